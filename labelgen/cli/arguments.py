@@ -1,0 +1,55 @@
+"""Arguments that several commands share."""
+
+import argparse
+from pathlib import Path
+
+from labelgen.base.errors import UsageError
+from labelgen.data.log import MAX_BAD_RATE, Log
+
+
+def parser(command: str, summary: str, example: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with an example that can be copied."""
+    return argparse.ArgumentParser(
+        prog=f"labelgen {command}",
+        description=summary,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_log(to: argparse.ArgumentParser, name: str = "log", nargs: str = "+") -> None:
+    """Where records come from and what becomes of the bad ones."""
+    to.add_argument(name, nargs=nargs, help="files or folders of records; - reads standard input")
+    add_reading(to)
+
+
+def add_reading(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--format", default="labelgen", help="form of the records (labelgen data formats lists them)")
+    to.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the reader, may be repeated"
+    )
+    to.add_argument("--quarantine", type=Path, metavar="FILE", help="write rejected records with their reasons here")
+    to.add_argument(
+        "--max-bad-rate",
+        type=float,
+        default=MAX_BAD_RATE,
+        metavar="RATE",
+        help="fail with exit code 3 above this share of rejected records (default %(default)s)",
+    )
+
+
+def add_force(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--force", action="store_true", help="replace what stands at the output")
+
+
+def open_log(args: argparse.Namespace, name: str = "log") -> Log:
+    """The log that add_log's arguments name."""
+    given = getattr(args, name)
+    paths = given if isinstance(given, list) else [given]
+    options = {}
+    for pair in args.option:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--option {pair} has no value", "the command line", "write --option NAME=VALUE")
+        options[key] = value
+    return Log([Path(p) for p in paths], args.format, options, args.quarantine, args.max_bad_rate)

@@ -1,0 +1,127 @@
+"""`labelgen doctor`: whether this machine can do the work, and what to do where it cannot."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from labelgen.base.errors import LabelgenError
+from labelgen.cli.arguments import parser
+
+_PACKAGES = ("torch", "torchaudio", "transformers", "pytorch-lightning", "datasets", "pyarrow", "numpy", "wandb")
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parser(
+        "doctor",
+        "Check this machine: versions, torch and its device, sound, weights, the output folder, the tracker. "
+        "Exit code 1 if something that labelgen needs is wrong.",
+        "labelgen doctor --out runs",
+    )
+    arguments.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
+    args = arguments.parse_args(argv)
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("python", _python),
+        ("packages", _packages),
+        ("torch", _torch),
+        ("torchaudio", _torchaudio),
+        ("soundfile", _soundfile),
+        ("encoder", _encoder),
+        ("output", lambda: _output(args.out)),
+        ("tracker", _tracker),
+    ]
+    width = max(len(name) for name, _ in checks)
+    wrong = 0
+    for name, check in checks:
+        try:
+            print(f"ok     {name:<{width}}  {check()}")
+        except LabelgenError as error:
+            wrong += 1
+            print(f"wrong  {name:<{width}}  {error.what}\n{'':>{width + 9}}to do: {error.mend}")
+    return 1 if wrong else 0
+
+
+def _python() -> str:
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _packages() -> str:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            raise LabelgenError(f"{name} is missing", mend="make setup, or pip install -c constraints.txt .") from None
+    return ", ".join(found)
+
+
+def _torch() -> str:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        raise LabelgenError(f"cannot be imported: {error}", mend="install torch again") from error
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = f"{torch.get_num_threads()} threads on {cores} cores (OMP_NUM_THREADS sets them)"
+    if torch.cuda.is_available():
+        device = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    else:
+        device = "works on the CPU"
+    return f"{torch.__version__}, {build}, {device}, {threads}"
+
+
+def _torchaudio() -> str:
+    try:
+        import torch
+
+        from labelgen.tensors.audio import RATE_HZ, resample
+
+        resample(torch.zeros(800), 8_000)
+    except Exception as error:  # Whatever it is, it is what this check is for.
+        raise LabelgenError(
+            f"cannot be used: {error}", mend="install torchaudio again, in the version of constraints.txt"
+        ) from error
+    return f"resamples to {RATE_HZ} Hz"
+
+
+def _soundfile() -> str:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:
+        raise LabelgenError(
+            f"cannot be imported: {error}", mend="install soundfile, and libsndfile where it lacks it"
+        ) from error
+    return f"libsndfile {soundfile.__libsndfile_version__}, reads {len(soundfile.available_formats())} formats"
+
+
+def _encoder() -> str:
+    from labelgen.tensors.offline_encoder import INSTALL, PACKAGE, check_offline_weights, offline_weights
+
+    source = offline_weights()
+    if source is None:
+        if os.environ.get("HF_HUB_OFFLINE") in (None, "", "0"):
+            return f"encoders come from the hub; for work without it: {INSTALL}"
+        raise LabelgenError("no hub (HF_HUB_OFFLINE) and no weights on this machine", mend=INSTALL)
+    check_offline_weights(source)
+    return f"{PACKAGE} is whole; `labelgen encoder OUT` writes it"
+
+
+def _output(folder: Path) -> str:
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise LabelgenError(
+            f"{nearest} cannot be written: {error.strerror}", mend="name another folder by --out"
+        ) from error
+    return f"{nearest} can be written"
+
+
+def _tracker() -> str:
+    mode = os.environ.get("WANDB_MODE")
+    if mode in ("online", "shared"):
+        return f"WANDB_MODE={mode}: training sends its figures away"
+    return f"WANDB_MODE={mode}" if mode else "offline unless a config asks for more; nothing leaves this machine"

@@ -1,0 +1,194 @@
+"""labelgen evaluate: a model beside single people, on the same answers."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from labelgen.base.errors import UsageError
+from labelgen.base.files import digest_file, fresh_folder, write_text
+from labelgen.base.registry import require
+from labelgen.cli.arguments import add_force, add_log, open_log, parser
+from labelgen.cli.report import show_results
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log, write_log
+from labelgen.data.split import Seen
+
+FRAMES = {"frame_accuracy": ("intents", "slots")}
+"""What is asked of several tasks together."""
+
+COPIES = "all requests equal those of a training dialogue"
+"""Why a dialogue is left out."""
+
+PREDICTIONS = "predictions.jsonl"
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parser().parse_args(argv)
+    if (args.again is None) == (not args.log):
+        raise UsageError("name a log, or predictions by --from", "the command line", "one of the two")
+    if args.model and args.predictions is not None:
+        raise UsageError("a model and predictions are given", "--model, --predictions", "give one of the two")
+    out = fresh_folder(args.out, args.force)
+    found = _again(args.again) if args.again is not None else _anew(args, argv)
+    if args.again is not None:
+        write_log(out / PREDICTIONS, Log([args.again]), force=True)
+    from labelgen.report.page import render
+
+    write_text(out / EVALUATION, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
+    write_text(out / REPORT, render(found))
+    show_results(found)
+    print(f"\n{out / REPORT}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    to = parser(
+        "evaluate",
+        "Judge a model, or annotations that are in the log, beside single people: each person against the consensus of "
+        "the others, the model on the same answers. Writes evaluation.json, predictions.jsonl and report.html.",
+        "labelgen evaluate test.jsonl --model model/ --train train.jsonl --out evaluation/",
+    )
+    add_log(to, nargs="*")
+    to.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the output folder")
+    to.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="annotate the log with this model first; with names, several can be judged beside each other",
+    )
+    to.add_argument("--predictions", type=Path, metavar="LOG", help="take annotations from here, by dialogue id")
+    to.add_argument(
+        "--from",
+        dest="again",
+        type=Path,
+        metavar="FILE",
+        help=f"compute an evaluation again from its {PREDICTIONS}, with the setting beside it in {EVALUATION}",
+    )
+    to.add_argument(
+        "--against", default="consensus", metavar="NAME", help="the reference: consensus (default) or an annotator"
+    )
+    to.add_argument(
+        "--people",
+        metavar="WHO",
+        help="kind=person, or names with commas; against an annotator nobody is judged beside unless this is given",
+    )
+    to.add_argument("--task", action="append", metavar="NAME", help="judge this task only, may be repeated")
+    to.add_argument(
+        "--least-people", type=int, default=0, metavar="N", help="leave out dialogues that fewer people annotated"
+    )
+    to.add_argument(
+        "--train",
+        type=Path,
+        nargs="+",
+        metavar="LOG",
+        help="what was trained on: for a baseline, and to "
+        "leave out dialogues whose requests all equal a training one's",
+    )
+    to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
+    to.add_argument("--title", help="of the report")
+    to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
+    to.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    to.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default %(default)s)")
+    add_force(to)
+    return to
+
+
+def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
+    from labelgen.consensus.vote import CONSENSUS
+    from labelgen.evaluation.asked import asked
+    from labelgen.evaluation.baseline import Majority
+    from labelgen.evaluation.candidates import annotated, candidates_of, join
+    from labelgen.evaluation.evaluate import Description, evaluate
+    from labelgen.evaluation.trials import Setting, people_of, with_reference
+
+    people = None if args.people in (None, "kind=person") else frozenset(args.people.split(","))
+    everyone = args.people == "kind=person" or (args.people is None and args.against == CONSENSUS)
+    setting = Setting(args.against, people, everyone, args.seed, args.resamples)
+    questions = asked(FRAMES)
+    if args.task:
+        for name in args.task:
+            require(name, {task for question in questions for task in question.tasks}, "task")
+        questions = tuple(q for q in questions if set(q.tasks) <= set(args.task))
+    dialogues = list(open_log(args))
+    left_out = {}
+    training = Log(args.train, args.format, open_log(args).options) if args.train else None
+    if training is not None:
+        seen = Seen(training)
+        unseen = [dialogue for dialogue in dialogues if dialogue not in seen]
+        if len(unseen) < len(dialogues):
+            left_out[COPIES] = len(dialogues) - len(unseen)
+        dialogues = unseen
+    if args.least_people:
+        enough = [d for d in dialogues if len(people_of(d, setting)) >= args.least_people]
+        left_out[f"fewer than {args.least_people} people"] = len(dialogues) - len(enough)
+        dialogues = enough
+    dialogues = with_reference(dialogues, questions, setting)
+    model: Mapping[str, Any] = {}
+    if args.model:
+        dialogues, model = _run_models(args, dialogues, annotated)
+    if args.predictions is not None:
+        dialogues = join(dialogues, Log([args.predictions]))
+    if training is not None:
+        majority = Majority(training, questions, setting)
+        dialogues = [majority.annotate(dialogue, args.against) for dialogue in dialogues]
+    written = args.out / PREDICTIONS
+    write_log(written, dialogues, force=args.force)
+    # What is judged is what was written, so that the file alone gives the same numbers.
+    dialogues = list(Log([written], max_bad_rate=0.0))
+    candidates = candidates_of(dialogues, setting)
+    logs = [str(path) for path in args.log]
+    description = Description(
+        title=args.title or f"{candidates[0] if candidates else 'people'} on {', '.join(Path(p).name for p in logs)}",
+        command=shlex.join(["labelgen", "evaluate", *argv]),
+        paths=tuple(logs),
+        digest=digest_file(written),
+        split=args.split,
+        left_out=left_out,
+        model=model,
+    )
+    return evaluate(dialogues, questions, candidates, setting, description)
+
+
+def _run_models(
+    args: argparse.Namespace, dialogues: list[Dialogue], annotated: Any
+) -> tuple[list[Dialogue], Mapping[str, Any]]:
+    """The dialogues with the annotations of every model, and what the models say of themselves. What may be decoded is
+    what the log's labels.json names, where it names some."""
+    from labelgen.model.annotate import Annotator
+
+    root = Path(args.log[0])
+    root = root if root.is_dir() else root.parent
+    labels = open_log(args).labels()
+    cards: dict[str, Any] = {}
+    for given in args.model:
+        name, equals, folder = given.rpartition("=")
+        annotator = Annotator(Path(folder), labels, name if equals else "model", device=args.device)
+
+        def annotate(group: Sequence[Dialogue], goals_from: str | None, by: Annotator = annotator) -> Any:
+            return by.annotate(group, goals_from, root)
+
+        dialogues = annotated(dialogues, annotate, args.against)
+        if annotator.sound:
+            print(f"{annotator.name}: {annotator.sound}", file=sys.stderr)
+        cards[annotator.name] = {"digest": annotator.provenance.model_digest, **annotator.card}
+    return dialogues, next(iter(cards.values())) if len(cards) == 1 else cards
+
+
+def _again(predictions: Path) -> dict[str, Any]:
+    from labelgen.evaluation.asked import asked
+    from labelgen.evaluation.evaluate import evaluate, read_evaluation
+
+    description, setting, candidates, names = read_evaluation(predictions.parent / EVALUATION)
+    description = replace(description, digest=digest_file(predictions))
+    dialogues = list(Log([predictions], max_bad_rate=0.0))
+    questions = [question for question in asked(FRAMES) if question.name in names]
+    return evaluate(dialogues, questions, candidates, setting, description)

@@ -1,0 +1,111 @@
+"""labelgen label: one more annotation for every dialogue of a log, by a model."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from labelgen.base.errors import UsageError
+from labelgen.base.files import digest_file
+from labelgen.cli.arguments import add_force, parser
+from labelgen.data.label_set import read_labels
+from labelgen.data.log import MAX_BAD_RATE, Log
+from labelgen.labelling.counts import Sums, summary
+from labelgen.labelling.engines import Load, local
+from labelgen.labelling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
+from labelgen.labelling.shard import Annotates
+from labelgen.labelling.stream import label_stream, stream_sums
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parser().parse_args(argv)
+    load = partial(load_annotator, args.model, args.labels, args.annotator, args.precision, args.device)
+    _check(args)
+    sums = _stream(args, load) if args.input == "-" else _folder(args, load)
+    for text in summary(sums):
+        print(text, file=sys.stderr if args.output == "-" else sys.stdout)
+    judge(sums, args.max_bad_rate, args.output)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    to = parser(
+        "label",
+        "Label a log: each record is written with one more annotation. The same command again finishes the rest.",
+        "labelgen label logs/ labelled/ --model model/ --workers 8",
+    )
+    to.add_argument("input", help="a record file, a folder of them, or - for standard input")
+    to.add_argument("output", help="the output folder; - for standard output, with - as input only")
+    to.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="the model folder")
+    to.add_argument("--labels", type=Path, metavar="FILE", help="labels.json: what may be decoded")
+    to.add_argument(
+        "--workers", type=int, default=_cores(), help="processes of one thread (default: cores, %(default)s)"
+    )
+    to.add_argument("--annotator", default="model", metavar="NAME", help="who signs (default %(default)s)")
+    to.add_argument("--precision", choices=("32", "bf16"), default="32", help="default %(default)s")
+    to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
+    to.add_argument(
+        "--shard-dialogues",
+        type=int,
+        default=SHARD_DIALOGUES,
+        metavar="N",
+        help=f"dialogues in a shard, at most {MOST_SHARD_DIALOGUES} (default %(default)s)",
+    )
+    to.add_argument(
+        "--max-bad-rate",
+        type=float,
+        default=MAX_BAD_RATE,
+        metavar="RATE",
+        help="exit code 3, once all is labelled, above this share of quarantined records (default %(default)s)",
+    )
+    to.add_argument("--quarantine", type=Path, metavar="FILE", help="rejected records of a stream")
+    add_force(to)
+    return to
+
+
+def _check(args: argparse.Namespace) -> None:
+    if (args.input == "-") != (args.output == "-"):
+        raise UsageError("a stream goes in and out", "the command line", "write - for both, or for none")
+    if args.workers < 1:
+        raise UsageError("at least one worker is needed", f"--workers {args.workers}", "give 1 or more")
+    if not 1 <= args.shard_dialogues <= MOST_SHARD_DIALOGUES:
+        known = f"give 1 to {MOST_SHARD_DIALOGUES}"
+        raise UsageError("a shard of that size is not made", f"--shard-dialogues {args.shard_dialogues}", known)
+    if args.quarantine is not None and args.input != "-":
+        raise UsageError(
+            "the quarantine of a folder lies in its output",
+            "--quarantine",
+            "leave the option out; see docs/labelling.md",
+        )
+
+
+def _folder(args: argparse.Namespace, load: Load) -> Sums:
+    options = {"device": args.device}
+    if args.labels is not None:
+        options["labels"] = digest_file(args.labels)
+    with local(load, args.workers) as engine:
+        return label(
+            Path(args.input), Path(args.output), engine, args.annotator, options, args.shard_dialogues, args.force
+        )
+
+
+def _stream(args: argparse.Namespace, load: Load) -> Sums:
+    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0)
+    parts = list(label_stream(log, load(), sys.stdout.buffer))
+    return stream_sums(parts, log)
+
+
+def load_annotator(model: Path, labels: Path | None, name: str, precision: str, device: str) -> Annotates:
+    """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
+    import torch
+
+    from labelgen.model.annotate import Annotator
+
+    torch.set_num_threads(1)
+    return Annotator(model, read_labels(labels) if labels is not None else None, name, precision, device)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,71 @@
+"""The `labelgen` command: a lazy table of commands, and exit codes (base/errors.py)."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from labelgen import __version__
+from labelgen.base.errors import LabelgenError, UsageError
+from labelgen.base.registry import require
+
+COMMANDS = {
+    "data": ("labelgen.cli.data", "validate, convert, count and split logs; print the record's schema"),
+    "feedback": ("labelgen.cli.feedback", "find the signals in a log, and turn them into targets"),
+    "simulate": ("labelgen.cli.simulate", "write a simulated log whose truth is known"),
+    "pretrain": ("labelgen.cli.pretrain", "train a model on dialogues that nobody labelled"),
+    "finetune": ("labelgen.cli.finetune", "train a model towards annotations and feedback"),
+    "consensus": ("labelgen.cli.consensus", "make one annotation from several people's, and say how far they agree"),
+    "evaluate": ("labelgen.cli.evaluate", "judge a model beside single people, on the same answers"),
+    "label": ("labelgen.cli.label", "label a log with a model; killed and run again, it finishes the rest"),
+    "verify": ("labelgen.cli.verify", "check labelled records against their manifest"),
+    "report": ("labelgen.cli.report", "write what an evaluation found as one HTML page"),
+    "show": ("labelgen.cli.show", "draw labelled dialogues in the terminal"),
+    "encoder": ("labelgen.cli.encoder", "write a pretrained text encoder to a folder, without a hub"),
+    "doctor": ("labelgen.cli.doctor", "check this machine, and say what to do where something is wrong"),
+}
+"""name -> (module with `main(argv) -> exit code`, one line of help)."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if words[0] == "--version":
+        print(f"labelgen {__version__}")
+        return 0
+    try:
+        require(words[0], COMMANDS, "command")
+        code: int = import_module(COMMANDS[words[0]][0]).main(words[1:])
+        return code
+    except LabelgenError as error:
+        print(f"labelgen {words[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does; that is no failure of ours.
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print(f"labelgen {words[0]}: stopped; the same command goes on where it can", file=sys.stderr)
+        return 130
+    except SystemExit as stop:
+        # argparse leaves by SystemExit: 0 for --help, 2 for usage.
+        return stop.code if isinstance(stop.code, int) else UsageError.exit_code
+
+
+def _help() -> str:
+    width = max(len(name) for name in COMMANDS)
+    lines = [
+        "labelgen turns the feedback in an assistant's logs into labels.",
+        "",
+        "usage: labelgen COMMAND [--help]",
+        "",
+    ]
+    lines += [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += ["", "example: labelgen data validate logs/"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

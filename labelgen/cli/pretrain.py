@@ -1,0 +1,24 @@
+"""labelgen pretrain: train a model on dialogues that nobody labelled."""
+
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str]) -> int:
+    from labelgen.training.config import parse
+    from labelgen.training.options import PretrainOptions
+
+    options = parse(
+        PretrainOptions,
+        "pretrain",
+        "Train a model on corruptions of unlabelled dialogues: swapped answers, spliced dialogues, shuffled turns, hidden "
+        "answers. Its model folder is the `init` of labelgen finetune. The same command goes on with a run that was "
+        "broken off.",
+        "labelgen pretrain --config configs/demo.yaml --data.train '[log.jsonl]' --out runs/pretrained",
+        argv,
+    )
+    from labelgen.training.run import pretrain
+
+    told = pretrain(options)
+    if told:
+        print(told)
+    return 0

@@ -1,0 +1,74 @@
+"""Intervals by the bootstrap over dialogues.
+
+Turns of one dialogue depend on each other, so dialogues are resampled, never turns. Source: Efron and Tibshirani 1993,
+"An Introduction to the Bootstrap", percentile intervals (chapter 13)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Statistic = Callable[[Array], Array]
+"""Maps times [R, D], how often resample r takes dialogue d, to one value for each resample, [R]."""
+
+_AT_ONCE = 200
+"""Resamples that are valued in one call; of no influence on the result, it bounds memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its percentile interval; NaN where the value is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def resamples(dialogues: int, count: int, seed: int) -> Array:
+    """How often each of `count` resamples takes each dialogue, [count, dialogues]; each row sums to `dialogues`."""
+    if not dialogues:
+        return np.zeros((count, 0))
+    taken = np.random.default_rng(seed).integers(0, dialogues, (count, dialogues))
+    taken += dialogues * np.arange(count)[:, None]
+    times = np.bincount(taken.ravel(), minlength=count * dialogues)
+    return times.reshape(count, dialogues).astype(np.float64)
+
+
+def resampled(statistic: Statistic, times: Array) -> Array:
+    """The statistic of each resample, [R]. Statistics that are to be compared in pairs get the same `times`."""
+    parts = [statistic(times[k : k + _AT_ONCE]) for k in range(0, len(times), _AT_ONCE)]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
+    """The middle `level` of the draws. Draws that are not defined (NaN) are left out; without any other, the bounds
+    are NaN."""
+    defined = draws[np.isfinite(draws)]
+    if not len(defined) or not np.isfinite(value):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def bootstrap(statistic: Statistic, dialogues: int, count: int, seed: int, level: float = 0.95) -> Interval:
+    """The statistic of all dialogues, each once, with its interval over `count` resamples."""
+    value = float(statistic(np.ones((1, dialogues)))[0])
+    return interval(value, resampled(statistic, resamples(dialogues, count, seed)), level)
+
+
+def paired_ratio(first: Interval, second: Interval, draws: tuple[Array, Array], level: float = 0.95) -> Interval:
+    """first / second, where both were drawn from the same resamples; NaN where second is 0."""
+    return interval(_ratio(np.array([first.value]), np.array([second.value]))[0], _ratio(*draws), level)
+
+
+def paired_difference(first: Interval, second: Interval, draws: tuple[Array, Array], level: float = 0.95) -> Interval:
+    """first - second, where both were drawn from the same resamples."""
+    return interval(first.value - second.value, draws[0] - draws[1], level)
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    out = np.full(above.shape, np.nan)
+    np.divide(above, below, out=out, where=below != 0)
+    return out

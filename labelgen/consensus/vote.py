@@ -1,0 +1,126 @@
+"""One annotation from several, by vote. Ties are named, not guessed.
+
+How a field is decided depends on what its labels are about:
+an exclusive task (exactly one name holds): the name with most votes; a draw at the top is a tie.
+A set of names, or of spans: each name (each name with start and end) is in where more than half of those who answered
+the field gave it; exactly half is a tie of the whole field.
+Goals: consensus/division.py.
+
+Only annotators who answered a field vote on it; "none" is an answer. A label's probability is its share of the votes.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from labelgen.consensus.division import divide
+from labelgen.data.labels import GOALS, Annotation, At, AtDialogue, AtGoal, Field, Label, answers, tasks_of
+
+CONSENSUS = "consensus"
+"""The annotator who signs."""
+
+Ballots = Sequence[tuple[Label, ...]]
+"""What each annotator who answered a field said of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """annotation: what was decided. ties: fields that were not, absent from it, sorted by task and place."""
+
+    annotation: Annotation
+    ties: tuple[Field, ...]
+
+
+def consensus(annotations: Sequence[Annotation], exclusive: Mapping[str, Sequence[str]], least: int = 2) -> Consensus:
+    """Vote on every field that at least `least` of the annotations answer; others stay absent and are no ties.
+
+    exclusive: the tasks of which exactly one name holds, with their names in order. Where the annotations divide the
+    dialogue into goals, labels about goals are kept for goals of the consensus alone; a tied division takes them with
+    it."""
+    labels: list[Label] = []
+    none: list[Field] = []
+    ties: list[Field] = []
+    for task in sorted({task for a in annotations for task in tasks_of(a)}):
+        for at, ballots in _ballots(annotations, task).items():
+            if len(ballots) < least:
+                continue
+            decided = _decide(task, ballots, exclusive.get(task))
+            if decided is None:
+                ties.append(Field(task, at))
+            elif decided:
+                labels += decided
+            else:
+                none.append(Field(task, at))
+    if any(GOALS in tasks_of(a) for a in annotations):
+        kept = {label.at for label in labels if label.task == GOALS}
+        labels = [label for label in labels if not isinstance(label.at, AtGoal) or label.at in kept]
+        ties = [field for field in ties if not isinstance(field.at, AtGoal) or field.at in kept]
+        none = [field for field in none if not isinstance(field.at, AtGoal) or field.at in kept]
+    return Consensus(Annotation(CONSENSUS, "rule", tuple(labels), tuple(none)), tuple(ties))
+
+
+def _ballots(annotations: Sequence[Annotation], task: str) -> dict[At, list[tuple[Label, ...]]]:
+    found: dict[At, list[tuple[Label, ...]]] = {}
+    for annotation in annotations:
+        for at, labels in answers(annotation, task).items():
+            found.setdefault(at, []).append(labels)
+    return {at: found[at] for at in sorted(found, key=_order)}
+
+
+def _order(at: At) -> tuple[int, ...]:
+    if isinstance(at, AtDialogue):
+        return ()
+    return at.turns if isinstance(at, AtGoal) else (at.turn,)
+
+
+def _decide(task: str, ballots: Ballots, names: Sequence[str] | None) -> tuple[Label, ...] | None:
+    """The labels of one field, () for none, None for a tie."""
+    if task == GOALS:
+        return _decide_goals(ballots)
+    return _decide_set(ballots) if names is None else _decide_one(ballots, names)
+
+
+def _decide_one(ballots: Ballots, names: Sequence[str]) -> tuple[Label, ...] | None:
+    votes = Counter(ballot[0].name if ballot else None for ballot in ballots)
+    ranked = votes.most_common(2)
+    if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
+        return None
+    winner, count = ranked[0]
+    if winner is None:
+        return ()
+    for_it = [ballot[0] for ballot in ballots if ballot and ballot[0].name == winner]
+    shares = tuple((name, votes[name] / len(ballots)) for name in names)
+    return (Label(for_it[0].task, for_it[0].at, winner, count / len(ballots), _value(for_it), shares),)
+
+
+def _decide_set(ballots: Ballots) -> tuple[Label, ...] | None:
+    votes: dict[tuple[At, str], list[Label]] = {}
+    for ballot in ballots:
+        for label in {(label.at, label.name): label for label in ballot}.values():
+            votes.setdefault((label.at, label.name), []).append(label)
+    if any(2 * len(given) == len(ballots) for given in votes.values()):
+        return None
+    return tuple(
+        Label(given[0].task, at, name, len(given) / len(ballots), _value(given))
+        for (at, name), given in sorted(votes.items())
+        if 2 * len(given) > len(ballots)
+    )
+
+
+def _decide_goals(ballots: Ballots) -> tuple[Label, ...] | None:
+    goals = divide([[label.at.turns for label in ballot if isinstance(label.at, AtGoal)] for ballot in ballots])
+    if goals is None:
+        return None
+    name = next((label.name for ballot in ballots for label in ballot), "")
+    return tuple(Label(GOALS, AtGoal(turns), name, share) for turns, share in goals)
+
+
+def _value(given: Sequence[Label]) -> str | float | None:
+    """The mean of the ratings, or the text that most gave; None where there is none, or a draw between texts."""
+    numbers = [label.value for label in given if isinstance(label.value, (int, float))]
+    if numbers:
+        return sum(numbers) / len(numbers)
+    ranked = Counter(label.value for label in given if isinstance(label.value, str)).most_common(2)
+    if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]):
+        return None
+    return ranked[0][0]

@@ -1,0 +1,136 @@
+"""Which labels a task may give, and which corpus could give which: `labels.json` beside a log.
+
+The file holds, per source and task, a list of `{"name", "description"}`; the key `*` stands for records without a
+source."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from labelgen.base.errors import InputError, UsageError
+from labelgen.base.files import write_text
+from labelgen.data.evidence import Target
+
+ANY_SOURCE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelName:
+    name: str
+    description: str | None = None
+
+
+Sources = Mapping[str, Mapping[str, tuple[LabelName, ...]]]
+"""source -> task -> names."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """The labels of one task over all corpora that were trained on.
+
+    names: sorted, without doubles. sources: for each source, the indices into `names` that it could give, ascending; empty
+    for a corpus that has no labels of this task."""
+
+    task: str
+    names: tuple[LabelName, ...]
+    sources: Mapping[str, tuple[int, ...]]
+
+    def index(self) -> dict[str, int]:
+        return {label.name: k for k, label in enumerate(self.names)}
+
+    def of_source(self, source: str | None) -> tuple[int, ...]:
+        """Indices that records of this source may have: its own set, else its corpus's (`sgd` for `sgd/dev`), else the
+        only set there is. Empty for a source that is known and has no such labels.
+
+        Raises UsageError where there are several sets and none is the record's: to choose one would be to guess."""
+        wanted = source or ANY_SOURCE
+        for key in (wanted, wanted.split("/")[0]):
+            if key in self.sources:
+                return self.sources[key]
+        sets = [indices for indices in self.sources.values() if indices]
+        if len(sets) == 1:
+            return sets[0]
+        if not self.sources:
+            return tuple(range(len(self.names)))
+        known = ", ".join(name for name, indices in sorted(self.sources.items()) if indices)
+        raise UsageError(
+            f"no label set of the task {self.task!r} is for records of the source {source!r}",
+            f"known: {known}",
+            "set the record's source to one of these, or say by --labels FILE what may be decoded",
+        )
+
+
+def label_set(task: str, sources: Sources) -> LabelSet:
+    """Join the sets of all sources for one task; the first description that is given wins."""
+    descriptions: dict[str, str | None] = {}
+    for tasks in sources.values():
+        for label in tasks.get(task, ()):
+            descriptions[label.name] = descriptions.get(label.name) or label.description
+    names = tuple(LabelName(n, descriptions[n]) for n in sorted(descriptions))
+    position = {label.name: k for k, label in enumerate(names)}
+    of = {
+        source: tuple(sorted(position[label.name] for label in tasks.get(task, ())))
+        for source, tasks in sorted(sources.items())
+    }
+    return LabelSet(task, names, of)
+
+
+class Names:
+    """The sets that a log shows, gathered while it passes."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, set[str]]] = {}
+
+    def add(self, source: str | None, task: str, names: Iterable[str]) -> None:
+        self._found.setdefault(source or ANY_SOURCE, {}).setdefault(task, set()).update(names)
+
+    def sources(self) -> Sources:
+        return {
+            source: {task: tuple(LabelName(n) for n in sorted(names)) for task, names in tasks.items()}
+            for source, tasks in self._found.items()
+        }
+
+
+def collect(targets: Iterable[tuple[str | None, Target]]) -> Sources:
+    """The sets that a log shows: every name that a target of it mentions, by the record's source."""
+    found = Names()
+    for source, target in targets:
+        found.add(source, target.task, (name for name, _ in target.distribution or ()))
+        found.add(source, target.task, target.complement or ())
+    return found.sources()
+
+
+def merge(first: Sources, second: Sources) -> Sources:
+    """Both together; where both know a name, the description of the first that has one."""
+    out: dict[str, dict[str, tuple[LabelName, ...]]] = {}
+    for source in sorted({*first, *second}):
+        tasks: dict[str, tuple[LabelName, ...]] = {}
+        ours, theirs = first.get(source, {}), second.get(source, {})
+        for task in sorted({*ours, *theirs}):
+            known: dict[str, LabelName] = {}
+            for label in (*ours.get(task, ()), *theirs.get(task, ())):
+                old = known.get(label.name)
+                if old is None or (old.description is None and label.description is not None):
+                    known[label.name] = label
+            tasks[task] = tuple(known[n] for n in sorted(known))
+        out[source] = tasks
+    return out
+
+
+def read_labels(path: Path) -> Sources:
+    """Read a labels.json. Raises InputError where it is not of that form."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, tuple[LabelName, ...]]])
+    except (msgspec.MsgspecError, OSError) as error:
+        raise InputError(
+            f"{path.name} is no label set: {error}", str(path), 'it holds {"source": {"task": [{"name": "..."}]}}'
+        ) from error
+
+
+def write_labels(path: Path, sources: Sources) -> None:
+    """Write a labels.json; sets that stand there already, of another log in the folder, are kept and joined."""
+    if path.is_file():
+        sources = merge(sources, read_labels(path))
+    write_text(path, msgspec.json.format(msgspec.json.encode(sources, order="sorted"), indent=1).decode() + "\n")

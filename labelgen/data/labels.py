@@ -1,0 +1,145 @@
+"""Labels and annotations, written once for every task.
+
+Tasks are many, units are four: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the
+dialogue. What a label is about stands in its `at`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Unit = Literal["turn", "span", "goal", "dialogue"]
+
+GOALS = "goals"
+"""The task whose labels divide a dialogue into goals; one answer to it is the set of all goals of a dialogue."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AtTurn:
+    turn: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AtSpan:
+    """`[start, end)` in code points of the request of that turn."""
+
+    turn: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AtGoal:
+    """The turns that serve one goal, ascending."""
+
+    turns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AtDialogue:
+    pass
+
+
+At = AtTurn | AtSpan | AtGoal | AtDialogue
+
+UNIT_OF: Mapping[type, Unit] = {AtTurn: "turn", AtSpan: "span", AtGoal: "goal", AtDialogue: "dialogue"}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One answer of one annotator to one task.
+
+    probability: of exactly this label, where the annotator gives one. value: what the name does not say; the normalised
+    form of a slot (text), the rating of a quality (1..5). distribution: over all names of an exclusive task, in the
+    order of its label set, where the annotator gives it."""
+
+    task: str
+    at: At
+    name: str
+    probability: float | None = None
+    value: str | float | None = None
+    distribution: tuple[tuple[str, float], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Field:
+    """A question that an annotator can answer or leave: one task at one scope.
+
+    The scope of a span is its turn, the scope of the task `goals` is the dialogue; any other label's scope is its own
+    unit."""
+
+    task: str
+    at: At
+
+
+@dataclass(frozen=True, slots=True)
+class Abstained:
+    """A field that a model left absent because its best guess was below the threshold; `best` holds that guess."""
+
+    field: Field
+    best: tuple[Label, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    task: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings."""
+
+    model_digest: str
+    data_digest: str | None = None
+    input_digest: str | None = None
+    version: str | None = None
+    torch: str | None = None
+    precision: str | None = None
+    threads: int | None = None
+    thresholds: tuple[Threshold, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A full set of labels of one dialogue by one annotator.
+
+    kind: `person`, `model`, `rule`, `llm`, `user` or `truth`. none: fields that were answered with "no label here"; a
+    field that is neither there nor among the labels was not annotated. price: cost of the annotation, in the log's own
+    currency."""
+
+    annotator: str
+    kind: str
+    labels: tuple[Label, ...] = ()
+    none: tuple[Field, ...] = ()
+    abstained: tuple[Abstained, ...] = ()
+    provenance: Provenance | None = field(default=None, compare=False)
+    price: float | None = None
+
+
+def field_of(task: str, at: At) -> Field:
+    """The field that a label or a target of this task at this place answers."""
+    if isinstance(at, AtSpan):
+        return Field(task, AtTurn(at.turn))
+    if task == GOALS:
+        return Field(task, AtDialogue())
+    return Field(task, at)
+
+
+def scope(label: Label) -> Field:
+    """The field that a label answers."""
+    return field_of(label.task, label.at)
+
+
+def answers(annotation: Annotation, task: str) -> dict[At, tuple[Label, ...]]:
+    """Every field of `task` that the annotation answers, by its scope, with its labels in order; () means "none here"."""
+    found: dict[At, tuple[Label, ...]] = {f.at: () for f in annotation.none if f.task == task}
+    for label in annotation.labels:
+        if label.task == task:
+            at = scope(label).at
+            found[at] = (*found.get(at, ()), label)
+    return found
+
+
+def tasks_of(annotation: Annotation) -> tuple[str, ...]:
+    """The tasks that the annotation answers somewhere, sorted."""
+    return tuple(sorted({label.task for label in annotation.labels} | {f.task for f in annotation.none}))

@@ -1,0 +1,131 @@
+"""Reading and writing whole logs: streams of dialogues, with what is bad set aside and counted."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from labelgen.base.errors import InputError
+from labelgen.base.registry import resolve
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_set import Sources, merge, write_labels
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Options, Reader
+from labelgen.data.readers import READERS
+from labelgen.data.record import encode
+from labelgen.data.writer import open_writer
+
+MAX_BAD_RATE = 0.01
+
+_REMEMBERED_IDS = 1 << 18
+
+
+class Log:
+    """The dialogues of one or several paths, in order. Iterate as often as needed; memory does not grow with the log.
+
+    Rejected records go to the quarantine file, if one is named, and are counted by the first word of their reason in
+    `reasons`; a dialogue whose id was seen before among the last quarter of a million is rejected too. At the end of a
+    pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path | str],
+        format: str = "labelgen",
+        options: Options | None = None,
+        quarantine: Path | None = None,
+        max_bad_rate: float = MAX_BAD_RATE,
+    ) -> None:
+        self.reader: Reader = resolve(READERS, format, "format")
+        self.reader.check(options or {})
+        self.paths = [Path(p) for p in paths]
+        self.options: Options = options or {}
+        self.quarantine = quarantine
+        self.max_bad_rate = max_bad_rate
+        self.kept = 0
+        self.reasons: Counter[str] = Counter()
+        self._told = False
+
+    def labels(self) -> Sources:
+        """The label sets that the corpus publishes; empty where it publishes none."""
+        found: Sources = {}
+        for path in self.paths:
+            found = merge(found, self.reader.labels(path, self.options))
+        return found
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        self.kept, self.reasons = 0, Counter()
+        first: Rejected | None = None
+        bad: IO[bytes] | None = None
+        try:
+            for item in self._unique():
+                if isinstance(item, Dialogue):
+                    self.kept += 1
+                    yield item
+                    continue
+                first = first or item
+                self.reasons[item.reason.partition(":")[0]] += 1
+                if self.quarantine is not None:
+                    if bad is None:
+                        self.quarantine.parent.mkdir(parents=True, exist_ok=True)
+                        bad = self.quarantine.open("wb")
+                    bad.write(msgspec.json.encode(item) + b"\n")
+        finally:
+            if bad is not None:
+                bad.close()
+        self._judge(first)
+
+    def _unique(self) -> Iterator[Dialogue | Rejected]:
+        # Two generations of ids, of which the older is forgotten, bound the memory of a log without end.
+        seen: set[str] = set()
+        older: set[str] = set()
+        for path in self.paths:
+            for item in self.reader.read(path, self.options):
+                if isinstance(item, Dialogue):
+                    if item.id in seen or item.id in older:
+                        reason = "doubled_id: a dialogue with this id stands earlier in the log"
+                        yield Rejected(
+                            file=str(path), dialogue=item.id, field="id", reason=reason, raw=encode(item).decode()
+                        )
+                        continue
+                    if len(seen) == _REMEMBERED_IDS:
+                        seen, older = set(), seen
+                    seen.add(item.id)
+                yield item
+
+    def _judge(self, first: Rejected | None) -> None:
+        bad = sum(self.reasons.values())
+        rate = bad / (bad + self.kept) if bad else 0.0
+        if first is None:
+            return
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common())
+        if rate <= self.max_bad_rate:
+            if not self._told:
+                self._told = True
+                where = f"in {self.quarantine}" if self.quarantine else "--quarantine FILE keeps them"
+                print(f"{bad:,} records were set aside ({counts}; {where})", file=sys.stderr)
+            return
+        kept = f"; all of them are in {self.quarantine}" if self.quarantine else ""
+        raise InputError(
+            f"{bad:,} of {bad + self.kept:,} records are bad ({rate:.1%}), more than the {self.max_bad_rate:.1%} allowed: {counts}",
+            f"the first: {first.where()}: {first.reason}",
+            f"mend the records or raise --max-bad-rate{kept}",
+        )
+
+
+def write_log(
+    path: Path | str, dialogues: Iterable[Dialogue], labels: Sources | None = None, force: bool = False
+) -> int:
+    """Write a log as `.jsonl` or `.parquet`, or to standard output for `-`; gives the number of dialogues.
+
+    `labels` go to labels.json beside it. Raises UsageError for another ending, or if the file exists without force."""
+    count = 0
+    with open_writer(path, force) as write:
+        for dialogue in dialogues:
+            write(dialogue)
+            count += 1
+    if labels and str(path) != "-":
+        write_labels(Path(path).parent / "labels.json", labels)
+    return count

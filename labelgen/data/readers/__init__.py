@@ -1,0 +1,10 @@
+"""The corpora that can be read: one file and one line each."""
+
+READERS = {
+    "labelgen": "labelgen.data.readers.own:READER",
+    "chat": "labelgen.data.readers.chat:READER",
+    "csv_turns": "labelgen.data.readers.csv_turns:READER",
+    "sgd": "labelgen.data.readers.sgd:READER",
+    "star": "labelgen.data.readers.star:READER",
+    "uss": "labelgen.data.readers.uss:READER",
+}

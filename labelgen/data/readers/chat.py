@@ -1,0 +1,130 @@
+"""Chat messages as language-model services log them: JSON Lines of `{"messages": [{"role", "content"}, ...]}`.
+
+path: a `.jsonl` or `.jsonl.gz` file, or a folder of them. Text parts of a content make the text, other parts (images,
+sound) are named in the category `attachment`. System and developer messages are instructions and no turn. A turn in
+which the assistant called tools has the status `tool_call` and their names as the category `tool`; the calls, and what
+the tools answered, stand in the turn's `extra`. A record without `id` is named after its file and line. `user` may be
+given; every other field goes to `extra`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from labelgen.data.dialogue import Category, Dialogue, Turn
+from labelgen.data.exchange import Exchange, exchanges, joined
+from labelgen.data.parse import parse
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Options, Reader
+from labelgen.data.record import checked
+from labelgen.data.source_files import files_of, lines_of
+
+_SUFFIXES = (".jsonl", ".jsonl.gz")
+
+
+class _Part(msgspec.Struct, frozen=True):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: str
+    arguments: Any = None
+
+
+class _ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    function: _Function
+    id: str | None = None
+
+
+class _Message(msgspec.Struct, frozen=True):
+    role: Literal["user", "assistant", "system", "developer", "tool", "function"]
+    content: str | tuple[_Part, ...] | None = None
+    refusal: str | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
+    function_call: _Function | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        if self.content is None or isinstance(self.content, str):
+            return self.content or self.refusal or ""
+        return joined(text for part in self.content if (text := part.text or part.refusal))
+
+    @property
+    def attachments(self) -> tuple[str, ...]:
+        if self.content is None or isinstance(self.content, str):
+            return ()
+        return tuple(part.type for part in self.content if part.text is None and part.refusal is None)
+
+    @property
+    def calls(self) -> tuple[_ToolCall, ...]:
+        old = () if self.function_call is None else (_ToolCall(self.function_call),)
+        return (*(self.tool_calls or ()), *old)
+
+
+class _Chat(msgspec.Struct, frozen=True):
+    messages: tuple[_Message, ...]
+    id: str | int | None = None
+    user: str | None = None
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
+    for file in files_of(path, _SUFFIXES):
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        for number, text in lines_of(file):
+            # All of it is decoded first, since what is unknown is kept, and must be good too.
+            plain = parse(text, dict[str, Any], name, number)
+            found = parse(text, _Chat, name, number)
+            if isinstance(plain, Rejected):
+                yield plain
+            elif isinstance(found, Rejected):
+                yield found
+            else:
+                yield checked(_dialogue(found, f"{name}:{number}", _extra(plain)), name, number)
+
+
+def _dialogue(found: _Chat, fallback: str, extra: str | None) -> Dialogue:
+    said = [m for m in found.messages if m.role not in ("system", "developer")]
+    return Dialogue(
+        id=fallback if found.id is None else str(found.id),
+        user=found.user,
+        turns=tuple(_turn(turn) for turn in exchanges(said, lambda message: message.role == "user")),
+        extra=extra,
+    )
+
+
+def _turn(turn: Exchange[_Message]) -> Turn:
+    calls = [call for message in turn.assistant for call in message.calls]
+    results = [message for message in turn.assistant if message.role in ("tool", "function")]
+    categories = {
+        "attachment": [kind for message in turn.user for kind in message.attachments],
+        "tool": [call.function.name for call in calls],
+    }
+    return Turn(
+        request=joined(message.text for message in turn.user),
+        response=joined(m.text for m in turn.assistant if m.role == "assistant" and m.text),
+        status="tool_call" if calls else None,
+        categories=tuple(
+            Category(name=name, value="+".join(sorted(set(values)))) for name, values in categories.items() if values
+        ),
+        extra=_tools(calls, results),
+    )
+
+
+def _tools(calls: Sequence[_ToolCall], results: Sequence[_Message]) -> str | None:
+    if not calls and not results:
+        return None
+    told = [{"tool_call_id": m.tool_call_id, "name": m.name, "content": m.text} for m in results]
+    return msgspec.json.encode({"tool_calls": calls, "tool_results": told}).decode()
+
+
+def _extra(plain: Mapping[str, Any]) -> str | None:
+    rest = {key: value for key, value in plain.items() if key not in ("messages", "id", "user")}
+    return msgspec.json.encode(rest, order="sorted").decode() if rest else None
+
+
+READER = Reader(_read)

@@ -1,0 +1,236 @@
+"""Turns in a table: comma- or tab-separated text with a header, one row an utterance or one row a turn.
+
+path: a `.csv` or `.tsv` file (also `.gz`), or a folder of them. Options name the columns; those in capitals say which
+values mean what:
+
+    dialogue=COLUMN              the dialogue's id; rows of one dialogue stand together
+    speaker=COLUMN text=COLUMN   one row an utterance
+    request=COLUMN response=COLUMN   or one row a turn
+    user=COLUMN time=COLUMN domain=COLUMN status=COLUMN asr_confidence=COLUMN nlu_confidence=COLUMN
+    categories=COLUMN,...  numbers=COLUMN,...   further features of a turn
+    is_user=VALUE,...  is_assistant=VALUE,...   what stands in the speaker's column (upper and lower case are equal)
+
+A time is in seconds, or ISO 8601; it is counted from the dialogue's first. An empty cell is an unknown value. Of
+several rows that make one turn, the first that gives a value counts."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Category, Dialogue, Number, Turn
+from labelgen.data.exchange import Exchange, exchanges, joined
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Options, Reader
+from labelgen.data.record import checked
+from labelgen.data.source_files import files_of, reading
+
+if TYPE_CHECKING:
+    import _csv
+
+_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_COLUMNS = ("dialogue", "speaker", "text", "request", "response", "user", "time", "domain", "status",
+            "asr_confidence", "nlu_confidence")  # fmt: skip
+_LISTS = ("categories", "numbers")
+_IS_USER = "user,customer,caller,human,u,c"
+_IS_ASSISTANT = "assistant,agent,system,bot,wizard,a,s"
+
+# How undecodable bytes come in, by the error handler "surrogateescape".
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+
+Row = Mapping[str, str]
+
+
+class _CellError(ValueError):
+    """column, and why its value cannot be used."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Which column holds what; `by_user` says whose row it is, None where a row is a turn."""
+
+    columns: Mapping[str, str]
+    categories: tuple[str, ...]
+    numbers: tuple[str, ...]
+    by_user: Callable[[Row], bool] | None
+
+    def cell(self, row: Row, name: str) -> str:
+        return row[self.columns[name]] if name in self.columns else ""
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
+    table = _table(options)
+    for file in files_of(path, _SUFFIXES):
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        block: list[Row] = []
+        first = 0
+        for number, row in _rows(file, name, table):
+            if isinstance(row, Rejected):
+                yield row
+                continue
+            if block and table.cell(row, "dialogue") != table.cell(block[0], "dialogue"):
+                yield _dialogue(block, table, name, first)
+                block = []
+            first = first if block else number
+            block.append(row)
+        if block:
+            yield _dialogue(block, table, name, first)
+
+
+def _table(options: Options) -> _Table:
+    columns = {name: options[name] for name in _COLUMNS if name in options}
+    per_line = {"speaker", "text"} <= columns.keys()
+    per_turn = {"request", "response"} <= columns.keys()
+    if "dialogue" not in columns or per_line == per_turn:
+        mend = "--option dialogue=COLUMN with speaker= and text=, or with request= and response="
+        raise UsageError("it is not said which columns hold the dialogue", "--option", mend)
+    categories, numbers = (tuple(filter(None, options.get(name, "").split(","))) for name in _LISTS)
+    return _Table(columns, categories, numbers, _speakers(columns["speaker"], options) if per_line else None)
+
+
+def _speakers(column: str, options: Options) -> Callable[[Row], bool]:
+    users = {value.strip().casefold() for value in options.get("is_user", _IS_USER).split(",")}
+    others = {value.strip().casefold() for value in options.get("is_assistant", _IS_ASSISTANT).split(",")}
+
+    def by_user(row: Row) -> bool:
+        value = row[column].strip().casefold()
+        if value not in users | others:
+            mend = "say who that is by --option is_user=... or is_assistant=..."
+            raise _CellError(column, f"bad_speaker: {row[column]!r} is neither user nor assistant; {mend}")
+        return value in users
+
+    return by_user
+
+
+def _rows(file: Path, name: str, table: _Table) -> Iterator[tuple[int, Row | Rejected]]:
+    """Rows with the number of the line each ends on. Raises UsageError where a column is missing."""
+    with reading(file) as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        rows = _cells(csv.reader(text, delimiter="\t" if ".tsv" in file.suffixes else ",", strict=True), name)
+        line, header = next(rows, (1, None))
+        if header is None or isinstance(header, Rejected):
+            yield from () if header is None else ((line, header),)
+            return
+        for column in chain(table.columns.values(), table.categories, table.numbers):
+            if column not in header:
+                raise UsageError(f"{name} has no column {column!r}", str(file), f"it has: {', '.join(header)}")
+        for line, cells in rows:
+            if isinstance(cells, Rejected):
+                yield line, cells
+            elif len(cells) == len(header):
+                yield line, dict(zip(header, cells, strict=True))
+            else:
+                reason = f"bad_row: {len(cells)} cells, the header has {len(header)}"
+                yield line, Rejected(file=name, line=line, reason=reason, raw=repr(cells))
+
+
+def _cells(reader: "_csv.Reader", name: str) -> Iterator[tuple[int, list[str] | Rejected]]:
+    """Rows that are not empty, each with the number of the line it ends on."""
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            reason = f"bad_row: {error}"
+            yield reader.line_num, Rejected(file=name, line=reader.line_num, reason=reason)
+            continue
+        if cells:
+            yield reader.line_num, cells
+
+
+def _dialogue(rows: Sequence[Row], table: _Table, file: str, first: int) -> Dialogue | Rejected:
+    identity = table.cell(rows[0], "dialogue")
+    try:
+        made = _build(identity, rows, table)
+    except _CellError as bad:
+        raw = repr([dict(row) for row in rows])
+        return Rejected(file=file, line=first, dialogue=identity, field=bad.column, reason=str(bad), raw=raw)
+    return checked(made, file, first)
+
+
+def _build(identity: str, rows: Sequence[Row], table: _Table) -> Dialogue:
+    for row in rows:
+        for column, text in row.items():
+            if _NOT_UTF8.search(text):
+                raise _CellError(column, "bad_text: this is not UTF-8")
+    turns = exchanges(rows, table.by_user) if table.by_user else [Exchange((row,), (row,)) for row in rows]
+    request, response = ("text", "text") if table.by_user else ("request", "response")
+    times = {id(row): _time(row, table) for row in rows}
+    start = next((time for time in times.values() if time is not None), None)
+
+    def since(of: Sequence[Row]) -> float | None:
+        time = times[id(of[0])] if of else None
+        return None if time is None or start is None else time - start
+
+    return Dialogue(
+        id=identity,
+        user=next(filter(None, (table.cell(row, "user") for row in rows)), None),
+        turns=tuple(
+            Turn(
+                request=joined(table.cell(row, request) for row in turn.user),
+                response=joined(table.cell(row, response) for row in turn.assistant),
+                time_s=since(turn.user),
+                response_time_s=since(turn.assistant) if table.by_user else None,
+                domain=_first(turn, table, "domain"),
+                status=_first(turn, table, "status"),
+                asr_confidence=_number(_first(turn, table, "asr_confidence"), "asr_confidence"),
+                nlu_confidence=_number(_first(turn, table, "nlu_confidence"), "nlu_confidence"),
+                categories=tuple(
+                    Category(name=column, value=cell)
+                    for column in table.categories
+                    if (cell := _first_cell(turn, column)) is not None
+                ),
+                numbers=tuple(
+                    Number(name=column, value=value)
+                    for column in table.numbers
+                    if (value := _number(_first_cell(turn, column), column)) is not None
+                ),
+            )
+            for turn in turns
+        ),
+    )
+
+
+def _first(turn: Exchange[Row], table: _Table, name: str) -> str | None:
+    return _first_cell(turn, table.columns[name]) if name in table.columns else None
+
+
+def _first_cell(turn: Exchange[Row], column: str) -> str | None:
+    return next((row[column] for row in (*turn.user, *turn.assistant) if row[column]), None)
+
+
+def _number(cell: str | None, column: str) -> float | None:
+    try:
+        return None if cell is None else float(cell)
+    except ValueError as error:
+        raise _CellError(column, f"bad_number: {cell!r}") from error
+
+
+def _time(row: Row, table: _Table) -> float | None:
+    cell = table.cell(row, "time")
+    if not cell:
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(cell)
+        # Only differences count; without a zone, one that has no summer time keeps them right.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except ValueError as error:
+        raise _CellError(table.columns["time"], f"bad_time: {cell!r} is neither seconds nor ISO 8601") from error
+
+
+READER = Reader(_read, options=(*_COLUMNS, *_LISTS, "is_user", "is_assistant"))

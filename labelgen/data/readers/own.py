@@ -1,0 +1,80 @@
+"""labelgen's own form: JSON Lines (also gzipped) or Parquet, a file, a folder of them, or `-` for standard input."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from labelgen.base.errors import StorageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_set import Sources, read_labels
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Options, Reader
+from labelgen.data.record import convert, decode
+from labelgen.data.source_files import files_of, lines_of
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+
+
+def shard_files(path: Path) -> list[Path]:
+    """The record files at `path`: itself, or all below a folder, sorted. Raises UsageError if there are none."""
+    return files_of(path, SUFFIXES)
+
+
+def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Rejected]:
+    """The records of one file, in order. `name` is what the file is called in what is rejected."""
+    name = name or str(path)
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path, name)
+    else:
+        for number, text in lines_of(path):
+            yield decode(text, name, number)
+
+
+def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Dialogue | Rejected]:
+    """JSON Lines; empty lines are passed over."""
+    for number, text in enumerate(lines, 1):
+        if text.strip():
+            yield decode(text, name, number)
+
+
+def _read_parquet(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        row = 0
+        for batch in file.iter_batches(batch_size=256):
+            for plain in batch.to_pylist():
+                row += 1
+                yield convert(drop_null(plain), name, row)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        yield Rejected(file=name, reason=f"bad_parquet: {error}")
+    except OSError as error:
+        raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
+
+
+def drop_null(plain: object) -> object:
+    """A row without its nulls: Parquet gives every field of the schema, and null means absent, as in JSON."""
+    if isinstance(plain, dict):
+        return {key: drop_null(value) for key, value in plain.items() if value is not None}
+    if isinstance(plain, list):
+        return [drop_null(value) for value in plain]
+    return plain
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
+    if str(path) == "-":
+        yield from read_lines(sys.stdin.buffer, "-")
+        return
+    for file in shard_files(path):
+        yield from read_file(file)
+
+
+def _labels(path: Path, options: Options) -> Sources:
+    """labels.json in the folder, or beside the file."""
+    beside = (path if path.is_dir() else path.parent) / "labels.json"
+    return read_labels(beside) if beside.is_file() else {}
+
+
+READER = Reader(_read, _labels)

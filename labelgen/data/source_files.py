@@ -1,0 +1,55 @@
+"""The files that a path stands for, and the bytes in them."""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from labelgen.base.errors import StorageError, UsageError
+
+
+def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The record files at `path`: itself, or all below a folder, sorted; hidden files and quarantine files are no
+    records. Raises UsageError if there are none."""
+    if path.is_dir():
+        found = [
+            p
+            for p in sorted(path.rglob("*"))
+            if p.name.endswith(tuple(suffixes))
+            and not any(part.startswith(".") for part in p.relative_to(path).parts)
+            and "quarantine" not in p.name
+        ]
+        if not found:
+            raise UsageError(f"no records in {path}", str(path), f"a log is made of {', '.join(suffixes)} files")
+        return found
+    if not path.exists():
+        raise UsageError(f"{path} does not exist", str(path), "name a file or folder of records")
+    return [path]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[IO[bytes]]:
+    """Open to read; `.gz` is unpacked. Raises StorageError if the file cannot be read whole."""
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            yield file  # type: ignore[misc]
+    except (OSError, EOFError, zlib.error) as error:
+        raise StorageError(f"cannot read {path}: {error}", str(path), "check that the file is whole") from error
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not empty, with their numbers from 1."""
+    with reading(path) as file:
+        for number, text in enumerate(file, 1):
+            if text.strip():
+                yield number, text
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises StorageError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}", str(path), "check the path") from error

@@ -1,0 +1,77 @@
+"""Parts of a log, such as train, valid and test, which share no user."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """fraction: of the users (of the dialogues, where the user is unknown), 0..1."""
+
+    name: str
+    fraction: float
+
+
+def read_parts(text: str) -> tuple[Part, ...]:
+    """Parts from text such as `train=0.8,valid=0.1,test=0.1`.
+
+    Raises UsageError unless the names differ and can name files, and the fractions are positive and sum to 1."""
+    parts = []
+    for item in text.split(","):
+        name, _, fraction = (piece.strip() for piece in item.partition("="))
+        try:
+            parts.append(Part(name, float(fraction)))
+        except ValueError as error:
+            raise _unusable(text, f"{item!r} is not NAME=FRACTION") from error
+    names = [part.name for part in parts]
+    if len(set(names)) < len(names) or not all(name.replace("-", "").replace("_", "").isalnum() for name in names):
+        raise _unusable(text, "the names are not different words")
+    if not all(part.fraction > 0 for part in parts) or not math.isclose(math.fsum(p.fraction for p in parts), 1.0):
+        raise _unusable(text, "the fractions are not positive, or do not sum to 1")
+    return tuple(parts)
+
+
+def _unusable(text: str, what: str) -> UsageError:
+    return UsageError(what, f"--parts {text}", "write --parts train=0.8,valid=0.1,test=0.1")
+
+
+def position(seed: int, key: str) -> float:
+    """Where a key lies in [0, 1): the same place on every machine, and evenly spread over keys."""
+    return int.from_bytes(sha256(f"{seed}:{key}".encode()).digest()[:7], "big") / 2**56
+
+
+def part_of(dialogue: Dialogue, parts: Sequence[Part], seed: int = 0) -> str:
+    """The part that a dialogue belongs to: all dialogues of one user go to one part, those without a user one by one."""
+    key = f"dialogue {dialogue.id}" if dialogue.user is None else f"user {dialogue.user}"
+    place = position(seed, key)
+    bound = 0.0
+    for part in parts:
+        bound += part.fraction
+        if place < bound:
+            return part.name
+    return parts[-1].name
+
+
+class Seen:
+    """The dialogues of a training part, by their requests, so that copies of them can be left out of the other parts.
+
+    Copies are dialogues with the same requests in the same order, whatever their case and spacing; a dialogue in which
+    nothing was requested is nobody's copy. Eight bytes a dialogue are kept."""
+
+    def __init__(self, training: Iterable[Dialogue]) -> None:
+        self._digests = {digest for dialogue in training if (digest := _digest(dialogue)) is not None}
+
+    def __contains__(self, dialogue: Dialogue) -> bool:
+        return _digest(dialogue) in self._digests
+
+
+def _digest(dialogue: Dialogue) -> int | None:
+    requests = [" ".join(turn.request.casefold().split()) for turn in dialogue.turns]
+    if not any(requests):
+        return None
+    return int.from_bytes(sha256("\n".join(requests).encode()).digest()[:8], "big")

@@ -1,0 +1,143 @@
+"""One evaluation as plain data, from dialogues that hold the annotations of all who are judged.
+
+Its form is described in docs/evaluation.md; a report shows nothing that is not in it."""
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import scipy
+
+from labelgen import __version__
+from labelgen.base.errors import InputError, UsageError
+from labelgen.base.progress import progress
+from labelgen.consensus.vote import CONSENSUS
+from labelgen.data.dialogue import Dialogue
+from labelgen.evaluation.examples import examples
+from labelgen.evaluation.question import Question
+from labelgen.evaluation.section import section
+from labelgen.evaluation.trials import Protocol, Setting
+
+FORM = "labelgen evaluation 1"
+EVERYONE = "kind=person"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an evaluation says of itself beside its numbers. left_out: reason -> dialogues. model: free."""
+
+    title: str
+    command: str = ""
+    paths: tuple[str, ...] = ()
+    digest: str | None = None
+    split: str | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+
+def evaluate(
+    dialogues: Sequence[Dialogue],
+    questions: Sequence[Question],
+    candidates: Sequence[str],
+    setting: Setting,
+    description: Description,
+) -> dict[str, Any]:
+    """Judge the candidates, annotators of the dialogues in the order to be shown, on every question that the reference
+    answers somewhere. Raises InputError where it answers none."""
+    protocol = Protocol(dialogues, questions, setting)
+    found = [
+        section(protocol, question, candidates, setting)
+        for question in progress(questions, "evaluate", "questions", len(questions))
+    ]
+    tasks = [task for task in found if task["items"]]
+    if not tasks:
+        reasons = Counter(entry["reason"] for task in found for entry in task["left_out"])
+        raise InputError(
+            f"nothing to judge against {setting.against}: {', '.join(reasons) or 'no dialogue is left'}",
+            ", ".join(description.paths),
+            "name an annotator of the log by --against, or bring three people's answers",
+        )
+    return {
+        "form": FORM,
+        "title": description.title,
+        "command": description.command,
+        "versions": {
+            "labelgen": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+        "setting": {
+            "against": setting.against,
+            "people": _people(setting),
+            "candidates": list(candidates),
+            "seed": setting.seed,
+            "resamples": setting.resamples,
+            "level": setting.level,
+            "protocol": _protocol(setting),
+        },
+        "data": {
+            "paths": list(description.paths),
+            "digest": description.digest,
+            "dialogues": len(dialogues),
+            "turns": sum(len(d.turns) for d in dialogues),
+            "sources": dict(sorted(Counter(d.source or "" for d in dialogues).items())),
+            "split": description.split,
+            "left_out": [{"reason": r, "dialogues": n} for r, n in description.left_out.items()],
+        },
+        "model": dict(description.model),
+        "tasks": tasks,
+        "dialogues": examples(dialogues, questions, candidates, setting),
+    }
+
+
+def _people(setting: Setting) -> str | None:
+    if setting.people is not None:
+        return ",".join(sorted(setting.people))
+    return EVERYONE if setting.everyone else None
+
+
+def _protocol(setting: Setting) -> str:
+    if setting.against == CONSENSUS:
+        return (
+            "each person is judged against the consensus of the others (of three of them where there are more), "
+            "and every candidate on the same fields against that same consensus"
+        )
+    beside = "" if _people(setting) is None else "; people are judged against the same answers on the same fields"
+    return f"every candidate is judged against the answers of {setting.against}{beside}"
+
+
+def read_evaluation(path: Path) -> tuple[Description, Setting, tuple[str, ...], tuple[str, ...]]:
+    """What an evaluation says of itself, so that it can be computed again: description, setting, candidates, and the
+    names of its questions. Raises UsageError where the file is not there, InputError where it is no evaluation."""
+    if not path.is_file():
+        raise UsageError(f"no {path.name} beside the predictions", str(path), "keep the two files of one run together")
+    try:
+        plain = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        said, data = plain["setting"], plain["data"]
+        setting = Setting(
+            against=said["against"],
+            people=None if said["people"] in (None, EVERYONE) else frozenset(said["people"].split(",")),
+            everyone=said["people"] == EVERYONE,
+            seed=said["seed"],
+            resamples=said["resamples"],
+            level=said["level"],
+        )
+        description = Description(
+            title=plain["title"],
+            command=plain["command"],
+            paths=tuple(data["paths"]),
+            digest=data["digest"],
+            split=data["split"],
+            left_out={entry["reason"]: entry["dialogues"] for entry in data["left_out"]},
+            model=plain["model"],
+        )
+        asked = tuple(task["name"] for task in plain["tasks"])
+        return description, setting, tuple(said["candidates"]), asked
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise InputError(f"{path.name} is no evaluation: {error!r}", str(path), f"its form is {FORM!r}") from error

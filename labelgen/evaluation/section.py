@@ -1,0 +1,122 @@
+"""One question of an evaluation: all candidates and the people on the same fields, as plain data."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.evaluation.compare import answered_share, items_of, measure_all, metric, ratio
+from labelgen.evaluation.curves import confusions, precision_coverage, reliability
+from labelgen.evaluation.question import Question, answered
+from labelgen.evaluation.slices import SLICES, slices
+from labelgen.evaluation.trials import SINGLE, Protocol, Setting, Trial
+from labelgen.metrics.metric import Item
+
+_TIES_SHOWN = 20
+
+Value = TypeVar("Value")
+
+
+def section(protocol: Protocol, question: Question, candidates: Sequence[str], setting: Setting) -> dict[str, Any]:
+    """What an evaluation says of one question. Candidates who never answer it are left out of it; models come first,
+    then people, then rules."""
+    dialogues = protocol.dialogues
+    drawn = protocol.trials(question)
+    trials = drawn.trials
+    people = [SINGLE] if any(trial.person is not None for trial in trials) else []
+    names = [name for name in candidates if _answers(dialogues, name, question)]
+    rules = [name for name in names if kind_of(dialogues, name) == "rule"]
+    models = [name for name in names if name not in rules]
+    order = [*models, *people, *rules]
+    items = {name: items_of(trials, dialogues, question, name) for name in order}
+    measured = {name: measure_all(question.metrics, items[name], trials, setting) for name in order if trials}
+    ratios = [
+        ratio(name, SINGLE, m, measured[name][m], measured[SINGLE][m], setting.level)
+        for name in (names if people else ())
+        for m in question.metrics
+    ]
+    left_out = [{"reason": r, "items": n} for r, n in drawn.left_out.items() if n]
+    left_out += [{"reason": r, "dialogues": n} for r, n in drawn.dialogues_left_out.items() if n]
+    return {
+        "name": question.name,
+        "tasks": list(question.tasks),
+        "unit": question.unit,
+        "main_metric": question.metrics[0],
+        "metrics": {
+            m: {"larger_is_better": metric(m).larger_is_better, "what": metric(m).what} for m in question.metrics
+        },
+        "items": sum(len(trial.reference) for trial in trials),
+        "dialogues": len({trial.dialogue for trial in trials}),
+        "rows": [
+            {
+                "candidate": name,
+                "kind": "person" if name == SINGLE else kind_of(dialogues, name),
+                "answered": answered_share(items[name]),
+                "metrics": {m: measured[name][m].estimate() for m in question.metrics},
+            }
+            for name in order
+            if trials
+        ],
+        "ratios": [r for r in ratios if r["value"] is not None],
+        "ties": {
+            "items": len(drawn.ties),
+            "examples": [{"dialogue": d, "at": _plain(at)} for d, at in drawn.ties[:_TIES_SHOWN]],
+        },
+        "left_out": left_out,
+        "confusion": _present(confusions(name, items[name], question) for name in order),
+        "reliability": _present(reliability(name, items[name]) for name in names),
+        "precision_coverage": _present(precision_coverage(name, items[name], _of(items, people)) for name in models),
+        "slices": [
+            part
+            for name in (*models[:1], *people)
+            for part in _slices(name, items[name], trials, dialogues, question, setting)
+        ],
+    }
+
+
+def kind_of(dialogues: Sequence[Dialogue], annotator: str) -> str:
+    """The kind of the annotator's first annotation."""
+    found = (d.annotation(annotator) for d in dialogues)
+    return next((a.kind for a in found if a is not None), "model")
+
+
+def _answers(dialogues: Sequence[Dialogue], annotator: str, question: Question) -> bool:
+    return any(answered(d.annotation(annotator), question) for d in dialogues)
+
+
+def _of(items: dict[str, list[Item]], people: Sequence[str]) -> list[Item]:
+    return [item for name in people for item in items[name]]
+
+
+def _present(values: Iterable[Value | None]) -> list[Value]:
+    return [value for value in values if value is not None]
+
+
+def _plain(at: At) -> dict[str, Any]:
+    match at:
+        case AtTurn(turn) | AtSpan(turn):
+            return {"turn": turn}
+        case AtGoal(turns):
+            return {"turns": list(turns)}
+        case AtDialogue():
+            return {}
+
+
+def _slices(
+    candidate: str,
+    items: Sequence[Item],
+    trials: Sequence[Trial],
+    dialogues: Sequence[Dialogue],
+    question: Question,
+    setting: Setting,
+) -> list[dict[str, Any]]:
+    judged = {trial.dialogue: dialogues[trial.dialogue] for trial in trials}
+    shown = question.metrics[:2]
+    out = []
+    for by in SLICES:
+        for name, places in slices(judged, by, setting.against).items():
+            inside = [k for k, trial in enumerate(trials) if trial.dialogue in places]
+            measured = measure_all(shown, [items[k] for k in inside], [trials[k] for k in inside], setting)
+            slice_ = {"by": by, "name": name, "candidate": candidate}
+            out += [{**slice_, "metric": metric, **measured[metric].estimate()} for metric in shown]
+    return out

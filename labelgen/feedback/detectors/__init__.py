@@ -1,0 +1,12 @@
+"""The kinds of evidence that can be found in a log: one file and one line each."""
+
+DETECTORS = {
+    "answer": "labelgen.feedback.detectors.answer:detect",
+    "rating": "labelgen.feedback.detectors.rating:detect",
+    "disconnect": "labelgen.feedback.detectors.disconnect:detect",
+    "barge_in": "labelgen.feedback.detectors.barge_in:detect",
+    "rephrase": "labelgen.feedback.detectors.rephrase:detect",
+    "correction": "labelgen.feedback.detectors.correction:detect",
+    "repetition": "labelgen.feedback.detectors.repetition:detect",
+    "gratitude": "labelgen.feedback.detectors.gratitude:detect",
+}

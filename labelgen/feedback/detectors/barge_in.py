@@ -1,0 +1,39 @@
+"""The user cut the assistant short."""
+
+from collections.abc import Iterator
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import Signal
+
+EVIDENCE = ("feedback", "time_s", "response_time_s")
+
+FASTEST_WORDS_S = 5.0
+"""No voice speaks faster than this many words a second, so a request that comes sooner interrupts."""
+_LEAST_WORDS = 6
+
+
+def detect(dialogue: Dialogue) -> Iterator[Signal]:
+    """Reads feedback of kinds `barge_in` and `stop`; and, in a spoken dialogue with clocks, a next request that comes
+    before the response could have been spoken.
+
+    Votes bad, weaker where only the clocks say so; implicit. It speaks of the turn whose response was cut. A dialogue
+    is spoken where a turn has sound, a list of recognitions or a recogniser's confidence: who types may answer while
+    reading. Without clocks: silence."""
+    turns = dialogue.turns
+    spoken = any(turn.audio or turn.nbest or turn.asr_confidence is not None for turn in turns)
+    for t, turn in enumerate(turns):
+        told = False
+        for feedback in turn.feedback:
+            if feedback.kind in ("barge_in", "stop"):
+                told = True
+                about = t if feedback.about is None else feedback.about
+                yield Signal(kind="barge_in", turns=(about,), vote="bad", evidence=(t,))
+        if spoken and not told and t + 1 < len(turns) and _cut(turn, turns[t + 1]):
+            yield Signal(kind="barge_in", turns=(t,), vote="bad", strength=0.7, evidence=(t + 1,))
+
+
+def _cut(turn: Turn, after: Turn) -> bool:
+    if turn.response_time_s is None or after.time_s is None:
+        return False
+    words = turn.response.count(" ") + 1
+    return words >= _LEAST_WORDS and after.time_s - turn.response_time_s < words / FASTEST_WORDS_S

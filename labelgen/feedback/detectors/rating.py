@@ -1,0 +1,57 @@
+"""Stars and other ratings, given on a scale or said in words."""
+
+import re
+from collections.abc import Iterator
+
+from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.evidence import Signal
+from labelgen.data.quality import from_scale
+from labelgen.feedback.wording import Vote, plain
+
+EVIDENCE = ("feedback", "request")
+
+_NUMBER = r"(?P<rating>zero|one|two|three|four|five|[0-5])"
+# Only a request that is nothing but a rating: "find a five star hotel" rates nothing.
+_SAID = re.compile(
+    r"(?:(?:i (?:would |will |'d |'ll )?|i'd |i'll |let me |well |ok |okay )?(?:give|rate)(?: it| that| this| you| him| her)?(?: an?)? )?"
+    rf"{_NUMBER} (?:stars?|out of (?:5|five)(?: stars?)?)(?: from me| for you| for that| please| thanks| thank you)?"
+)
+_NUMBERS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+
+
+def detect(dialogue: Dialogue) -> Iterator[Signal]:
+    """Reads feedback of kind `rating` (1 to 5 where no scale is given), and requests that only say a rating, such as
+    "five stars" or "I'd rate that 2 out of 5".
+
+    Votes good above the middle of the scale and bad below, as strongly as it lies from it; explicit. The middle itself,
+    and a rating outside its scale, is silence. Words speak of the turn before, feedback of the turn that is meant or
+    it stands on, feedback of the dialogue of all turns."""
+    everything = tuple(range(len(dialogue.turns)))
+    if everything:
+        for feedback in dialogue.feedback:
+            yield from _given(feedback, everything if feedback.about is None else (feedback.about,), ())
+    for t, turn in enumerate(dialogue.turns):
+        for feedback in turn.feedback:
+            yield from _given(feedback, (t if feedback.about is None else feedback.about,), (t,))
+        if t and not any(f.kind == "rating" for f in turn.feedback):
+            said = _SAID.fullmatch(plain(turn.request))
+            if said:
+                number = said["rating"]
+                rating = float(_NUMBERS.get(number, number))
+                yield from _signal(max(rating, 1.0), (t - 1,), (t,))
+
+
+def _given(feedback: Feedback, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Iterator[Signal]:
+    if feedback.kind != "rating" or feedback.rating is None:
+        return
+    scale = feedback.scale or (1.0, 5.0)
+    if scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
+        yield from _signal(from_scale(feedback.rating, scale), turns, evidence)
+
+
+def _signal(rating: float, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Iterator[Signal]:
+    """rating: on 1..5."""
+    if rating != 3.0:
+        vote: Vote = "good" if rating > 3.0 else "bad"
+        strength = min(1.0, abs(rating - 3.0) / 2.0)
+        yield Signal(kind="rating", turns=turns, vote=vote, strength=strength, explicit=True, evidence=evidence)

@@ -1,0 +1,88 @@
+"""From the signals about one turn or goal to the probability that it went well.
+
+Both methods take nothing from the data: how far a kind of signal is believed is a prior, written down here."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from labelgen.data.evidence import Signal
+
+METHODS = {
+    "waterfall": "labelgen.feedback.posterior:waterfall",
+    "majority": "labelgen.feedback.posterior:majority",
+}
+"""name -> Method."""
+
+PRIOR_PRECISION: Mapping[str, float] = {
+    "answer": 0.95,
+    "rating": 0.9,
+    "disconnect": 0.8,
+    "correction": 0.8,
+    "repetition": 0.75,
+    "rephrase": 0.7,
+    "gratitude": 0.7,
+    "barge_in": 0.65,
+}
+"""kind -> how often a full-strength vote of that kind is taken to be right. Beliefs, not measurements: explicit kinds
+err by slips and misunderstood questions, implicit ones also by politeness and habit."""
+_UNKNOWN_KIND = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """good: probability that it went well. weight: how far the evidence moved it from even, |2 good - 1|. origin: the
+    evidence in words."""
+
+    good: float
+    weight: float
+    origin: str
+
+
+Method = Callable[[Sequence[Signal]], Posterior | None]
+"""From the signals about one place, in any order, to its posterior; None where there is no evidence."""
+
+
+def waterfall(signals: Sequence[Signal]) -> Posterior | None:
+    """What users said when asked; only where they said nothing, what their behaviour shows.
+
+    Within the level that is used, kinds are independent witnesses: their log-odds add up, from even. A kind that says
+    the same several times counts once, by its strongest signal. A strength of s moves the prior precision r of a kind
+    to 1/2 + (r - 1/2) s."""
+    used = [s for s in signals if s.explicit] or list(signals)
+    if not used:
+        return None
+    strongest: dict[tuple[str, str], Signal] = {}
+    for signal in used:
+        known = strongest.get((signal.kind, signal.vote))
+        if known is None or signal.strength > known.strength:
+            strongest[signal.kind, signal.vote] = signal
+    log_odds = 0.0
+    # Sorted, so that the sum does not depend on the order of the signals to the last bit.
+    for _, signal in sorted(strongest.items()):
+        precision = PRIOR_PRECISION.get(signal.kind, _UNKNOWN_KIND)
+        right = 0.5 + (precision - 0.5) * min(max(signal.strength, 0.0), 1.0)
+        log_odds += math.log(right / (1.0 - right)) * (1 if signal.vote == "good" else -1)
+    level = "explicit" if used[0].explicit else "implicit"
+    return _posterior(1.0 / (1.0 + math.exp(-log_odds)), f"waterfall, {level}: {_words(used)}")
+
+
+def majority(signals: Sequence[Signal]) -> Posterior | None:
+    """Each signal one vote, whatever its kind and strength; Laplace's rule of succession."""
+    if not signals:
+        return None
+    good = sum(s.vote == "good" for s in signals)
+    return _posterior((good + 1.0) / (len(signals) + 2.0), f"majority: {_words(signals)}")
+
+
+def _posterior(good: float, origin: str) -> Posterior:
+    return Posterior(good, abs(2.0 * good - 1.0), origin)
+
+
+def _words(signals: Sequence[Signal]) -> str:
+    """Such as `bad by repetition at turn 2, good by gratitude at turn 3`."""
+    said = []
+    for s in signals:
+        seen = f" at turn {', '.join(map(str, s.evidence))}" if s.evidence else ""
+        said.append(f"{s.vote} by {s.kind}{seen}")
+    return ", ".join(sorted(set(said)))

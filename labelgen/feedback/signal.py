@@ -1,0 +1,42 @@
+"""Finding the signals of a dialogue: every registered detector, in the order of the registry.
+
+A detector is a module in `detectors/` with `detect(dialogue) -> Iterator[Signal]` and `EVIDENCE`, the fields of a turn
+in which it sees its evidence; they are hidden when the signal is a target (hiding.py)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+
+from labelgen.base.registry import require, resolve
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.evidence import Signal
+from labelgen.feedback.detectors import DETECTORS
+
+Detect = Callable[[Dialogue], Iterator[Signal]]
+
+
+def find_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> tuple[Signal, ...]:
+    """The signals of one dialogue; kinds: the detectors to ask, all where it is None. Raises UsageError for an unknown
+    kind."""
+    found: list[Signal] = []
+    for kind in DETECTORS if kinds is None else kinds:
+        detect: Detect = resolve(DETECTORS, kind, "signal")
+        found.extend(detect(dialogue))
+    return tuple(found)
+
+
+def with_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> Dialogue:
+    """The dialogue with these signals in place of those it had."""
+    return replace(dialogue, signals=find_signals(dialogue, kinds))
+
+
+def evidence_fields(kind: str) -> tuple[str, ...]:
+    """The fields of a turn where a kind of signal is seen. Raises UsageError for an unknown kind."""
+    require(kind, DETECTORS, "signal")
+    fields: tuple[str, ...] = import_module(DETECTORS[kind].partition(":")[0]).EVIDENCE
+    return fields
+
+
+def concerns_dialogue(signal: Signal, dialogue: Dialogue) -> bool:
+    """The signal speaks of the dialogue as a whole, not of single turns. In a dialogue of one turn it does both."""
+    return len(signal.turns) == len(dialogue.turns)

@@ -1,0 +1,116 @@
+"""From signals to targets: what feedback says about each task. The one place where knowledge of feedback and names of
+tasks meet."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.evidence import Signal, Target
+from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.feedback.goals import concerning, goals_of
+from labelgen.feedback.posterior import Method, Posterior
+from labelgen.feedback.signal import concerns_dialogue
+
+CONFIRMED = 0.6
+"""From this posterior of good on, what the assistant believed is taken as what was meant; below 1 minus it, as not."""
+
+FADE_TURNS = 2.0
+"""A turn's service says less about its goal the more turns follow it: its strength halves every so many turns."""
+
+REPAIRS = ("rephrase", "correction")
+"""Kinds whose evidence is the same request, put another way."""
+
+
+def feedback_targets(
+    dialogue: Dialogue, signals: Sequence[Signal], method: Method, annotator: str | None = None
+) -> tuple[Target, ...]:
+    """Targets of one dialogue from these signals of it: outcome of goals, quality of turns and of the dialogue, intents
+    and slots of turns whose hypothesis was confirmed, and "not these intents" of turns that failed and were repaired.
+
+    annotator: whose goals the evidence attaches to, where the dialogue has them; else goals are provisional. Evidence
+    that cancels out gives no target."""
+    return (
+        *_outcomes(dialogue, signals, method, annotator),
+        *_qualities(dialogue, signals, method),
+        *_understanding(dialogue, signals, method),
+    )
+
+
+def _outcomes(dialogue: Dialogue, signals: Sequence[Signal], method: Method, annotator: str | None) -> list[Target]:
+    goals, whose = goals_of(dialogue, annotator)
+    found = []
+    for goal in goals:
+        about = [_fade(s, goal) for s in concerning(signals, goal, goals)]
+        posterior = method(about)
+        if posterior is not None and posterior.weight > 0.0:
+            both = (("success", posterior.good), ("failure", 1.0 - posterior.good))
+            origin = f"{posterior.origin}; {whose}"
+            found.append(Target("outcome", AtGoal(goal), both, None, posterior.weight, origin))
+    return found
+
+
+def _fade(signal: Signal, goal: Sequence[int]) -> Signal:
+    later = sum(turn > signal.turns[-1] for turn in goal)
+    return replace(signal, strength=signal.strength * 0.5 ** (later / FADE_TURNS)) if later else signal
+
+
+def _turn_posteriors(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> dict[int, Posterior]:
+    """Of the turns that signals speak of singly; feedback on a dialogue of several turns says little of each."""
+    about: dict[int, list[Signal]] = {}
+    for signal in signals:
+        if len(dialogue.turns) == 1 or not concerns_dialogue(signal, dialogue):
+            for turn in signal.turns:
+                about.setdefault(turn, []).append(signal)
+    found = {turn: method(own) for turn, own in sorted(about.items())}
+    return {turn: p for turn, p in found.items() if p is not None and p.weight > 0.0}
+
+
+def _qualities(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> list[Target]:
+    found = [
+        Target("quality", AtTurn(turn), _quality(posterior.good), None, posterior.weight, posterior.origin)
+        for turn, posterior in _turn_posteriors(dialogue, signals, method).items()
+    ]
+    # A rating of the whole is its quality; a yes to "did you get it?" is an outcome.
+    whole = method([s for s in signals if s.kind == "rating" and concerns_dialogue(s, dialogue)])
+    if whole is not None and whole.weight > 0.0:
+        found.append(Target("quality", AtDialogue(), _quality(whole.good), None, whole.weight, whole.origin))
+    return found
+
+
+def _quality(good: float) -> tuple[tuple[str, float], ...]:
+    """Over bad, fair and good: a share of p (1 - p), at most a quarter, is fair, taken from both sides alike."""
+    fair = good * (1.0 - good)
+    return (("bad", 1.0 - good - fair / 2.0), ("fair", fair), ("good", good - fair / 2.0))
+
+
+def _understanding(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> list[Target]:
+    found = []
+    for t, posterior in _turn_posteriors(dialogue, signals, method).items():
+        hypothesis, names = dialogue.turns[t].hypothesis, _believed(dialogue, t)
+        if hypothesis is None or not names:
+            continue
+        if posterior.good >= CONFIRMED:
+            weight, origin = posterior.weight, f"confirmed hypothesis; {posterior.origin}"
+            found.append(Target("intents", AtTurn(t), tuple((n, 1.0) for n in names), None, weight, origin))
+            spans = dict.fromkeys((AtSpan(t, s.start, s.end), s.name) for s in hypothesis.slots)
+            found += [Target("slots", at, ((name, 1.0),), None, weight, origin) for at, name in spans]
+            found.append(Target("slots", AtTurn(t), (), None, weight, origin))
+        elif posterior.good <= 1.0 - CONFIRMED and _understood_otherwise(dialogue, t, signals):
+            origin = f"failed hypothesis, another one when asked again; {posterior.origin}"
+            found.append(Target("intents", AtTurn(t), None, names, posterior.weight, origin, complete=False))
+    return found
+
+
+def _understood_otherwise(dialogue: Dialogue, turn: int, signals: Sequence[Signal]) -> bool:
+    """The user put the request another way, and the assistant then believed in other intents.
+
+    A failure alone does not blame the intent: in the simulated log, whose truth is known, the intents of three failed
+    turns in four were right, and with this condition those of one in four."""
+    again = {e for s in signals if s.kind in REPAIRS and s.turns == (turn,) for e in s.evidence}
+    first = set(_believed(dialogue, turn))
+    return any(set(later) != first for later in (_believed(dialogue, e) for e in again) if later)
+
+
+def _believed(dialogue: Dialogue, turn: int) -> tuple[str, ...]:
+    hypothesis = dialogue.turns[turn].hypothesis
+    return tuple(dict.fromkeys(intent.name for intent in hypothesis.intents)) if hypothesis else ()

@@ -1,0 +1,73 @@
+"""What users and assistants say when something went well or wrong: the phrases that several detectors read."""
+
+import re
+from functools import lru_cache
+from typing import Literal
+
+from labelgen.data.dialogue import Turn
+
+Vote = Literal["good", "bad"]
+
+FAILED_STATUSES = frozenset(
+    ("failed", "failure", "error", "no_match", "no_result", "not_understood", "unanswered", "timeout", "rejected")
+)
+"""Statuses by which a log says that a request was not served."""
+
+_NOT_WORD = re.compile(r"[^\w']+")
+
+
+@lru_cache(maxsize=4096)
+def plain(text: str) -> str:
+    """Case-folded words with one space between them; punctuation but the apostrophe is gone."""
+    return _NOT_WORD.sub(" ", text.replace("’", "'").casefold()).strip()
+
+
+_NOT_UNDERSTOOD = re.compile(
+    r"\b(?:(?:did not|didn't|do not|don't|can't|cannot|couldn't) (?:quite |really |fully )?(?:understand|catch|get that|get it|"
+    r"hear you|follow you|know how to|know that one)"
+    r"|not sure (?:i understand|what you (?:mean|want)|how to help)|trouble understanding|what do you mean"
+    r"|(?:can|could|would) you (?:please )?(?:repeat|rephrase|say that again)"
+    r"|(?:can't|cannot|unable to) help (?:you )?with that)\b"
+)
+_NOT_DONE = re.compile(
+    r"\b(?:unfortunately|something went wrong|not available|unavailable|unable to|not possible|trouble reaching"
+    r"|(?:could not|couldn't|can't|cannot|was not able to|wasn't able to|did not|didn't|don't) (?:find|reach|book|complete|see any)"
+    r"|sorry but|sorry there (?:is|are|was|were)|there (?:is|are|was|were) no|no (?:results|matches)|failed|unsuccessful|not authenticated)\b"
+)
+_SORRY = re.compile(r"\b(?:sorry(?! to hear)|apologi[sz]e|apologies|my mistake|my bad)\b")
+
+_CLOSING = re.compile(
+    r"\b(?:anything else|any thing else|something else|welcome|good ?bye|bye|have a (?:nice|great|good|wonderful)|my pleasure)\b"
+)
+
+
+@lru_cache(maxsize=4096)
+def failure_said(response: str) -> float:
+    """How surely a response says that the request was not served, 0..1: not understood .9, not done .8, a bare
+    apology .5."""
+    text = plain(response)
+    if _NOT_UNDERSTOOD.search(text):
+        return 0.9
+    if _NOT_DONE.search(text):
+        return 0.8
+    return 0.5 if _SORRY.search(text) else 0.0
+
+
+def is_closing(text: str) -> bool:
+    """A farewell, or an offer of more help: words that are repeated without any failure."""
+    return _CLOSING.search(plain(text)) is not None
+
+
+def went_wrong(turn: Turn) -> bool:
+    """The log or the assistant itself says that this request was not served, or a request got no response."""
+    if turn.status is not None and turn.status.casefold() in FAILED_STATUSES:
+        return True
+    return bool(turn.request) and (not turn.response or failure_said(turn.response) >= 0.8)
+
+
+def gap_s(earlier: Turn, later: Turn) -> float | None:
+    """Seconds from the end of one turn (its response, else its request) to the next request; None without clocks."""
+    end_s = earlier.time_s if earlier.response_time_s is None else earlier.response_time_s
+    if end_s is None or later.time_s is None:
+        return None
+    return later.time_s - end_s

@@ -1,0 +1,98 @@
+"""Sums that add up: what was seen, labelled and quarantined, and what each task said."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import UNIT_OF, Annotation, answers, tasks_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSum:
+    """One task in one unit. labelled: fields that were answered, be it with "none here"; abstained: fields that were
+    left absent; labels: labels within the answered fields. The unit is that of the field: slots count turns."""
+
+    task: str
+    unit: str
+    labelled: int
+    abstained: int
+    labels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """In dialogues: seen = labelled + quarantined, by the first word of the reason. turns: of labelled dialogues."""
+
+    seen: int = 0
+    labelled: int = 0
+    turns: int = 0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    tasks: tuple[TaskSum, ...] = ()
+
+    @property
+    def bad(self) -> int:
+        """Dialogues that were quarantined, for any reason."""
+        return sum(self.quarantined.values())
+
+
+def tally(labelled: Iterable[tuple[Dialogue, Annotation]], reasons: Iterable[str]) -> Sums:
+    """Count dialogues with the annotation each was given, and the reasons of the rejected ones."""
+    bad = Counter(reason.partition(":")[0] for reason in reasons)
+    dialogues = turns = 0
+    tasks: Counter[tuple[str, str, str]] = Counter()
+    for dialogue, annotation in labelled:
+        dialogues += 1
+        turns += len(dialogue.turns)
+        for task in tasks_of(annotation):
+            for at, labels in answers(annotation, task).items():
+                tasks[task, UNIT_OF[type(at)], "labelled"] += 1
+                tasks[task, UNIT_OF[type(at)], "labels"] += len(labels)
+        for abstained in annotation.abstained:
+            tasks[abstained.field.task, UNIT_OF[type(abstained.field.at)], "abstained"] += 1
+    return _sums(dialogues + sum(bad.values()), dialogues, turns, bad, tasks)
+
+
+def total(parts: Iterable[Sums]) -> Sums:
+    """The sum of all parts; that of none is empty."""
+    seen = labelled = turns = 0
+    bad: Counter[str] = Counter()
+    tasks: Counter[tuple[str, str, str]] = Counter()
+    for part in parts:
+        seen, labelled, turns = seen + part.seen, labelled + part.labelled, turns + part.turns
+        bad.update(part.quarantined)
+        for one in part.tasks:
+            for kind in ("labelled", "abstained", "labels"):
+                tasks[one.task, one.unit, kind] += getattr(one, kind)
+    return _sums(seen, labelled, turns, bad, tasks)
+
+
+def _sums(seen: int, labelled: int, turns: int, bad: Counter[str], tasks: Counter[tuple[str, str, str]]) -> Sums:
+    kinds = sorted({(task, unit) for task, unit, _ in tasks})
+    return Sums(
+        seen=seen,
+        labelled=labelled,
+        turns=turns,
+        quarantined=dict(sorted(bad.items())),
+        tasks=tuple(
+            TaskSum(
+                task=task,
+                unit=unit,
+                labelled=tasks[task, unit, "labelled"],
+                abstained=tasks[task, unit, "abstained"],
+                labels=tasks[task, unit, "labels"],
+            )
+            for task, unit in kinds
+        ),
+    )
+
+
+def summary(sums: Sums) -> Iterator[str]:
+    """A few lines for people."""
+    yield f"{sums.labelled:,} of {sums.seen:,} dialogues labelled, {sums.turns:,} turns"
+    if sums.quarantined:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sums.quarantined.items())
+        yield f"{sums.bad:,} quarantined: {reasons}"
+    for one in sums.tasks:
+        left = f", {one.abstained:,} abstained" if one.abstained else ""
+        yield f"  {one.task}: {one.labels:,} labels on {one.labelled:,} {one.unit}s{left}"

@@ -1,0 +1,116 @@
+"""The folder of labelled records: which files lie where, who may write, and what is left behind by a kill.
+
+OUT/a.jsonl                      labelled records, at the input's relative path
+OUT/a.jsonl.quarantine.jsonl     its rejected records with their reasons, where there are some
+OUT/manifest.json                written last
+OUT/.labelling/                  while a run is unfinished: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl"""
+
+import fcntl
+import glob
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labelgen.base.errors import StorageError, UsageError
+from labelgen.data.readers.own import SUFFIXES, shard_files
+
+MANIFEST = "manifest.json"
+_WORK = ".labelling"
+
+
+def input_files(source: Path) -> dict[str, Path]:
+    """The record files below `source` by relative path, in order. Raises UsageError where there are none."""
+    files = shard_files(source)
+    root = source if source.is_dir() else source.parent
+    for file in files:
+        if not file.name.endswith(SUFFIXES):
+            known = ", ".join(SUFFIXES)
+            raise UsageError(f"cannot tell the form of {file.name}", str(file), f"let the name end in {known}")
+    return {file.relative_to(root).as_posix(): file for file in files}
+
+
+class Folder:
+    """The paths of one output folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.manifest = out / MANIFEST
+        self.work = out / _WORK
+        self.ledger = self.work / "ledger.jsonl"
+
+    def output(self, path: str) -> Path:
+        return self.out / path
+
+    def quarantine(self, path: str) -> Path:
+        return self.out / f"{path}.quarantine.jsonl"
+
+    def parts(self, path: str) -> Path:
+        return self.work / "parts" / path
+
+    def part(self, path: str, index: int) -> Path:
+        return self.parts(path) / f"{index:06d}.jsonl"
+
+    def part_quarantine(self, path: str, index: int) -> Path:
+        return self.parts(path) / f"{index:06d}.quarantine.jsonl"
+
+    def is_foreign(self) -> bool:
+        """Whether it holds something that no run of ours left there."""
+        if self.manifest.exists() or self.ledger.exists() or not self.out.exists():
+            return False
+        # A run that was killed before its first commit leaves at most its work folder.
+        return any(child.name != _WORK for child in self.out.iterdir())
+
+    def sweep(self, path: Path) -> None:
+        """Remove what a killed run left of `path` under temporary names."""
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            stale.unlink(missing_ok=True)
+
+    def forget(self, path: str) -> None:
+        """Remove all that stands for one input file."""
+        with storing(self.out):
+            self.output(path).unlink(missing_ok=True)
+            self.quarantine(path).unlink(missing_ok=True)
+            shutil.rmtree(self.parts(path), ignore_errors=True)
+
+
+@contextmanager
+def opened(out: Path, force: bool) -> Iterator[Folder]:
+    """The output folder, made where it was not, for this process alone.
+
+    Raises UsageError if it holds something else and `force` is not given, StorageError if it cannot be written or
+    another process is at work in it."""
+    folder = Folder(out)
+    with storing(out):
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out} is a file, a folder is needed", str(out), "name another output folder")
+        if folder.is_foreign() and not force:
+            mend = "name another output folder, or give --force"
+            raise UsageError(f"{out} is not empty and holds no labelled log", str(out), mend)
+        folder.work.mkdir(parents=True, exist_ok=True)
+        lock = (folder.work / "lock").open("wb")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StorageError(
+                "another process labels into this folder", str(out), "wait for it, or name another output folder"
+            ) from error
+        try:
+            yield folder
+        finally:
+            if not folder.ledger.exists():
+                shutil.rmtree(folder.work, ignore_errors=True)
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn what the system says into a StorageError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot read or write: {error.strerror or error}",
+            str(error.filename or path),
+            "check that it exists, may be written and has room",
+        ) from error

@@ -1,0 +1,181 @@
+"""Labelling a whole log: shard by shard into parts, part by part into files, and the manifest last.
+
+Every step is either not done, or done and recorded after it reached the disk; a step that was done and not recorded is
+done again and gives the same bytes. So a kill at any moment costs at most the shards that were at work."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelgen.base.errors import InputError, IntegrityError, UsageError
+from labelgen.base.files import digest_file
+from labelgen.labelling.counts import Sums, total
+from labelgen.labelling.cut import Cut, cut
+from labelgen.labelling.engines import Engine
+from labelgen.labelling.folder import Folder, input_files, opened, storing
+from labelgen.labelling.join import join
+from labelgen.labelling.ledger import Ledger, State
+from labelgen.labelling.manifest import FileEntry, Settings, ShardEntry, manifest_of, read_manifest, write_manifest
+from labelgen.labelling.pace import paced
+from labelgen.labelling.resume import stands
+from labelgen.labelling.shard import Shard
+
+SHARD_DIALOGUES = 1024
+MOST_SHARD_DIALOGUES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """An input file that is being labelled."""
+
+    source: Path
+    digest: str
+    pieces: tuple[Cut, ...]
+
+
+def label(
+    source: Path,
+    out: Path,
+    engine: Engine,
+    annotator: str,
+    options: Mapping[str, str],
+    shard_dialogues: int = SHARD_DIALOGUES,
+    force: bool = False,
+) -> Sums:
+    """Label every record file of `source` into `out`, or what an unfinished run left of it; gives the sums of all.
+
+    options: what else the labels depend on, by name. Raises UsageError where `out` holds something else,
+    IntegrityError where what it holds was made from another input, model or options (unless `force`), StorageError
+    where reading or writing fails; what was committed until then stays."""
+    inputs = input_files(source)
+    _refuse_inside(source, out)
+    with opened(out, force) as folder:
+        settings = Settings(
+            annotator=annotator, model=engine.provenance(), shard_dialogues=shard_dialogues, options=options
+        )
+        state = stands(folder, inputs, settings, force)
+        if _is_whole(folder, inputs, state):
+            return read_manifest(folder.manifest).sums
+        return _Run(folder, inputs, state, engine).finish()
+
+
+def judge(sums: Sums, max_bad_rate: float, where: str) -> None:
+    """Raises InputError where more than `max_bad_rate` of the records were quarantined."""
+    if sums.bad > max_bad_rate * sums.seen:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sums.quarantined.items())
+        raise InputError(
+            f"{sums.bad:,} of {sums.seen:,} records are bad ({sums.bad / sums.seen:.1%}), more than the "
+            f"{max_bad_rate:.1%} allowed: {reasons}",
+            where,
+            "mend the records or raise --max-bad-rate; the good ones are labelled, the bad ones are in the quarantine",
+        )
+
+
+class _Run:
+    """One run over what is left. The ledger is the truth from its first line until the manifest is written."""
+
+    def __init__(self, folder: Folder, inputs: Mapping[str, Path], state: State, engine: Engine) -> None:
+        self.folder = folder
+        self.inputs = inputs
+        self.state = state
+        self.engine = engine
+        self.plans: dict[str, _Plan] = {}
+
+    def finish(self) -> Sums:
+        folder, state = self.folder, self.state
+        with storing(folder.out):
+            self._sweep()
+            with Ledger(folder.ledger, state) as ledger:
+                folder.manifest.unlink(missing_ok=True)
+                left = sum(self.inputs[path].stat().st_size for path in self._left())
+                with closing(self.engine.label(self._shards())) as entries:
+                    for entry in paced(((e, self._bytes(e)) for e in entries), left):
+                        self._commit(ledger, entry)
+                        self._finish_file(ledger, entry.path)
+                # Files without records, and those whose last shard an earlier run had done.
+                for path in self._left():
+                    self._finish_file(ledger, path)
+            manifest = manifest_of(state.settings, state.files.values())
+            write_manifest(folder.manifest, manifest)
+            shutil.rmtree(folder.work)
+        return manifest.sums
+
+    def _left(self) -> list[str]:
+        return [path for path in self.inputs if path not in self.state.files]
+
+    def _shards(self) -> Iterator[Shard]:
+        for path in self._left():
+            source = self.inputs[path]
+            plan = _Plan(source, digest_file(source), cut(source, self.state.settings.shard_dialogues))
+            self.plans[path] = plan
+            done = self.state.shards.get(path, {})
+            for index, piece in enumerate(plan.pieces):
+                if index not in done:
+                    yield Shard(
+                        source=source,
+                        path=path,
+                        index=index,
+                        piece=piece,
+                        file_digest=plan.digest,
+                        output=self.folder.part(path, index),
+                        quarantine=self.folder.part_quarantine(path, index),
+                    )
+
+    def _bytes(self, entry: ShardEntry) -> float:
+        plan = self.plans[entry.path]
+        return plan.source.stat().st_size * entry.records / sum(piece.records for piece in plan.pieces)
+
+    def _commit(self, ledger: Ledger, entry: ShardEntry | FileEntry) -> None:
+        ledger.append(entry)
+        self.state.add(entry)
+
+    def _finish_file(self, ledger: Ledger, path: str) -> None:
+        """Make the output file of `path` once all its shards are done."""
+        folder, plan = self.folder, self.plans[path]
+        shards = self.state.shards.get(path, {})
+        if len(shards) < len(plan.pieces):
+            return
+        if digest_file(plan.source) != plan.digest or any(s.file_digest != plan.digest for s in shards.values()):
+            raise IntegrityError(
+                f"{path} changed while it was labelled", str(plan.source), "label it again when nothing writes to it"
+            )
+        ordered = tuple(shards[index] for index in range(len(plan.pieces)))
+        bad = [folder.part_quarantine(path, s.index) for s in ordered if s.quarantine_digest is not None]
+        join([folder.part(path, s.index) for s in ordered], folder.output(path))
+        if bad:
+            join(bad, folder.quarantine(path))
+        else:
+            folder.quarantine(path).unlink(missing_ok=True)
+        entry = FileEntry(
+            path=path,
+            input_digest=plan.digest,
+            output_digest=digest_file(folder.output(path)),
+            quarantine_digest=digest_file(folder.quarantine(path)) if bad else None,
+            sums=total(s.sums for s in ordered),
+            shards=ordered,
+        )
+        self._commit(ledger, entry)
+        shutil.rmtree(folder.parts(path), ignore_errors=True)
+
+    def _sweep(self) -> None:
+        self.folder.sweep(self.folder.manifest)
+        for path in self._left():
+            self.folder.sweep(self.folder.output(path))
+            self.folder.sweep(self.folder.quarantine(path))
+
+
+def _is_whole(folder: Folder, inputs: Mapping[str, Path], state: State) -> bool:
+    """Whether a finished run stands as it is, with nothing to add."""
+    if folder.ledger.exists() or not folder.manifest.exists() or set(state.files) != set(inputs):
+        return False
+    return manifest_of(state.settings, state.files.values()) == read_manifest(folder.manifest)
+
+
+def _refuse_inside(source: Path, out: Path) -> None:
+    root, target = (source if source.is_dir() else source.parent).resolve(), out.resolve()
+    if root.is_relative_to(target) or (source.is_dir() and target.is_relative_to(root)):
+        raise UsageError(
+            f"{out} and the input lie within each other", str(out), "name an output folder beside the input"
+        )

@@ -1,0 +1,122 @@
+"""Labelling one shard: the one function that every engine calls, on whatever process or machine it runs."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from labelgen.base.files import atomic_write, digest_bytes
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation, Provenance
+from labelgen.data.quarantine import Rejected
+from labelgen.data.record import encode
+from labelgen.labelling.counts import tally
+from labelgen.labelling.cut import Cut, read_cut
+from labelgen.labelling.manifest import ShardEntry
+
+
+class Annotates(Protocol):
+    """A model, ready to annotate. What it says of a dialogue depends on itself and the dialogue alone, to the last
+    bit; name: who signs the annotations."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def provenance(self) -> Provenance: ...
+
+    def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
+        """One annotation for each dialogue, in order; `root` is the folder that audio paths start from."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One unit of work, all that an engine has to carry: where to read, where to write.
+
+    path: the input file relative to the input's folder, with `/`. file_digest: of the whole input file."""
+
+    source: Path
+    path: str
+    index: int
+    piece: Cut
+    file_digest: str
+    output: Path
+    quarantine: Path
+
+
+def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
+    """Read, label and write one shard; both files are whole when it returns, and equal shards give equal bytes.
+
+    Raises StorageError where reading or writing fails."""
+    read = sha256()
+    dialogues: list[Dialogue] = []
+    rejected: list[Rejected] = []
+    for item in unique(read_cut(shard.source, shard.path, shard.piece, read), shard.path):
+        if isinstance(item, Dialogue):
+            dialogues.append(item)
+        else:
+            rejected.append(item)
+    labelled = annotated(dialogues, annotator, shard.source.parent)
+    output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labelled))
+    quarantine_digest = None
+    if rejected:
+        quarantine_digest = _write(shard.quarantine, (msgspec.json.encode(item) for item in rejected))
+    return ShardEntry(
+        path=shard.path,
+        index=shard.index,
+        start=shard.piece.start,
+        records=shard.piece.records,
+        file_digest=shard.file_digest,
+        part_digest=read.hexdigest(),
+        output_digest=output_digest,
+        quarantine_digest=quarantine_digest,
+        sums=tally(labelled, (item.reason for item in rejected)),
+    )
+
+
+def annotated(
+    dialogues: Sequence[Dialogue], annotator: Annotates, root: Path | None
+) -> list[tuple[Dialogue, Annotation]]:
+    """Each dialogue with one more annotation, and that annotation. An older one by the same name gives way.
+
+    The annotation's provenance holds the digest of the record as labelgen writes it without that annotation."""
+    bare = [without(dialogue, annotator.name) for dialogue in dialogues]
+    out = []
+    for dialogue, said in zip(bare, annotator.annotate(bare, root=root), strict=True):
+        provenance = replace(said.provenance or annotator.provenance, input_digest=digest_bytes(encode(dialogue)))
+        annotation = replace(said, provenance=provenance)
+        out.append((replace(dialogue, annotations=(*dialogue.annotations, annotation)), annotation))
+    return out
+
+
+def without(dialogue: Dialogue, annotator: str) -> Dialogue:
+    """The dialogue as it was before the model of that name annotated it."""
+    kept = tuple(a for a in dialogue.annotations if (a.annotator, a.kind) != (annotator, "model"))
+    return replace(dialogue, annotations=kept)
+
+
+def unique(items: Iterable[Dialogue | Rejected], name: str) -> Iterator[Dialogue | Rejected]:
+    """Reject every dialogue whose id was seen before among `items`."""
+    seen: set[str] = set()
+    for item in items:
+        if isinstance(item, Dialogue) and item.id in seen:
+            reason = "doubled_id: a dialogue with this id stands earlier in the shard"
+            yield Rejected(file=name, dialogue=item.id, field="id", reason=reason, raw=encode(item).decode())
+            continue
+        if isinstance(item, Dialogue):
+            seen.add(item.id)
+        yield item
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> str:
+    """The lines, atomically; gives the digest of the file."""
+    digest = sha256()
+    with atomic_write(path) as file:
+        for line in lines:
+            digest.update(line + b"\n")
+            file.write(line + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,165 @@
+"""Whether a folder of labelled records is what its manifest says, and, beside the input, whether all of it is there."""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b, sha256
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from labelgen.base.errors import UsageError
+from labelgen.base.files import digest_bytes, digest_file
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation
+from labelgen.data.quarantine import Rejected
+from labelgen.data.readers.own import SUFFIXES, read_file
+from labelgen.data.record import encode
+from labelgen.labelling.counts import tally, total
+from labelgen.labelling.cut import cut, read_cut
+from labelgen.labelling.folder import Folder, input_files
+from labelgen.labelling.manifest import FileEntry, Manifest, Settings, read_manifest, unbalanced
+from labelgen.labelling.shard import without
+
+Track = Callable[[Iterable[str]], Iterator[str]]
+
+
+def verify(out: Path, source: Path | None = None, track: Track = iter) -> Iterator[str]:
+    """Everything that is wrong, in words; nothing for a good folder. `track` is passed the paths, to show progress.
+
+    Checked: digests, sums against the manifest and against the records themselves, that each record is the one that was
+    read (by the digest in its provenance) and was labelled by this model, ids that stand twice in the whole log, files
+    that no manifest names; and beside the input: digests, and that its dialogues stand here in their order, or in the
+    quarantine. Raises UsageError where nothing was labelled, IntegrityError where the manifest cannot be read."""
+    folder = Folder(out)
+    if folder.ledger.exists():
+        yield "the run is not finished: give the same labelgen label command again"
+        return
+    if not folder.manifest.exists():
+        raise UsageError(
+            f"{out} holds no labelled log", str(folder.manifest), "name a folder that labelgen label wrote"
+        )
+    manifest = read_manifest(folder.manifest)
+    yield from unbalanced(manifest)
+    hashes = array("Q")
+    whole: list[FileEntry] = []
+    entries = {file.path: file for file in manifest.files}
+    for path in track(entries):
+        faults = list(_file(folder, manifest.settings, entries[path], hashes))
+        yield from faults
+        if not faults:
+            whole.append(entries[path])
+    yield from _doubles(folder, whole, hashes)
+    yield from _strays(folder, manifest)
+    if source is not None:
+        yield from _beside(folder, manifest, input_files(source), whole, track)
+
+
+def _file(folder: Folder, settings: Settings, entry: FileEntry, hashes: "array[int]") -> Iterator[str]:
+    output, quarantine = folder.output(entry.path), folder.quarantine(entry.path)
+    for path, digest in ((output, entry.output_digest), (quarantine, entry.quarantine_digest)):
+        if fault := _bytes(path, digest):
+            yield f"{path.relative_to(folder.out).as_posix()} {fault}"
+            return
+    labelled: list[tuple[Dialogue, Annotation]] = []
+    sums = []
+    for item in read_file(output, entry.path):
+        if isinstance(item, Rejected):
+            yield f"{item.where()}: {item.reason}"
+            return
+        annotation = next((a for a in item.annotations if (a.annotator, a.kind) == (settings.annotator, "model")), None)
+        fault = _record(item, annotation, settings)
+        if fault is not None or annotation is None:
+            yield f"{entry.path}, dialogue {item.id}: {fault}"
+            return
+        hashes.append(_hash(item.id))
+        labelled.append((item, annotation))
+        if len(labelled) == 256:
+            sums.append(tally(labelled, ()))
+            labelled = []
+    reasons = _reasons(quarantine) if entry.quarantine_digest is not None else []
+    if total([*sums, tally(labelled, reasons)]) != entry.sums:
+        yield f"{entry.path}: the sums of its records are not those of the manifest"
+
+
+def _bytes(path: Path, digest: str | None) -> str | None:
+    """digest: what the manifest says, None where there is no such file."""
+    if not path.exists():
+        return "is missing" if digest is not None else None
+    if digest is None:
+        return "is not in the manifest"
+    return "is not the file that was written" if digest_file(path) != digest else None
+
+
+def _record(dialogue: Dialogue, annotation: Annotation | None, settings: Settings) -> str | None:
+    if annotation is None:
+        return f"no annotation by {settings.annotator}"
+    provenance = annotation.provenance
+    if provenance is None or provenance.model_digest != settings.model.model_digest:
+        return "its labels are not by the model of the manifest"
+    if provenance.input_digest != digest_bytes(encode(without(dialogue, settings.annotator))):
+        return "it is not the dialogue that was labelled"
+    return None
+
+
+def _reasons(quarantine: Path) -> list[str]:
+    with quarantine.open("rb") as lines:
+        return [msgspec.json.decode(line, type=Rejected).reason for line in lines]
+
+
+def _hash(identity: str) -> int:
+    return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "little")
+
+
+def _doubles(folder: Folder, files: Iterable[FileEntry], hashes: "array[int]") -> Iterator[str]:
+    """Ids that stand twice. Eight bytes an id are kept; a second pass names those whose eight bytes are equal."""
+    ordered = np.sort(np.frombuffer(hashes, dtype=np.uint64))
+    twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not twice:
+        return
+    first: dict[str, str] = {}
+    for file in files:
+        for item in read_file(folder.output(file.path), file.path):
+            if isinstance(item, Dialogue) and _hash(item.id) in twice:
+                if item.id in first:
+                    yield f"doubled_id: dialogue {item.id} of {file.path} stands in {first[item.id]} too"
+                first.setdefault(item.id, file.path)
+
+
+def _strays(folder: Folder, manifest: Manifest) -> Iterator[str]:
+    known = {folder.manifest}
+    for file in manifest.files:
+        known |= {folder.output(file.path), folder.quarantine(file.path)}
+    for path in sorted(folder.out.rglob("*")):
+        if path.is_file() and path.name.endswith(SUFFIXES) and path not in known:
+            yield f"{path.relative_to(folder.out).as_posix()} is not in the manifest"
+
+
+def _beside(
+    folder: Folder, manifest: Manifest, inputs: Mapping[str, Path], whole: Iterable[FileEntry], track: Track
+) -> Iterator[str]:
+    entries = {file.path: file for file in manifest.files}
+    for path in sorted({*inputs, *entries}):
+        if path not in entries:
+            yield f"{path} of the input is not labelled"
+        elif path not in inputs:
+            yield f"{path} is gone from the input"
+    for path in track([file.path for file in whole if file.path in inputs]):
+        if digest_file(inputs[path]) != entries[path].input_digest:
+            yield f"{path} of the input is not the file that was labelled"
+        elif not _in_order(folder.output(path), inputs[path], manifest.settings.annotator, entries[path]):
+            yield f"{path}: dialogues of the input are missing or out of order"
+
+
+def _in_order(output: Path, source: Path, annotator: str, entry: FileEntry) -> bool:
+    """Whether the output is the input without as many records as were quarantined, in the same order."""
+    found = (encode(without(item, annotator)) for item in read_file(output) if isinstance(item, Dialogue))
+    wanted = next(found, None)
+    skipped = 0
+    for piece in cut(source, 4096):
+        for item in read_cut(source, entry.path, piece, sha256()):
+            if isinstance(item, Dialogue) and wanted == encode(without(item, annotator)):
+                wanted = next(found, None)
+            else:
+                skipped += 1
+    return wanted is None and skipped == entry.sums.bad

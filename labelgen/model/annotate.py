@@ -1,0 +1,193 @@
+"""Dialogues to annotations: what a model says of them, each label with its probability.
+
+What it says of a dialogue depends on the model and the dialogue alone, to the last bit: encoder batches hold one exact
+token length, dialogue batches one exact number of turns, nothing is padded, no product has fewer rows than the
+libraries need to round alike, and one thread computes (with two, the share of each decides how sums are rounded).
+Several processes use several cores."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelgen import __version__
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_set import Sources
+from labelgen.data.labels import Annotation, AtGoal, AtSpan, Field, Label, Provenance
+from labelgen.feedback.goals import goals_of
+from labelgen.model.build import with_labels
+from labelgen.model.collate import Collator, Goals
+from labelgen.model.folder import check_model, load_model, read_card
+from labelgen.model.label_model import LabelModel
+from labelgen.nn.rows import LEAST_ROWS
+from labelgen.tasks.task import Answers, Task
+from labelgen.tensors.layout import Layout
+from labelgen.tensors.sound import told
+
+_TURNS = 256
+"""Turns a batch, about; of no influence on what is said."""
+
+
+class Annotator:
+    """A model folder, ready to annotate.
+
+    name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
+    on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance."""
+
+    def __init__(
+        self,
+        folder: Path,
+        labels: Sources | None = None,
+        name: str = "model",
+        precision: str = "32",
+        device: str = "cpu",
+    ) -> None:
+        model = load_model(folder)
+        with _one_thread():
+            self.model = (with_labels(model, labels) if labels else model).to(device).eval()
+        self.collator = self.model.collator()
+        self.name = name
+        self.device = device
+        self.precision = precision
+        self.card = read_card(folder)
+        self.provenance = Provenance(
+            model_digest=check_model(folder),
+            data_digest=self.card.get("data_digest"),
+            version=__version__,
+            torch=str(torch.__version__),
+            precision=precision,
+            threads=1,
+        )
+
+    def annotate(
+        self, dialogues: Sequence[Dialogue], goals_from: str | None = None, root: Path | None = None
+    ) -> list[Annotation]:
+        """One annotation for each dialogue, in order. goals_from: an annotator in the dialogues whose goals the tasks
+        about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
+        said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator)
+        return [
+            Annotation(self.name, "model", labels, none, provenance=self.provenance)
+            for labels, none in (_joined(one, dialogue) for one, dialogue in zip(said, dialogues, strict=True))
+        ]
+
+    @property
+    def sound(self) -> str:
+        """What became of the turns' sound so far, for people, each reading counted; empty where none was sought."""
+        source = self.collator.sound
+        return "" if source is None else told(source.heard, source.unheard)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "bf16":
+            return torch.autocast(self.device, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+def annotate(
+    model: LabelModel,
+    dialogues: Sequence[Dialogue],
+    goals_from: str | None = None,
+    root: Path | None = None,
+    autocast: AbstractContextManager[Any] | None = None,
+    collator: Collator | None = None,
+) -> list[list[Answers]]:
+    """What each task says of each dialogue, in the order of the model's tasks; an empty list for one without turns.
+    collator: of this model; it counts what sound it could not read. None makes one."""
+    collator = collator or model.collator()
+    said: list[list[Answers]] = [[] for _ in dialogues]
+    by_turns: dict[int, list[int]] = {}
+    for k, dialogue in enumerate(dialogues):
+        if dialogue.turns:
+            by_turns.setdefault(len(dialogue.turns), []).append(k)
+    training = model.training
+    model.eval()
+    with torch.inference_mode(), autocast or nullcontext(), _one_thread():
+        for turns, places in sorted(by_turns.items()):
+            size = max(1, _TURNS // turns)
+            for start in range(0, len(places), size):
+                group = places[start : start + size]
+                for place, one in zip(
+                    group,
+                    _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root),
+                    strict=True,
+                ):
+                    said[place] = one
+    model.train(training)
+    return said
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _annotate_group(
+    model: LabelModel,
+    collator: Collator,
+    dialogues: Sequence[Dialogue],
+    goals_from: str | None,
+    root: Path | None,
+) -> list[list[Answers]]:
+    """Dialogues of one exact number of turns; a small group is filled up with copies."""
+    turns = len(dialogues[0].turns)
+    fill = max(1, -(-LEAST_ROWS // turns)) - len(dialogues)
+    filled = [*dialogues, *[dialogues[0]] * max(0, fill)]
+    divides = any(task.divides for task in model.tasks.values())
+    given = tuple(_given_goals(d, goals_from, divides) for d in filled)
+    batch = collator.batch(filled, given, [root] * len(filled)).to(next(model.parameters()).device)
+    states = model.states(batch, model.encode(batch))
+    said: list[list[Answers]] = [[] for _ in filled]
+    layout = batch.layout
+    ordered = sorted(model.tasks.values(), key=lambda task: not task.divides)
+    by_name: dict[str, tuple[Answers, ...]] = {}
+    for task in ordered:
+        if task.hides_response:
+            continue
+        decoded = _decode(model, task, states, layout)
+        if task.divides and goals_from is None:
+            layout = layout.with_goals(tuple(_labelled_goals(a) for a in decoded))
+        by_name[task.name] = decoded
+    for name in model.tasks:
+        for b, own in enumerate(by_name.get(name, ())):
+            said[b].append(own)
+    return said[: len(dialogues)]
+
+
+def _decode(model: LabelModel, task: Task[Any], states: Any, layout: Layout) -> tuple[Answers, ...]:
+    if "goal" in task.units and not task.divides and layout.goal_count == 0:
+        return tuple(Answers() for _ in layout.turns)
+    return task.decode(model.heads[task.name](states, layout), layout)
+
+
+def _given_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Goals:
+    """The annotator's goals; none where the model divides dialogues itself; else provisional ones, as feedback has."""
+    if annotator is None:
+        return () if divides else tuple(goals_of(dialogue, None)[0])
+    annotation = dialogue.annotation(annotator)
+    if annotation is None:
+        return ()
+    return tuple(sorted({label.at.turns for label in annotation.labels if isinstance(label.at, AtGoal)}))
+
+
+def _labelled_goals(decoded: Answers) -> Goals:
+    return tuple(label.at.turns for label in decoded.labels if isinstance(label.at, AtGoal))
+
+
+def _joined(said: Sequence[Answers], dialogue: Dialogue) -> tuple[tuple[Label, ...], tuple[Field, ...]]:
+    """All tasks together; the value of a span is the text it covers."""
+    labels = [_with_text(label, dialogue) for one in said for label in one.labels]
+    return tuple(labels), tuple(f for one in said for f in one.none)
+
+
+def _with_text(label: Label, dialogue: Dialogue) -> Label:
+    if isinstance(label.at, AtSpan) and label.value is None:
+        text = dialogue.turns[label.at.turn].request[label.at.start : label.at.end]
+        return replace(label, value=text)
+    return label

@@ -1,0 +1,139 @@
+"""A new model from options, label sets and a training log; and a model with other labels from a trained one."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from labelgen.base.errors import UsageError
+from labelgen.base.registry import resolve
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_set import LabelSet, Sources, label_set
+from labelgen.model.label_model import LabelModel
+from labelgen.model.options import ModelOptions
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
+from labelgen.tasks.task import Task, fixed_labels
+from labelgen.tensors.features import FeatureSet, learn_features
+from labelgen.tensors.pretrained import encoder_origin, load_encoder, load_tokenizer
+from labelgen.tensors.text import Tokenizer
+
+
+def build_model(
+    options: ModelOptions, tasks: Mapping[str, TaskOptions], labels: Sources, dialogues: Iterable[Dialogue]
+) -> LabelModel:
+    """A model with pretrained encoder and new heads. labels: per source and task, for tasks whose labels depend on the
+    corpus. dialogues: the training log, from which the features are learnt.
+
+    Raises UsageError for an unknown task, or a task that has no labels."""
+    encoder = load_encoder(options.encoder, attention_dropout=0.0)
+    return assemble(
+        options,
+        make_tasks(tasks, labels),
+        learn_features(dialogues, options.leave_out),
+        encoder,
+        load_tokenizer(options.encoder),
+        encoder_origin(options.encoder),
+    )
+
+
+def make_tasks(tasks: Mapping[str, TaskOptions], labels: Sources) -> dict[str, Task[Any]]:
+    """The task objects of a model, in the registry's order."""
+    made = {}
+    for name, options in tasks.items():
+        kind: type[Task[Any]] = resolve(TASKS, name, "task")
+        own = fixed_labels(kind) or label_set(name, labels)
+        if not own.names:
+            raise UsageError(
+                f"the task {name!r} has no labels",
+                f"tasks.{name}",
+                "give targets or a labels.json that name some, or leave the task out",
+            )
+        made[name] = kind(own, options)
+    order = list(TASKS)
+    return dict(sorted(made.items(), key=lambda item: order.index(item[0])))
+
+
+def assemble(
+    options: ModelOptions,
+    tasks: Mapping[str, Task[Any]],
+    features: FeatureSet,
+    encoder: Any,
+    tokenizer: Any,
+    origin: Mapping[str, Any],
+) -> LabelModel:
+    """Put the parts of a model together; its new weights come from torch's seed."""
+    width = int(encoder.config.hidden_size)
+    return LabelModel(options, tasks, features, encoder, width, Tokenizer(tokenizer, options.max_tokens), origin)
+
+
+def take_over(model: LabelModel, trained: LabelModel) -> list[str]:
+    """Copy every weight of `trained` whose name and shape agree, and those of labels by their names; gives the names of
+    the model's weights that stayed new."""
+    old, new = trained.state_dict(), model.state_dict()
+    stayed = []
+    for name, tensor in new.items():
+        if name == "steps":
+            continue
+        before = old.get(name) if _of_same_features(model, trained, name) else None
+        if before is not None and before.shape == tensor.shape and not _of_labels(model, name):
+            tensor.copy_(before)
+        elif before is None or not _copy_labels(model, trained, name, tensor, before):
+            stayed.append(name)
+    model.load_state_dict(new)
+    return stayed
+
+
+def _of_same_features(model: LabelModel, trained: LabelModel, name: str) -> bool:
+    """Weights of features stand in the order of their values; between other values they would be misplaced."""
+    if name.startswith("fusion.categories."):
+        return model.features.categories == trained.features.categories
+    if name.startswith("fusion.numbers."):
+        return [n.name for n in model.features.numbers] == [n.name for n in trained.features.numbers]
+    return True
+
+
+def _of_labels(model: LabelModel, name: str) -> bool:
+    parts = name.split(".")
+    return parts[0] == "heads" and parts[-1] in ("own", "own_bias") and model.tasks[parts[1]].reads_label_texts
+
+
+def _copy_labels(model: LabelModel, trained: LabelModel, name: str, tensor: torch.Tensor, before: torch.Tensor) -> bool:
+    """Rows of labels that both know; a label that was not trained on keeps its zeros."""
+    if not _of_labels(model, name):
+        return False
+    task = name.split(".")[1]
+    index = trained.tasks[task].index
+    for row, label in enumerate(model.tasks[task].labels.names):
+        if label.name in index:
+            tensor[row] = before[index[label.name]]
+    return True
+
+
+def with_labels(trained: LabelModel, labels: Sources) -> LabelModel:
+    """The same model over other label sets: labels it was not trained on are scored by their texts.
+
+    A source of `labels` gets exactly the set that is given for it; sources that are not named keep theirs."""
+    tasks: dict[str, Task[Any]] = {}
+    for name, task in trained.tasks.items():
+        own = task.labels
+        if type(task).names is None and any(of.get(name) for of in labels.values()):
+            own = _join(task.labels, labels)
+        tasks[name] = type(task)(own, task.options)
+    model = assemble(
+        trained.options,
+        tasks,
+        trained.features,
+        trained.turn_encoder.encoder,
+        trained.tokenizer.tokenizer,
+        trained.origin,
+    )
+    take_over(model, trained)
+    model.eval()
+    model.refresh_labels()
+    return model
+
+
+def _join(trained: LabelSet, labels: Sources) -> LabelSet:
+    known = {source: {trained.task: tuple(trained.names[k] for k in ks)} for source, ks in trained.sources.items()}
+    return label_set(trained.task, {**known, **labels})

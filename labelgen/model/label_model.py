@@ -1,0 +1,124 @@
+"""The model: a trunk that reads dialogues, and a head for each task. It names no task."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from labelgen.model.collate import Collator
+from labelgen.model.options import ModelOptions
+from labelgen.nn.audio_encoder import AudioEncoder
+from labelgen.nn.dialogue_encoder import DialogueEncoder
+from labelgen.nn.losses import Loss
+from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
+from labelgen.nn.turn_fusion import TurnFusion
+from labelgen.tasks.task import Task, Widths
+from labelgen.tensors.features import FeatureSet
+from labelgen.tensors.layout import Batch, States
+from labelgen.tensors.sound import MELS, SoundSource
+from labelgen.tensors.text import Tokenizer, label_text
+
+_SOUND_WIDTH = 64
+
+Encoded = tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]
+
+
+class LabelModel(nn.Module):
+    """Trunk and heads. origin: what is known of the encoder's weights, for the card."""
+
+    def __init__(
+        self,
+        options: ModelOptions,
+        tasks: Mapping[str, Task[Any]],
+        features: FeatureSet,
+        encoder: nn.Module,
+        encoder_width: int,
+        tokenizer: Tokenizer,
+        origin: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.tasks = dict(tasks)
+        self.features = features
+        self.tokenizer = tokenizer
+        self.origin = dict(origin)
+        width = options.dialogue_width
+        self.turn_encoder = TurnEncoder(encoder, encoder_width, options.encoder_frozen)
+        self.audio_encoder = AudioEncoder(MELS, _SOUND_WIDTH) if options.sound else None
+        self.fusion = TurnFusion(
+            encoder_width,
+            width,
+            tuple(len(c.values) + 2 for c in features.categories),
+            len(features.numbers),
+            _SOUND_WIDTH if options.sound else 0,
+            options.dropout,
+        )
+        self.dialogue_encoder = DialogueEncoder(width, options.dialogue_layers, options.dialogue_heads, options.dropout)
+        self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
+        self.reads_tokens = any(task.reads_tokens for task in tasks.values())
+        self._label_ids = {
+            name: [t.ids for t in tokenizer([label_text(n.name, n.description) for n in task.labels.names])]
+            for name, task in tasks.items()
+            if task.reads_label_texts
+        }
+        for name, ids in self._label_ids.items():
+            self.register_buffer(_label_buffer(name), torch.zeros(len(ids), encoder_width))
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def collator(self) -> Collator:
+        """What makes batches for this model."""
+        return Collator(self.tokenizer, self.features, self.tasks, SoundSource() if self.options.sound else None)
+
+    def refresh_labels(self) -> None:
+        """Encode the texts of labels by the encoder as it is now; done while training and before a model is saved."""
+        for name, ids in self._label_ids.items():
+            self.get_buffer(_label_buffer(name)).copy_(pool_texts(self.turn_encoder, ids))
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Pooled vectors of all passages, and token states where a head reads them."""
+        return self.turn_encoder(batch.passages, self.reads_tokens)  # type: ignore[no-any-return]
+
+    def states(
+        self, batch: Batch, encoded: Encoded, hidden: Bool[Tensor, " N"] | None = None, causal: bool = False
+    ) -> States:
+        """States of a batch's turns in their dialogues. hidden: turns whose response is not seen. causal: turns see no
+        later ones."""
+        pooled, tokens = encoded
+        requests, responses = pooled[batch.passages.request], pooled[batch.passages.response]
+        sound = None
+        if batch.sound is not None and self.audio_encoder is not None and len(batch.sound.turn):
+            heard = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
+            sound = (batch.sound.turn, heard)
+        turns = self.fusion(requests, responses, batch.features, sound, hidden)
+        grid = self.dialogue_encoder(batch.layout.pad(turns), batch.layout.real(), causal)
+        if tokens is not None:
+            tokens = tokens[batch.passages.request_token]
+        labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
+        return States(batch.layout.unpad(grid), requests, responses, tokens, labels)
+
+    def losses(self, batch: Batch) -> dict[str, Loss]:
+        """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight."""
+        if self.training:
+            if int(self.steps) % self.options.label_refresh_steps == 0 and self._label_ids:
+                self.refresh_labels()
+            self.steps += 1
+        encoded = self.encode(batch)
+        seen: States | None = None
+        losses = {}
+        for name, task in self.tasks.items():
+            target = batch.targets.get(name)
+            if target is None or float(target.total_weight()) == 0.0:
+                continue
+            if task.hides_response:
+                states = self.states(batch, encoded, hidden=target.weight > 0, causal=True)
+            else:
+                seen = states = seen if seen is not None else self.states(batch, encoded)
+            losses[name] = task.loss(self.heads[name](states, batch.layout), target)
+        return losses
+
+
+def _label_buffer(task: str) -> str:
+    return f"labels_{task}"

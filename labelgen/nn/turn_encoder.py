@@ -1,0 +1,114 @@
+"""The turn encoder: a pretrained text encoder over distinct passages, in groups of one exact token length."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from labelgen.tensors.layout import Passages
+from labelgen.tensors.packed import PACKED, packed_positions
+
+
+class TurnEncoder(nn.Module):
+    """Any `AutoModel` text encoder. Groups need no padding and no mask, so a passage's vector cannot depend on what
+    else is in the batch.
+
+    frozen: no gradient reaches the encoder; pooled vectors are then remembered across batches, unless token states are
+    asked for."""
+
+    def __init__(self, encoder: Any, width: int, frozen: bool) -> None:
+        super().__init__()
+        self.encoder: Any = encoder
+        # Architectures that leave attention to transformers' table run packed; the others a pass for each length.
+        if getattr(encoder, "_supports_attention_backend", False):
+            encoder.set_attn_implementation(PACKED)
+        self.width = width
+        self.frozen = frozen
+        self._memo: dict[tuple[int, ...], Tensor] = {}
+
+    def train(self, mode: bool = True) -> "TurnEncoder":
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(
+        self, passages: Passages, with_tokens: bool
+    ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
+        """Pooled vector of each passage, and the states of all tokens in the order of the groups if asked for."""
+        if self.frozen and not with_tokens:
+            return self._remembered(passages.groups), None
+        pooled, tokens = [], []
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            for states in self.states(passages.groups):
+                pooled.append(states.mean(dim=1))
+                if with_tokens:
+                    tokens.append(states.reshape(-1, self.width))
+        return torch.cat(pooled), torch.cat(tokens) if with_tokens else None
+
+    def states(self, groups: Sequence[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _ d"]]:
+        """Last hidden states of each group. A single short passage gets company, since a product of very few rows rounds
+        otherwise."""
+        filled = [_with_company(ids) for ids in groups]
+        # All ids are looked up at once: the gradient of a look-up is as large as the vocabulary, and one for each group
+        # took a third of the time of training on a CPU.
+        looked_up = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in filled]))
+        if self.encoder.config._attn_implementation == PACKED:
+            out = self.encoder(
+                inputs_embeds=looked_up[None],
+                position_ids=packed_positions(self.encoder, filled),
+                passages=[tuple(ids.shape) for ids in filled],
+            )
+            flat = out.last_hidden_state[0].split([ids.numel() for ids in filled])
+            states = [x.view(*ids.shape, -1) for x, ids in zip(flat, filled, strict=True)]
+        else:
+            parts = looked_up.split([ids.numel() for ids in filled])
+            states = [
+                self.encoder(inputs_embeds=x.view(*ids.shape, -1)).last_hidden_state
+                for x, ids in zip(parts, filled, strict=True)
+            ]
+        return [x[: len(asked)] for x, asked in zip(states, groups, strict=True)]
+
+    def _remembered(self, groups: Sequence[Int[Tensor, "_ _"]]) -> Float[Tensor, "P d"]:
+        keys = [tuple(row) for ids in groups for row in ids.tolist()]
+        new = [ids[[tuple(row) not in self._memo for row in ids.tolist()]] for ids in groups]
+        new = [ids for ids in new if len(ids)]
+        if new:
+            if len(self._memo) > _REMEMBERED:
+                kept = set(keys)
+                self._memo = {key: vector for key, vector in self._memo.items() if key in kept}
+            # Vectors made while labelling must serve in training too, so they are ordinary tensors.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                vectors = torch.cat([states.mean(dim=1).float().cpu() for states in self.states(new)])
+            self._memo.update(zip((tuple(row) for ids in new for row in ids.tolist()), vectors, strict=True))
+        return torch.stack([self._memo[key] for key in keys]).to(groups[0].device)
+
+
+_REMEMBERED = 200_000
+_LEAST_TOKENS = 8
+
+
+def _with_company(ids: Int[Tensor, "n L"]) -> Int[Tensor, "m L"]:
+    few = -(-_LEAST_TOKENS // ids.numel())
+    return ids.repeat(few, 1) if few > 1 else ids
+
+
+def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[Tensor, "K d"]:
+    """Pooled vectors of tokenised texts, without gradient, each on its own length; used for the texts of labels."""
+    device = next(encoder.parameters()).device
+    out: list[Tensor | None] = [None] * len(texts)
+    lengths = sorted({len(ids) for ids in texts})
+    training = encoder.training
+    encoder.eval()
+    with torch.no_grad():
+        for length in lengths:
+            places = [k for k, ids in enumerate(texts) if len(ids) == length]
+            group = torch.tensor([texts[k] for k in places], dtype=torch.long, device=device)
+            (states,) = encoder.states([group])
+            for place, vector in zip(places, states.mean(dim=1).float(), strict=True):
+                out[place] = vector
+    encoder.train(training)
+    found = [vector for vector in out if vector is not None]
+    return torch.stack(found) if found else torch.zeros(0, encoder.width, device=device)

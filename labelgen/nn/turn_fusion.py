@@ -1,0 +1,85 @@
+"""One vector a turn from its texts, features and sound; any of them may be missing."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from labelgen.nn.rows import apply_rows
+from labelgen.tensors.layout import FeatureTensors
+
+
+class TurnFusion(nn.Module):
+    """Request and response with their product and difference, plus embedded categories, scaled numbers with flags of
+    presence, and a sound vector; the sum is normalised.
+
+    sound_dropout: probability that a turn's sound is left out in training, so that text alone stays as good."""
+
+    def __init__(
+        self,
+        encoder_width: int,
+        width: int,
+        categories: tuple[int, ...],
+        numbers: int,
+        sound_width: int,
+        dropout: float,
+        sound_dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.text_norm = nn.LayerNorm(encoder_width)
+        self.texts = nn.Linear(4 * encoder_width, width)
+        self.hidden_response = nn.Parameter(torch.zeros(encoder_width))
+        # One table for all categories; values of category c start at offset[c].
+        self.offsets: Tensor
+        offsets = torch.tensor([sum(categories[:k]) for k in range(len(categories))], dtype=torch.long)
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.categories = nn.Embedding(sum(categories), width) if categories else None
+        self.numbers = nn.Linear(2 * numbers, width) if numbers else None
+        self.sound = nn.Linear(sound_width, width) if sound_width else None
+        self.no_sound = nn.Parameter(torch.zeros(width)) if sound_width else None
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.sound_dropout = sound_dropout
+        if self.categories is not None:
+            nn.init.normal_(self.categories.weight, std=0.1)
+
+    def forward(
+        self,
+        requests: Float[Tensor, "N d"],
+        responses: Float[Tensor, "N d"],
+        features: FeatureTensors,
+        sound: tuple[Int[Tensor, " S"], Float[Tensor, "S w"]] | None,
+        hidden: Bool[Tensor, " N"] | None,
+    ) -> Float[Tensor, "N D"]:
+        """hidden: turns whose response must not be seen."""
+        request, response = self.text_norm(requests), self.text_norm(responses)
+        if hidden is not None:
+            response = torch.where(hidden[:, None], self.hidden_response.to(response.dtype), response)
+        both = torch.cat([request, response, request * response, (request - response).abs()], dim=1)
+        turns = apply_rows(self.texts, both)
+        if self.categories is not None:
+            values = features.categories if hidden is None else features.categories * (~hidden[:, None])
+            turns = turns + self.categories(values + self.offsets).sum(dim=1)
+        if self.numbers is not None:
+            # A response's length or delay would give a hidden response away, as its status would above.
+            seen = features.present if hidden is None else features.present * (~hidden[:, None])
+            turns = turns + apply_rows(self.numbers, torch.cat([features.numbers * seen, seen], dim=1))
+        if self.sound is not None and self.no_sound is not None:
+            turns = turns + self._heard(sound, len(turns), turns.dtype)
+        out: Tensor = self.dropout(self.norm(turns))
+        return out
+
+    def _heard(
+        self, sound: tuple[Int[Tensor, " S"], Float[Tensor, "S w"]] | None, count: int, dtype: torch.dtype
+    ) -> Float[Tensor, "N D"]:
+        assert self.sound is not None
+        assert self.no_sound is not None
+        heard = self.no_sound.to(dtype).expand(count, -1)
+        if sound is None:
+            return heard
+        turn, vectors = sound
+        if self.training:
+            kept = torch.rand(len(turn), device=turn.device) >= self.sound_dropout
+            turn, vectors = turn[kept], vectors[kept]
+        if not len(turn):
+            return heard
+        return heard.index_copy(0, turn, apply_rows(self.sound, vectors).to(dtype))

@@ -1,0 +1,214 @@
+"""The evaluation as a report reads it: the fields of `labelgen evaluation 1` (docs/report.md).
+
+A number that is not defined is None. Fields that a report does not show are passed over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from labelgen.base.errors import InputError
+from labelgen.data.form import AtForm
+
+FORM = "labelgen evaluation 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A number with the interval that holds it at the evaluation's level."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate(Interval):
+    items: int = 0
+    dialogues: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice(Estimate):
+    """The main metric of one candidate on the part of the data where `by` is `name`."""
+
+    by: str
+    name: str
+    candidate: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio(Interval):
+    """`candidate` divided by `over`; difference: candidate minus over, paired by dialogue."""
+
+    candidate: str
+    over: str
+    metric: str
+    difference: Interval = Interval()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricForm:
+    larger_is_better: bool = True
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One candidate; answered: the share of judged items that it answers, the others count as misses."""
+
+    candidate: str
+    kind: str
+    answered: float | None = None
+    metrics: dict[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    reason: str
+    items: int | None = None
+    dialogues: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tied:
+    dialogue: str
+    at: AtForm = field(default_factory=AtForm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ties:
+    items: int = 0
+    examples: tuple[Tied, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """counts[i][j]: items where the reference says labels[i] and the candidate columns[j]."""
+
+    candidate: str
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Answers whose probability lies in [low, high]: their mean probability, and the share of them that is right."""
+
+    low: float
+    high: float
+    items: int
+    probability: float | None
+    right: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    candidate: str
+    ece: float | None = None
+    bins: tuple[Bin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What holds where answers of at least the probability `threshold` are accepted."""
+
+    threshold: float | None = None
+    coverage: float | None
+    precision: float | None
+    items: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """without_probability: answers outside the curve. single_annotator: share of right answers of the human bar."""
+
+    candidate: str
+    without_probability: int = 0
+    single_annotator: float | None = None
+    points: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What was asked of every candidate: one task at one unit, or several tasks joined."""
+
+    name: str
+    unit: str
+    main_metric: str
+    tasks: tuple[str, ...] = ()
+    metrics: dict[str, MetricForm] = field(default_factory=dict)
+    items: int = 0
+    dialogues: int = 0
+    rows: tuple[Row, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+    ties: Ties = Ties()
+    left_out: tuple[LeftOut, ...] = ()
+    confusion: tuple[Confusion, ...] = ()
+    reliability: tuple[Reliability, ...] = ()
+    precision_coverage: tuple[Curve, ...] = ()
+    slices: tuple[Slice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    against: str
+    people: str | None = None
+    candidates: tuple[str, ...] = ()
+    seed: int | None = None
+    resamples: int | None = None
+    level: float = 0.95
+    protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    paths: tuple[str, ...] = ()
+    digest: str | None = None
+    dialogues: int = 0
+    turns: int = 0
+    sources: dict[str, int] = field(default_factory=dict)
+    split: str | None = None
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A dialogue to look at; errors: fields of `candidate` that differ from `reference`."""
+
+    record: dict[str, Any]
+    candidate: str
+    reference: str
+    errors: int = 0
+    errors_by_task: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    form: str
+    title: str
+    setting: Setting
+    command: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    data: Data = Data()
+    model: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[Question, ...] = ()
+    dialogues: tuple[Example, ...] = ()
+
+
+def read(plain: Mapping[str, Any]) -> Evaluation:
+    """The evaluation that `plain` holds. Raises InputError, with the field, for anything else."""
+    mend = "give the JSON file that `labelgen evaluate` of this version wrote"
+    form = plain.get("form") if isinstance(plain, Mapping) else None
+    if form != FORM:
+        raise InputError(f"this is no evaluation: its form is {form!r}, {FORM!r} is needed", "field form", mend)
+    try:
+        return msgspec.convert(plain, Evaluation)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at ")
+        raise InputError(
+            f"the evaluation cannot be read: {reason}", path.strip("`") or "the whole of it", mend
+        ) from error

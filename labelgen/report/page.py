@@ -1,0 +1,210 @@
+"""The report: one evaluation as one HTML file that needs nothing else, neither network nor script."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from labelgen.report import figures, plots
+from labelgen.report.beside import Beside, Verdict, against, beside, larger_is_better, rivals, tally
+from labelgen.report.form import Curve, Estimate, Evaluation, Point, Question, Ratio, Row, Slice, read
+from labelgen.report.viewer import feedback_words, view
+
+WORDS: Mapping[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "open": "no certain difference",
+    "alone": "nobody to compare with",
+}
+_RATIOS_WITHIN = (0.0, 2.0)
+
+
+def render(evaluation: Mapping[str, Any]) -> str:
+    """The page of an evaluation, as it was read from its JSON file. Raises InputError if it is no evaluation."""
+    found = read(evaluation)
+    questions = [_question(found, q) for q in found.tasks]
+    ratio_axis = plots.axis_for(
+        [1.0, *(v for q in questions if q.ratio for v in (q.ratio.value, q.ratio.low, q.ratio.high))], _RATIOS_WITHIN
+    )
+    page = _environment().get_template("page.html")
+    return page.render(
+        evaluation=found,
+        questions=questions,
+        verdict=verdict(found),
+        ratio_axis=ratio_axis,
+        people=any(q.human is not None or q.verdict != "alone" for q in questions),
+        values_axis=plots.axis_for(
+            [
+                v
+                for q in questions
+                for b in q.beside
+                if b.estimate
+                for v in (b.estimate.value, b.estimate.low, b.estimate.high)
+            ]
+        ),
+        weak=[(q, s) for q in questions for s in q.weak],
+        views=[view(example) for example in found.dialogues],
+        style=Markup(files("labelgen.report").joinpath("page.css").read_text(encoding="utf-8")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionView:
+    """A question with what the page says of it first. subject: the row that is judged; human: a single annotator's."""
+
+    question: Question
+    anchor: str
+    verdict: Verdict
+    subject: Row | None
+    human: Row | None
+    ratio: Ratio | None
+    axis: plots.Axis
+    weak: tuple[Slice, ...]
+    enough: Point | None
+
+    @property
+    def main(self) -> Estimate | None:
+        return None if self.subject is None else self.subject.metrics.get(self.question.main_metric)
+
+    @property
+    def beside(self) -> tuple[Beside, ...]:
+        """All candidates, against the one that is judged first."""
+        return beside(self.question, self.subject)
+
+    @property
+    def parts(self) -> dict[str, list[Slice]]:
+        """The slices by what they divide, those of one part together, numbers in names in their order."""
+        names = [row.candidate for row in self.question.rows]
+        order = sorted(
+            self.question.slices,
+            key=lambda s: (_natural(s.name), names.index(s.candidate) if s.candidate in names else len(names)),
+        )
+        return {by: [s for s in order if s.by == by] for by in dict.fromkeys(s.by for s in self.question.slices)}
+
+    def style(self, candidate: str) -> tuple[str, str]:
+        """Class and shape of a candidate's marks."""
+        if self.subject is not None and candidate == self.subject.candidate:
+            return "model", "circle"
+        if self.human is not None and candidate == self.human.candidate:
+            return "person", "diamond"
+        return "other", "square"
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts `5 to 9` before `10 to 19`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name) if part]
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """The answer in one sentence, by the intervals of the differences between the candidate and a single annotator."""
+    questions = [_question(evaluation, q) for q in evaluation.tasks]
+    judged = [q for q in questions if q.main is not None and q.main.value is not None]
+    if not judged:
+        return "Nothing could be judged."
+    name = judged[0].subject.candidate if judged[0].subject else ""
+    compared = [q for q in judged if q.verdict != "alone"]
+    if not compared:
+        return _without_people(judged)
+    rest = len(judged) - len(compared)
+    alone = f" In {rest} more there is no single annotator." if rest else ""
+    said = tally([(q.question.name, q.verdict) for q in compared], "a single annotator")
+    return f"Of {_questions(len(compared))}, {name} labels {said}.{alone}"
+
+
+def _without_people(judged: list[QuestionView]) -> str:
+    """The answer where nobody but other candidates is there to compare with, by whether their intervals overlap."""
+    pairs = [(q.question, q.subject) for q in judged if q.subject is not None]
+    name = pairs[0][1].candidate
+    others = rivals(pairs)
+    if not others:
+        return f"There is nobody to compare {name} with."
+    said = []
+    for other in others:
+        found = [(q.name, against(q, s, r)) for q, s in pairs for r in q.rows if r.candidate == other]
+        said.append(tally(found, other))
+    return f"Of {_questions(len(pairs))}, {name} labels {'; '.join(said)}."
+
+
+def _questions(number: int) -> str:
+    return f"{number} question{'' if number == 1 else 's'}"
+
+
+def _question(evaluation: Evaluation, question: Question) -> QuestionView:
+    subject = _subject(evaluation, question)
+    name = subject.candidate if subject else None
+    ratio = next((r for r in question.ratios if r.candidate == name and r.metric == question.main_metric), None)
+    over = ratio.over if ratio else None
+    human = next((r for r in question.rows if r.candidate == over), None)
+    human = human or next((r for r in question.rows if r.kind == "person" and r != subject), None)
+    values = [v for r in question.rows if (e := r.metrics.get(question.main_metric)) for v in (e.value, e.low, e.high)]
+    curve = next((c for c in question.precision_coverage if c.candidate == name), None)
+    return QuestionView(
+        question=question,
+        anchor=f"q{evaluation.tasks.index(question)}",
+        verdict=_verdict(question, ratio),
+        subject=subject,
+        human=human,
+        ratio=ratio,
+        axis=plots.axis_for(values),
+        weak=_weak(question, subject),
+        enough=None if curve is None else enough(curve),
+    )
+
+
+def _subject(evaluation: Evaluation, question: Question) -> Row | None:
+    """The row of the first candidate that the evaluation names, else the first row."""
+    order = [r for name in evaluation.setting.candidates for r in question.rows if r.candidate == name]
+    return next(iter([*order, *question.rows]), None)
+
+
+def _verdict(question: Question, ratio: Ratio | None) -> Verdict:
+    if ratio is None or ratio.difference.low is None or ratio.difference.high is None:
+        return "alone"
+    low, high = ratio.difference.low, ratio.difference.high
+    if not larger_is_better(question):
+        low, high = -high, -low
+    return "better" if low > 0 else "worse" if high < 0 else "open"
+
+
+def _weak(question: Question, subject: Row | None) -> tuple[Slice, ...]:
+    """The slices whose whole interval is worse than the candidate's value on all items, the worst first."""
+    whole = None if subject is None else subject.metrics.get(question.main_metric)
+    if subject is None or whole is None or whole.value is None:
+        return ()
+    sign = 1.0 if larger_is_better(question) else -1.0
+    found = []
+    for part in question.slices:
+        if part.candidate != subject.candidate or part.value is None or part.low is None or part.high is None:
+            continue
+        if sign * (part.high if sign > 0 else part.low) < sign * whole.value:
+            found.append((sign * (part.value - whole.value), part))
+    return tuple(part for _, part in sorted(found, key=lambda pair: pair[0]))
+
+
+def enough(curve: Curve) -> Point | None:
+    """The widest coverage at which accepted answers are right as often as a single annotator's, if there is one."""
+    bar = curve.single_annotator
+    if bar is None:
+        return None
+    good = [p for p in curve.points if p.precision is not None and p.coverage is not None and p.precision >= bar]
+    return max(good, key=lambda p: p.coverage or 0.0, default=None)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("labelgen", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        data=figures.data, plots=plots, mark=plots.Mark, words=WORDS, feedback_words=feedback_words
+    )
+    return environment

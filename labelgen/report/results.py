@@ -1,0 +1,73 @@
+"""The table that an evaluation ends with in the terminal: each candidate beside a single annotator."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from labelgen.report.terminal import escape
+
+SINGLE = "single annotator"
+
+
+def results_table(evaluation: Mapping[str, Any]) -> Table:
+    """One line a question and candidate, in its main metric; the form of evaluation.json is in docs/evaluation.md.
+
+    Figures carry their intervals; `-` stands where a number is not defined. The ratio is candidate over single
+    annotator: green where its interval lies above 1, red where it lies below."""
+    level = evaluation["setting"]["level"]
+    table = Table(caption=f"intervals at {level:.0%}", caption_justify="left", box=None, pad_edge=False)
+    several = len({name for task in evaluation["tasks"] for name in _candidates(task)}) > 1
+    table.add_column("task")
+    if several:
+        table.add_column("labels by")
+    table.add_column("metric")
+    for heading in ("labels" if several else "model", SINGLE, "ratio"):
+        table.add_column(heading, justify="right")
+    for task in evaluation["tasks"]:
+        metric = task["main_metric"]
+        person = next((row for row in task["rows"] if row["candidate"] == SINGLE), None)
+        for row in task["rows"]:
+            if row["candidate"] == SINGLE:
+                continue
+            cells = [Text(escape(task["name"]))]
+            cells += [Text(escape(row["candidate"]))] if several else []
+            cells += [Text(escape(metric).replace("_", " ")), _figure(row["metrics"].get(metric))]
+            cells += [
+                _figure(person["metrics"].get(metric) if person else None),
+                _ratio(task, row["candidate"], metric),
+            ]
+            table.add_row(*cells)
+    return table
+
+
+def _candidates(task: Mapping[str, Any]) -> list[str]:
+    return [row["candidate"] for row in task["rows"] if row["candidate"] != SINGLE]
+
+
+def _figure(estimate: Mapping[str, Any] | None) -> Text:
+    """Value and interval, such as `.873 [.851, .894]`."""
+    if estimate is None or estimate["value"] is None:
+        return Text("-", "bright_black")
+    text = Text(_number(estimate["value"]))
+    if estimate["low"] is not None and estimate["high"] is not None:
+        text.append(f" [{_number(estimate['low'])}, {_number(estimate['high'])}]", "bright_black")
+    return text
+
+
+def _ratio(task: Mapping[str, Any], candidate: str, metric: str) -> Text:
+    found = next(
+        (r for r in task["ratios"] if (r["candidate"], r["over"], r["metric"]) == (candidate, SINGLE, metric)), None
+    )
+    text = _figure(found)
+    if found is not None and found["low"] is not None and found["low"] > 1.0:
+        text.stylize("green")
+    elif found is not None and found["high"] is not None and found["high"] < 1.0:
+        text.stylize("red")
+    return text
+
+
+def _number(value: float) -> str:
+    """Three decimals without a leading zero."""
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"

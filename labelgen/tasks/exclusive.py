@@ -1,0 +1,52 @@
+"""Targets and answers of tasks of which exactly one label holds at a place; shared by outcome, quality and order."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from labelgen.data.evidence import Target
+from labelgen.data.labels import At, Label
+from labelgen.tensors.layout import TargetTensors
+
+
+def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -> TargetTensors:
+    """One row for each place. Several targets at one place (annotators who differ) become their mean, weighted; the
+    row's weight is the largest of them. Names outside `index` are left out; a row that has no other is absent."""
+    expected = torch.zeros(len(rows), len(index))
+    weight = torch.zeros(len(rows))
+    complement = torch.zeros(len(rows), len(index), dtype=torch.bool)
+    complement_weight = torch.zeros(len(rows))
+    for k, targets in enumerate(rows):
+        for target in targets:
+            if target.complement is not None:
+                known = [index[name] for name in target.complement if name in index]
+                if known and len(known) < len(index):
+                    complement[k, known] = True
+                    complement_weight[k] = max(float(complement_weight[k]), target.weight)
+            elif target.distribution:
+                for name, probability in target.distribution:
+                    if name in index:
+                        expected[k, index[name]] += target.weight * probability
+                weight[k] = max(float(weight[k]), target.weight)
+    mass = expected.sum(dim=1, keepdim=True)
+    weight = torch.where(mass[:, 0] > 0, weight, 0.0)
+    expected = torch.where(mass > 0, expected / mass.clamp(min=1e-9), 0.0)
+    if not bool(complement.any()):
+        return TargetTensors(expected, weight)
+    return TargetTensors(expected, weight, complement, complement_weight)
+
+
+def exclusive_label(
+    task: str, at: At, names: Sequence[str], probabilities: Sequence[float], value: str | float | None = None
+) -> Label:
+    """The most probable name; a tie goes to the first."""
+    best = max(range(len(names)), key=lambda k: (probabilities[k], -k))
+    return Label(task, at, names[best], probabilities[best], value, tuple(zip(names, probabilities, strict=True)))
+
+
+def softmax_rows(scores: Float[Tensor, "rows K"]) -> list[list[float]]:
+    """Probabilities of each row, as plain numbers; in double precision, so that rounding cannot lift a sum above one."""
+    probabilities: list[list[float]] = scores.double().softmax(dim=-1).tolist()
+    return probabilities

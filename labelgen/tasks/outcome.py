@@ -1,0 +1,56 @@
+"""Outcome: was a goal reached? For each goal `success` or `failure`."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from labelgen.data.evidence import Target
+from labelgen.data.labels import AtGoal, Unit
+from labelgen.nn.losses import Loss, exclusive
+from labelgen.nn.rows import apply_rows
+from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
+from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tensors.layout import Layout, States, TargetTensors
+
+
+class OutcomeHead(nn.Module):
+    """Reads the mean state of a goal's turns beside the state of its last one, where most outcomes are decided."""
+
+    def __init__(self, width: int, labels: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, labels))
+
+    def forward(self, states: States, layout: Layout) -> Float[Tensor, "G 2"]:
+        goal, turn, last = layout.goal_members()
+        total = states.turns.new_zeros(layout.goal_count, states.turns.shape[1]).index_add(0, goal, states.turns[turn])
+        count = torch.bincount(goal, minlength=layout.goal_count).clamp(min=1)
+        return apply_rows(self.score, torch.cat([total / count[:, None], states.turns[last]], dim=1))
+
+
+class Outcome(Task[Float[Tensor, "G 2"]]):
+    name: ClassVar[str] = "outcome"
+    units: ClassVar[tuple[Unit, ...]] = ("goal",)
+    names: ClassVar[tuple[str, ...]] = ("success", "failure")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "failure_auprc", "failure_f1", "log_loss", "ece")
+
+    def head(self, widths: Widths) -> nn.Module:
+        return OutcomeHead(widths.dialogue, len(self.names))
+
+    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+        rows = [
+            [t for t in targets[b] if t.at == AtGoal(turns)] for b, goals in enumerate(layout.goals) for turns in goals
+        ]
+        return exclusive_rows(rows, self.index)
+
+    def loss(self, out: Float[Tensor, "G 2"], target: TargetTensors) -> Loss:
+        return exclusive(out, target)
+
+    def decode(self, out: Float[Tensor, "G 2"], layout: Layout) -> tuple[Answers, ...]:
+        rows = iter(softmax_rows(out))
+        return tuple(
+            Answers(tuple(exclusive_label(self.name, AtGoal(turns), self.names, next(rows)) for turns in goals))
+            for goals in layout.goals
+        )

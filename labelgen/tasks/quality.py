@@ -1,0 +1,94 @@
+"""Quality: how well a response served its request, for each turn, and for the dialogue as a whole.
+
+Ordinal over bad (below 3), fair (3) and good (above 3). Source: cumulative logits, McCullagh 1980, "Regression Models
+for Ordinal Data"; the distance of the two cuts may depend on the turn."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelgen.data.evidence import Target
+from labelgen.data.labels import AtDialogue, AtTurn, Unit
+from labelgen.data.quality import QUALITY_NAMES, to_scale
+from labelgen.nn.losses import Loss, exclusive
+from labelgen.nn.rows import apply_rows
+from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
+from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tensors.layout import Layout, States, TargetTensors
+
+
+class QualityHead(nn.Module):
+    """Rows: all real turns, then all dialogues (from the mean of their turns' states)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.turn = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2))
+        self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2))
+
+    def forward(self, states: States, layout: Layout) -> Float[Tensor, "rows 3"]:
+        total = states.turns.new_zeros(len(layout.turns), states.turns.shape[1])
+        total = total.index_add(0, layout.dialogue_of, states.turns)
+        count = torch.tensor(layout.turns, device=total.device).clamp(min=1)
+        rows = torch.cat(
+            [apply_rows(self.turn, states.turns), apply_rows(self.dialogue, total / count[:, None])], dim=0
+        ).float()
+        above_bad = rows[:, 0]
+        # softplus and sigmoid, written so that a row's place in the batch cannot change its last bits (nn/rows.py).
+        above_fair = above_bad + F.logsigmoid(-rows[:, 1])
+        middle = (F.logsigmoid(above_bad).exp() - F.logsigmoid(above_fair).exp()).clamp(min=1e-6).log()
+        return torch.stack([F.logsigmoid(-above_bad), middle, F.logsigmoid(above_fair)], dim=1)
+
+
+class Quality(Task[Float[Tensor, "rows 3"]]):
+    name: ClassVar[str] = "quality"
+    units: ClassVar[tuple[Unit, ...]] = ("turn", "dialogue")
+    names: ClassVar[tuple[str, ...]] = QUALITY_NAMES
+    metrics: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "macro_f1",
+        "uar",
+        "cohen_kappa",
+        "bad_f1",
+        "spearman_rho",
+        "ece",
+    )
+
+    def head(self, widths: Widths) -> nn.Module:
+        return QualityHead(widths.dialogue)
+
+    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+        turns: list[list[Target]] = [[] for _ in range(sum(layout.turns))]
+        dialogues: list[list[Target]] = [[] for _ in layout.turns]
+        for b, own in enumerate(targets):
+            for target in own:
+                if isinstance(target.at, AtTurn):
+                    turns[layout.turn(b, target.at.turn)].append(target)
+                else:
+                    dialogues[b].append(target)
+        return exclusive_rows([*turns, *dialogues], self.index)
+
+    def loss(self, out: Float[Tensor, "rows 3"], target: TargetTensors) -> Loss:
+        return exclusive(out, target)
+
+    def decode(self, out: Float[Tensor, "rows 3"], layout: Layout) -> tuple[Answers, ...]:
+        rows = softmax_rows(out)
+        answers = []
+        for b, count in enumerate(layout.turns):
+            places: list[tuple[AtTurn | AtDialogue, list[float]]] = [
+                (AtTurn(t), rows[layout.turn(b, t)]) for t in range(count)
+            ]
+            if count:
+                places.append((AtDialogue(), rows[sum(layout.turns) + b]))
+            answers.append(
+                Answers(tuple(exclusive_label(self.name, at, self.names, p, _rating(p)) for at, p in places))
+            )
+        return tuple(answers)
+
+
+def _rating(probabilities: Sequence[float]) -> float:
+    """Expected rating on 1..5."""
+    return sum(p * to_scale(name) for p, name in zip(probabilities, QUALITY_NAMES, strict=True))

@@ -1,0 +1,69 @@
+"""Selection, for pretraining: which of the batch's responses is a turn's own?
+
+The turn's response is hidden and no later turn is seen, or the next turn would give it away. Source: InfoNCE, van den
+Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding"; equal responses are never negatives."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from labelgen.data.evidence import Target
+from labelgen.data.labels import AtTurn, Label, Unit
+from labelgen.nn.losses import Loss, exclusive, forbid
+from labelgen.nn.rows import apply_rows
+from labelgen.tasks.exclusive import softmax_rows
+from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tensors.layout import Layout, States, TargetTensors
+
+
+class SelectionHead(nn.Module):
+    """scores[n, m]: of the response of turn m for turn n."""
+
+    def __init__(self, widths: Widths) -> None:
+        super().__init__()
+        self.query = nn.Linear(widths.dialogue, 256)
+        self.response = nn.Linear(widths.encoder, 256)
+        self.scale = nn.Parameter(torch.tensor(2.5))
+
+    def forward(self, states: States, layout: Layout) -> Float[Tensor, "N N"]:
+        query = nn.functional.normalize(apply_rows(self.query, states.turns).float(), dim=1)
+        response = nn.functional.normalize(apply_rows(self.response, states.responses).float(), dim=1)
+        same = layout.response_of[:, None] == layout.response_of[None, :]
+        own = torch.eye(len(query), dtype=torch.bool, device=query.device)
+        return forbid(query @ response.T * self.scale.exp(), ~same | own)
+
+
+class Selection(Task[Float[Tensor, "N N"]]):
+    name: ClassVar[str] = "selection"
+    units: ClassVar[tuple[Unit, ...]] = ("turn",)
+    names: ClassVar[tuple[str, ...]] = ("own",)
+    hides_response: ClassVar[bool] = True
+
+    def head(self, widths: Widths) -> nn.Module:
+        return SelectionHead(widths)
+
+    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+        weight = torch.zeros(sum(layout.turns))
+        for b, own in enumerate(targets):
+            for target in own:
+                if isinstance(target.at, AtTurn):
+                    weight[layout.turn(b, target.at.turn)] = target.weight
+        return TargetTensors(torch.eye(sum(layout.turns)), weight)
+
+    def loss(self, out: Float[Tensor, "N N"], target: TargetTensors) -> Loss:
+        return exclusive(out, target)
+
+    def decode(self, out: Float[Tensor, "N N"], layout: Layout) -> tuple[Answers, ...]:
+        rows = softmax_rows(out)
+        return tuple(
+            Answers(
+                tuple(
+                    Label(self.name, AtTurn(t), self.names[0], rows[layout.turn(b, t)][layout.turn(b, t)])
+                    for t in range(count)
+                )
+            )
+            for b, count in enumerate(layout.turns)
+        )

@@ -1,0 +1,156 @@
+"""Slots: named spans of a request, as BIO tags over its tokens, read from token states and the state of their turn."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from labelgen.data.evidence import Target
+from labelgen.data.labels import AtSpan, AtTurn, Field, Label, Unit
+from labelgen.nn.label_scorer import LabelScorer
+from labelgen.nn.losses import Loss, exclusive, forbid
+from labelgen.nn.rows import score_rows
+from labelgen.nn.structure import viterbi
+from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tensors.layout import Layout, States, TargetTensors
+from labelgen.tensors.text import tokens_of_span
+
+
+class SlotsHead(nn.Module):
+    """Scores of O, B of each name, I of each name. The state of the turn tells a token what its dialogue is about."""
+
+    def __init__(self, task: "Slots", widths: Widths) -> None:
+        super().__init__()
+        self.task_allowed = task.allowed
+        self.task_name = task.name
+        inner = widths.dialogue
+        self.token = nn.Linear(widths.encoder, inner)
+        self.turn = nn.Linear(widths.dialogue, inner)
+        self.outside = nn.Linear(inner, 1)
+        self.begin = LabelScorer(inner, widths.encoder, len(task.labels.names), 192, task.options.label_dropout)
+        self.inside = LabelScorer(inner, widths.encoder, len(task.labels.names), 192, task.options.label_dropout)
+
+    def forward(self, states: States, layout: Layout) -> Float[Tensor, "M tags"]:
+        assert states.tokens is not None
+        turn = self.turn(states.turns)[layout.token_turn]
+        fused = nn.functional.gelu(self.token(states.tokens) + turn)
+        labels = states.labels[self.task_name]
+        named = torch.cat([self.begin(fused, labels), self.inside(fused, labels)], dim=1).float()
+        allowed = self.task_allowed(layout)[layout.dialogue_of[layout.token_turn]]
+        # Special tokens are no part of the request; a blank that is a token of its own can only go on with a span.
+        begins = allowed & (layout.token_end > layout.token_start)[:, None]
+        named = forbid(named, torch.cat([begins, allowed & (layout.token_end > 0)[:, None]], dim=1))
+        outside = score_rows(fused, self.outside.weight) + self.outside.bias
+        return torch.cat([outside.float(), named], dim=1)
+
+
+class Slots(Task[Float[Tensor, "M tags"]]):
+    name: ClassVar[str] = "slots"
+    units: ClassVar[tuple[Unit, ...]] = ("span",)
+    reads_tokens: ClassVar[bool] = True
+    reads_label_texts: ClassVar[bool] = True
+    metrics: ClassVar[tuple[str, ...]] = ("slot_span_f1", "slot_value_f1", "slot_turn_accuracy")
+
+    def head(self, widths: Widths) -> nn.Module:
+        return SlotsHead(self, widths)
+
+    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+        """Spans of several annotators become the share of them that gives a token its tag. Outside of spans a token is
+        O where the turn's slots are complete, else unknown. A span that was cut off with the text's end is left out;
+        the tokens of one whose name the source cannot give are absent, not O."""
+        names = len(self.labels.names)
+        expected = torch.zeros(len(layout.token_turn), 1 + 2 * names)
+        closed = torch.zeros(len(layout.token_turn))
+        covered = torch.zeros(len(layout.token_turn))
+        unknown = torch.zeros(len(layout.token_turn), dtype=torch.bool)
+        allowed = self.allowed(layout)
+        spans = list(zip(layout.token_start.tolist(), layout.token_end.tolist(), strict=True))
+        for b, own in enumerate(targets):
+            for target in own:
+                if not isinstance(target.at, (AtSpan, AtTurn)) or target.distribution is None:
+                    continue
+                row = layout.turn(b, target.at.turn)
+                first = layout.first_token[row]
+                last = first + layout.token_counts[row]
+                if isinstance(target.at, AtTurn):
+                    closed[first:last] += target.weight if target.complete else 0.0
+                    continue
+                touched = tokens_of_span(spans[first:last], target.at.start, target.at.end)
+                if touched is None:
+                    continue
+                begin, end = first + touched[0], first + touched[1]
+                for name, probability in target.distribution:
+                    k = self.index.get(name)
+                    if k is None or not allowed[b, k]:
+                        unknown[begin:end] = True
+                        continue
+                    mass = target.weight * probability
+                    expected[begin, 1 + k] += mass
+                    expected[begin + 1 : end, 1 + names + k] += mass
+                    covered[begin:end] += mass
+        expected[:, 0] = (closed - covered).clamp(min=0.0)
+        mass_of_row = expected.sum(dim=1, keepdim=True)
+        expected = torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0)
+        weight = torch.maximum(closed, covered).clamp(max=1.0)
+        return TargetTensors(expected, torch.where(unknown, 0.0, weight))
+
+    def loss(self, out: Float[Tensor, "M tags"], target: TargetTensors) -> Loss:
+        return exclusive(out, target)
+
+    def decode(self, out: Float[Tensor, "M tags"], layout: Layout) -> tuple[Answers, ...]:
+        """Best tags by Viterbi. A span's probability: it begins there, goes on, and ends there, were tokens
+        independent; that of an empty turn: every token is O."""
+        scores = out.double()
+        likely = scores.softmax(dim=1)
+        names = len(self.labels.names)
+        starts, ends = layout.token_start.tolist(), layout.token_end.tolist()
+        found: list[list[Label]] = [[] for _ in layout.turns]
+        none: list[list[Field]] = [[] for _ in layout.turns]
+        sure: list[list[float]] = [[] for _ in layout.turns]
+        tags = self._tags(scores, layout, names)
+        outside: list[float] = likely[:, 0].log().tolist()
+        open_to_answers = self.allowed(layout).any(dim=1).tolist()
+        for row, own in enumerate(tags):
+            first = layout.first_token[row]
+            dialogue, turn = int(layout.dialogue_of[row]), int(layout.position[row])
+            if not open_to_answers[dialogue]:
+                # The source has no such labels, which is not the answer "none".
+                continue
+            spans = _spans(own, names)
+            for begin, end, k in spans:
+                probability = float(likely[first + begin, 1 + k])
+                for token in range(begin + 1, end):
+                    probability *= float(likely[first + token, 1 + names + k])
+                if end < len(own):
+                    probability *= 1.0 - float(likely[first + end, 1 + names + k])
+                last = max(t for t in range(begin, end) if ends[first + t] > starts[first + t])
+                at = AtSpan(turn, starts[first + begin], ends[first + last])
+                found[dialogue].append(Label(self.name, at, self.labels.names[k].name, probability))
+            if not spans:
+                none[dialogue].append(Field(self.name, AtTurn(turn)))
+                sure[dialogue].append(float(torch.tensor(sum(outside[first : first + len(own)])).exp()))
+        return tuple(Answers(tuple(f), tuple(n), tuple(p)) for f, n, p in zip(found, none, sure, strict=True))
+
+    @staticmethod
+    def _tags(scores: Float[Tensor, "M tags"], layout: Layout, names: int) -> list[list[int]]:
+        tags: list[list[int]] = [[] for _ in layout.token_counts]
+        for length in sorted(set(layout.token_counts)):
+            rows = [r for r, count in enumerate(layout.token_counts) if count == length]
+            stacked = torch.stack([scores[layout.first_token[r] : layout.first_token[r] + length] for r in rows])
+            for row, path in zip(rows, viterbi(stacked, names).tolist(), strict=True):
+                tags[row] = path
+        return tags
+
+
+def _spans(tags: Sequence[int], names: int) -> list[tuple[int, int, int]]:
+    """First token, one past the last, and name of each span of well-formed tags."""
+    spans: list[tuple[int, int, int]] = []
+    for token, tag in enumerate(tags):
+        if 1 <= tag <= names:
+            spans.append((token, token + 1, tag - 1))
+        elif tag > names:
+            begin, _, k = spans.pop()
+            spans.append((begin, token + 1, k))
+    return spans

@@ -1,0 +1,99 @@
+"""The contract of a task: one object that knows its labels, targets, head, loss, decoding and metrics.
+
+The rest of labelgen loops over tasks and never asks for one by name. To add a task, write its file and one line in the
+registry (tasks/__init__.py)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from labelgen.data.evidence import Target
+from labelgen.data.label_set import LabelName, LabelSet
+from labelgen.data.labels import Field, Label, Unit
+from labelgen.nn.losses import Loss
+from labelgen.tasks.options import TaskOptions
+from labelgen.tensors.layout import Layout, TargetTensors
+
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """encoder: d of pooled texts and tokens. dialogue: D of turn states."""
+
+    encoder: int
+    dialogue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a task says of one dialogue: labels, and the fields where it says that no label holds. A field's best guess
+    comes with its probability, also where the guess is `none` (none_probabilities, in the order of none)."""
+
+    labels: tuple[Label, ...] = ()
+    none: tuple[Field, ...] = ()
+    none_probabilities: tuple[float, ...] = ()
+
+
+class Task(ABC, Generic[Out]):
+    """Out is what the head gives; only the task itself knows its form.
+
+    units: what its labels are about. metrics: names of the registry in metrics/. names: its labels where they are the
+    same in every corpus, else they come from the corpora. divides: its labels divide the dialogue into goals, so it is
+    decoded before the tasks about goals. reads_tokens: its head reads token states. reads_label_texts: its labels are
+    scored by their texts. hides_response: its states are made with the responses of its target turns hidden, and of
+    earlier turns only."""
+
+    name: ClassVar[str]
+    units: ClassVar[tuple[Unit, ...]]
+    metrics: ClassVar[tuple[str, ...]] = ()
+    names: ClassVar[tuple[str, ...] | None] = None
+    divides: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
+    reads_label_texts: ClassVar[bool] = False
+    hides_response: ClassVar[bool] = False
+
+    def __init__(self, labels: LabelSet, options: TaskOptions) -> None:
+        self.labels = labels
+        self.options = options
+        self.index = labels.index()
+        self._allowed: dict[str | None, Bool[Tensor, " K"]] = {}
+
+    @abstractmethod
+    def head(self, widths: Widths) -> nn.Module:
+        """A module whose forward maps (States, Layout) to Out."""
+
+    @abstractmethod
+    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+        """Targets of this task, for each dialogue, as tensors; what is absent has weight 0."""
+
+    @abstractmethod
+    def loss(self, out: Out, target: TargetTensors) -> Loss:
+        """Sum of weighted nats, and the weight it is to be divided by."""
+
+    @abstractmethod
+    def decode(self, out: Out, layout: Layout) -> tuple[Answers, ...]:
+        """For each dialogue the most probable labels, each with its probability, whatever that is."""
+
+    def allowed(self, layout: Layout) -> Bool[Tensor, "B K"]:
+        """Labels that each dialogue's source could give."""
+        rows = []
+        for source in layout.sources:
+            if source not in self._allowed:
+                row = torch.zeros(len(self.labels.names), dtype=torch.bool)
+                row[list(self.labels.of_source(source))] = True
+                self._allowed[source] = row
+            rows.append(self._allowed[source])
+        return torch.stack(rows).to(layout.position.device)
+
+
+def fixed_labels(task: type[Task[Out]]) -> LabelSet | None:
+    """The label set of a task whose names are the same everywhere."""
+    if task.names is None:
+        return None
+    return LabelSet(task.name, tuple(LabelName(n) for n in task.names), {})

@@ -1,0 +1,141 @@
+"""Categorical and numerical features of turns, learnt from a training log and then fixed."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.tensors.layout import FeatureTensors
+
+MISSING, UNSEEN = 0, 1
+_IMPLICIT = ("barge_in", "stop")
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryValues:
+    """values: those seen often enough; the first has index 2."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberScale:
+    """mean and deviation over the training turns that have the number."""
+
+    name: str
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """Which features a model reads."""
+
+    categories: tuple[CategoryValues, ...] = ()
+    numbers: tuple[NumberScale, ...] = ()
+
+    def tensors(self, dialogues: Sequence[Dialogue]) -> FeatureTensors:
+        """Features of all turns of the dialogues, in order."""
+        index = [{value: k + 2 for k, value in enumerate(c.values)} for c in self.categories]
+        categories: list[list[int]] = []
+        numbers: list[list[float]] = []
+        present: list[list[float]] = []
+        for dialogue in dialogues:
+            for t, turn in enumerate(dialogue.turns):
+                named = dict(categories_of(dialogue, turn))
+                categories.append(
+                    [
+                        MISSING if c.name not in named else index[k].get(named[c.name], UNSEEN)
+                        for k, c in enumerate(self.categories)
+                    ]
+                )
+                measured = dict(numbers_of(dialogue, t))
+                numbers.append(
+                    [
+                        (_squash(measured[n.name]) - n.mean) / n.deviation if n.name in measured else 0.0
+                        for n in self.numbers
+                    ]
+                )
+                present.append([1.0 if n.name in measured else 0.0 for n in self.numbers])
+        count = len(categories)
+        return FeatureTensors(
+            torch.tensor(categories, dtype=torch.long).view(count, len(self.categories)),
+            torch.tensor(numbers, dtype=torch.float32).view(count, len(self.numbers)),
+            torch.tensor(present, dtype=torch.float32).view(count, len(self.numbers)),
+        )
+
+
+def learn_features(dialogues: Iterable[Dialogue], leave_out: Sequence[str] = (), least: int = 5) -> FeatureSet:
+    """The features that a log has. A value counts if `least` turns show it; names in `leave_out` are not read."""
+    values: dict[str, Counter[str]] = {}
+    sums: dict[str, tuple[int, float, float]] = {}
+    for dialogue in dialogues:
+        for t, turn in enumerate(dialogue.turns):
+            for name, value in categories_of(dialogue, turn):
+                values.setdefault(name, Counter())[value] += 1
+            for name, number in numbers_of(dialogue, t):
+                count, total, squares = sums.get(name, (0, 0.0, 0.0))
+                x = _squash(number)
+                sums[name] = (count + 1, total + x, squares + x * x)
+    categories = [
+        CategoryValues(name, tuple(sorted(v for v, c in counts.items() if c >= least)))
+        for name, counts in sorted(values.items())
+        if name not in leave_out
+    ]
+    numbers = []
+    for name, (count, total, squares) in sorted(sums.items()):
+        if name not in leave_out:
+            mean = total / count
+            numbers.append(NumberScale(name, mean, math.sqrt(max(squares / count - mean * mean, 0.0)) or 1.0))
+    return FeatureSet(tuple(c for c in categories if c.values), tuple(numbers))
+
+
+def categories_of(dialogue: Dialogue, turn: Turn) -> Iterator[tuple[str, str]]:
+    """Name and value of every categorical feature that the turn has. Explicit answers and ratings are no features: they
+    are what the model is trained towards."""
+    if turn.domain is not None:
+        yield "domain", turn.domain
+    if turn.status is not None:
+        yield "status", turn.status
+    if dialogue.device is not None:
+        yield "device", dialogue.device
+    if dialogue.locale is not None:
+        yield "locale", dialogue.locale
+    if turn.hypothesis is not None and turn.hypothesis.intents:
+        yield "hypothesis", turn.hypothesis.intents[0].name
+    implicit = next((f.kind for f in turn.feedback if f.kind in _IMPLICIT), None)
+    if implicit is not None:
+        yield "feedback", implicit
+    for category in turn.categories:
+        yield category.name, category.value
+
+
+def numbers_of(dialogue: Dialogue, t: int) -> Iterator[tuple[str, float]]:
+    """Name and value of every numerical feature of turn t; times in seconds, lengths in words."""
+    turn = dialogue.turns[t]
+    yield "request_words", float(len(turn.request.split()))
+    yield "response_words", float(len(turn.response.split()))
+    if turn.asr_confidence is not None:
+        yield "asr_confidence", turn.asr_confidence
+    if turn.nlu_confidence is not None:
+        yield "nlu_confidence", turn.nlu_confidence
+    if turn.time_s is not None:
+        if turn.response_time_s is not None:
+            yield "latency_s", turn.response_time_s - turn.time_s
+        before = dialogue.turns[t - 1] if t else None
+        after = dialogue.turns[t + 1] if t + 1 < len(dialogue.turns) else None
+        if before is not None and before.time_s is not None:
+            yield "gap_before_s", turn.time_s - before.time_s
+        if after is not None and after.time_s is not None:
+            yield "gap_after_s", after.time_s - turn.time_s
+    for number in turn.numbers:
+        yield number.name, number.value
+
+
+def _squash(value: float) -> float:
+    # Gaps and counts are heavy-tailed; a signed logarithm keeps an outlier from being all that the model sees.
+    return math.copysign(math.log1p(abs(value)), value)

@@ -1,0 +1,140 @@
+"""Pretrained text encoders and their tokenizers, from the Hugging Face hub or from a folder.
+
+The only importer of transformers. No code of a repository or folder is run, and no pickle is read."""
+
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.files import digest_file
+from labelgen.tensors.packed import PACKED, packed_attention
+from labelgen.tensors.sound_library import prepare_torchaudio
+
+ORIGIN = "origin.json"
+"""File of an encoder's folder that says where its weights come from, their licence and digests."""
+
+
+def load_encoder(name: str, attention_dropout: float | None = None) -> nn.Module:
+    """The text encoder that a hub name or a folder names, in float32, without pooling layer where it can do without.
+
+    attention_dropout: in the place of the one it was trained with; 0 makes training faster.
+    Raises UsageError if it is neither a folder that holds an encoder nor to be had from the hub, and IntegrityError if
+    weights are missing."""
+    transformers = _transformers()
+    with _found(name):
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        if attention_dropout is not None:
+            for field in ("attention_probs_dropout_prob", "attention_dropout"):
+                if hasattr(config, field):
+                    setattr(config, field, attention_dropout)
+        encoder, loaded = transformers.AutoModel.from_pretrained(
+            name,
+            config=config,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="float32",
+            output_loading_info=True,
+            **_no_pooling(transformers, config),
+        )
+    if loaded["missing_keys"]:
+        missing = ", ".join(sorted(loaded["missing_keys"])[:3])
+        raise IntegrityError(
+            f"the encoder {name} lacks {len(loaded['missing_keys'])} of its weights, such as {missing}",
+            name,
+            "download or make it again",
+        )
+    return _prepared(transformers, encoder)
+
+
+def load_tokenizer(name: str) -> Any:
+    """The fast tokenizer of a hub name or folder. Raises UsageError as load_encoder does, and for a tokenizer that
+    cannot tell where its tokens stand in the text."""
+    transformers = _transformers()
+    with _found(name):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    if not tokenizer.is_fast:
+        raise UsageError(f"the tokenizer of {name} gives no offsets", name, "choose an encoder with a fast tokenizer")
+    return tokenizer
+
+
+def encoder_from_config(path: Path) -> nn.Module:
+    """An encoder of the architecture that the JSON file describes; its weights come from torch's seed.
+
+    Raises IntegrityError if the file describes none."""
+    transformers = _transformers()
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        config = transformers.AutoConfig.for_model(**fields)
+        encoder = transformers.AutoModel.from_config(
+            config, trust_remote_code=False, dtype="float32", **_no_pooling(transformers, config)
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise IntegrityError(
+            f"no encoder can be made from {path.name}: {_first_line(error)}", str(path), "copy or train the model again"
+        ) from error
+    return _prepared(transformers, encoder)
+
+
+def encoder_origin(name: str) -> dict[str, Any]:
+    """What is known of an encoder's weights, for model card and report: their folder's origin.json, else the digests of
+    the folder's weights, else the hub's name."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return {"name": name}
+    if (folder / ORIGIN).is_file():
+        origin: dict[str, Any] = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        return origin
+    return {"name": folder.name, "digests": {p.name: digest_file(p) for p in sorted(folder.glob("*.safetensors"))}}
+
+
+def _transformers() -> Any:
+    # Inside a function: importing it takes seconds, and it imports torchaudio, which must be prepared before.
+    prepare_torchaudio()
+    import transformers
+
+    # What matters of its reports, missing weights, is an error here.
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    return transformers
+
+
+def _prepared(transformers: Any, encoder: Any) -> nn.Module:
+    # The folder it came from would stand in every saved model and change its digest.
+    encoder.config._name_or_path = ""
+    transformers.AttentionInterface.register(PACKED, packed_attention)
+    found: nn.Module = encoder
+    return found
+
+
+def _no_pooling(transformers: Any, config: Any) -> dict[str, bool]:
+    kind = transformers.MODEL_MAPPING[type(config)]
+    return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind.__init__).parameters else {}
+
+
+@contextmanager
+def _found(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        if Path(name).is_dir():
+            raise UsageError(
+                f"{name} holds no encoder that can be loaded: {_first_line(error)}",
+                name,
+                "name a folder that `labelgen encoder` or save_pretrained wrote",
+            ) from error
+        raise UsageError(
+            f"the encoder {name} is neither a folder nor to be had from the hub: {_first_line(error)}",
+            name,
+            "check the name and the network (HF_HUB_OFFLINE), or run `labelgen encoder OUT` and name OUT instead",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

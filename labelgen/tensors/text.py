@@ -1,0 +1,99 @@
+"""Texts to token ids, and character spans to tokens and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from labelgen.tensors.layout import Passages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """ids with special tokens; spans: `[start, end)` of each in code points of the text, (0, 0) for special tokens."""
+
+    ids: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+
+
+class Tokenizer:
+    """A fast tokenizer with a limit of tokens; what lies beyond the limit is cut.
+
+    Results are remembered, since most utterances of a log are said more than once over the epochs."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", max_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self._memo: dict[str, Tokens] = {}
+
+    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._memo]
+        if len(self._memo) + len(new) > _REMEMBERED:
+            self._memo.clear()
+            new = list(dict.fromkeys(texts))
+        if new:
+            found = self.tokenizer(
+                new,
+                add_special_tokens=True,
+                truncation=True,
+                max_length=self.max_tokens,
+                return_offsets_mapping=True,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+            for text, ids, spans in zip(new, found["input_ids"], found["offset_mapping"], strict=True):
+                self._memo[text] = Tokens(tuple(ids), tuple((int(a), int(b)) for a, b in spans))
+        return [self._memo[text] for text in texts]
+
+
+_REMEMBERED = 200_000
+
+
+def tokens_of_span(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
+    """First and one past the last token that touch `[start, end)`; None where no token does (it was cut off)."""
+    touching = [k for k, (a, b) in enumerate(spans) if a < end and b > start and b > a]
+    return (touching[0], touching[-1] + 1) if touching else None
+
+
+def group_passages(requests: Sequence[Tokens], responses: Sequence[Tokens]) -> Passages:
+    """Distinct passages in groups of one exact length, and where each turn's texts are among them."""
+    by_length: dict[int, dict[tuple[int, ...], None]] = {}
+    for tokens in (*requests, *responses):
+        by_length.setdefault(len(tokens.ids), {})[tokens.ids] = None
+    groups, passage_of, token_of = [], {}, {}
+    passage = token = 0
+    for length in sorted(by_length):
+        rows = list(by_length[length])
+        groups.append(torch.tensor(rows, dtype=torch.long))
+        for ids in rows:
+            passage_of[ids], token_of[ids] = passage, token
+            passage += 1
+            token += length
+    request_tokens = [torch.arange(token_of[t.ids], token_of[t.ids] + len(t.ids)) for t in requests]
+    return Passages(
+        groups=tuple(groups),
+        request=torch.tensor([passage_of[t.ids] for t in requests], dtype=torch.long),
+        response=torch.tensor([passage_of[t.ids] for t in responses], dtype=torch.long),
+        request_token=torch.cat(request_tokens) if request_tokens else torch.zeros(0, dtype=torch.long),
+    )
+
+
+@lru_cache(maxsize=4096)
+def label_text(name: str, description: str | None) -> str:
+    """A label as words that an encoder can read: `Restaurants_1.FindRestaurants` becomes `restaurants 1 find restaurants`,
+    followed by the description."""
+    out = []
+    for before, character in zip(" " + name, name, strict=False):
+        if character in "_.-/":
+            out.append(" ")
+            continue
+        if character.isupper() and before.islower():
+            out.append(" ")
+        out.append(character.lower())
+    words = " ".join("".join(out).split())
+    return f"{words}: {description}" if description else words

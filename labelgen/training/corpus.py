@@ -1,0 +1,104 @@
+"""Logs as something to draw from at random: read once, kept on disk, decoded on access."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from labelgen.base.errors import IntegrityError
+from labelgen.base.progress import progress
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_set import Sources, collect, merge
+from labelgen.data.log import Log
+from labelgen.data.readers.own import shard_files
+from labelgen.data.record import decode, encode
+from labelgen.training.sampler import Indices, word_count
+
+Prepare = Callable[[Dialogue], Dialogue | None]
+"""What is kept of a dialogue, with the targets that it is learnt by; None: nothing."""
+
+
+class Corpus(Sequence[Dialogue]):
+    """The dialogues of several logs, as `prepare` left them. Memory grows by some tens of bytes a dialogue.
+
+    logs: how many. turns, words, log: of each dialogue, its size and the log it comes from. labels: the label sets that the logs publish
+    or their targets show. read: dialogues before any was left out. digest: of everything that is kept."""
+
+    def __init__(self, logs: Sequence[str], format: str, max_bad_rate: float, prepare: Prepare, name: str) -> None:
+        self.logs = len(logs)
+        self.labels: Sources = {}
+        self.read = 0
+        self._roots: list[Path] = []
+        # Without a name on disk, so that nothing is left behind however the process ends.
+        self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self._fill(logs, format, max_bad_rate, prepare, name)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill(self, logs: Sequence[str], format: str, max_bad_rate: float, prepare: Prepare, name: str) -> None:
+        ends, turns, words, log, roots = [0], [], [], [], []
+        digest = hashlib.sha256()
+        for number, path in enumerate(logs):
+            for root, part in _logs(Path(path), format, max_bad_rate):
+                self.labels = merge(self.labels, part.labels())
+                self._roots.append(root)
+                for dialogue in progress(part, f"{name}: read {path}", "dialogues"):
+                    self.read += 1
+                    kept = prepare(dialogue)
+                    if kept is None or not kept.turns:
+                        continue
+                    line = encode(kept)
+                    digest.update(line)
+                    self._spool.write(line)
+                    ends.append(ends[-1] + len(line))
+                    turns.append(len(kept.turns))
+                    words.append(word_count([t for turn in kept.turns for t in (turn.request, turn.response)]))
+                    log.append(number)
+                    roots.append(len(self._roots) - 1)
+        self._spool.flush()
+        self._ends, self._root = np.array(ends, dtype=np.int64), np.array(roots, dtype=np.int64)
+        self.turns, self.words, self.log = (np.array(row, dtype=np.int64) for row in (turns, words, log))
+        self.digest = digest.hexdigest()
+        self.labels = merge(self.labels, collect((d.source, t) for d in self for t in d.targets))
+
+    def close(self) -> None:
+        """Gives the disk back."""
+        self._spool.close()
+
+    turns: Indices
+    words: Indices
+    log: Indices
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def __getitem__(self, index: int) -> Dialogue:  # type: ignore[override]
+        start, end = int(self._ends[index]), int(self._ends[index + 1])
+        # pread, since the processes that prepare batches share one file position.
+        dialogue = decode(os.pread(self._spool.fileno(), end - start, start), "the spool")
+        if not isinstance(dialogue, Dialogue):
+            raise IntegrityError(f"a prepared record cannot be read back: {dialogue.reason}", dialogue.where())
+        return dialogue
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        return (self[index] for index in range(len(self)))
+
+    def root(self, index: int) -> Path:
+        """The folder that a dialogue's audio paths start from."""
+        return self._roots[int(self._root[index])]
+
+
+def _logs(path: Path, format: str, max_bad_rate: float) -> Iterator[tuple[Path, Log]]:
+    # Audio paths start from the folder of the record's own file, so a log of own records is read folder by folder.
+    if format == "labelgen" and str(path) != "-":
+        for folder, files in groupby(shard_files(path), key=lambda file: file.parent):
+            yield folder, Log(list(files), format, None, None, max_bad_rate)
+    else:
+        yield (path if path.is_dir() else path.parent), Log([path], format, None, None, max_bad_rate)

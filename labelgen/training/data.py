@@ -1,0 +1,129 @@
+"""What a model is shown: examples from annotated logs (finetune) and from unlabelled ones (pretrain).
+
+The two commands differ in this file alone. An example is a pure function of (seed, epoch, index)."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from random import Random
+from typing import Protocol
+
+from torch.utils.data import Dataset
+
+from labelgen.base.registry import resolve
+from labelgen.consensus.vote import consensus
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.evidence import Target, targets_of
+from labelgen.data.labels import Annotation, field_of, tasks_of
+from labelgen.feedback.corruption import Pool, check_mixture, pretraining_example
+from labelgen.feedback.hiding import decoys, hide
+from labelgen.model.collate import Example
+from labelgen.tasks import TASKS
+from labelgen.training.corpus import Corpus
+from labelgen.training.options import TargetOptions
+
+
+class Examples(Protocol):
+    corpus: Corpus
+
+    def example(self, epoch: int, index: int) -> Example: ...
+
+
+class AnnotatedExamples:
+    """Dialogues with the targets that the corpus was prepared with.
+
+    hidden: probability that a dialogue is shown without the evidence of its own targets, in training."""
+
+    def __init__(self, corpus: Corpus, hidden: float, seed: int) -> None:
+        self.corpus = corpus
+        self.hidden = hidden
+        self.seed = seed
+
+    def example(self, epoch: int, index: int) -> Example:
+        dialogue = self.corpus[index]
+        rng = Random(f"{self.seed}/{epoch}/{dialogue.id}")
+        if self.hidden and rng.random() < self.hidden:
+            dialogue = hide(dialogue, (*dialogue.signals, *decoys(dialogue, dialogue.signals, rng)))
+        shown = replace(dialogue, targets=(), signals=())
+        return Example(shown, dialogue.targets, self.corpus.root(index))
+
+
+class CorruptedExamples:
+    """Every dialogue once an epoch, by a corruption drawn anew each time; others come from a pool in memory."""
+
+    def __init__(self, corpus: Corpus, mixture: Mapping[str, float], pool: int, seed: int) -> None:
+        check_mixture(mixture)
+        self.corpus = corpus
+        self.mixture = mixture
+        self.seed = seed
+        chosen = Random(f"{seed}/pool").sample(range(len(corpus)), min(pool, len(corpus)))
+        self.pool = Pool([corpus[index] for index in sorted(chosen)])
+
+    def example(self, epoch: int, index: int) -> Example:
+        dialogue, targets = pretraining_example(self.corpus[index], self.pool, self.seed, epoch, self.mixture)
+        return Example(dialogue, targets, self.corpus.root(index))
+
+
+class ExampleTable(Dataset[Example]):
+    """Examples by (epoch, index), as torch's data loader asks for them."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __getitem__(self, key: tuple[int, int]) -> Example:
+        return self.examples.example(*key)
+
+
+class ChosenTargets:
+    """A dialogue with the targets that the options choose, or None where it has none of the tasks."""
+
+    def __init__(self, options: TargetOptions, tasks: Collection[str]) -> None:
+        self.options = options
+        self.tasks = frozenset(tasks)
+        fixed = {name: resolve(TASKS, name, "task").names for name in TASKS}
+        self._exclusive = {name: names for name, names in fixed.items() if names is not None}
+        self._divides = frozenset(name for name in TASKS if resolve(TASKS, name, "task").divides)
+
+    def __call__(self, dialogue: Dialogue) -> Dialogue | None:
+        targets: list[Target] = []
+        chosen = [a for a in dialogue.annotations if any(_fits(a, name) for name in self.options.annotators)]
+        if chosen:
+            agreed = chosen[0] if len(chosen) == 1 else consensus(chosen, self._exclusive, least=1).annotation
+            targets += [t for t in targets_of(agreed) if t.task not in self._divides]
+            targets += self._divisions(chosen)
+        if self.options.feedback:
+            taken = {field_of(t.task, t.at) for t in targets}
+            targets += [t for t in dialogue.targets if field_of(t.task, t.at) not in taken]
+        kept = tuple(t for t in targets if t.task in self.tasks and t.weight > 0.0)
+        return replace(dialogue, targets=kept, annotations=()) if kept else None
+
+    def _divisions(self, chosen: Sequence[Annotation]) -> list[Target]:
+        """Every annotator's own division, each with its share of one: where they differ, a link is as probable as the
+        share of them that draw it, which a consensus no longer tells."""
+        found = []
+        for task in self._divides:
+            answering = [a for a in chosen if task in tasks_of(a)]
+            for annotation in answering:
+                found += [t for t in targets_of(annotation, 1.0 / len(answering)) if t.task == task]
+        return found
+
+
+def _fits(annotation: Annotation, pattern: str) -> bool:
+    kind, colon, name = pattern.partition(":")
+    if colon and kind == "kind":
+        return annotation.kind == name
+    return fnmatchcase(annotation.annotator, pattern)
+
+
+def without_labels(dialogue: Dialogue) -> Dialogue:
+    """What pretraining may see of a dialogue."""
+    return replace(dialogue, annotations=(), targets=(), signals=())
+
+
+def target_counts(corpus: Sequence[Dialogue]) -> dict[str, int]:
+    """Targets of each task."""
+    counts: dict[str, int] = {}
+    for dialogue in corpus:
+        for target in dialogue.targets:
+            counts[target.task] = counts.get(target.task, 0) + 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,140 @@
+"""Which dialogues make which batch, step and epoch: a pure function of the seed, so that a run can go on anywhere.
+
+Nothing is remembered while training: the number of steps done says where the data stand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.base.errors import UsageError
+
+Indices = NDArray[np.int64]
+
+_WINDOW = 32
+"""Batches' worth of shuffled dialogues that are sorted by length together: more pads less, fewer mixes better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A batch of one process within a step. last: of the step. step, part: since the run began, and within the step."""
+
+    step: int
+    part: int
+    last: bool
+    epoch: int
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """Batches of dialogues of like length, in an order that depends on (seed, epoch) alone.
+
+    turns, words: of each dialogue. log: which log each is of; mix: how often an epoch goes through each log. A batch
+    has at most batch_turns turns and batch_words words, unless it is one dialogue. A step is `accumulate` batches in
+    each of `processes` processes; the last one of an epoch may have fewer, the same number in each process."""
+
+    turns: Indices
+    words: Indices
+    log: Indices
+    mix: tuple[float, ...]
+    batch_turns: int
+    batch_words: int
+    accumulate: int = 1
+    processes: int = 1
+    seed: int = 0
+    _plans: dict[int, list[Indices]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _steps: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def steps(self, epoch: int) -> int:
+        """Steps of the optimiser in that epoch."""
+        if epoch not in self._steps:
+            batches = len(self.plan(epoch)) // self.processes
+            self._steps[epoch] = -(-batches // self.accumulate)
+        return self._steps[epoch]
+
+    def locate(self, step: int) -> tuple[int, int]:
+        """(epoch, step within it) of a step counted from the beginning of the run."""
+        epoch = 0
+        while step >= self.steps(epoch):
+            step -= self.steps(epoch)
+            epoch += 1
+        return epoch, step
+
+    def parts(self, process: int, step: int) -> list[Part]:
+        """The batches of one process in one step."""
+        epoch, within = self.locate(step)
+        size = self.accumulate * self.processes
+        own = self.plan(epoch)[within * size : (within + 1) * size][process :: self.processes]
+        return [
+            Part(step, k, k == len(own) - 1, epoch, tuple(int(i) for i in indices)) for k, indices in enumerate(own)
+        ]
+
+    def plan(self, epoch: int) -> list[Indices]:
+        """All batches of an epoch in order; process r has every batch at r, r + processes, and so on."""
+        if epoch not in self._plans:
+            rng = np.random.default_rng([self.seed, epoch])
+            batches = self._fit(self._pack(self._order(rng)))
+            self._plans.clear()
+            self._plans[epoch] = [batches[i] for i in rng.permutation(len(batches))]
+        return self._plans[epoch]
+
+    def _order(self, rng: np.random.Generator) -> Indices:
+        chosen = []
+        for number, times in enumerate(self.mix):
+            own = np.flatnonzero(self.log == number)
+            whole, part = int(times), times - int(times)
+            chosen += [own] * whole
+            chosen.append(rng.permutation(own)[: round(part * len(own))])
+        order: Indices = rng.permutation(np.concatenate(chosen))
+        if len(order) < self.processes:
+            raise UsageError(
+                f"{len(order)} dialogues cannot be shared among {self.processes} processes",
+                "data",
+                "take more dialogues or fewer devices",
+            )
+        return order
+
+    def _pack(self, order: Indices) -> list[Indices]:
+        mean = max(1.0, float(self.turns.mean()))
+        window = max(1, int(_WINDOW * self.batch_turns / mean))
+        batches: list[Indices] = []
+        for start in range(0, len(order), window):
+            inside = order[start : start + window]
+            batches += self._cut(inside[np.lexsort((inside, self.words[inside], self.turns[inside]))])
+        return batches
+
+    def _cut(self, row: Indices) -> list[Indices]:
+        batches, start, turns, words = [], 0, 0, 0
+        for end, index in enumerate(row):
+            turns += int(self.turns[index])
+            words += int(self.words[index])
+            if end > start and (turns > self.batch_turns or words > self.batch_words):
+                batches.append(row[start:end])
+                start, turns, words = end, int(self.turns[index]), int(self.words[index])
+        return [*batches, row[start:]] if len(row) else batches
+
+    def _fit(self, batches: list[Indices]) -> list[Indices]:
+        # Every process needs the same number of batches in every step: the largest are halved until it comes out even,
+        # or, where there are too few dialogues for that, the smallest are joined.
+        over = len(batches) % self.processes
+        if over and len(batches) - over + self.processes <= sum(len(batch) for batch in batches):
+            for _ in range(self.processes - over):
+                whole = batches.pop(max(range(len(batches)), key=lambda i: len(batches[i])))
+                batches += [whole[: len(whole) // 2], whole[len(whole) // 2 :]]
+        else:
+            for _ in range(over):
+                batches.sort(key=len, reverse=True)
+                batches.append(np.concatenate([batches.pop(), batches.pop()]))
+        return batches
+
+
+def total_steps(sampler: Sampler, max_epochs: int, max_steps: int | None) -> int:
+    """Steps of a whole run."""
+    return max_steps if max_steps is not None else sum(sampler.steps(epoch) for epoch in range(max_epochs))
+
+
+def word_count(texts: Sequence[str]) -> int:
+    """Words between blanks: near enough to tokens to bound a batch, and cheap enough for a whole log."""
+    return sum(len(text.split()) for text in texts)

@@ -1,0 +1,103 @@
+"""Where the rows of a run go: metrics.jsonl, which is the record of truth, and Weights & Biases beside it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from labelgen.base.errors import UsageError
+from labelgen.base.files import atomic_write
+from labelgen.training.options import TrackingOptions
+
+Row = Mapping[str, Any]
+
+
+class Tracker(Protocol):
+    """Used by the first process alone."""
+
+    def start(self, step: int) -> None:
+        """Once before the rows of a sitting, which begins after this step."""
+
+    def add(self, row: Row) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class MetricsFile:
+    """One row of JSON a line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, step: int) -> None:
+        """Drops the rows that a broken run wrote after the step."""
+        rows = read_metrics(self.path) if self.path.exists() else []
+        with atomic_write(self.path) as file:
+            file.writelines(msgspec.json.encode(row) + b"\n" for row in rows if row["step"] <= step)
+
+    def add(self, row: Row) -> None:
+        with self.path.open("ab") as file:
+            file.write(msgspec.json.encode(row) + b"\n")
+
+    def end(self) -> None:
+        """Every row was written when it came."""
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line that was cut off while it was written is passed over."""
+    rows = []
+    for line in path.read_bytes().splitlines():
+        try:
+            rows.append(msgspec.json.decode(line, type=dict[str, Any]))
+        except msgspec.DecodeError:
+            continue
+    return rows
+
+
+class WeightsAndBiases:
+    """Offline it needs no account and sends nothing; the folder can be sent later with `wandb sync`."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], online: bool) -> None:
+        self.folder = folder
+        self.config = dict(config)
+        self.online = online
+        self._run: Any = None
+
+    def start(self, step: int) -> None:
+        # Read when the library is imported; it would report its own errors to its makers.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        try:
+            self._run = wandb.init(
+                project="labelgen",
+                name=self.folder.name,
+                dir=self.folder,
+                config=self.config,
+                mode="online" if self.online else "offline",
+                settings=wandb.Settings(
+                    silent=True, console="off", disable_git=True, disable_code=True, x_disable_machine_info=True
+                ),
+            )
+        except wandb.errors.Error as error:
+            raise UsageError(
+                f"Weights & Biases cannot be used: {error}", "tracking.wandb", "choose offline or off"
+            ) from error
+
+    def add(self, row: Row) -> None:
+        self._run.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
+
+    def end(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+            self._run = None
+
+
+def trackers(options: TrackingOptions, folder: Path, metrics: Path, config: Mapping[str, Any]) -> list[Tracker]:
+    """Those that the options ask for."""
+    found: list[Tracker] = [MetricsFile(metrics)]
+    if options.wandb != "off":
+        found.append(WeightsAndBiases(folder, config, options.wandb == "online"))
+    return found

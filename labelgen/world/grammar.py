@@ -1,0 +1,118 @@
+"""Templates with alternatives and slots, and how one is put into words.
+
+`(turn|switch) on the {room} (lights|lamp|)`: one of the alternatives is drawn, a slot takes its value."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    options: tuple["_Sequence", ...]
+
+
+_Sequence = tuple[str | _Slot | _Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """slots: the names it needs, in order, a name twice where it stands twice."""
+
+    body: _Sequence
+    slots: tuple[str, ...]
+
+
+def template(text: str) -> Template:
+    """Read a template. Slots stand outside of alternatives, so that a template always needs the same ones."""
+    body, end = _sequence(text, 0)
+    assert end == len(text), f"a bracket of {text!r} closes nothing"
+    return Template(body, tuple(piece.name for piece in body if isinstance(piece, _Slot)))
+
+
+def _sequence(text: str, at: int) -> tuple[_Sequence, int]:
+    pieces: list[str | _Slot | _Choice] = []
+    plain = ""
+    while at < len(text) and text[at] not in "|)":
+        if text[at] == "{":
+            close = text.index("}", at)
+            pieces += [plain, _Slot(text[at + 1 : close])] if plain else [_Slot(text[at + 1 : close])]
+            plain, at = "", close + 1
+        elif text[at] == "(":
+            options = []
+            while text[at] != ")":
+                option, at = _sequence(text, at + 1)
+                options.append(option)
+            pieces += [plain, _Choice(tuple(options))] if plain else [_Choice(tuple(options))]
+            plain, at = "", at + 1
+        else:
+            plain, at = plain + text[at], at + 1
+    return (*pieces, plain) if plain else tuple(pieces), at
+
+
+@dataclass(slots=True)
+class Phrase:
+    """Words in order; owners[k] is the index of the slot that words[k] belongs to, -1 for none."""
+
+    words: list[str]
+    owners: list[int]
+
+    def __add__(self, other: "Phrase") -> "Phrase":
+        """The words of both; only one of the two may own slots, or both count the same ones."""
+        return Phrase(self.words + other.words, self.owners + other.owners)
+
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    def spans(self) -> dict[int, tuple[int, int]]:
+        """slot index -> `[start, end)` in characters of `text`, over its first to its last word."""
+        found: dict[int, tuple[int, int]] = {}
+        at = 0
+        for word, owner in zip(self.words, self.owners, strict=True):
+            if owner >= 0:
+                found[owner] = (found[owner][0] if owner in found else at, at + len(word))
+            at += len(word) + 1
+        return found
+
+
+def plain(text: str) -> Phrase:
+    """Words that belong to no slot."""
+    words = text.split()
+    return Phrase(words, [-1] * len(words))
+
+
+def say(template: Template, values: Sequence[tuple[str, str]], rng: Random) -> Phrase:
+    """Put a template into words. values: (slot name, words), each used once, in order where a name stands twice."""
+    words: list[str] = []
+    owners: list[int] = []
+    left = list(range(len(values)))
+    for piece in _draw(template.body, rng):
+        if isinstance(piece, _Slot):
+            owner = next(k for k in left if values[k][0] == piece.name)
+            left.remove(owner)
+            new = values[owner][1].split()
+        else:
+            owner, new = -1, piece.split()
+        words += new
+        owners += [owner] * len(new)
+    return Phrase(words, owners)
+
+
+def write(template: Template, values: dict[str, str], rng: Random) -> str:
+    """Put a template into text as it stands, punctuation and all."""
+    return "".join(values[p.name] if isinstance(p, _Slot) else p for p in _draw(template.body, rng))
+
+
+def _draw(body: _Sequence, rng: Random) -> list[str | _Slot]:
+    out: list[str | _Slot] = []
+    for piece in body:
+        if isinstance(piece, _Choice):
+            out += _draw(piece.options[int(rng.random() * len(piece.options))], rng)
+        else:
+            out.append(piece)
+    return out

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# The whole road on a simulated log whose truth is known; everything lands in runs/demo, or in the folder that is named.
+# What is written stays: the same command again goes on where it can, and another folder starts anew.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-runs/demo}
+export WANDB_MODE=offline HF_HUB_OFFLINE=1
+mkdir -p "$out"
+
+stage() {
+  # Name of a stage, what it makes, its command. What is made already is not made again.
+  local name=$1 made=$2
+  shift 2
+  if [ -e "$made" ]; then
+    printf '== %s: %s is there\n' "$name" "$made"
+    return
+  fi
+  printf '\n== %s\n   %s\n' "$name" "$*"
+  "$@"
+}
+
+stage "a text encoder, without a hub" "$out/encoder/origin.json" \
+  labelgen encoder "$out/encoder" --force
+stage "a log of users and an assistant" "$out/log.jsonl" \
+  labelgen simulate "$out/log.jsonl" --dialogues 1000 --seed 1 --annotated 0.6
+stage "parts by user" "$out/parts/test.jsonl" \
+  labelgen data split "$out/log.jsonl" "$out/parts" --parts train=0.7,valid=0.1,test=0.2
+stage "what users let be known" "$out/signals.jsonl" \
+  labelgen feedback signals "$out/parts/train.jsonl" "$out/signals.jsonl"
+stage "what that says of turns and goals" "$out/targets/train.jsonl" \
+  labelgen feedback aggregate "$out/signals.jsonl" "$out/targets/train.jsonl"
+cp -n "$out/parts/labels.json" "$out/targets/labels.json"
+stage "pretraining on corrupted dialogues" "$out/pretrained/model/digests.json" \
+  labelgen pretrain --config configs/demo.yaml --config configs/pretrain.yaml --out "$out/pretrained" \
+  --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --model.encoder "$out/encoder"
+stage "fine-tuning on feedback and people's labels" "$out/finetuned/model/digests.json" \
+  labelgen finetune --config configs/demo.yaml --out "$out/finetuned" \
+  --data.train "[$out/targets/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" \
+  --targets.annotators '[kind:person]' --targets.feedback true \
+  --model.encoder "$out/encoder" --init "$out/pretrained/model"
+stage "labels for the log" "$out/labelled/manifest.json" \
+  labelgen label "$out/parts/test.jsonl" "$out/labelled" --model "$out/finetuned/model"
+labelgen verify "$out/labelled" --input "$out/parts/test.jsonl"
+stage "the model beside single people" "$out/evaluation/evaluation.json" \
+  labelgen evaluate "$out/parts/test.jsonl" --model "$out/finetuned/model" --train "$out/parts/train.jsonl" \
+  --out "$out/evaluation" --title "Demo: a simulated log"
+labelgen show "$out/labelled" --count 3
+labelgen report "$out/evaluation/evaluation.json" "$out/evaluation/report.html" --force
+
+printf 'labels: %s\n' "$out/labelled"

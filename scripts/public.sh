@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# The road on public corpora: SGD, STAR and USS, unpacked in one folder. `make public DATA=DIR` runs it.
+# The corpora are subsampled by a stable hash so that two cores need less than an hour with the small encoder. What is
+# made already is not made again; trainings go on where they stopped. Two lanes run side by side, one thread each.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+data=${1:?the folder of the unpacked corpora}
+out=${2:-runs/public}
+mkdir -p "$out"
+export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+stage() {
+  # What a stage makes, then its command.
+  local made=$1
+  shift
+  [ -e "$made" ] && return
+  printf '== %(%H:%M:%S)T %s\n' -1 "$*"
+  "$@"
+}
+sample() {
+  # A corpus's name, its published folder, how many dialogues.
+  stage "$out/$1/$1.jsonl" labelgen data convert "$data/$2" "$out/$1/$1.jsonl" --format "${2%%/*}" --sample "$3"
+}
+train() {
+  # Name of the run, then what differs from configs/public_cpu.yaml.
+  local run=$1
+  shift
+  stage "$out/$run/model/digests.json" labelgen "$command" --config configs/public_cpu.yaml --out "$out/$run" \
+    --model.encoder "$out/encoder" --hardware.threads 1 "$@"
+}
+
+stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
+sample sgd-train sgd/train 1500
+sample sgd-dev sgd/dev 150
+sample sgd-test sgd/test 150
+stage "$out/star/star.jsonl" labelgen data convert "$data/star" "$out/star/star.jsonl" --format star
+stage "$out/uss/uss.jsonl" labelgen data convert "$data/uss" "$out/uss/uss.jsonl" --format uss
+# SGD: dialogues of training services that are held out stand beside dev and test, whose services are mostly new.
+stage "$out/sgd/test.jsonl" labelgen data split "$out/sgd-train/sgd-train.jsonl" "$out/sgd" --parts train=0.85,valid=0.05,test=0.1
+# STAR by user: nobody is on both sides.
+stage "$out/star-parts/test.jsonl" labelgen data split "$out/star/star.jsonl" "$out/star-parts" --parts train=0.65,valid=0.1,test=0.25
+stage "$out/star-judged/star.jsonl" python scripts/public_star.py "$out/star-parts/train.jsonl" "$out/star-parts/test.jsonl" "$out/star-judged/star.jsonl"
+stage "$out/uss-folds/f0.jsonl" labelgen data split "$out/uss/uss.jsonl" "$out/uss-folds" --parts f0=0.2,f1=0.2,f2=0.2,f3=0.2,f4=0.2
+
+command=pretrain
+train pretrained --config configs/pretrain.yaml --data.train "[$out/sgd/train.jsonl, $out/star-parts/train.jsonl]" \
+  --data.mix '[0.5, 0.25]' --hardware.threads 2 --model.leave_out '[wizard_action]'
+command=finetune
+from=(--init "$out/pretrained/model")
+sgd_logs=(--data.train "[$out/sgd/train.jsonl]" --data.valid "[$out/sgd/valid.jsonl]" --tasks '{goals: {}, outcome: {}, intents: {}, slots: {}}')
+star_logs=(--data.train "[$out/star-parts/train.jsonl]" --data.valid "[$out/star-parts/valid.jsonl]" --tasks '{outcome: {}}' --targets.annotators '[user]')
+
+uss_fold() {
+  local others=()
+  for k in 0 1 2 3 4; do [ "$k" = "$1" ] || others+=("$out/uss-folds/f$k.jsonl"); done
+  train "uss-$1" "${from[@]}" --data.train "[$(IFS=,; echo "${others[*]}")]" --tasks '{quality: {}}' \
+    --model.encoder_frozen true --length.keep last --length.max_epochs 4
+  stage "$out/uss-labelled/$1/manifest.json" labelgen label "$out/uss-folds/f$1.jsonl" "$out/uss-labelled/$1" \
+    --model "$out/uss-$1/model" --workers 1
+}
+lane_one() {
+  train sgd-context "${from[@]}" "${sgd_logs[@]}"
+  train star-plain "${from[@]}" "${star_logs[@]}" --model.leave_out '[wizard_action]'
+  uss_fold 0
+  uss_fold 1
+}
+lane_two() {
+  train sgd-alone "${from[@]}" "${sgd_logs[@]}" --model.dialogue_layers 0
+  train star-actions "${from[@]}" "${star_logs[@]}"
+  uss_fold 2
+  uss_fold 3
+  uss_fold 4
+}
+lane_one >"$out/lane-one.log" 2>&1 &
+one=$!
+lane_two >"$out/lane-two.log" 2>&1 &
+two=$!
+wait "$one" || { tail -n 20 "$out/lane-one.log"; exit 1; }
+wait "$two" || { tail -n 20 "$out/lane-two.log"; exit 1; }
+
+stage "$out/evaluation-sgd/evaluation.json" labelgen evaluate "$out/sgd/test.jsonl" "$out/sgd-dev/sgd-dev.jsonl" "$out/sgd-test/sgd-test.jsonl" \
+  --against sgd --model "context=$out/sgd-context/model" --model "no context=$out/sgd-alone/model" \
+  --train "$out/sgd/train.jsonl" --out "$out/evaluation-sgd" --title "SGD: held-out dialogues" &
+stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/star-judged/star.jsonl" --against user --task outcome \
+  --model "model=$out/star-plain/model" --model "model with actions=$out/star-actions/model" \
+  --out "$out/evaluation-star" --title "STAR: outcomes against users' own answers"
+wait $!
+stage "$out/evaluation-uss/evaluation.json" labelgen evaluate "$out"/uss-labelled/*/f?.jsonl --least-people 4 \
+  --out "$out/evaluation-uss" --title "USS: quality beside single raters, five folds"
+stage "$out/labelled/manifest.json" labelgen label "$out/sgd-dev" "$out/labelled" --model "$out/sgd-context/model" \
+  --labels "$out/sgd-dev/labels.json"
+labelgen verify "$out/labelled" --input "$out/sgd-dev"
+labelgen show "$out/labelled" --count 1
+python scripts/collect_results.py "$out"
+printf '\nreports: %s\n' "$out"/evaluation-*/report.html

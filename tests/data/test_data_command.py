@@ -1,0 +1,138 @@
+"""`labelgen data`, as it is typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from labelled import LABELS, labelled_dialogue
+
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_set import read_labels
+from labelgen.data.log import Log, write_log
+from labelgen.data.readers import READERS
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log" / "log.jsonl"
+    write_log(path, (labelled_dialogue(seed) for seed in range(40)), LABELS)
+    return path
+
+
+def ids(path: Path) -> list[str]:
+    return [d.id for d in Log([path], max_bad_rate=0)]
+
+
+def test_validate_counts_reasons_and_fails_above_the_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id":"d0","turns":[]}\n{\n' + '{"id":"d0","turns":[]}\n')
+    assert main(["data", "validate", str(path), "--quarantine", str(tmp_path / "bad.jsonl")]) == 3
+    told = capsys.readouterr()
+    assert [line.split() for line in told.out.splitlines()[:4]] == [
+        ["records", "count"],
+        ["good", "1"],
+        ["bad_json", "1"],
+        ["doubled_id", "1"],
+    ]
+    assert "2 of 3 records are bad" in told.err
+    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 2
+    assert main(["data", "validate", str(path), "--max-bad-rate", "0.7"]) == 0
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_convert_writes_the_corpus_and_its_names(tmp_path: Path, suffix: str):
+    out = tmp_path / "out" / f"sgd{suffix}"
+    assert main(["data", "convert", str(SAMPLES / "sgd"), str(out), "--format", "sgd"]) == 0
+    assert list(Log([out])) == list(Log([SAMPLES / "sgd"], "sgd"))
+    names = read_labels(out.parent / "labels.json")["sgd/dev"]
+    assert {"Alarm_1.GetAlarms", "Weather_1.GetWeather"} <= {x.name for x in names["intents"]}
+    assert {x.name for x in names["outcome"]} == {"success", "failure"}
+    assert main(["data", "convert", str(SAMPLES / "sgd"), str(out), "--format", "sgd"]) == 2, "nothing is overwritten"
+    assert main(["data", "convert", str(SAMPLES / "sgd"), str(out), "--format", "sgd", "--force"]) == 0
+
+
+def test_convert_takes_options_and_streams(capfdbinary: pytest.CaptureFixture[bytes]):
+    pairs = {"dialogue": "id", "request": "asked", "response": "answered"}
+    options = [word for name, column in pairs.items() for word in ("--option", f"{name}={column}")]
+    assert main(["data", "convert", str(SAMPLES / "tables" / "turns.tsv"), "-", "--format", "csv_turns", *options]) == 0
+    assert [json.loads(line)["id"] for line in capfdbinary.readouterr().out.splitlines()] == ["t1"]
+    assert main(["data", "convert", str(SAMPLES / "uss"), "-", "--format", "uss", "--option", "part"]) == 2
+
+
+def test_a_sample_is_stable_and_a_smaller_one_is_part_of_a_larger(log: Path, tmp_path: Path):
+    drawn = {}
+    for count in (0, 5, 20, 100):
+        out = tmp_path / f"s{count}" / "log.jsonl"
+        assert main(["data", "convert", str(log), str(out), "--sample", str(count), "--seed", "3"]) == 0
+        drawn[count] = ids(out)
+    assert [len(drawn[count]) for count in (0, 5, 20, 100)] == [0, 5, 20, 40]
+    assert set(drawn[5]) < set(drawn[20])
+    assert drawn[20] == [i for i in ids(log) if i in drawn[20]], "in the order of the log"
+    shuffled = tmp_path / "shuffled.jsonl"
+    shuffled.write_text("".join(reversed(log.read_text().splitlines(keepends=True))))
+    assert main(["data", "convert", str(shuffled), str(tmp_path / "again.jsonl"), "--sample", "5", "--seed", "3"]) == 0
+    assert set(ids(tmp_path / "again.jsonl")) == set(drawn[5])
+
+
+def test_split_shares_no_dialogue_and_leaves_copies_out(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    twice = tmp_path / "twice.jsonl"
+    copies = [Dialogue(id=f"copy{d.id}", turns=d.turns) for d in Log([log])]
+    write_log(twice, [*Log([log]), *copies])
+    out = tmp_path / "parts"
+    command = ["data", "split", str(twice), str(out), "--parts", "train=0.5,test=0.5", "--seed", "2"]
+    assert main(command) == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(("train", "test"))]
+    parts = {name: list(Log([out / f"{name}.jsonl"])) for name in ("train", "test")}
+    assert not {d.id for d in parts["train"]} & {d.id for d in parts["test"]}
+    asked = {name: {tuple(t.request for t in d.turns) for d in part} for name, part in parts.items()}
+    assert not {key for key in asked["train"] & asked["test"] if any(key)}
+    left_out = 80 - len(parts["train"]) - len(parts["test"])
+    assert left_out > 0
+    assert table == [["train", str(len(parts["train"])), "0"], ["test", str(len(parts["test"])), str(left_out)]]
+    assert main(command) == 2, "nothing is overwritten"
+    assert main([*command, "--force", "--keep-copies"]) == 0
+    assert sum(len(ids(out / f"{name}.jsonl")) for name in parts) == 80
+    assert main(["data", "split", "-", str(tmp_path / "other")]) == 2
+
+
+def test_split_keeps_the_label_names(log: Path, tmp_path: Path):
+    assert main(["data", "split", str(log), str(tmp_path / "parts"), "--suffix", ".parquet"]) == 0
+    assert read_labels(tmp_path / "parts" / "labels.json") == LABELS
+    assert sorted(p.name for p in (tmp_path / "parts").glob("*.parquet")) == [
+        "test.parquet",
+        "train.parquet",
+        "valid.parquet",
+    ]
+
+
+def test_stats_are_the_same_in_words_and_in_json(log: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["data", "stats", str(log), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    turns = [turn for d in Log([log]) for turn in d.turns]
+    assert (found["dialogues"], found["turns"], found["sources"]) == (40, len(turns), {"toy": 40})
+    assert found["empty_requests"] == sum(not turn.request for turn in turns)
+    assert main(["data", "stats", str(log)]) == 0
+    words = capsys.readouterr().out
+    assert f"40 dialogues, {len(turns)} turns" in words
+    assert str(found["tasks"]["person"]["outcome"]["labels"]["success"]) in words
+
+
+def test_schema_and_formats_are_printed(capsys: pytest.CaptureFixture[str]):
+    assert main(["data", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "labelgen record"
+    assert main(["data", "formats"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in READERS)
+    assert main(["data", "formats", "csv_turns"]) == 0
+    assert "is_user=VALUE" in capsys.readouterr().out
+    assert main(["data", "formats", "csv"]) == 2
+    assert "csv_turns" in capsys.readouterr().err
+
+
+def test_without_an_action_help_is_shown(capsys: pytest.CaptureFixture[str]):
+    assert main(["data"]) == 0
+    assert "labelgen data convert" in capsys.readouterr().out
+    assert main(["data", "validat"]) == 2

@@ -1,0 +1,137 @@
+"""A log is passed over as often as needed; what is bad in it is set aside and counted; a written log is whole."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from labelled import labelled_dialogue
+
+from labelgen.base.errors import InputError, StorageError, UsageError
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.label_set import LabelName, merge, read_labels, write_labels
+from labelgen.data.log import Log, write_log
+from labelgen.data.quarantine import Rejected
+from labelgen.data.record import encode
+from labelgen.data.writer import open_writer
+
+GOOD = '{"id":"d%d","turns":[]}'
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_every_record_is_kept_or_rejected_with_its_place(tmp_path: Path):
+    path = write(tmp_path / "a.jsonl", GOOD % 0, "", "{", GOOD % 1, '{"id":"d2"}', GOOD % 0, GOOD % 3)
+    bad = tmp_path / "bad" / "quarantine.jsonl"
+    log = Log([path], quarantine=bad, max_bad_rate=0.5)
+    for _ in range(2):
+        assert [d.id for d in log] == ["d0", "d1", "d3"]
+        assert (log.kept, dict(log.reasons)) == (3, {"bad_json": 1, "bad_type": 1, "doubled_id": 1})
+    kept = [msgspec.json.decode(line, type=Rejected) for line in bad.read_bytes().splitlines()]
+    assert [(r.line, r.reason.partition(":")[0], r.dialogue, r.field) for r in kept] == [
+        (3, "bad_json", None, None),
+        (5, "bad_type", "d2", None),
+        (None, "doubled_id", "d0", "id"),
+    ]
+    assert (kept[0].raw or "").strip() == "{"
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_too_many_bad_records_fail_at_the_end(tmp_path: Path, bad: int):
+    path = write(tmp_path / "a.jsonl", *["{"] * bad, *[GOOD % k for k in range(10 - bad)])
+    log = Log([path], max_bad_rate=0.1)
+    seen = []
+    if bad <= 1:
+        seen = list(log)
+    else:
+        with pytest.raises(InputError, match="2 of 10 records are bad"):
+            seen.extend(log)
+    assert log.kept == 10 - bad
+    assert len(seen) in (0, 10 - bad)
+
+
+def test_a_log_of_which_nothing_is_good_fails(tmp_path: Path):
+    with pytest.raises(InputError) as told:
+        list(Log([write(tmp_path / "a.jsonl", "{", "[]")]))
+    assert "a.jsonl, line 1" in str(told.value)
+
+
+def test_doubled_ids_are_found_across_files(tmp_path: Path):
+    for name in ("a.jsonl", "b.jsonl"):
+        write(tmp_path / name, GOOD % 1)
+    log = Log([tmp_path], max_bad_rate=1)
+    assert [d.id for d in log] == ["d1"]
+    assert log.reasons == {"doubled_id": 1}
+
+
+def test_ids_that_are_remembered_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("labelgen.data.log._REMEMBERED_IDS", 3)
+    path = write(tmp_path / "a.jsonl", *(GOOD % k for k in (0, 1, 2, 3, 2, 4, 5, 6, 0, 6)))
+    log = Log([path], max_bad_rate=1)
+    # The second 2 and the second 6 are near; the first 0 was forgotten.
+    assert [d.id for d in log] == ["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d0"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_what_is_written_is_whole_or_not_there(tmp_path: Path, suffix: str):
+    path = tmp_path / f"log{suffix}"
+
+    def broken():
+        yield Dialogue(id="d0", turns=())
+        raise RuntimeError("the source fails")
+
+    with pytest.raises(RuntimeError):
+        write_log(path, broken())
+    assert list(tmp_path.iterdir()) == []
+    assert write_log(path, [Dialogue(id="d0", turns=())]) == 1
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="exists already"):
+        write_log(path, [])
+    with pytest.raises(RuntimeError):
+        write_log(path, broken(), force=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_log_longer_than_a_row_group_is_the_same_log(tmp_path: Path, suffix: str):
+    path = tmp_path / f"log{suffix}"
+    log = [Dialogue(id=f"d{k}", turns=(Turn(request=str(k), response=""),)) for k in range(1025)]
+    with open_writer(path) as put:
+        for dialogue in log:
+            put(dialogue)
+    assert list(Log([path], max_bad_rate=0)) == log
+
+
+def test_other_endings_and_damaged_files_are_told(tmp_path: Path):
+    with pytest.raises(UsageError, match="cannot tell the form"):
+        write_log(tmp_path / "log.txt", [])
+    (tmp_path / "a.jsonl.gz").write_bytes(b"\x1f\x8b no gzip")
+    with pytest.raises(StorageError):
+        list(Log([tmp_path / "a.jsonl.gz"]))
+    (tmp_path / "a.parquet").write_bytes(b"no parquet")
+    log = Log([tmp_path / "a.parquet"], max_bad_rate=1)
+    assert list(log) == []
+    assert log.reasons == {"bad_parquet": 1}
+
+
+def test_labels_lie_beside_the_log(tmp_path: Path):
+    sets = {"toy": {"intents": (LabelName("A", "the first"), LabelName("B"))}}
+    write_log(tmp_path / "log.jsonl", [labelled_dialogue(1)], sets)
+    assert read_labels(tmp_path / "labels.json") == sets
+    assert Log([tmp_path]).labels() == Log([tmp_path / "log.jsonl"]).labels() == sets
+    other = {"toy": {"intents": (LabelName("A"), LabelName("B", "the second"), LabelName("C"))}}
+    joined = merge(sets, other)["toy"]["intents"]
+    assert joined == (LabelName("A", "the first"), LabelName("B", "the second"), LabelName("C"))
+    write_labels(tmp_path / "labels.json", {})
+    (tmp_path / "labels.json").write_text("[]")
+    with pytest.raises(InputError, match="is no label set"):
+        Log([tmp_path]).labels()
+
+
+def test_equal_dialogues_give_equal_bytes():
+    assert encode(labelled_dialogue(3)) == encode(labelled_dialogue(3))
+    assert json.loads(encode(labelled_dialogue(3)))["id"] == "d3"

@@ -1,0 +1,325 @@
+"""Readers: what they make of small samples, and what holds for each of them."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from labelgen.base.errors import UsageError
+from labelgen.base.registry import resolve
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Label, answers
+from labelgen.data.log import Log, write_log
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Reader
+from labelgen.data.readers import READERS
+from labelgen.data.record import decode, encode, to_plain
+
+HERE = Path(__file__).parent
+SAMPLES = HERE / "samples"
+LINES = {
+    "dialogue": "conversation",
+    "speaker": "who",
+    "text": "said",
+    "time": "when",
+    "domain": "topic",
+    "numbers": "loudness",
+}
+TURNS = {"dialogue": "id", "user": "caller", "request": "asked", "response": "answered", "nlu_confidence": "sure"}
+
+CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
+    "sgd": ("sgd", "sgd", {}),
+    "star": ("star", "star", {}),
+    "uss": ("uss", "uss", {}),
+    "chat": ("chat", "chat", {}),
+    "lines": ("csv_turns", "tables/lines.csv", LINES),
+    "turns": ("csv_turns", "tables/turns.tsv", TURNS),
+}
+"""name -> (format, sample, options)."""
+
+
+def read(case: str) -> list[Dialogue | Rejected]:
+    name, sample, options = CASES[case]
+    reader: Reader = resolve(READERS, name, "format")
+    return list(reader.read(SAMPLES / sample, options))
+
+
+def dialogues(case: str) -> dict[str, Dialogue]:
+    return {d.id: d for d in read(case) if isinstance(d, Dialogue)}
+
+
+def test_every_reader_has_a_sample():
+    assert {name for name, _, _ in CASES.values()} == set(READERS) - {"labelgen"}
+
+
+def bare(plain: object) -> object:
+    if isinstance(plain, dict):
+        return {key: bare(value) for key, value in plain.items() if value is not None}
+    return [bare(value) for value in plain] if isinstance(plain, (list, tuple)) else plain
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str):
+    golden = HERE / "golden" / f"{case}.json"
+    found = [bare(to_plain(item) if isinstance(item, Dialogue) else msgspec.to_builtins(item)) for item in read(case)]
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    if os.environ.get("LABELGEN_GOLDEN") == "write":
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8"), "make golden rewrites it"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_in_the_same_order_each_time(case: str):
+    assert read(case) == read(case)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ids_differ_and_records_are_good(case: str):
+    found = read(case)
+    good = [d for d in found if isinstance(d, Dialogue)]
+    assert good == found
+    assert len({d.id for d in good}) == len(good) > 0
+    for dialogue in good:
+        assert decode(encode(dialogue), "log") == dialogue
+        for annotation in dialogue.annotations:
+            for label in annotation.labels:
+                if isinstance(label.at, AtSpan):
+                    assert 0 <= label.at.start < label.at.end <= len(dialogue.turns[label.at.turn].request)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_names_that_a_corpus_publishes_hold_those_of_its_annotations(case: str):
+    name, sample, options = CASES[case]
+    sources = resolve(READERS, name, "format").labels(SAMPLES / sample, options)
+    for dialogue in dialogues(case).values():
+        for annotation in dialogue.annotations:
+            for label in annotation.labels:
+                names = sources.get(dialogue.source or "*", {}).get(label.task)
+                assert names is None or label.name in {n.name for n in names}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_unknown_option_or_a_missing_path_is_told(case: str, tmp_path: Path):
+    name, _, options = CASES[case]
+    with pytest.raises(UsageError, match="knows no option"):
+        Log([tmp_path], name, {"no_such_option": "x"})
+    with pytest.raises(UsageError):
+        list(Log([tmp_path / "missing"], name, options))
+    with pytest.raises(UsageError):
+        list(Log([tmp_path], name, options))
+
+
+def labels(dialogue: Dialogue, annotator: str, task: str) -> dict[object, list[str]]:
+    found = dialogue.annotation(annotator)
+    assert found is not None
+    return {at: [label.name for label in given] for at, given in answers(found, task).items()}
+
+
+def test_sgd_goals_are_services_and_may_be_returned_to():
+    found = dialogues("sgd")
+    returning = found["sgd/dev/8_00114"].annotations[0]
+    assert [x.at for x in returning.labels if x.task == "goals"] == [AtGoal((0, 1, 4, 5, 6)), AtGoal((2, 3))]
+    assert labels(found["sgd/dev/8_00114"], "sgd", "outcome") == {AtGoal((0, 1, 4, 5, 6)): ["success"]}
+    assert labels(found["sgd/dev/3_00025"], "sgd", "outcome") == {AtGoal((0, 1, 2)): ["failure"]}
+    assert labels(found["sgd/dev/3_00078"], "sgd", "outcome") == {}, "nobody was notified: the outcome is unknown"
+
+
+def test_sgd_turns_are_annotated_where_something_was_said():
+    for dialogue in dialogues("sgd").values():
+        turns = {AtTurn(t) for t, turn in enumerate(dialogue.turns) if turn.request}
+        assert set(labels(dialogue, "sgd", "intents")) == set(labels(dialogue, "sgd", "slots")) == turns
+        assert all((t.domain, t.status, t.hypothesis) == (None, None, None) for t in dialogue.turns)
+
+
+def test_sgd_publishes_descriptions_of_intents_and_of_slots_that_are_said():
+    reader: Reader = resolve(READERS, "sgd", "format")
+    assert reader.labels(SAMPLES / "sgd", {}) == reader.labels(SAMPLES / "sgd" / "dev", {})
+    tasks = reader.labels(SAMPLES / "sgd", {})["sgd/dev"]
+    intents = {x.name: x.description for x in tasks["intents"]}
+    assert intents["Events_1.FindEvents"] == "Find events in a given city"
+    assert "Events_1.city_of_event" in {x.name for x in tasks["slots"]}
+    assert "Events_1.category" not in {x.name for x in tasks["slots"]}, "chosen from a list, never said in a span"
+
+
+def test_star_answers_are_feedback_and_the_user_an_annotator():
+    told = dialogues("star")["star/2048"]
+    assert [(f.kind, f.answer) for f in told.feedback] == [("answer", "no"), ("questionnaire", "yes")]
+    assert labels(told, "user", "outcome") == {AtGoal((0,)): ["failure"]}
+    prompt = dialogues("star")["star/50"]
+    assert (prompt.feedback[0].kind, prompt.feedback[0].question) == ("answer", "...find you a suitable ride?")
+    left = dialogues("star")["star/4578"]
+    assert [f.kind for f in left.feedback] == ["disconnect"]
+    assert left.annotation("user") is None
+
+
+def test_star_goals_follow_what_the_wizard_selected():
+    many = dialogues("star")["star/5695"]
+    goals = [AtGoal((0, 1, 2, 4, 5, 6, 7)), AtGoal((3, 8)), AtGoal((9,))]
+    assert [x.at for x in many.annotations[0].labels] == goals
+    assert many.annotation("user") is None, "nobody asked about one of several tasks"
+
+
+def test_star_turns_hold_what_was_said_and_nothing_else():
+    for path in (SAMPLES / "star" / "dialogues").glob("*.json"):
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        said = [e["Text"] for e in plain["Events"] if e["Action"] in ("utter", "pick_suggestion")]
+        turns = dialogues("star")[f"star/{plain['DialogueID']}"].turns
+        assert [text for turn in turns for text in (turn.request, turn.response) if text] == said
+
+
+def test_uss_ratings_tell_of_the_turn_before():
+    first, second = dialogues("uss").values()
+    assert [a.annotator for a in first.annotations] == ["uss/SGD/0/r1", "uss/SGD/0/r2", "uss/SGD/0/r3"]
+    assert [turn.request for turn in first.turns] == [
+        "I need a table for two.",
+        "In Ely.",
+        "Ely, I said!\nFor tonight.",
+        "Thanks.",
+    ]
+    assert [turn.response for turn in first.turns][1] == "Sorry, I did not get that.\nIn which town?"
+    rated = {label.at: label.value for label in first.annotations[1].labels}
+    # The first line's rating tells of nothing; the two on turn 2's lines both tell of turn 1.
+    assert rated == {AtTurn(0): 4.0, AtTurn(1): 1.5, AtTurn(2): 4.0, AtDialogue(): 2.0}
+    assert [(turn.request, turn.response) for turn in second.turns] == [
+        ("", "Do you like films with robots?"),
+        ("I do.", 'Then see "Brass Heart".'),
+    ]
+    assert second.annotations[1].labels == (
+        Label("quality", AtDialogue(), "good", value=5.0),
+        Label("quality", AtTurn(0), "good", value=4.0),
+    )
+
+
+def test_uss_gives_the_published_part():
+    reader: Reader = resolve(READERS, "uss", "format")
+    ids = {
+        part: [d.id for d in reader.read(SAMPLES / "uss", {"part": part}) if isinstance(d, Dialogue)]
+        for part in ("train", "valid")
+    }
+    assert ids == {"train": ["uss/SGD/0"], "valid": ["uss/SGD/1"]}
+    with pytest.raises(UsageError, match="no part 'test'"):
+        list(reader.read(SAMPLES / "uss", {"part": "test"}))
+
+
+def test_chat_keeps_tools_and_attachments_as_features():
+    first, named, empty = read("chat")
+    assert isinstance(first, Dialogue)
+    assert isinstance(named, Dialogue)
+    assert isinstance(empty, Dialogue)
+    assert (first.id, first.user, json.loads(first.extra or "")) == (
+        "log.jsonl:1",
+        "u3",
+        {"metadata": {"channel": "web"}},
+    )
+    asked, shown = first.turns
+    assert (asked.request, asked.response, asked.status) == (
+        "Is it going to rain in Ely?",
+        "Yes, take an umbrella.",
+        "tool_call",
+    )
+    assert [(c.name, c.value) for c in (*asked.categories, *shown.categories)] == [
+        ("tool", "get_weather"),
+        ("attachment", "image_url"),
+    ]
+    assert json.loads(asked.extra or "")["tool_results"][0]["content"] == "rain"
+    assert (shown.request, shown.response) == ("And here?", "I cannot tell\nfrom a picture.")
+    assert [(t.request, t.response) for t in named.turns] == [("", "Hello!"), ("Hi.\nAnybody there?", "")]
+    assert empty.turns == ()
+
+
+def test_tables_hold_a_line_or_a_turn_a_row():
+    first, second = dialogues("lines").values()
+    assert [(t.request, t.response, t.time_s, t.response_time_s, t.domain) for t in first.turns] == [
+        ('I need a "quiet" room, please.', "For when?", 0.0, 2.5, "hotel"),
+        ("Tonight.", "", 7.0, None, "hotel"),
+    ]
+    assert [[(n.name, n.value) for n in t.numbers] for t in first.turns] == [[("loudness", 0.5)], []]
+    assert [(t.request, t.response) for t in second.turns] == [("", "Good morning."), ("Two\nlines.", "")]
+    (third,) = dialogues("turns").values()
+    assert third.user == "u9"
+    assert [(t.request, t.response, t.nlu_confidence) for t in third.turns] == [
+        ("lights on", "Done.", 0.9),
+        ("no, off", "", None),
+    ]
+
+
+def test_a_table_without_the_column_is_told_which_there_are(tmp_path: Path):
+    with pytest.raises(UsageError, match="no column 'uttered'") as told:
+        list(Log([SAMPLES / "tables" / "lines.csv"], "csv_turns", {**LINES, "text": "uttered"}))
+    assert "it has: conversation, who, said, when, topic, loudness" in str(told.value)
+    with pytest.raises(UsageError, match="which columns hold the dialogue"):
+        list(Log([SAMPLES / "tables" / "lines.csv"], "csv_turns", {"dialogue": "conversation"}))
+
+
+BAD = [
+    ("sgd", "dev/dialogues_001.json", b'[{"dialogue_id":"1_1","services":[],"turns":[{"speaker":"BOT"}]}]', "bad_type", "[0].turns[0].speaker"),
+    ("sgd", "dev/dialogues_001.json", b"[{]", "bad_json", None),
+    ("sgd", "dev/dialogues_001.json", b'[{"dialogue_id":"1_1","services":[],"turns":[{"speaker":"USER","utterance":"hi","frames":[{"service":"A_1","slots":[{"slot":"x","start":0,"exclusive_end":3}]}]}]}]', "bad_span", "annotations[0].turns[0].slots[0].end"),
+    ("star", "dialogues/1.json", b"{}", "bad_type", None),
+    ("star", "dialogues/1.json", b"\xff", "bad_json", None),
+    ("uss", "SGD.txt", b"\nUSER\thello\n", "bad_line", None),
+    ("uss", "SGD.txt", b"\nUSER\thello\tx\t3,3\nUSER\tOVERALL\t\t3\n", "bad_ratings", None),
+    ("uss", "SGD.txt", b"\nUSER\thello\tx\t3,9\n", "bad_rating", None),
+    ("uss", "SGD.txt", b"\nUSER\thel\xfflo\tx\t3\n", "bad_text", None),
+    ("chat", "a.jsonl", b'{"messages":[{"role":"robot","content":"x"}]}', "bad_type", "messages[0].role"),
+    ("chat", "a.jsonl", b'{"messages":[{"role":"user","content":"\\ud800"}]}', "lone_surrogate", "messages[0].content"),
+    ("chat", "a.jsonl", b'{"text":"x"}', "bad_type", None),
+    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,soon,,\n", "bad_time", "when"),
+    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,nan,,\n", "not_finite", "turns[0].time_s"),
+    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,1,,loud\n", "bad_number", "loudness"),
+    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Robot,hi,1,,\n", "bad_speaker", "who"),
+    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer\n", "bad_row", None),
+    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,\"h\"i,1,,\n", "bad_row", None),
+    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,h\xffi,1,,\n", "bad_text", "said"),
+    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\n,Customer,hi,1,,\n", "empty_id", "id"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "path", "data", "reason", "field"), BAD)
+def test_what_is_bad_in_a_corpus_is_rejected_and_said(
+    name: str, path: str, data: bytes, reason: str, field: str | None, tmp_path: Path
+):
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    reader: Reader = resolve(READERS, name, "format")
+    (found,) = reader.read(tmp_path, LINES if name == "csv_turns" else {})
+    assert isinstance(found, Rejected)
+    assert (found.reason.partition(":")[0], found.field) == (reason, field)
+    assert found.file.endswith(file.name)
+    msgspec.json.encode(found)
+
+
+@pytest.mark.parametrize("case", ["chat", "sgd", "star", "uss", "lines", "turns"])
+def test_a_damaged_file_never_makes_a_reader_raise_anything_but_a_usage_error(case: str, tmp_path: Path):
+    """Each sample, cut and with bytes changed: records that are still whole are read, the others rejected."""
+    name, sample, options = CASES[case]
+    source = SAMPLES / sample
+    files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file() and p.name != "schema.json"]
+    for file in files:
+        data = file.read_bytes()
+        for place in range(0, len(data), max(1, len(data) // 12)):
+            for damaged in (
+                data[:place],
+                data[:place] + b"\xff" + data[place + 1 :],
+                data[:place] + b'"' + data[place:],
+            ):
+                copy = tmp_path / name / file.relative_to(source if source.is_dir() else source.parent)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(damaged)
+                with suppress(UsageError):
+                    for item in resolve(READERS, name, "format").read(tmp_path / name, options):
+                        assert isinstance(item, (Dialogue, Rejected))
+
+
+def test_a_folder_of_records_is_read_in_the_order_of_names(tmp_path: Path):
+    for k, name in enumerate(("b.jsonl", "a.parquet", "sub/c.jsonl")):
+        write_log(tmp_path / name, [Dialogue(id=f"d{k}", turns=())])
+    (tmp_path / ".hidden.jsonl").write_text("no record")
+    (tmp_path / "quarantine.jsonl").write_text("no record")
+    (tmp_path / "labels.json").write_text("{}")
+    assert [d.id for d in Log([tmp_path], max_bad_rate=0)] == ["d1", "d0", "d2"]

@@ -1,0 +1,39 @@
+"""docs/record.md shows records that are records, and names every reason for which one is rejected."""
+
+import json
+import re
+from pathlib import Path
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.form import Record
+from labelgen.data.record import decode
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+
+
+def test_the_records_that_are_shown_can_be_read():
+    shown = [block for block in re.findall(r"```json\n(.*?)```", TEXT, re.S) if '"id"' in block]
+    assert len(shown) == 2
+    for text in shown:
+        found = decode(text, "docs/record.md")
+        assert isinstance(found, Dialogue)
+        assert found.extra is None, "a field that is shown is a field that is known"
+        assert all(turn.extra is None for turn in found.turns)
+
+
+def test_the_full_record_shows_every_field():
+    full = json.loads(re.findall(r"```json\n(.*?)```", TEXT, re.S)[1])
+    assert set(full) == set(Record.__dataclass_fields__) - {"extra"}
+    assert set(full["turns"][0]) == set(Turn.__dataclass_fields__) - {"extra"}
+
+
+def test_every_reason_is_named():
+    code = "\n".join(
+        (ROOT / "labelgen" / "data" / name).read_text(encoding="utf-8")
+        for name in ("check.py", "parse.py", "record.py", "log.py", "readers/own.py")
+    )
+    reasons = set(re.findall(r'"([a-z]+_[a-z_]+): ', code))
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", TEXT[TEXT.index("## What is rejected") :]))
+    assert len(reasons) > 10
+    assert reasons <= named

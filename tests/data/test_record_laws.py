@@ -1,0 +1,181 @@
+"""A record is read as it was written, in JSON and in Parquet; or it is rejected, with what is wrong and where."""
+
+import json
+import math
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import dialogues
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log, write_log
+from labelgen.data.quarantine import Rejected
+from labelgen.data.record import convert, decode, encode, to_plain
+from labelgen.data.schema import arrow_schema, features, json_schema
+
+ROOT = Path(__file__).parents[2]
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+
+
+@given(dialogues())
+def test_json_gives_back_what_was_written(dialogue: Dialogue):
+    text = encode(dialogue)
+    again = decode(text, "log")
+    assert again == dialogue
+    assert isinstance(again, Dialogue)
+    assert [a.provenance for a in again.annotations] == [a.provenance for a in dialogue.annotations]
+    assert encode(again) == text
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(dialogues(), max_size=4, unique_by=lambda d: d.id))
+def test_parquet_gives_back_what_was_written(tmp_path: Path, log: list[Dialogue]):
+    path = tmp_path / "log.parquet"
+    assert write_log(path, log, force=True) == len(log)
+    assert pq.read_schema(path).equals(arrow_schema())
+    again = list(Log([path], max_bad_rate=0))
+    assert again == log
+    assert [encode(d) for d in again] == [encode(d) for d in log]
+
+
+@given(dialogues())
+def test_what_is_written_has_every_field_and_fits_the_published_schema(dialogue: Dialogue):
+    plain = json.loads(encode(dialogue))
+    VALIDATOR.validate(plain)
+    assert list(plain) == [f.name for f in arrow_schema()]
+
+
+@given(dialogues())
+def test_fields_that_are_null_may_as_well_be_left_out(dialogue: Dialogue):
+    def bare(plain: object) -> object:
+        if isinstance(plain, dict):
+            return {key: bare(value) for key, value in plain.items() if value is not None}
+        return [bare(value) for value in plain] if isinstance(plain, (list, tuple)) else plain
+
+    assert convert(bare(to_plain(dialogue)), "log") == dialogue
+
+
+def test_the_least_record_is_an_id_and_turns():
+    assert decode('{"id": "d", "turns": []}', "log") == Dialogue(id="d", turns=())
+
+
+def test_fields_that_nobody_knows_are_kept():
+    found = decode('{"id":"d","colour":"red","turns":[{"request":"a","response":"b","skill":{"n":1}}]}', "log")
+    assert isinstance(found, Dialogue)
+    assert json.loads(found.extra or "") == {"colour": "red"}
+    assert json.loads(found.turns[0].extra or "") == {"skill": {"n": 1}}
+    assert decode(encode(found), "log") == found
+
+
+TURN = '{"request":"play it","response":""}'
+TURNS = f'"turns":[{TURN},{TURN}]'
+ANNOTATED = '{"id":"d7",' + TURNS + ',"annotations":[{"annotator":"anna",%s}]}'
+GOALS = '"goals":[{"turns":[0,1]},{"turns":[1]}]'
+
+FAULTS = [
+    ('{"id":"d7","turns":[', "bad_json", None),
+    ("[]", "bad_type", None),
+    ('{"turns":[]}', "bad_type", None),
+    ('{"id":7,"turns":[]}', "bad_type", "id"),
+    ('{"id":"","turns":[]}', "empty_id", "id"),
+    ('{"id":"d7","turns":[{"request":"a"}]}', "bad_type", "turns[0]"),
+    ('{"id":"d7","turns":[{"request":"a","response":"b","time_s":NaN}]}', "not_finite", "turns[0].time_s"),
+    ('{"id":"d7","turns":[{"request":"a","response":"\\ud800b"}]}', "lone_surrogate", "turns[0].response"),
+    ('{"id":"d7","feedback":[{"kind":"answer","about":2}],' + TURNS + "}", "no_such_turn", "feedback[0].about"),
+    (ANNOTATED % '"turns":[{"turn":2}]', "no_such_turn", "annotations[0].turns[0].turn"),
+    (ANNOTATED % '"turns":[{"turn":1},{"turn":1}]', "doubled_turn", "annotations[0].turns[1].turn"),
+    (
+        ANNOTATED % '"turns":[{"turn":1,"slots":[{"name":"x","start":5,"end":8}]}]',
+        "bad_span",
+        "annotations[0].turns[0].slots[0].end",
+    ),
+    (
+        ANNOTATED % '"turns":[{"turn":1,"slots":[{"name":"x","start":5,"end":5}]}]',
+        "bad_span",
+        "annotations[0].turns[0].slots[0]",
+    ),
+    (ANNOTATED % GOALS, "goals_overlap", "annotations[0].goals[1].turns"),
+    (ANNOTATED % '"goals":[{"turns":[1,0]}]', "bad_goal", "annotations[0].goals[0].turns"),
+    (ANNOTATED % '"goals":[{"turns":[0],"outcome":"maybe"}]', "bad_outcome", "annotations[0].goals[0].outcome"),
+    (ANNOTATED % '"quality":{"rating":6}', "bad_rating", "annotations[0].quality.rating"),
+    (ANNOTATED % '"quality":{"rating":6,"scale":[0,10]}},{"annotator":"anna"', "doubled_annotator", "annotations[1].annotator"),
+    (ANNOTATED % '"abstained":[{"task":"intents","turn":2}]', "no_such_turn", "annotations[0].abstained[0].turn"),
+    ('{"id":"d7","turns":[],"targets":[{"task":"intents"}]}', "bad_target", "targets[0]"),
+    (
+        '{"id":"d7","turns":[],"targets":[{"task":"intents","labels":[{"name":"x","probability":2}]}]}',
+        "bad_probability",
+        "targets[0].labels[0].probability",
+    ),
+    ('{"id":"d7","turns":[],"targets":[{"task":"intents","not":[],"weight":-1}]}', "bad_probability", "targets[0].weight"),
+    (
+        '{"id":"d7","turns":[{"request":"","response":"","audio":{"path":"../a.wav"}}]}',
+        "bad_path",
+        "turns[0].audio.path",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "reason", "field"), FAULTS)
+def test_what_is_wrong_is_said_with_its_place(text: str, reason: str, field: str | None):
+    found = decode(text.encode(), "logs/a.jsonl", 3)
+    assert isinstance(found, Rejected)
+    assert (found.reason.partition(":")[0], found.field) == (reason, field)
+    assert (found.file, found.line, found.raw) == ("logs/a.jsonl", 3, text)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Rejected) == found
+
+
+@given(st.binary(max_size=40))
+def test_no_bytes_make_the_reader_raise(data: bytes):
+    found = decode(data, "log", 1)
+    assert isinstance(found, Rejected)
+    msgspec.json.encode(found)
+
+
+def test_bytes_that_are_no_text_are_rejected():
+    found = decode(b'{"id":"d7","turns":[{"request":"\xff","response":""}]}', "log", 1)
+    assert isinstance(found, Rejected)
+    assert found.reason.startswith("bad_json")
+
+
+def test_offsets_count_code_points():
+    text = '{"id":"d","turns":[{"request":"🎧é","response":""}],"annotations":[{"annotator":"a","turns":[{"turn":0,"slots":[{"name":"x","start":1,"end":%d}]}]}]}'
+    assert isinstance(decode(text % 2, "log"), Dialogue)
+    assert isinstance(decode(text % 3, "log"), Rejected)
+
+
+def test_a_row_with_a_number_that_is_none_is_rejected():
+    row = {"id": "d", "turns": [{"request": "", "response": "", "numbers": [{"name": "x", "value": math.inf}]}]}
+    found = convert(row, "log.parquet", 5)
+    assert isinstance(found, Rejected)
+    assert (found.field, found.line) == ("turns[0].numbers[0].value", 5)
+    assert found.reason.startswith("not_finite")
+
+
+def test_json_schema_in_the_documents_is_the_one_of_the_code():
+    published = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
+    assert published == json.loads(json.dumps(json_schema()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_datasets_reads_what_we_write(tmp_path: Path):
+    import datasets
+    from labelled import labelled_dialogue
+
+    log = [labelled_dialogue(seed) for seed in range(5)]
+    # A field that is null in the first records must not spoil the type of the column.
+    log.sort(key=lambda d: max((t.time_s or 0 for t in d.turns), default=0))
+    write_log(tmp_path / "log.parquet", log)
+    write_log(tmp_path / "log.jsonl", log)
+    cache = str(tmp_path / "cache")
+    columns = datasets.load_dataset("parquet", data_files=str(tmp_path / "log.parquet"), split="train", cache_dir=cache)
+    lines = datasets.load_dataset(
+        "json", data_files=str(tmp_path / "log.jsonl"), split="train", cache_dir=cache, features=features()
+    )
+    assert columns.features == lines.features == features()
+    written = [json.loads(encode(d)) for d in log]
+    assert list(columns) == list(lines) == written

@@ -1,0 +1,76 @@
+"""Parts of a log share no user and no copies, and depend on nothing but seed, user and id."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from labelled import labelled_dialogue
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.split import Part, Seen, part_of, position, read_parts
+
+PARTS = read_parts("train=0.8, valid=0.1,test=0.1")
+
+
+def dialogue(identity: str, user: str | None = None, *requests: str) -> Dialogue:
+    return Dialogue(id=identity, user=user, turns=tuple(Turn(request=text, response="") for text in requests))
+
+
+def test_parts_are_read():
+    assert (Part("train", 0.8), Part("valid", 0.1), Part("test", 0.1)) == PARTS
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "train", "train=x", "train=0.5,test=0.6", "train=1.1,test=-0.1", "a=0.5,a=0.5", "../a=1", "=1", "a=nan"],
+)
+def test_parts_that_are_none_are_told(text: str):
+    with pytest.raises(UsageError, match="where: --parts"):
+        read_parts(text)
+
+
+@given(st.integers(0, 5), st.lists(st.tuples(st.text(max_size=4), st.none() | st.sampled_from("abc"))))
+def test_a_user_is_in_one_part_whatever_else_is_in_the_log(seed: int, log: list[tuple[str, str | None]]):
+    parts: dict[str, set[str]] = {}
+    for identity, user in log:
+        if user is not None:
+            parts.setdefault(user, set()).add(part_of(dialogue(identity, user), PARTS, seed))
+    assert all(len(of) == 1 for of in parts.values())
+
+
+def test_parts_have_about_the_asked_sizes_and_change_with_the_seed():
+    log = [dialogue(f"d{k}") for k in range(4000)]
+    chosen = [part_of(d, PARTS, 1) for d in log]
+    assert {name: round(chosen.count(name) / len(log), 1) for name in ("train", "valid", "test")} == {
+        "train": 0.8,
+        "valid": 0.1,
+        "test": 0.1,
+    }
+    assert chosen != [part_of(d, PARTS, 2) for d in log]
+
+
+def test_the_place_of_a_key_is_fixed_for_all_time():
+    # As `printf "7:user u1" | sha256sum` begins; a split that changed would mix test data into training.
+    assert position(7, "user u1") == 0x146114F2A53FB4 / 16**14
+
+
+def test_a_user_and_a_dialogue_of_one_name_are_different_keys():
+    log = [(dialogue(f"x{k}"), dialogue("other", f"x{k}")) for k in range(60)]
+    assert any(part_of(a, PARTS) != part_of(b, PARTS) for a, b in log)
+
+
+def test_copies_of_training_dialogues_are_seen_whatever_case_and_spacing():
+    seen = Seen([dialogue("a", None, "Play  jazz", "louder"), dialogue("b", None, "", "")])
+    assert dialogue("x", None, "play jazz ", "LOUDER") in seen
+    assert dialogue("x", None, "play jazz") not in seen
+    assert dialogue("x", None, "louder", "play jazz") not in seen
+    assert dialogue("x", None, "play", "jazz louder") not in seen
+    assert dialogue("x", None, "", "") not in seen, "nothing was requested, so nothing was copied"
+
+
+def test_answers_do_not_matter_for_copies():
+    made = labelled_dialogue(4)
+    other = replace(made, id="other", turns=tuple(replace(t, response="x") for t in made.turns))
+    assert other in Seen([made])

@@ -1,0 +1,203 @@
+"""The left-out protocol on cases whose answer is known."""
+
+import random
+
+import pytest
+
+from labelgen.base.errors import InputError
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
+from labelgen.evaluation.compare import items_of
+from labelgen.evaluation.evaluate import Description, evaluate
+from labelgen.evaluation.question import Question, questions_of
+from labelgen.evaluation.trials import SINGLE, Protocol, Setting, with_reference
+
+NAMES = ("bad", "good")
+(QUALITY,) = questions_of("quality", ("turn",), ("accuracy", "bad_f1", "ece"), ("bad", "fair", "good"))
+GOALS = Question("goals", ("goals",), "goal", ("exact_goal_f1",))
+(OUTCOME,) = questions_of("outcome", ("goal",), ("accuracy",), ("success", "failure"))
+
+
+def dialogue(k, annotations, turns=1, **more):
+    return Dialogue(
+        id=f"d{k}", turns=(Turn(request="x", response="y"),) * turns, annotations=tuple(annotations), **more
+    )
+
+
+def rates(name, said, kind="person", probability=None):
+    """An annotation with one quality a turn; None leaves the turn."""
+    labels = [Label("quality", AtTurn(t), n, probability) for t, n in enumerate(said) if n is not None]
+    return Annotation(name, kind, tuple(labels))
+
+
+def judge(dialogues, questions=(QUALITY,), candidates=("model",), setting=None):
+    setting = setting or Setting(resamples=200)
+    dialogues = with_reference(dialogues, questions, setting)
+    return evaluate(dialogues, questions, candidates, setting, Description("test"))
+
+
+def section_of(found, name="quality"):
+    return next(task for task in found["tasks"] if task["name"] == name)
+
+
+def metric_of(section, candidate, metric):
+    return next(r for r in section["rows"] if r["candidate"] == candidate)["metrics"][metric]
+
+
+def test_one_careless_person_of_three():
+    """Ann is always right, Ben errs on turn 1, Cid on turn 2, all three agree on turn 0. Whoever is left out, the two
+    others must agree: on turn 1 only Ann and Cid do, and Ben is judged wrong there."""
+    people = [rates("ann", ["good"] * 3), rates("ben", ["good", "bad", "good"]), rates("cid", ["good", "good", "bad"])]
+    found = judge([dialogue(0, [*people, rates("model", ["good"] * 3, "model")], turns=3)])
+    section = section_of(found)
+    assert section["items"] == 3 + 2
+    assert section["ties"]["items"] == 4
+    assert {"reason": "tie among the others", "items": 4} in section["left_out"]
+    assert metric_of(section, "model", "accuracy")["value"] == 1.0
+    assert metric_of(section, "single annotator", "accuracy")["value"] == pytest.approx(3 / 5)
+    assert section["ratios"][0]["value"] == pytest.approx(5 / 3)
+
+
+def crowd(count, people, error, seed=0, names=NAMES):
+    """Dialogues of five turns; each person errs at that rate, alone; the model never does."""
+    rng = random.Random(seed)
+    out = []
+    for k in range(count):
+        truth = [rng.choice(names) for _ in range(5)]
+        said = [rates("model", truth, "model", 0.9)]
+        for p in range(people):
+            wrong = [names[1 - names.index(n)] if rng.random() < error else n for n in truth]
+            said.append(rates(f"{k}/r{p}", wrong))
+        out.append(dialogue(k, said, turns=5))
+    return out
+
+
+def test_a_perfect_model_beside_people_of_known_error():
+    """Two classes, people who err alone at rate e, four of them: the reference is the majority of three others, wrong
+    at r = 3e^2(1-e) + e^3. The model agrees with it at 1-r, a person at (1-e)(1-r) + e r. Annotators have other names
+    in every dialogue."""
+    e = 0.2
+    r = 3 * e**2 * (1 - e) + e**3
+    section = section_of(judge(crowd(400, 4, e)))
+    ours, theirs = (metric_of(section, c, "accuracy") for c in ("model", "single annotator"))
+    assert ours["value"] == pytest.approx(1 - r, abs=0.02)
+    assert theirs["value"] == pytest.approx((1 - e) * (1 - r) + e * r, abs=0.02)
+    assert ours["low"] < 1 - r < ours["high"]
+    assert section["ties"]["items"] == 0
+    assert section["ratios"][0]["low"] > 1.0
+    assert (section["items"], section["dialogues"]) == (400 * 5 * 4, 400)
+
+
+def test_of_many_others_three_are_the_reference():
+    """With nine people the reference is still the majority of three, so the model meets the same error in it."""
+    e = 0.2
+    r = 3 * e**2 * (1 - e) + e**3
+    section = section_of(judge(crowd(100, 9, e, seed=5)))
+    assert metric_of(section, "model", "accuracy")["value"] == pytest.approx(1 - r, abs=0.025)
+    assert section["ties"]["items"] == 0
+
+
+def test_two_of_three_agree_by_chance_when_both_err():
+    e = 0.2
+    r = e**2 / (e**2 + (1 - e) ** 2)
+    section = section_of(judge(crowd(400, 3, e, seed=1)))
+    assert metric_of(section, "model", "accuracy")["value"] == pytest.approx(1 - r, abs=0.02)
+    tied = section["ties"]["items"] / (section["ties"]["items"] + section["items"])
+    assert tied == pytest.approx(2 * e * (1 - e), abs=0.03)
+
+
+def test_a_person_is_judged_as_a_model_who_says_the_same():
+    """A model that repeats one person's answers gets that person's score in the trials of that person."""
+    dialogues = []
+    for k, one in enumerate(crowd(60, 3, 0.3, seed=2)):
+        first = next(a for a in one.annotations if a.kind == "person")
+        others = [a for a in one.annotations if a.kind == "person"]
+        copy = Annotation("model", "model", first.labels)
+        dialogues.append(dialogue(k, [*others, copy], turns=5))
+    setting = Setting(resamples=50)
+    trials = Protocol(dialogues, [QUALITY], setting).trials(QUALITY).trials
+    ours, theirs = (items_of(trials, dialogues, QUALITY, name) for name in ("model", SINGLE))
+    mine = [
+        k for k, t in enumerate(trials) if t.person == {x.at: (x,) for x in dialogues[t.dialogue].annotations[0].labels}
+    ]
+    assert len(mine) >= 50
+    assert all(ours[k] == theirs[k] for k in mine)
+
+
+def test_what_a_candidate_leaves_is_a_miss_and_what_a_person_was_not_asked_is_none():
+    people = [rates("ann", ["good", "good"]), rates("ben", ["good", "good"]), rates("cid", ["good", None])]
+    extra = rates("dan", ["good", "good"])
+    section = section_of(judge([dialogue(0, [*people, extra, rates("model", ["good", None], "model")], turns=2)]))
+    assert section["items"] == 7
+    assert {"reason": "the judged person left it unanswered", "items": 1} in section["left_out"]
+    assert metric_of(section, "single annotator", "accuracy")["value"] == 1.0
+    assert metric_of(section, "model", "accuracy")["value"] == pytest.approx(4 / 7)
+    assert section["rows"][0]["answered"] == pytest.approx(4 / 7)
+
+
+def test_fewer_than_three_people_are_left_out_and_counted():
+    pair = [rates("ann", ["good"]), rates("ben", ["good"]), rates("model", ["good"], "model")]
+    three = [*pair, rates("cid", ["bad"])]
+    section = section_of(judge([dialogue(0, pair), dialogue(1, three)]))
+    assert section["dialogues"] == 1
+    assert {"reason": "fewer than 3 people answered", "dialogues": 1} in section["left_out"]
+    with pytest.raises(InputError, match="nothing to judge against consensus: fewer than 3 people answered"):
+        judge([dialogue(0, pair)])
+
+
+def test_against_one_annotator_nobody_is_judged_beside_unless_asked():
+    gold = rates("gold", ["good", "bad"], "truth")
+    given = [
+        dialogue(k, [gold, rates("ann", ["good", "good"]), rates("model", ["bad", "bad"], "model")], 2)
+        for k in range(6)
+    ]
+    alone = judge(given, setting=Setting("gold", everyone=False, resamples=20))
+    assert [row["candidate"] for row in section_of(alone)["rows"]] == ["model"]
+    assert not section_of(alone)["ratios"]
+    assert metric_of(section_of(alone), "model", "accuracy")["value"] == 0.5
+    beside = judge(given, setting=Setting("gold", everyone=True, resamples=20))
+    assert metric_of(section_of(beside), "single annotator", "accuracy")["value"] == 0.5
+    assert section_of(beside)["ratios"][0]["value"] == 1.0
+    named = judge(given, setting=Setting("gold", frozenset({"ann"}), False, resamples=20))
+    assert section_of(named)["rows"] == section_of(beside)["rows"]
+
+
+def divides(name, kind, *goals):
+    """goals: (turns, outcome)."""
+    labels = [Label("goals", AtGoal(turns), "goal", 0.8) for turns, _ in goals]
+    labels += [Label("outcome", AtGoal(turns), outcome) for turns, outcome in goals if outcome]
+    return Annotation(name, kind, tuple(labels), () if goals else (Field("goals", AtDialogue()),))
+
+
+def test_an_outcome_counts_where_the_goal_is_the_reference_s_goal():
+    """From end to end a model that divides differently misses; on the reference's goals it does not. A person who
+    divides differently misses too, and one who cannot tell the outcome is not asked."""
+    right = [divides(n, "person", ((0, 1), "success"), ((2,), "failure")) for n in ("ann", "ben", "cid")]
+    other = divides("dan", "person", ((0,), "success"), ((1, 2), "failure"))
+    unsure = divides("eve", "person", ((0, 1), "success"), ((2,), None))
+    model = divides("model", "model", ((0,), "success"), ((1,), "success"), ((2,), "failure"))
+    told = Annotation(
+        "told", "model", (Label("outcome", AtGoal((0, 1)), "success"), Label("outcome", AtGoal((2,)), "failure"))
+    )
+    given = dialogue(0, [*right, other, unsure, model, told], turns=3)
+    found = judge(
+        [given], (GOALS, OUTCOME), ("model", "told"), Setting("ann", frozenset({"dan", "eve"}), False, resamples=20)
+    )
+    outcome = section_of(found, "outcome")
+    assert outcome["items"] == 2 + 1
+    assert metric_of(outcome, "model", "accuracy")["value"] == pytest.approx(1 / 3)
+    assert metric_of(outcome, "told", "accuracy")["value"] == 1.0
+    assert metric_of(outcome, "single annotator", "accuracy")["value"] == pytest.approx(1 / 3)
+    assert {"reason": "the judged person left it unanswered", "items": 1} in outcome["left_out"]
+    goals = section_of(found, "goals")
+    assert [row["candidate"] for row in goals["rows"]] == ["model", "single annotator"]
+    curve = goals["precision_coverage"][0]["points"]
+    assert curve == [{"threshold": 0.8, "coverage": 1.0, "precision": pytest.approx(1 / 3), "items": 6}]
+
+
+def test_the_same_seed_gives_the_same_evaluation_and_another_one_other_intervals():
+    given = crowd(30, 5, 0.3)
+    first = judge(given, setting=Setting(seed=1, resamples=100))
+    assert first == judge(given, setting=Setting(seed=1, resamples=100))
+    other = judge(given, setting=Setting(seed=2, resamples=100))
+    assert first["tasks"][0]["rows"] != other["tasks"][0]["rows"]

@@ -1,0 +1,204 @@
+"""`labelgen evaluate` and `labelgen consensus` from the outside."""
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from labelled import LABELS, labelled_dialogue
+
+from labelgen.base.files import digest_file
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.log import Log, write_log
+from labelgen.metrics import METRICS
+from labelgen.model.build import build_model
+from labelgen.model.folder import save_model
+from labelgen.model.options import ModelOptions
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
+from labelgen.world.log import simulate
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    """A simulated log of 40 dialogues with four people, its truth as predictions, and a training part that shares two
+    dialogues with it."""
+    folder = tmp_path_factory.mktemp("logs")
+    dialogues = list(simulate(40, 1))
+    write_log(folder / "log.jsonl", dialogues)
+    truth = [
+        dataclasses.replace(
+            d,
+            annotations=tuple(
+                dataclasses.replace(a, annotator="net", kind="model") for a in d.annotations if a.kind == "truth"
+            ),
+        )
+        for d in dialogues
+    ]
+    write_log(folder / "net.jsonl", truth)
+    copies = [dataclasses.replace(d, id=f"copy-{d.id}") for d in dialogues[:2]]
+    write_log(folder / "train.jsonl", [*simulate(20, 7), *copies])
+    return folder
+
+
+def run(*words):
+    return main(["evaluate", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def done(logs):
+    assert (
+        run(
+            logs / "log.jsonl",
+            "--predictions",
+            logs / "net.jsonl",
+            "--train",
+            logs / "train.jsonl",
+            "--out",
+            logs / "e",
+            "--resamples",
+            50,
+        )
+        == 0
+    )
+    return logs / "e"
+
+
+def test_it_writes_numbers_predictions_and_a_report(done, capsys):
+    found = json.loads((done / "evaluation.json").read_text())
+    assert found["data"]["left_out"] == [{"reason": "all requests equal those of a training dialogue", "dialogues": 2}]
+    assert found["data"]["dialogues"] == 38
+    assert found["data"]["digest"] == digest_file(done / "predictions.jsonl")
+    assert found["setting"]["candidates"] == ["net", "baseline: majority class"]
+    names = [task["name"] for task in found["tasks"]]
+    assert names == ["goals", "outcome", "quality, turn", "quality, dialogue", "intents", "slots", "intents and slots"]
+    for task in found["tasks"]:
+        assert [row["candidate"] for row in task["rows"]][:2] == ["net", "single annotator"]
+        main_metric = {row["candidate"]: row["metrics"][task["main_metric"]] for row in task["rows"]}
+        assert main_metric["net"]["value"] > main_metric["single annotator"]["value"]
+        assert main_metric["net"]["low"] <= main_metric["net"]["value"] <= main_metric["net"]["high"]
+    assert "<html" in (done / "report.html").read_text()
+
+
+def test_the_predictions_alone_give_the_same_bytes(done, tmp_path, capsys):
+    assert run("--from", done / "predictions.jsonl", "--out", tmp_path / "again") == 0
+    for name in ("evaluation.json", "predictions.jsonl", "report.html"):
+        assert (tmp_path / "again" / name).read_bytes() == (done / name).read_bytes()
+    printed = capsys.readouterr().out
+    assert "single annotator" in printed
+    assert "frame accuracy" in printed
+
+
+def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
+    (tmp_path / "evaluation.json").write_bytes((done / "evaluation.json").read_bytes())
+    lines = (done / "predictions.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "predictions.jsonl").write_text("".join(lines[:20]))
+    assert run("--from", tmp_path / "predictions.jsonl", "--out", tmp_path / "again") == 0
+    found = json.loads((tmp_path / "again" / "evaluation.json").read_text())
+    assert found["data"]["dialogues"] == 20
+    assert found["data"]["digest"] == digest_file(tmp_path / "predictions.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--out", "o"], 2, "name a log"),
+        (["LOG", "--out", "o", "--against", "nobody"], 3, "not answered by nobody"),
+        (["LOG", "--out", "o", "--people", "anna,ben"], 3, "fewer than 3 people"),
+        (["LOG", "--out", "o", "--model", "m", "--predictions", "p"], 2, "give one of the two"),
+        (["LOG", "--out", "o", "--task", "outcomes"], 2, "did you mean 'outcome'"),
+        (["--from", "nowhere/predictions.jsonl", "--out", "o"], 2, "no evaluation.json beside"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, words, code, said):
+    monkeypatch.chdir(tmp_path)
+    assert run(*(logs / "log.jsonl" if word == "LOG" else word for word in words)) == code
+    assert said in capsys.readouterr().err
+
+
+def test_some_tasks_alone_can_be_judged(logs, tmp_path, capsys):
+    words = (logs / "log.jsonl", "--predictions", logs / "net.jsonl", "--task", "slots", "--task", "intents")
+    assert run(*words, "--out", tmp_path / "e", "--resamples", 20) == 0
+    assert run("--from", tmp_path / "e" / "predictions.jsonl", "--out", tmp_path / "again") == 0
+    found = json.loads((tmp_path / "again" / "evaluation.json").read_text())
+    assert [task["name"] for task in found["tasks"]] == ["intents", "slots", "intents and slots"]
+    assert found == json.loads((tmp_path / "e" / "evaluation.json").read_text())
+
+
+def test_every_metric_is_described():
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    assert {name for name in METRICS if f"`{name}`" not in page} == set()
+
+
+def test_nothing_of_another_evaluation_is_overwritten(done, logs, capsys):
+    assert run(logs / "log.jsonl", "--out", done) == 2
+    assert "--force" in capsys.readouterr().err
+
+
+def test_a_model_is_judged_from_end_to_end_and_on_given_goals(tiny_encoder, tmp_path, capsys):
+    dialogues = [labelled_dialogue(seed) for seed in range(12)]
+    torch.manual_seed(0)
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    save_model(
+        build_model(options, {name: TaskOptions() for name in TASKS}, LABELS, dialogues).eval(),
+        tmp_path / "m",
+        {"data_digest": "abc"},
+    )
+    write_log(tmp_path / "log.jsonl", dialogues)
+    out = tmp_path / "e"
+    assert (
+        run(tmp_path / "log.jsonl", "--model", tmp_path / "m", "--against", "anna", "--out", out, "--resamples", 20)
+        == 0
+    )
+    found = json.loads((out / "evaluation.json").read_text())
+    assert found["model"]["digest"] == digest_file(tmp_path / "m" / "digests.json")
+    assert found["setting"]["candidates"] == ["model", "model on the reference's goals"]
+    outcome = next(task for task in found["tasks"] if task["name"] == "outcome")
+    rows = {row["candidate"]: row for row in outcome["rows"]}
+    assert rows["model on the reference's goals"]["answered"] == 1.0
+    assert rows["model"]["answered"] < 1.0
+    assert rows["model on the reference's goals"]["metrics"]["failure_auprc"]["value"] is not None
+    assert not any(task["ratios"] for task in found["tasks"])
+
+
+def test_consensus_adds_one_annotation_and_prints_agreement(logs, tmp_path, capsys):
+    assert main(["consensus", str(logs / "log.jsonl"), str(tmp_path / "agreed.jsonl")]) == 0
+    printed = capsys.readouterr().out
+    assert "40 dialogues" in printed
+    assert [line.split()[0] for line in printed.splitlines()[2:]] == [
+        "goals",
+        "outcome",
+        "quality,",
+        "quality,",
+        "intents",
+        "slots",
+    ]
+    for before, after in zip(Log([logs / "log.jsonl"]), Log([tmp_path / "agreed.jsonl"]), strict=True):
+        assert after.annotations[:-1] == before.annotations
+        assert (after.annotations[-1].annotator, after.annotations[-1].kind) == ("consensus", "rule")
+        assert after.annotations[-1].labels
+
+
+def test_agreement_is_about_answers_and_not_about_where_they_stand(tmp_path, capsys):
+    """Two people who answer at random agree by chance: alpha and kappa are about 0, however many turns there are."""
+    rng = random.Random(0)
+    dialogues = []
+    for k in range(60):
+        turns = tuple(Turn(request="", response="") for _ in range(10))
+        people = tuple(
+            Annotation(
+                who, "person", tuple(Label("quality", AtTurn(t), rng.choice(("bad", "good"))) for t in range(10))
+            )
+            for who in ("ann", "ben")
+        )
+        dialogues.append(Dialogue(id=f"d{k}", turns=turns, annotations=people))
+    write_log(tmp_path / "log.jsonl", dialogues)
+    assert main(["consensus", str(tmp_path / "log.jsonl"), str(tmp_path / "agreed.jsonl")]) == 0
+    *_, judged, ties, alpha, ordinal, kappa = capsys.readouterr().out.splitlines()[-1].split()
+    assert judged == "600"
+    assert 260 <= int(ties) <= 340
+    assert [float(x) for x in (alpha, ordinal, kappa)] == pytest.approx([0.0] * 3, abs=0.1)

@@ -1,0 +1,166 @@
+"""What an evaluation holds beside its main numbers: baseline, slices, curves, examples, what is left out."""
+
+import pytest
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
+from labelgen.evaluation.baseline import BASELINE, Majority
+from labelgen.evaluation.candidates import annotated, candidates_of, join
+from labelgen.evaluation.curves import confusions, decisions, precision_coverage, reliability
+from labelgen.evaluation.evaluate import Description, evaluate
+from labelgen.evaluation.question import Question, questions_of
+from labelgen.evaluation.slices import OTHER, slices
+from labelgen.evaluation.trials import Setting
+from labelgen.metrics.metric import Item
+
+NAMES = ("bad", "fair", "good")
+(QUALITY,) = questions_of("quality", ("turn",), ("accuracy",), NAMES)
+INTENTS = Question("intents", ("intents",), "turn", ("intent_accuracy",))
+SLOTS = Question("slots", ("slots",), "span", ("slot_span_f1",))
+GOALS = Question("goals", ("goals",), "goal", ("exact_goal_f1",))
+(OUTCOME,) = questions_of("outcome", ("goal",), ("accuracy",), ("success", "failure"))
+FRAMES = Question("frames", ("intents", "slots"), "turn", ("frame_accuracy",))
+GOLD = Setting("gold", everyone=False, resamples=50)
+
+
+def item(requests, reference, predicted):
+    return Item(requests, reference, predicted)
+
+
+def turns(*requests):
+    return tuple(Turn(request=r, response="") for r in requests)
+
+
+def gold(*labels, none=(), name="gold", kind="truth"):
+    return Annotation(name, kind, tuple(labels), tuple(none))
+
+
+def test_the_baseline_says_what_the_training_part_says_most():
+    training = [
+        Dialogue(
+            id=f"t{k}",
+            turns=turns("a"),
+            annotations=(
+                gold(
+                    Label("goals", AtGoal((0,)), "goal"),
+                    Label("outcome", AtGoal((0,)), "failure" if k == 0 else "success"),
+                    Label("quality", AtTurn(0), NAMES[k % 2]),
+                    Label("intents", AtTurn(0), "Play" if k else "Stop"),
+                ),
+            ),
+        )
+        for k in range(3)
+    ]
+    reference = gold(Label("goals", AtGoal((0, 2)), "goal"), Label("outcome", AtGoal((0, 2)), "failure"))
+    judged = Dialogue(id="d", turns=turns("x", "y", "z"), annotations=(reference,))
+    found = Majority(training, (QUALITY, INTENTS, SLOTS, GOALS, OUTCOME, FRAMES), GOLD).annotate(judged, "gold")
+    said = found.annotation(BASELINE)
+    assert said is not None
+    assert [x.at for x in answers(said, "goals")[AtDialogue()]] == [AtGoal((0, 1, 2))]
+    (outcome,) = answers(said, "outcome")[AtGoal((0, 2))]
+    assert outcome.distribution == (("success", 2 / 3), ("failure", 1 / 3))
+    assert (outcome.name, outcome.probability) == ("success", 2 / 3)
+    assert {t: answers(said, "quality")[AtTurn(t)][0].name for t in range(3)} == dict.fromkeys(range(3), "bad")
+    assert {x.name for labels in answers(said, "intents").values() for x in labels} == {"Play"}
+    assert "slots" not in {x.task for x in said.labels}
+
+
+def test_slices_join_what_is_too_small_and_say_nothing_where_all_is_one():
+    given = {
+        k: Dialogue(id=str(k), turns=turns("a"), device="phone" if k < 6 else f"odd{k}", source="s") for k in range(9)
+    }
+    found = slices(given, "device", "gold")
+    assert found == {OTHER: {6, 7, 8}, "phone": set(range(6))}
+    assert slices(given, "source", "gold") == {}
+
+
+def test_a_goal_that_is_resumed_after_another_is_interleaved():
+    given = {}
+    for k in range(10):
+        goals = ((0, 2), (1,)) if k < 5 else ((0, 1), (2,))
+        labels = [Label("goals", AtGoal(g), "goal") for g in goals]
+        given[k] = Dialogue(id=str(k), turns=turns("a", "b", "c"), annotations=(gold(*labels),))
+    found = slices(given, "interleaved", "gold")
+    assert found == {"a goal is resumed after another": set(range(5)), "one goal after the other": set(range(5, 10))}
+
+
+def said(name, p, at=None):
+    return (Label("quality", at or AtTurn(0), name, p),)
+
+
+def test_curves_count_what_they_say():
+    at = [AtTurn(t) for t in range(4)]
+    reference = {a: said("good", None, a) for a in at}
+    predicted = {at[0]: said("good", 0.9, at[0]), at[1]: said("bad", 0.9, at[1]), at[2]: said("good", 0.6, at[2])}
+    items = [item(("",) * 4, reference, predicted)]
+    curve = precision_coverage("model", items, [])
+    assert curve is not None
+    assert curve["points"] == [
+        {"threshold": 0.9, "coverage": 0.5, "precision": 0.5, "items": 2},
+        {"threshold": 0.6, "coverage": 0.75, "precision": pytest.approx(2 / 3), "items": 3},
+    ]
+    bins = reliability("model", items)
+    assert bins is not None
+    assert [(b["items"], b["right"]) for b in bins["bins"]] == [(1, 1.0), (2, 0.5)]
+    assert bins["ece"] == pytest.approx((0.4 * 1 + 0.8) / 3)
+    table = confusions("model", items, QUALITY)
+    assert table is not None
+    assert table["counts"] == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 2, 1]]
+    assert table["columns"][-1] == "absent"
+    assert confusions("model", items, INTENTS) is None
+
+
+def test_a_field_of_several_labels_is_as_sure_as_the_least_sure_of_them():
+    a, b = Label("intents", AtTurn(0), "a", 0.9), Label("intents", AtTurn(0), "b", 0.6)
+    none = AtTurn(1)
+    one = item(("", ""), {AtTurn(0): (a, b), none: ()}, {AtTurn(0): (a, b), none: ()})
+    assert decisions(one) == [(0.6, True), (None, True)]
+    curve = precision_coverage("model", [one], [one])
+    assert curve is not None
+    assert (curve["without_probability"], curve["single_annotator"]) == (1, 1.0)
+
+
+def test_candidates_are_joined_by_dialogue_and_ordered_by_kind():
+    here = Dialogue(
+        id="a", turns=turns("x"), annotations=(gold(), gold(name="rules", kind="rule"), gold(name="p", kind="person"))
+    )
+    there = Dialogue(id="a", turns=turns("x"), annotations=(gold(name="net", kind="model"), gold()))
+    (joined,) = join([here], [there])
+    assert [a.annotator for a in joined.annotations] == ["gold", "rules", "p", "net"]
+    assert candidates_of([joined], GOLD) == ("net", "rules")
+
+
+def test_a_model_is_asked_once_alone_and_once_about_the_goals_of_the_reference():
+    own = gold(
+        Label("goals", AtGoal((0,)), "goal"), Label("outcome", AtGoal((0,)), "success"), name="model", kind="model"
+    )
+    told = gold(
+        Label("goals", AtGoal((0, 1)), "goal"), Label("outcome", AtGoal((0, 1)), "failure"), name="model", kind="model"
+    )
+
+    def annotate(group, goals_from):
+        assert goals_from in (None, "gold")
+        return [told if goals_from else own for _ in group]
+
+    (found,) = annotated([Dialogue(id="a", turns=turns("x", "y"))], annotate, "gold")
+    first, second = found.annotations
+    assert (first, second.annotator) == (own, "model on the reference's goals")
+    assert second.labels == (Label("outcome", AtGoal((0, 1)), "failure"),)
+
+
+def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_questions():
+    given = []
+    for k in range(7):
+        truth = [Label("intents", AtTurn(t), "Play") for t in range(3)] + [Label("slots", AtSpan(0, 0, 1), "s")]
+        none = (Field("slots", AtTurn(1)), Field("slots", AtTurn(2)))
+        guess = [Label("intents", AtTurn(t), "Stop" if t < k % 3 else "Play", 0.7) for t in range(3)] + truth[-1:]
+        annotations = (gold(*truth, none=none), gold(*guess, none=none, name="model", kind="model"))
+        given.append(Dialogue(id=f"d{k}", turns=turns("a", "b", "c"), annotations=annotations, source=f"s{k}"))
+    found = evaluate(given, (INTENTS, SLOTS, FRAMES), ("model",), GOLD, Description("t", left_out={"why": 2}))
+    assert [e["errors"] for e in found["dialogues"]] == [2, 2, 1, 1]
+    assert [e["record"]["id"] for e in found["dialogues"]] == ["d2", "d5", "d1", "d4"]
+    assert found["data"]["left_out"] == [{"reason": "why", "dialogues": 2}]
+    by_name = {task["name"]: task["rows"][0]["metrics"] for task in found["tasks"]}
+    assert by_name["intents"]["intent_accuracy"]["value"] == pytest.approx(15 / 21)
+    assert by_name["frames"]["frame_accuracy"]["value"] == pytest.approx(15 / 21)
+    assert by_name["slots"]["slot_span_f1"]["value"] == 1.0

@@ -1,0 +1,88 @@
+"""An annotator without a model: quick, the same bits everywhere, and able to die at its work."""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import (
+    Abstained,
+    Annotation,
+    AtDialogue,
+    AtGoal,
+    AtTurn,
+    Field,
+    Label,
+    Provenance,
+)
+
+
+class FakeAnnotator:
+    """diary: a file that gets one line for each dialogue, over all processes. before: called ahead of each dialogue
+    with its number in this process."""
+
+    def __init__(
+        self, model: str = "m1", diary: Path | None = None, before: Callable[[int], None] | None = None
+    ) -> None:
+        self.name = "model"
+        self.provenance = Provenance(model_digest=model, version="0", threads=1)
+        self._diary = diary
+        self._before = before
+        self._done = 0
+
+    def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
+        said = []
+        for dialogue in dialogues:
+            if self._before is not None:
+                self._before(self._done)
+            self._done += 1
+            if self._diary is not None:
+                with self._diary.open("a") as file:
+                    file.write(f"{dialogue.id}\n")
+            said.append(_annotation(self.name, dialogue))
+        return said
+
+
+def _annotation(name: str, dialogue: Dialogue) -> Annotation:
+    labels: list[Label] = []
+    none = [Field("goals", AtDialogue())]
+    abstained = []
+    for k, turn in enumerate(dialogue.turns):
+        chance = sha256(turn.request.encode()).digest()[0] / 255
+        match int(chance * 3):
+            case 0:
+                none.append(Field("intents", AtTurn(k)))
+            case 1:
+                guess = Label("intents", AtTurn(k), "Play", chance)
+                abstained.append(Abstained(Field("intents", AtTurn(k)), (guess,)))
+            case _:
+                labels += [Label("intents", AtTurn(k), name, chance) for name in ("Play", "Stop")]
+    if dialogue.turns:
+        none = none[1:]
+        labels.append(Label("goals", AtGoal(tuple(range(len(dialogue.turns)))), "goal", 0.5))
+    return Annotation(name, "model", tuple(labels), tuple(none), tuple(abstained))
+
+
+class DieAfter:
+    """Kills its own process, as `kill -9` would, ahead of one dialogue; where `once` is a file, only until it exists."""
+
+    def __init__(self, dialogues: int, once: Path | None = None) -> None:
+        self._dialogues = dialogues
+        self._once = once
+
+    def __call__(self, done: int) -> None:
+        if done < self._dialogues or (self._once is not None and self._once.exists()):
+            return
+        if self._once is not None:
+            self._once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KillParent:
+    """Kills the process that started this one, then waits to be ended."""
+
+    def __call__(self, done: int) -> None:
+        os.kill(os.getppid(), signal.SIGKILL)
+        signal.pause()

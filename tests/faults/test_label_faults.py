@@ -1,0 +1,292 @@
+"""Kills at any moment, full disks, read-only folders, damaged files: what was committed stands, the rest is done again,
+and the bytes are those of an unbroken run."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fake_annotator import DieAfter, FakeAnnotator
+from some_logs import record, tree, write_lines
+
+from labelgen.base.errors import IntegrityError, LabelgenError, StorageError
+from labelgen.labelling.counts import Sums
+from labelgen.labelling.engines import Inline, local
+from labelgen.labelling.run import label
+from labelgen.labelling.verify import verify
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+CHANGES = ("replace", "fsync", "unlink", "rmdir", "mkdir")
+"""What reaches the disk goes through these."""
+
+
+def small_log(folder: Path) -> Path:
+    write_lines(folder / "a.jsonl", [record("a0"), "{", record("a1"), record("a2")])
+    write_lines(folder / "sub" / "b.jsonl.gz", [record("b0"), record("b1")])
+    return folder
+
+
+def run(source: Path, out: Path, force: bool = False, **fake) -> Sums:
+    return label(source, out, Inline(partial(FakeAnnotator, **fake)), "model", {}, 2, force)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    """A log, and what an unbroken run makes of it."""
+    base = tmp_path_factory.mktemp("unbroken")
+    run(small_log(base / "in"), base / "out")
+    return base / "in", tree(base / "out")
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Do it in a process of its own; gives how it ended: 0, an error's exit code, or minus the signal that killed it."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            work()
+            code = 0
+        except LabelgenError as error:
+            code = error.exit_code
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill_at(count: int) -> None:
+    """From here on, this process dies ahead of its `count`-th change to the disk."""
+    left = [count]
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def change(*args: object, **more: object) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **more)
+
+        return change
+
+    for name in CHANGES:
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def killed_run(source: Path, out: Path, count: int) -> None:
+    kill_at(count)
+    run(source, out)
+
+
+def test_a_kill_at_any_change_of_the_disk_costs_nothing_but_time(tmp_path, unbroken):
+    source, expected = unbroken
+    for count in range(500):
+        out = tmp_path / str(count)
+        code = in_child(partial(killed_run, source, out, count))
+        visible = {p: d for p, d in tree(out).items() if not any(s.startswith(".") for s in p.split("/"))}
+        assert visible.items() <= expected.items(), f"half a file after a kill at change {count}"
+        run(source, out)
+        assert tree(out) == expected, f"after a kill at change {count}"
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert 30 < count < 499
+
+
+def test_a_run_may_be_killed_again_and_again(tmp_path, unbroken):
+    """Each time three commits further than the last, until it is through."""
+    source, expected = unbroken
+    codes = [in_child(partial(killed_run, source, tmp_path / "out", count)) for count in range(0, 90, 9)]
+    assert codes[0] == -signal.SIGKILL
+    assert codes[-1] == 0
+    assert tree(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("dialogues", range(5))
+def test_an_annotator_that_dies_is_gone_on_from(tmp_path, unbroken, dialogues):
+    source, expected = unbroken
+    diary = tmp_path / "diary"
+    death = partial(run, source, tmp_path / "out", before=DieAfter(dialogues))
+    assert in_child(death) == -signal.SIGKILL
+    run(source, tmp_path / "out", diary=diary)
+    assert tree(tmp_path / "out") == expected
+    # Shards hold a0 | a1 a2 | b0 b1: what was committed is not labelled again.
+    assert len(diary.read_text().split()) == {0: 5, 1: 4, 2: 4, 3: 2, 4: 2}[dialogues]
+
+
+def test_a_killed_worker_ends_the_run_with_a_word_and_the_rerun_finishes_it(tmp_path, unbroken):
+    source, expected = unbroken
+    load = partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died"))
+    with pytest.raises(LabelgenError, match="worker process was killed"), local(load, 2) as engine:
+        label(source, tmp_path / "out", engine, "model", {}, 2)
+    with local(load, 2) as engine:
+        label(source, tmp_path / "out", engine, "model", {}, 2)
+    assert tree(tmp_path / "out") == expected
+
+
+def test_work_handed_to_an_engine_whose_worker_was_killed_is_told_of_too(tmp_path, unbroken):
+    """The pool may break before a shard is handed in as well as after."""
+    source, _ = unbroken
+    with local(partial(FakeAnnotator, before=DieAfter(0)), 2) as engine:
+        for folder in ("first", "second"):
+            with pytest.raises(LabelgenError, match="worker process was killed"):
+                label(source, tmp_path / folder, engine, "model", {}, 2)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path, unbroken):
+    """They hold its standard output: were one left, the pipe would never end."""
+    source, expected = unbroken
+    script = f"""
+from functools import partial
+from pathlib import Path
+from fake_annotator import FakeAnnotator, KillParent
+from labelgen.labelling.engines import local
+from labelgen.labelling.run import label
+if __name__ == "__main__":
+    with local(partial(FakeAnnotator, before=KillParent()), 2) as engine:
+        label(Path({str(source)!r}), Path({str(tmp_path / "out")!r}), engine, "model", {{}}, 2)
+"""
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    ended = subprocess.run(
+        [sys.executable, path],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        timeout=120,
+    )
+    assert ended.returncode == -signal.SIGKILL
+    run(source, tmp_path / "out")
+    assert tree(tmp_path / "out") == expected
+
+
+def limited_run(source: Path, out: Path, size: int) -> None:
+    """No file may grow beyond `size` bytes: to the program, a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    run(source, out)
+
+
+@pytest.mark.parametrize("size", [0, 100, 400, 800, 1200, 1600, 2400])
+def test_a_full_disk_leaves_no_half_file(tmp_path, unbroken, size):
+    source, expected = unbroken
+    out = tmp_path / "out"
+    assert in_child(partial(limited_run, source, out, size)) == StorageError.exit_code
+    left = {path: data for path, data in tree(out).items() if not path.startswith(".")}
+    assert left.items() <= expected.items()
+    run(source, out)
+    assert tree(out) == expected
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may look into."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def run_as_nobody(source: Path, out: Path) -> None:
+    if os.geteuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+    run(source, out)
+
+
+def test_a_read_only_folder_is_a_storage_error(open_folder):
+    source, out = small_log(open_folder / "in"), open_folder / "out"
+    out.mkdir(mode=0o555)
+    assert in_child(partial(run_as_nobody, source, out)) == StorageError.exit_code
+    assert tree(out) == {}
+    out.chmod(0o755)
+
+
+def half_done(source: Path, out: Path) -> Path:
+    """One shard of a.jsonl is committed; gives the ledger."""
+    assert in_child(partial(run, source, out, before=DieAfter(1))) == -signal.SIGKILL
+    return out / ".labelling" / "ledger.jsonl"
+
+
+@pytest.mark.parametrize("kept", [1, 30, -1])
+def test_a_line_that_a_kill_cut_short_says_nothing(tmp_path, unbroken, kept):
+    source, expected = unbroken
+    ledger = half_done(source, tmp_path / "out")
+    first, second = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(first + second[:kept])
+    run(source, tmp_path / "out")
+    assert tree(tmp_path / "out") == expected
+
+
+def test_a_damaged_part_is_made_again(tmp_path, unbroken):
+    source, expected = unbroken
+    half_done(source, tmp_path / "out")
+    part = tmp_path / "out" / ".labelling" / "parts" / "a.jsonl" / "000000.jsonl"
+    part.write_bytes(part.read_bytes()[:-5])
+    run(source, tmp_path / "out")
+    assert tree(tmp_path / "out") == expected
+
+
+def test_a_damaged_ledger_is_refused_unless_forced(tmp_path, unbroken):
+    source, expected = unbroken
+    ledger = half_done(source, tmp_path / "out")
+    ledger.write_bytes(ledger.read_bytes().replace(b'"labelled":', b'"labelled"?', 1))
+    with pytest.raises(IntegrityError, match="ledger"):
+        run(source, tmp_path / "out")
+    run(source, tmp_path / "out", force=True)
+    assert tree(tmp_path / "out") == expected
+
+
+def test_a_lost_manifest_is_made_again_with_force(tmp_path, unbroken):
+    """Without one, nothing tells which quarantine files are of this log; one that is not goes."""
+    source, expected = unbroken
+    out = tmp_path / "out"
+    run(source, out)
+    (out / "manifest.json").write_text("{")
+    write_lines(out / "sub" / "b.jsonl.gz.quarantine.jsonl", ["old"])
+    with pytest.raises(IntegrityError, match="damaged"):
+        run(source, out)
+    run(source, out, force=True)
+    assert tree(out) == expected
+
+
+def test_an_unfinished_run_is_refused_another_model(tmp_path, unbroken):
+    source, _ = unbroken
+    half_done(source, tmp_path / "out")
+    with pytest.raises(IntegrityError, match="model_digest: m1, now m2"):
+        run(source, tmp_path / "out", model="m2")
+    assert list(verify(tmp_path / "out")) == ["the run is not finished: give the same labelgen label command again"]
+    run(source, tmp_path / "out", model="m2", force=True)
+    run(source, tmp_path / "unbroken", model="m2")
+    assert tree(tmp_path / "out") == tree(tmp_path / "unbroken")
+
+
+def test_a_manifest_stands_for_a_finished_run_only(tmp_path, unbroken):
+    """Also where a finished folder is being added to."""
+    shutil.copytree(unbroken[0], source := tmp_path / "in")
+    run(source, tmp_path / "out")
+    write_lines(source / "c.jsonl", [record("c")])
+    assert in_child(partial(run, source, tmp_path / "out", before=DieAfter(0))) == -signal.SIGKILL
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    run(source, tmp_path / "out")
+    run(source, tmp_path / "unbroken")
+    assert tree(tmp_path / "out") == tree(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.quarantine.jsonl", "sub/b.jsonl.gz"])
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_output_is_found_refused_and_with_force_made_again(tmp_path, unbroken, name, damage):
+    source, expected = unbroken
+    out = tmp_path / "out"
+    run(source, out)
+    data = bytearray(expected[name])
+    data[len(data) // 2] ^= 1
+    (out / name).write_bytes(data if damage == "flip" else data[:-1])
+    assert list(verify(out)) == [f"{name} is not the file that was written"]
+    with pytest.raises(IntegrityError, match="is not the file that was written"):
+        run(source, out)
+    run(source, out, force=True)
+    assert tree(out) == expected

@@ -1,0 +1,218 @@
+"""From signals to posteriors, goals and targets."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from heard import dialogues, talk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.base.registry import resolve
+from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Turn
+from labelgen.data.evidence import Signal, Target
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
+from labelgen.data.record import decode, encode
+from labelgen.feedback.goals import concerning, goals_of
+from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, majority, waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.feedback.targets import feedback_targets
+
+signals = st.builds(
+    Signal,
+    kind=st.sampled_from((*PRIOR_PRECISION, "unheard_of")),
+    turns=st.just((0,)),
+    vote=st.sampled_from(("good", "bad")),
+    strength=st.floats(0, 1),
+    explicit=st.booleans(),
+    evidence=st.just((1,)),
+)
+
+
+def bad(kind: str = "repetition", turn: int = 0, **more: object) -> Signal:
+    return Signal(kind=kind, turns=(turn,), vote="bad", **more)  # type: ignore[arg-type]
+
+
+def good(kind: str = "gratitude", turn: int = 0, **more: object) -> Signal:
+    return Signal(kind=kind, turns=(turn,), vote="good", **more)  # type: ignore[arg-type]
+
+
+def test_no_evidence_no_posterior() -> None:
+    assert waterfall([]) is None
+    assert majority([]) is None
+
+
+def test_explicit_beats_any_number_of_implicit() -> None:
+    crowd = [bad(kind) for kind in ("disconnect", "correction", "repetition", "rephrase", "barge_in")]
+    posterior = waterfall([*crowd, good("answer", explicit=True)])
+    assert posterior is not None
+    assert posterior.good == pytest.approx(PRIOR_PRECISION["answer"])
+    assert posterior.origin == "waterfall, explicit: good by answer"
+    counted = majority([*crowd, good("answer", explicit=True)])
+    assert counted is not None
+    assert counted.good == pytest.approx(2 / 8)
+
+
+@pytest.mark.parametrize("kind", [*PRIOR_PRECISION, "unheard_of"])
+def test_one_full_vote_is_believed_as_its_prior_says(kind: str) -> None:
+    posterior = waterfall([bad(kind)])
+    assert posterior is not None
+    assert 1.0 - posterior.good == pytest.approx(PRIOR_PRECISION.get(kind, 0.6))
+
+
+def test_witnesses_add_up_as_bayes_has_it() -> None:
+    posterior = waterfall([bad("repetition"), good("gratitude", strength=0.5)])
+    wrong, right = PRIOR_PRECISION["repetition"], 0.5 + (PRIOR_PRECISION["gratitude"] - 0.5) * 0.5
+    naive = (1 - wrong) * right / ((1 - wrong) * right + wrong * (1 - right))
+    assert posterior is not None
+    assert posterior.good == pytest.approx(naive)
+
+
+@given(st.lists(signals, min_size=1, max_size=6), st.randoms(use_true_random=False), st.sampled_from(sorted(METHODS)))
+def test_laws_of_every_method(own: list[Signal], rng, name: str) -> None:
+    method = resolve(METHODS, name, "method")
+    posterior = method(own)
+    assert 0.0 < posterior.good < 1.0
+    assert posterior.weight == abs(2 * posterior.good - 1)
+    shuffled = rng.sample(own, len(own))
+    assert method(shuffled) == posterior
+    turned = [replace(s, vote="bad" if s.vote == "good" else "good") for s in own]
+    assert method(turned).good == pytest.approx(1.0 - posterior.good)
+
+
+@given(st.lists(signals, min_size=1, max_size=6))
+def test_saying_the_same_again_adds_nothing(own: list[Signal]) -> None:
+    assert waterfall([*own, *own]) == waterfall(own)
+
+
+def domains(*names: str | None, times: tuple[float, ...] | None = None) -> Dialogue:
+    at = times or tuple(10.0 * k for k in range(len(names)))
+    return Dialogue(
+        id="d",
+        turns=tuple(Turn(request="r", response="a", domain=n, time_s=t) for n, t in zip(names, at, strict=True)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "goals"),
+    [
+        (domains(), ()),
+        (domains(None, None), ((0, 1),)),
+        (domains("a", None, "a"), ((0, 1, 2),)),
+        (domains("a", "a", "b", None, "a"), ((0, 1), (2, 3), (4,))),
+        (domains("a", "b", "b", times=(0, 10, 400)), ((0,), (1,), (2,))),
+        (domains("a", "a", times=(0, 400)), ((0, 1),)),
+    ],
+)
+def test_provisional_goals(dialogue: Dialogue, goals: tuple[tuple[int, ...], ...]) -> None:
+    found, words = goals_of(dialogue, None)
+    assert found == goals
+    assert words.startswith("provisional goal") or not goals
+
+
+def test_goals_of_an_annotator_where_there_are_some() -> None:
+    anna = Annotation("anna", "person", (Label("goals", AtGoal((0, 2)), "goal"), Label("goals", AtGoal((1,)), "goal")))
+    dialogue = replace(domains("a", "b", "a"), annotations=(anna,))
+    assert goals_of(dialogue, "anna") == (((0, 2), (1,)), "goals by anna")
+    assert goals_of(dialogue, "ben")[1] == "provisional goal: a run of one domain"
+
+
+def test_a_signal_on_a_turn_of_no_goal_concerns_the_goal_before_it() -> None:
+    goals = ((0, 3), (1,))
+    assert concerning([good(turn=2)], (1,), goals) == (good(turn=2),)
+    assert concerning([good(turn=2)], (0, 3), goals) == ()
+    assert concerning([good(turn=4)], (0, 3), goals) == (good(turn=4),)
+    whole = Signal(kind="answer", turns=(0, 1, 2, 3, 4), vote="bad")
+    assert all(concerning([whole], goal, goals) == (whole,) for goal in goals)
+
+
+@given(dialogues())
+def test_provisional_goals_cover_every_turn_once(dialogue: Dialogue) -> None:
+    goals, _ = goals_of(dialogue, None)
+    assert sorted(t for goal in goals for t in goal) == list(range(len(dialogue.turns)))
+
+
+HEARD = Hypothesis(
+    intents=(HypothesisIntent(name="PlayMusic"),), slots=(HypothesisSlot(name="song", start=5, end=9, value="Haze"),)
+)
+
+
+def heard(*more: str, **fields: object) -> Dialogue:
+    dialogue = talk("play haze", "Playing.", *more, **fields)
+    return replace(dialogue, turns=(replace(dialogue.turns[0], hypothesis=HEARD), *dialogue.turns[1:]))
+
+
+def made(dialogue: Dialogue, task: str) -> list[Target]:
+    return [t for t in feedback_targets(dialogue, find_signals(dialogue), waterfall) if t.task == task]
+
+
+def test_a_confirmed_hypothesis_becomes_the_complete_target() -> None:
+    dialogue = heard("thanks", "Welcome.")
+    (intents,) = made(dialogue, "intents")
+    assert (intents.at, intents.distribution, intents.complete) == (AtTurn(0), (("PlayMusic", 1.0),), True)
+    slots = made(dialogue, "slots")
+    assert [(t.at, t.distribution) for t in slots] == [(AtSpan(0, 5, 9), (("song", 1.0),)), (AtTurn(0), ())]
+    assert {t.weight for t in slots} == {intents.weight}
+    assert intents.origin.startswith("confirmed hypothesis; waterfall, implicit: good by gratitude at turn 1")
+
+
+def repaired(intent: str | None) -> Dialogue:
+    dialogue = heard("no, I meant Purple Rain", "Playing.")
+    later = None if intent is None else Hypothesis(intents=(HypothesisIntent(name=intent),))
+    return replace(dialogue, turns=(dialogue.turns[0], replace(dialogue.turns[1], hypothesis=later)))
+
+
+def test_a_hypothesis_that_failed_and_gave_way_to_another_becomes_not_this() -> None:
+    dialogue = repaired("BuyMusic")
+    (intents,) = made(dialogue, "intents")
+    assert (intents.at, intents.distribution, intents.complement) == (AtTurn(0), None, ("PlayMusic",))
+    assert not intents.complete
+    assert made(dialogue, "slots") == []
+
+
+@pytest.mark.parametrize("intent", ["PlayMusic", None])
+def test_a_failure_alone_does_not_blame_the_intent(intent: str | None) -> None:
+    assert made(repaired(intent), "intents") == []
+    (quality,) = made(repaired(intent), "quality")
+    assert max(quality.distribution or (), key=lambda pair: pair[1])[0] == "bad"
+
+
+def test_feedback_on_the_whole_dialogue_concerns_all_goals_and_no_single_turn() -> None:
+    anna = Annotation("anna", "person", (Label("goals", AtGoal((0,)), "goal"), Label("goals", AtGoal((1, 2)), "goal")))
+    said = talk("a", "b", "c", "d", "e", "f", annotations=(anna,), feedback=(Feedback(kind="answer", answer="no"),))
+    targets = feedback_targets(said, find_signals(said), waterfall, "anna")
+    assert [(t.task, t.at) for t in targets] == [("outcome", AtGoal((0,))), ("outcome", AtGoal((1, 2)))]
+    assert all(dict(t.distribution or ())["failure"] == pytest.approx(0.95) for t in targets)
+    assert all("goals by anna" in t.origin for t in targets)
+    rated = replace(said, feedback=(Feedback(kind="rating", rating=5, scale=(1, 5)),))
+    assert AtDialogue() in [t.at for t in feedback_targets(rated, find_signals(rated), waterfall)]
+
+
+def test_the_later_word_weighs_more_for_a_goal() -> None:
+    failed_first = talk("a room", "There is no room.", "try monday", "Booked.", "fine", "Ok.", "thanks", "Bye.")
+    (outcome,) = made(failed_first, "outcome")
+    assert dict(outcome.distribution or ())["success"] > 0.5
+    failed_last = talk("hi", "Hello.", "thanks", "Yes?", "fine", "Ok.", "a room", "There is no room.")
+    (outcome,) = made(failed_last, "outcome")
+    assert dict(outcome.distribution or ())["failure"] > 0.5
+
+
+@given(dialogues(), st.sampled_from(sorted(METHODS)))
+def test_laws_of_targets(dialogue: Dialogue, name: str) -> None:
+    method = resolve(METHODS, name, "method")
+    targets = feedback_targets(dialogue, find_signals(dialogue), method)
+    assert targets == feedback_targets(dialogue, find_signals(dialogue), method)
+    places = [(t.task, t.at) for t in targets if t.task != "slots"]
+    assert len(places) == len(set(places))
+    for target in targets:
+        assert 0.0 < target.weight <= 1.0
+        assert target.origin
+        assert (target.distribution is None) != (target.complement is None)
+        for _, probability in target.distribution or ():
+            assert 0.0 <= probability <= 1.0
+        if target.task in ("outcome", "quality"):
+            assert math.isclose(sum(p for _, p in target.distribution or ()), 1.0)
+    again = decode(encode(replace(dialogue, targets=targets)), "memory")
+    assert isinstance(again, Dialogue)
+    assert again.targets == targets
+    assert feedback_targets(dialogue, (), method) == ()

@@ -1,0 +1,217 @@
+"""Laws of the corruptions that pretraining is made of."""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+from heard import dialogues, talk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.base.errors import UsageError
+from labelgen.base.registry import resolve
+from labelgen.data.dialogue import Audio, Dialogue
+from labelgen.data.evidence import Target, targets_of
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label
+from labelgen.data.record import decode, encode
+from labelgen.feedback.corruption import (
+    CORRUPTIONS,
+    NEGATIVES,
+    Pool,
+    hidden_answers,
+    pretraining_examples,
+    shuffled_order,
+    splice,
+    swapped_answers,
+)
+from labelgen.feedback.wording import plain
+
+logs = st.lists(st.integers(0, 5).flatmap(lambda k: dialogues(name=f"d{k}")), max_size=4, unique_by=lambda d: d.id)
+seeds = st.integers(0, 1000)
+
+TOWNS = ["paris", "rome", "oslo", "lima", "cairo", "delhi", "quito", "turin"]
+
+
+def log(count: int = 8) -> list[Dialogue]:
+    """Dialogues of which no two say the same."""
+    return [
+        talk(
+            *(f"{side} {k} of {TOWNS[d]}" for k in range(6) for side in ("question", "reply")), id=f"d{d}", source="toy"
+        )
+        for d in range(count)
+    ]
+
+
+def words(dialogue: Dialogue) -> list[tuple[str, str]]:
+    return [(t.request, t.response) for t in dialogue.turns]
+
+
+def names(targets: tuple[Target, ...]) -> dict[object, str]:
+    return {t.at: (t.distribution or (("", 0.0),))[0][0] for t in targets}
+
+
+@given(logs, seeds, st.sampled_from(sorted(CORRUPTIONS)))
+def test_laws_of_every_corruption(log: list[Dialogue], seed: int, name: str) -> None:
+    corrupt = resolve(CORRUPTIONS, name, "corruption")
+    pool = Pool(log)
+    for dialogue in log:
+        before = encode(dialogue)
+        made, targets = corrupt(dialogue, pool, Random(seed))
+        assert (made, targets) == corrupt(dialogue, Pool(log), Random(seed))
+        assert encode(dialogue) == before
+        assert (made.annotations, made.feedback, made.signals, made.targets, made.extra) == ((), (), (), (), None)
+        assert not any(t.feedback or t.extra for t in made.turns)
+        assert isinstance(decode(encode(made), "memory"), Dialogue)
+        for target in targets:
+            assert (target.weight, target.complement) == (1.0, None)
+            assert target.origin
+
+
+@given(logs, seeds)
+def test_every_swapped_turn_is_marked_and_says_something_else(log: list[Dialogue], seed: int) -> None:
+    pool = Pool(log)
+    said = {t.response for d in log for t in d.turns}
+    for dialogue in log:
+        made, targets = swapped_answers(dialogue, pool, Random(seed))
+        marks = names(targets)
+        for t, (before, after) in enumerate(zip(dialogue.turns, made.turns, strict=True)):
+            assert after.request == before.request
+            assert after.response in said
+            if not before.response:
+                assert AtTurn(t) not in marks
+                assert after.response == ""
+            elif before.response == after.response:
+                assert marks[AtTurn(t)] == "good"
+            else:
+                assert marks[AtTurn(t)] == "bad"
+                assert plain(before.response) != plain(after.response)
+
+
+def test_equal_responses_are_never_swapped() -> None:
+    same = [talk("a", "Okay!", "b", "okay", id=name) for name in "xyz"]
+    for seed in range(20):
+        made, targets = swapped_answers(same[0], Pool(same), Random(seed))
+        assert words(made) == words(same[0])
+        assert set(names(targets).values()) == {"good"}
+
+
+def test_swaps_come_from_other_dialogues_by_every_kind_of_negative() -> None:
+    pool, seen = Pool(log()), Counter[str]()
+    for seed in range(30):
+        for dialogue in log():
+            made, targets = swapped_answers(dialogue, pool, Random(seed))
+            own = {t.response for t in dialogue.turns}
+            for target in targets:
+                if target.distribution == (("bad", 1.0),) and isinstance(target.at, AtTurn):
+                    assert made.turns[target.at.turn].response not in own
+                    seen[target.origin.removeprefix("swapped answer, ")] += 1
+    assert set(seen) == set(NEGATIVES)
+    assert 0.2 < sum(seen.values()) / (30 * 8 * 6) < 0.4
+
+
+def test_the_nearest_negative_is_the_most_alike() -> None:
+    other = talk("a", "Playing Purple Rain by Prince.", "b", "Your timer is set.", "c", "It is sunny.", id="other")
+    own = talk("a", "Playing Purple Haze by Hendrix.", id="own")
+    found = {Pool([other, own]).response("nearest", own, own.turns[0], Random(seed)) for seed in range(5)}
+    assert found == {"Playing Purple Rain by Prince."}
+
+
+@given(logs, seeds)
+def test_a_splice_undoes_to_its_dialogues(log: list[Dialogue], seed: int) -> None:
+    pool = Pool(log)
+    by_id = {d.id: d for d in log}
+    for dialogue in log:
+        if not dialogue.turns:
+            continue
+        made, targets = splice(dialogue, pool, Random(seed))
+        goals = [t.at.turns for t in targets if isinstance(t.at, AtGoal)]
+        assert sorted(t for goal in goals for t in goal) == list(range(len(made.turns)))
+        parts = made.id.split("+")
+        assert len(set(parts)) == len(parts)
+        assert len(parts) == len(goals)
+        taken = sorted([words(made)[t] for t in goal] for goal in goals)
+        assert taken == sorted(words(by_id[part]) for part in parts)
+        assert all(t.time_s is None and t.response_time_s is None for t in made.turns)
+
+
+@given(seeds)
+def test_no_turn_of_a_splice_has_sound_so_that_none_is_sought_in_another_folder(seed: int) -> None:
+    heard = [
+        replace(d, turns=tuple(replace(t, audio=Audio(path=f"{d.id}/{k}.wav")) for k, t in enumerate(d.turns)))
+        for d in log()
+    ]
+    for dialogue in heard:
+        made, _ = splice(dialogue, Pool(heard), Random(seed))
+        assert not any(turn.audio for turn in made.turns)
+        for name in sorted(set(CORRUPTIONS) - {"splice"}):
+            corrupted, _ = resolve(CORRUPTIONS, name, "corruption")(dialogue, Pool(heard), Random(seed))
+            assert {t.audio for t in corrupted.turns} == {t.audio for t in dialogue.turns}
+
+
+def test_targets_of_a_splice_are_those_of_a_complete_annotation() -> None:
+    _, targets = splice(log()[0], Pool(log()), Random(3))
+    goals = [Label("goals", t.at, "goal") for t in targets if isinstance(t.at, AtGoal)]
+    like = targets_of(Annotation("x", "person", tuple(goals)))
+    assert [(t.task, t.at, t.distribution, t.weight, t.complete) for t in targets] == [
+        (t.task, t.at, t.distribution, t.weight, t.complete) for t in like
+    ]
+    assert targets[-1].at == AtDialogue()
+    assert len(goals) in (2, 3)
+    assert {len(splice(log()[0], Pool(log()), Random(s))[1]) for s in range(10)} == {3, 4}
+
+
+@given(dialogues(), seeds)
+def test_order_marks_just_what_moved(dialogue: Dialogue, seed: int) -> None:
+    made, targets = shuffled_order(dialogue, Pool([]), Random(seed))
+    assert Counter(words(made)) == Counter(words(dialogue))
+    marks = names(targets)
+    assert marks == {
+        AtTurn(t): "kept" if before == after else "moved"
+        for t, (before, after) in enumerate(zip(words(dialogue), words(made), strict=True))
+    }
+
+
+@given(dialogues(), seeds)
+def test_hidden_answers_are_responses_that_are_there(dialogue: Dialogue, seed: int) -> None:
+    made, targets = hidden_answers(dialogue, Pool([]), Random(seed))
+    assert words(made) == words(dialogue)
+    spoken = {AtTurn(t) for t, turn in enumerate(dialogue.turns) if turn.response}
+    assert set(names(targets)) <= spoken
+    assert bool(targets) == bool(spoken)
+    assert {(t.task, t.distribution) for t in targets} <= {("selection", (("own", 1.0),))}
+
+
+def test_about_half_of_the_dialogues_keep_their_order() -> None:
+    moved = [
+        "moved" in names(shuffled_order(dialogue, Pool([]), Random(seed))[1]).values()
+        for seed in range(20)
+        for dialogue in log()
+    ]
+    assert 0.3 < sum(moved) / len(moved) < 0.6
+
+
+def test_examples_depend_on_seed_and_epoch_alone() -> None:
+    first = list(pretraining_examples(log(), 1, 0))
+    assert first == list(pretraining_examples(log(), 1, 0))
+    assert first != list(pretraining_examples(log(), 1, 1))
+    assert first != list(pretraining_examples(log(), 2, 0))
+    assert len(first) == 8
+    assert len({made.id for made, _ in first}) == 8
+
+
+def test_the_mixture_decides_which_corruptions_are_drawn() -> None:
+    many = [talk("a", f"b {k}", "c", f"d {k}", id=f"d{k}") for k in range(200)]
+    tasks = Counter(t[0].task for _, t in pretraining_examples(many, 0, 0, {"splice": 3, "shuffled_order": 1}))
+    assert set(tasks) == {"goals", "order"}
+    assert 0.6 < tasks["goals"] / 200 < 0.9
+
+
+def test_dialogues_without_turns_give_no_example() -> None:
+    assert list(pretraining_examples([Dialogue(id="a", turns=())], 0, 0)) == []
+
+
+@pytest.mark.parametrize("mixture", [{}, {"splice": 0.0}, {"splice": -1.0, "shuffled_order": 2.0}, {"splices": 1.0}])
+def test_a_mixture_that_cannot_be_drawn_from_is_refused(mixture: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        list(pretraining_examples(log(), 0, 0, mixture))

@@ -1,0 +1,176 @@
+"""Each detector speaks here and is silent there; laws over the registry."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from heard import dialogues, talk
+from hypothesis import given
+
+import labelgen.feedback.detectors as detectors
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.evidence import Signal
+from labelgen.data.record import decode, encode
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.signal import evidence_fields, find_signals, with_signals
+
+
+def found(kind: str, dialogue: Dialogue) -> list[tuple[tuple[int, ...], str]]:
+    return [(s.turns, s.vote) for s in find_signals(dialogue, [kind])]
+
+
+def clocked(*turns: tuple[str, str, float, float | None], spoken: bool = True) -> Dialogue:
+    sure = 0.9 if spoken else None
+    return Dialogue(
+        id="d",
+        turns=tuple(
+            Turn(request=r, response=a, time_s=at, response_time_s=then, asr_confidence=sure)
+            for r, a, at, then in turns
+        ),
+    )
+
+
+LONG = "Here is a rather long story about a king and his seven horses"
+
+SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
+    ("answer", talk("rain?", "No. Did I answer your question?", "yes"), (0,), "good"),
+    ("answer", talk("rain?", "No. Was that helpful?", "Not really, no."), (0,), "bad"),
+    ("answer", talk("rain?", "No.", "ok", "Fine.", feedback=(Feedback(kind="answer", answer="no"),)), (0, 1), "bad"),
+    ("answer", talk("a", "b", "c", "d", feedback=(Feedback(kind="answer", answer="yes", about=1),)), (1,), "good"),
+    ("rating", talk("play", "Playing.", "five stars"), (0,), "good"),
+    ("rating", talk("play", "Playing.", "I'd give that 2 out of 5"), (0,), "bad"),
+    ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=1, scale=(0, 10)),)), (0,), "bad"),
+    ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=1, scale=(6, 1)),)), (0,), "good"),
+    ("disconnect", talk("play", "Ok.", "stop", "Ok.", feedback=(Feedback(kind="disconnect"),)), (0, 1), "bad"),
+    ("disconnect", talk("hi", "Hello.", "book a room", "I'm sorry, but there is no room."), (1,), "bad"),
+    ("disconnect", talk("hi", "Hello.", "book a room", ""), (1,), "bad"),
+    ("barge_in", clocked(("tell me a story", LONG, 0, 1), ("play jazz", "Ok.", 2, None)), (0,), "bad"),
+    ("rephrase", talk("play the purple haze", "Playing Purple Rain.", "play that purple haze", "Ok."), (0,), "bad"),
+    ("rephrase", talk("turn on the lamp", "Sorry, I didn't get that.", "turn on the lamp", "Ok."), (0,), "bad"),
+    ("rephrase", talk("turn on the red lamp", "", "hm", "", "turn on a red lamp", "Ok."), (0,), "bad"),
+    ("correction", talk("play haze", "Playing Rain.", "no, I meant Purple Haze"), (0,), "bad"),
+    ("correction", talk("play haze", "Playing Rain.", "Not that, the old one"), (0,), "bad"),
+    ("correction", talk("play haze", "Playing Rain.", "the other one"), (0,), "bad"),
+    ("correction", talk("play haze on the tv", "Playing it in the hall.", "no on the tv"), (0,), "bad"),
+    ("correction", talk("play haze", "Playing Rain.", "You’re wrong"), (0,), "bad"),
+    ("repetition", talk("play haze", "Sorry, I didn't get that."), (0,), "bad"),
+    ("repetition", talk("a room", "Unfortunately the hotel is full."), (0,), "bad"),
+    ("repetition", talk("a room", "May I have your name?", "Ann", "May I have your name?"), (1,), "bad"),
+    ("gratitude", talk("play haze", "Playing.", "thanks!"), (0,), "good"),
+    ("gratitude", talk("play haze", "Playing.", "That's perfect."), (0,), "good"),
+]
+SILENT: list[tuple[str, Dialogue]] = [
+    ("answer", talk("rain?", "No. Did I answer your question?", "play jazz")),
+    ("answer", talk("a table", "For two?", "yes")),
+    ("answer", talk("a table", "For two at noon, is that correct?", "no, at one")),
+    ("answer", talk("a", "b", feedback=(Feedback(kind="questionnaire", answer="yes"),))),
+    ("rating", talk("hi", "Hello.", "find a five star hotel")),
+    ("rating", talk("hi", "Hello.", "three stars")),
+    ("rating", talk("five stars", "Hm?")),
+    ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=11, scale=(0, 10)),))),
+    ("disconnect", talk("hi", "Hello.", "book a room", "Booked.")),
+    ("disconnect", talk("hi", "Hello.", "thanks, bye", "")),
+    ("barge_in", clocked(("tell me a story", LONG, 0, 1), ("play jazz", "Ok.", 2, None), spoken=False)),
+    ("barge_in", clocked(("tell me a story", LONG, 0, 1), ("play jazz", "Ok.", 30, None))),
+    ("barge_in", clocked(("tell me a story", LONG, 0, None), ("play jazz", "Ok.", 2, None))),
+    ("rephrase", talk("play the next song", "Ok.", "play the next song", "Ok.")),
+    ("rephrase", talk("how is the weather in paris", "Sunny.", "how is the weather in rome", "Sunny.")),
+    ("rephrase", talk("find me some events", "In what city?", "find me some events in rome", "Ok.")),
+    ("rephrase", talk("yes that is correct", "", "yes that is correct", "Ok.")),
+    ("rephrase", talk("how is the weather in paris", "Sorry, I can't find that.", "how is the weather in rome", "Ok.")),
+    ("rephrase", talk("yes", "", "yes", "Ok.")),
+    (
+        "rephrase",
+        clocked(("turn on the lamp", "Sorry, I didn't get that.", 0, 1), ("turn on the lamp", "Ok.", 500, 501)),
+    ),
+    ("correction", talk("two seats", "For when?", "actually, make that three")),
+    ("correction", talk("two seats", "Anything else?", "no")),
+    ("correction", talk("two seats", "For today?", "no for monday")),
+    ("correction", talk("two seats", "Booked.", "no problem")),
+    ("correction", talk("mar", "When will you come?", "Sorry, I meant Mark.")),
+    ("correction", talk("no, I meant Purple Haze", "Ok.")),
+    ("repetition", talk("a", "Is there anything else I can do?", "b", "Is there anything else I can do?")),
+    ("repetition", talk("a", "The Hilton has a rating of 2.", "b", "The Hilton has a rating of 4.")),
+    ("repetition", talk("my cat is ill", "I'm sorry to hear that.")),
+    ("gratitude", talk("play haze", "Playing.", "thanks for nothing")),
+    ("gratitude", talk("play haze", "Anything else?", "no thanks")),
+    ("gratitude", talk("thanks", "You're welcome.")),
+]
+
+
+@pytest.mark.parametrize(("kind", "dialogue", "turns", "vote"), SPEAKS)
+def test_speaks(kind: str, dialogue: Dialogue, turns: tuple[int, ...], vote: str) -> None:
+    assert found(kind, dialogue) == [(turns, vote)]
+
+
+@pytest.mark.parametrize(("kind", "dialogue"), SILENT)
+def test_is_silent(kind: str, dialogue: Dialogue) -> None:
+    assert found(kind, dialogue) == []
+
+
+def test_every_kind_speaks_and_is_silent_somewhere() -> None:
+    assert {row[0] for row in SPEAKS} == {row[0] for row in SILENT} == set(DETECTORS)
+
+
+@pytest.mark.parametrize(
+    ("feedback", "kind"),
+    [
+        (Feedback(kind="barge_in"), "barge_in"),
+        (Feedback(kind="stop"), "barge_in"),
+        (Feedback(kind="disconnect"), "disconnect"),
+    ],
+)
+def test_feedback_of_a_turn_speaks_of_it_or_of_the_turn_it_names(feedback: Feedback, kind: str) -> None:
+    dialogue = talk("play", "Playing.", "louder", "Louder.")
+    for about, meant in ((None, 1), (0, 0)):
+        turns = (dialogue.turns[0], replace(dialogue.turns[1], feedback=(replace(feedback, about=about),)))
+        assert found(kind, replace(dialogue, turns=turns)) == [((meant,), "bad")]
+
+
+def test_recorded_answer_is_not_counted_again_from_its_words() -> None:
+    said = talk("rain?", "No. Did I answer your question?", "no")
+    told = Feedback(kind="answer", answer="no", about=0)
+    recorded = replace(said, turns=(said.turns[0], replace(said.turns[1], feedback=(told,))))
+    assert len(find_signals(said, ["answer"])) == len(find_signals(recorded, ["answer"])) == 1
+
+
+def test_registry_is_the_folder() -> None:
+    folder = Path(detectors.__file__).parent
+    assert set(DETECTORS) == {p.stem for p in folder.glob("*.py")} - {"__init__"}
+    turn_fields = set(Turn.__dataclass_fields__)
+    for kind in DETECTORS:
+        assert set(evidence_fields(kind)) <= turn_fields
+        assert evidence_fields(kind)
+
+
+@given(dialogues())
+def test_laws_of_every_detector(dialogue: Dialogue) -> None:
+    before = encode(dialogue)
+    signals = find_signals(dialogue)
+    assert find_signals(dialogue) == signals
+    assert encode(dialogue) == before
+    count = len(dialogue.turns)
+    for kind in DETECTORS:
+        assert all(s.kind == kind for s in find_signals(dialogue, [kind]))
+    for s in signals:
+        assert s.turns
+        assert list(s.turns) == sorted(set(s.turns))
+        assert all(0 <= t < count for t in (*s.turns, *s.evidence))
+        assert s.vote in ("good", "bad")
+        assert 0.0 < s.strength <= 1.0
+    if not count:
+        assert signals == ()
+
+
+@given(dialogues())
+def test_signals_survive_the_disk(dialogue: Dialogue) -> None:
+    known = with_signals(dialogue)
+    again = decode(encode(known), "memory")
+    assert isinstance(again, Dialogue)
+    assert again.signals == known.signals
+
+
+@given(dialogues())
+def test_annotations_and_old_signals_are_not_read(dialogue: Dialogue) -> None:
+    old = Signal(kind="answer", turns=(), vote="bad")
+    assert find_signals(replace(dialogue, signals=(old,))) == find_signals(dialogue)

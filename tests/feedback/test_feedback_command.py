@@ -1,0 +1,95 @@
+"""`labelgen feedback` from a log to signals to targets."""
+
+from pathlib import Path
+
+import pytest
+from heard import talk
+
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.log import Log, write_log
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.jsonl"
+    told = (Feedback(kind="answer", answer="no"),)
+    write_log(
+        path,
+        [
+            talk("play haze", "Sorry, I didn't get that.", "play purple haze", "Playing.", "thanks", "Ok.", id="a"),
+            talk("book a room", "Booked.", "thank you", "Bye.", id="b", feedback=told),
+            Dialogue(id="empty", turns=()),
+        ],
+    )
+    return path
+
+
+def run(*words: object) -> int:
+    return main(["feedback", *map(str, words)])
+
+
+def outcomes(path: Path) -> dict[str, str]:
+    return {
+        d.id: max(t.distribution or (), key=lambda pair: pair[1])[0]
+        for d in Log([path])
+        for t in d.targets
+        if t.task == "outcome"
+    }
+
+
+def test_from_log_to_targets(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, made = tmp_path / "signals.jsonl", tmp_path / "targets.parquet"
+    assert run("signals", log, found) == 0
+    assert "answer      explicit  bad" in capsys.readouterr().out
+    assert run("aggregate", found, made) == 0
+    assert "targets in 3 dialogues" in capsys.readouterr().out
+    assert [d.id for d in Log([made])] == ["a", "b", "empty"]
+    assert outcomes(made)["b"] == "failure"
+    implicit = tmp_path / "implicit.jsonl"
+    assert run("aggregate", found, implicit, "--implicit-only") == 0
+    assert outcomes(implicit)["b"] == "success"
+    explicit = tmp_path / "explicit.jsonl"
+    assert run("aggregate", found, explicit, "--explicit-only", "--method", "majority") == 0
+    assert outcomes(explicit) == {"b": "failure"}
+
+
+def test_only_the_kinds_that_are_asked_for(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run("signals", log, out, "--kind", "gratitude") == 0
+    assert {s.kind for d in Log([out]) for s in d.signals} == {"gratitude"}
+
+
+def test_the_same_again_gives_the_same_bytes(log: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    run("signals", log, one)
+    run("signals", one, two)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_nothing_is_overwritten_unasked(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("mine")
+    assert run("signals", log, out) == 2
+    assert out.read_text() == "mine"
+    assert run("signals", log, out, "--force") == 0
+
+
+def test_targets_need_signals(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run("aggregate", log, out) == 3
+    assert "labelgen feedback signals" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("explode",), ("signals", "x", "y", "--kind", "moans"), ("aggregate", "x", "y", "--method", "guess")]
+)
+def test_unknown_names_are_usage_errors(words: tuple[str, ...]) -> None:
+    assert run(*words) == 2
+
+
+@pytest.mark.parametrize("words", [(), ("signals",), ("aggregate",)])
+def test_help_ends_with_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words, "--help") == 0
+    assert "example:\n  labelgen feedback" in capsys.readouterr().out

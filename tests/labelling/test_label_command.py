@@ -1,0 +1,128 @@
+"""labelgen label and verify from the command line; with a real model, if a tiny one of random weights."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from fake_annotator import FakeAnnotator
+from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
+
+from labelgen.cli.main import main
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """The commands work with the fake annotator."""
+    import labelgen.cli.label
+
+    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder, tmp_path_factory) -> Path:
+    import torch
+    from labelled import LABELS, labelled_dialogue
+
+    from labelgen.model.build import build_model
+    from labelgen.model.folder import save_model
+    from labelgen.model.options import ModelOptions
+    from labelgen.tasks import TASKS
+    from labelgen.tasks.options import TaskOptions
+
+    torch.manual_seed(0)
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    seen = [labelled_dialogue(seed) for seed in range(8)]
+    folder = tmp_path_factory.mktemp("model") / "m"
+    save_model(build_model(options, {n: TaskOptions() for n in TASKS}, LABELS, seen).eval(), folder, {})
+    return folder
+
+
+def label(source: Path, out: Path, *more: str) -> int:
+    return main(["label", str(source), str(out), "--model", "m", "--workers", "1", *more])
+
+
+def test_label_then_verify(tmp_path, capsys, fake):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    assert label(source, out, "--max-bad-rate", "0.5") == 0
+    said = capsys.readouterr().out
+    assert "13 of 16 dialogues labelled" in said
+    assert "quarantined: bad_json 1, bad_type 1, doubled_id 1" in said
+    assert main(["verify", str(out), "--input", str(source)]) == 0
+    assert "good" in capsys.readouterr().out
+
+
+def test_verify_says_what_is_wrong_with_exit_4(tmp_path, capsys, fake):
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
+    assert label(tmp_path / "in", tmp_path / "out") == 0
+    assert main(["verify", str(tmp_path / "out"), "--input", str(tmp_path / "in")]) == 0
+    (tmp_path / "out" / "a.jsonl").write_text("")
+    assert main(["verify", str(tmp_path / "out")]) == 4
+    assert "a.jsonl is not the file that was written" in capsys.readouterr().err
+
+
+def test_too_much_bad_input_is_exit_3_and_the_good_stays(tmp_path, capsys, fake):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    assert label(source, out) == 3
+    before = tree(out)
+    assert "manifest.json" in before
+    assert label(source, out) == 3
+    assert label(source, out, "--max-bad-rate", "0.2") == 0
+    assert tree(out) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-", "out"],
+        ["in", "-"],
+        ["in", "out", "--workers", "0"],
+        ["in", "out", "--shard-dialogues", "4097"],
+        ["in", "x"],
+    ],
+)
+def test_what_cannot_be_carried_out_is_exit_2(tmp_path, monkeypatch, fake, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    assert main(["label", *words, "--model", "m"]) == 2
+
+
+def test_a_stream_goes_through(monkeypatch, tmp_path, capsysbinary, fake):
+    """What is labelled is what a folder would hold; the bad go to the file that was named."""
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("e", 0)])
+    assert label(tmp_path / "in", tmp_path / "out") == 0
+    given = io.TextIOWrapper(io.BytesIO(lines([record("d"), "{", record("e", 0)])))
+    monkeypatch.setattr(sys, "stdin", given)
+    capsysbinary.readouterr()
+    bad = tmp_path / "bad.jsonl"
+    words = ["label", "-", "-", "--model", "m", "--quarantine", str(bad), "--max-bad-rate", "0.3"]
+    assert main(words) == 3
+    assert capsysbinary.readouterr().out == (tmp_path / "out" / "a.jsonl").read_bytes()
+    assert json.loads(bad.read_text())["reason"].startswith("bad_json")
+
+
+def test_a_real_model_gives_the_same_bytes_however_the_work_is_shared(tmp_path, model):
+    """One process or two, shards of any size, another form: the same labels to the last bit."""
+    from labelled import labelled_dialogue
+
+    from labelgen.data.record import to_plain
+
+    records = [{**to_plain(labelled_dialogue(seed)), "annotations": []} for seed in range(24)]
+    write_lines(tmp_path / "in" / "a.jsonl", records)
+    write_rows(tmp_path / "rows" / "a.parquet", records)
+
+    def run(name: str, source: str, *more: str) -> Path:
+        assert main(["label", str(tmp_path / source), str(tmp_path / name), "--model", str(model), *more]) == 0
+        return tmp_path / name
+
+    one = run("one", "in", "--workers", "1")
+    two = run("two", "in", "--workers", "2", "--shard-dialogues", "5")
+    rows = run("rows_out", "rows", "--workers", "1", "--shard-dialogues", "7")
+    assert (one / "a.jsonl").read_bytes() == (two / "a.jsonl").read_bytes()
+    from labelgen.data.readers.own import read_file
+
+    assert list(read_file(rows / "a.parquet")) == list(read_file(one / "a.jsonl"))
+    said = json.loads((one / "a.jsonl").read_text().splitlines()[0])["annotations"][0]
+    assert said["provenance"]["threads"] == 1
+    assert main(["verify", str(two), "--input", str(tmp_path / "in")]) == 0

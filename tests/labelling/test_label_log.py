@@ -1,0 +1,297 @@
+"""Laws of labelling a log: what is written depends on the model and the records, and everything is accounted for."""
+
+import gzip
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fake_annotator import FakeAnnotator
+from hypothesis import given
+from hypothesis import strategies as st
+from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
+
+from labelgen.base.errors import InputError, IntegrityError, StorageError, UsageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.readers.own import read_file
+from labelgen.data.record import encode
+from labelgen.labelling.counts import Sums, summary, tally, total
+from labelgen.labelling.engines import Inline, local
+from labelgen.labelling.folder import opened
+from labelgen.labelling.pace import line
+from labelgen.labelling.run import judge, label
+from labelgen.labelling.shard import without
+from labelgen.labelling.verify import verify
+
+
+def run(source: Path, out: Path, size: int = 2, force: bool = False, **fake) -> Sums:
+    return label(source, out, Inline(partial(FakeAnnotator, **fake)), "model", {}, size, force)
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path: data for path, data in tree(folder).items() if path != "manifest.json"}
+
+
+def dialogues(path: Path) -> list[Dialogue]:
+    return [item for item in read_file(path) if isinstance(item, Dialogue)]
+
+
+def test_the_mixed_log_is_labelled_in_kind_and_in_order(tmp_path):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    sums = run(source, out)
+    assert set(tree(out)) == {
+        "a.jsonl",
+        "a.jsonl.quarantine.jsonl",
+        "empty.jsonl",
+        "sub/b.jsonl.gz",
+        "sub/c.parquet",
+        "manifest.json",
+    }
+    assert (sums.seen, sums.labelled, sums.quarantined) == (16, 13, {"bad_json": 1, "bad_type": 1, "doubled_id": 1})
+    for name in ("sub/b.jsonl.gz", "sub/c.parquet"):
+        labelled = dialogues(out / name)
+        assert [encode(without(d, "model")) for d in labelled] == [encode(d) for d in dialogues(source / name)]
+        assert all(d.annotations[-1].kind == "model" for d in labelled)
+    bad = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
+    assert [(b["file"], b.get("line"), b.get("dialogue")) for b in bad] == [
+        ("a.jsonl", 3, None),
+        ("a.jsonl", None, "a1"),
+        ("a.jsonl", 7, "a3"),
+    ]
+    assert list(verify(out, source)) == []
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 4096])
+def test_the_size_of_shards_does_not_show(tmp_path, size):
+    """But in which doubled ids are found: those of one shard; so this log has none."""
+    source = tmp_path / "in"
+    write_lines(source / "a.jsonl", [record("a0"), "{", record("a1"), record("a2"), "[]", record("a3")])
+    write_lines(source / "b.jsonl.gz", [record(f"b{k}") for k in range(7)])
+    write_rows(source / "c.parquet", [record(f"c{k}") for k in range(11)])
+    run(source, tmp_path / "two", 2)
+    run(source, tmp_path / "other", size)
+    assert outputs(tmp_path / "two") == outputs(tmp_path / "other")
+
+
+def test_the_number_of_workers_does_not_show(tmp_path):
+    source = mixed_log(tmp_path / "in")
+    for workers in (1, 3):
+        with local(FakeAnnotator, workers) as engine:
+            label(source, tmp_path / str(workers), engine, "model", {}, 2)
+    assert tree(tmp_path / "1") == tree(tmp_path / "3")
+
+
+def test_a_row_group_may_end_within_a_shard(tmp_path):
+    """Rows are found by their number, wherever the file that was given divides them."""
+    import pyarrow.parquet as pq
+
+    write_rows(tmp_path / "whole.parquet", [record(f"c{k}") for k in range(11)])
+    (tmp_path / "in").mkdir()
+    pq.write_table(pq.read_table(tmp_path / "whole.parquet"), tmp_path / "in" / "c.parquet", row_group_size=3)
+    run(tmp_path / "in", tmp_path / "out", 4)
+    assert [d.id for d in dialogues(tmp_path / "out" / "c.parquet")] == [f"c{k}" for k in range(11)]
+
+
+def test_equal_content_gives_equal_gzip(tmp_path):
+    """Neither the time nor the name of a file is in its bytes."""
+    for name in ("x", "y"):
+        write_lines(tmp_path / name / f"{name}.jsonl.gz", [record("d")])
+        run(tmp_path / name, tmp_path / f"{name}_out")
+    first, second = (tmp_path / f"{n}_out" / f"{n}.jsonl.gz" for n in "xy")
+    assert first.read_bytes() == second.read_bytes()
+    assert gzip.decompress(first.read_bytes()).startswith(b'{"id":"d"')
+
+
+RECORDS = st.lists(
+    st.one_of(
+        st.integers(0, 5).map(lambda k: json.dumps(record(f"d{k}", k))),
+        st.just(""),
+        st.just("{nonsense"),
+        st.just('{"id": "x", "turns": 5}'),
+        st.just('{"id": "y", "turns": [{"request": "a", "response": "", "audio": {"path": "../b.wav"}}]}'),
+    ),
+    max_size=12,
+)
+
+
+@given(records=RECORDS, size=st.integers(1, 5))
+def test_labelled_and_quarantined_are_all_that_was_seen(tmp_path_factory, records, size):
+    base = tmp_path_factory.mktemp("sums")
+    write_lines(base / "in" / "a.jsonl", records)
+    sums = run(base / "in", base / "out", size)
+    assert sums.seen == sum(1 for text in records if text) == sums.labelled + sum(sums.quarantined.values())
+    quarantine = base / "out" / "a.jsonl.quarantine.jsonl"
+    assert sums.bad == (len(quarantine.read_bytes().splitlines()) if quarantine.exists() else 0)
+    labelled = dialogues(base / "out" / "a.jsonl")
+    assert len(labelled) == sums.labelled
+    assert sums == total(
+        [tally([(d, d.annotations[-1]) for d in labelled], []), Sums(seen=sums.bad, quarantined=sums.quarantined)]
+    )
+    faults = list(verify(base / "out", base / "in"))
+    assert all(fault.startswith("doubled_id") for fault in faults)
+    assert bool(faults) == (len({d.id for d in labelled}) < len(labelled))
+
+
+def test_each_task_adds_up_in_its_unit(tmp_path):
+    write_lines(tmp_path / "in" / "a.jsonl", [record(f"d{k}", 4) for k in range(30)])
+    sums = run(tmp_path / "in", tmp_path / "out")
+    found = {task.task: task for task in sums.tasks}
+    intents = found["intents"]
+    assert intents.unit == "turn"
+    assert min(intents.labelled, intents.abstained) > 0
+    assert intents.labelled + intents.abstained == sums.turns == 120
+    assert (found["goals"].unit, found["goals"].labelled, found["goals"].abstained) == ("dialogue", 30, 0)
+    text = "\n".join(summary(sums))
+    assert "30 of 30 dialogues labelled, 120 turns" in text
+    assert f"{intents.labels} labels on {intents.labelled} turns, {intents.abstained} abstained" in text
+
+
+def test_a_doubled_id_is_quarantined_within_a_shard_and_found_across(tmp_path):
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("d", 1), record("e"), record("d", 3)])
+    sums = run(tmp_path / "in", tmp_path / "out", 2)
+    assert sums.quarantined == {"doubled_id": 1}
+    assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of a.jsonl stands in a.jsonl too"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../x.wav", "a/../../x.wav", "..\\x.wav", "C:\\x.wav", "\\\\host\\x.wav", "", "..", "a\0b"]
+)
+def test_a_hostile_record_does_not_stop_the_night(tmp_path, path):
+    hostile = {"id": "h", "turns": [{"request": "a", "response": "b", "audio": {"path": path}}]}
+    fine = {"id": "f", "turns": [{"request": "a", "response": "b", "audio": {"path": "a/../calls/..x/7.wav"}}]}
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d"), hostile, fine])
+    sums = run(tmp_path / "in", tmp_path / "out")
+    assert (sums.labelled, sums.quarantined) == (2, {"bad_path": 1})
+    assert b'"field":"turns[0].audio.path"' in (tmp_path / "out" / "a.jsonl.quarantine.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.parquet"])
+def test_a_file_that_cannot_be_read_is_quarantined_whole(tmp_path, name):
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
+    packed = gzip.compress(lines(record(f"d{k}") for k in range(50)))
+    (tmp_path / "in" / name).write_bytes(packed[: len(packed) // 2])
+    sums = run(tmp_path / "in", tmp_path / "out")
+    (reason,) = sums.quarantined
+    assert (sums.labelled, reason) == (1, "bad_gzip" if name.endswith("gz") else "bad_parquet")
+    assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+
+
+def test_a_rerun_does_no_work(tmp_path):
+    source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
+    first = run(source, out, diary=diary)
+    times = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+    assert len(diary.read_text().splitlines()) == first.labelled
+    assert run(source, out, diary=diary) == first
+    assert len(diary.read_text().splitlines()) == first.labelled
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == times
+
+
+def test_a_new_file_is_all_that_a_rerun_labels(tmp_path):
+    source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
+    run(source, out)
+    write_lines(source / "new.jsonl", [record("n0"), record("n1")])
+    run(source, out, diary=diary)
+    assert diary.read_text().split() == ["n0", "n1"]
+    run(source, tmp_path / "unbroken")
+    assert tree(out) == tree(tmp_path / "unbroken")
+
+
+def _change(source: Path) -> None:
+    write_lines(source / "a.jsonl", [record("other")])
+
+
+def _remove(source: Path) -> None:
+    (source / "a.jsonl").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (_change, {}),
+        (_remove, {}),
+        (lambda source: None, {"model": "m2"}),
+        (lambda source: None, {"size": 3}),
+    ],
+)
+def test_another_input_model_or_option_is_refused_unless_forced(tmp_path, change, again):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    run(source, out)
+    change(source)
+    before = tree(out)
+    with pytest.raises(IntegrityError, match=r"a\.jsonl|model_digest: m1, now m2|shard_dialogues: 2, now 3"):
+        run(source, out, **again)
+    assert tree(out) == before
+    run(source, out, force=True, **again)
+    run(source, tmp_path / "unbroken", **again)
+    assert tree(out) == tree(tmp_path / "unbroken")
+
+
+def test_force_redoes_only_what_no_longer_stands(tmp_path):
+    source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
+    run(source, out)
+    _change(source)
+    run(source, out, force=True, diary=diary)
+    assert diary.read_text().split() == ["other"]
+
+
+def test_an_output_that_was_removed_is_made_again(tmp_path):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    run(source, out)
+    before = tree(out)
+    (out / "sub" / "c.parquet").unlink()
+    (out / "a.jsonl.quarantine.jsonl").unlink()
+    run(source, out)
+    assert tree(out) == before
+
+
+def test_labelling_again_by_the_same_name_replaces(tmp_path):
+    """And by another name stands beside it: the first model's labels are part of the record then."""
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
+    run(tmp_path / "in", tmp_path / "one")
+    (tmp_path / "one" / "manifest.json").unlink()
+    run(tmp_path / "one", tmp_path / "two")
+    assert outputs(tmp_path / "one") == outputs(tmp_path / "two")
+
+
+def test_nothing_of_another_is_overwritten(tmp_path):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        run(source, out)
+    assert tree(out) == {"mine.txt": b"mine"}
+    for inside in (source, source / "labelled", tmp_path):
+        with pytest.raises(UsageError, match="within"):
+            run(source, inside, force=True)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    source = mixed_log(tmp_path / "in")
+    with opened(tmp_path / "out", False), pytest.raises(StorageError, match="another process"):
+        run(source, tmp_path / "out")
+
+
+def test_an_input_that_changes_meanwhile_is_noticed(tmp_path):
+    source = tmp_path / "in" / "a.jsonl"
+    write_lines(source, [record("d"), record("e"), record("f")])
+
+    def meddle(done: int) -> None:
+        if done == 2:
+            write_lines(source, [record("d"), record("e"), record("x")])
+
+    with pytest.raises(IntegrityError, match="changed while"):
+        run(source, tmp_path / "out", before=meddle)
+    assert not (tmp_path / "out" / "a.jsonl").exists()
+
+
+def test_the_bad_rate_is_judged_at_the_end():
+    sums = Sums(seen=10, labelled=9, quarantined={"bad_json": 1})
+    judge(sums, 0.1, "out")
+    judge(Sums(), 0.0, "out")
+    with pytest.raises(InputError, match=r"1 of 10 records are bad \(10.0%\).*bad_json 1"):
+        judge(sums, 0.09, "out")
+
+
+def test_the_line_of_progress():
+    assert line(100, 800, 25.0, 100.0, 10.0) == ("label: 100 dialogues, 10.0/s; 800 turns, 80.0/s; 25% done, 30 s left")
+    assert line(0, 0, 0.0, 0.0, 0.0).endswith("100% done, 0 s left")

@@ -1,0 +1,95 @@
+"""The floors of the code (docs/architecture.md): imports go down only, and what is heavy stays where it belongs."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "labelgen"
+FLOORS = (
+    ("base",),
+    ("data",),
+    ("metrics", "consensus", "confidence"),
+    ("feedback", "world"),
+    ("tensors",),
+    ("nn",),
+    ("tasks",),
+    ("model",),
+    ("training", "labelling"),
+    ("evaluation", "report"),
+    ("cli",),
+)
+FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
+TENSORS = FLOOR_OF["tensors"]
+HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "torchmetrics"}
+MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+ONLY_IMPORTER = {"torchaudio": {"tensors/audio.py"}, "transformers": {"tensors/pretrained.py"}}
+
+
+def imports(tree: ast.AST, for_types: bool = False) -> Iterator[str]:
+    """Every module that is imported anywhere; for_types: also those that only the type checker sees."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "labelgen")
+        else:
+            yield from imports(node, for_types)
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_every_package_has_a_floor():
+    packages = {path.parts[0] for path in MODULES if len(path.parts) > 1}
+    assert packages == set(FLOOR_OF)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_go_down_only(path: Path):
+    if len(path.parts) == 1:
+        assert not any(
+            name.startswith("labelgen.") for name in imports(parse(path), for_types=True) if path.name != "__init__.py"
+        )
+        return
+    own = path.parts[0]
+    for name in imports(parse(path), for_types=True):
+        parts = name.split(".")
+        if parts[0] != "labelgen" or len(parts) == 1 or parts[1] not in FLOOR_OF or parts[1] == own:
+            continue
+        assert FLOOR_OF[parts[1]] < FLOOR_OF[own], f"{path} on floor {FLOOR_OF[own]} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if FLOOR_OF.get(p.parts[0], 0) < TENSORS], ids=str)
+def test_nothing_below_the_tensors_imports_torch(path: Path):
+    found = {name.split(".")[0] for name in imports(parse(path), for_types=True)} & HEAVY
+    assert not found
+
+
+def test_each_heavy_library_has_its_own_module():
+    for library, allowed in ONLY_IMPORTER.items():
+        importers = {str(path) for path in MODULES if library in {name.split(".")[0] for name in imports(parse(path))}}
+        assert importers == allowed, library
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name == "__init__.py" and len(p.parts) > 1], ids=str)
+def test_an_init_holds_a_registry_or_nothing(path: Path):
+    for node in parse(path).body:
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_registry = isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict)
+        assert is_text or is_registry, ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_file_has_one_subject_and_says_which(path: Path):
+    assert path.stem not in {"utils", "util", "helpers", "helper", "manager", "misc", "common", "core"}
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300, "it has two reasons to change: split it"
+    if path.name != "__init__.py":
+        assert ast.get_docstring(parse(path)), "its first line says what it is"

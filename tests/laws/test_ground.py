@@ -1,0 +1,52 @@
+"""The ground that tests/conftest.py lays is there: a test that relied on it would otherwise pass in vain."""
+
+import os
+import socket
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from labelgen.nn.audio_encoder import AudioEncoder
+
+
+def test_a_wrong_shape_is_caught_and_named():
+    with pytest.raises(TypeCheckError, match="frames"):
+        AudioEncoder(4, 8)(torch.zeros(3, 4))
+
+
+def test_shapes_are_checked_in_tests_only():
+    code = "import sys, torch\nfrom labelgen.nn.audio_encoder import AudioEncoder\nprint('beartype' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("host", ["example.org", "93.184.216.34"])
+def test_the_network_is_out_of_reach(host: str):
+    with pytest.raises(pytest.fail.Exception, match="a test "):
+        socket.create_connection((host, 80), timeout=0.1)
+    with socket.socket() as one, pytest.raises(pytest.fail.Exception, match="reached for the network"):
+        one.connect(("93.184.216.34", 80))
+
+
+def test_processes_of_this_machine_can_talk():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as one:
+        assert one.getpeername() == server.getsockname()
+
+
+def test_nothing_is_sent_or_fetched():
+    assert os.environ["WANDB_MODE"] == "offline"
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+def test_warnings_are_errors():
+    with pytest.raises(UserWarning):
+        warnings.warn("unheard", stacklevel=1)
+
+
+@pytest.mark.parametrize("run", [1, 2])
+def test_seeds_are_set(run: int):
+    assert torch.rand(1).item() == pytest.approx(0.49625659)

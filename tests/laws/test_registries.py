@@ -1,0 +1,106 @@
+"""Registries name what is there, and all that is there is registered."""
+
+import ast
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from labelgen.base.errors import UsageError
+from labelgen.base.registry import resolve
+from labelgen.cli.main import COMMANDS
+from labelgen.data.reader import Reader
+from labelgen.data.readers import READERS
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.metrics import METRICS
+from labelgen.metrics.metric import Metric
+from labelgen.tasks import TASKS
+
+ROOT = Path(__file__).parents[2] / "labelgen"
+
+
+def registries() -> list[tuple[str, str]]:
+    """Module and name of every dict of the code that maps names to "module:object"."""
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+                values = [
+                    v.value for v in node.value.values if isinstance(v, ast.Constant) and isinstance(v.value, str)
+                ]
+                if values and all(v.startswith("labelgen.") and ":" in v for v in values):
+                    module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+                    found += [(module, t.id) for t in node.targets if isinstance(t, ast.Name)]
+    return found
+
+
+@pytest.mark.parametrize(("module", "name"), registries())
+def test_every_entry_resolves(module: str, name: str):
+    registry = getattr(import_module(module), name)
+    for entry in registry:
+        assert resolve(registry, entry, name) is not None
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'goals'"):
+        resolve(TASKS, "goal", "task")
+
+
+def modules_in(folder: str) -> dict[str, str]:
+    """Names of the modules in a folder of plug-ins."""
+    package = f"labelgen.{folder.replace('/', '.')}"
+    return {p.stem: f"{package}.{p.stem}" for p in sorted((ROOT / folder).glob("*.py")) if p.stem != "__init__"}
+
+
+def registered_modules(registry: dict[str, str]) -> set[str]:
+    return {value.partition(":")[0] for value in registry.values()}
+
+
+def test_every_reader_in_the_folder_is_registered():
+    there = {
+        module
+        for module in modules_in("data/readers").values()
+        if any(isinstance(value, Reader) for value in vars(import_module(module)).values())
+    }
+    assert there == registered_modules(READERS)
+    assert all(isinstance(resolve(READERS, name, "reader"), Reader) for name in READERS)
+
+
+def test_every_detector_in_the_folder_is_registered():
+    there = {module for module in modules_in("feedback/detectors").values() if hasattr(import_module(module), "detect")}
+    assert there == registered_modules(DETECTORS)
+
+
+def test_every_task_in_the_folder_is_registered():
+    from labelgen.tasks.task import Task
+
+    there = set()
+    for module in modules_in("tasks").values():
+        for value in vars(import_module(module)).values():
+            if inspect.isclass(value) and issubclass(value, Task) and not inspect.isabstract(value):
+                there.add(value)
+    registered = {name: resolve(TASKS, name, "task") for name in TASKS}
+    assert there == set(registered.values())
+    assert all(kind.name == name for name, kind in registered.items())
+
+
+def test_every_metric_in_the_folder_is_registered_and_every_task_has_metrics_that_exist():
+    there = {
+        f"{module}:{name}"
+        for module in modules_in("metrics").values()
+        for name, value in vars(import_module(module)).items()
+        if isinstance(value, Metric)
+    }
+    assert there == set(METRICS.values())
+    for name in TASKS:
+        assert set(resolve(TASKS, name, "task").metrics) <= set(METRICS)
+
+
+def test_every_command_in_the_folder_is_registered():
+    there = {
+        module
+        for module in modules_in("cli").values()
+        if "def main(" in Path(str(import_module(module).__file__)).read_text()
+    }
+    assert there - {"labelgen.cli.main"} == {module for module, _ in COMMANDS.values()}

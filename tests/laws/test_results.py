@@ -1,0 +1,71 @@
+"""RESULTS.md says what results/ holds, and nothing of it was typed by hand."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def render():
+    return script("render_results").render
+
+
+TABLE = {
+    "order": 2,
+    "title": "Second",
+    "text": "What was asked.",
+    "command": "labelgen evaluate a.jsonl --out b/",
+    "versions": {"labelgen": "0.1.0"},
+    "data": "10 dialogues.",
+    "columns": ["candidate", "accuracy", "items"],
+    "rows": [
+        ["model", {"value": 0.81249, "low": 0.7, "high": 0.9}, 1200],
+        ["a|b", {"value": None}, None],
+        ["c", 0.5, 3],
+    ],
+}
+
+
+def test_the_page_is_what_results_hold(render):
+    page = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert page == render(ROOT / "results"), "run python scripts/render_results.py"
+
+
+def test_a_table_is_rendered_with_its_intervals(render, tmp_path: Path):
+    (tmp_path / "a.json").write_text(json.dumps(TABLE))
+    (tmp_path / "b.json").write_text(json.dumps({**TABLE, "order": 1, "title": "First", "rows": []}))
+    text = render(tmp_path)
+    assert text.index("## First") < text.index("## Second")
+    assert "| model | 0.812 (0.700 to 0.900) | 1200 |" in text
+    assert "| a\\|b | – | – |" in text
+    assert "| c | 0.500 | 3 |" in text
+    assert "`labelgen evaluate a.jsonl --out b/`" in text
+    assert "10 dialogues. Made with labelgen 0.1.0." in text
+
+
+def test_without_results_the_page_is_its_head(render, tmp_path: Path):
+    assert "##" not in render(tmp_path).replace("# Results", "")
+    assert render(tmp_path).startswith("# Results")
+
+
+def test_another_number_is_another_page(render, tmp_path: Path):
+    (tmp_path / "a.json").write_text(json.dumps(TABLE))
+    before = render(tmp_path)
+    (tmp_path / "a.json").write_text(
+        json.dumps({**TABLE, "rows": [["model", {"value": 0.9, "low": 0.7, "high": 1.0}, 1200]]})
+    )
+    assert render(tmp_path) != before

@@ -1,0 +1,250 @@
+"""Evaluations for the tests of the report: one from a simulated log, and any that the form allows."""
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.evidence import Signal
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
+from labelgen.data.record import to_plain
+from labelgen.world.log import simulate
+
+words = st.one_of(
+    st.text(max_size=12), st.sampled_from(["<script>alert('x')</script>", '"><b onclick="1">', "&amp; {{ 7 }}"])
+)
+names = words.filter(bool)
+shares = st.floats(0, 1)
+values = st.one_of(st.none(), st.floats(-3, 30))
+counts = st.integers(0, 10**6)
+
+
+def optional(of: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(st.none(), of)
+
+
+estimates = st.fixed_dictionaries(
+    {"value": values, "low": values, "high": values, "items": counts, "dialogues": counts}
+)
+
+
+@st.composite
+def confusions(draw: st.DrawFn) -> dict[str, Any]:
+    labels = draw(st.lists(names, max_size=3))
+    columns = [*labels, "absent"]
+    return {
+        "candidate": draw(names),
+        "labels": labels,
+        "columns": columns,
+        "counts": [[draw(counts) for _ in columns] for _ in labels],
+    }
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> dict[str, Any]:
+    metrics = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    candidates = draw(st.lists(names, max_size=3, unique=True))
+    kinds = st.sampled_from(["model", "person", "rule"])
+    some = st.sampled_from(candidates) if candidates else names
+    bins = st.fixed_dictionaries(
+        {"low": shares, "high": shares, "items": counts, "probability": optional(shares), "right": optional(shares)}
+    )
+    points = st.fixed_dictionaries(
+        {"threshold": optional(shares), "coverage": optional(shares), "precision": optional(shares), "items": counts}
+    )
+    return {
+        "name": draw(names),
+        "tasks": [draw(names)],
+        "unit": draw(st.sampled_from(["turn", "span", "goal", "dialogue"])),
+        "main_metric": metrics[0],
+        "metrics": {m: {"larger_is_better": draw(st.booleans()), "what": draw(words)} for m in metrics},
+        "items": draw(counts),
+        "dialogues": draw(counts),
+        "rows": [
+            {
+                "candidate": c,
+                "kind": draw(kinds),
+                "answered": draw(optional(shares)),
+                "metrics": {m: draw(estimates) for m in draw(st.sets(st.sampled_from(metrics)))},
+            }
+            for c in candidates
+        ],
+        "ratios": [
+            {"candidate": draw(some), "over": draw(some), "metric": metrics[0], **r, "difference": draw(estimates)}
+            for r in draw(st.lists(estimates, max_size=2))
+        ],
+        "ties": {
+            "items": draw(counts),
+            "examples": [{"dialogue": draw(words), "at": at} for at in ({}, {"turn": 3}, {"turns": [0, 2]})],
+        },
+        "left_out": [{"reason": draw(words), "items": 3}, {"reason": draw(words), "dialogues": 2}],
+        "confusion": draw(st.lists(confusions(), max_size=2)),
+        "reliability": [
+            {"candidate": draw(some), "ece": draw(values), "bins": b}
+            for b in draw(st.lists(st.lists(bins, max_size=3), max_size=2))
+        ],
+        "precision_coverage": [
+            {"candidate": draw(some), "without_probability": 1, "single_annotator": draw(optional(shares)), "points": p}
+            for p in draw(st.lists(st.lists(points, max_size=3), max_size=2))
+        ],
+        "slices": [
+            {"by": draw(words), "name": draw(words), "candidate": draw(some), "metric": metrics[0], **e}
+            for e in draw(st.lists(estimates, max_size=3))
+        ],
+    }
+
+
+@st.composite
+def annotations(draw: st.DrawFn, annotator: str, requests: list[str]) -> Annotation:
+    labels: list[Label] = []
+    none: list[Field] = []
+    abstained: list[Abstained] = []
+    probability = optional(shares)
+    for k, request in enumerate(requests):
+        match draw(st.integers(0, 3)):
+            case 0:
+                labels.append(Label("intents", AtTurn(k), draw(names), draw(probability)))
+            case 1:
+                none.append(Field("intents", AtTurn(k)))
+            case 2:
+                abstained.append(
+                    Abstained(Field("intents", AtTurn(k)), (Label("intents", AtTurn(k), draw(names), 0.25),))
+                )
+        for _ in range(draw(st.integers(0, 2)) if request else 0):
+            start = draw(st.integers(0, len(request) - 1))
+            end = draw(st.integers(start + 1, len(request)))
+            labels.append(Label("slots", AtSpan(k, start, end), draw(names), draw(probability), draw(optional(words))))
+        if draw(st.booleans()):
+            labels.append(Label("quality", AtTurn(k), "good", 0.5, 4.0, (("bad", 0.25), ("fair", 0.25), ("good", 0.5))))
+    owner = draw(st.lists(st.integers(0, 3), min_size=len(requests), max_size=len(requests)))
+    divided = draw(st.booleans())
+    for goal in sorted(set(owner) - {0}):
+        at = AtGoal(tuple(k for k, own in enumerate(owner) if own == goal))
+        if divided:
+            labels.append(Label("goals", at, "goal", draw(probability)))
+        labels.append(Label("outcome", at, draw(st.sampled_from(["success", "failure"])), None))
+    if draw(st.booleans()):
+        labels.append(Label("quality", AtDialogue(), "bad", None, 1.0))
+    return Annotation(
+        annotator, "model" if annotator == "model" else "person", tuple(labels), tuple(none), tuple(abstained)
+    )
+
+
+@st.composite
+def dialogues(draw: st.DrawFn) -> Dialogue:
+    requests = draw(st.lists(words, max_size=5))
+    who = draw(st.sets(st.sampled_from(["consensus", "model", "anna"])))
+    signals = (
+        (Signal(kind=draw(names), turns=(0,), vote="bad", strength=0.5, evidence=(len(requests) - 1,)),)
+        if requests
+        else ()
+    )
+    feedback = Feedback(kind=draw(names), answer="yes", question=draw(words), rating=2.5, scale=(1.0, 5.0))
+    return Dialogue(
+        id=draw(names),
+        turns=tuple(Turn(request=r, response=draw(words), feedback=(feedback,)) for r in requests),
+        source=draw(optional(words)),
+        device=draw(optional(words)),
+        feedback=(feedback,),
+        annotations=tuple(draw(annotations(name, requests)) for name in sorted(who)),
+        signals=signals,
+    )
+
+
+@st.composite
+def evaluations(draw: st.DrawFn) -> dict[str, Any]:
+    """Any evaluation: texts that would be markup, numbers that are not defined, candidates without rows."""
+    return {
+        "form": "labelgen evaluation 1",
+        "title": draw(words),
+        "command": draw(words),
+        "versions": {draw(words): draw(words)},
+        "setting": {
+            "against": draw(words),
+            "people": draw(optional(words)),
+            "candidates": draw(st.lists(names, max_size=2)),
+            "seed": 0,
+            "resamples": 1000,
+            "level": 0.95,
+            "protocol": draw(words),
+        },
+        "data": {
+            "paths": [draw(words)],
+            "digest": draw(optional(words)),
+            "dialogues": draw(counts),
+            "turns": draw(counts),
+            "sources": {draw(words): draw(counts)},
+            "split": draw(optional(words)),
+            "left_out": [{"reason": draw(words), "dialogues": draw(counts)}],
+        },
+        "model": {draw(words): draw(st.one_of(words, values, st.dictionaries(words, values, max_size=2)))},
+        "tasks": draw(st.lists(questions(), max_size=2)),
+        "dialogues": [
+            {
+                "errors": draw(counts),
+                "errors_by_task": {draw(words): draw(counts)},
+                "candidate": "model",
+                "reference": "consensus",
+                "record": to_plain(d),
+            }
+            for d in draw(st.lists(dialogues(), max_size=2))
+        ],
+    }
+
+
+def estimate(value: float, half: float = 0.02) -> dict[str, Any]:
+    return {"value": value, "low": value - half, "high": value + half, "items": 120, "dialogues": 40}
+
+
+def question(name: str, difference: tuple[float, float] | None, larger: bool = True) -> dict[str, Any]:
+    """A question with a model, a single annotator and a baseline; difference: the interval, None for no person."""
+    rows = [("model", "model", 0.8), ("single annotator", "person", 0.75), ("baseline", "rule", 0.3)]
+    ratio = {
+        "candidate": "model",
+        "over": "single annotator",
+        "metric": "score",
+        "value": 1.0625,
+        "low": 1.0,
+        "high": 1.1,
+    }
+    return {
+        "name": name,
+        "tasks": [name],
+        "unit": "turn",
+        "main_metric": "score",
+        "metrics": {"score": {"larger_is_better": larger, "what": "share right"}},
+        "items": 120,
+        "dialogues": 40,
+        "rows": [
+            {"candidate": c, "kind": kind, "answered": 1.0, "metrics": {"score": estimate(v)}}
+            for c, kind, v in rows
+            if difference is not None or kind != "person"
+        ],
+        "ratios": []
+        if difference is None
+        else [{**ratio, "difference": {"value": sum(difference) / 2, "low": difference[0], "high": difference[1]}}],
+    }
+
+
+def evaluation(*asked: dict[str, Any], examples: tuple[Dialogue, ...] = ()) -> dict[str, Any]:
+    return {
+        "form": "labelgen evaluation 1",
+        "title": "Evaluation of model",
+        "setting": {"against": "truth", "candidates": ["model"], "level": 0.95},
+        "tasks": list(asked),
+        "dialogues": [
+            {"errors": 1, "errors_by_task": {}, "candidate": "model", "reference": "truth", "record": to_plain(d)}
+            for d in examples
+        ],
+    }
+
+
+def labelled(count: int, seed: int) -> tuple[Dialogue, ...]:
+    """Simulated dialogues; their first annotator plays the model."""
+    out = []
+    for dialogue in simulate(count, seed):
+        person = next((a for a in dialogue.annotations if a.kind == "person"), None)
+        model = () if person is None else (replace(person, annotator="model", kind="model"),)
+        out.append(replace(dialogue, annotations=(*dialogue.annotations, *model)))
+    return tuple(out)

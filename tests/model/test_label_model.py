@@ -1,0 +1,239 @@
+"""Laws of the model as a whole: company and padding change nothing, saved is loaded, new labels can be scored."""
+
+import dataclasses
+
+import pytest
+import torch
+from labelled import LABELS, every_target, labelled_dialogue
+
+from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_set import LabelName, merge
+from labelgen.data.labels import AtGoal
+from labelgen.model.annotate import Annotator, annotate
+from labelgen.model.build import build_model, take_over, with_labels
+from labelgen.model.collate import Example
+from labelgen.model.folder import check_model, load_model, save_model
+from labelgen.model.label_model import LabelModel
+from labelgen.model.options import ModelOptions
+from labelgen.nn.label_scorer import LabelScorer
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
+
+DIALOGUES = [labelled_dialogue(seed) for seed in range(20)]
+
+
+def new_model(tiny_encoder, seed: int = 0, **options) -> LabelModel:
+    torch.manual_seed(seed)
+    chosen = ModelOptions(
+        encoder=str(tiny_encoder), **{"dialogue_width": 32, "dialogue_heads": 2, "dialogue_layers": 1, **options}
+    )
+    model = build_model(chosen, {name: TaskOptions() for name in TASKS}, LABELS, DIALOGUES).eval()
+    # A new dialogue encoder adds nothing to its turns; these tests are about one that does.
+    with torch.no_grad():
+        for parameter in model.dialogue_encoder.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "m"
+    save_model(new_model(tiny_encoder), folder, {"data_digest": "abc"})
+    return folder
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_company_changes_no_bit(folder, threads):
+    """Alone, with all others, in another order: a dialogue gets the same labels and the same probabilities, however many
+    threads the process has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        annotator = Annotator(folder)
+        together = annotator.annotate(DIALOGUES)
+        assert annotator.annotate(DIALOGUES[::-1])[::-1] == together
+        assert [annotator.annotate([d])[0] for d in DIALOGUES] == together
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_padding_changes_no_decision(folder):
+    """In training dialogues of several lengths share a grid; what is padded is never read."""
+    model = load_model(folder)
+    collate = model.collator()
+    mixed = collate([Example(d) for d in DIALOGUES])
+    states = model.states(mixed, model.encode(mixed)).turns
+    row = 0
+    for dialogue in DIALOGUES:
+        if dialogue.turns:
+            alone = collate([Example(dialogue)])
+            own = model.states(alone, model.encode(alone)).turns
+            torch.testing.assert_close(states[row : row + len(own)], own, rtol=1e-4, atol=1e-5)
+            row += len(own)
+
+
+def test_a_causal_turn_sees_no_later_turn(folder):
+    model = load_model(folder)
+    long = labelled_dialogue(3, turns=6)
+    changed = dataclasses.replace(long, turns=(*long.turns[:3], *labelled_dialogue(77, turns=3).turns))
+    first, second = (model.collator()([Example(d)]) for d in (long, changed))
+    a = model.states(first, model.encode(first), causal=True).turns[:3]
+    b = model.states(second, model.encode(second), causal=True).turns[:3]
+    both = model.states(second, model.encode(second)).turns[:3]
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(b, both, atol=1e-3)
+
+
+def test_a_hidden_response_is_not_seen(folder):
+    """Turns hide their response and numbers that would give it away."""
+    model = load_model(folder)
+    long = labelled_dialogue(3, turns=4)
+    other = dataclasses.replace(
+        long, turns=(*long.turns[:-1], dataclasses.replace(long.turns[-1], response="something else altogether"))
+    )
+    hidden = torch.tensor([False, False, False, True])
+    first, second = (model.collator()([Example(d)]) for d in (long, other))
+    a = model.states(first, model.encode(first), hidden=hidden, causal=True).turns
+    b = model.states(second, model.encode(second), hidden=hidden, causal=True).turns
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_without_layers_turns_stand_alone(tiny_encoder):
+    model = new_model(tiny_encoder, dialogue_layers=0)
+    # Gaps to the turns beside are features of a turn, so the clock is taken away.
+    turns = tuple(dataclasses.replace(turn, time_s=None) for turn in labelled_dialogue(5, turns=4).turns)
+    whole = model.collator()([Example(Dialogue(id="a", turns=turns))])
+    alone = model.collator()([Example(Dialogue(id="a", turns=turns[2:3]))])
+    a = model.states(whole, model.encode(whole)).turns[2:3]
+    b = model.states(alone, model.encode(alone)).turns
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_saved_is_loaded(folder, tiny_encoder):
+    model = new_model(tiny_encoder)
+    model.refresh_labels()
+    loaded = load_model(folder)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    assert annotate(model, DIALOGUES) == annotate(loaded, DIALOGUES)
+
+
+def test_a_changed_file_is_noticed(folder, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    check_model(copy)
+    card = copy / "card.json"
+    card.write_text(card.read_text() + " ")
+    with pytest.raises(IntegrityError, match=r"card\.json"):
+        load_model(copy)
+    with pytest.raises(UsageError, match="no model folder"):
+        load_model(tmp_path)
+
+
+def test_goals_can_be_given(folder):
+    """Asked of an annotator's goals, outcomes are about these goals and no others."""
+    for annotation, dialogue in zip(Annotator(folder).annotate(DIALOGUES, goals_from="anna"), DIALOGUES, strict=True):
+        given = {x.at for x in dialogue.annotations[0].labels if x.task == "goals"}
+        assert {x.at for x in annotation.labels if x.task == "outcome"} == given
+    for annotation in Annotator(folder).annotate(DIALOGUES):
+        own = {x.at for x in annotation.labels if x.task == "goals"}
+        assert {x.at for x in annotation.labels if x.task == "outcome"} == own
+        assert all(isinstance(at, AtGoal) for at in own)
+
+
+def test_annotations_are_valid_records(folder):
+    from labelgen.data.record import decode, encode
+
+    for annotation, dialogue in zip(Annotator(folder).annotate(DIALOGUES), DIALOGUES, strict=True):
+        labelled = dataclasses.replace(dialogue, annotations=(*dialogue.annotations, annotation))
+        again = decode(encode(labelled), "x")
+        assert isinstance(again, Dialogue)
+        own = again.annotation("model")
+        assert own is not None
+        wanted = {(x.task, x.at, x.name, x.probability) for x in annotation.labels if x.task in own_groups(own)}
+        assert {(x.task, x.at, x.name, x.probability) for x in own.labels} >= wanted
+
+
+def own_groups(annotation) -> set[str]:
+    return {x.task for x in annotation.labels}
+
+
+def test_a_dialogue_without_turns_gets_no_label(folder):
+    (annotation,) = Annotator(folder).annotate([Dialogue(id="empty", turns=())])
+    assert annotation.labels == ()
+
+
+def test_new_labels_leave_the_old_ones_as_they_were(folder):
+    """Other label sets add columns; scores of known labels do not move, new ones are scored by their text."""
+    more = merge(LABELS, {"toy": {"intents": (LabelName("BuyMilk", "the user wants milk"),)}})
+    old, new = load_model(folder), with_labels(load_model(folder), more)
+    batch = old.collator()([Example(d) for d in DIALOGUES])
+    before = old.heads["intents"](old.states(batch, old.encode(batch)), batch.layout)
+    after = new.heads["intents"](new.states(batch, new.encode(batch)), batch.layout)
+    names = [label.name for label in new.tasks["intents"].labels.names]
+    assert names == ["BuyMilk", "GetWeather", "PlayMusic", "SetTimer"]
+    torch.testing.assert_close(after[:, 1:], before, rtol=1e-4, atol=1e-5)
+    assert after[:, 0].std() > 0
+
+
+def test_only_labels_of_the_source_are_given(folder):
+    narrow = {"toy": {"intents": (LabelName("PlayMusic"),), "slots": LABELS["toy"]["slots"]}}
+    model = with_labels(load_model(folder), narrow)
+    with torch.no_grad():
+        (scorer,) = [m for m in model.heads["intents"].modules() if isinstance(m, LabelScorer)]
+        scorer.bias.fill_(50.0)
+    for said in annotate(model, DIALOGUES):
+        assert {x.name for one in said for x in one.labels if x.task == "intents"} <= {"PlayMusic"}
+
+
+def test_weights_are_taken_over_by_name(folder, tiny_encoder):
+    trained = load_model(folder)
+    other = new_model(tiny_encoder, seed=9)
+    assert take_over(other, trained) == []
+    for name, tensor in trained.state_dict().items():
+        if not name.startswith("labels_"):
+            assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_a_frozen_encoder_learns_nothing(tiny_encoder):
+    model = new_model(tiny_encoder, encoder_frozen=True).train()
+    losses = model.losses(model.collator()([Example(d, every_target(d)) for d in DIALOGUES]))
+    torch.stack([loss.total for loss in losses.values()]).sum().backward()
+    assert all(p.grad is None for p in model.turn_encoder.parameters())
+    assert any(p.grad is not None for p in model.fusion.parameters())
+
+
+def test_any_subset_of_targets_trains(tiny_encoder):
+    model = new_model(tiny_encoder).train()
+    collate = model.collator()
+    for name in TASKS:
+        examples = [Example(d, tuple(t for t in every_target(d) if t.task == name)) for d in DIALOGUES]
+        assert set(model.losses(collate(examples))) == {name}
+    assert model.losses(collate([Example(DIALOGUES[1])])) == {}
+
+
+def test_a_task_needs_labels(tiny_encoder):
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2)
+    with pytest.raises(UsageError, match="has no labels"):
+        build_model(options, {"intents": TaskOptions()}, {}, DIALOGUES)
+
+
+def test_a_source_without_labels_gets_no_answer(folder):
+    """Of two corpora, one has intents and the other has none; no answer is not the answer "none"."""
+    other = {"other": {"goals": (LabelName("goal"),)}}
+    model = with_labels(load_model(folder), merge(LABELS, other))
+    foreign = [dataclasses.replace(d, source="other") for d in DIALOGUES]
+    asked = [name for name, task in model.tasks.items() if task.reads_label_texts]
+    for own in annotate(model, foreign):
+        said = [answers for name, answers in zip(model.tasks, own, strict=False) if name in asked]
+        assert all(not answers.labels and not answers.none for answers in said)
+
+
+def test_between_label_sets_nothing_is_guessed(folder):
+    two = merge(LABELS, {"other": LABELS["toy"]})
+    model = with_labels(load_model(folder), two)
+    with pytest.raises(UsageError, match="no label set"):
+        annotate(model, [dataclasses.replace(DIALOGUES[3], source="third")])

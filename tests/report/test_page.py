@@ -1,0 +1,444 @@
+"""Laws of the report page: nothing escapes, nothing is fetched, every number is the evaluation's own."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_evaluations import dialogues, evaluation, evaluations, labelled, names, question
+
+from labelgen.base.errors import InputError
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtGoal, AtSpan, AtTurn, Label
+from labelgen.data.quality import QUALITY_NAMES
+from labelgen.data.record import to_plain
+from labelgen.evaluation.evaluate import Description, evaluate
+from labelgen.evaluation.question import questions_of
+from labelgen.evaluation.trials import Setting, with_reference
+from labelgen.report.figures import ABSENT, count, number, percent
+from labelgen.report.form import Curve, Example, Point, read
+from labelgen.report.page import enough, render, verdict
+from labelgen.report.tracks import Goal, letter, pair, tracks
+from labelgen.report.viewer import view
+
+_EMPTY = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Keeps what a page holds; stops where tags do not close in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.numbers: list[tuple[str, str, str]] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"an attribute stands twice in {tag}"
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag, f"{tag} closes what it did not open"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "data":
+            attributes = self.tags[-1][1]
+            self.numbers.append((attributes["class"] or "", attributes["value"] or "", data))
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+
+def numbers_in(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from numbers_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from numbers_in(inner)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield float(value)
+
+
+@settings(max_examples=40)
+@given(evaluations())
+def test_any_evaluation_becomes_a_whole_page_of_its_own_numbers(given_evaluation: dict[str, Any]) -> None:
+    page = Page(render(given_evaluation))
+    assert {tag for tag, _ in page.tags}.isdisjoint(
+        {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    )
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), f"{tag} {name}"
+            if name in ("src", "href", "action", "srcset", "xlink:href"):
+                assert (value or "").startswith("#")
+    known = set(numbers_in(json.loads(json.dumps(given_evaluation))))
+    assert page.numbers
+    write = {"number": number, "percent": percent, "count": lambda v: count(int(v))}
+    for kind, value, text in page.numbers:
+        assert float(value) in known
+        assert text == write[kind](float(value))
+
+
+def test_the_style_sheet_fetches_nothing() -> None:
+    html = render(evaluation(question("a", (0.1, 0.2))))
+    assert not re.search(r"url\(|@import|https?:", html)
+
+
+@given(dialogues())
+def test_texts_of_a_dialogue_stand_as_they_are(dialogue: Dialogue) -> None:
+    page = Page(render(evaluation(examples=(dialogue,))))
+    text = re.sub(r"\s+", "", "".join(page.text))
+    for turn in dialogue.turns:
+        assert re.sub(r"\s+", "", turn.response) in text
+    assert re.sub(r"\s+", "", dialogue.id) in text
+
+
+def test_markup_in_every_place_is_text() -> None:
+    bad = '<script>alert("1")</script>\'&'
+    hostile = Dialogue(
+        id=bad,
+        turns=(Turn(request=bad, response=bad, domain=bad),),
+        source=bad,
+        annotations=tuple(
+            Annotation(
+                who,
+                "person",
+                (
+                    Label("slots", AtSpan(0, 0, end), bad, 0.5, bad),
+                    Label(bad, AtTurn(0), bad),
+                    Label(bad, AtGoal((0,)), bad),
+                ),
+            )
+            for who, end in (("truth", 8), ("model", 5))
+        ),
+    )
+    asked = {**question(bad, (0.1, 0.2)), "left_out": [{"reason": bad, "items": 1}]}
+    html = render({**evaluation(asked, examples=(hostile,)), "title": bad, "command": bad, "model": {bad: bad}})
+    assert "<script" not in html
+    assert 'alert("1")' not in html
+    Page(html)
+
+
+@given(st.floats(-1e9, 1e9), st.integers(0, 6))
+def test_numbers_are_rounded_and_nothing_else(value: float, digits: int) -> None:
+    text = number(value, digits)
+    assert abs(float(text.replace(",", "")) - value) <= 0.5 * 10**-digits * (1 + 1e-9) + 1e-6 * abs(value) * 1e-6
+    assert len(text.partition(".")[2]) == digits
+    assert not re.fullmatch(r"-[0.]+", text)
+
+
+def test_numbers_as_written() -> None:
+    assert [number(x) for x in (0.8125, -0.0001, 1234.5, None, math.nan)] == [
+        "0.812",
+        "0.000",
+        "1,234.500",
+        ABSENT,
+        ABSENT,
+    ]
+    assert [percent(x) for x in (1.0, 0.9734, None)] == ["100.0%", "97.3%", ABSENT]
+    assert [count(x) for x in (4100, None)] == ["4,100", ABSENT]
+
+
+@pytest.mark.parametrize(
+    ("differences", "larger", "said"),
+    [
+        ([(0.01, 0.1)], True, "Of 1 question, model labels better than a single annotator in 1 (q0)."),
+        ([(0.01, 0.1)], False, "Of 1 question, model labels worse than a single annotator in 1 (q0)."),
+        (
+            [(-0.1, 0.0)],
+            True,
+            "Of 1 question, model labels with no certain difference from a single annotator in 1 (q0).",
+        ),
+        (
+            [(0.01, 0.1), (-0.1, 0.1), (-0.2, -0.1)],
+            True,
+            "Of 3 questions, model labels better than a single annotator in 1 (q0), with no certain difference in 1 (q1),"
+            " and worse in 1 (q2).",
+        ),
+        (
+            [(0.01, 0.1), None],
+            True,
+            "Of 1 question, model labels better than a single annotator in 1 (q0). In 1 more there is no single annotator.",
+        ),
+        (
+            [None],
+            True,
+            "Of 1 question, model labels better than baseline in 1 (q0).",
+        ),
+        (
+            [None],
+            False,
+            "Of 1 question, model labels worse than baseline in 1 (q0).",
+        ),
+        ([], True, "Nothing could be judged."),
+    ],
+)
+def test_the_verdict_follows_the_intervals(
+    differences: list[tuple[float, float] | None], larger: bool, said: str
+) -> None:
+    asked = [question(f"q{k}", d, larger) for k, d in enumerate(differences)]
+    assert verdict(read(evaluation(*asked))) == said
+
+
+def without_people(*models: dict[str, tuple[float, float] | None], larger: bool = True) -> dict[str, Any]:
+    """An evaluation of several models and a rule; per question, each model's interval, None for one that is unknown."""
+    asked = [question(f"q{k}", None, larger) for k in range(len(models))]
+    for one, intervals in zip(asked, models, strict=True):
+        one["rows"] = [
+            {"candidate": name, "kind": "model", "answered": 1.0, "metrics": {"score": bounds(interval)}}
+            for name, interval in intervals.items()
+        ] + [row for row in one["rows"] if row["kind"] == "rule"]
+    found = evaluation(*asked)
+    found["setting"]["candidates"] = [*models[0], "baseline"]
+    return found
+
+
+def bounds(interval: tuple[float, float] | None) -> dict[str, Any]:
+    low, high = interval or (None, None)
+    return {"value": 0.5 if interval is None else sum(interval) / 2, "low": low, "high": high}
+
+
+def test_without_people_candidates_are_set_beside_each_other() -> None:
+    html = render(
+        without_people(
+            {"new": (0.6, 0.7), "old": (0.4, 0.5)},
+            {"new": (0.1, 0.2), "old": (0.4, 0.5), "given": (0.8, 0.9)},
+            {"new": (0.4, 0.5), "old": (0.5, 0.6)},
+            {"new": (0.4, 0.5), "old": None},
+        )
+    )
+    said = "Of 4 questions, new labels better than old in 1 (q0), with no certain difference in 2 (q2; q3), and worse in 1 (q1)."
+    assert said in html
+    assert "nobody to compare with" not in html
+    answer = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert "single annotator beside" not in " ".join(answer.split())
+    shown = " ".join(a or b for a, b in re.findall(r"</svg> (\w+)</th>|badge (\w+)", answer))
+    assert shown.removeprefix("new ").split(" new ") == [
+        "old worse baseline worse",
+        "old better given better baseline better",
+        "old open baseline worse",
+        "old open baseline worse",
+    ]
+    drawn = [title for title in re.findall(r"<title>([^<]+)</title>", answer) if title.startswith("score of")]
+    assert len(drawn) == 13, "a dot for every candidate of every question"
+
+
+@given(st.lists(st.integers(0, 20), min_size=4, max_size=4), st.booleans())
+def test_two_candidates_differ_just_where_their_intervals_do_not_overlap(ends: list[int], larger: bool) -> None:
+    new, old = sorted(ends[:2]), sorted(ends[2:])
+    found = read(without_people({"new": (new[0], new[1]), "old": (old[0], old[1])}, larger=larger))
+    if max(new[0], old[0]) <= min(new[1], old[1]):
+        expected = "with no certain difference from old"
+    else:
+        expected = "better than old" if (new[0] > old[1]) == larger else "worse than old"
+    assert verdict(found) == f"Of 1 question, new labels {expected} in 1 (q0)."
+    turned = read(without_people({"old": (old[0], old[1]), "new": (new[0], new[1])}, larger=larger))
+    swap = {"better": "worse", "worse": "better"}
+    other = swap.get(expected.split()[0], "with")
+    assert verdict(turned).removeprefix("Of 1 question, old labels ").split()[0] == other
+
+
+def test_one_candidate_alone_is_said_to_be_alone() -> None:
+    found = without_people({"new": (0.1, 0.2)})
+    found["tasks"][0]["rows"].pop()
+    assert verdict(read(found)) == "There is nobody to compare new with."
+
+
+def test_a_slice_is_weak_if_its_whole_interval_is_worse() -> None:
+    def part(name: str, low: float, high: float) -> dict[str, Any]:
+        middle = (low + high) / 2
+        return {
+            "by": "length",
+            "name": name,
+            "candidate": "model",
+            "metric": "score",
+            "value": middle,
+            "low": low,
+            "high": high,
+        }
+
+    asked = question("q", (0.1, 0.2))
+    asked["slices"] = [part("10 to 19", 0.5, 0.79), part("1 to 4", 0.6, 0.81), part("5 to 9", 0.1, 0.3)]
+    html = render(evaluation(asked))
+    weak = html[html.index('id="weak"') : html.index('id="questions"')]
+    assert re.findall(r"length: ([^<]+)<", weak) == ["5 to 9", "10 to 19"]
+    listed = html[html.index("By length") :]
+    assert re.findall(r'<th scope="row">(\d[^<]+)<', listed) == ["1 to 4", "5 to 9", "10 to 19"]
+
+
+def test_as_right_as_a_single_annotator_is_the_widest_such_coverage() -> None:
+    points = tuple(
+        Point(threshold=t, coverage=c, precision=p)
+        for t, c, p in ((0.9, 0.2, 1.0), (0.7, 0.5, 0.7), (0.5, 0.8, 0.9), (0.1, 1.0, 0.6))
+    )
+    assert enough(Curve(candidate="m", single_annotator=0.8, points=points)) == points[2]
+    assert enough(Curve(candidate="m", single_annotator=1.1, points=points)) is None
+    assert enough(Curve(candidate="m", single_annotator=None, points=points)) is None
+
+
+@given(dialogues())
+def test_tracks_hold_every_turn_once_and_every_goal_whole(dialogue: Dialogue) -> None:
+    ours, theirs = pair(dialogue.annotation("consensus"), dialogue.annotation("model"))
+    for goals in (ours, theirs):
+        drawn = tracks(goals, len(dialogue.turns))
+        assert all(len(track) == len(dialogue.turns) for track in drawn)
+        cells = [(turn, c) for track in drawn for turn, c in enumerate(track) if c.goal is not None]
+        assert sorted((c.goal.letter, t) for t, c in cells if c.goal and c.state == "serves") == sorted(
+            (g.letter, t) for g in goals for t in g.turns
+        )
+        for goal in goals:
+            span = [(t, c) for t, c in cells if c.goal == goal]
+            assert [t for t, _ in span] == list(range(goal.turns[0], goal.turns[-1] + 1))
+            assert [t for t, c in span if c.first] == [goal.turns[0]]
+            assert [t for t, c in span if c.last] == [goal.turns[-1]]
+        assert len({g.letter for g in goals}) == len(goals)
+
+
+def test_goals_that_share_most_turns_share_a_letter() -> None:
+    def said(*goals: tuple[int, ...]) -> Annotation:
+        return Annotation("a", "person", tuple(Label("goals", AtGoal(g), "goal") for g in goals))
+
+    ours, theirs = pair(said((0, 1, 3), (2, 4)), said((0, 2, 4), (1, 3), (5,)))
+    assert ours == (Goal((0, 1, 3), 0, "A"), Goal((2, 4), 1, "B"))
+    assert theirs == (Goal((0, 2, 4), 1, "B"), Goal((1, 3), 0, "A"), Goal((5,), 2, "C"))
+    assert [letter(k) for k in (0, 25, 26, 52)] == ["A", "Z", "A1", "A2"]
+
+
+def test_a_page_shows_one_cell_a_turn_and_track() -> None:
+    examples = labelled(6, 3)
+    page = Page(render(evaluation(examples=examples)))
+    cells = [a["class"] or "" for tag, a in page.tags if tag == "span" and (a.get("class") or "").startswith("cell ")]
+    views = [view(Example(record=to_plain(d), candidate="model", reference="truth")) for d in examples]
+    assert len(cells) == sum(len(v.turns) * (len(v.reference_tracks) + len(v.candidate_tracks)) for v in views)
+    served = sum(
+        len(x.at.turns)
+        for d in examples
+        for a in d.annotations
+        if a.annotator in ("truth", "model")
+        for x in a.labels
+        if x.task == "goals" and isinstance(x.at, AtGoal)
+    )
+    assert sum("serves" in c.split() for c in cells) == served
+
+
+@given(dialogues())
+def test_a_request_is_whole_in_every_line(dialogue: Dialogue) -> None:
+    found = view(Example(record=to_plain(dialogue), candidate="model", reference="consensus"))
+    for turn, shown in zip(dialogue.turns, found.turns, strict=True):
+        assert shown.lines
+        for line in shown.lines:
+            assert "".join(s.text for s in line.segments) == turn.request
+        who = [line.who for line in shown.lines]
+        assert len(set(who)) == len(who)
+
+
+def test_states_of_answers() -> None:
+    def said(who: str, *labels: Label) -> Annotation:
+        return Annotation(who, "person", labels)
+
+    turns = tuple(Turn(request=str(k), response="") for k in range(4))
+    dialogue = Dialogue(
+        id="d",
+        turns=turns,
+        annotations=(
+            said("truth", *(Label("intents", AtTurn(k), "a") for k in (0, 1, 2))),
+            said(
+                "model",
+                Label("intents", AtTurn(0), "a", 0.9),
+                Label("intents", AtTurn(1), "b"),
+                Label("intents", AtTurn(3), "a"),
+            ),
+            said("ben", Label("intents", AtTurn(1), "b"), Label("intents", AtTurn(0), "b")),
+        ),
+    )
+    found = view(Example(record=to_plain(dialogue), candidate="model", reference="truth"))
+    states = [answer.state for turn in found.turns for answer in turn.answers]
+    assert states == ["same", "differs", "absent", "unjudged"]
+    assert [[who for who, _ in a.others] for t in found.turns for a in t.answers] == [[], ["ben"], [], []]
+
+
+def test_outcomes_on_goals_that_were_given_are_compared() -> None:
+    goal = AtGoal((0,))
+    dialogue = Dialogue(
+        id="d",
+        turns=(Turn(request="a", response="b"),),
+        annotations=(
+            Annotation("truth", "truth", (Label("goals", goal, "goal"), Label("outcome", goal, "success"))),
+            Annotation("model", "model", (Label("outcome", goal, "success", 0.7),)),
+        ),
+    )
+    (shown,) = view(Example(record=to_plain(dialogue), candidate="model", reference="truth")).goals
+    assert shown.state == "unjudged"
+    assert [a.state for a in shown.answers] == ["same"]
+
+
+def test_what_is_no_evaluation_is_refused() -> None:
+    good = evaluation(question("q", (0.1, 0.2)), examples=labelled(1, 0))
+    for bad, word in (
+        ({}, "form"),
+        ({**good, "form": "labelgen evaluation 0"}, "evaluation 0"),
+        ({**good, "tasks": [{**good["tasks"][0], "items": "many"}]}, "int"),
+        ({**good, "dialogues": [{**good["dialogues"][0], "record": {"id": "", "turns": []}}]}, "empty_id"),
+    ):
+        with pytest.raises(InputError, match=word):
+            render(bad)
+
+
+def test_the_command_writes_a_page(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "evaluation.json", tmp_path / "report.html"
+    found = evaluation(question("q", (0.1, 0.2)))
+    source.write_text(json.dumps(found))
+    assert main(["report", str(source), str(out)]) == 0
+    assert out.read_text(encoding="utf-8") == render(found)
+    assert main(["report", str(source), str(out)]) == 2
+    assert main(["report", str(source), str(out), "--force"]) == 0
+    source.write_text("[1")
+    assert main(["report", str(source), str(out), "--force"]) == 3
+    assert main(["report", str(tmp_path / "none.json"), str(out), "--force"]) == 5
+    assert out.read_text(encoding="utf-8") == render(found)
+    assert "mend:" in capsys.readouterr().err
+
+
+@given(names)
+def test_the_same_evaluation_gives_the_same_page(title: str) -> None:
+    found = {**evaluation(question("q", (0.1, 0.2))), "title": title}
+    assert render(found) == render(json.loads(json.dumps(found)))
+
+
+def test_a_real_evaluation_is_shown_with_all_its_parts() -> None:
+    setting = Setting(seed=1, resamples=20)
+    questions = (
+        *questions_of("quality", ("turn", "dialogue"), ("macro_f1", "accuracy"), QUALITY_NAMES),
+        *questions_of("goals", ("goal",), ("exact_goal_f1",)),
+        *questions_of("slots", ("span",), ("slot_span_f1",)),
+    )
+    held = with_reference(labelled(30, 4), questions, setting)
+    found = evaluate(held, questions, ("model",), setting, Description("Evaluation of model"))
+    page = Page(render(found))
+    text = " ".join(" ".join(page.text).split())
+    for task in found["tasks"]:
+        assert task["name"] in text
+        for row in task["rows"]:
+            for estimate in row["metrics"].values():
+                assert number(estimate["value"]) in text
+    assert sum(tag == "table" and a.get("class") == "confusion" for tag, a in page.tags) == sum(
+        len(task["confusion"]) for task in found["tasks"]
+    )
+    assert all(example["record"]["id"] in text for example in found["dialogues"])

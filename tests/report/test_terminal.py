@@ -1,0 +1,172 @@
+"""The terminal view: whole, and deaf to what a log's text would like to do to the terminal."""
+
+import io
+import unicodedata
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.evidence import Signal
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
+from labelgen.report.results import results_table
+from labelgen.report.terminal import DialogueView
+from labelgen.world.log import simulate
+
+
+def draw(what, width=100, colour=False):
+    out = io.StringIO()
+    Console(file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None).print(what)
+    return out.getvalue()
+
+
+TEXT = st.text(st.characters() | st.sampled_from("\x1b\x07\r\n\t[]\u202e\u2028"), max_size=25)
+NAME = st.sampled_from(["goals", "outcome", "quality", "intents", "slots", "mood", "[red]"])
+
+
+@st.composite
+def dialogues(draw_from):
+    turns = tuple(
+        Turn(request=draw_from(TEXT), response=draw_from(TEXT), status=draw_from(st.none() | TEXT))
+        for _ in range(draw_from(st.integers(0, 4)))
+    )
+    count = max(1, len(turns))
+    turn = st.integers(0, count - 1)
+    goal = st.sets(turn, min_size=1).map(lambda found: AtGoal(tuple(sorted(found))))
+    span = st.builds(lambda t, a, n: AtSpan(t, a, a + n), turn, st.integers(0, 20), st.integers(1, 9))
+    place = st.one_of(st.builds(AtTurn, turn), goal, span, st.just(AtDialogue()))
+    probability = st.none() | st.floats(0, 1)
+    label = st.builds(Label, NAME, place, TEXT, probability, st.none() | TEXT | st.floats(1, 5))
+    answered = st.builds(Field, NAME, place)
+    annotation = Annotation(
+        annotator=draw_from(TEXT),
+        kind="model",
+        labels=tuple(draw_from(st.lists(label, max_size=8))),
+        none=tuple(draw_from(st.lists(answered, max_size=3))),
+        abstained=tuple(draw_from(st.lists(st.builds(Abstained, answered, st.tuples(label)), max_size=3))),
+    )
+    feedback = (Feedback(kind=draw_from(TEXT), rating=draw_from(st.none() | st.floats(1, 5)), scale=(1, 5)),)
+    signal = st.builds(
+        Signal, kind=TEXT, turns=st.sets(turn).map(lambda s: tuple(sorted(s))), vote=st.sampled_from(["good", "bad"])
+    )
+    return Dialogue(
+        id=draw_from(TEXT),
+        turns=turns,
+        user=draw_from(st.none() | TEXT),
+        feedback=feedback,
+        annotations=(annotation,),
+        signals=tuple(draw_from(st.lists(signal, max_size=3))),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(dialogues(), st.integers(30, 140), st.booleans())
+def test_any_dialogue_is_drawn_and_none_reaches_the_terminal(dialogue, width, labelled):
+    drawn = draw(DialogueView(dialogue, dialogue.annotations[0] if labelled else None), width)
+    for character in drawn:
+        assert character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    drawn.encode("utf-8")
+
+
+def test_colour_brings_no_sequence_but_those_of_style():
+    dialogue = Dialogue(id="d", turns=(Turn(request="\x1b[2J\x1b]0;title\x07 play", response="\x1b[31mred"),))
+    drawn = draw(DialogueView(dialogue, None), colour=True)
+    assert "\\x1b[2J\\x1b]0;title\\x07 play" in drawn
+    assert "\x1b[2J" not in drawn
+    assert "\x1b]" not in drawn
+    assert "\x1b[31mred" not in drawn
+
+
+def test_markup_of_a_log_is_text():
+    dialogue = Dialogue(id="[bold]d[/bold]", turns=(Turn(request="[link=x]a[/link] :smile:", response="[/]"),))
+    annotation = Annotation("[red]", "person", (Label("slots", AtSpan(0, 0, 4), "[b]"),))
+    drawn = draw(DialogueView(dialogue, annotation))
+    for text in ("[bold]d[/bold]", "a[/link] :smile:", "[/]", "labels by [red]", "‹[b]›"):
+        assert text in drawn
+
+
+def test_what_is_labelled_and_what_is_withheld_can_be_seen():
+    turns = (
+        Turn(request="play purple haze", response="Okay.", feedback=(Feedback(kind="barge_in"),)),
+        Turn(request="set a timer", response="For how long?", status="clarify"),
+        Turn(request="next", response=""),
+    )
+    first, second = AtGoal((0, 2)), AtGoal((1,))
+    labels = (
+        Label("goals", first, "goal", 0.91),
+        Label("outcome", first, "failure", 0.83),
+        Label("goals", second, "goal", 0.72),
+        Label("quality", AtTurn(0), "bad", 0.66, 2.0),
+        Label("intents", AtTurn(0), "play_music", 0.97),
+        Label("slots", AtSpan(0, 5, 16), "song", 0.88, "Purple Haze"),
+    )
+    abstained = (
+        Abstained(Field("intents", AtTurn(2)), (Label("intents", AtTurn(2), "skip", 0.41),)),
+        Abstained(Field("outcome", second), (Label("outcome", second, "success", 0.55),)),
+    )
+    annotation = Annotation("m", "model", labels, (Field("slots", AtTurn(1)),), abstained)
+    signal = Signal(kind="rephrase", turns=(0,), vote="bad", strength=0.7, evidence=(2,))
+    drawn = draw(DialogueView(Dialogue(id="d", turns=turns, signals=(signal,)), annotation))
+    assert "goal 1: turns 0 2 0.91 · outcome failure 0.83" in drawn
+    assert "goal 2: turns 1 0.72 · outcome withheld (success? 0.55)" in drawn
+    assert "play purple haze‹song=Purple Haze 0.88›" in drawn
+    assert "quality bad 2 0.66 · intents play_music 0.97 · ⚑ barge_in" in drawn
+    assert "no slots · status clarify" in drawn
+    assert "intents withheld (skip? 0.41) · ⚐ rephrase bad 0.70 on 0" in drawn
+    # The first goal's track goes on beside the second goal's turn.
+    rows = [line[:2] for line in drawn.splitlines() if "user" in line]
+    assert rows == ["● ", "│●", "● "]
+
+
+def test_every_simulated_dialogue_is_drawn_for_every_annotator():
+    for dialogue in simulate(15, 8):
+        for annotation in dialogue.annotations:
+            drawn = draw(DialogueView(dialogue, annotation), 160)
+            assert drawn.count("user  ") == len(dialogue.turns)
+            assert all(label.name in drawn for label in annotation.labels if label.task != "goals")
+
+
+def test_the_results_table_shows_every_question_with_its_ratio():
+    def estimate(value, low=None, high=None):
+        return {"value": value, "low": low, "high": high, "items": 9, "dialogues": 3}
+
+    def task(name, model, person, ratios):
+        rows = [{"candidate": "model", "kind": "model", "answered": 1.0, "metrics": {"span_f1": model}}]
+        rows += [{"candidate": "single annotator", "kind": "person", "answered": 1.0, "metrics": {"span_f1": person}}]
+        return {"name": name, "main_metric": "span_f1", "rows": rows, "ratios": ratios}
+
+    ratio = {
+        "candidate": "model",
+        "over": "single annotator",
+        "metric": "span_f1",
+        "value": 1.05,
+        "low": 1.01,
+        "high": 1.09,
+    }
+    evaluation = {
+        "setting": {"level": 0.95},
+        "tasks": [
+            task("[slots], span", estimate(0.931, 0.9, 0.95), estimate(0.887, 0.86, 0.91), [ratio]),
+            task("mood, turn", estimate(None), estimate(1.0), []),
+        ],
+    }
+    first, second = (
+        line for line in draw(results_table(evaluation), 120).splitlines() if "," in line and "span f1" in line
+    )
+    assert first.split() == [
+        "[slots],",
+        "span",
+        "span",
+        "f1",
+        ".931",
+        "[.900,",
+        ".950]",
+        ".887",
+        "[.860,",
+        ".910]",
+        "1.05",
+        "[1.01,",
+        "1.09]",
+    ]
+    assert second.split() == ["mood,", "turn", "span", "f1", "-", "1.00", "-"]

@@ -1,0 +1,67 @@
+"""A new task is one file and one registry line; all else works on it unasked."""
+
+import dataclasses
+import random
+
+import torch
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import targets_of
+from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.record import decode, encode
+from labelgen.model.annotate import Annotator
+from labelgen.model.build import build_model
+from labelgen.model.collate import Example
+from labelgen.model.folder import save_model
+from labelgen.model.options import ModelOptions
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
+
+
+def dialogue(seed: int) -> Dialogue:
+    rng = random.Random(seed)
+    turns, labels = [], []
+    for t in range(3):
+        words = rng.choices(["play", "the", "red", "lamp", "timer", "rain", "paris", "milk"], k=4)
+        polite = rng.random() < 0.5
+        if polite:
+            words.insert(rng.randrange(5), "please")
+        turns.append(Turn(request=" ".join(words), response="ok"))
+        labels.append(Label("politeness", AtTurn(t), "polite" if polite else "plain"))
+    return Dialogue(id=f"p{seed}", turns=tuple(turns), annotations=(Annotation("anna", "person", tuple(labels)),))
+
+
+def test_a_toy_task_is_learnt_saved_and_labels(monkeypatch, tiny_encoder, tmp_path):
+    monkeypatch.setitem(TASKS, "politeness", "toy_task:Politeness")
+    torch.manual_seed(0)
+    train, test = [dialogue(s) for s in range(60)], [dialogue(s) for s in range(1000, 1020)]
+    model = build_model(
+        ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1, dropout=0.0),
+        {"politeness": TaskOptions()},
+        {},
+        train,
+    ).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    collate = model.collator()
+    examples = [Example(d, targets_of(d.annotations[0])) for d in train]
+    for step in range(60):
+        losses = model.losses(collate(random.Random(step).sample(examples, 20)))
+        (losses["politeness"].total / losses["politeness"].weight).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    save_model(model, tmp_path / "m", {})
+    said = Annotator(tmp_path / "m").annotate(test)
+    pairs = [
+        (label.name, next(x.name for x in d.annotations[0].labels if x.at == label.at))
+        for d, annotation in zip(test, said, strict=True)
+        for label in annotation.labels
+    ]
+    assert len(pairs) == 60
+    assert sum(a == b for a, b in pairs) / len(pairs) > 0.9
+    # On disk its labels stand in the group for tasks that have none of their own.
+    labelled = dataclasses.replace(test[0], annotations=(said[0],))
+    again = decode(encode(labelled), "x")
+    assert isinstance(again, Dialogue)
+    assert [(x.task, x.at, x.name) for x in again.annotations[0].labels] == [
+        (x.task, x.at, x.name) for x in said[0].labels
+    ]

@@ -1,0 +1,15 @@
+"""The least detector there can be, to show what adding a signal takes: this file and one line in the registry."""
+
+from collections.abc import Iterator
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.evidence import Signal
+
+EVIDENCE = ("request",)
+
+
+def detect(dialogue: Dialogue) -> Iterator[Signal]:
+    """Reads a sigh in a request; votes bad for the turn before."""
+    for t in range(1, len(dialogue.turns)):
+        if "sigh" in dialogue.turns[t].request:
+            yield Signal(kind="sigh", turns=(t - 1,), vote="bad", strength=0.5, evidence=(t,))

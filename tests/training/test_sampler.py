@@ -1,0 +1,95 @@
+"""Laws of the order in which dialogues are trained on."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.base.errors import UsageError
+from labelgen.training.sampler import Sampler, total_steps
+
+
+def make(sizes: list[int], mix: tuple[float, ...] = (1.0,), logs: list[int] | None = None, **more: Any) -> Sampler:
+    turns = np.array(sizes, dtype=np.int64)
+    log = np.array(logs or [0] * len(sizes), dtype=np.int64)
+    return replace(Sampler(turns=turns, words=turns * 7, log=log, mix=mix, batch_turns=12, batch_words=90), **more)
+
+
+samplers = st.builds(
+    lambda sizes, seed, accumulate, processes: make(sizes, seed=seed, accumulate=accumulate, processes=processes),
+    st.lists(st.integers(1, 20), min_size=5, max_size=60),
+    st.integers(0, 5),
+    st.integers(1, 3),
+    st.integers(1, 5),
+)
+
+
+@given(samplers, st.integers(0, 3))
+def test_every_dialogue_once_an_epoch_over_all_processes_and_equally_many_batches(sampler: Sampler, epoch: int):
+    first = sum(sampler.steps(e) for e in range(epoch))
+    steps = range(first, first + sampler.steps(epoch))
+    shares = [[sampler.parts(process, step) for step in steps] for process in range(sampler.processes)]
+    seen = [index for share in shares for parts in share for part in parts for index in part.indices]
+    assert sorted(seen) == list(range(len(sampler.turns)))
+    for same_step in zip(*shares, strict=True):
+        assert len({len(parts) for parts in same_step}) == 1
+        for parts in same_step:
+            assert 1 <= len(parts) <= sampler.accumulate
+            assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
+            assert {part.epoch for part in parts} == {epoch}
+
+
+@given(samplers, st.integers(0, 3))
+def test_the_order_depends_on_seed_and_epoch_alone(sampler: Sampler, epoch: int):
+    again = make(sampler.turns.tolist(), seed=sampler.seed, accumulate=sampler.accumulate, processes=sampler.processes)
+    again.plan(epoch + 1)  # Whatever was asked for before.
+    assert [b.tolist() for b in sampler.plan(epoch)] == [b.tolist() for b in again.plan(epoch)]
+
+
+@given(samplers, st.integers(0, 40))
+def test_a_step_lies_where_counting_epochs_puts_it(sampler: Sampler, step: int):
+    epoch, within = sampler.locate(step)
+    assert 0 <= within < sampler.steps(epoch)
+    assert sum(sampler.steps(e) for e in range(epoch)) + within == step
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(0, 5))
+def test_a_batch_holds_its_budget_unless_it_is_one_dialogue(sizes: list[int], seed: int):
+    sampler = make(sizes, seed=seed)
+    for batch in sampler.plan(0):
+        fits = sampler.turns[batch].sum() <= 12 and sampler.words[batch].sum() <= 90
+        assert fits or len(batch) == 1
+
+
+def test_epochs_and_seeds_differ_and_batches_are_of_like_length():
+    sizes = np.random.default_rng(0).integers(1, 10, 300).tolist()
+    sampler = make(sizes)
+    orders = {tuple(np.concatenate(make(sizes, seed=s).plan(e)).tolist()) for s in range(3) for e in range(3)}
+    assert len(orders) == 9
+    spread = np.mean([np.ptp(sampler.turns[batch]) for batch in sampler.plan(0)])
+    assert spread < 1.0 < np.ptp(sampler.turns)
+
+
+def test_a_mix_goes_through_logs_as_often_as_it_says():
+    logs = [0] * 10 + [1] * 8
+    sampler = make([2] * 18, mix=(2.0, 0.5), logs=logs)
+    epochs = [Counter(np.concatenate(sampler.plan(epoch)).tolist()) for epoch in range(4)]
+    for seen in epochs:
+        assert [seen[i] for i in range(10)] == [2] * 10
+        assert sum(seen[i] for i in range(10, 18)) == 4
+    assert len({tuple(sorted(set(seen) - set(range(10)))) for seen in epochs}) > 1
+
+
+def test_more_processes_than_dialogues_is_a_usage_error():
+    with pytest.raises(UsageError, match="2 dialogues cannot be shared among 3"):
+        make([1, 1], processes=3).plan(0)
+
+
+def test_steps_of_a_run():
+    sampler = make([3] * 20)
+    assert total_steps(sampler, 3, None) == sum(sampler.steps(e) for e in range(3)) == 15
+    assert total_steps(sampler, 3, 7) == 7

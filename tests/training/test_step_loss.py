@@ -1,0 +1,164 @@
+"""A step's gradient does not depend on how the step was cut into batches and processes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from labelled import LABELS, every_target, labelled_dialogue
+
+from labelgen.model.build import build_model
+from labelgen.model.collate import Example
+from labelgen.model.label_model import LabelModel
+from labelgen.model.options import ModelOptions
+from labelgen.tasks.options import TaskOptions
+from labelgen.tensors.layout import Batch
+from labelgen.training.loader import StepBatch
+from labelgen.training.module import TrainingModule
+from labelgen.training.options import OptimiserOptions
+from labelgen.training.sampler import Part
+
+DIALOGUES = [labelled_dialogue(seed) for seed in range(8)]
+# Selection is left out: its negatives are its batch.
+TASKS = {
+    "goals": TaskOptions(),
+    "outcome": TaskOptions(weight=0.5),
+    "quality": TaskOptions(weight=2.0),
+    "intents": TaskOptions(label_dropout=0.0),
+    "slots": TaskOptions(label_dropout=0.0),
+    "order": TaskOptions(),
+}
+
+
+@pytest.fixture
+def model(tiny_encoder: Path) -> LabelModel:
+    torch.manual_seed(0)
+    options = ModelOptions(
+        encoder=str(tiny_encoder), dialogue_width=32, dialogue_layers=1, dialogue_heads=2, dropout=0.0
+    )
+    return build_model(options, TASKS, LABELS, DIALOGUES)
+
+
+class Steps:
+    """The one step, cut into batches of so many dialogues, shared among processes."""
+
+    def __init__(self, model: LabelModel, size: int, drop: Callable[[int], bool], processes: int) -> None:
+        examples = [Example(d, () if drop(i) else every_target(d)) for i, d in enumerate(DIALOGUES)]
+        collator = model.collator()
+        self.all = [collator(examples[i : i + size]) for i in range(0, len(examples), size)]
+        self.processes = processes
+        self.process = lambda: 0
+
+    @property
+    def batches(self) -> list[Batch]:
+        return self.all[self.process() :: self.processes]
+
+    def __iter__(self) -> Any:
+        weights: dict[str, float] = {}
+        for batch in self.batches:
+            for name, weight in batch.target_weights.items():
+                weights[name] = weights.get(name, 0.0) + weight
+        for k, batch in enumerate(self.batches):
+            yield StepBatch(batch, Part(0, k, k == len(self.batches) - 1, 0, ()), weights)
+
+
+class Gradients(pl.Callback):
+    """Writes them to a file, since a process of its own may have made them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        if trainer.is_global_zero:
+            torch.save({n: p.grad for n, p in pl_module.named_parameters() if p.grad is not None}, self.path)
+
+
+def gradients(
+    model: LabelModel, path: Path, size: int, drop: Callable[[int], bool] = lambda _: False, processes: int = 1
+) -> dict[str, torch.Tensor]:
+    # In evaluation mode of every part there is no dropout, and texts of labels are encoded once, here.
+    model.refresh_labels()
+    model.eval()
+    steps = Steps(model, size, drop, processes)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=processes,
+        strategy="auto" if processes == 1 else "ddp_fork_find_unused_parameters_true",
+        use_distributed_sampler=False,
+        max_epochs=1,
+        accumulate_grad_batches=len(steps.batches),
+        logger=False,
+        callbacks=[Gradients(path / "gradients")],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    module = TrainingModule(model, replace(OptimiserOptions(), learning_rate=0.0, encoder_learning_rate=0.0), 1, 0)
+    (path / "gradients").unlink(missing_ok=True)
+    steps.process = lambda: trainer.global_rank
+    trainer.fit(module, steps)
+    found: dict[str, torch.Tensor] = torch.load(path / "gradients", weights_only=True)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_batch_of_eight_and_its_parts_have_the_same_gradient(model: LabelModel, tmp_path: Path, size: int):
+    whole, parts = gradients(model, tmp_path, 8), gradients(model, tmp_path, size)
+    assert set(whole) == set(parts)
+    assert sum(float(g.abs().sum()) for g in whole.values()) > 1.0
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
+def test_two_processes_have_the_gradient_of_one(model: LabelModel, tmp_path: Path):
+    """Their shares weigh differently, and one of them has no target of some tasks."""
+    whole, shared = gradients(model, tmp_path, 8), gradients(model, tmp_path, 2, processes=2)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(shared[name], gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
+def test_dialogues_without_targets_change_no_gradient_and_may_fill_a_batch(model: LabelModel, tmp_path: Path):
+    whole = gradients(model, tmp_path, 8, lambda i: i >= 4)
+    parts = gradients(model, tmp_path, 2, lambda i: i >= 4)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
+def test_a_step_without_any_target_has_a_gradient_of_exactly_zero(model: LabelModel, tmp_path: Path):
+    assert all(not gradient.any() for gradient in gradients(model, tmp_path, 4, lambda i: True).values())
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing(model: LabelModel):
+    module = TrainingModule(model, OptimiserOptions(warmup=0.2), 100, 0)
+    rates = [module.rate_at(step) for step in range(100)]
+    peak = rates.index(max(rates))
+    assert 18 <= peak <= 20
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert 0 < rates[0] < 0.1
+    assert 0 < rates[-1] < 0.02
+
+
+def test_groups_of_parameters(model: LabelModel):
+    options = OptimiserOptions(learning_rate=0.5, encoder_learning_rate=0.25, weight_decay=0.125)
+    configured: Any = TrainingModule(model, options, 10, 0).configure_optimizers()
+    names = {id(p): (n, p) for n, p in model.named_parameters()}
+    seen = []
+    for group in configured["optimizer"].param_groups:
+        for parameter in group["params"]:
+            name, p = names[id(parameter)]
+            seen.append(name)
+            assert group["initial_lr"] == (0.25 if name.startswith("turn_encoder.") else 0.5)
+            assert group["weight_decay"] == (0.0 if p.ndim < 2 else 0.125)
+            if name.endswith("bias"):
+                assert group["weight_decay"] == 0.0
+    assert sorted(seen) == sorted(n for n, _ in names.values())

@@ -1,0 +1,126 @@
+"""What a model is shown: whose annotations, which targets, and what is hidden."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from labelled import LABELS, labelled_dialogue
+
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.evidence import Signal, Target
+from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.log import write_log
+from labelgen.training.corpus import Corpus
+from labelgen.training.data import AnnotatedExamples, ChosenTargets, CorruptedExamples, target_counts, without_labels
+from labelgen.training.options import TargetOptions
+
+
+def rated(name: str, label: str, kind: str = "person") -> Annotation:
+    return Annotation(name, kind, (Label("quality", AtTurn(0), label),))
+
+
+DIALOGUE = Dialogue(
+    id="d",
+    turns=(Turn(request="a", response="b"), Turn(request="no", response="c", feedback=(Feedback(kind="barge_in"),))),
+    annotations=(rated("anna", "good"), rated("ben", "bad"), rated("bill", "bad"), rated("truth", "good", "truth")),
+    targets=(
+        Target("quality", AtTurn(0), (("fair", 1.0),), origin="feedback"),
+        Target("quality", AtTurn(1), (("bad", 1.0),), weight=0.7, origin="feedback"),
+        Target("quality", AtTurn(1), (("good", 1.0),), weight=0.0, origin="nothing"),
+        Target("order", AtTurn(1), (("kept", 1.0),)),
+    ),
+    signals=(Signal(kind="correction", turns=(0,), vote="bad", evidence=(1,)),),
+)
+
+
+def names(dialogue: Dialogue | None) -> dict[int, str]:
+    assert dialogue is not None
+    return {t.at.turn: t.distribution[0][0] for t in dialogue.targets if isinstance(t.at, AtTurn) and t.distribution}
+
+
+@pytest.mark.parametrize(
+    ("annotators", "expected"),
+    [
+        (("anna",), {0: "good"}),
+        (("b*",), {0: "bad"}),
+        (("anna", "ben", "bill"), {0: "bad"}),
+        (("kind:person",), {0: "bad"}),
+        (("kind:truth",), {0: "good"}),
+    ],
+)
+def test_annotators_are_chosen_by_name_or_kind_and_made_one(annotators: tuple[str, ...], expected: dict[int, str]):
+    assert names(ChosenTargets(TargetOptions(annotators=annotators), {"quality"})(DIALOGUE)) == expected
+
+
+def test_two_who_disagree_leave_nothing_and_so_does_nobody():
+    for annotators in (("anna", "ben"), ("nobody",), ()):
+        assert ChosenTargets(TargetOptions(annotators=annotators), {"quality"})(DIALOGUE) is None
+
+
+def test_an_annotation_counts_before_feedback_at_the_same_place():
+    both = ChosenTargets(TargetOptions(annotators=("anna",), feedback=True), {"quality"})(DIALOGUE)
+    assert names(both) == {0: "good", 1: "bad"}
+    alone = ChosenTargets(TargetOptions(annotators=(), feedback=True), {"quality"})(DIALOGUE)
+    assert names(alone) == {0: "fair", 1: "bad"}
+    assert both is not None
+    assert both.annotations == ()
+    assert {t.task for t in both.targets} == {"quality"}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "a" / "log.jsonl"
+    write_log(path, [replace(DIALOGUE, id=f"d{k}") for k in range(60)])
+    write_log(tmp_path / "a" / "sub" / "more.parquet", [labelled_dialogue(k) for k in range(3)], LABELS)
+    return path.parent
+
+
+@pytest.fixture
+def corpus(log: Path) -> Iterator[Corpus]:
+    chosen = ChosenTargets(TargetOptions(annotators=(), feedback=True), {"quality"})
+    with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test")) as made:
+        yield made
+
+
+def test_evidence_is_hidden_in_about_half_and_drawn_anew_each_epoch(corpus: Corpus):
+    examples = AnnotatedExamples(corpus, 0.5, seed=0)
+    hidden = [
+        {k for k in range(60) if examples.example(epoch, k).dialogue.turns[1].request == ""} for epoch in range(3)
+    ]
+    assert all(15 < len(one) < 45 for one in hidden)
+    assert len({frozenset(one) for one in hidden}) == 3
+    for k in range(60):
+        example = examples.example(0, k)
+        assert example == examples.example(0, k)
+        assert example.targets == corpus[k].targets
+        assert (example.dialogue.targets, example.dialogue.signals, example.dialogue.annotations) == ((), (), ())
+        assert (example.dialogue.turns[1].feedback == ()) == (k in hidden[0])
+    shown = AnnotatedExamples(corpus, 0.0, seed=0)
+    assert all(shown.example(0, k).dialogue.turns[1].request == "no" for k in range(60))
+
+
+def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(log: Path):
+    chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality", "intents"})
+    with closing(Corpus([str(log), str(log / "sub")], "labelgen", 0.0, chosen, "test")) as corpus:
+        assert len(corpus) == corpus.read == 66
+        assert corpus.log.tolist() == [0] * 63 + [1] * 3
+        assert {corpus.root(0), corpus.root(60)} == {log, log / "sub"}
+        assert [len(d.turns) for d in corpus] == corpus.turns.tolist()
+        assert corpus[62] == chosen(labelled_dialogue(2))
+        assert corpus.words[0] == 4
+        assert {n.name for n in corpus.labels["toy"]["intents"]} == {n.name for n in LABELS["toy"]["intents"]}
+        assert target_counts(corpus)["quality"] == sum(t.task == "quality" for d in corpus for t in d.targets)
+        with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test")) as other:
+            assert other.digest != corpus.digest
+
+
+def test_pretraining_sees_no_label_and_draws_anew_each_epoch(log: Path):
+    with closing(Corpus([str(log)], "labelgen", 0.0, without_labels, "test")) as corpus:
+        examples = CorruptedExamples(corpus, {"swapped_answers": 1.0, "splice": 1.0}, 20, seed=0)
+        first = [examples.example(0, k) for k in range(20)]
+        assert first == [examples.example(0, k) for k in range(20)]
+        assert first != [examples.example(1, k) for k in range(20)]
+        assert all(e.dialogue.annotations == () == e.dialogue.targets for e in first)
+        assert all(e.targets for e in first)

@@ -1,0 +1,349 @@
+"""Whole runs of training, on a tiny encoder: what they leave, and that broken ones go on as if nothing had been."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+from labelled import LABELS, labelled_dialogue
+
+from labelgen.base.errors import InputError, IntegrityError, LabelgenError, UsageError
+from labelgen.data.dialogue import Audio, Dialogue
+from labelgen.data.log import write_log
+from labelgen.model.folder import check_model, load_model, read_card
+from labelgen.training.checkpoint import read_checkpoint, weights_of
+from labelgen.training.config import parse
+from labelgen.training.module import TrainingModule
+from labelgen.training.options import FinetuneOptions, PretrainOptions
+from labelgen.training.run import finetune, pretrain
+from labelgen.training.tracking import read_metrics
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TIMED = ("turns_per_s", "elapsed_s")
+
+
+class BrokenOffError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log" / "train.jsonl"
+    write_log(path, [labelled_dialogue(seed) for seed in range(14)], LABELS)
+    return path
+
+
+@pytest.fixture
+def options(log: Path, tiny_encoder: Path) -> Callable[..., FinetuneOptions]:
+    def make(out: str, *argv: str) -> FinetuneOptions:
+        return parse(FinetuneOptions, "finetune", "x", "x", [*_common(log, tiny_encoder, out), *argv])
+
+    return make
+
+
+def _common(log: Path, encoder: Path, out: str) -> list[str]:
+    return [
+        f"--out={log.parents[1] / out}",
+        f"--data.train=[{log}]",
+        f"--model.encoder={encoder}",
+        "--model.dialogue_width=32",
+        "--model.dialogue_layers=1",
+        "--model.dialogue_heads=2",
+        "--model.label_refresh_steps=3",
+        "--tasks={goals: {}, outcome: {}, quality: {weight: 0.5}, intents: {}, slots: {}}",
+        "--batch.turns=16",
+        "--batch.accumulate=2",
+        "--length.max_epochs=2",
+        "--tracking.wandb=off",
+        "--tracking.log_every=2",
+        "--tracking.checkpoint_every=1",
+        "--hardware.accelerator=cpu",
+    ]
+
+
+def break_off_at(monkeypatch: pytest.MonkeyPatch, call: int, error: Exception | None = None) -> None:
+    """Training breaks off in the batch of that number, counted from 0 and over sittings."""
+    whole, calls = TrainingModule.training_step, iter(range(10_000))
+
+    def step(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
+        if next(calls) == call:
+            raise error or BrokenOffError
+        return whole(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", step)
+
+
+def rows(options: FinetuneOptions) -> list[dict[str, Any]]:
+    return [
+        {k: v for k, v in row.items() if k not in TIMED} for row in read_metrics(Path(options.out) / "metrics.jsonl")
+    ]
+
+
+def digest(options: FinetuneOptions) -> dict[str, str]:
+    """Of every file of the model but the card, which tells the time."""
+    held = msgspec.json.decode((Path(options.out) / "model" / "digests.json").read_bytes(), type=dict[str, str])
+    return {name: value for name, value in held.items() if name != "card.json"}
+
+
+def test_a_run_leaves_a_model_its_config_metrics_and_a_card(options: Callable[..., FinetuneOptions], log: Path):
+    asked = options("a", f"--data.valid=[{log}]")
+    told = finetune(asked)
+    out = Path(asked.out)
+    assert str(out / "model") in told
+    check_model(out / "model")
+    card = read_card(out / "model")
+    assert card["config"] == yaml.safe_load((out / "config.yaml").read_text())
+    assert (card["dialogues"], card["command"]) == (14, "finetune")
+    assert set(card["targets"]) == set(asked.tasks)
+    assert card["step"] == card["steps"] > 3
+    found = read_metrics(out / "metrics.jsonl")
+    trained = [row for row in found if "loss" in row]
+    assert [row["step"] for row in trained[:-1]] == list(range(2, card["steps"], 2))
+    assert trained[-1]["step"] == card["steps"]
+    for row in trained:
+        assert {"epoch", "learning_rate", "encoder_learning_rate", "turns", "tokens", *TIMED} <= set(row)
+        parts = [row[f"loss/{name}"] * task.weight for name, task in asked.tasks.items() if f"loss/{name}" in row]
+        assert row["loss"] == pytest.approx(sum(parts))
+    assert trained[-1]["turns"] == 2 * card["turns"]
+    valid = [row for row in found if "valid_loss" in row]
+    assert [row["epoch"] for row in valid] == [0, 1]
+    assert valid[1]["valid_loss"] < valid[0]["valid_loss"]
+
+
+@pytest.mark.parametrize("call", [0, 5])
+def test_a_run_that_breaks_off_anywhere_goes_on_to_the_same_bits(
+    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch, call: int
+):
+    more = (f"--data.valid=[{log}]", "--tracking.checkpoint_every=2")
+    whole, broken = options("whole", *more), options("broken", *more)
+    finetune(whole)
+    with monkeypatch.context() as patch:
+        break_off_at(patch, call)
+        with pytest.raises(BrokenOffError):
+            finetune(broken)
+        assert not (Path(broken.out) / "model").exists()
+        finetune(broken)
+    assert digest(broken) == digest(whole)
+    assert rows(broken) == rows(whole)
+
+
+def test_a_run_that_breaks_off_again_and_again_goes_on_to_the_same_bits(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    whole, broken = options("whole", "--batch.turns=10"), options("broken", "--batch.turns=10")
+    finetune(whole)
+    sittings = 1
+    while True:
+        with monkeypatch.context() as patch:
+            break_off_at(patch, 3)
+            try:
+                finetune(broken)
+                break
+            except BrokenOffError:
+                sittings += 1
+    assert sittings > 3
+    assert digest(broken) == digest(whole)
+    assert rows(broken) == rows(whole)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(options: Callable[..., FinetuneOptions]):
+    short = "--length.max_steps=2"
+    first, second, other = options("a", short), options("b", short), options("c", short, "--seed=1")
+    for asked in (first, second, other):
+        finetune(asked)
+    assert digest(first) == digest(second) != digest(other)
+
+
+def test_a_run_that_is_done_is_not_done_again(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
+    asked = options("a", "--length.max_steps=2")
+    finetune(asked)
+    before = digest(asked)
+    break_off_at(monkeypatch, 0)
+    assert "already done" in finetune(asked)
+    assert digest(asked) == before
+
+
+def test_a_run_of_another_config_is_refused_by_the_key_that_differs(options: Callable[..., FinetuneOptions]):
+    finetune(options("a", "--length.max_steps=1"))
+    with pytest.raises(UsageError, match=r"optimiser\.clip was 1\.0 and is 0\.5"):
+        finetune(options("a", "--length.max_steps=1", "--optimiser.clip=0.5"))
+
+
+def test_a_folder_of_something_else_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="no run of training"):
+        finetune(options("a"))
+
+
+def test_other_data_are_refused(options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch):
+    break_off_at(monkeypatch, 2)
+    with pytest.raises(BrokenOffError):
+        finetune(options("a"))
+    write_log(log, [labelled_dialogue(seed) for seed in range(13)], LABELS, force=True)
+    with pytest.raises(UsageError, match="training data are not those"):
+        finetune(options("a"))
+
+
+def test_a_checkpoint_that_is_damaged_or_runs_code_is_refused(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 3)
+        with pytest.raises(BrokenOffError):
+            finetune(options("a"))
+    last = tmp_path / "a" / "checkpoints" / "last.ckpt"
+    whole = last.read_bytes()
+    last.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(IntegrityError, match="checkpoint cannot be read"):
+        finetune(options("a"))
+    torch.save({"global_step": Path("anything that is no plain value")}, last)
+    with pytest.raises(IntegrityError, match="checkpoint cannot be read"):
+        finetune(options("a"))
+
+
+def test_the_time_limit_ends_a_run_and_a_longer_one_goes_on(options: Callable[..., FinetuneOptions]):
+    whole, limited = options("whole"), options("limited", "--length.max_minutes=0")
+    finetune(whole)
+    assert "trained 1 of" in finetune(limited)
+    assert read_card(Path(limited.out) / "model")["step"] == 1
+    assert "already done (length.max_minutes, step 1)" in finetune(limited)
+    finetune(options("limited"))
+    assert digest(limited) == digest(whole)
+
+
+def test_the_best_epoch_is_kept(options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch):
+    nats = iter([3.0, 1.0, 2.0])
+
+    def measure(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
+        loss = next(nats) if batch_idx == 0 else 0.0
+        return {name: (torch.tensor(loss), torch.tensor(float(batch_idx == 0))) for name in self.model.tasks}
+
+    monkeypatch.setattr(TrainingModule, "validation_step", measure)
+    asked = options("a", f"--data.valid=[{log}]", "--length.keep=best", "--length.max_epochs=3")
+    finetune(asked)
+    found = [(row["valid_loss"], row["step"]) for row in rows(asked) if "valid_loss" in row]
+    assert [loss for loss, _ in found] == [13.5, 4.5, 9.0]
+    best = read_checkpoint(Path(asked.out) / "checkpoints" / "best.ckpt")
+    assert best["global_step"] == found[1][1]
+    kept = load_model(Path(asked.out) / "model").state_dict()
+    other = [name for name, value in weights_of(best).items() if not torch.equal(value, kept[name])]
+    # Texts of labels are encoded anew when a model is saved.
+    assert [name for name in other if not name.startswith("labels_")] == []
+    last = weights_of(read_checkpoint(Path(asked.out) / "checkpoints" / "last.ckpt"))
+    assert any(not torch.equal(value, kept[name]) for name, value in last.items() if name.startswith("heads."))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(LabelgenError, match="the loss is nan after step"):
+        finetune(options("a", "--optimiser.learning_rate=1e30", "--optimiser.clip=0"))
+
+
+def test_a_log_without_targets_is_bad_input(options: Callable[..., FinetuneOptions]):
+    with pytest.raises(InputError, match="none of 14 dialogues"):
+        finetune(options("a", "--targets.annotators=[nobody]"))
+
+
+def test_a_mix_of_another_length_is_a_usage_error(options: Callable[..., FinetuneOptions]):
+    with pytest.raises(UsageError, match="2 shares for 1 training logs"):
+        finetune(options("a", "--data.mix=[1, 2]"))
+
+
+def test_pretraining_then_finetuning_takes_its_weights_over(
+    options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path
+):
+    argv = [
+        *_common(log, tiny_encoder, "pretrained"),
+        "--config",
+        str(CONFIGS / "pretrain.yaml"),
+        "--length.max_steps=3",
+    ]
+    argv = [word for word in argv if not word.startswith("--tasks")]
+    asked = parse(PretrainOptions, "pretrain", "x", "x", argv)
+    pretrain(asked)
+    found = rows(asked)  # type: ignore[arg-type]
+    assert any(name.startswith("loss/") for name in found[-1])
+    folder = Path(asked.out) / "model"
+    tuned = options("tuned", f"--init={folder}", "--length.max_steps=1", "--optimiser.encoder_learning_rate=0")
+    assert "heads.slots" in finetune(tuned)
+    card = read_card(Path(tuned.out) / "model")
+    assert all(
+        name.split(".")[1] in ("outcome", "intents", "slots") for name in card["not_taken_over"] if "heads" in name
+    )
+    before, after = load_model(folder).state_dict(), load_model(Path(tuned.out) / "model").state_dict()
+    shared = [name for name in before if name.startswith("turn_encoder.")]
+    assert shared
+    assert all(torch.equal(before[name], after[name]) for name in shared)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_sound_that_cannot_be_read_is_told_whoever_reads_it(
+    options: Callable[..., FinetuneOptions], log: Path, workers: int
+):
+    def summary(out: str, path: str, *argv: str) -> str:
+        lost = [
+            replace(d, turns=tuple(replace(turn, audio=Audio(path=path)) for turn in d.turns))
+            for d in (labelled_dialogue(seed) for seed in range(14))
+        ]
+        write_log(log, lost, LABELS, force=True)
+        return finetune(options(out, "--length.max_steps=1", f"--data.workers={workers}", *argv))
+
+    soundfile.write(log.parent / "a.wav", np.zeros(8000, dtype=np.float32), 16_000)
+    told = summary("a", "missing.wav", "--model.sound=true")
+    assert re.search(r"sound: NONE of ([\d,]+) could be read, so nothing was heard; not read: no_file \1\n", told)
+    assert re.search(r"sound: ([\d,]+) of \1 read\n", summary("b", "a.wav", "--model.sound=true"))
+    assert "sound:" not in summary("c", "missing.wav")
+
+
+def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
+    alone, helped = options("a", "--length.max_steps=2"), options("b", "--length.max_steps=2", "--data.workers=1")
+    finetune(alone)
+    finetune(helped)
+    assert digest(alone) == digest(helped)
+
+
+@pytest.mark.parametrize("name", ["demo", "public_cpu", "base_gpu", "large_fsdp", "feedback", "pretrain"])
+def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
+    if name == "feedback":
+        write_log(log, [_with_own_targets(labelled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
+    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain") else []
+    argv = [
+        *base,
+        f"--config={CONFIGS / name}.yaml",
+        f"--out={tmp_path / name}",
+        f"--data.train=[{log}]",
+        f"--data.valid=[{log}]",
+        "--data.workers=0",
+        f"--model.encoder={tiny_encoder}",
+        "--model={dialogue_width: 32, dialogue_heads: 2}",
+        "--batch.turns=16",
+        "--length.max_steps=2",
+        "--tracking.wandb=off",
+        "--hardware={accelerator: cpu, devices: 1, strategy: auto}",
+    ]
+    if name == "pretrain":
+        pretrain(parse(PretrainOptions, "pretrain", "x", "x", argv))
+    else:
+        finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
+    assert read_card(tmp_path / name / "model")["step"] == 2
+
+
+def _with_own_targets(dialogue: Dialogue) -> Dialogue:
+    from labelgen.data.evidence import targets_of
+
+    return replace(dialogue, targets=targets_of(dialogue.annotations[0]), annotations=())
+
+
+def test_weights_and_biases_offline_beside_the_metrics(options: Callable[..., FinetuneOptions], tmp_path: Path):
+    finetune(options("a", "--tracking.wandb=offline", "--length.max_steps=2"))
+    assert len(list((tmp_path / "a" / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
+    assert len(read_metrics(tmp_path / "a" / "metrics.jsonl")) == 1
