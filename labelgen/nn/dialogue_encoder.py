@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from labelgen.nn.losses import NEVER
 
 _REACH = 32
+_NEAR = (-1, 1, -2)
+_NEAR_BIAS = 3.0
 
 
 class DialogueEncoder(nn.Module):
@@ -55,7 +57,7 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
-        self.distance = nn.Parameter(torch.zeros(heads, 2 * _REACH + 1))
+        self.distance = nn.Parameter(_near(heads))
         self.feed_norm = nn.LayerNorm(width)
         last = nn.Linear(4 * width, width)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), last)
@@ -79,3 +81,12 @@ class Block(nn.Module):
         turns = turns + self.dropout(self.attention_out(seen.transpose(1, 2).reshape(batch, length, width)))
         out: Tensor = turns + self.dropout(self.feed(self.feed_norm(turns)))
         return out
+
+
+def _near(heads: int) -> Float[Tensor, "heads distances"]:
+    """Biases by distance of a new block: the first heads look one turn back, one ahead and two back, the others anywhere.
+    What was just asked or answered says most about a turn, and few dialogues are enough to learn the rest."""
+    bias = torch.zeros(heads, 2 * _REACH + 1)
+    for head, step in zip(range(heads - 1), _NEAR, strict=False):
+        bias[head, _REACH + step] = _NEAR_BIAS
+    return bias

@@ -8,8 +8,8 @@ from labelgen.nn.rows import score_rows
 
 
 class Biaffine(nn.Module):
-    """Score of every ordered pair of turns. Source: Dozat and Manning 2017, "Deep Biaffine Attention for Neural
-    Dependency Parsing", equation 3."""
+    """Score of every ordered pair of turns; a new one scores how alike they are. Source: Dozat and Manning 2017, "Deep
+    Biaffine Attention for Neural Dependency Parsing", equation 3."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -17,7 +17,8 @@ class Biaffine(nn.Module):
         self.earlier = nn.Sequential(nn.Linear(width, inner), nn.GELU())
         self.pair = nn.Parameter(torch.zeros(inner, inner))
         self.bias = nn.Linear(inner, 1)
-        nn.init.normal_(self.pair, std=inner**-0.5)
+        self.earlier.load_state_dict(self.later.state_dict())
+        nn.init.eye_(self.pair)
 
     def forward(self, turns: Float[Tensor, "B T D"]) -> Float[Tensor, "B T T"]:
         """scores[b, t, s]: of turn s as the predecessor of turn t."""

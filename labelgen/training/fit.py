@@ -159,7 +159,6 @@ def make_trainer(options: TrainingOptions, model: nn.Module, callbacks: list[pl.
             precision=hardware.precision,
             max_epochs=-1,
             accumulate_grad_batches=options.batch.accumulate,
-            gradient_clip_val=options.optimiser.clip or None,
             callbacks=callbacks,
             logger=False,
             num_sanity_val_steps=0,

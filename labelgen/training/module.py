@@ -7,7 +7,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import AdamW
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from labelgen.model.label_model import LabelModel
@@ -76,10 +77,23 @@ class TrainingModule(pl.LightningModule):
                     "weight_decay": 0.0 if undecayed else self.options.weight_decay,
                 }
                 for (encoder, undecayed), parameters in sorted(groups.items(), key=lambda item: item[0])
-            ]
+            ],
+            fused=True,
         )
         schedule = LambdaLR(optimiser, self.rate_at)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """By the norm of all gradients. Lightning's own refuses fused optimisers, and sharded parameters."""
+        if not self.options.clip:
+            return
+        whole = self.trainer.strategy.model
+        if isinstance(whole, FullyShardedDataParallel):
+            whole.clip_grad_norm_(self.options.clip)
+        else:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.options.clip)
 
     def rate_at(self, step: int) -> float:
         """Share of the peak learning rate at a step."""
