@@ -26,3 +26,11 @@ def test_padding_is_never_seen():
     torch.testing.assert_close(first, second)
     torch.testing.assert_close(first, encoder(turns[:, :3], None), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(first, encoder(turns, None)[:, :3], atol=1e-3)
+
+
+def test_a_new_block_looks_at_its_neighbours_and_everywhere():
+    """The heads that are biased by distance prefer theirs to any other; at least one is free."""
+    for heads in (1, 2, 6):
+        (block,) = DialogueEncoder(16 * heads, layers=1, heads=heads, dropout=0.0).blocks
+        preferred = [int(row.argmax()) - 32 for row in block.distance if row.any()]
+        assert preferred == [-1, 1, -2][: heads - 1]

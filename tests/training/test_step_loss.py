@@ -1,7 +1,6 @@
 """A step's gradient does not depend on how the step was cut into batches and processes."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,24 @@ class Gradients(pl.Callback):
             torch.save({n: p.grad for n, p in pl_module.named_parameters() if p.grad is not None}, self.path)
 
 
+class SteppedBy(Gradients):
+    """As they are when the step was made."""
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        pass
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        super().on_before_optimizer_step(trainer, pl_module, trainer.optimizers[0])
+
+
 def gradients(
-    model: LabelModel, path: Path, size: int, drop: Callable[[int], bool] = lambda _: False, processes: int = 1
+    model: LabelModel,
+    path: Path,
+    size: int,
+    drop: Callable[[int], bool] = lambda _: False,
+    processes: int = 1,
+    clip: float = 0.0,
+    when: type[Gradients] = Gradients,
 ) -> dict[str, torch.Tensor]:
     # In evaluation mode of every part there is no dropout, and texts of labels are encoded once, here.
     model.refresh_labels()
@@ -93,12 +108,12 @@ def gradients(
         max_epochs=1,
         accumulate_grad_batches=len(steps.batches),
         logger=False,
-        callbacks=[Gradients(path / "gradients")],
+        callbacks=[when(path / "gradients")],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    module = TrainingModule(model, replace(OptimiserOptions(), learning_rate=0.0, encoder_learning_rate=0.0), 1, 0)
+    module = TrainingModule(model, OptimiserOptions(learning_rate=0.0, encoder_learning_rate=0.0, clip=clip), 1, 0)
     (path / "gradients").unlink(missing_ok=True)
     steps.process = lambda: trainer.global_rank
     trainer.fit(module, steps)
@@ -135,6 +150,19 @@ def test_dialogues_without_targets_change_no_gradient_and_may_fill_a_batch(model
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
 def test_a_step_without_any_target_has_a_gradient_of_exactly_zero(model: LabelModel, tmp_path: Path):
     assert all(not gradient.any() for gradient in gradients(model, tmp_path, 4, lambda i: True).values())
+
+
+@pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
+@pytest.mark.parametrize(("clip", "share"), [(0.5, 0.5), (0.0, 1.0), (2.0, 1.0)])
+def test_a_step_is_made_with_gradients_clipped_by_their_common_norm(
+    model: LabelModel, tmp_path: Path, clip: float, share: float
+):
+    """clip and share are of the gradient's own norm."""
+    whole = gradients(model, tmp_path, 8)
+    norm = float(torch.stack([g.norm() for g in whole.values()]).norm())
+    stepped = gradients(model, tmp_path, 8, clip=clip * norm, when=SteppedBy)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(stepped[name], share * gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing(model: LabelModel):
