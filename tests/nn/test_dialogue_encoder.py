@@ -32,5 +32,5 @@ def test_a_new_block_looks_at_its_neighbours_and_everywhere():
     """The heads that are biased by distance prefer theirs to any other; at least one is free."""
     for heads in (1, 2, 6):
         (block,) = DialogueEncoder(16 * heads, layers=1, heads=heads, dropout=0.0).blocks
-        preferred = [int(row.argmax()) - 32 for row in block.distance if row.any()]
+        preferred = [int(row.argmax()) - 32 for row in block.get_parameter("distance") if row.any()]
         assert preferred == [-1, 1, -2][: heads - 1]
