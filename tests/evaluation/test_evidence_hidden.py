@@ -124,7 +124,7 @@ def test_hidden_is_what_the_model_says_of_the_dialogue_without_evidence(made: li
 def test_what_is_hidden_is_asked_about_once_more_and_the_rest_is_not():
     asked: list[str] = []
 
-    def annotate(group: Sequence[Dialogue], goals_from: str | None) -> list[Annotation]:
+    def annotate(group: Sequence[Dialogue], goals_from: str | None) -> Sequence[Annotation]:
         asked.extend(d.id for d in group if goals_from is None)
         return fake(by_response)(group, goals_from)
 
