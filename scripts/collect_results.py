@@ -114,7 +114,7 @@ def _table(
 def _rows(evaluation: Mapping[str, Any], metrics: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for question in evaluation["tasks"]:
-        ratios = {(r["candidate"], r["metric"]): r for r in question["ratios"]}
+        ratios = {(r["candidate"], r["metric"]): r for r in question["ratios"] if r["over"] == "single annotator"}
         for metric in [m for m in metrics if m in question["metrics"]]:
             for row in question["rows"]:
                 estimate = row["metrics"][metric]

@@ -176,6 +176,7 @@ def evaluations(draw: st.DrawFn) -> dict[str, Any]:
             "turns": draw(counts),
             "sources": {draw(words): draw(counts)},
             "split": draw(optional(words)),
+            "carry_evidence": draw(optional(counts)),
             "left_out": [{"reason": draw(words), "dialogues": draw(counts)}],
         },
         "model": {draw(words): draw(st.one_of(words, values, st.dictionaries(words, values, max_size=2)))},

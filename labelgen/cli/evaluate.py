@@ -45,6 +45,8 @@ def main(argv: Sequence[str]) -> int:
     write_text(out / EVALUATION, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
     write_text(out / REPORT, render(found))
     show_results(found)
+    if args.model and not found["data"]["carry_evidence"]:
+        print("no dialogue carries feedback evidence, so there was none to hide from a model", file=sys.stderr)
     print(f"\n{out / REPORT}")
     return 0
 
@@ -63,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="[NAME=]FOLDER",
-        help="annotate the log with this model first; with names, several can be judged beside each other",
+        help="annotate the log with this model first, and once more with feedback evidence hidden where there is some; "
+        "with names, several can be judged beside each other",
     )
     to.add_argument("--predictions", type=Path, metavar="LOG", help="take annotations from here, by dialogue id")
     to.add_argument(

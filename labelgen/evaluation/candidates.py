@@ -9,9 +9,13 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal
 from labelgen.evaluation.baseline import BASELINE
 from labelgen.evaluation.trials import Setting, people_of
+from labelgen.feedback.hiding import without_evidence
 
 ON_GIVEN_GOALS = " on the reference's goals"
 """Ends the name of a model that was told the goals and asked about them."""
+
+EVIDENCE_HIDDEN = ", evidence hidden"
+"""Ends the name of a model that was shown the dialogues without feedback evidence."""
 
 _JUDGED = ("model", "llm", "user", "rule")
 _AT_ONCE = 256
@@ -46,18 +50,34 @@ def join(dialogues: Sequence[Dialogue], predictions: Iterable[Dialogue]) -> list
 
 def annotated(dialogues: Sequence[Dialogue], annotate: Annotate, reference: str) -> list[Dialogue]:
     """The dialogues with what a model says of them: once from end to end, and once more about the goals of the
-    reference, under a name that says so, where it labels goals."""
-    out: list[Dialogue] = []
+    reference, under a name that says so, where it labels goals. Where a dialogue carries feedback evidence, both again
+    of the dialogues without it, under names that say so."""
+    hidden = [without_evidence(dialogue) for dialogue in dialogues]
+    carrying = [k for k, dialogue in enumerate(dialogues) if hidden[k] != dialogue]
+    seen = _said(dialogues, annotate, reference, "annotate")
+    unseen = _said([hidden[k] for k in carrying], annotate, reference, f"annotate{EVIDENCE_HIDDEN}")
+    without = dict(zip(carrying, unseen, strict=True))
+    out = []
+    for k, dialogue in enumerate(dialogues):
+        new = list(seen[k])
+        if carrying:
+            # Of a dialogue in which there was nothing to hide, a model says the same again.
+            new += [replace(a, annotator=a.annotator + EVIDENCE_HIDDEN) for a in without.get(k, seen[k])]
+        kept = [a for a in dialogue.annotations if a.annotator not in {n.annotator for n in new}]
+        out.append(replace(dialogue, annotations=(*kept, *new)))
+    return out
+
+
+def _said(dialogues: Sequence[Dialogue], annotate: Annotate, reference: str, name: str) -> list[list[Annotation]]:
+    """Of each dialogue what a model says from end to end and, where that is anything, about the reference's goals."""
+    out = []
     starts = range(0, len(dialogues), _AT_ONCE)
-    for start in progress(starts, "annotate", f"times {_AT_ONCE} dialogues", len(starts)):
+    for start in progress(starts, name, f"times {_AT_ONCE} dialogues", len(starts)):
         group = dialogues[start : start + _AT_ONCE]
-        for dialogue, own, given in zip(group, annotate(group, None), annotate(group, reference), strict=True):
+        for own, given in zip(annotate(group, None), annotate(group, reference), strict=True):
             told = tuple(x for x in given.labels if x.task != GOALS and isinstance(x.at, AtGoal))
-            new = [own]
-            if told:
-                new.append(replace(given, annotator=own.annotator + ON_GIVEN_GOALS, labels=told, none=()))
-            kept = [a for a in dialogue.annotations if a.annotator not in {n.annotator for n in new}]
-            out.append(replace(dialogue, annotations=(*kept, *new)))
+            on_goals = replace(given, annotator=own.annotator + ON_GIVEN_GOALS, labels=told, none=())
+            out.append([own, on_goals] if told else [own])
     return out
 
 

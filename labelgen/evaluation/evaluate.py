@@ -22,6 +22,7 @@ from labelgen.evaluation.examples import examples
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.section import section
 from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.feedback.hiding import without_evidence
 
 FORM = "labelgen evaluation 1"
 EVERYONE = "kind=person"
@@ -88,6 +89,7 @@ def evaluate(
             "turns": sum(len(d.turns) for d in dialogues),
             "sources": dict(sorted(Counter(d.source or "" for d in dialogues).items())),
             "split": description.split,
+            "carry_evidence": sum(without_evidence(d) != d for d in dialogues),
             "left_out": [{"reason": r, "dialogues": n} for r, n in description.left_out.items()],
         },
         "model": dict(description.model),

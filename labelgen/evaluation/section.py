@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.evaluation.candidates import EVIDENCE_HIDDEN
 from labelgen.evaluation.compare import answered_share, items_of, measure_all, metric, ratio
 from labelgen.evaluation.curves import confusions, precision_coverage, reliability
 from labelgen.evaluation.question import Question, answered
@@ -30,9 +31,12 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
     order = [*models, *people, *rules]
     items = {name: items_of(trials, dialogues, question, name) for name in order}
     measured = {name: measure_all(question.metrics, items[name], trials, setting) for name in order if trials}
+    pairs = [(name, SINGLE) for name in names if people]
+    pairs += [(name, name.removesuffix(EVIDENCE_HIDDEN)) for name in names if name.endswith(EVIDENCE_HIDDEN)]
     ratios = [
-        ratio(name, SINGLE, m, measured[name][m], measured[SINGLE][m], setting.level)
-        for name in (names if people else ())
+        ratio(name, over, m, measured[name][m], measured[over][m], setting.level)
+        for name, over in pairs
+        if over in measured
         for m in question.metrics
     ]
     left_out = [{"reason": r, "items": n} for r, n in drawn.left_out.items() if n]

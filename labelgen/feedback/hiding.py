@@ -9,7 +9,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import Annotation, AtSpan
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.signal import evidence_fields
+from labelgen.feedback.signal import evidence_fields, find_signals
 
 _EMPTY: dict[str, Any] = {f.name: f.default for f in fields(Turn)} | {"request": "", "response": ""}
 _OF_REQUEST = ("nbest", "audio", "hypothesis", "asr_confidence", "nlu_confidence")
@@ -37,6 +37,13 @@ def hide(dialogue: Dialogue, signals: Sequence[Signal]) -> Dialogue:
         annotations=tuple(_without_spans(a, blank) for a in dialogue.annotations),
         targets=tuple(t for t in dialogue.targets if not (isinstance(t.at, AtSpan) and t.at.turn in blank)),
     )
+
+
+def without_evidence(dialogue: Dialogue) -> Dialogue:
+    """The dialogue without the evidence of any signal, be it one that the record has or one that a detector finds; equal
+    to the dialogue where it carries none. For what is measured: nothing is drawn, so there are no decoys, and a gap may
+    still tell that something stood there."""
+    return hide(dialogue, (*dialogue.signals, *find_signals(dialogue)))
 
 
 def decoys(dialogue: Dialogue, signals: Sequence[Signal], rng: Random) -> tuple[Signal, ...]:

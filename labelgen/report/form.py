@@ -172,6 +172,7 @@ class Data:
     turns: int = 0
     sources: dict[str, int] = field(default_factory=dict)
     split: str | None = None
+    carry_evidence: int | None = None
     left_out: tuple[LeftOut, ...] = ()
 
 

@@ -1,9 +1,9 @@
 """Attention over passages that stand one behind the other in one long row, each seeing itself alone.
 
 All that works token by token (products, norms, dropout) then runs once over all tokens of a batch; attention alone runs
-for each group of passages of one exact length. Nothing is padded. It was measured at 1.35 times the speed of a pass for
-each group on one core and 1.5 times on two (training, small encoder, 57 turns), with equal bits. Source: the packing of
-Krell et al. 2021, "Efficient Sequence Packing without Cross-contamination"."""
+for each group of passages of one exact length. Nothing is padded, and the bits are those of a pass for each group;
+`scripts/bench_encoder.py` measures how much longer that takes. Source: the packing of Krell et al. 2021, "Efficient Sequence
+Packing without Cross-contamination"."""
 
 from collections.abc import Sequence
 from typing import Any

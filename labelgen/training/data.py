@@ -16,7 +16,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, field_of, tasks_of
 from labelgen.feedback.corruption import Pool, check_mixture, pretraining_example
-from labelgen.feedback.hiding import decoys, hide
+from labelgen.feedback.hiding import decoys, hide, without_evidence
 from labelgen.model.collate import Example
 from labelgen.tasks import TASKS
 from labelgen.training.corpus import Corpus
@@ -32,7 +32,7 @@ class Examples(Protocol):
 class AnnotatedExamples:
     """Dialogues with the targets that the corpus was prepared with.
 
-    hidden: probability that a dialogue is shown without the evidence of its own targets, in training."""
+    hidden: probability that a dialogue is shown without the evidence of its own targets."""
 
     def __init__(self, corpus: Corpus, hidden: float, seed: int) -> None:
         self.corpus = corpus
@@ -44,8 +44,23 @@ class AnnotatedExamples:
         rng = Random(f"{self.seed}/{epoch}/{dialogue.id}")
         if self.hidden and rng.random() < self.hidden:
             dialogue = hide(dialogue, (*dialogue.signals, *decoys(dialogue, dialogue.signals, rng)))
-        shown = replace(dialogue, targets=(), signals=())
-        return Example(shown, dialogue.targets, self.corpus.root(index))
+        return Example(_shown(dialogue), dialogue.targets, self.corpus.root(index))
+
+
+class HeldOutExamples:
+    """Dialogues to measure the loss on, the same in every epoch. hidden: all are shown without any evidence."""
+
+    def __init__(self, corpus: Corpus, hidden: bool) -> None:
+        self.corpus = corpus
+        self.hidden = hidden
+
+    def example(self, epoch: int, index: int) -> Example:
+        dialogue = without_evidence(self.corpus[index]) if self.hidden else self.corpus[index]
+        return Example(_shown(dialogue), dialogue.targets, self.corpus.root(index))
+
+
+def _shown(dialogue: Dialogue) -> Dialogue:
+    return replace(dialogue, targets=(), signals=())
 
 
 class CorruptedExamples:

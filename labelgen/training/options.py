@@ -45,7 +45,9 @@ class TargetOptions:
     feedback: bool = False
     """Learn from the records' own targets, which `labelgen feedback aggregate` writes."""
     evidence_hidden: float = 0.5
-    """Probability, anew in each epoch, that a dialogue is shown without the feedback that its own targets come from."""
+    """Probability, anew in each epoch, that a dialogue is shown without the feedback that its own targets come from,
+    where `feedback` is true. Above 0, the dialogues of `data.valid` are all shown without any evidence: of the signals
+    that they have and of those that the detectors find."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from labelgen.training.data import (
     ChosenTargets,
     CorruptedExamples,
     Examples,
+    HeldOutExamples,
     target_counts,
     without_labels,
 )
@@ -56,7 +57,7 @@ def finetune(options: FinetuneOptions) -> str:
     prepare = ChosenTargets(targets, options.tasks)
 
     def examples(corpus: Corpus, training: bool) -> Examples:
-        return AnnotatedExamples(corpus, hidden if training else 0.0, options.seed)
+        return AnnotatedExamples(corpus, hidden, options.seed) if training else HeldOutExamples(corpus, hidden > 0.0)
 
     return _run(options, "finetune", prepare, examples)
 

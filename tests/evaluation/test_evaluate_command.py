@@ -14,6 +14,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import Log, write_log
+from labelgen.feedback.hiding import without_evidence
 from labelgen.metrics import METRICS
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
@@ -139,30 +140,52 @@ def test_nothing_of_another_evaluation_is_overwritten(done, logs, capsys):
     assert "--force" in capsys.readouterr().err
 
 
-def test_a_model_is_judged_from_end_to_end_and_on_given_goals(tiny_encoder, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def model_folder(tiny_encoder, tmp_path_factory):
     dialogues = [labelled_dialogue(seed) for seed in range(12)]
     torch.manual_seed(0)
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    save_model(
-        build_model(options, {name: TaskOptions() for name in TASKS}, LABELS, dialogues).eval(),
-        tmp_path / "m",
-        {"data_digest": "abc"},
-    )
+    folder = tmp_path_factory.mktemp("model") / "m"
+    model = build_model(options, {name: TaskOptions() for name in TASKS}, LABELS, dialogues).eval()
+    save_model(model, folder, {"data_digest": "abc"})
+    return folder
+
+
+def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_path, capsys):
+    dialogues = [labelled_dialogue(seed) for seed in range(12)]
     write_log(tmp_path / "log.jsonl", dialogues)
     out = tmp_path / "e"
-    assert (
-        run(tmp_path / "log.jsonl", "--model", tmp_path / "m", "--against", "anna", "--out", out, "--resamples", 20)
-        == 0
-    )
+    words = (tmp_path / "log.jsonl", "--model", model_folder, "--against", "anna", "--resamples", 20)
+    assert run(*words, "--out", out) == 0
     found = json.loads((out / "evaluation.json").read_text())
-    assert found["model"]["digest"] == digest_file(tmp_path / "m" / "digests.json")
-    assert found["setting"]["candidates"] == ["model", "model on the reference's goals"]
+    assert found["model"]["digest"] == digest_file(model_folder / "digests.json")
+    seen = ["model", "model on the reference's goals"]
+    assert found["setting"]["candidates"] == [*seen, *(f"{name}, evidence hidden" for name in seen)]
+    assert found["data"]["carry_evidence"] == sum(without_evidence(d) != d for d in dialogues) > 0
     outcome = next(task for task in found["tasks"] if task["name"] == "outcome")
     rows = {row["candidate"]: row for row in outcome["rows"]}
     assert rows["model on the reference's goals"]["answered"] == 1.0
     assert rows["model"]["answered"] < 1.0
     assert rows["model on the reference's goals"]["metrics"]["failure_auprc"]["value"] is not None
+    pairs = {(r["candidate"], r["over"]) for task in found["tasks"] for r in task["ratios"]}
+    assert pairs == {(f"{name}, evidence hidden", name) for name in seen}
+    page = (out / "report.html").read_text()
+    assert "dialogues carry feedback evidence" in page
+    assert "model, evidence hidden" in page
+    assert "model, evidence hidden" in capsys.readouterr().out
+
+
+def test_where_nothing_can_be_hidden_there_is_no_second_candidate_and_it_is_said(model_folder, tmp_path, capsys):
+    dialogues = [d for d in (labelled_dialogue(seed) for seed in range(40)) if without_evidence(d) == d]
+    write_log(tmp_path / "log.jsonl", dialogues)
+    words = (tmp_path / "log.jsonl", "--model", model_folder, "--against", "anna", "--resamples", 20)
+    assert run(*words, "--out", tmp_path / "e") == 0
+    found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert found["setting"]["candidates"] == ["model", "model on the reference's goals"]
+    assert found["data"]["carry_evidence"] == 0
     assert not any(task["ratios"] for task in found["tasks"])
+    assert "no dialogue carries feedback evidence" in capsys.readouterr().err
+    assert "No dialogue carries feedback evidence" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_consensus_adds_one_annotation_and_prints_agreement(logs, tmp_path, capsys):

@@ -9,7 +9,7 @@ from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisInt
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label
 from labelgen.data.record import decode, encode
-from labelgen.feedback.hiding import hide
+from labelgen.feedback.hiding import hide, without_evidence
 from labelgen.feedback.signal import find_signals
 
 
@@ -71,3 +71,18 @@ def test_hidden_evidence_is_not_found_again_where_it_was(dialogue: Dialogue) -> 
     before = {(s.kind, s.turns, s.evidence) for s in signals}
     after = {(s.kind, s.turns, s.evidence) for s in find_signals(hidden) if s.kind in ("gratitude", "correction")}
     assert not before & after
+
+
+@given(dialogues())
+def test_a_dialogue_without_evidence_is_left_as_it_is(dialogue: Dialogue) -> None:
+    hidden = without_evidence(dialogue)
+    assert hidden == without_evidence(dialogue) == hide(dialogue, find_signals(dialogue))
+    if hidden != dialogue:
+        assert find_signals(dialogue) or dialogue.feedback or any(turn.feedback for turn in dialogue.turns)
+
+
+def test_evidence_is_what_the_record_says_and_what_is_found() -> None:
+    dialogue = talk("play haze", "Playing.", "hm", "Ok.", "thanks, perfect", "Bye.")
+    told = replace(dialogue, signals=(Signal(kind="sigh", turns=(0,), vote="bad", evidence=(1,)),))
+    assert [t.request for t in without_evidence(dialogue).turns] == ["play haze", "hm", ""]
+    assert [t.request for t in without_evidence(told).turns] == ["play haze", "", ""]

@@ -13,7 +13,14 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import write_log
 from labelgen.training.corpus import Corpus
-from labelgen.training.data import AnnotatedExamples, ChosenTargets, CorruptedExamples, target_counts, without_labels
+from labelgen.training.data import (
+    AnnotatedExamples,
+    ChosenTargets,
+    CorruptedExamples,
+    HeldOutExamples,
+    target_counts,
+    without_labels,
+)
 from labelgen.training.options import TargetOptions
 
 
@@ -99,6 +106,26 @@ def test_evidence_is_hidden_in_about_half_and_drawn_anew_each_epoch(corpus: Corp
         assert (example.dialogue.turns[1].feedback == ()) == (k in hidden[0])
     shown = AnnotatedExamples(corpus, 0.0, seed=0)
     assert all(shown.example(0, k).dialogue.turns[1].request == "no" for k in range(60))
+
+
+def test_validation_hides_all_evidence_by_the_dialogue_alone(corpus: Corpus):
+    held = HeldOutExamples(corpus, hidden=True)
+    for k in range(60):
+        example = held.example(0, k)
+        assert example == held.example(1, k)
+        assert (example.dialogue.turns[1].request, example.dialogue.turns[1].feedback) == ("", ())
+        assert (example.dialogue.turns[0], example.targets) == (DIALOGUE.turns[0], corpus[k].targets)
+        assert (example.dialogue.targets, example.dialogue.signals) == ((), ())
+    assert HeldOutExamples(corpus, hidden=False).example(0, 0).dialogue.turns == DIALOGUE.turns
+
+
+def test_validation_needs_no_signals_in_the_record_to_hide_them(tmp_path: Path):
+    bare = replace(DIALOGUE, turns=(Turn(request="a", response="b"), Turn(request="no, I meant c", response="c")))
+    write_log(tmp_path / "log.jsonl", [replace(bare, signals=())])
+    chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality"})
+    with closing(Corpus([str(tmp_path)], "labelgen", 0.0, chosen, "test")) as corpus:
+        shown = HeldOutExamples(corpus, hidden=True).example(0, 0).dialogue
+        assert [turn.request for turn in shown.turns] == ["a", ""]
 
 
 def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(log: Path):

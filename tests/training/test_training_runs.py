@@ -15,8 +15,9 @@ import yaml
 from labelled import LABELS, labelled_dialogue
 
 from labelgen.base.errors import InputError, IntegrityError, LabelgenError, UsageError
-from labelgen.data.dialogue import Audio, Dialogue
+from labelgen.data.dialogue import Audio, Dialogue, Feedback
 from labelgen.data.log import write_log
+from labelgen.feedback.hiding import without_evidence
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoint import read_checkpoint, weights_of
 from labelgen.training.config import parse
@@ -115,6 +116,28 @@ def test_a_run_leaves_a_model_its_config_metrics_and_a_card(options: Callable[..
     valid = [row for row in found if "valid_loss" in row]
     assert [row["epoch"] for row in valid] == [0, 1]
     assert valid[1]["valid_loss"] < valid[0]["valid_loss"]
+
+
+def test_the_validation_loss_is_of_dialogues_without_evidence_where_training_hides_it(
+    options: Callable[..., FinetuneOptions], tmp_path: Path
+):
+    said = (Feedback(kind="barge_in"),)
+    made = [labelled_dialogue(seed) for seed in range(8)]
+    whole = [replace(d, turns=tuple(replace(turn, feedback=said) for turn in d.turns)) for d in made]
+    bare = [without_evidence(dialogue) for dialogue in whole]
+    write_log(tmp_path / "whole.jsonl", whole, LABELS)
+    write_log(tmp_path / "bare.jsonl", bare, LABELS)
+
+    def loss(name: str, hidden: float) -> float:
+        valid = f"--data.valid=[{tmp_path / name}.jsonl]"
+        feedback = ("--targets.feedback=true", f"--targets.evidence_hidden={hidden}", "--length.max_epochs=1")
+        asked = options(f"{name}-{hidden}", valid, *feedback)
+        finetune(asked)
+        (found,) = [row["valid_loss"] for row in rows(asked) if "valid_loss" in row]
+        return float(found)
+
+    assert loss("whole", 0.5) == pytest.approx(loss("bare", 0.5))
+    assert loss("whole", 0.0) != pytest.approx(loss("bare", 0.0))
 
 
 @pytest.mark.parametrize("call", [0, 5])

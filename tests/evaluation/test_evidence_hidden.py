@@ -1,0 +1,132 @@
+"""A model is judged with the feedback evidence and without: what reads it shows, what does not stays as it was."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from heard import dialogues, talk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import GOALS, Annotation, AtGoal, AtTurn, Label
+from labelgen.evaluation.candidates import Annotate, annotated, candidates_of
+from labelgen.evaluation.evaluate import Description, evaluate
+from labelgen.evaluation.question import questions_of
+from labelgen.evaluation.trials import Setting
+from labelgen.feedback.hiding import without_evidence
+
+(QUALITY,) = questions_of("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
+GOLD = Setting("gold", everyone=False, resamples=20)
+FAILED, SERVED = "Playing Blue.", "Playing Purple Haze."
+
+Reads = Callable[[Dialogue, int], bool]
+"""Whether a turn of a dialogue went badly, as a model would have it."""
+
+
+def by_evidence(dialogue: Dialogue, turn: int) -> bool:
+    after = dialogue.turns[turn + 1 :]
+    return bool(after) and after[0].request.startswith("no, I meant")
+
+
+def by_response(dialogue: Dialogue, turn: int) -> bool:
+    return dialogue.turns[turn].response == FAILED
+
+
+def rated(name: str, kind: str, dialogue: Dialogue, bad: Reads) -> Annotation:
+    said = ["bad" if bad(dialogue, t) else "good" for t in range(len(dialogue.turns))]
+    return Annotation(name, kind, tuple(Label("quality", AtTurn(t), word, 0.8) for t, word in enumerate(said)))
+
+
+def fake(bad: Reads) -> Annotate:
+    def annotate(group: Sequence[Dialogue], goals_from: str | None) -> list[Annotation]:
+        return [rated("model", "model", dialogue, bad) for dialogue in group]
+
+    return annotate
+
+
+def log(corrected: int, plain: int) -> list[Dialogue]:
+    made = [
+        talk("play haze", FAILED, "no, I meant purple haze", SERVED, "what time is it", "It is noon.", id=f"c{k}")
+        for k in range(corrected)
+    ]
+    made += [talk("play haze", SERVED, "what time is it", "It is noon.", id=f"p{k}") for k in range(plain)]
+    return [replace(d, annotations=(rated("gold", "truth", d, by_response),)) for d in made]
+
+
+def judge(given: Sequence[Dialogue], bad: Reads) -> dict[str, Any]:
+    held = annotated(given, fake(bad), "gold")
+    return evaluate(held, (QUALITY,), candidates_of(held, GOLD), GOLD, Description("test"))
+
+
+def accuracies(found: dict[str, Any]) -> dict[str, float]:
+    return {row["candidate"]: row["metrics"]["accuracy"]["value"] for row in found["tasks"][0]["rows"]}
+
+
+def test_a_model_that_reads_the_evidence_is_worse_without_it():
+    """Of three turns in four dialogues and two in six, the four failures are missed."""
+    found = judge(log(4, 6), by_evidence)
+    assert found["data"]["carry_evidence"] == 4
+    assert accuracies(found) == {"model": 1.0, "model, evidence hidden": pytest.approx(1 - 4 / 24)}
+    (ratio,) = found["tasks"][0]["ratios"]
+    assert (ratio["candidate"], ratio["over"]) == ("model, evidence hidden", "model")
+    assert ratio["difference"]["value"] == pytest.approx(-4 / 24)
+
+
+def test_a_model_that_does_not_read_it_is_the_same_without_it():
+    found = judge(log(4, 6), by_response)
+    assert accuracies(found) == {"model": 1.0, "model, evidence hidden": 1.0}
+    assert found["tasks"][0]["ratios"][0]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_without_evidence_nobody_is_judged_twice():
+    found = judge(log(0, 6), by_evidence)
+    assert found["data"]["carry_evidence"] == 0
+    assert set(accuracies(found)) == {"model"}
+    assert found["tasks"][0]["ratios"] == []
+
+
+def everything(group: Sequence[Dialogue], goals_from: str | None) -> list[Annotation]:
+    """Says all that it is shown: of each turn or, where goals are given, of these."""
+    said = []
+    for dialogue in group:
+        told = dialogue.annotation(goals_from) if goals_from is not None else None
+        if told is None:
+            labels = [Label("intents", AtTurn(t), repr(turn)) for t, turn in enumerate(dialogue.turns)]
+        else:
+            labels = [Label("outcome", x.at, repr(dialogue.turns)) for x in told.labels if x.task == GOALS]
+        said.append(Annotation("model", "model", tuple(labels)))
+    return said
+
+
+@given(st.lists(dialogues(), max_size=4))
+def test_hidden_is_what_the_model_says_of_the_dialogue_without_evidence(made: list[Dialogue]) -> None:
+    given = [
+        replace(d, annotations=(Annotation("gold", "truth", (Label(GOALS, AtGoal((0,)), "goal"),) if d.turns else ()),))
+        for d in made
+    ]
+    held = annotated(given, everything, "gold")
+    carrying = [without_evidence(d) != d for d in given]
+    for before, after in zip(given, held, strict=True):
+        assert replace(after, annotations=before.annotations) == before
+        for ending in ("", " on the reference's goals"):
+            seen = after.annotation(f"model{ending}")
+            hidden = after.annotation(f"model{ending}, evidence hidden")
+            assert (hidden is None) == (seen is None or not any(carrying))
+            if hidden is not None and seen is not None:
+                bare = without_evidence(before)
+                (expected,) = everything([bare], "gold" if ending else None)
+                assert hidden.labels == expected.labels
+                assert (hidden.labels == seen.labels) or bare != before
+
+
+def test_what_is_hidden_is_asked_about_once_more_and_the_rest_is_not():
+    asked: list[str] = []
+
+    def annotate(group: Sequence[Dialogue], goals_from: str | None) -> Sequence[Annotation]:
+        asked.extend(d.id for d in group if goals_from is None)
+        return fake(by_response)(group, goals_from)
+
+    annotated(log(2, 2), annotate, "gold")
+    assert asked == ["c0", "c1", "p0", "p1", "c0", "c1"]
