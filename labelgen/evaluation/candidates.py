@@ -6,7 +6,7 @@ from dataclasses import replace
 from labelgen.base.errors import InputError
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import GOALS, Annotation, AtGoal
+from labelgen.data.labels import Annotation, AtGoal, divides
 from labelgen.evaluation.baseline import BASELINE
 from labelgen.evaluation.trials import Setting, people_of
 
@@ -52,7 +52,7 @@ def annotated(dialogues: Sequence[Dialogue], annotate: Annotate, reference: str)
     for start in progress(starts, "annotate", f"times {_AT_ONCE} dialogues", len(starts)):
         group = dialogues[start : start + _AT_ONCE]
         for dialogue, own, given in zip(group, annotate(group, None), annotate(group, reference), strict=True):
-            told = tuple(x for x in given.labels if x.task != GOALS and isinstance(x.at, AtGoal))
+            told = tuple(x for x in given.labels if not divides(x.task) and isinstance(x.at, AtGoal))
             new = [own]
             if told:
                 new.append(replace(given, annotator=own.annotator + ON_GIVEN_GOALS, labels=told, none=()))

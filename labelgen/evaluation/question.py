@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from labelgen.data.labels import (
-    GOALS,
     Annotation,
     At,
     AtDialogue,
@@ -14,6 +13,7 @@ from labelgen.data.labels import (
     Label,
     Unit,
     answers,
+    divides,
 )
 
 _SCOPE: Mapping[Unit, type] = {"turn": AtTurn, "span": AtTurn, "goal": AtGoal, "dialogue": AtDialogue}
@@ -32,9 +32,14 @@ class Question:
     names: tuple[str, ...] | None = None
 
     @property
+    def divides(self) -> bool:
+        """Whether the answers divide the dialogue into goals."""
+        return any(divides(task) for task in self.tasks)
+
+    @property
     def scope(self) -> type:
         """The kind of place that one answer is about; a division into goals is about the dialogue."""
-        return AtDialogue if GOALS in self.tasks else _SCOPE[self.unit]
+        return AtDialogue if self.divides else _SCOPE[self.unit]
 
 
 def questions_of(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from labelgen.consensus.vote import CONSENSUS, Consensus, consensus
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import GOALS, Annotation, At, AtGoal, Label, answers
+from labelgen.data.labels import Annotation, At, AtGoal, Label, division
 from labelgen.evaluation.question import Question, answered, concerns, exclusive_names
 
 SINGLE = "single annotator"
@@ -130,8 +130,8 @@ def _asked(person: Annotation, own: Collection[At], at: At) -> bool:
     division is a mistake, anything else was not asked."""
     if at in own or not isinstance(at, AtGoal):
         return at in own
-    divided = answers(person, GOALS)
-    return bool(divided) and at not in {label.at for labels in divided.values() for label in labels}
+    divided = division(person)
+    return divided is not None and at not in {label.at for label in divided}
 
 
 def _add(
