@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from labelgen.base.registry import require
 from labelgen.data.labels import (
     Annotation,
     At,
@@ -56,6 +57,13 @@ def questions_of(
         )
         for unit in units
     )
+
+
+def of_tasks(questions: Sequence[Question], tasks: Sequence[str]) -> tuple[Question, ...]:
+    """The questions about these tasks alone. Raises UsageError for a task that no question is about."""
+    for name in tasks:
+        require(name, {task for question in questions for task in question.tasks}, "task")
+    return tuple(question for question in questions if set(question.tasks) <= set(tasks))
 
 
 def exclusive_names(questions: Sequence[Question]) -> dict[str, tuple[str, ...]]:

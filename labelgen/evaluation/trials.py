@@ -18,6 +18,9 @@ from labelgen.evaluation.question import Question, answered, concerns, exclusive
 SINGLE = "single annotator"
 """The row that pools all people, each judged alone."""
 
+EVERYONE = "kind=person"
+"""All annotators of that kind, where people are named in words."""
+
 OTHERS = 3
 LEAST_PEOPLE = 3
 
@@ -33,6 +36,13 @@ class Setting:
     seed: int = 0
     resamples: int = 1000
     level: float = 0.95
+
+
+def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
+    """`people` and `everyone` of a setting, from words: EVERYONE, or names with commas; None for nobody."""
+    if people is None or people == EVERYONE:
+        return None, people == EVERYONE
+    return frozenset(people.split(",")), False
 
 
 @dataclass(frozen=True, slots=True)
