@@ -71,7 +71,7 @@ SGD_METRICS = (
     "frame_accuracy",
 )
 STAR_METRICS = ("failure_auprc", "accuracy", "macro_f1", "log_loss", "ece")
-USS_METRICS = ("accuracy", "macro_f1", "uar", "cohen_kappa", "bad_f1", "spearman_rho", "ece")
+USS_METRICS = ("accuracy", "macro_f1", "uar", "cohen_kappa", "bad_auprc", "bad_f1", "spearman_rho", "ece")
 SLICE_COLUMNS = ("question", "metric", "slice", "candidate", "value (95%)", "items")
 
 

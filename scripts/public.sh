@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The road on public corpora: SGD, STAR and USS, unpacked in one folder. `make public DATA=DIR` runs it.
 # The corpora are subsampled by a stable hash so that two cores need less than an hour with the small encoder. What is
-# made already is not made again; trainings go on where they stopped. Two lanes run side by side, one thread each.
+# made already is not made again; trainings go on where they stopped. Two lanes run side by side, one thread each, and
+# write to logs of their own; where one fails, or the script is interrupted, all that runs is stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?the folder of the unpacked corpora}
@@ -9,13 +10,48 @@ out=${2:-runs/public}
 mkdir -p "$out"
 export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
+exec 3>&1
+lanes=() # process -> name of the lane
+stop() {
+  local lane
+  for lane in "${!lanes[@]}"; do kill -- "-$lane" 2>/dev/null || true; done
+  wait
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+took() {
+  # Seconds, and what took them; seen here, also from within a lane.
+  printf '== took %d:%02d:%02d: %s\n' $(($1 / 3600)) $(($1 / 60 % 60)) $(($1 % 60)) "$2" >&3
+}
 stage() {
   # What a stage makes, then its command.
-  local made=$1
+  local made=$1 began=$SECONDS
   shift
   [ -e "$made" ] && return
   printf '== %(%H:%M:%S)T %s\n' -1 "$*"
   "$@"
+  took $((SECONDS - began)) "$made"
+}
+side_by_side() {
+  # The names of functions. Each is a process group of its own, so that all it started can be stopped with it.
+  local name ended
+  for name in "$@"; do
+    set -m
+    "$name" </dev/null >"$out/$name.log" 2>&1 &
+    set +m
+    lanes[$!]=$name
+  done
+  while [ ${#lanes[@]} -gt 0 ]; do
+    wait -n -p ended "${!lanes[@]}" || {
+      local code=$?
+      printf '== %s failed, see %s\n' "${lanes[$ended]}" "$out/${lanes[$ended]}.log" >&2
+      tail -n 20 "$out/${lanes[$ended]}.log" >&2
+      exit "$code"
+    }
+    unset "lanes[$ended]"
+  done
 }
 sample() {
   # A corpus's name, its published folder, how many dialogues.
@@ -71,20 +107,18 @@ lane_two() {
   uss_fold 3
   uss_fold 4
 }
-lane_one >"$out/lane-one.log" 2>&1 &
-one=$!
-lane_two >"$out/lane-two.log" 2>&1 &
-two=$!
-wait "$one" || { tail -n 20 "$out/lane-one.log"; exit 1; }
-wait "$two" || { tail -n 20 "$out/lane-two.log"; exit 1; }
-
-stage "$out/evaluation-sgd/evaluation.json" labelgen evaluate "$out/sgd/test.jsonl" "$out/sgd-dev/sgd-dev.jsonl" "$out/sgd-test/sgd-test.jsonl" \
-  --against sgd --model "context=$out/sgd-context/model" --model "no context=$out/sgd-alone/model" \
-  --train "$out/sgd/train.jsonl" --out "$out/evaluation-sgd" --title "SGD: held-out dialogues" &
-stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/star-judged/star.jsonl" --against user --task outcome \
-  --model "model=$out/star-plain/model" --model "model with actions=$out/star-actions/model" \
-  --out "$out/evaluation-star" --title "STAR: outcomes against users' own answers"
-wait $!
+evaluate_sgd() {
+  stage "$out/evaluation-sgd/evaluation.json" labelgen evaluate "$out/sgd/test.jsonl" "$out/sgd-dev/sgd-dev.jsonl" "$out/sgd-test/sgd-test.jsonl" \
+    --against sgd --model "context=$out/sgd-context/model" --model "no context=$out/sgd-alone/model" \
+    --train "$out/sgd/train.jsonl" --out "$out/evaluation-sgd" --title "SGD: held-out dialogues"
+}
+evaluate_star() {
+  stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/star-judged/star.jsonl" --against user --task outcome \
+    --model "model=$out/star-plain/model" --model "model with actions=$out/star-actions/model" \
+    --out "$out/evaluation-star" --title "STAR: outcomes against users' own answers"
+}
+side_by_side lane_one lane_two
+side_by_side evaluate_sgd evaluate_star
 stage "$out/evaluation-uss/evaluation.json" labelgen evaluate "$out"/uss-labelled/*/f?.jsonl --least-people 4 \
   --out "$out/evaluation-uss" --title "USS: quality beside single raters, five folds"
 stage "$out/labelled/manifest.json" labelgen label "$out/sgd-dev" "$out/labelled" --model "$out/sgd-context/model" \
@@ -93,3 +127,4 @@ labelgen verify "$out/labelled" --input "$out/sgd-dev"
 labelgen show "$out/labelled" --count 1
 python scripts/collect_results.py "$out"
 printf '\nreports: %s\n' "$out"/evaluation-*/report.html
+took "$SECONDS" "all of it"

@@ -21,9 +21,9 @@ def main(argv: Sequence[str]) -> int:
     from labelgen.consensus.vote import CONSENSUS, consensus
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.question import answered, concerns, exclusive_names
-    from labelgen.evaluation.trials import Setting, people_of
+    from labelgen.evaluation.trials import Setting, named, people_of
 
-    setting = Setting(people=None if args.people == "kind=person" else frozenset(args.people.split(",")))
+    setting = Setting(CONSENSUS, *named(args.people))
     questions = asked({})
     exclusive = exclusive_names(questions)
     judged: dict[str, list[dict[str, tuple[Label, ...]]]] = {q.name: [] for q in questions}

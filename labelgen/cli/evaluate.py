@@ -3,27 +3,25 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, fresh_folder, write_text
-from labelgen.base.registry import require
 from labelgen.cli.arguments import add_force, add_log, open_log, parser
 from labelgen.cli.report import show_results
-from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
-from labelgen.data.split import Seen
+
+if TYPE_CHECKING:
+    from labelgen.model.annotate import Annotator
 
 FRAMES = {"frame_accuracy": ("intents", "slots")}
 """What is asked of several tasks together."""
-
-COPIES = "all requests equal those of a training dialogue"
-"""Why a dialogue is left out."""
 
 PREDICTIONS = "predictions.jsonl"
 EVALUATION = "evaluation.json"
@@ -45,8 +43,6 @@ def main(argv: Sequence[str]) -> int:
     write_text(out / EVALUATION, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
     write_text(out / REPORT, render(found))
     show_results(found)
-    if args.model and not found["data"]["carry_evidence"]:
-        print("no dialogue carries feedback evidence, so there was none to hide from a model", file=sys.stderr)
     print(f"\n{out / REPORT}")
     return 0
 
@@ -65,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="[NAME=]FOLDER",
-        help="annotate the log with this model first, and once more with feedback evidence hidden where there is some; "
-        "with names, several can be judged beside each other",
+        help="annotate the log with this model first, and, where it learnt from feedback, once more with the evidence "
+        "hidden; with names, several can be judged beside each other",
     )
     to.add_argument("--predictions", type=Path, metavar="LOG", help="take annotations from here, by dialogue id")
     to.add_argument(
@@ -108,47 +104,43 @@ def _parser() -> argparse.ArgumentParser:
 def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
     from labelgen.consensus.vote import CONSENSUS
     from labelgen.evaluation.asked import asked
-    from labelgen.evaluation.baseline import Majority
-    from labelgen.evaluation.candidates import annotated, candidates_of, join
+    from labelgen.evaluation.candidates import Judged, candidates_of
     from labelgen.evaluation.evaluate import Description, evaluate
-    from labelgen.evaluation.trials import Setting, people_of, with_reference
+    from labelgen.evaluation.prepare import prepare
+    from labelgen.evaluation.question import of_tasks
+    from labelgen.evaluation.trials import EVERYONE, Setting, named
+    from labelgen.feedback.hiding import without_evidence
 
-    people = None if args.people in (None, "kind=person") else frozenset(args.people.split(","))
-    everyone = args.people == "kind=person" or (args.people is None and args.against == CONSENSUS)
-    setting = Setting(args.against, people, everyone, args.seed, args.resamples)
+    people = args.people or (EVERYONE if args.against == CONSENSUS else None)
+    setting = Setting(args.against, *named(people), args.seed, args.resamples)
     questions = asked(FRAMES)
     if args.task:
-        for name in args.task:
-            require(name, {task for question in questions for task in question.tasks}, "task")
-        questions = tuple(q for q in questions if set(q.tasks) <= set(args.task))
-    dialogues = list(open_log(args))
-    left_out = {}
-    training = Log(args.train, args.format, open_log(args).options) if args.train else None
-    if training is not None:
-        seen = Seen(training)
-        unseen = [dialogue for dialogue in dialogues if dialogue not in seen]
-        if len(unseen) < len(dialogues):
-            left_out[COPIES] = len(dialogues) - len(unseen)
-        dialogues = unseen
-    if args.least_people:
-        enough = [d for d in dialogues if len(people_of(d, setting)) >= args.least_people]
-        left_out[f"fewer than {args.least_people} people"] = len(dialogues) - len(enough)
-        dialogues = enough
-    dialogues = with_reference(dialogues, questions, setting)
-    model: Mapping[str, Any] = {}
-    if args.model:
-        dialogues, model = _run_models(args, dialogues, annotated)
-    if args.predictions is not None:
-        dialogues = join(dialogues, Log([args.predictions]))
-    if training is not None:
-        majority = Majority(training, questions, setting)
-        dialogues = [majority.annotate(dialogue, args.against) for dialogue in dialogues]
+        questions = of_tasks(questions, args.task)
+    log = open_log(args)
+    models = _models(args, log)
+    root = Path(args.log[0])
+    root = root if root.is_dir() else root.parent
+    dialogues, left_out = prepare(
+        log,
+        questions,
+        setting,
+        Log(args.train, args.format, log.options) if args.train else None,
+        args.least_people,
+        [Judged(partial(model.annotate, root=root), model.learnt_from_feedback) for model in models],
+        Log([args.predictions]) if args.predictions is not None else None,
+    )
+    for model in models:
+        if model.sound:
+            print(f"{model.name}: {model.sound}", file=sys.stderr)
+        if model.learnt_from_feedback and all(without_evidence(d) == d for d in dialogues):
+            print(f"{model.name}: no dialogue carries feedback evidence, so there was none to hide", file=sys.stderr)
     written = args.out / PREDICTIONS
     write_log(written, dialogues, force=args.force)
     # What is judged is what was written, so that the file alone gives the same numbers.
     dialogues = list(Log([written], max_bad_rate=0.0))
     candidates = candidates_of(dialogues, setting)
     logs = [str(path) for path in args.log]
+    cards = {model.name: {"digest": model.provenance.model_digest, **model.card} for model in models}
     description = Description(
         title=args.title or f"{candidates[0] if candidates else 'people'} on {', '.join(Path(p).name for p in logs)}",
         command=shlex.join(["labelgen", "evaluate", *argv]),
@@ -156,34 +148,23 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
         digest=digest_file(written),
         split=args.split,
         left_out=left_out,
-        model=model,
+        model=next(iter(cards.values())) if len(cards) == 1 else cards,
     )
     return evaluate(dialogues, questions, candidates, setting, description)
 
 
-def _run_models(
-    args: argparse.Namespace, dialogues: list[Dialogue], annotated: Any
-) -> tuple[list[Dialogue], Mapping[str, Any]]:
-    """The dialogues with the annotations of every model, and what the models say of themselves. What may be decoded is
-    what the log's labels.json names, where it names some."""
+def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":
+    """What may be decoded is what the log's labels.json names, where it names some."""
+    if not args.model:
+        return []
     from labelgen.model.annotate import Annotator
 
-    root = Path(args.log[0])
-    root = root if root.is_dir() else root.parent
-    labels = open_log(args).labels()
-    cards: dict[str, Any] = {}
-    for given in args.model:
-        name, equals, folder = given.rpartition("=")
-        annotator = Annotator(Path(folder), labels, name if equals else "model", device=args.device)
-
-        def annotate(group: Sequence[Dialogue], goals_from: str | None, by: Annotator = annotator) -> Any:
-            return by.annotate(group, goals_from, root)
-
-        dialogues = annotated(dialogues, annotate, args.against)
-        if annotator.sound:
-            print(f"{annotator.name}: {annotator.sound}", file=sys.stderr)
-        cards[annotator.name] = {"digest": annotator.provenance.model_digest, **annotator.card}
-    return dialogues, next(iter(cards.values())) if len(cards) == 1 else cards
+    labels = log.labels()
+    parts = [given.rpartition("=") for given in args.model]
+    return [
+        Annotator(Path(folder), labels, name if equals else "model", device=args.device)
+        for name, equals, folder in parts
+    ]
 
 
 def _again(predictions: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,48 +47,36 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _signals(argv: Sequence[str]) -> int:
-    args = parser(
+    args = _action(
         "feedback signals",
         "Write every record with the signals that the detectors find in it, in place of those it had.",
         "labelgen feedback signals log.jsonl signals.jsonl",
     )
-    args.add_argument("log", help="file or folder of records; - reads standard input")
-    add_reading(args)
-    args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
     args.add_argument(
         "--kind",
         action="append",
         metavar="KIND",
         help=f"ask only this detector, may be repeated: {', '.join(DETECTORS)}",
     )
-    add_force(args)
     given = args.parse_args(argv)
     for kind in given.kind or ():
         require(kind, DETECTORS, "signal")
+
+    def find(dialogue: Dialogue, counts: Counts) -> Dialogue:
+        found = with_signals(dialogue, given.kind)
+        counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in found.signals)
+        return found
+
     log = open_log(given)
-    counts: Counts = Counter()
-
-    def found() -> Iterator[Dialogue]:
-        for dialogue in log:
-            dialogue = with_signals(dialogue, given.kind)
-            for s in dialogue.signals:
-                counts[s.kind, "explicit" if s.explicit else "implicit", s.vote] += 1
-            yield dialogue
-
-    count = _write(given, log, found())
-    _table(given.out, count, "signals", ("kind", "asked", "vote"), counts)
-    return 0
+    return _rewrite(given, log, log, find, "signals", ("kind", "asked", "vote"))
 
 
 def _aggregate(argv: Sequence[str]) -> int:
-    args = parser(
+    args = _action(
         "feedback aggregate",
         "Write every record with targets made from its signals, in place of the targets it had. Find the signals first.",
         "labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall --goals anna",
     )
-    args.add_argument("log", help="file or folder of records; - reads standard input")
-    add_reading(args)
-    args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
     args.add_argument("--method", default="waterfall", help=f"{' or '.join(METHODS)} (default %(default)s)")
     args.add_argument(
         "--goals", metavar="ANNOTATOR", help="outcomes are of this annotator's goals (default: of provisional goals)"
@@ -96,29 +84,57 @@ def _aggregate(argv: Sequence[str]) -> int:
     level = args.add_mutually_exclusive_group()
     level.add_argument("--explicit-only", action="store_true", help="use only what users said when asked")
     level.add_argument("--implicit-only", action="store_true", help="use only what users' behaviour shows")
-    add_force(args)
     given = args.parse_args(argv)
     method: Method = resolve(METHODS, given.method, "method")
+
+    def make(dialogue: Dialogue, counts: Counts) -> Dialogue:
+        used = [s for s in dialogue.signals if not (given.implicit_only if s.explicit else given.explicit_only)]
+        targets = feedback_targets(dialogue, used, method, given.goals)
+        counts.update((t.task, UNIT_OF[type(t.at)], _says(t)) for t in targets)
+        return replace(dialogue, targets=targets)
+
     log = open_log(given)
+    return _rewrite(given, log, _with_some_signal(log, given.log), make, "targets", ("task", "unit", "says"))
+
+
+def _action(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    """What both actions are told: which log is read, and where it is written anew."""
+    args = parser(name, summary, example)
+    args.add_argument("log", help="file or folder of records; - reads standard input")
+    add_reading(args)
+    args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
+    add_force(args)
+    return args
+
+
+def _with_some_signal(dialogues: Iterable[Dialogue], where: str) -> Iterator[Dialogue]:
+    """The dialogues. Raises InputError after the last one if there were some, and no signal in any."""
+    count = signals = 0
+    for dialogue in dialogues:
+        count += 1
+        signals += len(dialogue.signals)
+        yield dialogue
+    if count and not signals:
+        raise InputError(
+            f"none of the {count:,} records has a signal", where, "run `labelgen feedback signals` on the log first"
+        )
+
+
+def _rewrite(
+    given: argparse.Namespace,
+    log: Log,
+    dialogues: Iterable[Dialogue],
+    change: Callable[[Dialogue, Counts], Dialogue],
+    what: str,
+    heads: tuple[str, ...],
+) -> int:
+    """Write every dialogue as `change` makes it, then the table of what it counted."""
+    if given.out != "-":
+        fresh_file(Path(given.out), given.force)
     counts: Counts = Counter()
-
-    def made() -> Iterator[Dialogue]:
-        signals = 0
-        for dialogue in log:
-            used = [s for s in dialogue.signals if not (given.implicit_only if s.explicit else given.explicit_only)]
-            signals += len(dialogue.signals)
-            targets = feedback_targets(dialogue, used, method, given.goals)
-            counts.update((t.task, UNIT_OF[type(t.at)], _says(t)) for t in targets)
-            yield replace(dialogue, targets=targets)
-        if log.kept and not signals:
-            raise InputError(
-                f"none of the {log.kept:,} records has a signal",
-                given.log,
-                "run `labelgen feedback signals` on the log first",
-            )
-
-    count = _write(given, log, made())
-    _table(given.out, count, "targets", ("task", "unit", "says"), counts)
+    changed = (change(dialogue, counts) for dialogue in dialogues)
+    count = write_log(given.out, progress(changed, "feedback", "dialogues"), log.labels(), given.force)
+    _table(given.out, count, what, heads, counts)
     return 0
 
 
@@ -133,12 +149,6 @@ def _says(target: Target) -> str:
 
 
 _EXCLUSIVE = ("outcome", "quality")
-
-
-def _write(given: argparse.Namespace, log: Log, dialogues: Iterator[Dialogue]) -> int:
-    if given.out != "-":
-        fresh_file(Path(given.out), given.force)
-    return write_log(given.out, progress(dialogues, "feedback", "dialogues"), log.labels(), given.force)
 
 
 def _table(out: str, dialogues: int, what: str, heads: tuple[str, ...], counts: Counts) -> None:

@@ -52,12 +52,6 @@ def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def bootstrap(statistic: Statistic, dialogues: int, count: int, seed: int, level: float = 0.95) -> Interval:
-    """The statistic of all dialogues, each once, with its interval over `count` resamples."""
-    value = float(statistic(np.ones((1, dialogues)))[0])
-    return interval(value, resampled(statistic, resamples(dialogues, count, seed)), level)
-
-
 def paired_ratio(first: Interval, second: Interval, draws: tuple[Array, Array], level: float = 0.95) -> Interval:
     """first / second, where both were drawn from the same resamples; NaN where second is 0."""
     return interval(_ratio(np.array([first.value]), np.array([second.value]))[0], _ratio(*draws), level)

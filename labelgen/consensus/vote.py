@@ -14,7 +14,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from labelgen.consensus.division import divide
-from labelgen.data.labels import GOALS, Annotation, At, AtDialogue, AtGoal, Field, Label, answers, tasks_of
+from labelgen.data.labels import (
+    Annotation,
+    At,
+    AtDialogue,
+    AtGoal,
+    Field,
+    Label,
+    answers,
+    divides,
+    division,
+    tasks_of,
+)
 
 CONSENSUS = "consensus"
 """The annotator who signs."""
@@ -51,8 +62,8 @@ def consensus(annotations: Sequence[Annotation], exclusive: Mapping[str, Sequenc
                 labels += decided
             else:
                 none.append(Field(task, at))
-    if any(GOALS in tasks_of(a) for a in annotations):
-        kept = {label.at for label in labels if label.task == GOALS}
+    if any(division(a) is not None for a in annotations):
+        kept = {label.at for label in labels if divides(label.task)}
         labels = [label for label in labels if not isinstance(label.at, AtGoal) or label.at in kept]
         ties = [field for field in ties if not isinstance(field.at, AtGoal) or field.at in kept]
         none = [field for field in none if not isinstance(field.at, AtGoal) or field.at in kept]
@@ -75,8 +86,8 @@ def _order(at: At) -> tuple[int, ...]:
 
 def _decide(task: str, ballots: Ballots, names: Sequence[str] | None) -> tuple[Label, ...] | None:
     """The labels of one field, () for none, None for a tie."""
-    if task == GOALS:
-        return _decide_goals(ballots)
+    if divides(task):
+        return _decide_goals(task, ballots)
     return _decide_set(ballots) if names is None else _decide_one(ballots, names)
 
 
@@ -107,12 +118,12 @@ def _decide_set(ballots: Ballots) -> tuple[Label, ...] | None:
     )
 
 
-def _decide_goals(ballots: Ballots) -> tuple[Label, ...] | None:
+def _decide_goals(task: str, ballots: Ballots) -> tuple[Label, ...] | None:
     goals = divide([[label.at.turns for label in ballot if isinstance(label.at, AtGoal)] for ballot in ballots])
     if goals is None:
         return None
     name = next((label.name for ballot in ballots for label in ballot), "")
-    return tuple(Label(GOALS, AtGoal(turns), name, share) for turns, share in goals)
+    return tuple(Label(task, AtGoal(turns), name, share) for turns, share in goals)
 
 
 def _value(given: Sequence[Label]) -> str | float | None:

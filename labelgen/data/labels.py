@@ -64,7 +64,7 @@ class Label:
 class Field:
     """A question that an annotator can answer or leave: one task at one scope.
 
-    The scope of a span is its turn, the scope of the task `goals` is the dialogue; any other label's scope is its own
+    The scope of a span is its turn, that of a goal among all goals is the dialogue; any other label's scope is its own
     unit."""
 
     task: str
@@ -116,11 +116,16 @@ class Annotation:
     price: float | None = None
 
 
+def divides(task: str) -> bool:
+    """Whether the task's labels divide a dialogue into goals, as `divides` of the task itself says too."""
+    return task == GOALS
+
+
 def field_of(task: str, at: At) -> Field:
     """The field that a label or a target of this task at this place answers."""
     if isinstance(at, AtSpan):
         return Field(task, AtTurn(at.turn))
-    if task == GOALS:
+    if divides(task):
         return Field(task, AtDialogue())
     return Field(task, at)
 
@@ -138,6 +143,11 @@ def answers(annotation: Annotation, task: str) -> dict[At, tuple[Label, ...]]:
             at = scope(label).at
             found[at] = (*found.get(at, ()), label)
     return found
+
+
+def division(annotation: Annotation) -> tuple[Label, ...] | None:
+    """The goals into which the annotation divides its dialogue, in order; () for none, None where it does not divide."""
+    return answers(annotation, GOALS).get(AtDialogue())
 
 
 def tasks_of(annotation: Annotation) -> tuple[str, ...]:

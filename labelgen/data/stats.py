@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.labels import GOALS, Annotation, AtGoal, answers, tasks_of
+from labelgen.data.labels import Annotation, AtGoal, answers, division, tasks_of
 
 _ALWAYS = ("request", "response")
 
@@ -108,7 +108,7 @@ class LogStats:
             found.fields += len(answered)
             found.none += sum(not labels for labels in answered.values())
             found.labels.update(label.name for labels in answered.values() for label in labels)
-        goals = [label.at.turns for label in annotation.labels if label.task == GOALS and isinstance(label.at, AtGoal)]
+        goals = [label.at.turns for label in division(annotation) or () if isinstance(label.at, AtGoal)]
         self.goals += len(goals)
         self.returning += any(_returns(turns, goals) for turns in goals)
 

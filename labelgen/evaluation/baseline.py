@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import GOALS, Annotation, At, AtDialogue, AtGoal, AtTurn, Field, Label
+from labelgen.data.labels import Annotation, At, AtDialogue, AtGoal, AtTurn, Field, Label
 from labelgen.evaluation.question import Question, answered
 from labelgen.evaluation.trials import Setting, people_of
 
@@ -49,7 +49,7 @@ class Majority:
     def _labels(self, dialogue: Dialogue, question: Question, at: At) -> tuple[Label, ...]:
         counts = self.counts[question.name]
         task = question.tasks[0]
-        if task == GOALS:
+        if question.divides:
             name = min((name for names in counts for name in names), default=None)
             turns = tuple(range(len(dialogue.turns)))
             return (Label(task, AtGoal(turns), name),) if turns and name is not None else ()

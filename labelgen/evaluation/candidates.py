@@ -1,12 +1,12 @@
 """Who is judged: annotators that a log of predictions or a model brings to the dialogues."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from labelgen.base.errors import InputError
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import GOALS, Annotation, AtGoal
+from labelgen.data.labels import Annotation, AtGoal, divides
 from labelgen.evaluation.baseline import BASELINE
 from labelgen.evaluation.trials import Setting, people_of
 from labelgen.feedback.hiding import without_evidence
@@ -48,14 +48,22 @@ def join(dialogues: Sequence[Dialogue], predictions: Iterable[Dialogue]) -> list
     return out
 
 
-def annotated(dialogues: Sequence[Dialogue], annotate: Annotate, reference: str) -> list[Dialogue]:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A model to be judged. from_feedback: it learnt from feedback, so it may have learnt to read labels off the evidence."""
+
+    annotate: Annotate
+    from_feedback: bool = False
+
+
+def annotated(dialogues: Sequence[Dialogue], model: Judged, reference: str) -> list[Dialogue]:
     """The dialogues with what a model says of them: once from end to end, and once more about the goals of the
-    reference, under a name that says so, where it labels goals. Where a dialogue carries feedback evidence, both again
-    of the dialogues without it, under names that say so."""
-    hidden = [without_evidence(dialogue) for dialogue in dialogues]
+    reference, under a name that says so, where it labels goals. Where the model learnt from feedback and a dialogue carries
+    evidence of it, both again of the dialogues without it, under names that say so."""
+    hidden = [without_evidence(dialogue) if model.from_feedback else dialogue for dialogue in dialogues]
     carrying = [k for k, dialogue in enumerate(dialogues) if hidden[k] != dialogue]
-    seen = _said(dialogues, annotate, reference, "annotate")
-    unseen = _said([hidden[k] for k in carrying], annotate, reference, f"annotate{EVIDENCE_HIDDEN}")
+    seen = _said(dialogues, model.annotate, reference, "annotate")
+    unseen = _said([hidden[k] for k in carrying], model.annotate, reference, f"annotate{EVIDENCE_HIDDEN}")
     without = dict(zip(carrying, unseen, strict=True))
     out = []
     for k, dialogue in enumerate(dialogues):
@@ -75,7 +83,7 @@ def _said(dialogues: Sequence[Dialogue], annotate: Annotate, reference: str, nam
     for start in progress(starts, name, f"times {_AT_ONCE} dialogues", len(starts)):
         group = dialogues[start : start + _AT_ONCE]
         for own, given in zip(annotate(group, None), annotate(group, reference), strict=True):
-            told = tuple(x for x in given.labels if x.task != GOALS and isinstance(x.at, AtGoal))
+            told = tuple(x for x in given.labels if not divides(x.task) and isinstance(x.at, AtGoal))
             on_goals = replace(given, annotator=own.annotator + ON_GIVEN_GOALS, labels=told, none=())
             out.append([own, on_goals] if told else [own])
     return out

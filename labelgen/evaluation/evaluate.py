@@ -21,11 +21,10 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.evaluation.examples import examples
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.section import section
-from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.evaluation.trials import EVERYONE, Protocol, Setting, named
 from labelgen.feedback.hiding import without_evidence
 
 FORM = "labelgen evaluation 1"
-EVERYONE = "kind=person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +121,7 @@ def read_evaluation(path: Path) -> tuple[Description, Setting, tuple[str, ...], 
     try:
         plain = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         said, data = plain["setting"], plain["data"]
-        setting = Setting(
-            against=said["against"],
-            people=None if said["people"] in (None, EVERYONE) else frozenset(said["people"].split(",")),
-            everyone=said["people"] == EVERYONE,
-            seed=said["seed"],
-            resamples=said["resamples"],
-            level=said["level"],
-        )
+        setting = Setting(said["against"], *named(said["people"]), said["seed"], said["resamples"], said["level"])
         description = Description(
             title=plain["title"],
             command=plain["command"],

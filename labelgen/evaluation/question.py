@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from labelgen.base.registry import require
 from labelgen.data.labels import (
-    GOALS,
     Annotation,
     At,
     AtDialogue,
@@ -14,6 +14,7 @@ from labelgen.data.labels import (
     Label,
     Unit,
     answers,
+    divides,
 )
 
 _SCOPE: Mapping[Unit, type] = {"turn": AtTurn, "span": AtTurn, "goal": AtGoal, "dialogue": AtDialogue}
@@ -32,9 +33,14 @@ class Question:
     names: tuple[str, ...] | None = None
 
     @property
+    def divides(self) -> bool:
+        """Whether the answers divide the dialogue into goals."""
+        return any(divides(task) for task in self.tasks)
+
+    @property
     def scope(self) -> type:
         """The kind of place that one answer is about; a division into goals is about the dialogue."""
-        return AtDialogue if GOALS in self.tasks else _SCOPE[self.unit]
+        return AtDialogue if self.divides else _SCOPE[self.unit]
 
 
 def questions_of(
@@ -51,6 +57,13 @@ def questions_of(
         )
         for unit in units
     )
+
+
+def of_tasks(questions: Sequence[Question], tasks: Sequence[str]) -> tuple[Question, ...]:
+    """The questions about these tasks alone. Raises UsageError for a task that no question is about."""
+    for name in tasks:
+        require(name, {task for question in questions for task in question.tasks}, "task")
+    return tuple(question for question in questions if set(question.tasks) <= set(tasks))
 
 
 def exclusive_names(questions: Sequence[Question]) -> dict[str, tuple[str, ...]]:

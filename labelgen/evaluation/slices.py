@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import GOALS, AtDialogue, AtGoal, answers
+from labelgen.data.labels import AtGoal, division
 
 LEAST_DIALOGUES = 5
 """A smaller slice joins OTHER: its interval would say nothing."""
@@ -34,7 +34,7 @@ def _domain(dialogue: Dialogue, reference: str) -> str | None:
 def _interleaved(dialogue: Dialogue, reference: str) -> str | None:
     """Whether a goal is taken up again after another one, by the reference."""
     annotation = dialogue.annotation(reference)
-    goals = None if annotation is None else answers(annotation, GOALS).get(AtDialogue())
+    goals = None if annotation is None else division(annotation)
     if goals is None:
         return None
     members = [label.at.turns for label in goals if isinstance(label.at, AtGoal)]

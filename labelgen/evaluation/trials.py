@@ -12,11 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from labelgen.consensus.vote import CONSENSUS, Consensus, consensus
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import GOALS, Annotation, At, AtGoal, Label, answers
+from labelgen.data.labels import Annotation, At, AtGoal, Label, division
 from labelgen.evaluation.question import Question, answered, concerns, exclusive_names
 
 SINGLE = "single annotator"
 """The row that pools all people, each judged alone."""
+
+EVERYONE = "kind=person"
+"""All annotators of that kind, where people are named in words."""
 
 OTHERS = 3
 LEAST_PEOPLE = 3
@@ -33,6 +36,13 @@ class Setting:
     seed: int = 0
     resamples: int = 1000
     level: float = 0.95
+
+
+def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
+    """`people` and `everyone` of a setting, from words: EVERYONE, or names with commas; None for nobody."""
+    if people is None or people == EVERYONE:
+        return None, people == EVERYONE
+    return frozenset(people.split(",")), False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +140,8 @@ def _asked(person: Annotation, own: Collection[At], at: At) -> bool:
     division is a mistake, anything else was not asked."""
     if at in own or not isinstance(at, AtGoal):
         return at in own
-    divided = answers(person, GOALS)
-    return bool(divided) and at not in {label.at for labels in divided.values() for label in labels}
+    divided = division(person)
+    return divided is not None and at not in {label.at for label in divided}
 
 
 def _add(

@@ -3,7 +3,7 @@
 A corruption is pure: `corrupt(dialogue, pool, rng) -> (dialogue, targets)`; the same arguments and seed give the same
 result. What it gives carries no annotations, feedback, signals or targets of its own."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -86,24 +86,11 @@ def _kin(dialogue: Dialogue, turn: Turn) -> str:
     return turn.domain or dialogue.source or ""
 
 
-def pretraining_examples(
-    dialogues: Sequence[Dialogue], seed: int, epoch: int, mixture: Mapping[str, float] = MIXTURE
-) -> Iterator[tuple[Dialogue, tuple[Target, ...]]]:
-    """Every dialogue with turns once, in order, each by one corruption drawn from the mixture (shares need not sum to
-    one). What becomes of a dialogue depends on seed, epoch, its id and the pool, not on its place.
-
-    Raises UsageError for an unknown corruption or shares that cannot be drawn from."""
-    check_mixture(mixture)
-    pool = Pool(dialogues)
-    for dialogue in dialogues:
-        if dialogue.turns:
-            yield pretraining_example(dialogue, pool, seed, epoch, mixture)
-
-
 def pretraining_example(
     dialogue: Dialogue, pool: Pool, seed: int, epoch: int, mixture: Mapping[str, float] = MIXTURE
 ) -> tuple[Dialogue, tuple[Target, ...]]:
-    """One dialogue by one corruption; any dialogue can be made alone."""
+    """One dialogue by one corruption drawn from the mixture (shares need not sum to one). What becomes of it depends on
+    seed, epoch, its id and the pool, so any dialogue can be made alone."""
     rng = Random(f"{seed}/{epoch}/{dialogue.id}")
     name = rng.choices(list(mixture), list(mixture.values()))[0]
     corrupt: Corrupt = resolve(CORRUPTIONS, name, "corruption")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
-from labelgen.data.labels import GOALS, AtGoal, answers
+from labelgen.data.labels import AtGoal, division
 from labelgen.feedback.wording import gap_s
 
 LONG_GAP_S = 300.0
@@ -20,9 +20,8 @@ def goals_of(dialogue: Dialogue, annotator: str | None) -> tuple[Goals, str]:
     without a domain goes on with the run that it stands in."""
     annotation = dialogue.annotation(annotator) if annotator is not None else None
     if annotation is not None:
-        fields = answers(annotation, GOALS)
-        if fields:
-            labels = [label for found in fields.values() for label in found]
+        labels = division(annotation)
+        if labels is not None:
             return tuple(sorted(own.at.turns for own in labels if isinstance(own.at, AtGoal))), f"goals by {annotator}"
     if not dialogue.turns:
         return (), "no goals"

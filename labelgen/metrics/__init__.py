@@ -20,7 +20,6 @@ METRICS = {
     "slot_value_f1": "labelgen.metrics.sets:value_f1",
     "exact_goal_f1": "labelgen.metrics.sets:label_f1",
     "b_cubed_f1": "labelgen.metrics.goals:b_cubed_f1",
-    "link_f1": "labelgen.metrics.goals:link_f1",
     "boundary_f1": "labelgen.metrics.goals:boundary_f1",
     "pk": "labelgen.metrics.goals:pk",
     "window_diff": "labelgen.metrics.goals:window_diff",

@@ -1,12 +1,13 @@
 """Metrics of how a dialogue is divided into goals.
 
-Goals may interleave, and a turn may serve none. B-cubed and links look at which turns belong together; boundaries, Pk
-and WindowDiff read the dialogue as a line of segments: a border lies between two turns that do not serve the same goal,
-so returning to a goal is a border too, and neighbouring turns that serve none are one segment."""
+Goals may interleave, and a turn may serve none. B-cubed looks at which turns belong together; boundaries, Pk and
+WindowDiff read the dialogue as a line of segments: a border lies between two turns that do not serve the same goal, so
+returning to a goal is a border too, and neighbouring turns that serve none are one segment."""
 
 import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from operator import and_
 
 import numpy as np
 
@@ -51,10 +52,6 @@ def _shared(ours: Goals, theirs: Goals) -> float:
     return sum(len(set(a) & set(b)) ** 2 / len(a) for a in ours for b in theirs)
 
 
-def _links(goals: Goals) -> set[tuple[int, int]]:
-    return {pair for goal in goals for pair in pairwise(goal)}
-
-
 def borders(goals: Goals, turns: int) -> list[bool]:
     """For each pair of neighbouring turns, whether a border lies between them; empty for fewer than two turns."""
     serves: list[int | None] = [None] * turns
@@ -64,15 +61,13 @@ def borders(goals: Goals, turns: int) -> list[bool]:
     return [a != b for a, b in pairwise(serves)]
 
 
-def _sets(of: Callable[[Goals, int], set[object]]) -> Callable[[Item], tuple[int, int, int]]:
-    def tally(item: Item) -> tuple[int, int, int]:
-        both = ours = theirs = 0
-        for wanted, given in _divisions(item):
-            a, b = of(given, len(item.requests)), of(wanted, len(item.requests))
-            both, ours, theirs = both + len(a & b), ours + len(a), theirs + len(b)
-        return both, ours, theirs
-
-    return tally
+def _borders(item: Item) -> tuple[int, int, int]:
+    """(borders of both, borders given, borders wanted)."""
+    both = ours = theirs = 0
+    for wanted, given in _divisions(item):
+        a, b = borders(given, len(item.requests)), borders(wanted, len(item.requests))
+        both, ours, theirs = both + sum(map(and_, a, b)), ours + sum(a), theirs + sum(b)
+    return both, ours, theirs
 
 
 def window(wanted: list[bool]) -> int:
@@ -95,16 +90,12 @@ def _windows(wrong: Callable[[list[bool], list[bool]], bool]) -> Callable[[Item]
     return tally
 
 
-_f1 = of_counts(lambda n: f1(n[:, 0], n[:, 1], n[:, 2]))
 _share = of_counts(lambda n: divide(n[:, 0], n[:, 1]))
 
 b_cubed_f1 = Metric(_b_cubed, of_counts(_b_cubed_f1), "B-cubed F1 over turns (Bagga and Baldwin 1998)")
-link_f1 = Metric(
-    _sets(lambda goals, _: set(_links(goals))), _f1, "F1 over links from a turn to the turn before it in its goal"
-)
 boundary_f1 = Metric(
-    _sets(lambda goals, turns: {t for t, border in enumerate(borders(goals, turns)) if border}),
-    _f1,
+    _borders,
+    of_counts(lambda n: f1(n[:, 0], n[:, 1], n[:, 2])),
     "F1 over borders between neighbouring turns that serve different goals",
 )
 pk = Metric(

@@ -20,7 +20,7 @@ from labelgen.data.labels import Annotation, AtGoal, AtSpan, Field, Label, Prove
 from labelgen.feedback.goals import goals_of
 from labelgen.model.build import with_labels
 from labelgen.model.collate import Collator, Goals
-from labelgen.model.folder import check_model, load_model, read_card
+from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
@@ -53,8 +53,10 @@ class Annotator:
         self.device = device
         self.precision = precision
         self.card = read_card(folder)
+        # A card that does not say so may be of a model that did.
+        self.learnt_from_feedback: bool = self.card.get("learnt_from_feedback", True)
         self.provenance = Provenance(
-            model_digest=check_model(folder),
+            model_digest=model_digest(folder),
             data_digest=self.card.get("data_digest"),
             version=__version__,
             torch=str(torch.__version__),

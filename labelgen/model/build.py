@@ -38,7 +38,7 @@ def build_model(
 
 
 def make_tasks(tasks: Mapping[str, TaskOptions], labels: Sources) -> dict[str, Task[Any]]:
-    """The task objects of a model, in the registry's order."""
+    """The task objects of a model."""
     made = {}
     for name, options in tasks.items():
         kind: type[Task[Any]] = resolve(TASKS, name, "task")
@@ -50,8 +50,7 @@ def make_tasks(tasks: Mapping[str, TaskOptions], labels: Sources) -> dict[str, T
                 "give targets or a labels.json that name some, or leave the task out",
             )
         made[name] = kind(own, options)
-    order = list(TASKS)
-    return dict(sorted(made.items(), key=lambda item: order.index(item[0])))
+    return made
 
 
 def assemble(
@@ -62,9 +61,10 @@ def assemble(
     tokenizer: Any,
     origin: Mapping[str, Any],
 ) -> LabelModel:
-    """Put the parts of a model together; its new weights come from torch's seed."""
+    """Put the parts of a model together, its tasks in the registry's order; its new weights come from torch's seed."""
     width = int(encoder.config.hidden_size)
-    return LabelModel(options, tasks, features, encoder, width, Tokenizer(tokenizer, options.max_tokens), origin)
+    ordered = {name: tasks[name] for name in TASKS if name in tasks}
+    return LabelModel(options, ordered, features, encoder, width, Tokenizer(tokenizer, options.max_tokens), origin)
 
 
 def take_over(model: LabelModel, trained: LabelModel) -> list[str]:

@@ -19,7 +19,7 @@ import msgspec
 from labelgen import __version__
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file, write_text
-from labelgen.base.registry import require, resolve
+from labelgen.base.registry import resolve
 from labelgen.data.label_set import LabelSet
 from labelgen.model.build import assemble
 from labelgen.model.label_model import LabelModel
@@ -80,11 +80,16 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any]) -> str:
         os.replace(folder, old)
     os.replace(part, folder)
     shutil.rmtree(old, ignore_errors=True)
+    return model_digest(folder)
+
+
+def model_digest(folder: Path) -> str:
+    """The digest of a model that load_model or check_model has found whole."""
     return digest_file(folder / "digests.json")
 
 
-def check_model(folder: Path) -> str:
-    """The model's digest. Raises UsageError if there is no model, IntegrityError if a file is not what was saved."""
+def check_model(folder: Path) -> None:
+    """Raises UsageError if there is no model, IntegrityError if a file is not what was saved."""
     listing = folder / "digests.json"
     if not listing.is_file():
         raise UsageError(f"{folder} is no model folder", str(listing), "name a folder that labelgen finetune wrote")
@@ -98,7 +103,6 @@ def check_model(folder: Path) -> str:
             raise IntegrityError(
                 f"{name} of the model is not the file that was saved", str(path), "copy or train the model again"
             )
-    return digest_file(listing)
 
 
 def load_model(folder: Path) -> LabelModel:
@@ -116,11 +120,8 @@ def load_model(folder: Path) -> LabelModel:
         raise IntegrityError(
             f"the model has form {saved.form}, this version reads {_FORM}", str(folder), f"use labelgen {saved.version}"
         )
-    for name in saved.tasks:
-        require(name, TASKS, "task")
     tasks: dict[str, Task[Any]] = {}
-    # In the registry's order, as build_model makes them; the file is sorted by name.
-    for name, held in sorted(saved.tasks.items(), key=lambda item: list(TASKS).index(item[0])):
+    for name, held in saved.tasks.items():
         kind: type[Task[Any]] = resolve(TASKS, name, "task")
         tasks[name] = kind(held.labels, held.options)
     encoder = encoder_from_config(folder / "encoder.json")

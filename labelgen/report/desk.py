@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import GOALS, Abstained, Annotation, At, AtSpan, AtTurn, Label, answers
+from labelgen.data.labels import Abstained, Annotation, At, AtSpan, AtTurn, Label, answers, divides, division
 from labelgen.report.figures import number
 
 State = Literal["same", "differs", "abstained", "absent", "unjudged"]
@@ -73,18 +73,19 @@ class Desk:
             return None
         return self.by_task[task][id(annotation)].get(at)
 
-    def answered(self, annotation: Annotation | None, task: str) -> bool:
-        """Whether the annotation says anything to that task."""
-        return annotation is not None and task in self.by_task and bool(self.by_task[task][id(annotation)])
+    @property
+    def both_divide(self) -> bool:
+        """Whether reference and candidate both divide the dialogue into goals."""
+        return all(a is not None and division(a) is not None for a in (self.reference, self.candidate))
 
     def probability(self, at: At | None) -> float | None:
         """The candidate's probability of a goal."""
         labels = () if self.candidate is None else self.candidate.labels
-        return next((x.probability for x in labels if x.task == GOALS and x.at == at), None)
+        return next((x.probability for x in labels if divides(x.task) and x.at == at), None)
 
     def answers(self, at_reference: At | None, at_candidate: At | None) -> tuple[Answer, ...]:
         """The answers at one place; a goal's place may differ between the two. Goals themselves are drawn apart."""
-        found = (self._answer(task, at_reference, at_candidate) for task in self.tasks if task != GOALS)
+        found = (self._answer(task, at_reference, at_candidate) for task in self.tasks if not divides(task))
         return tuple(a for a in found if a is not None)
 
     def _answer(self, task: str, at_reference: At | None, at_candidate: At | None) -> Answer | None:

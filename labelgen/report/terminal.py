@@ -17,7 +17,7 @@ from rich.text import Text
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
-from labelgen.data.labels import GOALS, Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, divides
 
 _TRACKS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 _SPANS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
@@ -101,7 +101,7 @@ def _legend(g: int, at: AtGoal, annotation: Annotation | None) -> Text:
     text = Text(f" ● goal {g + 1}: turns {_ranges(at.turns)}", _TRACKS[g % len(_TRACKS)])
     for label in annotation.labels:
         if label.at == at:
-            if label.task == GOALS:
+            if divides(label.task):
                 _append_probability(text, label)
             else:
                 text.append(f" · {escape(label.task)} ", _MUTED)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from labelgen.data.labels import GOALS, Annotation, AtGoal, answers, tasks_of
+from labelgen.data.labels import Annotation, AtGoal, division
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,9 @@ def _goals(annotation: Annotation | None) -> list[tuple[int, ...]]:
     """The goals it names; where it does not divide the dialogue itself, those that its other labels are about."""
     if annotation is None:
         return []
-    asked = (GOALS,) if answers(annotation, GOALS) else tasks_of(annotation)
-    return sorted(
-        {x.at.turns for x in annotation.labels if x.task in asked and isinstance(x.at, AtGoal) and x.at.turns}
-    )
+    divided = division(annotation)
+    labels = annotation.labels if divided is None else divided
+    return sorted({x.at.turns for x in labels if isinstance(x.at, AtGoal) and x.at.turns})
 
 
 def tracks(goals: Sequence[Goal], turns: int) -> tuple[Track, ...]:

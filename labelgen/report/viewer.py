@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
-from labelgen.data.labels import GOALS, AtDialogue, AtGoal, AtTurn
+from labelgen.data.labels import AtDialogue, AtGoal, AtTurn
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import convert
 from labelgen.report.desk import Answer, Desk, Line, State
@@ -95,7 +95,7 @@ def _goal_views(desk: Desk, ours: Sequence[Goal], theirs: Sequence[Goal]) -> Ite
         a, b = mine.get(key), other.get(key)
         goal = a or b
         assert goal is not None
-        if not (desk.answered(desk.reference, GOALS) and desk.answered(desk.candidate, GOALS)):
+        if not desk.both_divide:
             state: State = "unjudged"
         else:
             state = "differs" if a is None or b is None or a.turns != b.turns else "same"

@@ -52,6 +52,7 @@ class Quality(Task[Float[Tensor, "rows 3"]]):
         "macro_f1",
         "uar",
         "cohen_kappa",
+        "bad_auprc",
         "bad_f1",
         "spearman_rho",
         "ece",

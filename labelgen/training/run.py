@@ -16,7 +16,7 @@ from labelgen import __version__
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
 from labelgen.model.build import build_model, take_over
-from labelgen.model.folder import load_model, save_model
+from labelgen.model.folder import load_model, read_card, save_model
 from labelgen.model.label_model import LabelModel
 from labelgen.training.config import differences, plain, to_yaml
 from labelgen.training.corpus import Corpus, Prepare
@@ -153,6 +153,7 @@ def _card(
     return {
         "command": command,
         "config": plain(options),
+        "learnt_from_feedback": _learnt_from_feedback(options),
         "data_digest": corpus.digest,
         "dialogues": len(corpus),
         "turns": int(corpus.turns.sum()),
@@ -167,6 +168,13 @@ def _card(
             "lightning": version("pytorch-lightning"),
         },
     }
+
+
+def _learnt_from_feedback(options: TrainingOptions) -> bool:
+    """It, or the model that it began from."""
+    if isinstance(options, FinetuneOptions) and options.targets.feedback:
+        return True
+    return options.init is not None and bool(read_card(Path(options.init)).get("learnt_from_feedback", True))
 
 
 def _summary(options: TrainingOptions, corpus: Corpus, fitted: Fitted, new: list[str] | None) -> str:

@@ -5,9 +5,10 @@ import pytest
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
 from labelgen.evaluation.baseline import BASELINE, Majority
-from labelgen.evaluation.candidates import annotated, candidates_of, join
+from labelgen.evaluation.candidates import Judged, annotated, candidates_of, join
 from labelgen.evaluation.curves import confusions, decisions, precision_coverage, reliability
 from labelgen.evaluation.evaluate import Description, evaluate
+from labelgen.evaluation.prepare import COPIES, prepare
 from labelgen.evaluation.question import Question, questions_of
 from labelgen.evaluation.slices import OTHER, slices
 from labelgen.evaluation.trials import Setting
@@ -142,10 +143,28 @@ def test_a_model_is_asked_once_alone_and_once_about_the_goals_of_the_reference()
         assert goals_from in (None, "gold")
         return [told if goals_from else own for _ in group]
 
-    (found,) = annotated([Dialogue(id="a", turns=turns("x", "y"))], annotate, "gold")
+    (found,) = annotated([Dialogue(id="a", turns=turns("x", "y"))], Judged(annotate), "gold")
     first, second = found.annotations
     assert (first, second.annotator) == (own, "model on the reference's goals")
     assert second.labels == (Label("outcome", AtGoal((0, 1)), "failure"),)
+
+
+def test_what_is_left_out_is_counted_and_asked_of_nobody():
+    people = [gold(Label("quality", AtTurn(0), "good"), name=who, kind="person") for who in ("ann", "ben", "cid")]
+    log = [Dialogue(id=w, turns=turns(w), annotations=tuple(people[:n])) for w, n in (("a", 3), ("b", 3), ("c", 2))]
+    asked = []
+
+    def annotate(group, goals_from):
+        # The consensus is there when a model is asked about its goals.
+        assert all(d.annotation("consensus") is not None for d in group)
+        asked.append(([d.id for d in group], goals_from))
+        return [gold(Label("quality", AtTurn(0), "good"), name="model", kind="model") for _ in group]
+
+    training = [Dialogue(id="t", turns=turns("A "), annotations=(gold(name="ann", kind="person"),))]
+    kept, left_out = prepare(log, (QUALITY,), Setting(), training, 3, [Judged(annotate)])
+    assert left_out == {COPIES: 1, "fewer than 3 people": 1}
+    assert asked == [(["b"], None), (["b"], "consensus")]
+    assert [a.annotator for a in kept[0].annotations] == ["ann", "ben", "cid", "consensus", "model", BASELINE]
 
 
 def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_questions():

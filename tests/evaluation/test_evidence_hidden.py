@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, AtTurn, Label
-from labelgen.evaluation.candidates import Annotate, annotated, candidates_of
+from labelgen.evaluation.candidates import Annotate, Judged, annotated, candidates_of
 from labelgen.evaluation.evaluate import Description, evaluate
 from labelgen.evaluation.question import questions_of
 from labelgen.evaluation.trials import Setting
@@ -56,7 +56,7 @@ def log(corrected: int, plain: int) -> list[Dialogue]:
 
 
 def judge(given: Sequence[Dialogue], bad: Reads) -> dict[str, Any]:
-    held = annotated(given, fake(bad), "gold")
+    held = annotated(given, Judged(fake(bad), from_feedback=True), "gold")
     return evaluate(held, (QUALITY,), candidates_of(held, GOLD), GOLD, Description("test"))
 
 
@@ -106,7 +106,7 @@ def test_hidden_is_what_the_model_says_of_the_dialogue_without_evidence(made: li
         replace(d, annotations=(Annotation("gold", "truth", (Label(GOALS, AtGoal((0,)), "goal"),) if d.turns else ()),))
         for d in made
     ]
-    held = annotated(given, everything, "gold")
+    held = annotated(given, Judged(everything, from_feedback=True), "gold")
     carrying = [without_evidence(d) != d for d in given]
     for before, after in zip(given, held, strict=True):
         assert replace(after, annotations=before.annotations) == before
@@ -128,5 +128,8 @@ def test_what_is_hidden_is_asked_about_once_more_and_the_rest_is_not():
         asked.extend(d.id for d in group if goals_from is None)
         return fake(by_response)(group, goals_from)
 
-    annotated(log(2, 2), annotate, "gold")
+    annotated(log(2, 2), Judged(annotate, from_feedback=True), "gold")
     assert asked == ["c0", "c1", "p0", "p1", "c0", "c1"]
+    asked.clear()
+    annotated(log(2, 2), Judged(annotate, from_feedback=False), "gold")
+    assert asked == ["c0", "c1", "p0", "p1"]

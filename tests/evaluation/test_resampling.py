@@ -5,7 +5,6 @@ import pytest
 
 from labelgen.confidence.resampling import (
     Interval,
-    bootstrap,
     interval,
     paired_difference,
     paired_ratio,
@@ -32,7 +31,7 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     held = 0
     for world in range(200):
         values = (rng.random(60) < 0.3).astype(float)
-        found = bootstrap(mean_of(values), 60, 300, world, 0.9)
+        found = interval(values.mean(), resampled(mean_of(values), resamples(60, 300, world)), 0.9)
         assert found.low <= found.value <= found.high
         held += found.low <= 0.3 <= found.high
     assert 0.82 <= held / 200 <= 0.95

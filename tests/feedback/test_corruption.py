@@ -19,8 +19,9 @@ from labelgen.feedback.corruption import (
     CORRUPTIONS,
     NEGATIVES,
     Pool,
+    check_mixture,
     hidden_answers,
-    pretraining_examples,
+    pretraining_example,
     shuffled_order,
     splice,
     swapped_answers,
@@ -192,26 +193,25 @@ def test_about_half_of_the_dialogues_keep_their_order() -> None:
 
 
 def test_examples_depend_on_seed_and_epoch_alone() -> None:
-    first = list(pretraining_examples(log(), 1, 0))
-    assert first == list(pretraining_examples(log(), 1, 0))
-    assert first != list(pretraining_examples(log(), 1, 1))
-    assert first != list(pretraining_examples(log(), 2, 0))
-    assert len(first) == 8
+    def examples(seed: int, epoch: int) -> list[tuple[Dialogue, tuple[Target, ...]]]:
+        return [pretraining_example(dialogue, Pool(log()), seed, epoch) for dialogue in log()]
+
+    first = examples(1, 0)
+    assert first == examples(1, 0)
+    assert first != examples(1, 1)
+    assert first != examples(2, 0)
     assert len({made.id for made, _ in first}) == 8
 
 
 def test_the_mixture_decides_which_corruptions_are_drawn() -> None:
     many = [talk("a", f"b {k}", "c", f"d {k}", id=f"d{k}") for k in range(200)]
-    tasks = Counter(t[0].task for _, t in pretraining_examples(many, 0, 0, {"splice": 3, "shuffled_order": 1}))
+    pool, mixture = Pool(many), {"splice": 3.0, "shuffled_order": 1.0}
+    tasks = Counter(pretraining_example(dialogue, pool, 0, 0, mixture)[1][0].task for dialogue in many)
     assert set(tasks) == {"goals", "order"}
     assert 0.6 < tasks["goals"] / 200 < 0.9
-
-
-def test_dialogues_without_turns_give_no_example() -> None:
-    assert list(pretraining_examples([Dialogue(id="a", turns=())], 0, 0)) == []
 
 
 @pytest.mark.parametrize("mixture", [{}, {"splice": 0.0}, {"splice": -1.0, "shuffled_order": 2.0}, {"splices": 1.0}])
 def test_a_mixture_that_cannot_be_drawn_from_is_refused(mixture: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        list(pretraining_examples(log(), 0, 0, mixture))
+        check_mixture(mixture)

@@ -1,11 +1,19 @@
 """What the documents and scripts tell people to type exists."""
 
+import doctest
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from labelled import LABELS, labelled_dialogue
 
 from labelgen.cli.main import COMMANDS
+from labelgen.model.build import build_model
+from labelgen.model.folder import save_model
+from labelgen.model.options import ModelOptions
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -60,11 +68,41 @@ def test_every_link_within_the_project_leads_somewhere(path: Path):
     assert not missing
 
 
-@pytest.mark.parametrize("path", [p for p in DOCUMENTS if p.suffix == ".md"], ids=name)
-def test_python_that_is_shown_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The blocks of one document, one after the other."""
+def python(path: Path) -> str:
+    """The Python of a document, its blocks one after the other."""
+    return "\n".join(body for language, body in FENCE.findall(path.read_text(encoding="utf-8")) if language == "python")
+
+
+def faults(session: str) -> str:
+    """What a session at the prompt prints otherwise than it shows; nothing is shown is a fault too."""
+    test = doctest.DocTestParser().get_doctest(session, {}, "session", None, None)
+    if not any(example.want for example in test.examples):
+        return "it shows no output"
+    told: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(test, out=told.append)
+    return "".join(told)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder, untrained."""
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    tasks = {task: TaskOptions() for task in TASKS}
+    folder = tmp_path_factory.mktemp("documents") / "model"
+    save_model(build_model(options, tasks, LABELS, [labelled_dialogue(0)]), folder, {})
+    return folder
+
+
+@pytest.mark.parametrize("path", [p for p in DOCUMENTS if p.suffix == ".md" and python(p)], ids=name)
+def test_python_that_is_shown_prints_what_is_shown(
+    path: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {}
-    for language, body in FENCE.findall(path.read_text(encoding="utf-8")):
-        if language == "python":
-            exec(compile(body, str(path), "exec"), scope)
+    shutil.copytree(model, "runs/tuned/model")
+    assert not faults(python(path))
+
+
+@pytest.mark.parametrize("session", [">>> 1 + 1\n3\n", ">>> two = 1 + 1\n", ">>> two\n2\n", "two = 1 + 1\n"])
+def test_a_session_that_shows_something_else_or_nothing_is_noticed(session: str):
+    assert faults(session)
+    assert not faults(">>> 1 + 1\n2\n")

@@ -1,11 +1,14 @@
-"""What a user meets first: the commands and their help, without waiting for torch."""
+"""What a user meets first: public names, the commands and their help, without waiting for torch."""
 
+import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import labelgen
 from labelgen.cli.main import COMMANDS, main
 
 HEAVY = ("torch", "torchaudio", "transformers", "pytorch_lightning", "datasets", "wandb", "pandas", "sklearn", "ray")
@@ -35,6 +38,35 @@ def test_help_loads_nothing_heavy(helps):
 def test_importing_labelgen_loads_nothing_heavy():
     loaded = run("import sys, labelgen; print('\\n'.join(sys.modules))").split()
     assert not {name.split(".")[0] for name in loaded} & {*HEAVY, "numpy", "msgspec", "pyarrow"}
+
+
+def test_public_names_are_those_that_can_be_imported():
+    told = run("import labelgen\nfrom labelgen import *\nprint(*(n for n in dir() if n[0] != '_' and n != 'labelgen'))")
+    public = set(labelgen.__all__) - {"__version__"}
+    assert set(told.split()) == public
+    assert set(dir(labelgen)) == set(labelgen.__all__)
+    assert all(getattr(labelgen, name).__name__ == name for name in public)
+    assert not hasattr(labelgen, "Logs")
+
+
+def test_the_type_checker_sees_the_public_names_where_they_are():
+    tree = ast.parse(Path(labelgen.__file__).read_text(encoding="utf-8"))
+    seen = [
+        (alias.asname, f"{node.module}:{alias.name}")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    ]
+    objects = {name: getattr(labelgen, name) for name, _ in seen}
+    assert {name: f"{value.__module__}:{value.__name__}" for name, value in objects.items()} == dict(seen)
+    assert {*objects, "__version__"} == set(labelgen.__all__)
+
+
+def test_only_the_annotator_loads_torch():
+    for name in labelgen.__all__:
+        loaded = run(f"import sys, labelgen; labelgen.{name}; print('torch' in sys.modules)")
+        assert loaded == f"{name == 'Annotator'}\n", name
 
 
 def test_importing_a_command_loads_nothing_heavy():

@@ -2,35 +2,47 @@
 
 import ast
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from labelgen.base.registry import resolve
+from labelgen.data.labels import divides
 from labelgen.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
-UNAWARE = ("model", "training", "labelling", "evaluation", "report")
+UNAWARE = ("consensus", "model", "training", "labelling", "evaluation", "report")
 NAMES = set(TASKS)
 
 
-def plain_strings(tree: ast.AST) -> Iterator[ast.Constant]:
-    """Every text constant that is not a docstring."""
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every text constant that is not a docstring: its line and what it says; also one that has a name elsewhere."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("labelgen"):
+            held = vars(import_module(node.module))
+            yield from ((node.lineno, v) for a in node.names if isinstance(v := held.get(a.name), str))
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Constant) and isinstance(child.value, str) and not isinstance(node, ast.Expr):
-                yield child
+                yield child.lineno, child.value
 
 
 @pytest.mark.parametrize("package", UNAWARE)
 def test_no_task_is_known_by_name(package: str):
     found = []
     for path in sorted((ROOT / "labelgen" / package).rglob("*.py")):
-        for constant in plain_strings(ast.parse(path.read_text(encoding="utf-8"))):
-            if constant.value in NAMES:
-                found.append(f"{path.relative_to(ROOT)}:{constant.lineno}: {constant.value!r}")
+        for line, text in texts(ast.parse(path.read_text(encoding="utf-8"))):
+            if text in NAMES:
+                found.append(f"{path.relative_to(ROOT)}:{line}: {text!r}")
     assert not found
 
 
 def test_the_law_itself_sees_a_name():
-    code = '"""goals"""\nx = {"goals": 1}\ndef f():\n    "outcome"\n    return x["slots"]\n'
-    assert {constant.value for constant in plain_strings(ast.parse(code))} & NAMES == {"goals", "slots"}
+    code = '"""intents"""\nx = {"order": 1}\ndef f():\n    "outcome"\n    return x["slots"]\n'
+    assert {text for _, text in texts(ast.parse(code))} & NAMES == {"order", "slots"}
+    by_name = "from labelgen.data.labels import GOALS, Label\n"
+    assert {text for _, text in texts(ast.parse(by_name))} == {"goals"}
+
+
+def test_tasks_and_records_agree_on_what_divides_a_dialogue():
+    assert {name for name in TASKS if divides(name)} == {n for n in TASKS if resolve(TASKS, n, "task").divides}

@@ -7,6 +7,7 @@ import torch
 from labelled import LABELS, every_target, labelled_dialogue
 
 from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.files import digest_file
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import LabelName, merge
 from labelgen.data.labels import AtGoal
@@ -28,7 +29,7 @@ def new_model(tiny_encoder, seed: int = 0, **options) -> LabelModel:
     chosen = ModelOptions(
         encoder=str(tiny_encoder), **{"dialogue_width": 32, "dialogue_heads": 2, "dialogue_layers": 1, **options}
     )
-    model = build_model(chosen, {name: TaskOptions() for name in TASKS}, LABELS, DIALOGUES).eval()
+    model = build_model(chosen, {name: TaskOptions() for name in reversed(TASKS)}, LABELS, DIALOGUES).eval()
     # A new dialogue encoder adds nothing to its turns; these tests are about one that does.
     with torch.no_grad():
         for parameter in model.dialogue_encoder.parameters():
@@ -117,6 +118,20 @@ def test_saved_is_loaded(folder, tiny_encoder):
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name]), name
     assert annotate(model, DIALOGUES) == annotate(loaded, DIALOGUES)
+    assert list(model.tasks) == list(loaded.tasks) == list(TASKS)
+
+
+def test_an_annotator_reads_each_file_for_its_digest_once(folder, monkeypatch):
+    read = []
+
+    def counted(path):
+        read.append(path.name)
+        return digest_file(path)
+
+    monkeypatch.setattr("labelgen.model.folder.digest_file", counted)
+    assert Annotator(folder).provenance.model_digest == digest_file(folder / "digests.json")
+    assert read
+    assert len(read) == len(set(read))
 
 
 def test_a_changed_file_is_noticed(folder, tmp_path):

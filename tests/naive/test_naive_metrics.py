@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -215,19 +214,11 @@ def f1(right, said, wanted):
 @given(divisions())
 def test_metrics_of_goals_equal_their_definitions(dialogues):
     items = goal_items(dialogues)
-    exact, links, borders = [0, 0, 0], [0, 0, 0], [0, 0, 0]
+    exact, borders = [0, 0, 0], [0, 0, 0]
     precisions, recalls, pk, wd = [], [], [], []
     for wanted, said in dialogues:
         for sums, of in (
             (exact, lambda serves: set(goals_of(serves))),
-            (
-                links,
-                lambda serves: {
-                    (a, b)
-                    for a, b in combinations(range(len(serves)), 2)
-                    if serves[a] == serves[b] is not None and serves[a] not in serves[a + 1 : b]
-                },
-            ),
             (borders, lambda serves: {t for t in range(1, len(serves)) if serves[t] != serves[t - 1]}),
         ):
             ours, theirs = of(said), of(wanted)
@@ -249,7 +240,6 @@ def test_metrics_of_goals_equal_their_definitions(dialogues):
             pk.append((a == 0) != (b == 0))
             wd.append(a != b)
     assert same(value("exact_goal_f1", items), f1(*exact))
-    assert same(value("link_f1", items), f1(*links))
     assert same(value("boundary_f1", items), f1(*borders))
     p, r = (sum(x) / len(x) if x else 0.0 for x in (precisions, recalls))
     expected = math.nan if not precisions and not recalls else 2 * p * r / (p + r) if p + r else 0.0

@@ -1,0 +1,60 @@
+"""What becomes of a log before anyone is judged: what would flatter a model is left out, the reference is made, and all
+who are judged give their answers."""
+
+from collections.abc import Iterable, Sequence
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.split import Seen
+from labelgen.evaluation.baseline import Majority
+from labelgen.evaluation.candidates import Judged, annotated, join
+from labelgen.evaluation.question import Question
+from labelgen.evaluation.trials import Setting, people_of, with_reference
+
+COPIES = "all requests equal those of a training dialogue"
+"""Why a dialogue is left out."""
+
+
+def prepare(
+    dialogues: Iterable[Dialogue],
+    questions: Sequence[Question],
+    setting: Setting,
+    training: Iterable[Dialogue] | None = None,
+    least_people: int = 0,
+    models: Sequence[Judged] = (),
+    predictions: Iterable[Dialogue] | None = None,
+) -> tuple[list[Dialogue], dict[str, int]]:
+    """The dialogues that count, with the reference and the annotations of all who are judged, and how many were left out
+    for which reason.
+
+    training: what was trained on; its copies are left out, and its majority is judged as a baseline. least_people:
+    dialogues that fewer people annotated are left out. predictions: annotations of others, by dialogue id; raises
+    InputError where they are of other dialogues."""
+    kept, left_out = _kept(dialogues, setting, training, least_people)
+    # The reference comes first: models are asked about its goals too.
+    kept = with_reference(kept, questions, setting)
+    for model in models:
+        kept = annotated(kept, model, setting.against)
+    if predictions is not None:
+        kept = join(kept, predictions)
+    if training is not None:
+        majority = Majority(training, questions, setting)
+        kept = [majority.annotate(dialogue, setting.against) for dialogue in kept]
+    return kept, left_out
+
+
+def _kept(
+    dialogues: Iterable[Dialogue], setting: Setting, training: Iterable[Dialogue] | None, least_people: int
+) -> tuple[list[Dialogue], dict[str, int]]:
+    given = list(dialogues)
+    left_out = {}
+    if training is not None:
+        seen = Seen(training)
+        new = [dialogue for dialogue in given if dialogue not in seen]
+        if len(new) < len(given):
+            left_out[COPIES] = len(given) - len(new)
+        given = new
+    if least_people:
+        enough = [dialogue for dialogue in given if len(people_of(dialogue, setting)) >= least_people]
+        left_out[f"fewer than {least_people} people"] = len(given) - len(enough)
+        given = enough
+    return given, left_out
