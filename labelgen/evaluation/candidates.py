@@ -55,7 +55,8 @@ def annotated(dialogues: Sequence[Dialogue], annotate: Annotate, reference: str)
             told = tuple(x for x in given.labels if x.task != GOALS and isinstance(x.at, AtGoal))
             new = [own]
             if told:
-                new.append(replace(given, annotator=own.annotator + ON_GIVEN_GOALS, labels=told, none=()))
+                name = own.annotator + ON_GIVEN_GOALS
+                new.append(replace(given, annotator=name, labels=told, none=(), none_probabilities=()))
             kept = [a for a in dialogue.annotations if a.annotator not in {n.annotator for n in new}]
             out.append(replace(dialogue, annotations=(*kept, *new)))
     return out

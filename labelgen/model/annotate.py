@@ -16,7 +16,7 @@ import torch
 from labelgen import __version__
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
-from labelgen.data.labels import Annotation, AtGoal, AtSpan, Field, Label, Provenance
+from labelgen.data.labels import Annotation, AtGoal, AtSpan, Label, Provenance
 from labelgen.feedback.goals import goals_of
 from labelgen.model.build import with_labels
 from labelgen.model.collate import Collator, Goals
@@ -69,8 +69,7 @@ class Annotator:
         about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
         said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator)
         return [
-            Annotation(self.name, "model", labels, none, provenance=self.provenance)
-            for labels, none in (_joined(one, dialogue) for one, dialogue in zip(said, dialogues, strict=True))
+            _joined(self.name, one, dialogue, self.provenance) for one, dialogue in zip(said, dialogues, strict=True)
         ]
 
     @property
@@ -180,10 +179,16 @@ def _labelled_goals(decoded: Answers) -> Goals:
     return tuple(label.at.turns for label in decoded.labels if isinstance(label.at, AtGoal))
 
 
-def _joined(said: Sequence[Answers], dialogue: Dialogue) -> tuple[tuple[Label, ...], tuple[Field, ...]]:
+def _joined(name: str, said: Sequence[Answers], dialogue: Dialogue, provenance: Provenance) -> Annotation:
     """All tasks together; the value of a span is the text it covers."""
-    labels = [_with_text(label, dialogue) for one in said for label in one.labels]
-    return tuple(labels), tuple(f for one in said for f in one.none)
+    return Annotation(
+        name,
+        "model",
+        labels=tuple(_with_text(label, dialogue) for one in said for label in one.labels),
+        none=tuple(field for one in said for field in one.none),
+        none_probabilities=tuple(p for one in said for p in one.none_probabilities),
+        provenance=provenance,
+    )
 
 
 def _with_text(label: Label, dialogue: Dialogue) -> Label:

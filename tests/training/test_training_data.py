@@ -10,7 +10,7 @@ from labelled import LABELS, labelled_dialogue
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.labels import Annotation, AtGoal, AtTurn, Field, Label
 from labelgen.data.log import write_log
 from labelgen.training.corpus import Corpus
 from labelgen.training.data import AnnotatedExamples, ChosenTargets, CorruptedExamples, target_counts, without_labels
@@ -67,6 +67,16 @@ def test_an_annotation_counts_before_feedback_at_the_same_place():
     assert both is not None
     assert both.annotations == ()
     assert {t.task for t in both.targets} == {"quality"}
+
+
+def test_an_outcome_that_nobody_can_tell_teaches_nothing_and_hides_no_feedback():
+    at = AtGoal((0, 1))
+    unknown = Annotation("anna", "person", (Label("goals", at, "goal"),), (Field("outcome", at),))
+    told = Target("outcome", at, (("success", 0.9), ("failure", 0.1)), origin="feedback")
+    dialogue = replace(DIALOGUE, annotations=(unknown,), targets=(told,))
+    for feedback, expected in ((False, None), (True, (told,))):
+        kept = ChosenTargets(TargetOptions(annotators=("anna",), feedback=feedback), {"outcome"})(dialogue)
+        assert (kept and kept.targets) == expected
 
 
 @pytest.fixture
