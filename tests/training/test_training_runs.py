@@ -15,6 +15,7 @@ import yaml
 from labelled import LABELS, labelled_dialogue
 
 from labelgen.base.errors import InputError, IntegrityError, LabelgenError, UsageError
+from labelgen.cli.main import main
 from labelgen.data.dialogue import Audio, Dialogue
 from labelgen.data.log import write_log
 from labelgen.model.folder import check_model, load_model, read_card
@@ -311,11 +312,13 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
     assert digest(alone) == digest(helped)
 
 
-@pytest.mark.parametrize("name", ["demo", "public_cpu", "base_gpu", "large_fsdp", "feedback", "pretrain"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
     if name == "feedback":
         write_log(log, [_with_own_targets(labelled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
-    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain") else []
+    if name == "sound":
+        assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
+    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain", "sound") else []
     argv = [
         *base,
         f"--config={CONFIGS / name}.yaml",
@@ -331,9 +334,10 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         "--hardware={accelerator: cpu, devices: 1, strategy: auto}",
     ]
     if name == "pretrain":
-        pretrain(parse(PretrainOptions, "pretrain", "x", "x", argv))
+        told = pretrain(parse(PretrainOptions, "pretrain", "x", "x", argv))
     else:
-        finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
+        told = finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
+    assert bool(re.search(r"sound: ([\d,]+) of \1 read\n", told)) == (name == "sound")
     assert read_card(tmp_path / name / "model")["step"] == 2
 
 
