@@ -12,6 +12,7 @@ from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Field, Label
 from labelgen.data.log import write_log
+from labelgen.data.quarantine import Quarantine
 from labelgen.training.corpus import Corpus
 from labelgen.training.data import AnnotatedExamples, ChosenTargets, CorruptedExamples, target_counts, without_labels
 from labelgen.training.options import TargetOptions
@@ -88,9 +89,14 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def corpus(log: Path) -> Iterator[Corpus]:
+def bad(tmp_path: Path) -> Quarantine:
+    return Quarantine(tmp_path / "bad.jsonl")
+
+
+@pytest.fixture
+def corpus(log: Path, bad: Quarantine) -> Iterator[Corpus]:
     chosen = ChosenTargets(TargetOptions(annotators=(), feedback=True), {"quality"})
-    with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test")) as made:
+    with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test", bad)) as made:
         yield made
 
 
@@ -111,9 +117,9 @@ def test_evidence_is_hidden_in_about_half_and_drawn_anew_each_epoch(corpus: Corp
     assert all(shown.example(0, k).dialogue.turns[1].request == "no" for k in range(60))
 
 
-def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(log: Path):
+def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(log: Path, bad: Quarantine):
     chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality", "intents"})
-    with closing(Corpus([str(log), str(log / "sub")], "labelgen", 0.0, chosen, "test")) as corpus:
+    with closing(Corpus([str(log), str(log / "sub")], "labelgen", 0.0, chosen, "test", bad)) as corpus:
         assert len(corpus) == corpus.read == 66
         assert corpus.log.tolist() == [0] * 63 + [1] * 3
         assert {corpus.root(0), corpus.root(60)} == {log, log / "sub"}
@@ -122,12 +128,12 @@ def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(lo
         assert corpus.words[0] == 4
         assert {n.name for n in corpus.labels["toy"]["intents"]} == {n.name for n in LABELS["toy"]["intents"]}
         assert target_counts(corpus)["quality"] == sum(t.task == "quality" for d in corpus for t in d.targets)
-        with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test")) as other:
+        with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test", bad)) as other:
             assert other.digest != corpus.digest
 
 
-def test_pretraining_sees_no_label_and_draws_anew_each_epoch(log: Path):
-    with closing(Corpus([str(log)], "labelgen", 0.0, without_labels, "test")) as corpus:
+def test_pretraining_sees_no_label_and_draws_anew_each_epoch(log: Path, bad: Quarantine):
+    with closing(Corpus([str(log)], "labelgen", 0.0, without_labels, "test", bad)) as corpus:
         examples = CorruptedExamples(corpus, {"swapped_answers": 1.0, "splice": 1.0}, 20, seed=0)
         first = [examples.example(0, k) for k in range(20)]
         assert first == [examples.example(0, k) for k in range(20)]

@@ -18,6 +18,7 @@ from labelgen.base.errors import InputError, IntegrityError, LabelgenError, Usag
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Audio, Dialogue
 from labelgen.data.log import write_log
+from labelgen.data.quarantine import Rejected
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoint import read_checkpoint, weights_of
 from labelgen.training.config import parse
@@ -252,6 +253,36 @@ def test_a_loss_that_is_no_number_stops_the_run(
 def test_a_log_without_targets_is_bad_input(options: Callable[..., FinetuneOptions]):
     with pytest.raises(InputError, match="none of 14 dialogues"):
         finetune(options("a", "--targets.annotators=[nobody]"))
+
+
+def test_records_that_cannot_be_read_lie_in_the_folder_of_the_run(options: Callable[..., FinetuneOptions], log: Path):
+    """Of all logs in one file, told in the closing words; where too many are bad, the same command goes on once they
+    are mended."""
+    good = log.read_bytes()
+    other = log.parent / "z" / "valid.jsonl"
+    other.parent.mkdir()
+    log.write_bytes(good + b"{\n[]\n")
+    other.write_bytes(good + b'{"id": 7}\n')
+    more = (f"--data.train=[{log.parent}]", f"--data.valid=[{other}]", "--length.max_steps=1")
+    asked = options("a", *more)
+    quarantine = Path(asked.out) / "quarantine.jsonl"
+
+    def bad() -> list[tuple[str, int | None, str]]:
+        kept = [msgspec.json.decode(line, type=Rejected) for line in quarantine.read_bytes().splitlines()]
+        return [(Path(item.file).name, item.line, item.reason.partition(":")[0]) for item in kept]
+
+    with pytest.raises(InputError, match=re.escape(str(quarantine))):
+        finetune(asked)
+    assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type")]
+    spared = options("a", *more, "--data.max_bad_rate=0.2")
+    told = finetune(spared)
+    twice = ("valid.jsonl", 15, "bad_type")
+    assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type"), twice, twice]
+    assert f"4 records were set aside (bad_type 3, bad_json 1; in {quarantine})" in told
+    clean = options("b", "--length.max_steps=1")
+    log.write_bytes(good)
+    assert "set aside" not in finetune(clean)
+    assert not (Path(clean.out) / "quarantine.jsonl").exists()
 
 
 def test_a_mix_of_another_length_is_a_usage_error(options: Callable[..., FinetuneOptions]):
