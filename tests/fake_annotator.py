@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +32,8 @@ class FakeAnnotator:
         self._diary = diary
         self._before = before
         self._done = 0
+        self.heard = 0
+        self.unheard: Counter[str] = Counter()
 
     def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
         said = []
@@ -41,8 +44,16 @@ class FakeAnnotator:
             if self._diary is not None:
                 with self._diary.open("a") as file:
                     file.write(f"{dialogue.id}\n")
+            self._listen(dialogue, root)
             said.append(_annotation(self.name, dialogue))
         return said
+
+    def _listen(self, dialogue: Dialogue, root: Path | None) -> None:
+        for turn in dialogue.turns:
+            if turn.audio is not None and root is not None:
+                found = (root / turn.audio.path).is_file()
+                self.heard += found
+                self.unheard += Counter(no_file=not found)
 
 
 def _annotation(name: str, dialogue: Dialogue) -> Annotation:

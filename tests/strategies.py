@@ -1,5 +1,7 @@
 """Arbitrary dialogues, with everything that a record can hold; in the order in which records are read back."""
 
+from dataclasses import astuple
+
 from hypothesis import strategies as st
 
 from labelgen.data.dialogue import (
@@ -26,9 +28,10 @@ from labelgen.data.labels import (
     Field,
     Label,
     Provenance,
+    Rating,
     Threshold,
 )
-from labelgen.data.quality import quality_name
+from labelgen.data.quality import from_scale, quality_name
 
 WORDS = ("play", "the", "red", "lamp", "für", "音楽", "🎧", "é", "stop", "no")
 
@@ -118,12 +121,17 @@ def goal_sets(draw: st.DrawFn, turns: int) -> tuple[tuple[int, ...], ...]:
 
 @st.composite
 def quality_labels(draw: st.DrawFn, at: At) -> Label:
+    given = None
     rating = draw(st.floats(1, 5))
     if draw(st.booleans()):
-        return Label("quality", at, quality_name(rating), value=rating)
+        scale = draw(st.sampled_from([(1.0, 5.0), (0.0, 10.0), (3.0, -3.0)]))
+        given = Rating(draw(st.floats(min(scale), max(scale))), scale)
+        rating = from_scale(*astuple(given))
+    if draw(st.booleans()):
+        return Label("quality", at, quality_name(rating), value=rating, given=given)
     distribution = tuple((name, draw(probabilities)) for name in ("bad", "fair", "good"))
     best = max(distribution, key=lambda pair: pair[1])
-    return Label("quality", at, best[0], best[1], rating, distribution)
+    return Label("quality", at, best[0], best[1], rating, distribution, given)
 
 
 @st.composite
@@ -143,8 +151,11 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
         goals = draw(goal_sets(len(turns)))
         for goal in goals:
             labels.append(Label("goals", AtGoal(goal), "goal", draw(maybe(probabilities))))
-            if draw(st.booleans()):
-                labels.append(draw(outcome_labels(AtGoal(goal))))
+            match draw(st.sampled_from(["told", "unknown", "left"])):
+                case "told":
+                    labels.append(draw(outcome_labels(AtGoal(goal))))
+                case "unknown":
+                    none.append(Field("outcome", AtGoal(goal)))
         if not goals:
             none.append(Field("goals", AtDialogue()))
     if draw(st.booleans()):
@@ -172,6 +183,7 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
     order = ("goals", "outcome", "quality", "intents", "slots")
     labels.sort(key=lambda label: label.task not in order)
     none.sort(key=lambda field: field.task not in order)
+    sure = tuple(draw(maybe(probabilities)) for _ in none)
     return Annotation(
         annotator=annotator,
         kind=kind,
@@ -180,6 +192,7 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
         abstained=tuple(draw(abstentions(turns))),
         provenance=draw(maybe(provenances)),
         price=draw(maybe(st.floats(0, 9))),
+        none_probabilities=sure if any(p is not None for p in sure) else (),
     )
 
 

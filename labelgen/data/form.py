@@ -46,7 +46,7 @@ class QualityProbabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityForm:
-    """rating: 1..5. scale: the scale that a rating was given on, where it is not 1..5 (then it was mapped linearly)."""
+    """rating: 1..5, or on `scale` = (worst, best), which is then mapped linearly to 1..5."""
 
     rating: float
     scale: tuple[float, float] | None = None
@@ -61,7 +61,7 @@ class OutcomeProbabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalForm:
-    """outcome: `success`, `failure`, or null where nobody can tell."""
+    """outcome: `success`, `failure`, `unknown` where nobody can tell, or null where it was not annotated."""
 
     turns: tuple[int, ...]
     outcome: str | None = None
@@ -81,7 +81,8 @@ class TurnForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelForm:
-    """A label of a task that has no group of its own; without a name: the field was answered with "none"."""
+    """A label of a task that has no group of its own; without a name: the field was answered with "none", as probable as
+    `probability` says. The latter also stands beside the empty list of a group, which has no room for it."""
 
     task: str
     at: AtForm = AtForm()

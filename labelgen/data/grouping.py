@@ -1,6 +1,6 @@
 """Annotations and targets between their two forms: labels in memory, named groups on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from labelgen.data.evidence import Target
 from labelgen.data.form import (
@@ -28,11 +28,18 @@ from labelgen.data.labels import (
     AtTurn,
     Field,
     Label,
+    Rating,
     answers,
+    said_none,
 )
 from labelgen.data.quality import from_scale, quality_name, to_scale
 
 GROUPED = ("goals", "outcome", "quality", "intents", "slots")
+LISTED = ("goals", "intents", "slots")
+"""Tasks whose group is a list, so that an empty one says "none"."""
+
+UNKNOWN = "unknown"
+"""The outcome of a goal of which the annotator says that nobody can tell; none of the outcome's names holds."""
 
 
 def to_at(form: AtForm) -> At:
@@ -82,12 +89,12 @@ def from_target(target: Target) -> TargetForm:
 def to_annotation(form: AnnotationForm) -> Annotation:
     """Labels in the order: goals and outcomes, quality of the dialogue, turns, tasks without a group."""
     labels: list[Label] = []
-    none: list[Field] = []
+    none: dict[Field, float | None] = {}
     if form.goals is not None:
         if not form.goals:
-            none.append(Field("goals", AtDialogue()))
+            none[Field("goals", AtDialogue())] = None
         for goal in form.goals:
-            labels.extend(_goal_labels(goal))
+            _goal_labels(goal, labels, none)
     if form.quality is not None:
         labels.append(_quality_label(form.quality, AtDialogue()))
     for turn in form.turns:
@@ -95,7 +102,7 @@ def to_annotation(form: AnnotationForm) -> Annotation:
     for other in form.labels:
         at = to_at(other.at)
         if other.name is None:
-            none.append(Field(other.task, at))
+            none[Field(other.task, at)] = other.probability
             continue
         distribution = None
         if other.distribution is not None:
@@ -106,47 +113,50 @@ def to_annotation(form: AnnotationForm) -> Annotation:
         kind=form.kind,
         labels=tuple(labels),
         none=tuple(none),
+        none_probabilities=tuple(none.values()) if any(p is not None for p in none.values()) else (),
         abstained=tuple(_to_abstained(a) for a in form.abstained),
         provenance=form.provenance,
         price=form.price,
     )
 
 
-def _goal_labels(goal: GoalForm) -> Iterator[Label]:
+def _goal_labels(goal: GoalForm, labels: list[Label], none: dict[Field, float | None]) -> None:
     at = AtGoal(goal.turns)
-    yield Label("goals", at, "goal", goal.probability)
-    if goal.outcome is not None and goal.outcome != "unknown":
+    labels.append(Label("goals", at, "goal", goal.probability))
+    if goal.outcome == UNKNOWN:
+        none[Field("outcome", at)] = None
+    elif goal.outcome is not None:
         given = goal.outcome_probabilities
         distribution = None if given is None else (("success", given.success), ("failure", given.failure))
         probability = None if distribution is None else dict(distribution).get(goal.outcome)
-        yield Label("outcome", at, goal.outcome, probability, None, distribution)
+        labels.append(Label("outcome", at, goal.outcome, probability, None, distribution))
 
 
 def _quality_label(form: QualityForm, at: AtTurn | AtDialogue) -> Label:
-    rating = from_scale(form.rating, form.scale) if form.scale is not None else form.rating
-    name = quality_name(rating)
-    given = form.probabilities
-    if given is None:
-        return Label("quality", at, name, None, rating)
-    distribution = (("bad", given.bad), ("fair", given.fair), ("good", given.good))
+    given = None if form.scale is None else Rating(form.rating, form.scale)
+    rating = form.rating if given is None else from_scale(given.rating, given.scale)
+    if form.probabilities is None:
+        return Label("quality", at, quality_name(rating), None, rating, None, given)
+    p = form.probabilities
+    distribution = (("bad", p.bad), ("fair", p.fair), ("good", p.good))
     best = max(distribution, key=lambda pair: pair[1])
-    return Label("quality", at, best[0], best[1], rating, distribution)
+    return Label("quality", at, best[0], best[1], rating, distribution, given)
 
 
-def _turn_labels(form: TurnForm, labels: list[Label], none: list[Field]) -> None:
+def _turn_labels(form: TurnForm, labels: list[Label], none: dict[Field, float | None]) -> None:
     at = AtTurn(form.turn)
     if form.quality is not None:
         labels.append(_quality_label(form.quality, at))
     if form.intents is not None:
         labels.extend(Label("intents", at, i.name, i.probability) for i in form.intents)
         if not form.intents:
-            none.append(Field("intents", at))
+            none[Field("intents", at)] = None
     if form.slots is not None:
         labels.extend(
             Label("slots", AtSpan(form.turn, s.start, s.end), s.name, s.probability, s.value) for s in form.slots
         )
         if not form.slots:
-            none.append(Field("slots", at))
+            none[Field("slots", at)] = None
 
 
 def from_annotation(annotation: Annotation) -> AnnotationForm:
@@ -156,7 +166,7 @@ def from_annotation(annotation: Annotation) -> AnnotationForm:
     goals = None
     listed: set[At] = set()
     if AtDialogue() in goal_answers:
-        goals = tuple(_goal_form(g, outcomes.get(g.at, ())) for g in goal_answers[AtDialogue()])
+        goals = tuple(_goal_form(g, outcomes.get(g.at)) for g in goal_answers[AtDialogue()])
         listed = {g.at for g in goal_answers[AtDialogue()]}
     quality = answers(annotation, "quality")
     turns = sorted(
@@ -173,7 +183,11 @@ def from_annotation(annotation: Annotation) -> AnnotationForm:
         for x in annotation.labels
         if x.task not in GROUPED or (x.task == "outcome" and x.at not in listed)
     ]
-    others += [LabelForm(task=f.task, at=from_at(f.at)) for f in annotation.none if f.task not in GROUPED]
+    others += [
+        LabelForm(task=f.task, at=from_at(f.at), probability=probability)
+        for f, probability in said_none(annotation)
+        if probability is not None or not (f.task in LISTED or (f.task == "outcome" and f.at in listed))
+    ]
     return AnnotationForm(
         annotator=annotation.annotator,
         kind=annotation.kind,
@@ -187,13 +201,15 @@ def from_annotation(annotation: Annotation) -> AnnotationForm:
     )
 
 
-def _goal_form(goal: Label, outcome: tuple[Label, ...]) -> GoalForm:
+def _goal_form(goal: Label, outcome: Sequence[Label] | None) -> GoalForm:
     assert isinstance(goal.at, AtGoal)
     probabilities = None
     if outcome and outcome[0].distribution is not None:
         given = dict(outcome[0].distribution)
         probabilities = OutcomeProbabilities(success=given["success"], failure=given["failure"])
-    name = outcome[0].name if outcome else None
+    name = None
+    if outcome is not None:
+        name = outcome[0].name if outcome else UNKNOWN
     return GoalForm(
         turns=goal.at.turns, outcome=name, probability=goal.probability, outcome_probabilities=probabilities
     )
@@ -204,13 +220,13 @@ def _quality_form(labels: tuple[Label, ...]) -> QualityForm | None:
         return None
     label = labels[0]
     rating = label.value if isinstance(label.value, (int, float)) else to_scale(label.name)
-    if label.distribution is None:
-        return QualityForm(rating=float(rating))
-    given = dict(label.distribution)
-    return QualityForm(
-        rating=float(rating),
-        probabilities=QualityProbabilities(bad=given["bad"], fair=given["fair"], good=given["good"]),
-    )
+    probabilities = None
+    if label.distribution is not None:
+        given = dict(label.distribution)
+        probabilities = QualityProbabilities(bad=given["bad"], fair=given["fair"], good=given["good"])
+    if label.given is not None:
+        return QualityForm(rating=label.given.rating, scale=label.given.scale, probabilities=probabilities)
+    return QualityForm(rating=float(rating), probabilities=probabilities)
 
 
 def _turn_form(

@@ -3,7 +3,7 @@
 Tasks are many, units are four: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the
 dialogue. What a label is about stands in its `at`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,12 +45,21 @@ UNIT_OF: Mapping[type, Unit] = {AtTurn: "turn", AtSpan: "span", AtGoal: "goal", 
 
 
 @dataclass(frozen=True, slots=True)
+class Rating:
+    """A rating as it was given, on `scale` = (worst, best)."""
+
+    rating: float
+    scale: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """One answer of one annotator to one task.
 
     probability: of exactly this label, where the annotator gives one. value: what the name does not say; the normalised
     form of a slot (text), the rating of a quality (1..5). distribution: over all names of an exclusive task, in the
-    order of its label set, where the annotator gives it."""
+    order of its label set, where the annotator gives it. given: the rating that `value` was mapped from, where the
+    annotator names the scale."""
 
     task: str
     at: At
@@ -58,6 +67,7 @@ class Label:
     probability: float | None = None
     value: str | float | None = None
     distribution: tuple[tuple[str, float], ...] | None = None
+    given: Rating | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,9 +113,10 @@ class Provenance:
 class Annotation:
     """A full set of labels of one dialogue by one annotator.
 
-    kind: `person`, `model`, `rule`, `llm`, `user` or `truth`. none: fields that were answered with "no label here"; a
-    field that is neither there nor among the labels was not annotated. price: cost of the annotation, in the log's own
-    currency."""
+    kind: `person`, `model`, `rule`, `llm`, `user` or `truth`. none: fields that were answered with "no label here", of
+    an exclusive task with "none of its names can be told"; a field that is neither there nor among the labels was not
+    annotated. price: cost of the annotation, in the log's own currency. none_probabilities: of the answers in `none`, in
+    their order; empty where no answer has one."""
 
     annotator: str
     kind: str
@@ -114,6 +125,7 @@ class Annotation:
     abstained: tuple[Abstained, ...] = ()
     provenance: Provenance | None = field(default=None, compare=False)
     price: float | None = None
+    none_probabilities: tuple[float | None, ...] = ()
 
 
 def divides(task: str) -> bool:
@@ -148,6 +160,11 @@ def answers(annotation: Annotation, task: str) -> dict[At, tuple[Label, ...]]:
 def division(annotation: Annotation) -> tuple[Label, ...] | None:
     """The goals into which the annotation divides its dialogue, in order; () for none, None where it does not divide."""
     return answers(annotation, GOALS).get(AtDialogue())
+
+
+def said_none(annotation: Annotation) -> Iterator[tuple[Field, float | None]]:
+    """Every field that was answered with "none here", in order, with the probability of that where it is given."""
+    return zip(annotation.none, annotation.none_probabilities or (None,) * len(annotation.none), strict=True)
 
 
 def tasks_of(annotation: Annotation) -> tuple[str, ...]:

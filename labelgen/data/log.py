@@ -4,15 +4,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
-
-import msgspec
 
 from labelgen.base.errors import InputError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, merge, write_labels
-from labelgen.data.quarantine import Rejected
+from labelgen.data.quarantine import Quarantine, Rejected, told
 from labelgen.data.reader import Options, Reader
 from labelgen.data.readers import READERS
 from labelgen.data.record import encode
@@ -26,16 +23,19 @@ _REMEMBERED_IDS = 1 << 18
 class Log:
     """The dialogues of one or several paths, in order. Iterate as often as needed; memory does not grow with the log.
 
-    Rejected records go to the quarantine file, if one is named, and are counted by the first word of their reason in
+    Rejected records go to the quarantine, if there is one, and are counted by the first word of their reason in
     `reasons`; a dialogue whose id was seen before among the last quarter of a million is rejected too. At the end of a
-    pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected."""
+    pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected.
+
+    quarantine: a file, begun anew with each pass; or an open Quarantine, which other logs may share and which is left
+    open."""
 
     def __init__(
         self,
         paths: Sequence[Path | str],
         format: str = "labelgen",
         options: Options | None = None,
-        quarantine: Path | None = None,
+        quarantine: Path | Quarantine | None = None,
         max_bad_rate: float = MAX_BAD_RATE,
     ) -> None:
         self.reader: Reader = resolve(READERS, format, "format")
@@ -58,7 +58,7 @@ class Log:
     def __iter__(self) -> Iterator[Dialogue]:
         self.kept, self.reasons = 0, Counter()
         first: Rejected | None = None
-        bad: IO[bytes] | None = None
+        bad = Quarantine(self.quarantine) if isinstance(self.quarantine, Path) else self.quarantine
         try:
             for item in self._unique():
                 if isinstance(item, Dialogue):
@@ -67,13 +67,10 @@ class Log:
                     continue
                 first = first or item
                 self.reasons[item.reason.partition(":")[0]] += 1
-                if self.quarantine is not None:
-                    if bad is None:
-                        self.quarantine.parent.mkdir(parents=True, exist_ok=True)
-                        bad = self.quarantine.open("wb")
-                    bad.write(msgspec.json.encode(item) + b"\n")
+                if bad is not None:
+                    bad.add(item)
         finally:
-            if bad is not None:
+            if bad is not None and bad is not self.quarantine:
                 bad.close()
         self._judge(first)
 
@@ -100,13 +97,13 @@ class Log:
         rate = bad / (bad + self.kept) if bad else 0.0
         if first is None:
             return
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common())
         if rate <= self.max_bad_rate:
             if not self._told:
                 self._told = True
                 where = f"in {self.quarantine}" if self.quarantine else "--quarantine FILE keeps them"
-                print(f"{bad:,} records were set aside ({counts}; {where})", file=sys.stderr)
+                print(told(self.reasons, where), file=sys.stderr)
             return
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common())
         kept = f"; all of them are in {self.quarantine}" if self.quarantine else ""
         raise InputError(
             f"{bad:,} of {bad + self.kept:,} records are bad ({rate:.1%}), more than the {self.max_bad_rate:.1%} allowed: {counts}",

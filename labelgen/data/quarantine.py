@@ -1,6 +1,11 @@
 """What could not be read: kept with its reason, never dropped."""
 
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,3 +29,35 @@ class Rejected:
         if self.field is not None:
             parts.append(f"field {self.field}")
         return ", ".join(parts)
+
+
+class Quarantine:
+    """A file of rejected records, one JSON object a line. It is made with the first of them, and then replaces one that
+    was there. reasons: how many, by the first word of their reason."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reasons: Counter[str] = Counter()
+        self._file: IO[bytes] | None = None
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def add(self, item: Rejected) -> None:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: what was set aside can be looked at while the rest is at work.
+            self._file = self.path.open("wb", buffering=0)
+        self._file.write(msgspec.json.encode(item) + b"\n")
+        self.reasons[item.reason.partition(":")[0]] += 1
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def told(reasons: Counter[str], where: object) -> str:
+    """For people: `3 records were set aside (bad_json 2, bad_type 1; in bad.jsonl)`. where: the file, or how to have
+    one."""
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+    return f"{reasons.total():,} records were set aside ({counts}; {where})"

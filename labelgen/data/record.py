@@ -50,12 +50,26 @@ def checked(dialogue: Dialogue, file: str, line: int | None = None) -> Dialogue 
 def _read(plain: Any) -> Dialogue | Fault:
     if not isinstance(plain, dict):
         return Fault("", "bad_type: a record is a JSON object")
+    kept = _keep_extra(plain)
     try:
-        record = msgspec.convert(_keep_extra(plain), Record)
+        try:
+            record = msgspec.convert(kept, Record)
+        except msgspec.ValidationError:
+            # Null is absent. Most nulls are read as such; only those in the place of a list or of a default are not.
+            record = msgspec.convert(drop_null(kept), Record)
     except msgspec.ValidationError as error:
         reason, field = explain(error)
         return Fault(field or "", reason)
     return next(faults(record), None) or to_dialogue(record)
+
+
+def drop_null(plain: Any) -> Any:
+    """Plain dicts and lists without the fields that are null."""
+    if isinstance(plain, dict):
+        return {key: drop_null(value) for key, value in plain.items() if value is not None}
+    if isinstance(plain, list):
+        return [drop_null(value) for value in plain]
+    return plain
 
 
 def _rejected(fault: Fault, plain: Any, file: str, line: int | None, raw: str) -> Rejected:
@@ -82,7 +96,7 @@ def _keep_extra(plain: dict[str, Any]) -> dict[str, Any]:
             {"not_" if key == "not" else key: value for key, value in t.items()} if isinstance(t, dict) else t
             for t in targets
         ]
-    return {key: value for key, value in out.items() if value is not None or key in ("id", "turns")}
+    return out
 
 
 def _fold(plain: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:

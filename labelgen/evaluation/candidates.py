@@ -84,7 +84,9 @@ def _said(dialogues: Sequence[Dialogue], annotate: Annotate, reference: str, nam
         group = dialogues[start : start + _AT_ONCE]
         for own, given in zip(annotate(group, None), annotate(group, reference), strict=True):
             told = tuple(x for x in given.labels if not divides(x.task) and isinstance(x.at, AtGoal))
-            on_goals = replace(given, annotator=own.annotator + ON_GIVEN_GOALS, labels=told, none=())
+            on_goals = replace(
+                given, annotator=own.annotator + ON_GIVEN_GOALS, labels=told, none=(), none_probabilities=()
+            )
             out.append([own, on_goals] if told else [own])
     return out
 

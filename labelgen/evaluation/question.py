@@ -72,14 +72,17 @@ def exclusive_names(questions: Sequence[Question]) -> dict[str, tuple[str, ...]]
 
 
 def answered(annotation: Annotation | None, question: Question) -> dict[At, tuple[Label, ...]]:
-    """scope -> labels, of every field that the annotation answers in all tasks of the question."""
+    """scope -> labels, of every field that the annotation answers in all tasks of the question. That none of an exclusive
+    task's names can be told is no answer: it can be neither right nor wrong."""
     if annotation is None:
         return {}
     first, *others = (answers(annotation, task) for task in question.tasks)
     return {
         at: labels + tuple(label for other in others for label in other[at])
         for at, labels in first.items()
-        if isinstance(at, question.scope) and all(at in other for other in others)
+        if isinstance(at, question.scope)
+        and all(at in other for other in others)
+        and (labels or question.names is None)
     }
 
 

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, answers, tasks_of
+from labelgen.data.sound import told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +23,17 @@ class TaskSum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """In dialogues: seen = labelled + quarantined, by the first word of the reason. turns: of labelled dialogues."""
+    """In dialogues: seen = labelled + quarantined, by the first word of the reason. turns: of labelled dialogues. heard:
+    turns whose sound was read; unheard: turns whose sound could not be, by reason, which are labelled without it. Both
+    are empty for a model that reads no sound."""
 
     seen: int = 0
     labelled: int = 0
     turns: int = 0
     quarantined: Mapping[str, int] = field(default_factory=dict)
     tasks: tuple[TaskSum, ...] = ()
+    heard: int = 0
+    unheard: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bad(self) -> int:
@@ -55,16 +60,24 @@ def tally(labelled: Iterable[tuple[Dialogue, Annotation]], reasons: Iterable[str
 
 def total(parts: Iterable[Sums]) -> Sums:
     """The sum of all parts; that of none is empty."""
-    seen = labelled = turns = 0
+    seen = labelled = turns = heard = 0
     bad: Counter[str] = Counter()
+    unheard: Counter[str] = Counter()
     tasks: Counter[tuple[str, str, str]] = Counter()
     for part in parts:
         seen, labelled, turns = seen + part.seen, labelled + part.labelled, turns + part.turns
         bad.update(part.quarantined)
+        heard += part.heard
+        unheard.update(part.unheard)
         for one in part.tasks:
             for kind in ("labelled", "abstained", "labels"):
                 tasks[one.task, one.unit, kind] += getattr(one, kind)
-    return _sums(seen, labelled, turns, bad, tasks)
+    return with_sound(_sums(seen, labelled, turns, bad, tasks), heard, unheard)
+
+
+def with_sound(sums: Sums, heard: int, unheard: Mapping[str, int]) -> Sums:
+    """The sums with what became of the turns' sound, which the records themselves do not tell."""
+    return replace(sums, heard=heard, unheard=dict(sorted(unheard.items())))
 
 
 def _sums(seen: int, labelled: int, turns: int, bad: Counter[str], tasks: Counter[tuple[str, str, str]]) -> Sums:
@@ -93,6 +106,8 @@ def summary(sums: Sums) -> Iterator[str]:
     if sums.quarantined:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sums.quarantined.items())
         yield f"{sums.bad:,} quarantined: {reasons}"
+    if sound := told(sums.heard, sums.unheard):
+        yield sound
     for one in sums.tasks:
         left = f", {one.abstained:,} abstained" if one.abstained else ""
         yield f"  {one.task}: {one.labels:,} labels on {one.labelled:,} {one.unit}s{left}"

@@ -16,8 +16,7 @@ import msgspec
 from labelgen.base.errors import StorageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers.own import drop_null
-from labelgen.data.record import convert, decode
+from labelgen.data.record import convert, decode, drop_null
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

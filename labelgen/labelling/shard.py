@@ -1,6 +1,7 @@
 """Labelling one shard: the one function that every engine calls, on whatever process or machine it runs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,20 +14,27 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import encode
-from labelgen.labelling.counts import tally
+from labelgen.labelling.counts import tally, with_sound
 from labelgen.labelling.cut import Cut, read_cut
 from labelgen.labelling.manifest import ShardEntry
 
 
 class Annotates(Protocol):
     """A model, ready to annotate. What it says of a dialogue depends on itself and the dialogue alone, to the last
-    bit; name: who signs the annotations."""
+    bit; name: who signs the annotations. heard, unheard: how often the sound of a turn was read so far, and how often
+    it could not be, by reason."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def provenance(self) -> Provenance: ...
+
+    @property
+    def heard(self) -> int: ...
+
+    @property
+    def unheard(self) -> Mapping[str, int]: ...
 
     def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
         """One annotation for each dialogue, in order; `root` is the folder that audio paths start from."""
@@ -60,7 +68,9 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
             dialogues.append(item)
         else:
             rejected.append(item)
+    heard, unheard = annotator.heard, Counter(annotator.unheard)
     labelled = annotated(dialogues, annotator, shard.source.parent)
+    sums = tally(labelled, (item.reason for item in rejected))
     output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labelled))
     quarantine_digest = None
     if rejected:
@@ -74,7 +84,7 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
         part_digest=read.hexdigest(),
         output_digest=output_digest,
         quarantine_digest=quarantine_digest,
-        sums=tally(labelled, (item.reason for item in rejected)),
+        sums=with_sound(sums, annotator.heard - heard, Counter(annotator.unheard) - unheard),
     )
 
 

@@ -15,7 +15,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.quarantine import Rejected
 from labelgen.data.readers.own import SUFFIXES, read_file
 from labelgen.data.record import encode
-from labelgen.labelling.counts import tally, total
+from labelgen.labelling.counts import tally, total, with_sound
 from labelgen.labelling.cut import cut, read_cut
 from labelgen.labelling.folder import Folder, input_files
 from labelgen.labelling.manifest import FileEntry, Manifest, Settings, read_manifest, unbalanced
@@ -78,7 +78,8 @@ def _file(folder: Folder, settings: Settings, entry: FileEntry, hashes: "array[i
             sums.append(tally(labelled, ()))
             labelled = []
     reasons = _reasons(quarantine) if entry.quarantine_digest is not None else []
-    if total([*sums, tally(labelled, reasons)]) != entry.sums:
+    counted = total([*sums, tally(labelled, reasons)])
+    if with_sound(counted, entry.sums.heard, entry.sums.unheard) != entry.sums:
         yield f"{entry.path}: the sums of its records are not those of the manifest"
 
 

@@ -5,7 +5,7 @@ token length, dialogue batches one exact number of turns, nothing is padded, no 
 libraries need to round alike, and one thread computes (with two, the share of each decides how sums are rounded).
 Several processes use several cores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 from labelgen import __version__
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
-from labelgen.data.labels import Annotation, AtGoal, AtSpan, Field, Label, Provenance
+from labelgen.data.labels import Annotation, AtGoal, AtSpan, Label, Provenance
+from labelgen.data.sound import told
 from labelgen.feedback.goals import goals_of
 from labelgen.model.build import with_labels
 from labelgen.model.collate import Collator, Goals
@@ -25,7 +26,6 @@ from labelgen.model.label_model import LabelModel
 from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
-from labelgen.tensors.sound import told
 
 _TURNS = 256
 """Turns a batch, about; of no influence on what is said."""
@@ -71,15 +71,23 @@ class Annotator:
         about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
         said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator)
         return [
-            Annotation(self.name, "model", labels, none, provenance=self.provenance)
-            for labels, none in (_joined(one, dialogue) for one, dialogue in zip(said, dialogues, strict=True))
+            _joined(self.name, one, dialogue, self.provenance) for one, dialogue in zip(said, dialogues, strict=True)
         ]
+
+    @property
+    def heard(self) -> int:
+        """How often the sound of a turn was read so far."""
+        return 0 if self.collator.sound is None else self.collator.sound.heard
+
+    @property
+    def unheard(self) -> Mapping[str, int]:
+        """How often it could not be read, by reason."""
+        return {} if self.collator.sound is None else self.collator.sound.unheard
 
     @property
     def sound(self) -> str:
         """What became of the turns' sound so far, for people, each reading counted; empty where none was sought."""
-        source = self.collator.sound
-        return "" if source is None else told(source.heard, source.unheard)
+        return told(self.heard, self.unheard)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "bf16":
@@ -141,9 +149,11 @@ def _annotate_group(
     turns = len(dialogues[0].turns)
     fill = max(1, -(-LEAST_ROWS // turns)) - len(dialogues)
     filled = [*dialogues, *[dialogues[0]] * max(0, fill)]
+    # Copies are there to fill up; their sound need not be read again.
+    roots = [root] * len(dialogues) + [None] * max(0, fill)
     divides = any(task.divides for task in model.tasks.values())
     given = tuple(_given_goals(d, goals_from, divides) for d in filled)
-    batch = collator.batch(filled, given, [root] * len(filled)).to(next(model.parameters()).device)
+    batch = collator.batch(filled, given, roots).to(next(model.parameters()).device)
     states = model.states(batch, model.encode(batch))
     said: list[list[Answers]] = [[] for _ in filled]
     layout = batch.layout
@@ -182,10 +192,16 @@ def _labelled_goals(decoded: Answers) -> Goals:
     return tuple(label.at.turns for label in decoded.labels if isinstance(label.at, AtGoal))
 
 
-def _joined(said: Sequence[Answers], dialogue: Dialogue) -> tuple[tuple[Label, ...], tuple[Field, ...]]:
+def _joined(name: str, said: Sequence[Answers], dialogue: Dialogue, provenance: Provenance) -> Annotation:
     """All tasks together; the value of a span is the text it covers."""
-    labels = [_with_text(label, dialogue) for one in said for label in one.labels]
-    return tuple(labels), tuple(f for one in said for f in one.none)
+    return Annotation(
+        name,
+        "model",
+        labels=tuple(_with_text(label, dialogue) for one in said for label in one.labels),
+        none=tuple(field for one in said for field in one.none),
+        none_probabilities=tuple(p for one in said for p in one.none_probabilities),
+        provenance=provenance,
+    )
 
 
 def _with_text(label: Label, dialogue: Dialogue) -> Label:

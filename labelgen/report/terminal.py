@@ -17,7 +17,18 @@ from rich.text import Text
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, divides
+from labelgen.data.labels import (
+    Abstained,
+    Annotation,
+    AtDialogue,
+    AtGoal,
+    AtSpan,
+    AtTurn,
+    Field,
+    Label,
+    divides,
+    said_none,
+)
 
 _TRACKS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 _SPANS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
@@ -106,6 +117,9 @@ def _legend(g: int, at: AtGoal, annotation: Annotation | None) -> Text:
             else:
                 text.append(f" · {escape(label.task)} ", _MUTED)
                 _append_name(text, label)
+    for field, probability in said_none(annotation):
+        if field.at == at:
+            text.append(" · ", _MUTED).append_text(_none(field, probability))
     for abstained in annotation.abstained:
         if abstained.field.at == at:
             text.append(" · ").append_text(_withheld(abstained))
@@ -144,7 +158,7 @@ def _turn(dialogue: Dialogue, k: int, turn: Turn, annotation: Annotation | None)
     said: list[Text] = []
     if annotation is not None:
         said += [_named(label) for label in annotation.labels if label.at == AtTurn(k)]
-        said += [Text(f"no {escape(f.task)}", _MUTED) for f in annotation.none if f.at == AtTurn(k)]
+        said += [_none(field, p) for field, p in said_none(annotation) if field.at == AtTurn(k)]
         said += [_withheld(a) for a in annotation.abstained if a.field.at == AtTurn(k)]
     said += [_feedback(feedback) for feedback in turn.feedback]
     said += [_signal(signal) for signal in dialogue.signals if k in _places(signal)]
@@ -186,6 +200,11 @@ def _named(label: Label) -> Text:
     text = Text(f"{escape(label.task)} ", _MUTED)
     _append_name(text, label)
     return text
+
+
+def _none(field: Field, probability: float | None) -> Text:
+    text = Text(f"no {escape(field.task)}", _MUTED)
+    return text if probability is None else text.append(f" {probability:.2f}", _MUTED)
 
 
 def _append_name(text: Text, label: Label) -> None:

@@ -3,6 +3,7 @@
 Source of links for entangled conversations: Kummerfeld et al. 2019, "A Large-Scale Corpus for Conversation
 Disentanglement". Goals may interleave; a goal's probability is that its set of turns is exactly right."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -91,9 +92,11 @@ class Goals(Task[Float[Tensor, "N options"]]):
                 Label(self.name, AtGoal(turns), self.names[0], goal_probability(own, turns, layout.longest))
                 for turns in goals
             )
-            answers.append(
-                Answers(labels, () if labels else (Field(self.name, AtDialogue()),), () if labels else (1.0,))
-            )
+            if labels:
+                answers.append(Answers(labels))
+            else:
+                silent = math.prod(row[layout.longest + 1] for row in own)
+                answers.append(Answers((), (Field(self.name, AtDialogue()),), (silent,)))
         return tuple(answers)
 
 

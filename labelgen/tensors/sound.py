@@ -1,7 +1,7 @@
 """The sound of a batch's turns, grouped by exact length."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,17 +11,6 @@ from labelgen.tensors.layout import SoundTensors
 
 MELS = 40
 """Mel bands of a frame."""
-
-
-def told(heard: int, unheard: Mapping[str, int]) -> str:
-    """What became of the turns' sound, for people: `sound: 3 of 4 read; not read: no_file 1`; empty where none was
-    sought."""
-    sought = heard + sum(unheard.values())
-    if not sought:
-        return ""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(unheard.items()))
-    read = f"{heard:,} of {sought:,} read" if heard else f"NONE of {sought:,} could be read, so nothing was heard"
-    return f"sound: {read}" + (f"; not read: {reasons}" if reasons else "")
 
 
 class SoundSource:

@@ -15,6 +15,7 @@ from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, collect, merge
 from labelgen.data.log import Log
+from labelgen.data.quarantine import Quarantine
 from labelgen.data.readers.own import shard_files
 from labelgen.data.record import decode, encode
 from labelgen.training.sampler import Indices, word_count
@@ -27,9 +28,18 @@ class Corpus(Sequence[Dialogue]):
     """The dialogues of several logs, as `prepare` left them. Memory grows by some tens of bytes a dialogue.
 
     logs: how many. turns, words, log: of each dialogue, its size and the log it comes from. labels: the label sets that the logs publish
-    or their targets show. read: dialogues before any was left out. digest: of everything that is kept."""
+    or their targets show. read: dialogues before any was left out. digest: of everything that is kept. Records that
+    cannot be read go to the quarantine."""
 
-    def __init__(self, logs: Sequence[str], format: str, max_bad_rate: float, prepare: Prepare, name: str) -> None:
+    def __init__(
+        self,
+        logs: Sequence[str],
+        format: str,
+        max_bad_rate: float,
+        prepare: Prepare,
+        name: str,
+        quarantine: Quarantine,
+    ) -> None:
         self.logs = len(logs)
         self.labels: Sources = {}
         self.read = 0
@@ -37,16 +47,24 @@ class Corpus(Sequence[Dialogue]):
         # Without a name on disk, so that nothing is left behind however the process ends.
         self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            self._fill(logs, format, max_bad_rate, prepare, name)
+            self._fill(logs, format, max_bad_rate, prepare, name, quarantine)
         except BaseException:
             self.close()
             raise
 
-    def _fill(self, logs: Sequence[str], format: str, max_bad_rate: float, prepare: Prepare, name: str) -> None:
+    def _fill(
+        self,
+        logs: Sequence[str],
+        format: str,
+        max_bad_rate: float,
+        prepare: Prepare,
+        name: str,
+        quarantine: Quarantine,
+    ) -> None:
         ends, turns, words, log, roots = [0], [], [], [], []
         digest = hashlib.sha256()
         for number, path in enumerate(logs):
-            for root, part in _logs(Path(path), format, max_bad_rate):
+            for root, part in _logs(Path(path), format, max_bad_rate, quarantine):
                 self.labels = merge(self.labels, part.labels())
                 self._roots.append(root)
                 for dialogue in progress(part, f"{name}: read {path}", "dialogues"):
@@ -95,10 +113,10 @@ class Corpus(Sequence[Dialogue]):
         return self._roots[int(self._root[index])]
 
 
-def _logs(path: Path, format: str, max_bad_rate: float) -> Iterator[tuple[Path, Log]]:
+def _logs(path: Path, format: str, max_bad_rate: float, quarantine: Quarantine) -> Iterator[tuple[Path, Log]]:
     # Audio paths start from the folder of the record's own file, so a log of own records is read folder by folder.
     if format == "labelgen" and str(path) != "-":
         for folder, files in groupby(shard_files(path), key=lambda file: file.parent):
-            yield folder, Log(list(files), format, None, None, max_bad_rate)
+            yield folder, Log(list(files), format, None, quarantine, max_bad_rate)
     else:
-        yield (path if path.is_dir() else path.parent), Log([path], format, None, None, max_bad_rate)
+        yield (path if path.is_dir() else path.parent), Log([path], format, None, quarantine, max_bad_rate)

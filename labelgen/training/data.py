@@ -104,13 +104,17 @@ class ChosenTargets:
         chosen = [a for a in dialogue.annotations if any(_fits(a, name) for name in self.options.annotators)]
         if chosen:
             agreed = chosen[0] if len(chosen) == 1 else consensus(chosen, self._exclusive, least=1).annotation
-            targets += [t for t in targets_of(agreed) if t.task not in self._divides]
+            targets += [t for t in targets_of(agreed) if t.task not in self._divides and self._tells(t)]
             targets += self._divisions(chosen)
         if self.options.feedback:
             taken = {field_of(t.task, t.at) for t in targets}
             targets += [t for t in dialogue.targets if field_of(t.task, t.at) not in taken]
         kept = tuple(t for t in targets if t.task in self.tasks and t.weight > 0.0)
         return replace(dialogue, targets=kept, annotations=()) if kept else None
+
+    def _tells(self, target: Target) -> bool:
+        """False where none of an exclusive task's names could be told: that is nothing to learn."""
+        return bool(target.distribution) or target.task not in self._exclusive
 
     def _divisions(self, chosen: Sequence[Annotation]) -> list[Target]:
         """Every annotator's own division, each with its share of one: where they differ, a link is as probable as the

@@ -15,8 +15,8 @@ from pytorch_lightning.strategies import FSDPStrategy, Strategy
 from torch import nn
 
 from labelgen.base.errors import UsageError
+from labelgen.data.sound import told
 from labelgen.model.label_model import LabelModel
-from labelgen.tensors.sound import told
 from labelgen.training.checkpoint import BEST, LAST, Checkpoints, read_checkpoint, weights_of
 from labelgen.training.data import Examples
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader

@@ -1,8 +1,8 @@
 """One run of training, from options to a model folder; the same call goes on with what an earlier one left."""
 
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,8 @@ import yaml
 from labelgen import __version__
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
+from labelgen.data.quarantine import Quarantine
+from labelgen.data.quarantine import told as set_aside
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, read_card, save_model
 from labelgen.model.label_model import LabelModel
@@ -37,6 +39,7 @@ CONFIG = "config.yaml"
 MODEL = "model"
 METRICS = "metrics.jsonl"
 STATE = "run.json"
+QUARANTINE = "quarantine.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,22 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
     if options.hardware.threads is not None:
         torch.set_num_threads(options.hardware.threads)
     data = options.data
-    with closing(Corpus(data.train, data.format, data.max_bad_rate, prepare, command)) as corpus:
+    # The logs are read anew at each sitting, and so is what is wrong with them.
+    (folder / QUARANTINE).unlink(missing_ok=True)
+    with closing(Quarantine(folder / QUARANTINE)) as bad, ExitStack() as stack:
+
+        def read(logs: Sequence[str]) -> Corpus:
+            return stack.enter_context(closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad)))
+
+        corpus = read(data.train)
         _check_data(corpus, "data.train", before, folder)
-        if not data.valid:
-            return _train(options, command, examples(corpus, training=True), None)
-        with closing(Corpus(data.valid, data.format, data.max_bad_rate, prepare, command)) as held:
+        validation = None
+        if data.valid:
+            held = read(data.valid)
             _check_data(held, "data.valid", None, folder)
-            return _train(options, command, examples(corpus, training=True), examples(held, training=False))
+            validation = examples(held, training=False)
+        told = _train(options, command, examples(corpus, training=True), validation)
+        return f"{told}\n{set_aside(bad.reasons, f'in {bad}')}" if told and bad.reasons else told
 
 
 def _train(options: TrainingOptions, command: str, training: Examples, validation: Examples | None) -> str:
@@ -112,7 +124,8 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
     """What an earlier sitting of this run left in the folder; None where it is new.
 
     Raises UsageError where the folder holds something else, or a run of another config, naming what differs."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    # A quarantine alone is of logs that were too bad to begin with.
+    if not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {QUARANTINE}):
         return None
     if not (folder / STATE).is_file() or not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} holds something, but no run of training", str(folder), "name another folder")

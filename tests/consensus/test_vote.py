@@ -54,6 +54,16 @@ def test_none_is_an_answer_and_silence_is_not():
     assert (alone.annotation.labels, alone.ties) == ((), ())
 
 
+def test_that_nobody_can_tell_is_a_vote():
+    at = AtGoal((0,))
+    unknown = Annotation("u", "person", (Label("goals", at, "goal"),), (Field("outcome", at),))
+    success = Annotation("s", "person", (*unknown.labels, Label("outcome", at, "success")))
+    found = consensus([unknown, replace(unknown, annotator="v"), success], EXCLUSIVE)
+    assert (found.annotation.none, found.ties) == ((Field("outcome", at),), ())
+    found = consensus([unknown, success], EXCLUSIVE)
+    assert (found.annotation.none, found.ties) == ((), (Field("outcome", at),))
+
+
 def test_spans_must_share_name_start_and_end():
     at, off = AtSpan(0, 0, 4), AtSpan(0, 0, 5)
     given_ = people(

@@ -1,7 +1,10 @@
 """A record is read as it was written, in JSON and in Parquet; or it is rejected, with what is wrong and where."""
 
+import copy
 import json
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -13,12 +16,14 @@ from hypothesis import strategies as st
 from strategies import dialogues
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtGoal, AtTurn, Field, answers, said_none
 from labelgen.data.log import Log, write_log
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import convert, decode, encode, to_plain
 from labelgen.data.schema import arrow_schema, features, json_schema
 
 ROOT = Path(__file__).parents[2]
+FULL = ROOT / "docs" / "record.md"
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
@@ -60,6 +65,64 @@ def test_fields_that_are_null_may_as_well_be_left_out(dialogue: Dialogue):
     assert convert(bare(to_plain(dialogue)), "log") == dialogue
 
 
+def test_null_is_absent_wherever_it_stands():
+    full = FULL.read_text(encoding="utf-8")
+    record = json.loads(re.findall(r"```json\n(.*?)```", full, re.S)[1])
+    fields = list(_fields(record))
+    assert ("turns", 0, "feedback") in fields
+    for path in fields:
+        nulled, bare = copy.deepcopy(record), copy.deepcopy(record)
+        *way, last = path
+        for at in way:
+            nulled, bare = nulled[at], bare[at]
+        nulled[last] = None
+        del bare[last]
+        text, without = (json.dumps(plain) for plain in (nulled, bare))
+        assert _read(text) == _read(without), path
+
+
+def _fields(plain: object, way: tuple = ()) -> Iterator[tuple]:
+    """The path of every field in a record."""
+    inner = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, value in inner:
+        if isinstance(plain, dict):
+            yield *way, key
+        yield from _fields(value, (*way, key))
+
+
+def test_what_is_kept_for_others_keeps_its_nulls():
+    found = decode('{"id":"d","turns":[{"request":"","response":"","feedback":null,"skill":{"n":null}}]}', "log")
+    assert isinstance(found, Dialogue)
+    assert json.loads(found.turns[0].extra or "") == {"skill": {"n": None}}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_rating_keeps_its_scale_and_an_outcome_that_nobody_can_tell(tmp_path: Path, suffix: str):
+    turns = '"turns":[{"turn":1,"quality":{"rating":6,"scale":[0,10]},"intents":[],"slots":[]}]'
+    sure = '"labels":[{"task":"intents","at":{"turn":1},"probability":0.75}]'
+    goals = '"goals":[{"turns":[0],"outcome":"unknown"},{"turns":[1]}]'
+    found = decode(ANNOTATED % ",".join([goals, turns, sure]), "log")
+    assert isinstance(found, Dialogue)
+    (said,) = found.annotations
+    assert [(x.name, x.value) for x in said.labels if x.task == "quality"] == [("good", 3.4)]
+    assert answers(said, "outcome") == {AtGoal((0,)): ()}
+    assert dict(said_none(said)) == {
+        Field("outcome", AtGoal((0,))): None,
+        Field("intents", AtTurn(1)): 0.75,
+        Field("slots", AtTurn(1)): None,
+    }
+    write_log(tmp_path / f"log{suffix}", [found])
+    (again,) = Log([tmp_path])
+    assert again == found
+    (plain,) = to_plain(again)["annotations"]
+    assert [goal["outcome"] for goal in plain["goals"]] == ["unknown", None]
+    quality = plain["turns"][0]["quality"]
+    assert (quality["rating"], list(quality["scale"])) == (6.0, [0.0, 10.0])
+    assert [(label["task"], label["name"], label["probability"]) for label in plain["labels"]] == [
+        ("intents", None, 0.75)
+    ]
+
+
 def test_the_least_record_is_an_id_and_turns():
     assert decode('{"id": "d", "turns": []}', "log") == Dialogue(id="d", turns=())
 
@@ -70,6 +133,12 @@ def test_fields_that_nobody_knows_are_kept():
     assert json.loads(found.extra or "") == {"colour": "red"}
     assert json.loads(found.turns[0].extra or "") == {"skill": {"n": 1}}
     assert decode(encode(found), "log") == found
+
+
+def _read(text: str) -> object:
+    """The dialogue; of a rejected record the first word of the reason."""
+    found = decode(text, "log")
+    return found if isinstance(found, Dialogue) else found.reason.partition(":")[0]
 
 
 TURN = '{"request":"play it","response":""}'

@@ -163,18 +163,30 @@ def test_against_one_annotator_nobody_is_judged_beside_unless_asked():
 
 
 def divides(name, kind, *goals):
-    """goals: (turns, outcome)."""
+    """goals: (turns, outcome); None: not annotated, "unknown": nobody can tell."""
     labels = [Label("goals", AtGoal(turns), "goal", 0.8) for turns, _ in goals]
-    labels += [Label("outcome", AtGoal(turns), outcome) for turns, outcome in goals if outcome]
-    return Annotation(name, kind, tuple(labels), () if goals else (Field("goals", AtDialogue()),))
+    labels += [Label("outcome", AtGoal(turns), outcome) for turns, outcome in goals if outcome not in (None, "unknown")]
+    none = [Field("outcome", AtGoal(turns)) for turns, outcome in goals if outcome == "unknown"]
+    return Annotation(name, kind, tuple(labels), tuple(none) if goals else (Field("goals", AtDialogue()),))
 
 
-def test_an_outcome_counts_where_the_goal_is_the_reference_s_goal():
+def test_an_outcome_that_the_reference_cannot_tell_is_not_judged():
+    reference = divides("ann", "person", ((0, 1), "unknown"), ((2,), "failure"))
+    model = divides("model", "model", ((0, 1), "success"), ((2,), "failure"))
+    given = dialogue(0, [reference, model], turns=3)
+    found = judge([given], (OUTCOME,), ("model",), Setting("ann", everyone=False, resamples=20))
+    outcome = section_of(found, "outcome")
+    assert outcome["items"] == 1
+    assert metric_of(outcome, "model", "accuracy")["value"] == 1.0
+
+
+@pytest.mark.parametrize("left", [None, "unknown"])
+def test_an_outcome_counts_where_the_goal_is_the_reference_s_goal(left):
     """From end to end a model that divides differently misses; on the reference's goals it does not. A person who
     divides differently misses too, and one who cannot tell the outcome is not asked."""
     right = [divides(n, "person", ((0, 1), "success"), ((2,), "failure")) for n in ("ann", "ben", "cid")]
     other = divides("dan", "person", ((0,), "success"), ((1, 2), "failure"))
-    unsure = divides("eve", "person", ((0, 1), "success"), ((2,), None))
+    unsure = divides("eve", "person", ((0, 1), "success"), ((2,), left))
     model = divides("model", "model", ((0,), "success"), ((1,), "success"), ((2,), "failure"))
     told = Annotation(
         "told", "model", (Label("outcome", AtGoal((0, 1)), "success"), Label("outcome", AtGoal((2,)), "failure"))

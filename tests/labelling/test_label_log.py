@@ -146,6 +146,28 @@ def test_each_task_adds_up_in_its_unit(tmp_path):
     assert f"{intents.labels} labels on {intents.labelled} turns, {intents.abstained} abstained" in text
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sound_that_cannot_be_read_is_counted_with_its_reason(tmp_path, workers):
+    """And stops nothing; the sums of shards, files and the whole agree, and a rerun tells the same."""
+
+    def spoken(identity: str, *paths: str) -> dict[str, object]:
+        turns = [{"request": "a", "response": "b", "audio": {"path": path}} for path in paths]
+        return record(identity, turns=0) | {"turns": turns}
+
+    write_lines(tmp_path / "in" / "a.jsonl", [spoken("a0", "x.wav", "y.wav"), record("a1"), spoken("a2", "y.wav")])
+    write_lines(tmp_path / "in" / "sub" / "b.jsonl", [spoken("b0", "x.wav"), "{"])
+    (tmp_path / "in" / "x.wav").touch()
+    for _ in range(2):
+        with local(FakeAnnotator, workers) as engine:
+            sums = label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
+        assert (sums.labelled, sums.heard, sums.unheard) == (4, 1, {"no_file": 3})
+        assert "sound: 1 of 4 read; not read: no_file 3" in list(summary(sums))
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert [file["sums"]["unheard"] for file in manifest["files"]] == [{"no_file": 2}, {"no_file": 1}]
+        assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+    assert not any(text.startswith("sound") for text in summary(Sums(seen=1, labelled=1)))
+
+
 def test_a_doubled_id_is_quarantined_within_a_shard_and_found_across(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("d", 1), record("e"), record("d", 3)])
     sums = run(tmp_path / "in", tmp_path / "out", 2)

@@ -10,7 +10,7 @@ from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import LabelName, merge
-from labelgen.data.labels import AtGoal
+from labelgen.data.labels import AtGoal, said_none
 from labelgen.model.annotate import Annotator, annotate
 from labelgen.model.build import build_model, take_over, with_labels
 from labelgen.model.collate import Example
@@ -170,6 +170,8 @@ def test_annotations_are_valid_records(folder):
         assert own is not None
         wanted = {(x.task, x.at, x.name, x.probability) for x in annotation.labels if x.task in own_groups(own)}
         assert {(x.task, x.at, x.name, x.probability) for x in own.labels} >= wanted
+        assert dict(said_none(own)) == dict(said_none(annotation))
+        assert None not in annotation.none_probabilities
 
 
 def own_groups(annotation) -> set[str]:

@@ -105,14 +105,15 @@ def test_what_is_labelled_and_what_is_withheld_can_be_seen():
         Abstained(Field("intents", AtTurn(2)), (Label("intents", AtTurn(2), "skip", 0.41),)),
         Abstained(Field("outcome", second), (Label("outcome", second, "success", 0.55),)),
     )
-    annotation = Annotation("m", "model", labels, (Field("slots", AtTurn(1)),), abstained)
+    none = (Field("slots", AtTurn(1)), Field("another", first))
+    annotation = Annotation("m", "model", labels, none, abstained, none_probabilities=(0.94, None))
     signal = Signal(kind="rephrase", turns=(0,), vote="bad", strength=0.7, evidence=(2,))
     drawn = draw(DialogueView(Dialogue(id="d", turns=turns, signals=(signal,)), annotation))
-    assert "goal 1: turns 0 2 0.91 · outcome failure 0.83" in drawn
+    assert "goal 1: turns 0 2 0.91 · outcome failure 0.83 · no another" in drawn
     assert "goal 2: turns 1 0.72 · outcome withheld (success? 0.55)" in drawn
     assert "play purple haze‹song=Purple Haze 0.88›" in drawn
     assert "quality bad 2 0.66 · intents play_music 0.97 · ⚑ barge_in" in drawn
-    assert "no slots · status clarify" in drawn
+    assert "no slots 0.94 · status clarify" in drawn
     assert "intents withheld (skip? 0.41) · ⚐ rephrase bad 0.70 on 0" in drawn
     # The first goal's track goes on beside the second goal's turn.
     rows = [line[:2] for line in drawn.splitlines() if "user" in line]

@@ -58,6 +58,14 @@ def test_certain_targets_give_certain_probabilities(model, batch, name):
         assert len(answers.none) == len(answers.none_probabilities)
 
 
+def test_no_goal_is_as_probable_as_that_no_turn_serves_one(model, batch):
+    rows = torch.zeros(sum(batch.layout.turns), batch.layout.longest + 2)
+    rows[:, -2:] = torch.tensor([0.4, 0.6])
+    for count, answers in zip(batch.layout.turns, model.tasks["goals"].decode(rows.log(), batch.layout), strict=True):
+        assert (answers.labels, len(answers.none)) == ((), 1)
+        assert answers.none_probabilities == (pytest.approx(0.6**count),)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_absent_targets_give_no_gradient(model, batch, name):
     task, target = model.tasks[name], batch.targets[name]

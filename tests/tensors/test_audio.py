@@ -7,9 +7,10 @@ import soundfile
 import torch
 
 from labelgen.data.dialogue import Audio
+from labelgen.data.sound import told
 from labelgen.nn.audio_encoder import AudioEncoder
 from labelgen.tensors.audio import LONGEST_S, RATE_HZ, Unheard, log_mel
-from labelgen.tensors.sound import MELS, SoundSource, told
+from labelgen.tensors.sound import MELS, SoundSource
 
 
 def tone(hertz: float, seconds: float, rate: int = RATE_HZ, loudness: float = 0.5) -> np.ndarray:

@@ -10,8 +10,9 @@ from labelled import LABELS, labelled_dialogue
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.labels import Annotation, AtGoal, AtTurn, Field, Label
 from labelgen.data.log import write_log
+from labelgen.data.quarantine import Quarantine
 from labelgen.training.corpus import Corpus
 from labelgen.training.data import (
     AnnotatedExamples,
@@ -76,6 +77,16 @@ def test_an_annotation_counts_before_feedback_at_the_same_place():
     assert {t.task for t in both.targets} == {"quality"}
 
 
+def test_an_outcome_that_nobody_can_tell_teaches_nothing_and_hides_no_feedback():
+    at = AtGoal((0, 1))
+    unknown = Annotation("anna", "person", (Label("goals", at, "goal"),), (Field("outcome", at),))
+    told = Target("outcome", at, (("success", 0.9), ("failure", 0.1)), origin="feedback")
+    dialogue = replace(DIALOGUE, annotations=(unknown,), targets=(told,))
+    for feedback, expected in ((False, None), (True, (told,))):
+        kept = ChosenTargets(TargetOptions(annotators=("anna",), feedback=feedback), {"outcome"})(dialogue)
+        assert (kept and kept.targets) == expected
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "a" / "log.jsonl"
@@ -85,9 +96,14 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def corpus(log: Path) -> Iterator[Corpus]:
+def bad(tmp_path: Path) -> Quarantine:
+    return Quarantine(tmp_path / "bad.jsonl")
+
+
+@pytest.fixture
+def corpus(log: Path, bad: Quarantine) -> Iterator[Corpus]:
     chosen = ChosenTargets(TargetOptions(annotators=(), feedback=True), {"quality"})
-    with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test")) as made:
+    with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test", bad)) as made:
         yield made
 
 
@@ -119,18 +135,18 @@ def test_validation_hides_all_evidence_by_the_dialogue_alone(corpus: Corpus):
     assert HeldOutExamples(corpus, hidden=False).example(0, 0).dialogue.turns == DIALOGUE.turns
 
 
-def test_validation_needs_no_signals_in_the_record_to_hide_them(tmp_path: Path):
+def test_validation_needs_no_signals_in_the_record_to_hide_them(tmp_path: Path, bad: Quarantine):
     bare = replace(DIALOGUE, turns=(Turn(request="a", response="b"), Turn(request="no, I meant c", response="c")))
     write_log(tmp_path / "log.jsonl", [replace(bare, signals=())])
     chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality"})
-    with closing(Corpus([str(tmp_path)], "labelgen", 0.0, chosen, "test")) as corpus:
+    with closing(Corpus([str(tmp_path)], "labelgen", 0.0, chosen, "test", bad)) as corpus:
         shown = HeldOutExamples(corpus, hidden=True).example(0, 0).dialogue
         assert [turn.request for turn in shown.turns] == ["a", ""]
 
 
-def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(log: Path):
+def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(log: Path, bad: Quarantine):
     chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality", "intents"})
-    with closing(Corpus([str(log), str(log / "sub")], "labelgen", 0.0, chosen, "test")) as corpus:
+    with closing(Corpus([str(log), str(log / "sub")], "labelgen", 0.0, chosen, "test", bad)) as corpus:
         assert len(corpus) == corpus.read == 66
         assert corpus.log.tolist() == [0] * 63 + [1] * 3
         assert {corpus.root(0), corpus.root(60)} == {log, log / "sub"}
@@ -139,12 +155,12 @@ def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(lo
         assert corpus.words[0] == 4
         assert {n.name for n in corpus.labels["toy"]["intents"]} == {n.name for n in LABELS["toy"]["intents"]}
         assert target_counts(corpus)["quality"] == sum(t.task == "quality" for d in corpus for t in d.targets)
-        with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test")) as other:
+        with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test", bad)) as other:
             assert other.digest != corpus.digest
 
 
-def test_pretraining_sees_no_label_and_draws_anew_each_epoch(log: Path):
-    with closing(Corpus([str(log)], "labelgen", 0.0, without_labels, "test")) as corpus:
+def test_pretraining_sees_no_label_and_draws_anew_each_epoch(log: Path, bad: Quarantine):
+    with closing(Corpus([str(log)], "labelgen", 0.0, without_labels, "test", bad)) as corpus:
         examples = CorruptedExamples(corpus, {"swapped_answers": 1.0, "splice": 1.0}, 20, seed=0)
         first = [examples.example(0, k) for k in range(20)]
         assert first == [examples.example(0, k) for k in range(20)]

@@ -15,8 +15,10 @@ import yaml
 from labelled import LABELS, labelled_dialogue
 
 from labelgen.base.errors import InputError, IntegrityError, LabelgenError, UsageError
+from labelgen.cli.main import main
 from labelgen.data.dialogue import Audio, Dialogue, Feedback
 from labelgen.data.log import write_log
+from labelgen.data.quarantine import Rejected
 from labelgen.feedback.hiding import without_evidence
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoint import read_checkpoint, weights_of
@@ -276,6 +278,36 @@ def test_a_log_without_targets_is_bad_input(options: Callable[..., FinetuneOptio
         finetune(options("a", "--targets.annotators=[nobody]"))
 
 
+def test_records_that_cannot_be_read_lie_in_the_folder_of_the_run(options: Callable[..., FinetuneOptions], log: Path):
+    """Of all logs in one file, told in the closing words; where too many are bad, the same command goes on once they
+    are mended."""
+    good = log.read_bytes()
+    other = log.parent / "z" / "valid.jsonl"
+    other.parent.mkdir()
+    log.write_bytes(good + b"{\n[]\n")
+    other.write_bytes(good + b'{"id": 7}\n')
+    more = (f"--data.train=[{log.parent}]", f"--data.valid=[{other}]", "--length.max_steps=1")
+    asked = options("a", *more)
+    quarantine = Path(asked.out) / "quarantine.jsonl"
+
+    def bad() -> list[tuple[str, int | None, str]]:
+        kept = [msgspec.json.decode(line, type=Rejected) for line in quarantine.read_bytes().splitlines()]
+        return [(Path(item.file).name, item.line, item.reason.partition(":")[0]) for item in kept]
+
+    with pytest.raises(InputError, match=re.escape(str(quarantine))):
+        finetune(asked)
+    assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type")]
+    spared = options("a", *more, "--data.max_bad_rate=0.2")
+    told = finetune(spared)
+    twice = ("valid.jsonl", 15, "bad_type")
+    assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type"), twice, twice]
+    assert f"4 records were set aside (bad_type 3, bad_json 1; in {quarantine})" in told
+    clean = options("b", "--length.max_steps=1")
+    log.write_bytes(good)
+    assert "set aside" not in finetune(clean)
+    assert not (Path(clean.out) / "quarantine.jsonl").exists()
+
+
 def test_a_mix_of_another_length_is_a_usage_error(options: Callable[..., FinetuneOptions]):
     with pytest.raises(UsageError, match="2 shares for 1 training logs"):
         finetune(options("a", "--data.mix=[1, 2]"))
@@ -334,11 +366,13 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
     assert digest(alone) == digest(helped)
 
 
-@pytest.mark.parametrize("name", ["demo", "public_cpu", "base_gpu", "large_fsdp", "feedback", "pretrain"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
     if name == "feedback":
         write_log(log, [_with_own_targets(labelled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
-    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain") else []
+    if name == "sound":
+        assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
+    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain", "sound") else []
     argv = [
         *base,
         f"--config={CONFIGS / name}.yaml",
@@ -354,9 +388,10 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         "--hardware={accelerator: cpu, devices: 1, strategy: auto}",
     ]
     if name == "pretrain":
-        pretrain(parse(PretrainOptions, "pretrain", "x", "x", argv))
+        told = pretrain(parse(PretrainOptions, "pretrain", "x", "x", argv))
     else:
-        finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
+        told = finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
+    assert bool(re.search(r"sound: ([\d,]+) of \1 read\n", told)) == (name == "sound")
     assert read_card(tmp_path / name / "model")["step"] == 2
 
 

@@ -9,7 +9,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, read_labels
 from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader
-from labelgen.data.record import convert, decode
+from labelgen.data.record import convert, decode, drop_null
 from labelgen.data.source_files import files_of, lines_of
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -47,20 +47,12 @@ def _read_parquet(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
         for batch in file.iter_batches(batch_size=256):
             for plain in batch.to_pylist():
                 row += 1
+                # Every row has all columns, so in one that labelgen does not know null is absent too.
                 yield convert(drop_null(plain), name, row)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         yield Rejected(file=name, reason=f"bad_parquet: {error}")
     except OSError as error:
         raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
-
-
-def drop_null(plain: object) -> object:
-    """A row without its nulls: Parquet gives every field of the schema, and null means absent, as in JSON."""
-    if isinstance(plain, dict):
-        return {key: drop_null(value) for key, value in plain.items() if value is not None}
-    if isinstance(plain, list):
-        return [drop_null(value) for value in plain]
-    return plain
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
