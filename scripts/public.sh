@@ -83,7 +83,9 @@ train pretrained --config configs/pretrain.yaml --data.train "[$out/sgd/train.js
   --data.mix '[0.5, 0.25]' --hardware.threads 2 --model.leave_out '[wizard_action]'
 command=finetune
 from=(--init "$out/pretrained/model")
-sgd_logs=(--data.train "[$out/sgd/train.jsonl]" --data.valid "[$out/sgd/valid.jsonl]" --tasks '{goals: {}, outcome: {}, intents: {}, slots: {}}')
+# Small steps: few dialogues, and many names to tell apart.
+sgd_logs=(--data.train "[$out/sgd/train.jsonl]" --data.valid "[$out/sgd/valid.jsonl]" --batch.turns 32 \
+  --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}')
 star_logs=(--data.train "[$out/star-parts/train.jsonl]" --data.valid "[$out/star-parts/valid.jsonl]" --tasks '{outcome: {}}' --targets.annotators '[user]')
 
 uss_fold() {
