@@ -66,7 +66,7 @@ train() {
 }
 
 stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
-sample sgd-train sgd/train 1500
+sample sgd-train sgd/train 1800
 sample sgd-dev sgd/dev 150
 sample sgd-test sgd/test 150
 stage "$out/star/star.jsonl" labelgen data convert "$data/star" "$out/star/star.jsonl" --format star
@@ -92,7 +92,7 @@ uss_fold() {
   local others=()
   for k in 0 1 2 3 4; do [ "$k" = "$1" ] || others+=("$out/uss-folds/f$k.jsonl"); done
   train "uss-$1" "${from[@]}" --data.train "[$(IFS=,; echo "${others[*]}")]" --tasks '{quality: {}}' \
-    --model.encoder_frozen true --length.keep last --length.max_epochs 4
+    --model.encoder_frozen true --length.keep last --length.max_epochs 3
   stage "$out/uss-labelled/$1/manifest.json" labelgen label "$out/uss-folds/f$1.jsonl" "$out/uss-labelled/$1" \
     --model "$out/uss-$1/model" --workers 1
 }

@@ -97,7 +97,7 @@ class LabelModel(nn.Module):
         if tokens is not None:
             tokens = tokens[batch.passages.request_token]
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
-        return States(batch.layout.unpad(grid), turns, requests, responses, tokens, labels)
+        return States(batch.layout.unpad(grid), requests, responses, tokens, labels)
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
         """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight."""

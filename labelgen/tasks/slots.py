@@ -19,8 +19,7 @@ from labelgen.tensors.text import tokens_of_span
 
 
 class SlotsHead(nn.Module):
-    """Scores of O, B of each name, I of each name. The state of the turn tells a token what its dialogue is about; the turn
-    by itself, what was made of the request."""
+    """Scores of O, B of each name, I of each name. The state of the turn tells a token what its dialogue is about."""
 
     def __init__(self, task: "Slots", widths: Widths) -> None:
         super().__init__()
@@ -28,14 +27,14 @@ class SlotsHead(nn.Module):
         self.task_name = task.name
         inner = widths.dialogue
         self.token = nn.Linear(widths.encoder, inner)
-        self.turn = nn.Linear(2 * widths.dialogue, inner)
+        self.turn = nn.Linear(widths.dialogue, inner)
         self.outside = nn.Linear(inner, 1)
         self.begin = LabelScorer(inner, widths.encoder, len(task.labels.names), 192, task.options.label_dropout)
         self.inside = LabelScorer(inner, widths.encoder, len(task.labels.names), 192, task.options.label_dropout)
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "M tags"]:
         assert states.tokens is not None
-        turn = self.turn(torch.cat([states.turns, states.alone], dim=1))[layout.token_turn]
+        turn = self.turn(states.turns)[layout.token_turn]
         fused = nn.functional.gelu(self.token(states.tokens) + turn)
         labels = states.labels[self.task_name]
         named = torch.cat([self.begin(fused, labels), self.inside(fused, labels)], dim=1).float()

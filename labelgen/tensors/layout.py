@@ -196,12 +196,11 @@ class Batch:
 class States:
     """What the trunk knows of a batch, and the heads read.
 
-    turns: each turn in its dialogue. alone: the same turns before their dialogue was read. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where
+    turns: each turn in its dialogue. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where
     no head reads them.
     labels: for each task whose labels have texts, their pooled vectors."""
 
     turns: Float[Tensor, "N D"]
-    alone: Float[Tensor, "N D"]
     requests: Float[Tensor, "N d"]
     responses: Float[Tensor, "N d"]
     tokens: Float[Tensor, "M d"] | None
