@@ -7,7 +7,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, division
 
 LEAST_DIALOGUES = 5
-"""A smaller slice joins OTHER: its interval would say nothing."""
+"""A smaller slice joins OTHER, and is left out where that stays as small: its interval would say nothing."""
 
 OTHER = "(others)"
 
@@ -59,6 +59,7 @@ def slices(dialogues: Mapping[int, Dialogue], by: str, reference: str) -> dict[s
         if name is not None:
             found.setdefault(name, set()).add(place)
     small = [name for name, places in found.items() if len(places) < LEAST_DIALOGUES]
-    if len(small) > 1:
-        found[OTHER] = set().union(*(found.pop(name) for name in small))
+    others = set().union(*(found.pop(name) for name in small))
+    if len(others) >= LEAST_DIALOGUES:
+        found[OTHER] = others
     return dict(sorted(found.items())) if len(found) > 1 else {}

@@ -44,12 +44,12 @@ def against(question: Question, row: Row, other: Row) -> Verdict:
     higher, lower = ours.low > theirs.high, ours.high < theirs.low
     if not higher and not lower:
         return "open"
-    return "better" if higher == larger_is_better(question) else "worse"
+    return "better" if higher == larger_is_better(question, question.main_metric) else "worse"
 
 
-def larger_is_better(question: Question) -> bool:
-    metric = question.metrics.get(question.main_metric)
-    return metric is None or metric.larger_is_better
+def larger_is_better(question: Question, metric: str) -> bool:
+    form = question.metrics.get(metric)
+    return form is None or form.larger_is_better
 
 
 def rivals(questions: Sequence[tuple[Question, Row]]) -> tuple[str, ...]:

@@ -47,10 +47,18 @@ def render(evaluation: Mapping[str, Any]) -> str:
                 for v in (b.estimate.value, b.estimate.low, b.estimate.high)
             ]
         ),
-        weak=[(q, s) for q in questions for s in q.weak],
+        weak=[(q, w.part, w.whole) for q in questions for w in q.weak],
         views=[view(example) for example in found.dialogues],
         style=Markup(files("labelgen.report").joinpath("page.css").read_text(encoding="utf-8")),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Weak:
+    """A slice, and the candidate's value of the same metric on all items."""
+
+    part: Slice
+    whole: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class QuestionView:
     human: Row | None
     ratio: Ratio | None
     axis: plots.Axis
-    weak: tuple[Slice, ...]
+    weak: tuple[Weak, ...]
     enough: Point | None
 
     @property
@@ -166,24 +174,27 @@ def _verdict(question: Question, ratio: Ratio | None) -> Verdict:
     if ratio is None or ratio.difference.low is None or ratio.difference.high is None:
         return "alone"
     low, high = ratio.difference.low, ratio.difference.high
-    if not larger_is_better(question):
+    if not larger_is_better(question, question.main_metric):
         low, high = -high, -low
     return "better" if low > 0 else "worse" if high < 0 else "open"
 
 
-def _weak(question: Question, subject: Row | None) -> tuple[Slice, ...]:
-    """The slices whose whole interval is worse than the candidate's value on all items, the worst first."""
-    whole = None if subject is None else subject.metrics.get(question.main_metric)
-    if subject is None or whole is None or whole.value is None:
+def _weak(question: Question, subject: Row | None) -> tuple[Weak, ...]:
+    """The slices whose whole interval is worse than the candidate's value of the same metric on all items, the worst
+    first."""
+    if subject is None:
         return ()
-    sign = 1.0 if larger_is_better(question) else -1.0
     found = []
     for part in question.slices:
-        if part.candidate != subject.candidate or part.value is None or part.low is None or part.high is None:
+        whole = subject.metrics[part.metric].value if part.metric in subject.metrics else None
+        if part.candidate != subject.candidate or whole is None:
             continue
-        if sign * (part.high if sign > 0 else part.low) < sign * whole.value:
-            found.append((sign * (part.value - whole.value), part))
-    return tuple(part for _, part in sorted(found, key=lambda pair: pair[0]))
+        if part.value is None or part.low is None or part.high is None:
+            continue
+        sign = 1.0 if larger_is_better(question, part.metric) else -1.0
+        if sign * (part.high if sign > 0 else part.low) < sign * whole:
+            found.append((sign * (part.value - whole), Weak(part, whole)))
+    return tuple(weak for _, weak in sorted(found, key=lambda pair: pair[0]))
 
 
 def enough(curve: Curve) -> Point | None:

@@ -1,5 +1,7 @@
 """What an evaluation holds beside its main numbers: baseline, slices, curves, examples, what is left out."""
 
+from dataclasses import replace
+
 import pytest
 
 from labelgen.data.dialogue import Dialogue, Turn
@@ -68,10 +70,14 @@ def test_the_baseline_says_what_the_training_part_says_most():
 
 def test_slices_join_what_is_too_small_and_say_nothing_where_all_is_one():
     given = {
-        k: Dialogue(id=str(k), turns=turns("a"), device="phone" if k < 6 else f"odd{k}", source="s") for k in range(9)
+        k: Dialogue(id=str(k), turns=turns("a"), device="phone" if k < 6 else f"odd{k}", source="s") for k in range(11)
     }
     found = slices(given, "device", "gold")
-    assert found == {OTHER: {6, 7, 8}, "phone": set(range(6))}
+    assert found == {OTHER: {6, 7, 8, 9, 10}, "phone": set(range(6))}
+    watches = {k: replace(given[k], device="watch") for k in range(6)}
+    few = {**given, **{k + 11: watch for k, watch in watches.items()}}
+    del few[10]
+    assert slices(few, "device", "gold") == {"phone": set(range(6)), "watch": set(range(11, 17))}
     assert slices(given, "source", "gold") == {}
 
 

@@ -262,13 +262,13 @@ def test_one_candidate_alone_is_said_to_be_alone() -> None:
 
 
 def test_a_slice_is_weak_if_its_whole_interval_is_worse() -> None:
-    def part(name: str, low: float, high: float) -> dict[str, Any]:
+    def part(name: str, low: float, high: float, metric: str = "score") -> dict[str, Any]:
         middle = (low + high) / 2
         return {
             "by": "length",
             "name": name,
             "candidate": "model",
-            "metric": "score",
+            "metric": metric,
             "value": middle,
             "low": low,
             "high": high,
@@ -276,9 +276,14 @@ def test_a_slice_is_weak_if_its_whole_interval_is_worse() -> None:
 
     asked = question("q", (0.1, 0.2))
     asked["slices"] = [part("10 to 19", 0.5, 0.79), part("1 to 4", 0.6, 0.81), part("5 to 9", 0.1, 0.3)]
+    # Another metric has another value on all items, and a smaller one of errors is better.
+    for metric, larger in (("strict", True), ("errors", False)):
+        asked["metrics"][metric] = {"larger_is_better": larger, "what": metric}
+        asked["rows"][0]["metrics"][metric] = {"value": 0.4, "low": 0.3, "high": 0.5, "items": 100, "dialogues": 50}
+        asked["slices"] += [part(f"{metric} {k}", low, low + 0.1, metric) for k, low in ((1, 0.1), (2, 0.45))]
     html = render(evaluation(asked))
     weak = html[html.index('id="weak"') : html.index('id="questions"')]
-    assert re.findall(r"length: ([^<]+)<", weak) == ["5 to 9", "10 to 19"]
+    assert re.findall(r"length: ([^<]+)<", weak) == ["5 to 9", "strict 1", "10 to 19", "errors 2"]
     listed = html[html.index("By length") :]
     assert re.findall(r'<th scope="row">(\d[^<]+)<', listed) == ["1 to 4", "5 to 9", "10 to 19"]
 
