@@ -41,10 +41,13 @@ stage "fine-tuning on feedback and people's labels" "$out/finetuned/model/digest
 stage "labels for the log" "$out/labelled/manifest.json" \
   labelgen label "$out/parts/test.jsonl" "$out/labelled" --model "$out/finetuned/model"
 labelgen verify "$out/labelled" --input "$out/parts/test.jsonl"
-stage "the model beside single people" "$out/evaluation/evaluation.json" \
-  labelgen evaluate "$out/parts/test.jsonl" --model "$out/finetuned/model" --train "$out/parts/train.jsonl" \
-  --out "$out/evaluation" --title "Demo: a simulated log"
+if [ -e "$out/evaluation/evaluation.json" ]; then
+  labelgen report "$out/evaluation/evaluation.json" "$out/evaluation/report.html" --force
+else
+  stage "the model beside single people" "$out/evaluation/evaluation.json" \
+    labelgen evaluate "$out/parts/test.jsonl" --model "$out/finetuned/model" --train "$out/parts/train.jsonl" \
+    --out "$out/evaluation" --title "Demo: a simulated log"
+fi
 labelgen show "$out/labelled" --count 3
-labelgen report "$out/evaluation/evaluation.json" "$out/evaluation/report.html" --force
 
-printf 'labels: %s\n' "$out/labelled"
+printf 'report: %s\nlabels: %s\n' "$out/evaluation/report.html" "$out/labelled"
