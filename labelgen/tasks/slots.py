@@ -1,6 +1,6 @@
 """Slots: named spans of a request, as BIO tags over its tokens, read from token states and the state of their turn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from labelgen.data.labels import AtSpan, AtTurn, Field, Label, Unit
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.nn.rows import score_rows
-from labelgen.nn.structure import viterbi
+from labelgen.nn.structure import span_probability, tag_sums, viterbi
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
 from labelgen.tensors.text import tokens_of_span
@@ -100,53 +100,55 @@ class Slots(Task[Float[Tensor, "M tags"]]):
         return exclusive(out, target)
 
     def decode(self, out: Float[Tensor, "M tags"], layout: Layout) -> tuple[Answers, ...]:
-        """Best tags by Viterbi. A span's probability: it begins there, goes on, and ends there, were tokens
-        independent; that of an empty turn: every token is O."""
+        """Best tags by Viterbi. A span's probability: of name, start and end, over all well-formed tags of the request;
+        that of an empty turn: every token is O."""
         scores = out.double()
-        likely = scores.softmax(dim=1)
         names = len(self.labels.names)
         starts, ends = layout.token_start.tolist(), layout.token_end.tolist()
         found: list[list[Label]] = [[] for _ in layout.turns]
         none: list[list[Field]] = [[] for _ in layout.turns]
         sure: list[list[float]] = [[] for _ in layout.turns]
-        tags = self._tags(scores, layout, names)
-        outside: list[float] = likely[:, 0].log().tolist()
         open_to_answers = self.allowed(layout).any(dim=1).tolist()
-        for row, own in enumerate(tags):
+        for row, spans, empty in _read(scores, layout, names):
             first = layout.first_token[row]
             dialogue, turn = int(layout.dialogue_of[row]), int(layout.position[row])
             if not open_to_answers[dialogue]:
                 # The source has no such labels, which is not the answer "none".
                 continue
-            spans = _spans(own, names)
-            for begin, end, k in spans:
-                probability = float(likely[first + begin, 1 + k])
-                for token in range(begin + 1, end):
-                    probability *= float(likely[first + token, 1 + names + k])
-                if end < len(own):
-                    probability *= 1.0 - float(likely[first + end, 1 + names + k])
+            for (begin, end, k), probability in spans:
                 last = max(t for t in range(begin, end) if ends[first + t] > starts[first + t])
                 at = AtSpan(turn, starts[first + begin], ends[first + last])
                 found[dialogue].append(Label(self.name, at, self.labels.names[k].name, probability))
             if not spans:
                 none[dialogue].append(Field(self.name, AtTurn(turn)))
-                sure[dialogue].append(float(torch.tensor(sum(outside[first : first + len(own)])).exp()))
+                sure[dialogue].append(empty)
         return tuple(Answers(tuple(f), tuple(n), tuple(p)) for f, n, p in zip(found, none, sure, strict=True))
 
-    @staticmethod
-    def _tags(scores: Float[Tensor, "M tags"], layout: Layout, names: int) -> list[list[int]]:
-        tags: list[list[int]] = [[] for _ in layout.token_counts]
-        for length in sorted(set(layout.token_counts)):
-            rows = [r for r, count in enumerate(layout.token_counts) if count == length]
-            stacked = torch.stack([scores[layout.first_token[r] : layout.first_token[r] + length] for r in rows])
-            for row, path in zip(rows, viterbi(stacked, names).tolist(), strict=True):
-                tags[row] = path
-        return tags
+
+_Span = tuple[int, int, int]
+"""First token, one past the last, and name."""
 
 
-def _spans(tags: Sequence[int], names: int) -> list[tuple[int, int, int]]:
-    """First token, one past the last, and name of each span of well-formed tags."""
-    spans: list[tuple[int, int, int]] = []
+def _read(
+    scores: Float[Tensor, "M tags"], layout: Layout, names: int
+) -> Iterator[tuple[int, list[tuple[_Span, float]], float]]:
+    """Each turn's row, its best spans with their probabilities, and the probability that it has none; turns in order."""
+    found: dict[int, tuple[list[tuple[_Span, float]], float]] = {}
+    for length in sorted(set(layout.token_counts)):
+        rows = [r for r, count in enumerate(layout.token_counts) if count == length]
+        stacked = torch.stack([scores[layout.first_token[r] : layout.first_token[r] + length] for r in rows])
+        sums = tag_sums(stacked, names)
+        empty = (stacked[..., 0].sum(dim=1) - sums.after[:, 0]).exp().clamp(max=1.0).tolist()
+        for k, (row, path) in enumerate(zip(rows, viterbi(stacked, names).tolist(), strict=True)):
+            spans = [(span, span_probability(stacked[k], sums, k, span)) for span in _spans(path, names)]
+            found[row] = (spans, empty[k])
+    for row in range(len(layout.token_counts)):
+        yield (row, *found[row])
+
+
+def _spans(tags: Sequence[int], names: int) -> list[_Span]:
+    """The spans of well-formed tags."""
+    spans: list[_Span] = []
     for token, tag in enumerate(tags):
         if 1 <= tag <= names:
             spans.append((token, token + 1, tag - 1))

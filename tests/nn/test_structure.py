@@ -1,8 +1,12 @@
-"""A new biaffine scores how alike two turns are."""
+"""Links and tags, against what is said of them and against counting all sequences."""
 
+import math
+from itertools import product
+
+import pytest
 import torch
 
-from labelgen.nn.structure import Biaffine
+from labelgen.nn.structure import Biaffine, span_probability, tag_sums, viterbi
 
 
 def test_new_links_are_as_strong_as_turns_are_alike():
@@ -16,3 +20,37 @@ def test_new_links_are_as_strong_as_turns_are_alike():
     torch.testing.assert_close(scores, scores.T)
     states = pairs.later(turns)[0]
     torch.testing.assert_close(scores[4, 1], states[4].square().sum() / 8**0.5 + pairs.bias.bias[0])
+
+
+def sequences(length: int, names: int) -> list[tuple[int, ...]]:
+    """All well-formed ones: I of a name only behind B or I of that name."""
+    return [
+        tags
+        for tags in product(range(1 + 2 * names), repeat=length)
+        if all(t <= names or (i and tags[i - 1] in (t, t - names)) for i, t in enumerate(tags))
+    ]
+
+
+def spans_of(tags: tuple[int, ...], names: int) -> set[tuple[int, int, int]]:
+    begins = [i for i, t in enumerate(tags) if 1 <= t <= names]
+    ends = [next((j for j in range(i + 1, len(tags)) if tags[j] <= names), len(tags)) for i in begins]
+    return {(i, end, tags[i] - 1) for i, end in zip(begins, ends, strict=True)}
+
+
+@pytest.mark.parametrize(("length", "names"), [(1, 1), (1, 3), (2, 2), (4, 1), (4, 2), (3, 3)])
+def test_spans_and_best_tags_are_those_of_all_sequences_counted(length: int, names: int):
+    torch.manual_seed(length * 10 + names)
+    scores = 3.0 * torch.randn(5, length, 1 + 2 * names, dtype=torch.double)
+    scores[1, :, 1 + names :] = -1e4
+    sums, best = tag_sums(scores, names), viterbi(scores, names).tolist()
+    for row in range(len(scores)):
+        weighed = {tags: sum(float(scores[row, i, t]) for i, t in enumerate(tags)) for tags in sequences(length, names)}
+        whole = torch.tensor(list(weighed.values()), dtype=torch.double).logsumexp(0)
+        assert float(sums.after[row, 0]) == pytest.approx(float(whole))
+        assert float(sums.before[row, length]) == pytest.approx(float(whole))
+        assert tuple(best[row]) == max(weighed, key=lambda tags: weighed[tags])
+        for span in {span for tags in weighed for span in spans_of(tags, names)}:
+            counted = sum(
+                math.exp(score - float(whole)) for tags, score in weighed.items() if span in spans_of(tags, names)
+            )
+            assert span_probability(scores[row], sums, row, span) == pytest.approx(counted, abs=1e-9)
