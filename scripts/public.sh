@@ -96,19 +96,16 @@ uss_fold() {
   stage "$out/uss-labelled/$1/manifest.json" labelgen label "$out/uss-folds/f$1.jsonl" "$out/uss-labelled/$1" \
     --model "$out/uss-$1/model" --workers 1
 }
-lane_one() {
+sgd_context_and_star() {
   train sgd-context "${from[@]}" "${sgd_logs[@]}"
   train star-plain "${from[@]}" "${star_logs[@]}" --model.leave_out '[wizard_action]'
-  uss_fold 0
-  uss_fold 1
 }
-lane_two() {
+sgd_alone_and_star_actions() {
   train sgd-alone "${from[@]}" "${sgd_logs[@]}" --model.dialogue_layers 0
   train star-actions "${from[@]}" "${star_logs[@]}"
-  uss_fold 2
-  uss_fold 3
-  uss_fold 4
 }
+side_by_side sgd_context_and_star sgd_alone_and_star_actions
+
 evaluate_sgd() {
   stage "$out/evaluation-sgd/evaluation.json" labelgen evaluate "$out/sgd/test.jsonl" "$out/sgd-dev/sgd-dev.jsonl" "$out/sgd-test/sgd-test.jsonl" \
     --against sgd --model "context=$out/sgd-context/model" --model "no context=$out/sgd-alone/model" \
@@ -119,8 +116,19 @@ evaluate_star() {
     --model "model=$out/star-plain/model" --model "model with actions=$out/star-actions/model" \
     --out "$out/evaluation-star" --title "STAR: outcomes against users' own answers"
 }
-side_by_side lane_one lane_two
-side_by_side evaluate_sgd evaluate_star
+evaluations_and_two_folds() {
+  evaluate_sgd
+  evaluate_star
+  uss_fold 0
+  uss_fold 1
+}
+three_folds() {
+  uss_fold 2
+  uss_fold 3
+  uss_fold 4
+}
+side_by_side evaluations_and_two_folds three_folds
+
 stage "$out/evaluation-uss/evaluation.json" labelgen evaluate "$out"/uss-labelled/*/f?.jsonl --least-people 4 \
   --out "$out/evaluation-uss" --title "USS: quality beside single raters, five folds"
 stage "$out/labelled/manifest.json" labelgen label "$out/sgd-dev" "$out/labelled" --model "$out/sgd-context/model" \
