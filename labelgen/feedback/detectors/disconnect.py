@@ -1,17 +1,13 @@
 """The user went away before the assistant had served the request."""
 
-import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.wording import plain, went_wrong
+from labelgen.feedback.recorded import recorded
+from labelgen.feedback.wording import takes_leave, went_wrong
 
 EVIDENCE = ("feedback", "response", "status")
-
-_LEAVING = re.compile(
-    r"\b(?:thanks|thank you|thx|good ?bye|bye|good ?night|see you|no that's all|that's all|that is all|nothing else)\b"
-)
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
@@ -20,21 +16,13 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
     Votes bad; implicit, since nobody was asked. Feedback speaks of the turn it stands on or of the whole dialogue, and
     the last turn of itself. A dialogue that ends after a response that failed in no visible way is silence."""
-    everything = tuple(range(len(dialogue.turns)))
-    if not everything:
-        return
     told = False
-    for feedback in dialogue.feedback:
-        if feedback.kind == "disconnect":
-            told = True
-            turns = everything if feedback.about is None else (feedback.about,)
-            yield Signal(kind="disconnect", turns=turns, vote="bad")
-    for t, turn in enumerate(dialogue.turns):
-        for feedback in turn.feedback:
-            if feedback.kind == "disconnect":
-                told = True
-                about = t if feedback.about is None else feedback.about
-                yield Signal(kind="disconnect", turns=(about,), vote="bad", evidence=(t,))
-    last = dialogue.turns[-1]
-    if not told and went_wrong(last) and not _LEAVING.search(plain(last.request)):
-        yield Signal(kind="disconnect", turns=everything[-1:], vote="bad", strength=0.6, evidence=everything[-1:])
+    for _, turns, evidence in recorded(dialogue, "disconnect"):
+        told = True
+        yield Signal(kind="disconnect", turns=turns, vote="bad", evidence=evidence)
+    if told or not dialogue.turns:
+        return
+    last = len(dialogue.turns) - 1
+    turn = dialogue.turns[last]
+    if went_wrong(turn) and not takes_leave(turn.request):
+        yield Signal(kind="disconnect", turns=(last,), vote="bad", strength=0.6, evidence=(last,))
