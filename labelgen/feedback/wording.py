@@ -37,7 +37,7 @@ _NOT_DONE = re.compile(
 _SORRY = re.compile(r"\b(?:sorry(?! to hear)|apologi[sz]e|apologies|my mistake|my bad)\b")
 
 _CLOSING = re.compile(
-    r"\b(?:anything else|any thing else|something else|for any more|(?:is|will|would) that (?:be )?all|continue|how (?:else )?(?:can|may) i help"
+    r"\b(?:anything else|any thing else|something else|for any more|(?:is|will|would) that (?:be )?all|continue|how (?:else )?(?:can|may) i help|would you use \w+ again"
     r"|welcome|good ?bye|bye|have a (?:nice|great|good|wonderful)|my pleasure)\b"
 )
 
@@ -47,6 +47,7 @@ _ASKING_IF_SERVED = re.compile(
     r"\b(?:(?:did|have) (?:i|that|this) (?:answer(?:ed)?|help(?:ed)?|solved?|resolved?)(?: your| you| the| with)?"
     r"|(?:was|is) (?:that|this|it|my answer)(?: answer| response)? (?:helpful|useful|what you (?:wanted|were looking for|meant|need(?:ed)?|asked for))"
     r"|was (?:that|this|it|my answer)(?: answer| response)? (?:right|correct)"
+    r"|were (?:the|these|those|my) (?:\w+ )?(?:directions|answers|results|suggestions|instructions|steps) (?:helpful|useful|right|correct)"
     r"|were you satisfied|are you (?:satisfied|happy) with)\b"
 )
 _LEAVING = re.compile(

@@ -14,7 +14,7 @@ EVIDENCE = ("feedback",)
 
 _PRAISES = re.compile(
     r"\b(?:helpful|useful|polite|friendly|calm|easy|clear|quick|natural|enjoy(?:ed)?|satisfied|happy|pleased|understood?"
-    r"|recommend|use (?:it|this|the \w+) again)\b"
+    r"|recommend|use (?:\w+ )+again)\b"
 )
 _NEGATED = re.compile(r"\b(?:not|never|\w+n't|hardly)\b")
 
