@@ -23,7 +23,7 @@ def plain(text: str) -> str:
 
 
 _NOT_UNDERSTOOD = re.compile(
-    r"\b(?:(?:did not|didn't|do not|don't|can't|cannot|couldn't) (?:quite |really |fully )?(?:understand|catch|get that|get it|"
+    r"\b(?:(?<!you )(?:did not|didn't|do not|don't|can't|cannot|couldn't) (?:quite |really |fully )?(?:understand|catch|get that|get it|"
     r"hear you|follow you|know how to|know that one)"
     r"|not sure (?:i understand|what you (?:mean|want)|how to help)|trouble understanding|what do you mean"
     r"|(?:can|could|would) you (?:please )?(?:repeat|rephrase|say that again)"
@@ -37,7 +37,8 @@ _NOT_DONE = re.compile(
 _SORRY = re.compile(r"\b(?:sorry(?! to hear)|apologi[sz]e|apologies|my mistake|my bad)\b")
 
 _CLOSING = re.compile(
-    r"\b(?:anything else|any thing else|something else|for any more|(?:is|will|would) that (?:be )?all|continue|how (?:else )?(?:can|may) i help|would you use \w+ again"
+    r"\b(?:anything else|any thing else|something else|for any more|(?:is|will|would) that (?:be )?all|continue|how (?:else )?(?:can|may) i help"
+    r"|would you use \w+ again|thank you for (?:using|calling)"
     r"|welcome|good ?bye|bye|have a (?:nice|great|good|wonderful)|my pleasure)\b"
 )
 
