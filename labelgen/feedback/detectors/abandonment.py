@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.feedback.goals import LONG_GAP_S, domain_of
-from labelgen.feedback.recorded import recorded
+from labelgen.feedback.recorded_feedback import recorded_feedback
 from labelgen.feedback.wording import asks_if_served, gap_s, gives_up, is_closing, says_stop, takes_leave, went_wrong
 
 EVIDENCE = ("response", "status")
@@ -19,7 +19,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     (targets.py). Offers of more help, and questions whether it helped, wait for no answer. Silence where another kind
     says it: a recorded disconnect or stop, a last turn that failed (`disconnect`), "never mind" (`stop`)."""
     turns = dialogue.turns
-    told = {t for kind in ("disconnect", "stop") for _, about, _ in recorded(dialogue, kind) for t in about}
+    told = {t for kind in ("disconnect", "stop") for _, about, _ in recorded_feedback(dialogue, kind) for t in about}
     domains = [domain_of(turn) for turn in turns]
     last_of = {domain: t for t, domain in enumerate(domains)}
     for t, turn in enumerate(turns):

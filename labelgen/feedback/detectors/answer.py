@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded import recorded
+from labelgen.feedback.recorded_feedback import recorded_feedback
 from labelgen.feedback.wording import Vote, asks_if_served, plain
 
 EVIDENCE = ("feedback", "request")
@@ -24,7 +24,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     Votes good for yes and bad for no; explicit. It speaks of the turn that is meant, else of the turn that asked, else
     (feedback of the dialogue) of all turns. Any other answer is silence."""
     told = set()
-    for feedback, turns, evidence in recorded(dialogue, "answer"):
+    for feedback, turns, evidence in recorded_feedback(dialogue, "answer"):
         if feedback.answer in ("yes", "no"):
             vote: Vote = "good" if feedback.answer == "yes" else "bad"
             told.update(turns if evidence else ())

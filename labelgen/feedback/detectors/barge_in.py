@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded import recorded
+from labelgen.feedback.recorded_feedback import recorded_feedback
 from labelgen.feedback.wording import gap_s
 
 EVIDENCE = ("feedback", "time_s", "response_time_s")
@@ -24,8 +24,8 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     reading. Without clocks, or where they run backwards: silence."""
     turns = dialogue.turns
     # Who stopped the assistant has no need to interrupt it.
-    told = {t for _, _, evidence in recorded(dialogue, "stop") for t in evidence}
-    for _, about, evidence in recorded(dialogue, "barge_in"):
+    told = {t for _, _, evidence in recorded_feedback(dialogue, "stop") for t in evidence}
+    for _, about, evidence in recorded_feedback(dialogue, "barge_in"):
         told.update(evidence)
         yield Signal(kind="barge_in", turns=about, vote="bad", evidence=evidence)
     if not any(turn.audio or turn.nbest or turn.asr_confidence is not None for turn in turns):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded import recorded
+from labelgen.feedback.recorded_feedback import recorded_feedback
 from labelgen.feedback.wording import asks_if_served, is_closing, takes_leave, went_wrong
 
 EVIDENCE = ("feedback", "response", "status")
@@ -18,7 +18,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     Votes bad; implicit, since nobody was asked. Feedback speaks of the turn it stands on or of the whole dialogue, and
     the last turn of itself. A dialogue that ends after a response that failed in no visible way is silence."""
     told = False
-    for _, turns, evidence in recorded(dialogue, "disconnect"):
+    for _, turns, evidence in recorded_feedback(dialogue, "disconnect"):
         told = True
         yield Signal(kind="disconnect", turns=turns, vote="bad", evidence=evidence)
     if told or not dialogue.turns:

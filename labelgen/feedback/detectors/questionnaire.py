@@ -7,7 +7,7 @@ from statistics import fmean
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.evidence import Signal
 from labelgen.data.quality import from_scale
-from labelgen.feedback.recorded import recorded
+from labelgen.feedback.recorded_feedback import recorded_feedback
 from labelgen.feedback.wording import plain
 
 EVIDENCE = ("feedback",)
@@ -27,7 +27,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     rating outside its scale, and an answer to any other question, are silence; so is a yes: hardly anybody denies that
     an assistant was polite, and in STAR a yes tells nothing of whether the task was done."""
     given: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
-    for feedback, turns, evidence in recorded(dialogue, "questionnaire"):
+    for feedback, turns, evidence in recorded_feedback(dialogue, "questionnaire"):
         lean = _lean(feedback)
         if lean is not None:
             given.setdefault(turns, []).append((lean, evidence))
@@ -46,7 +46,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Where the user was asked something about the turn, or about the dialogue."""
-    return any(turn in turns for _, turns, _ in recorded(dialogue, "questionnaire"))
+    return any(turn in turns for _, turns, _ in recorded_feedback(dialogue, "questionnaire"))
 
 
 def _lean(feedback: Feedback) -> float | None:

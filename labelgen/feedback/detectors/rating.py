@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.quality import from_scale
-from labelgen.feedback.recorded import recorded
+from labelgen.feedback.recorded_feedback import recorded_feedback
 from labelgen.feedback.wording import Vote, plain
 
 EVIDENCE = ("feedback", "request")
@@ -27,7 +27,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     Votes good above the middle of the scale and bad below, as strongly as it lies from it; explicit. The middle itself,
     and a rating outside its scale, is silence. Words speak of the turn before, feedback of the turn that is meant or
     it stands on, feedback of the dialogue of all turns."""
-    for feedback, turns, evidence in recorded(dialogue, "rating"):
+    for feedback, turns, evidence in recorded_feedback(dialogue, "rating"):
         scale = feedback.scale or (1.0, 5.0)
         if feedback.rating is not None and scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
             yield from _signal(from_scale(feedback.rating, scale), turns, evidence)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded import recorded
+from labelgen.feedback.recorded_feedback import recorded_feedback
 from labelgen.feedback.wording import gap_s, gives_up, is_closing, plain, says_stop
 
 EVIDENCE = ("feedback", "request")
@@ -34,7 +34,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     "Your booking is cancelled."). Silence too for what answers an offer of more help, or a question with a no,
     for what follows another stop, and for what comes 90 seconds after the response."""
     told = set()
-    for _, turns, evidence in recorded(dialogue, "stop"):
+    for _, turns, evidence in recorded_feedback(dialogue, "stop"):
         told.update(turns)
         yield Signal(kind="stop", turns=turns, vote="bad", evidence=evidence)
     for t in range(1, len(dialogue.turns)):

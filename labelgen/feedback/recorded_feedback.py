@@ -14,7 +14,7 @@ class Recorded(NamedTuple):
     evidence: tuple[int, ...]
 
 
-def recorded(dialogue: Dialogue, kind: str) -> Iterator[Recorded]:
+def recorded_feedback(dialogue: Dialogue, kind: str) -> Iterator[Recorded]:
     """The feedback of one kind: first the dialogue's, which speaks of all turns, then that of each turn, which speaks of
     the turn it stands on; of another one where `about` names it.
 
