@@ -1,150 +1,273 @@
-"""How well implicit signals alone tell what users answered when they were asked.
+"""How well signals tell what is known of a log otherwise: its truth, what people annotated, or what users answered.
 
-Takes a log in which some dialogues hold an explicit answer or rating of the whole dialogue. The implicit signals of
-these are found anew, aggregated without the explicit ones, and held against what the user said:
+The signals of each dialogue are found anew and held against the annotations of one kind in it:
 
-    python scripts/measure_signals.py star/train.jsonl --json results/signals_star.json
+    python scripts/measure_signals.py runs/sim.jsonl --against truth
+    python scripts/measure_signals.py corpora/star --format star --against user --without answer
+    python scripts/measure_signals.py corpora/uss --format uss --against person
 
-Per kind: in how many answered dialogues it speaks, its precision (share of these in which the user's word agrees with
-its vote) and recall (share of all dialogues with that word in which it speaks). Per method: AUPRC of failure with a
-bootstrap interval over dialogues, and accuracy where the implicit evidence leans to one side."""
+`quality` is judged at each turn that they rate: bad where the mean rating is below 3, else good. `outcome` is judged at
+each goal that they give one: bad is a failure. Of several annotations of the kind, the first that divides the dialogue
+gives the goals. `--without` leaves out the kind of signal that repeats the annotations.
+
+Per kind and vote: the places (turns, goals) it speaks of, its precision (share of these where the vote agrees), the base
+rate (the precision of voting everywhere) and its recall (share of the places with that truth of which it speaks). The
+same for each method of aggregation, by the side to which the evidence leans, and its AUPRC of bad: of implicit signals
+alone, and of all. Intervals are 95% bootstrap intervals over dialogues. The speed of all detectors together is in turns a
+second of one core's time; it is printed only."""
 
 import argparse
 import json
+import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
-from labelgen.base.errors import LabelgenError
+from labelgen import __version__
+from labelgen.base.errors import InputError, LabelgenError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.base.registry import resolve
+from labelgen.base.registry import require, resolve
+from labelgen.confidence.resampling import Array, interval, resampled, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
+from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, division
 from labelgen.data.log import Log
-from labelgen.feedback.posterior import METHODS, waterfall
+from labelgen.data.quality import quality_name
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.detectors.rephrase import said_again
+from labelgen.feedback.goals import concerning
+from labelgen.feedback.posterior import METHODS, Method
 from labelgen.feedback.signal import concerns_dialogue, find_signals
-from labelgen.feedback.targets import feedback_targets
+from labelgen.metrics import METRICS
+from labelgen.metrics.metric import Item, Metric, divide, of_counts
 
-RESAMPLES = 1000
+TASKS = {"quality": ("bad", "good"), "outcome": ("failure", "success")}
+"""task -> the names that a bad and a good vote stand for."""
+COLUMNS = ("about", "evidence", "vote", "places", "precision (95%)", "base rate", "recall (95%)", "AUPRC (95%)")
+EXPLORATION = "exploration"
+"""What `rephrase` sees and keeps to itself: the user asks for another thing of the same kind. Measured as a good vote."""
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Counts = tuple[int, int, int, int]
+"""Of one dialogue: places spoken of, of these rightly, places with that truth, places."""
+
+
+@dataclass
+class Found:
+    """Of one task. known: of each dialogue, whether each place is bad. spoken: by evidence and vote, of each dialogue
+    that it speaks in, the places. items: by method of aggregation, of each dialogue."""
+
+    known: list[Mapping[At, bool]] = field(default_factory=list)
+    spoken: dict[tuple[str, str], dict[int, set[At]]] = field(default_factory=dict)
+    items: dict[str, list[Item]] = field(default_factory=dict)
+
+    def speaks(self, evidence: str, vote: str, at: At) -> None:
+        self.spoken.setdefault((evidence, vote), {}).setdefault(len(self.known) - 1, set()).add(at)
+
+    def counts(self, evidence: str, vote: str) -> list[Counts]:
+        out = []
+        for d, known in enumerate(self.known):
+            spoken = self.spoken[evidence, vote].get(d, set())
+            true = {at for at, bad in known.items() if bad == (vote == "bad")}
+            out.append((len(spoken), len(spoken & true), len(true), len(known)))
+        return out
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("log", nargs="+", help="files or folders of records")
-    args.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
+    args.add_argument("log", help="file or folder of records")
+    args.add_argument("--format", default="labelgen", help="how it is read (default %(default)s)")
+    args.add_argument("--against", required=True, metavar="KIND", help="of annotation: truth, person, user, ...")
+    args.add_argument("--without", action="append", default=[], metavar="KIND", help="of signal; may be repeated")
+    args.add_argument("--json", type=Path, metavar="OUT", help="write the table here, as results/ has it")
+    args.add_argument("--title", help="of the table (default: the log)")
+    args.add_argument("--order", type=int, default=5, help="of the table among the others (default %(default)s)")
+    args.add_argument("--note", default="", help="what else a reader must know of the log, said below the table")
+    args.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default %(default)s)")
     args.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
     args.add_argument("--force", action="store_true", help="replace what stands at OUT")
     given = args.parse_args(argv)
     try:
+        for kind in given.without:
+            require(kind, DETECTORS, "signal")
         if given.json:
             fresh_file(given.json, given.force)
-        figures = measure(Log(given.log), given.seed)
-        figures["command"] = f"python scripts/measure_signals.py {' '.join(given.log)} --seed {given.seed}"
+        table, turns_a_s = measure(
+            Log([given.log], given.format), given.against, given.without, given.resamples, given.seed
+        )
+        table |= {"order": given.order, "title": given.title or given.log, "command": _command(given)}
+        table["data"] = " ".join(part for part in (table["data"], given.note) if part)
         if given.json:
-            write_text(given.json, json.dumps(figures, indent=1) + "\n")
+            write_text(given.json, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     except LabelgenError as error:
         print(f"measure_signals: {error}", file=sys.stderr)
         return error.exit_code
-    _show(figures)
+    _show(table)
+    print(f"all detectors together: {turns_a_s:,.0f} turns a second on one core")
     return 0
 
 
-def measure(log: Log, seed: int) -> dict[str, Any]:
-    """The figures of one log; a dialogue is answered where explicit evidence on the whole of it leans to one side."""
-    failed: list[bool] = []
-    spoken: list[set[tuple[str, str]]] = []
-    scores: dict[str, list[float]] = {name: [] for name in METHODS}
+def measure(
+    log: Log, against: str, without: Sequence[str] = (), count: int = 1000, seed: int = 0
+) -> tuple[dict[str, Any], float]:
+    """The table of one log, and the speed of the detectors in turns a second. Raises InputError where no annotation of
+    that kind says anything of quality or outcome."""
+    found = {task: Found() for task in TASKS}
+    dialogues = turns = 0
+    spent_s = 0.0
     for dialogue in log:
+        began = time.process_time()
         signals = find_signals(dialogue)
-        said = waterfall([s for s in signals if s.explicit and concerns_dialogue(s, dialogue)])
-        if said is None or said.good == 0.5:
-            continue
-        implicit = [s for s in signals if not s.explicit]
-        failed.append(said.good < 0.5)
-        spoken.append({(s.kind, s.vote) for s in implicit})
-        for name in METHODS:
-            scores[name].append(_failure(dialogue, implicit, name))
-    truth = np.array(failed)
-    return {
-        "dialogues": log.kept,
-        "answered": len(failed),
-        "failures": int(truth.sum()),
-        "kinds": [_kind(kind, vote, spoken, truth) for kind, vote in sorted(set().union(*spoken))],
-        "methods": {name: _method(np.array(own), truth, seed) for name, own in scores.items()},
-    }
-
-
-def _failure(dialogue: Dialogue, signals: Sequence[Signal], method: str) -> float:
-    """Mean probability of failure over the dialogue's goals; 1/2 where no implicit signal leans to one side."""
-    targets = feedback_targets(dialogue, signals, resolve(METHODS, method, "method"))
-    of_goals = [dict(t.distribution or ())["failure"] for t in targets if t.task == "outcome"]
-    return float(np.mean(of_goals)) if of_goals else 0.5
-
-
-def _kind(kind: str, vote: str, spoken: Sequence[set[tuple[str, str]]], truth: Array) -> dict[str, Any]:
-    fires = np.array([(kind, vote) in own for own in spoken])
-    meant = truth if vote == "bad" else ~truth
-    right = int((fires & meant).sum())
-    return {
-        "kind": kind,
-        "vote": vote,
-        "fires": int(fires.sum()),
-        "precision": right / int(fires.sum()),
-        "base": float(meant.mean()),
-        "recall": right / max(1, int(meant.sum())),
-    }
-
-
-def _method(score: Array, truth: Array, seed: int) -> dict[str, Any]:
-    leans = score != 0.5
-    return {
-        "failure_auprc": _auprc(truth, score),
-        "failure_auprc_95": _interval(_auprc, truth, score, seed),
-        "base": float(truth.mean()) if len(truth) else None,
-        "leaning": int(leans.sum()),
-        "accuracy_where_leaning": float(((score > 0.5) == truth)[leans].mean()) if leans.any() else None,
-        "failure_precision": _share(truth[score > 0.5]),
-        "failure_recall": _share((score > 0.5)[truth]),
-    }
-
-
-def _auprc(truth: Array, score: Array) -> float | None:
-    return float(average_precision_score(truth, score)) if truth.any() else None
-
-
-def _share(values: Array) -> float | None:
-    return float(values.mean()) if len(values) else None
-
-
-def _interval(
-    value: Callable[[Array, Array], float | None], truth: Array, score: Array, seed: int
-) -> list[float] | None:
-    """Percentile bootstrap over dialogues; resamples without a failure are left out."""
-    rng = np.random.default_rng(seed)
-    drawn = (rng.integers(0, len(truth), len(truth)) for _ in range(RESAMPLES if len(truth) else 0))
-    values = [v for v in (value(truth[rows], score[rows]) for rows in drawn) if v is not None]
-    return [float(q) for q in np.percentile(values, [2.5, 97.5])] if values else None
-
-
-def _show(figures: Mapping[str, Any]) -> None:
-    print(f"{figures['answered']:,} of {figures['dialogues']:,} dialogues answered, {figures['failures']:,} failures")
-    print(f"{'kind':<12} {'vote':<5} {'fires':>6} {'precision':>9} {'base':>6} {'recall':>7}")
-    for row in figures["kinds"]:
-        print(
-            f"{row['kind']:<12} {row['vote']:<5} {row['fires']:>6} {row['precision']:>9.3f} {row['base']:>6.3f} {row['recall']:>7.3f}"
+        spent_s += time.process_time() - began
+        dialogues, turns = dialogues + 1, turns + len(dialogue.turns)
+        explored = [
+            Signal(kind=EXPLORATION, turns=(again.turn,), vote="good", evidence=(again.later,))
+            for again in said_again(dialogue)
+            if again.explores
+        ]
+        annotations = [a for a in dialogue.annotations if a.kind == against]
+        _judge(dialogue, [s for s in signals if s.kind not in without], explored, annotations, found)
+    if not any(own.known for own in found.values()):
+        raise InputError(
+            f"no annotation of kind {against} says anything of quality or outcome",
+            ", ".join(map(str, log.paths)),
+            "name another kind by --against",
         )
-    for name, row in figures["methods"].items():
-        if row["failure_auprc"] is not None and row["failure_auprc_95"]:
-            low, high = row["failure_auprc_95"]
-            print(
-                f"{name}: AUPRC of failure {row['failure_auprc']:.3f} [{low:.3f}, {high:.3f}], base {row['base']:.3f}"
-            )
+    judged = [f"{sum(map(len, own.known)):,} places of {task}" for task, own in found.items() if own.known]
+    table = {
+        "text": f"Signals held against annotations of kind `{against}`; `scripts/measure_signals.py --help` says how.",
+        "versions": {"labelgen": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        "data": f"{dialogues:,} dialogues, {turns:,} turns; {', '.join(judged)}; bootstrap seed {seed}, {count:,} resamples.",
+        "columns": list(COLUMNS),
+        "rows": [row for task, own in found.items() for row in _rows(task, own, count, seed)],
+    }
+    return table, turns / spent_s if spent_s else 0.0
+
+
+def _judge(
+    dialogue: Dialogue,
+    signals: Sequence[Signal],
+    explored: Sequence[Signal],
+    annotations: Sequence[Annotation],
+    found: Mapping[str, Found],
+) -> None:
+    """Add what the signals of one dialogue say of the places that the annotations know."""
+    for task, places in (("quality", _qualities(annotations)), ("outcome", _outcomes(annotations))):
+        if not places:
+            continue
+        own = found[task]
+        own.known.append(places)
+        reference = {at: (Label(task, at, TASKS[task][not bad]),) for at, bad in places.items()}
+        about = {at: _about(at, (*signals, *explored), dialogue, places) for at in places}
+        for at, speaking in about.items():
+            for signal in speaking:
+                own.speaks(signal.kind, signal.vote, at)
+        for name, method, used in _methods():
+            predicted = {}
+            for at, speaking in about.items():
+                posterior = method([s for s in speaking if used(s)])
+                good = 0.5 if posterior is None else posterior.good
+                both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
+                predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)
+                if good != 0.5:
+                    own.speaks(name, "good" if good > 0.5 else "bad", at)
+            own.items.setdefault(name, []).append(Item((), reference, predicted))
+
+
+def _methods() -> Iterator[tuple[str, Method, Callable[[Signal], bool]]]:
+    for name in METHODS:
+        method: Method = resolve(METHODS, name, "method")
+        yield f"{name}, implicit", method, lambda s: not s.explicit and s.kind != EXPLORATION
+        yield f"{name}, all", method, lambda s: s.kind != EXPLORATION
+
+
+def _qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:
+    """Of each rated turn, whether it is bad."""
+    ratings: dict[At, list[float]] = {}
+    for label in (label for a in annotations for label in a.labels):
+        if label.task == "quality" and isinstance(label.at, AtTurn) and isinstance(label.value, (int, float)):
+            ratings.setdefault(label.at, []).append(float(label.value))
+    return {at: quality_name(fmean(own)) == "bad" for at, own in sorted(ratings.items())}
+
+
+def _outcomes(annotations: Sequence[Annotation]) -> dict[At, bool]:
+    """Of each goal with a known outcome, whether it failed."""
+    annotation = next((a for a in annotations if division(a) is not None), None)
+    if annotation is None:
+        return {}
+    named = {label.at: label.name for label in annotation.labels if label.task == "outcome"}
+    return {at: name == "failure" for at, name in named.items() if name in TASKS["outcome"]}
+
+
+def _about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mapping[At, bool]) -> list[Signal]:
+    """The signals that speak of a turn singly, or of a goal."""
+    if isinstance(at, AtGoal):
+        return list(concerning(signals, at.turns, tuple(x.turns for x in places if isinstance(x, AtGoal))))
+    single = len(dialogue.turns) == 1
+    return [s for s in signals if at.turn in s.turns and (single or not concerns_dialogue(s, dialogue))]
+
+
+def _rows(task: str, found: Found, count: int, seed: int) -> Iterator[list[Any]]:
+    """A row for each kind and method that speaks, in the order of the registry; kinds that never do are left out."""
+    times = resamples(len(found.known), count, seed)
+    auprc: Metric = resolve(METRICS, f"{TASKS[task][0]}_auprc", "metric")
+    for evidence in (*DETECTORS, EXPLORATION, *(name for name, _, _ in _methods())):
+        for vote in ("bad", "good"):
+            if (evidence, vote) not in found.spoken:
+                continue
+            counts = found.counts(evidence, vote)
+            total = np.sum(counts, axis=0)
+            curve = None
+            if vote == "bad" and evidence in found.items:
+                curve = _estimate(auprc.value, [auprc.tally(item) for item in found.items[evidence]], times)
+            yield [
+                task,
+                evidence,
+                vote,
+                int(total[0]),
+                _estimate(of_counts(lambda n: divide(n[:, 1], n[:, 0])), counts, times),
+                round(float(total[2] / total[3]), 4),
+                _estimate(of_counts(lambda n: divide(n[:, 1], n[:, 2])), counts, times),
+                curve,
+            ]
+
+
+def _estimate(
+    value: Callable[[Sequence[Any], Array], Array], rows: Sequence[Any], times: Array
+) -> dict[str, float | None]:
+    """With its interval; three decimals are more than that supports."""
+    found = interval(float(value(rows, np.ones((1, len(rows))))[0]), resampled(lambda drawn: value(rows, drawn), times))
+    bounds = {"value": found.value, "low": found.low, "high": found.high}
+    return {name: round(x, 4) if np.isfinite(x) else None for name, x in bounds.items()}
+
+
+def _command(given: argparse.Namespace) -> str:
+    words = ["python scripts/measure_signals.py", given.log]
+    words += ["--format", given.format] if given.format != "labelgen" else []
+    words += ["--against", given.against, *(word for kind in given.without for word in ("--without", kind))]
+    return " ".join((*words, f"--seed {given.seed}"))
+
+
+def _show(table: Mapping[str, Any]) -> None:
+    print(f"{table['title']}: {table['data']}")
+    rows = [[_cell(value) for value in row] for row in (COLUMNS, *table["rows"])]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        if value["value"] is None:
+            return "-"
+        around = "" if value["low"] is None else f" ({value['low']:.3f} to {value['high']:.3f})"
+        return f"{value['value']:.3f}{around}"
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ PHRASES = (
     "five stars",
     "Playing Purple Haze.",
     "Is there anything else?",
+    "For how long?",
+    "never mind",
+    "stop",
     "",
 )
 
@@ -49,6 +52,7 @@ def feedbacks(count: int) -> st.SearchStrategy[Feedback]:
         about=st.none() | st.integers(0, count - 1) if count else st.none(),
         rating=st.none() | st.floats(-10, 10, allow_nan=False),
         scale=st.none() | st.tuples(st.floats(0, 5), st.floats(0, 10)),
+        question=st.sampled_from((None, "Was it helpful?")),
     )
 
 

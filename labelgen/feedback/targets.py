@@ -20,6 +20,10 @@ FADE_TURNS = 2.0
 REPAIRS = ("rephrase", "correction")
 """Kinds whose evidence is the same request, put another way."""
 
+OF_GOALS = ("abandonment",)
+"""Kinds that tell whether a goal was reached, and nothing of how well the turn they speak of was served: a question that
+nobody answered may have been the right one (docs/decisions.md)."""
+
 
 def feedback_targets(
     dialogue: Dialogue, signals: Sequence[Signal], method: Method, annotator: str | None = None
@@ -57,7 +61,7 @@ def _fade(signal: Signal, goal: Sequence[int]) -> Signal:
 def _turn_posteriors(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> dict[int, Posterior]:
     """Of the turns that signals speak of singly; feedback on a dialogue of several turns says little of each."""
     about: dict[int, list[Signal]] = {}
-    for signal in signals:
+    for signal in (s for s in signals if s.kind not in OF_GOALS):
         if len(dialogue.turns) == 1 or not concerns_dialogue(signal, dialogue):
             for turn in signal.turns:
                 about.setdefault(turn, []).append(signal)

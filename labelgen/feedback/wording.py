@@ -23,7 +23,7 @@ def plain(text: str) -> str:
 
 
 _NOT_UNDERSTOOD = re.compile(
-    r"\b(?:(?:did not|didn't|do not|don't|can't|cannot|couldn't) (?:quite |really |fully )?(?:understand|catch|get that|get it|"
+    r"\b(?:(?<!you )(?:did not|didn't|do not|don't|can't|cannot|couldn't) (?:quite |really |fully )?(?:understand|catch|get that|get it|"
     r"hear you|follow you|know how to|know that one)"
     r"|not sure (?:i understand|what you (?:mean|want)|how to help)|trouble understanding|what do you mean"
     r"|(?:can|could|would) you (?:please )?(?:repeat|rephrase|say that again)"
@@ -37,7 +37,33 @@ _NOT_DONE = re.compile(
 _SORRY = re.compile(r"\b(?:sorry(?! to hear)|apologi[sz]e|apologies|my mistake|my bad)\b")
 
 _CLOSING = re.compile(
-    r"\b(?:anything else|any thing else|something else|welcome|good ?bye|bye|have a (?:nice|great|good|wonderful)|my pleasure)\b"
+    r"\b(?:anything else|any thing else|something else|for any more|(?:is|will|would) that (?:be )?all|continue|how (?:else )?(?:can|may) i help"
+    r"|would you use \w+ again|thank you for (?:using|calling)"
+    r"|welcome|good ?bye|bye|have a (?:nice|great|good|wonderful)|my pleasure)\b"
+)
+
+
+# "Is that correct?" asks before the deed, and a no to it is no verdict.
+_ASKING_IF_SERVED = re.compile(
+    r"\b(?:(?:did|have) (?:i|that|this) (?:answer(?:ed)?|help(?:ed)?|solved?|resolved?)(?: your| you| the| with)?"
+    r"|(?:was|is) (?:that|this|it|my answer)(?: answer| response)? (?:helpful|useful|what you (?:wanted|were looking for|meant|need(?:ed)?|asked for))"
+    r"|was (?:that|this|it|my answer)(?: answer| response)? (?:right|correct)"
+    r"|were (?:the|these|those|my) (?:\w+ )?(?:directions|answers|results|suggestions|instructions|steps) (?:helpful|useful|right|correct)"
+    r"|were you satisfied|are you (?:satisfied|happy) with)\b"
+)
+_LEAVING = re.compile(
+    r"\b(?:thanks|thank you|thx|good ?bye|bye|good ?night|see you|no that's all|that's all|that is all|nothing else)\b"
+)
+_BEFORE_GIVING_UP = r"(?:(?:no|oh|ok|okay|ugh|ah|well|just|please|hey|hm|hmm) )*"
+_AFTER_GIVING_UP = r"(?: (?:then|now|please|thanks|thank you))*"
+_GIVING_UP = re.compile(
+    _BEFORE_GIVING_UP
+    + r"(?:never ?mind(?: (?:that|it|about (?:it|that)))?|forget (?:it|that|about (?:it|that))|drop it|leave it|skip it|whatever"
+    r"|(?:i )?give up|don't bother|do not bother)" + _AFTER_GIVING_UP
+)
+_STOP = re.compile(
+    _BEFORE_GIVING_UP + r"(?:(?:stop ?)+(?: (?:it|that|this))?|enough|(?:cancel|abort|quit)(?: (?:it|that|this))?"
+    r"|be quiet|shut up|shush|hush)" + _AFTER_GIVING_UP
 )
 
 
@@ -54,8 +80,28 @@ def failure_said(response: str) -> float:
 
 
 def is_closing(text: str) -> bool:
-    """A farewell, or an offer of more help: words that are repeated without any failure."""
+    """A farewell, or an offer of more help: words that are repeated without any failure, and need no answer."""
     return _CLOSING.search(plain(text)) is not None
+
+
+def asks_if_served(response: str) -> bool:
+    """The assistant asks whether it served, as in "did I answer your question?"."""
+    return _ASKING_IF_SERVED.search(plain(response)) is not None
+
+
+def gives_up(request: str) -> bool:
+    """Nothing but words by which a user drops what was asked for: "never mind", "forget it"."""
+    return _GIVING_UP.fullmatch(plain(request)) is not None
+
+
+def says_stop(request: str) -> bool:
+    """Nothing but "stop", "cancel that", "be quiet", which may also end what the assistant does at the user's wish."""
+    return _STOP.fullmatch(plain(request)) is not None
+
+
+def takes_leave(request: str) -> bool:
+    """Thanks and farewells by which a user ends a dialogue."""
+    return _LEAVING.search(plain(request)) is not None
 
 
 def went_wrong(turn: Turn) -> bool:
@@ -66,8 +112,9 @@ def went_wrong(turn: Turn) -> bool:
 
 
 def gap_s(earlier: Turn, later: Turn) -> float | None:
-    """Seconds from the end of one turn (its response, else its request) to the next request; None without clocks."""
+    """Seconds from the end of one turn (its response, else its request) to the next request; None without clocks, or where
+    they run backwards."""
     end_s = earlier.time_s if earlier.response_time_s is None else earlier.response_time_s
-    if end_s is None or later.time_s is None:
+    if end_s is None or later.time_s is None or later.time_s < end_s:
         return None
     return later.time_s - end_s

@@ -1,11 +1,12 @@
 """The readers on the whole public corpora; the counts are those of the corpora's own files.
 
-LABELGEN_DATA names the folder that holds `sgd`, `star` and `uss` in their published layouts."""
+LABELGEN_DATA names the folder that holds `sgd`, `star`, `getgoing` and `uss` in their published layouts."""
 
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,17 @@ def test_star(corpora: Path):
     for dialogue in dialogues:
         served = sorted(t for goal in goals_of(dialogue) for t in goal)
         assert served == [t for t, turn in enumerate(dialogue.turns) if turn.request]
+
+
+def test_getgoing(corpora: Path):
+    found = log_stats(Log([corpora / "getgoing"], "getgoing"))
+    calls = [json.loads(p.read_bytes())["history"] for p in sorted((corpora / "getgoing").rglob("log.json"))]
+    known = [call for call in calls if all(line.startswith(("TTS", "USER")) for line in call)]
+    assert (len(calls), found.dialogues, len(found.users)) == (837, len(known), 285)
+    assert found.tasks["user", "outcome"].labels == {"success": 85, "failure": 12}
+    said = {"USER no", "USER No.", "USER no."}
+    denied = [c for c in known for a, b in pairwise(c) if "directions useful?" in a and b in said]
+    assert found.feedback["answer", "no"] >= len(denied)
 
 
 def test_uss(corpora: Path):

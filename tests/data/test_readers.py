@@ -34,6 +34,7 @@ TURNS = {"dialogue": "id", "user": "caller", "request": "asked", "response": "an
 CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "sgd": ("sgd", "sgd", {}),
     "star": ("star", "star", {}),
+    "getgoing": ("getgoing", "getgoing", {}),
     "uss": ("uss", "uss", {}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),
@@ -171,6 +172,28 @@ def test_star_turns_hold_what_was_said_and_nothing_else():
         assert [text for turn in turns for text in (turn.request, turn.response) if text] == said
 
 
+def test_getgoing_calls_hold_what_was_said_and_answered():
+    denied, praised = dialogues("getgoing").values()
+    assert [turn.request for turn in denied.turns] == [
+        "",
+        "Brenda",
+        "transit directions",
+        "the airport",
+        "morrow at noon.",
+        "yes",
+        "No.",
+    ]
+    assert denied.turns[4].response.startswith(
+        "Okay, going to morrow park city apartments.\nOkay, travelling at 02:37 pm.\n"
+    )
+    assert not any(mark in turn.response for turn in denied.turns for mark in ("<", ">", "!b"))
+    assert [[f.kind for f in turn.feedback] for turn in praised.turns][-2:] == [["answer"], ["questionnaire"]]
+    assert [(f.answer, f.about) for turn in praised.turns for f in turn.feedback] == [("yes", 4), ("no", 5)]
+    goals = [(x.at, x.name) for d in (denied, praised) for x in d.annotations[0].labels if x.task == "outcome"]
+    assert goals == [(AtGoal((1, 2, 3, 4, 5)), "failure"), (AtGoal((1, 2, 3, 4)), "success")]
+    assert denied.user == "caller-9d6926f1b004"
+
+
 def test_uss_ratings_tell_of_the_turn_before():
     first, second = dialogues("uss").values()
     assert [a.annotator for a in first.annotations] == ["uss/SGD/0/r1", "uss/SGD/0/r2", "uss/SGD/0/r3"]
@@ -261,6 +284,8 @@ BAD = [
     ("sgd", "dev/dialogues_001.json", b'[{"dialogue_id":"1_1","services":[],"turns":[{"speaker":"USER","utterance":"hi","frames":[{"service":"A_1","slots":[{"slot":"x","start":0,"exclusive_end":3}]}]}]}]', "bad_span", "annotations[0].turns[0].slots[0].end"),
     ("star", "dialogues/1.json", b"{}", "bad_type", None),
     ("star", "dialogues/1.json", b"\xff", "bad_json", None),
+    ("getgoing", "logs/a/log.json", b'{"uuid":"a","history":["TTS Hi.","ROBOT hi"]}', "bad_line", "history[1]"),
+    ("getgoing", "logs/a/log.json", b'{"uuid":"a"}', "bad_type", None),
     ("uss", "SGD.txt", b"\nUSER\thello\n", "bad_line", None),
     ("uss", "SGD.txt", b"\nUSER\thello\tx\t3,3\nUSER\tOVERALL\t\t3\n", "bad_ratings", None),
     ("uss", "SGD.txt", b"\nUSER\thello\tx\t3,9\n", "bad_rating", None),
@@ -294,7 +319,7 @@ def test_what_is_bad_in_a_corpus_is_rejected_and_said(
     msgspec.json.encode(found)
 
 
-@pytest.mark.parametrize("case", ["chat", "sgd", "star", "uss", "lines", "turns"])
+@pytest.mark.parametrize("case", ["chat", "sgd", "star", "getgoing", "uss", "lines", "turns"])
 def test_a_damaged_file_never_makes_a_reader_raise_anything_but_a_usage_error(case: str, tmp_path: Path):
     """Each sample, cut and with bytes changed: records that are still whole are read, the others rejected."""
     name, sample, options = CASES[case]

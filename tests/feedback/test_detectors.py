@@ -1,17 +1,20 @@
 """Each detector speaks here and is silent there; laws over the registry."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from heard import dialogues, talk
 from hypothesis import given
+from hypothesis import strategies as st
 
 import labelgen.feedback.detectors as detectors
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.record import decode, encode
-from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.detectors import DETECTORS, abandonment, questionnaire, stop
+from labelgen.feedback.detectors.rephrase import said_again
 from labelgen.feedback.signal import evidence_fields, find_signals, with_signals
 
 
@@ -30,6 +33,16 @@ def clocked(*turns: tuple[str, str, float, float | None], spoken: bool = True) -
     )
 
 
+def moved(*lines: str) -> Dialogue:
+    """Every turn of another domain than the one before."""
+    dialogue = talk(*lines)
+    return replace(dialogue, turns=tuple(replace(turn, domain=f"d{t}") for t, turn in enumerate(dialogue.turns)))
+
+
+def asked(*feedback: Feedback) -> Dialogue:
+    return talk("play haze", "Playing.", feedback=feedback)
+
+
 LONG = "Here is a rather long story about a king and his seven horses"
 
 SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
@@ -41,6 +54,22 @@ SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
     ("rating", talk("play", "Playing.", "I'd give that 2 out of 5"), (0,), "bad"),
     ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=1, scale=(0, 10)),)), (0,), "bad"),
     ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=1, scale=(6, 1)),)), (0,), "good"),
+    (
+        "questionnaire",
+        asked(Feedback(kind="questionnaire", rating=4), Feedback(kind="questionnaire", rating=1)),
+        (0,),
+        "bad",
+    ),
+    ("questionnaire", asked(Feedback(kind="questionnaire", rating=1, scale=(6, 1))), (0,), "good"),
+    ("questionnaire", asked(Feedback(kind="questionnaire", answer="no", question="Was it helpful?")), (0,), "bad"),
+    ("stop", talk("play haze", "I don't know haze.", "never mind"), (0,), "bad"),
+    ("stop", talk("play haze", "Playing Rain by Ann.", "ugh, forget it!", "Ok."), (0,), "bad"),
+    ("stop", talk("how are you", "Let me tell you of my day, which began", "Stop it, please", "Ok."), (0,), "bad"),
+    ("stop", talk("a table", "For how many?", "cancel that", "All right."), (0,), "bad"),
+    ("stop", talk("play", "Ok.", "hm", "Ok.", feedback=(Feedback(kind="stop"),)), (0, 1), "bad"),
+    ("abandonment", talk("hi", "Hello.", "set a timer", "For how long?"), (1,), "bad"),
+    ("abandonment", moved("set a timer", "For how long?", "rain?", "No."), (0,), "bad"),
+    ("abandonment", clocked(("set a timer", "For how long?", 0, 1), ("set a timer", "Ok.", 999, None)), (0,), "bad"),
     ("disconnect", talk("play", "Ok.", "stop", "Ok.", feedback=(Feedback(kind="disconnect"),)), (0, 1), "bad"),
     ("disconnect", talk("hi", "Hello.", "book a room", "I'm sorry, but there is no room."), (1,), "bad"),
     ("disconnect", talk("hi", "Hello.", "book a room", ""), (1,), "bad"),
@@ -68,11 +97,37 @@ SILENT: list[tuple[str, Dialogue]] = [
     ("rating", talk("hi", "Hello.", "three stars")),
     ("rating", talk("five stars", "Hm?")),
     ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=11, scale=(0, 10)),))),
+    ("questionnaire", asked(Feedback(kind="questionnaire", rating=2), Feedback(kind="questionnaire", rating=4))),
+    ("questionnaire", asked(Feedback(kind="questionnaire", rating=11, scale=(0, 10)))),
+    ("questionnaire", asked(Feedback(kind="questionnaire", answer="yes", question="Was it helpful?"))),
+    ("questionnaire", asked(Feedback(kind="questionnaire", answer="no", question="Was it not helpful?"))),
+    ("questionnaire", asked(Feedback(kind="questionnaire", answer="no", question="Did it talk of rain?"))),
+    ("questionnaire", asked(Feedback(kind="rating", rating=1), Feedback(kind="answer", answer="no"))),
+    ("stop", talk("play haze", "I don't know haze.", "stop the music", "Ok.")),
+    ("stop", talk("play haze", "Playing Rain by Ann.", "stop", "Ok.")),
+    ("stop", talk("a timer for tea", "Your timer is set.", "cancel it", "Ok.")),
+    ("stop", talk("a table", "You have a table for two.", "cancel that", "It is cancelled.")),
+    ("stop", talk("a table", "Booked. Anything else?", "never mind")),
+    ("stop", talk("a table", "Is noon fine?", "no, forget it")),
+    ("stop", talk("stop", "Ok.")),
+    ("stop", clocked(("play haze", "I don't know haze.", 0, 1), ("never mind", "Ok.", 500, None))),
+    ("abandonment", talk("set a timer", "For how long?", "five minutes", "Set.")),
+    ("abandonment", talk("set a timer", "Set. Is there anything else?")),
+    ("abandonment", talk("set a timer", "Set. Is that what you wanted?")),
+    ("abandonment", talk("set a timer", "Sorry, I didn't get that. What timer?")),
+    ("abandonment", talk("thanks, bye", "Will you come back?")),
+    ("abandonment", talk("a timer", "For how long?", feedback=(Feedback(kind="disconnect"),))),
+    ("abandonment", moved("set a timer", "For how long?", "never mind", "Ok.")),
+    ("abandonment", moved("set a timer", "Set.", "rain?", "No.")),
+    ("abandonment", clocked(("set a timer", "For how long?", 0, 1), ("five minutes", "Ok.", 9, None))),
     ("disconnect", talk("hi", "Hello.", "book a room", "Booked.")),
     ("disconnect", talk("hi", "Hello.", "thanks, bye", "")),
+    ("disconnect", talk("rain?", "No. Was that helpful?", "no", "")),
+    ("disconnect", talk("rain?", "No. Anything else?", "no", "")),
     ("barge_in", clocked(("tell me a story", LONG, 0, 1), ("play jazz", "Ok.", 2, None), spoken=False)),
     ("barge_in", clocked(("tell me a story", LONG, 0, 1), ("play jazz", "Ok.", 30, None))),
     ("barge_in", clocked(("tell me a story", LONG, 0, None), ("play jazz", "Ok.", 2, None))),
+    ("barge_in", clocked(("tell me a story", LONG, 9, 10), ("play jazz", "Ok.", 3, None))),
     ("rephrase", talk("play the next song", "Ok.", "play the next song", "Ok.")),
     ("rephrase", talk("how is the weather in paris", "Sunny.", "how is the weather in rome", "Sunny.")),
     ("rephrase", talk("find me some events", "In what city?", "find me some events in rome", "Ok.")),
@@ -91,6 +146,7 @@ SILENT: list[tuple[str, Dialogue]] = [
     ("correction", talk("no, I meant Purple Haze", "Ok.")),
     ("repetition", talk("a", "Is there anything else I can do?", "b", "Is there anything else I can do?")),
     ("repetition", talk("a", "The Hilton has a rating of 2.", "b", "The Hilton has a rating of 4.")),
+    ("repetition", talk("to the airport", "Let me know if you didn't understand a step.")),
     ("repetition", talk("my cat is ill", "I'm sorry to hear that.")),
     ("gratitude", talk("play haze", "Playing.", "thanks for nothing")),
     ("gratitude", talk("play haze", "Anything else?", "no thanks")),
@@ -116,7 +172,7 @@ def test_every_kind_speaks_and_is_silent_somewhere() -> None:
     ("feedback", "kind"),
     [
         (Feedback(kind="barge_in"), "barge_in"),
-        (Feedback(kind="stop"), "barge_in"),
+        (Feedback(kind="stop"), "stop"),
         (Feedback(kind="disconnect"), "disconnect"),
     ],
 )
@@ -127,11 +183,74 @@ def test_feedback_of_a_turn_speaks_of_it_or_of_the_turn_it_names(feedback: Feedb
         assert found(kind, replace(dialogue, turns=turns)) == [((meant,), "bad")]
 
 
-def test_recorded_answer_is_not_counted_again_from_its_words() -> None:
-    said = talk("rain?", "No. Did I answer your question?", "no")
-    told = Feedback(kind="answer", answer="no", about=0)
+@pytest.mark.parametrize(
+    ("kind", "lines", "fields"),
+    [
+        ("answer", ("rain?", "No. Did I answer your question?", "no"), {"answer": "no"}),
+        ("stop", ("play haze", "I don't know haze.", "never mind", "Ok."), {}),
+    ],
+)
+def test_what_is_recorded_is_not_counted_again_from_its_words(
+    kind: str, lines: tuple[str, ...], fields: dict[str, str]
+) -> None:
+    said = talk(*lines)
+    told = Feedback(kind=kind, about=0, **fields)  # type: ignore[arg-type]
     recorded = replace(said, turns=(said.turns[0], replace(said.turns[1], feedback=(told,))))
-    assert len(find_signals(said, ["answer"])) == len(find_signals(recorded, ["answer"])) == 1
+    assert len(find_signals(said, [kind])) == len(find_signals(recorded, [kind])) == 1
+
+
+def test_one_stop_is_said_once() -> None:
+    dialogue = talk("play haze", "I don't know haze.", "never mind", "Ok.", "stop", "Ok.")
+    assert found("stop", dialogue) == [((0,), "bad")]
+
+
+def test_a_question_taken_up_again_was_not_left() -> None:
+    left = moved("set a timer", "For how long?", "rain?", "No.", "five minutes", "Set.")
+    assert found("abandonment", left) == [((0,), "bad")]
+    back = replace(left, turns=(*left.turns[:2], replace(left.turns[2], domain="d0")))
+    assert found("abandonment", back) == []
+
+
+@given(dialogues())
+def test_who_left_is_told_once(dialogue: Dialogue) -> None:
+    left = {t for s in find_signals(dialogue, ["abandonment"]) for t in s.turns}
+    assert left.isdisjoint(t for s in find_signals(dialogue, ["disconnect", "stop"]) for t in s.turns)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=5))
+def test_a_questionnaire_is_one_vote_by_its_mean(ratings: list[int]) -> None:
+    signals = find_signals(asked(*(Feedback(kind="questionnaire", rating=r) for r in ratings)), ["questionnaire"])
+    mean = sum(ratings) / len(ratings)
+    assert [(s.vote, s.explicit) for s in signals] == ([] if mean == 3 else [("good" if mean > 3 else "bad", True)])
+    assert all(s.strength == pytest.approx(abs(mean - 3) / 2) for s in signals)
+
+
+@pytest.mark.parametrize(
+    ("lines", "struggles", "explores"),
+    [
+        (("play the purple haze", "Playing Purple Rain.", "play that purple haze", "Ok."), True, False),
+        (("weather in paris today", "Sunny in Paris.", "weather in rome today", "Fog."), False, True),
+        (("weather in paris today", "It is sunny.", "weather in rome today", "Fog."), False, False),
+        (("play the next song", "Ok.", "play the next song", "Ok."), False, True),
+        (("turn on the lamp", "Ok.", "turn on the lamp", "Ok."), False, False),
+    ],
+)
+def test_struggle_is_told_from_exploration(lines: tuple[str, ...], struggles: bool, explores: bool) -> None:
+    assert [(again.struggles, again.explores) for again in said_again(talk(*lines))] == [(struggles, explores)]
+
+
+@pytest.mark.parametrize("kind", ["questionnaire", "stop", "abandonment"])
+@given(dialogue=dialogues())
+def test_what_is_seen_could_be_seen(kind: str, dialogue: Dialogue) -> None:
+    observable = import_module(f"labelgen.feedback.detectors.{kind}").observable
+    assert all(observable(dialogue, t) for s in find_signals(dialogue, [kind]) for t in s.turns)
+
+
+def test_what_could_not_be_seen() -> None:
+    told = Feedback(kind="questionnaire", rating=3)
+    assert [stop.observable(talk("a", "b", "c", "d"), t) for t in (0, 1)] == [True, False]
+    assert [abandonment.observable(talk("a", "For how long?", "c", "d"), t) for t in (0, 1)] == [True, False]
+    assert [questionnaire.observable(talk("a", "b", feedback=f), 0) for f in ((told,), ())] == [True, False]
 
 
 def test_registry_is_the_folder() -> None:

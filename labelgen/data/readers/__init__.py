@@ -6,5 +6,6 @@ READERS = {
     "csv_turns": "labelgen.data.readers.csv_turns:READER",
     "sgd": "labelgen.data.readers.sgd:READER",
     "star": "labelgen.data.readers.star:READER",
+    "getgoing": "labelgen.data.readers.getgoing:READER",
     "uss": "labelgen.data.readers.uss:READER",
 }

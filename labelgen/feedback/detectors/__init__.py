@@ -3,7 +3,10 @@
 DETECTORS = {
     "answer": "labelgen.feedback.detectors.answer:detect",
     "rating": "labelgen.feedback.detectors.rating:detect",
+    "questionnaire": "labelgen.feedback.detectors.questionnaire:detect",
     "disconnect": "labelgen.feedback.detectors.disconnect:detect",
+    "stop": "labelgen.feedback.detectors.stop:detect",
+    "abandonment": "labelgen.feedback.detectors.abandonment:detect",
     "barge_in": "labelgen.feedback.detectors.barge_in:detect",
     "rephrase": "labelgen.feedback.detectors.rephrase:detect",
     "correction": "labelgen.feedback.detectors.correction:detect",

@@ -1,9 +1,12 @@
 """The user cut the assistant short."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
+from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.wording import gap_s
 
 EVIDENCE = ("feedback", "time_s", "response_time_s")
 
@@ -13,27 +16,26 @@ _LEAST_WORDS = 6
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
-    """Reads feedback of kinds `barge_in` and `stop`; and, in a spoken dialogue with clocks, a next request that comes
-    before the response could have been spoken.
+    """Reads feedback of kind `barge_in`; and, in a spoken dialogue with clocks, a next request that comes before the
+    response could have been spoken.
 
     Votes bad, weaker where only the clocks say so; implicit. It speaks of the turn whose response was cut. A dialogue
     is spoken where a turn has sound, a list of recognitions or a recogniser's confidence: who types may answer while
-    reading. Without clocks: silence."""
+    reading. Without clocks, or where they run backwards: silence."""
     turns = dialogue.turns
-    spoken = any(turn.audio or turn.nbest or turn.asr_confidence is not None for turn in turns)
-    for t, turn in enumerate(turns):
-        told = False
-        for feedback in turn.feedback:
-            if feedback.kind in ("barge_in", "stop"):
-                told = True
-                about = t if feedback.about is None else feedback.about
-                yield Signal(kind="barge_in", turns=(about,), vote="bad", evidence=(t,))
-        if spoken and not told and t + 1 < len(turns) and _cut(turn, turns[t + 1]):
+    # Who stopped the assistant has no need to interrupt it.
+    told = {t for _, _, evidence in recorded_feedback(dialogue, "stop") for t in evidence}
+    for _, about, evidence in recorded_feedback(dialogue, "barge_in"):
+        told.update(evidence)
+        yield Signal(kind="barge_in", turns=about, vote="bad", evidence=evidence)
+    if not any(turn.audio or turn.nbest or turn.asr_confidence is not None for turn in turns):
+        return
+    for t, (turn, after) in enumerate(pairwise(turns)):
+        if t not in told and _cut(turn, after):
             yield Signal(kind="barge_in", turns=(t,), vote="bad", strength=0.7, evidence=(t + 1,))
 
 
 def _cut(turn: Turn, after: Turn) -> bool:
-    if turn.response_time_s is None or after.time_s is None:
-        return False
+    gap = None if turn.response_time_s is None else gap_s(turn, after)
     words = turn.response.count(" ") + 1
-    return words >= _LEAST_WORDS and after.time_s - turn.response_time_s < words / FASTEST_WORDS_S
+    return gap is not None and words >= _LEAST_WORDS and gap < words / FASTEST_WORDS_S

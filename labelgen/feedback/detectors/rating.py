@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.quality import from_scale
+from labelgen.feedback.recorded_feedback import recorded_feedback
 from labelgen.feedback.wording import Vote, plain
 
 EVIDENCE = ("feedback", "request")
@@ -26,27 +27,17 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     Votes good above the middle of the scale and bad below, as strongly as it lies from it; explicit. The middle itself,
     and a rating outside its scale, is silence. Words speak of the turn before, feedback of the turn that is meant or
     it stands on, feedback of the dialogue of all turns."""
-    everything = tuple(range(len(dialogue.turns)))
-    if everything:
-        for feedback in dialogue.feedback:
-            yield from _given(feedback, everything if feedback.about is None else (feedback.about,), ())
+    for feedback, turns, evidence in recorded_feedback(dialogue, "rating"):
+        scale = feedback.scale or (1.0, 5.0)
+        if feedback.rating is not None and scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
+            yield from _signal(from_scale(feedback.rating, scale), turns, evidence)
     for t, turn in enumerate(dialogue.turns):
-        for feedback in turn.feedback:
-            yield from _given(feedback, (t if feedback.about is None else feedback.about,), (t,))
         if t and not any(f.kind == "rating" for f in turn.feedback):
             said = _SAID.fullmatch(plain(turn.request))
             if said:
                 number = said["rating"]
                 rating = float(_NUMBERS.get(number, number))
                 yield from _signal(max(rating, 1.0), (t - 1,), (t,))
-
-
-def _given(feedback: Feedback, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Iterator[Signal]:
-    if feedback.kind != "rating" or feedback.rating is None:
-        return
-    scale = feedback.scale or (1.0, 5.0)
-    if scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
-        yield from _signal(from_scale(feedback.rating, scale), turns, evidence)
 
 
 def _signal(rating: float, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Iterator[Signal]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from rapidfuzz import fuzz
 
@@ -25,6 +26,21 @@ _ANSWERING = re.compile(
     r"(?:yes|yeah|yep|yup|sure|ok|okay|no|nope|that|that's|this|thanks|thank|sounds|great|good|perfect|i'm|hello|hi)\b"
 )
 
+_MORE = re.compile(r"\b(?:next|more|another|other|others|else|again|different)\b")
+
+
+class Again(NamedTuple):
+    """A request and the one after it that is nearly the same. alike: 0..100. failed: the first visibly failed. struggles:
+    the user tries the first once more. explores: the first was served as far as the response tells, and the user wants
+    another thing of the same kind. Neither where it cannot be told."""
+
+    turn: int
+    later: int
+    alike: float
+    failed: bool
+    struggles: bool
+    explores: bool
+
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads requests of three words or more and the two after each, within 90 seconds where there are clocks; near is a
@@ -32,8 +48,18 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
     Votes bad for the earlier turn (struggle), as strongly as the two are alike; implicit. Silence where the two differ
     by a word that was put in another's place and is not alike ("weather in Paris", "weather in Rome"), or are equal and
-    nothing visibly failed ("next song" said twice): that is exploration. Silence too for what only answers the
-    assistant: "yes, that is correct", or the same request with what was asked for."""
+    nothing visibly failed ("next song" said twice): that may be exploration. Silence too for what only answers the
+    assistant: "yes, that is correct", or the same request with what was asked for. That exploration says nothing good of
+    the turn was measured (docs/decisions.md)."""
+    for again in said_again(dialogue):
+        if again.struggles:
+            strength = again.alike / (100.0 if again.failed else 125.0)
+            yield Signal(kind="rephrase", turns=(again.turn,), vote="bad", strength=strength, evidence=(again.later,))
+
+
+def said_again(dialogue: Dialogue) -> Iterator[Again]:
+    """Each request that the user said again in nearly the same words, struggling or exploring, and not in answer to a
+    question of the assistant."""
     turns = dialogue.turns
     texts = [plain(turn.request) for turn in turns]
     asks = [text.count(" ") + 1 >= _LEAST_WORDS and not _ANSWERING.match(text) for text in texts]
@@ -53,15 +79,22 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
             )
             if not alike:
                 continue
-            struggles = failed or (text != texts[later] and "?" not in turns[t].response)
-            if struggles and not _explores(text, texts[later]):
-                strength = alike / 100.0 if failed else alike / 125.0
-                yield Signal(kind="rephrase", turns=(t,), vote="bad", strength=strength, evidence=(later,))
+            if failed or "?" not in turns[t].response:
+                changed = _gone(text, texts[later])
+                struggles = not changed and (failed or text != texts[later])
+                served = not failed and _served(text, changed, plain(turns[t].response))
+                yield Again(t, later, alike, failed, struggles, served and not struggles)
             break
 
 
-def _explores(before: str, after: str) -> bool:
-    """Some word went, some other word that is not alike came in its place."""
+def _gone(before: str, after: str) -> set[str]:
+    """The words that went, where some other word that is not alike came in their place; else none."""
     old, new = (set(text.split()) - _LITTLE_WORDS for text in (before, after))
     gone, come = old - new, new - old
-    return bool(gone) and any(all(fuzz.ratio(word, other) < _SAME_WORD for other in gone) for word in come)
+    changed = gone and any(all(fuzz.ratio(word, other) < _SAME_WORD for other in gone) for word in come)
+    return gone if changed else set()
+
+
+def _served(text: str, changed: set[str], response: str) -> bool:
+    """The response names what the next request puts something else for, or there was more to ask for."""
+    return not changed.isdisjoint(response.split()) or _MORE.search(text) is not None

@@ -1,0 +1,126 @@
+"""CMU GetGoing, calls to a telephone service for directions (Mehri et al. 2019, "CMU GetGoing: An Understandable and
+Memorable Dialog System for Seniors", arXiv:1909.01322).
+
+path: the corpus folder, its `logs` folder, or one call's folder or `log.json`.
+
+A line is what the user was heard to say, or what was spoken to the user, without the marks for the voice. The number
+that called is the user, so repeated calls are known; without `metadata.json` it is unknown. Nobody annotated the calls:
+the users' plain yes or no to "were the provided directions useful?" is feedback `answer` of the turn that says it, and
+annotator `user` repeats it as the outcome of the call's one goal; that to "would you use GetGoing again?" is feedback
+`questionnaire`. Who hung up is not recorded, and lines have no clocks."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.exchange import exchanges, joined
+from labelgen.data.labels import Annotation, AtGoal, Label
+from labelgen.data.parse import parse, shown
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Options, Reader
+from labelgen.data.record import checked
+from labelgen.data.source_files import read_bytes
+
+_SIDES = ("USER", "TTS")
+_MARK = re.compile(r"<[^>]*>|^\s*![a-z]\b")
+_ASKED = re.compile(
+    r"(?:(?P<useful>were the provided directions useful)|would you use getgoing again)\?$", re.IGNORECASE
+)
+_ANSWER = re.compile(r"(?P<yes>yes|yeah|yep)\b|no\b", re.IGNORECASE)
+_OUTCOMES = {"yes": "success", "no": "failure"}
+
+
+class _Line(msgspec.Struct, frozen=True):
+    by_user: bool
+    text: str
+
+
+class _Call(msgspec.Struct, frozen=True):
+    uuid: str
+    history: tuple[str, ...]
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    number: str | None = None
+    time: str | None = None
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
+    for file in _files(path):
+        name, beside = f"{file.parent.name}/{file.name}", file.with_name("metadata.json")
+        text = read_bytes(file)
+        call = parse(text, _Call, name)
+        about = parse(read_bytes(beside) if beside.is_file() else b"{}", _Metadata, f"{file.parent.name}/{beside.name}")
+        if isinstance(call, Rejected):
+            yield call
+        elif isinstance(about, Rejected):
+            yield about
+        else:
+            yield _dialogue(call, about, name, text)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files = sorted(path.rglob("log.json"))
+    if not files:
+        raise UsageError(f"no GetGoing calls in {path}", str(path), "name the folder with logs/CALL/log.json, ...")
+    return files
+
+
+def _dialogue(call: _Call, about: _Metadata, file: str, text: bytes) -> Dialogue | Rejected:
+    identity = f"getgoing/{call.uuid}"
+    strange = next((k for k, line in enumerate(call.history) if line.partition(" ")[0] not in _SIDES), None)
+    if strange is not None:
+        reason = f"bad_line: {call.history[strange]!r} begins neither with USER nor with TTS"
+        return Rejected(file=file, dialogue=identity, field=f"history[{strange}]", reason=reason, raw=shown(text))
+    lines = [_line(line) for line in call.history]
+    turns = [
+        Turn(request=joined(x.text for x in turn.user), response=joined(x.text for x in turn.assistant))
+        for turn in exchanges((line for line in lines if line.text), lambda line: line.by_user)
+    ]
+    told = dict(_told(turns))
+    return checked(
+        Dialogue(
+            id=identity,
+            user=about.number,
+            start=about.time,
+            source="getgoing",
+            turns=tuple(replace(x, feedback=(told[t],)) if t in told else x for t, x in enumerate(turns)),
+            annotations=tuple(_by_user(turns, told)),
+        ),
+        file,
+    )
+
+
+def _line(text: str) -> _Line:
+    side, _, said = text.partition(" ")
+    return _Line(side == "USER", " ".join(_MARK.sub(" ", said).split()))
+
+
+def _told(turns: Sequence[Turn]) -> Iterator[tuple[int, Feedback]]:
+    """What users said to the closing questions, each with the turn that says it."""
+    for t, turn in enumerate(turns[1:], 1):
+        asked = _ASKED.search(turns[t - 1].response)
+        said = _ANSWER.match(turn.request)
+        if asked and said:
+            kind = "answer" if asked["useful"] else "questionnaire"
+            answer = "yes" if said["yes"] else "no"
+            yield t, Feedback(kind=kind, answer=answer, about=t - 1, question=asked[0])
+
+
+def _by_user(turns: Sequence[Turn], told: Mapping[int, Feedback]) -> Iterator[Annotation]:
+    """The last answer, as the outcome of what was asked for before it."""
+    last = max((t for t, feedback in told.items() if feedback.kind == "answer"), default=0)
+    goal = AtGoal(tuple(t for t, turn in enumerate(turns[:last]) if turn.request))
+    if goal.turns:
+        outcome = Label("outcome", goal, _OUTCOMES[told[last].answer or ""])
+        yield Annotation("user", "user", (Label("goals", goal, "goal"), outcome))
+
+
+READER = Reader(_read)

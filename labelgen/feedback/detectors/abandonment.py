@@ -1,0 +1,47 @@
+"""The user left a question of the assistant unanswered, and with it the goal that it was about."""
+
+from collections.abc import Iterator
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import Signal
+from labelgen.feedback.goals import LONG_GAP_S, domain_of
+from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.wording import asks_if_served, gap_s, gives_up, is_closing, says_stop, takes_leave, went_wrong
+
+EVIDENCE = ("response", "status")
+
+
+def detect(dialogue: Dialogue) -> Iterator[Signal]:
+    """Reads responses that ask for something (they end with a question mark, or the status is `clarify`), and what
+    follows: nothing, a gap of five minutes, or a turn of another domain after which the first does not come back.
+
+    Votes bad for the turn that asked; implicit. It tells of the goal: the question itself may have been a fair one
+    (targets.py). Offers of more help, and questions whether it helped, wait for no answer. Silence where another kind
+    says it: a recorded disconnect or stop, a last turn that failed (`disconnect`), "never mind" (`stop`)."""
+    turns = dialogue.turns
+    told = {t for kind in ("disconnect", "stop") for _, about, _ in recorded_feedback(dialogue, kind) for t in about}
+    domains = [domain_of(turn) for turn in turns]
+    last_of = {domain: t for t, domain in enumerate(domains)}
+    for t, turn in enumerate(turns):
+        if t in told or not _asks(turn):
+            continue
+        if t + 1 == len(turns):
+            left = not (went_wrong(turn) or takes_leave(turn.request))
+        elif gives_up(turns[t + 1].request) or says_stop(turns[t + 1].request):
+            left = False
+        else:
+            gap = gap_s(turn, turns[t + 1])
+            gone = None not in domains[t : t + 2] and last_of[domains[t]] == t
+            left = gone or (gap is not None and gap > LONG_GAP_S)
+        if left:
+            yield Signal(kind="abandonment", turns=(t,), vote="bad", strength=0.8, evidence=(t,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """Only a question can be left unanswered."""
+    return _asks(dialogue.turns[turn])
+
+
+def _asks(turn: Turn) -> bool:
+    asks = turn.status == "clarify" or turn.response.rstrip().endswith("?")
+    return asks and not is_closing(turn.response) and not asks_if_served(turn.response)

@@ -1,0 +1,61 @@
+"""What the user answered to a closing questionnaire."""
+
+import re
+from collections.abc import Iterator
+from statistics import fmean
+
+from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.evidence import Signal
+from labelgen.data.quality import from_scale
+from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.wording import plain
+
+EVIDENCE = ("feedback",)
+
+_PRAISES = re.compile(
+    r"\b(?:helpful|useful|polite|friendly|calm|easy|clear|quick|natural|enjoy(?:ed)?|satisfied|happy|pleased|understood?"
+    r"|recommend|use (?:\w+ )+again)\b"
+)
+_NEGATED = re.compile(r"\b(?:not|never|\w+n't|hardly)\b")
+
+
+def detect(dialogue: Dialogue) -> Iterator[Signal]:
+    """Reads feedback of kind `questionnaire`, of which there may be several about the same turns: ratings on a scale (1
+    to 5 where none is given), and a no to a question that praises ("was it helpful?", "did you enjoy it?").
+
+    One vote for all of them together, good or bad by their mean, and as strong as it lies from the middle; explicit. A
+    rating outside its scale, and an answer to any other question, are silence; so is a yes: hardly anybody denies that
+    an assistant was polite, and in STAR a yes tells nothing of whether the task was done."""
+    given: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
+    for feedback, turns, evidence in recorded_feedback(dialogue, "questionnaire"):
+        lean = _lean(feedback)
+        if lean is not None:
+            given.setdefault(turns, []).append((lean, evidence))
+    for turns, items in given.items():
+        mean = fmean(lean for lean, _ in items)
+        if mean:
+            yield Signal(
+                kind="questionnaire",
+                turns=turns,
+                vote="good" if mean > 0.0 else "bad",
+                strength=min(1.0, abs(mean)),
+                explicit=True,
+                evidence=tuple(sorted({t for _, evidence in items for t in evidence})),
+            )
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """Where the user was asked something about the turn, or about the dialogue."""
+    return any(turn in turns for _, turns, _ in recorded_feedback(dialogue, "questionnaire"))
+
+
+def _lean(feedback: Feedback) -> float | None:
+    """From -1, as bad as can be, to 1; None for what tells nothing."""
+    if feedback.rating is not None:
+        scale = feedback.scale or (1.0, 5.0)
+        if scale[0] == scale[1] or not min(scale) <= feedback.rating <= max(scale):
+            return None
+        return (from_scale(feedback.rating, scale) - 3.0) / 2.0
+    question = plain(feedback.question or "")
+    praises = _PRAISES.search(question) is not None and not _NEGATED.search(question)
+    return -1.0 if feedback.answer == "no" and praises else None

@@ -1,0 +1,66 @@
+"""The user stops the assistant, or drops what was asked for."""
+
+import re
+from collections.abc import Iterator
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import Signal
+from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.wording import gap_s, gives_up, is_closing, plain, says_stop
+
+EVIDENCE = ("feedback", "request")
+
+REACH_S = 90.0
+"""What comes later than this after a response is no reaction to it."""
+
+# What goes on until somebody stops it.
+_RUNS = re.compile(
+    r"\b(?:playing|plays|shuffling|starting|started|here's|here is|timer|alarm|countdown|recording|reading|headlines|newsroom"
+    r"|calling|ringing|navigating)\b"
+)
+_STOPPED = re.compile(
+    r"\b(?:paused|cancell?ed|turned (?:\w+ )?off|switched off|is off|removed|deleted|ended|undone|stopped (?:the|your|playing))\b"
+)
+_NO = re.compile(r"(?:no|nope)\b")
+
+
+def detect(dialogue: Dialogue) -> Iterator[Signal]:
+    """Reads feedback of kind `stop`; and a request that is nothing but "never mind", "forget it" (strength .8), or
+    "stop", "cancel that", "be quiet" (.6).
+
+    Votes bad, words for the turn before; implicit. A command that the assistant was asked to serve is silence; three
+    things tell it: it names what is to stop ("stop the music", "cancel my timer"); it is a bare "stop" after something
+    that runs until it is stopped ("Playing ...", "Timer set ..."); or the response to it says what was done ("Paused.",
+    "Your booking is cancelled."). Silence too for what answers an offer of more help, or a question with a no,
+    for what follows another stop, and for what comes 90 seconds after the response."""
+    told = set()
+    for _, turns, evidence in recorded_feedback(dialogue, "stop"):
+        told.update(turns)
+        yield Signal(kind="stop", turns=turns, vote="bad", evidence=evidence)
+    for t in range(1, len(dialogue.turns)):
+        before, turn = dialogue.turns[t - 1 : t + 1]
+        strength = 0.8 if gives_up(turn.request) else 0.6 if says_stop(turn.request) else 0.0
+        if strength and t - 1 not in told and _reacts(before, turn):
+            yield Signal(kind="stop", turns=(t - 1,), vote="bad", strength=strength, evidence=(t,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """Words need a turn after this one; a recorded stop, a log that records feedback."""
+    return turn + 1 < len(dialogue.turns) or _records_feedback(dialogue)
+
+
+def _records_feedback(dialogue: Dialogue) -> bool:
+    return bool(dialogue.feedback) or any(turn.feedback for turn in dialogue.turns)
+
+
+def _reacts(before: Turn, turn: Turn) -> bool:
+    gap = gap_s(before, turn)
+    if (gap is not None and gap > REACH_S) or is_closing(before.response):
+        return False
+    if gives_up(before.request) or says_stop(before.request):
+        return False
+    if "?" in before.response and _NO.match(plain(turn.request)):
+        return False
+    if gives_up(turn.request):
+        return True
+    return not (_RUNS.search(plain(before.response)) or _STOPPED.search(plain(turn.response)))

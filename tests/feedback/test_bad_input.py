@@ -1,0 +1,101 @@
+"""Logs that nobody would write on purpose: detectors neither fall over nor slow down, and what is wrong is named."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from heard import dialogues, feedbacks, talk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.log import Log, write_log
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.feedback.targets import feedback_targets
+
+NOWHERE = Feedback(kind="stop", about=7)
+
+
+@given(dialogues(), feedbacks(0), st.integers(6, 99) | st.integers(-99, -1))
+def test_feedback_about_a_turn_that_does_not_exist_says_nothing(dialogue: Dialogue, told: Feedback, about: int) -> None:
+    lost = replace(told, about=about)
+    after = replace(dialogue, feedback=(*dialogue.feedback, lost))
+    signals = find_signals(after)
+    assert signals == find_signals(dialogue)
+    assert feedback_targets(after, signals, waterfall) == feedback_targets(dialogue, signals, waterfall)
+
+
+def test_and_is_named_where_the_log_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, bad, out = tmp_path / "log.jsonl", tmp_path / "bad.jsonl", tmp_path / "out.jsonl"
+    write_log(log, [talk("a", "b", feedback=(NOWHERE,)), talk("play haze", "I don't know.", "never mind", id="e")])
+    words = ["feedback", "signals", str(log), str(out), "--quarantine", str(bad), "--max-bad-rate", "0.5"]
+    assert main(words) == 0
+    assert "no_such_turn 1" in capsys.readouterr().err
+    assert "feedback[0].about" in bad.read_text()
+    assert [d.id for d in Log([out])] == ["e"]
+
+
+@given(dialogues(), st.randoms(use_true_random=False))
+def test_clocks_that_run_backwards_are_no_clocks(dialogue: Dialogue, rng: Any) -> None:
+    times = sorted((rng.uniform(0, 1000) for _ in range(2 * len(dialogue.turns))), reverse=True)
+    backwards = tuple(
+        replace(turn, time_s=times[2 * t], response_time_s=times[2 * t + 1]) for t, turn in enumerate(dialogue.turns)
+    )
+    timeless = tuple(replace(turn, time_s=None, response_time_s=None) for turn in dialogue.turns)
+    assert find_signals(replace(dialogue, turns=backwards)) == find_signals(replace(dialogue, turns=timeless))
+
+
+class Counted(tuple[Turn, ...]):
+    """Turns that count how often one of them is looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Turn]:
+        for turn in super().__iter__():
+            self.looks += 1
+            yield turn
+
+    def __getitem__(self, at: Any) -> Any:
+        self.looks += len(range(*at.indices(len(self)))) if isinstance(at, slice) else 1
+        return super().__getitem__(at)
+
+
+def endless(requests: int) -> Dialogue:
+    """One user who asks, repeats, corrects, stops, thanks, answers, rates and moves on without end."""
+    asked = talk("play the purple haze", "Playing Rain.", "play that purple haze", "Sorry, I didn't get that.")
+    left = talk(
+        "no, I meant haze", "I don't know.", "never mind", "Ok.", "thanks", "Welcome.", "a timer", "For how long?"
+    )
+    pattern = (*asked.turns, *left.turns)
+    kinds = ("barge_in", "disconnect", "answer", "rating", "questionnaire")
+    told = tuple(Feedback(kind=kind, answer="no", rating=1) for kind in kinds)
+    turns = [
+        replace(pattern[t % 6], domain=f"d{t // 3}", time_s=9.0 * t, feedback=told[t % 11 :][:1], asr_confidence=0.5)
+        for t in range(requests)
+    ]
+    return Dialogue(id="endless", turns=Counted(turns), feedback=(Feedback(kind="rating", rating=1),))
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_twice_the_requests_are_twice_the_looks(kind: str) -> None:
+    looks = []
+    for requests in (5_000, 10_000):
+        dialogue = endless(requests)
+        assert find_signals(dialogue, [kind])
+        assert isinstance(dialogue.turns, Counted)
+        looks.append(dialogue.turns.looks)
+    assert 5_000 <= looks[0] <= looks[1] <= 2 * looks[0] + 10
+
+
+def test_a_log_without_any_feedback_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, out, made = tmp_path / "log.jsonl", tmp_path / "out.jsonl", tmp_path / "made.jsonl"
+    write_log(log, [talk("play haze", "Playing.", id="a"), talk("rain?", "No.", id="b"), talk(id="c")])
+    assert main(["feedback", "signals", str(log), str(out)]) == 0
+    assert "0 signals in 3 dialogues" in capsys.readouterr().out
+    assert main(["feedback", "aggregate", str(out), str(made)]) == 3
+    assert "none of the 3 records has a signal" in capsys.readouterr().err
