@@ -9,16 +9,11 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.feedback.goals import concerning, goals_of
 from labelgen.feedback.posterior import Method, Posterior
+from labelgen.feedback.repair import CONFIRMED, Repair, asked_again, believed, repair_of
 from labelgen.feedback.signal import concerns_dialogue
-
-CONFIRMED = 0.6
-"""From this posterior of good on, what the assistant believed is taken as what was meant; below 1 minus it, as not."""
 
 FADE_TURNS = 2.0
 """A turn's service says less about its goal the more turns follow it: its strength halves every so many turns."""
-
-REPAIRS = ("rephrase", "correction")
-"""Kinds whose evidence is the same request, put another way."""
 
 OF_GOALS = ("abandonment",)
 """Kinds that tell whether a goal was reached, and nothing of how well the turn they speak of was served: a question that
@@ -29,7 +24,8 @@ def feedback_targets(
     dialogue: Dialogue, signals: Sequence[Signal], method: Method, annotator: str | None = None
 ) -> tuple[Target, ...]:
     """Targets of one dialogue from these signals of it: outcome of goals, quality of turns and of the dialogue, intents
-    and slots of turns whose hypothesis was confirmed, and "not these intents" of turns that failed and were repaired.
+    and slots of turns whose hypothesis was confirmed, those of failed turns by the turn that repaired them, and "not
+    these intents" of failed turns whose repair was understood otherwise.
 
     annotator: whose goals the evidence attaches to, where the dialogue has them; else goals are provisional. Evidence
     that cancels out gives no target."""
@@ -89,19 +85,42 @@ def _quality(good: float) -> tuple[tuple[str, float], ...]:
 
 def _understanding(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> list[Target]:
     found = []
-    for t, posterior in _turn_posteriors(dialogue, signals, method).items():
-        hypothesis, names = dialogue.turns[t].hypothesis, _believed(dialogue, t)
-        if hypothesis is None or not names:
-            continue
-        if posterior.good >= CONFIRMED:
+    posteriors = _turn_posteriors(dialogue, signals, method)
+    for t, posterior in posteriors.items():
+        hypothesis, names = dialogue.turns[t].hypothesis, believed(dialogue, t)
+        if posterior.good >= CONFIRMED and hypothesis is not None and names:
             weight, origin = posterior.weight, f"confirmed hypothesis; {posterior.origin}"
             found.append(Target("intents", AtTurn(t), tuple((n, 1.0) for n in names), None, weight, origin))
             spans = dict.fromkeys((AtSpan(t, s.start, s.end), s.name) for s in hypothesis.slots)
             found += [Target("slots", at, ((name, 1.0),), None, weight, origin) for at, name in spans]
             found.append(Target("slots", AtTurn(t), (), None, weight, origin))
-        elif posterior.good <= 1.0 - CONFIRMED and _understood_otherwise(dialogue, t, signals):
-            origin = f"failed hypothesis, another one when asked again; {posterior.origin}"
-            found.append(Target("intents", AtTurn(t), None, names, posterior.weight, origin, complete=False))
+        elif posterior.good <= 1.0 - CONFIRMED:
+            repair = repair_of(dialogue, t, signals, posteriors)
+            projected = _projected(t, names, posterior, repair) if repair is not None else []
+            found += projected
+            if not any(p.task == "intents" for p in projected) and _understood_otherwise(dialogue, t, signals):
+                origin = f"failed hypothesis, another one when asked again; {posterior.origin}"
+                found.append(Target("intents", AtTurn(t), None, names, posterior.weight, origin, complete=False))
+    return found
+
+
+def _projected(turn: int, names: Sequence[str], failed: Posterior, repair: Repair) -> list[Target]:
+    """What a failed turn meant, by the turn that repaired it; `names`: the intents that were believed when it failed.
+
+    Of two readings that differ one is wrong, and silence does not say which: intents are projected where the two agree,
+    or where signals confirm the later one. Slots are unknown beside the projected ones, unless the projection is
+    complete."""
+    weight, origin = (1.0 - failed.good) * repair.good, f"{repair.origin}; this one: {failed.origin}"
+    found = []
+    if repair.heard or set(repair.intents) == set(names):
+        found.append(Target("intents", AtTurn(turn), tuple((n, 1.0) for n in repair.intents), None, weight, origin))
+    closed = repair.projection.complete
+    placed = dict.fromkeys(zip(repair.projection.spans, repair.slots, strict=True))
+    for span, name in placed:
+        if span is not None:
+            found.append(Target("slots", AtSpan(turn, *span), ((name, 1.0),), None, weight, origin, closed))
+    if closed:
+        found.append(Target("slots", AtTurn(turn), (), None, weight, origin))
     return found
 
 
@@ -110,11 +129,6 @@ def _understood_otherwise(dialogue: Dialogue, turn: int, signals: Sequence[Signa
 
     A failure alone does not blame the intent: in the simulated log, whose truth is known, the intents of three failed
     turns in four were right, and with this condition those of one in four."""
-    again = {e for s in signals if s.kind in REPAIRS and s.turns == (turn,) for e in s.evidence}
-    first = set(_believed(dialogue, turn))
-    return any(set(later) != first for later in (_believed(dialogue, e) for e in again) if later)
-
-
-def _believed(dialogue: Dialogue, turn: int) -> tuple[str, ...]:
-    hypothesis = dialogue.turns[turn].hypothesis
-    return tuple(dict.fromkeys(intent.name for intent in hypothesis.intents)) if hypothesis else ()
+    first = set(believed(dialogue, turn))
+    later = (set(believed(dialogue, again)) for again in asked_again(turn, signals))
+    return bool(first) and any(names != first for names in later if names)

@@ -1,0 +1,165 @@
+"""What a failed turn gets from the turn that repaired it."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from heard import dialogues, talk
+from hypothesis import given
+
+from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot
+from labelgen.data.evidence import Signal, Target
+from labelgen.data.labels import AtSpan, AtTurn
+from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.projection import words
+from labelgen.feedback.signal import find_signals
+from labelgen.feedback.targets import feedback_targets
+from labelgen.world.log import simulate
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "measure_targets.py"
+
+REPHRASED = Signal(kind="rephrase", turns=(0,), vote="bad", evidence=(1,))
+THANKED = Signal(kind="gratitude", turns=(1,), vote="good", evidence=(2,))
+
+
+def believing(dialogue: Dialogue, turn: int, intent: str | None, **slots: str) -> Dialogue:
+    """The dialogue with this hypothesis at a turn; slots: name = its words."""
+    request = dialogue.turns[turn].request
+    spans = [(name, request.index(own), request.index(own) + len(own)) for name, own in slots.items()]
+    hypothesis = Hypothesis(
+        intents=() if intent is None else (HypothesisIntent(name=intent),),
+        slots=tuple(HypothesisSlot(name=name, start=start, end=end) for name, start, end in spans),
+    )
+    turns = list(dialogue.turns)
+    turns[turn] = replace(turns[turn], hypothesis=hypothesis)
+    return replace(dialogue, turns=tuple(turns))
+
+
+def played(before: str, after: str, first: str | None = "PlayMusic", **slots: str) -> Dialogue:
+    dialogue = talk(before, "Sorry, I didn't get that.", after, "Playing.", "thanks", "Welcome.")
+    return believing(believing(dialogue, 0, first), 1, "PlayMusic", **slots)
+
+
+def projected(dialogue: Dialogue, signals: list[Signal], turn: int = 0) -> list[Target]:
+    """The targets of intents and slots of one turn."""
+    made = feedback_targets(dialogue, signals, waterfall)
+    return [
+        t for t in made if t.task in ("intents", "slots") and isinstance(t.at, AtTurn | AtSpan) and t.at.turn == turn
+    ]
+
+
+def posterior(signal: Signal) -> float:
+    found = waterfall([signal])
+    assert found is not None
+    return found.good
+
+
+def test_a_failed_request_means_what_its_rephrase_meant() -> None:
+    dialogue = played("play purple hays now", "play purple haze now", None, song="purple haze")
+    intents, song, closed = projected(dialogue, [REPHRASED, THANKED])
+    assert (intents.at, intents.distribution, intents.complete) == (AtTurn(0), (("PlayMusic", 1.0),), True)
+    assert (song.at, song.distribution, song.complete) == (AtSpan(0, 5, 16), (("song", 1.0),), True)
+    assert (closed.at, closed.distribution, closed.complete) == (AtTurn(0), (), True)
+    assert intents.weight == song.weight == closed.weight
+    assert intents.weight == pytest.approx((1.0 - posterior(REPHRASED)) * posterior(THANKED))
+    assert intents.origin == (
+        "projected from the rephrase at turn 1, waterfall, implicit: good by gratitude at turn 2; "
+        "this one: waterfall, implicit: bad by rephrase at turn 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "slots"),
+    [
+        ("play purple hays by jimi", "play purple haze", {"song": "purple haze"}),
+        ("play purple hays", "play purple haze by jimi", {"song": "purple haze", "artist": "jimi"}),
+    ],
+)
+def test_beside_a_partial_projection_slots_are_unknown(before: str, after: str, slots: dict[str, str]) -> None:
+    _, *found = projected(played(before, after, **slots), [REPHRASED, THANKED])
+    assert [(t.at, t.distribution, t.complete) for t in found] == [(AtSpan(0, 5, 16), (("song", 1.0),), False)]
+
+
+def test_silence_confirms_slots_and_the_intents_that_were_believed_both_times() -> None:
+    agreeing = projected(played("play purple hays", "play purple haze"), [REPHRASED])
+    assert [(t.task, t.complement) for t in agreeing] == [("intents", None), ("slots", None)]
+    assert all("nobody complained of it" in t.origin for t in agreeing)
+    differing = projected(played("play purple hays", "play purple haze", "BuyMusic"), [REPHRASED])
+    assert [(t.task, t.complement) for t in differing] == [("slots", None), ("intents", ("BuyMusic",))]
+    heard = projected(played("play purple hays", "play purple haze", "BuyMusic"), [REPHRASED, THANKED])
+    assert [(t.task, t.distribution) for t in heard] == [("intents", (("PlayMusic", 1.0),)), ("slots", ())]
+
+
+def test_a_correction_counts_where_it_repeats_the_request() -> None:
+    corrected = replace(REPHRASED, kind="correction")
+    repeated = played("play purple hays", "no, I said play purple haze", song="purple haze")
+    assert [t.task for t in projected(repeated, [corrected, THANKED])] == ["intents", "slots", "slots"]
+    assert "projected from the correction at turn 1" in projected(repeated, [corrected, THANKED])[0].origin
+    assert projected(played("play purple hays", "no, the other one", song="other one"), [corrected, THANKED]) == []
+
+
+def test_a_repair_that_failed_too_gives_way_to_what_repaired_it() -> None:
+    dialogue = talk(
+        "play purple hays", "Sorry?", "play purple hazy", "Sorry?", "play purple haze", "Playing.", "thanks", ""
+    )
+    dialogue = believing(dialogue, 2, "PlayMusic", song="purple haze")
+    again = Signal(kind="rephrase", turns=(1,), vote="bad", evidence=(2,))
+    thanks = Signal(kind="gratitude", turns=(2,), vote="good", evidence=(3,))
+    for turn in (0, 1):
+        found = projected(dialogue, [REPHRASED, again, thanks], turn)
+        assert [t.at for t in found] == [AtTurn(turn), AtSpan(turn, 5, 16), AtTurn(turn)]
+        assert "rephrase at turn 2" in found[0].origin
+    failed = Signal(kind="repetition", turns=(2,), vote="bad", evidence=(2,))
+    assert projected(dialogue, [REPHRASED, again, failed]) == []
+
+
+def test_what_only_answers_the_assistant_is_no_request_to_project_onto() -> None:
+    dialogue = played("no", "no, play purple haze", song="purple haze")
+    corrected = replace(REPHRASED, kind="correction")
+    told = Signal(kind="answer", turns=(2,), vote="bad", explicit=True, evidence=(0,))
+    assert projected(dialogue, [corrected, THANKED])
+    assert projected(dialogue, [corrected, THANKED, told]) == []
+
+
+@given(dialogues())
+def test_projected_targets_of_any_dialogue(dialogue: Dialogue) -> None:
+    check(dialogue)
+
+
+def check(dialogue: Dialogue) -> int:
+    """Laws of the projected targets of one dialogue; gives how many spans there are."""
+    spans = 0
+    for target in feedback_targets(dialogue, find_signals(dialogue), waterfall):
+        if target.origin.startswith("projected from "):
+            assert 0.0 < target.weight < 1.0
+            assert target.distribution is not None
+            if isinstance(target.at, AtSpan):
+                spans += 1
+                places = words(dialogue.turns[target.at.turn].request)
+                assert target.at.start in {a for a, _ in places}
+                assert target.at.end in {b for _, b in places}
+    return spans
+
+
+def test_projected_targets_of_a_simulated_log() -> None:
+    assert sum(check(dialogue) for dialogue in simulate(150, 11)) > 20
+
+
+def test_in_a_known_world_targets_are_right() -> None:
+    spec = importlib.util.spec_from_file_location("measure_targets", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    rows = {(row[0], row[1]): row for row in script.measure([7, 8], 250, "waterfall")["rows"]}
+    for kind in ("confirmed", "projected"):
+        for task in ("intents", "slots"):
+            turns, precision = rows[kind, task][2], rows[kind, task][4]
+            assert turns > 20
+            assert precision["low"] <= precision["value"] <= precision["high"]
+            assert precision["value"] > 0.9
+    assert rows["projected", "slots"][2] == sum(
+        rows[f"projected from a {repair}", "slots"][2] for repair in ("rephrase", "correction")
+    )
+    assert rows["complement", "intents"][4]["value"] > 0.5
