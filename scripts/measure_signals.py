@@ -208,6 +208,7 @@ def _about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mappin
     """The signals that speak of a turn singly, or of a goal."""
     if isinstance(at, AtGoal):
         return list(concerning(signals, at.turns, tuple(x.turns for x in places if isinstance(x, AtGoal))))
+    assert isinstance(at, AtTurn)
     single = len(dialogue.turns) == 1
     return [s for s in signals if at.turn in s.turns and (single or not concerns_dialogue(s, dialogue))]
 

@@ -23,7 +23,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
     Votes good for yes and bad for no; explicit. It speaks of the turn that is meant, else of the turn that asked, else
     (feedback of the dialogue) of all turns. Any other answer is silence."""
-    told = set()
+    told: set[int] = set()
     for feedback, turns, evidence in recorded_feedback(dialogue, "answer"):
         if feedback.answer in ("yes", "no"):
             vote: Vote = "good" if feedback.answer == "yes" else "bad"
