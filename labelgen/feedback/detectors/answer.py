@@ -30,10 +30,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
             told.update(turns if evidence else ())
             yield Signal(kind="answer", turns=turns, vote=vote, explicit=True, evidence=evidence)
     for t in range(1, len(dialogue.turns)):
-        if t - 1 in told or not asks_if_served(dialogue.turns[t - 1].response):
-            continue
         reply = plain(dialogue.turns[t].request)
-        if _NO.match(reply):
-            yield Signal(kind="answer", turns=(t - 1,), vote="bad", strength=0.9, explicit=True, evidence=(t,))
-        elif _YES.match(reply):
-            yield Signal(kind="answer", turns=(t - 1,), vote="good", strength=0.9, explicit=True, evidence=(t,))
+        said: Vote | None = "bad" if _NO.match(reply) else "good" if _YES.match(reply) else None
+        if said and t - 1 not in told and asks_if_served(dialogue.turns[t - 1].response):
+            yield Signal(kind="answer", turns=(t - 1,), vote=said, strength=0.9, explicit=True, evidence=(t,))
