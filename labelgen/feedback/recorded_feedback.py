@@ -21,11 +21,16 @@ def recorded_feedback(dialogue: Dialogue, kind: str) -> Iterator[Recorded]:
     Feedback about a turn that the dialogue lacks is left out: it speaks of nothing. A record that holds some is rejected
     when it is read (`no_such_turn`), so only dialogues made in memory can."""
     count = len(dialogue.turns)
-    everything = tuple(range(count))
-    here = [(feedback, everything, ()) for feedback in dialogue.feedback if count]
-    on_turns = ((feedback, (t,), (t,)) for t, turn in enumerate(dialogue.turns) for feedback in turn.feedback)
-    for feedback, turns, evidence in (*here, *on_turns):
-        if feedback.kind == kind:
-            meant = turns if feedback.about is None else (feedback.about,)
-            if 0 <= meant[0] < count:
-                yield Recorded(feedback, meant, evidence)
+    for feedback in dialogue.feedback:
+        if feedback.kind == kind and count:
+            yield from _recorded(feedback, tuple(range(count)), (), count)
+    for t, turn in enumerate(dialogue.turns):
+        for feedback in turn.feedback:
+            if feedback.kind == kind:
+                yield from _recorded(feedback, (t,), (t,), count)
+
+
+def _recorded(feedback: Feedback, meant: tuple[int, ...], evidence: tuple[int, ...], count: int) -> Iterator[Recorded]:
+    turns = meant if feedback.about is None else (feedback.about,)
+    if 0 <= turns[0] < count:
+        yield Recorded(feedback, turns, evidence)

@@ -79,11 +79,13 @@ def failure_said(response: str) -> float:
     return 0.5 if _SORRY.search(text) else 0.0
 
 
+@lru_cache(maxsize=4096)
 def is_closing(text: str) -> bool:
     """A farewell, or an offer of more help: words that are repeated without any failure, and need no answer."""
     return _CLOSING.search(plain(text)) is not None
 
 
+@lru_cache(maxsize=4096)
 def asks_if_served(response: str) -> bool:
     """The assistant asks whether it served, as in "did I answer your question?"."""
     return _ASKING_IF_SERVED.search(plain(response)) is not None

@@ -13,7 +13,7 @@ from labelgen.feedback.targets import feedback_targets
 
 
 def test_a_new_detector_is_found_aggregated_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    dialogue = talk("play haze", "Playing Rain.", "sigh", "What now?")
+    dialogue = talk("play haze", "Playing Rain.", "sigh", "Well.")
     assert find_signals(dialogue) == ()
     monkeypatch.setitem(DETECTORS, "sigh", "toy_detector:detect")
     signals = find_signals(dialogue)
@@ -22,7 +22,7 @@ def test_a_new_detector_is_found_aggregated_and_hidden(monkeypatch: pytest.Monke
     assert "sigh at turn 1" in quality.origin
     hidden = hide(dialogue, signals)
     assert [t.request for t in hidden.turns] == ["play haze", ""]
-    assert [t.response for t in hidden.turns] == ["Playing Rain.", "What now?"]
+    assert [t.response for t in hidden.turns] == ["Playing Rain.", "Well."]
 
 
 def test_an_unknown_kind_is_named_with_the_nearest() -> None:

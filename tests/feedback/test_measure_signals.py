@@ -53,21 +53,21 @@ def rows(table: dict[str, Any]) -> dict[tuple[str, str, str], tuple[int, float, 
 
 def test_what_can_be_counted_by_hand(script: ModuleType, tmp_path: Path) -> None:
     write_log(tmp_path / "log.jsonl", LOG)
-    table, _ = script.measure(Log([tmp_path / "log.jsonl"]), "truth")
+    table = script.measure(Log([tmp_path / "log.jsonl"]), "truth")
     found = rows(table)
     assert found["quality", "gratitude", "good"] == (2, 0.5, round(5 / 7, 4), 0.2)
     assert found["quality", "stop", "bad"] == (1, 1.0, round(2 / 7, 4), 0.5)
     assert found["outcome", "stop", "bad"] == (1, 1.0, 0.25, 1.0)
     assert found["outcome", "gratitude", "good"] == (2, 1.0, 0.75, round(2 / 3, 4))
     assert ("quality", "rating", "good") not in found
-    without, _ = script.measure(Log([tmp_path / "log.jsonl"]), "truth", ["gratitude"])
+    without = script.measure(Log([tmp_path / "log.jsonl"]), "truth", ["gratitude"])
     assert ("quality", "gratitude", "good") not in rows(without)
     assert found["quality", "waterfall, all", "bad"] == rows(without)["quality", "waterfall, all", "bad"]
 
 
 def test_against_a_naive_reference(script: ModuleType, tmp_path: Path) -> None:
     write_log(tmp_path / "log.jsonl", simulate(60, seed=5))
-    table, _ = script.measure(Log([tmp_path / "log.jsonl"]), "truth", count=50)
+    table = script.measure(Log([tmp_path / "log.jsonl"]), "truth", count=50)
     bad, scores = [], []
     for dialogue in simulate(60, seed=5):
         signals = find_signals(dialogue)

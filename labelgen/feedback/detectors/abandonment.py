@@ -19,11 +19,15 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     (targets.py). Offers of more help, and questions whether it helped, wait for no answer. Silence where another kind
     says it: a recorded disconnect or stop, a last turn that failed (`disconnect`), "never mind" (`stop`)."""
     turns = dialogue.turns
+    asking = [t for t, turn in enumerate(turns) if _asks(turn)]
+    if not asking:
+        return
     told = {t for kind in ("disconnect", "stop") for _, about, _ in recorded_feedback(dialogue, kind) for t in about}
     domains = [domain_of(turn) for turn in turns]
     last_of = {domain: t for t, domain in enumerate(domains)}
-    for t, turn in enumerate(turns):
-        if t in told or not _asks(turn):
+    for t in asking:
+        turn = turns[t]
+        if t in told:
             continue
         if t + 1 == len(turns):
             left = not (went_wrong(turn) or takes_leave(turn.request))

@@ -23,17 +23,14 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
     Votes good for yes and bad for no; explicit. It speaks of the turn that is meant, else of the turn that asked, else
     (feedback of the dialogue) of all turns. Any other answer is silence."""
-    told = set()
+    told: set[int] = set()
     for feedback, turns, evidence in recorded_feedback(dialogue, "answer"):
         if feedback.answer in ("yes", "no"):
             vote: Vote = "good" if feedback.answer == "yes" else "bad"
             told.update(turns if evidence else ())
             yield Signal(kind="answer", turns=turns, vote=vote, explicit=True, evidence=evidence)
     for t in range(1, len(dialogue.turns)):
-        if t - 1 in told or not asks_if_served(dialogue.turns[t - 1].response):
-            continue
         reply = plain(dialogue.turns[t].request)
-        if _NO.match(reply):
-            yield Signal(kind="answer", turns=(t - 1,), vote="bad", strength=0.9, explicit=True, evidence=(t,))
-        elif _YES.match(reply):
-            yield Signal(kind="answer", turns=(t - 1,), vote="good", strength=0.9, explicit=True, evidence=(t,))
+        said: Vote | None = "bad" if _NO.match(reply) else "good" if _YES.match(reply) else None
+        if said and t - 1 not in told and asks_if_served(dialogue.turns[t - 1].response):
+            yield Signal(kind="answer", turns=(t - 1,), vote=said, strength=0.9, explicit=True, evidence=(t,))

@@ -33,7 +33,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     that runs until it is stopped ("Playing ...", "Timer set ..."); or the response to it says what was done ("Paused.",
     "Your booking is cancelled."). Silence too for what answers an offer of more help, or a question with a no,
     for what follows another stop, and for what comes 90 seconds after the response."""
-    told = set()
+    told: set[int] = set()
     for _, turns, evidence in recorded_feedback(dialogue, "stop"):
         told.update(turns)
         yield Signal(kind="stop", turns=turns, vote="bad", evidence=evidence)
