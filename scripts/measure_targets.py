@@ -81,7 +81,7 @@ def measure(seeds: Sequence[int], dialogues: int, method: str) -> dict[str, Any]
     times = resamples(dialogues * len(seeds), RESAMPLES, 0)
     given = f"--seeds {' '.join(map(str, seeds))} --dialogues {dialogues} --method {method}"
     return {
-        "order": 5,
+        "order": 9,
         "title": "Targets made from feedback, by the truth of the simulated log",
         "text": (
             "What the live assistant believed becomes a target where feedback confirms it (confirmed), and where it is what "

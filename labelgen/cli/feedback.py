@@ -1,4 +1,4 @@
-"""`labelgen feedback`: find the signals in a log, and turn them into targets."""
+"""`labelgen feedback`: find the signals in a log, turn them into targets, and say where those come from."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from labelgen.base.files import fresh_file
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_reading, open_log, parser
+from labelgen.cli.feedback_explain import explain
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import UNIT_OF
@@ -19,9 +20,9 @@ from labelgen.data.log import Log, write_log
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.posterior import METHODS, Method
 from labelgen.feedback.signal import with_signals
-from labelgen.feedback.targets import feedback_targets
+from labelgen.feedback.targets import VERDICTS, feedback_targets
 
-_ACTIONS = ("signals", "aggregate")
+_ACTIONS = ("signals", "aggregate", "explain")
 
 Counts = Counter[tuple[str, ...]]
 
@@ -32,15 +33,17 @@ def main(argv: Sequence[str]) -> int:
         _parser().print_help()
         return 0
     require(words[0], _ACTIONS, "action of feedback")
-    return _signals(words[1:]) if words[0] == "signals" else _aggregate(words[1:])
+    act = {"signals": _signals, "aggregate": _aggregate, "explain": explain}[words[0]]
+    return act(words[1:])
 
 
 def _parser() -> argparse.ArgumentParser:
     args = parser(
         "feedback",
-        "Find the signals in a log, and turn them into targets.",
+        "Find the signals in a log, turn them into targets, and say where those of a dialogue come from.",
         "labelgen feedback signals log.jsonl signals.jsonl\n"
-        "  labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall",
+        "  labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall\n"
+        "  labelgen feedback explain log.jsonl d7",
     )
     args.add_argument("action", choices=_ACTIONS, help="each has its own --help")
     return args
@@ -145,10 +148,7 @@ def _says(target: Target) -> str:
     names = target.distribution or ()
     if not names:
         return "nothing else"
-    return max(names, key=lambda pair: pair[1])[0] if len(names) > 1 and target.task in _EXCLUSIVE else "this"
-
-
-_EXCLUSIVE = ("outcome", "quality")
+    return max(names, key=lambda pair: pair[1])[0] if len(names) > 1 and target.task in VERDICTS else "this"
 
 
 def _table(out: str, dialogues: int, what: str, heads: tuple[str, ...], counts: Counts) -> None:

@@ -10,7 +10,10 @@ from labelgen.base.registry import require
 
 COMMANDS = {
     "data": ("labelgen.cli.data", "validate, convert, count and split logs; print the record's schema"),
-    "feedback": ("labelgen.cli.feedback", "find the signals in a log, and turn them into targets"),
+    "feedback": (
+        "labelgen.cli.feedback",
+        "find the signals in a log, turn them into targets, explain those of a dialogue",
+    ),
     "simulate": ("labelgen.cli.simulate", "write a simulated log whose truth is known"),
     "pretrain": ("labelgen.cli.pretrain", "train a model on dialogues that nobody labelled"),
     "finetune": ("labelgen.cli.finetune", "train a model towards annotations and feedback"),

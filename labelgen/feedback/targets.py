@@ -12,6 +12,9 @@ from labelgen.feedback.posterior import Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, asked_again, believed, repair_of
 from labelgen.feedback.signal import concerns_dialogue
 
+VERDICTS = ("outcome", "quality")
+"""Tasks whose targets say how well something went; one of their names holds."""
+
 FADE_TURNS = 2.0
 """A turn's service says less about its goal the more turns follow it: its strength halves every so many turns."""
 
@@ -81,6 +84,12 @@ def _quality(good: float) -> tuple[tuple[str, float], ...]:
     """Over bad, fair and good: a share of p (1 - p), at most a quarter, is fair, taken from both sides alike."""
     fair = good * (1.0 - good)
     return (("bad", 1.0 - good - fair / 2.0), ("fair", fair), ("good", good - fair / 2.0))
+
+
+def posterior_of(target: Target) -> float:
+    """The probability that it went well, from which the target of a verdict was made."""
+    names = dict(target.distribution or ())
+    return names["success"] if target.task == "outcome" else names["good"] + names["fair"] / 2.0
 
 
 def _understanding(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> list[Target]:

@@ -109,7 +109,7 @@ def _title(dialogue: Dialogue, annotation: Annotation | None) -> Text:
 def _legend(g: int, at: AtGoal, annotation: Annotation | None) -> Text:
     """One goal: its turns, how sure it is, and what else is said of it."""
     assert annotation is not None
-    text = Text(f" ● goal {g + 1}: turns {_ranges(at.turns)}", _TRACKS[g % len(_TRACKS)])
+    text = Text(f" ● goal {g + 1}: turns {ranges(at.turns)}", _TRACKS[g % len(_TRACKS)])
     for label in annotation.labels:
         if label.at == at:
             if divides(label.task):
@@ -126,7 +126,7 @@ def _legend(g: int, at: AtGoal, annotation: Annotation | None) -> Text:
     return text
 
 
-def _ranges(turns: Sequence[int]) -> str:
+def ranges(turns: Sequence[int]) -> str:
     """`0-2 5` for 0, 1, 2, 5."""
     runs = []
     for _, group in groupby(enumerate(turns), key=lambda pair: pair[1] - pair[0]):
@@ -223,7 +223,7 @@ def _withheld(abstained: Abstained) -> Text:
     """A field that was left absent, with the guess that was not good enough."""
     text = Text(f"{escape(abstained.field.task)} withheld", f"italic {_MUTED}")
     for guess in abstained.best:
-        place = f" {_ranges(guess.at.turns)}" if isinstance(guess.at, AtGoal) and guess.at != abstained.field.at else ""
+        place = f" {ranges(guess.at.turns)}" if isinstance(guess.at, AtGoal) and guess.at != abstained.field.at else ""
         text.append(f" ({escape(guess.name)}{place}?", f"italic {_MUTED}")
         _append_probability(text, guess)
         text.append(")", f"italic {_MUTED}")
@@ -236,7 +236,7 @@ def _places(signal: Signal) -> tuple[int, ...]:
 
 
 def _signal(signal: Signal) -> Text:
-    about = f" on {_ranges(signal.turns)}" if signal.turns != _places(signal) else ""
+    about = f" on {ranges(signal.turns)}" if signal.turns != _places(signal) else ""
     return Text(f"⚐ {escape(signal.kind)} {signal.vote} {signal.strength:.2f}{about}", "yellow")
 
 

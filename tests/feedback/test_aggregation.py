@@ -16,7 +16,7 @@ from labelgen.data.record import decode, encode
 from labelgen.feedback.goals import concerning, goals_of
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, majority, waterfall
 from labelgen.feedback.signal import find_signals
-from labelgen.feedback.targets import feedback_targets
+from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 
 signals = st.builds(
     Signal,
@@ -210,8 +210,9 @@ def test_laws_of_targets(dialogue: Dialogue, name: str) -> None:
         assert (target.distribution is None) != (target.complement is None)
         for _, probability in target.distribution or ():
             assert 0.0 <= probability <= 1.0
-        if target.task in ("outcome", "quality"):
+        if target.task in VERDICTS:
             assert math.isclose(sum(p for _, p in target.distribution or ()), 1.0)
+            assert math.isclose(abs(2.0 * posterior_of(target) - 1.0), target.weight)
     again = decode(encode(replace(dialogue, targets=targets)), "memory")
     assert isinstance(again, Dialogue)
     assert again.targets == targets

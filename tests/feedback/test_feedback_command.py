@@ -7,6 +7,7 @@ from heard import talk
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.evidence import Signal
 from labelgen.data.log import Log, write_log
 
 
@@ -83,13 +84,71 @@ def test_targets_need_signals(log: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    "words", [("explode",), ("signals", "x", "y", "--kind", "moans"), ("aggregate", "x", "y", "--method", "guess")]
+    "words",
+    [
+        ("explode",),
+        ("signals", "x", "y", "--kind", "moans"),
+        ("aggregate", "x", "y", "--method", "guess"),
+        ("explain", "x", "y", "--method", "guess"),
+    ],
 )
 def test_unknown_names_are_usage_errors(words: tuple[str, ...]) -> None:
     assert run(*words) == 2
 
 
-@pytest.mark.parametrize("words", [(), ("signals",), ("aggregate",)])
+@pytest.mark.parametrize("words", [(), ("signals",), ("aggregate",), ("explain",)])
 def test_help_ends_with_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words, "--help") == 0
     assert "example:\n  labelgen feedback" in capsys.readouterr().out
+
+
+def test_every_target_of_a_dialogue_is_explained(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, made = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl"
+    run("signals", log, found)
+    run("aggregate", found, made)
+    targets = {d.id: d.targets for d in Log([made])}
+    capsys.readouterr()
+    for name in ("a", "b"):
+        assert run("explain", log, name, "--width", 200) == 0
+        raw = capsys.readouterr().out
+        assert run("explain", found, name, "--width", 200) == 0
+        assert capsys.readouterr().out == raw
+        drawn, explained = raw.split("\n\n")
+        assert "⚐ gratitude good" in drawn
+        assert all(target.origin in explained for target in targets[name])
+        assert explained.count(" · weight ") == len(targets[name])
+    assert "went well 0.05" in explained
+
+
+def test_explained_are_the_goals_and_labels_of_an_annotator_who_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.jsonl"
+    main(["simulate", str(log), "--dialogues", "3", "--seed", "3"])
+    assert run("explain", log, "sim-3-000000", "--goals", "truth", "--method", "majority") == 0
+    drawn = capsys.readouterr().out
+    assert "labels by truth" in drawn
+    assert "goals by truth" in drawn
+    assert "majority: good by answer at turn 8" in drawn
+
+
+def test_a_dialogue_without_evidence_has_nothing_to_explain(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", log, "empty") == 0
+    assert "no targets: there is no signal" in capsys.readouterr().out
+
+
+def test_a_dialogue_that_is_not_there_is_named(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", log, "elsewhere") == 2
+    told = capsys.readouterr().err
+    assert "no dialogue elsewhere" in told
+    assert f"labelgen show {log}" in told
+
+
+def test_text_of_a_log_stays_text_when_it_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log.jsonl"
+    moan = Signal(kind="[red]\x1b[2Jmoan", turns=(0,), vote="bad", evidence=(0,))
+    write_log(log, [talk("play haze", "Playing.", "thanks", "Ok.", id="d", signals=(moan,))])
+    assert run("explain", log, "d", "--width", 200) == 0
+    drawn = capsys.readouterr().out
+    assert "bad by [red]\\x1b[2Jmoan at turn 0" in drawn
+    assert "\x1b" not in drawn

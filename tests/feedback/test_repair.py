@@ -14,7 +14,7 @@ from labelgen.data.labels import AtSpan, AtTurn
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.projection import words
 from labelgen.feedback.signal import find_signals
-from labelgen.feedback.targets import feedback_targets
+from labelgen.feedback.targets import feedback_targets, posterior_of
 from labelgen.world.log import simulate
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "measure_targets.py"
@@ -49,10 +49,10 @@ def projected(dialogue: Dialogue, signals: list[Signal], turn: int = 0) -> list[
     ]
 
 
-def posterior(signal: Signal) -> float:
-    found = waterfall([signal])
-    assert found is not None
-    return found.good
+def went_well(dialogue: Dialogue, signals: list[Signal], turn: int) -> float:
+    """The posterior of one turn."""
+    made = feedback_targets(dialogue, signals, waterfall)
+    return next(posterior_of(t) for t in made if (t.task, t.at) == ("quality", AtTurn(turn)))
 
 
 def test_a_failed_request_means_what_its_rephrase_meant() -> None:
@@ -62,7 +62,9 @@ def test_a_failed_request_means_what_its_rephrase_meant() -> None:
     assert (song.at, song.distribution, song.complete) == (AtSpan(0, 5, 16), (("song", 1.0),), True)
     assert (closed.at, closed.distribution, closed.complete) == (AtTurn(0), (), True)
     assert intents.weight == song.weight == closed.weight
-    assert intents.weight == pytest.approx((1.0 - posterior(REPHRASED)) * posterior(THANKED))
+    failed, served = (went_well(dialogue, [REPHRASED, THANKED], turn) for turn in (0, 1))
+    assert failed < 0.4 < 0.6 < served
+    assert intents.weight == pytest.approx((1.0 - failed) * served)
     assert intents.origin == (
         "projected from the rephrase at turn 1, waterfall, implicit: good by gratitude at turn 2; "
         "this one: waterfall, implicit: bad by rephrase at turn 1"
@@ -112,6 +114,13 @@ def test_a_repair_that_failed_too_gives_way_to_what_repaired_it() -> None:
         assert "rephrase at turn 2" in found[0].origin
     failed = Signal(kind="repetition", turns=(2,), vote="bad", evidence=(2,))
     assert projected(dialogue, [REPHRASED, again, failed]) == []
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.9])
+def test_a_repair_of_which_opinions_differ_says_nothing(strength: float) -> None:
+    dialogue = played("play purple hays", "play purple haze", song="purple haze")
+    moaned = Signal(kind="rephrase", turns=(1,), vote="bad", strength=strength, evidence=(2,))
+    assert projected(dialogue, [REPHRASED, THANKED, moaned]) == []
 
 
 def test_what_only_answers_the_assistant_is_no_request_to_project_onto() -> None:
