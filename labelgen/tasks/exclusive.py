@@ -13,7 +13,7 @@ from labelgen.tensors.layout import TargetTensors
 
 def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -> TargetTensors:
     """One row for each place. Several targets at one place (annotators who differ) become their mean, weighted; the
-    row's weight is the largest of them. Names outside `index` are left out; a row that has no other is absent."""
+    row's weight is their sum, at most 1. Names outside `index` are left out; a row that has no other is absent."""
     expected = torch.zeros(len(rows), len(index))
     weight = torch.zeros(len(rows))
     complement = torch.zeros(len(rows), len(index), dtype=torch.bool)
@@ -29,9 +29,9 @@ def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -
                 for name, probability in target.distribution:
                     if name in index:
                         expected[k, index[name]] += target.weight * probability
-                weight[k] = max(float(weight[k]), target.weight)
+                weight[k] += target.weight
     mass = expected.sum(dim=1, keepdim=True)
-    weight = torch.where(mass[:, 0] > 0, weight, 0.0)
+    weight = torch.where(mass[:, 0] > 0, weight.clamp(max=1.0), 0.0)
     expected = torch.where(mass > 0, expected / mass.clamp(min=1e-9), 0.0)
     if not bool(complement.any()):
         return TargetTensors(expected, weight)

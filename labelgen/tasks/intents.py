@@ -48,7 +48,6 @@ class Intents(Task[Float[Tensor, "N K"]]):
         rows, names = sum(layout.turns), len(self.labels.names)
         mass = torch.zeros(rows, names)
         weight = torch.zeros(rows, names)
-        strongest = torch.zeros(rows, names)
         complement = torch.zeros(rows, names, dtype=torch.bool)
         complement_weight = torch.zeros(rows)
         allowed = self.allowed(layout)
@@ -72,11 +71,10 @@ class Intents(Task[Float[Tensor, "N K"]]):
                         knows[k] = True
                         mass[row, k] += target.weight * probability
                 weight[row] += target.weight * knows
-                strongest[row] = torch.maximum(strongest[row], target.weight * knows)
         expected = torch.where(weight > 0, mass / weight.clamp(min=1e-9), 0.0).clamp(max=1.0)
         if not bool(complement.any()):
-            return TargetTensors(expected, strongest)
-        return TargetTensors(expected, strongest, complement, complement_weight)
+            return TargetTensors(expected, weight.clamp(max=1.0))
+        return TargetTensors(expected, weight.clamp(max=1.0), complement, complement_weight)
 
     def loss(self, out: Float[Tensor, "N K"], target: TargetTensors) -> Loss:
         each, order = independent(out, target), ranking(out, target)

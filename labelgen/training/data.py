@@ -2,6 +2,7 @@
 
 The two commands differ in this file alone. An example is a pure function of (seed, epoch, index)."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -11,7 +12,6 @@ from typing import Protocol
 from torch.utils.data import Dataset
 
 from labelgen.base.registry import resolve
-from labelgen.consensus.vote import consensus
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, field_of, tasks_of
@@ -90,22 +90,22 @@ class ExampleTable(Dataset[Example]):
 
 
 class ChosenTargets:
-    """A dialogue with the targets that the options choose, or None where it has none of the tasks."""
+    """A dialogue with the targets that the options choose, or None where it has none of the tasks.
+
+    Where several annotators fit, each one's labels are targets, with a share of one: where they differ, a name, a tag or
+    a link is as probable as the share of them that give it. A consensus would lose that, and all that is tied."""
 
     def __init__(self, options: TargetOptions, tasks: Collection[str]) -> None:
         self.options = options
         self.tasks = frozenset(tasks)
-        fixed = {name: resolve(TASKS, name, "task").names for name in TASKS}
-        self._exclusive = {name: names for name, names in fixed.items() if names is not None}
-        self._divides = frozenset(name for name in TASKS if resolve(TASKS, name, "task").divides)
+        known = {name: resolve(TASKS, name, "task") for name in TASKS}
+        self._exclusive = frozenset(n for n, task in known.items() if task.names is not None and not task.divides)
 
     def __call__(self, dialogue: Dialogue) -> Dialogue | None:
-        targets: list[Target] = []
         chosen = [a for a in dialogue.annotations if any(_fits(a, name) for name in self.options.annotators)]
-        if chosen:
-            agreed = chosen[0] if len(chosen) == 1 else consensus(chosen, self._exclusive, least=1).annotation
-            targets += [t for t in targets_of(agreed) if t.task not in self._divides and self._tells(t)]
-            targets += self._divisions(chosen)
+        answering = Counter(task for a in chosen for task in tasks_of(a))
+        said = [t for a in chosen for t in targets_of(a)]
+        targets = [replace(t, weight=1.0 / answering[t.task]) for t in said if self._tells(t)]
         if self.options.feedback:
             taken = {field_of(t.task, t.at) for t in targets}
             targets += [t for t in dialogue.targets if field_of(t.task, t.at) not in taken]
@@ -115,16 +115,6 @@ class ChosenTargets:
     def _tells(self, target: Target) -> bool:
         """False where none of an exclusive task's names could be told: that is nothing to learn."""
         return bool(target.distribution) or target.task not in self._exclusive
-
-    def _divisions(self, chosen: Sequence[Annotation]) -> list[Target]:
-        """Every annotator's own division, each with its share of one: where they differ, a link is as probable as the
-        share of them that draw it, which a consensus no longer tells."""
-        found = []
-        for task in self._divides:
-            answering = [a for a in chosen if task in tasks_of(a)]
-            for annotation in answering:
-                found += [t for t in targets_of(annotation, 1.0 / len(answering)) if t.task == task]
-        return found
 
 
 def _fits(annotation: Annotation, pattern: str) -> bool:

@@ -41,7 +41,7 @@ class BatchOptions:
 class TargetOptions:
     annotators: tuple[str, ...] = ("kind:person",)
     """Whose annotations to learn from: `kind:` and a kind, or names (`*` and `?` as in file names). Where several of
-    one dialogue fit, their consensus is made."""
+    one dialogue fit, each one's labels weigh the same."""
     feedback: bool = False
     """Learn from the records' own targets, which `labelgen feedback aggregate` writes."""
     evidence_hidden: float = 0.5

@@ -51,19 +51,29 @@ def names(dialogue: Dialogue | None) -> dict[int, str]:
 @pytest.mark.parametrize(
     ("annotators", "expected"),
     [
-        (("anna",), {0: "good"}),
-        (("b*",), {0: "bad"}),
-        (("anna", "ben", "bill"), {0: "bad"}),
-        (("kind:person",), {0: "bad"}),
-        (("kind:truth",), {0: "good"}),
+        (("anna",), {"good": 1.0}),
+        (("b*",), {"bad": 1.0}),
+        (("anna", "ben"), {"good": 0.5, "bad": 0.5}),
+        (("anna", "ben", "bill"), {"good": 1 / 3, "bad": 2 / 3}),
+        (("kind:person",), {"good": 1 / 3, "bad": 2 / 3}),
+        (("kind:truth",), {"good": 1.0}),
     ],
 )
-def test_annotators_are_chosen_by_name_or_kind_and_made_one(annotators: tuple[str, ...], expected: dict[int, str]):
-    assert names(ChosenTargets(TargetOptions(annotators=annotators), {"quality"})(DIALOGUE)) == expected
+def test_annotators_are_chosen_by_name_or_kind_and_each_weighs_the_same(
+    annotators: tuple[str, ...], expected: dict[str, float]
+):
+    chosen = ChosenTargets(TargetOptions(annotators=annotators), {"quality"})(DIALOGUE)
+    assert chosen is not None
+    found: dict[str, float] = {}
+    for target in chosen.targets:
+        ((name, probability),) = target.distribution or ()
+        assert (target.at, probability) == (AtTurn(0), 1.0)
+        found[name] = found.get(name, 0.0) + target.weight
+    assert found == pytest.approx(expected)
 
 
-def test_two_who_disagree_leave_nothing_and_so_does_nobody():
-    for annotators in (("anna", "ben"), ("nobody",), ()):
+def test_nobody_leaves_nothing():
+    for annotators in (("nobody",), ()):
         assert ChosenTargets(TargetOptions(annotators=annotators), {"quality"})(DIALOGUE) is None
 
 
