@@ -24,8 +24,10 @@ from labelgen.base.files import fresh_file, write_text
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
+from labelgen.data.labels import AtDialogue
 from labelgen.data.log import Log
-from labelgen.feedback.posterior import METHODS, waterfall
+from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method, waterfall
 from labelgen.feedback.signal import concerns_dialogue, find_signals
 from labelgen.feedback.targets import feedback_targets
 
@@ -59,17 +61,23 @@ def measure(log: Log, seed: int) -> dict[str, Any]:
     """The figures of one log; a dialogue is answered where explicit evidence on the whole of it leans to one side."""
     failed: list[bool] = []
     spoken: list[set[tuple[str, str]]] = []
-    scores: dict[str, list[float]] = {name: [] for name in METHODS}
+    methods: dict[str, Method] = {name: resolve(METHODS, name, "method") for name in METHODS}
+    for name in FITTED_METHODS:
+        methods[name] = resolve(FITTED_METHODS, name, "method")(
+            item for dialogue in log for item in items_of(dialogue, _implicit(find_signals(dialogue)))
+        )
+    scores: dict[str, list[float]] = {name: [] for name in methods}
     for dialogue in log:
         signals = find_signals(dialogue)
-        said = waterfall([s for s in signals if s.explicit and concerns_dialogue(s, dialogue)])
+        told = tuple(s for s in signals if s.explicit and concerns_dialogue(s, dialogue))
+        said = waterfall(Item(dialogue, AtDialogue(), told))
         if said is None or said.good == 0.5:
             continue
-        implicit = [s for s in signals if not s.explicit]
+        implicit = _implicit(signals)
         failed.append(said.good < 0.5)
         spoken.append({(s.kind, s.vote) for s in implicit})
-        for name in METHODS:
-            scores[name].append(_failure(dialogue, implicit, name))
+        for name, method in methods.items():
+            scores[name].append(_failure(dialogue, implicit, method))
     truth = np.array(failed)
     return {
         "dialogues": log.kept,
@@ -80,9 +88,13 @@ def measure(log: Log, seed: int) -> dict[str, Any]:
     }
 
 
-def _failure(dialogue: Dialogue, signals: Sequence[Signal], method: str) -> float:
+def _implicit(signals: Sequence[Signal]) -> list[Signal]:
+    return [s for s in signals if not s.explicit]
+
+
+def _failure(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> float:
     """Mean probability of failure over the dialogue's goals; 1/2 where no implicit signal leans to one side."""
-    targets = feedback_targets(dialogue, signals, resolve(METHODS, method, "method"))
+    targets = feedback_targets(dialogue, signals, method)
     of_goals = [dict(t.distribution or ())["failure"] for t in targets if t.task == "outcome"]
     return float(np.mean(of_goals)) if of_goals else 0.5
 

@@ -12,7 +12,7 @@ from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.record import decode, encode
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.signal import evidence_fields, find_signals, with_signals
+from labelgen.feedback.signal import evidence_fields, find_signals, observable, with_signals
 
 
 def found(kind: str, dialogue: Dialogue) -> list[tuple[tuple[int, ...], str]]:
@@ -96,6 +96,40 @@ SILENT: list[tuple[str, Dialogue]] = [
     ("gratitude", talk("play haze", "Anything else?", "no thanks")),
     ("gratitude", talk("thanks", "You're welcome.")),
 ]
+
+
+UNSEEN: list[tuple[str, Dialogue, int]] = [
+    ("answer", talk("rain?", "No.", "ok", "Fine."), 0),
+    ("answer", talk("rain?", "No. Was that helpful?"), 0),
+    ("rating", talk("play", "Playing."), 0),
+    ("disconnect", talk("play", "Playing.", "louder", "Ok."), 0),
+    ("barge_in", talk("tell me a story", LONG, "play jazz"), 0),
+    ("barge_in", clocked(("tell me a story", LONG, 0, None), ("play jazz", "Ok.", 2, None)), 0),
+    ("barge_in", clocked(("tell me a story", "No.", 0, 1), ("play jazz", "Ok.", 2, None)), 0),
+    ("rephrase", talk("play the next song", "Ok."), 0),
+    ("rephrase", talk("yes", "For two?", "yes", "Ok."), 0),
+    ("correction", talk("play haze", "Playing Rain."), 0),
+    ("repetition", talk("play haze", ""), 0),
+    ("gratitude", talk("play haze", "Playing."), 0),
+]
+
+
+@pytest.mark.parametrize(("kind", "dialogue", "turn"), UNSEEN)
+def test_silence_says_nothing_where_nothing_could_be_observed(kind: str, dialogue: Dialogue, turn: int) -> None:
+    assert not observable(kind, dialogue, turn)
+    assert all(turn not in turns for turns, _ in found(kind, dialogue))
+
+
+def test_every_kind_can_and_cannot_be_observed_somewhere() -> None:
+    assert {row[0] for row in UNSEEN} == set(DETECTORS)
+    for kind, dialogue, turns, _ in SPEAKS:
+        assert all(observable(kind, dialogue, turn) for turn in turns)
+
+
+@given(dialogues())
+def test_no_signal_about_what_cannot_be_observed(dialogue: Dialogue) -> None:
+    for signal in find_signals(dialogue):
+        assert all(observable(signal.kind, dialogue, turn) for turn in signal.turns), signal
 
 
 @pytest.mark.parametrize(("kind", "dialogue", "turns", "vote"), SPEAKS)

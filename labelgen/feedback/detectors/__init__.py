@@ -10,3 +10,12 @@ DETECTORS = {
     "repetition": "labelgen.feedback.detectors.repetition:detect",
     "gratitude": "labelgen.feedback.detectors.gratitude:detect",
 }
+
+FAMILIES = {
+    "disconnect": "visible failure",
+    "repetition": "visible failure",
+    "rephrase": "repair",
+    "correction": "repair",
+}
+"""kind -> its family, where kinds read the same thing: what the assistant said, the request that comes next. What they
+say together is weighed once (em.py). A kind that is not here is a family of its own."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.evidence import Signal
+from labelgen.feedback.recorded import recorded
 from labelgen.feedback.wording import Vote, plain
 
 EVIDENCE = ("feedback", "request")
@@ -49,6 +50,13 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
             yield Signal(kind="answer", turns=(t - 1,), vote="bad", strength=0.9, explicit=True, evidence=(t,))
         elif _YES.match(reply):
             yield Signal(kind="answer", turns=(t - 1,), vote="good", strength=0.9, explicit=True, evidence=(t,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """Somebody asked, in a response that a request follows; or an answer is recorded, so somebody did."""
+    followed = turn + 1 < len(dialogue.turns)
+    asked = followed and _QUESTION.search(plain(dialogue.turns[turn].response)) is not None
+    return asked or recorded(dialogue, turn, "answer")
 
 
 def _told(feedback: Feedback, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Iterator[Signal]:

@@ -1,9 +1,10 @@
 """The user cut the assistant short."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
+from labelgen.feedback.recorded import recorded
 
 EVIDENCE = ("feedback", "time_s", "response_time_s")
 
@@ -20,7 +21,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     is spoken where a turn has sound, a list of recognitions or a recogniser's confidence: who types may answer while
     reading. Without clocks: silence."""
     turns = dialogue.turns
-    spoken = any(turn.audio or turn.nbest or turn.asr_confidence is not None for turn in turns)
+    spoken = _spoken(turns)
     for t, turn in enumerate(turns):
         told = False
         for feedback in turn.feedback:
@@ -32,8 +33,29 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
             yield Signal(kind="barge_in", turns=(t,), vote="bad", strength=0.7, evidence=(t + 1,))
 
 
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """The dialogue is spoken, clocks tell when the next request came, and the response is long enough to be cut; or the
+    log says that it was."""
+    turns = dialogue.turns
+    clear = turn + 1 < len(turns) and _gap_s(turns[turn], turns[turn + 1]) is not None and _spoken(turns)
+    return clear or recorded(dialogue, turn, "barge_in", "stop")
+
+
+def _spoken(turns: Sequence[Turn]) -> bool:
+    return any(turn.audio or turn.nbest or turn.asr_confidence is not None for turn in turns)
+
+
 def _cut(turn: Turn, after: Turn) -> bool:
-    if turn.response_time_s is None or after.time_s is None:
-        return False
-    words = turn.response.count(" ") + 1
-    return words >= _LEAST_WORDS and after.time_s - turn.response_time_s < words / FASTEST_WORDS_S
+    gap_s = _gap_s(turn, after)
+    return gap_s is not None and gap_s < _words(turn) / FASTEST_WORDS_S
+
+
+def _gap_s(turn: Turn, after: Turn) -> float | None:
+    """Seconds from the response to the next request; None where nobody can tell, or the response is too short to cut."""
+    if turn.response_time_s is None or after.time_s is None or _words(turn) < _LEAST_WORDS:
+        return None
+    return after.time_s - turn.response_time_s
+
+
+def _words(turn: Turn) -> int:
+    return turn.response.count(" ") + 1

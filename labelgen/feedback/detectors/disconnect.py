@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
+from labelgen.feedback.recorded import recorded
 from labelgen.feedback.wording import plain, went_wrong
 
 EVIDENCE = ("feedback", "response", "status")
@@ -38,3 +39,8 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     last = dialogue.turns[-1]
     if not told and went_wrong(last) and not _LEAVING.search(plain(last.request)):
         yield Signal(kind="disconnect", turns=everything[-1:], vote="bad", strength=0.6, evidence=everything[-1:])
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """The last turn, after which users go away; or the log says that the user did."""
+    return turn + 1 == len(dialogue.turns) or recorded(dialogue, turn, "disconnect")

@@ -36,7 +36,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     assistant: "yes, that is correct", or the same request with what was asked for."""
     turns = dialogue.turns
     texts = [plain(turn.request) for turn in turns]
-    asks = [text.count(" ") + 1 >= _LEAST_WORDS and not _ANSWERING.match(text) for text in texts]
+    asks = [_asks(text) for text in texts]
     for t, text in enumerate(texts):
         if not asks[t]:
             continue
@@ -58,6 +58,15 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
                 strength = alike / 100.0 if failed else alike / 125.0
                 yield Signal(kind="rephrase", turns=(t,), vote="bad", strength=strength, evidence=(later,))
             break
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """A request that asks for something, with another one after it."""
+    return turn + 1 < len(dialogue.turns) and _asks(plain(dialogue.turns[turn].request))
+
+
+def _asks(text: str) -> bool:
+    return text.count(" ") + 1 >= _LEAST_WORDS and not _ANSWERING.match(text)
 
 
 def _explores(before: str, after: str) -> bool:
