@@ -4,7 +4,7 @@
 
 An item is good with probability .75. Six detectors each fire at a set rate and are right with a set accuracy; what they
 are is known to no method beforehand, but for one world whose detectors are as the written precisions say. In some worlds
-a detector is copied, or some users are annoyed (60% on bad items, 10% on good ones) and their signals come three times
+the worst detector is copied, or some users are annoyed (60% on bad items, 10% on good ones) and their signals come three times
 as often. EM sees patterns of signals alone, and learns from the items that it is judged on. Log loss, F1 of bad
 (posterior of good below 1/2) and ECE; means over seeds, with 95% intervals by Student's t."""
 
@@ -25,7 +25,6 @@ from labelgen import __version__
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn
-from labelgen.feedback.detectors import FAMILIES
 from labelgen.feedback.em import fit
 from labelgen.feedback.items import Item
 from labelgen.feedback.patterns import Pattern
@@ -41,19 +40,20 @@ METRICS = ("log loss", "F1 of bad", "ECE")
 
 @dataclass(frozen=True)
 class World:
-    """accuracy and fires: of each detector. copies: so many exact copies of the first detector, in a family with it where
-    `told`. annoyed: some users are. kinds: the detectors' names, where they are known to PRIOR_PRECISION."""
+    """accuracy and fires: of each detector. copies: so many copies of the first detector, which say what it says
+    in this share of its signals (`copied`); and speak by themselves at a rate `own`, right half of the time. annoyed: some users are. kinds: the detectors' names, where they are known to PRIOR_PRECISION."""
 
     accuracy: tuple[float, ...]
     fires: float = 0.2
     copies: int = 0
-    told: bool = True
+    copied: float = 1.0
+    own: float = 0.0
     annoyed: bool = False
     kinds: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         first = list(self.kinds or (f"detector {k}" for k in range(len(self.accuracy))))
-        return first + [f"{'copy' if self.told else 'hidden copy'} {k}" for k in range(self.copies)]
+        return first + [f"copy {k}" for k in range(self.copies)]
 
 
 WORLDS = {
@@ -61,7 +61,8 @@ WORLDS = {
     **{f"accuracy .55 to .95, firing {fires:.0%}": World(DIFFERENT, fires) for fires in (0.05, 0.2, 0.6)},
     "as the written precisions say": World(tuple(PRIOR_PRECISION.values()), kinds=tuple(PRIOR_PRECISION)),
     "accuracy .55 to .95, the worst copied twice": World(DIFFERENT, copies=2),
-    "the same, and nobody said so": World(DIFFERENT, copies=2, told=False),
+    "the same, half of its signals": World(DIFFERENT, copies=2, copied=0.5),
+    "the same, half of its signals and others": World(DIFFERENT, copies=2, copied=0.5, own=0.05),
     "accuracy .55 to .95, annoyed users": World(DIFFERENT, fires=0.15, annoyed=True),
 }
 
@@ -76,7 +77,11 @@ def draw(world: World, items: int, seed: int) -> tuple[Array, Array]:
     for accuracy in world.accuracy:
         right = rng.random(items) < accuracy
         said.append(np.where(rng.random(items) < rate, np.where(right == good, 1, -1), 0))
-    return good, np.stack(said + said[:1] * world.copies, axis=1)
+    copies = []
+    for _ in range(world.copies):
+        own = np.where(rng.random(items) < world.own, rng.choice((-1, 1), items), 0)
+        copies.append(np.where((said[0] != 0) & (rng.random(items) < world.copied), said[0], own))
+    return good, np.stack(said + copies, axis=1)
 
 
 def patterns(said: Array, kinds: Sequence[str]) -> tuple[list[Pattern], Array, Array]:
@@ -135,7 +140,6 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
-    FAMILIES.update(dict.fromkeys(("detector 0", "copy 0", "copy 1"), "copied"))
     rows: list[list[Any]] = []
     for name, world in WORLDS.items():
         for method, values in measure(world, args.items, args.seeds).items():

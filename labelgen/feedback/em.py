@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from labelgen.feedback.patterns import Answer, Pattern, Votes, family_answers, recorded_kinds
+from labelgen.feedback.patterns import Answer, Pattern, Votes, families_of, family_answers, recorded_kinds
 from labelgen.feedback.posterior import prior_log_odds
 
 PRIOR_ITEMS = 100.0
@@ -60,11 +60,11 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What was learnt of one unit, in one domain or in all. kinds: those that spoke somewhere. recorded: those of them
-    whose silence can always be observed. good: share of good items. rates: of each answer that was seen, how often it is
+    """What was learnt of one unit, in one domain or in all. families: of each kind that spoke somewhere.
+    recorded: the kinds whose silence can always be observed. good: share of good items. rates: of each answer that was seen, how often it is
     given of good and of bad items where it could be."""
 
-    kinds: tuple[str, ...]
+    families: Mapping[str, str]
     recorded: frozenset[str]
     good: float
     rates: Mapping[Answer, tuple[float, float]]
@@ -80,7 +80,7 @@ class Rates:
 
     def answers(self, pattern: Pattern) -> list[Answer]:
         """What the families said; empty where nothing could be observed."""
-        return family_answers(pattern, self.kinds, self.recorded)
+        return family_answers(pattern, self.families, self.recorded)
 
     def posterior(self, pattern: Pattern) -> float:
         """Probability of good."""
@@ -110,9 +110,9 @@ def fit(counts: Mapping[Pattern, int], whole: Rates | None = None) -> Rates:
     """The rates at the maximum of the posterior that EM reaches from the prior. whole: what a domain is shrunk towards;
     every answer must have been seen there. The order of the counts is of no influence. Raises ValueError where there is
     nothing to learn from: no item of which some kind that speaks could be observed."""
-    kinds = whole.kinds if whole else tuple(sorted({kind for pattern in counts for kind, _ in pattern.votes}))
+    families = whole.families if whole else families_of(counts)
     recorded = whole.recorded if whole else recorded_kinds(counts)
-    table = _table(counts, kinds, recorded)
+    table = _table(counts, families, recorded)
     if whole is None:
         beliefs = np.array([_prior_of(votes) for _, votes in table.answers])
         share, factor = _scale(table, beliefs)
@@ -131,13 +131,13 @@ def fit(counts: Mapping[Pattern, int], whole: Rates | None = None) -> Rates:
         fixed = DOMAIN_ITEMS * np.array([whole.rates[answer] for answer in table.answers])
         share, rates = _maximise(table, lambda _: fixed, whole.good, DOMAIN_ITEMS * _both(whole.good))
     learnt = {answer: (float(good), float(bad)) for answer, (good, bad) in zip(table.answers, rates, strict=True)}
-    return Rates(kinds, recorded, share, {**(whole.rates if whole else {}), **learnt})
+    return Rates(families, recorded, share, {**(whole.rates if whole else {}), **learnt})
 
 
-def _table(counts: Mapping[Pattern, int], kinds: tuple[str, ...], recorded: frozenset[str]) -> _Table:
+def _table(counts: Mapping[Pattern, int], families: Mapping[str, str], recorded: frozenset[str]) -> _Table:
     merged: Counter[tuple[tuple[Answer, ...], float]] = Counter()
     for pattern, count in counts.items():
-        row = tuple(family_answers(pattern, kinds, recorded))
+        row = tuple(family_answers(pattern, families, recorded))
         if row:
             merged[row, -1.0 if pattern.known is None else pattern.known] += count
     if not merged:

@@ -1,8 +1,9 @@
 """From items to answer patterns: what each kind of signal said of an item, and how many items share it."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from labelgen.data.labels import UNIT_OF, Unit, answers
 from labelgen.feedback.detectors import DETECTORS, FAMILIES
@@ -15,6 +16,11 @@ Votes = tuple[tuple[str, Vote], ...]
 
 Answer = tuple[tuple[str, ...], Votes]
 """What one family answered: the kinds of it that could have spoken, and what they said."""
+
+COPY = 0.9
+"""A kind copies another one that says the same in this share of the items of which it speaks."""
+COPY_ITEMS = 30
+"""Fewer items tell nothing of that."""
 
 GOOD = {"success": 1.0, "failure": 0.0, "good": 1.0, "fair": 0.5, "bad": 0.0}
 """What a person's label of an item says of it."""
@@ -92,15 +98,33 @@ def recorded_kinds(patterns: Iterable[Pattern]) -> frozenset[str]:
     return frozenset(spoke - silent)
 
 
-def family_answers(pattern: Pattern, kinds: Iterable[str], recorded: Collection[str] = ()) -> list[Answer]:
-    """The answers of the families of these kinds, in order; a family of which nothing could be observed gives none.
-    recorded: the kinds whose silence can always be observed."""
-    families: dict[str, list[str]] = {}
-    for kind in sorted(kinds):
+def families_of(counts: Mapping[Pattern, int]) -> dict[str, str]:
+    """The kinds that speak somewhere, each with its family: the one that `FAMILIES` gives it, joined with that of any kind
+    which says the same wherever this one speaks, but for a few items. Kinds that are joined without need lose nothing
+    but simplicity: what they say together has rates of its own."""
+    said: Counter[tuple[str, ...]] = Counter()
+    for pattern, count in counts.items():
+        for kind, vote in pattern.votes:
+            said[kind,] += count
+            for other, same in pattern.votes:
+                if kind < other:
+                    said[kind, other] += count * (vote == same)
+    kinds = sorted(key[0] for key in said if len(key) == 1)
+    families = {kind: FAMILIES.get(kind, kind) for kind in kinds}
+    for one, other in combinations(kinds, 2):
+        rarer = min(said[one,], said[other,])
+        if rarer >= COPY_ITEMS and said[one, other] >= COPY * rarer:
+            joined, left = families[one], families[other]
+            families = {kind: joined if family == left else family for kind, family in families.items()}
+    return families
+
+
+def family_answers(pattern: Pattern, families: Mapping[str, str], recorded: Collection[str]) -> list[Answer]:
+    """The answers of the families, in order; a family of which nothing could be observed gives none. families: of each
+    kind. recorded: the kinds whose silence can always be observed."""
+    members: dict[str, list[str]] = {}
+    for kind, family in sorted(families.items()):
         if kind in recorded or kind not in pattern.unseen:
-            families.setdefault(FAMILIES.get(kind, kind), []).append(kind)
+            members.setdefault(family, []).append(kind)
     said = dict(pattern.votes)
-    return [
-        (tuple(members), tuple((kind, said[kind]) for kind in members if kind in said))
-        for _, members in sorted(families.items())
-    ]
+    return [(tuple(kinds), tuple((kind, said[kind]) for kind in kinds if kind in said)) for kinds in members.values()]
