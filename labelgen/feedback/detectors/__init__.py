@@ -14,8 +14,9 @@ DETECTORS = {
 FAMILIES = {
     "disconnect": "visible failure",
     "repetition": "visible failure",
-    "rephrase": "repair",
-    "correction": "repair",
+    "rephrase": "visible failure",
+    "correction": "visible failure",
 }
-"""kind -> its family, where kinds read the same thing: what the assistant said, the request that comes next. What they
-say together is weighed once (em.py). A kind that is not here is a family of its own."""
+"""kind -> its family, where kinds read the same thing, or one reads what brings the other about: the assistant says that
+it failed, so the user says it again, or leaves. What they say together is weighed once (em.py). A kind that is not here
+is a family of its own."""
