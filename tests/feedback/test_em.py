@@ -23,6 +23,8 @@ from labelgen.feedback.posterior import majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.feedback.wording import Vote
+from labelgen.world.log import simulate
+from labelgen.world.options import WorldOptions
 
 Counts = Mapping[Pattern, int]
 KINDS = ("a", "b", "c", "d", "e")
@@ -311,3 +313,19 @@ def test_a_million_items_are_a_few_patterns() -> None:
 def test_families_are_of_kinds_that_exist() -> None:
     assert set(FAMILIES) <= set(DETECTORS)
     assert min(Counter(FAMILIES.values()).values()) > 1
+
+
+def test_of_a_simulated_log_em_knows_more_goals_than_the_waterfall() -> None:
+    """Kinds that depend on each other, moods, users with habits: nothing is drawn from the model here."""
+    log = [(d, find_signals(d)) for d in simulate(400, 3, WorldOptions(annotated=0.0))]
+    method = learn((item for d, own in log for item in items_of(d, own, "truth")), anchored=False)
+    nats: dict[str, list[float]] = {"em": [], "waterfall": []}
+    for d, own in log:
+        truth = {label.at: label.name for a in d.annotations for label in a.labels if label.task == "outcome"}
+        for item in items_of(d, own, "truth"):
+            if item.at in truth:
+                for name, told in (("em", method(item)), ("waterfall", waterfall(item))):
+                    good = told.good if told else 0.5
+                    nats[name].append(-math.log(good if truth[item.at] == "success" else 1.0 - good))
+    assert len(nats["em"]) > 500
+    assert np.mean(nats["em"]) < np.mean(nats["waterfall"]) - 0.02
