@@ -42,7 +42,7 @@ def test_and_is_named_where_the_log_is_read(tmp_path: Path, capsys: pytest.Captu
 
 @given(dialogues(), st.randoms(use_true_random=False))
 def test_clocks_that_run_backwards_are_no_clocks(dialogue: Dialogue, rng: Any) -> None:
-    times = sorted((rng.uniform(0, 1000) for _ in range(2 * len(dialogue.turns))), reverse=True)
+    times = sorted(map(float, rng.sample(range(1000), 2 * len(dialogue.turns))), reverse=True)
     backwards = tuple(
         replace(turn, time_s=times[2 * t], response_time_s=times[2 * t + 1]) for t, turn in enumerate(dialogue.turns)
     )
