@@ -12,9 +12,9 @@ gives the goals. `--without` leaves out the kind of signal that repeats the anno
 
 Per kind and vote: the places (turns, goals) it speaks of, its precision (share of these where the vote agrees), the base
 rate (the precision of voting everywhere) and its recall (share of the places with that truth of which it speaks). The
-same for each method of aggregation, by the side to which the evidence leans, and its AUPRC of bad: of implicit signals
-alone, and of all. Intervals are 95% bootstrap intervals over dialogues. The speed of all detectors together is in turns a
-second of one core's time; it is printed only."""
+same for each method of aggregation that learns nothing from the log, by the side to which the evidence leans, and its
+AUPRC of bad: of implicit signals alone, and of all. Intervals are 95% bootstrap intervals over dialogues. The speed of
+all detectors together is in turns a second of one core's time; it is printed only."""
 
 import argparse
 import json
@@ -40,6 +40,7 @@ from labelgen.data.evidence import Signal
 from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, division
 from labelgen.data.log import Log
 from labelgen.data.quality import quality_name
+from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.rephrase import said_again
 from labelgen.feedback.goals import concerning
@@ -174,9 +175,10 @@ def _judge(
             for signal in speaking:
                 own.speaks(signal.kind, signal.vote, at)
         for name, method, used in _methods():
-            predicted = {}
+            predicted: dict[At, tuple[Label, ...]] = {}
             for at, speaking in about.items():
-                posterior = method([s for s in speaking if used(s)])
+                assert isinstance(at, AtTurn | AtGoal)
+                posterior = method(items.Item(dialogue, at, tuple(s for s in speaking if used(s))))
                 good = 0.5 if posterior is None else posterior.good
                 both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
                 predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)

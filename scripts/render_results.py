@@ -12,8 +12,8 @@ from typing import Any
 HEAD = """# Results
 
 Every table is rendered by `python scripts/render_results.py` from a file in `results/`, which the command above the table
-writes. Intervals are 95% bootstrap intervals over dialogues. Nothing was tuned on a test part, unless the words below a table
-say so.
+writes. Intervals are 95% bootstrap intervals over dialogues, where the table does not say otherwise. Nothing was tuned on a
+test part, unless the words below a table say so.
 """
 
 

@@ -13,3 +13,8 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     for t in range(1, len(dialogue.turns)):
         if "sigh" in dialogue.turns[t].request:
             yield Signal(kind="sigh", turns=(t - 1,), vote="bad", strength=0.5, evidence=(t,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """A request follows, which may sigh."""
+    return turn + 1 < len(dialogue.turns)

@@ -1,26 +1,32 @@
 """`labelgen feedback`: find the signals in a log, turn them into targets, and say where those come from."""
 
 import argparse
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from labelgen.base.errors import InputError
-from labelgen.base.files import fresh_file
+from labelgen.base.errors import InputError, UsageError
+from labelgen.base.files import fresh_file, write_text
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_reading, open_log, parser
 from labelgen.cli.feedback_explain import explain
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Target
+from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import UNIT_OF
 from labelgen.data.log import Log, write_log
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.posterior import METHODS, Method
+from labelgen.feedback.items import items_of
+from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets
+
+if TYPE_CHECKING:
+    from labelgen.feedback.fitted import Fitted
 
 _ACTIONS = ("signals", "aggregate", "explain")
 
@@ -80,24 +86,69 @@ def _aggregate(argv: Sequence[str]) -> int:
         "Write every record with targets made from its signals, in place of the targets it had. Find the signals first.",
         "labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall --goals anna",
     )
-    args.add_argument("--method", default="waterfall", help=f"{' or '.join(METHODS)} (default %(default)s)")
+    names = (*METHODS, *FITTED_METHODS)
+    args.add_argument("--method", default="waterfall", help=f"{', '.join(names)} (default %(default)s)")
     args.add_argument(
         "--goals", metavar="ANNOTATOR", help="outcomes are of this annotator's goals (default: of provisional goals)"
     )
     level = args.add_mutually_exclusive_group()
     level.add_argument("--explicit-only", action="store_true", help="use only what users said when asked")
     level.add_argument("--implicit-only", action="store_true", help="use only what users' behaviour shows")
+    fitted = args.add_argument_group("of a method that learns from the log", f"{', '.join(FITTED_METHODS)}")
+    fitted.add_argument("--fit", type=Path, metavar="FILE", help="write what was learnt of each kind here, as JSON")
+    fitted.add_argument("--no-anchors", action="store_true", help="do not learn from people's annotations in the log")
     given = args.parse_args(argv)
-    method: Method = resolve(METHODS, given.method, "method")
+    require(given.method, names, "method")
+    log = open_log(given)
+    if given.method in FITTED_METHODS:
+        method = _learn(given, log)
+    elif given.fit or given.no_anchors:
+        raise UsageError(
+            f"{given.method} learns nothing", "--fit, --no-anchors", f"--method {', '.join(FITTED_METHODS)}"
+        )
+    else:
+        method = resolve(METHODS, given.method, "method")
 
     def make(dialogue: Dialogue, counts: Counts) -> Dialogue:
-        used = [s for s in dialogue.signals if not (given.implicit_only if s.explicit else given.explicit_only)]
-        targets = feedback_targets(dialogue, used, method, given.goals)
+        targets = feedback_targets(dialogue, _used(dialogue, given), method, given.goals)
         counts.update((t.task, UNIT_OF[type(t.at)], _says(t)) for t in targets)
         return replace(dialogue, targets=targets)
 
-    log = open_log(given)
     return _rewrite(given, log, _with_some_signal(log, given.log), make, "targets", ("task", "unit", "says"))
+
+
+def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
+    """The signals of the level that is asked for."""
+    return [s for s in dialogue.signals if not (given.implicit_only if s.explicit else given.explicit_only)]
+
+
+def _learn(given: argparse.Namespace, log: Log) -> Method:
+    """Go over the log once, and show what was learnt of each kind."""
+    if given.log == "-":
+        raise UsageError(
+            f"--method {given.method} reads the log twice, and standard input can be read once",
+            "the log -",
+            "write the records to a file first",
+        )
+    for path in (given.fit, None if given.out == "-" else Path(given.out)):
+        if path:
+            fresh_file(path, given.force)
+    items = (
+        item
+        for dialogue in progress(_with_some_signal(log, given.log), "learning", "dialogues")
+        for item in items_of(dialogue, _used(dialogue, given), given.goals)
+    )
+    method: Fitted = resolve(FITTED_METHODS, given.method, "method")(items, anchored=not given.no_anchors)
+    if given.fit:
+        write_text(given.fit, json.dumps(method.to_plain(), indent=1, ensure_ascii=False) + "\n")
+    heads = ("unit", "kind", "vote", "times", "precision", "recall", "log-odds")
+    rows = [
+        (k.unit, k.kind, k.vote, f"{k.times:,}", f"{k.precision:.3f}", f"{k.recall:.3f}", f"{k.log_odds:+.2f}")
+        for k in method.kinds
+    ]
+    shares = [f"{rates.good:.1%} of {method.items[unit]:,} {unit}s" for unit, rates in method.whole.items()]
+    _print(given.out, [*_aligned([heads, *rows], 3), f"{given.method} takes {', '.join(shares)} to be good", ""])
+    return method
 
 
 def _action(name: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -152,12 +203,16 @@ def _says(target: Target) -> str:
 
 
 def _table(out: str, dialogues: int, what: str, heads: tuple[str, ...], counts: Counts) -> None:
-    """To standard output, or to standard error where that holds the records."""
     rows = [(*heads, "count"), *((*key, f"{count:,}") for key, count in sorted(counts.items()))]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(heads) + 1)]
-    lines = [
-        "  ".join([*(f"{cell:<{w}}" for cell, w in zip(row[:-1], widths, strict=False)), f"{row[-1]:>{widths[-1]}}"])
-        for row in rows
-    ]
-    lines.append(f"{sum(counts.values()):,} {what} in {dialogues:,} dialogues")
+    _print(out, [*_aligned(rows, len(heads)), f"{sum(counts.values()):,} {what} in {dialogues:,} dialogues"])
+
+
+def _aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
+    """Rows as lines in columns: so many of texts, then numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{'<' if k < texts else '>'}{widths[k]}}" for k, cell in enumerate(row)) for row in rows]
+
+
+def _print(out: str, lines: Sequence[str]) -> None:
+    """To standard output, or to standard error where that holds the records."""
     print("\n".join(lines), file=sys.stderr if out == "-" else sys.stdout)

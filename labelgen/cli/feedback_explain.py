@@ -13,7 +13,7 @@ from labelgen.cli.arguments import add_reading, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
-from labelgen.feedback.posterior import METHODS, Method
+from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 from labelgen.report.terminal import DialogueView, escape, ranges
@@ -39,6 +39,12 @@ def explain(argv: Sequence[str]) -> int:
     )
     args.add_argument("--width", type=int, metavar="COLUMNS", help="width of the drawing (default: the terminal's)")
     given = args.parse_args(argv)
+    if given.method in FITTED_METHODS:
+        raise UsageError(
+            f"{given.method} learns from a whole log, and explain reads one dialogue of it",
+            "--method",
+            f"--method {' or '.join(METHODS)}; `labelgen feedback aggregate` says in `origin` how {given.method} made a target",
+        )
     method: Method = resolve(METHODS, given.method, "method")
     dialogue = next((d for d in open_log(given) if d.id == given.dialogue), None)
     if dialogue is None:

@@ -1,18 +1,23 @@
 """From the signals about one turn or goal to the probability that it went well.
 
-Both methods take nothing from the data: how far a kind of signal is believed is a prior, written down here."""
+Both methods of this file take nothing from the data: how far a kind of signal is believed is a prior, written down here."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelgen.data.evidence import Signal
+from labelgen.feedback.items import Item
+from labelgen.feedback.wording import Vote
 
 METHODS = {
     "waterfall": "labelgen.feedback.posterior:waterfall",
     "majority": "labelgen.feedback.posterior:majority",
 }
 """name -> Method."""
+
+FITTED_METHODS = {"em": "labelgen.feedback.fitted:learn"}
+"""name -> a function that learns a Method from the items of a log."""
 
 PRIOR_PRECISION: Mapping[str, float] = {
     "answer": 0.95,
@@ -42,17 +47,23 @@ class Posterior:
     origin: str
 
 
-Method = Callable[[Sequence[Signal]], Posterior | None]
-"""From the signals about one place, in any order, to its posterior; None where there is no evidence."""
+Method = Callable[[Item], Posterior | None]
+"""From an item, its signals in any order, to its posterior; None where there is no evidence."""
 
 
-def waterfall(signals: Sequence[Signal]) -> Posterior | None:
+def prior_log_odds(kind: str, vote: Vote, strength: float = 1.0) -> float:
+    """What a vote says by its prior precision alone: log-odds of good, in nats. A strength of s moves the precision r of
+    a kind to 1/2 + (r - 1/2) s."""
+    right = 0.5 + (PRIOR_PRECISION.get(kind, _UNKNOWN_KIND) - 0.5) * min(max(strength, 0.0), 1.0)
+    return math.log(right / (1.0 - right)) * (1 if vote == "good" else -1)
+
+
+def waterfall(item: Item) -> Posterior | None:
     """What users said when asked; only where they said nothing, what their behaviour shows.
 
     Within the level that is used, kinds are independent witnesses: their log-odds add up, from even. A kind that says
-    the same several times counts once, by its strongest signal. A strength of s moves the prior precision r of a kind
-    to 1/2 + (r - 1/2) s."""
-    used = [s for s in signals if s.explicit] or list(signals)
+    the same several times counts once, by its strongest signal."""
+    used = [s for s in item.signals if s.explicit] or list(item.signals)
     if not used:
         return None
     strongest: dict[tuple[str, str], Signal] = {}
@@ -60,29 +71,26 @@ def waterfall(signals: Sequence[Signal]) -> Posterior | None:
         known = strongest.get((signal.kind, signal.vote))
         if known is None or signal.strength > known.strength:
             strongest[signal.kind, signal.vote] = signal
-    log_odds = 0.0
     # Sorted, so that the sum does not depend on the order of the signals to the last bit.
-    for _, signal in sorted(strongest.items()):
-        precision = PRIOR_PRECISION.get(signal.kind, _UNKNOWN_KIND)
-        right = 0.5 + (precision - 0.5) * min(max(signal.strength, 0.0), 1.0)
-        log_odds += math.log(right / (1.0 - right)) * (1 if signal.vote == "good" else -1)
+    log_odds = sum(prior_log_odds(s.kind, s.vote, s.strength) for _, s in sorted(strongest.items()))
     level = "explicit" if used[0].explicit else "implicit"
-    return _posterior(1.0 / (1.0 + math.exp(-log_odds)), f"waterfall, {level}: {_words(used)}")
+    return posterior(1.0 / (1.0 + math.exp(-log_odds)), f"waterfall, {level}: {words(used)}")
 
 
-def majority(signals: Sequence[Signal]) -> Posterior | None:
+def majority(item: Item) -> Posterior | None:
     """Each signal one vote, whatever its kind and strength; Laplace's rule of succession."""
-    if not signals:
+    if not item.signals:
         return None
-    good = sum(s.vote == "good" for s in signals)
-    return _posterior((good + 1.0) / (len(signals) + 2.0), f"majority: {_words(signals)}")
+    good = sum(s.vote == "good" for s in item.signals)
+    return posterior((good + 1.0) / (len(item.signals) + 2.0), f"majority: {words(item.signals)}")
 
 
-def _posterior(good: float, origin: str) -> Posterior:
+def posterior(good: float, origin: str) -> Posterior:
+    """With the weight that belongs to it."""
     return Posterior(good, abs(2.0 * good - 1.0), origin)
 
 
-def _words(signals: Sequence[Signal]) -> str:
+def words(signals: Sequence[Signal]) -> str:
     """Such as `bad by repetition at turn 2, good by gratitude at turn 3`."""
     said = []
     for s in signals:

@@ -30,6 +30,11 @@ def recorded_feedback(dialogue: Dialogue, kind: str) -> Iterator[Recorded]:
                 yield from _recorded(feedback, (t,), (t,), count)
 
 
+def recorded(dialogue: Dialogue, turn: int, kind: str) -> bool:
+    """Whether the log holds feedback of this kind about this turn, or about the dialogue as a whole."""
+    return any(turn in turns for _, turns, _ in recorded_feedback(dialogue, kind))
+
+
 def _recorded(feedback: Feedback, meant: tuple[int, ...], evidence: tuple[int, ...], count: int) -> Iterator[Recorded]:
     turns = meant if feedback.about is None else (feedback.about,)
     if 0 <= turns[0] < count:

@@ -1,11 +1,16 @@
 """Finding the signals of a dialogue: every registered detector, in the order of the registry.
 
-A detector is a module in `detectors/` with `detect(dialogue) -> Iterator[Signal]` and `EVIDENCE`, the fields of a turn
-in which it sees its evidence; they are hidden when the signal is a target (hiding.py)."""
+A detector is a module in `detectors/` with
+`detect(dialogue) -> Iterator[Signal]`;
+`observable(dialogue, turn) -> bool`: whether a signal of its kind about that turn could have been seen, so that silence
+says something (a clock is there, a turn follows, somebody asked);
+`EVIDENCE`, the fields of a turn in which it sees its evidence; they are hidden when the signal is a target (hiding.py)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue
@@ -33,8 +38,19 @@ def with_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> Dial
 def evidence_fields(kind: str) -> tuple[str, ...]:
     """The fields of a turn where a kind of signal is seen. Raises UsageError for an unknown kind."""
     require(kind, DETECTORS, "signal")
-    fields: tuple[str, ...] = import_module(DETECTORS[kind].partition(":")[0]).EVIDENCE
+    fields: tuple[str, ...] = _module(DETECTORS[kind]).EVIDENCE
     return fields
+
+
+def observable(kind: str, dialogue: Dialogue, turn: int) -> bool:
+    """Whether the detector of that kind could have found a signal about that turn. Raises KeyError for an unknown kind."""
+    can: bool = _module(DETECTORS[kind]).observable(dialogue, turn)
+    return can
+
+
+@cache
+def _module(entry: str) -> ModuleType:
+    return import_module(entry.partition(":")[0])
 
 
 def concerns_dialogue(signal: Signal, dialogue: Dialogue) -> bool:

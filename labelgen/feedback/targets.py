@@ -1,26 +1,18 @@
 """From signals to targets: what feedback says about each task. The one place where knowledge of feedback and names of
 tasks meet."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn
-from labelgen.feedback.goals import concerning, goals_of
+from labelgen.data.labels import AtSpan, AtTurn
+from labelgen.feedback.goals import goals_of
+from labelgen.feedback.items import goal_items, rated_items, turn_items
 from labelgen.feedback.posterior import Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, asked_again, believed, repair_of
-from labelgen.feedback.signal import concerns_dialogue
 
 VERDICTS = ("outcome", "quality")
 """Tasks whose targets say how well something went; one of their names holds."""
-
-FADE_TURNS = 2.0
-"""A turn's service says less about its goal the more turns follow it: its strength halves every so many turns."""
-
-OF_GOALS = ("abandonment",)
-"""Kinds that tell whether a goal was reached, and nothing of how well the turn they speak of was served: a question that
-nobody answered may have been the right one (docs/decisions.md)."""
 
 
 def feedback_targets(
@@ -32,51 +24,41 @@ def feedback_targets(
 
     annotator: whose goals the evidence attaches to, where the dialogue has them; else goals are provisional. Evidence
     that cancels out gives no target."""
+    of_turns = _turn_posteriors(dialogue, signals, method)
     return (
         *_outcomes(dialogue, signals, method, annotator),
-        *_qualities(dialogue, signals, method),
-        *_understanding(dialogue, signals, method),
+        *_qualities(dialogue, signals, method, of_turns),
+        *_understanding(dialogue, signals, of_turns),
     )
 
 
 def _outcomes(dialogue: Dialogue, signals: Sequence[Signal], method: Method, annotator: str | None) -> list[Target]:
     goals, whose = goals_of(dialogue, annotator)
     found = []
-    for goal in goals:
-        about = [_fade(s, goal) for s in concerning(signals, goal, goals)]
-        posterior = method(about)
+    for item in goal_items(dialogue, signals, goals):
+        posterior = method(item)
         if posterior is not None and posterior.weight > 0.0:
             both = (("success", posterior.good), ("failure", 1.0 - posterior.good))
-            origin = f"{posterior.origin}; {whose}"
-            found.append(Target("outcome", AtGoal(goal), both, None, posterior.weight, origin))
+            found.append(Target("outcome", item.at, both, None, posterior.weight, f"{posterior.origin}; {whose}"))
     return found
 
 
-def _fade(signal: Signal, goal: Sequence[int]) -> Signal:
-    later = sum(turn > signal.turns[-1] for turn in goal)
-    return replace(signal, strength=signal.strength * 0.5 ** (later / FADE_TURNS)) if later else signal
-
-
 def _turn_posteriors(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> dict[int, Posterior]:
-    """Of the turns that signals speak of singly; feedback on a dialogue of several turns says little of each."""
-    about: dict[int, list[Signal]] = {}
-    for signal in (s for s in signals if s.kind not in OF_GOALS):
-        if len(dialogue.turns) == 1 or not concerns_dialogue(signal, dialogue):
-            for turn in signal.turns:
-                about.setdefault(turn, []).append(signal)
-    found = {turn: method(own) for turn, own in sorted(about.items())}
+    found = {item.turns[0]: method(item) for item in turn_items(dialogue, signals)}
     return {turn: p for turn, p in found.items() if p is not None and p.weight > 0.0}
 
 
-def _qualities(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> list[Target]:
+def _qualities(
+    dialogue: Dialogue, signals: Sequence[Signal], method: Method, of_turns: Mapping[int, Posterior]
+) -> list[Target]:
     found = [
         Target("quality", AtTurn(turn), _quality(posterior.good), None, posterior.weight, posterior.origin)
-        for turn, posterior in _turn_posteriors(dialogue, signals, method).items()
+        for turn, posterior in of_turns.items()
     ]
-    # A rating of the whole is its quality; a yes to "did you get it?" is an outcome.
-    whole = method([s for s in signals if s.kind == "rating" and concerns_dialogue(s, dialogue)])
-    if whole is not None and whole.weight > 0.0:
-        found.append(Target("quality", AtDialogue(), _quality(whole.good), None, whole.weight, whole.origin))
+    for item in rated_items(dialogue, signals):
+        whole = method(item)
+        if whole is not None and whole.weight > 0.0:
+            found.append(Target("quality", item.at, _quality(whole.good), None, whole.weight, whole.origin))
     return found
 
 
@@ -92,10 +74,9 @@ def posterior_of(target: Target) -> float:
     return names["success"] if target.task == "outcome" else names["good"] + names["fair"] / 2.0
 
 
-def _understanding(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> list[Target]:
+def _understanding(dialogue: Dialogue, signals: Sequence[Signal], of_turns: Mapping[int, Posterior]) -> list[Target]:
     found = []
-    posteriors = _turn_posteriors(dialogue, signals, method)
-    for t, posterior in posteriors.items():
+    for t, posterior in of_turns.items():
         hypothesis, names = dialogue.turns[t].hypothesis, believed(dialogue, t)
         if posterior.good >= CONFIRMED and hypothesis is not None and names:
             weight, origin = posterior.weight, f"confirmed hypothesis; {posterior.origin}"
@@ -104,7 +85,7 @@ def _understanding(dialogue: Dialogue, signals: Sequence[Signal], method: Method
             found += [Target("slots", at, ((name, 1.0),), None, weight, origin) for at, name in spans]
             found.append(Target("slots", AtTurn(t), (), None, weight, origin))
         elif posterior.good <= 1.0 - CONFIRMED:
-            repair = repair_of(dialogue, t, signals, posteriors)
+            repair = repair_of(dialogue, t, signals, of_turns)
             projected = _projected(t, names, posterior, repair) if repair is not None else []
             found += projected
             if not any(p.task == "intents" for p in projected) and _understood_otherwise(dialogue, t, signals):

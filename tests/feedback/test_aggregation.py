@@ -14,7 +14,8 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
 from labelgen.data.record import decode, encode
 from labelgen.feedback.goals import concerning, goals_of
-from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, majority, waterfall
+from labelgen.feedback.items import Item, turn_items
+from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 
@@ -29,39 +30,44 @@ signals = st.builds(
 )
 
 
-def bad(kind: str = "repetition", turn: int = 0, **more: object) -> Signal:
-    return Signal(kind=kind, turns=(turn,), vote="bad", **more)  # type: ignore[arg-type]
+def bad(kind: str = "repetition", at: int = 0, **more: object) -> Signal:
+    return Signal(kind=kind, turns=(at,), vote="bad", **more)  # type: ignore[arg-type]
 
 
-def good(kind: str = "gratitude", turn: int = 0, **more: object) -> Signal:
-    return Signal(kind=kind, turns=(turn,), vote="good", **more)  # type: ignore[arg-type]
+def good(kind: str = "gratitude", at: int = 0, **more: object) -> Signal:
+    return Signal(kind=kind, turns=(at,), vote="good", **more)  # type: ignore[arg-type]
+
+
+def turn(*own: Signal) -> Item:
+    """A turn of which these signals speak."""
+    return Item(talk("play haze", "Playing.", "louder", "Louder."), AtTurn(0), own)
 
 
 def test_no_evidence_no_posterior() -> None:
-    assert waterfall([]) is None
-    assert majority([]) is None
+    assert waterfall(turn()) is None
+    assert majority(turn()) is None
 
 
 def test_explicit_beats_any_number_of_implicit() -> None:
     crowd = [bad(kind) for kind in ("disconnect", "correction", "repetition", "rephrase", "barge_in")]
-    posterior = waterfall([*crowd, good("answer", explicit=True)])
+    posterior = waterfall(turn(*crowd, good("answer", explicit=True)))
     assert posterior is not None
     assert posterior.good == pytest.approx(PRIOR_PRECISION["answer"])
     assert posterior.origin == "waterfall, explicit: good by answer"
-    counted = majority([*crowd, good("answer", explicit=True)])
+    counted = majority(turn(*crowd, good("answer", explicit=True)))
     assert counted is not None
     assert counted.good == pytest.approx(2 / 8)
 
 
 @pytest.mark.parametrize("kind", [*PRIOR_PRECISION, "unheard_of"])
 def test_one_full_vote_is_believed_as_its_prior_says(kind: str) -> None:
-    posterior = waterfall([bad(kind)])
+    posterior = waterfall(turn(bad(kind)))
     assert posterior is not None
     assert 1.0 - posterior.good == pytest.approx(PRIOR_PRECISION.get(kind, 0.6))
 
 
 def test_witnesses_add_up_as_bayes_has_it() -> None:
-    posterior = waterfall([bad("repetition"), good("gratitude", strength=0.5)])
+    posterior = waterfall(turn(bad("repetition"), good("gratitude", strength=0.5)))
     wrong, right = PRIOR_PRECISION["repetition"], 0.5 + (PRIOR_PRECISION["gratitude"] - 0.5) * 0.5
     naive = (1 - wrong) * right / ((1 - wrong) * right + wrong * (1 - right))
     assert posterior is not None
@@ -71,18 +77,18 @@ def test_witnesses_add_up_as_bayes_has_it() -> None:
 @given(st.lists(signals, min_size=1, max_size=6), st.randoms(use_true_random=False), st.sampled_from(sorted(METHODS)))
 def test_laws_of_every_method(own: list[Signal], rng, name: str) -> None:
     method = resolve(METHODS, name, "method")
-    posterior = method(own)
+    posterior = method(turn(*own))
     assert 0.0 < posterior.good < 1.0
     assert posterior.weight == abs(2 * posterior.good - 1)
     shuffled = rng.sample(own, len(own))
-    assert method(shuffled) == posterior
+    assert method(turn(*shuffled)) == posterior
     turned = [replace(s, vote="bad" if s.vote == "good" else "good") for s in own]
-    assert method(turned).good == pytest.approx(1.0 - posterior.good)
+    assert method(turn(*turned)).good == pytest.approx(1.0 - posterior.good)
 
 
 @given(st.lists(signals, min_size=1, max_size=6))
 def test_saying_the_same_again_adds_nothing(own: list[Signal]) -> None:
-    assert waterfall([*own, *own]) == waterfall(own)
+    assert waterfall(turn(*own, *own)) == waterfall(turn(*own))
 
 
 def domains(*names: str | None, times: tuple[float, ...] | None = None) -> Dialogue:
@@ -117,11 +123,20 @@ def test_goals_of_an_annotator_where_there_are_some() -> None:
     assert goals_of(dialogue, "ben")[1] == "provisional goal: a run of one domain"
 
 
+@pytest.mark.parametrize("method", [waterfall, majority])
+def test_who_left_a_question_tells_of_the_goal_and_not_of_the_turn(method: Method) -> None:
+    dialogue = talk("hi", "Hello.", "set a timer", "For how long?")
+    left = find_signals(dialogue, ["abandonment"])
+    assert [s.turns for s in left] == [(1,)]
+    assert [t.task for t in feedback_targets(dialogue, left, method)] == ["outcome"]
+    assert all(not item.signals for item in turn_items(dialogue, left))
+
+
 def test_a_signal_on_a_turn_of_no_goal_concerns_the_goal_before_it() -> None:
     goals = ((0, 3), (1,))
-    assert concerning([good(turn=2)], (1,), goals) == (good(turn=2),)
-    assert concerning([good(turn=2)], (0, 3), goals) == ()
-    assert concerning([good(turn=4)], (0, 3), goals) == (good(turn=4),)
+    assert concerning([good(at=2)], (1,), goals) == (good(at=2),)
+    assert concerning([good(at=2)], (0, 3), goals) == ()
+    assert concerning([good(at=4)], (0, 3), goals) == (good(at=4),)
     whole = Signal(kind="answer", turns=(0, 1, 2, 3, 4), vote="bad")
     assert all(concerning([whole], goal, goals) == (whole,) for goal in goals)
 

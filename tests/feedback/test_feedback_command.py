@@ -1,5 +1,6 @@
 """`labelgen feedback` from a log to signals to targets."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,45 @@ def test_from_log_to_targets(log: Path, tmp_path: Path, capsys: pytest.CaptureFi
     explicit = tmp_path / "explicit.jsonl"
     assert run("aggregate", found, explicit, "--explicit-only", "--method", "majority") == 0
     assert outcomes(explicit) == {"b": "failure"}
+
+
+def test_em_learns_from_the_log_and_shows_what(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, made, fit = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl", tmp_path / "fit.json"
+    run("signals", log, found)
+    capsys.readouterr()
+    assert run("aggregate", found, made, "--method", "em", "--fit", fit) == 0
+    shown = capsys.readouterr().out
+    assert "log-odds" in shown
+    assert "em takes" in shown
+    learnt = json.loads(fit.read_text(encoding="utf-8"))
+    assert {row["kind"] for row in learnt["goal"]["kinds"]} >= {"answer", "gratitude", "repetition"}
+    assert all(
+        t.origin.startswith(("em: ", "confirmed hypothesis; em", "failed")) for d in Log([made]) for t in d.targets
+    )
+    assert outcomes(made)["b"] == "failure"
+    again = tmp_path / "again.jsonl"
+    assert run("aggregate", found, again, "--method", "em", "--fit", fit) == 2
+    assert not again.exists()
+    assert run("aggregate", found, again, "--method", "em", "--no-anchors") == 0
+    assert again.read_bytes() == made.read_bytes()
+    assert run("aggregate", log, tmp_path / "none.jsonl", "--method", "em") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-", "out.jsonl", "--method", "em"), "standard input"),
+        (("log.jsonl", "out.jsonl", "--fit", "fit.json"), "learns nothing"),
+        (("log.jsonl", "out.jsonl", "--method", "majority", "--no-anchors"), "learns nothing"),
+    ],
+)
+def test_what_a_method_cannot_do_is_said(
+    words: tuple[str, ...], said: str, log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(log.parent)
+    assert run("aggregate", *words) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("out.jsonl").exists()
 
 
 def test_only_the_kinds_that_are_asked_for(log: Path, tmp_path: Path) -> None:
@@ -142,6 +182,11 @@ def test_a_dialogue_that_is_not_there_is_named(log: Path, capsys: pytest.Capture
     told = capsys.readouterr().err
     assert "no dialogue elsewhere" in told
     assert f"labelgen show {log}" in told
+
+
+def test_what_learns_from_a_whole_log_is_not_explained(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", log, "a", "--method", "em") == 2
+    assert "em learns from a whole log" in capsys.readouterr().err
 
 
 def test_text_of_a_log_stays_text_when_it_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

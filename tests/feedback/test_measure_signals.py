@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
 from labelgen.data.log import Log, write_log
+from labelgen.feedback.items import Item
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.world.log import simulate
@@ -79,7 +80,7 @@ def test_against_a_naive_reference(script: ModuleType, tmp_path: Path) -> None:
                     for s in signals
                     if label.at.turn in s.turns and not (whole and len(s.turns) == len(dialogue.turns))
                 ]
-                posterior = waterfall(own)
+                posterior = waterfall(Item(dialogue, label.at, tuple(own)))
                 bad.append(label.value < 3)  # type: ignore[operator]
                 scores.append(0.5 if posterior is None else 1.0 - posterior.good)
     row = next(r for r in table["rows"] if r[:3] == ["quality", "waterfall, all", "bad"])

@@ -16,7 +16,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     follows: nothing, a gap of five minutes, or a turn of another domain after which the first does not come back.
 
     Votes bad for the turn that asked; implicit. It tells of the goal: the question itself may have been a fair one
-    (targets.py). Offers of more help, and questions whether it helped, wait for no answer. Silence where another kind
+    (items.py). Offers of more help, and questions whether it helped, wait for no answer. Silence where another kind
     says it: a recorded disconnect or stop, a last turn that failed (`disconnect`), "never mind" (`stop`)."""
     turns = dialogue.turns
     asking = [t for t, turn in enumerate(turns) if _asks(turn)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
 from labelgen.feedback.wording import Vote, asks_if_served, plain
 
 EVIDENCE = ("feedback", "request")
@@ -34,3 +34,9 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
         said: Vote | None = "bad" if _NO.match(reply) else "good" if _YES.match(reply) else None
         if said and t - 1 not in told and asks_if_served(dialogue.turns[t - 1].response):
             yield Signal(kind="answer", turns=(t - 1,), vote=said, strength=0.9, explicit=True, evidence=(t,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """Somebody asked, in a response that a request follows; or an answer is recorded, so somebody did."""
+    asked = turn + 1 < len(dialogue.turns) and asks_if_served(dialogue.turns[turn].response)
+    return asked or recorded(dialogue, turn, "answer")

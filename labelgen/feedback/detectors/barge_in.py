@@ -1,11 +1,11 @@
 """The user cut the assistant short."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
 from labelgen.feedback.wording import gap_s
 
 EVIDENCE = ("feedback", "time_s", "response_time_s")
@@ -28,14 +28,36 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     for _, about, evidence in recorded_feedback(dialogue, "barge_in"):
         told.update(evidence)
         yield Signal(kind="barge_in", turns=about, vote="bad", evidence=evidence)
-    if not any(turn.audio or turn.nbest or turn.asr_confidence is not None for turn in turns):
+    if not _spoken(turns):
         return
     for t, (turn, after) in enumerate(pairwise(turns)):
         if t not in told and _cut(turn, after):
             yield Signal(kind="barge_in", turns=(t,), vote="bad", strength=0.7, evidence=(t + 1,))
 
 
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """The dialogue is spoken, clocks tell when the next request came, and the response is long enough to be cut; or the
+    log says that it was."""
+    turns = dialogue.turns
+    clear = turn + 1 < len(turns) and _gap_s(turns[turn], turns[turn + 1]) is not None and _spoken(turns)
+    return clear or recorded(dialogue, turn, "barge_in")
+
+
+def _spoken(turns: Sequence[Turn]) -> bool:
+    return any(turn.audio or turn.nbest or turn.asr_confidence is not None for turn in turns)
+
+
 def _cut(turn: Turn, after: Turn) -> bool:
-    gap = None if turn.response_time_s is None else gap_s(turn, after)
-    words = turn.response.count(" ") + 1
-    return gap is not None and words >= _LEAST_WORDS and gap < words / FASTEST_WORDS_S
+    gap = _gap_s(turn, after)
+    return gap is not None and gap < _words(turn) / FASTEST_WORDS_S
+
+
+def _gap_s(turn: Turn, after: Turn) -> float | None:
+    """Seconds from the response to the next request; None where nobody can tell, or the response is too short to cut."""
+    if turn.response_time_s is None or _words(turn) < _LEAST_WORDS:
+        return None
+    return gap_s(turn, after)
+
+
+def _words(turn: Turn) -> int:
+    return turn.response.count(" ") + 1

@@ -42,3 +42,8 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
         else:
             continue
         yield Signal(kind="correction", turns=(t - 1,), vote="bad", strength=strength, evidence=(t,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """A request follows, which may correct."""
+    return turn + 1 < len(dialogue.turns)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
 from labelgen.feedback.wording import asks_if_served, is_closing, takes_leave, went_wrong
 
 EVIDENCE = ("feedback", "response", "status")
@@ -29,6 +29,11 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
         return
     if turn.response or not (last and _ended(dialogue.turns[last - 1].response)):
         yield Signal(kind="disconnect", turns=(last,), vote="bad", strength=0.6, evidence=(last,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """The last turn, after which users go away; or the log says that the user did."""
+    return turn + 1 == len(dialogue.turns) or recorded(dialogue, turn, "disconnect")
 
 
 def _ended(response: str) -> bool:

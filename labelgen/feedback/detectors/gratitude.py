@@ -30,3 +30,8 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
         if _THANKS.search(text) and not _NOT_MEANT.search(text):
             strength = 0.4 if went_wrong(dialogue.turns[t - 1]) else 0.8
             yield Signal(kind="gratitude", turns=(t - 1,), vote="good", strength=strength, evidence=(t,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """A request follows, which may thank."""
+    return turn + 1 < len(dialogue.turns)

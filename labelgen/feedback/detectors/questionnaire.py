@@ -7,7 +7,7 @@ from statistics import fmean
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.evidence import Signal
 from labelgen.data.quality import from_scale
-from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
 from labelgen.feedback.wording import plain
 
 EVIDENCE = ("feedback",)
@@ -46,7 +46,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Where the user was asked something about the turn, or about the dialogue."""
-    return any(turn in turns for _, turns, _ in recorded_feedback(dialogue, "questionnaire"))
+    return recorded(dialogue, turn, "questionnaire")
 
 
 def _lean(feedback: Feedback) -> float | None:

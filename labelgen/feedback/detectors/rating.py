@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.quality import from_scale
-from labelgen.feedback.recorded_feedback import recorded_feedback
+from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
 from labelgen.feedback.wording import Vote, plain
 
 EVIDENCE = ("feedback", "request")
@@ -38,6 +38,11 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
                 number = said["rating"]
                 rating = float(_NUMBERS.get(number, number))
                 yield from _signal(max(rating, 1.0), (t - 1,), (t,))
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """A request follows, which may be a rating; or one is recorded."""
+    return turn + 1 < len(dialogue.turns) or recorded(dialogue, turn, "rating")
 
 
 def _signal(rating: float, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Iterator[Signal]:

@@ -27,3 +27,8 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
         if strength:
             yield Signal(kind="repetition", turns=(t,), vote="bad", strength=strength, evidence=(t,))
         before = text
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """There is a response to read."""
+    return bool(dialogue.turns[turn].response)

@@ -62,7 +62,7 @@ def said_again(dialogue: Dialogue) -> Iterator[Again]:
     question of the assistant."""
     turns = dialogue.turns
     texts = [plain(turn.request) for turn in turns]
-    asks = [text.count(" ") + 1 >= _LEAST_WORDS and not _ANSWERING.match(text) for text in texts]
+    asks = [_asks(text) for text in texts]
     for t, text in enumerate(texts):
         if not asks[t]:
             continue
@@ -85,6 +85,15 @@ def said_again(dialogue: Dialogue) -> Iterator[Again]:
                 served = not failed and _served(text, changed, plain(turns[t].response))
                 yield Again(t, later, alike, failed, struggles, served and not struggles)
             break
+
+
+def observable(dialogue: Dialogue, turn: int) -> bool:
+    """A request that asks for something, with another one after it."""
+    return turn + 1 < len(dialogue.turns) and _asks(plain(dialogue.turns[turn].request))
+
+
+def _asks(text: str) -> bool:
+    return text.count(" ") + 1 >= _LEAST_WORDS and not _ANSWERING.match(text)
 
 
 def _gone(before: str, after: str) -> set[str]:

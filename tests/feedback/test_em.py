@@ -1,0 +1,331 @@
+"""What EM over answer patterns promises: known rates are found, order and copies change nothing, no input breaks it."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from heard import dialogues, talk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import Signal
+from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
+from labelgen.feedback.detectors import DETECTORS, FAMILIES
+from labelgen.feedback.em import DOMAIN_ITEMS, Rates, fit
+from labelgen.feedback.fitted import Fitted, learn
+from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.patterns import Pattern, Votes, families_of, pattern_of
+from labelgen.feedback.posterior import majority, waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.feedback.targets import feedback_targets
+from labelgen.feedback.wording import Vote
+from labelgen.world.log import simulate
+from labelgen.world.options import WorldOptions
+
+Counts = Mapping[Pattern, int]
+KINDS = ("a", "b", "c", "d", "e")
+GOOD = 0.7
+RATES = {
+    # kind -> (says good, says bad) of good items, then of bad items; bad items are answered three times as often.
+    "a": ((0.1, 0.02), (0.03, 0.3)),
+    "b": ((0.15, 0.05), (0.1, 0.4)),
+    "c": ((0.0, 0.08), (0.0, 0.3)),
+    "d": ((0.2, 0.0), (0.1, 0.0)),
+    "e": ((0.05, 0.05), (0.2, 0.25)),
+}
+ITEMS = 40_000
+
+
+def drawn(seed: int, items: int = ITEMS, rates=RATES, good: float = GOOD, domain: str | None = None):
+    """Truth of the items, the pattern of each, and their counts."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(items) < good
+    said = []
+    for of_good, of_bad in rates.values():
+        at = rng.random(items)
+        first, second = (np.where(truth, of_good[k], of_bad[k]) for k in (0, 1))
+        said.append(np.where(at < first, 1, np.where(at < first + second, -1, 0)))
+    rows, which, times = np.unique(np.stack(said, axis=1), axis=0, return_inverse=True, return_counts=True)
+    kinds = list(rates)
+    made = [
+        Pattern(domain, tuple((k, "good" if v > 0 else "bad") for k, v in zip(kinds, row, strict=True) if v))
+        for row in rows
+    ]
+    return truth, which.ravel(), dict(zip(made, map(int, times), strict=True))
+
+
+@pytest.fixture(scope="module")
+def world():
+    truth, which, counts = drawn(0)
+    return truth, which, counts, fit(counts)
+
+
+def ratio(rates: Rates, kind: str, vote: Vote) -> float:
+    said: Votes = ((kind, vote),)
+    good, bad = rates.rates[(kind,), said]
+    return math.log(good / bad)
+
+
+def log_loss(p: np.ndarray, truth: np.ndarray) -> float:
+    return -float(np.log(np.where(truth, p, 1.0 - p)).mean())
+
+
+def of_items(method, counts: Counts) -> np.ndarray:
+    """Posterior of each pattern by a method of signals; even where there is none."""
+    found = []
+    for pattern in counts:
+        own = tuple(Signal(kind=kind, turns=(0,), vote=vote) for kind, vote in pattern.votes)
+        told = method(Item(talk("a", "b"), AtTurn(0), own))
+        found.append(0.5 if told is None else told.good)
+    return np.array(found)
+
+
+def test_log_likelihood_ratios_are_those_of_the_world(world) -> None:
+    _, _, counts, rates = world
+    checked = 0
+    votes: tuple[Vote, ...] = ("good", "bad")
+    for kind, (of_good, of_bad) in RATES.items():
+        for k, vote in enumerate(votes):
+            times = sum(count for pattern, count in counts.items() if (kind, vote) in pattern.votes)
+            if times >= 2000 and of_good[k]:
+                assert ratio(rates, kind, vote) == pytest.approx(math.log(of_good[k] / of_bad[k]), abs=0.3), kind
+                checked += 1
+    assert checked >= 6
+    assert rates.good == pytest.approx(GOOD, abs=0.03)
+
+
+def test_better_than_methods_that_learn_nothing_where_kinds_differ(world) -> None:
+    truth, which, counts, rates = world
+    p = np.array([rates.posterior(pattern) for pattern in counts])[which]
+    for method in (waterfall, majority):
+        assert log_loss(p, truth) < log_loss(of_items(method, counts)[which], truth) - 0.1
+    assert ((p > 0.5) == truth).mean() > 0.8
+
+
+@pytest.mark.parametrize("accuracy", [0.6, 0.75, 0.95])
+@pytest.mark.parametrize("good", [0.5, 0.8])
+def test_not_worse_where_kinds_are_alike_and_never_switched(accuracy: float, good: float) -> None:
+    right, wrong = 0.3 * accuracy, 0.3 * (1.0 - accuracy)
+    truth, which, counts = drawn(1, 20_000, dict.fromkeys(KINDS, ((right, wrong), (wrong, right))), good)
+    rates = fit(counts)
+    p = np.array([rates.posterior(pattern) for pattern in counts])[which]
+    assert p[truth].mean() > p[~truth].mean()
+    for method in (waterfall, majority):
+        assert log_loss(p, truth) < log_loss(of_items(method, counts)[which], truth) + 0.01
+
+
+def test_silence_tells_where_who_is_served_badly_speaks_more(world) -> None:
+    _, _, _, rates = world
+    assert rates.posterior(Pattern(None, ())) > GOOD + 0.1
+
+
+def test_the_order_of_patterns_changes_no_bit(world) -> None:
+    _, _, counts, rates = world
+    assert fit(dict(reversed(counts.items()))) == rates
+
+
+def naive(items: list[Pattern], whole: Rates, steps: int) -> tuple[float, dict]:
+    """EM item by item, from the rates of the whole and with as many pseudo-items of it."""
+    share, rates = whole.good, dict(whole.rates)
+    for _ in range(steps):
+        mass = [DOMAIN_ITEMS * whole.good, DOMAIN_ITEMS * (1.0 - whole.good)]
+        told = {answer: [DOMAIN_ITEMS * of_class for of_class in both] for answer, both in whole.rates.items()}
+        for item in items:
+            answers = whole.answers(item)
+            odds = share / (1.0 - share)
+            for answer in answers:
+                odds *= rates[answer][0] / rates[answer][1]
+            good = odds / (1.0 + odds) if item.known is None else item.known
+            for c, weight in enumerate((good, 1.0 - good)):
+                mass[c] += weight
+                for answer in answers:
+                    told[answer][c] += weight
+        share = mass[0] / sum(mass)
+        asked = {observed: [0.0, 0.0] for observed, _ in told}
+        for (observed, _), both in told.items():
+            asked[observed] = [a + b for a, b in zip(asked[observed], both, strict=True)]
+        rates = {a: (both[0] / asked[a[0]][0], both[1] / asked[a[0]][1]) for a, both in told.items()}
+    return share, rates
+
+
+def test_patterns_are_as_good_as_items_one_by_one(world) -> None:
+    _, _, _, whole = world
+    _, which, counts = drawn(3, 400)
+    made = [replace(p, unseen=("b",)) if k % 5 == 0 and "b" not in dict(p.votes) else p for k, p in enumerate(counts)]
+    made = [replace(p, known=0.75) if k % 7 == 0 else p for k, p in enumerate(made)]
+    items = [made[k] for k in which]
+    domain = fit(Counter(items), whole)
+    share, rates = naive(items, whole, 300)
+    assert domain.good == pytest.approx(share, abs=1e-5)
+    for answer, both in rates.items():
+        assert domain.rates[answer] == pytest.approx(both, abs=1e-5)
+
+
+def test_a_copy_changes_no_posterior(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, counts, rates = world
+    copied = {
+        replace(p, votes=tuple(sorted((*p.votes, *(("copy", v) for k, v in p.votes if k == "b"))))): n
+        for p, n in counts.items()
+    }
+    assert max(abs(fit(copied).posterior(c) - rates.posterior(p)) for c, p in zip(copied, counts, strict=True)) < 1e-9
+    half = Counter(
+        {(c if share else p): n // 2 for p, (c, n) in zip(counts, copied.items(), strict=True) for share in (0, 1)}
+    )
+    assert fit(half).families["copy"] == fit(half).families["b"]
+    assert set(rates.families.values()) == set(RATES), "who is right is no copy of who is right too"
+    monkeypatch.setitem(FAMILIES, "b", "heard twice")
+    monkeypatch.setitem(FAMILIES, "copy", "heard twice")
+    assert families_of({Pattern(None, (("b", "good"),)): 1, Pattern(None, (("copy", "bad"),)): 1}) == {
+        "b": "heard twice",
+        "copy": "heard twice",
+    }
+
+
+def test_what_cannot_be_observed_adds_nothing(world) -> None:
+    _, _, _, rates = world
+    blind = Pattern(None, (("a", "bad"),), unseen=("b", "c", "d", "e"))
+    assert rates.log_odds(blind) == pytest.approx(math.log(rates.good / (1 - rates.good)) + ratio(rates, "a", "bad"))
+
+
+def test_a_kind_that_is_recorded_where_it_happens_was_silent_elsewhere(world) -> None:
+    """Nothing shows where it could have been observed: only where it spoke."""
+    _, _, counts, rates = world
+    shown = {p if "b" in dict(p.votes) else replace(p, unseen=("b",)): count for p, count in counts.items()}
+    learnt = fit(shown)
+    assert learnt.recorded == {"b"}
+    assert [learnt.posterior(p) for p in shown] == [rates.posterior(p) for p in counts]
+
+
+def test_people_turn_a_kind_that_everybody_misreads(world) -> None:
+    """A kind that says good of bad items, which nothing but its name tells: only people can."""
+    rates = {"gratitude": ((0.1, 0.0), (0.4, 0.0))}
+    truth, which, counts = drawn(4, 20_000, rates, 0.5)
+    assert ratio(fit(counts), "gratitude", "good") > 0.0
+    made = list(counts)
+    judged = Counter(
+        replace(made[k], known=float(good) if n % 10 == 0 else None)
+        for n, (k, good) in enumerate(zip(which, truth, strict=True))
+    )
+    assert ratio(fit(judged), "gratitude", "good") == pytest.approx(math.log(0.1 / 0.4), abs=0.3)
+
+
+def test_a_domain_goes_from_the_whole_to_its_own_as_it_grows(world) -> None:
+    _, _, _, whole = world
+    turned = {**RATES, "a": ((0.1, 0.2), (0.1, 0.3))}
+    of_whole, own = ratio(whole, "a", "bad"), math.log(0.2 / 0.3)
+    found = [ratio(fit(drawn(5, items, turned, domain="music")[2], whole), "a", "bad") for items in (20, 2000, 40_000)]
+    assert of_whole < found[0] < found[1] < found[2] + 0.1
+    assert found[0] == pytest.approx(of_whole, abs=0.5)
+    assert found[2] == pytest.approx(own, abs=0.3)
+
+
+def test_a_kind_alone_is_believed_about_as_it_is_written() -> None:
+    counts = {Pattern(None, (("rating", "good"),)): 80, Pattern(None, (("rating", "bad"),)): 40}
+    rates = fit(counts)
+    assert rates.posterior(Pattern(None, (("rating", "good"),))) > 0.7
+    assert rates.posterior(Pattern(None, (("rating", "bad"),))) < 0.3
+
+
+def log_of(*own: Dialogue) -> Fitted:
+    return learn(item for d in own for item in items_of(d, find_signals(d)))
+
+
+def test_without_any_feedback_nothing_is_learnt_and_nothing_said() -> None:
+    silent = talk("play haze", "Playing.", "louder", "Louder.")
+    for method in (log_of(), log_of(silent), log_of(Dialogue(id="empty", turns=()))):
+        assert method.kinds == ()
+        assert feedback_targets(silent, (), method) == ()
+
+
+def talks(domain: str, count: int) -> Iterator[Dialogue]:
+    for k in range(count):
+        said = talk("play haze", "Playing.", "thanks" if k % 3 else "no, I meant rain", "Ok.", "bye", "Bye.")
+        yield replace(said, turns=tuple(replace(turn, domain=domain) for turn in said.turns))
+
+
+def test_a_domain_that_was_never_seen_has_the_rates_of_the_whole() -> None:
+    method = log_of(*talks("music", 30), *talks("news", 30))
+    (known,), (unknown,) = ([next(iter(talks(name, 1)))] for name in ("music", "weather"))
+    at = [method(next(i for i in items_of(d, find_signals(d)) if i.at == AtTurn(0))) for d in (known, unknown)]
+    assert at[0] is not None
+    assert at[1] is not None
+    assert "rates of music" in at[0].origin
+    assert "rates of" not in at[1].origin
+    assert at[1].good < 0.5
+
+
+def test_a_contradiction_is_named_and_tells_nothing() -> None:
+    method = log_of(*talks("music", 30))
+    said = talk("play haze", "Playing.", "louder", "Louder.")
+    both = tuple(Signal(kind="gratitude", turns=(0,), vote=vote, evidence=(1,)) for vote in ("good", "bad"))
+    told = method(Item(said, AtTurn(0), both))
+    assert told is not None
+    assert "gratitude contradicts itself" in told.origin
+    assert pattern_of(Item(said, AtTurn(0), both)).votes == ()
+    louder = (*both, replace(both[0], strength=0.5))
+    assert pattern_of(Item(said, AtTurn(0), louder[1:])).votes == (("gratitude", "bad"),)
+
+
+def test_people_judge_exactly_the_item() -> None:
+    labels = (
+        Label("quality", AtTurn(0), "bad"),
+        Label("goals", AtGoal((0, 1)), "goal"),
+        Label("outcome", AtGoal((0, 1)), "failure"),
+    )
+    anna, model = Annotation("anna", "person", labels), Annotation("m", "model", (Label("quality", AtTurn(1), "bad"),))
+    said = replace(
+        talk("a", "b", "c", "d"), annotations=(anna, replace(anna, annotator="ben", labels=labels[1:]), model)
+    )
+    known = {item.at: pattern_of(item, anchored=True).known for item in items_of(said, (), "anna")}
+    assert known == {AtGoal((0, 1)): 0.0, AtTurn(0): 0.0, AtTurn(1): None}
+    assert {pattern_of(item).known for item in items_of(said, ())} == {None}
+
+
+@given(st.lists(dialogues(), max_size=5))
+def test_laws_of_what_is_learnt_from_any_log(log: list[Dialogue]) -> None:
+    method = log_of(*log)
+    assert method == log_of(*reversed(log))
+    for dialogue in log:
+        signals = find_signals(dialogue)
+        for item in items_of(dialogue, signals):
+            told = method(item)
+            assert told is None or (0.0 < told.good < 1.0 and told.weight == abs(2.0 * told.good - 1.0) and told.origin)
+            assert method(replace(item, signals=item.signals[::-1])) == told
+        for target in feedback_targets(dialogue, signals, method):
+            assert 0.0 < target.weight <= 1.0
+    for row in method.kinds:
+        assert row.times > 0
+        assert 0.0 < row.precision < 1.0
+        assert 0.0 < row.recall <= 1.0
+        assert math.isfinite(row.log_odds)
+
+
+def test_a_million_items_are_a_few_patterns() -> None:
+    turn = Turn(request="play haze", response="Playing Purple Haze by Jimi Hendrix.", time_s=0.0, response_time_s=1.0)
+    dialogue = Dialogue(id="d", turns=(turn,) * 3)
+    assert len({pattern_of(item) for _ in range(100) for item in items_of(dialogue, ())}) <= 4
+
+
+def test_families_are_of_kinds_that_exist() -> None:
+    assert set(FAMILIES) <= set(DETECTORS)
+    assert min(Counter(FAMILIES.values()).values()) > 1
+
+
+def test_of_a_simulated_log_em_knows_more_goals_than_the_waterfall() -> None:
+    """Kinds that depend on each other, moods, users with habits: nothing is drawn from the model here."""
+    log = [(d, find_signals(d)) for d in simulate(400, 3, WorldOptions(annotated=0.0))]
+    method = learn((item for d, own in log for item in items_of(d, own, "truth")), anchored=False)
+    nats: dict[str, list[float]] = {"em": [], "waterfall": []}
+    for d, own in log:
+        truth = {label.at: label.name for a in d.annotations for label in a.labels if label.task == "outcome"}
+        for item in items_of(d, own, "truth"):
+            if item.at in truth:
+                for name, told in (("em", method(item)), ("waterfall", waterfall(item))):
+                    good = told.good if told else 0.5
+                    nats[name].append(-math.log(good if truth[item.at] == "success" else 1.0 - good))
+    assert len(nats["em"]) > 500
+    assert np.mean(nats["em"]) < np.mean(nats["waterfall"]) - 0.02
