@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from heard import dialogues, talk
-from hypothesis import given
+from hypothesis import example, given
 
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot
 from labelgen.data.evidence import Signal, Target
@@ -59,6 +59,11 @@ def test_all_feedback_is_hidden_even_without_signals() -> None:
     assert hide(dialogue, ()) == replace(dialogue, feedback=())
 
 
+EMPTY = talk("play haze", "Playing.", "five stars", "Thanks.")
+EMPTY = replace(EMPTY, turns=(EMPTY.turns[0], replace(EMPTY.turns[1], feedback=(Feedback(kind="rating"),))))
+
+
+@example(EMPTY)
 @given(dialogues())
 def test_hidden_evidence_is_not_found_again_where_it_was(dialogue: Dialogue) -> None:
     signals = find_signals(dialogue)

@@ -26,13 +26,16 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
     Votes good above the middle of the scale and bad below, as strongly as it lies from it; explicit. The middle itself,
     and a rating outside its scale, is silence. Words speak of the turn before, feedback of the turn that is meant or
-    it stands on, feedback of the dialogue of all turns."""
+    it stands on, feedback of the dialogue of all turns. Where feedback rates, the words beside it are not read."""
+    told: set[int] = set()
     for feedback, turns, evidence in recorded_feedback(dialogue, "rating"):
         scale = feedback.scale or (1.0, 5.0)
         if feedback.rating is not None and scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
-            yield from _signal(from_scale(feedback.rating, scale), turns, evidence)
+            for signal in _signal(from_scale(feedback.rating, scale), turns, evidence):
+                told.update(evidence)
+                yield signal
     for t, turn in enumerate(dialogue.turns):
-        if t and not any(f.kind == "rating" for f in turn.feedback):
+        if t and t not in told:
             said = _SAID.fullmatch(plain(turn.request))
             if said:
                 number = said["rating"]
