@@ -53,7 +53,7 @@ class TurnEncoder(nn.Module):
         otherwise."""
         filled = [_with_company(ids) for ids in groups]
         # All ids are looked up at once: the gradient of a look-up is as large as the vocabulary, and one for each group
-        # took a third of the time of training on a CPU.
+        # takes longer on a CPU (scripts/bench_encoder.py).
         looked_up = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in filled]))
         if self.encoder.config._attn_implementation == PACKED:
             out = self.encoder(
