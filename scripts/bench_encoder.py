@@ -1,12 +1,13 @@
-"""How much faster the turn encoder trains than in the two forms that it was chosen over (docs/decisions.md).
+"""How much faster the turn encoder trains than in the forms that it was chosen over (docs/decisions.md).
 
     python scripts/bench_encoder.py
     python scripts/bench_encoder.py sgd/dev --format sgd
+    python scripts/bench_encoder.py sgd/dev --format sgd --precision bf16-mixed
 
-Attention packed over passages of all lengths is held against a pass for each length, and one look-up of all ids against
-one for each length. Timed is what training does with the encoder in one batch, forward and backward, without the
-optimiser, in seconds of one core's work, which other processes change little. The three forms take turns, and a ratio is
-of two times of one turn. Prints one JSON object: for each peer its time over ours, the median with the least and the
+Attention packed over passages of all lengths is held against a pass for each length, attention in plain products against
+torch's own kernel, and one look-up of all ids against one for each length. Timed is what training does with the encoder
+in one batch, forward and backward, without the optimiser, in seconds of one core's work, which other processes change
+little. The forms take turns, and a ratio is of two times of one turn. Prints one JSON object: for each peer its time over ours, the median with the least and the
 greatest over all seeds and repetitions."""
 
 import argparse
@@ -21,8 +22,10 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from torch.nn import functional as F
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
@@ -47,14 +50,16 @@ def main() -> None:
     parser.add_argument("--format", default="labelgen", help="form of the records (default %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="a batch each (default %(default)s)")
     parser.add_argument("--repetitions", type=int, default=3, help="of each batch (default %(default)s)")
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true", help="default %(default)s")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    mixed = args.precision == "bf16-mixed"
     encoder, tokenizer = offline()
     log = list(Log(args.log, args.format)) if args.log else None
     batches = [(seed, passages(tokenizer, drawn(log, seed))) for seed in args.seeds]
     ratios: dict[str, list[float]] = {}
     for seed, batch in batches:
-        for name, found in compared(encoder, batch, args.repetitions, seed).items():
+        for name, found in compared(encoder, batch, args.repetitions, seed, mixed).items():
             ratios.setdefault(name, []).extend(found)
     print(
         json.dumps(
@@ -65,6 +70,7 @@ def main() -> None:
                 "tokens": [sum(ids.numel() for ids in batch.groups) for _, batch in batches],
                 "seeds": args.seeds,
                 "repetitions": args.repetitions,
+                "precision": args.precision,
                 "torch": str(torch.__version__),
                 "time_over_ours": {
                     name: {"median": round(median(x), 2), "low": round(min(x), 2), "high": round(max(x), 2)}
@@ -97,7 +103,7 @@ def passages(tokenizer: Tokenizer, dialogues: Iterator[Dialogue]) -> Passages:
     return replace(found, groups=tuple(ids for ids in found.groups if ids.numel() >= LEAST_TOKENS))
 
 
-def compared(encoder: TurnEncoder, batch: Passages, repetitions: int, seed: int) -> dict[str, list[float]]:
+def compared(encoder: TurnEncoder, batch: Passages, repetitions: int, seed: int, mixed: bool) -> dict[str, list[float]]:
     """The peers' times over ours, one of each repetition; the order within one is drawn."""
     forms: dict[str, AbstractContextManager[None]]
     ratios: dict[str, list[float]] = {}
@@ -107,13 +113,14 @@ def compared(encoder: TurnEncoder, batch: Passages, repetitions: int, seed: int)
         forms = {
             "ours": nullcontext(),
             "a pass for each length": passes_apart(encoder),
+            "torch's own attention": own_attention(),
             "a look-up for each length": look_ups_apart(encoder, batch),
         }
         times = {}
         for name in rng.sample(list(forms), len(forms)):
             with forms[name]:
                 started = time.process_time()
-                train(encoder, batch)
+                train(encoder, batch, mixed)
                 times[name] = time.process_time() - started
         ours = times.pop("ours")
         for name, taken in times.items():
@@ -122,11 +129,12 @@ def compared(encoder: TurnEncoder, batch: Passages, repetitions: int, seed: int)
     return ratios
 
 
-def train(encoder: TurnEncoder, batch: Passages) -> None:
+def train(encoder: TurnEncoder, batch: Passages, mixed: bool) -> None:
     encoder.zero_grad()
-    pooled, tokens = encoder(batch, with_tokens=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        pooled, tokens = encoder(batch, with_tokens=True)
     assert tokens is not None
-    (pooled.square().mean() + tokens.square().mean()).backward()
+    (pooled.float().square().mean() + tokens.float().square().mean()).backward()
 
 
 @contextmanager
@@ -135,6 +143,13 @@ def passes_apart(encoder: TurnEncoder) -> Iterator[None]:
     encoder.encoder.set_attn_implementation("sdpa")
     yield
     encoder.encoder.set_attn_implementation(PACKED)
+
+
+@contextmanager
+def own_attention() -> Iterator[None]:
+    """Packed, but with torch's own kernel in training as in labelling."""
+    with patch("labelgen.tensors.packed.in_products", F.scaled_dot_product_attention):
+        yield
 
 
 @contextmanager

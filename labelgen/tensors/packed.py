@@ -30,14 +30,29 @@ def packed_attention(
 ) -> tuple[Float[Tensor, "1 tokens heads h"], None]:
     """passages: number and token length of each group, in the order of the tokens."""
     heads, width = query.shape[1], query.shape[3]
-    out, start = [], 0
-    for count, length in passages:
-        end = start + count * length
-        q, k, v = (x[0, :, start:end].view(heads, count, length, width).transpose(0, 1) for x in (query, key, value))
-        seen = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
+    attend = in_products if query.requires_grad and query.device.type == "cpu" else F.scaled_dot_product_attention
+    # Split, not sliced: the gradient of a slice is as large as the whole row, one for each group.
+    parts = [x[0].split([count * length for count, length in passages], dim=1) for x in (query, key, value)]
+    out = []
+    for (count, length), *group in zip(passages, *parts, strict=True):
+        q, k, v = (x.view(heads, count, length, width).transpose(0, 1) for x in group)
+        seen = attend(q, k, v, dropout_p=dropout, scale=scaling)
         out.append(seen.transpose(1, 2).reshape(count * length, heads, width))
-        start = end
     return torch.cat(out)[None], None
+
+
+def in_products(
+    query: Float[Tensor, "n heads L h"],
+    key: Float[Tensor, "n heads L h"],
+    value: Float[Tensor, "n heads L h"],
+    dropout_p: float,
+    scale: float | None,
+) -> Float[Tensor, "n heads L h"]:
+    """The same attention in plain products. On a CPU the backward pass of torch's own is made for long texts: over those
+    of turns it takes longer than all products of the layer (docs/decisions.md)."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    weights = torch.matmul(query * scale, key.transpose(-1, -2)).softmax(dim=-1)
+    return torch.matmul(F.dropout(weights, dropout_p), value)
 
 
 def packed_positions(encoder: Any, groups: Sequence[Int[Tensor, "_ _"]]) -> Int[Tensor, "1 tokens"]:
