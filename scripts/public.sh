@@ -66,7 +66,7 @@ train() {
 }
 
 stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
-sample sgd-train sgd/train 1800
+sample sgd-train sgd/train 2400
 sample sgd-dev sgd/dev 150
 sample sgd-test sgd/test 150
 stage "$out/star/star.jsonl" labelgen data convert "$data/star" "$out/star/star.jsonl" --format star

@@ -93,11 +93,12 @@ class LabelModel(nn.Module):
             heard = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
             sound = (batch.sound.turn, heard)
         turns = self.fusion(requests, responses, batch.features, sound, hidden)
-        grid = self.dialogue_encoder(batch.layout.pad(turns), batch.layout.real(), causal)
+        in_dialogue = batch.layout.unpad(self.dialogue_encoder(batch.layout.pad(turns), batch.layout.real(), causal))
+        alone = self.dialogue_encoder(turns[:, None], None)[:, 0] if self.options.dialogue_layers else in_dialogue
         if tokens is not None:
             tokens = tokens[batch.passages.request_token]
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
-        return States(batch.layout.unpad(grid), requests, responses, tokens, labels)
+        return States(in_dialogue, alone, requests, responses, tokens, labels)
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
         """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight."""

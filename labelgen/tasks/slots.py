@@ -18,8 +18,15 @@ from labelgen.tensors.layout import Layout, States, TargetTensors
 from labelgen.tensors.text import tokens_of_span
 
 
+_READ_ALONE = 0.4
+"""Share of the turns that slots are learnt from without their dialogue."""
+
+
 class SlotsHead(nn.Module):
-    """Scores of O, B of each name, I of each name. The state of the turn tells a token what its dialogue is about."""
+    """Scores of O, B of each name, I of each name. The state of the turn tells a token what its dialogue is about.
+
+    What a dialogue says of names that were trained on misleads about new ones. So in training some turns are read by
+    themselves, and what is given is the mean of both readings (docs/decisions.md)."""
 
     def __init__(self, task: "Slots", widths: Widths) -> None:
         super().__init__()
@@ -33,9 +40,14 @@ class SlotsHead(nn.Module):
         self.inside = LabelScorer(inner, widths.encoder, len(task.labels.names), 192, task.options.label_dropout)
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "M tags"]:
+        if self.training:
+            apart = torch.rand(len(states.turns), 1, device=states.turns.device) < _READ_ALONE
+            return self._read(torch.where(apart, states.alone, states.turns), states, layout)
+        return (self._read(states.turns, states, layout) + self._read(states.alone, states, layout)) / 2
+
+    def _read(self, turns: Float[Tensor, "N D"], states: States, layout: Layout) -> Float[Tensor, "M tags"]:
         assert states.tokens is not None
-        turn = self.turn(states.turns)[layout.token_turn]
-        fused = nn.functional.gelu(self.token(states.tokens) + turn)
+        fused = nn.functional.gelu(self.token(states.tokens) + self.turn(turns)[layout.token_turn])
         labels = states.labels[self.task_name]
         named = torch.cat([self.begin(fused, labels), self.inside(fused, labels)], dim=1).float()
         allowed = self.task_allowed(layout)[layout.dialogue_of[layout.token_turn]]

@@ -196,11 +196,13 @@ class Batch:
 class States:
     """What the trunk knows of a batch, and the heads read.
 
-    turns: each turn in its dialogue. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where
-    no head reads them.
+    turns: each turn in its dialogue. alone: each turn as if it were all of its dialogue; the same where the model has no
+    dialogue encoder. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where no head
+    reads them.
     labels: for each task whose labels have texts, their pooled vectors."""
 
     turns: Float[Tensor, "N D"]
+    alone: Float[Tensor, "N D"]
     requests: Float[Tensor, "N d"]
     responses: Float[Tensor, "N d"]
     tokens: Float[Tensor, "M d"] | None
