@@ -17,7 +17,6 @@ from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
 from labelgen.tensors.text import tokens_of_span
 
-
 _READ_ALONE = 0.4
 """Share of the turns that slots are learnt from without their dialogue."""
 
