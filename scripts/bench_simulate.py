@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Callable
 
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.record import encode
 from labelgen.world.corpus.grown import GrownWorld
 from labelgen.world.corpus.scripts import read_corpus
@@ -19,25 +20,26 @@ from labelgen.world.log import simulate
 from labelgen.world.options import WorldOptions
 
 
-def seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
-
-
 def rates(dialogues: int, seed: int, grown: GrownWorld | None) -> dict[str, float]:
     for _ in simulate(200, seed + 1, None, grown):
         pass  # fills the caches of sounds and templates, which a long log pays once
-    made = list(simulate(dialogues, seed, None, grown))
-    making = seconds(lambda: list(simulate(dialogues, seed, None, grown)))
-    alone = seconds(lambda: list(simulate(dialogues, seed, WorldOptions(annotated=0.0), grown)))
-    encoding = seconds(lambda: [encode(dialogue) for dialogue in made])
-    return {
-        "turns_per_dialogue": round(sum(len(dialogue.turns) for dialogue in made) / dialogues, 2),
-        "truth_alone_per_s": round(dialogues / alone, 1),
-        "made_per_s": round(dialogues / making, 1),
-        "made_and_encoded_per_s": round(dialogues / (making + encoding), 1),
+    turns = 0
+
+    def per_second(each: Callable[[Dialogue], object], options: WorldOptions | None = None) -> float:
+        nonlocal turns
+        turns = 0
+        started = time.process_time()
+        for dialogue in simulate(dialogues, seed, options, grown):
+            each(dialogue)
+            turns += len(dialogue.turns)
+        return round(dialogues / (time.process_time() - started), 1)
+
+    found = {
+        "truth_alone_per_s": per_second(id, WorldOptions(annotated=0.0)),
+        "made_per_s": per_second(id),
+        "made_and_encoded_per_s": per_second(encode),
     }
+    return {"turns_per_dialogue": round(turns / dialogues, 2), **found}
 
 
 def main() -> None:

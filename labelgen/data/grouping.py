@@ -30,7 +30,7 @@ from labelgen.data.labels import (
     Label,
     Rating,
     said_none,
-    scope,
+    scope_of,
 )
 from labelgen.data.quality import from_scale, quality_name, to_scale
 
@@ -201,7 +201,7 @@ def _by_task(annotation: Annotation) -> dict[str, dict[At, tuple[Label, ...]]]:
             found[field.task][field.at] = ()
     for label in annotation.labels:
         if label.task in found:
-            of_task, at = found[label.task], scope(label).at
+            of_task, at = found[label.task], scope_of(label.task, label.at)
             of_task[at] = (*of_task.get(at, ()), label)
     return found
 
