@@ -1,5 +1,6 @@
 """`labelgen simulate`: write a simulated log whose truth is known."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +12,8 @@ from labelgen.base.registry import require
 from labelgen.cli.arguments import add_force, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
+from labelgen.world.corpus.grown import GrownWorld
+from labelgen.world.corpus.scripts import read_corpus
 from labelgen.world.log import Scene, labels, scene
 from labelgen.world.options import WorldOptions
 from labelgen.world.sound import write_sound
@@ -21,11 +24,17 @@ def main(argv: Sequence[str]) -> int:
         "simulate",
         "Write a log of a simulated voice assistant, with its truth and four people's annotations, and labels.json\n"
         "beside it. The same seed gives the same bytes; a longer log begins with the shorter one.",
-        "labelgen simulate world/log.jsonl --dialogues 2000 --seed 1",
+        "labelgen simulate world/log.jsonl --dialogues 2000 --seed 1 --corpus sgd:corpora/sgd/dev",
     )
     args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
     args.add_argument("--dialogues", type=int, default=1000, help="how many (default %(default)s)")
     args.add_argument("--seed", type=int, default=0, help="of everything random (default %(default)s)")
+    args.add_argument(
+        "--corpus",
+        metavar="FORMAT:PATH",
+        help="grow the world from an annotated corpus: its users speak and its assistant answers as in the corpus's "
+        "dialogues (default: a small language of its own)",
+    )
     args.add_argument(
         "--annotated", type=float, metavar="SHARE", help="share of the dialogues that people annotate (default: all)"
     )
@@ -55,12 +64,22 @@ def main(argv: Sequence[str]) -> int:
     out = Path(given.out)
     if given.out != "-":
         fresh_file(out, given.force)
-    scenes = (scene(given.seed, index, options) for index in range(given.dialogues))
+    grown = None if given.corpus is None else _grown(given.corpus)
+    scenes = (scene(given.seed, index, options, grown) for index in range(given.dialogues))
     shown = progress(scenes, "simulate", "dialogues", given.dialogues)
-    count = write_log(given.out, _dialogues(shown, out.parent), labels(), given.force)
+    count = write_log(
+        given.out, _dialogues(shown, out.parent), labels() if grown is None else grown.labels(), given.force
+    )
     if given.out != "-":
         print(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
     return 0
+
+
+def _grown(named: str) -> GrownWorld:
+    corpus = read_corpus(named)
+    told = "".join(f"; left out: {why}, {count:,}" for why, count in corpus.left_out.most_common())
+    print(f"{len(corpus.scripts):,} dialogues of {named} can be retold{told}", file=sys.stderr)
+    return GrownWorld(corpus)
 
 
 def _dialogues(scenes: Iterator[Scene], folder: Path) -> Iterator[Dialogue]:

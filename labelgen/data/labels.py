@@ -133,13 +133,16 @@ def divides(task: str) -> bool:
     return task == GOALS
 
 
+def scope_of(task: str, at: At) -> At:
+    """Where the field stands that a label or a target of this task at this place answers."""
+    if isinstance(at, AtSpan):
+        return AtTurn(at.turn)
+    return AtDialogue() if divides(task) else at
+
+
 def field_of(task: str, at: At) -> Field:
     """The field that a label or a target of this task at this place answers."""
-    if isinstance(at, AtSpan):
-        return Field(task, AtTurn(at.turn))
-    if divides(task):
-        return Field(task, AtDialogue())
-    return Field(task, at)
+    return Field(task, scope_of(task, at))
 
 
 def scope(label: Label) -> Field:
@@ -152,7 +155,7 @@ def answers(annotation: Annotation, task: str) -> dict[At, tuple[Label, ...]]:
     found: dict[At, tuple[Label, ...]] = {f.at: () for f in annotation.none if f.task == task}
     for label in annotation.labels:
         if label.task == task:
-            at = scope(label).at
+            at = scope_of(task, label.at)
             found[at] = (*found.get(at, ()), label)
     return found
 

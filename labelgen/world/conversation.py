@@ -3,13 +3,15 @@
 from random import Random
 
 from labelgen.data.dialogue import Turn
-from labelgen.world import wording
+from labelgen.world import skills, wording
 from labelgen.world.assistant import Reply, answer
 from labelgen.world.goals import DOMAINS, Goal, Step, plan
 from labelgen.world.grammar import Phrase
+from labelgen.world.meaning import OWN
 from labelgen.world.options import WorldOptions
 from labelgen.world.reactions import ask_back, give_up, interrupt, please, rate
-from labelgen.world.recogniser import hear
+from labelgen.world.recogniser import OWN_EARS, hear
+from labelgen.world.setting import Setting
 from labelgen.world.talk import Talk, TurnTruth, keep
 from labelgen.world.user import User
 
@@ -17,16 +19,25 @@ _AGAIN = ("music", "timers", "weather")
 """Domains in which a second goal cannot be taken for more of the first."""
 
 
-def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
-    """Let the user talk until all goals are reached or given up."""
-    talk = Talk(
+_OWN = Setting(OWN, OWN_EARS, wording, skills)
+
+
+def open_talk(user: User, setting: Setting, options: WorldOptions, rng: Random) -> Talk:
+    """A dialogue before its first word: the room, and the mood that the user comes in."""
+    return Talk(
         user=user,
+        setting=setting,
         options=options,
         rng=rng,
         noise=rng.uniform(0.6, 1.5) if user.device != "car" else rng.uniform(1.0, 2.0),
         volume=round(rng.uniform(0.1, 0.9), 2),
         annoyance=rng.betavariate(1.2, 8.0),
     )
+
+
+def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
+    """Let the user talk until all goals are reached or given up."""
+    talk = open_talk(user, _OWN, options, rng)
     waiting = _wishes(user, rng)
     current: Goal | None = None
     while waiting and not talk.left:
@@ -38,7 +49,7 @@ def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
         assert current is not None
         if current not in talk.goals:
             talk.goals.append(current)
-        _pursue(talk, current, current.steps.pop(0))
+        pursue(talk, current, current.steps.pop(0))
         waiting = [goal for goal in waiting if goal.steps]
     rate(talk)
     return talk
@@ -65,41 +76,44 @@ def _blocked(goal: Goal, waiting: list[Goal]) -> bool:
     return first is not goal
 
 
-def _pursue(talk: Talk, goal: Goal, step: Step) -> None:
+def pursue(talk: Talk, goal: Goal, step: Step) -> None:
     """Ask for one step until it is served, given up, or wrong without the user noticing."""
-    rng, user = talk.rng, talk.user
-    spoken, phrase = step, wording.request(step, user, rng)
+    rng, user, speech = talk.rng, talk.user, talk.setting.speech
+    spoken, phrase = step, speech.request(step, user, rng)
     tries = 0
+    broken_at: int | None = None
     while True:
         reply = _exchange(talk, goal, spoken, phrase)
         if reply.mistake is None and reply.asks is None:
             please(talk, goal)
             return
+        if reply.mistake is not None and broken_at is None:
+            broken_at = len(talk.turns) - 1
         if reply.asks is not None:
             talk.annoyance = min(1.0, talk.annoyance + (0.12 if reply.mistake else 0.0))
             if rng.random() < 0.06 or tries > 3:
-                goal.failed = True
+                goal.fail(broken_at)
                 give_up(talk, goal)
                 return
             tries += 1
-            spoken, phrase = wording.answer_to(step, reply.asks, step.frame.get(reply.asks, user.home_room), rng)
+            spoken, phrase = speech.answer_to(step, reply.asks, step.frame.get(reply.asks, user.home_room), rng)
             continue
         told = ask_back(talk, satisfied=reply.served) if reply.status == "answered" else None
         if reply.served:
             return
         if told == "yes":
-            goal.failed = True
+            goal.fail(broken_at)
             return
-        noticed = 0.8 if reply.mistake == "silent" else 1.0
-        if told is None and rng.random() >= noticed * talk.options.noticed:
-            goal.failed = True
+        hidden = reply.mistake == "silent" or reply.text == step.response
+        if told is None and rng.random() >= (0.8 if hidden else 1.0) * talk.options.noticed:
+            goal.fail(broken_at)
             return
         tries += 1
         talk.annoyance = min(1.0, talk.annoyance + 0.12 + 0.25 * (1.0 - user.patience))
         if told is None:
             interrupt(talk)
         if rng.random() > 0.58 + 0.4 * user.patience - 0.2 * tries:
-            goal.failed = True
+            goal.fail(broken_at)
             give_up(talk, goal)
             return
         spoken, phrase = _once_more(talk, step, spoken, phrase, reply)
@@ -107,26 +121,28 @@ def _pursue(talk: Talk, goal: Goal, step: Step) -> None:
 
 def _once_more(talk: Talk, step: Step, spoken: Step, phrase: Phrase, reply: Reply) -> tuple[Step, Phrase]:
     """Correct one slot, repeat, or say it in other words."""
-    rng = talk.rng
+    rng, speech = talk.rng, talk.setting.speech
     if reply.wrong is not None and rng.random() < 0.6:
-        return wording.correction(spoken, reply.wrong, rng)
+        return speech.correction(spoken, reply.wrong, rng)
     if reply.status in ("no_match", "error") and rng.random() < 0.4:
         return spoken, phrase
-    again = wording.request(step, talk.user, rng)
+    again = speech.again(step, talk.user, rng)
     if reply.status == "answered" and rng.random() < 0.3 + 0.5 * talk.annoyance:
-        again = wording.complaint(again, reply.mistake == "silent", rng)
+        again = speech.complaint(again, reply.mistake == "silent", rng)
     return step, again
 
 
 def _exchange(talk: Talk, goal: Goal, step: Step, phrase: Phrase) -> Reply:
-    heard = hear(phrase, talk.user, talk.noise, talk.options, talk.rng)
-    reply = answer(step, heard, talk.user, talk.options, talk.rng)
+    setting, options, rng = talk.setting, talk.options, talk.rng
+    heard = hear(phrase, talk.user, talk.noise, setting.ears, options, rng)
+    reply = answer(step, heard, talk.user, setting, options, rng)
     spans = heard.phrase.spans()
     truth = TurnTruth(
         intents=step.intents,
-        slots=tuple((name, *spans[k], words) for k, (name, words) in enumerate(step.said) if k in spans),
+        slots=tuple((name, *spans[k], step.value(k)) for k, (name, _) in enumerate(step.said) if k in spans),
         quality=reply.quality,
         annoyance=talk.annoyance,
+        faults=heard.faults + reply.faults,
     )
     goal.turns.append(len(talk.turns))
     turn = Turn(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from labelgen.world.entities import ENTITIES, SINGER_OF
+from labelgen.world.grammar import Phrase
 from labelgen.world.phrases import TABLE, Manner
 from labelgen.world.user import User
 
@@ -14,28 +15,52 @@ Slot = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that the user wants done. said: the slots that the user mentions; frame: all that is meant, with what
-    context adds to an elliptical request."""
+    context adds to an elliptical request. Of a step that a corpus tells, also its words, its right response, and the
+    normalised value of each slot said."""
 
     intents: tuple[str, ...]
     said: tuple[Slot, ...]
     frame: dict[str, str]
     manner: Manner
+    words: Phrase | None = None
+    response: str = ""
+    values: tuple[str, ...] = ()
 
     def key(self) -> str:
         return "+".join(self.intents)
 
+    def slot_key(self, k: int) -> str:
+        """The name in the frame of the slot said k-th: the second item of "milk and eggs" is `item2`."""
+        name = self.said[k][0]
+        before = sum(name == other for other, _ in self.said[:k])
+        return f"{name}{before + 1}" if before else name
+
+    def value(self, k: int) -> str:
+        """What the slot said k-th stands for: the words that were meant, unless a corpus gives another form."""
+        return self.values[k] if self.values else self.said[k][1]
+
 
 @dataclass(slots=True)
 class Goal:
-    """steps are done one after another; turns and failed are what became of them."""
+    """steps are done one after another; turns and failed are what became of them. broken_at: the earliest turn whose
+    mistake was not recovered from, None where there is none. dropped: the user gave it up. thanked: the user's own words hold thanks, so that none need
+    be added."""
 
     domain: str
     steps: list[Step]
     turns: list[int] = field(default_factory=list)
     failed: bool = False
+    broken_at: int | None = None
+    dropped: bool = False
+    thanked: bool = False
 
     def outcome(self) -> str:
         return "failure" if self.failed else "success"
+
+    def fail(self, at: int | None) -> None:
+        """The step under way is not reached, whose first mistake was made at that turn, if there was one."""
+        self.failed = True
+        self.broken_at = at if self.broken_at is None else self.broken_at
 
 
 def plan(domain: str, user: User, rng: Random) -> Goal:

@@ -55,6 +55,17 @@ def _sequence(text: str, at: int) -> tuple[_Sequence, int]:
     return (*pieces, plain) if plain else tuple(pieces), at
 
 
+OPENING, CLOSING = "\"'([{“‘", ".,;:!?)]}\"'”’"
+
+
+def bare(word: str) -> tuple[str, str, str]:
+    """What opens a word, the word itself, and the stops that close it; a word of nothing else is itself."""
+    core = word.lstrip(OPENING)
+    start = word[: len(word) - len(core)]
+    core = core.rstrip(CLOSING)
+    return (start, core, word[len(start) + len(core) :]) if core else ("", word, "")
+
+
 @dataclass(slots=True)
 class Phrase:
     """Words in order; owners[k] is the index of the slot that words[k] belongs to, -1 for none."""
@@ -70,12 +81,18 @@ class Phrase:
         return " ".join(self.words)
 
     def spans(self) -> dict[int, tuple[int, int]]:
-        """slot index -> `[start, end)` in characters of `text`, over its first to its last word."""
+        """slot index -> `[start, end)` in characters of `text`, over its first to its last word, without quotes, brackets
+        and stops at either end."""
         found: dict[int, tuple[int, int]] = {}
         at = 0
         for word, owner in zip(self.words, self.owners, strict=True):
             if owner >= 0:
-                found[owner] = (found[owner][0] if owner in found else at, at + len(word))
+                if word[0] in OPENING or word[-1] in CLOSING:
+                    start, core, _ = bare(word)
+                    first, last = at + len(start), at + len(start) + len(core)
+                else:
+                    first, last = at, at + len(word)
+                found[owner] = (found[owner][0] if owner in found else first, last)
             at += len(word) + 1
         return found
 

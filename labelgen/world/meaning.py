@@ -1,4 +1,17 @@
-"""What users of the simulated assistant can mean: its intents and slots."""
+"""What users of a simulated assistant can mean: its intents and slots, and what is taken for what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Meanings:
+    """What can be meant in a world. others: intent -> what it is taken for, by the assistant and by people alike."""
+
+    intents: tuple[str, ...]
+    slots: tuple[str, ...]
+    others: Mapping[str, tuple[str, ...]]
+
 
 INTENTS: dict[str, str] = {
     "play_music": "play a song, an artist, a genre or just music",
@@ -61,3 +74,6 @@ LIKELY_OTHERS: dict[str, tuple[str, ...]] = {
     "stop": ("pause_music", "cancel_timer"),
 }
 """What an intent is taken for, by the assistant and by people alike."""
+
+OWN = Meanings(tuple(INTENTS), tuple(SLOTS), LIKELY_OTHERS)
+"""Of the world with a language of its own."""

@@ -28,6 +28,9 @@ class WorldOptions:
     """The assistant says that it did what was asked, and did not."""
     noticed: float = 0.92
     """The user notices that a response is wrong."""
+    explored: float = 0.05
+    """Of a world grown from a corpus: the user asks for something else of the kind first, where that is possible. The
+    world with its own language has follow-ups instead."""
     reactions: float = 1.0
     """Scales how often users react in a way that the log can record (barge in, stop, rate, answer); 0 silences them."""
     asked: float = 0.12

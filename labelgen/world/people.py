@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from random import Random
 
 from labelgen.world.marks import Marks, Span, TurnMarks
-from labelgen.world.meaning import INTENTS, LIKELY_OTHERS, SLOTS
+from labelgen.world.meaning import Meanings
 
 PRICE_PER_TURN = 0.06
 """Of one annotator's work, in the simulated log's currency."""
-
-_INTENT_NAMES, _SLOT_NAMES = tuple(INTENTS), tuple(SLOTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,17 @@ PEOPLE = (
 )
 
 
-def look(person: Person, truth: Marks, requests: Sequence[str], carelessness: float, rng: Random) -> Marks:
+def look(
+    person: Person, truth: Marks, requests: Sequence[str], meanings: Meanings, carelessness: float, rng: Random
+) -> Marks:
     """What that person makes of a dialogue whose truth is given. Carelessness 0 gives the truth back."""
     factor = 2.0 * carelessness
     return Marks(
         goals=_goals(person, truth, len(requests), factor, rng),
         overall=_rating(truth.overall, person.quality * factor, rng),
-        turns=tuple(_turn(person, turn, text, factor, rng) for turn, text in zip(truth.turns, requests, strict=True)),
+        turns=tuple(
+            _turn(person, turn, text, meanings, factor, rng) for turn, text in zip(truth.turns, requests, strict=True)
+        ),
     )
 
 
@@ -99,36 +101,40 @@ def _rating(rating: int, rate: float, rng: Random) -> int:
     return shifted if 1 <= shifted <= 5 else 2 * rating - shifted
 
 
-def _turn(person: Person, truth: TurnMarks, request: str, factor: float, rng: Random) -> TurnMarks:
+def _turn(person: Person, truth: TurnMarks, request: str, meanings: Meanings, factor: float, rng: Random) -> TurnMarks:
     intents = truth.intents
     if rng.random() < person.intent * factor:
-        intents = _other_intents(intents, rng)
-    slots = _slots(person, truth.slots, request, factor, rng)
+        intents = _other_intents(intents, meanings, rng)
+    slots = _slots(person, truth.slots, request, meanings.slots, factor, rng)
     quality = None if truth.quality is None else _rating(truth.quality, person.quality * factor, rng)
     return TurnMarks(intents, slots, quality)
 
 
-def _other_intents(intents: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+def _other_intents(intents: tuple[str, ...], meanings: Meanings, rng: Random) -> tuple[str, ...]:
     if not intents:
-        return (_INTENT_NAMES[int(rng.random() * len(_INTENT_NAMES))],)
+        return (meanings.intents[int(rng.random() * len(meanings.intents))],)
     k = int(rng.random() * len(intents))
     if rng.random() < 0.2:
         return intents[:k] + intents[k + 1 :]
-    others = [name for name in LIKELY_OTHERS[intents[k]] if name not in intents]
+    others = [name for name in meanings.others[intents[k]] if name not in intents]
+    if not others:
+        return intents[:k] + intents[k + 1 :]
     other = others[int(rng.random() * len(others))]
     if rng.random() < 0.15:
         return (*intents, other)
     return (*intents[:k], other, *intents[k + 1 :])
 
 
-def _slots(person: Person, truth: tuple[Span, ...], request: str, factor: float, rng: Random) -> tuple[Span, ...]:
+def _slots(
+    person: Person, truth: tuple[Span, ...], request: str, names: tuple[str, ...], factor: float, rng: Random
+) -> tuple[Span, ...]:
     rate = person.slot * factor
     if not truth:
-        if request and rng.random() < rate / 4:
+        if request and names and rng.random() < rate / 4:
             words = request.split(" ")
             k = int(rng.random() * len(words))
             start = sum(len(word) + 1 for word in words[:k])
-            return ((_SLOT_NAMES[int(rng.random() * len(_SLOT_NAMES))], start, start + len(words[k]), words[k]),)
+            return ((names[int(rng.random() * len(names))], start, start + len(words[k]), words[k]),)
         return ()
     kept: list[Span] = []
     for k, (name, start, end, value) in enumerate(truth):
@@ -144,7 +150,7 @@ def _slots(person: Person, truth: tuple[Span, ...], request: str, factor: float,
             start, end = _other_border(start, end, request, low, high)
             kept.append((name, start, end, request[start:end]))
         else:
-            others = [other for other in _SLOT_NAMES if other != name]
+            others = [other for other in names if other != name] or [name]
             kept.append((others[int(rng.random() * len(others))], start, end, value))
     return tuple(kept)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from labelgen.data.dialogue import Feedback, Hypothesis, HypothesisIntent, Turn
 from labelgen.world import wording
 from labelgen.world.goals import Goal, Step
-from labelgen.world.grammar import write
+from labelgen.world.grammar import Template, write
 from labelgen.world.meaning import GIVING_UP
 from labelgen.world.phrases import NO, THANKS, YES, lines, pick
 from labelgen.world.responses import ASK_BACK, GLAD, SORRY, WELCOME, done, speak
@@ -22,8 +22,8 @@ def please(talk: Talk, goal: Goal) -> None:
         return
     if rng.random() < 0.03 * talk.options.reactions:
         mark(talk, Feedback(kind="barge_in"))
-    if not goal.steps and rng.random() < 0.3 * user.manners * (1.0 - talk.annoyance):
-        aside(talk, write(pick(_THANKS, rng), {}, rng), speak(pick(WELCOME, rng), {}, rng))
+    if not goal.steps and not goal.thanked and rng.random() < 0.3 * user.manners * (1.0 - talk.annoyance):
+        aside(talk, _say(talk, _THANKS), speak(pick(WELCOME, rng), {}, rng))
 
 
 def ask_back(talk: Talk, satisfied: bool) -> str | None:
@@ -31,9 +31,10 @@ def ask_back(talk: Talk, satisfied: bool) -> str | None:
 
     Who is annoyed answers more often, so that answers are missing, but not at random."""
     rng, user = talk.rng, talk.user
-    if rng.random() >= talk.options.asked:
-        return None
     about = len(talk.turns) - 1
+    # Nobody asks for an opinion on a question.
+    if talk.turns[about].response.endswith("?") or rng.random() >= talk.options.asked:
+        return None
     question = write(pick(ASK_BACK, rng), {}, rng)
     talk.turns[about] = replace(talk.turns[about], response=f"{talk.turns[about].response} {question}")
     readiness = 0.3 + 0.4 * user.openness + 0.4 * talk.annoyance + (0.0 if satisfied else 0.25)
@@ -46,8 +47,12 @@ def ask_back(talk: Talk, satisfied: bool) -> str | None:
         mark(talk, feedback)
     else:
         response = speak(pick(GLAD if said else SORRY, rng), {}, rng)
-        aside(talk, write(pick(_YES if said else _NO, rng), {}, rng), response, feedback)
+        aside(talk, _say(talk, _YES if said else _NO), response, feedback)
     return word
+
+
+def _say(talk: Talk, templates: tuple[Template, ...]) -> str:
+    return talk.setting.speech.written(write(pick(templates, talk.rng), {}, talk.rng))
 
 
 def interrupt(talk: Talk) -> None:
@@ -61,6 +66,7 @@ def give_up(talk: Talk, goal: Goal) -> None:
     """Drop the goal: with a word, by a button, by leaving, or just like that."""
     rng = talk.rng
     goal.steps.clear()
+    goal.dropped = True
     kind = rng.random() / talk.options.reactions if talk.options.reactions else 1.0
     if kind < 0.12 + 0.25 * talk.user.openness:
         _say_stop(talk, goal)
@@ -79,7 +85,7 @@ def _say_stop(talk: Talk, goal: Goal) -> None:
     goal.turns.append(len(talk.turns))
     confidence = round(rng.betavariate(11.0, 1.6), 3)
     turn = Turn(
-        request=phrase.text(),
+        request=talk.setting.speech.written(phrase.text()),
         response=done(GIVING_UP, {}, rng),
         domain="system",
         status="answered",

@@ -1,6 +1,6 @@
 """The assistant's ears: wake word and speech recognition, with their mistakes."""
 
-import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -9,7 +9,7 @@ from rapidfuzz import fuzz, process
 
 from labelgen.data.dialogue import Recognition
 from labelgen.world.entities import ENTITIES
-from labelgen.world.grammar import Phrase
+from labelgen.world.grammar import Phrase, bare
 from labelgen.world.options import WorldOptions
 from labelgen.world.user import User
 
@@ -31,50 +31,70 @@ forget=for get;stop=shop top;minutes=minute minis;hours=ours;never=lever;mind=mi
 _GLUE = ("the", "a", "uh", "and", "it", "to")
 
 
-@cache
-def _vocabulary() -> tuple[str, ...]:
-    words = {word for entities in ENTITIES.values() for entity in entities for word in re.split(r"\s", entity)}
-    return tuple(sorted(words))
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """alike: words that a word is misheard as, at least one, never the word itself. rivals: how many alternatives an n-best
+    list holds beside the best."""
+
+    alike: Callable[[str], tuple[str, ...]]
+    rivals: int
 
 
-@cache
-def sounds_like(word: str) -> tuple[str, ...]:
-    """Words that this one is misheard as; never the word itself."""
-    if word in _ALIKE:
-        return _ALIKE[word]
-    near = process.extract(word, _vocabulary(), scorer=fuzz.ratio, limit=5)
-    ranked = sorted(near, key=lambda found: (-found[1], found[0]))
-    return tuple(text for text, score, _ in ranked if text != word and score >= 40)[:3] or ("uh",)
+def ears(vocabulary: Iterable[str], rivals: int) -> Ears:
+    """Ears that mistake words for those of a vocabulary that are written alike. Capitals and stops stay as they are."""
+    known = tuple(sorted(vocabulary))
+
+    @cache
+    def alike(word: str) -> tuple[str, ...]:
+        start, core, end = bare(word)
+        low = core.lower()
+        found = _ALIKE.get(low)
+        if found is None:
+            near = process.extract(low, known, scorer=fuzz.ratio, limit=5)
+            ranked = sorted(near, key=lambda one: (-one[1], one[0]))
+            found = tuple(text for text, score, _ in ranked if text != low and score >= 40)[:3] or ("uh",)
+        return tuple(start + (text.capitalize() if core[0].isupper() else text) + end for text in found)
+
+    return Ears(alike, rivals)
+
+
+OWN_EARS = ears({word for entities in ENTITIES.values() for entity in entities for word in entity.split()}, rivals=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What reached the assistant. phrase: the words, whose owners are those of the words said. distorted: the indices
-    of slots of which a word is wrong or missing, -1 among them where a word outside of all slots is."""
+    of slots of which a word is wrong or missing, -1 among them where a word outside of all slots is. faults: the stages
+    of `faults.STAGES` that failed."""
 
     phrase: Phrase
     confidence: float
     distorted: frozenset[int]
     nbest: tuple[Recognition, ...]
+    faults: tuple[str, ...]
 
 
-def hear(said: Phrase, user: User, noise: float, options: WorldOptions, rng: Random) -> Heard:
+def hear(said: Phrase, user: User, noise: float, ears: Ears, options: WorldOptions, rng: Random) -> Heard:
     """Recognise a request. noise: of the room, a factor on the rate of errors."""
     words, owners = list(said.words), list(said.owners)
     distorted: set[int] = set()
+    faults: list[str] = []
     if len(words) > 2 and rng.random() < options.wake_missed:
         lost = 1 + int(rng.random() * min(3, len(words) - 1))
+        faults.append("wake")
         distorted.update(owners[:lost])
         words, owners = words[lost:], owners[lost:]
     if rng.random() < options.misheard * user.accent * noise:
         for _ in range(1 if rng.random() < 0.7 else 2):
-            distorted.add(_garble(words, owners, rng))
+            distorted.add(_garble(words, owners, ears, rng))
+        faults.append("recognition")
     confidence = rng.betavariate(5.0, 3.5) if distorted else rng.betavariate(14.0, 1.4)
     heard = Phrase(words, owners)
-    return Heard(heard, round(confidence, 3), frozenset(distorted), _nbest(heard, said, confidence, rng))
+    nbest = _nbest(heard, said, confidence, ears, rng)
+    return Heard(heard, round(confidence, 3), frozenset(distorted), nbest, tuple(faults))
 
 
-def _garble(words: list[str], owners: list[int], rng: Random) -> int:
+def _garble(words: list[str], owners: list[int], ears: Ears, rng: Random) -> int:
     """Get one word wrong in place; gives its owner. The words of slots are rarer than "the", and err more often."""
     k = int(rng.random() * len(words))
     if owners[k] < 0:
@@ -87,21 +107,29 @@ def _garble(words: list[str], owners: list[int], rng: Random) -> int:
         words.insert(k, _GLUE[int(rng.random() * len(_GLUE))])
         owners.insert(k, owner if k and owners[k - 1] == owner else -1)
     else:
-        near = sounds_like(words[k])
+        near = ears.alike(words[k])
         words[k] = near[int(rng.random() * len(near))]
     return owner
 
 
-def _nbest(heard: Phrase, said: Phrase, confidence: float, rng: Random) -> tuple[Recognition, ...]:
+def _nbest(heard: Phrase, said: Phrase, confidence: float, ears: Ears, rng: Random) -> tuple[Recognition, ...]:
+    """Texts by falling score; the words said are among them more often than not."""
     # Half of the requests keep their alternatives, as logs do that thin out what is large.
     if rng.random() < 0.5:
         return ()
     score = round(-len(heard.words) * (1.15 - confidence), 3)
-    best = Recognition(text=heard.text(), score=score)
-    other = said.text()
-    if other == best.text or rng.random() < 0.4:
-        words = list(heard.words)
-        k = int(rng.random() * len(words))
-        words[k] = sounds_like(words[k])[0]
-        other = " ".join(words)
-    return (best, Recognition(text=other, score=round(score - rng.expovariate(0.6) - 0.05, 3)))
+    texts = [heard.text()]
+    listed = [Recognition(text=texts[0], score=score)]
+    for rival in range(ears.rivals):
+        text = said.text()
+        if rival or text == texts[0] or rng.random() < 0.4:
+            words = list(heard.words)
+            k = int(rng.random() * len(words))
+            words[k] = ears.alike(words[k])[0]
+            text = " ".join(words)
+        if text in texts[1:]:
+            continue
+        score = round(score - rng.expovariate(0.6) - 0.05, 3)
+        texts.append(text)
+        listed.append(Recognition(text=text, score=score))
+    return tuple(listed)

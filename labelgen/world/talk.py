@@ -6,18 +6,23 @@ from random import Random
 from labelgen.data.dialogue import Category, Feedback, Hypothesis, Number, Turn
 from labelgen.world.goals import Goal
 from labelgen.world.options import WorldOptions
+from labelgen.world.setting import Setting
 from labelgen.world.user import User
+
+_SCREEN = (Category(name="screen", value="no"), Category(name="screen", value="yes"))
+_WOKEN = {by: Category(name="woken_by", value=by) for by in ("button", "word")}
 
 
 @dataclass(frozen=True, slots=True)
 class TurnTruth:
     """slots: (name, start, end, words that were meant). quality: 1..5, None where the user asked for nothing.
-    annoyance: of the user when speaking, 0..1."""
+    annoyance: of the user when speaking, 0..1. faults: the assistant's stages that failed (`faults.STAGES`), in order."""
 
     intents: tuple[str, ...]
     slots: tuple[tuple[str, int, int, str], ...]
     quality: int | None
     annoyance: float
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -25,6 +30,7 @@ class Talk:
     """A dialogue as it unfolds."""
 
     user: User
+    setting: Setting
     options: WorldOptions
     rng: Random
     noise: float
@@ -50,7 +56,7 @@ def keep(talk: Talk, turn: Turn, truth: TurnTruth, delay_s: float) -> None:
         turn,
         time_s=asked_s,
         response_time_s=answered_s,
-        categories=(Category(name="screen", value="yes" if screen else "no"), Category(name="woken_by", value=woken)),
+        categories=(_SCREEN[screen], _WOKEN[woken]),
         numbers=(
             Number(name="volume", value=talk.volume),
             Number(name="noise_db", value=round(34.0 + 16.0 * talk.noise + rng.uniform(-3.0, 3.0), 1)),
@@ -61,14 +67,15 @@ def keep(talk: Talk, turn: Turn, truth: TurnTruth, delay_s: float) -> None:
 
 
 def aside(talk: Talk, request: str, response: str, feedback: Feedback | None = None) -> None:
-    """A turn that asks for nothing and serves no goal."""
+    """A turn that asks for nothing and serves no goal; where nothing is said, nothing is heard."""
     rng = talk.rng
+    asr_confidence = round(rng.betavariate(14.0, 1.4), 3)
     turn = Turn(
         request=request,
         response=response,
         domain="system",
         status="answered",
-        asr_confidence=round(rng.betavariate(14.0, 1.4), 3),
+        asr_confidence=asr_confidence if request else None,
         nlu_confidence=round(rng.betavariate(11.0, 1.6), 3),
         hypothesis=Hypothesis(),
         feedback=() if feedback is None else (feedback,),

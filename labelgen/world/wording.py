@@ -25,6 +25,11 @@ _CORRECTION = {slot: lines(text) for slot, text in CORRECTIONS.items()}
 _ANSWER = {slot: lines(text) for slot, text in ANSWERS.items()}
 
 
+def written(text: str) -> str:
+    """As it stands: this world knows no capitals and no stops."""
+    return text
+
+
 def request(step: Step, user: User, rng: Random) -> Phrase:
     """The step in any of the words for it, with a please or a filler as the user's manners are."""
     templates = TABLE[step.key(), step.manner][tuple(sorted(name for name, _ in step.said))]
@@ -37,6 +42,10 @@ def request(step: Step, user: User, rng: Random) -> Phrase:
     if rng.random() < 0.05 + 0.25 * user.manners:
         phrase = phrase + plain(write(pick(_CLOSER, rng), {}, rng))
     return phrase
+
+
+again = request
+"""The grammar has many words for everything."""
 
 
 def complaint(phrase: Phrase, nothing_happened: bool, rng: Random) -> Phrase:

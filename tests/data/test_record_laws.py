@@ -35,6 +35,7 @@ def test_json_gives_back_what_was_written(dialogue: Dialogue):
     assert isinstance(again, Dialogue)
     assert [a.provenance for a in again.annotations] == [a.provenance for a in dialogue.annotations]
     assert encode(again) == text
+    assert msgspec.json.encode(to_plain(dialogue)) == text
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

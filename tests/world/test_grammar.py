@@ -5,10 +5,11 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.world.grammar import plain, say, template, write
+from labelgen.world.grammar import CLOSING, OPENING, Phrase, bare, plain, say, template, write
 from labelgen.world.phrases import TABLE
 
-WORDS = st.lists(st.text("abcdefgh'", min_size=1, max_size=6), min_size=1, max_size=3).map(" ".join)
+WORD = st.text("abcdefgh'", max_size=4).map(lambda inner: f"a{inner}h")
+WORDS = st.lists(WORD, min_size=1, max_size=3).map(" ".join)
 
 
 def test_alternatives_are_all_drawn_and_nothing_else():
@@ -35,3 +36,15 @@ def test_every_phrase_holds_its_slots_at_its_spans(key, data, seed):
             for k, (_, words) in enumerate(values):
                 start, end = spans[k]
                 assert phrase.text()[start:end] == words
+
+
+@given(st.text("ab'(\".?", min_size=1, max_size=8))
+def test_a_word_is_what_its_parts_make_and_stops_belong_to_no_slot(word):
+    start, core, end = bare(word)
+    assert start + core + end == word
+    assert core
+    if set(word) - set(OPENING + CLOSING):
+        assert core[0] not in OPENING
+        assert core[-1] not in CLOSING
+    first, last = Phrase(["oh", word], [-1, 0]).spans()[0]
+    assert f"oh {word}"[first:last] == core
