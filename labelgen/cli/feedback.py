@@ -1,4 +1,4 @@
-"""`labelgen feedback`: find the signals in a log, turn them into targets, and say where those come from."""
+"""`labelgen feedback`: find the signals in a log, turn them into targets, say where those come from, and what to ask."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from labelgen.base.files import fresh_file, write_text
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_reading, open_log, parser
+from labelgen.cli.feedback_ask import ask
 from labelgen.cli.feedback_explain import explain
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
@@ -28,7 +29,7 @@ from labelgen.feedback.targets import VERDICTS, feedback_targets
 if TYPE_CHECKING:
     from labelgen.feedback.fitted import Fitted
 
-_ACTIONS = ("signals", "aggregate", "explain")
+_ACTIONS = ("signals", "aggregate", "explain", "ask")
 
 Counts = Counter[tuple[str, ...]]
 
@@ -39,17 +40,18 @@ def main(argv: Sequence[str]) -> int:
         _parser().print_help()
         return 0
     require(words[0], _ACTIONS, "action of feedback")
-    act = {"signals": _signals, "aggregate": _aggregate, "explain": explain}[words[0]]
+    act = {"signals": _signals, "aggregate": _aggregate, "explain": explain, "ask": ask}[words[0]]
     return act(words[1:])
 
 
 def _parser() -> argparse.ArgumentParser:
     args = parser(
         "feedback",
-        "Find the signals in a log, turn them into targets, and say where those of a dialogue come from.",
+        "Find the signals in a log, turn them into targets, say where those of a dialogue come from, and what to ask users.",
         "labelgen feedback signals log.jsonl signals.jsonl\n"
         "  labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall\n"
-        "  labelgen feedback explain log.jsonl d7",
+        "  labelgen feedback explain log.jsonl d7\n"
+        "  labelgen feedback ask log.jsonl questions.jsonl --budget 200",
     )
     args.add_argument("action", choices=_ACTIONS, help="each has its own --help")
     return args

@@ -136,7 +136,7 @@ def test_unknown_names_are_usage_errors(words: tuple[str, ...]) -> None:
     assert run(*words) == 2
 
 
-@pytest.mark.parametrize("words", [(), ("signals",), ("aggregate",), ("explain",)])
+@pytest.mark.parametrize("words", [(), ("signals",), ("aggregate",), ("explain",), ("ask",)])
 def test_help_ends_with_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words, "--help") == 0
     assert "example:\n  labelgen feedback" in capsys.readouterr().out

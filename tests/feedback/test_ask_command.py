@@ -1,0 +1,115 @@
+"""`labelgen feedback ask` from a log to questions."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from heard import talk
+
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.log import Log, write_log
+
+
+def run(*words: object) -> int:
+    return main(["feedback", "ask", *map(str, words)])
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ask") / "log.jsonl"
+    main(["simulate", str(path), "--dialogues", "30", "--seed", "2"])
+    return path
+
+
+@pytest.mark.parametrize("strategy", ["gain", "random"])
+def test_questions_are_about_turns_of_the_log(
+    log: Path, tmp_path: Path, strategy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "q.jsonl"
+    assert run(log, out, "--budget", 10, "--strategy", strategy) == 0
+    shown = capsys.readouterr().out
+    assert "10 questions to " in shown
+    assert "turns alike" in shown
+    questions = read(out)
+    assert len(questions) == len({q["dialogue"] for q in questions}) == 10
+    turns = {d.id: d for d in Log([log])}
+    for q in questions:
+        assert 0 <= q["turn"] < len(turns[q["dialogue"]].turns)
+        assert q["user"] == turns[q["dialogue"]].user
+        assert q["gain"] > 0.0
+        assert "turns alike" in q["reasons"][0]
+    if strategy == "gain":
+        assert [q["gain"] for q in questions] == sorted((q["gain"] for q in questions), reverse=True)
+
+
+def test_the_same_again_gives_the_same_bytes_and_a_smaller_budget_the_first_of_them(log: Path, tmp_path: Path) -> None:
+    one, two, few = tmp_path / "1.jsonl", tmp_path / "2.jsonl", tmp_path / "3.jsonl"
+    assert run(log, one, "--budget", 12) == run(log, two, "--budget", 12) == run(log, few, "--budget", 5) == 0
+    assert one.read_bytes() == two.read_bytes()
+    assert one.read_bytes().startswith(few.read_bytes())
+    assert run(log, one, "--budget", 12) == 2
+    assert run(log, one, "--budget", 5, "--force") == 0
+    assert one.read_bytes() == few.read_bytes()
+
+
+def test_a_model_in_the_records_is_heard(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judged, out = tmp_path / "judged.jsonl", tmp_path / "q.jsonl"
+
+    def with_model(dialogue: Dialogue) -> Dialogue:
+        sure = (("bad", 0.9), ("fair", 0.05), ("good", 0.05))
+        labels = tuple(Label("quality", AtTurn(t), "bad", 0.9, None, sure) for t in range(len(dialogue.turns)))
+        return replace(dialogue, annotations=(*dialogue.annotations, Annotation("m", "model", labels)))
+
+    write_log(judged, map(with_model, Log([log])))
+    assert run(judged, out, "--budget", 5, "--method", "waterfall") == 0
+    assert all(q["model"] == pytest.approx(0.075, abs=1e-4) for q in read(out))
+    assert run(judged, out, "--budget", 5, "--model", "m", "--force") == 0
+    assert run(judged, out, "--budget", 5, "--model", "another", "--force") == 3
+    assert "no turn's quality was judged by a model another" in capsys.readouterr().err
+
+
+def test_questions_to_standard_output_leave_the_table_elsewhere(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(log, "-", "--budget", 3) == 0
+    told = capsys.readouterr()
+    assert [json.loads(line)["dialogue"] for line in told.out.splitlines()]
+    assert "3 questions" in told.err
+
+
+def test_a_log_where_nothing_can_be_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, out = tmp_path / "log.jsonl", tmp_path / "q.jsonl"
+    write_log(log, [Dialogue(id="empty", turns=()), talk("thank you", "Bye.", id="thanks")])
+    assert run(log, out, "--budget", 3) == 0
+    assert read(out) == []
+    assert "0 questions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("log.jsonl", "q.jsonl", "--budget", "0"), "--budget is 0"),
+        (("log.jsonl", "q.jsonl", "--budget", "5", "--per-dialogue", "0"), "--per-dialogue is 0"),
+        (("log.jsonl", "q.jsonl", "--budget", "5", "--strategy", "gian"), "did you mean 'gain'"),
+        (("log.jsonl", "q.jsonl", "--budget", "5", "--method", "guess"), "unknown method"),
+        (("-", "q.jsonl", "--budget", "5"), "standard input"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(
+    words: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*words) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("q.jsonl").exists()
