@@ -15,6 +15,7 @@ from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_reading, open_log, parser
 from labelgen.cli.feedback_explain import explain
+from labelgen.cli.feedback_report import report
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import UNIT_OF
@@ -28,7 +29,7 @@ from labelgen.feedback.targets import VERDICTS, feedback_targets
 if TYPE_CHECKING:
     from labelgen.feedback.fitted import Fitted
 
-_ACTIONS = ("signals", "aggregate", "explain")
+_ACTIONS = ("signals", "aggregate", "explain", "report")
 
 Counts = Counter[tuple[str, ...]]
 
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         _parser().print_help()
         return 0
     require(words[0], _ACTIONS, "action of feedback")
-    act = {"signals": _signals, "aggregate": _aggregate, "explain": explain}[words[0]]
+    act = {"signals": _signals, "aggregate": _aggregate, "explain": explain, "report": report}[words[0]]
     return act(words[1:])
 
 
@@ -49,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         "Find the signals in a log, turn them into targets, and say where those of a dialogue come from.",
         "labelgen feedback signals log.jsonl signals.jsonl\n"
         "  labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall\n"
-        "  labelgen feedback explain log.jsonl d7",
+        "  labelgen feedback explain log.jsonl d7\n"
+        "  labelgen feedback report signals.jsonl signals.html",
     )
     args.add_argument("action", choices=_ACTIONS, help="each has its own --help")
     return args
