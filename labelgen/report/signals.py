@@ -1,6 +1,5 @@
 """The page of signals: what users let be known in a log, as one HTML file without script or network."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -97,5 +96,5 @@ def _row(cast: Cast, domains: Sequence[Domain]) -> CastRow:
 
 
 def _by_unit(pairs: Sequence[Agreement]) -> dict[str, list[Agreement]]:
-    units = Counter(pair.unit for pair in pairs)
-    return {unit: [pair for pair in pairs if pair.unit == unit] for unit in _UNITS if units[unit]}
+    units = {pair.unit for pair in pairs}
+    return {unit: [pair for pair in pairs if pair.unit == unit] for unit in _UNITS if unit in units}

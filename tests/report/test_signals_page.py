@@ -9,7 +9,7 @@ from heard import talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_evaluations import names
-from test_page import Page
+from parsed_page import Page
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
