@@ -16,6 +16,7 @@ from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_reading, open_log, parser
 from labelgen.cli.feedback_ask import ask
 from labelgen.cli.feedback_explain import explain
+from labelgen.cli.feedback_report import report
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import UNIT_OF
@@ -29,7 +30,7 @@ from labelgen.feedback.targets import VERDICTS, feedback_targets
 if TYPE_CHECKING:
     from labelgen.feedback.fitted import Fitted
 
-_ACTIONS = ("signals", "aggregate", "explain", "ask")
+_ACTIONS = ("signals", "aggregate", "explain", "ask", "report")
 
 Counts = Counter[tuple[str, ...]]
 
@@ -40,8 +41,8 @@ def main(argv: Sequence[str]) -> int:
         _parser().print_help()
         return 0
     require(words[0], _ACTIONS, "action of feedback")
-    act = {"signals": _signals, "aggregate": _aggregate, "explain": explain, "ask": ask}[words[0]]
-    return act(words[1:])
+    actions = {"signals": _signals, "aggregate": _aggregate, "explain": explain, "ask": ask, "report": report}
+    return actions[words[0]](words[1:])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         "labelgen feedback signals log.jsonl signals.jsonl\n"
         "  labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall\n"
         "  labelgen feedback explain log.jsonl d7\n"
-        "  labelgen feedback ask log.jsonl questions.jsonl --budget 200",
+        "  labelgen feedback ask log.jsonl questions.jsonl --budget 200\n"
+        "  labelgen feedback report signals.jsonl signals.html",
     )
     args.add_argument("action", choices=_ACTIONS, help="each has its own --help")
     return args

@@ -31,7 +31,7 @@ def render(evaluation: Mapping[str, Any]) -> str:
     ratio_axis = plots.axis_for(
         [1.0, *(v for q in questions if q.ratio for v in (q.ratio.value, q.ratio.low, q.ratio.high))], _RATIOS_WITHIN
     )
-    page = _environment().get_template("page.html")
+    page = environment().get_template("page.html")
     return page.render(
         evaluation=found,
         questions=questions,
@@ -207,15 +207,14 @@ def enough(curve: Curve) -> Point | None:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of this folder, with the drawings and the ways of writing numbers."""
+    found = Environment(
         loader=PackageLoader("labelgen", "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
-        data=figures.data, plots=plots, mark=plots.Mark, words=WORDS, feedback_words=feedback_words
-    )
-    return environment
+    found.globals.update(data=figures.data, plots=plots, mark=plots.Mark, words=WORDS, feedback_words=feedback_words)
+    return found

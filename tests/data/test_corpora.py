@@ -1,6 +1,6 @@
 """The readers on the whole public corpora; the counts are those of the corpora's own files.
 
-LABELGEN_DATA names the folder that holds `sgd`, `star`, `getgoing` and `uss` in their published layouts."""
+LABELGEN_DATA names the folder that holds `sgd`, `star`, `getgoing`, `betold` and `uss` in their published layouts."""
 
 import json
 import os
@@ -85,6 +85,20 @@ def test_getgoing(corpora: Path):
     said = {"USER no", "USER No.", "USER no."}
     denied = [c for c in known for a, b in pairwise(c) if "directions useful?" in a and b in said]
     assert found.feedback["answer", "no"] >= len(denied)
+
+
+def test_betold(corpora: Path):
+    calls = json.loads((corpora / "betold" / "BETOLD_valid.json").read_bytes())
+    found = list(Log([corpora / "betold"], "betold", max_bad_rate=0))
+    stats = log_stats(found)
+    assert stats.tasks["user", "outcome"].labels == {"success": 901, "failure": 451}
+    assert stats.feedback["disconnect", ""] == 451
+    by_user = Counter((c["LUHF"], c["utterances_annotations"][-1]["caller_name"]) for c in calls)
+    assert by_user["luhf", "nlg"] / 451 > 0.96, "as published, who spoke last tells who ended the call"
+    assert by_user["not_luhf", "nlu"] / 901 > 0.63
+    assert all(d.turns[-1].response and len(d.turns) >= 8 for d in found)
+    booked = Counter(bool(d.feedback) for d in found if d.turns[-1].response.endswith("confirm date scheduled"))
+    assert booked == {False: 378, True: 27}, "cut as it is, a call may still end with what it was made for"
 
 
 def test_uss(corpora: Path):

@@ -35,6 +35,7 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "sgd": ("sgd", "sgd", {}),
     "star": ("star", "star", {}),
     "getgoing": ("getgoing", "getgoing", {}),
+    "betold": ("betold", "betold", {}),
     "uss": ("uss", "uss", {}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),
@@ -286,6 +287,10 @@ BAD = [
     ("star", "dialogues/1.json", b"\xff", "bad_json", None),
     ("getgoing", "logs/a/log.json", b'{"uuid":"a","history":["TTS Hi.","ROBOT hi"]}', "bad_line", "history[1]"),
     ("getgoing", "logs/a/log.json", b'{"uuid":"a"}', "bad_type", None),
+    ("betold", "BETOLD_valid.json", b'[{"LUHF":"maybe","utterances_annotations":[]}]', "bad_type", "LUHF"),
+    ("betold", "BETOLD_valid.json", b'[{"LUHF":"luhf","utterances_annotations":[{"caller_name":"asr","intent":"x"}]}]', "bad_type", "utterances_annotations[0].caller_name"),
+    ("betold", "BETOLD_valid.json", b'{"LUHF":"luhf"}', "bad_type", None),
+    ("betold", "BETOLD_valid.json", b'[{"LUHF":', "bad_json", None),
     ("uss", "SGD.txt", b"\nUSER\thello\n", "bad_line", None),
     ("uss", "SGD.txt", b"\nUSER\thello\tx\t3,3\nUSER\tOVERALL\t\t3\n", "bad_ratings", None),
     ("uss", "SGD.txt", b"\nUSER\thello\tx\t3,9\n", "bad_rating", None),
@@ -319,7 +324,7 @@ def test_what_is_bad_in_a_corpus_is_rejected_and_said(
     msgspec.json.encode(found)
 
 
-@pytest.mark.parametrize("case", ["chat", "sgd", "star", "getgoing", "uss", "lines", "turns"])
+@pytest.mark.parametrize("case", ["chat", "sgd", "star", "getgoing", "betold", "uss", "lines", "turns"])
 def test_a_damaged_file_never_makes_a_reader_raise_anything_but_a_usage_error(case: str, tmp_path: Path):
     """Each sample, cut and with bytes changed: records that are still whole are read, the others rejected."""
     name, sample, options = CASES[case]

@@ -7,5 +7,6 @@ READERS = {
     "sgd": "labelgen.data.readers.sgd:READER",
     "star": "labelgen.data.readers.star:READER",
     "getgoing": "labelgen.data.readers.getgoing:READER",
+    "betold": "labelgen.data.readers.betold:READER",
     "uss": "labelgen.data.readers.uss:READER",
 }

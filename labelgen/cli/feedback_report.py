@@ -1,0 +1,47 @@
+"""`labelgen feedback report`: a log's signals as one HTML page."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from labelgen.base.errors import InputError
+from labelgen.base.files import fresh_file, write_text
+from labelgen.base.progress import progress
+from labelgen.cli.arguments import add_force, add_reading, open_log, parser
+
+
+def report(argv: Sequence[str]) -> int:
+    args = parser(
+        "feedback report",
+        "Write one HTML page about the signals of a log: counts by kind, vote and domain, how far kinds agree, the rates that\n"
+        "em estimates, and the waterfall's posteriors. Find the signals first.",
+        "labelgen feedback report signals.jsonl signals.html",
+    )
+    args.add_argument("log", help="file or folder of records; - reads standard input")
+    add_reading(args)
+    args.add_argument("out", type=Path, help="the HTML file to write")
+    args.add_argument(
+        "--goals", metavar="ANNOTATOR", help="outcomes are of this annotator's goals (default: of provisional goals)"
+    )
+    add_force(args)
+    given = args.parse_args(argv)
+    fresh_file(given.out, given.force)
+    log = open_log(given)
+
+    from labelgen.feedback.fitted import learn
+    from labelgen.feedback.summary import SignalCounts
+    from labelgen.report.signals import render_signals, sentence
+
+    counts = SignalCounts()
+    fitted = learn(counts.watch(progress(log, "signals", "dialogues"), given.goals))
+    summary = counts.summary(fitted)
+    if not summary.signals:
+        raise InputError(
+            f"none of the {summary.dialogues:,} records has a signal",
+            given.log,
+            "run `labelgen feedback signals` on the log first",
+        )
+    title = "Signals" if given.log == "-" else f"Signals in {Path(given.log).name}"
+    write_text(given.out, render_signals(summary, title, shlex.join(["labelgen", "feedback", "report", *argv])))
+    print(f"{sentence(summary)}\nwrote {given.out}")
+    return 0

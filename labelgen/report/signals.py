@@ -1,0 +1,100 @@
+"""The page of signals: what users let be known in a log, as one HTML file without script or network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from markupsafe import Markup
+
+from labelgen.feedback.summary import Agreement, Cast, Summary
+from labelgen.report import plots
+from labelgen.report.page import environment
+
+MOST_DOMAINS = 8
+OTHER_DOMAINS = "other domains"
+OFTEN_TOGETHER = 30
+"""Pairs of kinds that speak together of fewer items are folded away."""
+
+_UNITS = ("goal", "turn", "dialogue")
+
+
+def render_signals(summary: Summary, title: str, command: str) -> str:
+    """The page. title: of the log; command: what made it."""
+    domains = _domains(summary)
+    return (
+        environment()
+        .get_template("signals.html")
+        .render(
+            summary=summary,
+            title=title,
+            command=command,
+            turns=sum(summary.turns.values()),
+            sentence=sentence(summary),
+            domains=domains,
+            casts=[_row(cast, domains) for cast in summary.casts],
+            often_together=OFTEN_TOGETHER,
+            agreements=_by_unit(summary.agreements),
+            spreads=sorted(summary.spreads, key=lambda spread: _UNITS.index(spread.unit)),
+            rates={unit: [r for r in summary.rates if r.unit == unit] for unit in _UNITS if unit in summary.good},
+            axis=plots.axis_for([0.0, *(rate.log_odds for rate in summary.rates)]),
+            style=Markup(files("labelgen.report").joinpath("page.css").read_text(encoding="utf-8")),
+        )
+    )
+
+
+def sentence(summary: Summary) -> str:
+    """The page in one sentence: how much signals speak of."""
+    if not summary.signals:
+        return "There is no signal in this log."
+    kinds = len({cast.kind for cast in summary.casts})
+    told = {spread.unit: spread.told / spread.items for spread in summary.spreads if spread.items}
+    shares = [f"{told[unit]:.1%} of the {unit}s" for unit in ("turn", "goal") if unit in told]
+    return f"{summary.signals:,} signals of {kinds} kind{'' if kinds == 1 else 's'} speak of {' and '.join(shares)}."
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A column of the table of counts, and the turns in it. names: the domains that it joins."""
+
+    name: str
+    turns: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """count: of one vote in one domain; rate: of the turns there; share: of the greatest rate in its row, 0..1."""
+
+    count: int
+    rate: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class CastRow:
+    cast: Cast
+    rate: float
+    cells: tuple[Cell, ...]
+
+
+def _domains(summary: Summary) -> list[Domain]:
+    """The domains of most turns, the rest as one."""
+    ordered = sorted(summary.turns.items(), key=lambda pair: (-pair[1], pair[0]))
+    joined = ordered[MOST_DOMAINS:] if len(ordered) > MOST_DOMAINS + 1 else []
+    found = [Domain(name, count, (name,)) for name, count in ordered[: len(ordered) - len(joined)]]
+    if joined:
+        found.append(Domain(OTHER_DOMAINS, sum(n for _, n in joined), tuple(name for name, _ in joined)))
+    return found
+
+
+def _row(cast: Cast, domains: Sequence[Domain]) -> CastRow:
+    counts = [sum(cast.by_domain.get(name, 0) for name in domain.names) for domain in domains]
+    rates = [count / domain.turns for count, domain in zip(counts, domains, strict=True)]
+    most = max(rates, default=0.0)
+    cells = tuple(Cell(count, rate, rate / most if most else 0.0) for count, rate in zip(counts, rates, strict=True))
+    return CastRow(cast, cast.count / max(sum(domain.turns for domain in domains), 1), cells)
+
+
+def _by_unit(pairs: Sequence[Agreement]) -> dict[str, list[Agreement]]:
+    units = {pair.unit for pair in pairs}
+    return {unit: [pair for pair in pairs if pair.unit == unit] for unit in _UNITS if unit in units}

@@ -1,0 +1,81 @@
+"""BETOLD: acts as turns, and nothing in them that exists only because of the hang-up."""
+
+import json
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtGoal
+from labelgen.data.readers.betold import READER
+from labelgen.feedback.hiding import hide
+from labelgen.feedback.signal import find_signals
+from labelgen.tensors.features import categories_of, numbers_of
+
+SAMPLE = Path(__file__).parent / "samples" / "betold"
+
+
+def read(folder: Path) -> list[Dialogue]:
+    return [item for item in READER.read(folder, {}) if isinstance(item, Dialogue)]
+
+
+def test_betold_calls_hold_acts_in_words_and_end_where_the_user_is_waited_for():
+    refused, left, booked, announced = read(SAMPLE)
+    assert [(t.request, t.response) for t in booked.turns[:3]] == [
+        ("", "intro assistant 1: recording warning\nintro assistant 2"),
+        ("schedule", "disambiguate user profile: device make, device model, device year"),
+        ("confirm", "ask for battery health"),
+    ]
+    plain = json.loads((SAMPLE / "BETOLD_valid.json").read_bytes())
+    last = [[act["intent"] for act in call["utterances_annotations"][-2:]] for call in plain]
+    assert last[1] == ["transportation_of_device", "noise"], "what was heard before the user went away"
+    assert last[2:] == [["confirm_date_scheduled", "confirm"], ["confirm", "inform_schedule_inspection"]]
+    closing = [d.turns[-1].response.split("\n")[-1] for d in (refused, left, booked, announced)]
+    assert [text.partition(":")[0] for text in closing] == [
+        "time asked unavailable propose new",
+        "transportation of device",
+        "confirm date scheduled",
+        "transportation of device",
+    ]
+    for dialogue in (refused, left, booked, announced):
+        (annotation,) = dialogue.annotations
+        (outcome,) = (label for label in annotation.labels if label.task == "outcome")
+        gone = dialogue in (refused, left)
+        assert (annotation.kind, outcome.at) == ("user", AtGoal(tuple(range(len(dialogue.turns)))))
+        assert outcome.name == ("failure" if gone else "success")
+        assert [(f.kind, f.about) for f in dialogue.feedback] == [("disconnect", len(dialogue.turns) - 1)] * gone
+
+
+def betold(acts: str, luhf: bool, folder: Path) -> Dialogue:
+    """A call of one letter an act: U says something, A asks, W announces."""
+    sides = {"U": ("nlu", "inform"), "A": ("nlg", "propose_date"), "W": ("nlg", "working_on_previous_request")}
+    call = {
+        "LUHF": "luhf" if luhf else "not_luhf",
+        "utterances_annotations": [
+            {"caller_name": sides[act][0], "intent": sides[act][1], "entities": []} for act in acts
+        ],
+    }
+    (folder / "BETOLD_x.json").write_text(json.dumps([call]))
+    (found,) = read(folder)
+    return found
+
+
+def seen_by_a_model(dialogue: Dialogue) -> object:
+    features = [
+        (list(categories_of(dialogue, turn)), list(numbers_of(dialogue, t))) for t, turn in enumerate(dialogue.turns)
+    ]
+    return [(t.request, t.response) for t in dialogue.turns], features
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(acts=st.text("UAW", max_size=8), after=st.text("UW", max_size=3))
+def test_what_a_model_sees_of_a_betold_call_does_not_tell_who_ended_it(acts: str, after: str, tmp_path: Path):
+    """Neither the disconnect, nor a gap where it was hidden, nor what only a call that went on can end with."""
+    left, stayed = betold(acts, True, tmp_path), betold(acts + after, False, tmp_path)
+    assert seen_by_a_model(left) == seen_by_a_model(stayed)
+    signals = [s for s in find_signals(left) if s.kind == "disconnect"]
+    assert [s.turns for s in signals] == [(len(left.turns) - 1,)] * bool(left.turns)
+    hidden = hide(left, signals)
+    assert not hidden.feedback
+    assert seen_by_a_model(hidden) == seen_by_a_model(left)
