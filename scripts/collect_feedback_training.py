@@ -1,8 +1,10 @@
-"""The table of scripts/measure_feedback_training.py, which runs this at its end, from the predictions of all its seeds.
+"""What the evaluations of scripts/measure_feedback_training.py come to; that script runs this one.
 
-    python scripts/collect_feedback_training.py runs/feedback --seeds 1 2 3 --method em --out results/feedback_training.json
+    python scripts/collect_feedback_training.py choose runs/feedback --seeds 90 --out runs/feedback/choice.json
+    python scripts/collect_feedback_training.py table runs/feedback --seeds 1 2 3 --method em --out table.json
 
-The test dialogues of all seeds are put together. A ratio is a metric of what was learnt otherwise over that of what was learnt
+`choose` names the method whose targets taught best: the greatest mean, over the questions, of the F1 that the aim is about,
+with the evidence hidden. `table` makes the table. The test dialogues of all seeds are put together. A ratio is a metric of what was learnt otherwise over that of what was learnt
 from gold, on the same dialogues; its interval is of a bootstrap over dialogues in which both are drawn together, and beside
 it stand the least and the greatest of a single seed, since chance in training is not in the interval."""
 
@@ -45,17 +47,25 @@ SETTING = Setting(TRUTH, everyone=False)
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("action", choices=["choose", "table"])
     args.add_argument("run", type=Path, help="the folder of the run")
-    args.add_argument("--seeds", type=int, nargs="+", required=True, help="whose evaluations are put together")
-    args.add_argument("--method", required=True, help="that made the targets")
-    args.add_argument("--command", default="", help="that is shown above the table")
+    args.add_argument("--seeds", type=int, nargs="+", required=True, help="whose evaluations are read")
     args.add_argument("--out", type=Path, required=True, help="file to write")
     args.add_argument("--force", action="store_true", help="replace what stands at OUT")
+    of_table = args.add_argument_group("of a table")
+    of_table.add_argument("--method", default="", help="that made the targets")
+    of_table.add_argument("--command", default="", help="that is shown above the table")
     given = args.parse_args(argv)
+    folders = [given.run / f"seed-{seed}" / "evaluation" for seed in given.seeds]
     try:
         fresh_file(given.out, given.force)
-        table = collect(given.run, given.seeds, given.method, given.command)
-        write_text(given.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+        evaluations = [json.loads((folder / "evaluation.json").read_text(encoding="utf-8")) for folder in folders]
+        if given.action == "choose":
+            found = {"seeds": given.seeds, **choose(evaluations)}
+        else:
+            logs = [list(Log([folder / "predictions.jsonl"], max_bad_rate=0.0)) for folder in folders]
+            found = table(evaluations, logs, _chosen(given.run, given.method), given.command)
+        write_text(given.out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     except LabelgenError as error:
         print(f"collect_feedback_training: {error}", file=sys.stderr)
         return error.exit_code
@@ -63,11 +73,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def collect(run: Path, seeds: Sequence[int], method: str, command: str) -> dict[str, Any]:
-    """The table of these seeds."""
-    folders = [run / f"seed-{seed}" / "evaluation" for seed in seeds]
-    evaluations = [json.loads((folder / "evaluation.json").read_text(encoding="utf-8")) for folder in folders]
-    logs = [list(Log([folder / "predictions.jsonl"], max_bad_rate=0.0)) for folder in folders]
+def choose(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The best of the models that were judged, and what each comes to in each question; of equals the first. A value that
+    is not defined counts 0."""
+    f1: dict[str, dict[str, float]] = {name: {} for name in evaluations[0]["model"]}
+    for section in (s for evaluation in evaluations for s in evaluation["tasks"] if s["name"] in METRICS):
+        for name, own in f1.items():
+            hidden, _ = seen_as(section["unit"], name)
+            rows = [row["metrics"] for row in section["rows"] if row["candidate"] == hidden]
+            value = rows[0][METRICS[section["name"]][0]]["value"] if rows else None
+            own[section["name"]] = own.get(section["name"], 0.0) + (value or 0.0) / len(evaluations)
+    return {"method": max(f1, key=lambda name: sum(f1[name].values())), "f1": f1}
+
+
+def table(
+    evaluations: Sequence[Mapping[str, Any]], logs: Sequence[Sequence[Dialogue]], chosen: str, command: str
+) -> dict[str, Any]:
+    """The table of these seeds. logs: the predictions of each. chosen: the method, in words."""
     questions = [question for question in asked({}) if question.name in METRICS]
     return {
         "order": 10,
@@ -82,7 +104,7 @@ def collect(run: Path, seeds: Sequence[int], method: str, command: str) -> dict[
         ),
         "command": command,
         "versions": evaluations[0]["versions"],
-        "data": f"{_about(evaluations, logs)} {_chosen(run, method)}",
+        "data": f"{_about(evaluations, logs)} {chosen}",
         "columns": [
             "question",
             "metric",
@@ -108,7 +130,7 @@ def rows_of(question: Question, logs: Sequence[Sequence[Dialogue]]) -> list[list
     found: list[list[Any]] = []
     for metric in METRICS[question.name]:
         for name in (GOLD, *AIMS, *RULES):
-            own, seen = seen_as(question, name)
+            own, seen = seen_as(question.unit, name)
             if own not in whole:
                 continue
             value = whole[own][metric].estimate()
@@ -116,7 +138,7 @@ def rows_of(question: Question, logs: Sequence[Sequence[Dialogue]]) -> list[list
             if name == GOLD:
                 found.append([question.name, metric, name, _short(value), None, None, None, None, None, None])
                 continue
-            gold, gold_seen = seen_as(question, GOLD)
+            gold, gold_seen = seen_as(question.unit, GOLD)
             of_gold = _ratio(whole, own, gold, metric)
             single = [_ratio(one, own, gold, metric)["value"] for one in apart if own in one and gold in one]
             defined = [value for value in single if value is not None]
@@ -137,18 +159,18 @@ def rows_of(question: Question, logs: Sequence[Sequence[Dialogue]]) -> list[list
     return found
 
 
-def seen_as(question: Question, name: str) -> tuple[str, str]:
+def seen_as(unit: str, name: str) -> tuple[str, str]:
     """The annotator whose answers are those without evidence, and the one of those with it. A rule hides nothing."""
     if name in RULES:
         return name, name
-    asked_of = f"{name}{ON_GIVEN_GOALS if question.unit == 'goal' else ''}"
+    asked_of = f"{name}{ON_GIVEN_GOALS if unit == 'goal' else ''}"
     return f"{asked_of}{EVIDENCE_HIDDEN}", asked_of
 
 
 def measured(question: Question, dialogues: Sequence[Dialogue], setting: Setting) -> dict[str, dict[str, Measured]]:
     """annotator -> metric -> what it comes to, of all annotators that answer anything; all are drawn together."""
     trials = Protocol(dialogues, (question,), setting).trials(question).trials
-    names = [name for arm in (GOLD, *AIMS, *RULES) for name in dict.fromkeys(seen_as(question, arm))]
+    names = [name for arm in (GOLD, *AIMS, *RULES) for name in dict.fromkeys(seen_as(question.unit, arm))]
     items = {name: items_of(trials, dialogues, question, name) for name in names}
     answering = [name for name in names if any(item.predicted for item in items[name])]
     return {name: measure_all(METRICS[question.name], items[name], trials, setting) for name in answering}
@@ -193,7 +215,7 @@ def _chosen(run: Path, method: str) -> str:
     choice = json.loads(path.read_text(encoding="utf-8"))
     means = {name: sum(scores.values()) / len(scores) for name, scores in choice["f1"].items()}
     compared = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
-    return f"Targets by {method}, chosen on seed {choice['seed']}, which is not reported (mean F1: {compared})."
+    return f"Targets by {method}, chosen on seed {choice['seeds'][0]}, which is not reported (mean F1: {compared})."
 
 
 if __name__ == "__main__":

@@ -31,15 +31,13 @@ from typing import Any
 
 from labelgen.base.errors import LabelgenError, UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.evaluation.candidates import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.world.log import TRUTH
 
 ROOT = Path(__file__).resolve().parent.parent
 ARMS = {"gold": "gold", "feedback": "feedback", "mixed": "feedback and 5% gold"}
 """Log that is learnt from (scripts/feedback_arms.py) -> its name in the table."""
 METHODS = ("waterfall", "em")
-CHOSEN_BY = {"outcome": "macro_f1", "quality, turn": "bad_f1", "intents": "intent_macro_f1", "slots": "slot_span_f1"}
-"""question -> F1 that methods are chosen by; of quality that of bad, since no feedback says "fair"."""
+COLLECT = "scripts/collect_feedback_training.py"
 SIDE_BY_SIDE = 2
 
 
@@ -129,12 +127,10 @@ class Run:
         self._stage(at / "labels.json", "labelgen", "simulate", log, *size, "--force")
         division = ("--parts", "train=0.75,test=0.25", "--force")
         self._stage(parts / "labels.json", "labelgen", "data", "split", log, parts, *division)
-        heard = at / "signals" / "train.jsonl"
-        self._stage(
-            at / "signals" / "labels.json", "labelgen", "feedback", "signals", parts / "train.jsonl", heard, "--force"
-        )
-        arms = (sys.executable, "scripts/feedback_arms.py", "judge", parts / "test.jsonl")
-        self._stage(at / "judged" / "labels.json", *arms, at / "judged" / "test.jsonl")
+        heard = ("labelgen", "feedback", "signals", parts / "train.jsonl", at / "signals" / "train.jsonl", "--force")
+        self._stage(at / "signals" / "labels.json", *heard)
+        judged = ("judge", parts / "test.jsonl", at / "judged" / "test.jsonl")
+        self._stage(at / "judged" / "labels.json", sys.executable, "scripts/feedback_arms.py", *judged)
 
     def make_targets(self, seed: int, method: str) -> None:
         """The targets of a method, at the truth's goals, and the log of each arm."""
@@ -167,55 +163,35 @@ class Run:
     def evaluate(self, seed: int, judged: Mapping[str, tuple[str, str]]) -> None:
         """judged: name -> method and arm."""
         at, parts = self.seed(seed), self.seed(seed) / "parts"
-        words = ["labelgen", "evaluate", str(at / "judged" / "test.jsonl"), "--against", TRUTH]
-        for name, (method, arm) in judged.items():
-            words += ["--model", f"{name}={self._model(seed, method, arm)}"]
-        # Its own intervals are not used: the table's are over all seeds.
-        words += [
+        log = (
+            "labelgen",
+            "evaluate",
+            at / "judged" / "test.jsonl",
+            "--against",
+            TRUTH,
             "--train",
-            str(parts / "train.jsonl"),
-            "--resamples",
-            "50",
-            "--out",
-            str(at / "evaluation"),
-            "--force",
-        ]
-        self._stage(at / "evaluation" / "report.html", *words)
+            parts / "train.jsonl",
+        )
+        models = [f"--model={name}={self._model(seed, *made)}" for name, made in judged.items()]
+        # Its own intervals are not used: the table's are over all seeds.
+        out = ("--resamples", "50", "--out", at / "evaluation", "--force")
+        self._stage(at / "evaluation" / "report.html", *log, *models, *out)
 
     def choose(self, seed: int) -> str:
-        """The method whose targets teach best on this seed; choice.json keeps what each came to."""
-        path = self.folder / "choice.json"
-        if not path.exists():
-            for method in METHODS:
-                self.make_targets(seed, method)
-            self.stages.side_by_side([partial(self.finetune, seed, method, "feedback") for method in METHODS])
-            self.evaluate(seed, {method: (method, "feedback") for method in METHODS})
-            found = json.loads((self.seed(seed) / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
-            scores = {method: {name: f1_of(found, name, method) for name in CHOSEN_BY} for method in METHODS}
-            best = max(METHODS, key=lambda method: sum(scores[method].values()))
-            write_text(path, json.dumps({"method": best, "seed": seed, "f1": scores}, indent=1) + "\n")
-        return str(json.loads(path.read_text(encoding="utf-8"))["method"])
+        """The method whose targets teach best on this seed."""
+        for method in METHODS:
+            self.make_targets(seed, method)
+        self.stages.side_by_side([partial(self.finetune, seed, method, "feedback") for method in METHODS])
+        self.evaluate(seed, {method: (method, "feedback") for method in METHODS})
+        choice = self.folder / "choice.json"
+        self._stage(choice, sys.executable, COLLECT, "choose", self.folder, "--seeds", str(seed), "--out", choice)
+        return str(json.loads(choice.read_text(encoding="utf-8"))["method"])
 
     def collect(self, seeds: Sequence[int], method: str, command: str, out: Path) -> None:
         """The table."""
         out.unlink(missing_ok=True)
-        words = [
-            "scripts/collect_feedback_training.py",
-            str(self.folder),
-            "--seeds",
-            *map(str, seeds),
-            "--method",
-            method,
-        ]
-        self.stages.run(out, "table", sys.executable, *words, "--command", command, "--out", str(out))
-
-
-def f1_of(evaluation: Mapping[str, Any], question: str, name: str) -> float:
-    """The F1 of a model that methods are chosen by: evidence hidden, goals given. 0 where it is not defined."""
-    section = next(section for section in evaluation["tasks"] if section["name"] == question)
-    candidate = f"{name}{ON_GIVEN_GOALS if section['unit'] == 'goal' else ''}{EVIDENCE_HIDDEN}"
-    values = [r["metrics"][CHOSEN_BY[question]]["value"] for r in section["rows"] if r["candidate"] == candidate]
-    return float(values[0] or 0.0) if values else 0.0
+        words = (sys.executable, COLLECT, "table", str(self.folder), "--out", str(out), "--seeds", *map(str, seeds))
+        self.stages.run(out, "table", *words, "--method", method, "--command", command)
 
 
 def keep_setting(path: Path, setting: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@ stands in the table."""
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from labelgen.base.errors import UsageError
+from labelgen.cli.main import main as labelgen
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.evidence import Target
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, answers, field_of
@@ -171,14 +173,19 @@ def test_outcomes_are_asked_of_the_goals_of_the_truth():
     assert found == {"gold": 1.0, "feedback": 0.0}
 
 
-def test_a_method_is_chosen_by_what_it_comes_to_without_evidence():
-    def row(name: str, value: float | None) -> dict[str, object]:
-        return {"candidate": name, "metrics": {"macro_f1": {"value": value}}}
+def test_a_method_is_chosen_by_the_mean_of_what_it_comes_to_without_evidence():
+    def section(name: str, unit: str, metric: str, values: dict[str, float | None]) -> dict[str, object]:
+        rows = [{"candidate": name, "metrics": {metric: {"value": value}}} for name, value in values.items()]
+        return {"name": name, "unit": unit, "rows": rows}
 
-    names = (("em", 0.9), (f"em{ON_GIVEN_GOALS}", 0.8), (f"em{ON_GIVEN_GOALS}{EVIDENCE_HIDDEN}", 0.7))
-    section = {"name": "outcome", "unit": "goal", "rows": [row(*pair) for pair in names]}
-    assert measure.f1_of({"tasks": [section]}, "outcome", "em") == 0.7
-    assert measure.f1_of({"tasks": [section]}, "outcome", "waterfall") == 0.0
+    told = f"{ON_GIVEN_GOALS}{EVIDENCE_HIDDEN}"
+    outcome = {"waterfall": 1.0, f"waterfall{told}": 0.5, "em": 0.0, f"em{ON_GIVEN_GOALS}": 0.1, f"em{told}": 0.7}
+    slots = {"waterfall": 0.9, f"waterfall{EVIDENCE_HIDDEN}": 0.6, "em": 0.1, f"em{EVIDENCE_HIDDEN}": None}
+    sections = [section("outcome", "goal", "macro_f1", outcome), section("intents and slots", "turn", "x", {})]
+    made = {"model": {"waterfall": {}, "em": {}}, "tasks": sections}
+    assert collect.choose([made]) == {"method": "em", "f1": {"waterfall": {"outcome": 0.5}, "em": {"outcome": 0.7}}}
+    both = {**made, "tasks": [*sections, section("slots", "span", "slot_span_f1", slots)]}
+    assert collect.choose([both, both])["method"] == "waterfall"
 
 
 def test_a_run_goes_on_with_its_own_options_alone(tmp_path: Path):
@@ -215,6 +222,40 @@ def test_where_one_stage_fails_the_other_is_stopped_and_none_is_begun(tmp_path: 
         stages.side_by_side(jobs)
     assert caught.value.code in (5, -15)
     stages.run(tmp_path / "d", "d", sys.executable, "-c", "raise SystemExit(1)")
+
+
+def test_a_whole_run_in_this_process_makes_a_table_and_nothing_twice(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With a tiny encoder, two steps and a few dialogues; every command but for the first is carried out."""
+    begun: list[str] = []
+
+    def carry_out(stages: object, made: Path, name: str, *words: str) -> None:
+        if made.exists():
+            return
+        begun.append(name)
+        command = collect.main if measure.COLLECT in words else arms.main if words[0] != "labelgen" else labelgen
+        assert command(words[1 if words[0] == "labelgen" else 2 :]) == 0
+        assert made.exists()
+
+    monkeypatch.chdir(SCRIPTS.parent)
+    monkeypatch.setattr(measure.Stages, "run", carry_out)
+    monkeypatch.setattr(measure.Stages, "side_by_side", lambda stages, jobs: [job() for job in jobs])
+    monkeypatch.setattr(measure.signal, "signal", lambda *_: None)
+    shutil.copytree(tiny_encoder, tmp_path / "run" / "encoder")
+    (tmp_path / "run" / "encoder" / "origin.json").write_text("{}")
+    out = tmp_path / "table.json"
+    words = [str(tmp_path / "run"), "--out", str(out), "--seeds", "1", "--dialogues", "24", "--steps", "2"]
+    more = ["--", "--model.dialogue_width=32", "--model.dialogue_heads=2"]
+    assert measure.main([*words, *more]) == 0
+    assert sum("run-model" in name for name in begun) == len(measure.METHODS) + len(measure.ARMS)
+    rendered = script("render_results").render(tmp_path)
+    assert "| intents | intent_macro_f1 | feedback and 5% gold |" in rendered
+    assert "chosen on seed 90, which is not reported" in rendered
+    begun.clear()
+    assert measure.main([*words, "--force", *more]) == 0
+    assert begun == ["table"]
+    assert script("render_results").render(tmp_path) == rendered.replace(" -- ", " --force -- ")
 
 
 def test_a_seed_that_is_chosen_on_is_not_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
