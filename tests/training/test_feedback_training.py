@@ -5,7 +5,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -174,7 +174,7 @@ def test_outcomes_are_asked_of_the_goals_of_the_truth():
 
 
 def test_a_method_is_chosen_by_the_mean_of_what_it_comes_to_without_evidence():
-    def section(name: str, unit: str, metric: str, values: dict[str, float | None]) -> dict[str, object]:
+    def section(name: str, unit: str, metric: str, values: Mapping[str, float | None]) -> dict[str, object]:
         rows = [{"candidate": name, "metrics": {metric: {"value": value}}} for name, value in values.items()]
         return {"name": name, "unit": unit, "rows": rows}
 
