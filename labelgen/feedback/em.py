@@ -50,7 +50,8 @@ DOMAIN_ITEMS = 300.0
 TOLERANCE = 1e-7
 """EM ends where no pattern's posterior moves further than this in one step."""
 SEARCHING = 1e-4
-"""The same while families and moods are looked for."""
+SEARCH_STEPS = 200
+"""The same, and the most steps, while families and moods are looked for: where there are no moods EM hardly moves, for long."""
 
 MOOD_NUMBERS = 3
 """What moods add: the tilt, and the share of talkative items in each class."""
@@ -156,7 +157,7 @@ class _Whole:
         self._per_number = math.log(table.items.sum()) / 2.0
         self._classes = 2.0 * both(self._share)
         plain = self._plain(SEARCHING)
-        moods = talkative(table, self._prior, self._classes, self._start(), SEARCHING)
+        moods = talkative(table, self._prior, self._classes, self._start(), SEARCHING, SEARCH_STEPS)
         gain = log_likelihood(table, moods) - log_likelihood(table, plain)
         self._moods = gain > MOOD_NUMBERS * self._per_number
         self.states = moods if self._moods else plain

@@ -76,10 +76,10 @@ def expected(table: Table, states: States) -> Array:
     return judged
 
 
-def maximise(table: Table, start: States, update: Update, tolerance: float) -> States:
-    """EM; ends where no pattern's posterior moves further than `tolerance` in one step."""
+def maximise(table: Table, start: States, update: Update, tolerance: float, steps: int = MOST_STEPS) -> States:
+    """EM; ends where no pattern's posterior moves further than `tolerance` in one step, or after so many steps."""
     states, before = start, expected(table, start)
-    for _ in range(MOST_STEPS):
+    for _ in range(steps):
         weights = table.items[:, None] * before
         states = update(table.seen.T @ weights, weights.sum(axis=0), states)
         after = expected(table, states)
@@ -89,7 +89,14 @@ def maximise(table: Table, start: States, update: Update, tolerance: float) -> S
     return states
 
 
-def talkative(table: Table, prior: Callable[[float], Array], classes: Array, start: States, tolerance: float) -> States:
+def talkative(
+    table: Table,
+    prior: Callable[[float], Array],
+    classes: Array,
+    start: States,
+    tolerance: float,
+    steps: int = MOST_STEPS,
+) -> States:
     """EM with four states, from two. prior: from the share of good items to pseudo-counts of answers [A, 2], whose mood is
     hidden; classes [2]: pseudo-counts of the classes."""
     spoke = np.array([float(len(votes)) for _, votes in table.answers])
@@ -115,7 +122,7 @@ def talkative(table: Table, prior: Callable[[float], Array], classes: Array, sta
         moods = (items[1::2] + 0.5) / (items.reshape(2, 2).sum(axis=1) + 1.0)
         return _tilted(table, rates, spoke, tilt, float(of_classes[0] / of_classes.sum()), moods)
 
-    return maximise(table, begun, update, tolerance)
+    return maximise(table, begun, update, tolerance, steps)
 
 
 def _tilted(table: Table, calm: Array, spoke: Array, tilt: float, good: float, moods: Array) -> States:
