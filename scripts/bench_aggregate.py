@@ -4,9 +4,13 @@
 
 An item is good with probability .75. Six detectors each fire at a set rate and are right with a set accuracy; what they
 are is known to no method beforehand, but for one world whose detectors are as the written precisions say. In some worlds
-the worst detector is copied, or some users are annoyed (60% on bad items, 10% on good ones) and their signals come three times
-as often. EM sees patterns of signals alone, and learns from the items that it is judged on. Log loss, F1 of bad
-(posterior of good below 1/2) and ECE; means over seeds, with 95% intervals by Student's t."""
+the first detector is copied, or some users are annoyed (60% on bad items, 10% on good ones) and their signals come three times
+as often. EM sees patterns of signals alone, and learns from the items that it is judged on.
+
+Log loss, ECE, and F1 of bad, twice: where the posterior of good is below 1/2, and below the threshold at which the F1 that a
+method's own posteriors lead to expect is greatest (it takes no truth, and is the same rule for all). Of EM also the greatest
+error of a vote's log-likelihood ratio, in nats, among the kinds that fired 2,000 times. Means over seeds, with 95%
+intervals by Student's t."""
 
 import argparse
 import json
@@ -25,7 +29,7 @@ from labelgen import __version__
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn
-from labelgen.feedback.em import fit
+from labelgen.feedback.em import Rates, fit
 from labelgen.feedback.items import Item
 from labelgen.feedback.patterns import Pattern
 from labelgen.feedback.posterior import PRIOR_PRECISION, majority, waterfall
@@ -37,7 +41,12 @@ GOOD = 0.75
 DIFFERENT = (0.55, 0.65, 0.75, 0.85, 0.9, 0.95)
 WRITTEN = ("answer", "rating", "disconnect", "correction", "repetition", "rephrase", "gratitude", "barge_in")
 """Kinds whose precisions are written down; those of the world that is as they say."""
-METRICS = ("log loss", "F1 of bad", "ECE")
+ANNOYED = (0.1, 0.6)
+"""The share of annoyed users on good items, and on bad ones."""
+METRICS = ("log loss", "F1 of bad", "F1 at own threshold", "ECE")
+WORST = "worst ratio, nats"
+FIRED = 2000
+"""So often a kind has to fire for its ratios to be judged."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,11 @@ WORLDS = {
     "accuracy .55 to .95, the worst copied twice": World(DIFFERENT, copies=2),
     "the same, half of its signals": World(DIFFERENT, copies=2, copied=0.5),
     "the same, half of its signals and others": World(DIFFERENT, copies=2, copied=0.5, own=0.05),
+    "the same, but the best": World(DIFFERENT[::-1], copies=2, copied=0.5, own=0.05),
     "accuracy .55 to .95, annoyed users": World(DIFFERENT, fires=0.15, annoyed=True),
+    "the same, the worst copied in half and others": World(
+        DIFFERENT, fires=0.15, annoyed=True, copies=2, copied=0.5, own=0.05
+    ),
 }
 
 
@@ -73,7 +86,7 @@ def draw(world: World, items: int, seed: int) -> tuple[Array, Array]:
     """Truth [N], true where good, and what each detector said [N, K]: 1 good, -1 bad, 0 silence."""
     rng = np.random.default_rng(seed)
     good = rng.random(items) < GOOD
-    annoyed = rng.random(items) < np.where(good, 0.1, 0.6)
+    annoyed = rng.random(items) < np.where(good, *ANNOYED)
     rate = np.minimum(world.fires * np.where(annoyed & world.annoyed, 3.0, 1.0), 1.0)
     said = []
     for accuracy in world.accuracy:
@@ -94,9 +107,40 @@ def patterns(said: Array, kinds: Sequence[str]) -> tuple[list[Pattern], Array, A
     return made, which.ravel(), counts
 
 
-def posteriors(made: Sequence[Pattern], counts: Array) -> dict[str, Array]:
+def true_ratios(world: World) -> dict[tuple[str, str], float]:
+    """ln P(vote of a kind | good) - ln P(vote | bad), in nats."""
+    # Three times as often for the share of annoyed users, where there are some.
+    fires = [
+        min(world.fires * 3.0, 1.0) * a + world.fires * (1.0 - a) if world.annoyed else world.fires for a in ANNOYED
+    ]
+    of_votes: dict[tuple[str, str], list[float]] = {}
+    names = world.names()
+    for kind, accuracy in zip(names, world.accuracy, strict=False):
+        of_votes[kind, "good"] = [fires[0] * accuracy, fires[1] * (1.0 - accuracy)]
+        of_votes[kind, "bad"] = [fires[0] * (1.0 - accuracy), fires[1] * accuracy]
+    for kind in names[len(world.accuracy) :]:
+        for vote in ("good", "bad"):
+            copied = [world.copied * p for p in of_votes[names[0], vote]]
+            of_votes[kind, vote] = [
+                p + (1.0 - world.copied * f) * world.own / 2.0 for p, f in zip(copied, fires, strict=True)
+            ]
+    return {key: math.log(good / bad) for key, (good, bad) in of_votes.items()}
+
+
+def worst_ratio(world: World, rates: Rates, said: Array) -> float:
+    """The greatest error among the kinds that fired often enough; nan where none did."""
+    errors = [math.nan]
+    often = dict(zip(world.names(), (said != 0).sum(axis=0), strict=True))
+    for (kind, vote), true in true_ratios(world).items():
+        if often[kind] >= FIRED:
+            of_class = [rates.of_class(answer) for answer in rates.rates if (kind, vote) in answer[1]]
+            good, bad = np.sum(of_class, axis=0)
+            errors.append(abs(math.log(good / bad) - true))
+    return float(np.nanmax(errors)) if len(errors) > 1 else math.nan
+
+
+def posteriors(made: Sequence[Pattern], rates: Rates) -> dict[str, Array]:
     """By method the probability of good of each pattern; 1/2 where a method has none."""
-    rates = fit(dict(zip(made, map(int, counts), strict=True)))
     dialogue = Dialogue(id="item", turns=(Turn(request="", response=""),))
     found: dict[str, Array] = {}
     for name, method in (("waterfall", waterfall), ("majority", majority)):
@@ -109,13 +153,24 @@ def posteriors(made: Sequence[Pattern], counts: Array) -> dict[str, Array]:
     return found | {"em": np.array([rates.posterior(pattern) for pattern in made])}
 
 
-def judge(p: Array, good: Array) -> tuple[float, float, float]:
+def judge(p: Array, good: Array) -> tuple[float, float, float, float]:
     """The metrics of posteriors of good [N]."""
     loss = -float(np.log(np.where(good, p, 1.0 - p)).mean())
-    found = p < 0.5
-    f1 = 2.0 * float((found & ~good).sum()) / max(1, int(found.sum() + (~good).sum()))
     bins = np.minimum((p * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    return loss, f1, float(np.abs(np.bincount(bins, good - p)).sum()) / len(p)
+    ece = float(np.abs(np.bincount(bins, good - p)).sum()) / len(p)
+    return loss, f1_of_bad(p < 0.5, good), f1_of_bad(p <= own_threshold(p), good), ece
+
+
+def f1_of_bad(found: Array, good: Array) -> float:
+    return 2.0 * float((found & ~good).sum()) / max(1, int(found.sum() + (~good).sum()))
+
+
+def own_threshold(p: Array) -> float:
+    """The greatest posterior of good at which an item is still called bad, by the posteriors [N] themselves."""
+    values, times = np.unique(p, return_counts=True)
+    bad = (1.0 - values) * times
+    expected = 2.0 * np.cumsum(bad) / (np.cumsum(times) + bad.sum())
+    return float(values[np.argmax(expected)])
 
 
 def interval(values: Array) -> dict[str, float]:
@@ -125,15 +180,18 @@ def interval(values: Array) -> dict[str, float]:
     return {name: round(float(x), 4) for name, x in (("value", mean), ("low", mean - half), ("high", mean + half))}
 
 
-def measure(world: World, items: int, seeds: int) -> dict[str, Array]:
-    """By method the metrics of each seed, [S, 3]."""
-    found: dict[str, list[tuple[float, float, float]]] = {}
+def measure(world: World, items: int, seeds: int) -> tuple[dict[str, Array], Array]:
+    """By method the metrics of each seed, [S, 4], and EM's worst ratios, [S]."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    worst = []
     for seed in range(seeds):
         good, said = draw(world, items, seed)
         made, which, counts = patterns(said, world.names())
-        for method, p in posteriors(made, counts).items():
+        rates = fit(dict(zip(made, map(int, counts), strict=True)))
+        worst.append(worst_ratio(world, rates, said))
+        for method, p in posteriors(made, rates).items():
             found.setdefault(method, []).append(judge(p[which], good))
-    return {method: np.array(rows) for method, rows in found.items()}
+    return {method: np.array(rows) for method, rows in found.items()}, np.array(worst)
 
 
 def main() -> None:
@@ -144,9 +202,11 @@ def main() -> None:
     args = parser.parse_args()
     rows: list[list[Any]] = []
     for name, world in WORLDS.items():
-        for method, values in measure(world, args.items, args.seeds).items():
-            rows.append([name, method, *(interval(values[:, k]) for k in range(len(METRICS)))])
-            print(f"{name:<46} {method:<10}", *(f"{cell['value']:.3f}" for cell in rows[-1][2:]), flush=True)
+        by_method, worst = measure(world, args.items, args.seeds)
+        for method, values in by_method.items():
+            ratio = interval(worst) if method == "em" and not np.isnan(worst).any() else None
+            rows.append([name, method, *(interval(values[:, k]) for k in range(len(METRICS))), ratio])
+            print(f"{name:<46} {method:<10}", *(f"{c['value']:.3f}" for c in rows[-1][2:] if c), flush=True)
     if args.out:
         args.out.write_text(json.dumps(_table(rows, args.items, args.seeds), indent=1) + "\n", encoding="utf-8")
 
@@ -154,7 +214,9 @@ def main() -> None:
 def _table(rows: list[list[Any]], items: int, seeds: int) -> dict[str, Any]:
     text = (
         "Items whose truth is known, and signals drawn straight from it (the script says how). Nothing is known of the "
-        "detectors beforehand, but where it says so. A method without a posterior is taken to say one half."
+        "detectors beforehand, but where it says so. A method without a posterior is taken to say one half. The own threshold "
+        "is where F1 of bad is greatest by a method's own posteriors. The worst ratio is the greatest error of a "
+        "log-likelihood ratio of EM among kinds that fired 2,000 times; no kind did where there is none."
     )
     return {
         "order": 10,
@@ -168,7 +230,7 @@ def _table(rows: list[list[Any]], items: int, seeds: int) -> dict[str, Any]:
             "scipy": scipy.__version__,
         },
         "data": f"{items:,} items a world; means of {seeds} seeds, 95% intervals over them by Student's t.",
-        "columns": ["world", "method", *METRICS],
+        "columns": ["world", "method", *METRICS, WORST],
         "rows": rows,
     }
 

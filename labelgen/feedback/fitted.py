@@ -60,6 +60,7 @@ class Fitted:
             unit: {
                 "items": self.items[unit],
                 "good": rates.good,
+                "states": list(rates.shares),
                 "kinds": [asdict(row) for row in self.kinds if row.unit == unit],
                 "answers": _plain_answers(rates),
                 "domains": {
@@ -116,7 +117,9 @@ def _kinds(unit: Unit, counts: Mapping[Pattern, int], rates: Rates) -> list[Kind
 
 
 def _plain_answers(rates: Rates) -> list[dict[str, Any]]:
-    return [
-        {"observed": list(observed), "said": dict(votes), "good": good, "bad": bad, "log_odds": math.log(good / bad)}
-        for (observed, votes), (good, bad) in sorted(rates.rates.items())
-    ]
+    rows = []
+    for observed, votes in sorted(rates.rates):
+        good, bad = rates.of_class((observed, votes))
+        odds = math.log(good / bad)
+        rows.append({"observed": list(observed), "said": dict(votes), "good": good, "bad": bad, "log_odds": odds})
+    return rows

@@ -66,7 +66,7 @@ def world():
 
 def ratio(rates: Rates, kind: str, vote: Vote) -> float:
     said: Votes = ((kind, vote),)
-    good, bad = rates.rates[(kind,), said]
+    good, bad = rates.of_class(((kind,), said))
     return math.log(good / bad)
 
 
@@ -183,6 +183,68 @@ def test_a_copy_changes_no_posterior(world, monkeypatch: pytest.MonkeyPatch) -> 
         "b": "heard twice",
         "copy": "heard twice",
     }
+
+
+def copying(seed: int, items: int = 20_000) -> tuple[np.ndarray, np.ndarray, Counts]:
+    """Five kinds that know something, of which nobody copies another, and two that repeat half of what a sixth says, which
+    knows next to nothing, and also speak by themselves."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(items) < GOOD
+
+    def speaks(rate: float, accuracy: float) -> np.ndarray:
+        right = rng.random(items) < accuracy
+        return np.where(rng.random(items) < rate, np.where(right == truth, 1, -1), 0)
+
+    said = [speaks(0.25, accuracy) for accuracy in (0.7, 0.8, 0.85, 0.9)]
+    origin = speaks(0.25, 0.55)
+    said += [origin, *(np.where(rng.random(items) < 0.5, origin, speaks(0.05, 0.5)) for _ in range(2))]
+    rows, which, times = np.unique(np.stack(said, axis=1), axis=0, return_inverse=True, return_counts=True)
+    kinds = (*"abcd", "origin", "x", "y")
+    made = [
+        Pattern(None, tuple((k, "good" if v > 0 else "bad") for k, v in zip(kinds, row, strict=True) if v))
+        for row in rows
+    ]
+    return truth, which.ravel(), dict(zip(made, map(int, times), strict=True))
+
+
+def test_copies_that_nobody_declared_are_found() -> None:
+    truth, which, counts = copying(7)
+    rates = fit(counts)
+    assert len({rates.families[kind] for kind in ("origin", "x", "y")}) == 1
+    assert len(set(rates.families.values())) == 5, "and nothing else is joined"
+    p = np.array([rates.posterior(pattern) for pattern in counts])[which]
+    assert log_loss(p, truth) < log_loss(of_items(waterfall, counts)[which], truth) - 0.1
+    assert abs(p.mean() - truth.mean()) < 0.03
+
+
+def test_where_nothing_copies_and_nobody_is_moody_two_states_are_enough(world) -> None:
+    _, _, _, rates = world
+    assert len(rates.shares) == 2
+
+
+def test_who_is_annoyed_is_not_several_witnesses() -> None:
+    """Annoyed users, more of them where items are bad, answer three times as often: silence of five kinds is one thing."""
+    rng = np.random.default_rng(8)
+    truth = rng.random(20_000) < GOOD
+    annoyed = rng.random(20_000) < np.where(truth, 0.1, 0.6)
+    kinds = {"a": 0.65, "b": 0.75, "c": 0.85, "d": 0.9, "e": 0.95}
+    said = []
+    for accuracy in kinds.values():
+        right = rng.random(20_000) < accuracy
+        said.append(np.where(rng.random(20_000) < np.where(annoyed, 0.45, 0.15), np.where(right == truth, 1, -1), 0))
+    rows, which, times = np.unique(np.stack(said, axis=1), axis=0, return_inverse=True, return_counts=True)
+    made = [
+        Pattern(None, tuple((k, "good" if v > 0 else "bad") for k, v in zip(kinds, row, strict=True) if v))
+        for row in rows
+    ]
+    rates = fit(dict(zip(made, map(int, times), strict=True)))
+    assert len(rates.shares) == 4
+    assert sum(rates.shares) == pytest.approx(1.0)
+    p = np.array([rates.posterior(pattern) for pattern in made])[which.ravel()]
+    for low in np.linspace(0.0, 0.9, 10):
+        among = (p >= low) & (p < low + 0.1)
+        if among.sum() > 1000:
+            assert abs(p[among].mean() - truth[among].mean()) < 0.06
 
 
 def test_what_cannot_be_observed_adds_nothing(world) -> None:
