@@ -32,7 +32,8 @@ def packed_attention(
     heads, width = query.shape[1], query.shape[3]
     attend = in_products if query.requires_grad and query.device.type == "cpu" else F.scaled_dot_product_attention
     # Split, not sliced: the gradient of a slice is as large as the whole row, one for each group.
-    parts = [x[0].split([count * length for count, length in passages], dim=1) for x in (query, key, value)]
+    sizes = [count * length for count, length in passages]
+    parts = [torch.split_with_sizes(x[0], sizes, dim=1) for x in (query, key, value)]
     out = []
     for (count, length), *group in zip(passages, *parts, strict=True):
         q, k, v = (x.view(heads, count, length, width).transpose(0, 1) for x in group)
