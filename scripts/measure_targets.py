@@ -85,8 +85,8 @@ def measure(seeds: Sequence[int], dialogues: int, method: str) -> dict[str, Any]
         "title": "Targets made from feedback, by the truth of the simulated log",
         "text": (
             "What the live assistant believed becomes a target where feedback confirms it (confirmed), and where it is what "
-            "was believed when a failed request was put again (projected). Coverage is the share of the turns that ask for "
-            "something. Beside the precision stand the least and the greatest of a single seed."
+            "was believed when a failed request was put again (projected). Turns are those that ask for something, and coverage "
+            "is their share; precision counts targets that say that nothing was asked for too. Beside the precision stand the least and the greatest of a single seed."
         ),
         "command": f"python scripts/measure_targets.py --out results/targets_simulated.json {given}",
         "versions": {name: version(name) for name in ("labelgen", "numpy", "rapidfuzz")},
@@ -97,11 +97,12 @@ def measure(seeds: Sequence[int], dialogues: int, method: str) -> dict[str, Any]
 
 
 def _counts(dialogue: Dialogue, targets: Sequence[Target]) -> Counts:
-    """(kind, task) -> (turns with such a target; of these the right, given and wanted intents or spans), where all intents
-    of a turn are one."""
+    """(kind, task) -> (turns that ask for something and have such a target; right, given and wanted intents or spans), where
+    all intents of a turn are one."""
     truth = dialogue.annotation(TRUTH)
     assert truth is not None
     meant = {at: {own.name for own in labels} for at, labels in answers(truth, "intents").items()}
+    asked = {at for at, names in meant.items() if names}
     spans = {at: {(own.at, own.name) for own in labels} for at, labels in answers(truth, "slots").items()}
     found: Counts = {}
     for kind, task in JUDGED:
@@ -109,11 +110,11 @@ def _counts(dialogue: Dialogue, targets: Sequence[Target]) -> Counts:
         turns = {AtTurn(t.at.turn) for t in own if isinstance(t.at, AtTurn | AtSpan)}
         if task == "intents":
             right = sum(_holds(t, meant.get(t.at, set())) for t in own)
-            counts = (len(turns), right, len(own), len(own))
+            counts = (len(turns & asked), right, len(own), len(own))
         else:
             given = {(t.at, name) for t in own if isinstance(t.at, AtSpan) for name, _ in t.distribution or ()}
             wanted = {span for at in turns for span in spans.get(at, ())}
-            counts = (len(turns), len(given & wanted), len(given), len(wanted))
+            counts = (len(turns & asked), len(given & wanted), len(given), len(wanted))
         found[kind, task] = np.array(counts, dtype=np.float64)
     return found
 

@@ -78,7 +78,8 @@ def _understanding(dialogue: Dialogue, signals: Sequence[Signal], of_turns: Mapp
     found = []
     for t, posterior in of_turns.items():
         hypothesis, names = dialogue.turns[t].hypothesis, believed(dialogue, t)
-        if posterior.good >= CONFIRMED and hypothesis is not None and names:
+        if posterior.good >= CONFIRMED and hypothesis is not None:
+            # An empty hypothesis that was confirmed says that nothing was asked for.
             weight, origin = posterior.weight, f"confirmed hypothesis; {posterior.origin}"
             found.append(Target("intents", AtTurn(t), tuple((n, 1.0) for n in names), None, weight, origin))
             spans = dict.fromkeys((AtSpan(t, s.start, s.end), s.name) for s in hypothesis.slots)

@@ -171,6 +171,14 @@ def test_a_confirmed_hypothesis_becomes_the_complete_target() -> None:
     assert intents.origin.startswith("confirmed hypothesis; waterfall, implicit: good by gratitude at turn 1")
 
 
+def test_a_confirmed_empty_hypothesis_says_that_nothing_was_asked_for() -> None:
+    dialogue = heard("thanks", "Welcome.")
+    dialogue = replace(dialogue, turns=(replace(dialogue.turns[0], hypothesis=Hypothesis()), *dialogue.turns[1:]))
+    for task in ("intents", "slots"):
+        (nothing,) = made(dialogue, task)
+        assert (nothing.at, nothing.distribution, nothing.complete) == (AtTurn(0), (), True)
+
+
 def repaired(intent: str | None) -> Dialogue:
     dialogue = heard("no, I meant Purple Rain", "Playing.")
     later = None if intent is None else Hypothesis(intents=(HypothesisIntent(name=intent),))
