@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import UNIT_OF
 from labelgen.data.log import Log, write_log
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.items import items_of
+from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets
@@ -101,14 +102,17 @@ def _aggregate(argv: Sequence[str]) -> int:
     fitted = args.add_argument_group("of a method that learns from the log", f"{', '.join(FITTED_METHODS)}")
     fitted.add_argument("--fit", type=Path, metavar="FILE", help="write what was learnt of each kind here, as JSON")
     fitted.add_argument("--no-anchors", action="store_true", help="do not learn from people's annotations in the log")
+    fitted.add_argument(
+        "--no-pool", action="store_true", help="do not hear what others' feedback says of the same request and response"
+    )
     given = args.parse_args(argv)
     require(given.method, names, "method")
     log = open_log(given)
     if given.method in FITTED_METHODS:
         method = _learn(given, log)
-    elif given.fit or given.no_anchors:
+    elif given.fit or given.no_anchors or given.no_pool:
         raise UsageError(
-            f"{given.method} learns nothing", "--fit, --no-anchors", f"--method {', '.join(FITTED_METHODS)}"
+            f"{given.method} learns nothing", "--fit, --no-anchors, --no-pool", f"--method {', '.join(FITTED_METHODS)}"
         )
     else:
         method = resolve(METHODS, given.method, "method")
@@ -127,30 +131,38 @@ def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
 
 
 def _learn(given: argparse.Namespace, log: Log) -> Method:
-    """Go over the log once, and show what was learnt of each kind."""
+    """Go over the log, and show what was learnt of each kind."""
+    from labelgen.feedback.pooling import learn_pooled
+
     if given.log == "-":
         raise UsageError(
-            f"--method {given.method} reads the log twice, and standard input can be read once",
+            f"--method {given.method} reads the log several times, and standard input can be read once",
             "the log -",
             "write the records to a file first",
         )
     for path in (given.fit, None if given.out == "-" else Path(given.out)):
         if path:
             fresh_file(path, given.force)
-    items = (
-        item
-        for dialogue in progress(_with_some_signal(log, given.log), "learning", "dialogues")
-        for item in items_of(dialogue, _used(dialogue, given), given.goals)
-    )
-    method: Fitted = resolve(FITTED_METHODS, given.method, "method")(items, anchored=not given.no_anchors)
+
+    def items() -> Iterator[Item]:
+        for dialogue in progress(_with_some_signal(log, given.log), "learning", "dialogues"):
+            yield from items_of(dialogue, _used(dialogue, given), given.goals)
+
+    learn = partial(resolve(FITTED_METHODS, given.method, "method"), anchored=not given.no_anchors)
+    fitted: Fitted
+    method: Method
+    if given.no_pool:
+        fitted = method = learn(items())
+    else:
+        fitted, method = learn_pooled(items, learn)
     if given.fit:
-        write_text(given.fit, json.dumps(method.to_plain(), indent=1, ensure_ascii=False) + "\n")
+        write_text(given.fit, json.dumps(fitted.to_plain(), indent=1, ensure_ascii=False) + "\n")
     heads = ("unit", "kind", "vote", "times", "precision", "recall", "log-odds")
     rows = [
         (k.unit, k.kind, k.vote, f"{k.times:,}", f"{k.precision:.3f}", f"{k.recall:.3f}", f"{k.log_odds:+.2f}")
-        for k in method.kinds
+        for k in fitted.kinds
     ]
-    shares = [f"{rates.good:.1%} of {method.items[unit]:,} {unit}s" for unit, rates in method.whole.items()]
+    shares = [f"{rates.good:.1%} of {fitted.items[unit]:,} {unit}s" for unit, rates in fitted.whole.items()]
     _print(given.out, [*_aligned([heads, *rows], 3), f"{given.method} takes {', '.join(shares)} to be good", ""])
     return method
 

@@ -1,0 +1,163 @@
+"""What hearing other users adds to `labelgen feedback aggregate --method em`, on simulated logs whose truth is known.
+
+    python scripts/measure_pooling.py --out results/pooling.json
+
+Turns are judged that are good or bad by the truth, fair ones left out: all of them, those of which no signal speaks, and
+those whose request and response at least two other users had (feedback/pooling.py). Nothing but signals is learnt from.
+Intervals are over the seeds' dialogues, drawn with replacement."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelgen.base.errors import LabelgenError
+from labelgen.base.files import fresh_file, write_text
+from labelgen.confidence.resampling import Array, interval, resampled, resamples
+from labelgen.data.labels import AtTurn, answers
+from labelgen.feedback.fitted import learn
+from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.pooling import OTHERS, Pool, learn_pooled
+from labelgen.feedback.posterior import Method, waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.metrics.metric import divide, f1
+from labelgen.world.log import TRUTH, simulate
+from labelgen.world.options import WorldOptions
+
+RESAMPLES = 1000
+LEAST = 1e-6
+SLICES = ("all turns", "no signal", "others asked")
+COLUMNS = ["turns", "method", "log loss (95%)", "F1 of bad at 1/2 (95%)", "ECE (95%)", "items"]
+BINS = 10
+
+Rows = Mapping[tuple[str, str], Array]
+"""(slice, method) -> [dialogues, 4 + 3 BINS]: nats, right, given and wanted bad turns; per bin items, good, probability."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default %(default)s")
+    parser.add_argument("--dialogues", type=int, default=2000, help="of each log (default %(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace what stands at OUT")
+    given = parser.parse_args(argv)
+    try:
+        if given.out:
+            fresh_file(given.out, given.force)
+        table = measure(given.seeds, given.dialogues)
+        if given.out:
+            write_text(given.out, json.dumps(table, indent=1) + "\n")
+    except LabelgenError as error:
+        print(f"measure_pooling: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(table["rows"], indent=1))
+    return 0
+
+
+def measure(seeds: Sequence[int], dialogues: int) -> dict[str, Any]:
+    """The table of these logs."""
+    logs = [of_log(dialogues, seed) for seed in seeds]
+    joined = {key: np.concatenate([log[key] for log in logs]) for key in logs[0]}
+    times = resamples(dialogues * len(seeds), RESAMPLES, 0)
+    given = f"--seeds {' '.join(map(str, seeds))} --dialogues {dialogues}"
+    return {
+        "order": 12,
+        "title": "Hearing other users, by the truth of the simulated log",
+        "text": (
+            "`em` with and without the vote of other users who made the same request and got the same response. Turns that "
+            "are fair by the truth are left out. The waterfall says even where nobody spoke."
+        ),
+        "command": f"python scripts/measure_pooling.py --out results/pooling.json {given}",
+        "versions": {name: version(name) for name in ("labelgen", "numpy")},
+        "data": f"{len(seeds)} simulated logs of {dialogues:,} dialogues each; {RESAMPLES:,} resamples of dialogues.",
+        "columns": COLUMNS,
+        "rows": [_row(part, method, rows, times) for (part, method), rows in joined.items()],
+    }
+
+
+def of_log(dialogues: int, seed: int) -> Rows:
+    """What each method says of one log's turns, held against the truth."""
+    log = [replace(d, signals=find_signals(d)) for d in simulate(dialogues, seed, WorldOptions(annotated=0.0))]
+    items = [item for d in log for item in items_of(d, d.signals)]
+    unanchored = partial(learn, anchored=False)
+    alone = unanchored(items)
+    methods: dict[str, Method] = {
+        "waterfall": waterfall,
+        "em": alone,
+        "em, others heard": learn_pooled(lambda: iter(items), unanchored)[1],
+    }
+    pool = Pool(items, alone)
+    numbers = {d.id: k for k, d in enumerate(log)}
+    rows = {(part, name): np.zeros((len(log), 4 + 3 * BINS)) for part in SLICES for name in methods}
+    for item in items:
+        good = truth_of(item)
+        if good is None:
+            continue
+        heard = pool.heard(item)
+        parts = [
+            SLICES[0],
+            *SLICES[1:2][: not item.signals],
+            *SLICES[2:][: any(s.kind == OTHERS for s in heard.signals)],
+        ]
+        for name, method in methods.items():
+            told = _told(method(item), good)
+            for part in parts:
+                rows[part, name][numbers[item.dialogue.id]] += told
+    return rows
+
+
+def truth_of(item: Item) -> bool | None:
+    """Whether a turn is good; None where it is fair, or no turn."""
+    truth = item.dialogue.annotation(TRUTH)
+    if truth is None or not isinstance(item.at, AtTurn):
+        return None
+    names = [label.name for label in answers(truth, "quality").get(item.at, ())]
+    return names[0] == "good" if names and names[0] != "fair" else None
+
+
+def _told(found: Any, good: bool) -> Array:
+    p = min(max(found.good if found else 0.5, LEAST), 1.0 - LEAST)
+    row = np.zeros(4 + 3 * BINS)
+    row[:4] = -np.log(p if good else 1.0 - p), p < 0.5 and not good, p < 0.5, not good
+    own = min(int(p * BINS), BINS - 1)
+    row[4 + own], row[4 + BINS + own], row[4 + 2 * BINS + own] = 1.0, good, p
+    return row
+
+
+def _row(part: str, method: str, rows: Array, times: Array) -> list[Any]:
+    found = [_estimate(formula, rows, times) for formula in (log_loss, f1_of_bad, ece)]
+    return [part, method, *found, int(rows[:, 4 : 4 + BINS].sum())]
+
+
+def log_loss(n: Array) -> Array:
+    return divide(n[:, 0], n[:, 4 : 4 + BINS].sum(axis=1))
+
+
+def f1_of_bad(n: Array) -> Array:
+    return f1(n[:, 1], n[:, 2], n[:, 3])
+
+
+def ece(n: Array) -> Array:
+    """Expected calibration error over ten bins of equal width. Source: Naeini et al. 2015."""
+    items, good, said = np.split(n[:, 4:], 3, axis=1)
+    return divide(np.abs(good - said).sum(axis=1), items.sum(axis=1))
+
+
+def _estimate(formula: Callable[[Array], Array], rows: Array, times: Array) -> dict[str, float | None]:
+    value = float(formula(rows.sum(axis=0, keepdims=True))[0])
+    found = interval(value, resampled(lambda drawn: formula(drawn @ rows), times))
+    return {
+        name: None if np.isnan(x) else round(x, 4)
+        for name, x in (("value", found.value), ("low", found.low), ("high", found.high))
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

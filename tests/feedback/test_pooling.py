@@ -1,0 +1,135 @@
+"""What other users' feedback says of the same request and response."""
+
+from collections import defaultdict
+from dataclasses import replace
+from math import log
+from random import Random
+from statistics import fmean
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import Signal
+from labelgen.data.labels import AtTurn, answers
+from labelgen.feedback.fitted import learn
+from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.pooling import LEAST_USERS, OTHERS, Pool, learn_pooled
+from labelgen.feedback.posterior import Method, Posterior, waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.world.log import TRUTH, simulate
+from labelgen.world.options import WorldOptions
+
+Row = tuple[str | None, str, float]
+"""User, request, and what is thought of the turn."""
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["u", "v", "w", "x", None]),
+        st.sampled_from(["play haze", "stop"]),
+        st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]),
+    ),
+    max_size=12,
+)
+
+
+def items(rows: list[Row]) -> list[Item]:
+    turns = [
+        Dialogue(id=f"d{k}", turns=(Turn(request=request, response="Done."),), user=user)
+        for k, (user, request, _) in enumerate(rows)
+    ]
+    return [Item(dialogue, AtTurn(0), ()) for dialogue in turns]
+
+
+def pool(rows: list[Row]) -> tuple[Pool, list[Item]]:
+    made = items(rows)
+    thought = {item.dialogue.id: good for item, (_, _, good) in zip(made, rows, strict=True)}
+    return Pool(made, lambda item: Posterior(thought[item.dialogue.id], 1.0, "")), made
+
+
+def votes(rows: list[Row]) -> list[str | None]:
+    found, made = pool(rows)
+    heard = [found.vote(item.dialogue, 0) for item in made]
+    return [signal.vote if signal else None for signal in heard]
+
+
+@given(ROWS)
+def test_the_vote_is_that_of_a_naive_pool(rows: list[Row]) -> None:
+    share = fmean([good for _, _, good in rows]) if rows else 0.5
+    said: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for k, (user, request, good) in enumerate(rows):
+        said[request][user or f"of d{k}"].append(good)
+    expected: list[str | None] = []
+    for k, (user, request, _) in enumerate(rows):
+        others = [fmean(goods) for other, goods in said[request].items() if other != (user or f"of d{k}")]
+        vote = "good" if others and fmean(others) >= share - 1e-9 else "bad"
+        expected.append(vote if len(others) >= LEAST_USERS else None)
+    assert votes(rows) == expected
+
+
+@given(ROWS, st.randoms(use_true_random=False))
+def test_the_order_of_the_log_changes_nothing(rows: list[Row], rng: Random) -> None:
+    order = rng.sample(range(len(rows)), len(rows))
+    moved = votes([rows[k] for k in order])
+    assert [moved[order.index(k)] for k in range(len(rows))] == votes(rows)
+
+
+def test_a_user_counts_once_however_often_the_request_was_made() -> None:
+    loud = [("loud", "stop", 0.0)] * 10_000
+    rest: list[Row] = [("v", "stop", 1.0), ("w", "stop", 1.0), ("x", "play haze", 0.4)]
+    found, _ = pool([*loud, *rest])
+    asked = items([("new", "stop", 0.0)])[0].dialogue
+    vote = found.vote(asked, 0)
+    # A mean of two in three is above that of the log, most of which is this one user.
+    assert vote is not None
+    assert vote.vote == "good"
+
+
+def test_own_turns_say_nothing_of_each_other() -> None:
+    assert votes([("u", "stop", 0.0)] * 5) == [None] * 5
+
+
+def test_case_and_blanks_make_no_other_request_and_another_response_does() -> None:
+    found, (item, *_) = pool([("u", "Play  Haze", 1.0), ("v", "play haze", 1.0), ("w", "play haze", 1.0)])
+    assert found.vote(item.dialogue, 0) is not None
+    other = replace(item.dialogue, turns=(replace(item.dialogue.turns[0], response="Sorry?"),))
+    assert found.vote(other, 0) is None
+
+
+def test_a_log_without_feedback_pools_nothing() -> None:
+    made = items([("u", "stop", 0.0), ("v", "stop", 0.0), ("w", "stop", 0.0)])
+    fitted, method = learn_pooled(lambda: iter(made), learn)
+    assert not fitted.whole
+    assert [method(item) for item in made] == [None, None, None]
+
+
+def log_loss_of_turns(made: list[Item], method: Method) -> float:
+    """Mean nats of the turns that are good or bad by the truth."""
+    nats = []
+    for item in made:
+        truth = item.dialogue.annotation(TRUTH)
+        assert truth is not None
+        for label in answers(truth, "quality").get(item.at, ()) if isinstance(item.at, AtTurn) else ():
+            found = method(item)
+            good = found.good if found else 0.5
+            if label.name != "fair":
+                nats.append(-log(good if label.name == "good" else 1.0 - good))
+    return fmean(nats)
+
+
+def test_a_vote_is_learnt_as_one_more_kind_and_lowers_the_log_loss() -> None:
+    dialogues = [replace(d, signals=find_signals(d)) for d in simulate(600, 7, WorldOptions(annotated=0.0))]
+    made = [item for d in dialogues for item in items_of(d, d.signals)]
+    alone = learn(made, anchored=False)
+    fitted, method = learn_pooled(lambda: iter(made), lambda own: learn(own, anchored=False))
+    assert OTHERS in {row.kind for row in fitted.kinds}
+    assert log_loss_of_turns(made, method) < log_loss_of_turns(made, alone)
+    assert all(method(item) == fitted(item) for item in made if not isinstance(item.at, AtTurn))
+
+
+def test_the_vote_stands_beside_the_items_own_signals() -> None:
+    found, (item, *_) = pool([("u", "stop", 0.0), ("v", "stop", 1.0), ("w", "stop", 1.0)])
+    own = Signal(kind="gratitude", turns=(0,), vote="good")
+    heard = found.heard(replace(item, signals=(own,)))
+    assert [s.kind for s in heard.signals] == ["gratitude", OTHERS]
+    assert waterfall(heard) is not None
