@@ -78,12 +78,26 @@ def test_em_learns_from_the_log_and_shows_what(log: Path, tmp_path: Path, capsys
     assert run("aggregate", log, tmp_path / "none.jsonl", "--method", "em") == 3
 
 
+def test_em_hears_other_users_unless_told_not_to(tmp_path: Path) -> None:
+    path, found = tmp_path / "log.jsonl", tmp_path / "signals.jsonl"
+    write_log(path, [talk("play haze", "Playing.", "thanks", "Ok.", id=f"d{k}", user=f"u{k}") for k in range(4)])
+    run("signals", path, found)
+    kinds = {}
+    for flag in ((), ("--no-pool",)):
+        fit = tmp_path / f"fit{len(flag)}.json"
+        assert run("aggregate", found, tmp_path / f"out{len(flag)}.jsonl", "--method", "em", "--fit", fit, *flag) == 0
+        kinds[flag] = {row["kind"] for row in json.loads(fit.read_text(encoding="utf-8"))["turn"]["kinds"]}
+    assert kinds[()] - kinds["--no-pool",] == {"others"}
+    assert any("good by others" in t.origin for d in Log([tmp_path / "out0.jsonl"]) for t in d.targets)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("-", "out.jsonl", "--method", "em"), "standard input"),
         (("log.jsonl", "out.jsonl", "--fit", "fit.json"), "learns nothing"),
         (("log.jsonl", "out.jsonl", "--method", "majority", "--no-anchors"), "learns nothing"),
+        (("log.jsonl", "out.jsonl", "--no-pool"), "learns nothing"),
     ],
 )
 def test_what_a_method_cannot_do_is_said(
