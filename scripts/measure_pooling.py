@@ -20,7 +20,7 @@ import numpy as np
 
 from labelgen.base.errors import LabelgenError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.confidence.resampling import Array, interval, resampled, resamples
+from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.labels import AtTurn, answers
 from labelgen.feedback.fitted import learn
 from labelgen.feedback.items import Item, items_of
@@ -151,12 +151,7 @@ def ece(n: Array) -> Array:
 
 
 def _estimate(formula: Callable[[Array], Array], rows: Array, times: Array) -> dict[str, float | None]:
-    value = float(formula(rows.sum(axis=0, keepdims=True))[0])
-    found = interval(value, resampled(lambda drawn: formula(drawn @ rows), times))
-    return {
-        name: None if np.isnan(x) else round(x, 4)
-        for name, x in (("value", found.value), ("low", found.low), ("high", found.high))
-    }
+    return of_statistic(lambda taken: formula(taken @ rows), times).rounded()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from labelgen import __version__
 from labelgen.base.errors import InputError, LabelgenError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.base.registry import require, resolve
-from labelgen.confidence.resampling import Array, interval, resampled, resamples
+from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, division
@@ -249,10 +249,7 @@ def _rows(task: str, found: Found, count: int, seed: int) -> Iterator[list[Any]]
 def _estimate(
     value: Callable[[Sequence[Any], Array], Array], rows: Sequence[Any], times: Array
 ) -> dict[str, float | None]:
-    """With its interval; three decimals are more than that supports."""
-    found = interval(float(value(rows, np.ones((1, len(rows))))[0]), resampled(lambda drawn: value(rows, drawn), times))
-    bounds = {"value": found.value, "low": found.low, "high": found.high}
-    return {name: round(x, 4) if np.isfinite(x) else None for name, x in bounds.items()}
+    return of_statistic(lambda taken: value(rows, taken), times).rounded()
 
 
 def _command(given: argparse.Namespace) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from labelgen.base.errors import LabelgenError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.base.registry import resolve
-from labelgen.confidence.resampling import Array, interval, resampled, resamples
+from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtSpan, AtTurn, answers
@@ -153,12 +153,7 @@ FORMULAS: Mapping[str, Callable[[Array], Array]] = {
 
 
 def _estimate(formula: Callable[[Array], Array], rows: Array, times: Array) -> dict[str, float | None]:
-    value = float(formula(rows.sum(axis=0, keepdims=True))[0])
-    found = interval(value, resampled(lambda drawn: formula(drawn @ rows), times))
-    return {
-        name: None if np.isnan(x) else round(x, 4)
-        for name, x in (("value", found.value), ("low", found.low), ("high", found.high))
-    }
+    return of_statistic(lambda taken: formula(taken @ rows), times).rounded()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Turns of one dialogue depend on each other, so dialogues are resampled, never tu
 "An Introduction to the Bootstrap", percentile intervals (chapter 13)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,11 @@ class Interval:
     value: float
     low: float
     high: float
+
+    def rounded(self) -> dict[str, float | None]:
+        """As a table holds it: four decimals, which is more than an interval supports; None where a number is not
+        defined."""
+        return {name: round(x, 4) if np.isfinite(x) else None for name, x in asdict(self).items()}
 
 
 def resamples(dialogues: int, count: int, seed: int) -> Array:
@@ -50,6 +55,11 @@ def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
         return Interval(value, float("nan"), float("nan"))
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
+
+
+def of_statistic(statistic: Statistic, times: Array) -> Interval:
+    """The statistic of the dialogues as they are, each taken once, with its interval over the resamples `times`."""
+    return interval(float(statistic(np.ones((1, times.shape[1])))[0]), resampled(statistic, times))
 
 
 def paired_ratio(first: Interval, second: Interval, draws: tuple[Array, Array], level: float = 0.95) -> Interval:
