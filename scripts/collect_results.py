@@ -44,7 +44,8 @@ def tables(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 SGD_TEXT = (
     "One model with the dialogue encoder and one without it (each turn alone), trained on the same dialogues with the same "
     "budget. The test dialogues are of three parts: held-out dialogues of the training services, dev and test, where most "
-    "services are new and are scored by the descriptions of their labels. All labels of a part may be decoded."
+    "services are new and are scored by the descriptions of their labels. All labels of a part may be decoded. The dialogues "
+    "of each part are a sample by a stable hash."
 )
 SLICES_TEXT = "`sgd/train` are held-out dialogues of services that were trained on."
 STAR_TEXT = (
@@ -99,13 +100,17 @@ def _table(
     left_out = ", ".join(f"{x['dialogues']:,} left out ({x['reason']})" for x in data["left_out"] if x.get("dialogues"))
     about = f"{data['dialogues']:,} dialogues, {data['turns']:,} turns" + (f"; {left_out}" if left_out else "")
     seeds = f"bootstrap seed {evaluation['setting']['seed']}, {evaluation['setting']['resamples']:,} resamples"
+    models = evaluation["model"]
+    cards = [models] if "digest" in models else models.values()
+    learnt = " and ".join(f"{count:,}" for count in sorted({card["dialogues"] for card in cards}))
+    trained = f"training seed 0, {learnt} dialogues." if learnt else "training seed 0."
     return {
         "order": order,
         "title": title,
         "text": text,
         "command": "make public DATA=DIR",
         "versions": evaluation["versions"],
-        "data": f"{about}; {seeds}; training seed 0.",
+        "data": f"{about}; {seeds}; {trained}",
         "columns": list(columns),
         "rows": list(rows),
     }
