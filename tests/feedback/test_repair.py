@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from heard import dialogues, talk
+from heard import talk
 from hypothesis import given
+from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot
 from labelgen.data.evidence import Signal, Target
@@ -131,9 +132,24 @@ def test_what_only_answers_the_assistant_is_no_request_to_project_onto() -> None
     assert projected(dialogue, [corrected, THANKED, told]) == []
 
 
-@given(dialogues())
-def test_projected_targets_of_any_dialogue(dialogue: Dialogue) -> None:
-    check(dialogue)
+@st.composite
+def misheard(draw: st.DrawFn) -> tuple[Dialogue, str]:
+    """A request with a slot that failed, one word outside of the slot misheard, and was put again with success; and the
+    words of the slot."""
+    said = draw(st.permutations(["play", "purple", "haze", "now", "in", "every", "room"]))
+    start = draw(st.integers(1, len(said) - 1))
+    end = draw(st.integers(start + 1, len(said)))
+    lost = draw(st.sampled_from([k for k in range(len(said)) if not start <= k < end]))
+    failed = [*said[:lost], "xxxxxxxxx", *said[lost + 1 :]]
+    slot = " ".join(said[start:end])
+    return played(" ".join(failed), " ".join(said), song=slot), slot
+
+
+@given(misheard())
+def test_a_slot_whose_own_words_were_heard_is_projected_onto_them(made: tuple[Dialogue, str]) -> None:
+    dialogue, slot = made
+    spans = [t.at for t in projected(dialogue, [REPHRASED, THANKED]) if isinstance(t.at, AtSpan)]
+    assert [dialogue.turns[0].request[at.start : at.end] for at in spans] == [slot]
 
 
 def check(dialogue: Dialogue) -> int:
