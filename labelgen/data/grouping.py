@@ -29,8 +29,8 @@ from labelgen.data.labels import (
     Field,
     Label,
     Rating,
+    answers_by_task,
     said_none,
-    scope_of,
 )
 from labelgen.data.quality import from_scale, quality_name, to_scale
 
@@ -161,7 +161,7 @@ def _turn_labels(form: TurnForm, labels: list[Label], none: dict[Field, float | 
 
 def from_annotation(annotation: Annotation) -> AnnotationForm:
     """The groups of an annotation; labels that fit in no group stand in `labels`. to_annotation undoes it."""
-    answered = _by_task(annotation)
+    answered = answers_by_task(annotation, GROUPED)
     outcomes, goal_answers = answered["outcome"], answered["goals"]
     quality, intents, slots = answered["quality"], answered["intents"], answered["slots"]
     goals = None
@@ -191,19 +191,6 @@ def from_annotation(annotation: Annotation) -> AnnotationForm:
         provenance=annotation.provenance,
         price=annotation.price,
     )
-
-
-def _by_task(annotation: Annotation) -> dict[str, dict[At, tuple[Label, ...]]]:
-    """`answers` of every task that has a group, in one pass."""
-    found: dict[str, dict[At, tuple[Label, ...]]] = {task: {} for task in GROUPED}
-    for field in annotation.none:
-        if field.task in found:
-            found[field.task][field.at] = ()
-    for label in annotation.labels:
-        if label.task in found:
-            of_task, at = found[label.task], scope_of(label.task, label.at)
-            of_task[at] = (*of_task.get(at, ()), label)
-    return found
 
 
 def _goal_form(goal: Label, outcome: Sequence[Label] | None) -> GoalForm:

@@ -3,7 +3,7 @@
 Tasks are many, units are four: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the
 dialogue. What a label is about stands in its `at`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -152,11 +152,19 @@ def scope(label: Label) -> Field:
 
 def answers(annotation: Annotation, task: str) -> dict[At, tuple[Label, ...]]:
     """Every field of `task` that the annotation answers, by its scope, with its labels in order; () means "none here"."""
-    found: dict[At, tuple[Label, ...]] = {f.at: () for f in annotation.none if f.task == task}
+    return answers_by_task(annotation, (task,))[task]
+
+
+def answers_by_task(annotation: Annotation, tasks: Iterable[str]) -> dict[str, dict[At, tuple[Label, ...]]]:
+    """`answers` of several tasks, in one pass over the labels."""
+    found: dict[str, dict[At, tuple[Label, ...]]] = {task: {} for task in tasks}
+    for empty in annotation.none:
+        if empty.task in found:
+            found[empty.task][empty.at] = ()
     for label in annotation.labels:
-        if label.task == task:
-            at = scope_of(task, label.at)
-            found[at] = (*found.get(at, ()), label)
+        if label.task in found:
+            of_task, at = found[label.task], scope_of(label.task, label.at)
+            of_task[at] = (*of_task.get(at, ()), label)
     return found
 
 

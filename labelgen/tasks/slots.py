@@ -42,6 +42,8 @@ class SlotsHead(nn.Module):
         if self.training:
             apart = torch.rand(len(states.turns), 1, device=states.turns.device) < _READ_ALONE
             return self._read(torch.where(apart, states.alone, states.turns), states, layout)
+        if states.alone is states.turns:
+            return self._read(states.turns, states, layout)
         return (self._read(states.turns, states, layout) + self._read(states.alone, states, layout)) / 2
 
     def _read(self, turns: Float[Tensor, "N D"], states: States, layout: Layout) -> Float[Tensor, "M tags"]:
