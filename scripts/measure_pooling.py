@@ -3,7 +3,7 @@
     python scripts/measure_pooling.py --out results/pooling.json
 
 Turns are judged that are good or bad by the truth, fair ones left out: all of them, those of which no signal speaks, and
-those whose request and response at least two other users had (feedback/pooling.py). Nothing but signals is learnt from.
+those whose request and response at least two other users had (feedback/others.py). Nothing but signals is learnt from.
 Intervals are over the seeds' dialogues, drawn with replacement."""
 
 import argparse
@@ -24,7 +24,7 @@ from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.labels import AtTurn, answers
 from labelgen.feedback.fitted import learn
 from labelgen.feedback.items import Item, items_of
-from labelgen.feedback.pooling import OTHERS, Pool, learn_pooled
+from labelgen.feedback.others import OTHERS, Others, learn_pooled
 from labelgen.feedback.posterior import Method, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.metrics.metric import divide, f1
@@ -93,7 +93,7 @@ def of_log(dialogues: int, seed: int) -> Rows:
         "em": alone,
         "em, others heard": learn_pooled(lambda: iter(items), unanchored)[1],
     }
-    pool = Pool(items, alone)
+    pool = Others(items, alone)
     numbers = {d.id: k for k, d in enumerate(log)}
     rows = {(part, name): np.zeros((len(log), 4 + 3 * BINS)) for part in SLICES for name in methods}
     for item in items:

@@ -132,7 +132,7 @@ def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
 
 def _learn(given: argparse.Namespace, log: Log) -> Method:
     """Go over the log, and show what was learnt of each kind."""
-    from labelgen.feedback.pooling import learn_pooled
+    from labelgen.feedback.others import learn_pooled
 
     if given.log == "-":
         raise UsageError(

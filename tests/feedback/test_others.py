@@ -14,7 +14,7 @@ from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn, answers
 from labelgen.feedback.fitted import learn
 from labelgen.feedback.items import Item, items_of
-from labelgen.feedback.pooling import LEAST_USERS, OTHERS, Pool, learn_pooled
+from labelgen.feedback.others import LEAST_USERS, OTHERS, Others, learn_pooled
 from labelgen.feedback.posterior import Method, Posterior, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.world.log import TRUTH, simulate
@@ -41,10 +41,10 @@ def items(rows: list[Row]) -> list[Item]:
     return [Item(dialogue, AtTurn(0), ()) for dialogue in turns]
 
 
-def pool(rows: list[Row]) -> tuple[Pool, list[Item]]:
+def pool(rows: list[Row]) -> tuple[Others, list[Item]]:
     made = items(rows)
     thought = {item.dialogue.id: good for item, (_, _, good) in zip(made, rows, strict=True)}
-    return Pool(made, lambda item: Posterior(thought[item.dialogue.id], 1.0, "")), made
+    return Others(made, lambda item: Posterior(thought[item.dialogue.id], 1.0, "")), made
 
 
 def votes(rows: list[Row]) -> list[str | None]:

@@ -32,7 +32,7 @@ _ROUNDING = 1e-9
 Learn = Callable[[Iterable[Item]], Fitted]
 
 
-class Pool:
+class Others:
     """What was thought of the turns of a log, by request and response, and by user.
 
     Takes 24 bytes a turn. The order of the items is of no influence."""
@@ -82,9 +82,9 @@ class Pool:
 def learn_pooled(items: Callable[[], Iterable[Item]], learn: Learn) -> tuple[Fitted, Method]:
     """What is learnt of all kinds with the others among them, and the method that hears them. Goes over the items three
     times: to learn without the others, to pool, and to learn with them."""
-    pool = Pool(items(), learn(items()))
-    fitted = learn(map(pool.heard, items()))
-    return fitted, lambda item: fitted(pool.heard(item))
+    others = Others(items(), learn(items()))
+    fitted = learn(map(others.heard, items()))
+    return fitted, lambda item: fitted(others.heard(item))
 
 
 def _same(dialogue: Dialogue, turn: int) -> int:
