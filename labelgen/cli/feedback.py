@@ -103,7 +103,9 @@ def _aggregate(argv: Sequence[str]) -> int:
     fitted.add_argument("--fit", type=Path, metavar="FILE", help="write what was learnt of each kind here, as JSON")
     fitted.add_argument("--no-anchors", action="store_true", help="do not learn from people's annotations in the log")
     fitted.add_argument(
-        "--no-pool", action="store_true", help="do not hear what others' feedback says of the same request and response"
+        "--no-pool",
+        action="store_true",
+        help="hear what speaks of the item itself: neither others who got the same response, nor the assistant's confidence",
     )
     given = args.parse_args(argv)
     require(given.method, names, "method")
@@ -132,7 +134,7 @@ def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
 
 def _learn(given: argparse.Namespace, log: Log) -> Method:
     """Go over the log, and show what was learnt of each kind."""
-    from labelgen.feedback.others import learn_pooled
+    from labelgen.feedback.pooled import learn_pooled
 
     if given.log == "-":
         raise UsageError(

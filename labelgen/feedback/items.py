@@ -1,7 +1,7 @@
 """What is judged: a turn, a goal or a dialogue, with the signals that speak of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
@@ -9,8 +9,8 @@ from labelgen.data.labels import AtDialogue, AtGoal, AtTurn
 from labelgen.feedback.goals import Goals, concerning, domain_of, goals_of
 from labelgen.feedback.signal import concerns_dialogue
 
-FADE_TURNS = 2.0
-"""A turn's service says less about its goal the more turns follow it: its strength halves every so many turns."""
+IN_PASSING = ("answer", "gratitude", "stop")
+"""Kinds that are found in words which ask for nothing: a turn of such words takes its goal no further."""
 
 OF_GOALS = ("abandonment",)
 """Kinds that tell whether a goal was reached, and nothing of how well the turn they speak of was served: a question that
@@ -52,15 +52,13 @@ def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | Non
 
 
 def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> Iterator[Item]:
-    """Every goal, with the signals that concern it, those of its earlier turns faded."""
+    """Every goal, with the signals that concern it where it ended. What went wrong on the way was made good or given up
+    later, and tells how a turn was served, not how the goal came out (docs/decisions.md)."""
+    passing = {t for s in signals if s.kind in IN_PASSING for t in s.evidence if t not in s.turns}
     for goal in goals:
+        last = max((turn for turn in goal if turn not in passing), default=0)
         about = concerning(signals, goal, goals)
-        yield Item(dialogue, AtGoal(goal), tuple(_fade(signal, goal) for signal in about))
-
-
-def _fade(signal: Signal, goal: Sequence[int]) -> Signal:
-    later = sum(turn > signal.turns[-1] for turn in goal)
-    return replace(signal, strength=signal.strength * 0.5 ** (later / FADE_TURNS)) if later else signal
+        yield Item(dialogue, AtGoal(goal), tuple(s for s in about if not s.turns or s.turns[-1] >= last))
 
 
 def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:

@@ -6,7 +6,7 @@ response are looked up, and on the mean of what a fitted method thinks of their 
 that nobody else asked for this. A user counts once, with the mean of all such turns, and never for own turns."""
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn
-from labelgen.feedback.fitted import Fitted
 from labelgen.feedback.items import Item
 from labelgen.feedback.posterior import Method
 
@@ -28,8 +27,6 @@ LEAST_USERS = 2
 
 _ROUNDING = 1e-9
 """A tie is not to be decided by it."""
-
-Learn = Callable[[Iterable[Item]], Fitted]
 
 
 class Others:
@@ -77,14 +74,6 @@ class Others:
         """A turn with the vote of the others beside its own signals; goals and dialogues as they are."""
         vote = self.vote(item.dialogue, item.at.turn) if isinstance(item.at, AtTurn) else None
         return item if vote is None else replace(item, signals=(*item.signals, vote))
-
-
-def learn_pooled(items: Callable[[], Iterable[Item]], learn: Learn) -> tuple[Fitted, Method]:
-    """What is learnt of all kinds with the others among them, and the method that hears them. Goes over the items three
-    times: to learn without the others, to pool, and to learn with them."""
-    others = Others(items(), learn(items()))
-    fitted = learn(map(others.heard, items()))
-    return fitted, lambda item: fitted(others.heard(item))
 
 
 def _same(dialogue: Dialogue, turn: int) -> int:

@@ -17,6 +17,10 @@ Votes = tuple[tuple[str, Vote], ...]
 Answer = tuple[tuple[str, ...], Votes]
 """What one family answered: the kinds of it that could have spoken, and what they said."""
 
+ANSWER = "answer"
+"""The kind of an answer to "did I answer your question?". Whoever has said it need not show it: silence of other kinds
+beside an answer tells nothing, so they count as not observed (docs/decisions.md)."""
+
 COPY = 0.9
 """A kind copies another one that says the same in this share of the items of which it speaks."""
 COPY_ITEMS = 30
@@ -52,13 +56,14 @@ def count_patterns(items: Iterable[Item], anchored: bool) -> Counts:
 
 def pattern_of(item: Item, anchored: bool = False) -> Pattern:
     """The pattern of one item. Of a kind that speaks several times the strongest signal counts; where its strongest
-    signals contradict each other, it counts as not observed. A kind that no detector finds could always have spoken."""
+    signals contradict each other, it counts as not observed, and so does a kind that is silent beside an answer. A kind that
+    no detector finds could always have spoken."""
     strongest: dict[str, dict[Vote, float]] = {}
     for signal in item.signals:
         by_vote = strongest.setdefault(signal.kind, {})
         by_vote[signal.vote] = max(signal.strength, by_vote.get(signal.vote, 0.0))
     votes: list[tuple[str, Vote]] = []
-    unseen = [kind for kind in DETECTORS if kind not in strongest and not _seen(kind, item)]
+    unseen = [k for k in DETECTORS if k not in strongest and (ANSWER in strongest or not _seen(k, item))]
     for kind, by_vote in sorted(strongest.items()):
         good, bad = by_vote.get("good", -1.0), by_vote.get("bad", -1.0)
         if good == bad:

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import AtSpan, AtTurn
+from labelgen.data.labels import At, AtDialogue, AtSpan, AtTurn
 from labelgen.feedback.goals import goals_of
 from labelgen.feedback.items import goal_items, rated_items, turn_items
 from labelgen.feedback.posterior import Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, asked_again, believed, repair_of
+from labelgen.feedback.whole import whole_of
 
 VERDICTS = ("outcome", "quality")
 """Tasks whose targets say how well something went; one of their names holds."""
@@ -24,48 +25,30 @@ def feedback_targets(
 
     annotator: whose goals the evidence attaches to, where the dialogue has them; else goals are provisional. Evidence
     that cancels out gives no target."""
-    of_turns = _turn_posteriors(dialogue, signals, method)
+    goals, whose = goals_of(dialogue, annotator)
+    of_goals = [(item.at, method(item)) for item in goal_items(dialogue, signals, goals)]
+    of_turns = [method(item) for item in turn_items(dialogue, signals)]
+    rated = next((method(item) for item in rated_items(dialogue, signals)), None)
+    whole = whole_of([own for _, own in of_goals], of_turns, rated)
+    told = {turn: own for turn, own in enumerate(of_turns) if own is not None and own.weight > 0.0}
     return (
-        *_outcomes(dialogue, signals, method, annotator),
-        *_qualities(dialogue, signals, method, of_turns),
-        *_understanding(dialogue, signals, of_turns),
+        *(_outcome(at, own, whose) for at, own in of_goals if own is not None and own.weight > 0.0),
+        *(_quality(AtTurn(turn), own) for turn, own in told.items()),
+        *(_quality(AtDialogue(), own) for own in (whole,) if own is not None and own.weight > 0.0),
+        *_understanding(dialogue, signals, told),
     )
 
 
-def _outcomes(dialogue: Dialogue, signals: Sequence[Signal], method: Method, annotator: str | None) -> list[Target]:
-    goals, whose = goals_of(dialogue, annotator)
-    found = []
-    for item in goal_items(dialogue, signals, goals):
-        posterior = method(item)
-        if posterior is not None and posterior.weight > 0.0:
-            both = (("success", posterior.good), ("failure", 1.0 - posterior.good))
-            found.append(Target("outcome", item.at, both, None, posterior.weight, f"{posterior.origin}; {whose}"))
-    return found
+def _outcome(at: At, told: Posterior, whose: str) -> Target:
+    both = (("success", told.good), ("failure", 1.0 - told.good))
+    return Target("outcome", at, both, None, told.weight, f"{told.origin}; {whose}")
 
 
-def _turn_posteriors(dialogue: Dialogue, signals: Sequence[Signal], method: Method) -> dict[int, Posterior]:
-    found = {item.turns[0]: method(item) for item in turn_items(dialogue, signals)}
-    return {turn: p for turn, p in found.items() if p is not None and p.weight > 0.0}
-
-
-def _qualities(
-    dialogue: Dialogue, signals: Sequence[Signal], method: Method, of_turns: Mapping[int, Posterior]
-) -> list[Target]:
-    found = [
-        Target("quality", AtTurn(turn), _quality(posterior.good), None, posterior.weight, posterior.origin)
-        for turn, posterior in of_turns.items()
-    ]
-    for item in rated_items(dialogue, signals):
-        whole = method(item)
-        if whole is not None and whole.weight > 0.0:
-            found.append(Target("quality", item.at, _quality(whole.good), None, whole.weight, whole.origin))
-    return found
-
-
-def _quality(good: float) -> tuple[tuple[str, float], ...]:
+def _quality(at: At, told: Posterior) -> Target:
     """Over bad, fair and good: a share of p (1 - p), at most a quarter, is fair, taken from both sides alike."""
-    fair = good * (1.0 - good)
-    return (("bad", 1.0 - good - fair / 2.0), ("fair", fair), ("good", good - fair / 2.0))
+    fair = told.good * (1.0 - told.good)
+    names = (("bad", 1.0 - told.good - fair / 2.0), ("fair", fair), ("good", told.good - fair / 2.0))
+    return Target("quality", at, names, None, told.weight, told.origin)
 
 
 def posterior_of(target: Target) -> float:

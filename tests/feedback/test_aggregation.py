@@ -14,7 +14,7 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
 from labelgen.data.record import decode, encode
 from labelgen.feedback.goals import concerning, goals_of
-from labelgen.feedback.items import Item, turn_items
+from labelgen.feedback.items import Item, goal_items, turn_items
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -211,13 +211,21 @@ def test_feedback_on_the_whole_dialogue_concerns_all_goals_and_no_single_turn() 
     assert AtDialogue() in [t.at for t in feedback_targets(rated, find_signals(rated), waterfall)]
 
 
-def test_the_later_word_weighs_more_for_a_goal() -> None:
+def test_a_goal_is_told_where_it_ended() -> None:
     failed_first = talk("a room", "There is no room.", "try monday", "Booked.", "fine", "Ok.", "thanks", "Bye.")
     (outcome,) = made(failed_first, "outcome")
     assert dict(outcome.distribution or ())["success"] > 0.5
     failed_last = talk("hi", "Hello.", "thanks", "Yes?", "fine", "Ok.", "a room", "There is no room.")
     (outcome,) = made(failed_last, "outcome")
     assert dict(outcome.distribution or ())["failure"] > 0.5
+
+
+def test_words_that_ask_for_nothing_do_not_take_a_goal_further() -> None:
+    said = talk("a room", "There is no room.", "never mind", "Ok.")
+    stop = Signal(kind="stop", turns=(0,), vote="bad", evidence=(1,))
+    again = Signal(kind="rephrase", turns=(0,), vote="bad", evidence=(1,))
+    assert next(goal_items(said, (stop,), ((0, 1),))).signals == (stop,)
+    assert next(goal_items(said, (again,), ((0, 1),))).signals == ()
 
 
 @given(dialogues(), st.sampled_from(sorted(METHODS)))

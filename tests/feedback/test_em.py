@@ -332,6 +332,18 @@ def test_a_contradiction_is_named_and_tells_nothing() -> None:
     assert pattern_of(Item(said, AtTurn(0), louder[1:])).votes == (("gratitude", "bad"),)
 
 
+def test_silence_beside_an_answer_tells_nothing() -> None:
+    said = talk("play haze", "Playing.", "louder", "Louder.")
+    no = Signal(kind="answer", turns=(0,), vote="bad", explicit=True)
+    again = Signal(kind="rephrase", turns=(0,), vote="bad")
+    silent, asked = (pattern_of(Item(said, AtTurn(0), own)) for own in ((), (no,)))
+    assert "gratitude" not in silent.unseen
+    assert set(asked.unseen) == set(DETECTORS) - {"answer"}
+    spoke = pattern_of(Item(said, AtTurn(0), (no, again)))
+    assert spoke.votes == (("answer", "bad"), ("rephrase", "bad"))
+    assert set(spoke.unseen) == set(DETECTORS) - {"answer", "rephrase"}
+
+
 def test_people_judge_exactly_the_item() -> None:
     labels = (
         Label("quality", AtTurn(0), "bad"),

@@ -1,15 +1,15 @@
-"""What hearing other users adds to `labelgen feedback aggregate --method em`, on simulated logs whose truth is known.
+"""What `labelgen feedback aggregate` knows of simulated logs, held against their truth, and what hearing the whole log adds.
 
-    python scripts/measure_pooling.py --out results/pooling.json
+    python scripts/measure_posteriors.py --out results/posteriors.json
 
-Turns are judged that are good or bad by the truth, fair ones left out: all of them, those of which no signal speaks, and
-those whose request and response at least two other users had (feedback/others.py). Nothing but signals is learnt from.
-Intervals are over the seeds' dialogues, drawn with replacement."""
+Turns, goals of the truth, and dialogues are judged that are good or bad by the truth, fair ones left out; of turns also those
+of which no signal speaks, and those whose request and response at least two other users had (feedback/others.py). Nothing
+but signals is learnt from. Intervals are over the seeds' dialogues, drawn with replacement."""
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -21,20 +21,26 @@ import numpy as np
 from labelgen.base.errors import LabelgenError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.confidence.resampling import Array, of_statistic, resamples
-from labelgen.data.labels import AtTurn, answers
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, answers
 from labelgen.feedback.fitted import learn
-from labelgen.feedback.items import Item, items_of
-from labelgen.feedback.others import OTHERS, Others, learn_pooled
+from labelgen.feedback.items import items_of, turn_items
+from labelgen.feedback.others import OTHERS, Others
+from labelgen.feedback.patterns import GOOD
+from labelgen.feedback.pooled import learn_pooled
 from labelgen.feedback.posterior import Method, waterfall
 from labelgen.feedback.signal import find_signals
+from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 from labelgen.metrics.metric import divide, f1
 from labelgen.world.log import TRUTH, simulate
 from labelgen.world.options import WorldOptions
 
 RESAMPLES = 1000
 LEAST = 1e-6
-SLICES = ("all turns", "no signal", "others asked")
-COLUMNS = ["turns", "method", "log loss (95%)", "F1 of bad at 1/2 (95%)", "ECE (95%)", "items"]
+SLICES = {AtTurn: "all turns", AtGoal: "goals", AtDialogue: "dialogues"}
+SILENT, ASKED = "turns without signal", "turns that others asked too"
+PARTS = ("all turns", SILENT, ASKED, "goals", "dialogues")
+COLUMNS = ["of what", "method", "log loss (95%)", "F1 of bad at 1/2 (95%)", "ECE (95%)", "items"]
 BINS = 10
 
 Rows = Mapping[tuple[str, str], Array]
@@ -55,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.out:
             write_text(given.out, json.dumps(table, indent=1) + "\n")
     except LabelgenError as error:
-        print(f"measure_pooling: {error}", file=sys.stderr)
+        print(f"measure_posteriors: {error}", file=sys.stderr)
         return error.exit_code
     print(json.dumps(table["rows"], indent=1))
     return 0
@@ -69,12 +75,13 @@ def measure(seeds: Sequence[int], dialogues: int) -> dict[str, Any]:
     given = f"--seeds {' '.join(map(str, seeds))} --dialogues {dialogues}"
     return {
         "order": 12,
-        "title": "Hearing other users, by the truth of the simulated log",
+        "title": "Posteriors by the truth of the simulated log",
         "text": (
-            "`em` with and without the vote of other users who made the same request and got the same response. Turns that "
-            "are fair by the truth are left out. The waterfall says even where nobody spoke."
+            "`em` with and without what the whole log tells of a turn: the vote of other users who made the same request and "
+            "got the same response, and how sure the assistant was. What is fair by the truth is left out. Goals are those "
+            "of the truth. The waterfall says even where nobody spoke."
         ),
-        "command": f"python scripts/measure_pooling.py --out results/pooling.json {given}",
+        "command": f"python scripts/measure_posteriors.py --out results/posteriors.json {given}",
         "versions": {name: version(name) for name in ("labelgen", "numpy")},
         "data": f"{len(seeds)} simulated logs of {dialogues:,} dialogues each; {RESAMPLES:,} resamples of dialogues.",
         "columns": COLUMNS,
@@ -83,47 +90,46 @@ def measure(seeds: Sequence[int], dialogues: int) -> dict[str, Any]:
 
 
 def of_log(dialogues: int, seed: int) -> Rows:
-    """What each method says of one log's turns, held against the truth."""
+    """What each method says of one log, held against the truth."""
     log = [replace(d, signals=find_signals(d)) for d in simulate(dialogues, seed, WorldOptions(annotated=0.0))]
-    items = [item for d in log for item in items_of(d, d.signals)]
+    items = [item for d in log for item in items_of(d, d.signals, TRUTH)]
     unanchored = partial(learn, anchored=False)
     alone = unanchored(items)
     methods: dict[str, Method] = {
         "waterfall": waterfall,
         "em": alone,
-        "em, others heard": learn_pooled(lambda: iter(items), unanchored)[1],
+        "em, the whole log heard": learn_pooled(lambda: iter(items), unanchored)[1],
     }
     pool = Others(items, alone)
-    numbers = {d.id: k for k, d in enumerate(log)}
-    rows = {(part, name): np.zeros((len(log), 4 + 3 * BINS)) for part in SLICES for name in methods}
-    for item in items:
-        good = truth_of(item)
-        if good is None:
-            continue
-        heard = pool.heard(item)
-        parts = [
-            SLICES[0],
-            *SLICES[1:2][: not item.signals],
-            *SLICES[2:][: any(s.kind == OTHERS for s in heard.signals)],
-        ]
+    rows = {(part, name): np.zeros((len(log), 4 + 3 * BINS)) for part in PARTS for name in methods}
+    for number, dialogue in enumerate(log):
+        parts = dict(_parts(dialogue, pool))
         for name, method in methods.items():
-            told = _told(method(item), good)
-            for part in parts:
-                rows[part, name][numbers[item.dialogue.id]] += told
+            targets = feedback_targets(dialogue, dialogue.signals, method, TRUTH)
+            told = {target.at: posterior_of(target) for target in targets if target.task in VERDICTS}
+            for at, good in truth_of(dialogue).items():
+                for part in (SLICES[type(at)], *parts.get(at, ())):
+                    rows[part, name][number] += _told(told.get(at, 0.5), good)
     return rows
 
 
-def truth_of(item: Item) -> bool | None:
-    """Whether a turn is good; None where it is fair, or no turn."""
-    truth = item.dialogue.annotation(TRUTH)
-    if truth is None or not isinstance(item.at, AtTurn):
-        return None
-    names = [label.name for label in answers(truth, "quality").get(item.at, ())]
-    return names[0] == "good" if names and names[0] != "fair" else None
+def _parts(dialogue: Dialogue, pool: Others) -> Iterator[tuple[At, list[str]]]:
+    """The slices that a turn is in, besides that of all."""
+    for item in turn_items(dialogue, dialogue.signals):
+        asked = any(s.kind == OTHERS for s in pool.heard(item).signals)
+        yield item.at, [SILENT][: not item.signals] + [ASKED][:asked]
 
 
-def _told(found: Any, good: bool) -> Array:
-    p = min(max(found.good if found else 0.5, LEAST), 1.0 - LEAST)
+def truth_of(dialogue: Dialogue) -> dict[At, bool]:
+    """Whether a turn, a goal, the dialogue went well; fair ones are left out."""
+    truth = dialogue.annotation(TRUTH)
+    assert truth is not None
+    labels = [label for task in VERDICTS for own in answers(truth, task).values() for label in own]
+    return {label.at: GOOD[label.name] == 1.0 for label in labels if GOOD.get(label.name, 0.5) != 0.5}
+
+
+def _told(said: float, good: bool) -> Array:
+    p = min(max(said, LEAST), 1.0 - LEAST)
     row = np.zeros(4 + 3 * BINS)
     row[:4] = -np.log(p if good else 1.0 - p), p < 0.5 and not good, p < 0.5, not good
     own = min(int(p * BINS), BINS - 1)

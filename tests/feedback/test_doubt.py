@@ -1,0 +1,91 @@
+"""What the assistant's own confidence says of a turn."""
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
+from labelgen.data.labels import AtDialogue, AtTurn
+from labelgen.feedback.doubt import CONFIDENCE, HIGH, LOW, Doubt, confidence_of
+from labelgen.feedback.fitted import learn
+from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.world.log import simulate
+from labelgen.world.options import WorldOptions
+
+CONFIDENCES = st.lists(st.one_of(st.none(), st.floats(0.0, 1.0)), max_size=30)
+
+
+def items(confidences: list[float | None]) -> list[Item]:
+    return [
+        Item(Dialogue(id=f"d{k}", turns=(Turn(request="go", response="", nlu_confidence=own),)), AtTurn(0), ())
+        for k, own in enumerate(confidences)
+    ]
+
+
+def votes(made: list[Item]) -> list[str | None]:
+    doubt = Doubt(made)
+    heard = [doubt.heard(item).signals for item in made]
+    return [signals[0].vote if signals else None for signals in heard]
+
+
+@given(CONFIDENCES)
+def test_the_vote_is_the_place_in_the_log(confidences: list[float | None]) -> None:
+    known = [own for own in confidences if own is not None]
+    low, high = np.quantile(known, (LOW, HIGH)) if known else (0.0, 0.0)
+    expected = [
+        None if own is None or low == high else "bad" if own < low else "good" if own >= high else None
+        for own in confidences
+    ]
+    assert votes(items(confidences)) == expected
+
+
+@given(CONFIDENCES, st.randoms(use_true_random=False))
+def test_the_order_of_the_log_changes_nothing(confidences: list[float | None], rng: Random) -> None:
+    order = rng.sample(range(len(confidences)), len(confidences))
+    moved = votes(items([confidences[k] for k in order]))
+    assert [moved[order.index(k)] for k in range(len(confidences))] == votes(items(confidences))
+
+
+def test_a_hypothesis_tells_where_the_turn_does_not() -> None:
+    intents = (HypothesisIntent(name="a", confidence=0.2), HypothesisIntent(name="b", confidence=0.4))
+    turn = Turn(request="go", response="", hypothesis=Hypothesis(intents=intents))
+    assert confidence_of(turn) == 0.4
+    assert confidence_of(replace(turn, nlu_confidence=0.9)) == 0.9
+    assert confidence_of(Turn(request="go", response="")) is None
+
+
+def test_only_turns_have_one() -> None:
+    made = items([0.1, 0.5, 0.9, 0.95])
+    whole = Item(made[0].dialogue, AtDialogue(), ())
+    assert Doubt(made).heard(whole) is whole
+
+
+def test_it_is_believed_as_it_agrees_with_feedback() -> None:
+    """Confidences of the simulated assistant tell something; the same ones dealt out anew tell nothing."""
+    dialogues = [replace(d, signals=find_signals(d)) for d in simulate(600, 7, WorldOptions(annotated=0.0))]
+    made = [item for d in dialogues for item in items_of(d, d.signals)]
+
+    def believed(dealt: list[Item]) -> float:
+        doubt = Doubt(dealt)
+        rows = [row for row in learn(map(doubt.heard, dealt), anchored=False).kinds if row.kind == CONFIDENCE]
+        return next(-row.log_odds for row in rows if row.vote == "bad")
+
+    own = [confidence_of(turn) for d in dialogues for turn in d.turns]
+    Random(0).shuffle(own)
+    rest = iter(own)
+    anew = {d.id: replace(d, turns=tuple(replace(t, nlu_confidence=next(rest)) for t in d.turns)) for d in dialogues}
+    dealt = [replace(item, dialogue=anew[item.dialogue.id]) for item in made]
+    assert believed(made) > 1.0
+    assert believed(dealt) < believed(made) / 2.0
+
+
+def test_the_vote_stands_beside_the_items_own_signals() -> None:
+    made = items([0.1, 0.5, 0.9, 0.95])
+    heard = Doubt(made).heard(made[0])
+    assert [(s.kind, s.turns) for s in heard.signals] == [(CONFIDENCE, (0,))]
+    assert waterfall(heard) is not None

@@ -1,0 +1,58 @@
+"""A dialogue's quality from its rating and its parts."""
+
+import math
+
+import pytest
+from heard import talk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Feedback
+from labelgen.data.labels import AtDialogue
+from labelgen.feedback.posterior import Posterior, posterior, waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.feedback.targets import feedback_targets
+from labelgen.feedback.whole import whole_of
+
+PARTS = st.lists(st.floats(0.01, 0.99).map(lambda p: posterior(p, "part")), max_size=6)
+RATED = st.floats(0.01, 0.99).map(lambda p: posterior(p, "rated"))
+
+
+@given(PARTS, PARTS, RATED)
+def test_one_part_unknown_and_only_the_rating_counts(
+    goals: list[Posterior], turns: list[Posterior], rated: Posterior
+) -> None:
+    assert whole_of([*goals, None], turns, rated) == rated
+    assert whole_of(goals, [*turns, None], None) is None
+
+
+@given(PARTS, PARTS, RATED)
+def test_the_whole_lies_among_its_parts_and_a_rating_moves_it(
+    goals: list[Posterior], turns: list[Posterior], rated: Posterior
+) -> None:
+    alone, moved = whole_of(goals, turns, None), whole_of(goals, turns, rated)
+    if alone is None:
+        assert not goals
+        assert not turns
+        assert moved == rated
+        return
+    goods = [part.good for part in (*goals, *turns)]
+    assert min(goods) - 1e-9 <= alone.good <= max(goods) + 1e-9
+    assert moved is not None
+    odds = [math.log(p / (1.0 - p)) for p in (alone.good, rated.good, moved.good)]
+    assert odds[2] == pytest.approx(odds[0] + odds[1], abs=1e-6)
+
+
+def test_goals_and_turns_weigh_alike_however_many_they_are() -> None:
+    bad, good = posterior(0.2, "bad"), posterior(0.9, "good")
+    whole = whole_of([bad], [good, good, good], None)
+    assert whole is not None
+    assert whole.good == pytest.approx(0.55)
+    assert whole.origin == "how its 1 goals and 3 turns went"
+
+
+def test_the_waterfall_says_nothing_of_a_dialogue_of_which_only_a_part_was_heard() -> None:
+    said = talk("play haze", "Playing.", "thanks", "Ok.", "louder", "Louder.")
+    assert AtDialogue() not in [t.at for t in feedback_targets(said, find_signals(said), waterfall)]
+    rated = talk("play haze", "Playing.", feedback=(Feedback(kind="rating", rating=5, scale=(1, 5)),))
+    assert AtDialogue() in [t.at for t in feedback_targets(rated, find_signals(rated), waterfall)]
