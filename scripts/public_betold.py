@@ -122,7 +122,7 @@ def collected(run: Path) -> dict[str, Any]:
             rows += [[words, name, metric, _short(estimate), items] for name, estimate in shown]
     data, setting = found["all"]["data"], found["all"]["setting"]
     return {
-        "order": 3,
+        "order": 4,
         "title": "BETOLD: late hang-ups from the dialogue before them",
         "text": (
             "The assistant's calls as acts, cut where the user is waited for, the hang-up hidden (docs/corpora.md). The "

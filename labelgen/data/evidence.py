@@ -30,6 +30,8 @@ class Target:
     hold, each is a Bernoulli probability of its own, and for an exclusive task they sum to one. complement: names that
     do not all hold together ("not this"). An empty distribution says that no name holds.
     complete: a name (or a span) that is not mentioned is known not to hold, else it is unknown.
+    prior: where the distribution is a posterior, what each of its names had before the evidence; such a target tells what the
+    evidence says, and leaves it to the model how often each name holds. None: the distribution is to be learnt as it stands.
     weight: 0..1, usually the posterior. origin: in words, where the target comes from."""
 
     task: str
@@ -39,6 +41,7 @@ class Target:
     weight: float = 1.0
     origin: str = ""
     complete: bool = True
+    prior: tuple[tuple[str, float], ...] | None = None
 
 
 def targets_of(annotation: Annotation, weight: float = 1.0) -> tuple[Target, ...]:

@@ -128,7 +128,8 @@ class AnnotationForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetForm:
-    """`labels` or `not`, exactly one of them (in Python `not_`, since `not` is a word of the language)."""
+    """`labels` or `not`, exactly one of them (in Python `not_`, since `not` is a word of the language). prior: the same names
+    as `labels`, as probable as they were before the evidence; absent where the labels are to be learnt as they stand."""
 
     task: str
     at: AtForm = AtForm()
@@ -137,6 +138,7 @@ class TargetForm:
     weight: float = 1.0
     origin: str = ""
     complete: bool = True
+    prior: tuple[NamedForm, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

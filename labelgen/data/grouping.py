@@ -65,25 +65,29 @@ def from_at(at: At) -> AtForm:
 
 
 def to_target(form: TargetForm) -> Target:
-    distribution = None
-    if form.labels is not None:
-        distribution = tuple((n.name, 1.0 if n.probability is None else n.probability) for n in form.labels)
-    return Target(form.task, to_at(form.at), distribution, form.not_, form.weight, form.origin, form.complete)
+    labels, prior = _pairs(form.labels), _pairs(form.prior)
+    return Target(form.task, to_at(form.at), labels, form.not_, form.weight, form.origin, form.complete, prior)
 
 
 def from_target(target: Target) -> TargetForm:
-    labels = None
-    if target.distribution is not None:
-        labels = tuple(NamedForm(name=n, probability=p) for n, p in target.distribution)
     return TargetForm(
         task=target.task,
         at=from_at(target.at),
-        labels=labels,
+        labels=_named(target.distribution),
         not_=target.complement,
         weight=target.weight,
         origin=target.origin,
         complete=target.complete,
+        prior=_named(target.prior),
     )
+
+
+def _pairs(forms: Sequence[NamedForm] | None) -> tuple[tuple[str, float], ...] | None:
+    return None if forms is None else tuple((n.name, 1.0 if n.probability is None else n.probability) for n in forms)
+
+
+def _named(pairs: Sequence[tuple[str, float]] | None) -> tuple[NamedForm, ...] | None:
+    return None if pairs is None else tuple(NamedForm(name=n, probability=p) for n, p in pairs)
 
 
 def to_annotation(form: AnnotationForm) -> Annotation:

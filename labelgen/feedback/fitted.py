@@ -46,13 +46,14 @@ class Fitted:
         pattern = pattern_of(item)
         if whole is None or not whole.answers(pattern):
             return None
-        rates = self.domains[unit].get(pattern.domain or "")
+        own = self.domains[unit].get(pattern.domain or "")
+        rates = own or whole
         contradicted = sorted({s.kind for s in item.signals} & set(pattern.unseen))
         origin = [
-            f"em{f', rates of {pattern.domain}' if rates else ''}: {words(item.signals) or 'silence'}",
+            f"em{f', rates of {pattern.domain}' if own else ''}: {words(item.signals) or 'silence'}",
             *(f"{kind} contradicts itself" for kind in contradicted),
         ]
-        return posterior((rates or whole).posterior(pattern), "; ".join(origin))
+        return posterior(rates.posterior(pattern), "; ".join(origin), rates.good)
 
     def to_plain(self) -> dict[str, Any]:
         """All that was learnt, as it stands in a JSON file."""

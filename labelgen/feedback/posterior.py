@@ -39,12 +39,13 @@ _UNKNOWN_KIND = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """good: probability that it went well. weight: how far the evidence moved it from even, |2 good - 1|. origin: the
-    evidence in words."""
+    """good: probability that it went well. weight: how far it lies from even, |2 good - 1|. origin: the evidence in words.
+    prior: what `good` was before the evidence, where the method knows how often things go well."""
 
     good: float
     weight: float
     origin: str
+    prior: float | None = None
 
 
 Method = Callable[[Item], Posterior | None]
@@ -85,9 +86,9 @@ def majority(item: Item) -> Posterior | None:
     return posterior((good + 1.0) / (len(item.signals) + 2.0), f"majority: {words(item.signals)}")
 
 
-def posterior(good: float, origin: str) -> Posterior:
+def posterior(good: float, origin: str, prior: float | None = None) -> Posterior:
     """With the weight that belongs to it."""
-    return Posterior(good, abs(2.0 * good - 1.0), origin)
+    return Posterior(good, abs(2.0 * good - 1.0), origin, prior)
 
 
 def words(signals: Sequence[Signal]) -> str:

@@ -1,7 +1,7 @@
 """From signals to targets: what feedback says about each task. The one place where knowledge of feedback and names of
 tasks meet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
@@ -14,6 +14,8 @@ from labelgen.feedback.whole import whole_of
 
 VERDICTS = ("outcome", "quality")
 """Tasks whose targets say how well something went; one of their names holds."""
+
+Names = tuple[tuple[str, float], ...]
 
 
 def feedback_targets(
@@ -30,25 +32,43 @@ def feedback_targets(
     of_turns = [method(item) for item in turn_items(dialogue, signals)]
     rated = next((method(item) for item in rated_items(dialogue, signals)), None)
     whole = whole_of([own for _, own in of_goals], of_turns, rated)
-    told = {turn: own for turn, own in enumerate(of_turns) if own is not None and own.weight > 0.0}
+    told = {turn: own for turn, own in enumerate(of_turns) if own is not None and _tells(own)}
     return (
-        *(_outcome(at, own, whose) for at, own in of_goals if own is not None and own.weight > 0.0),
+        *(_outcome(at, own, whose) for at, own in of_goals if own is not None and _tells(own)),
         *(_quality(AtTurn(turn), own) for turn, own in told.items()),
-        *(_quality(AtDialogue(), own) for own in (whole,) if own is not None and own.weight > 0.0),
+        *(_quality(AtDialogue(), own) for own in (whole,) if own is not None and _tells(own)),
         *_understanding(dialogue, signals, told),
     )
 
 
+def _tells(own: Posterior) -> bool:
+    """An even posterior tells nothing, unless it was not even before."""
+    return own.prior is not None or own.weight > 0.0
+
+
 def _outcome(at: At, told: Posterior, whose: str) -> Target:
-    both = (("success", told.good), ("failure", 1.0 - told.good))
-    return Target("outcome", at, both, None, told.weight, f"{told.origin}; {whose}")
+    return _verdict("outcome", at, told, _outcomes, f"{told.origin}; {whose}")
 
 
 def _quality(at: At, told: Posterior) -> Target:
-    """Over bad, fair and good: a share of p (1 - p), at most a quarter, is fair, taken from both sides alike."""
-    fair = told.good * (1.0 - told.good)
-    names = (("bad", 1.0 - told.good - fair / 2.0), ("fair", fair), ("good", told.good - fair / 2.0))
-    return Target("quality", at, names, None, told.weight, told.origin)
+    return _verdict("quality", at, told, _qualities, told.origin)
+
+
+def _verdict(task: str, at: At, told: Posterior, names: Callable[[float], Names], origin: str) -> Target:
+    """With its prior, evidence weighs by what it says, and the whole of it counts; without, by how sure it is."""
+    prior = None if told.prior is None else names(told.prior)
+    weight = told.weight if prior is None else 1.0
+    return Target(task, at, names(told.good), None, weight, origin, prior=prior)
+
+
+def _outcomes(good: float) -> Names:
+    return ("success", good), ("failure", 1.0 - good)
+
+
+def _qualities(good: float) -> Names:
+    """A share of p (1 - p), at most a quarter, is fair, taken from both sides alike."""
+    fair = good * (1.0 - good)
+    return ("bad", 1.0 - good - fair / 2.0), ("fair", fair), ("good", good - fair / 2.0)
 
 
 def posterior_of(target: Target) -> float:

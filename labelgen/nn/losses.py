@@ -25,14 +25,18 @@ class Loss:
 
 
 def exclusive(scores: Float[Tensor, "rows labels"], target: TargetTensors) -> Loss:
-    """Cross-entropy where exactly one label holds, and -log(1 - p) of a label that does not."""
+    """Cross-entropy where exactly one label holds, and, where only evidence of it is known, the evidence's own
+    -log of the sum over labels of p(label) p(evidence given the label).
+
+    Towards the posterior a model would learn the evidence's doubt besides its own: where feedback is mostly silence, it would
+    never be sure. Source: Raykar et al. 2010, "Learning From Crowds", section 2.3. "Not this" is evidence that the named
+    labels cannot have: -log(1 - p)."""
     log_p = scores.float().log_softmax(dim=-1)
     nats = -(target.expected * log_p).sum(dim=-1)
     total = _weighted(nats, target.weight)
-    if target.complement is not None and target.complement_weight is not None:
-        # Of an exclusive task the named labels can only hold one at a time: the mass of them all is excluded.
-        excluded = torch.where(target.complement, log_p.exp(), 0.0).sum(dim=-1)
-        total = total + _weighted(-torch.log1p(-excluded.clamp(max=1 - 1e-6)), target.complement_weight)
+    if target.likelihood is not None and target.likelihood_weight is not None:
+        said = target.likelihood.log().clamp(min=NEVER)
+        total = total + _weighted(-(log_p + said).logsumexp(dim=-1), target.likelihood_weight)
     return Loss(total, target.total_weight())
 
 

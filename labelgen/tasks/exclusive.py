@@ -13,18 +13,18 @@ from labelgen.tensors.layout import TargetTensors
 
 def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -> TargetTensors:
     """One row for each place. Several targets at one place (annotators who differ) become their mean, weighted; the
-    row's weight is their sum, at most 1. Names outside `index` are left out; a row that has no other is absent."""
+    row's weight is their sum, at most 1. Evidence (a complement, or a posterior with its prior) multiplies, and weighs as the
+    heaviest of it. Names outside `index` are left out; a row that has no other is absent."""
     expected = torch.zeros(len(rows), len(index))
     weight = torch.zeros(len(rows))
-    complement = torch.zeros(len(rows), len(index), dtype=torch.bool)
-    complement_weight = torch.zeros(len(rows))
+    likelihood = torch.ones(len(rows), len(index))
+    likelihood_weight = torch.zeros(len(rows))
     for k, targets in enumerate(rows):
         for target in targets:
-            if target.complement is not None:
-                known = [index[name] for name in target.complement if name in index]
-                if known and len(known) < len(index):
-                    complement[k, known] = True
-                    complement_weight[k] = max(float(complement_weight[k]), target.weight)
+            said = _evidence(target, index)
+            if said is not None:
+                likelihood[k] *= said
+                likelihood_weight[k] = max(float(likelihood_weight[k]), target.weight)
             elif target.distribution:
                 for name, probability in target.distribution:
                     if name in index:
@@ -33,9 +33,27 @@ def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -
     mass = expected.sum(dim=1, keepdim=True)
     weight = torch.where(mass[:, 0] > 0, weight.clamp(max=1.0), 0.0)
     expected = torch.where(mass > 0, expected / mass.clamp(min=1e-9), 0.0)
-    if not bool(complement.any()):
+    if not bool(likelihood_weight.any()):
         return TargetTensors(expected, weight)
-    return TargetTensors(expected, weight, complement, complement_weight)
+    return TargetTensors(expected, weight, likelihood=likelihood, likelihood_weight=likelihood_weight)
+
+
+def _evidence(target: Target, index: Mapping[str, int]) -> Float[Tensor, " labels"] | None:
+    """How likely the evidence is given each name, at most 1; None of a target that tells no evidence."""
+    said = torch.ones(len(index))
+    if target.complement is not None:
+        known = [index[name] for name in target.complement if name in index]
+        if not known or len(known) == len(index):
+            return None
+        said[known] = 0.0
+    elif target.distribution and target.prior:
+        for (name, posterior), (_, prior) in zip(target.distribution, target.prior, strict=True):
+            if name in index:
+                said[index[name]] = posterior / prior
+        said /= said.amax().clamp(min=1e-30)
+    else:
+        return None
+    return said
 
 
 def exclusive_label(

@@ -150,18 +150,23 @@ class TargetTensors:
     """Targets of one task over a batch; the rows are the task's own units.
 
     expected: soft truth, over labels on the last axis. weight: of a row, or of each label of a row; 0 where absent.
-    complement: names of a row that do not all hold together; complement_weight: 0 where there is no such target."""
+    complement: names of a row that do not all hold together; complement_weight: 0 where there is no such target.
+    likelihood: of the evidence about a row, given each of its names, up to a factor a row, for tasks of which one name
+    holds; likelihood_weight: 0 where there is no evidence."""
 
     expected: Float[Tensor, "rows labels"]
     weight: Float[Tensor, "..."]
     complement: Bool[Tensor, "rows labels"] | None = None
     complement_weight: Float[Tensor, " rows"] | None = None
+    likelihood: Float[Tensor, "rows labels"] | None = None
+    likelihood_weight: Float[Tensor, " rows"] | None = None
 
     def total_weight(self) -> Float[Tensor, ""]:
         """What the task's loss is divided by: units that count, each by its weight."""
         weight = self.weight if self.weight.dim() == 1 else self.weight.amax(dim=-1)
-        if self.complement_weight is not None:
-            weight = torch.maximum(weight, self.complement_weight)
+        for other in (self.complement_weight, self.likelihood_weight):
+            if other is not None:
+                weight = torch.maximum(weight, other)
         return weight.sum()
 
 
