@@ -30,15 +30,15 @@ def main() -> int:
 def tables(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of each table."""
     sgd = _read(run / "evaluation-sgd")
-    yield "sgd", _table(sgd, 1, "SGD: goals, outcomes, intents, slots", SGD_TEXT, _rows(sgd, SGD_METRICS))
+    yield "sgd", table_of(sgd, 1, "SGD: goals, outcomes, intents, slots", SGD_TEXT, SGD_METRICS)
     yield (
         "sgd_parts",
         _table(sgd, 2, "SGD by part, and dialogues whose goals interleave", SLICES_TEXT, _slices(sgd), SLICE_COLUMNS),
     )
     star = _read(run / "evaluation-star")
-    yield "star", _table(star, 3, "STAR: outcomes against users' own answers", STAR_TEXT, _rows(star, STAR_METRICS))
+    yield "star", table_of(star, 3, "STAR: outcomes against users' own answers", STAR_TEXT, STAR_METRICS)
     uss = _read(run / "evaluation-uss")
-    yield "uss", _table(uss, 4, "USS: quality beside single raters", USS_TEXT, _rows(uss, USS_METRICS))
+    yield "uss", table_of(uss, 4, "USS: quality beside single raters", USS_TEXT, USS_METRICS)
 
 
 SGD_TEXT = (
@@ -74,6 +74,13 @@ SGD_METRICS = (
 STAR_METRICS = ("failure_auprc", "accuracy", "macro_f1", "log_loss", "ece")
 USS_METRICS = ("accuracy", "macro_f1", "uar", "cohen_kappa", "bad_auprc", "bad_f1", "spearman_rho", "ece")
 SLICE_COLUMNS = ("question", "metric", "slice", "candidate", "value (95%)", "items")
+
+
+def table_of(
+    evaluation: Mapping[str, Any], order: int, title: str, text: str, metrics: Sequence[str]
+) -> dict[str, Any]:
+    """The table of an evaluation: a row for each question, metric and candidate."""
+    return _table(evaluation, order, title, text, _rows(evaluation, metrics))
 
 
 def _read(folder: Path) -> dict[str, Any]:
