@@ -20,16 +20,19 @@ def whole_of(
 ) -> Posterior | None:
     """The posterior of a dialogue from those of its parts and of its rating, each None where nothing is known of it. A part
     of which nothing is known says nothing of the whole either, so the parts count only where all are known: the mean of the
-    goals' mean and the turns' mean. A rating's log-odds add to theirs."""
-    known = [[part.good for part in parts if part is not None] for parts in (goals, turns)]
-    if not any(known) or sum(map(len, known)) < len(goals) + len(turns):
+    goals' mean and the turns' mean, and so with their priors. What a rating adds to its prior, in log-odds, adds to theirs."""
+    parts = [[part for part in own if part is not None] for own in (goals, turns)]
+    if not any(parts) or sum(map(len, parts)) < len(goals) + len(turns):
         return rated
-    share = fmean(fmean(goods) for goods in known if goods)
+    good = fmean(fmean(part.good for part in own) for own in parts if own)
+    priors = [[part.prior for part in own if part.prior is not None] for own in parts]
+    known = list(map(len, priors)) == list(map(len, parts))
+    prior = fmean(fmean(own) for own in priors if own) if known else None
     origin = f"how its {len(goals)} goals and {len(turns)} turns went"
     if rated is None:
-        return posterior(share, origin)
-    log_odds = _logit(share) + _logit(rated.good)
-    return posterior(1.0 / (1.0 + math.exp(-log_odds)), f"{rated.origin}; {origin}")
+        return posterior(good, origin, prior)
+    log_odds = _logit(good) + _logit(rated.good) - _logit(0.5 if rated.prior is None else rated.prior)
+    return posterior(1.0 / (1.0 + math.exp(-log_odds)), f"{rated.origin}; {origin}", prior)
 
 
 def _logit(p: float) -> float:
