@@ -11,17 +11,17 @@ is one answer, so a copy adds nothing. What people said of an item stands in pla
 The likelihood is the same with the two classes in each other's place; PRIOR_PRECISION tells them apart. An answer a has the
 prior log-odds l_a of its strongest votes, silence has 0.
 
-1. One factor s on all l_a, and the share of good items, are fitted to the log: how far the written precisions are to be
-   believed here (written.py). Answers are as frequent as in the log, and of those that say a, sigmoid(s l_a + k + logit
-   share) are good, with the constant k that makes the share of good among them the share itself.
+1. One factor on all l_a, and the share of good items, are fitted to the log: how far the written precisions are to be
+   believed here (tied.py).
 2. EM frees all rates, from there, and held near it by PRIOR_ITEMS pseudo-items for each family that are as step 1 says.
    The prior so tells what answers mean, and nothing of how often things go well.
 3. Two moods in each class, calm and talkative (latent.py), are kept where they make the log more likely by more than their
    number pays for (BIC, Schwarz 1978).
 4. Families that agree more than these states explain are joined and all is fitted again, as long as that earns its
    numbers too (copies.py).
-5. The free rates are kept where they earn their number against step 1; a log that is too small, or whose signals hardly
-   agree, keeps those.
+5. Beside the free rates stand tied ones, with one factor a family, or for each set of kinds that spoke, and with or without
+   the same frequency of an answer and its mirror image (tied.py). Of all the one is kept that explains the log best for its
+   numbers (BIC). So rates are free only where the log shows that they have to be.
 
 A domain is fitted with the whole's families, and its rates in each state as a Dirichlet prior, worth DOMAIN_ITEMS items of
 each class.
@@ -39,7 +39,8 @@ from labelgen.feedback.copies import closest_pair, joined
 from labelgen.feedback.latent import States, log_likelihood, maximise, talkative
 from labelgen.feedback.patterns import Answer, Pattern, families_of, family_answers, recorded_kinds
 from labelgen.feedback.table import Array, Table, both, sigmoid, table_of
-from labelgen.feedback.written import balanced, beliefs, prior_of, scale, scaled
+from labelgen.feedback.tied import one_factor, several_factors, tied
+from labelgen.feedback.written import balanced, beliefs, prior_of
 
 PRIOR_ITEMS = 100.0
 """How many items the prior precisions, scaled to the log, are worth."""
@@ -143,7 +144,7 @@ def _fit_whole(
         if other.worth <= fitted.worth:
             break
         families, fitted = together, other
-    return families, fitted.table, fitted.chosen()
+    return families, fitted.table, fitted.chosen(families)
 
 
 class _Whole:
@@ -153,7 +154,9 @@ class _Whole:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._written = beliefs(table)
-        self._share, self._factor = scale(table, self._written)
+        even = States(both(0.5), np.stack([table.shares, table.shares], axis=1))
+        held, self._believed = tied(table, self._written, one_factor(table), even)
+        self._share = held.good
         self._per_number = math.log(table.items.sum()) / 2.0
         self._classes = 2.0 * both(self._share)
         plain = self._plain(SEARCHING)
@@ -161,22 +164,28 @@ class _Whole:
         gain = log_likelihood(table, moods) - log_likelihood(table, plain)
         self._moods = gain > MOOD_NUMBERS * self._per_number
         self.states = moods if self._moods else plain
-        numbers = 2 * table.freedom + MOOD_NUMBERS * self._moods
-        self.worth = log_likelihood(table, self.states) - numbers * self._per_number
+        self.worth = self._worth(self.states, 2 * table.freedom)
 
-    def chosen(self) -> States:
-        """The free states, to the last step of EM; or those of step 1, where the free ones are not worth their numbers."""
-        held = scaled(self.table, self._factor * self._written, self._share)
-        if log_likelihood(self.table, held) - self.table.freedom * self._per_number >= self.worth:
-            return held
+    def chosen(self, families: Mapping[str, str]) -> States:
+        """The free states, to the last step of EM; or tied ones that are worth as much."""
+        most, best = self.worth, None
+        for ties in several_factors(self.table, families):
+            held, _ = tied(self.table, self._written, ties, self.states)
+            worth = self._worth(held, ties.numbers(self.table, self._written))
+            if worth >= most:
+                most, best = worth, held
+        if best is not None:
+            return best
         if self._moods:
             return talkative(self.table, self._prior, self._classes, self._start(), TOLERANCE)
         return self._plain(TOLERANCE)
 
+    def _worth(self, states: States, numbers: int) -> float:
+        return log_likelihood(self.table, states) - (numbers + MOOD_NUMBERS * self._moods) * self._per_number
+
     def _prior(self, share: float) -> Array:
         """Pseudo-counts of answers, [A, 2]."""
-        told = balanced(self.table, self._factor * self._written, share)
-        return PRIOR_ITEMS * self.table.shares[:, None] * both(told)
+        return PRIOR_ITEMS * self.table.shares[:, None] * both(balanced(self.table, self._believed, share))
 
     def _plain(self, tolerance: float) -> States:
         """EM with two states."""

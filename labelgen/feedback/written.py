@@ -1,21 +1,11 @@
-"""Step 1 of EM (em.py): how far the written precisions are to be believed in this log, by one factor on all of them."""
-
-import math
+"""What the written precisions say of the answers of families."""
 
 import numpy as np
-from scipy.optimize import minimize
 
-from labelgen.feedback.latent import States, log_likelihood
 from labelgen.feedback.patterns import Votes
 from labelgen.feedback.posterior import prior_log_odds
-from labelgen.feedback.table import Array, Table, both, logit, sigmoid
+from labelgen.feedback.table import Array, Table, logit, sigmoid
 
-SHARE_SD = 0.25
-FACTOR_SD = 1.0
-"""How far the logit of the share of good items may lie from even, and the logarithm of the factor on all prior log-odds
-from 0, before the log is looked at: one standard deviation."""
-
-_FOUND = 1e-7
 _BALANCED = 1e-10
 _MOST_STEPS = 5000
 _LEAST_SLOPE = 0.3
@@ -49,26 +39,3 @@ def balanced(table: Table, log_odds: Array, share: float) -> Array:
         # Newton's method on the logit of the mean, whose slope lies in 0..1; no step where it is flat is a leap.
         added = added + away / np.maximum(spread / (mean * (1.0 - mean)), _LEAST_SLOPE)
     return np.asarray(good)
-
-
-def scale(table: Table, log_odds: Array) -> tuple[float, float]:
-    """The share of good items, and the factor on these log-odds [A], that make the log most likely.
-
-    Where the log hardly tells, normal priors decide: that the share is about even, and the factor about 1."""
-
-    def loss(at: Array) -> float:
-        prior = ((at[0] / SHARE_SD) ** 2 + (at[1] / FACTOR_SD) ** 2) / 2.0
-        nats = log_likelihood(table, scaled(table, math.exp(at[1]) * log_odds, float(sigmoid(at[0]))))
-        return float(prior - nats)
-
-    # Bounded where data that tell nothing, or everything, would let them run away.
-    options = {"xatol": _FOUND, "fatol": _FOUND}
-    found = minimize(loss, np.zeros(2), method="Nelder-Mead", bounds=[(-5.0, 5.0), (-3.0, 1.0)], options=options)
-    return float(sigmoid(found.x[0])), math.exp(found.x[1])
-
-
-def scaled(table: Table, log_odds: Array, share: float) -> States:
-    """The rates [A, 2] by which answers are as frequent as in the log, and tell what `balanced` makes of their
-    log-odds."""
-    rates = table.shares[:, None] * both(balanced(table, log_odds, share)) / both(share)
-    return States(both(share), rates)
