@@ -163,7 +163,8 @@ def label_model(said: Array, rows: Array, seed: int) -> Array:
     model = importlib.import_module("snorkel.labeling.model").LabelModel(cardinality=2, verbose=False)
     votes = [np.where(x == 0, -1, (x > 0).astype(int)) for x in (said, rows)]
     model.fit(votes[0], seed=seed, progress_bar=False)
-    return np.clip(model.predict_proba(votes[1])[:, 1], 1e-6, 1.0 - 1e-6)
+    good: Array = np.clip(model.predict_proba(votes[1])[:, 1], 1e-6, 1.0 - 1e-6)
+    return good
 
 
 def posteriors(made: Sequence[Pattern], rates: Rates) -> dict[str, Array]:
