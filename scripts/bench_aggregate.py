@@ -4,8 +4,12 @@
 
 An item is good with probability .75. Six detectors each fire at a set rate and are right with a set accuracy; what they
 are is known to no method beforehand, but for one world whose detectors are as the written precisions say. In some worlds
-the first detector is copied, or some users are annoyed (60% on bad items, 10% on good ones) and their signals come three times
-as often. EM sees patterns of signals alone, and learns from the items that it is judged on.
+the first detector is copied, some users are annoyed (60% on bad items, 10% on good ones) and their signals come three times
+as often, or every second detector only ever says bad. EM sees patterns of signals alone, but where people judged the first 200
+items, and learns from the items that it is judged on.
+
+LabelModel is Snorkel's (Ratner et al. 2019, "Training Complex Models with Multi-Task Weak Supervision"), as it is by default: it
+takes both classes for equally frequent and silence for nothing. It is measured where `pip install -e .[peers]` put it.
 
 Log loss, ECE, and F1 of bad, twice: where the posterior of good is below 1/2, and below the threshold at which the F1 that a
 method's own posteriors lead to expect is greatest (it takes no truth, and is the same rule for all). Of EM also the greatest
@@ -13,11 +17,15 @@ error of a vote's log-likelihood ratio, in nats, among the kinds that fired 2,00
 intervals by Student's t."""
 
 import argparse
+import importlib
+import importlib.metadata
+import importlib.util
 import json
 import math
 import platform
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +53,7 @@ ANNOYED = (0.1, 0.6)
 """The share of annoyed users on good items, and on bad ones."""
 METRICS = ("log loss", "F1 of bad", "F1 at own threshold", "ECE")
 WORST = "worst ratio, nats"
+HAS_PEER = importlib.util.find_spec("snorkel") is not None
 FIRED = 2000
 """So often a kind has to fire for its ratios to be judged."""
 
@@ -52,7 +61,9 @@ FIRED = 2000
 @dataclass(frozen=True)
 class World:
     """accuracy and fires: of each detector. copies: so many copies of the first detector, which say what it says
-    in this share of its signals (`copied`); and speak by themselves at a rate `own`, right half of the time. annoyed: some users are. kinds: the detectors' names, where they are known to PRIOR_PRECISION."""
+    in this share of its signals (`copied`); and speak by themselves at a rate `own`, right half of the time. annoyed: some
+    users are. one_sided: every second detector is silent where it would say good. judged: so many items were, by people.
+    kinds: the detectors' names, where they are known to PRIOR_PRECISION."""
 
     accuracy: tuple[float, ...]
     fires: float = 0.2
@@ -60,6 +71,8 @@ class World:
     copied: float = 1.0
     own: float = 0.0
     annoyed: bool = False
+    one_sided: bool = False
+    judged: int = 0
     kinds: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
@@ -67,18 +80,22 @@ class World:
         return first + [f"copy {k}" for k in range(self.copies)]
 
 
+ONE_SIDED = World(DIFFERENT, one_sided=True)
 WORLDS = {
     **{f"six of accuracy {accuracy}": World((accuracy,) * 6) for accuracy in (0.55, 0.65, 0.75, 0.85, 0.95)},
     **{f"accuracy .55 to .95, firing {fires:.0%}": World(DIFFERENT, fires) for fires in (0.05, 0.2, 0.6)},
     "as the written precisions say": World(tuple(PRIOR_PRECISION[k] for k in WRITTEN), kinds=WRITTEN),
     "accuracy .55 to .95, the worst copied twice": World(DIFFERENT, copies=2),
-    "the same, half of its signals": World(DIFFERENT, copies=2, copied=0.5),
     "the same, half of its signals and others": World(DIFFERENT, copies=2, copied=0.5, own=0.05),
     "the same, but the best": World(DIFFERENT[::-1], copies=2, copied=0.5, own=0.05),
     "accuracy .55 to .95, annoyed users": World(DIFFERENT, fires=0.15, annoyed=True),
     "the same, the worst copied in half and others": World(
         DIFFERENT, fires=0.15, annoyed=True, copies=2, copied=0.5, own=0.05
     ),
+    "accuracy .55 to .95, every second says bad alone": ONE_SIDED,
+    "the same, 200 items judged": replace(ONE_SIDED, judged=200),
+    "six of accuracy 0.55, 200 items judged": World((0.55,) * 6, judged=200),
+    "accuracy .55 to .95, firing 5%, 200 items judged": World(DIFFERENT, 0.05, judged=200),
 }
 
 
@@ -92,6 +109,8 @@ def draw(world: World, items: int, seed: int) -> tuple[Array, Array]:
     for accuracy in world.accuracy:
         right = rng.random(items) < accuracy
         said.append(np.where(rng.random(items) < rate, np.where(right == good, 1, -1), 0))
+    if world.one_sided:
+        said[1::2] = [np.minimum(votes, 0) for votes in said[1::2]]
     copies = []
     for _ in range(world.copies):
         own = np.where(rng.random(items) < world.own, rng.choice((-1, 1), items), 0)
@@ -132,11 +151,20 @@ def worst_ratio(world: World, rates: Rates, said: Array) -> float:
     errors = [math.nan]
     often = dict(zip(world.names(), (said != 0).sum(axis=0), strict=True))
     for (kind, vote), true in true_ratios(world).items():
-        if often[kind] >= FIRED:
-            of_class = [rates.of_class(answer) for answer in rates.rates if (kind, vote) in answer[1]]
+        of_class = [rates.of_class(answer) for answer in rates.rates if (kind, vote) in answer[1]]
+        if often[kind] >= FIRED and of_class:
             good, bad = np.sum(of_class, axis=0)
             errors.append(abs(math.log(good / bad) - true))
     return float(np.nanmax(errors)) if len(errors) > 1 else math.nan
+
+
+def label_model(said: Array, rows: Array, seed: int) -> Array:
+    """Probability of good of each row [P, K] by LabelModel, learnt from all items [N, K]."""
+    model = importlib.import_module("snorkel.labeling.model").LabelModel(cardinality=2, verbose=False)
+    votes = [np.where(x == 0, -1, (x > 0).astype(int)) for x in (said, rows)]
+    model.fit(votes[0], seed=seed, progress_bar=False)
+    good: Array = np.clip(model.predict_proba(votes[1])[:, 1], 1e-6, 1.0 - 1e-6)
+    return good
 
 
 def posteriors(made: Sequence[Pattern], rates: Rates) -> dict[str, Array]:
@@ -187,9 +215,16 @@ def measure(world: World, items: int, seeds: int) -> tuple[dict[str, Array], Arr
     for seed in range(seeds):
         good, said = draw(world, items, seed)
         made, which, counts = patterns(said, world.names())
-        rates = fit(dict(zip(made, map(int, counts), strict=True)))
+        counted = Counter(dict(zip(made, map(int, counts), strict=True)))
+        for pattern, judged in zip(which[: world.judged], good[: world.judged], strict=True):
+            counted[made[pattern]] -= 1
+            counted[replace(made[pattern], known=float(judged))] += 1
+        rates = fit(+counted)
         worst.append(worst_ratio(world, rates, said))
-        for method, p in posteriors(made, rates).items():
+        by_method = posteriors(made, rates)
+        if HAS_PEER:
+            by_method["LabelModel"] = label_model(said, np.unique(said, axis=0), seed)
+        for method, p in by_method.items():
             found.setdefault(method, []).append(judge(p[which], good))
     return {method: np.array(rows) for method, rows in found.items()}, np.array(worst)
 
@@ -200,13 +235,15 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
+    if not HAS_PEER:
+        print("LabelModel is left out: snorkel is not installed (pip install -e .[peers] -c constraints.txt)")
     rows: list[list[Any]] = []
     for name, world in WORLDS.items():
         by_method, worst = measure(world, args.items, args.seeds)
         for method, values in by_method.items():
             ratio = interval(worst) if method == "em" and not np.isnan(worst).any() else None
             rows.append([name, method, *(interval(values[:, k]) for k in range(len(METRICS))), ratio])
-            print(f"{name:<46} {method:<10}", *(f"{c['value']:.3f}" for c in rows[-1][2:] if c), flush=True)
+            print(f"{name:<48} {method:<10}", *(f"{c['value']:.3f}" for c in rows[-1][2:] if c), flush=True)
     if args.out:
         args.out.write_text(json.dumps(_table(rows, args.items, args.seeds), indent=1) + "\n", encoding="utf-8")
 
@@ -216,7 +253,8 @@ def _table(rows: list[list[Any]], items: int, seeds: int) -> dict[str, Any]:
         "Items whose truth is known, and signals drawn straight from it (the script says how). Nothing is known of the "
         "detectors beforehand, but where it says so. A method without a posterior is taken to say one half. The own threshold "
         "is where F1 of bad is greatest by a method's own posteriors. The worst ratio is the greatest error of a "
-        "log-likelihood ratio of EM among kinds that fired 2,000 times; no kind did where there is none."
+        "log-likelihood ratio of EM among kinds that fired 2,000 times; no kind did where there is none. LabelModel is Snorkel's, "
+        "as it is by default."
     )
     return {
         "order": 10,
@@ -228,6 +266,7 @@ def _table(rows: list[list[Any]], items: int, seeds: int) -> dict[str, Any]:
             "numpy": np.__version__,
             "python": platform.python_version(),
             "scipy": scipy.__version__,
+            **({"snorkel": importlib.metadata.version("snorkel")} if HAS_PEER else {}),
         },
         "data": f"{items:,} items a world; means of {seeds} seeds, 95% intervals over them by Student's t.",
         "columns": ["world", "method", *METRICS, WORST],

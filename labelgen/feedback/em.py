@@ -20,8 +20,9 @@ prior log-odds l_a of its strongest votes, silence has 0.
    number pays for (BIC, Schwarz 1978).
 4. Families that agree more than these states explain are joined and all is fitted again, as long as that earns its
    numbers too (copies.py).
-5. The free rates are kept where they earn their number against step 1; a log that is too small, or whose signals hardly
-   agree, keeps those.
+5. The free rates are kept where they earn their number against fewer ones (BIC); a log that is too small, or whose signals
+   hardly agree, keeps those: where every family votes both ways, one factor a family or one for each set of kinds that spoke, with
+   or without the same frequency of an answer and its mirror image (tied.py); else those of step 1.
 
 A domain is fitted with the whole's families, and its rates in each state as a Dirichlet prior, worth DOMAIN_ITEMS items of
 each class.
@@ -30,7 +31,7 @@ The cost is that of the distinct patterns, not of the items. Source: Dawid and S
 of Observer Error-Rates Using the EM Algorithm"; silence as an answer, families and prior are added."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,7 @@ from labelgen.feedback.copies import closest_pair, joined
 from labelgen.feedback.latent import States, log_likelihood, maximise, talkative
 from labelgen.feedback.patterns import Answer, Pattern, families_of, family_answers, recorded_kinds
 from labelgen.feedback.table import Array, Table, both, sigmoid, table_of
+from labelgen.feedback.tied import both_ways, several_factors, tied
 from labelgen.feedback.written import balanced, beliefs, prior_of, scale, scaled
 
 PRIOR_ITEMS = 100.0
@@ -143,7 +145,7 @@ def _fit_whole(
         if other.worth <= fitted.worth:
             break
         families, fitted = together, other
-    return families, fitted.table, fitted.chosen()
+    return families, fitted.table, fitted.chosen(families)
 
 
 class _Whole:
@@ -161,17 +163,29 @@ class _Whole:
         gain = log_likelihood(table, moods) - log_likelihood(table, plain)
         self._moods = gain > MOOD_NUMBERS * self._per_number
         self.states = moods if self._moods else plain
-        numbers = 2 * table.freedom + MOOD_NUMBERS * self._moods
-        self.worth = log_likelihood(table, self.states) - numbers * self._per_number
+        self.worth = self._worth(self.states, 2 * table.freedom)
 
-    def chosen(self) -> States:
-        """The free states, to the last step of EM; or those of step 1, where the free ones are not worth their numbers."""
-        held = scaled(self.table, self._factor * self._written, self._share)
-        if log_likelihood(self.table, held) - self.table.freedom * self._per_number >= self.worth:
-            return held
+    def chosen(self, families: Mapping[str, str]) -> States:
+        """The free states, to the last step of EM; or those of step 1, or tied ones, where they are worth as much."""
+        most, best = max(self._tied(families), key=lambda pair: pair[0])
+        if most >= self.worth:
+            return best
         if self._moods:
             return talkative(self.table, self._prior, self._classes, self._start(), TOLERANCE)
         return self._plain(TOLERANCE)
+
+    def _tied(self, families: Mapping[str, str]) -> Iterator[tuple[float, States]]:
+        """What they are worth, and states with fewer numbers than the free ones."""
+        if both_ways(self.table, families):
+            for ties in several_factors(self.table, families):
+                states = tied(self.table, self._written, ties, self.states)
+                yield self._worth(states, ties.numbers(self.table, self._written)), states
+        else:
+            held = scaled(self.table, self._factor * self._written, self._share)
+            yield log_likelihood(self.table, held) - self.table.freedom * self._per_number, held
+
+    def _worth(self, states: States, numbers: int) -> float:
+        return log_likelihood(self.table, states) - (numbers + MOOD_NUMBERS * self._moods) * self._per_number
 
     def _prior(self, share: float) -> Array:
         """Pseudo-counts of answers, [A, 2]."""

@@ -99,8 +99,8 @@ def talkative(
 ) -> States:
     """EM with four states, from two. prior: from the share of good items to pseudo-counts of answers [A, 2], whose mood is
     hidden; classes [2]: pseudo-counts of the classes."""
-    spoke = np.array([float(len(votes)) for _, votes in table.answers])
-    begun = _tilted(table, start.rates, spoke, FIRST_TILT, start.good, FIRST_TALKATIVE)
+    spoke = table.spoke
+    begun = with_moods(table, start.rates, FIRST_TILT, start.good, FIRST_TALKATIVE)
 
     def update(counts: Array, items: Array, states: States) -> States:
         of_class = np.split(states.rates * states.shares, 2, axis=1)
@@ -120,15 +120,15 @@ def talkative(
         of_classes = items.reshape(2, 2).sum(axis=1) + classes
         # Half an item in each mood, so that none is empty.
         moods = (items[1::2] + 0.5) / (items.reshape(2, 2).sum(axis=1) + 1.0)
-        return _tilted(table, rates, spoke, tilt, float(of_classes[0] / of_classes.sum()), moods)
+        return with_moods(table, rates, tilt, float(of_classes[0] / of_classes.sum()), moods)
 
     return maximise(table, begun, update, tolerance, steps)
 
 
-def _tilted(table: Table, calm: Array, spoke: Array, tilt: float, good: float, moods: Array) -> States:
-    """calm [A, 2]: rates in proportion; moods [2]: the share of talkative items in each class."""
+def with_moods(table: Table, calm: Array, tilt: float, good: float, moods: Array) -> States:
+    """Four states. calm [A, 2]: rates in proportion; moods [2]: the share of talkative items in each class."""
     calm = table.normalised(np.maximum(calm, _LEAST))
-    loud = table.normalised(calm * np.exp(tilt * spoke)[:, None])
+    loud = table.normalised(calm * np.exp(tilt * table.spoke)[:, None])
     shares = both(good)[:, None] * np.stack([1.0 - moods, moods], axis=1)
     return States(shares.ravel(), np.stack([calm, loud], axis=2).reshape(len(calm), 4), tilt)
 

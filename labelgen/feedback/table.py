@@ -32,6 +32,11 @@ class Table:
         """How many rates of one class are free: those of one question sum to 1."""
         return len(self.answers) - len(np.unique(self.question))
 
+    @property
+    def spoke(self) -> Array:
+        """How many kinds spoke in each answer, [A]."""
+        return np.array([float(len(votes)) for _, votes in self.answers])
+
     def normalised(self, counts: Array) -> Array:
         """Counts of answers [A, S] as rates: those of one question sum to 1 in each state."""
         return counts / self.by_question(counts)

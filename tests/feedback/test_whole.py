@@ -47,10 +47,10 @@ def test_priors_are_those_of_the_parts_and_a_rating_adds_what_it_moved() -> None
     turn, goal = posterior(0.5, "turn", 0.6), posterior(0.7, "goal", 0.8)
     alone = whole_of([goal], [turn, turn], None)
     assert alone is not None
-    assert (alone.good, alone.prior) == (pytest.approx(0.6), pytest.approx(0.7))
+    assert [alone.good, alone.prior] == pytest.approx([0.6, 0.7])
     unmoved = whole_of([goal], [turn, turn], posterior(0.9, "rated", 0.9))
     assert unmoved is not None
-    assert (unmoved.good, unmoved.prior) == (pytest.approx(0.6), pytest.approx(0.7))
+    assert [unmoved.good, unmoved.prior] == pytest.approx([0.6, 0.7])
     unknown = whole_of([goal], [turn, posterior(0.5, "turn")], None)
     assert unknown is not None
     assert unknown.prior is None
