@@ -1,5 +1,6 @@
 """To columns and back, and what can be wrong with what comes back."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def marked(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]]]:
     """A text, and spans of it that do not overlap."""
     text = draw(st.one_of(texts, st.text(st.sampled_from("ab1é́😀 \t\u3000-#"), max_size=10)))
     borders = sorted(draw(st.sets(st.integers(0, len(text)), max_size=6)))
-    spans = list(zip(borders, borders[1:], strict=False))
+    spans = list(itertools.pairwise(borders))
     return text, [span for span in spans if draw(st.booleans())]
 
 
@@ -40,7 +41,7 @@ def test_tokens_stand_in_order_and_miss_only_blanks(given_text):
     assert all(text[place].isspace() for place in set(range(len(text))) - covered)
     # A word is cut by a slot's border only.
     borders = {border for span in spans for border in span}
-    for (_, end), (start, _) in zip(cut, cut[1:], strict=False):
+    for (_, end), (start, _) in itertools.pairwise(cut):
         assert end < start or end in borders or not (text[end - 1].isalnum() and text[end].isalnum())
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from answered import accepted, said, write_export
 from hypothesis import given
 from hypothesis import strategies as st
-from answered import accepted, said, write_export
 from strategies import dialogues
 
 from labelgen.base.errors import InputError, UsageError

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from labelgen.review.offsets import from_units, to_units
 
-texts = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("a😀👨‍👩‍👧é́𝄞\n\u200d")), max_size=12)
+texts = st.text(
+    st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("a😀👨‍👩‍👧é́𝄞\n\u200d")), max_size=12
+)
 
 
 def naive_units(text: str) -> int:

@@ -101,7 +101,9 @@ def test_how_a_dialogue_was_drawn_stands_in_the_record_and_nothing_else_changes(
 def test_an_answer_is_doubted_as_much_as_all_of_it_is():
     at = AtTurn(0)
     labels = (Label("intents", at, "a", 0.5), Label("intents", at, "b", 0.5))
-    annotation = Annotation("m", "model", labels, (Field("slots", at),), (Abstained(Field("quality", at)),), None, None, (0.9,))
+    annotation = Annotation(
+        "m", "model", labels, (Field("slots", at),), (Abstained(Field("quality", at)),), None, None, (0.9,)
+    )
     found = {d.field.task: (d.names, round(d.doubt, 6), d.withheld) for d in doubts(annotation)}
     assert found == {"intents": (("a", "b"), 0.75, False), "slots": ((), 0.1, False), "quality": ((), 1.0, True)}
 
