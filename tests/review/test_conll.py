@@ -74,7 +74,9 @@ def test_columns_come_back_as_the_same_labels(tmp_path_factory, dialogue):
     assert isinstance(answer, Returned)
     # An empty list of slots is told by tags alone, and a request without tokens by a line of its own.
     assert said(answer.annotation, ASKED) == said(annotation, ASKED)
-    [out] = Merge([answer], pytest.fail)([dialogue])
+    merge = Merge([answer], lambda _: None)
+    [out] = merge([dialogue])
+    assert not merge.reasons
     assert out.annotations[-1] == answer.annotation
 
 
@@ -120,6 +122,8 @@ def test_the_layout_is_the_documented_one(tmp_path):
     out, aside = read(tmp_path, TEXT)
     assert not aside
     assert out.annotations[-1] == Annotation("anna", "person", MODEL.labels, MODEL.none)
+    document = Path(__file__).parents[2] / "docs" / "review.md"
+    assert TEXT.strip() in document.read_text(encoding="utf-8")
 
 
 def test_what_an_editor_does_to_line_ends_does_not_matter(tmp_path):

@@ -89,7 +89,7 @@ def test_the_loop_in_columns(log, tmp_path, capsys):
 
 
 def test_an_audit_says_how_probable_each_dialogue_was_and_seeds_differ(log, tmp_path, capsys):
-    drawn = []
+    drawn: list[bytes] = []
     for seed in (1, 1, 2):
         out = tmp_path / f"{len(drawn)}.jsonl"
         assert run("sample", log, out, "--n", 4, "--how", "audit", "--seed", seed) == 0
