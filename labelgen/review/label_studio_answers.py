@@ -221,7 +221,9 @@ def _slots(t: int, value: _Value, texts: tuple[str, ...], normalised: str | None
     except ValueError as error:
         raise _AnswerError(f"bad_span: the slot {_named(value)} of turn {t}: {error}") from error
     words = texts[line][start:end]
-    if isinstance(value.text, str) and _solid(value.text) != _solid(words):
+    # The offsets are those of the text itself, but Label Studio takes the words from what the browser shows of it, which
+    # is another text where there are blanks beside each other, line breaks or control characters.
+    if isinstance(value.text, str) and value.text != words and " ".join(texts[line].split()) == texts[line]:
         raise _AnswerError(
             f"bad_span: the slot {_named(value)} of turn {t} is said to be {value.text!r}, at its place is {words!r}"
         )
@@ -230,11 +232,6 @@ def _slots(t: int, value: _Value, texts: tuple[str, ...], normalised: str | None
 
 def _named(value: _Value) -> str:
     return ", ".join(value.paragraphlabels)
-
-
-def _solid(text: str) -> str:
-    # A browser hands out selected text with blanks of its own; Label Studio compares it without them too.
-    return "".join(text.replace("\ufeff", "").split())
 
 
 def _goals(goals: dict[str, set[int]], outcomes: dict[str, str]) -> tuple[GoalForm, ...]:

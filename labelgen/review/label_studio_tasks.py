@@ -59,9 +59,9 @@ def _turn(dialogue: Dialogue, t: int, said: AnnotationForm, asked: Questions) ->
         names = list(dict.fromkeys(intent.name for intent in form.intents))
         sure = [intent.probability for intent in form.intents if intent.probability is not None]
         yield _result(identity, sheet.INTENTS, "choices", {**place, "choices": names}, min(sure, default=None))
-    elif form.intents is not None and asked.intents:
+    elif form.intents == () and "intents" in asked.tasks:
         none.append(sheet.NO_INTENT)
-    if form.slots is not None and not form.slots and asked.slots:
+    if form.slots == () and "slots" in asked.tasks:
         none.append(sheet.NO_SLOT)
     if none:
         yield _result(identity, sheet.NONE, "choices", {**place, "choices": none})

@@ -67,6 +67,8 @@ def _writable(names: Iterable[str]) -> tuple[str, ...]:
 def labelling_config(asked: Questions) -> str:
     """The configuration as XML text."""
     view = ElementTree.Element("View")
+    # Else a browser shows line breaks and runs of blanks as one blank.
+    _add(view, "Style").text = '[data-testid^="phrase:"] { white-space: pre-wrap; }'
     _add(view, "Header", value=f"${sheet.LOOK_AT}")
     _control(view, "ParagraphLabels", sheet.TURN, (sheet.TURN,), "Label")
     if asked.slots:
@@ -84,7 +86,7 @@ def labelling_config(asked: Questions) -> str:
     if asked.intents:
         _header(turn, "What the request asks for")
         _control(turn, "Choices", sheet.INTENTS, asked.intents, choice="multiple", perRegion="true", showInline="true")
-    none = [name for name, known in ((sheet.NO_INTENT, asked.intents), (sheet.NO_SLOT, asked.slots)) if known]
+    none = [name for task, name in (("intents", sheet.NO_INTENT), ("slots", sheet.NO_SLOT)) if task in asked.tasks]
     if none:
         _control(turn, "Choices", sheet.NONE, none, choice="multiple", perRegion="true", showInline="true")
     if "quality" in asked.tasks:

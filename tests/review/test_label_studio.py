@@ -220,6 +220,19 @@ def test_what_is_marked_counts_more_than_a_tick_that_was_there(tmp_path):
     assert Field("slots", AtTurn(2)) not in out.annotations[-1].none
 
 
+def test_words_that_a_browser_shows_otherwise_do_not_count_against_the_offsets(tmp_path):
+    """As Label Studio 1.23.2 exported it, told to show the lines without their blanks: right offsets, cut words."""
+    request = "  lead  double "
+    model = Annotation("m", "model", (Label("slots", AtSpan(0, 2, 6), "song"),))
+    log = Dialogue(id="d7", turns=(Turn(request=request, response=""),), annotations=(model,))
+    task = accepted(exported(log))
+    [slot] = [r for r in task["annotations"][0]["result"] if r["from_name"] == "slots"]
+    slot["value"]["text"] = "ead "
+    out, aside, _ = merged(tmp_path, task, log=log)
+    assert not aside
+    assert said(out.annotations[-1]) == said(model)
+
+
 def test_questions_that_labelgen_did_not_ask_are_counted(tmp_path):
     task = accepted(exported(DIALOGUE))
     task["annotations"][0]["result"].append({"from_name": "comment", "type": "textarea", "value": {"text": ["hm"]}})
