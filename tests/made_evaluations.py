@@ -153,6 +153,20 @@ def dialogues(draw: st.DrawFn) -> Dialogue:
 
 
 @st.composite
+def costs(draw: st.DrawFn) -> dict[str, Any]:
+    return {
+        "candidate": draw(names),
+        "kind": draw(st.sampled_from(["model", "llm", "person", "rule"])),
+        "answered": draw(optional(shares)),
+        "agreement": draw(optional(shares)),
+        "accepted": draw(st.floats(0, 1e6)),
+        "priced_dialogues": draw(counts),
+        "price": draw(optional(st.floats(0, 1e6))),
+        "price_per_accepted": draw(optional(st.floats(0, 1e3))),
+    }
+
+
+@st.composite
 def evaluations(draw: st.DrawFn) -> dict[str, Any]:
     """Any evaluation: texts that would be markup, numbers that are not defined, candidates without rows."""
     return {
@@ -181,6 +195,7 @@ def evaluations(draw: st.DrawFn) -> dict[str, Any]:
         },
         "model": {draw(words): draw(st.one_of(words, values, st.dictionaries(words, values, max_size=2)))},
         "tasks": draw(st.lists(questions(), max_size=2)),
+        "costs": draw(st.lists(costs(), max_size=2)),
         "dialogues": [
             {
                 "errors": draw(counts),

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("labelgen.cli.evaluate", "judge a model beside single people, on the same answers"),
     "label": ("labelgen.cli.label", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.verify", "check labelled records against their manifest"),
+    "review": ("labelgen.cli.review", "choose what people are to look at, hand it to them, take their answers back"),
     "report": ("labelgen.cli.report", "write what an evaluation found as one HTML page"),
     "show": ("labelgen.cli.show", "draw labelled dialogues in the terminal"),
     "encoder": ("labelgen.cli.encoder", "write a pretrained text encoder to a folder, without a hub"),

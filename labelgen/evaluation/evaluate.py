@@ -18,6 +18,7 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.progress import progress
 from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
+from labelgen.evaluation.costs import costs
 from labelgen.evaluation.examples import examples
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.section import section
@@ -93,6 +94,7 @@ def evaluate(
         },
         "model": dict(description.model),
         "tasks": tasks,
+        "costs": costs(protocol, questions, candidates, setting),
         "dialogues": examples(dialogues, questions, candidates, setting),
     }
 

@@ -177,6 +177,19 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of all fields that are judged: shares answered and answered as the reference; price_per_accepted: of the latter."""
+
+    candidate: str
+    kind: str = ""
+    answered: float | None = None
+    agreement: float | None = None
+    priced_dialogues: int = 0
+    price: float | None = None
+    price_per_accepted: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """A dialogue to look at; errors: fields of `candidate` that differ from `reference`."""
 
@@ -197,6 +210,7 @@ class Evaluation:
     data: Data = Data()
     model: dict[str, Any] = field(default_factory=dict)
     tasks: tuple[Question, ...] = ()
+    costs: tuple[Cost, ...] = ()
     dialogues: tuple[Example, ...] = ()
 
 

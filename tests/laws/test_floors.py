@@ -11,7 +11,7 @@ FLOORS = (
     ("base",),
     ("data",),
     ("metrics", "consensus", "confidence"),
-    ("feedback", "world"),
+    ("feedback", "review", "world"),
     ("tensors",),
     ("nn",),
     ("tasks",),

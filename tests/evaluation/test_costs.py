@@ -1,0 +1,136 @@
+"""An LLM beside a model and people: one more annotator, with a price."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from labelgen.cli.main import main
+from labelgen.consensus.vote import consensus
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.log import write_log
+from labelgen.evaluation.candidates import candidates_of
+from labelgen.evaluation.costs import costs
+from labelgen.evaluation.question import Question
+from labelgen.evaluation.trials import Protocol, Setting
+
+QUALITY = Question("quality", ("quality",), "turn", ("accuracy",), ("bad", "fair", "good"))
+INTENTS = Question("intents", ("intents",), "turn", ("intent_accuracy",))
+BOTH = Question("quality and intents", ("quality", "intents"), "turn", ("accuracy",))
+
+
+def says(name, kind, quality, intents, price=None):
+    """One answer a turn to each of the two tasks; None leaves it."""
+    labels = [Label("quality", AtTurn(t), said) for t, said in enumerate(quality) if said]
+    labels += [Label("intents", AtTurn(t), said) for t, said in enumerate(intents) if said]
+    return Annotation(name, kind, tuple(labels), price=price)
+
+
+def dialogue(k, *annotations):
+    return Dialogue(id=f"d{k}", turns=(Turn(request=f"play {k}", response="y"),) * 2, annotations=annotations)
+
+
+TRUTH = says("gold", "truth", ("good", "bad"), ("a", "b"))
+
+
+def rows(dialogues, setting, questions=(QUALITY, INTENTS, BOTH)):
+    found = costs(Protocol(dialogues, questions, setting), questions, candidates_of(dialogues, setting), setting)
+    return {row["candidate"]: row for row in found}
+
+
+def test_an_accepted_label_costs_the_whole_price_by_what_the_reference_agrees_with():
+    llm = says("gpt", "llm", ("good", "good"), ("a", None), price=0.6)
+    model = says("net", "model", ("good", "bad"), ("a", None))
+    found = rows([dialogue(0, TRUTH, llm, model)], Setting("gold", everyone=False))
+    assert found["gpt"] == {
+        "candidate": "gpt",
+        "kind": "llm",
+        "answered": pytest.approx(3 / 4),
+        "agreement": pytest.approx(2 / 4),
+        "accepted": pytest.approx(2.0),
+        "priced_dialogues": 1,
+        "price": pytest.approx(0.6),
+        "price_per_accepted": pytest.approx(0.3),
+    }
+    # A model that names no price is not free; joint questions count nothing twice.
+    assert found["net"]["price"] is found["net"]["price_per_accepted"] is None
+    assert found["net"]["agreement"] == pytest.approx(3 / 4)
+
+
+def test_only_dialogues_with_a_price_say_what_a_label_costs():
+    priced = says("gpt", "llm", ("good", "bad"), ("a", "b"), price=1.0)
+    found = rows(
+        [dialogue(0, TRUTH, priced), dialogue(1, TRUTH, replace(priced, price=None))], Setting("gold", everyone=False)
+    )
+    assert (found["gpt"]["accepted"], found["gpt"]["priced_dialogues"]) == (8.0, 1)
+    assert found["gpt"]["price_per_accepted"] == pytest.approx(1 / 4)
+
+
+def test_without_prices_nothing_is_said_of_costs():
+    assert (
+        rows([dialogue(0, TRUTH, says("net", "model", ("good", None), ("a", "b")))], Setting("gold", everyone=False))
+        == {}
+    )
+
+
+def test_beside_people_a_field_counts_once_however_many_are_judged():
+    people = [says(name, "person", ("good", "bad"), ("a", "b"), price=2.0) for name in ("ann", "ben", "cid", "dan")]
+    llm = says("gpt", "llm", ("good", "bad"), ("a", "c"), price=0.3)
+    found = rows([dialogue(0, *people, llm)], Setting())
+    assert found["gpt"]["accepted"] == pytest.approx(3.0)
+    assert found["gpt"]["price_per_accepted"] == pytest.approx(0.1)
+    assert found["single annotator"]["accepted"] == pytest.approx(4.0)
+    assert found["single annotator"]["price_per_accepted"] == pytest.approx(0.5)
+
+
+@pytest.fixture
+def logs(tmp_path):
+    people = [says(name, "person", ("good", "bad"), ("a", "b"), price=2.0) for name in ("ann", "ben", "cid")]
+    write_log(
+        tmp_path / "log.jsonl",
+        [dialogue(k, *people, says("net", "model", ("good", "bad"), ("a", None))) for k in range(8)],
+    )
+    llm = [dialogue(k, says("gpt", "llm", ("good", "good"), ("a", "b"), price=0.3)) for k in range(6)]
+    write_log(tmp_path / "llm.jsonl", llm)
+    return tmp_path
+
+
+def test_labels_of_an_llm_from_a_file_are_judged_beside_the_models(logs, capsys):
+    words = [
+        "evaluate",
+        logs / "log.jsonl",
+        "--predictions",
+        logs / "llm.jsonl",
+        "--out",
+        logs / "e",
+        "--resamples",
+        20,
+    ]
+    assert main([str(word) for word in words]) == 0
+    found = json.loads((logs / "e" / "evaluation.json").read_text())
+    assert found["setting"]["candidates"] == ["net", "gpt"]
+    by_name = {row["candidate"]: row for row in found["costs"]}
+    assert set(by_name) == {"net", "gpt", "single annotator"}
+    # It was asked about six of eight dialogues, and is wrong about one of four answers in each.
+    assert by_name["gpt"]["answered"] == pytest.approx(6 / 8)
+    assert by_name["gpt"]["agreement"] == pytest.approx(6 / 8 * 3 / 4)
+    assert by_name["gpt"]["price_per_accepted"] == pytest.approx(0.3 / 3)
+    page = (logs / "e" / "report.html").read_text()
+    assert "What it costs" in page
+    assert main(["evaluate", "--from", str(logs / "e" / "predictions.jsonl"), "--out", str(logs / "again")]) == 0
+    assert (logs / "again" / "evaluation.json").read_bytes() == (logs / "e" / "evaluation.json").read_bytes()
+
+
+def test_an_llm_votes_where_it_is_named_among_the_people(logs, capsys):
+    ann = says("ann", "person", ("good", "bad"), ("a", "b"))
+    llm = says("gpt", "llm", ("good", "good"), ("a", "b"))
+    write_log(logs / "two.jsonl", [dialogue(0, ann, llm)])
+    assert main(["consensus", str(logs / "two.jsonl"), str(logs / "agreed.jsonl"), "--people", "ann,gpt"]) == 0
+    record = json.loads((logs / "agreed.jsonl").read_text())
+    [agreed] = [a for a in record["annotations"] if a["annotator"] == "consensus"]
+    expected = consensus([ann, llm], {"quality": ("bad", "fair", "good")}).annotation
+    assert len(agreed["turns"]) == 2
+    assert (
+        sum(t["quality"] is not None for t in agreed["turns"]) == sum(x.task == "quality" for x in expected.labels) == 1
+    )

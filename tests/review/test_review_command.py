@@ -1,0 +1,156 @@
+"""`labelgen review` from the outside: sample, export, import, on logs in both forms."""
+
+import json
+from pathlib import Path
+
+import pytest
+from answered import accepted, said
+
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.label_set import LabelName
+from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label
+from labelgen.data.log import Log, write_log
+from labelgen.review.sampling import inclusion
+
+COUNT = 12
+
+
+def labelled(k: int) -> Dialogue:
+    """Every third dialogue has a turn whose intent the model withheld; one has no turns."""
+    turns = tuple(Turn(request=f"😀 play song {k}", response="Playing.") for _ in range(k % 3))
+    labels = tuple(Label("intents", AtTurn(t), "play", 0.9 - k / 100) for t in range(len(turns) - (k % 3 == 2)))
+    withheld = (
+        (Abstained(Field("intents", AtTurn(1)), (Label("intents", AtTurn(1), "stop", 0.3),)),) if k % 3 == 2 else ()
+    )
+    model = Annotation("m", "model", labels, (), withheld)
+    return Dialogue(id=f"d{k}", turns=turns, annotations=(model,), extra='{"mine":1}')
+
+
+@pytest.fixture(params=["log.jsonl", "log.parquet"])
+def log(request, tmp_path) -> Path:
+    path: Path = tmp_path / request.param
+    names = {"*": {"intents": (LabelName("play"), LabelName("other")), "slots": (LabelName("song"),)}}
+    write_log(path, [labelled(k) for k in range(COUNT)], names)
+    return path
+
+
+def run(*words: object) -> int:
+    return main(["review", *map(str, words)])
+
+
+def read(path: Path) -> list[Dialogue]:
+    return list(Log([path]))
+
+
+def answer(folder: Path, who: object = "anna") -> Path:
+    tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
+    out = folder / "answers.json"
+    out.write_text(json.dumps([accepted(task, who) for task in tasks]), encoding="utf-8")
+    return out
+
+
+def test_the_whole_loop(log, tmp_path, capsys):
+    sample, folder, out = tmp_path / f"sample{log.suffix}", tmp_path / "review", tmp_path / f"out{log.suffix}"
+    assert run("sample", log, sample, "--n", 3, "--how", "abstained") == 0
+    drawn = read(sample)
+    assert len(drawn) == 3
+    assert all(a.abstained for d in drawn for a in d.annotations)
+    assert [json.loads(d.extra or "")["sample"]["rank"] for d in drawn] == [0, 1, 2]
+    assert all(json.loads(d.extra or "")["mine"] == 1 for d in drawn)
+    assert run("export", sample, folder, "--to", "label-studio") == 0
+    config = (folder / "config.xml").read_text(encoding="utf-8")
+    assert all(f'value="{name}"' in config for name in ("play", "stop", "other", "song"))
+    assert run("import", log, answer(folder), out) == 0
+    assert "anna: 3 dialogues" in capsys.readouterr().out
+    after = {d.id: d for d in read(out)}
+    assert list(after) == [f"d{k}" for k in range(COUNT)]
+    for d in drawn:
+        person = after[d.id].annotation("anna")
+        assert person is not None
+        assert said(person) == said(d.annotations[0])
+    assert sum(d.annotation("anna") is not None for d in after.values()) == 3
+    # Another person, and the first one again: what is known changes nothing.
+    assert run("import", out, answer(folder, 7), tmp_path / "two.jsonl") == 0
+    assert run("import", tmp_path / "two.jsonl", answer(folder), tmp_path / "three.jsonl") == 0
+    assert (tmp_path / "two.jsonl").read_bytes() == (tmp_path / "three.jsonl").read_bytes()
+    assert {a.annotator for a in read(tmp_path / "two.jsonl")[2].annotations} == {"m", "anna", "label-studio:7"}
+
+
+def test_the_loop_in_columns(log, tmp_path, capsys):
+    sample, folder, out = tmp_path / "sample.jsonl", tmp_path / "review", tmp_path / "out.jsonl"
+    assert run("sample", log, sample, "--n", 99, "--how", "informative") == 0
+    assert run("export", sample, folder, "--to", "conll") == 0
+    assert run("import", log, folder / "turns.conll", out, "--from", "conll", "--annotator", "anna") == 0
+    for d in read(out):
+        person, model = d.annotation("anna"), d.annotations[0]
+        assert (person is None) == (not model.labels)
+        assert person is None or said(person) == said(model)
+
+
+def test_an_audit_says_how_probable_each_dialogue_was_and_seeds_differ(log, tmp_path, capsys):
+    drawn: list[bytes] = []
+    for seed in (1, 1, 2):
+        out = tmp_path / f"{len(drawn)}.jsonl"
+        assert run("sample", log, out, "--n", 4, "--how", "audit", "--seed", seed) == 0
+        drawn.append(out.read_bytes())
+        # Four of the dialogues have no turns, and nobody can look at them.
+        assert [inclusion(d) for d in read(out)] == [0.5] * 4
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_blind_tasks_hold_no_answers(log, tmp_path, capsys):
+    assert run("export", log, tmp_path / "blind", "--to", "label-studio", "--blind") == 0
+    results = [
+        result["from_name"]
+        for task in json.loads((tmp_path / "blind" / "tasks.json").read_text())
+        for result in task["predictions"][0]["result"]
+    ]
+    assert set(results) == {"turn"}
+    assert "4 left out: no turns" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_faults_are_set_aside_and_too_many_stop_the_import(log, tmp_path, rate, capsys):
+    folder, out, bad = tmp_path / "review", tmp_path / "out.jsonl", tmp_path / "bad.jsonl"
+    assert run("export", log, folder, "--to", "label-studio") == 0
+    answers = answer(folder)
+    tasks = json.loads(answers.read_text())
+    tasks[0]["data"]["dialogue"][1]["text"] = "another request"
+    tasks[1]["annotations"][0]["was_cancelled"] = True
+    answers.write_text(json.dumps(tasks))
+    code = run("import", log, answers, out, "--quarantine", bad, "--max-bad-rate", rate)
+    rejected = [json.loads(line) for line in bad.read_text().splitlines()]
+    assert sorted(item["reason"].partition(":")[0] for item in rejected) == ["changed_text", "skipped"]
+    assert all(json.loads(item["raw"])["completed_by"] == "anna" for item in rejected)
+    if rate:
+        assert code == 0
+        assert len(read(out)) == COUNT
+        assert sum(d.annotation("anna") is not None for d in read(out)) == len(tasks) - 2
+    else:
+        assert code == 3
+        assert not out.exists()
+        assert "1 of 7 annotations cannot be taken" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["sample", "{log}", "o.jsonl", "--n", "0", "--how", "audit"], 2, "--n is 0"),
+        (["sample", "{log}", "o.jsonl", "--n", "1", "--how", "worst"], 2, "unknown way to sample"),
+        (["sample", "-", "o.jsonl", "--n", "1", "--how", "audit"], 2, "read twice"),
+        (["sample", "{log}", "o.jsonl", "--n", "1", "--how", "abstained", "--annotator", "x"], 3, "that x withheld"),
+        (["sample", "{log}", "{log}", "--n", "1", "--how", "audit"], 2, "exists already"),
+        (["export", "{log}", "{out}", "--to", "word"], 2, "unknown form"),
+        (["export", "{log}", "{out}", "--to", "label-studio", "--task", "mood"], 2, "unknown task"),
+        (["export", "{log}", "{out}", "--to", "conll", "--task", "slots"], 2, "leave --task away"),
+        (["import", "{log}", "a.json", "{out}/o.jsonl", "--annotator", "anna"], 2, "leave --annotator away"),
+        (["import", "{log}", "a.conll", "{out}/o.jsonl", "--from", "conll"], 2, "give --annotator NAME"),
+        (["import", "{log}", "{out}/none.json", "{out}/o.jsonl"], 3, "export the project again"),
+        (["redo"], 2, "unknown action of review"),
+    ],
+)
+def test_what_cannot_be_done_is_said(log, tmp_path, words, code, told, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*(word.format(log=log, out=tmp_path / "new") for word in words)) == code
+    assert told in capsys.readouterr().err
