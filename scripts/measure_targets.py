@@ -1,6 +1,7 @@
 """How often the targets that feedback makes are right, by the truth of simulated logs.
 
     python scripts/measure_targets.py --out results/targets_simulated.json
+    python scripts/measure_targets.py --method em --out results/targets_em.json
 
 For each kind of target (a hypothesis that was confirmed, one projected from a rephrase or a correction, a complement) and
 each task: how many turns have one, which share of the turns that ask for something that is (coverage), and precision: of
@@ -12,7 +13,8 @@ dialogues, and the least and greatest precision of a single seed stand beside th
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,9 @@ from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtSpan, AtTurn, answers
-from labelgen.feedback.posterior import METHODS, Method
+from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.pooled import Learn, learn_pooled
+from labelgen.feedback.posterior import FITTED_METHODS, METHODS
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.metric import divide, f1
@@ -55,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
     args.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the logs (default %(default)s)")
     args.add_argument("--dialogues", type=int, default=2000, help="of each log (default %(default)s)")
-    args.add_argument("--method", default="waterfall", help=f"{' or '.join(METHODS)} (default %(default)s)")
+    args.add_argument(
+        "--method", default="waterfall", help=f"{', '.join((*METHODS, *FITTED_METHODS))} (default %(default)s)"
+    )
     args.add_argument("--force", action="store_true", help="replace what stands at OUT")
     given = args.parse_args(argv)
     try:
@@ -73,27 +79,41 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(seeds: Sequence[int], dialogues: int, method: str) -> dict[str, Any]:
     """The table of these logs."""
-    make: Method = resolve(METHODS, method, "method")
     options = WorldOptions(annotated=0.0)
-    logs = [list(simulate(dialogues, seed, options)) for seed in seeds]
-    counts = [[_counts(d, feedback_targets(d, find_signals(d), make)) for d in log] for log in logs]
+    logs = [[replace(d, signals=find_signals(d)) for d in simulate(dialogues, seed, options)] for seed in seeds]
+    counts = [_of_log(log, method) for log in logs]
     asking = sum(_asking(d) for log in logs for d in log)
     times = resamples(dialogues * len(seeds), RESAMPLES, 0)
+    name = f"targets_{'simulated' if method in METHODS else method}"
     given = f"--seeds {' '.join(map(str, seeds))} --dialogues {dialogues} --method {method}"
     return {
         "order": 9,
-        "title": "Targets made from feedback, by the truth of the simulated log",
+        "title": f"Targets made from feedback by {method}, by the truth of the simulated log",
         "text": (
             "What the live assistant believed becomes a target where feedback confirms it (confirmed), and where it is what "
             "was believed when a failed request was put again (projected). Turns are those that ask for something, and coverage "
             "is their share; precision counts targets that say that nothing was asked for too. Beside the precision stand the least and the greatest of a single seed."
         ),
-        "command": f"python scripts/measure_targets.py --out results/targets_simulated.json {given}",
+        "command": f"python scripts/measure_targets.py --out results/{name}.json {given}",
         "versions": {name: version(name) for name in ("labelgen", "numpy", "rapidfuzz")},
         "data": f"{len(seeds)} simulated logs of {dialogues:,} dialogues each, {asking:,} turns that ask for something.",
         "columns": ["target", "task", "turns", "coverage", "precision (95%)", "by seed", "recall (95%)", "F1 (95%)"],
         "rows": [_row(kind, task, counts, asking, times) for kind, task in JUDGED],
     }
+
+
+def _of_log(log: Sequence[Dialogue], method: str) -> list[Counts]:
+    """What a method learns, it learns from the signals of this log."""
+
+    def items() -> Iterator[Item]:
+        return (item for d in log for item in items_of(d, d.signals))
+
+    if method in FITTED_METHODS:
+        learn: Learn = resolve(FITTED_METHODS, method, "method")
+        make = learn_pooled(items, learn)[1]
+    else:
+        make = resolve(METHODS, method, "method")
+    return [_counts(d, feedback_targets(d, d.signals, make)) for d in log]
 
 
 def _counts(dialogue: Dialogue, targets: Sequence[Target]) -> Counts:
