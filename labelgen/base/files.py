@@ -22,13 +22,14 @@ _UMASK = _read_umask()
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, make_folder: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; on leaving, fsync it and rename it to `path`.
 
-    A reader sees the old content or the new, never a part. Where the block raises, `path` is as it was.
-    Raises StorageError if the folder cannot be written."""
+    A reader sees the old content or the new, never a part. Where the block raises, `path` is as it was. make_folder:
+    whether a folder that is not there is made. Raises StorageError if the folder cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
         raise StorageError(

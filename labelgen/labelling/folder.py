@@ -61,6 +61,14 @@ class Folder:
         # A run that was killed before its first commit leaves at most its work folder.
         return any(child.name != _WORK for child in self.out.iterdir())
 
+    def refuse_foreign(self, force: bool) -> None:
+        """Raises UsageError where the output is a file, or, without force, holds what no run of ours left there."""
+        if self.out.exists() and not self.out.is_dir():
+            raise UsageError(f"{self.out} is a file, a folder is needed", str(self.out), "name another output folder")
+        if self.is_foreign() and not force:
+            mend = "name another output folder, or give --force"
+            raise UsageError(f"{self.out} is not empty and holds no labelled log", str(self.out), mend)
+
     def sweep(self, path: Path) -> None:
         """Remove what a killed run left of `path` under temporary names."""
         for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
@@ -82,11 +90,7 @@ def opened(out: Path, force: bool) -> Iterator[Folder]:
     another process is at work in it."""
     folder = Folder(out)
     with storing(out):
-        if out.exists() and not out.is_dir():
-            raise UsageError(f"{out} is a file, a folder is needed", str(out), "name another output folder")
-        if folder.is_foreign() and not force:
-            mend = "name another output folder, or give --force"
-            raise UsageError(f"{out} is not empty and holds no labelled log", str(out), mend)
+        folder.refuse_foreign(force)
         folder.work.mkdir(parents=True, exist_ok=True)
         lock = (folder.work / "lock").open("wb")
     with lock:

@@ -110,6 +110,7 @@ class _Run:
             source = self.inputs[path]
             plan = _Plan(source, digest_file(source), cut(source, self.state.settings.shard_dialogues))
             self.plans[path] = plan
+            self.folder.parts(path).mkdir(parents=True, exist_ok=True)
             done = self.state.shards.get(path, {})
             for index, piece in enumerate(plan.pieces):
                 if index not in done:

@@ -125,7 +125,8 @@ def unique(items: Iterable[Dialogue | Rejected], name: str) -> Iterator[Dialogue
 def _write(path: Path, lines: Iterable[bytes]) -> str:
     """The lines, atomically; gives the digest of the file."""
     digest = sha256()
-    with atomic_write(path) as file:
+    # The run made the folder, and takes it away at its end: a worker that outlives its run leaves nothing behind.
+    with atomic_write(path, make_folder=False) as file:
         for line in lines:
             digest.update(line + b"\n")
             file.write(line + b"\n")
