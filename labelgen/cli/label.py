@@ -10,6 +10,7 @@ from pathlib import Path
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
+from labelgen.base.places import place
 from labelgen.cli.arguments import add_force, parser
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
@@ -24,10 +25,14 @@ from labelgen.labelling.stream import label_stream, stream_sums
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
+    for path in (args.input, args.output):
+        place(path)  # what cannot be reached is told before a model is loaded
     load = partial(load_annotator, args.model, args.labels, args.annotator, args.precision, args.device)
     _check(args)
     if args.dry_run:
-        found = rehearse(Path(args.input), Path(args.output), load(), _options(args), args.shard_dialogues, args.force)
+        found = rehearse(
+            place(args.input), place(args.output), load(), _options(args), args.shard_dialogues, args.force
+        )
         for text in found.lines(args.workers or _cores()):
             print(text)
         return 0
@@ -44,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         "Label a log: each record is written with one more annotation. The same command again finishes the rest.",
         "labelgen label logs/ labelled/ --model model/ --workers 8",
     )
-    to.add_argument("input", help="a record file, a folder of them, or - for standard input")
+    to.add_argument(
+        "input", help="a record file or a folder of them, also PROTOCOL://... such as s3://; or - for standard input"
+    )
     to.add_argument("output", help="the output folder; - for standard output, with - as input only")
     to.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="the model folder")
     to.add_argument("--labels", type=Path, metavar="FILE", help="labels.json: what may be decoded")
@@ -107,8 +114,8 @@ def _check(args: argparse.Namespace) -> None:
 def _folder(args: argparse.Namespace, load: Load) -> Sums:
     with _engine(args, load) as engine:
         return label(
-            Path(args.input),
-            Path(args.output),
+            place(args.input),
+            place(args.output),
             engine,
             args.annotator,
             _options(args),

@@ -3,16 +3,18 @@
 OUT/a.jsonl                      labelled records, at the input's relative path
 OUT/a.jsonl.quarantine.jsonl     its rejected records with their reasons, where there are some
 OUT/manifest.json                written last
-OUT/.labelling/                  while a run is unfinished: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl"""
+OUT/.labelling/                  while a run is unfinished: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl
+
+In a store (base/places.py) there is no lock: whoever runs there sees to it that no two runs share an output."""
 
 import fcntl
 import glob
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.places import in_store, remove_tree
 from labelgen.data.readers.own import SUFFIXES, shard_files
 
 MANIFEST = "manifest.json"
@@ -70,7 +72,9 @@ class Folder:
             raise UsageError(f"{self.out} is not empty and holds no labelled log", str(self.out), mend)
 
     def sweep(self, path: Path) -> None:
-        """Remove what a killed run left of `path` under temporary names."""
+        """Remove what a killed run left of `path` under temporary names; a store has none."""
+        if in_store(path):
+            return
         for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             stale.unlink(missing_ok=True)
 
@@ -79,7 +83,7 @@ class Folder:
         with storing(self.out):
             self.output(path).unlink(missing_ok=True)
             self.quarantine(path).unlink(missing_ok=True)
-            shutil.rmtree(self.parts(path), ignore_errors=True)
+            remove_tree(self.parts(path))
 
 
 @contextmanager
@@ -91,6 +95,17 @@ def opened(out: Path, force: bool) -> Iterator[Folder]:
     folder = Folder(out)
     with storing(out):
         folder.refuse_foreign(force)
+    with nullcontext() if in_store(out) else _locked(folder):
+        try:
+            yield folder
+        finally:
+            if not folder.ledger.exists():
+                remove_tree(folder.work)
+
+
+@contextmanager
+def _locked(folder: Folder) -> Iterator[None]:
+    with storing(folder.out):
         folder.work.mkdir(parents=True, exist_ok=True)
         lock = (folder.work / "lock").open("wb")
     with lock:
@@ -98,13 +113,9 @@ def opened(out: Path, force: bool) -> Iterator[Folder]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StorageError(
-                "another process labels into this folder", str(out), "wait for it, or name another output folder"
+                "another process labels into this folder", str(folder.out), "wait for it, or name another output folder"
             ) from error
-        try:
-            yield folder
-        finally:
-            if not folder.ledger.exists():
-                shutil.rmtree(folder.work, ignore_errors=True)
+        yield
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from labelgen.base.files import atomic_write, digest_bytes
+from labelgen.base.places import in_store
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
 from labelgen.data.quarantine import Rejected
@@ -69,7 +70,9 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
         else:
             rejected.append(item)
     heard, unheard = annotator.heard, Counter(annotator.unheard)
-    labelled = annotated(dialogues, annotator, shard.source.parent)
+    # Libraries read sound from this machine's files alone.
+    root = None if in_store(shard.source) else shard.source.parent
+    labelled = annotated(dialogues, annotator, root)
     sums = tally(labelled, (item.reason for item in rejected))
     output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labelled))
     quarantine_digest = None
