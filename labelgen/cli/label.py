@@ -14,8 +14,10 @@ from labelgen.base.places import place
 from labelgen.cli.arguments import add_force, parser
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
+from labelgen.data.redact import KINDS
 from labelgen.labelling.counts import Sums, summary
 from labelgen.labelling.engines import Engine, Load, local
+from labelgen.labelling.manifest import REDACT
 from labelgen.labelling.ray_engine import on_ray
 from labelgen.labelling.rehearse import rehearse
 from labelgen.labelling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
@@ -68,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         help="who runs them (default %(default)s); docs/labelling.md",
     )
     to.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster; without it, one is started here")
+    to.add_argument(
+        "--redact", action="store_true", help="mask e-mail addresses, phone and card numbers in what is written"
+    )
     to.add_argument("--dry-run", action="store_true", help="plan, time a small sample, write nothing")
     to.add_argument("--annotator", default="model", metavar="NAME", help="who signs (default %(default)s)")
     to.add_argument("--precision", choices=("32", "bf16"), default="32", help="default %(default)s")
@@ -133,6 +138,8 @@ def _engine(args: argparse.Namespace, load: Load) -> AbstractContextManager[Engi
 def _options(args: argparse.Namespace) -> dict[str, str]:
     """What the labels depend on, beside the model."""
     options = {"device": args.device}
+    if args.redact:
+        options[REDACT] = KINDS
     if args.labels is not None:
         options["labels"] = digest_file(args.labels)
     return options
@@ -140,7 +147,7 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
 
 def _stream(args: argparse.Namespace, load: Load) -> Sums:
     log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0)
-    parts = list(label_stream(log, load(), sys.stdout.buffer))
+    parts = list(label_stream(log, load(), sys.stdout.buffer, args.redact))
     return stream_sums(parts, log)
 
 

@@ -17,7 +17,15 @@ from labelgen.labelling.engines import Engine
 from labelgen.labelling.folder import Folder, input_files, opened, storing
 from labelgen.labelling.join import join
 from labelgen.labelling.ledger import Ledger, State
-from labelgen.labelling.manifest import FileEntry, Settings, ShardEntry, manifest_of, read_manifest, write_manifest
+from labelgen.labelling.manifest import (
+    REDACT,
+    FileEntry,
+    Settings,
+    ShardEntry,
+    manifest_of,
+    read_manifest,
+    write_manifest,
+)
 from labelgen.labelling.pace import paced
 from labelgen.labelling.resume import stands
 from labelgen.labelling.shard import Shard
@@ -123,6 +131,7 @@ class _Run:
                         file_digest=plan.digest,
                         output=self.folder.part(path, index),
                         quarantine=self.folder.part_quarantine(path, index),
+                        redact=REDACT in self.state.settings.options,
                     )
 
     def _bytes(self, entry: ShardEntry) -> float:

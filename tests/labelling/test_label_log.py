@@ -342,3 +342,23 @@ def test_the_closing_line():
         "a person at 2 minutes a dialogue (assumed) needs 40.0 h, 4,800 times as long"
     )
     assert [told_time(s) for s in (0.2, 119, 300, 7200)] == ["0 s", "119 s", "5 min", "2.0 h"]
+
+
+def test_redacted_records_are_labelled_by_what_was_said_and_verified(tmp_path):
+    """Labels are those of the texts as they came; the texts and the quarantine hold nothing of what is masked."""
+    told = {"request": "call 707-555-0123", "response": "Mail to ann@example.org?"}
+    write_lines(tmp_path / "in" / "a.jsonl", [{"id": f"d{k}", "turns": [told]} for k in range(3)] + ['{"707-555-0123"'])
+    load = partial(FakeAnnotator)
+    plain = label(tmp_path / "in", tmp_path / "plain", Inline(load), "model", {}, 2)
+    masked = label(tmp_path / "in", tmp_path / "out", Inline(load), "model", {"redact": "email phone card"}, 2)
+    assert masked == plain
+    assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+    written = b"".join(tree(tmp_path / "out").values())
+    assert b"0123" not in written
+    assert b"ann@" not in written
+    for one, other in zip(
+        dialogues(tmp_path / "plain" / "a.jsonl"), dialogues(tmp_path / "out" / "a.jsonl"), strict=True
+    ):
+        assert one.annotations[-1].labels == other.annotations[-1].labels
+    with pytest.raises(IntegrityError, match="redact"):
+        label(tmp_path / "in", tmp_path / "out", Inline(load), "model", {}, 2)
