@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -144,7 +145,7 @@ def killed(scratch: Path, source: Path, expected: Mapping[str, bytes], engine: s
             done += 1
             ledger = out / ".labelling" / "ledger.jsonl"
             held.append(ledger.read_bytes().count(b'{"shard"') if ledger.exists() else 0)
-        assert attempt(source, out, "local", None), "the run could not be finished"
+        assert attempt(source, out, "local", None), Path(f"{out}.log").read_text()
         counts += compared(out, source, expected)
         counts["folders"] += 1
     held.sort()
@@ -159,10 +160,12 @@ def attempt(source: Path, out: Path, engine: str, kill_after_s: float | None) ->
     if child == 0:
         os.setsid()
         # Workers and Ray would else write into this script's output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.dup2(os.open(f"{out}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         try:
             work(source, out, engine)
         except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
             os._exit(1)
         os._exit(0)
     until = None if kill_after_s is None else time.monotonic() + kill_after_s
@@ -173,7 +176,18 @@ def attempt(source: Path, out: Path, engine: str, kill_after_s: float | None) ->
         if until is not None and time.monotonic() > until:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
+            _await_end(child)
             return False
+        time.sleep(0.005)
+
+
+def _await_end(group: int) -> None:
+    """Wait until no process of the group is left: what was killed may take a moment to go."""
+    for _ in range(2000):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
         time.sleep(0.005)
 
 
