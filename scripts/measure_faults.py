@@ -19,7 +19,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if given.out:
             fresh_file(given.out, given.force)
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
             table = measure(Path(scratch), given.kills, given.ray, given.dialogues, given.seed)
         if given.out:
             write_text(given.out, json.dumps(table, indent=1) + "\n")
@@ -158,7 +158,7 @@ def attempt(source: Path, out: Path, engine: str, kill_after_s: float | None) ->
     """Run in a process group of its own; whether it came to its end."""
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setpgid(0, 0)
         # Workers and Ray would else write into this script's output.
         os.dup2(os.open(f"{out}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         try:
@@ -168,6 +168,8 @@ def attempt(source: Path, out: Path, engine: str, kill_after_s: float | None) ->
             sys.stderr.flush()
             os._exit(1)
         os._exit(0)
+    with suppress(OSError):
+        os.setpgid(child, child)  # here too: the kill may come before the child has begun
     until = None if kill_after_s is None else time.monotonic() + kill_after_s
     while True:
         ended, status = os.waitpid(child, os.WNOHANG if until is not None else 0)

@@ -86,9 +86,11 @@ def on_ray(load: Load, workers: int | None = None, address: str | None = None, g
             ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
         else:
             ray.init(address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises no narrower one where a node does not come up in time
         raise UsageError(
-            f"Ray does not answer: {error}", f"--address {address or 'local'}", "see `ray status` on the cluster"
+            f"Ray does not answer: {error}",
+            f"--engine ray, --address {address or 'local'}",
+            "see `ray status` on the cluster",
         ) from error
     try:
         cpus = int(ray.cluster_resources().get("CPU", 0))
