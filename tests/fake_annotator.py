@@ -97,3 +97,19 @@ class KillParent:
     def __call__(self, done: int) -> None:
         os.kill(os.getppid(), signal.SIGKILL)
         signal.pause()
+
+
+class KillGroup:
+    """Kills a whole process group, as `kill -9 -- -GROUP` would, ahead of the `dialogues`-th dialogue over all
+    processes. steps: a file that counts them. group: a file with the number of the group."""
+
+    def __init__(self, dialogues: int, steps: Path, group: Path) -> None:
+        self._dialogues = dialogues
+        self._steps = steps
+        self._group = group
+
+    def __call__(self, done: int) -> None:
+        with self._steps.open("ab", buffering=0) as file:
+            file.write(b".")
+        if self._steps.stat().st_size == self._dialogues:
+            os.killpg(int(self._group.read_text()), signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.places import in_store
 
 
 def _read_umask() -> int:
@@ -22,13 +24,19 @@ _UMASK = _read_umask()
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, make_folder: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; on leaving, fsync it and rename it to `path`.
 
-    A reader sees the old content or the new, never a part. Where the block raises, `path` is as it was.
-    Raises StorageError if the folder cannot be written."""
+    A reader sees the old content or the new, never a part. Where the block raises, `path` is as it was. make_folder:
+    whether a folder that is not there is made. In a store the content is put as one object, once it is whole. Raises
+    StorageError if the folder cannot be written."""
+    if in_store(path):
+        with _put(path) as file:
+            yield file
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
         raise StorageError(
@@ -54,6 +62,22 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _put(path: Path) -> Iterator[IO[bytes]]:
+    # Closing a file of a store commits what is in it, also when the block raised; so the bytes wait outside of it.
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as to:
+                shutil.copyfileobj(file, to, 1 << 20)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path.name}: {error.strerror or error}", str(path), "check access to the store"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -82,7 +106,9 @@ def digest_file(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
+        raise StorageError(
+            f"cannot read {path.name}: {error.strerror or 'there is no such file'}", str(path), "check the path"
+        ) from error
 
 
 def fresh_folder(path: Path, force: bool) -> Path:

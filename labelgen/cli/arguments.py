@@ -52,4 +52,4 @@ def open_log(args: argparse.Namespace, name: str = "log") -> Log:
         if not equals:
             raise UsageError(f"--option {pair} has no value", "the command line", "write --option NAME=VALUE")
         options[key] = value
-    return Log([Path(p) for p in paths], args.format, options, args.quarantine, args.max_bad_rate)
+    return Log(paths, args.format, options, args.quarantine, args.max_bad_rate)

@@ -4,16 +4,22 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
+from labelgen.base.places import place
 from labelgen.cli.arguments import add_force, parser
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
+from labelgen.data.redact import KINDS
 from labelgen.labelling.counts import Sums, summary
-from labelgen.labelling.engines import Load, local
+from labelgen.labelling.engines import Engine, Load, local
+from labelgen.labelling.manifest import REDACT
+from labelgen.labelling.ray_engine import on_ray
+from labelgen.labelling.rehearse import rehearse
 from labelgen.labelling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
 from labelgen.labelling.shard import Annotates
 from labelgen.labelling.stream import label_stream, stream_sums
@@ -21,8 +27,17 @@ from labelgen.labelling.stream import label_stream, stream_sums
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
+    for path in (args.input, args.output):
+        place(path)  # what cannot be reached is told before a model is loaded
     load = partial(load_annotator, args.model, args.labels, args.annotator, args.precision, args.device)
     _check(args)
+    if args.dry_run:
+        found = rehearse(
+            place(args.input), place(args.output), load(), _options(args), args.shard_dialogues, args.force
+        )
+        for text in found.lines(args.workers or _cores()):
+            print(text)
+        return 0
     sums = _stream(args, load) if args.input == "-" else _folder(args, load)
     for text in summary(sums):
         print(text, file=sys.stderr if args.output == "-" else sys.stdout)
@@ -36,13 +51,29 @@ def _parser() -> argparse.ArgumentParser:
         "Label a log: each record is written with one more annotation. The same command again finishes the rest.",
         "labelgen label logs/ labelled/ --model model/ --workers 8",
     )
-    to.add_argument("input", help="a record file, a folder of them, or - for standard input")
+    to.add_argument(
+        "input", help="a record file or a folder of them, also PROTOCOL://... such as s3://; or - for standard input"
+    )
     to.add_argument("output", help="the output folder; - for standard output, with - as input only")
     to.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="the model folder")
     to.add_argument("--labels", type=Path, metavar="FILE", help="labels.json: what may be decoded")
     to.add_argument(
-        "--workers", type=int, default=_cores(), help="processes of one thread (default: cores, %(default)s)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes of one thread (default: cores of the machine or the cluster)",
     )
+    to.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="who runs them (default %(default)s); docs/labelling.md",
+    )
+    to.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster; without it, one is started here")
+    to.add_argument(
+        "--redact", action="store_true", help="mask e-mail addresses, phone and card numbers in what is written"
+    )
+    to.add_argument("--dry-run", action="store_true", help="plan, time a small sample, write nothing")
     to.add_argument("--annotator", default="model", metavar="NAME", help="who signs (default %(default)s)")
     to.add_argument("--precision", choices=("32", "bf16"), default="32", help="default %(default)s")
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
@@ -68,7 +99,11 @@ def _parser() -> argparse.ArgumentParser:
 def _check(args: argparse.Namespace) -> None:
     if (args.input == "-") != (args.output == "-"):
         raise UsageError("a stream goes in and out", "the command line", "write - for both, or for none")
-    if args.workers < 1:
+    if args.input == "-" and (args.dry_run or args.engine != "local"):
+        raise UsageError("a stream is labelled in this process, and cannot be rehearsed", "-", "name files and folders")
+    if args.address is not None and args.engine != "ray":
+        raise UsageError("only Ray has an address", "--address", "give --engine ray with it")
+    if args.workers is not None and args.workers < 1:
         raise UsageError("at least one worker is needed", f"--workers {args.workers}", "give 1 or more")
     if not 1 <= args.shard_dialogues <= MOST_SHARD_DIALOGUES:
         known = f"give 1 to {MOST_SHARD_DIALOGUES}"
@@ -82,18 +117,37 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _folder(args: argparse.Namespace, load: Load) -> Sums:
+    with _engine(args, load) as engine:
+        return label(
+            place(args.input),
+            place(args.output),
+            engine,
+            args.annotator,
+            _options(args),
+            args.shard_dialogues,
+            args.force,
+        )
+
+
+def _engine(args: argparse.Namespace, load: Load) -> AbstractContextManager[Engine]:
+    if args.engine == "local":
+        return local(load, args.workers or _cores())
+    return on_ray(load, args.workers, args.address, gpus=int(args.device.startswith("cuda")))
+
+
+def _options(args: argparse.Namespace) -> dict[str, str]:
+    """What the labels depend on, beside the model."""
     options = {"device": args.device}
+    if args.redact:
+        options[REDACT] = KINDS
     if args.labels is not None:
         options["labels"] = digest_file(args.labels)
-    with local(load, args.workers) as engine:
-        return label(
-            Path(args.input), Path(args.output), engine, args.annotator, options, args.shard_dialogues, args.force
-        )
+    return options
 
 
 def _stream(args: argparse.Namespace, load: Load) -> Sums:
     log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0)
-    parts = list(label_stream(log, load(), sys.stdout.buffer))
+    parts = list(label_stream(log, load(), sys.stdout.buffer, args.redact))
     return stream_sums(parts, log)
 
 

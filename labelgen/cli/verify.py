@@ -1,9 +1,9 @@
 """labelgen verify: is a folder of labelled records what its manifest says?"""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from labelgen.base.errors import IntegrityError
+from labelgen.base.places import place
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import parser
 from labelgen.labelling.verify import verify
@@ -15,8 +15,8 @@ def main(argv: Sequence[str]) -> int:
         "Check labelled records against their manifest: digests, sums, doubled ids. Exit code 4 if anything is wrong.",
         "labelgen verify labelled/ --input logs/",
     )
-    to.add_argument("output", type=Path, help="a folder that labelgen label wrote")
-    to.add_argument("--input", type=Path, metavar="IN", help="the log that was labelled, to be compared as well")
+    to.add_argument("output", type=place, help="a folder that labelgen label wrote")
+    to.add_argument("--input", type=place, metavar="IN", help="the log that was labelled, to be compared as well")
     args = to.parse_args(argv)
     faults = []
     for fault in verify(args.output, args.input, lambda paths: progress(paths, "verify", "files")):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from labelgen.base.errors import InputError
+from labelgen.base.places import place
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, merge, write_labels
@@ -40,7 +41,7 @@ class Log:
     ) -> None:
         self.reader: Reader = resolve(READERS, format, "format")
         self.reader.check(options or {})
-        self.paths = [Path(p) for p in paths]
+        self.paths = [place(p) for p in paths]
         self.options: Options = options or {}
         self.quarantine = quarantine
         self.max_bad_rate = max_bad_rate
@@ -115,7 +116,7 @@ class Log:
 def write_log(
     path: Path | str, dialogues: Iterable[Dialogue], labels: Sources | None = None, force: bool = False
 ) -> int:
-    """Write a log as `.jsonl` or `.parquet`, or to standard output for `-`; gives the number of dialogues.
+    """Write a log as `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.parquet`, or to standard output for `-`; gives the number of dialogues.
 
     `labels` go to labels.json beside it. Raises UsageError for another ending, or if the file exists without force."""
     count = 0
@@ -124,5 +125,5 @@ def write_log(
             write(dialogue)
             count += 1
     if labels and str(path) != "-":
-        write_labels(Path(path).parent / "labels.json", labels)
+        write_labels(place(path).parent / "labels.json", labels)
     return count

@@ -1,13 +1,12 @@
 """The files that a path stands for, and the bytes in them."""
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.packed import DamagedError, unpacked
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -31,11 +30,11 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[IO[bytes]]:
-    """Open to read; `.gz` is unpacked. Raises StorageError if the file cannot be read whole."""
+    """Open to read; `.gz` and `.zst` are unpacked. Raises StorageError if the file cannot be read whole."""
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            yield file  # type: ignore[misc]
-    except (OSError, EOFError, zlib.error) as error:
+        with unpacked(path) as file:
+            yield file
+    except (OSError, DamagedError) as error:
         raise StorageError(f"cannot read {path}: {error}", str(path), "check that the file is whole") from error
 
 

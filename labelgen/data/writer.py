@@ -10,9 +10,14 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, fresh_file
+from labelgen.base.packed import packed
+from labelgen.base.places import place
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.record import encode, to_plain
 from labelgen.data.schema import arrow_schema
+
+FORMS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+"""Ends of the names of files that hold records."""
 
 Write = Callable[[Dialogue], None]
 
@@ -21,7 +26,8 @@ _ROW_GROUP = 1024
 
 @contextmanager
 def open_writer(path: Path | str, force: bool = False) -> Iterator[Write]:
-    """A function that writes one dialogue to `path`: `.jsonl`, `.parquet`, or `-` for standard output.
+    """A function that writes one dialogue to `path`: `.jsonl` (also packed: `.jsonl.gz`, `.jsonl.zst`), `.parquet`, or
+    `-` for standard output.
 
     The file is there, whole, once the block is left; where the block raises, nothing is. Raises UsageError for another
     ending, or if the file exists without force."""
@@ -29,11 +35,12 @@ def open_writer(path: Path | str, force: bool = False) -> Iterator[Write]:
         with _write_lines(sys.stdout.buffer) as write:
             yield write
         return
-    path = Path(path)
-    if path.suffix not in (".jsonl", ".parquet"):
-        raise UsageError(f"cannot tell the form of {path.name}", str(path), "let the name end in .jsonl or .parquet")
+    path = place(path)
+    if not path.name.endswith(FORMS):
+        raise UsageError(f"cannot tell the form of {path.name}", str(path), f"let the name end in {', '.join(FORMS)}")
     fresh_file(path, force)
-    with atomic_write(path) as file, (_write_rows if path.suffix == ".parquet" else _write_lines)(file) as write:
+    form = _write_rows if path.suffix == ".parquet" else _write_lines
+    with atomic_write(path) as file, packed(file, path.name) as to, form(to) as write:
         yield write
 
 
@@ -62,6 +69,6 @@ def _write_rows(file: IO[bytes]) -> Iterator[Write]:
         if len(rows) == _ROW_GROUP:
             flush()
 
-    with pq.ParquetWriter(file, arrow_schema(), compression="zstd") as writer:
+    with pq.ParquetWriter(file, arrow_schema(), compression="zstd", write_page_checksum=True) as writer:
         yield write
         flush()

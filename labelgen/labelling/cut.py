@@ -3,9 +3,7 @@
 A cut is found without parsing a record, so that one process can cut for many. A compressed file has to be unpacked from
 its start for each of its shards; against labelling that is little."""
 
-import gzip
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +12,11 @@ from typing import IO, Any
 import msgspec
 
 from labelgen.base.errors import StorageError
+from labelgen.base.packed import DamagedError, unpacked
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.quarantine import Rejected
-from labelgen.data.record import convert, decode, drop_null
+from labelgen.data.record import decode
+from labelgen.data.rows import count_rows, read_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,8 @@ def cut(path: Path, size: int) -> tuple[Cut, ...]:
     with _storage(path):
         try:
             return _cut_rows(path, size) if path.suffix == ".parquet" else _cut_lines(path, size)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            return (Cut(start=0, records=1, line=1, fault=f"bad_gzip: {error}"),)
+        except DamagedError as error:
+            return (Cut(start=0, records=1, line=1, fault=str(error)),)
 
 
 def read_cut(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dialogue | Rejected]:
@@ -58,7 +58,7 @@ def _cut_lines(path: Path, size: int) -> tuple[Cut, ...]:
     cuts: list[Cut] = []
     start = records = offset = position = 0
     first = 1
-    with _open(path) as file:
+    with unpacked(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 if records == size:
@@ -74,8 +74,8 @@ def _cut_lines(path: Path, size: int) -> tuple[Cut, ...]:
 
 
 def _read_lines(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dialogue | Rejected]:
-    with _open(path) as file:
-        file.seek(piece.offset)
+    with unpacked(path) as file:
+        _skip(file, piece.offset)
         left = piece.records
         for number, line in enumerate(file, piece.line):
             if line.strip():
@@ -87,56 +87,30 @@ def _read_lines(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dial
 
 
 def _cut_rows(path: Path, size: int) -> tuple[Cut, ...]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            rows = file.metadata.num_rows
-    except pa.ArrowInvalid as error:
-        return (Cut(start=0, records=1, line=1, fault=f"bad_parquet: {error}"),)
+    rows = count_rows(path)
+    if isinstance(rows, str):
+        return (Cut(start=0, records=1, line=1, fault=rows),)
     return tuple(Cut(start=start, records=min(size, rows - start), line=start + 1) for start in range(0, rows, size))
 
 
 def _read_rows(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dialogue | Rejected]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    def hear(row: Mapping[str, Any]) -> None:
+        digest.update(msgspec.json.encode(row, enc_hook=repr))
 
-    row, end = 0, piece.start + piece.records
-    try:
-        with pq.ParquetFile(path) as file:
-            before = 0
-            groups: list[int] = []
-            for group in range(file.num_row_groups):
-                count = file.metadata.row_group(group).num_rows
-                if before < end and before + count > piece.start:
-                    if not groups:
-                        row = before
-                    groups.append(group)
-                before += count
-            for batch in file.iter_batches(batch_size=256, row_groups=groups):
-                first, last = max(row, piece.start), min(row + batch.num_rows, end)
-                for number, plain in enumerate(batch.slice(first - row, max(0, last - first)).to_pylist(), first + 1):
-                    held = drop_null(plain)
-                    digest.update(msgspec.json.encode(held, enc_hook=repr))
-                    yield convert(held, name, number)
-                row += batch.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        # Arrow raises an OSError without a number for data that are damaged, with one where the disk failed.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        yield Rejected(file=name, reason=f"bad_parquet: {error}", line=row + 1)
+    yield from read_rows(path, name, piece.start, piece.start + piece.records, hear)
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return path.open("rb")
+def _skip(file: IO[bytes], offset: int) -> None:
+    if file.seekable():
+        file.seek(offset)
+        return
+    while offset:
+        offset -= len(file.read(min(offset, 1 << 20)))
 
 
 @contextmanager
 def _storage(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, DamagedError) as error:
         raise StorageError(f"cannot read {path.name}: {error}", str(path), "check that the file is whole") from error

@@ -3,16 +3,18 @@
 OUT/a.jsonl                      labelled records, at the input's relative path
 OUT/a.jsonl.quarantine.jsonl     its rejected records with their reasons, where there are some
 OUT/manifest.json                written last
-OUT/.labelling/                  while a run is unfinished: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl"""
+OUT/.labelling/                  while a run is unfinished: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl
+
+In a store (base/places.py) there is no lock: whoever runs there sees to it that no two runs share an output."""
 
 import fcntl
 import glob
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.places import in_store, remove_tree
 from labelgen.data.readers.own import SUFFIXES, shard_files
 
 MANIFEST = "manifest.json"
@@ -61,8 +63,18 @@ class Folder:
         # A run that was killed before its first commit leaves at most its work folder.
         return any(child.name != _WORK for child in self.out.iterdir())
 
+    def refuse_foreign(self, force: bool) -> None:
+        """Raises UsageError where the output is a file, or, without force, holds what no run of ours left there."""
+        if self.out.exists() and not self.out.is_dir():
+            raise UsageError(f"{self.out} is a file, a folder is needed", str(self.out), "name another output folder")
+        if self.is_foreign() and not force:
+            mend = "name another output folder, or give --force"
+            raise UsageError(f"{self.out} is not empty and holds no labelled log", str(self.out), mend)
+
     def sweep(self, path: Path) -> None:
-        """Remove what a killed run left of `path` under temporary names."""
+        """Remove what a killed run left of `path` under temporary names; a store has none."""
+        if in_store(path):
+            return
         for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             stale.unlink(missing_ok=True)
 
@@ -71,7 +83,7 @@ class Folder:
         with storing(self.out):
             self.output(path).unlink(missing_ok=True)
             self.quarantine(path).unlink(missing_ok=True)
-            shutil.rmtree(self.parts(path), ignore_errors=True)
+            remove_tree(self.parts(path))
 
 
 @contextmanager
@@ -82,11 +94,18 @@ def opened(out: Path, force: bool) -> Iterator[Folder]:
     another process is at work in it."""
     folder = Folder(out)
     with storing(out):
-        if out.exists() and not out.is_dir():
-            raise UsageError(f"{out} is a file, a folder is needed", str(out), "name another output folder")
-        if folder.is_foreign() and not force:
-            mend = "name another output folder, or give --force"
-            raise UsageError(f"{out} is not empty and holds no labelled log", str(out), mend)
+        folder.refuse_foreign(force)
+    with nullcontext() if in_store(out) else _locked(folder):
+        try:
+            yield folder
+        finally:
+            if not folder.ledger.exists():
+                remove_tree(folder.work)
+
+
+@contextmanager
+def _locked(folder: Folder) -> Iterator[None]:
+    with storing(folder.out):
         folder.work.mkdir(parents=True, exist_ok=True)
         lock = (folder.work / "lock").open("wb")
     with lock:
@@ -94,13 +113,9 @@ def opened(out: Path, force: bool) -> Iterator[Folder]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StorageError(
-                "another process labels into this folder", str(out), "wait for it, or name another output folder"
+                "another process labels into this folder", str(folder.out), "wait for it, or name another output folder"
             ) from error
-        try:
-            yield folder
-        finally:
-            if not folder.ledger.exists():
-                shutil.rmtree(folder.work, ignore_errors=True)
+        yield
 
 
 @contextmanager

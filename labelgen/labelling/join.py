@@ -3,7 +3,6 @@
 Parts are plain JSON Lines whatever the form is, and joining is a pure function of them: so neither the size of shards
 nor the order in which they were done shows in the output."""
 
-import gzip
 import shutil
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -13,6 +12,7 @@ from typing import IO
 import msgspec
 
 from labelgen.base.files import atomic_write
+from labelgen.base.packed import packed
 from labelgen.data.schema import arrow_schema
 
 _GROUP = 1024
@@ -24,15 +24,12 @@ def join(parts: Sequence[Path], path: Path) -> None:
     with atomic_write(path) as file:
         if path.suffix == ".parquet":
             _write_rows(parts, file)
-        elif path.suffix == ".gz":
-            # No name and no time in the header, or equal content would give other bytes.
-            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
-                _copy(parts, packed)
         else:
-            _copy(parts, file)
+            with packed(file, path.name) as to:
+                _copy(parts, to)
 
 
-def _copy(parts: Sequence[Path], to: IO[bytes] | gzip.GzipFile) -> None:
+def _copy(parts: Sequence[Path], to: IO[bytes]) -> None:
     for part in parts:
         with part.open("rb") as file:
             shutil.copyfileobj(file, to)
@@ -43,7 +40,7 @@ def _write_rows(parts: Sequence[Path], to: IO[bytes]) -> None:
     import pyarrow.parquet as pq
 
     lines = _lines(parts)
-    with pq.ParquetWriter(to, arrow_schema(), compression="zstd") as writer:
+    with pq.ParquetWriter(to, arrow_schema(), compression="zstd", write_page_checksum=True) as writer:
         while rows := [msgspec.json.decode(line) for line in islice(lines, _GROUP)]:
             writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema()))
 

@@ -1,6 +1,7 @@
 """The ledger of an unfinished run: one line for each commit, appended and synced after the files it speaks of.
 
-A shard counts as done when its line is whole; a line that a kill cut short says nothing."""
+A shard counts as done when its line is whole; a line that a kill cut short says nothing. In a store, where nothing can be
+appended to, the ledger is a folder of numbered objects, one for each commit, in whose order the lines stand."""
 
 import os
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import msgspec
 
 from labelgen.base.errors import IntegrityError, StorageError
 from labelgen.base.files import atomic_write
+from labelgen.base.places import in_store
 from labelgen.labelling.manifest import FileEntry, Settings, ShardEntry
 
 
@@ -50,17 +52,28 @@ class Ledger:
     """The ledger, open for appending. It begins with what `state` says is done."""
 
     def __init__(self, path: Path, state: State) -> None:
-        with atomic_write(path) as file:
-            file.write(_encode(state.settings))
-            for entry in state.entries():
-                file.write(_encode(entry))
         self.path = path
-        self._file: IO[bytes] = path.open("ab", buffering=0)
+        self._file: IO[bytes] | None = None
+        begin = b"".join([_encode(state.settings), *(_encode(entry) for entry in state.entries())])
+        if in_store(path):
+            # What begins with settings stands alone, whatever stood before it.
+            older = _objects(path)
+            self._number = int(older[-1].name) + 1 if older else 0
+            self._put(begin)
+            for stale in older:
+                stale.unlink()
+        else:
+            with atomic_write(path) as file:
+                file.write(begin)
+            self._file = path.open("ab", buffering=0)
 
     def append(self, entry: ShardEntry | FileEntry) -> None:
         """Commit. Raises StorageError if it does not reach the disk."""
+        text = _encode(entry)
+        if self._file is None:
+            self._put(text)
+            return
         try:
-            text = _encode(entry)
             if self._file.write(text) != len(text):
                 raise OSError(0, "only a part of the line was written")
             os.fsync(self._file.fileno())
@@ -68,20 +81,27 @@ class Ledger:
             mend = "free some room and run the same command again"
             raise StorageError(f"cannot write {self.path.name}: {error.strerror}", str(self.path), mend) from error
 
+    def _put(self, text: bytes) -> None:
+        with atomic_write(self.path / f"{self._number:09d}") as file:
+            file.write(text)
+        self._number += 1
+
     def __enter__(self) -> "Ledger":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def read_ledger(path: Path) -> State:
     """Raises IntegrityError where a whole line is not one of ours."""
     try:
         # The last piece is empty, or a line that a kill cut short.
-        *lines, _ = path.read_bytes().split(b"\n")
+        held = b"".join(o.read_bytes() for o in _objects(path)) if in_store(path) else path.read_bytes()
+        *lines, _ = held.split(b"\n")
     except OSError as error:
         raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
     state: State | None = None
@@ -101,6 +121,10 @@ def read_ledger(path: Path) -> State:
     if state is None:
         raise _damaged(path, 1, "it is empty")
     return state
+
+
+def _objects(path: Path) -> list[Path]:
+    return sorted(path.iterdir(), key=lambda held: held.name) if path.exists() else []
 
 
 def _damaged(path: Path, line: int, why: str) -> IntegrityError:

@@ -15,6 +15,9 @@ from labelgen.labelling.counts import Sums, total
 
 FORM = 1
 
+REDACT = "redact"
+"""The option that has texts masked, with the kinds of what is masked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

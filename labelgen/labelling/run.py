@@ -3,7 +3,6 @@
 Every step is either not done, or done and recorded after it reached the disk; a step that was done and not recorded is
 done again and gives the same bytes. So a kill at any moment costs at most the shards that were at work."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,13 +10,22 @@ from pathlib import Path
 
 from labelgen.base.errors import InputError, IntegrityError, UsageError
 from labelgen.base.files import digest_file
+from labelgen.base.places import in_store, remove_tree
 from labelgen.labelling.counts import Sums, total
 from labelgen.labelling.cut import Cut, cut
 from labelgen.labelling.engines import Engine
 from labelgen.labelling.folder import Folder, input_files, opened, storing
 from labelgen.labelling.join import join
 from labelgen.labelling.ledger import Ledger, State
-from labelgen.labelling.manifest import FileEntry, Settings, ShardEntry, manifest_of, read_manifest, write_manifest
+from labelgen.labelling.manifest import (
+    REDACT,
+    FileEntry,
+    Settings,
+    ShardEntry,
+    manifest_of,
+    read_manifest,
+    write_manifest,
+)
 from labelgen.labelling.pace import paced
 from labelgen.labelling.resume import stands
 from labelgen.labelling.shard import Shard
@@ -99,7 +107,7 @@ class _Run:
                     self._finish_file(ledger, path)
             manifest = manifest_of(state.settings, state.files.values())
             write_manifest(folder.manifest, manifest)
-            shutil.rmtree(folder.work)
+            remove_tree(folder.work)
         return manifest.sums
 
     def _left(self) -> list[str]:
@@ -110,6 +118,8 @@ class _Run:
             source = self.inputs[path]
             plan = _Plan(source, digest_file(source), cut(source, self.state.settings.shard_dialogues))
             self.plans[path] = plan
+            if not in_store(self.folder.out):
+                self.folder.parts(path).mkdir(parents=True, exist_ok=True)
             done = self.state.shards.get(path, {})
             for index, piece in enumerate(plan.pieces):
                 if index not in done:
@@ -121,6 +131,7 @@ class _Run:
                         file_digest=plan.digest,
                         output=self.folder.part(path, index),
                         quarantine=self.folder.part_quarantine(path, index),
+                        redact=REDACT in self.state.settings.options,
                     )
 
     def _bytes(self, entry: ShardEntry) -> float:
@@ -157,7 +168,7 @@ class _Run:
             shards=ordered,
         )
         self._commit(ledger, entry)
-        shutil.rmtree(folder.parts(path), ignore_errors=True)
+        remove_tree(folder.parts(path))
 
     def _sweep(self) -> None:
         self.folder.sweep(self.folder.manifest)
@@ -174,6 +185,8 @@ def _is_whole(folder: Folder, inputs: Mapping[str, Path], state: State) -> bool:
 
 
 def _refuse_inside(source: Path, out: Path) -> None:
+    if in_store(source) != in_store(out):
+        return
     root, target = (source if source.is_dir() else source.parent).resolve(), out.resolve()
     if root.is_relative_to(target) or (source.is_dir() and target.is_relative_to(root)):
         raise UsageError(

@@ -10,10 +10,12 @@ from typing import Protocol
 import msgspec
 
 from labelgen.base.files import atomic_write, digest_bytes
+from labelgen.base.places import in_store
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import encode
+from labelgen.data.redact import redacted, redacted_bad
 from labelgen.labelling.counts import tally, with_sound
 from labelgen.labelling.cut import Cut, read_cut
 from labelgen.labelling.manifest import ShardEntry
@@ -45,7 +47,8 @@ class Annotates(Protocol):
 class Shard:
     """One unit of work, all that an engine has to carry: where to read, where to write.
 
-    path: the input file relative to the input's folder, with `/`. file_digest: of the whole input file."""
+    path: the input file relative to the input's folder, with `/`. file_digest: of the whole input file. redact: whether
+    texts are written with what data/redact.py finds masked; labels are made from the texts as they came."""
 
     source: Path
     path: str
@@ -54,6 +57,7 @@ class Shard:
     file_digest: str
     output: Path
     quarantine: Path
+    redact: bool = False
 
 
 def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
@@ -67,9 +71,11 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
         if isinstance(item, Dialogue):
             dialogues.append(item)
         else:
-            rejected.append(item)
+            rejected.append(redacted_bad(item) if shard.redact else item)
     heard, unheard = annotator.heard, Counter(annotator.unheard)
-    labelled = annotated(dialogues, annotator, shard.source.parent)
+    # Libraries read sound from this machine's files alone.
+    root = None if in_store(shard.source) else shard.source.parent
+    labelled = annotated(dialogues, annotator, root, shard.redact)
     sums = tally(labelled, (item.reason for item in rejected))
     output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labelled))
     quarantine_digest = None
@@ -89,17 +95,21 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
 
 
 def annotated(
-    dialogues: Sequence[Dialogue], annotator: Annotates, root: Path | None
+    dialogues: Sequence[Dialogue], annotator: Annotates, root: Path | None, redact: bool = False
 ) -> list[tuple[Dialogue, Annotation]]:
     """Each dialogue with one more annotation, and that annotation. An older one by the same name gives way.
 
-    The annotation's provenance holds the digest of the record as labelgen writes it without that annotation."""
+    The annotation's provenance holds the digest of the record as labelgen writes it without that annotation. redact: both
+    are masked once the labels are made."""
     bare = [without(dialogue, annotator.name) for dialogue in dialogues]
     out = []
     for dialogue, said in zip(bare, annotator.annotate(bare, root=root), strict=True):
-        provenance = replace(said.provenance or annotator.provenance, input_digest=digest_bytes(encode(dialogue)))
-        annotation = replace(said, provenance=provenance)
-        out.append((replace(dialogue, annotations=(*dialogue.annotations, annotation)), annotation))
+        whole = replace(dialogue, annotations=(*dialogue.annotations, said))
+        whole = redacted(whole) if redact else whole
+        *older, last = whole.annotations
+        digest = digest_bytes(encode(replace(whole, annotations=tuple(older))))
+        annotation = replace(last, provenance=replace(said.provenance or annotator.provenance, input_digest=digest))
+        out.append((replace(whole, annotations=(*older, annotation)), annotation))
     return out
 
 
@@ -125,7 +135,8 @@ def unique(items: Iterable[Dialogue | Rejected], name: str) -> Iterator[Dialogue
 def _write(path: Path, lines: Iterable[bytes]) -> str:
     """The lines, atomically; gives the digest of the file."""
     digest = sha256()
-    with atomic_write(path) as file:
+    # The run made the folder, and takes it away at its end: a worker that outlives its run leaves nothing behind.
+    with atomic_write(path, make_folder=False) as file:
         for line in lines:
             digest.update(line + b"\n")
             file.write(line + b"\n")

@@ -13,13 +13,13 @@ from labelgen.labelling.shard import Annotates, annotated
 _AT_ONCE = 256
 
 
-def label_stream(log: Log, annotator: Annotates, to: IO[bytes]) -> Iterator[Sums]:
+def label_stream(log: Log, annotator: Annotates, to: IO[bytes], redact: bool = False) -> Iterator[Sums]:
     """Write the labelled records of `log` to `to`, and give the sums of every few hundred of them.
 
     Raises InputError, after the last record, where too many were bad."""
     dialogues: Iterable[Dialogue] = iter(log)
     while some := list(islice(dialogues, _AT_ONCE)):
-        labelled = annotated(some, annotator, None)
+        labelled = annotated(some, annotator, None, redact)
         for dialogue, _ in labelled:
             to.write(encode(dialogue) + b"\n")
         to.flush()

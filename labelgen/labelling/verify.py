@@ -15,10 +15,11 @@ from labelgen.data.labels import Annotation
 from labelgen.data.quarantine import Rejected
 from labelgen.data.readers.own import SUFFIXES, read_file
 from labelgen.data.record import encode
+from labelgen.data.redact import redacted
 from labelgen.labelling.counts import tally, total, with_sound
 from labelgen.labelling.cut import cut, read_cut
 from labelgen.labelling.folder import Folder, input_files
-from labelgen.labelling.manifest import FileEntry, Manifest, Settings, read_manifest, unbalanced
+from labelgen.labelling.manifest import REDACT, FileEntry, Manifest, Settings, read_manifest, unbalanced
 from labelgen.labelling.shard import without
 
 Track = Callable[[Iterable[str]], Iterator[str]]
@@ -148,18 +149,23 @@ def _beside(
     for path in track([file.path for file in whole if file.path in inputs]):
         if digest_file(inputs[path]) != entries[path].input_digest:
             yield f"{path} of the input is not the file that was labelled"
-        elif not _in_order(folder.output(path), inputs[path], manifest.settings.annotator, entries[path]):
+        elif not _in_order(folder.output(path), inputs[path], manifest.settings, entries[path]):
             yield f"{path}: dialogues of the input are missing or out of order"
 
 
-def _in_order(output: Path, source: Path, annotator: str, entry: FileEntry) -> bool:
+def _in_order(output: Path, source: Path, settings: Settings, entry: FileEntry) -> bool:
     """Whether the output is the input without as many records as were quarantined, in the same order."""
-    found = (encode(without(item, annotator)) for item in read_file(output) if isinstance(item, Dialogue))
+
+    def written(item: Dialogue) -> bytes:
+        bare = without(item, settings.annotator)
+        return encode(redacted(bare) if REDACT in settings.options else bare)
+
+    found = (written(item) for item in read_file(output) if isinstance(item, Dialogue))
     wanted = next(found, None)
     skipped = 0
     for piece in cut(source, 4096):
         for item in read_cut(source, entry.path, piece, sha256()):
-            if isinstance(item, Dialogue) and wanted == encode(without(item, annotator)):
+            if isinstance(item, Dialogue) and wanted == written(item):
                 wanted = next(found, None)
             else:
                 skipped += 1

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from labelgen.nn.losses import NEVER
 
 _REACH = 32
+_ROWS = 1024
 _NEAR = (-1, 1, -2)
 _NEAR_BIAS = 3.0
 
@@ -72,15 +73,30 @@ class Block(nn.Module):
         mixed = self.query_key_value(self.attention_norm(turns))
         # q, k, v: [B, heads, T, D / heads]
         q, k, v = mixed.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        steps = torch.arange(length, device=turns.device)
-        apart = (steps[None, :] - steps[:, None]).clamp(-_REACH, _REACH) + _REACH
-        bias = self.distance[:, apart].to(q.dtype)[None]
-        if mask is not None:
-            bias = bias.masked_fill(~mask, NEVER)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(batch, -1, -1, -1))
+        # In blocks of rows: scores of all pairs of 10,000 turns would be gigabytes.
+        blocks = [self._attend(q, k, v, mask, start) for start in range(0, length, _ROWS)]
+        seen = torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
         turns = turns + self.dropout(self.attention_out(seen.transpose(1, 2).reshape(batch, length, width)))
         out: Tensor = turns + self.dropout(self.feed(self.feed_norm(turns)))
         return out
+
+    def _attend(
+        self,
+        q: Float[Tensor, "B heads T d"],
+        k: Float[Tensor, "B heads T d"],
+        v: Float[Tensor, "B heads T d"],
+        mask: Bool[Tensor, "b 1 t T"] | None,
+        start: int,
+    ) -> Float[Tensor, "B heads rows d"]:
+        """What the turns from `start` on, _ROWS of them at most, see in all."""
+        steps = torch.arange(q.shape[2], device=q.device)
+        rows = slice(start, start + _ROWS)
+        apart = (steps[None, :] - steps[rows, None]).clamp(-_REACH, _REACH) + _REACH
+        bias = self.distance[:, apart].to(q.dtype)[None]
+        if mask is not None:
+            bias = bias.masked_fill(~mask[:, :, rows], NEVER)
+        bias = bias.expand(q.shape[0], -1, -1, -1)
+        return F.scaled_dot_product_attention(q[:, :, rows], k, v, attn_mask=bias)
 
 
 def _near(heads: int) -> Float[Tensor, "heads distances"]:

@@ -34,13 +34,21 @@ class GoalsHead(nn.Module):
         grid = layout.pad(states.turns)
         links = self.links(grid).float()
         steps = torch.arange(layout.longest, device=grid.device)
-        back = steps[:, None] - steps[None, :]
-        links = links + self.distance[back.clamp(0, _REACH)]
-        links = forbid(links, (back > 0).expand_as(links))
-        return layout.unpad(torch.cat([links, self.alone(grid).float()], dim=2))
+        # In blocks of rows: what is needed beside the links themselves stays small in a dialogue of any length.
+        blocks = []
+        alone = self.alone(grid).float()
+        for start in range(0, layout.longest, _ROWS):
+            rows = slice(start, start + _ROWS)
+            back = steps[rows, None] - steps[None, :]
+            near = links[:, rows] + self.distance[back.clamp(0, _REACH)]
+            near = forbid(near, (back > 0).expand_as(near))
+            blocks.append(torch.cat([near, alone[:, rows]], dim=2))
+        del links
+        return layout.unpad(torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0])
 
 
 _REACH = 16
+_ROWS = 1024
 
 
 class Goals(Task[Float[Tensor, "N options"]]):

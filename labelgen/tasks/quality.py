@@ -79,7 +79,7 @@ class Quality(Task[Float[Tensor, "rows 3"]]):
         rows = softmax_rows(out)
         answers = []
         for b, count in enumerate(layout.turns):
-            places: list[tuple[AtTurn | AtDialogue, list[float]]] = [
+            places: list[tuple[AtTurn | AtDialogue, Sequence[float]]] = [
                 (AtTurn(t), rows[layout.turn(b, t)]) for t in range(count)
             ]
             if count:

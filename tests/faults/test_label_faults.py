@@ -1,6 +1,7 @@
 """Kills at any moment, full disks, read-only folders, damaged files: what was committed stands, the rest is done again,
 and the bytes are those of an unbroken run."""
 
+import errno
 import os
 import resource
 import shutil
@@ -179,6 +180,44 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, unbroken, size):
     assert left.items() <= expected.items()
     run(source, out)
     assert tree(out) == expected
+
+
+def test_a_rename_across_filesystems_names_the_path_and_a_rerun_completes(tmp_path, unbroken, monkeypatch):
+    """As where one folder of the output is a mount of its own."""
+    source, expected = unbroken
+    out = tmp_path / "out"
+    real = os.replace
+
+    def across(old, new):
+        if Path(new) == out / "a.jsonl":
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(old), None, str(new))
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", across)
+    with pytest.raises(StorageError) as told:
+        run(source, out)
+    assert str(out / "a.jsonl") in str(told.value)
+    assert not [path for path in tree(out) if not path.startswith(".")]
+    monkeypatch.undo()
+    run(source, out)
+    assert tree(out) == expected
+
+
+def test_the_temporary_folder_of_the_system_is_not_needed(tmp_path, unbroken, monkeypatch):
+    source, expected = unbroken
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    run(source, tmp_path / "out")
+    assert tree(tmp_path / "out") == expected
+
+
+def test_a_full_disk_is_told_with_its_path(tmp_path, unbroken, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left") as told:
+        run(unbroken[0], tmp_path / "out")
+    assert str(tmp_path / "out") in told.value.where
 
 
 @pytest.fixture

@@ -80,12 +80,46 @@ def test_too_much_bad_input_is_exit_3_and_the_good_stays(tmp_path, capsys, fake)
         ["in", "out", "--workers", "0"],
         ["in", "out", "--shard-dialogues", "4097"],
         ["in", "x"],
+        ["-", "-", "--dry-run"],
+        ["-", "-", "--engine", "ray"],
     ],
 )
 def test_what_cannot_be_carried_out_is_exit_2(tmp_path, monkeypatch, fake, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     assert main(["label", *words, "--model", "m"]) == 2
+
+
+def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
+    """And counts as left what an earlier run did not do."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_lines(source / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
+    assert label(source, out, "--dry-run", "--shard-dialogues", "2") == 0
+    said = capsys.readouterr().out
+    assert "1 files, 3 shards, 5 records; 5 records are left" in said
+    assert "a sample of 5 dialogues" in said
+    assert "with 1 workers; a person at 2 minutes a dialogue (assumed) needs 10 min" in said
+    assert "nothing was written" in said
+    assert not out.exists()
+    assert label(source, out) == 0
+    write_lines(source / "b.jsonl", [record("b0")])
+    before = tree(out)
+    assert label(source, out, "--dry-run") == 0
+    assert "2 files, 2 shards, 6 records; 1 records are left" in capsys.readouterr().out
+    write_lines(source / "a.jsonl", [record("other")])
+    assert label(source, out, "--dry-run") == 4
+    assert label(source, out, "--dry-run", "--force") == 0
+    assert tree(out) == before
+
+
+def test_the_last_line_tells_how_fast_it_was_beside_a_person(tmp_path, capsys, fake):
+    write_lines(tmp_path / "in" / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
+    assert label(tmp_path / "in", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "label: 5 dialogues in" in said
+    assert "a person at 2 minutes a dialogue (assumed) needs 10 min" in said
+    assert label(tmp_path / "in", tmp_path / "out") == 0
+    assert "a person" not in capsys.readouterr().err
 
 
 def test_a_stream_goes_through(monkeypatch, tmp_path, capsysbinary, fake):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from labelgen.data.record import encode
 from labelgen.labelling.counts import Sums, summary, tally, total
 from labelgen.labelling.engines import Inline, local
 from labelgen.labelling.folder import opened
-from labelgen.labelling.pace import line
+from labelgen.labelling.pace import closing, line, told_time
 from labelgen.labelling.run import judge, label
 from labelgen.labelling.shard import without
 from labelgen.labelling.verify import verify
@@ -79,6 +80,22 @@ def test_the_number_of_workers_does_not_show(tmp_path):
         with local(FakeAnnotator, workers) as engine:
             label(source, tmp_path / str(workers), engine, "model", {}, 2)
     assert tree(tmp_path / "1") == tree(tmp_path / "3")
+
+
+class Shuffled(Inline):
+    """Takes the shards in any order."""
+
+    def label(self, shards):
+        every = list(shards)
+        random.Random(len(every)).shuffle(every)
+        return super().label(every)
+
+
+def test_the_order_of_shards_does_not_show(tmp_path):
+    source = mixed_log(tmp_path / "in")
+    run(source, tmp_path / "in_order", 1)
+    label(source, tmp_path / "shuffled", Shuffled(FakeAnnotator), "model", {}, 1)
+    assert tree(tmp_path / "in_order") == tree(tmp_path / "shuffled")
 
 
 def test_a_row_group_may_end_within_a_shard(tmp_path):
@@ -317,3 +334,31 @@ def test_the_bad_rate_is_judged_at_the_end():
 def test_the_line_of_progress():
     assert line(100, 800, 25.0, 100.0, 10.0) == ("label: 100 dialogues, 10.0/s; 800 turns, 80.0/s; 25% done, 30 s left")
     assert line(0, 0, 0.0, 0.0, 0.0).endswith("100% done, 0 s left")
+
+
+def test_the_closing_line():
+    assert closing(1200, 9600, 30.0) == (
+        "label: 1,200 dialogues in 30 s, 40.0/s, 320.0 turns/s; "
+        "a person at 2 minutes a dialogue (assumed) needs 40.0 h, 4,800 times as long"
+    )
+    assert [told_time(s) for s in (0.2, 119, 300, 7200)] == ["0 s", "119 s", "5 min", "2.0 h"]
+
+
+def test_redacted_records_are_labelled_by_what_was_said_and_verified(tmp_path):
+    """Labels are those of the texts as they came; the texts and the quarantine hold nothing of what is masked."""
+    told = {"request": "call 707-555-0123", "response": "Mail to ann@example.org?"}
+    write_lines(tmp_path / "in" / "a.jsonl", [{"id": f"d{k}", "turns": [told]} for k in range(3)] + ['{"707-555-0123"'])
+    load = partial(FakeAnnotator)
+    plain = label(tmp_path / "in", tmp_path / "plain", Inline(load), "model", {}, 2)
+    masked = label(tmp_path / "in", tmp_path / "out", Inline(load), "model", {"redact": "email phone card"}, 2)
+    assert masked == plain
+    assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+    written = b"".join(tree(tmp_path / "out").values())
+    assert b"0123" not in written
+    assert b"ann@" not in written
+    for one, other in zip(
+        dialogues(tmp_path / "plain" / "a.jsonl"), dialogues(tmp_path / "out" / "a.jsonl"), strict=True
+    ):
+        assert one.annotations[-1].labels == other.annotations[-1].labels
+    with pytest.raises(IntegrityError, match="redact"):
+        label(tmp_path / "in", tmp_path / "out", Inline(load), "model", {}, 2)

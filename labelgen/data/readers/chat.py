@@ -20,7 +20,7 @@ from labelgen.data.reader import Options, Reader
 from labelgen.data.record import checked
 from labelgen.data.source_files import files_of, lines_of
 
-_SUFFIXES = (".jsonl", ".jsonl.gz")
+_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 
 class _Part(msgspec.Struct, frozen=True):

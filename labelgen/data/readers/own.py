@@ -1,4 +1,4 @@
-"""labelgen's own form: JSON Lines (also gzipped) or Parquet, a file, a folder of them, or `-` for standard input."""
+"""labelgen's own form: JSON Lines (also packed with gzip or zstd) or Parquet, a file, a folder of them, or `-` for standard input."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,10 +9,12 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, read_labels
 from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader
-from labelgen.data.record import convert, decode, drop_null
+from labelgen.data.record import decode
+from labelgen.data.rows import count_rows, read_rows
 from labelgen.data.source_files import files_of, lines_of
+from labelgen.data.writer import FORMS
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+SUFFIXES = FORMS
 
 
 def shard_files(path: Path) -> list[Path]:
@@ -38,19 +40,12 @@ def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Dialogue | Rejecte
 
 
 def _read_parquet(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        file = pq.ParquetFile(path)
-        row = 0
-        for batch in file.iter_batches(batch_size=256):
-            for plain in batch.to_pylist():
-                row += 1
-                # Every row has all columns, so in one that labelgen does not know null is absent too.
-                yield convert(drop_null(plain), name, row)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        yield Rejected(file=name, reason=f"bad_parquet: {error}")
+        rows = count_rows(path)
+        if isinstance(rows, str):
+            yield Rejected(file=name, reason=rows)
+        else:
+            yield from read_rows(path, name, 0, rows)
     except OSError as error:
         raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
 

@@ -1,0 +1,167 @@
+"""What is corrupt is set aside, record by record where it can be told apart, and all others are labelled."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fake_annotator import FakeAnnotator
+from some_logs import lines, record, tree, write_lines, write_rows
+
+from labelgen.base.errors import InputError
+from labelgen.base.packed import packed
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.readers.own import read_file
+from labelgen.labelling.counts import Sums
+from labelgen.labelling.engines import Inline
+from labelgen.labelling.run import judge, label
+from labelgen.labelling.verify import verify
+
+
+def run(folder: Path, size: int = 64) -> Sums:
+    """Label what is in `in`; what was seen is all that there is, and the manifest says so."""
+    sums = label(folder / "in", folder / "out", Inline(FakeAnnotator), "model", {}, size)
+    assert sums.seen == sums.labelled + sums.bad
+    assert list(verify(folder / "out", folder / "in")) == []
+    return sums
+
+
+def labelled(folder: Path) -> set[str]:
+    found = set()
+    for name in tree(folder / "out"):
+        if not name.endswith(("manifest.json", ".quarantine.jsonl")):
+            items = list(read_file(folder / "out" / name))
+            found |= {item.id for item in items if isinstance(item, Dialogue)}
+    return found
+
+
+def quarantined(folder: Path) -> dict[tuple[str, int | None, str | None], str]:
+    """File, line and dialogue of each -> the first word of its reason."""
+    found = {}
+    for name, data in tree(folder / "out").items():
+        if name.endswith(".quarantine.jsonl"):
+            for bad in map(json.loads, data.splitlines()):
+                found[bad["file"], bad.get("line"), bad.get("dialogue")] = bad["reason"].partition(":")[0]
+    return found
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
+def test_one_record_in_a_hundred_is_bad(tmp_path, name):
+    good = [json.dumps(record(f"a{k}")).encode() for k in range(400)]
+    given = [*good]
+    given[40] = given[40][:30]
+    given[80] = given[80].replace(b"play", b"\xff\xfe")
+    given[120] = good[119]
+    given[160] = given[160].replace(b"Playing.", b"\\ud800")
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    with path.open("wb") as file, packed(file, name) as to:
+        to.write(b"\n".join(given) + b"\n")
+    sums = run(tmp_path)
+    assert quarantined(tmp_path) == {
+        (name, 41, None): "bad_json",
+        (name, 81, None): "bad_json",
+        (name, None, "a119"): "doubled_id",
+        (name, 161, None): "lone_surrogate",
+    }
+    assert labelled(tmp_path) == {f"a{k}" for k in range(400)} - {"a40", "a80", "a120", "a160"}
+    judge(sums, 0.01, "out")
+    with pytest.raises(InputError, match="4 of 400 records are bad"):
+        judge(sums, 0.009, "out")
+
+
+def grouped(path: Path, groups: int = 8) -> pq.FileMetaData:
+    """A Parquet file of so many row groups of 25 rows, its pages with checksums, as labelgen writes them."""
+    write_rows(path, [record(f"c{k}") for k in range(25 * groups)])
+    pq.write_table(pq.read_table(path), path, row_group_size=25, write_page_checksum=True)
+    return pq.read_metadata(path)
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("size", [10, 64, 4096])
+def test_a_flipped_bit_of_parquet_costs_its_row_group(tmp_path, size):
+    """However the file is cut into shards; each lost row is named by its number."""
+    path = tmp_path / "in" / "c.parquet"
+    group = grouped(path).row_group(3)
+    columns = (group.column(k) for k in range(group.num_columns))
+    column = next(c for c in columns if c.path_in_schema.endswith("request"))
+    flip(path, column.data_page_offset + column.total_compressed_size // 2)
+    run(tmp_path, size)
+    lost = range(75, 100)
+    assert quarantined(tmp_path) == {("c.parquet", row + 1, None): "bad_parquet" for row in lost}
+    assert labelled(tmp_path) == {f"c{k}" for k in range(200)} - {f"c{k}" for k in lost}
+
+
+def test_text_that_is_no_utf8_costs_its_row(tmp_path):
+    path = tmp_path / "in" / "c.parquet"
+    path.parent.mkdir()
+    ids = pa.array([b"c0", b"c\xff", b"c2"], pa.binary()).view(pa.string())
+    turns = pa.array([[{"request": "a", "response": "b"}]] * 3)
+    pq.write_table(pa.table({"id": ids, "turns": turns}), path)
+    run(tmp_path)
+    assert quarantined(tmp_path) == {("c.parquet", 2, None): "bad_utf8"}
+    assert labelled(tmp_path) == {"c0", "c2"}
+
+
+def test_what_is_not_finite_or_of_another_type_in_parquet_costs_its_row(tmp_path):
+    path = tmp_path / "in" / "c.parquet"
+    path.parent.mkdir()
+    turns = [[{"request": "a", "response": "b", "asr_confidence": x}] for x in (0.5, float("nan"), float("inf"))]
+    pq.write_table(pa.table({"id": ["c0", "c1", "c2"], "turns": turns}), path)
+    run(tmp_path)
+    assert quarantined(tmp_path) == {("c.parquet", k + 1, f"c{k}"): "not_finite" for k in (1, 2)}
+
+
+@pytest.mark.parametrize("kept", [0, 4, 1000, -1])
+def test_a_parquet_file_that_was_cut_short_is_one_bad_record(tmp_path, kept):
+    path = tmp_path / "in" / "c.parquet"
+    grouped(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    run(tmp_path)
+    assert set(quarantined(tmp_path).values()) == {"bad_parquet"}
+    assert labelled(tmp_path) == {"a"}
+
+
+@pytest.mark.parametrize("name", ["e.jsonl", "e.jsonl.gz", "e.jsonl.zst", "e.parquet"])
+def test_a_file_without_records_stays_one(tmp_path, name):
+    if name.endswith("parquet"):
+        write_rows(tmp_path / "in" / name, [])
+    else:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / name).write_bytes(b"")
+    assert run(tmp_path) == Sums()
+    assert list(read_file(tmp_path / "out" / name)) == []
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.jsonl.zst"])
+def test_a_packed_file_that_was_cut_short_is_one_bad_record(tmp_path, name):
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    with path.open("wb") as file, packed(file, name) as to:
+        to.write(lines(record(f"d{k}") for k in range(500)))
+    path.write_bytes(path.read_bytes()[:-9])
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    run(tmp_path)
+    assert set(quarantined(tmp_path).values()) == {"bad_gzip" if name.endswith("gz") else "bad_zstd"}
+    assert labelled(tmp_path) == {"a"}
+
+
+def test_equal_content_packs_to_equal_bytes(tmp_path):
+    """And zstd's is read by others."""
+    for folder in ("x", "y"):
+        write_lines(tmp_path / folder / "a.jsonl", [record("d")])
+        for end in (".gz", ".zst"):
+            with (tmp_path / folder / f"a{end}").open("wb") as file, packed(file, end) as to:
+                to.write((tmp_path / folder / "a.jsonl").read_bytes())
+    assert tree(tmp_path / "x") == tree(tmp_path / "y")
+    assert gzip.decompress((tmp_path / "x" / "a.gz").read_bytes()) == (tmp_path / "x" / "a.jsonl").read_bytes()
+    with pa.input_stream(str(tmp_path / "x" / "a.zst"), compression="zstd") as file:
+        assert file.read() == (tmp_path / "x" / "a.jsonl").read_bytes()

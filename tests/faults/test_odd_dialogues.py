@@ -1,0 +1,125 @@
+"""Odd dialogues, odd features and models that were tampered with: finite labels or a refusal, never a crash."""
+
+import json
+import math
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from labelled import LABELS, labelled_dialogue
+from some_logs import write_lines
+
+from labelgen.base.errors import IntegrityError
+from labelgen.base.files import digest_file
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Category, Dialogue, Number, Turn
+from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.model.annotate import Annotator
+from labelgen.model.build import build_model
+from labelgen.model.folder import load_model, save_model
+from labelgen.model.options import ModelOptions
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_encoder, tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    seen = [labelled_dialogue(seed) for seed in range(8)]
+    made = tmp_path_factory.mktemp("odd") / "m"
+    save_model(build_model(options, {n: TaskOptions() for n in TASKS}, LABELS, seen).eval(), made, {})
+    return made
+
+
+def turn(request="play the red lamp", response="ok", **more) -> Turn:
+    return Turn(request=request, response=response, **more)
+
+
+ODD = [
+    Dialogue(id="empty", turns=(), source="toy"),
+    Dialogue(id="silent", turns=(turn("", ""), turn("", "")), source="toy"),
+    Dialogue(id="one_sided", turns=tuple(turn(response="") for _ in range(5)), source="toy"),
+    Dialogue(id="assistant_alone", turns=(turn(request=""),), source="toy"),
+    Dialogue(id="long_turn", turns=(turn("rain in paris " * 7200),), source="toy"),
+    Dialogue(id="strange", turns=(turn("\u202e\U0001f600\x00\ufeff" * 9),), source="toy"),
+    Dialogue(
+        id="unseen",
+        turns=(turn(domain="never", status="heard", categories=(Category(name="screen", value="of"),)),),
+        device="toaster",
+        locale="xx",
+        source="toy",
+    ),
+    Dialogue(
+        id="huge",
+        turns=tuple(turn(time_s=t * 1e300, numbers=(Number(name="volume", value=1.7e308),)) for t in range(3)),
+        source="toy",
+    ),
+    Dialogue(
+        id="foreign_labels",
+        turns=(turn(),),
+        source="toy",
+        annotations=(Annotation("anna", "person", (Label("intents", AtTurn(0), "NoSuchIntent"),)),),
+    ),
+]
+
+
+def test_odd_dialogues_get_finite_labels(folder):
+    said = Annotator(folder).annotate(ODD)
+    assert said[0].labels == ()
+    for annotation in said[1:]:
+        assert annotation.labels or annotation.none
+        for label in annotation.labels:
+            assert label.probability is None or 0.0 <= label.probability <= 1.0
+            assert all(math.isfinite(p) for _, p in label.distribution or ())
+
+
+def test_a_long_dialogue_in_blocks_is_that_of_one(folder, monkeypatch):
+    """Blocks of rows spare memory and change nothing else."""
+    import labelgen.nn.dialogue_encoder
+    import labelgen.tasks.goals
+
+    dialogue = labelled_dialogue(3, turns=40)
+    (whole,) = Annotator(folder).annotate([dialogue])
+    monkeypatch.setattr(labelgen.nn.dialogue_encoder, "_ROWS", 16)
+    monkeypatch.setattr(labelgen.tasks.goals, "_ROWS", 16)
+    (blocks,) = Annotator(folder).annotate([dialogue])
+    assert [(one.task, one.at, one.name) for one in whole.labels] == [(o.task, o.at, o.name) for o in blocks.labels]
+    for one, other in zip(whole.labels, blocks.labels, strict=True):
+        assert one.probability == pytest.approx(other.probability, rel=1e-4, abs=1e-6)
+
+
+class Evil:
+    def __reduce__(self):
+        return (Path.touch, (Path("evil"),))
+
+
+def rehash(folder: Path) -> None:
+    listing = folder / "digests.json"
+    digests = {name: digest_file(folder / name) for name in json.loads(listing.read_text())}
+    listing.write_text(json.dumps(digests))
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["plain", "digests_agree"])
+@pytest.mark.parametrize("damage", ["flip", "pickle"])
+def test_weights_that_were_tampered_with_are_refused(folder, tmp_path, monkeypatch, damage, hidden):
+    """And nothing in them is run, also where the digests were made to agree."""
+    monkeypatch.chdir(tmp_path)
+    model = shutil.copytree(folder, tmp_path / "m")
+    weights = model / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[4] ^= 255
+    weights.write_bytes(data if damage == "flip" else pickle.dumps(Evil()))
+    if hidden:
+        rehash(model)
+        with pytest.raises(Exception, match=r"[Hh]eader"):
+            load_model(model)
+    else:
+        with pytest.raises(IntegrityError, match=r"weights\.safetensors"):
+            load_model(model)
+        write_lines(tmp_path / "in" / "a.jsonl", [{"id": "d", "turns": []}])
+        words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--workers", "1"]
+        assert main(words) == IntegrityError.exit_code == 4
+    assert not (tmp_path / "evil").exists()
