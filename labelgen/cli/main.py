@@ -19,6 +19,7 @@ COMMANDS = {
     "finetune": ("labelgen.cli.finetune", "train a model towards annotations and feedback"),
     "consensus": ("labelgen.cli.consensus", "make one annotation from several people's, and say how far they agree"),
     "evaluate": ("labelgen.cli.evaluate", "judge a model beside single people, on the same answers"),
+    "calibrate": ("labelgen.cli.calibrate", "find how far a model's labels can be trusted, and where it is to abstain"),
     "label": ("labelgen.cli.label", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.verify", "check labelled records against their manifest"),
     "report": ("labelgen.cli.report", "write what an evaluation found as one HTML page"),
