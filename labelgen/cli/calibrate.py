@@ -70,9 +70,10 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     from labelgen.data.record import encode
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.calibrate import Asked, calibrate
+    from labelgen.evaluation.question import answered
     from labelgen.evaluation.trials import Setting, named, with_reference
     from labelgen.model.annotate import Annotator
-    from labelgen.model.calibration import Calibration, refuse_calibrated, write_calibration
+    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
     from labelgen.model.folder import check_model, model_digest
 
     check_model(args.model)
@@ -88,12 +89,15 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
             ", ".join(map(str, args.log)),
             "two people or more make a consensus; --against NAME takes one annotator's word",
         )
+    questions = [q for q in questions if any(answered(d.annotation(args.against), q) for d in dialogues)]
+    data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
+    before = read_calibration(args.model)
     root = Path(args.log[0])
     dialogues = list(_annotated(dialogues, annotator, root if root.is_dir() else root.parent))
     found = Calibration(
         version=__version__,
-        model_digest=model_digest(args.model),
-        data_digest=digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues)),
+        model_digest=model_digest(args.model) if before is None else before.model_digest,
+        data_digest=data_digest,
         against=args.against,
         max_error=args.max_error,
         confidence=args.confidence,

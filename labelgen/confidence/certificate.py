@@ -110,21 +110,21 @@ def plan(chosen: Scored, dialogues: int, max_error: float, confidence: float) ->
     if not len(chosen.score) or not chosen.dialogues:
         return ()
     grid = np.unique(np.quantile(chosen.score, np.linspace(0.0, 0.98, MOST_THRESHOLDS), method="lower"))[::-1]
-    steps = [_step(chosen, float(t), dialogues / chosen.dialogues, max_error) for t in grid]
+    steps = [_step(chosen, float(t), dialogues / chosen.dialogues, max_error, confidence) for t in grid]
     available = steps[-1].expected
     least = dialogues_needed(0, max_error, confidence)
     start = min(dialogues_needed(START_ERRORS, max_error, confidence), max(least, _START_SHARE * available))
     return tuple(step for step in steps if step.expected >= start)
 
 
-def _step(chosen: Scored, threshold: float, scale: float, max_error: float) -> Step:
+def _step(chosen: Scored, threshold: float, scale: float, max_error: float, confidence: float) -> Step:
     items, errors = chosen.accepted(threshold)
     most = int(np.quantile(items[items > 0], 0.75, method="higher"))
-    gains = _gains(items, errors, most, max_error)
-    # One more dialogue, half of it wrong: what was not seen yet is no reason to stake everything.
-    gains = np.append(gains, 0.5 - max_error)
-    growth = np.log1p(-_limit(max_error) * _STAKES[:, None] * gains).sum(axis=1)
-    stake = float(_STAKES[growth.argmax()])
+    lost = _limit(max_error) * _STAKES
+    hoped = scale * np.log1p(-lost[:, None] * _gains(items, errors, most, max_error)).sum(axis=1)
+    # Where there is enough to win, one dialogue that is wholly wrong is not to be the end, though none was seen yet.
+    spared = hoped + np.log1p(-lost * (1 - max_error))
+    stake = float(_STAKES[(spared if spared.max() >= -np.log(1 - confidence) else hoped).argmax()])
     return Step(threshold, most, stake, scale * float((np.minimum(items, most) / most).sum()))
 
 

@@ -54,9 +54,12 @@ def abstaining(annotation: Annotation, calibrated: ByField, goals_given: bool = 
     for field, labels in fields.items():
         if not goals_given and isinstance(field.at, AtGoal) and field.at in gone:
             held[field] = tuple(labels)
-    none = list(said_none(annotation))
-    left = [(field, p) for field, p in none if _accepts(_of(field, calibrated), p)]
-    held |= {field: () for field, _ in none if field not in dict(left)}
+    left = []
+    for field, p in said_none(annotation):
+        if _accepts(_of(field, calibrated), p) and (goals_given or field.at not in gone):
+            left.append((field, p))
+        else:
+            held[field] = ()
     withheld = {id(label) for below in held.values() for label in below}
     return replace(
         annotation,

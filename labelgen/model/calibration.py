@@ -37,7 +37,7 @@ class TaskCalibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """model_digest: of the folder before. data_digest: of the held-out dialogues as they were judged. against: the
+    """model_digest: of the folder without a calibration. data_digest: of the held-out dialogues with what was right. against: the
     annotator who was right. max_error, confidence: what each threshold is certified for, by itself."""
 
     form: int = _FORM
