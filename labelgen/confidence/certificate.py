@@ -30,7 +30,7 @@ START_ERRORS = 3
 _START_SHARE = 0.6
 """Of the dialogues that the loosest threshold has, at most so many are asked of the first one."""
 
-_STAKES = np.linspace(0.02, 1.0, 50)
+_STAKES = np.linspace(0.04, 1.0, 25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,12 @@ def certify(held: Scored, steps: Sequence[Step], max_error: float, confidence: f
     """Test the steps on the part `held`, which had no say in them. draw: names what is drawn, such as the task; the same
     name draws the same."""
     last: Certificate | None = None
+    places = _places(held, draw)
     for tested, step in enumerate(steps, 1):
         items, errors = held.accepted(step.threshold)
         found = Certificate(
             threshold=step.threshold,
-            p_value=p_value(held, step, max_error, draw),
+            p_value=_p_value(items, errors, step, max_error, places),
             tested=tested,
             most=step.most,
             dialogues=int((items > 0).sum()),
@@ -176,13 +177,20 @@ def too_few(held: Scored, max_error: float, confidence: float) -> str:
 def p_value(held: Scored, step: Step, max_error: float, draw: str) -> float:
     """How likely dialogues at least as good are, were the share of errors above `max_error`. It is at most the level with
     a chance of at most the level, for each threshold by itself."""
-    items, errors = held.accepted(step.threshold)
+    return _p_value(*held.accepted(step.threshold), step, max_error, _places(held, draw))
+
+
+def _places(held: Scored, draw: str) -> Array:
+    """Where each dialogue lies in [0, 1), by its name: what is drawn of it, and when its bet is made."""
+    return np.array([position(0, f"{draw} {name}") for name in held.names])
+
+
+def _p_value(items: Array, errors: Array, step: Step, max_error: float, places: Array) -> float:
     if step.most == 1:
-        some = np.flatnonzero(items)
-        place = np.array([position(0, f"{draw} {held.names[k]}") for k in some])
-        return float(binom.cdf(int((place < errors[some] / items[some]).sum()), len(some), max_error))
-    order = np.argsort([position(1, f"{draw} {name}") for name in held.names], kind="stable")
-    gains = _gains(items, errors, step.most, max_error)[order]
+        some = items > 0
+        drawn = places[some] < errors[some] / items[some]
+        return float(binom.cdf(int(drawn.sum()), int(some.sum()), max_error))
+    gains = _gains(items, errors, step.most, max_error)[np.argsort(places, kind="stable")]
     wealth = np.log1p(-step.stake * _limit(max_error) * gains).cumsum()
     # Ville 1939: a fair game's wealth reaches 1 / p ever with a chance of at most p, so the best moment may be taken.
     return float(np.exp(-max(0.0, wealth.max(initial=0.0))))

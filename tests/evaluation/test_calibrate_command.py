@@ -37,7 +37,7 @@ def plain(tiny_encoder, tmp_path_factory) -> Path:
 def log(tmp_path_factory) -> Path:
     """Some users have several dialogues."""
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
-    dialogues = [labelled_dialogue(seed, turns=1 + seed % 3) for seed in range(150)]
+    dialogues = [labelled_dialogue(seed, turns=1 + seed % 3) for seed in range(90)]
     write_log(path, [replace(d, user=f"u{k // 2}") for k, d in enumerate(dialogues)], LABELS)
     return path
 
@@ -89,7 +89,7 @@ def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibr
 
 
 def test_a_model_that_was_not_calibrated_speaks_as_before(plain, calibrated, log):
-    dialogues = list(Log([log]))[:20]
+    dialogues = list(Log([log]))[:5]
     before = Annotator(plain).annotate(dialogues)
     same = Annotator(calibrated, calibrated=False).annotate(dialogues)
     assert before == same
