@@ -3,8 +3,9 @@
 The rate is a ratio of sums over dialogues (goals that succeeded, over goals), because the goals of a dialogue depend on each
 other. The model's part is weighted so that the interval is shortest: a model that knows nothing gets the weight 0, and the
 interval is that of people alone. Valid whatever the model says, where the dialogues that people labelled were drawn from the
-log by chance. Sources: Angelopoulos et al. 2023, "Prediction-powered inference", and "PPI++: Efficient Prediction-Powered
-Inference" (weight); delta method for ratios, Cochran 1977, "Sampling Techniques", chapter 6."""
+log by chance. Where a model is nearly always right, people's few dialogues hold almost no error of it, and an interval that trusts
+that is too narrow: a few more dialogues are imagined that err by one, up and down. Sources: Angelopoulos et al. 2023, "Prediction-powered inference", and "PPI++: Efficient Prediction-Powered
+Inference" (weight); Agresti and Coull 1998, "Approximate is Better than Exact" (imagined ones); delta method for ratios, Cochran 1977, "Sampling Techniques", chapter 6."""
 
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from labelgen.confidence.resampling import Array, Interval
 
 LEAST = 5
 """Fewer dialogues labelled by people give no interval."""
+
+IMAGINED = 4
+"""Dialogues, half of which err by one answer upwards, half downwards."""
 
 _ROUNDS = 5
 
@@ -37,18 +41,18 @@ class Powered:
     weight: float
 
 
-def people_alone(sums: Sums, level: float = 0.95) -> Interval:
+def people_alone(sums: Sums, level: float = 0.95, imagined: int = IMAGINED) -> Interval:
     """The rate by people's labels; NaN where they are too few, or count nothing."""
-    return _estimate(sums, 0.0, level)
+    return _estimate(sums, 0.0, level, imagined)
 
 
-def prediction_powered(sums: Sums, level: float = 0.95) -> Powered:
+def prediction_powered(sums: Sums, level: float = 0.95, imagined: int = IMAGINED) -> Powered:
     """The rate by people's and the model's labels together; by people's alone where there is no other dialogue."""
     weight = 0.0
     if len(sums.people) >= LEAST and len(sums.rest) >= 2:
         for _ in range(_ROUNDS):
-            weight = _weight(sums, _estimate(sums, weight, level).value)
-    return Powered(_estimate(sums, weight, level), weight)
+            weight = _weight(sums, _estimate(sums, weight, level, imagined).value)
+    return Powered(_estimate(sums, weight, level, imagined), weight)
 
 
 def _weight(sums: Sums, rate: float) -> float:
@@ -62,7 +66,7 @@ def _weight(sums: Sums, rate: float) -> float:
     return float(np.cov(ours, theirs)[0, 1]) / ((1 + len(ours) / len(rest)) * spread)
 
 
-def _estimate(sums: Sums, weight: float, level: float) -> Interval:
+def _estimate(sums: Sums, weight: float, level: float, imagined: int) -> Interval:
     people = len(sums.people)
     if people < LEAST:
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -76,7 +80,8 @@ def _estimate(sums: Sums, weight: float, level: float) -> Interval:
     left = (sums.people - weight * sums.model) @ np.array([1.0, -rate])
     # A mean is fitted, and, with a model, its weight.
     fitted = 2 if weight else 1
-    variance = float(((left - left.mean()) ** 2).sum() / (people - fitted)) / people
+    squares = float(((left - left.mean()) ** 2).sum()) + imagined
+    variance = squares / (people - fitted) / people
     if weight:
         variance += weight**2 * float((sums.rest @ np.array([1.0, -rate])).var(ddof=1)) / len(sums.rest)
     half = float(student.ppf((1 + level) / 2, people - fitted)) * float(np.sqrt(variance)) / float(every)

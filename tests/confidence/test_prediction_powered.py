@@ -26,7 +26,7 @@ def test_one_goal_a_dialogue_is_the_mean_of_ppi_python():
     rng = np.random.default_rng(0)
     truth = (rng.random(3200) < 0.7) * 1.0
     said = np.where(rng.random(3200) < 0.8, truth, 1.0)
-    found = prediction_powered(Sums(single(truth[:200]), single(said[:200]), single(said[200:]))).interval
+    found = prediction_powered(Sums(single(truth[:200]), single(said[:200]), single(said[200:])), imagined=0).interval
     assert (found.value, found.low, found.high) == pytest.approx((0.68859516, 0.64878612, 0.7284042), abs=1e-3)
 
 
