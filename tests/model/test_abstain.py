@@ -86,8 +86,8 @@ def test_every_answer_is_given_or_withheld(pair: tuple[Dialogue, Annotation], th
     said = abstaining(annotation, by_field(calibration(threshold)))
     withheld = [label for one in said.abstained for label in one.best]
     assert Counter(map(repr, (*said.labels, *withheld))) == Counter(map(repr, annotation.labels))
-    fields = Counter({f for f in annotation.none} | {scope(x) for x in annotation.labels})
-    left = {f for f in said.none} | {scope(x) for x in said.labels}
+    fields = Counter(set(annotation.none) | {scope(x) for x in annotation.labels})
+    left = set(said.none) | {scope(x) for x in said.labels}
     assert left | {one.field for one in said.abstained} == set(fields)
     assert all(divides(f.task) for f in left & {one.field for one in said.abstained})
 
