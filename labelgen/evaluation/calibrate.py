@@ -2,7 +2,7 @@
 third. No dialogue is in two of them, nor any user."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,14 +52,8 @@ def calibrate(
                 (x.place, x.labels[0].at) for own in answers.values() for x in own if x.labels and accepts(x)
             )
         measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, question, model, setting)
-        found[question.name] = TaskCalibration(
-            task=one.task,
-            unit=one.unit,
-            labels=one.labels,
-            none=one.none,
-            certificate=one.certificate,
-            measured={"dialogues": {name: len(places) for name, places in parts.items()}, **measured},
-        )
+        counts = {name: len(places) for name, places in parts.items()}
+        found[question.name] = replace(one, measured={"dialogues": counts, **measured})
     return [found[question.name] for question in questions]
 
 
