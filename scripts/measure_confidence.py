@@ -71,8 +71,8 @@ def drawn(world: World, rng: np.random.Generator, dialogues: int) -> tuple[Score
     answers = world.answers(rng, dialogues).astype(np.int64)
     own = np.repeat(np.arange(dialogues), answers)
     if world.flat is not None:
-        score = rng.random(len(own))
-        chance = np.full(len(own), world.flat)
+        score: Array = rng.random(len(own))
+        chance: Array = np.full(len(own), world.flat)
         wrong = (rng.random(dialogues) < world.flat)[own].astype(np.float64)
     else:
         known = world.base + world.seen * rng.normal(size=len(own)) + world.by_length * answers[own]

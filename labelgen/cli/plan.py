@@ -62,10 +62,10 @@ def _check(args: argparse.Namespace) -> None:
         if value < low or (high is not None and value > high):
             span = f"{low} or more" if high is None else f"{low} to {high}"
             raise UsageError(f"--{name} {value} cannot be planned", f"--{name}", f"give {span}")
-    for name, high in (("rate", 1.0), ("annotator_error", 0.5), ("max_error", 1.0), ("confidence", 1.0)):
-        if not 0 < getattr(args, name) < high:
+    for name, bound in (("rate", 1.0), ("annotator_error", 0.5), ("max_error", 1.0), ("confidence", 1.0)):
+        if not 0 < getattr(args, name) < bound:
             option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is not between 0 and {high:g}", option, f"give a share below {high:g}")
+            raise UsageError(f"{option} is not between 0 and {bound:g}", option, f"give a share below {bound:g}")
 
 
 def told(plan: "Plan", max_error: float) -> Iterator[str]:
