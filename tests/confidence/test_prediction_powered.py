@@ -16,7 +16,7 @@ def single(values: Array) -> Array:
 
 def a_log(seed: int, people: int = 200, rest: int = 3000, noise: float = 0.3) -> tuple[Array, Array]:
     rng = np.random.default_rng(seed)
-    truth = (rng.random(people + rest) < 0.7) * 1.0
+    truth = (rng.random(people + rest) < 0.7).astype(np.float64)
     return truth, np.clip(0.7 * truth + noise * rng.random(people + rest) * 0.9, 0, 1)
 
 
@@ -24,7 +24,7 @@ def test_one_goal_a_dialogue_is_the_mean_of_ppi_python():
     """Figures of ppi-python 0.2.3 (ppi_mean_pointestimate, ppi_mean_ci) of this log; its variances and quantiles are those of
     larger samples, so the last digits differ."""
     rng = np.random.default_rng(0)
-    truth = (rng.random(3200) < 0.7) * 1.0
+    truth = (rng.random(3200) < 0.7).astype(np.float64)
     said = np.where(rng.random(3200) < 0.8, truth, 1.0)
     found = prediction_powered(Sums(single(truth[:200]), single(said[:200]), single(said[200:])), imagined=0).interval
     assert (found.value, found.low, found.high) == pytest.approx((0.68859516, 0.64878612, 0.7284042), abs=1e-3)

@@ -19,6 +19,7 @@ from labelgen.data.labels import (
     AtTurn,
     Field,
     Label,
+    Unit,
     answers,
     divides,
     said_none,
@@ -29,7 +30,7 @@ from labelgen.labelling.counts import tally
 from labelgen.model.abstain import abstaining, by_field, scaled
 from labelgen.model.calibration import Calibration, TaskCalibration
 
-FIELDS = (
+FIELDS: tuple[tuple[str, Unit], ...] = (
     ("goals", "dialogue"),
     ("outcome", "goal"),
     ("quality", "turn"),
@@ -66,10 +67,8 @@ def calibration(threshold: float | None, scaling: Scaling | None = None) -> Cali
 
 annotated = (
     dialogues()
-    .flatmap(
-        lambda d: st.tuples(st.just(d), st.sampled_from([replace(a, abstained=()) for a in d.annotations] or [None]))
-    )
-    .filter(lambda pair: pair[1] is not None)
+    .filter(lambda d: bool(d.annotations))
+    .flatmap(lambda d: st.tuples(st.just(d), st.sampled_from([replace(a, abstained=()) for a in d.annotations])))
 )
 thresholds = st.sampled_from([0.0, 0.3, 0.7, 1.0])
 
