@@ -20,6 +20,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     from labelgen.consensus.vote import CONSENSUS, consensus
     from labelgen.evaluation.asked import asked
+    from labelgen.evaluation.ceiling import Ceiling
     from labelgen.evaluation.question import answered, concerns, exclusive_names
     from labelgen.evaluation.trials import Setting, named, people_of
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
     exclusive = exclusive_names(questions)
     judged: dict[str, list[dict[str, tuple[Label, ...]]]] = {q.name: [] for q in questions}
     ties: Counter[str] = Counter()
+    ceiling = Ceiling(questions, setting)
 
     def decided() -> Iterator[Dialogue]:
         for dialogue in open_log(args):
@@ -41,14 +43,20 @@ def main(argv: Sequence[str]) -> int:
                         fields.setdefault(at, {})[annotation.annotator] = labels
                 judged[question.name] += fields.values()
             kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
-            yield replace(dialogue, annotations=(*kept, result.annotation))
+            agreed = replace(dialogue, annotations=(*kept, result.annotation))
+            ceiling.add(agreed)
+            yield agreed
 
     count = write_log(args.out, decided(), force=args.force)
     print(f"{count:,} dialogues written to {args.out}")
-    print(f"{'question':<20} {'judged twice':>12} {'ties':>6} {'alpha':>7} {'ordinal':>8} {'kappa':>7}")
+    print(
+        f"{'question':<20} {'judged twice':>12} {'ties':>6} {'alpha':>7} {'ordinal':>8} {'kappa':>7} {'ceiling':>8} {'person':>7}"
+    )
     for question in questions:
         if any(judged[question.name]):
-            print(_agreement(question.name, judged[question.name], ties[question.name]))
+            numbers = ceiling.of(question.name) or (math.nan, math.nan)
+            most, one = ("-" if math.isnan(n) else f"{n:.3f}" for n in numbers)
+            print(f"{_agreement(question.name, judged[question.name], ties[question.name])} {most:>8} {one:>7}")
     return 0
 
 
@@ -57,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         "consensus",
         "Add the consensus of a log's people to each dialogue, by vote; ties are left absent and counted. Prints, for "
         "each question, Krippendorff's alpha (nominal, and ordinal for ratings) and the mean kappa of pairs "
-        f"who share {_LEAST_FOR_KAPPA} answers or more.",
+        f"who share {_LEAST_FOR_KAPPA} answers or more; and, where three or more answered, the share of whole answers that one "
+        "who says what most say gets right against the others (the ceiling), and that a single person does.",
         "labelgen consensus annotated.jsonl agreed.jsonl",
     )
     add_log(to)

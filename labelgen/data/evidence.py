@@ -45,11 +45,12 @@ class Target:
 
 
 def targets_of(annotation: Annotation, weight: float = 1.0) -> tuple[Target, ...]:
-    """An annotation as hard or soft targets, complete in every field that it answers.
+    """An annotation as hard or soft targets, complete in every field that it answers and did not abstain from in part.
 
     Spans and goals are targets of their own; the field they stand in is closed by an empty target at its scope. Names
     at one place join one target."""
     origin = f"annotation by {annotation.annotator}"
+    withheld = {abstained.field for abstained in annotation.abstained}
     places: dict[tuple[str, At], tuple[tuple[str, float], ...]] = {}
     closed: dict[Field, None] = dict.fromkeys(annotation.none)
     for label in annotation.labels:
@@ -57,7 +58,7 @@ def targets_of(annotation: Annotation, weight: float = 1.0) -> tuple[Target, ...
         key = (label.task, label.at)
         places[key] = (*places.get(key, ()), *own)
         field = scope(label)
-        if field.at != label.at:
+        if field.at != label.at and field not in withheld:
             closed[field] = None
     named = tuple(Target(task, at, distribution, None, weight, origin) for (task, at), distribution in places.items())
     return named + tuple(Target(f.task, f.at, (), None, weight, origin) for f in closed)

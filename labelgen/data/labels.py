@@ -83,7 +83,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Abstained:
-    """A field that a model left absent because its best guess was below the threshold; `best` holds that guess."""
+    """A field that a model left absent because its best guess was below the threshold; `best` holds that guess, empty
+    where the guess was "none here". Of a division into goals, only those in `best` may be missing."""
 
     field: Field
     best: tuple[Label, ...] = ()
@@ -91,8 +92,11 @@ class Abstained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
+    """unit: of the fields, where the task answers fields of several."""
+
     task: str
     probability: float
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

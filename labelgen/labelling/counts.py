@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import UNIT_OF, Annotation, answers, tasks_of
+from labelgen.data.labels import UNIT_OF, Annotation, Field, answers, tasks_of
 from labelgen.data.sound import told
 
 
@@ -49,9 +49,11 @@ def tally(labelled: Iterable[tuple[Dialogue, Annotation]], reasons: Iterable[str
     for dialogue, annotation in labelled:
         dialogues += 1
         turns += len(dialogue.turns)
+        withheld = {abstained.field for abstained in annotation.abstained}
         for task in tasks_of(annotation):
             for at, labels in answers(annotation, task).items():
-                tasks[task, UNIT_OF[type(at)], "labelled"] += 1
+                # A dialogue of which some goals were left out is not labelled whole.
+                tasks[task, UNIT_OF[type(at)], "labelled"] += Field(task, at) not in withheld
                 tasks[task, UNIT_OF[type(at)], "labels"] += len(labels)
         for abstained in annotation.abstained:
             tasks[abstained.field.task, UNIT_OF[type(abstained.field.at)], "abstained"] += 1

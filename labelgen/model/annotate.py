@@ -19,7 +19,9 @@ from labelgen.data.label_set import Sources
 from labelgen.data.labels import Annotation, AtGoal, AtSpan, Label, Provenance
 from labelgen.data.sound import told
 from labelgen.feedback.goals import goals_of
+from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.build import with_labels
+from labelgen.model.calibration import read_calibration
 from labelgen.model.collate import Collator, Goals
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
@@ -35,7 +37,8 @@ class Annotator:
     """A model folder, ready to annotate.
 
     name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
-    on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance."""
+    on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance. calibrated:
+    scale probabilities and abstain as the folder's calibration says, where it holds one."""
 
     def __init__(
         self,
@@ -44,8 +47,11 @@ class Annotator:
         name: str = "model",
         precision: str = "32",
         device: str = "cpu",
+        calibrated: bool = True,
     ) -> None:
         model = load_model(folder)
+        calibration = read_calibration(folder) if calibrated else None
+        self._calibrated = None if calibration is None else by_field(calibration)
         with _one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
         self.collator = self.model.collator()
@@ -62,6 +68,7 @@ class Annotator:
             torch=str(torch.__version__),
             precision=precision,
             threads=1,
+            thresholds=() if calibration is None else calibration.thresholds(),
         )
 
     def annotate(
@@ -70,9 +77,12 @@ class Annotator:
         """One annotation for each dialogue, in order. goals_from: an annotator in the dialogues whose goals the tasks
         about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
         said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator)
-        return [
+        joined = [
             _joined(self.name, one, dialogue, self.provenance) for one, dialogue in zip(said, dialogues, strict=True)
         ]
+        if self._calibrated is None:
+            return joined
+        return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
 
     @property
     def heard(self) -> int:

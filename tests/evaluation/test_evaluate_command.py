@@ -221,7 +221,7 @@ def test_agreement_is_about_answers_and_not_about_where_they_stand(tmp_path, cap
         dialogues.append(Dialogue(id=f"d{k}", turns=turns, annotations=people))
     write_log(tmp_path / "log.jsonl", dialogues)
     assert main(["consensus", str(tmp_path / "log.jsonl"), str(tmp_path / "agreed.jsonl")]) == 0
-    *_, judged, ties, alpha, ordinal, kappa = capsys.readouterr().out.splitlines()[-1].split()
+    *_, judged, ties, alpha, ordinal, kappa, _, _ = capsys.readouterr().out.splitlines()[-1].split()
     assert judged == "600"
     assert 260 <= int(ties) <= 340
     assert [float(x) for x in (alpha, ordinal, kappa)] == pytest.approx([0.0] * 3, abs=0.1)

@@ -1,0 +1,149 @@
+"""labelgen calibrate: how far a model's labels can be trusted, found on held-out dialogues and kept in its folder."""
+
+import argparse
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelgen.base.errors import InputError, UsageError
+from labelgen.base.files import digest_bytes
+from labelgen.base.progress import progress
+from labelgen.cli.arguments import add_force, add_log, open_log, parser
+
+if TYPE_CHECKING:
+    from labelgen.data.dialogue import Dialogue
+    from labelgen.model.annotate import Annotator
+    from labelgen.model.calibration import Calibration
+
+_MODEL = "model"
+_AT_ONCE = 256
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parser().parse_args(argv)
+    for name in ("max_error", "confidence"):
+        if not 0 < getattr(args, name) < 1:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is not between 0 and 1", f"{option} {getattr(args, name)}", "write 0.03, 0.95")
+    found = _calibrate(args, argv)
+    for line in told(found):
+        print(line)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    to = parser(
+        "calibrate",
+        "Scale a model's probabilities to how often they are right, and find for each task the lowest threshold above which "
+        "at most a given share of its labels is wrong. The dialogues are to be new to the model. Both are kept in the "
+        "model's folder: labelgen label then abstains below the thresholds.",
+        "labelgen calibrate valid.jsonl --model model/ --max-error 0.03 --confidence 0.95",
+    )
+    add_log(to)
+    to.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="the model folder")
+    to.add_argument(
+        "--max-error", type=float, default=0.03, metavar="SHARE", help="of the labels given (default %(default)s)"
+    )
+    to.add_argument(
+        "--confidence", type=float, default=0.95, metavar="P", help="for each task by itself (default %(default)s)"
+    )
+    to.add_argument(
+        "--against", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
+    )
+    to.add_argument(
+        "--people",
+        default="kind=person",
+        metavar="WHO",
+        help="who makes the consensus, and is judged beside the model: names with commas (default %(default)s)",
+    )
+    to.add_argument("--seed", type=int, default=0, help="divides the dialogues (default %(default)s)")
+    to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
+    add_force(to)
+    return to
+
+
+def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
+    from labelgen import __version__
+    from labelgen.data.labels import tasks_of
+    from labelgen.data.record import encode
+    from labelgen.evaluation.asked import asked
+    from labelgen.evaluation.calibrate import Asked, calibrate
+    from labelgen.evaluation.question import answered
+    from labelgen.evaluation.trials import Setting, named, with_reference
+    from labelgen.model.annotate import Annotator
+    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
+    from labelgen.model.folder import check_model, model_digest
+
+    check_model(args.model)
+    refuse_calibrated(args.model, args.force)
+    setting = Setting(args.against, *named(args.people), args.seed)
+    log = open_log(args)
+    annotator = Annotator(args.model, log.labels(), _MODEL, device=args.device, calibrated=False)
+    questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
+    dialogues = with_reference(log, questions, setting)
+    if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.against)) is not None):
+        raise InputError(
+            f"nothing in the log is answered by {args.against}",
+            ", ".join(map(str, args.log)),
+            "two people or more make a consensus; --against NAME takes one annotator's word",
+        )
+    questions = [q for q in questions if any(answered(d.annotation(args.against), q) for d in dialogues)]
+    data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
+    before = read_calibration(args.model)
+    root = Path(args.log[0])
+    dialogues = list(_annotated(dialogues, annotator, root if root.is_dir() else root.parent))
+    found = Calibration(
+        version=__version__,
+        model_digest=model_digest(args.model) if before is None else before.model_digest,
+        data_digest=data_digest,
+        against=args.against,
+        max_error=args.max_error,
+        confidence=args.confidence,
+        command=shlex.join(["labelgen", "calibrate", *argv]),
+        tasks=tuple(
+            calibrate(dialogues, questions, _MODEL, setting, Asked(args.max_error, args.confidence, args.seed))
+        ),
+    )
+    write_calibration(args.model, found)
+    return found
+
+
+def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", root: Path) -> "Iterator[Dialogue]":
+    from labelgen.labelling.shard import without
+
+    bare = [without(dialogue, _MODEL) for dialogue in dialogues]
+    for start in progress(range(0, len(bare), _AT_ONCE), "annotate", f"times {_AT_ONCE} dialogues"):
+        group = bare[start : start + _AT_ONCE]
+        for dialogue, said in zip(group, annotator.annotate(group, root=root), strict=True):
+            yield replace(dialogue, annotations=(*dialogue.annotations, said))
+
+
+def told(found: "Calibration") -> Iterator[str]:
+    """What was found, for people: a line or two for each task."""
+    yield f"at most {found.max_error:.1%} wrong with {found.confidence:.0%} confidence, against {found.against}:"
+    for one in found.tasks:
+        held, measured = one.certificate, one.measured
+        name = f"  {one.task} of a {one.unit}"
+        if held.threshold is None:
+            yield f"{name}: no threshold, labels are given whatever their probability; {held.reason}"
+            continue
+        yield (
+            f"{name}: from {held.threshold:.3f}, coverage {_shown(measured['coverage'])}, "
+            f"precision {_shown(measured['precision'])}; {held.errors:,} errors of {held.items:,} in "
+            f"{held.dialogues:,} dialogues, p = {held.p_value:.3f}"
+        )
+        if "beside" in measured:
+            beside = measured["beside"]
+            yield (
+                f"    on these fields, against the others: model {_shown(beside['model'])}, a single person "
+                f"{_shown(beside['single_annotator'])}, difference {_shown(beside['difference'])}"
+            )
+
+
+def _shown(interval: Mapping[str, float | None]) -> str:
+    value, low, high = (interval[name] for name in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return "not defined"
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"

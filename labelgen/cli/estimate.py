@@ -1,0 +1,86 @@
+"""labelgen estimate: a log's success rate, from many labels of a model and few of people."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from labelgen.base.errors import InputError, UsageError
+from labelgen.base.files import fresh_file, write_text
+from labelgen.cli.arguments import add_force, add_log, open_log, parser
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parser().parse_args(argv)
+    if not 0 < args.level < 1:
+        raise UsageError("--level is not between 0 and 1", f"--level {args.level}", "write --level 0.95")
+    if args.out is not None:
+        fresh_file(args.out, args.force)
+    rows = _rows(args)
+    if not rows[0]["dialogues"]:
+        raise InputError(
+            f"no dialogue is annotated by {args.annotator}",
+            ", ".join(map(str, args.log)),
+            "label the log first, or name who labelled it by --annotator",
+        )
+    width = max(len(row["slice"]) for row in rows)
+    print(f"share of {args.label} among {args.task}, {args.level:.0%} intervals")
+    print(f"{'slice':<{width}} {'dialogues':>9} {'by people':>9}  {'people alone':<24}  {'people and model':<24}")
+    for row in rows:
+        print(
+            f"{row['slice']:<{width}} {row['dialogues']:>9,} {row['labelled_by_people']:>9,}  "
+            f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
+        )
+    if args.out is not None:
+        write_text(args.out, msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    to = parser(
+        "estimate",
+        "Estimate how often goals are reached in a log that a model labelled whole, and people in a part drawn by chance: "
+        "by people's labels alone, and by both (prediction-powered inference).",
+        "labelgen estimate labelled.jsonl --slice domain",
+    )
+    add_log(to)
+    to.add_argument("--slice", metavar="FIELD", help="source, device, domain, length, interleaved, locale or user")
+    to.add_argument("--annotator", default="model", metavar="NAME", help="the model (default %(default)s)")
+    to.add_argument(
+        "--against", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
+    )
+    to.add_argument(
+        "--people", default="kind=person", metavar="WHO", help="who makes the consensus (default %(default)s)"
+    )
+    to.add_argument("--task", default="outcome", metavar="NAME", help="of which one name holds (default %(default)s)")
+    to.add_argument("--label", default="success", metavar="NAME", help="whose share is wanted (default %(default)s)")
+    to.add_argument("--level", type=float, default=0.95, help="of each interval by itself (default %(default)s)")
+    to.add_argument("--out", type=Path, metavar="FILE", help="write every number here, as JSON")
+    add_force(to)
+    return to
+
+
+def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from labelgen.base.registry import require
+    from labelgen.evaluation.asked import asked
+    from labelgen.evaluation.estimate import estimate
+    from labelgen.evaluation.question import of_tasks
+    from labelgen.evaluation.trials import Setting, named, with_reference
+
+    questions = asked({})
+    question = of_tasks(questions, [args.task])[0]
+    if question.names is None:
+        raise UsageError(f"of {args.task} several names may hold", f"--task {args.task}", "choose outcome or quality")
+    require(args.label, question.names, "label")
+    setting = Setting(args.against, *named(args.people))
+    dialogues = (d for one in open_log(args) for d in with_reference([one], questions, setting))
+    return estimate(dialogues, question, args.label, args.annotator, args.against, args.slice, args.level)
+
+
+def _shown(interval: Mapping[str, float | None]) -> str:
+    value, low, high = (interval[name] for name in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return "too few"
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"

@@ -1,0 +1,208 @@
+"""The widest acceptance whose share of errors is bounded, from held-out dialogues.
+
+An answer is accepted where its score is at least a threshold. A threshold holds where the share of errors among what it
+accepts is at most `max_error`; its test rejects the opposite. Answers of one dialogue depend on each other, so a dialogue
+is one draw, and counts for at most `most` accepted answers (three of four dialogues have no more), or a few long ones could
+hide any error. Where most dialogues have one, one is drawn of each and counted by the exact binomial; else a bet is made on
+the sums of a dialogue, which uses all of its answers.
+
+Thresholds are tested from the strictest that accepts enough down to the first that fails, each at the full level
+(fixed-sequence testing), so that the last that passed holds with the asked confidence. The order, `most` and the stakes come
+from other dialogues than those that are tested. Sources: Angelopoulos et al. 2021, "Learn then Test"; Maurer 2008 for the
+fixed sequence; Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta, binom
+
+from labelgen.confidence.resampling import Array
+from labelgen.data.split import position
+
+MOST_THRESHOLDS = 50
+"""Thresholds that are tried; more cost no certainty, and gain little."""
+
+START_ERRORS = 3
+"""The first threshold is to bear as many errors, where the dialogues suffice for that."""
+
+_START_SHARE = 0.6
+"""Of the dialogues that the loosest threshold has, at most so many are asked of the first one."""
+
+_STAKES = np.linspace(0.04, 1.0, 25)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Answers of some dialogues. dialogue: [N], whose each is, 0..dialogues-1; score: [N]; wrong: [N], 1 or 0. names: of
+    the dialogues, in order; they decide what is drawn, and in which order bets are made."""
+
+    dialogue: NDArray[np.int64]
+    score: Array
+    wrong: Array
+    names: tuple[str, ...]
+
+    @property
+    def dialogues(self) -> int:
+        return len(self.names)
+
+    def accepted(self, threshold: float) -> tuple[Array, Array]:
+        """How many answers of each dialogue the threshold accepts, and how many of them are wrong, both [D]."""
+        taken = self.score >= threshold
+        own = self.dialogue[taken]
+        items = np.bincount(own, minlength=self.dialogues).astype(np.float64)
+        errors = np.bincount(own, weights=self.wrong[taken], minlength=self.dialogues).astype(np.float64)
+        return items, errors
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A threshold that is to be tested. most: answers a dialogue counts for; stake: 0..1, of what a bet may lose; expected:
+    dialogues with as many answers that the tested part is expected to have."""
+
+    threshold: float
+    most: int
+    stake: float
+    expected: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """threshold: None where none holds, with the reason. p_value: of the threshold, else of the first that failed.
+    tested: how many thresholds were. dialogues, items, errors: accepted in the part that was tested; most: answers a
+    dialogue counted for."""
+
+    threshold: float | None
+    reason: str | None = None
+    p_value: float | None = None
+    tested: int = 0
+    most: int | None = None
+    dialogues: int = 0
+    items: int = 0
+    errors: int = 0
+
+
+def dialogues_needed(errors: int, max_error: float, confidence: float) -> int:
+    """The least number of independent dialogues of which so many may be wrong: 99, 157, 208, 257 for 0 to 3 errors at 3%
+    and 95%."""
+    low, high = errors + 1, 2 * errors + 2
+    while binom.cdf(errors, high, max_error) > 1 - confidence:
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        if binom.cdf(errors, middle, max_error) > 1 - confidence:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def upper_bound(errors: int, dialogues: int, confidence: float) -> float:
+    """The largest error rate that so many errors of so many independent dialogues leave possible. Source: Clopper and
+    Pearson 1934."""
+    return 1.0 if errors >= dialogues else float(beta.ppf(confidence, errors + 1, dialogues - errors))
+
+
+def plan(chosen: Scored, dialogues: int, max_error: float, confidence: float) -> tuple[Step, ...]:
+    """The thresholds to test on a part of so many dialogues, strictest first; empty where even all answers come from too
+    few. `chosen` is another part: its scores choose the thresholds, its errors the stakes alone."""
+    if not len(chosen.score) or not chosen.dialogues:
+        return ()
+    grid = np.unique(np.quantile(chosen.score, np.linspace(0.0, 0.98, MOST_THRESHOLDS), method="lower"))[::-1]
+    steps = [_step(chosen, float(t), dialogues / chosen.dialogues, max_error, confidence) for t in grid]
+    available = steps[-1].expected
+    least = dialogues_needed(0, max_error, confidence)
+    start = min(dialogues_needed(START_ERRORS, max_error, confidence), max(least, _START_SHARE * available))
+    return tuple(step for step in steps if step.expected >= start)
+
+
+def _step(chosen: Scored, threshold: float, scale: float, max_error: float, confidence: float) -> Step:
+    items, errors = chosen.accepted(threshold)
+    most = int(np.quantile(items[items > 0], 0.75, method="higher"))
+    lost = _limit(max_error) * _STAKES
+    hoped = scale * np.log1p(-lost[:, None] * _gains(items, errors, most, max_error)).sum(axis=1)
+    # Where there is enough to win, one dialogue that is wholly wrong is not to be the end, though none was seen yet.
+    spared = hoped + np.log1p(-lost * (1 - max_error))
+    stake = float(_STAKES[(spared if spared.max() >= -np.log(1 - confidence) else hoped).argmax()])
+    return Step(threshold, most, stake, scale * float((np.minimum(items, most) / most).sum()))
+
+
+def certify(held: Scored, steps: Sequence[Step], max_error: float, confidence: float, draw: str) -> Certificate:
+    """Test the steps on the part `held`, which had no say in them. draw: names what is drawn, such as the task; the same
+    name draws the same."""
+    last: Certificate | None = None
+    places = _places(held, draw)
+    for tested, step in enumerate(steps, 1):
+        items, errors = held.accepted(step.threshold)
+        found = Certificate(
+            threshold=step.threshold,
+            p_value=_p_value(items, errors, step, max_error, places),
+            tested=tested,
+            most=step.most,
+            dialogues=int((items > 0).sum()),
+            items=int(items.sum()),
+            errors=int(errors.sum()),
+        )
+        assert found.p_value is not None
+        if found.p_value > 1 - confidence:
+            return _failed(found, last, max_error, confidence)
+        last = found
+    return last or Certificate(threshold=None, reason=too_few(held, max_error, confidence))
+
+
+def _failed(failed: Certificate, last: Certificate | None, max_error: float, confidence: float) -> Certificate:
+    if last is not None:
+        return replace(last, tested=failed.tested)
+    reason = (
+        f"the surest answers, {failed.items:,} of {failed.dialogues:,} dialogues, hold {failed.errors:,} errors "
+        f"({failed.errors / max(1, failed.items):.1%}): too many for {max_error:.1%} at {confidence:.0%}"
+    )
+    return replace(failed, threshold=None, reason=reason)
+
+
+def too_few(held: Scored, max_error: float, confidence: float) -> str:
+    """Why the dialogues of a part cannot support a claim."""
+    with_answers = len(np.unique(held.dialogue))
+    least = dialogues_needed(0, max_error, confidence)
+    could = (
+        f"; without an error they would support {upper_bound(0, with_answers, confidence):.1%}" if with_answers else ""
+    )
+    return (
+        f"{max_error:.1%} at {confidence:.0%} needs {least:,} dialogues without an error, and more where they have fewer "
+        f"answers than most; {with_answers:,} were held out that have an answer{could}"
+    )
+
+
+def p_value(held: Scored, step: Step, max_error: float, draw: str) -> float:
+    """How likely dialogues at least as good are, were the share of errors above `max_error`. It is at most the level with
+    a chance of at most the level, for each threshold by itself."""
+    return _p_value(*held.accepted(step.threshold), step, max_error, _places(held, draw))
+
+
+def _places(held: Scored, draw: str) -> Array:
+    """Where each dialogue lies in [0, 1), by its name: what is drawn of it, and when its bet is made."""
+    return np.array([position(0, f"{draw} {name}") for name in held.names])
+
+
+def _p_value(items: Array, errors: Array, step: Step, max_error: float, places: Array) -> float:
+    if step.most == 1:
+        some = items > 0
+        drawn = places[some] < errors[some] / items[some]
+        return float(binom.cdf(int(drawn.sum()), int(some.sum()), max_error))
+    gains = _gains(items, errors, step.most, max_error)[np.argsort(places, kind="stable")]
+    wealth = np.log1p(-step.stake * _limit(max_error) * gains).cumsum()
+    # Ville 1939: a fair game's wealth reaches 1 / p ever with a chance of at most p, so the best moment may be taken.
+    return float(np.exp(-max(0.0, wealth.max(initial=0.0))))
+
+
+def _gains(items: Array, errors: Array, most: int, max_error: float) -> Array:
+    """Errors beyond those allowed, of each dialogue, in -max_error..1 - max_error; 0 where nothing was accepted."""
+    counted = np.minimum(items, most)
+    share = np.divide(errors, items, out=np.zeros_like(errors), where=items > 0)
+    return counted / most * (share - max_error)
+
+
+def _limit(max_error: float) -> float:
+    """The largest stake that never loses more than there is; a little less, so that one error is not the end."""
+    return 0.9999 / (1 - max_error)

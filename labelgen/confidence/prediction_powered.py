@@ -1,0 +1,88 @@
+"""A rate from many labels of a model and few of people: the model's word, mended by how far it differs from theirs.
+
+The rate is a ratio of sums over dialogues (goals that succeeded, over goals), because the goals of a dialogue depend on each
+other. The model's part is weighted so that the interval is shortest: a model that knows nothing gets the weight 0, and the
+interval is that of people alone. Valid whatever the model says, where the dialogues that people labelled were drawn from the
+log by chance. Where a model is nearly always right, people's few dialogues hold almost no error of it, and an interval that trusts
+that is too narrow: a few more dialogues are imagined that err by one, up and down. Sources: Angelopoulos et al. 2023, "Prediction-powered inference", and "PPI++: Efficient Prediction-Powered
+Inference" (weight); Agresti and Coull 1998, "Approximate is Better than Exact" (imagined ones); delta method for ratios, Cochran 1977, "Sampling Techniques", chapter 6."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from labelgen.confidence.resampling import Array, Interval
+
+LEAST = 5
+"""Fewer dialogues labelled by people give no interval."""
+
+IMAGINED = 4
+"""Dialogues, half of which err by one answer upwards, half downwards."""
+
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """(counted, all) of each dialogue. people: [n, 2], what people say; model: [n, 2], what the model says of the same; rest:
+    [m, 2], what it says of dialogues that no person labelled."""
+
+    people: Array
+    model: Array
+    rest: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Powered:
+    """weight: of the model's part."""
+
+    interval: Interval
+    weight: float
+
+
+def people_alone(sums: Sums, level: float = 0.95, imagined: int = IMAGINED) -> Interval:
+    """The rate by people's labels; NaN where they are too few, or count nothing."""
+    return _estimate(sums, 0.0, level, imagined)
+
+
+def prediction_powered(sums: Sums, level: float = 0.95, imagined: int = IMAGINED) -> Powered:
+    """The rate by people's and the model's labels together; by people's alone where there is no other dialogue."""
+    weight = 0.0
+    if len(sums.people) >= LEAST and len(sums.rest) >= 2:
+        for _ in range(_ROUNDS):
+            weight = _weight(sums, _estimate(sums, weight, level, imagined).value)
+    return Powered(_estimate(sums, weight, level, imagined), weight)
+
+
+def _weight(sums: Sums, rate: float) -> float:
+    """The weight of least variance. What the model says enters with the same weight for both sides of the ratio."""
+    if not np.isfinite(rate):
+        return 0.0
+    ours, theirs, rest = (side[:, 0] - rate * side[:, 1] for side in (sums.people, sums.model, sums.rest))
+    spread = float(np.concatenate([theirs, rest]).var(ddof=1))
+    if spread <= 0:
+        return 0.0
+    return float(np.cov(ours, theirs)[0, 1]) / ((1 + len(ours) / len(rest)) * spread)
+
+
+def _estimate(sums: Sums, weight: float, level: float, imagined: int) -> Interval:
+    people = len(sums.people)
+    if people < LEAST:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    counted, every = sums.people.mean(axis=0)
+    if weight:
+        ahead = sums.rest.mean(axis=0) - sums.model.mean(axis=0)
+        counted, every = counted + weight * ahead[0], every + weight * ahead[1]
+    if every <= 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    rate = float(counted / every)
+    left = (sums.people - weight * sums.model) @ np.array([1.0, -rate])
+    # A mean is fitted, and, with a model, its weight.
+    fitted = 2 if weight else 1
+    squares = float(((left - left.mean()) ** 2).sum()) + imagined
+    variance = squares / (people - fitted) / people
+    if weight:
+        variance += weight**2 * float((sums.rest @ np.array([1.0, -rate])).var(ddof=1)) / len(sums.rest)
+    half = float(student.ppf((1 + level) / 2, people - fitted)) * float(np.sqrt(variance)) / float(every)
+    return Interval(*(min(1.0, max(0.0, x)) for x in (rate, rate - half, rate + half)))

@@ -1,0 +1,96 @@
+"""Probabilities that say how often they are right: one temperature, or a rising curve.
+
+Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature); Zadrozny and Elkan 2002, "Transforming
+Classifier Scores into Accurate Multiclass Probability Estimates" (isotonic)."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from labelgen.confidence.resampling import Array
+
+LEAST_EVENTS = 50
+"""Fewer leave the probabilities as they are."""
+
+_TINY = 1e-12
+_KEEP = 1e-3
+"""The share of the given probability in a curve's, so that what differed goes on to differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """temperature: divides log-odds (of a distribution, log-probabilities); 1 changes nothing. x, y: a curve from given to
+    right, rising in both, linear in between and flat beyond its ends."""
+
+    kind: Literal["none", "temperature", "isotonic"] = "none"
+    temperature: float = 1.0
+    x: tuple[float, ...] = ()
+    y: tuple[float, ...] = ()
+
+    def of(self, probability: float) -> float:
+        """Of one event, 0..1; never falls where the given probability rises."""
+        if self.kind == "temperature":
+            p = min(max(probability, _TINY), 1 - _TINY)
+            return 1 / (1 + math.exp((math.log1p(-p) - math.log(p)) / self.temperature))
+        if self.kind == "isotonic":
+            return (1 - _KEEP) * self._on_curve(probability) + _KEEP * probability
+        return probability
+
+    def of_all(self, distribution: Sequence[float]) -> list[float]:
+        """Of events of which exactly one holds; the most probable stays it. A curve has no word on those."""
+        if self.kind != "temperature":
+            return list(distribution)
+        powers = [math.log(max(p, _TINY)) / self.temperature for p in distribution]
+        most = max(powers)
+        weights = [math.exp(power - most) for power in powers]
+        return [weight / math.fsum(weights) for weight in weights]
+
+    def _on_curve(self, probability: float) -> float:
+        k = bisect_right(self.x, probability)
+        if k in (0, len(self.x)):
+            return self.y[0] if k == 0 else self.y[-1]
+        low, high = self.x[k - 1], self.x[k]
+        return self.y[k - 1] + (self.y[k] - self.y[k - 1]) * (probability - low) / (high - low)
+
+
+def fit_temperature(rows: Sequence[Sequence[float]], right: Sequence[int]) -> Scaling:
+    """The temperature under which what held was most probable. rows: distributions; right: which entry held. One event is
+    a row of two, that it holds and that it fails."""
+    from scipy.optimize import minimize_scalar
+
+    if len(rows) < LEAST_EVENTS:
+        return Scaling()
+    width = max(map(len, rows))
+    logs = np.full((len(rows), width), -np.inf)
+    for k, row in enumerate(rows):
+        logs[k, : len(row)] = np.log(np.clip(row, _TINY, 1 - _TINY))
+
+    def nats(log_temperature: float) -> float:
+        powers = logs / math.exp(log_temperature)
+        return float(np.mean(np.logaddexp.reduce(powers, axis=1) - powers[np.arange(len(rows)), right]))
+
+    found = minimize_scalar(nats, bounds=(-3.0, 3.0), method="bounded")
+    return Scaling("temperature", math.exp(float(found.x)))
+
+
+def fit_isotonic(probabilities: Sequence[float], holds: Sequence[bool]) -> Scaling:
+    """The rising curve nearest to what held. Its steps are joined from middle to middle."""
+    from sklearn.isotonic import IsotonicRegression
+
+    if len(probabilities) < LEAST_EVENTS:
+        return Scaling()
+    given = np.asarray(probabilities, dtype=np.float64)
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(given, np.asarray(holds, dtype=np.float64))
+    levels, place = np.unique(fitted, return_inverse=True)
+    middles = [float(given[place == k].mean()) for k in range(len(levels))]
+    return Scaling("isotonic", 1.0, tuple(middles), tuple(float(level) for level in levels))
+
+
+def log_loss(scaling: Scaling, probabilities: Sequence[float], holds: Sequence[bool]) -> float:
+    """Mean nats of events; NaN of none. A certainty that is wrong costs a finite amount."""
+    said: Array = np.clip([scaling.of(p) for p in probabilities], 1e-6, 1 - 1e-6)
+    return float(-np.mean(np.where(holds, np.log(said), np.log1p(-said)))) if len(said) else float("nan")

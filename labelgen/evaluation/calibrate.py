@@ -1,0 +1,239 @@
+"""From judged answers to a calibration: scales on one part of the dialogues, thresholds laid on a second, certified on a
+third. No dialogue is in two of them, nor any user."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
+from labelgen.confidence.resampling import Array, Interval, interval, of_statistic, resampled, resamples
+from labelgen.confidence.scaling import Scaling, fit_isotonic, fit_temperature, log_loss
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import UNIT_OF, At
+from labelgen.data.split import Part, part_of
+from labelgen.evaluation.answers import Answer, answers_of, of_kept_goals, rights
+from labelgen.evaluation.question import Question
+from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.metrics.metric import divide
+from labelgen.model.calibration import TaskCalibration
+
+PARTS = (Part("scale", 0.25), Part("choose", 0.25), Part("certify", 0.5))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be certified: at most this share of errors among the labels given, with this confidence."""
+
+    max_error: float
+    confidence: float
+    seed: int = 0
+
+
+def calibrate(
+    dialogues: Sequence[Dialogue], questions: Sequence[Question], model: str, setting: Setting, asked: Asked
+) -> list[TaskCalibration]:
+    """One calibration for each question. dialogues: with the annotations of the model, as it is without calibration, and of
+    the reference. The division into goals comes first: what is said of goals is certified on those that are given."""
+    parts = {
+        part.name: [k for k, d in enumerate(dialogues) if part_of(d, PARTS, asked.seed) == part.name] for part in PARTS
+    }
+    kept: frozenset[tuple[int, At]] | None = None
+    found = {}
+    for question in sorted(questions, key=lambda q: not q.divides):
+        answers = {
+            name: of_kept_goals(_answers(dialogues, places, question, model, setting.against), kept)
+            for name, places in parts.items()
+        }
+        one, accepts = _calibrate(dialogues, parts, answers, question, asked)
+        if question.divides and one.certificate.threshold is not None:
+            kept = frozenset(
+                (x.place, x.labels[0].at) for own in answers.values() for x in own if x.labels and accepts(x)
+            )
+        measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, question, model, setting)
+        counts = {name: len(places) for name, places in parts.items()}
+        found[question.name] = replace(one, measured={"dialogues": counts, **measured})
+    return [found[question.name] for question in questions]
+
+
+def _answers(
+    dialogues: Sequence[Dialogue], places: Sequence[int], question: Question, model: str, against: str
+) -> list[Answer]:
+    return [
+        x
+        for k in places
+        for x in answers_of(k, dialogues[k].annotation(model), dialogues[k].annotation(against), question)
+    ]
+
+
+def _calibrate(
+    dialogues: Sequence[Dialogue],
+    parts: dict[str, list[int]],
+    answers: dict[str, list[Answer]],
+    question: Question,
+    asked: Asked,
+) -> tuple[TaskCalibration, Callable[[Answer], bool]]:
+    labels, none = _scalings(answers["scale"], answers["choose"])
+
+    def sure(x: Answer) -> float | None:
+        if not x.labels:
+            return None if x.none is None else none.of(x.none)
+        said = [_said(labels, x, k) for k in range(len(x.labels))]
+        return None if any(p is None for p in said) else min(p for p in said if p is not None)
+
+    def scored(part: str) -> Scored:
+        place = {k: n for n, k in enumerate(parts[part])}
+        rows = [(place[x.place], p, float(not x.right)) for x in answers[part] if (p := sure(x)) is not None]
+        table = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
+        names = tuple(dialogues[k].id for k in parts[part])
+        return Scored(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], names)
+
+    held = scored("certify")
+    steps = plan(scored("choose"), held.dialogues, asked.max_error, asked.confidence)
+    certificate = (
+        certify(held, steps, asked.max_error, asked.confidence, question.name)
+        if steps
+        else Certificate(threshold=None, reason=too_few(held, asked.max_error, asked.confidence))
+    )
+    threshold = certificate.threshold
+
+    def accepts(x: Answer) -> bool:
+        p = sure(x)
+        return threshold is None or (p is not None and p >= threshold)
+
+    unit = UNIT_OF[question.scope]
+    one = TaskCalibration(
+        task=question.tasks[0], unit=unit, labels=labels, none=none, certificate=certificate, measured={}
+    )
+    return one, accepts
+
+
+def _said(scaling: Scaling, x: Answer, k: int) -> float | None:
+    label = x.labels[k]
+    if label.probability is None:
+        return None
+    if label.distribution is None:
+        return scaling.of(label.probability)
+    said = scaling.of_all([p for _, p in label.distribution])
+    return said[[name for name, _ in label.distribution].index(label.name)]
+
+
+def _scalings(fitted: Sequence[Answer], judged: Sequence[Answer]) -> tuple[Scaling, Scaling]:
+    """Of labels, and of "none here": fitted on the one part, the better of those chosen on the other."""
+    rows = [x for x in fitted if x.labels and x.labels[0].distribution is not None]
+    none = _better(_none(fitted), _none(judged))
+    if not rows:
+        return _better(_events(fitted), _events(judged)), none
+    # Of which exactly one name holds: the reference's, unless it names one that the model cannot give.
+    known = [(dict(x.labels[0].distribution or ()), x.wanted[0]) for x in rows]
+    known = [(said, name) for said, name in known if name in said]
+    return fit_temperature(
+        [list(said.values()) for said, _ in known], [[*said].index(name) for said, name in known]
+    ), none
+
+
+Events = tuple[list[float], list[bool]]
+
+
+def _events(answers: Sequence[Answer]) -> Events:
+    pairs = [
+        (label.probability, held)
+        for x in answers
+        for label, held in zip(x.labels, x.holds, strict=True)
+        if label.probability is not None
+    ]
+    return [p for p, _ in pairs], [held for _, held in pairs]
+
+
+def _none(answers: Sequence[Answer]) -> Events:
+    pairs = [(x.none, x.right) for x in answers if not x.labels and x.none is not None]
+    return [p for p, _ in pairs], [right for _, right in pairs]
+
+
+def _better(fitted: Events, judged: Events) -> Scaling:
+    kinds = [
+        Scaling(),
+        fit_temperature([(p, 1 - p) for p in fitted[0]], [0 if held else 1 for held in fitted[1]]),
+        fit_isotonic(*fitted),
+    ]
+    return min(kinds, key=lambda kind: log_loss(kind, *judged)) if judged[0] else kinds[1]
+
+
+def _measured(
+    dialogues: Sequence[Dialogue],
+    places: Sequence[int],
+    answers: Sequence[Answer],
+    accepts: Callable[[Answer], bool],
+    question: Question,
+    model: str,
+    setting: Setting,
+) -> dict[str, Any]:
+    """Coverage and precision on the part that was certified on, and people's precision on the same fields."""
+    rows = np.zeros((len(places), 3))
+    row = {k: n for n, k in enumerate(places)}
+    for x in answers:
+        taken = accepts(x)
+        rows[row[x.place]] += (1, taken, taken and x.right)
+    times = resamples(len(places), setting.resamples, setting.seed)
+    coverage = of_statistic(lambda t: divide(t @ rows[:, 1], t @ rows[:, 0]), times)
+    precision = of_statistic(lambda t: divide(t @ rows[:, 2], t @ rows[:, 1]), times)
+    found: dict[str, Any] = {
+        "answers": int(rows[:, 0].sum()),
+        "coverage": coverage.rounded(),
+        "precision": precision.rounded(),
+    }
+    beside = _beside([dialogues[k] for k in places], places, answers, accepts, question, setting)
+    if len(beside):
+        model_value, person, difference = _paired(beside, times)
+        found["beside"] = {
+            "model": model_value.rounded(),
+            "single_annotator": person.rounded(),
+            "difference": difference.rounded(),
+        }
+    return found
+
+
+def _beside(
+    dialogues: Sequence[Dialogue],
+    places: Sequence[int],
+    answers: Sequence[Answer],
+    accepts: Callable[[Answer], bool],
+    question: Question,
+    setting: Setting,
+) -> Array:
+    """[D, 4]: the model's right answers and all, a single person's right answers and all, on the fields of which the model
+    gives something, against the consensus of the others; empty where nobody can be judged."""
+    taken: dict[tuple[int, At], list[Answer]] = {}
+    for x in answers:
+        if accepts(x):
+            taken.setdefault((x.place, x.at), []).append(x)
+    rows = np.zeros((len(dialogues), 4))
+    for trial in Protocol(dialogues, [question], setting).trials(question).trials:
+        if trial.person is None:
+            continue
+        for at, wanted in trial.reference.items():
+            ours = taken.get((places[trial.dialogue], at))
+            if not ours:
+                continue
+            given = tuple(label for x in ours for label in x.labels)
+            rows[trial.dialogue, :2] += rights(given, wanted, question.divides)
+            rows[trial.dialogue, 2:] += rights(trial.person.get(at, ()), wanted, question.divides)
+    return rows if rows.any() else np.empty((0, 4))
+
+
+def _paired(rows: Array, times: Array) -> tuple[Interval, Interval, Interval]:
+    def model(t: Array) -> Array:
+        return divide(t @ rows[:, 0], t @ rows[:, 1])
+
+    def person(t: Array) -> Array:
+        return divide(t @ rows[:, 2], t @ rows[:, 3])
+
+    whole = np.ones((1, len(rows)))
+    draws = resampled(model, times), resampled(person, times)
+    values = float(model(whole)[0]), float(person(whole)[0])
+    return (
+        interval(values[0], draws[0]),
+        interval(values[1], draws[1]),
+        interval(values[0] - values[1], draws[0] - draws[1]),
+    )

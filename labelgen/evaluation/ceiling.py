@@ -1,0 +1,43 @@
+"""How far anyone can get on these annotations: a score beyond the ceiling is noise.
+
+Two figures, against the same left-out references as everyone is judged by: that of an annotator who always says what most
+of all people say, which nobody who knows the dialogue alone can hope to pass, and that of one more annotator. The former
+knows votes that its references are made of, and so is a little high. Source: Nili et al. 2014, "A Toolbox for
+Representational Similarity Analysis" (upper and lower noise ceiling)."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from labelgen.consensus.vote import CONSENSUS
+from labelgen.data.dialogue import Dialogue
+from labelgen.evaluation.question import Question, answered
+from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.metrics.sets import same
+
+
+class Ceiling:
+    """Sums over dialogues, for each question; each dialogue is to hold the consensus of all its people."""
+
+    def __init__(self, questions: Sequence[Question], setting: Setting) -> None:
+        self.questions = questions
+        self.setting = setting
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, dialogue: Dialogue) -> None:
+        protocol = Protocol([dialogue], self.questions, self.setting)
+        for question in self.questions:
+            of_all = answered(dialogue.annotation(CONSENSUS), question)
+            for trial in protocol.trials(question).trials:
+                for at, wanted in trial.reference.items():
+                    self._counts[question.name, "fields"] += 1
+                    self._counts[question.name, "most"] += at in of_all and same(of_all[at], wanted)
+                    own = trial.person or {}
+                    self._counts[question.name, "one"] += at in own and same(own[at], wanted)
+
+    def of(self, question: str) -> tuple[float, float] | None:
+        """Share of fields whose whole answer is right: of who says what most say, and of one more annotator; None where
+        nothing could be judged."""
+        fields = self._counts[question, "fields"]
+        if not fields:
+            return None
+        return self._counts[question, "most"] / fields, self._counts[question, "one"] / fields

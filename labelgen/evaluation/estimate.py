@@ -1,0 +1,102 @@
+"""How often a label holds in a log, from what people said of some dialogues and a model of all."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from labelgen.base.registry import require
+from labelgen.confidence.prediction_powered import Sums, people_alone, prediction_powered
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation, AtGoal, Label, division
+from labelgen.evaluation.question import Question, answered
+from labelgen.evaluation.slices import SLICES
+from labelgen.metrics.scores import probability_of
+
+ALL = "all"
+
+OWN_FIELDS = tuple(f.name for f in fields(Dialogue) if f.name in ("user", "locale", "device", "source"))
+
+
+@dataclass(slots=True)
+class _Rows:
+    people: list[tuple[float, float]] = field(default_factory=list)
+    model: list[tuple[float, float]] = field(default_factory=list)
+    rest: list[tuple[float, float]] = field(default_factory=list)
+
+
+def slice_of(dialogue: Dialogue, by: str, against: str) -> str | None:
+    """The slice of a dialogue; raises UsageError for a name that nothing is sliced by."""
+    require(by, {*SLICES, *OWN_FIELDS}, "slice")
+    found = SLICES[by](dialogue, against) if by in SLICES else getattr(dialogue, by)
+    return None if found is None else str(found)
+
+
+def estimate(
+    dialogues: Iterable[Dialogue],
+    question: Question,
+    name: str,
+    model: str,
+    against: str,
+    by: str | None = None,
+    level: float = 0.95,
+) -> list[dict[str, Any]]:
+    """The share of `name` among the answers of an exclusive question, in the whole log and in each slice.
+
+    Dialogues that the model did not annotate are left out. Memory: a pair of numbers for each dialogue."""
+    slices: dict[str, _Rows] = {ALL: _Rows()}
+    for dialogue in dialogues:
+        said = dialogue.annotation(model)
+        if said is None:
+            continue
+        theirs = _said(said, question, name)
+        reference = dialogue.annotation(against)
+        ours = None if reference is None or not _labelled(reference, question) else _held(reference, question, name)
+        names = [ALL]
+        if by is not None and (own := slice_of(dialogue, by, against)) is not None:
+            names.append(own)
+        for key in names:
+            rows = slices.setdefault(key, _Rows())
+            if ours is None:
+                rows.rest.append(theirs)
+            else:
+                rows.people.append(ours)
+                rows.model.append(theirs)
+    return [_row(key, slices[key], level) for key in (ALL, *sorted(set(slices) - {ALL}))]
+
+
+def _row(name: str, rows: _Rows, level: float) -> dict[str, Any]:
+    sums = Sums(*(np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in (rows.people, rows.model, rows.rest)))
+    alone, powered = people_alone(sums, level), prediction_powered(sums, level)
+    return {
+        "slice": name,
+        "dialogues": len(rows.people) + len(rows.rest),
+        "labelled_by_people": len(rows.people),
+        "people_alone": alone.rounded(),
+        "prediction_powered": powered.interval.rounded(),
+        "weight": round(powered.weight, 4),
+    }
+
+
+def _labelled(annotation: Annotation, question: Question) -> bool:
+    """Whether the annotation answers, if it is that the dialogue has no goal to speak of."""
+    return bool(answered(annotation, question)) or (question.scope is AtGoal and division(annotation) is not None)
+
+
+def _held(annotation: Annotation, question: Question, name: str) -> tuple[float, float]:
+    found = answered(annotation, question).values()
+    return float(sum(labels[0].name == name for labels in found)), float(len(found))
+
+
+def _said(annotation: Annotation, question: Question, name: str) -> tuple[float, float]:
+    """Expected numbers; what a model withheld counts with its guess."""
+    given: Mapping[Any, tuple[Label, ...]] = answered(annotation, question)
+    guesses = [
+        x.best
+        for x in annotation.abstained
+        if x.field.task in question.tasks and isinstance(x.field.at, question.scope)
+    ]
+    found = [labels for labels in (*given.values(), *guesses) if labels]
+    sure = [(labels[0].name == name) if (p := probability_of(name, labels)) is None else p for labels in found]
+    return float(sum(sure)), float(len(found))

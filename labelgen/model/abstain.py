@@ -1,0 +1,104 @@
+"""Scaled probabilities, and what lies below its threshold left out: the one place where a model abstains.
+
+An answer is given or withheld as a whole: a turn's intents, or its spans, with the least sure of them; a goal by itself,
+and with it what is said of the goal. Only units count here, no task is known by name."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from labelgen.data.labels import (
+    UNIT_OF,
+    Abstained,
+    Annotation,
+    At,
+    AtGoal,
+    Field,
+    Label,
+    Unit,
+    divides,
+    said_none,
+    scope,
+)
+from labelgen.model.calibration import Calibration, TaskCalibration
+
+ByField = Mapping[tuple[str, Unit], TaskCalibration]
+
+
+def by_field(calibration: Calibration) -> ByField:
+    return {(one.task, one.unit): one for one in calibration.tasks}
+
+
+def scaled(annotation: Annotation, calibrated: ByField) -> Annotation:
+    """The annotation with every probability as it was found to hold."""
+    labels = tuple(_scaled(label, _of(scope(label), calibrated)) for label in annotation.labels)
+    none = [
+        p if p is None or (one := _of(field, calibrated)) is None else one.none.of(p)
+        for field, p in said_none(annotation)
+    ]
+    return replace(annotation, labels=labels, none_probabilities=tuple(none) if annotation.none_probabilities else ())
+
+
+def abstaining(annotation: Annotation, calibrated: ByField, goals_given: bool = False) -> Annotation:
+    """The scaled annotation without what lies below its threshold, or has no probability; that goes to `abstained`.
+
+    goals_given: what is said of goals is of others than the model's own, so none of it goes with those."""
+    annotation = scaled(annotation, calibrated)
+    fields: dict[Field, list[Label]] = {}
+    for label in annotation.labels:
+        fields.setdefault(scope(label), []).append(label)
+    held: dict[Field, tuple[Label, ...]] = {}
+    for field, labels in fields.items():
+        if below := _below(field, labels, calibrated):
+            held[field] = below
+    gone: set[At] = {label.at for field, below in held.items() if divides(field.task) for label in below}
+    for field, labels in fields.items():
+        if not goals_given and isinstance(field.at, AtGoal) and field.at in gone:
+            held[field] = tuple(labels)
+    left = []
+    for field, p in said_none(annotation):
+        if _accepts(_of(field, calibrated), p) and (goals_given or field.at not in gone):
+            left.append((field, p))
+        else:
+            held[field] = ()
+    withheld = {id(label) for below in held.values() for label in below}
+    return replace(
+        annotation,
+        labels=tuple(label for label in annotation.labels if id(label) not in withheld),
+        none=tuple(field for field, _ in left),
+        none_probabilities=tuple(p for _, p in left) if annotation.none_probabilities else (),
+        abstained=tuple(Abstained(field, best) for field, best in held.items()),
+    )
+
+
+def score(labels: tuple[Label, ...]) -> float | None:
+    """By what an answer is accepted: its least sure label; None where one has no probability."""
+    sure = [label.probability for label in labels if label.probability is not None]
+    return min(sure) if labels and len(sure) == len(labels) else None
+
+
+def _below(field: Field, labels: list[Label], calibrated: ByField) -> tuple[Label, ...]:
+    one = _of(field, calibrated)
+    if divides(field.task):
+        return tuple(label for label in labels if not _accepts(one, label.probability))
+    return () if _accepts(one, score(tuple(labels))) else tuple(labels)
+
+
+def _accepts(one: TaskCalibration | None, sure: float | None) -> bool:
+    if one is None or one.certificate.threshold is None:
+        return True
+    return sure is not None and sure >= one.certificate.threshold
+
+
+def _of(field: Field, calibrated: ByField) -> TaskCalibration | None:
+    return calibrated.get((field.task, UNIT_OF[type(field.at)]))
+
+
+def _scaled(label: Label, one: TaskCalibration | None) -> Label:
+    if one is None or label.probability is None:
+        return label
+    if label.distribution is None:
+        return replace(label, probability=one.labels.of(label.probability))
+    names = [name for name, _ in label.distribution]
+    said = one.labels.of_all([p for _, p in label.distribution])
+    distribution = tuple(zip(names, said, strict=True))
+    return replace(label, distribution=distribution, probability=dict(distribution)[label.name])

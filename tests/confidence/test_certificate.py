@@ -1,0 +1,126 @@
+"""Laws of certified thresholds: how many dialogues a claim needs, what is tested, and when it is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from labelgen.confidence.certificate import (
+    Scored,
+    Step,
+    certify,
+    dialogues_needed,
+    p_value,
+    plan,
+    upper_bound,
+)
+
+
+def scored(rows: list[list[tuple[float, int]]]) -> Scored:
+    """Of each dialogue its answers: (score, 1 if wrong)."""
+    flat = np.array([(k, s, w) for k, own in enumerate(rows) for s, w in own], dtype=float).reshape(-1, 3)
+    return Scored(flat[:, 0].astype(np.int64), flat[:, 1], flat[:, 2], tuple(f"d{k}" for k in range(len(rows))))
+
+
+@pytest.mark.parametrize(("errors", "dialogues"), [(0, 99), (1, 157), (2, 208), (3, 257)])
+def test_what_three_percent_at_95_percent_needs(errors: int, dialogues: int):
+    assert dialogues_needed(errors, 0.03, 0.95) == dialogues
+    assert upper_bound(errors, dialogues, 0.95) <= 0.03 < upper_bound(errors, dialogues - 1, 0.95)
+
+
+@given(st.integers(0, 20), st.floats(0.01, 0.5), st.floats(0.5, 0.99))
+def test_dialogues_needed_are_the_least(errors: int, max_error: float, confidence: float):
+    least = dialogues_needed(errors, max_error, confidence)
+    assert binom.cdf(errors, least, max_error) <= 1 - confidence
+    assert least == errors + 1 or binom.cdf(errors, least - 1, max_error) > 1 - confidence
+
+
+@pytest.mark.parametrize("dialogues", [98, 99])
+def test_one_answer_a_dialogue_without_error_needs_99_dialogues(dialogues: int):
+    clean = scored([[(0.9, 0)]] * dialogues)
+    found = certify(clean, plan(clean, dialogues, 0.03, 0.95), 0.03, 0.95, "x")
+    assert (found.threshold == 0.9) == (dialogues == 99)
+    assert (found.reason is None) == (dialogues == 99)
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+@pytest.mark.parametrize("dialogues", [98, 99])
+def test_full_dialogues_without_error_count_alike_however_many_answers_they_have(answers: int, dialogues: int):
+    clean = scored([[(0.9, 0)] * answers] * dialogues)
+    passed = p_value(clean, Step(0.9, answers, 1.0, 99.0), 0.03, "x") <= 0.05
+    assert passed == (dialogues == 99)
+
+
+def test_refused_with_the_reason_and_what_could_be_supported():
+    few = scored([[(0.9, 0)]] * 40)
+    found = certify(few, plan(few, 40, 0.03, 0.95), 0.03, 0.95, "x")
+    assert found.threshold is None
+    assert found.reason is not None
+    assert "needs 99 dialogues" in found.reason
+    assert "40 were held out" in found.reason
+    assert "7.2%" in found.reason
+
+
+def test_answers_that_are_often_wrong_are_refused_with_their_errors():
+    bad = scored([[(0.9, k % 5 == 0)] for k in range(400)])
+    found = certify(bad, plan(bad, 400, 0.03, 0.95), 0.03, 0.95, "x")
+    assert found.threshold is None
+    assert found.reason is not None
+    assert "80 errors (20.0%)" in found.reason
+
+
+def test_one_answer_a_dialogue_is_the_exact_binomial():
+    held = scored([[(0.9, k < 3)] for k in range(257)])
+    assert p_value(held, Step(0.5, 1, 1.0, 257.0), 0.03, "x") == pytest.approx(binom.cdf(3, 257, 0.03))
+
+
+rows = st.lists(
+    st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.8]), st.integers(0, 1)), max_size=4), min_size=1, max_size=60
+)
+
+
+@given(rows, st.integers(1, 4), st.sampled_from([0.2, 1.0]))
+def test_more_errors_are_never_better(made: list[list[tuple[float, int]]], most: int, stake: float):
+    step = Step(0.5, most, stake, 1.0)
+    worse = [[(s, 1) for s, _ in own] for own in made]
+    assert 0 < p_value(scored(made), step, 0.1, "x") <= p_value(scored(worse), step, 0.1, "x") <= 1
+
+
+@given(rows)
+def test_answers_below_the_threshold_do_not_matter(made: list[list[tuple[float, int]]]):
+    step = Step(0.5, 2, 0.5, 1.0)
+    changed = [[(s, w if s >= 0.5 else 1 - w) for s, w in own] for own in made]
+    assert p_value(scored(made), step, 0.1, "x") == p_value(scored(changed), step, 0.1, "x")
+
+
+@given(rows)
+def test_thresholds_are_laid_by_scores_alone_from_the_strictest(made: list[list[tuple[float, int]]]):
+    turned = [[(s, 1 - w) for s, w in own] for own in made]
+    steps, others = (plan(scored(x), 4000, 0.1, 0.9) for x in (made, turned))
+    assert [(s.threshold, s.most, s.expected) for s in steps] == [(s.threshold, s.most, s.expected) for s in others]
+    assert [s.threshold for s in steps] == sorted({s.threshold for s in steps}, reverse=True)
+
+
+def test_the_last_that_passed_before_the_first_failure_stands():
+    """0.8 passes, 0.5 fails, and 0.2, which would pass again, is never asked."""
+    held = scored([[(0.8, 0), (0.5, k < 60)] + [(0.2, 0)] * 40 for k in range(200)])
+    steps = [Step(t, most, 0.5, 200.0) for t, most in ((0.8, 1), (0.5, 2), (0.2, 42))]
+    assert p_value(held, steps[2], 0.05, "x") <= 0.05
+    found = certify(held, steps, 0.05, 0.95, "x")
+    assert (found.threshold, found.tested, found.errors) == (0.8, 2, 0)
+
+
+def _null_world(rng: np.random.Generator, dialogues: int, most: int, max_error: float) -> Scored:
+    """Just above the bound, and as dependent as can be: a dialogue is all wrong or all right."""
+    return scored([[(0.9, int(rng.random() < max_error * 1.001))] * most for _ in range(dialogues)])
+
+
+@pytest.mark.parametrize("most", [1, 6])
+def test_a_rate_above_the_bound_passes_as_seldom_as_it_was_promised(most: int):
+    rng = np.random.default_rng(0)
+    worlds = 400
+    passed = sum(
+        p_value(_null_world(rng, 150, most, 0.1), Step(0.9, most, 0.6, 150.0), 0.1, "x") <= 0.1 for _ in range(worlds)
+    )
+    assert passed <= binom.ppf(0.999, worlds, 0.1)

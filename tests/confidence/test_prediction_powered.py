@@ -1,0 +1,90 @@
+"""Laws of prediction-powered rates: valid whatever the model says, and shorter where it knows something."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.confidence.prediction_powered import LEAST, Sums, people_alone, prediction_powered
+from labelgen.confidence.resampling import Array
+
+
+def single(values: Array) -> Array:
+    """Dialogues of one goal."""
+    return np.stack([values, np.ones(len(values))], axis=1)
+
+
+def a_log(seed: int, people: int = 200, rest: int = 3000, noise: float = 0.3) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    truth = (rng.random(people + rest) < 0.7).astype(np.float64)
+    return truth, np.clip(0.7 * truth + noise * rng.random(people + rest) * 0.9, 0, 1)
+
+
+def test_one_goal_a_dialogue_is_the_mean_of_ppi_python():
+    """Figures of ppi-python 0.2.3 (ppi_mean_pointestimate, ppi_mean_ci) of this log; its variances and quantiles are those of
+    larger samples, so the last digits differ."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random(3200) < 0.7).astype(np.float64)
+    said = np.where(rng.random(3200) < 0.8, truth, 1.0)
+    found = prediction_powered(Sums(single(truth[:200]), single(said[:200]), single(said[200:])), imagined=0).interval
+    assert (found.value, found.low, found.high) == pytest.approx((0.68859516, 0.64878612, 0.7284042), abs=1e-3)
+
+
+def naive(sums: Sums, weight: float) -> float:
+    """The rate, dialogue by dialogue."""
+    counted = every = 0.0
+    for (y, n), (f, g) in zip(sums.people, sums.model, strict=True):
+        counted += (y - weight * f) / len(sums.people)
+        every += (n - weight * g) / len(sums.people)
+    for f, g in sums.rest:
+        counted += weight * f / len(sums.rest)
+        every += weight * g / len(sums.rest)
+    return counted / every
+
+
+@given(st.integers(0, 50))
+def test_the_rate_is_the_ratio_of_mended_sums(seed: int):
+    rng = np.random.default_rng(seed)
+    goals = rng.integers(1, 5, 60)
+    reached = rng.binomial(goals, 0.6)
+    said = rng.binomial(reached, 0.9)
+    pairs = [np.stack([x, goals], axis=1).astype(float) for x in (reached, said)]
+    sums = Sums(pairs[0][:20], pairs[1][:20], pairs[1][20:])
+    found = prediction_powered(sums)
+    assert found.interval.value == pytest.approx(min(1.0, max(0.0, naive(sums, found.weight))))
+    assert found.interval.low <= found.interval.value <= found.interval.high
+
+
+def test_a_model_that_says_always_the_same_changes_nothing():
+    truth, _ = a_log(1)
+    flat = np.full(len(truth), 0.4)
+    sums = Sums(single(truth[:100]), single(flat[:100]), single(flat[100:]))
+    found = prediction_powered(sums)
+    assert found.weight == 0
+    assert found.interval == people_alone(sums)
+
+
+def test_a_model_that_is_often_right_shortens_the_interval_and_one_that_is_wrong_does_not_mislead():
+    truth, said = a_log(2)
+    alone = people_alone(Sums(single(truth[:100]), single(said[:100]), single(said[100:])))
+    for model in (said, 1 - said, said * 0.2):
+        found = prediction_powered(Sums(single(truth[:100]), single(model[:100]), single(model[100:]))).interval
+        assert found.high - found.low < 0.6 * (alone.high - alone.low)
+        assert found.low <= truth.mean() <= found.high
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    held = 0
+    for seed in range(300):
+        truth, said = a_log(seed, people=40, rest=400)
+        found = prediction_powered(Sums(single(truth[:40]), single(said[:40]), single(said[40:]))).interval
+        held += found.low <= 0.7 <= found.high
+    assert held >= 0.91 * 300
+
+
+def test_too_few_dialogues_give_no_interval():
+    few = np.ones((LEAST - 1, 2))
+    assert np.isnan(people_alone(Sums(few, few, np.ones((50, 2)))).value)
+    assert np.isnan(prediction_powered(Sums(few, few, np.ones((50, 2)))).interval.value)
+    nothing = np.zeros((LEAST, 2))
+    assert np.isnan(people_alone(Sums(nothing, nothing, nothing)).value)

@@ -1,0 +1,72 @@
+"""Laws of scaled probabilities: they rise with what was given, and say how often it is right."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.confidence.scaling import LEAST_EVENTS, Scaling, fit_isotonic, fit_temperature, log_loss
+
+probabilities = st.floats(0.0, 1.0)
+curves = st.lists(st.tuples(probabilities, probabilities), min_size=1, max_size=5, unique_by=lambda p: p[0])
+
+
+@st.composite
+def scalings(draw: st.DrawFn) -> Scaling:
+    kind = draw(st.sampled_from(["none", "temperature", "isotonic"]))
+    if kind == "temperature":
+        return Scaling("temperature", draw(st.floats(0.05, 20.0)))
+    if kind == "isotonic":
+        points = draw(curves)
+        return Scaling("isotonic", 1.0, tuple(sorted(x for x, _ in points)), tuple(sorted(y for _, y in points)))
+    return Scaling()
+
+
+@given(scalings(), probabilities, probabilities)
+def test_a_scaled_probability_is_one_and_never_falls(scaling: Scaling, first: float, second: float):
+    low, high = sorted((first, second))
+    assert 0 <= scaling.of(low) <= scaling.of(high) <= 1
+
+
+@given(scalings(), st.lists(probabilities, min_size=2, max_size=5).filter(lambda row: sum(row) > 1e-6))
+def test_a_scaled_distribution_is_one_with_the_same_most_probable(scaling: Scaling, row: list[float]):
+    given_ = [p / math.fsum(row) for p in row]
+    said = scaling.of_all(given_)
+    assert math.fsum(said) == pytest.approx(1.0)
+    assert said[given_.index(max(given_))] == max(said)
+
+
+@given(st.floats(0.05, 20.0), st.floats(0.001, 0.999))
+def test_an_event_is_a_distribution_of_two(temperature: float, p: float):
+    scaling = Scaling("temperature", temperature)
+    assert scaling.of(p) == pytest.approx(scaling.of_all([p, 1 - p])[0], abs=1e-9)
+
+
+def overconfident(count: int, temperature: float) -> tuple[list[float], list[bool]]:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0, 1, count)
+    holds = rng.random(count) < 1 / (1 + np.exp(-odds))
+    return list(1 / (1 + np.exp(-odds * temperature))), [bool(x) for x in holds]
+
+
+def test_the_temperature_that_was_is_found():
+    said, holds = overconfident(20_000, 3.0)
+    scaling = fit_temperature([(p, 1 - p) for p in said], [0 if held else 1 for held in holds])
+    assert scaling.temperature == pytest.approx(3.0, rel=0.05)
+
+
+def test_a_curve_says_how_often_it_is_right():
+    said, holds = overconfident(20_000, 3.0)
+    curve = fit_isotonic(said, holds)
+    assert log_loss(curve, said, holds) < log_loss(Scaling(), said, holds) - 0.1
+    for low in np.arange(0.0, 1.0, 0.1):
+        own = [(curve.of(p), held) for p, held in zip(said, holds, strict=True) if low <= p < low + 0.1]
+        assert np.mean([p for p, _ in own]) == pytest.approx(np.mean([held for _, held in own]), abs=0.02)
+
+
+def test_few_events_change_nothing():
+    few = [0.5] * (LEAST_EVENTS - 1)
+    assert fit_isotonic(few, [True] * len(few)).kind == "none"
+    assert fit_temperature([(p, 1 - p) for p in few], [0] * len(few)).kind == "none"

@@ -1,0 +1,151 @@
+"""labelgen calibrate, and labelling with what it found; with a tiny model of random weights."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from labelled import LABELS, labelled_dialogue
+
+from labelgen.cli.main import main
+from labelgen.data.labels import said_none, scope
+from labelgen.data.log import Log, write_log
+from labelgen.data.split import part_of
+from labelgen.evaluation.calibrate import PARTS
+from labelgen.model.annotate import Annotator
+from labelgen.model.build import build_model
+from labelgen.model.calibration import read_calibration
+from labelgen.model.folder import check_model, model_digest, save_model
+from labelgen.model.options import ModelOptions
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_encoder, tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    seen = [labelled_dialogue(seed) for seed in range(8)]
+    folder = tmp_path_factory.mktemp("plain") / "m"
+    save_model(build_model(options, {n: TaskOptions() for n in TASKS}, LABELS, seen).eval(), folder, {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    """Some users have several dialogues."""
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    dialogues = [labelled_dialogue(seed, turns=1 + seed % 3) for seed in range(90)]
+    write_log(path, [replace(d, user=f"u{k // 2}") for k, d in enumerate(dialogues)], LABELS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def calibrated(plain, log, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("calibrated") / "m"
+    shutil.copytree(plain, folder)
+    words = ["calibrate", str(log), "--model", str(folder), "--against", "anna", "--max-error", "0.8"]
+    assert main([*words, "--confidence", "0.9"]) == 0
+    return folder
+
+
+def test_the_folder_stays_whole_and_is_another_model(plain, calibrated):
+    check_model(calibrated)
+    assert model_digest(calibrated) != model_digest(plain)
+    found = read_calibration(calibrated)
+    assert found is not None
+    assert found.model_digest == model_digest(plain)
+    assert found.thresholds()
+    assert all(one.certificate.threshold is not None or one.certificate.reason for one in found.tasks)
+    assert not list(calibrated.parent.glob(".*"))
+
+
+def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibrated, log, tmp_path):
+    words = ["label", str(log), str(tmp_path / "out"), "--model", str(calibrated), "--workers", "1"]
+    assert main(words) == 0
+    assert main(["verify", str(tmp_path / "out"), "--input", str(log)]) == 0
+    found = read_calibration(calibrated)
+    assert found is not None
+    least = {(t.task, t.unit): t.probability for t in found.thresholds()}
+    abstained = 0
+    for dialogue in Log([tmp_path / "out" / "log.jsonl"]):
+        said = dialogue.annotation("model")
+        assert said is not None
+        assert said.provenance is not None
+        assert said.provenance.thresholds == found.thresholds()
+        abstained += len(said.abstained)
+        for label in said.labels:
+            unit = {"AtTurn": "turn", "AtDialogue": "dialogue", "AtGoal": "goal"}[type(scope(label).at).__name__]
+            assert (label.probability or 0) >= least.get((label.task, unit), 0)
+        assert all(p is not None for _, p in said_none(said))
+    assert abstained
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    turns = manifest["sums"]["turns"]
+    by_turn = [t for t in manifest["sums"]["tasks"] if t["unit"] == "turn" and t["task"] != "order"]
+    assert {t["labelled"] + t["abstained"] for t in by_turn} == {turns}
+    assert sum(t["abstained"] for t in manifest["sums"]["tasks"]) == abstained
+
+
+def test_a_model_that_was_not_calibrated_speaks_as_before(plain, calibrated, log):
+    dialogues = list(Log([log]))[:5]
+    before = Annotator(plain).annotate(dialogues)
+    same = Annotator(calibrated, calibrated=False).annotate(dialogues)
+    assert before == same
+    assert not any(a.abstained or (a.provenance and a.provenance.thresholds) for a in before)
+
+
+def test_no_user_is_in_two_parts(log):
+    parts: dict[str | None, set[str]] = {}
+    for dialogue in Log([log]):
+        parts.setdefault(dialogue.user, set()).add(part_of(dialogue, PARTS))
+    assert all(len(own) == 1 for own in parts.values())
+    assert set().union(*parts.values()) == {"scale", "choose", "certify"}
+
+
+def test_it_is_not_done_twice_unasked_and_the_same_again_gives_the_same_bytes(calibrated, plain, log, tmp_path):
+    words = ["--against", "anna", "--max-error", "0.8", "--confidence", "0.9"]
+    assert main(["calibrate", str(log), "--model", str(calibrated), *words]) == 2
+    folder = tmp_path / "again"
+    shutil.copytree(plain, folder)
+    for more in ([], ["--force"]):
+        assert main(["calibrate", str(log), "--model", str(folder), *words, *more]) == 0
+    ours, theirs = (json.loads((f / "calibration.json").read_text()) for f in (calibrated, folder))
+    for found in (ours, theirs):
+        del found["command"]
+    assert ours == theirs
+
+
+def test_refused_with_the_reason_and_labels_go_on_as_before(plain, log, tmp_path, capsys):
+    folder = tmp_path / "m"
+    shutil.copytree(plain, folder)
+    assert main(["calibrate", str(log), "--model", str(folder), "--against", "anna"]) == 0
+    said = capsys.readouterr().out
+    assert "no threshold" in said
+    assert "3.0% at 95% needs 99 dialogues" in said
+    [annotation] = Annotator(folder).annotate([labelled_dialogue(3)])
+    assert not annotation.abstained
+
+
+def test_a_changed_calibration_is_exit_4(calibrated, log, tmp_path):
+    folder = tmp_path / "m"
+    shutil.copytree(calibrated, folder)
+    path = folder / "calibration.json"
+    path.write_text(path.read_text().replace('"confidence": 0.9', '"confidence": 0.99'))
+    assert main(["label", str(log), str(tmp_path / "out"), "--model", str(folder), "--workers", "1"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--max-error", "0"], 2),
+        (["--confidence", "1"], 2),
+        (["--against", "nobody"], 3),
+        ([], 3),
+    ],
+)
+def test_what_cannot_be_done_is_said(plain, log, words, code):
+    """Of one annotator no consensus is made."""
+    assert main(["calibrate", str(log), "--model", str(plain), *words]) == code
+    assert read_calibration(plain) is None

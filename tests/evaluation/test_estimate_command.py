@@ -1,0 +1,114 @@
+"""labelgen estimate, and the ceiling that labelgen consensus prints, from logs whose truth is set."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from labelgen.cli.main import main
+from labelgen.consensus.vote import CONSENSUS
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
+from labelgen.data.log import write_log
+from labelgen.evaluation.ceiling import Ceiling
+from labelgen.evaluation.question import questions_of
+from labelgen.evaluation.trials import EVERYONE, Setting, named, with_reference
+
+
+def outcome(turn: int, good: bool, p: float | None = None) -> Label:
+    name = "success" if good else "failure"
+    distribution = None if p is None else (("success", p), ("failure", 1 - p))
+    return Label("outcome", AtGoal((turn,)), name, None if p is None else max(p, 1 - p), None, distribution)
+
+
+def dialogue(k: int, rng: random.Random, people: bool) -> Dialogue:
+    """Every dialogue has one goal a turn, reached in 7 of 10; one in ten has none. The model is sure, or withholds."""
+    turns = 0 if k % 10 == 9 else rng.choice((1, 2, 3))
+    goals = tuple(Label("goals", AtGoal((t,)), "goal") for t in range(turns))
+    none = () if turns else (Field("goals", AtDialogue()),)
+    truth = [rng.random() < 0.7 for _ in range(turns)]
+    said = [outcome(t, good, 0.9 if good else 0.2) for t, good in enumerate(truth)]
+    held = tuple(Abstained(Field("outcome", x.at), (x,)) for x in said if x.distribution and x.distribution[0][1] < 0.5)
+    kept = tuple(x for x in said if x.at not in {a.field.at for a in held})
+    model = Annotation("model", "model", (*goals, *kept), none, held)
+    anna = Annotation("anna", "person", (*goals, *(outcome(t, good) for t, good in enumerate(truth))), none)
+    return Dialogue(
+        id=f"d{k}",
+        device="car" if k % 2 else "speaker",
+        turns=tuple(Turn(request="a", response="b") for _ in range(turns)),
+        annotations=(anna, model) if people else (model,),
+    )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    rng = random.Random(0)
+    write_log(tmp_path / "log.jsonl", [dialogue(k, rng, k < 60) for k in range(400)])
+    return tmp_path / "log.jsonl"
+
+
+def test_a_rate_overall_and_in_slices(log, tmp_path, capsys):
+    words = ["estimate", str(log), "--against", "anna", "--slice", "device", "--out", str(tmp_path / "rates.json")]
+    assert main(words) == 0
+    assert "people and model" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "rates.json").read_text())
+    assert [(r["slice"], r["dialogues"], r["labelled_by_people"]) for r in rows] == [
+        ("all", 400, 60),
+        ("car", 200, 30),
+        ("speaker", 200, 30),
+    ]
+    assert rows[0]["prediction_powered"]["low"] <= 0.7 <= rows[0]["prediction_powered"]["high"]
+    for row in rows:
+        alone, powered = row["people_alone"], row["prediction_powered"]
+        assert powered["high"] - powered["low"] < 0.8 * (alone["high"] - alone["low"])
+    assert main(words) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--annotator", "nobody"], 3),
+        (["--slice", "weather"], 2),
+        (["--task", "intents"], 2),
+        (["--label", "victory"], 2),
+        (["--level", "1"], 2),
+    ],
+)
+def test_what_cannot_be_estimated_is_said(log, words, code):
+    assert main(["estimate", str(log), "--against", "anna", *words]) == code
+
+
+def test_without_people_there_is_no_interval(log, capsys):
+    """One person makes no consensus."""
+    assert main(["estimate", str(log)]) == 0
+    assert "too few" in capsys.readouterr().out
+
+
+def test_the_ceiling_is_that_of_a_perfect_predictor_and_of_a_person():
+    """Three people who err alone at rate e on two classes: two others agree on the truth or on the error."""
+    rng = random.Random(0)
+    e = 0.2
+    [question] = questions_of("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
+    setting = Setting(CONSENSUS, *named(EVERYONE))
+    ceiling = Ceiling([question], setting)
+    for k in range(300):
+        people = tuple(
+            Annotation(
+                who,
+                "person",
+                tuple(Label("quality", AtTurn(t), "bad" if rng.random() < e else "good") for t in range(8)),
+            )
+            for who in ("a", "b", "c")
+        )
+        turns = tuple(Turn(request="", response="") for _ in range(8))
+        made = Dialogue(id=f"d{k}", turns=turns, annotations=people)
+        ceiling.add(with_reference([made], [question], setting)[0])
+    found = ceiling.of(question.name)
+    assert found is not None
+    most, one = found
+    # Where two agree, so does the majority of three with them.
+    assert most == 1.0
+    right, wrong = (1 - e) ** 2, e**2
+    assert one == pytest.approx(((1 - e) * right + e * wrong) / (right + wrong), abs=0.02)
+    assert ceiling.of("another") is None

@@ -1,0 +1,155 @@
+"""Laws of abstention: every answer is given or withheld as a whole, and nothing is lost."""
+
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import dialogues
+
+from labelgen.confidence.certificate import Certificate
+from labelgen.confidence.scaling import Scaling
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.evidence import targets_of
+from labelgen.data.labels import (
+    Annotation,
+    AtDialogue,
+    AtGoal,
+    AtSpan,
+    AtTurn,
+    Field,
+    Label,
+    Unit,
+    answers,
+    divides,
+    said_none,
+    scope,
+)
+from labelgen.data.record import decode, encode
+from labelgen.labelling.counts import tally
+from labelgen.model.abstain import abstaining, by_field, scaled
+from labelgen.model.calibration import Calibration, TaskCalibration
+
+FIELDS: tuple[tuple[str, Unit], ...] = (
+    ("goals", "dialogue"),
+    ("outcome", "goal"),
+    ("quality", "turn"),
+    ("quality", "dialogue"),
+    ("intents", "turn"),
+    ("slots", "turn"),
+)
+
+
+def calibration(threshold: float | None, scaling: Scaling | None = None) -> Calibration:
+    scaling = scaling or Scaling()
+    tasks = [
+        TaskCalibration(
+            task=task,
+            unit=unit,
+            labels=scaling,
+            none=scaling,
+            certificate=Certificate(threshold=threshold),
+            measured={},
+        )
+        for task, unit in FIELDS
+    ]
+    return Calibration(
+        version="0",
+        model_digest="m",
+        data_digest="d",
+        against="consensus",
+        max_error=0.03,
+        confidence=0.95,
+        command="",
+        tasks=tuple(tasks),
+    )
+
+
+annotated = (
+    dialogues()
+    .filter(lambda d: bool(d.annotations))
+    .flatmap(lambda d: st.tuples(st.just(d), st.sampled_from([replace(a, abstained=()) for a in d.annotations])))
+)
+thresholds = st.sampled_from([0.0, 0.3, 0.7, 1.0])
+
+
+@given(annotated)
+def test_without_threshold_and_scale_nothing_changes(pair: tuple[Dialogue, Annotation]):
+    _, annotation = pair
+    assert abstaining(annotation, by_field(calibration(None))) == annotation
+
+
+@given(annotated, thresholds)
+def test_every_answer_is_given_or_withheld(pair: tuple[Dialogue, Annotation], threshold: float):
+    _, annotation = pair
+    said = abstaining(annotation, by_field(calibration(threshold)))
+    withheld = [label for one in said.abstained for label in one.best]
+    assert Counter(map(repr, (*said.labels, *withheld))) == Counter(map(repr, annotation.labels))
+    fields = Counter(set(annotation.none) | {scope(x) for x in annotation.labels})
+    left = set(said.none) | {scope(x) for x in said.labels}
+    assert left | {one.field for one in said.abstained} == set(fields)
+    assert all(divides(f.task) for f in left & {one.field for one in said.abstained})
+
+
+@given(annotated, thresholds)
+def test_nothing_below_the_threshold_is_given(pair: tuple[Dialogue, Annotation], threshold: float):
+    _, annotation = pair
+    said = abstaining(annotation, by_field(calibration(threshold)))
+    known = {task for task, _ in FIELDS}
+    sure = [x.probability for x in said.labels if x.task in known]
+    sure += [p for field, p in said_none(said) if field.task in known]
+    assert all(p is not None and p >= threshold for p in sure)
+
+
+@given(annotated, thresholds)
+def test_a_withheld_goal_takes_what_is_said_of_it(pair: tuple[Dialogue, Annotation], threshold: float):
+    _, annotation = pair
+    said = abstaining(annotation, by_field(calibration(threshold)))
+    gone = {x.at for one in said.abstained for x in one.best if divides(one.field.task)}
+    assert not gone & {at for task in ("goals", "outcome") for at in (x.at for x in said.labels if x.task == task)}
+    given_goals = abstaining(annotation, by_field(calibration(threshold)), goals_given=True)
+    assert {x for x in said.labels if x.task == "outcome"} <= {x for x in given_goals.labels if x.task == "outcome"}
+
+
+@given(annotated, thresholds)
+def test_what_abstains_goes_to_disk_and_back_and_adds_up(pair: tuple[Dialogue, Annotation], threshold: float):
+    dialogue, annotation = pair
+    said = replace(abstaining(annotation, by_field(calibration(threshold))), annotator="m", kind="model")
+    record = encode(replace(dialogue, annotations=(said,)))
+    read = decode(record, "f")
+    assert isinstance(read, Dialogue)
+    assert encode(read) == record
+    sums, before = tally([(dialogue, said)], ()), tally([(dialogue, annotation)], ())
+    own = {(x.task, x.unit): x.labelled + x.abstained for x in sums.tasks}
+    assert own == {(x.task, x.unit): x.labelled + x.abstained for x in before.tasks}
+
+
+def _label(task: str, at: AtTurn | AtSpan | AtGoal | AtDialogue, p: float, name: str = "x") -> Label:
+    return Label(task, at, name, p)
+
+
+def test_one_unsure_span_leaves_the_turns_spans_out_and_one_unsure_goal_only_itself():
+    sure, unsure = _label("slots", AtSpan(0, 0, 1), 0.9), _label("slots", AtSpan(0, 2, 3), 0.4)
+    first, second = _label("goals", AtGoal((0,)), 0.9, "goal"), _label("goals", AtGoal((1, 2)), 0.4, "goal")
+    outcome = replace(_label("outcome", AtGoal((1, 2)), 0.9, "success"))
+    annotation = Annotation("m", "model", (first, second, outcome, sure, unsure))
+    said = abstaining(annotation, by_field(calibration(0.5)))
+    assert said.labels == (first,)
+    assert {one.field: one.best for one in said.abstained} == {
+        Field("slots", AtTurn(0)): (sure, unsure),
+        Field("goals", AtDialogue()): (second,),
+        Field("outcome", AtGoal((1, 2))): (outcome,),
+    }
+    assert answers(said, "goals") == {AtDialogue(): (first,)}
+    # That turns 1 and 2 serve no goal is nothing that was said, so nobody learns it.
+    assert [t.at for t in targets_of(said)] == [AtGoal((0,))]
+    assert AtDialogue() in [t.at for t in targets_of(annotation)]
+
+
+def test_distributions_are_scaled_as_a_whole():
+    distribution = (("bad", 0.2), ("fair", 0.3), ("good", 0.5))
+    label = Label("quality", AtTurn(0), "good", 0.5, 4.0, distribution)
+    [said] = scaled(Annotation("m", "model", (label,)), by_field(calibration(None, Scaling("temperature", 0.5)))).labels
+    assert said.distribution is not None
+    assert abs(sum(p for _, p in said.distribution) - 1) < 1e-9
+    assert said.probability == dict(said.distribution)["good"] > 0.5
