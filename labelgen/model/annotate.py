@@ -48,6 +48,8 @@ class Annotator:
         model = load_model(folder)
         with _one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
+            # After the texts of labels were encoded as they are in training.
+            self.model.turn_encoder.prepare(torch.bfloat16 if precision == "bf16" else torch.float32)
         self.collator = self.model.collator()
         self.name = name
         self.device = device

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import PACKED, packed_positions
+from labelgen.tensors.prepared import PreparedEncoder, can_prepare
 
 
 class TurnEncoder(nn.Module):
@@ -27,9 +28,17 @@ class TurnEncoder(nn.Module):
         self.width = width
         self.frozen = frozen
         self._memo: dict[tuple[int, ...], Tensor] = {}
+        self._prepared: PreparedEncoder | None = None
+
+    def prepare(self, precision: torch.dtype) -> None:
+        """Make ready for labelling by the weights as they are now; of no effect where tensors/prepared.py cannot serve.
+        Undone by training."""
+        self._prepared = PreparedEncoder(self.encoder, precision) if can_prepare(self.encoder, precision) else None
 
     def train(self, mode: bool = True) -> "TurnEncoder":
         super().train(mode)
+        if mode:
+            self._prepared = None
         if self.frozen:
             self.encoder.eval()
         return self
@@ -43,7 +52,7 @@ class TurnEncoder(nn.Module):
         pooled, tokens = [], []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             for states in self.states(passages.groups):
-                pooled.append(states.mean(dim=1))
+                pooled.append(states.mean(dim=1, dtype=torch.float32))
                 if with_tokens:
                     tokens.append(states.reshape(-1, self.width))
         return torch.cat(pooled), torch.cat(tokens) if with_tokens else None
@@ -52,6 +61,8 @@ class TurnEncoder(nn.Module):
         """Last hidden states of each group. A single short passage gets company, since a product of very few rows rounds
         otherwise."""
         filled = [_with_company(ids) for ids in groups]
+        if self._prepared is not None and not torch.is_grad_enabled():
+            return [x[: len(asked)] for x, asked in zip(self._prepared(filled), groups, strict=True)]
         # All ids are looked up at once: the gradient of a look-up is as large as the vocabulary, and one for each group
         # takes longer on a CPU (scripts/bench_encoder.py).
         looked_up = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in filled]))
