@@ -27,7 +27,7 @@ from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
 
-_TURNS = 256
+_TURNS = 512
 """Turns a batch, about; of no influence on what is said."""
 
 
@@ -116,6 +116,7 @@ def annotate(
     training = model.training
     model.eval()
     with torch.inference_mode(), autocast or nullcontext(), _one_thread():
+        model.turn_encoder.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
         for turns, places in sorted(by_turns.items()):
             size = max(1, _TURNS // turns)
             for start in range(0, len(places), size):
@@ -128,6 +129,10 @@ def annotate(
                     said[place] = one
     model.train(training)
     return said
+
+
+def _texts(dialogues: Sequence[Dialogue]) -> list[str]:
+    return [text for dialogue in dialogues for turn in dialogue.turns for text in (turn.request, turn.response)]
 
 
 @contextmanager

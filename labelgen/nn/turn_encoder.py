@@ -1,12 +1,13 @@
 """The turn encoder: a pretrained text encoder over distinct passages, in groups of one exact token length."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from labelgen.nn.passage_memory import PassageMemory
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import PACKED, packed_positions
 from labelgen.tensors.prepared import PreparedEncoder, can_prepare
@@ -29,11 +30,18 @@ class TurnEncoder(nn.Module):
         self.frozen = frozen
         self._memo: dict[tuple[int, ...], Tensor] = {}
         self._prepared: PreparedEncoder | None = None
+        self.memory = PassageMemory()
 
     def prepare(self, precision: torch.dtype) -> None:
         """Make ready for labelling by the weights as they are now; of no effect where tensors/prepared.py cannot serve.
         Undone by training."""
         self._prepared = PreparedEncoder(self.encoder, precision) if can_prepare(self.encoder, precision) else None
+        self.memory = PassageMemory()
+
+    def expect(self, passages: Iterable[tuple[int, ...]]) -> None:
+        """Passages that are about to be encoded, each as often as it is said: once prepared, each is encoded once."""
+        if self._prepared is not None:
+            self.memory.expect(passages)
 
     def train(self, mode: bool = True) -> "TurnEncoder":
         super().train(mode)
@@ -51,7 +59,11 @@ class TurnEncoder(nn.Module):
             return self._remembered(passages.groups), None
         pooled, tokens = [], []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            for states in self.states(passages.groups):
+            if self._prepared is not None and not torch.is_grad_enabled():
+                found = self.memory.states(passages.groups, self.states)
+            else:
+                found = self.states(passages.groups)
+            for states in found:
                 pooled.append(states.mean(dim=1, dtype=torch.float32))
                 if with_tokens:
                     tokens.append(states.reshape(-1, self.width))
