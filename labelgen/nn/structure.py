@@ -45,8 +45,8 @@ class TagRows:
     counts: tuple[int, ...]
     scores: Float[Tensor, "M tags"]
 
-    def steps(self) -> tuple[Float[Tensor, "n tags"], ...]:
-        return self.scores.split(self.counts)
+    def steps(self) -> Sequence[Float[Tensor, "n tags"]]:
+        return torch.split_with_sizes(self.scores, self.counts)
 
 
 def tag_rows(scores: Float[Tensor, "M tags"], lengths: Sequence[int]) -> TagRows:

@@ -55,14 +55,12 @@ class TurnEncoder(nn.Module):
         self, passages: Passages, with_tokens: bool
     ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
         """Pooled vector of each passage, and the states of all tokens in the order of the groups if asked for."""
-        if self.frozen and not with_tokens:
+        prepared = self._prepared is not None and not torch.is_grad_enabled()
+        if self.frozen and not with_tokens and not prepared:
             return self._remembered(passages.groups), None
         pooled, tokens = [], []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            if self._prepared is not None and not torch.is_grad_enabled():
-                found = self.memory.states(passages.groups, self.states)
-            else:
-                found = self.states(passages.groups)
+            found = self.memory.states(passages.groups, self.states) if prepared else self.states(passages.groups)
             for states in found:
                 pooled.append(states.mean(dim=1, dtype=torch.float32))
                 if with_tokens:

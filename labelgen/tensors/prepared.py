@@ -34,7 +34,7 @@ def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
         and config.hidden_act == "gelu"
         and not getattr(config, "is_decoder", False)
         and next(encoder.parameters()).device.type == "cpu"
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and (precision == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
 
@@ -47,7 +47,9 @@ class PreparedEncoder:
         self._encoder = encoder
         self._heads = config.num_attention_heads
         self._words = embeddings.word_embeddings.weight.detach()
-        self._places = embeddings.position_embeddings.weight.detach() + embeddings.token_type_embeddings.weight[0].detach()
+        self._places = (
+            embeddings.position_embeddings.weight.detach() + embeddings.token_type_embeddings.weight[0].detach()
+        )
         self._precision = precision
         self._norm = _Norm(embeddings.LayerNorm, torch.float32)
         self._layers = [_Layer(layer, self._heads, precision) for layer in encoder.encoder.layer]
@@ -57,7 +59,9 @@ class PreparedEncoder:
         out: list[list[Tensor]] = [[] for _ in groups]
         for batch in _batches(groups):
             rows = self._rows([ids for _, ids in batch])
-            for (k, ids), states in zip(batch, rows.split([ids.numel() for _, ids in batch]), strict=True):
+            for (k, ids), states in zip(
+                batch, torch.split_with_sizes(rows, [ids.numel() for _, ids in batch]), strict=True
+            ):
                 out[k].append(states.view(*ids.shape, -1))
         return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in out]
 
@@ -91,7 +95,7 @@ class _Layer:
     def _attend(self, mixed: Wide, passages: Sequence[tuple[int, ...]]) -> Wide:
         sizes = [count * length for count, length in passages]
         seen = []
-        for (count, length), part in zip(passages, mixed.split(sizes), strict=True):
+        for (count, length), part in zip(passages, torch.split_with_sizes(mixed, sizes), strict=True):
             q, k, v = part.view(count, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
             seen.append(_attention(q, k, v).transpose(1, 2).reshape(count * length, -1))
         return torch.cat(seen) if len(seen) > 1 else seen[0]
@@ -109,7 +113,9 @@ def _attention(
 
 
 class _Product:
-    """Linear maps of one input, side by side, with weights in oneDNN's own layout."""
+    """Linear maps of one input, side by side, with weights in oneDNN's own layout.
+
+    Overloads are called by name: to choose between them, torch writes the tensors of each that does not fit into a message."""
 
     def __init__(self, maps: Sequence[Any], precision: torch.dtype) -> None:
         weight = torch.cat([each.weight.detach() for each in maps]).to(precision)
@@ -145,7 +151,7 @@ def _batches(groups: Sequence[Int[Tensor, "_ _"]]) -> Iterator[list[tuple[int, I
     held = 0
     for k, ids in enumerate(groups):
         size = max(1, TOKENS // ids.shape[1])
-        for part in ids.split(size):
+        for part in torch.split(ids, size):
             if batch and held + part.numel() > TOKENS:
                 yield batch
                 batch, held = [], 0

@@ -58,7 +58,12 @@ def test_no_token_is_added_but_as_company_of_a_lone_short_text(encoder, precisio
     monkeypatch.setattr(prepared, "TOKENS", 64)
     seen: list[int] = []
     rows = ready._rows
-    monkeypatch.setattr(ready, "_rows", lambda parts: seen.append(sum(x.numel() for x in parts)) or rows(parts))
+
+    def counted(parts):
+        seen.append(sum(ids.numel() for ids in parts))
+        return rows(parts)
+
+    monkeypatch.setattr(ready, "_rows", counted)
     own = groups((40, 3), (30, 7), (9, 11), (2, 70))
     ready(own)
     assert sum(seen) == sum(ids.numel() for ids in own)
