@@ -6,7 +6,7 @@ Passages of all lengths stand in one row, a bounded number of tokens at a time, 
 so a passage's bits do not depend on its company (tests/tensors/test_prepared.py; docs/decisions.md says what was measured).
 Source: Devlin et al. 2019, "BERT"; the operators are those that torch's own compiler calls."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,9 @@ TOKENS = 4096
 """Tokens that pass through the layers at once, about: few enough that what lies between two products stays in the cache.
 Of no influence on what comes out."""
 
+_LEAST_TOKENS = 8
+"""A product of very few rows rounds otherwise."""
+
 _KNOWN = ("bert", "roberta", "xlm-roberta", "camembert")
 
 Rows = Float[Tensor, "tokens d"]
@@ -27,13 +30,15 @@ Wide = Float[Tensor, "tokens _"]
 
 
 def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
-    """Whether the encoder is of a known architecture, on a CPU whose oneDNN knows the precision."""
+    """Whether the encoder is of a known architecture, on a CPU of the kind that its bits were measured on."""
     config = encoder.config
     return (
         config.model_type in _KNOWN
         and config.hidden_act == "gelu"
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and not getattr(config, "is_decoder", False)
         and next(encoder.parameters()).device.type == "cpu"
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and (precision == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
@@ -145,17 +150,19 @@ class _Norm:
         return F.layer_norm(rows, (rows.shape[-1],), self._weight, self._bias, self._eps)
 
 
-def _batches(groups: Sequence[Int[Tensor, "_ _"]]) -> Iterator[list[tuple[int, Int[Tensor, "_ _"]]]]:
-    """Whole passages, in order, about TOKENS at a time, each with the index of its group."""
-    batch: list[tuple[int, Tensor]] = []
+def _batches(groups: Sequence[Int[Tensor, "_ _"]]) -> list[list[tuple[int, Int[Tensor, "_ _"]]]]:
+    """Whole passages, in order, about TOKENS at a time and never fewer than _LEAST_TOKENS where there are as many, each part
+    with the index of its group."""
+    batches: list[list[tuple[int, Tensor]]] = [[]]
     held = 0
     for k, ids in enumerate(groups):
-        size = max(1, TOKENS // ids.shape[1])
-        for part in torch.split(ids, size):
-            if batch and held + part.numel() > TOKENS:
-                yield batch
-                batch, held = [], 0
-            batch.append((k, part))
+        for part in torch.split(ids, max(1, TOKENS // ids.shape[1])):
+            if held >= _LEAST_TOKENS and held + part.numel() > TOKENS:
+                batches.append([])
+                held = 0
+            batches[-1].append((k, part))
             held += part.numel()
-    if batch:
-        yield batch
+    if held < _LEAST_TOKENS and len(batches) > 1:
+        last = batches.pop()
+        batches[-1] += last
+    return batches if groups else []

@@ -52,7 +52,7 @@ def test_company_and_size_of_batches_change_no_bit(encoder, precision, monkeypat
 
 @torch.no_grad()
 @pytest.mark.parametrize("precision", BOTH)
-def test_no_token_is_added_but_as_company_of_a_lone_short_text(encoder, precision, monkeypatch):
+def test_no_token_is_added_and_none_stands_in_a_very_small_batch(encoder, precision, monkeypatch):
     """Padding waste is 0: what passes the layers is what came in, in batches near the budget."""
     ready = precise(precision, encoder)
     monkeypatch.setattr(prepared, "TOKENS", 64)
@@ -68,6 +68,11 @@ def test_no_token_is_added_but_as_company_of_a_lone_short_text(encoder, precisio
     ready(own)
     assert sum(seen) == sum(ids.numel() for ids in own)
     assert max(seen) <= 70
+    monkeypatch.setattr(prepared, "TOKENS", 1)
+    seen.clear()
+    ready(groups((9, 2), (3, 3), (1, 12), (1, 3)))
+    assert sum(seen) == 42
+    assert min(seen) >= 8
 
 
 def test_training_goes_on_with_the_weights_that_learn(tiny_encoder, encoder):
