@@ -29,7 +29,7 @@ from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
 
-_TURNS = 256
+_TURNS = 512
 """Turns a batch, about; of no influence on what is said."""
 
 
@@ -54,6 +54,8 @@ class Annotator:
         self._calibrated = None if calibration is None else by_field(calibration)
         with _one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
+            # After the texts of labels were encoded as they are in training.
+            self.model.turn_encoder.prepare(torch.bfloat16 if precision == "bf16" else torch.float32)
         self.collator = self.model.collator()
         self.name = name
         self.device = device
@@ -124,6 +126,7 @@ def annotate(
     training = model.training
     model.eval()
     with torch.inference_mode(), autocast or nullcontext(), _one_thread():
+        model.turn_encoder.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
         for turns, places in sorted(by_turns.items()):
             size = max(1, _TURNS // turns)
             for start in range(0, len(places), size):
@@ -136,6 +139,10 @@ def annotate(
                     said[place] = one
     model.train(training)
     return said
+
+
+def _texts(dialogues: Sequence[Dialogue]) -> list[str]:
+    return [text for dialogue in dialogues for turn in dialogue.turns for text in (turn.request, turn.response)]
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """Scores and decoding of structured labels: links between turns, BIO tags along a request."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from labelgen.nn.rows import score_rows
 
@@ -31,31 +34,58 @@ class Biaffine(nn.Module):
         return scores + bias.transpose(1, 2)
 
 
-def viterbi(scores: Float[Tensor, "n L tags"], names: int) -> Int[Tensor, "n L"]:
-    """Best BIO tags of each request. Tags: 0 is O, then B of each name, then I of each name.
+@dataclass(frozen=True, slots=True)
+class TagRows:
+    """Scores of the tags of requests of any lengths, step by step, so that a step is done once for all of them.
+
+    requests: their numbers, longest first (equal lengths in order). counts: for each step, how many requests have a token
+    there; these are the first of them. scores: those of all requests at step 0, then at step 1, ..."""
+
+    requests: tuple[int, ...]
+    counts: tuple[int, ...]
+    scores: Float[Tensor, "M tags"]
+
+    def steps(self) -> Sequence[Float[Tensor, "n tags"]]:
+        return torch.split_with_sizes(self.scores, self.counts)
+
+
+def tag_rows(scores: Float[Tensor, "M tags"], lengths: Sequence[int]) -> TagRows:
+    """scores: token by token, request by request; each request has a token."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    counts = [sum(length > step for length in lengths) for step in range(max(lengths, default=0))]
+    first = list(accumulate(lengths, initial=0))
+    index = [first[row] + step for step, count in enumerate(counts) for row in order[:count]]
+    return TagRows(tuple(order), tuple(counts), scores[torch.tensor(index, dtype=torch.long, device=scores.device)])
+
+
+def viterbi(rows: TagRows, names: int) -> list[list[int]]:
+    """Best BIO tags of each request, in the order of `rows`. Tags: 0 is O, then B of each name, then I of each name.
 
     Only "I of a name follows B or I of that name" is constrained, so a step takes O(tags), not O(tags squared). scores
     in nats; ties go to the lower tag. Source: Forney 1973, "The Viterbi Algorithm"."""
-    count, length, tags = scores.shape
-    back = torch.zeros(count, length, tags, dtype=torch.long, device=scores.device)
-    best = scores[:, 0].clone()
+    if not rows.counts:
+        return []
+    first, *later = rows.steps()
+    best = first.clone()
     best[:, 1 + names :] = -torch.inf
-    begin = torch.arange(1, 1 + names, device=scores.device)
-    inside = begin + names
-    for step in range(1, length):
-        top, top_tag = best.max(dim=1)
-        score = top[:, None].expand(-1, tags).clone()
-        back[:, step] = top_tag[:, None]
-        if names:
-            from_begin, from_inside = best[:, begin], best[:, inside]
-            stays = from_inside > from_begin
-            score[:, inside] = torch.where(stays, from_inside, from_begin)
-            back[:, step, inside] = torch.where(stays, inside, begin)
-        best = score + scores[:, step]
-    path = [best.argmax(dim=1)]
-    for step in range(length - 1, 0, -1):
-        path.append(back[:, step].gather(1, path[-1][:, None]).squeeze(1))
-    return torch.stack(path[::-1], dim=1)
+    # Of each step: the best tag before it, and whether I of a name goes on from I rather than from B of it.
+    tops, goes_on, ends = [], [], []
+    for scores in later:
+        ends.append(best[len(scores) :].argmax(dim=1))
+        top, top_tag = best[: len(scores)].max(dim=1)
+        begin, inside = best[: len(scores), 1 : 1 + names], best[: len(scores), 1 + names :]
+        tops.append(top_tag)
+        goes_on.append(inside > begin)
+        best = torch.cat([top[:, None].expand(-1, 1 + names), torch.maximum(begin, inside)], dim=1) + scores
+    tag = best.argmax(dim=1)
+    path = [tag]
+    for top_tag, stays, ended in zip(reversed(tops), reversed(goes_on), reversed(ends), strict=True):
+        name = (tag - 1 - names).clamp(min=0)
+        before = torch.where(stays.gather(1, name[:, None])[:, 0], tag, tag - names) if names else top_tag
+        tag = torch.cat([torch.where(tag > names, before, top_tag), ended])
+        path.append(tag)
+    by_step = [tags.tolist() for tags in reversed(path)]
+    return [[tags[k] for tags in by_step if k < len(tags)] for k in range(len(rows.requests))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +93,39 @@ class TagSums:
     """Sums over all well-formed tag sequences, as logarithms.
 
     before[:, t]: over the tags of the tokens before t. after[:, t]: over those from t on, where t is O or begins a span.
-    Both have a column for the end of the request; after[:, 0] is the sum over all sequences."""
+    Both have a column for the end of the request, and zeros behind it; after[:, 0] is the sum over all sequences."""
 
     before: Float[Tensor, "n ends"]
     after: Float[Tensor, "n ends"]
 
 
-def tag_sums(scores: Float[Tensor, "n L tags"], names: int) -> TagSums:
-    """What probabilities are made of; tags and constraint are those of `viterbi`. Source: the forward-backward sums of
-    Lafferty et al. 2001, "Conditional Random Fields", with no transition scores but the constraint."""
-    count, length, _ = scores.shape
-    outside, begin, inside = scores[..., 0], scores[..., 1 : 1 + names], scores[..., 1 + names :]
-    none = scores.new_zeros(count)
-    before, after = [none], [none]
+def tag_sums(rows: TagRows, names: int) -> TagSums:
+    """What probabilities are made of; tags, constraint and order are those of `viterbi`. Source: the forward-backward sums
+    of Lafferty et al. 2001, "Conditional Random Fields", with no transition scores but the constraint."""
+    count = len(rows.requests)
+    none = rows.scores.new_zeros(count)
+    steps = rows.steps()
+    before = [none]
     # open_: over sequences whose last token so far stands in a span of each name.
-    open_ = scores.new_full((count, names), -torch.inf)
-    for t in range(length):
-        open_ = _log_add(before[t][:, None] + begin[:, t], open_ + inside[:, t])
-        before.append(_log_sum(torch.cat([(before[t] + outside[:, t])[:, None], open_], dim=1)))
-    # rest: over the tokens behind one that stands in a span of each name.
-    rest = scores.new_zeros(count, names)
-    for t in range(length - 1, -1, -1):
-        whole = torch.cat([(outside[:, t] + after[-1])[:, None], begin[:, t] + rest], dim=1)
-        rest_before = inside[:, t] + rest
-        after.append(_log_sum(whole))
-        rest = _log_add(after[-1][:, None].expand_as(rest_before), rest_before)
-    return TagSums(torch.stack(before, dim=1), torch.stack(after[::-1], dim=1))
+    open_ = rows.scores.new_full((count, names), -torch.inf)
+    for scores in steps:
+        here, open_ = before[-1][: len(scores)], open_[: len(scores)]
+        open_ = _log_add(here[:, None] + scores[:, 1 : 1 + names], open_ + scores[:, 1 + names :])
+        before.append(_log_sum(torch.cat([(here + scores[:, 0])[:, None], open_], dim=1)))
+    # rest: over the tokens behind one that stands in a span of each name. Requests join at their last tokens.
+    after = [none[:0]]
+    rest = rows.scores.new_zeros(0, names)
+    for scores in reversed(steps):
+        joined = len(scores) - len(rest)
+        rest, then = F.pad(rest, (0, 0, 0, joined)), F.pad(after[-1], (0, joined))
+        begins = scores[:, 1 : 1 + names] + rest
+        after.append(_log_sum(torch.cat([(scores[:, 0] + then)[:, None], begins], dim=1)))
+        rest = _log_add(after[-1][:, None].expand_as(rest), scores[:, 1 + names :] + rest)
+    return TagSums(_side_by_side(before, count), _side_by_side(after[::-1], count))
+
+
+def _side_by_side(columns: Sequence[Float[Tensor, " _"]], count: int) -> Float[Tensor, "n ends"]:
+    return torch.stack([F.pad(column, (0, count - len(column))) for column in columns], dim=1)
 
 
 def span_probability(scores: Float[Tensor, "L tags"], sums: TagSums, row: int, span: tuple[int, int, int]) -> float:

@@ -1,14 +1,16 @@
 """The turn encoder: a pretrained text encoder over distinct passages, in groups of one exact token length."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from labelgen.nn.passage_memory import PassageMemory
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import PACKED, packed_positions
+from labelgen.tensors.prepared import PreparedEncoder, can_prepare
 
 
 class TurnEncoder(nn.Module):
@@ -27,9 +29,24 @@ class TurnEncoder(nn.Module):
         self.width = width
         self.frozen = frozen
         self._memo: dict[tuple[int, ...], Tensor] = {}
+        self._prepared: PreparedEncoder | None = None
+        self.memory = PassageMemory()
+
+    def prepare(self, precision: torch.dtype) -> None:
+        """Make ready for labelling by the weights as they are now; of no effect where tensors/prepared.py cannot serve.
+        Undone by training."""
+        self._prepared = PreparedEncoder(self.encoder, precision) if can_prepare(self.encoder, precision) else None
+        self.memory = PassageMemory()
+
+    def expect(self, passages: Iterable[tuple[int, ...]]) -> None:
+        """Passages that are about to be encoded, each as often as it is said: once prepared, each is encoded once."""
+        if self._prepared is not None:
+            self.memory.expect(passages)
 
     def train(self, mode: bool = True) -> "TurnEncoder":
         super().train(mode)
+        if mode:
+            self._prepared = None
         if self.frozen:
             self.encoder.eval()
         return self
@@ -38,12 +55,14 @@ class TurnEncoder(nn.Module):
         self, passages: Passages, with_tokens: bool
     ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
         """Pooled vector of each passage, and the states of all tokens in the order of the groups if asked for."""
-        if self.frozen and not with_tokens:
+        prepared = self._prepared is not None and not torch.is_grad_enabled()
+        if self.frozen and not with_tokens and not prepared:
             return self._remembered(passages.groups), None
         pooled, tokens = [], []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            for states in self.states(passages.groups):
-                pooled.append(states.mean(dim=1))
+            found = self.memory.states(passages.groups, self.states) if prepared else self.states(passages.groups)
+            for states in found:
+                pooled.append(states.mean(dim=1, dtype=torch.float32))
                 if with_tokens:
                     tokens.append(states.reshape(-1, self.width))
         return torch.cat(pooled), torch.cat(tokens) if with_tokens else None
@@ -52,6 +71,8 @@ class TurnEncoder(nn.Module):
         """Last hidden states of each group. A single short passage gets company, since a product of very few rows rounds
         otherwise."""
         filled = [_with_company(ids) for ids in groups]
+        if self._prepared is not None and not torch.is_grad_enabled():
+            return [x[: len(asked)] for x, asked in zip(self._prepared(filled), groups, strict=True)]
         # All ids are looked up at once: the gradient of a look-up is as large as the vocabulary, and one for each group
         # takes longer on a CPU (scripts/bench_encoder.py).
         looked_up = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in filled]))

@@ -1,5 +1,6 @@
 """Slots: named spans of a request, as BIO tags over its tokens, read from token states and the state of their turn."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from labelgen.data.labels import AtSpan, AtTurn, Field, Label, Unit
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.nn.rows import score_rows
-from labelgen.nn.structure import span_probability, tag_sums, viterbi
+from labelgen.nn.structure import span_probability, tag_rows, tag_sums, viterbi
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
 from labelgen.tensors.text import tokens_of_span
@@ -39,16 +40,20 @@ class SlotsHead(nn.Module):
         self.inside = LabelScorer(inner, widths.encoder, len(task.labels.names), 192, task.options.label_dropout)
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "M tags"]:
+        assert states.tokens is not None
+        tokens = self.token(states.tokens)
         if self.training:
             apart = torch.rand(len(states.turns), 1, device=states.turns.device) < _READ_ALONE
-            return self._read(torch.where(apart, states.alone, states.turns), states, layout)
+            return self._read(torch.where(apart, states.alone, states.turns), tokens, states, layout)
         if states.alone is states.turns:
-            return self._read(states.turns, states, layout)
-        return (self._read(states.turns, states, layout) + self._read(states.alone, states, layout)) / 2
+            return self._read(states.turns, tokens, states, layout)
+        both = [self._read(turns, tokens, states, layout) for turns in (states.turns, states.alone)]
+        return (both[0] + both[1]) / 2
 
-    def _read(self, turns: Float[Tensor, "N D"], states: States, layout: Layout) -> Float[Tensor, "M tags"]:
-        assert states.tokens is not None
-        fused = nn.functional.gelu(self.token(states.tokens) + self.turn(turns)[layout.token_turn])
+    def _read(
+        self, turns: Float[Tensor, "N D"], tokens: Float[Tensor, "M D"], states: States, layout: Layout
+    ) -> Float[Tensor, "M tags"]:
+        fused = nn.functional.gelu(tokens + self.turn(turns)[layout.token_turn])
         labels = states.labels[self.task_name]
         named = torch.cat([self.begin(fused, labels), self.inside(fused, labels)], dim=1).float()
         allowed = self.task_allowed(layout)[layout.dialogue_of[layout.token_turn]]
@@ -146,15 +151,16 @@ def _read(
     scores: Float[Tensor, "M tags"], layout: Layout, names: int
 ) -> Iterator[tuple[int, list[tuple[_Span, float]], float]]:
     """Each turn's row, its best spans with their probabilities, and the probability that it has none; turns in order."""
+    rows = tag_rows(scores, layout.token_counts)
+    sums = tag_sums(rows, names)
+    whole = sums.after[:, 0].tolist() if rows.requests else []
     found: dict[int, tuple[list[tuple[_Span, float]], float]] = {}
-    for length in sorted(set(layout.token_counts)):
-        rows = [r for r, count in enumerate(layout.token_counts) if count == length]
-        stacked = torch.stack([scores[layout.first_token[r] : layout.first_token[r] + length] for r in rows])
-        sums = tag_sums(stacked, names)
-        empty = (stacked[..., 0].sum(dim=1) - sums.after[:, 0]).exp().clamp(max=1.0).tolist()
-        for k, (row, path) in enumerate(zip(rows, viterbi(stacked, names).tolist(), strict=True)):
-            spans = [(span, span_probability(stacked[k], sums, k, span)) for span in _spans(path, names)]
-            found[row] = (spans, empty[k])
+    for k, (row, path) in enumerate(zip(rows.requests, viterbi(rows, names), strict=True)):
+        first = layout.first_token[row]
+        own = scores[first : first + layout.token_counts[row]]
+        spans = [(span, span_probability(own, sums, k, span)) for span in _spans(path, names)]
+        empty = 0.0 if spans else min(1.0, math.exp(float(own[:, 0].sum()) - whole[k]))
+        found[row] = (spans, empty)
     for row in range(len(layout.token_counts)):
         yield (row, *found[row])
 

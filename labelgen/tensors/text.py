@@ -51,7 +51,8 @@ class Tokenizer:
         return [self._memo[text] for text in texts]
 
 
-_REMEMBERED = 200_000
+_REMEMBERED = 50_000
+"""Some 100 MB; memory that goes on growing with a log is not flat."""
 
 
 def tokens_of_span(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from labelgen.nn.structure import Biaffine, span_probability, tag_sums, viterbi
+from labelgen.nn.structure import Biaffine, span_probability, tag_rows, tag_sums, viterbi
 
 
 def test_new_links_are_as_strong_as_turns_are_alike():
@@ -37,20 +37,30 @@ def spans_of(tags: tuple[int, ...], names: int) -> set[tuple[int, int, int]]:
     return {(i, end, tags[i] - 1) for i, end in zip(begins, ends, strict=True)}
 
 
-@pytest.mark.parametrize(("length", "names"), [(1, 1), (1, 3), (2, 2), (4, 1), (4, 2), (3, 3)])
-def test_spans_and_best_tags_are_those_of_all_sequences_counted(length: int, names: int):
-    torch.manual_seed(length * 10 + names)
-    scores = 3.0 * torch.randn(5, length, 1 + 2 * names, dtype=torch.double)
-    scores[1, :, 1 + names :] = -1e4
-    sums, best = tag_sums(scores, names), viterbi(scores, names).tolist()
-    for row in range(len(scores)):
-        weighed = {tags: sum(float(scores[row, i, t]) for i, t in enumerate(tags)) for tags in sequences(length, names)}
+@pytest.mark.parametrize("names", [1, 2, 3])
+def test_spans_and_best_tags_are_those_of_all_sequences_counted(names: int):
+    torch.manual_seed(names)
+    lengths = (1, 3, 2, 4 if names < 3 else 3, 1, 3)
+    given = [3.0 * torch.randn(length, 1 + 2 * names, dtype=torch.double) for length in lengths]
+    given[1][:, 1 + names :] = -1e4
+    rows = tag_rows(torch.cat(given), lengths)
+    assert [lengths[row] for row in rows.requests] == sorted(lengths, reverse=True)
+    sums, best = tag_sums(rows, names), viterbi(rows, names)
+    for k, row in enumerate(rows.requests):
+        scores, length = given[row], lengths[row]
+        weighed = {tags: sum(float(scores[i, t]) for i, t in enumerate(tags)) for tags in sequences(length, names)}
         whole = torch.tensor(list(weighed.values()), dtype=torch.double).logsumexp(0)
-        assert float(sums.after[row, 0]) == pytest.approx(float(whole))
-        assert float(sums.before[row, length]) == pytest.approx(float(whole))
-        assert tuple(best[row]) == max(weighed, key=lambda tags: weighed[tags])
+        assert float(sums.after[k, 0]) == pytest.approx(float(whole))
+        assert float(sums.before[k, length]) == pytest.approx(float(whole))
+        assert tuple(best[k]) == max(weighed, key=lambda tags: weighed[tags])
         for span in {span for tags in weighed for span in spans_of(tags, names)}:
             counted = sum(
                 math.exp(score - float(whole)) for tags, score in weighed.items() if span in spans_of(tags, names)
             )
-            assert span_probability(scores[row], sums, row, span) == pytest.approx(counted, abs=1e-9)
+            assert span_probability(scores, sums, k, span) == pytest.approx(counted, abs=1e-9)
+
+
+def test_of_no_request_nothing_is_said():
+    rows = tag_rows(torch.zeros(0, 5), ())
+    assert viterbi(rows, 2) == []
+    assert tag_sums(rows, 2).after.shape == (0, 1)

@@ -1,0 +1,97 @@
+"""Whether labelling costs the same for each turn however long the log is: turns a second of CPU and peak memory, by length.
+
+    python scripts/bench_growth.py --turns 10000 100000
+    python scripts/bench_growth.py --turns 100000 1000000 --layers 2
+
+Each length is a simulated log of its own, read, labelled and written by one process that is started anew, on one thread. The
+model is new, with the offline encoder's width, so many of its layers, and heads for goals, outcome and quality: untrained
+heads take as long as trained ones. Memory is the process's peak, model and libraries with it. Prints one JSON object."""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import write_log
+from labelgen.labelling.engines import Inline
+from labelgen.labelling.run import label
+from labelgen.model.annotate import Annotator
+from labelgen.model.build import build_model
+from labelgen.model.folder import save_model
+from labelgen.model.options import ModelOptions
+from labelgen.tasks.options import TaskOptions
+from labelgen.tensors.offline_encoder import write_offline_encoder
+from labelgen.tensors.pretrained import load_encoder
+from labelgen.world.log import simulate
+
+AT_ONCE = 1_000
+"""Dialogues simulated at a time."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, nargs="+", default=[10_000, 100_000], help="of each log, about")
+    parser.add_argument("--layers", type=int, default=6, help="of the encoder (default %(default)s)")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="default %(default)s")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(labelled(args.one, args.turns[0], args.precision)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made(Path(folder), args.layers)
+        found = []
+        for turns in args.turns:
+            own = [sys.executable, __file__, "--one", folder, "--turns", str(turns), "--precision", args.precision]
+            found.append(json.loads(subprocess.run(own, check=True, capture_output=True, text=True).stdout))
+    print(json.dumps({"layers": args.layers, "precision": args.precision, "logs": found}, indent=1))
+
+
+def made(folder: Path, layers: int) -> None:
+    """The model that all logs are labelled by."""
+    encoder = folder / "encoder"
+    write_offline_encoder(encoder)
+    whole: Any = load_encoder(str(encoder))
+    whole.encoder.layer = whole.encoder.layer[:layers]
+    whole.config.num_hidden_layers = layers
+    whole.save_pretrained(encoder)
+    tasks = {name: TaskOptions() for name in ("goals", "outcome", "quality")}
+    save_model(build_model(ModelOptions(encoder=str(encoder)), tasks, {}, simulate(200, seed=1)), folder / "model", {})
+
+
+def labelled(folder: Path, turns: int, precision: str) -> dict[str, float]:
+    """Turns of the log, turns a second of CPU, and the peak of memory in MB."""
+    torch.set_num_threads(1)
+    source, out = folder / f"log-{turns}.jsonl", folder / f"labelled-{turns}"
+    write_log(source, simulated(turns))
+    annotator = Annotator(folder / "model", precision=precision)
+    began = time.process_time()
+    sums = label(source, out, Inline(lambda: annotator), annotator.name, {})
+    spent_s = time.process_time() - began
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"turns": sums.turns, "turns_a_cpu_s": round(sums.turns / spent_s, 1), "peak_mb": round(peak_mb)}
+
+
+def simulated(turns: int) -> Iterator[Dialogue]:
+    seen = 0
+    for seed in count():
+        # A seed stands in each dialogue's id, so none comes twice.
+        for dialogue in simulate(AT_ONCE, seed):
+            if seen >= turns:
+                return
+            seen += len(dialogue.turns)
+            yield dialogue
+
+
+if __name__ == "__main__":
+    main()

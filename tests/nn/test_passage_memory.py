@@ -1,0 +1,81 @@
+"""A passage that is said again is not encoded again, and nobody can tell from the states."""
+
+import torch
+from labelled import labelled_dialogue
+
+from labelgen.nn import passage_memory
+from labelgen.nn.passage_memory import PassageMemory
+
+
+class Counted:
+    """An encoder that counts how often it is asked for each passage."""
+
+    def __init__(self) -> None:
+        self.times: dict[tuple[int, ...], int] = {}
+
+    def __call__(self, groups):
+        for row in (tuple(row) for ids in groups for row in ids.tolist()):
+            self.times[row] = self.times.get(row, 0) + 1
+        return [(ids[..., None] * torch.arange(1.0, 4.0)).sin() for ids in groups]
+
+
+def log(seed: int, calls: int) -> list[list[torch.Tensor]]:
+    """Some batches of groups, distinct within a batch as group_passages has them."""
+    torch.manual_seed(seed)
+    return [[torch.randint(0, 4, (6, length)).unique(dim=0) for length in (1, 2, 3)] for _ in range(calls)]
+
+
+def said(batches: list[list[torch.Tensor]]) -> list[tuple[int, ...]]:
+    return [tuple(row) for groups in batches for ids in groups for row in ids.tolist()]
+
+
+def test_each_passage_is_encoded_once_and_as_it_is():
+    encode, plain, memory = Counted(), Counted(), PassageMemory()
+    batches = log(0, 8)
+    memory.expect(said(batches))
+    for groups in batches:
+        for one, two in zip(memory.states(groups, encode), plain(groups), strict=True):
+            assert torch.equal(one, two)
+    assert set(encode.times.values()) == {1}
+    assert max(plain.times.values()) > 1
+    assert memory.encoded_tokens == sum(len(ids) for ids in set(said(batches)))
+
+
+def test_the_next_shard_finds_what_is_kept_and_no_more_than_the_bound_is(monkeypatch):
+    encode, memory = Counted(), PassageMemory()
+    for bound, again in ((1_000, False), (0, True)):
+        monkeypatch.setattr(passage_memory, "MOST_TOKENS", bound)
+        encode.times.clear()
+        for _ in range(2):
+            batches = log(1, 4)
+            memory.expect([])  # another shard, in which none of them is said
+            assert sum(map(len, memory._kept)) <= bound
+            memory.expect(said(batches))
+            for groups in batches:
+                memory.states(groups, encode)
+        repeated = [ids for ids in set(said(batches)) if said(batches).count(ids) > 1]
+        if again:
+            assert all(encode.times[ids] == 2 for ids in repeated)
+        else:
+            assert all(encode.times[ids] == 1 for ids in repeated)
+
+
+def test_a_shard_is_labelled_without_encoding_a_text_twice(tiny_encoder, tmp_path, monkeypatch):
+    from labelled import LABELS
+
+    from labelgen.model import annotate
+    from labelgen.model.build import build_model
+    from labelgen.model.folder import save_model
+    from labelgen.model.options import ModelOptions
+    from labelgen.tasks.options import TaskOptions
+
+    monkeypatch.setattr(annotate, "_TURNS", 8)
+    dialogues = [labelled_dialogue(seed) for seed in range(40)]
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    save_model(build_model(options, {"slots": TaskOptions()}, LABELS, dialogues), tmp_path / "m", {})
+    annotator = annotate.Annotator(tmp_path / "m")
+    annotator.annotate(dialogues)
+    texts = [text for d in dialogues for turn in d.turns for text in (turn.request, turn.response)]
+    distinct = {tokens.ids for tokens in annotator.collator.tokenizer(texts)}
+    assert len(distinct) < len(texts)
+    assert annotator.model.turn_encoder.memory.encoded_tokens == sum(map(len, distinct))
