@@ -106,7 +106,9 @@ def check_model(folder: Path) -> None:
 
 
 def load_model(folder: Path) -> LabelModel:
-    """The model, in evaluation mode. Raises as check_model does, and IntegrityError for a folder of a later version."""
+    """The model, in evaluation mode. Raises as check_model does, and IntegrityError for a folder of a later version or with
+    other weights than its parts."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     check_model(folder)
@@ -128,7 +130,13 @@ def load_model(folder: Path) -> LabelModel:
     model = assemble(
         saved.options, tasks, saved.features, encoder, load_tokenizer(str(folder / "tokenizer")), saved.origin
     )
-    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    weights = folder / "weights.safetensors"
+    try:
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise IntegrityError(
+            f"the weights are not those of this model: {error}", str(weights), "fetch the folder again"
+        ) from error
     return model.eval()
 
 

@@ -114,12 +114,9 @@ def test_weights_that_were_tampered_with_are_refused(folder, tmp_path, monkeypat
     weights.write_bytes(data if damage == "flip" else pickle.dumps(Evil()))
     if hidden:
         rehash(model)
-        with pytest.raises(Exception, match=r"[Hh]eader"):
-            load_model(model)
-    else:
-        with pytest.raises(IntegrityError, match=r"weights\.safetensors"):
-            load_model(model)
-        write_lines(tmp_path / "in" / "a.jsonl", [{"id": "d", "turns": []}])
-        words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--workers", "1"]
-        assert main(words) == IntegrityError.exit_code == 4
+    with pytest.raises(IntegrityError, match=r"weights"):
+        load_model(model)
+    write_lines(tmp_path / "in" / "a.jsonl", [{"id": "d", "turns": []}])
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--workers", "1"]
+    assert main(words) == IntegrityError.exit_code == 4
     assert not (tmp_path / "evil").exists()
