@@ -1,7 +1,7 @@
 """Checks tasks and a labelling configuration by Label Studio's own SDK, in an environment of its own:
 
-    python -m venv /tmp/label-studio && /tmp/label-studio/bin/pip install label-studio-sdk==2.1.2
-    /tmp/label-studio/bin/python scripts/check_label_studio.py review/config.xml review/tasks.json
+    python -m venv runs/label-studio && runs/label-studio/bin/pip install label-studio-sdk==2.1.2
+    runs/label-studio/bin/python scripts/check_label_studio.py review/config.xml review/tasks.json
 
 Says what the SDK finds wrong and ends with 1, else how much it checked."""
 

@@ -43,7 +43,6 @@ from labelgen.data.quality import quality_name
 from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.rephrase import said_again
-from labelgen.feedback.goals import concerning
 from labelgen.feedback.posterior import METHODS, Method
 from labelgen.feedback.signal import concerns_dialogue, find_signals
 from labelgen.metrics import METRICS
@@ -213,9 +212,10 @@ def _outcomes(annotations: Sequence[Annotation]) -> dict[At, bool]:
 
 
 def _about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mapping[At, bool]) -> list[Signal]:
-    """The signals that speak of a turn singly, or of a goal."""
+    """The signals that speak of a turn singly, or of a goal where it ended."""
     if isinstance(at, AtGoal):
-        return list(concerning(signals, at.turns, tuple(x.turns for x in places if isinstance(x, AtGoal))))
+        goals = tuple(x.turns for x in places if isinstance(x, AtGoal))
+        return list(next(item.signals for item in items.goal_items(dialogue, signals, goals) if item.at == at))
     assert isinstance(at, AtTurn)
     single = len(dialogue.turns) == 1
     return [s for s in signals if at.turn in s.turns and (single or not concerns_dialogue(s, dialogue))]

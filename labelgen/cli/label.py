@@ -162,4 +162,4 @@ def load_annotator(model: Path, labels: Path | None, name: str, precision: str, 
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,7 +12,7 @@ COMMANDS = {
     "data": ("labelgen.cli.data", "validate, convert, count and split logs; print the record's schema"),
     "feedback": (
         "labelgen.cli.feedback",
-        "find the signals in a log, turn them into targets, explain those of a dialogue",
+        "find the signals in a log, draw them, turn them into targets, explain those, pick what to ask users",
     ),
     "simulate": ("labelgen.cli.simulate", "write a simulated log whose truth is known"),
     "pretrain": ("labelgen.cli.pretrain", "train a model on dialogues that nobody labelled"),

@@ -25,8 +25,8 @@ def feedback_targets(
     and slots of turns whose hypothesis was confirmed, those of failed turns by the turn that repaired them, and "not
     these intents" of failed turns whose repair was understood otherwise.
 
-    annotator: whose goals the evidence attaches to, where the dialogue has them; else goals are provisional. Evidence
-    that cancels out gives no target."""
+    annotator: whose goals the evidence attaches to, where the dialogue has them; else goals are provisional. Without a
+    prior, evidence that cancels out gives no target."""
     goals, whose = goals_of(dialogue, annotator)
     of_goals = [(item.at, method(item)) for item in goal_items(dialogue, signals, goals)]
     of_turns = [method(item) for item in turn_items(dialogue, signals)]

@@ -15,7 +15,7 @@ from labelgen.labelling.ledger import State
 from labelgen.labelling.manifest import Settings
 from labelgen.labelling.pace import beside_people, told_time
 from labelgen.labelling.resume import stands
-from labelgen.labelling.shard import Annotates, annotated
+from labelgen.labelling.shard import Annotates, annotated, sound_root
 
 _PLACES, _EACH = 4, 96
 """Shards that the sample is drawn from, evenly over what is left, and dialogues from the head of each."""
@@ -91,7 +91,7 @@ def _label(inputs: Mapping[str, Path], places: Sequence[tuple[str, Cut]], annota
     for path, piece in places:
         items = read_cut(inputs[path], path, piece, sha256())
         sample = list(islice((item for item in items if isinstance(item, Dialogue)), _EACH))
-        for dialogue, _ in annotated(sample, annotator, inputs[path].parent):
+        for dialogue, _ in annotated(sample, annotator, sound_root(inputs[path])):
             encode(dialogue)
             done.append(dialogue)
     return done

@@ -73,9 +73,7 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
         else:
             rejected.append(redacted_bad(item) if shard.redact else item)
     heard, unheard = annotator.heard, Counter(annotator.unheard)
-    # Libraries read sound from this machine's files alone.
-    root = None if in_store(shard.source) else shard.source.parent
-    labelled = annotated(dialogues, annotator, root, shard.redact)
+    labelled = annotated(dialogues, annotator, sound_root(shard.source), shard.redact)
     sums = tally(labelled, (item.reason for item in rejected))
     output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labelled))
     quarantine_digest = None
@@ -92,6 +90,11 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
         quarantine_digest=quarantine_digest,
         sums=with_sound(sums, annotator.heard - heard, Counter(annotator.unheard) - unheard),
     )
+
+
+def sound_root(source: Path) -> Path | None:
+    """The folder that sound is read below: libraries read it from this machine's files alone, so none in a store."""
+    return None if in_store(source) else source.parent
 
 
 def annotated(
