@@ -23,7 +23,7 @@ LOW, HIGH = 0.1, 0.5
 """Quantiles of the log: a confidence below the first votes bad, one at the second or above good."""
 
 
-class Doubt:
+class Sureness:
     """Where the confidences of a log lie. Takes 8 bytes a turn; the order of the items is of no influence."""
 
     def __init__(self, items: Iterable[Item]) -> None:
