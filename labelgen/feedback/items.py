@@ -1,13 +1,19 @@
 """What is judged: a turn, a goal or a dialogue, with the signals that speak of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn
 from labelgen.feedback.goals import Goals, concerning, domain_of, goals_of
 from labelgen.feedback.signal import concerns_dialogue
+
+EARLIER = "earlier turns"
+"""The kind of all signals about turns after which the user went on with the goal."""
+
+FADE_TURNS = 2.0
+"""A turn's service says less about its goal the more turns follow it: its strength halves every so many turns."""
 
 IN_PASSING = ("answer", "gratitude", "stop")
 """Kinds that are found in words which ask for nothing: a turn of such words takes its goal no further."""
@@ -52,13 +58,20 @@ def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | Non
 
 
 def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> Iterator[Item]:
-    """Every goal, with the signals that concern it where it ended. What went wrong on the way was made good or given up
-    later, and tells how a turn was served, not how the goal came out (docs/decisions.md)."""
+    """Every goal, with the signals that concern it. What happened on the way was made good or given up later: it tells how
+    a turn was served, and only a little of how the goal came out, so all of it is one kind, EARLIER, and faded."""
     passing = {t for s in signals if s.kind in IN_PASSING for t in s.evidence if t not in s.turns}
     for goal in goals:
         last = max((turn for turn in goal if turn not in passing), default=0)
         about = concerning(signals, goal, goals)
-        yield Item(dialogue, AtGoal(goal), tuple(s for s in about if not s.turns or s.turns[-1] >= last))
+        yield Item(
+            dialogue, AtGoal(goal), tuple(_faded(s, goal) if s.turns and s.turns[-1] < last else s for s in about)
+        )
+
+
+def _faded(signal: Signal, goal: Sequence[int]) -> Signal:
+    later = sum(turn > signal.turns[-1] for turn in goal)
+    return replace(signal, kind=EARLIER, strength=signal.strength * 0.5 ** (later / FADE_TURNS))
 
 
 def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:

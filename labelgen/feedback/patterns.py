@@ -7,7 +7,7 @@ from itertools import combinations
 
 from labelgen.data.labels import UNIT_OF, Unit, answers
 from labelgen.feedback.detectors import DETECTORS, FAMILIES
-from labelgen.feedback.items import Item
+from labelgen.feedback.items import EARLIER, Item
 from labelgen.feedback.signal import observable
 from labelgen.feedback.wording import Vote
 
@@ -57,9 +57,10 @@ def count_patterns(items: Iterable[Item], anchored: bool) -> Counts:
 def pattern_of(item: Item, anchored: bool = False) -> Pattern:
     """The pattern of one item. Of a kind that speaks several times the strongest signal counts; where its strongest
     signals contradict each other, it counts as not observed, and so does a kind that is silent beside an answer. A kind that
-    no detector finds could always have spoken."""
+    no detector finds could always have spoken. What happened on the way to a goal's end is left out: two classes take any
+    trouble for the bad one (docs/decisions.md)."""
     strongest: dict[str, dict[Vote, float]] = {}
-    for signal in item.signals:
+    for signal in (s for s in item.signals if s.kind != EARLIER):
         by_vote = strongest.setdefault(signal.kind, {})
         by_vote[signal.vote] = max(signal.strength, by_vote.get(signal.vote, 0.0))
     votes: list[tuple[str, Vote]] = []

@@ -14,7 +14,8 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
 from labelgen.data.record import decode, encode
 from labelgen.feedback.goals import concerning, goals_of
-from labelgen.feedback.items import Item, goal_items, turn_items
+from labelgen.feedback.items import EARLIER, Item, goal_items, turn_items
+from labelgen.feedback.patterns import pattern_of
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -225,7 +226,10 @@ def test_words_that_ask_for_nothing_do_not_take_a_goal_further() -> None:
     stop = Signal(kind="stop", turns=(0,), vote="bad", evidence=(1,))
     again = Signal(kind="rephrase", turns=(0,), vote="bad", evidence=(1,))
     assert next(goal_items(said, (stop,), ((0, 1),))).signals == (stop,)
-    assert next(goal_items(said, (again,), ((0, 1),))).signals == ()
+    (earlier,) = next(goal_items(said, (again,), ((0, 1),))).signals
+    assert (earlier.kind, earlier.vote) == (EARLIER, "bad")
+    assert 0.0 < earlier.strength < again.strength
+    assert pattern_of(next(goal_items(said, (again,), ((0, 1),)))).votes == ()
 
 
 @given(dialogues(), st.sampled_from(sorted(METHODS)))
