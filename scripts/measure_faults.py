@@ -108,7 +108,7 @@ def measure(scratch: Path, kills: int, ray: int, dialogues: int, seed: int) -> d
     rows.append(corrupted(scratch, log, seed))
     names = ["labelgen", "pyarrow", *(["ray"] if ray else [])]
     return {
-        "order": 40,
+        "order": 50,
         "title": "Faults while a log is labelled",
         "text": (
             f"SIGKILL to the whole process group at random points, {IN_A_ROW} times in a row into one folder, then finished by "

@@ -17,6 +17,7 @@ from labelgen.evaluation.answers import Answer, answers_of, of_kept_goals, right
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Protocol, Setting
 from labelgen.metrics.metric import divide
+from labelgen.model.abstain import scaled_label, score
 from labelgen.model.calibration import TaskCalibration
 
 PARTS = (Part("scale", 0.25), Part("choose", 0.25), Part("certify", 0.5))
@@ -79,8 +80,8 @@ def _calibrate(
     def sure(x: Answer) -> float | None:
         if not x.labels:
             return None if x.none is None else none.of(x.none)
-        said = [_said(labels, x, k) for k in range(len(x.labels))]
-        return None if any(p is None for p in said) else min(p for p in said if p is not None)
+        # As a model that abstains has it, or the certificate would be of another rule.
+        return score(tuple(scaled_label(label, labels) for label in x.labels))
 
     def scored(part: str) -> Scored:
         place = {k: n for n, k in enumerate(parts[part])}
@@ -107,16 +108,6 @@ def _calibrate(
         task=question.tasks[0], unit=unit, labels=labels, none=none, certificate=certificate, measured={}
     )
     return one, accepts
-
-
-def _said(scaling: Scaling, x: Answer, k: int) -> float | None:
-    label = x.labels[k]
-    if label.probability is None:
-        return None
-    if label.distribution is None:
-        return scaling.of(label.probability)
-    said = scaling.of_all([p for _, p in label.distribution])
-    return said[[name for name, _ in label.distribution].index(label.name)]
 
 
 def _scalings(fitted: Sequence[Answer], judged: Sequence[Answer]) -> tuple[Scaling, Scaling]:

@@ -6,6 +6,7 @@ and with it what is said of the goal. Only units count here, no task is known by
 from collections.abc import Mapping
 from dataclasses import replace
 
+from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import (
     UNIT_OF,
     Abstained,
@@ -30,7 +31,10 @@ def by_field(calibration: Calibration) -> ByField:
 
 def scaled(annotation: Annotation, calibrated: ByField) -> Annotation:
     """The annotation with every probability as it was found to hold."""
-    labels = tuple(_scaled(label, _of(scope(label), calibrated)) for label in annotation.labels)
+    labels = tuple(
+        label if (one := _of(scope(label), calibrated)) is None else scaled_label(label, one.labels)
+        for label in annotation.labels
+    )
     none = [
         p if p is None or (one := _of(field, calibrated)) is None else one.none.of(p)
         for field, p in said_none(annotation)
@@ -93,12 +97,13 @@ def _of(field: Field, calibrated: ByField) -> TaskCalibration | None:
     return calibrated.get((field.task, UNIT_OF[type(field.at)]))
 
 
-def _scaled(label: Label, one: TaskCalibration | None) -> Label:
-    if one is None or label.probability is None:
+def scaled_label(label: Label, scaling: Scaling) -> Label:
+    """The label with its probability as it was found to hold."""
+    if label.probability is None:
         return label
     if label.distribution is None:
-        return replace(label, probability=one.labels.of(label.probability))
+        return replace(label, probability=scaling.of(label.probability))
     names = [name for name, _ in label.distribution]
-    said = one.labels.of_all([p for _, p in label.distribution])
+    said = scaling.of_all([p for _, p in label.distribution])
     distribution = tuple(zip(names, said, strict=True))
     return replace(label, distribution=distribution, probability=dict(distribution)[label.name])
