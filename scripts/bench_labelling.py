@@ -6,8 +6,9 @@
 All rows take the same texts (every request and response of the first dialogues of the log, in file order) through the same
 encoder, from text to vector, tokenising included. `labelgen label` reads the log, labels all tasks of the model and writes
 the labelled log; only the model is loaded before. The rows take turns in one process on one thread, in an order that is
-drawn anew in each round, and the first round is not counted: other work on the machine then touches all of them alike. A row's figure is its
-median time in the first row's, the least and greatest of the rounds beside it. Sentence-transformers is left out where it is
+drawn anew in each round, and the first round is not counted: other work on the machine then touches all of them alike. A
+row's figure is the first row's median time over its own, the least and greatest of the rounds beside it.
+Sentence-transformers is left out where it is
 not installed (pip install -e '.[peers]'). Base has random weights, which take the same time, and no labels."""
 
 import argparse
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     to.add_argument("--tokens", type=int, default=16_000, help="of the log, about (default %(default)s)")
     to.add_argument("--rounds", type=int, default=5, help="that are counted (default %(default)s)")
     to.add_argument("--seed", type=int, default=0, help="of the order of rows (default %(default)s)")
-    to.add_argument("--json", type=Path, metavar="OUT", help="write the table here, as results/ has it")
+    to.add_argument("--out", type=Path, metavar="OUT", help="write the table here, as results/ has it")
     to.add_argument("--order", type=int, default=30, help="of the table among the others (default %(default)s)")
     args = to.parse_args(argv)
     torch.set_num_threads(1)
@@ -76,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             "data": bench.told(args.rounds),
         }
     print(json.dumps(table, indent=1))
-    if args.json:
-        write_text(args.json, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    if args.out:
+        write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
@@ -257,6 +258,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["python scripts/bench_labelling.py", args.log]
     words += ["--model", str(args.model)] if args.model else []
     words += ["--size", args.size] if args.size != "small" else []
+    words += ["--out", str(args.out)] if args.out else []
     return " ".join((*words, f"--tokens {args.tokens} --rounds {args.rounds} --seed {args.seed}"))
 
 
