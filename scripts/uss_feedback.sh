@@ -9,14 +9,7 @@ out=${2:-runs/uss-feedback}
 mkdir -p "$out"
 export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-stage() {
-  # What a stage makes, then its command.
-  local made=$1
-  shift
-  [ -e "$made" ] && return
-  printf '== %(%H:%M:%S)T %s\n' -1 "$*"
-  "$@"
-}
+. scripts/stage.sh
 train() {
   # Name of the run, its log, then what differs.
   local run=$1 log=$2

@@ -100,6 +100,11 @@ def digest_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def short_digest(text: str) -> int:
+    """64 bits that stand for a text where a set of millions is kept in memory; never for what must not be forged."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal. Raises StorageError if it cannot be read."""
     try:

@@ -8,11 +8,11 @@ that nobody else asked for this. A user counts once, with the mean of all such t
 from array import array
 from collections.abc import Iterable
 from dataclasses import replace
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.base.files import short_digest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn
@@ -79,13 +79,9 @@ class Others:
 def _same(dialogue: Dialogue, turn: int) -> int:
     """Equal where request and response are, but for case and blanks."""
     own = dialogue.turns[turn]
-    return _digest("\n".join(" ".join((text or "").casefold().split()) for text in (own.request, own.response)))
+    return short_digest("\n".join(" ".join((text or "").casefold().split()) for text in (own.request, own.response)))
 
 
 def _user(dialogue: Dialogue) -> int:
     """Where the log names no user, each dialogue is one."""
-    return _digest(f"user {dialogue.user}" if dialogue.user is not None else f"dialogue {dialogue.id}")
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+    return short_digest(f"user {dialogue.user}" if dialogue.user is not None else f"dialogue {dialogue.id}")

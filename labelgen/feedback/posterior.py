@@ -56,7 +56,22 @@ def prior_log_odds(kind: str, vote: Vote, strength: float = 1.0) -> float:
     """What a vote says by its prior precision alone: log-odds of good, in nats. A strength of s moves the precision r of
     a kind to 1/2 + (r - 1/2) s."""
     right = 0.5 + (PRIOR_PRECISION.get(kind, _UNKNOWN_KIND) - 0.5) * min(max(strength, 0.0), 1.0)
-    return math.log(right / (1.0 - right)) * (1 if vote == "good" else -1)
+    return log_odds(right) * (1 if vote == "good" else -1)
+
+
+_SURE = 1e-6
+"""No probability is held to be nearer to 0 or 1."""
+
+
+def log_odds(p: float) -> float:
+    """In nats."""
+    held = min(max(p, _SURE), 1.0 - _SURE)
+    return math.log(held / (1.0 - held))
+
+
+def from_log_odds(nats: float) -> float:
+    """The probability."""
+    return 1.0 / (1.0 + math.exp(-nats))
 
 
 def waterfall(item: Item) -> Posterior | None:
@@ -73,9 +88,9 @@ def waterfall(item: Item) -> Posterior | None:
         if known is None or signal.strength > known.strength:
             strongest[signal.kind, signal.vote] = signal
     # Sorted, so that the sum does not depend on the order of the signals to the last bit.
-    log_odds = sum(prior_log_odds(s.kind, s.vote, s.strength) for _, s in sorted(strongest.items()))
+    nats = sum(prior_log_odds(s.kind, s.vote, s.strength) for _, s in sorted(strongest.items()))
     level = "explicit" if used[0].explicit else "implicit"
-    return posterior(1.0 / (1.0 + math.exp(-log_odds)), f"waterfall, {level}: {words(used)}")
+    return posterior(from_log_odds(nats), f"waterfall, {level}: {words(used)}")
 
 
 def majority(item: Item) -> Posterior | None:

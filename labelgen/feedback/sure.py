@@ -36,19 +36,14 @@ class Sureness:
         low, high = np.quantile(found, (LOW, HIGH)) if found else (0.0, 0.0)
         self._low, self._high = float(low), float(high)
 
-    def vote(self, turn: Turn) -> Signal | None:
-        """Without its turns; None where the turn has no confidence, or one between, or all of the log are alike."""
-        own = confidence_of(turn)
-        if own is None or self._low == self._high or self._low <= own < self._high:
-            return None
-        return Signal(kind=CONFIDENCE, turns=(), vote="bad" if own < self._low else "good")
-
     def heard(self, item: Item) -> Item:
-        """A turn with this vote beside its own signals; goals and dialogues as they are."""
-        if not isinstance(item.at, AtTurn):
+        """A turn with this vote beside its own signals; as it is where the turn has no confidence, or one between, or all of
+        the log are alike, and so are goals and dialogues."""
+        own = confidence_of(item.dialogue.turns[item.at.turn]) if isinstance(item.at, AtTurn) else None
+        if own is None or self._low == self._high or self._low <= own < self._high:
             return item
-        vote = self.vote(item.dialogue.turns[item.at.turn])
-        return item if vote is None else replace(item, signals=(*item.signals, replace(vote, turns=item.turns)))
+        vote = Signal(kind=CONFIDENCE, turns=item.turns, vote="bad" if own < self._low else "good")
+        return replace(item, signals=(*item.signals, vote))
 
 
 def confidence_of(turn: Turn) -> float | None:

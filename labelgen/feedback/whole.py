@@ -5,14 +5,10 @@ it are the goals, half the turns, since users mind both what they got and what i
 weighs them alike, that ranks dialogues as well as a model that learnt from gold; real ratings are not so simple
 (docs/decisions.md)."""
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from labelgen.feedback.posterior import Posterior, posterior
-
-_SURE = 1e-6
-"""No share is held to be 0 or 1."""
+from labelgen.feedback.posterior import Posterior, from_log_odds, log_odds, posterior
 
 
 def whole_of(
@@ -31,10 +27,5 @@ def whole_of(
     origin = f"how its {len(goals)} goals and {len(turns)} turns went"
     if rated is None:
         return posterior(good, origin, prior)
-    log_odds = _logit(good) + _logit(rated.good) - _logit(0.5 if rated.prior is None else rated.prior)
-    return posterior(1.0 / (1.0 + math.exp(-log_odds)), f"{rated.origin}; {origin}", prior)
-
-
-def _logit(p: float) -> float:
-    held = min(max(p, _SURE), 1.0 - _SURE)
-    return math.log(held / (1.0 - held))
+    moved = log_odds(rated.good) - log_odds(0.5 if rated.prior is None else rated.prior)
+    return posterior(from_log_odds(log_odds(good) + moved), f"{rated.origin}; {origin}", prior)

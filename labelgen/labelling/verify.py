@@ -2,14 +2,14 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_bytes, digest_file
+from labelgen.base.files import digest_bytes, digest_file, short_digest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.quarantine import Rejected
@@ -73,7 +73,7 @@ def _file(folder: Folder, settings: Settings, entry: FileEntry, hashes: "array[i
         if fault is not None or annotation is None:
             yield f"{entry.path}, dialogue {item.id}: {fault}"
             return
-        hashes.append(_hash(item.id))
+        hashes.append(short_digest(item.id))
         labelled.append((item, annotation))
         if len(labelled) == 256:
             sums.append(tally(labelled, ()))
@@ -109,10 +109,6 @@ def _reasons(quarantine: Path) -> list[str]:
         return [msgspec.json.decode(line, type=Rejected).reason for line in lines]
 
 
-def _hash(identity: str) -> int:
-    return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "little")
-
-
 def _doubles(folder: Folder, files: Iterable[FileEntry], hashes: "array[int]") -> Iterator[str]:
     """Ids that stand twice. Eight bytes an id are kept; a second pass names those whose eight bytes are equal."""
     ordered = np.sort(np.frombuffer(hashes, dtype=np.uint64))
@@ -122,7 +118,7 @@ def _doubles(folder: Folder, files: Iterable[FileEntry], hashes: "array[int]") -
     first: dict[str, str] = {}
     for file in files:
         for item in read_file(folder.output(file.path), file.path):
-            if isinstance(item, Dialogue) and _hash(item.id) in twice:
+            if isinstance(item, Dialogue) and short_digest(item.id) in twice:
                 if item.id in first:
                     yield f"doubled_id: dialogue {item.id} of {file.path} stands in {first[item.id]} too"
                 first.setdefault(item.id, file.path)

@@ -126,7 +126,8 @@ def annotate(
     training = model.training
     model.eval()
     with torch.inference_mode(), autocast or nullcontext(), _one_thread():
-        model.turn_encoder.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
+        if model.turn_encoder.prepared:
+            model.turn_encoder.memory.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
         for turns, places in sorted(by_turns.items()):
             size = max(1, _TURNS // turns)
             for start in range(0, len(places), size):

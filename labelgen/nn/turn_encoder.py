@@ -1,6 +1,6 @@
 """The turn encoder: a pretrained text encoder over distinct passages, in groups of one exact token length."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from labelgen.nn.passage_memory import PassageMemory
 from labelgen.tensors.layout import Passages
-from labelgen.tensors.packed import PACKED, packed_positions
+from labelgen.tensors.packed import LEAST_TOKENS, PACKED, packed_positions
 from labelgen.tensors.prepared import PreparedEncoder, can_prepare
 
 
@@ -38,10 +38,10 @@ class TurnEncoder(nn.Module):
         self._prepared = PreparedEncoder(self.encoder, precision) if can_prepare(self.encoder, precision) else None
         self.memory = PassageMemory()
 
-    def expect(self, passages: Iterable[tuple[int, ...]]) -> None:
-        """Passages that are about to be encoded, each as often as it is said: once prepared, each is encoded once."""
-        if self._prepared is not None:
-            self.memory.expect(passages)
+    @property
+    def prepared(self) -> bool:
+        """Whether passages are encoded for labelling, each that was announced to `memory` once."""
+        return self._prepared is not None and not torch.is_grad_enabled()
 
     def train(self, mode: bool = True) -> "TurnEncoder":
         super().train(mode)
@@ -55,12 +55,11 @@ class TurnEncoder(nn.Module):
         self, passages: Passages, with_tokens: bool
     ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
         """Pooled vector of each passage, and the states of all tokens in the order of the groups if asked for."""
-        prepared = self._prepared is not None and not torch.is_grad_enabled()
-        if self.frozen and not with_tokens and not prepared:
+        if self.frozen and not with_tokens and not self.prepared:
             return self._remembered(passages.groups), None
         pooled, tokens = [], []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            found = self.memory.states(passages.groups, self.states) if prepared else self.states(passages.groups)
+            found = self.memory.states(passages.groups, self.states) if self.prepared else self.states(passages.groups)
             for states in found:
                 pooled.append(states.mean(dim=1, dtype=torch.float32))
                 if with_tokens:
@@ -71,7 +70,8 @@ class TurnEncoder(nn.Module):
         """Last hidden states of each group. A single short passage gets company, since a product of very few rows rounds
         otherwise."""
         filled = [_with_company(ids) for ids in groups]
-        if self._prepared is not None and not torch.is_grad_enabled():
+        if self.prepared:
+            assert self._prepared is not None
             return [x[: len(asked)] for x, asked in zip(self._prepared(filled), groups, strict=True)]
         # All ids are looked up at once: the gradient of a look-up is as large as the vocabulary, and one for each group
         # takes longer on a CPU (scripts/bench_encoder.py).
@@ -108,11 +108,10 @@ class TurnEncoder(nn.Module):
 
 
 _REMEMBERED = 200_000
-_LEAST_TOKENS = 8
 
 
 def _with_company(ids: Int[Tensor, "n L"]) -> Int[Tensor, "m L"]:
-    few = -(-_LEAST_TOKENS // ids.numel())
+    few = -(-LEAST_TOKENS // ids.numel())
     return ids.repeat(few, 1) if few > 1 else ids
 
 

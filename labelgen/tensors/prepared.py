@@ -14,14 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelgen.tensors.packed import packed_positions
+from labelgen.tensors.packed import LEAST_TOKENS, packed_positions
 
 TOKENS = 4096
 """Tokens that pass through the layers at once, about: few enough that what lies between two products stays in the cache.
 Of no influence on what comes out."""
-
-_LEAST_TOKENS = 8
-"""A product of very few rows rounds otherwise."""
 
 _KNOWN = ("bert", "roberta", "xlm-roberta", "camembert")
 
@@ -151,18 +148,18 @@ class _Norm:
 
 
 def _batches(groups: Sequence[Int[Tensor, "_ _"]]) -> list[list[tuple[int, Int[Tensor, "_ _"]]]]:
-    """Whole passages, in order, about TOKENS at a time and never fewer than _LEAST_TOKENS where there are as many, each part
+    """Whole passages, in order, about TOKENS at a time and never fewer than LEAST_TOKENS where there are as many, each part
     with the index of its group."""
     batches: list[list[tuple[int, Tensor]]] = [[]]
     held = 0
     for k, ids in enumerate(groups):
         for part in torch.split(ids, max(1, TOKENS // ids.shape[1])):
-            if held >= _LEAST_TOKENS and held + part.numel() > TOKENS:
+            if held >= LEAST_TOKENS and held + part.numel() > TOKENS:
                 batches.append([])
                 held = 0
             batches[-1].append((k, part))
             held += part.numel()
-    if held < _LEAST_TOKENS and len(batches) > 1:
+    if held < LEAST_TOKENS and len(batches) > 1:
         last = batches.pop()
         batches[-1] += last
     return batches if groups else []
