@@ -21,7 +21,7 @@ def place(path: Path | str) -> Path:
         found = UPath(path)
         _ = found.fs
     except (ImportError, ValueError) as error:
-        mend = "pip install 'labelgen[store]', and what fsspec asks for, such as s3fs"
+        mend = "pip install -e '.[store]' -c constraints.txt, and what fsspec asks for, such as s3fs"
         raise UsageError(f"{path} cannot be reached: {error}", str(path), mend) from error
     return cast(Path, found)
 

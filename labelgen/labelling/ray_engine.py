@@ -112,5 +112,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UsageError("Ray is not installed", "--engine ray", "pip install 'labelgen[ray]'") from error
+        raise UsageError(
+            "Ray is not installed", "--engine ray", "pip install -e '.[ray]' -c constraints.txt"
+        ) from error
     return ray

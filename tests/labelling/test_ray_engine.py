@@ -109,7 +109,7 @@ def test_without_ray_the_command_says_how_to_get_it(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(builtins, "__import__", missing)
     mixed_log(tmp_path / "in")
     assert main(["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--engine", "ray"]) == 2
-    assert "pip install 'labelgen[ray]'" in capsys.readouterr().err
+    assert "pip install -e '.[ray]' -c constraints.txt" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -110,4 +110,4 @@ def test_the_commands_take_such_paths(bucket, monkeypatch, capsys):
 def test_a_store_that_nothing_reaches_is_exit_2(tmp_path, capsys):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
     assert main(["label", str(tmp_path / "in"), "nowhere://x/y", "--model", "m"]) == 2
-    assert "labelgen[store]" in capsys.readouterr().err
+    assert ".[store]" in capsys.readouterr().err
