@@ -85,3 +85,23 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import write_tiny_encoder
 
     return write_tiny_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an untrained model of all tasks; whoever changes it takes a copy."""
+    import torch
+    from labelled import LABELS, labelled_dialogue
+
+    from labelgen.model.build import build_model
+    from labelgen.model.folder import save_model
+    from labelgen.model.options import ModelOptions
+    from labelgen.tasks import TASKS
+    from labelgen.tasks.options import TaskOptions
+
+    torch.manual_seed(0)
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    seen = [labelled_dialogue(seed) for seed in range(8)]
+    folder = tmp_path_factory.mktemp("model") / "m"
+    save_model(build_model(options, {n: TaskOptions() for n in TASKS}, LABELS, seen).eval(), folder, {})
+    return folder

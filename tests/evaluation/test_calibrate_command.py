@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from labelled import LABELS, labelled_dialogue
 
 from labelgen.cli.main import main
@@ -15,22 +14,8 @@ from labelgen.data.log import Log, write_log
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS
 from labelgen.model.annotate import Annotator
-from labelgen.model.build import build_model
 from labelgen.model.calibration import read_calibration
-from labelgen.model.folder import check_model, model_digest, save_model
-from labelgen.model.options import ModelOptions
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
-
-
-@pytest.fixture(scope="module")
-def plain(tiny_encoder, tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    seen = [labelled_dialogue(seed) for seed in range(8)]
-    folder = tmp_path_factory.mktemp("plain") / "m"
-    save_model(build_model(options, {n: TaskOptions() for n in TASKS}, LABELS, seen).eval(), folder, {})
-    return folder
+from labelgen.model.folder import check_model, model_digest
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +28,20 @@ def log(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def calibrated(plain, log, tmp_path_factory) -> Path:
+def calibrated(tiny_model, log, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("calibrated") / "m"
-    shutil.copytree(plain, folder)
+    shutil.copytree(tiny_model, folder)
     words = ["calibrate", str(log), "--model", str(folder), "--against", "anna", "--max-error", "0.8"]
     assert main([*words, "--confidence", "0.9"]) == 0
     return folder
 
 
-def test_the_folder_stays_whole_and_is_another_model(plain, calibrated):
+def test_the_folder_stays_whole_and_is_another_model(tiny_model, calibrated):
     check_model(calibrated)
-    assert model_digest(calibrated) != model_digest(plain)
+    assert model_digest(calibrated) != model_digest(tiny_model)
     found = read_calibration(calibrated)
     assert found is not None
-    assert found.model_digest == model_digest(plain)
+    assert found.model_digest == model_digest(tiny_model)
     assert found.thresholds()
     assert all(one.certificate.threshold is not None or one.certificate.reason for one in found.tasks)
     assert not list(calibrated.parent.glob(".*"))
@@ -88,9 +73,9 @@ def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibr
     assert sum(t["abstained"] for t in manifest["sums"]["tasks"]) == abstained
 
 
-def test_a_model_that_was_not_calibrated_speaks_as_before(plain, calibrated, log):
+def test_a_model_that_was_not_calibrated_speaks_as_before(tiny_model, calibrated, log):
     dialogues = list(Log([log]))[:5]
-    before = Annotator(plain).annotate(dialogues)
+    before = Annotator(tiny_model).annotate(dialogues)
     same = Annotator(calibrated, calibrated=False).annotate(dialogues)
     assert before == same
     assert not any(a.abstained or (a.provenance and a.provenance.thresholds) for a in before)
@@ -104,11 +89,11 @@ def test_no_user_is_in_two_parts(log):
     assert set().union(*parts.values()) == {"scale", "choose", "certify"}
 
 
-def test_it_is_not_done_twice_unasked_and_the_same_again_gives_the_same_bytes(calibrated, plain, log, tmp_path):
+def test_it_is_not_done_twice_unasked_and_the_same_again_gives_the_same_bytes(calibrated, tiny_model, log, tmp_path):
     words = ["--against", "anna", "--max-error", "0.8", "--confidence", "0.9"]
     assert main(["calibrate", str(log), "--model", str(calibrated), *words]) == 2
     folder = tmp_path / "again"
-    shutil.copytree(plain, folder)
+    shutil.copytree(tiny_model, folder)
     for more in ([], ["--force"]):
         assert main(["calibrate", str(log), "--model", str(folder), *words, *more]) == 0
     ours, theirs = (json.loads((f / "calibration.json").read_text()) for f in (calibrated, folder))
@@ -117,9 +102,9 @@ def test_it_is_not_done_twice_unasked_and_the_same_again_gives_the_same_bytes(ca
     assert ours == theirs
 
 
-def test_refused_with_the_reason_and_labels_go_on_as_before(plain, log, tmp_path, capsys):
+def test_refused_with_the_reason_and_labels_go_on_as_before(tiny_model, log, tmp_path, capsys):
     folder = tmp_path / "m"
-    shutil.copytree(plain, folder)
+    shutil.copytree(tiny_model, folder)
     assert main(["calibrate", str(log), "--model", str(folder), "--against", "anna"]) == 0
     said = capsys.readouterr().out
     assert "no threshold" in said
@@ -145,7 +130,7 @@ def test_a_changed_calibration_is_exit_4(calibrated, log, tmp_path):
         ([], 3),
     ],
 )
-def test_what_cannot_be_done_is_said(plain, log, words, code):
+def test_what_cannot_be_done_is_said(tiny_model, log, words, code):
     """Of one annotator no consensus is made."""
-    assert main(["calibrate", str(log), "--model", str(plain), *words]) == code
-    assert read_calibration(plain) is None
+    assert main(["calibrate", str(log), "--model", str(tiny_model), *words]) == code
+    assert read_calibration(tiny_model) is None

@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from labelled import LABELS, labelled_dialogue
+from labelled import labelled_dialogue
 from some_logs import write_lines
 
 from labelgen.base.errors import IntegrityError
@@ -17,21 +16,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.model.annotate import Annotator
-from labelgen.model.build import build_model
-from labelgen.model.folder import load_model, save_model
-from labelgen.model.options import ModelOptions
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
-
-
-@pytest.fixture(scope="module")
-def folder(tiny_encoder, tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    seen = [labelled_dialogue(seed) for seed in range(8)]
-    made = tmp_path_factory.mktemp("odd") / "m"
-    save_model(build_model(options, {n: TaskOptions() for n in TASKS}, LABELS, seen).eval(), made, {})
-    return made
+from labelgen.model.folder import load_model
 
 
 def turn(request="play the red lamp", response="ok", **more) -> Turn:
@@ -66,8 +51,8 @@ ODD = [
 ]
 
 
-def test_odd_dialogues_get_finite_labels(folder):
-    said = Annotator(folder).annotate(ODD)
+def test_odd_dialogues_get_finite_labels(tiny_model):
+    said = Annotator(tiny_model).annotate(ODD)
     assert said[0].labels == ()
     for annotation in said[1:]:
         assert annotation.labels or annotation.none
@@ -76,16 +61,16 @@ def test_odd_dialogues_get_finite_labels(folder):
             assert all(math.isfinite(p) for _, p in label.distribution or ())
 
 
-def test_a_long_dialogue_in_blocks_is_that_of_one(folder, monkeypatch):
+def test_a_long_dialogue_in_blocks_is_that_of_one(tiny_model, monkeypatch):
     """Blocks of rows spare memory and change nothing else."""
     import labelgen.nn.dialogue_encoder
     import labelgen.tasks.goals
 
     dialogue = labelled_dialogue(3, turns=40)
-    (whole,) = Annotator(folder).annotate([dialogue])
+    (whole,) = Annotator(tiny_model).annotate([dialogue])
     monkeypatch.setattr(labelgen.nn.dialogue_encoder, "_ROWS", 16)
     monkeypatch.setattr(labelgen.tasks.goals, "_ROWS", 16)
-    (blocks,) = Annotator(folder).annotate([dialogue])
+    (blocks,) = Annotator(tiny_model).annotate([dialogue])
     assert [(one.task, one.at, one.name) for one in whole.labels] == [(o.task, o.at, o.name) for o in blocks.labels]
     for one, other in zip(whole.labels, blocks.labels, strict=True):
         assert one.probability == pytest.approx(other.probability, rel=1e-4, abs=1e-6)
@@ -104,10 +89,10 @@ def rehash(folder: Path) -> None:
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["plain", "digests_agree"])
 @pytest.mark.parametrize("damage", ["flip", "pickle"])
-def test_weights_that_were_tampered_with_are_refused(folder, tmp_path, monkeypatch, damage, hidden):
+def test_weights_that_were_tampered_with_are_refused(tiny_model, tmp_path, monkeypatch, damage, hidden):
     """And nothing in them is run, also where the digests were made to agree."""
     monkeypatch.chdir(tmp_path)
-    model = shutil.copytree(folder, tmp_path / "m")
+    model = shutil.copytree(tiny_model, tmp_path / "m")
     weights = model / "weights.safetensors"
     data = bytearray(weights.read_bytes())
     data[4] ^= 255

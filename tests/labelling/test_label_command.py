@@ -20,25 +20,6 @@ def fake(monkeypatch):
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
 
 
-@pytest.fixture(scope="module")
-def model(tiny_encoder, tmp_path_factory) -> Path:
-    import torch
-    from labelled import LABELS, labelled_dialogue
-
-    from labelgen.model.build import build_model
-    from labelgen.model.folder import save_model
-    from labelgen.model.options import ModelOptions
-    from labelgen.tasks import TASKS
-    from labelgen.tasks.options import TaskOptions
-
-    torch.manual_seed(0)
-    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    seen = [labelled_dialogue(seed) for seed in range(8)]
-    folder = tmp_path_factory.mktemp("model") / "m"
-    save_model(build_model(options, {n: TaskOptions() for n in TASKS}, LABELS, seen).eval(), folder, {})
-    return folder
-
-
 def label(source: Path, out: Path, *more: str) -> int:
     return main(["label", str(source), str(out), "--model", "m", "--workers", "1", *more])
 
@@ -136,7 +117,7 @@ def test_a_stream_goes_through(monkeypatch, tmp_path, capsysbinary, fake):
     assert json.loads(bad.read_text())["reason"].startswith("bad_json")
 
 
-def test_a_real_model_gives_the_same_bytes_however_the_work_is_shared(tmp_path, model):
+def test_a_real_model_gives_the_same_bytes_however_the_work_is_shared(tmp_path, tiny_model):
     """One process or two, shards of any size, another form: the same labels to the last bit."""
     from labelled import labelled_dialogue
 
@@ -147,7 +128,7 @@ def test_a_real_model_gives_the_same_bytes_however_the_work_is_shared(tmp_path, 
     write_rows(tmp_path / "rows" / "a.parquet", records)
 
     def run(name: str, source: str, *more: str) -> Path:
-        assert main(["label", str(tmp_path / source), str(tmp_path / name), "--model", str(model), *more]) == 0
+        assert main(["label", str(tmp_path / source), str(tmp_path / name), "--model", str(tiny_model), *more]) == 0
         return tmp_path / name
 
     one = run("one", "in", "--workers", "1")
