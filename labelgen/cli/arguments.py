@@ -53,3 +53,12 @@ def open_log(args: argparse.Namespace, name: str = "log") -> Log:
             raise UsageError(f"--option {pair} has no value", "the command line", "write --option NAME=VALUE")
         options[key] = value
     return Log(paths, args.format, options, args.quarantine, args.max_bad_rate)
+
+
+def add_ratings(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--ratings",
+        choices=("vote", "mean"),
+        default="vote",
+        help="what the consensus of ratings is: the name with most votes, or that of the mean rating (default %(default)s)",
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.progress import progress
-from labelgen.cli.arguments import add_force, add_log, open_log, parser
+from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
 
 if TYPE_CHECKING:
     from labelgen.data.dialogue import Dialogue
@@ -58,6 +58,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHO",
         help="who makes the consensus, and is judged beside the model: names with commas (default %(default)s)",
     )
+    add_ratings(to)
+    to.add_argument(
+        "--decide",
+        choices=("most_probable", "macro_f1"),
+        default="most_probable",
+        help="what is said of qualities and outcomes: the most probable name, or by weights, so that rare names are found "
+        "(default %(default)s)",
+    )
     to.add_argument("--seed", type=int, default=0, help="divides the dialogues (default %(default)s)")
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
     add_force(to)
@@ -78,7 +86,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
 
     check_model(args.model)
     refuse_calibrated(args.model, args.force)
-    setting = Setting(args.against, *named(args.people), args.seed)
+    setting = Setting(args.against, *named(args.people), args.seed, ratings=args.ratings)
     log = open_log(args)
     annotator = Annotator(args.model, log.labels(), _MODEL, device=args.device, calibrated=False)
     questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
@@ -103,7 +111,9 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
         confidence=args.confidence,
         command=shlex.join(["labelgen", "calibrate", *argv]),
         tasks=tuple(
-            calibrate(dialogues, questions, _MODEL, setting, Asked(args.max_error, args.confidence, args.seed))
+            calibrate(
+                dialogues, questions, _MODEL, setting, Asked(args.max_error, args.confidence, args.seed, args.decide)
+            )
         ),
     )
     write_calibration(args.model, found)

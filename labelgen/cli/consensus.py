@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from labelgen.cli.arguments import add_force, add_log, open_log, parser
+from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, Label, scope
 from labelgen.data.log import write_log
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     from labelgen.evaluation.question import answered, concerns, exclusive_names
     from labelgen.evaluation.trials import Setting, named, people_of
 
-    setting = Setting(CONSENSUS, *named(args.people))
+    setting = Setting(CONSENSUS, *named(args.people), ratings=args.ratings)
     questions = asked({})
     exclusive = exclusive_names(questions)
     judged: dict[str, list[dict[str, tuple[Label, ...]]]] = {q.name: [] for q in questions}
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     def decided() -> Iterator[Dialogue]:
         for dialogue in open_log(args):
             people = people_of(dialogue, setting)
-            result = consensus(people, exclusive, args.least)
+            result = consensus(people, exclusive, args.least, args.ratings)
             for question in questions:
                 ties[question.name] += sum(concerns(field, question) for field in result.ties)
                 fields: dict[Any, dict[str, tuple[Label, ...]]] = {}
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--least", type=int, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
     )
+    add_ratings(to)
     add_force(to)
     return to
 

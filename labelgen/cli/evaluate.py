@@ -13,7 +13,7 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, fresh_folder, write_text
-from labelgen.cli.arguments import add_force, add_log, open_log, parser
+from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.report import show_results
 from labelgen.data.log import Log, write_log
 
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHO",
         help="kind=person, or names with commas; against an annotator nobody is judged beside unless this is given",
     )
+    add_ratings(to)
     to.add_argument("--task", action="append", metavar="NAME", help="judge this task only, may be repeated")
     to.add_argument(
         "--least-people", type=int, default=0, metavar="N", help="leave out dialogues that fewer people annotated"
@@ -112,7 +113,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
     from labelgen.feedback.hiding import without_evidence
 
     people = args.people or (EVERYONE if args.against == CONSENSUS else None)
-    setting = Setting(args.against, *named(people), args.seed, args.resamples)
+    setting = Setting(args.against, *named(people), args.seed, args.resamples, ratings=args.ratings)
     questions = asked(FRAMES)
     if args.task:
         questions = of_tasks(questions, args.task)

@@ -1,7 +1,9 @@
-"""Probabilities that say how often they are right: one temperature, or a rising curve.
+"""Probabilities that say how often they are right: one temperature, or a rising curve. And, of names of which exactly one
+holds, weights by which a rare one is said though it is not the most probable.
 
 Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature); Zadrozny and Elkan 2002, "Transforming
-Classifier Scores into Accurate Multiclass Probability Estimates" (isotonic)."""
+Classifier Scores into Accurate Multiclass Probability Estimates" (isotonic); Lipton et al. 2014, "Optimal Thresholding of
+Classifiers to Maximize F1 Measure" (the name that serves F1 best is not the most probable one)."""
 
 import math
 from bisect import bisect_right
@@ -24,12 +26,19 @@ _KEEP = 1e-3
 @dataclass(frozen=True, slots=True)
 class Scaling:
     """temperature: divides log-odds (of a distribution, log-probabilities); 1 changes nothing. x, y: a curve from given to
-    right, rising in both, linear in between and flat beyond its ends."""
+    right, rising in both, linear in between and flat beyond its ends. weights: of the names of a distribution, in their order;
+    what is said is the name whose probability times its weight is greatest. Empty: the most probable one."""
 
     kind: Literal["none", "temperature", "isotonic"] = "none"
     temperature: float = 1.0
     x: tuple[float, ...] = ()
     y: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    def decide(self, distribution: Sequence[float]) -> int:
+        """Which name is said; the first of those that are equal."""
+        weights = self.weights or (1.0,) * len(distribution)
+        return max(range(len(distribution)), key=lambda k: (weights[k] * distribution[k], -k))
 
     def of(self, probability: float) -> float:
         """Of one event, 0..1; never falls where the given probability rises."""
@@ -75,6 +84,39 @@ def fit_temperature(rows: Sequence[Sequence[float]], right: Sequence[int]) -> Sc
 
     found = minimize_scalar(nats, bounds=(-3.0, 3.0), method="bounded")
     return Scaling("temperature", math.exp(float(found.x)))
+
+
+def fit_weights(rows: Sequence[Sequence[float]], right: Sequence[int]) -> tuple[float, ...]:
+    """Weights of names under which macro F1 is greatest on these rows, searched one name at a time on a grid. rows:
+    distributions over the same names; right: which holds. Empty where there are too few rows."""
+    if len(rows) < LEAST_EVENTS:
+        return ()
+    logs = np.log(np.clip(np.asarray(rows, dtype=np.float64), _TINY, 1.0))
+    true = np.asarray(right)
+    shift = np.zeros(logs.shape[1])
+    best = _macro_f1((logs + shift).argmax(axis=1), true)
+    while True:
+        found = best
+        # The first name's weight is the measure of the others.
+        for name in range(1, len(shift)):
+            for step in _SHIFTS:
+                tried = shift.copy()
+                tried[name] = step
+                value = _macro_f1((logs + tried).argmax(axis=1), true)
+                if value > best + _GAIN:
+                    best, shift = value, tried
+        if best <= found:
+            return tuple(float(weight) for weight in np.exp(shift))
+
+
+_SHIFTS = np.linspace(-3.0, 3.0, 61)
+_GAIN = 1e-9
+
+
+def _macro_f1(said: Array, true: Array) -> float:
+    names = np.unique(np.concatenate([said, true]))
+    both = [(said == n, true == n) for n in names]
+    return float(np.mean([2.0 * (s & t).sum() / (s.sum() + t.sum()) for s, t in both]))
 
 
 def fit_isotonic(probabilities: Sequence[float], holds: Sequence[bool]) -> Scaling:

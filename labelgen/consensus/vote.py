@@ -1,17 +1,21 @@
 """One annotation from several, by vote. Ties are named, not guessed.
 
 How a field is decided depends on what its labels are about:
-an exclusive task (exactly one name holds): the name with most votes; a draw at the top is a tie.
+an exclusive task (exactly one name holds): the name with most votes; a draw at the top is a tie. Ratings may be decided by
+their mean instead, which knows no ties: the class of the mean rating, as in the published protocol for satisfaction (Ye et
+al. 2023, "Modeling User Satisfaction Dynamics in Dialogue via Hawkes Process").
 A set of names, or of spans: each name (each name with start and end) is in where more than half of those who answered
 the field gave it; exactly half is a tie of the whole field.
 Goals: consensus/division.py.
 
-Only annotators who answered a field vote on it; "none" is an answer. A label's probability is its share of the votes.
+Only annotators who answered a field vote on it; "none" is an answer. A label's probability is its share of the votes; a mean
+has none.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from labelgen.consensus.division import divide
 from labelgen.data.labels import (
@@ -26,12 +30,16 @@ from labelgen.data.labels import (
     division,
     tasks_of,
 )
+from labelgen.data.quality import quality_name
 
 CONSENSUS = "consensus"
 """The annotator who signs."""
 
 Ballots = Sequence[tuple[Label, ...]]
 """What each annotator who answered a field said of it."""
+
+Ratings = Literal["vote", "mean"]
+"""How ratings are decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,12 @@ class Consensus:
     ties: tuple[Field, ...]
 
 
-def consensus(annotations: Sequence[Annotation], exclusive: Mapping[str, Sequence[str]], least: int = 2) -> Consensus:
+def consensus(
+    annotations: Sequence[Annotation],
+    exclusive: Mapping[str, Sequence[str]],
+    least: int = 2,
+    ratings: Ratings = "vote",
+) -> Consensus:
     """Vote on every field that at least `least` of the annotations answer; others stay absent and are no ties.
 
     exclusive: the tasks of which exactly one name holds, with their names in order. Where the annotations divide the
@@ -55,7 +68,8 @@ def consensus(annotations: Sequence[Annotation], exclusive: Mapping[str, Sequenc
         for at, ballots in _ballots(annotations, task).items():
             if len(ballots) < least:
                 continue
-            decided = _decide(task, ballots, exclusive.get(task))
+            decided = _mean(ballots) if ratings == "mean" else None
+            decided = decided or _decide(task, ballots, exclusive.get(task))
             if decided is None:
                 ties.append(Field(task, at))
             elif decided:
@@ -89,6 +103,16 @@ def _decide(task: str, ballots: Ballots, names: Sequence[str] | None) -> tuple[L
     if divides(task):
         return _decide_goals(task, ballots)
     return _decide_set(ballots) if names is None else _decide_one(ballots, names)
+
+
+def _mean(ballots: Ballots) -> tuple[Label, ...] | None:
+    """None where somebody gave no rating."""
+    numbers = [ballot[0].value for ballot in ballots if ballot and isinstance(ballot[0].value, (int, float))]
+    if len(numbers) < len(ballots):
+        return None
+    rating = sum(numbers) / len(numbers)
+    first = ballots[0][0]
+    return (Label(first.task, first.at, quality_name(rating), value=rating),)
 
 
 def _decide_one(ballots: Ballots, names: Sequence[str]) -> tuple[Label, ...] | None:

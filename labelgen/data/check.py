@@ -8,6 +8,7 @@ from pathlib import PureWindowsPath
 
 from labelgen.data.dialogue import Feedback
 from labelgen.data.form import AnnotationForm, AtForm, QualityForm, Record, TargetForm
+from labelgen.data.quality import QUALITY_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,10 @@ def _quality(field: str, quality: QualityForm) -> Iterator[Fault]:
         yield Fault(f"{field}.scale", "bad_scale: worst and best are equal")
     if not low <= quality.rating <= high:
         yield Fault(f"{field}.rating", f"bad_rating: {quality.rating} is not within {low:g}..{high:g}")
+    if quality.name is not None and quality.name not in QUALITY_NAMES:
+        yield Fault(f"{field}.name", f"bad_name: {quality.name!r} is none of {', '.join(QUALITY_NAMES)}")
+    if quality.name is not None and quality.probabilities is None:
+        yield Fault(f"{field}.name", "bad_name: a name without probabilities; the rating names the quality")
 
 
 def _probability(field: str, value: float | None) -> Iterator[Fault]:

@@ -46,11 +46,13 @@ class QualityProbabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityForm:
-    """rating: 1..5, or on `scale` = (worst, best), which is then mapped linearly to 1..5."""
+    """rating: 1..5, or on `scale` = (worst, best), which is then mapped linearly to 1..5. name: bad, fair or good, where it
+    is not the most probable one."""
 
     rating: float
     scale: tuple[float, float] | None = None
     probabilities: QualityProbabilities | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,8 +143,12 @@ def _quality_label(form: QualityForm, at: AtTurn | AtDialogue) -> Label:
         return Label("quality", at, quality_name(rating), None, rating, None, given)
     p = form.probabilities
     distribution = (("bad", p.bad), ("fair", p.fair), ("good", p.good))
-    best = max(distribution, key=lambda pair: pair[1])
-    return Label("quality", at, best[0], best[1], rating, distribution, given)
+    name = form.name or _most_probable(distribution)
+    return Label("quality", at, name, dict(distribution)[name], rating, distribution, given)
+
+
+def _most_probable(distribution: Sequence[tuple[str, float]]) -> str:
+    return max(distribution, key=lambda pair: pair[1])[0]
 
 
 def _turn_labels(form: TurnForm, labels: list[Label], none: dict[Field, float | None]) -> None:
@@ -216,13 +220,14 @@ def _quality_form(labels: tuple[Label, ...]) -> QualityForm | None:
         return None
     label = labels[0]
     rating = label.value if isinstance(label.value, (int, float)) else to_scale(label.name)
-    probabilities = None
+    probabilities = name = None
     if label.distribution is not None:
         given = dict(label.distribution)
         probabilities = QualityProbabilities(bad=given["bad"], fair=given["fair"], good=given["good"])
+        name = None if label.name == _most_probable(label.distribution) else label.name
     if label.given is not None:
-        return QualityForm(rating=label.given.rating, scale=label.given.scale, probabilities=probabilities)
-    return QualityForm(rating=float(rating), probabilities=probabilities)
+        return QualityForm(rating=label.given.rating, scale=label.given.scale, probabilities=probabilities, name=name)
+    return QualityForm(rating=float(rating), probabilities=probabilities, name=name)
 
 
 def _turn_form(

@@ -3,13 +3,13 @@ third. No dialogue is in two of them, nor any user."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
 from labelgen.confidence.resampling import Array, Interval, interval, of_statistic, resampled, resamples
-from labelgen.confidence.scaling import Scaling, fit_isotonic, fit_temperature, log_loss
+from labelgen.confidence.scaling import Scaling, fit_isotonic, fit_temperature, fit_weights, log_loss
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, At
 from labelgen.data.split import Part, part_of
@@ -25,11 +25,13 @@ PARTS = (Part("scale", 0.25), Part("choose", 0.25), Part("certify", 0.5))
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be certified: at most this share of errors among the labels given, with this confidence."""
+    """What is to be certified: at most this share of errors among the labels given, with this confidence. decide: which name
+    is said of a task of which exactly one holds: the most probable, or by weights that make macro F1 greatest."""
 
     max_error: float
     confidence: float
     seed: int = 0
+    decide: Literal["most_probable", "macro_f1"] = "most_probable"
 
 
 def calibrate(
@@ -47,7 +49,7 @@ def calibrate(
             name: of_kept_goals(_answers(dialogues, places, question, model, setting.against), kept)
             for name, places in parts.items()
         }
-        one, accepts = _calibrate(dialogues, parts, answers, question, asked)
+        one, answers, accepts = _calibrate(dialogues, parts, answers, question, asked)
         if question.divides and one.certificate.threshold is not None:
             kept = frozenset(
                 (x.place, x.labels[0].at) for own in answers.values() for x in own if x.labels and accepts(x)
@@ -74,14 +76,18 @@ def _calibrate(
     answers: dict[str, list[Answer]],
     question: Question,
     asked: Asked,
-) -> tuple[TaskCalibration, Callable[[Answer], bool]]:
+) -> tuple[TaskCalibration, dict[str, list[Answer]], Callable[[Answer], bool]]:
+    """The calibration, the answers as it has them, and whether it gives an answer."""
     labels, none = _scalings(answers["scale"], answers["choose"])
+    if asked.decide == "macro_f1":
+        labels = replace(labels, weights=_weights([*answers["scale"], *answers["choose"]], labels))
+    # As a model that abstains has them, or the certificate would be of another rule.
+    answers = {name: [_as_said(x, labels) for x in own] for name, own in answers.items()}
 
     def sure(x: Answer) -> float | None:
         if not x.labels:
             return None if x.none is None else none.of(x.none)
-        # As a model that abstains has it, or the certificate would be of another rule.
-        return score(tuple(scaled_label(label, labels) for label in x.labels))
+        return score(x.labels)
 
     def scored(part: str) -> Scored:
         place = {k: n for n, k in enumerate(parts[part])}
@@ -107,18 +113,42 @@ def _calibrate(
     one = TaskCalibration(
         task=question.tasks[0], unit=unit, labels=labels, none=none, certificate=certificate, measured={}
     )
-    return one, accepts
+    return one, answers, accepts
+
+
+def _as_said(x: Answer, scaling: Scaling) -> Answer:
+    labels = tuple(scaled_label(label, scaling) for label in x.labels)
+    if [label.name for label in labels] == [label.name for label in x.labels]:
+        return replace(x, labels=labels)
+    # Exactly one name holds here, and by the weights it is another one.
+    right = (labels[0].name,) == x.wanted
+    return replace(x, labels=labels, right=right, holds=(right,))
+
+
+def _weights(answers: Sequence[Answer], scaling: Scaling) -> tuple[float, ...]:
+    rows = _of_one_name(answers)
+    return fit_weights(
+        [scaling.of_all(list(said.values())) for said, _ in rows], [[*said].index(name) for said, name in rows]
+    )
+
+
+def _of_one_name(answers: Sequence[Answer]) -> list[tuple[dict[str, float], str]]:
+    """The distribution of each answer of which exactly one name holds, and the reference's name; without those whose name
+    the model cannot give."""
+    rows = [
+        (dict(x.labels[0].distribution), x.wanted[0])
+        for x in answers
+        if x.labels and x.labels[0].distribution is not None
+    ]
+    return [(said, name) for said, name in rows if name in said]
 
 
 def _scalings(fitted: Sequence[Answer], judged: Sequence[Answer]) -> tuple[Scaling, Scaling]:
     """Of labels, and of "none here": fitted on the one part, the better of those chosen on the other."""
-    rows = [x for x in fitted if x.labels and x.labels[0].distribution is not None]
     none = _better(_none(fitted), _none(judged))
-    if not rows:
+    if not any(x.labels and x.labels[0].distribution is not None for x in fitted):
         return _better(_events(fitted), _events(judged)), none
-    # Of which exactly one name holds: the reference's, unless it names one that the model cannot give.
-    known = [(dict(x.labels[0].distribution or ()), x.wanted[0]) for x in rows]
-    known = [(said, name) for said, name in known if name in said]
+    known = _of_one_name(fitted)
     return fit_temperature(
         [list(said.values()) for said, _ in known], [[*said].index(name) for said, name in known]
     ), none

@@ -76,6 +76,7 @@ def evaluate(
         "setting": {
             "against": setting.against,
             "people": _people(setting),
+            "ratings": setting.ratings,
             "candidates": list(candidates),
             "seed": setting.seed,
             "resamples": setting.resamples,
@@ -123,7 +124,14 @@ def read_evaluation(path: Path) -> tuple[Description, Setting, tuple[str, ...], 
     try:
         plain = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         said, data = plain["setting"], plain["data"]
-        setting = Setting(said["against"], *named(said["people"]), said["seed"], said["resamples"], said["level"])
+        setting = Setting(
+            said["against"],
+            *named(said["people"]),
+            said["seed"],
+            said["resamples"],
+            said["level"],
+            said.get("ratings", "vote"),
+        )
         description = Description(
             title=plain["title"],
             command=plain["command"],

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from labelgen.consensus.vote import CONSENSUS, Consensus, consensus
+from labelgen.consensus.vote import CONSENSUS, Consensus, Ratings, consensus
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtGoal, Label, division
 from labelgen.evaluation.question import Question, answered, concerns, exclusive_names
@@ -28,7 +28,8 @@ LEAST_PEOPLE = 3
 @dataclass(frozen=True, slots=True)
 class Setting:
     """against: `consensus`, or the annotator who is the reference. people: names of the annotators who are people; else,
-    with everyone, all of kind `person`; else nobody is judged beside the candidates. level: of the intervals."""
+    with everyone, all of kind `person`; else nobody is judged beside the candidates. level: of the intervals. ratings: how a
+    consensus decides on them."""
 
     against: str = CONSENSUS
     people: frozenset[str] | None = None
@@ -36,6 +37,7 @@ class Setting:
     seed: int = 0
     resamples: int = 1000
     level: float = 0.95
+    ratings: Ratings = "vote"
 
 
 def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
@@ -131,7 +133,7 @@ class Protocol:
     def _consensus(self, place: int, others: Sequence[Annotation]) -> Consensus:
         key = (place, tuple(a.annotator for a in others))
         if key not in self._made:
-            self._made[key] = consensus(others, self.exclusive)
+            self._made[key] = consensus(others, self.exclusive, ratings=self.setting.ratings)
         return self._made[key]
 
 
@@ -166,6 +168,6 @@ def with_reference(dialogues: Iterable[Dialogue], questions: Sequence[Question],
     out = []
     for dialogue in dialogues:
         kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
-        decided = consensus(people_of(dialogue, setting), exclusive).annotation
+        decided = consensus(people_of(dialogue, setting), exclusive, ratings=setting.ratings).annotation
         out.append(replace(dialogue, annotations=(*kept, decided)))
     return out

@@ -98,7 +98,7 @@ def _of(field: Field, calibrated: ByField) -> TaskCalibration | None:
 
 
 def scaled_label(label: Label, scaling: Scaling) -> Label:
-    """The label with its probability as it was found to hold."""
+    """The label with its probability as it was found to hold, and the name that is then said."""
     if label.probability is None:
         return label
     if label.distribution is None:
@@ -106,4 +106,5 @@ def scaled_label(label: Label, scaling: Scaling) -> Label:
     names = [name for name, _ in label.distribution]
     said = scaling.of_all([p for _, p in label.distribution])
     distribution = tuple(zip(names, said, strict=True))
-    return replace(label, distribution=distribution, probability=dict(distribution)[label.name])
+    k = scaling.decide(said) if scaling.weights else names.index(label.name)
+    return replace(label, name=names[k], distribution=distribution, probability=said[k])

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 
-from labelgen.confidence.scaling import LEAST_EVENTS, Scaling, fit_isotonic, fit_temperature, log_loss
+from labelgen.confidence.scaling import LEAST_EVENTS, Scaling, fit_isotonic, fit_temperature, fit_weights, log_loss
 
 probabilities = st.floats(0.0, 1.0)
 curves = st.lists(st.tuples(probabilities, probabilities), min_size=1, max_size=5, unique_by=lambda p: p[0])
@@ -70,3 +71,34 @@ def test_few_events_change_nothing():
     few = [0.5] * (LEAST_EVENTS - 1)
     assert fit_isotonic(few, [True] * len(few)).kind == "none"
     assert fit_temperature([(p, 1 - p) for p in few], [0] * len(few)).kind == "none"
+
+
+@given(st.integers(0, 10_000))
+def test_weights_make_macro_f1_no_smaller(seed: int):
+    rng = np.random.default_rng(seed)
+    rows = rng.dirichlet([1.0, 3.0, 2.0], 200)
+    right = [int(rng.choice(3, p=row)) for row in rows]
+    scaling = Scaling(weights=fit_weights(rows.tolist(), right))
+
+    def macro_f1(how: Scaling) -> float:
+        return float(f1_score(right, [how.decide(row) for row in rows.tolist()], average="macro"))
+
+    assert macro_f1(scaling) >= macro_f1(Scaling())
+
+
+def test_weights_of_two_names_are_the_best_threshold():
+    rng = np.random.default_rng(1)
+    p = rng.beta(1, 5, 2_000)
+    right = (rng.random(2_000) < p).astype(int)
+    rows = np.stack([1 - p, p], axis=1).tolist()
+    scaling = Scaling(weights=fit_weights(rows, right.tolist()))
+    by_threshold = max(f1_score(right, p > t, average="macro") for t in np.linspace(0.05, 0.5, 46))
+    found = f1_score(right, [scaling.decide(row) for row in rows], average="macro")
+    assert found == pytest.approx(by_threshold, abs=0.005)
+    assert found > f1_score(right, p > 0.5, average="macro") + 0.02
+
+
+def test_without_weights_the_most_probable_is_said():
+    assert Scaling().decide([0.2, 0.5, 0.3]) == 1
+    assert Scaling(weights=(1.0, 1.0, 2.0)).decide([0.2, 0.5, 0.3]) == 2
+    assert fit_weights([[0.5, 0.5]] * (LEAST_EVENTS - 1), [0] * (LEAST_EVENTS - 1)) == ()

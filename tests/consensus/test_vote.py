@@ -30,6 +30,19 @@ def test_most_votes_win_with_their_share_and_the_mean_of_their_ratings():
     assert (found.annotation.annotator, found.ties) == (CONSENSUS, ())
 
 
+def test_the_mean_of_ratings_knows_no_tie_and_other_tasks_vote():
+    said = people([quality("good", 5.0)], [quality("bad", 2.0)])
+    success = [replace(p, labels=(*p.labels, Label("outcome", AtGoal((0,)), "success"))) for p in said]
+    found = consensus(success, EXCLUSIVE, ratings="mean")
+    assert [(x.name, x.value, x.probability) for x in found.annotation.labels] == [
+        ("success", None, 1.0),
+        ("good", 3.5, None),
+    ]
+    assert not found.ties
+    silent = [*said, Annotation("u", "person", (), (Field("quality", AtTurn(0)),))]
+    assert consensus(silent, EXCLUSIVE, ratings="mean") == consensus(silent, EXCLUSIVE)
+
+
 def test_a_draw_is_a_named_tie_and_left_absent():
     found = consensus(people([quality("good", 5.0)], [quality("bad", 1.0)]), EXCLUSIVE)
     assert found.ties == (Field("quality", AtTurn(0)),)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -227,6 +228,18 @@ def test_uss_gives_the_published_part():
     assert ids == {"train": ["uss/SGD/0"], "valid": ["uss/SGD/1"]}
     with pytest.raises(UsageError, match="no part 'test'"):
         list(reader.read(SAMPLES / "uss", {"part": "test"}))
+
+
+def test_uss_leaves_files_without_ratings_out_of_a_part(tmp_path):
+    folder = tmp_path / "uss"
+    shutil.copytree(SAMPLES / "uss", folder)
+    [rated] = (folder / "dataset").glob("*.txt")
+    shutil.copy(rated, rated.with_name("Acts-action.txt"))
+    reader: Reader = resolve(READERS, "uss", "format")
+    sources = {d.source for d in reader.read(folder, {"part": "train"}) if isinstance(d, Dialogue)}
+    assert sources == {"uss/SGD"}
+    with pytest.raises(UsageError, match="no parts are known"):
+        list(reader.read(rated.with_name("Acts-action.txt"), {"part": "train"}))
 
 
 def test_chat_keeps_tools_and_attachments_as_features():

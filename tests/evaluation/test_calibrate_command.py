@@ -134,3 +134,31 @@ def test_what_cannot_be_done_is_said(tiny_model, log, words, code):
     """Of one annotator no consensus is made."""
     assert main(["calibrate", str(log), "--model", str(tiny_model), *words]) == code
     assert read_calibration(tiny_model) is None
+
+
+def test_weights_decide_what_is_said_and_probabilities_stay(tiny_model, log, tmp_path):
+    folder = tmp_path / "m"
+    shutil.copytree(tiny_model, folder)
+    words = ["calibrate", str(log), "--model", str(folder), "--against", "anna", "--max-error", "0.8"]
+    assert main([*words, "--decide", "macro_f1", "--ratings", "mean"]) == 0
+    found = read_calibration(folder)
+    assert found is not None
+    weighted = {(one.task, one.unit) for one in found.tasks if one.labels.weights}
+    assert ("quality", "turn") in weighted
+    assert not {task for task, _ in weighted} & {"goals", "intents", "slots"}
+    plain = _said(tiny_model, log)
+    said = _said(folder, log)
+    assert said.keys() == plain.keys()
+    others = [x for place, x in said.items() if x.task == "quality" and x.name != plain[place].name]
+    assert others
+    assert all(x.distribution is not None and x.probability == dict(x.distribution)[x.name] for x in others)
+
+
+def _said(folder, log):
+    """Every label of an exclusive task, given or withheld, by its place."""
+    return {
+        (k, label.at, label.task): label
+        for k, said in enumerate(Annotator(folder).annotate(list(Log([log]))))
+        for label in (*said.labels, *(x for one in said.abstained for x in one.best))
+        if label.distribution is not None
+    }

@@ -9,7 +9,7 @@ from strategies import dialogues
 
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import targets_of
 from labelgen.data.labels import (
     Annotation,
@@ -153,3 +153,15 @@ def test_distributions_are_scaled_as_a_whole():
     assert said.distribution is not None
     assert abs(sum(p for _, p in said.distribution) - 1) < 1e-9
     assert said.probability == dict(said.distribution)["good"] > 0.5
+
+
+def test_a_name_that_is_not_the_most_probable_is_said_by_its_weight_and_stays_on_disk():
+    distribution = (("bad", 0.2), ("fair", 0.5), ("good", 0.3))
+    places = (AtTurn(0), AtDialogue())
+    labels = tuple(Label("quality", at, "fair", 0.5, 3.1, distribution) for at in places)
+    weighted = by_field(calibration(None, Scaling(weights=(4.0, 1.0, 1.0))))
+    said = scaled(Annotation("m", "model", labels), weighted)
+    assert [(x.name, x.probability, x.distribution) for x in said.labels] == [("bad", 0.2, distribution)] * 2
+    read = decode(encode(Dialogue(id="d", turns=(Turn(request="a", response="b"),), annotations=(said,))), "f")
+    assert isinstance(read, Dialogue)
+    assert {x.at: x.name for x in read.annotations[0].labels} == dict.fromkeys(places, "bad")

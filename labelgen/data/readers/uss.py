@@ -41,7 +41,11 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     part = options.get("part")
     if part is not None and part not in _PARTS:
         raise UsageError(f"USS has no part {part!r}", f"--option part={part}", f"known: {', '.join(_PARTS)}")
-    for file in _files(path):
+    files = _files(path)
+    if part is not None:
+        # Files of acts alone have no ratings, and no parts.
+        files = [file for file in files if file.with_suffix(".splits.json").is_file()] or files
+    for file in files:
         wanted = None if part is None else _positions(file, part)
         for position, (number, block) in enumerate(_blocks(file)):
             if wanted is None or position in wanted:
