@@ -9,4 +9,6 @@ READERS = {
     "getgoing": "labelgen.data.readers.getgoing:READER",
     "betold": "labelgen.data.readers.betold:READER",
     "uss": "labelgen.data.readers.uss:READER",
+    "snips": "labelgen.data.readers.snips:READER",
+    "slurp": "labelgen.data.readers.slurp:READER",
 }
