@@ -11,4 +11,5 @@ READERS = {
     "uss": "labelgen.data.readers.uss:READER",
     "snips": "labelgen.data.readers.snips:READER",
     "slurp": "labelgen.data.readers.slurp:READER",
+    "multidogo": "labelgen.data.readers.multidogo:READER",
 }
