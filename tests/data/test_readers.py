@@ -39,6 +39,7 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "uss": ("uss", "uss", {}),
     "snips": ("snips", "snips", {}),
     "slurp": ("slurp", "slurp", {}),
+    "multiwoz": ("multiwoz", "multiwoz", {}),
     "multidogo": ("multidogo", "multidogo", {}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),

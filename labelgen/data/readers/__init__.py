@@ -11,5 +11,6 @@ READERS = {
     "uss": "labelgen.data.readers.uss:READER",
     "snips": "labelgen.data.readers.snips:READER",
     "slurp": "labelgen.data.readers.slurp:READER",
+    "multiwoz": "labelgen.data.readers.multiwoz:READER",
     "multidogo": "labelgen.data.readers.multidogo:READER",
 }
