@@ -40,6 +40,7 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "snips": ("snips", "snips", {}),
     "slurp": ("slurp", "slurp", {}),
     "multiwoz": ("multiwoz", "multiwoz", {}),
+    "dbdc3": ("dbdc3", "dbdc3", {}),
     "multidogo": ("multidogo", "multidogo", {}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),

@@ -12,5 +12,6 @@ READERS = {
     "snips": "labelgen.data.readers.snips:READER",
     "slurp": "labelgen.data.readers.slurp:READER",
     "multiwoz": "labelgen.data.readers.multiwoz:READER",
+    "dbdc3": "labelgen.data.readers.dbdc3:READER",
     "multidogo": "labelgen.data.readers.multidogo:READER",
 }
