@@ -41,6 +41,7 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "slurp": ("slurp", "slurp", {}),
     "multiwoz": ("multiwoz", "multiwoz", {}),
     "dbdc3": ("dbdc3", "dbdc3", {}),
+    "abredial": ("abredial", "abredial", {}),
     "multidogo": ("multidogo", "multidogo", {}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),

@@ -13,5 +13,6 @@ READERS = {
     "slurp": "labelgen.data.readers.slurp:READER",
     "multiwoz": "labelgen.data.readers.multiwoz:READER",
     "dbdc3": "labelgen.data.readers.dbdc3:READER",
+    "abredial": "labelgen.data.readers.abredial:READER",
     "multidogo": "labelgen.data.readers.multidogo:READER",
 }
