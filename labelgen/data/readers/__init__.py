@@ -9,4 +9,10 @@ READERS = {
     "getgoing": "labelgen.data.readers.getgoing:READER",
     "betold": "labelgen.data.readers.betold:READER",
     "uss": "labelgen.data.readers.uss:READER",
+    "snips": "labelgen.data.readers.snips:READER",
+    "slurp": "labelgen.data.readers.slurp:READER",
+    "multiwoz": "labelgen.data.readers.multiwoz:READER",
+    "dbdc3": "labelgen.data.readers.dbdc3:READER",
+    "abredial": "labelgen.data.readers.abredial:READER",
+    "multidogo": "labelgen.data.readers.multidogo:READER",
 }

@@ -1,0 +1,127 @@
+"""DBDC3: thirty annotators of each utterance of a bot."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtTurn
+from labelgen.data.log import Log
+from labelgen.data.quarantine import Rejected
+from labelgen.data.readers.dbdc3 import READER
+from labelgen.data.stats import log_stats
+
+SAMPLE = Path(__file__).parent / "samples" / "dbdc3"
+RATING = {"O": 5.0, "T": 3.0, "X": 1.0}
+
+
+def rated(dialogue: Dialogue) -> dict[tuple[str, int], float]:
+    """(annotator, turn) -> rating."""
+    return {
+        (a.annotator, x.at.turn): float(x.value or 0)
+        for a in dialogue.annotations
+        for x in a.labels
+        if isinstance(x.at, AtTurn)
+    }
+
+
+def line(speaker: str, votes: dict[str, str], time: str = "") -> dict[str, Any]:
+    annotations = [{"breakdown": vote, "annotator-id": name, "comment": ""} for name, vote in votes.items()]
+    return {"speaker": speaker, "utterance": f"{speaker} says", "time": time, "annotations": annotations}
+
+
+def chat(lines: list[dict[str, Any]], folder: Path) -> Dialogue | Rejected:
+    file = folder / "BOT_1" / "b1.log.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"dialogue-id": "b1", "speaker-id": "", "turns": lines}))
+    (found,) = READER.read(folder, {})
+    return found
+
+
+def test_dbdc3_a_bot_that_opens_has_an_empty_request_and_clocks_count_from_the_start():
+    opened, timed = READER.read(SAMPLE, {})
+    assert isinstance(opened, Dialogue)
+    assert isinstance(timed, Dialogue)
+    assert (opened.id, opened.source, opened.user, opened.start) == (
+        "dbdc3/CIC_115/CIC0003",
+        "dbdc3/CIC_115",
+        None,
+        None,
+    )
+    assert [bool(turn.request) for turn in opened.turns] == [False, True, True]
+    assert {turn for _, turn in rated(opened)} == {1, 2}, "the opening was not annotated"
+    assert len(opened.annotations) == len(timed.annotations) == 4
+    assert timed.source == "dbdc3/YI_100"
+    assert timed.start is not None
+    assert timed.user is not None
+    assert timed.turns[0].response_time_s == 0.0
+    assert timed.turns[1].time_s is not None
+    assert timed.turns[1].time_s > 0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=st.lists(
+        st.tuples(st.sampled_from("US"), st.dictionaries(st.sampled_from("abc"), st.sampled_from("OTX"))), max_size=8
+    )
+)
+def test_dbdc3_every_vote_is_read(lines: list[tuple[str, dict[str, str]]], tmp_path: Path):
+    votes = [(speaker, given if speaker == "S" else {}) for speaker, given in lines]
+    found = chat([line(speaker, given) for speaker, given in votes], tmp_path)
+    assert isinstance(found, Dialogue)
+    expected: dict[tuple[str, int], list[float]] = {}
+    turn, before = 0, "U"
+    for speaker, told in votes:
+        turn += speaker == "U" and before == "S"
+        before = speaker
+        for name, vote in told.items():
+            expected.setdefault((f"dbdc3/{name}", turn), []).append(RATING[vote])
+    assert rated(found) == {key: sum(ratings) / len(ratings) for key, ratings in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("bad", "field", "reason"),
+    [
+        (line("S", {"a": "Y"}), "turns[1].annotations[0].breakdown", "bad_type"),
+        (line("B", {"a": "O"}), "turns[1].speaker", "bad_type"),
+        (line("S", {"": "O"}), "turns[1].annotations[0].annotator-id", "doubled_annotator"),
+        (line("S", {}, "yesterday"), "turns[1].time", "bad_time"),
+    ],
+)
+def test_dbdc3_says_what_is_wrong(bad: dict[str, Any], field: str, reason: str, tmp_path: Path):
+    found = chat([line("U", {}), bad], tmp_path)
+    assert isinstance(found, Rejected)
+    assert (found.file, found.field, found.reason.partition(":")[0]) == ("BOT_1/b1.log.json", field, reason)
+
+
+def test_dbdc3_an_annotator_votes_once(tmp_path: Path):
+    twice = line("S", {"a": "O"})
+    twice["annotations"] *= 2
+    found = chat([twice], tmp_path)
+    assert isinstance(found, Rejected)
+    assert (found.dialogue, found.field) == ("dbdc3/BOT_1/b1", "turns[0].annotations[1].annotator-id")
+
+
+def test_dbdc3_reads_the_revised_english_part_of_a_whole_release(tmp_path: Path):
+    for folder in ("dbdc3/en", "dbdc3_revised/en", "dbdc3_revised/jp"):
+        bot = tmp_path / "DBDC3" / folder / "dev" / "BOT_1"
+        bot.mkdir(parents=True)
+        (bot / "b1.log.json").write_text(json.dumps({"dialogue-id": folder, "turns": []}))
+    assert [d.id for d in Log([tmp_path], "dbdc3")] == ["dbdc3/BOT_1/dbdc3_revised/en"]
+
+
+@pytest.mark.corpora
+def test_the_whole_of_dbdc3(corpora: Path):
+    dialogues = list(Log([corpora / "dbdc3"], "dbdc3", max_bad_rate=0))
+    found = log_stats(dialogues)
+    assert found.sources == {"dbdc3/CIC_115": 115, "dbdc3/IRIS_100": 100, "dbdc3/TKTK_100": 100, "dbdc3/YI_100": 100}
+    assert found.tasks["person", "quality"].labels == {"good": 40900, "fair": 46432, "bad": 37168}
+    assert len(found.annotators) == 732
+    of_turn = Counter((d.id, turn) for d in dialogues for _, turn in rated(d))
+    assert Counter(of_turn.values()) == {30: 4150}
+    assert sum(not d.turns[0].request for d in dialogues) == 185
