@@ -370,6 +370,8 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
 def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
     if name == "feedback":
         write_log(log, [_with_own_targets(labelled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
+    if name == "quality":
+        assert main(["consensus", str(log), str(log), "--least", "1", "--force"]) == 0
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
     base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain", "sound") else []

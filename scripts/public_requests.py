@@ -1,0 +1,85 @@
+"""What context gains in intents and slots: `python scripts/public_requests.py RUN`, after `scripts/requests.sh`.
+
+Every number is computed from RUN/evaluation-*/predictions.jsonl. The gain is paired: both models on the same resampled dialogues."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from labelgen.base.errors import LabelgenError
+from labelgen.base.files import write_text
+from labelgen.confidence.resampling import paired_difference
+from labelgen.data.log import Log
+from labelgen.evaluation.asked import asked
+from labelgen.evaluation.compare import items_of, measure_all
+from labelgen.evaluation.trials import Protocol, Setting
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "requests.json"
+CORPORA = ("multiwoz", "multidogo", "snips", "slurp")
+CANDIDATES = ("context", "no context")
+METRICS = {
+    "intents": {"intent_accuracy": "exact set", "slot_span_f1": "F1"},
+    "slots": {"slot_span_f1": "span F1", "slot_value_f1": "value F1"},
+    "intents and slots": {"frame_accuracy": "frame accuracy"},
+}
+FRAMES = {"frame_accuracy": ("intents", "slots")}
+PUBLISHED = (
+    ["multiwoz", "published gain", "acts, F1", 0.903, 0.859, 0.044, None],
+    ["snips", "published, base size", "frame accuracy", None, 0.936, None, None],
+)
+TEXT = (
+    "One model with the dialogue encoder and one without (each turn alone), trained on the same requests of all four corpora with the "
+    "same budget; each is judged with the labels of its corpus. MultiWOZ's intents are the acts of the user's line; it was trained on "
+    "the published validation part, as its training part is not among the corpora, and MultiDoGO's lines stand without "
+    "the agents'. Published: ConvLab-3's BERTNLU without and with three turns of context, on acts with their slots and values, trained on ten times as "
+    "much; JointBERT on SNIPS's validation files, which were not used here."
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder that scripts/requests.sh wrote")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    try:
+        rows = [list(row) for row in PUBLISHED] + [row for name in CORPORA for row in rows_of(args.run, name)]
+    except LabelgenError as error:
+        print(f"public_requests: {error}", file=sys.stderr)
+        return error.exit_code
+    table = {
+        "order": 8,
+        "title": "Intents and slots of four corpora, with context and without",
+        "text": TEXT,
+        "command": "bash scripts/requests.sh DATA",
+        "data": "Training seed 0; bootstrap over dialogues, seed 0, 1,000 resamples.",
+        "columns": ["corpus", "question", "metric", *CANDIDATES, "gain", "requests"],
+        "rows": rows,
+    }
+    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    print(f"wrote {args.out}")
+    return 0
+
+
+def rows_of(run: Path, corpus: str) -> Iterator[list[Any]]:
+    """The rows of one corpus."""
+    dialogues = list(Log([run / f"evaluation-{corpus}" / "predictions.jsonl"]))
+    questions = [question for question in asked(FRAMES) if question.name in METRICS]
+    setting = Setting(corpus, None, everyone=False)
+    protocol = Protocol(dialogues, questions, setting)
+    for question in questions:
+        trials = protocol.trials(question).trials
+        names = METRICS[question.name]
+        ours, alone = (
+            measure_all([*names], items_of(trials, dialogues, question, who), trials, setting) for who in CANDIDATES
+        )
+        for name, shown in names.items():
+            gain = paired_difference(ours[name].interval, alone[name].interval, (ours[name].draws, alone[name].draws))
+            cells = [found.rounded() for found in (ours[name].interval, alone[name].interval, gain)]
+            yield [corpus, question.name, shown, *cells, ours[name].items]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

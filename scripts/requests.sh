@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Intents and slots of MultiWOZ, MultiDoGO, SNIPS and SLURP: one model for all four, each with the labels of its own, with context and
+# without. Needs the corpora in DATA (docs/corpora.md), two cores, no GPU.
+#   bash scripts/requests.sh DATA [OUT [TEST]]
+# Test parts: the published test file of MultiWOZ, the published dev part of MultiDoGO, a tenth of SNIPS and a fifth of SLURP by a
+# stable hash; or, of each corpus that the folder TEST holds in its published layout, what stands there. What is made already is
+# not made again; trainings go on where they stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+data=${1:?the folder of the unpacked corpora}
+out=${2:-runs/requests}
+test=${3:-/nowhere}
+mkdir -p "$out"
+export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+. scripts/stage.sh
+convert() {
+  # Corpus and name of the log, what is read, then options.
+  local log=$out/$1/$2.jsonl from=$3 format=$1
+  shift 3
+  stage "$log" labelgen data convert "$from" "$log" --format "$format" "$@"
+}
+split() {
+  # Corpus, log, parts.
+  stage "$out/$1/parts/train.jsonl" labelgen data split "$out/$1/$2.jsonl" "$out/$1/parts" --parts "$3"
+}
+test_part() {
+  # Corpus, what of it is its test part where TEST has none, then options of the reader.
+  local corpus=$1 from=$2
+  shift 2
+  if [ -e "$test/$corpus" ]; then convert "$corpus" test "$test/$corpus"; else convert "$corpus" test "$from" "$@"; fi
+}
+
+stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
+convert multiwoz train "$data/multiwoz/val.json"
+split multiwoz train train=0.95,valid=0.05
+test_part multiwoz "$data/multiwoz/test.json"
+convert multidogo train "$data/multidogo" --option part=train --sample 1600
+split multidogo train train=0.95,valid=0.05
+test_part multidogo "$data/multidogo" --option part=dev --sample 400
+convert snips all "$data/snips"
+split snips all train=0.88,valid=0.02,test=0.1
+convert slurp all "$data/slurp"
+split slurp all train=0.75,valid=0.05,test=0.2
+for corpus in snips slurp; do
+  test_part "$corpus" "$out/$corpus/parts/test.jsonl"
+done
+
+logs() {
+  # A part of every corpus.
+  local part=$1 all=() corpus
+  for corpus in multiwoz multidogo snips slurp; do all+=("$out/$corpus/parts/$part.jsonl"); done
+  (IFS=,; echo "${all[*]}")
+}
+train() {
+  # Name of the run, then what differs.
+  local run=$1
+  shift
+  stage "$out/$run/model/digests.json" labelgen finetune --config configs/public_cpu.yaml --out "$out/$run" \
+    --model.encoder "$out/encoder" --hardware.threads 1 --data.train "[$(logs train)]" --data.valid "[$(logs valid)]" \
+    --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 "$@" >"$out/$run.log" 2>&1
+}
+train context &
+train alone --model.dialogue_layers 0 &
+wait -n
+wait -n
+
+for corpus in multiwoz multidogo snips slurp; do
+  stage "$out/evaluation-$corpus/evaluation.json" labelgen evaluate "$out/$corpus/test.jsonl" --against "$corpus" \
+    --model "context=$out/context/model" --model "no context=$out/alone/model" --train "$out/$corpus/parts/train.jsonl" \
+    --out "$out/evaluation-$corpus" --title "$corpus: intents and slots"
+done
+python scripts/public_requests.py "$out"
