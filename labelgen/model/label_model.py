@@ -21,6 +21,8 @@ from labelgen.tensors.sound import MELS, SoundSource
 from labelgen.tensors.text import Tokenizer, label_text
 
 _SOUND_WIDTH = 64
+_READ_ALONE = 0.4
+"""Share of the turns that are read alone in training, for the heads that read them so."""
 
 Encoded = tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]
 
@@ -57,6 +59,7 @@ class LabelModel(nn.Module):
         )
         self.dialogue_encoder = DialogueEncoder(width, options.dialogue_layers, options.dialogue_heads, options.dropout)
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
+        self.reads_alone = any(task.reads_alone for task in tasks.values())
         self.reads_tokens = any(task.reads_tokens for task in tasks.values())
         self._label_ids = {
             name: [t.ids for t in tokenizer([label_text(n.name, n.description) for n in task.labels.names])]
@@ -94,11 +97,20 @@ class LabelModel(nn.Module):
             sound = (batch.sound.turn, heard)
         turns = self.fusion(requests, responses, batch.features, sound, hidden)
         in_dialogue = batch.layout.unpad(self.dialogue_encoder(batch.layout.pad(turns), batch.layout.real(), causal))
-        alone = self.dialogue_encoder(turns[:, None], None)[:, 0] if self.options.dialogue_layers else in_dialogue
+        alone = self._alone(turns, in_dialogue)
         if tokens is not None:
             tokens = tokens[batch.passages.request_token]
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
         return States(in_dialogue, alone, requests, responses, tokens, labels)
+
+    def _alone(self, turns: Float[Tensor, "N D"], in_dialogue: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        if not self.reads_alone or not self.options.dialogue_layers:
+            return in_dialogue
+        if not self.training:
+            return self.dialogue_encoder(turns[:, None], None)[:, 0]  # type: ignore[no-any-return]
+        drawn = (torch.rand(len(turns), device=turns.device) < _READ_ALONE).nonzero()[:, 0]
+        alone = self.dialogue_encoder(turns[drawn][:, None], None)[:, 0]
+        return in_dialogue.index_copy(0, drawn, alone.to(in_dialogue.dtype))
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
         """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight."""

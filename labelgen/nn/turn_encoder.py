@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from labelgen.nn.dropout import quicken
 from labelgen.nn.passage_memory import PassageMemory
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import LEAST_TOKENS, PACKED, packed_positions
@@ -23,6 +24,7 @@ class TurnEncoder(nn.Module):
     def __init__(self, encoder: Any, width: int, frozen: bool) -> None:
         super().__init__()
         self.encoder: Any = encoder
+        quicken(encoder)
         # Architectures that leave attention to transformers' table run packed; the others a pass for each length.
         if getattr(encoder, "_supports_attention_backend", False):
             encoder.set_attn_implementation(PACKED)
@@ -118,17 +120,16 @@ def _with_company(ids: Int[Tensor, "n L"]) -> Int[Tensor, "m L"]:
 def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[Tensor, "K d"]:
     """Pooled vectors of tokenised texts, without gradient, each on its own length; used for the texts of labels."""
     device = next(encoder.parameters()).device
-    out: list[Tensor | None] = [None] * len(texts)
     lengths = sorted({len(ids) for ids in texts})
+    places = [[k for k, ids in enumerate(texts) if len(ids) == length] for length in lengths]
+    pooled = torch.zeros(len(texts), encoder.width, device=device)
+    if not texts:
+        return pooled
     training = encoder.training
     encoder.eval()
     with torch.no_grad():
-        for length in lengths:
-            places = [k for k, ids in enumerate(texts) if len(ids) == length]
-            group = torch.tensor([texts[k] for k in places], dtype=torch.long, device=device)
-            (states,) = encoder.states([group])
-            for place, vector in zip(places, states.mean(dim=1).float(), strict=True):
-                out[place] = vector
+        groups = [torch.tensor([texts[k] for k in own], dtype=torch.long, device=device) for own in places]
+        for own, states in zip(places, encoder.states(groups), strict=True):
+            pooled[own] = states.mean(dim=1, dtype=torch.float32)
     encoder.train(training)
-    found = [vector for vector in out if vector is not None]
-    return torch.stack(found) if found else torch.zeros(0, encoder.width, device=device)
+    return pooled

@@ -18,9 +18,6 @@ from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
 from labelgen.tensors.text import tokens_of_span
 
-_READ_ALONE = 0.4
-"""Share of the turns that slots are learnt from without their dialogue."""
-
 
 class SlotsHead(nn.Module):
     """Scores of O, B of each name, I of each name. The state of the turn tells a token what its dialogue is about.
@@ -42,11 +39,8 @@ class SlotsHead(nn.Module):
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "M tags"]:
         assert states.tokens is not None
         tokens = self.token(states.tokens)
-        if self.training:
-            apart = torch.rand(len(states.turns), 1, device=states.turns.device) < _READ_ALONE
-            return self._read(torch.where(apart, states.alone, states.turns), tokens, states, layout)
-        if states.alone is states.turns:
-            return self._read(states.turns, tokens, states, layout)
+        if self.training or states.alone is states.turns:
+            return self._read(states.alone, tokens, states, layout)
         both = [self._read(turns, tokens, states, layout) for turns in (states.turns, states.alone)]
         return (both[0] + both[1]) / 2
 
@@ -68,6 +62,7 @@ class Slots(Task[Float[Tensor, "M tags"]]):
     name: ClassVar[str] = "slots"
     units: ClassVar[tuple[Unit, ...]] = ("span",)
     reads_tokens: ClassVar[bool] = True
+    reads_alone: ClassVar[bool] = True
     reads_label_texts: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("slot_span_f1", "slot_value_f1", "slot_turn_accuracy")
 

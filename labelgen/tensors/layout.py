@@ -201,8 +201,8 @@ class Batch:
 class States:
     """What the trunk knows of a batch, and the heads read.
 
-    turns: each turn in its dialogue. alone: each turn as if it were all of its dialogue; the same where the model has no
-    dialogue encoder. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where no head
+    turns: each turn in its dialogue. alone: each turn as if it were all of its dialogue, in training a drawn share of them
+    and the others in their dialogue; the same as turns where the model has no dialogue encoder or no head reads it. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where no head
     reads them.
     labels: for each task whose labels have texts, their pooled vectors."""
 

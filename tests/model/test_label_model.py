@@ -59,6 +59,32 @@ def test_company_changes_no_bit(folder, threads):
         torch.set_num_threads(before)
 
 
+def test_a_drawn_share_of_the_turns_is_read_alone_in_training_and_all_of_them_at_work(tiny_encoder):
+    model = new_model(tiny_encoder, dropout=0.0)
+    collate = model.collator()
+    batch = collate([Example(d) for d in DIALOGUES])
+    encoded = model.encode(batch)
+    at_work = model.states(batch, encoded)
+    model.train()
+    drawn = [model.states(batch, encoded).alone for _ in range(8)]
+    apart = torch.stack([(alone != at_work.turns).any(dim=1) for alone in drawn])
+    for alone, rows in zip(drawn, apart, strict=True):
+        expected = torch.where(rows[:, None], at_work.alone, at_work.turns)
+        torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
+    # A dialogue of one turn is alone anyway.
+    several = torch.tensor([len(d.turns) > 1 for d in DIALOGUES for _ in d.turns])
+    assert 0.3 < apart[:, several].double().mean() < 0.5
+
+
+def test_turns_are_read_alone_only_where_a_head_reads_them_so(tiny_encoder):
+    whole = new_model(tiny_encoder)
+    assert whole.reads_alone
+    model = build_model(whole.options, {"quality": TaskOptions()}, LABELS, DIALOGUES).eval()
+    batch = model.collator()([Example(d) for d in DIALOGUES])
+    states = model.states(batch, model.encode(batch))
+    assert states.alone is states.turns
+
+
 def test_padding_changes_no_decision(folder):
     """In training dialogues of several lengths share a grid; what is padded is never read."""
     model = load_model(folder)
