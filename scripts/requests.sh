@@ -35,10 +35,10 @@ stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
 convert multiwoz train "$data/multiwoz/val.json"
 split multiwoz train train=0.95,valid=0.05
 test_part multiwoz "$data/multiwoz/test.json"
-convert multidogo train "$data/multidogo" --option part=train --sample 1600
+convert multidogo train "$data/multidogo" --option part=train --sample 1200
 split multidogo train train=0.95,valid=0.05
 test_part multidogo "$data/multidogo" --option part=dev --sample 400
-convert snips all "$data/snips"
+convert snips all "$data/snips" --sample 8000
 split snips all train=0.88,valid=0.02,test=0.1
 convert slurp all "$data/slurp"
 split slurp all train=0.75,valid=0.05,test=0.2

@@ -1,0 +1,97 @@
+"""The table of `scripts/sgd.sh`: `python scripts/public_sgd.py RUN`. Every number is computed from RUN/evaluation-*/predictions.jsonl.
+
+A dialogue is of known services where the model was trained on all that its annotation names."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from labelgen.base.errors import LabelgenError
+from labelgen.base.files import write_text
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log
+from labelgen.evaluation.asked import asked
+from labelgen.evaluation.candidates import ON_GIVEN_GOALS, candidates_of
+from labelgen.evaluation.compare import items_of, measure_all
+from labelgen.evaluation.trials import Protocol, Setting
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "sgd_full.json"
+METRICS = {
+    "goals": ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff"),
+    "outcome": ("failure_auprc", "accuracy", "failure_f1"),
+    "intents": ("intent_accuracy", "intent_macro_f1"),
+    "slots": ("slot_span_f1", "slot_value_f1"),
+    "intents and slots": ("frame_accuracy",),
+}
+FRAMES = {"frame_accuracy": ("intents", "slots")}
+TEXT = (
+    "Trained on {count:,} dialogues of the published training part, one and a half passes; a tenth by dialogue was held out. The test part "
+    "is judged apart where all services of a dialogue were trained on, and where one or more are new and scored by the "
+    "descriptions of their labels. All labels of a part may be decoded."
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder that scripts/sgd.sh wrote")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    try:
+        trained, count = _services(Log([args.run / "parts" / "train.jsonl"]))
+        rows: list[list[Any]] = []
+        for part, name in (("parts", "held out of train"), ("test", "test part")):
+            dialogues = list(Log([args.run / f"evaluation-{part}" / "predictions.jsonl"]))
+            known = [d for d in dialogues if _services([d])[0] <= trained]
+            new = [d for d in dialogues if not _services([d])[0] <= trained]
+            for of, own in (("services trained on", known), ("new services", new)):
+                if own:
+                    rows += rows_of(f"{name}, {of}", own)
+    except LabelgenError as error:
+        print(f"public_sgd: {error}", file=sys.stderr)
+        return error.exit_code
+    table = {
+        "order": 1,
+        "title": "SGD with all training dialogues",
+        "text": TEXT.format(count=count),
+        "command": "bash scripts/sgd.sh DATA",
+        "data": "Training seed 0; bootstrap over dialogues, seed 0, 1,000 resamples.",
+        "columns": ["dialogues", "question", "candidate", "metric", "value (95%)", "items"],
+        "rows": rows,
+    }
+    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    for row in rows:
+        print(*row)
+    return 0
+
+
+def _services(dialogues: Log | Sequence[Dialogue]) -> tuple[set[str], int]:
+    """Every service that the annotations name, and the number of dialogues."""
+    count, found = 0, set()
+    for dialogue in dialogues:
+        count += 1
+        annotation = dialogue.annotation("sgd")
+        labels = () if annotation is None else annotation.labels
+        found |= {label.name.partition(".")[0] for label in labels if label.task in ("intents", "slots")}
+    return found, count
+
+
+def rows_of(name: str, dialogues: Sequence[Dialogue]) -> Iterator[list[Any]]:
+    """The rows of one group of dialogues."""
+    questions = [question for question in asked(FRAMES) if question.name in METRICS]
+    setting = Setting("sgd", None, everyone=False)
+    protocol = Protocol(dialogues, questions, setting)
+    for question in questions:
+        trials = protocol.trials(question).trials
+        for who in candidates_of(dialogues, setting):
+            if question.name != "outcome" and who.endswith(ON_GIVEN_GOALS):
+                continue
+            measured = measure_all(METRICS[question.name], items_of(trials, dialogues, question, who), trials, setting)
+            for metric, found in measured.items():
+                yield [name, question.name, who, metric, found.interval.rounded(), found.items]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

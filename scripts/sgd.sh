@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# SGD with all of its training dialogues: goals, outcomes, intents, slots, on held-out dialogues of the training services and on parts
+# whose services are mostly new. Starts from the pretrained model of `make public`, in PUBLIC/pretrained. Two to three hours on one core.
+#   bash scripts/sgd.sh DATA [OUT [PUBLIC [TEST]]]
+# TEST: a folder with schema.json and dialogues_*.json in the published layout, in the place of DATA/sgd/test. What is made already
+# is not made again; trainings go on where they stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+data=${1:?the folder of the unpacked corpora}
+out=${2:-runs/sgd}
+public=${3:-runs/public}
+test=${4:-$data/sgd/test}
+mkdir -p "$out"
+export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+. scripts/stage.sh
+stage "$out/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd.jsonl" --format sgd
+# The last tenth of the same hash is what `make public` holds out too, so pretraining saw none of it.
+stage "$out/parts/test.jsonl" labelgen data split "$out/sgd.jsonl" "$out/parts" --parts train=0.87,valid=0.03,test=0.1
+stage "$out/test/test.jsonl" labelgen data convert "$test" "$out/test/test.jsonl" --format sgd
+# An epoch is a half of the dialogues, drawn anew: one and a half passes in all.
+stage "$out/context/model/digests.json" labelgen finetune --config configs/public_cpu.yaml --out "$out/context" \
+  --model.encoder "$public/encoder" --init "$public/pretrained/model" --hardware.threads 1 --batch.turns 48 \
+  --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --data.mix '[0.5]' \
+  --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}'
+for part in parts test; do
+  stage "$out/evaluation-$part/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd \
+    --model "model=$out/context/model" --train "$out/parts/train.jsonl" --out "$out/evaluation-$part" --title "SGD: ${part/parts/known services}"
+done
+python scripts/public_sgd.py "$out"
