@@ -41,14 +41,19 @@ class LabelSet:
         return {label.name: k for k, label in enumerate(self.names)}
 
     def of_source(self, source: str | None) -> tuple[int, ...]:
-        """Indices that records of this source may have: its own set, else its corpus's (`sgd` for `sgd/dev`), else the
-        only set there is. Empty for a source that is known and has no such labels.
+        """Indices that records of this source may have: its own set, else its corpus's (`sgd` for `sgd/dev`), else those of
+        the corpus's other parts together (`sgd/train` and `sgd/dev` for `sgd/test`), else the only set there is. Empty for a
+        source that is known and has no such labels.
 
         Raises UsageError where there are several sets and none is the record's: to choose one would be to guess."""
         wanted = source or ANY_SOURCE
-        for key in (wanted, wanted.split("/")[0]):
+        corpus = wanted.split("/")[0]
+        for key in (wanted, corpus):
             if key in self.sources:
                 return self.sources[key]
+        parts = [indices for key, indices in self.sources.items() if key.startswith(f"{corpus}/")]
+        if parts:
+            return tuple(sorted({index for indices in parts for index in indices}))
         sets = [indices for indices in self.sources.values() if indices]
         if len(sets) == 1:
             return sets[0]

@@ -43,6 +43,8 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "multiwoz": ("multiwoz", "multiwoz", {}),
     "dbdc3": ("dbdc3", "dbdc3", {}),
     "abredial": ("abredial", "abredial", {}),
+    "stc3": ("stc3", "stc3", {}),
+    "dstc10": ("dstc10", "dstc10", {}),
     "multidogo": ("multidogo", "multidogo", {}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),

@@ -14,5 +14,7 @@ READERS = {
     "multiwoz": "labelgen.data.readers.multiwoz:READER",
     "dbdc3": "labelgen.data.readers.dbdc3:READER",
     "abredial": "labelgen.data.readers.abredial:READER",
+    "stc3": "labelgen.data.readers.stc3:READER",
+    "dstc10": "labelgen.data.readers.dstc10:READER",
     "multidogo": "labelgen.data.readers.multidogo:READER",
 }
