@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Quality beside single annotators by five folds: of DBDC3 breakdown of single responses, which thirty people labelled, by bot, since the
+# bot alone tells much; of AB-ReDial ratings of responses and of dialogues. Needs DATA/CORPUS (docs/corpora.md), one core, no GPU.
+#   bash scripts/quality_folds.sh dbdc3|abredial DATA [OUT [TEST]]
+# With TEST, a folder in the corpus's published layout, one model learns from all of DATA/CORPUS and is judged there. What is made
+# already is not made again; trainings go on where they stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+corpus=${1:?dbdc3 or abredial}
+data=${2:?the folder of the unpacked corpora}
+out=${3:-runs/$corpus}
+test=${4:-}
+case $corpus in
+  dbdc3) ratings=vote title="DBDC3: breakdown beside single annotators" \
+    text="Names are those of quality: bad is a breakdown, fair a possible one, good none. One model for the four bots." ;;
+  abredial) ratings=mean title="AB-ReDial: responses and dialogues beside single raters" \
+    text="Three classes of the mean rating. 140 dialogues: the intervals are wide." ;;
+  *) echo "$0: $corpus is neither dbdc3 nor abredial" >&2; exit 2 ;;
+esac
+mkdir -p "$out"
+export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+. scripts/stage.sh
+fold() {
+  # Name, the log that is labelled, the logs that are learnt from. A seventh of the latter is kept for the weights of names.
+  local name=$1 judged=$2
+  shift 2
+  stage "$out/$name/parts/held.jsonl" labelgen data split "$@" "$out/$name/parts" --parts train=0.85,held=0.15 --seed 1
+  stage "$out/$name/run/model/digests.json" labelgen finetune --config configs/quality.yaml --out "$out/$name/run" \
+    --model.encoder "$out/encoder" --hardware.threads 1 --data.train "[$out/$name/parts/train.jsonl]" --length.max_epochs 20
+  stage "$out/$name/run/model/calibration.json" labelgen calibrate "$out/$name/parts/held.jsonl" --model "$out/$name/run/model" \
+    --ratings "$ratings" --decide macro_f1 --max-error 0.0001
+  stage "$out/labelled/$name/manifest.json" labelgen label "$judged" "$out/labelled/$name" --model "$out/$name/run/model" --workers 1
+}
+
+stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
+stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
+stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
+if [ -n "$test" ]; then
+  stage "$out/test.jsonl" labelgen data convert "$test" "$out/test.jsonl" --format "$corpus"
+  fold test "$out/test.jsonl" "$out/all.jsonl"
+else
+  stage "$out/folds/f0.jsonl" labelgen data split "$out/all.jsonl" "$out/folds" --parts f0=0.2,f1=0.2,f2=0.2,f3=0.2,f4=0.2
+  for k in 0 1 2 3 4; do
+    others=()
+    for other in 0 1 2 3 4; do [ "$other" = "$k" ] || others+=("$out/folds/f$other.jsonl"); done
+    fold "f$k" "$out/folds/f$k.jsonl" "${others[@]}"
+  done
+fi
+python scripts/measure_quality.py "$out/labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
+  --command "bash scripts/quality_folds.sh $corpus DATA" --out "results/$corpus.json"
