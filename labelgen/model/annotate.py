@@ -1,9 +1,9 @@
 """Dialogues to annotations: what a model says of them, each label with its probability.
 
 What it says of a dialogue depends on the model and the dialogue alone, to the last bit: encoder batches hold one exact
-token length, dialogue batches one exact number of turns, nothing is padded, no product has fewer rows than the
-libraries need to round alike, and one thread computes (with two, the share of each decides how sums are rounded).
-Several processes use several cores."""
+token length, dialogue batches one exact number of turns (a long dialogue is a batch of its own, read in windows), nothing
+is padded, no product has fewer rows than the libraries need to round alike, and one thread computes (with two, the share
+of each decides how sums are rounded). Several processes use several cores."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,12 +25,10 @@ from labelgen.model.calibration import read_calibration
 from labelgen.model.collate import Collator, Goals
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
+from labelgen.model.reading import WINDOW, Read, read
 from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
-
-_TURNS = 512
-"""Turns a batch, about; of no influence on what is said."""
 
 
 class Annotator:
@@ -129,7 +127,7 @@ def annotate(
         if model.turn_encoder.prepared:
             model.turn_encoder.memory.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
         for turns, places in sorted(by_turns.items()):
-            size = max(1, _TURNS // turns)
+            size = max(1, WINDOW // turns)
             for start in range(0, len(places), size):
                 group = places[start : start + size]
                 for place, one in zip(
@@ -171,16 +169,15 @@ def _annotate_group(
     roots = [root] * len(dialogues) + [None] * max(0, fill)
     divides = any(task.divides for task in model.tasks.values())
     given = tuple(_given_goals(d, goals_from, divides) for d in filled)
-    batch = collator.batch(filled, given, roots).to(next(model.parameters()).device)
-    states = model.states(batch, model.encode(batch))
+    seen = read(model, collator, filled, given, roots)
     said: list[list[Answers]] = [[] for _ in filled]
-    layout = batch.layout
+    layout = seen.layout
     ordered = sorted(model.tasks.values(), key=lambda task: not task.divides)
     by_name: dict[str, tuple[Answers, ...]] = {}
     for task in ordered:
         if task.hides_response:
             continue
-        decoded = _decode(model, task, states, layout)
+        decoded = _decode(model, task, seen, layout)
         if task.divides and goals_from is None:
             layout = layout.with_goals(tuple(_labelled_goals(a) for a in decoded))
         by_name[task.name] = decoded
@@ -190,10 +187,10 @@ def _annotate_group(
     return said[: len(dialogues)]
 
 
-def _decode(model: LabelModel, task: Task[Any], states: Any, layout: Layout) -> tuple[Answers, ...]:
+def _decode(model: LabelModel, task: Task[Any], seen: Read, layout: Layout) -> tuple[Answers, ...]:
     if "goal" in task.units and not task.divides and layout.goal_count == 0:
         return tuple(Answers() for _ in layout.turns)
-    return task.decode(model.heads[task.name](states, layout), layout)
+    return seen.decode(model, task, layout)
 
 
 def _given_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Goals:

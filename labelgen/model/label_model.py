@@ -1,6 +1,7 @@
 """The model: a trunk that reads dialogues, and a head for each task. It names no task."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,11 +17,23 @@ from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.nn.turn_fusion import TurnFusion
 from labelgen.tasks.task import Task, Widths
 from labelgen.tensors.features import FeatureSet
-from labelgen.tensors.layout import Batch, States
+from labelgen.tensors.layout import Batch, Layout, States
 from labelgen.tensors.sound import MELS, SoundSource
 from labelgen.tensors.text import Tokenizer, label_text
 
 _SOUND_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Turns by themselves: of fused texts, features and sound; their own texts, pooled; and the tokens of their requests, as
+    in States."""
+
+    turns: Float[Tensor, "N D"]
+    requests: Float[Tensor, "N d"]
+    responses: Float[Tensor, "N d"]
+    tokens: Float[Tensor, "M d"] | None
+
 
 Encoded = tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]
 
@@ -55,7 +68,9 @@ class LabelModel(nn.Module):
             _SOUND_WIDTH if options.sound else 0,
             options.dropout,
         )
-        self.dialogue_encoder = DialogueEncoder(width, options.dialogue_layers, options.dialogue_heads, options.dropout)
+        self.dialogue_encoder = DialogueEncoder(
+            width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
+        )
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
         self.reads_tokens = any(task.reads_tokens for task in tasks.values())
         self._label_ids = {
@@ -86,6 +101,10 @@ class LabelModel(nn.Module):
     ) -> States:
         """States of a batch's turns in their dialogues. hidden: turns whose response is not seen. causal: turns see no
         later ones."""
+        return self.in_dialogue(self.by_itself(batch, encoded, hidden), batch.layout, causal)
+
+    def by_itself(self, batch: Batch, encoded: Encoded, hidden: Bool[Tensor, " N"] | None = None) -> Turns:
+        """The batch's turns before they know of each other."""
         pooled, tokens = encoded
         requests, responses = pooled[batch.passages.request], pooled[batch.passages.response]
         sound = None
@@ -93,12 +112,15 @@ class LabelModel(nn.Module):
             heard = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
             sound = (batch.sound.turn, heard)
         turns = self.fusion(requests, responses, batch.features, sound, hidden)
-        in_dialogue = batch.layout.unpad(self.dialogue_encoder(batch.layout.pad(turns), batch.layout.real(), causal))
-        alone = self.dialogue_encoder(turns[:, None], None)[:, 0] if self.options.dialogue_layers else in_dialogue
-        if tokens is not None:
-            tokens = tokens[batch.passages.request_token]
+        return Turns(turns, requests, responses, None if tokens is None else tokens[batch.passages.request_token])
+
+    def in_dialogue(self, turns: Turns, layout: Layout, causal: bool = False) -> States:
+        """The turns in their dialogues."""
+        own = turns.turns
+        seen = layout.unpad(self.dialogue_encoder(layout.pad(own), layout.real(), causal))
+        alone = self.dialogue_encoder(own[:, None], None)[:, 0] if self.options.dialogue_layers else seen
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
-        return States(in_dialogue, alone, requests, responses, tokens, labels)
+        return States(seen, alone, turns.requests, turns.responses, turns.tokens, labels)
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
         """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight."""
