@@ -36,7 +36,8 @@ class Annotator:
 
     name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
     on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance. calibrated:
-    scale probabilities and abstain as the folder's calibration says, where it holds one."""
+    scale probabilities and abstain as the folder's calibration says, where it holds one. online: each turn is labelled
+    from itself and what came before; the calibration, which is of labels that know what came after, is then left aside."""
 
     def __init__(
         self,
@@ -46,9 +47,10 @@ class Annotator:
         precision: str = "32",
         device: str = "cpu",
         calibrated: bool = True,
+        online: bool = False,
     ) -> None:
         model = load_model(folder)
-        calibration = read_calibration(folder) if calibrated else None
+        calibration = read_calibration(folder) if calibrated and not online else None
         self._calibrated = None if calibration is None else by_field(calibration)
         with _one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
@@ -58,6 +60,7 @@ class Annotator:
         self.name = name
         self.device = device
         self.precision = precision
+        self.online = online
         self.card = read_card(folder)
         # A card that does not say so may be of a model that did.
         self.learnt_from_feedback: bool = self.card.get("learnt_from_feedback", True)
@@ -68,6 +71,7 @@ class Annotator:
             torch=str(torch.__version__),
             precision=precision,
             threads=1,
+            online=online or None,
             thresholds=() if calibration is None else calibration.thresholds(),
         )
 
@@ -76,7 +80,7 @@ class Annotator:
     ) -> list[Annotation]:
         """One annotation for each dialogue, in order. goals_from: an annotator in the dialogues whose goals the tasks
         about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
-        said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator)
+        said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator, self.online)
         joined = [
             _joined(self.name, one, dialogue, self.provenance) for one, dialogue in zip(said, dialogues, strict=True)
         ]
@@ -112,9 +116,10 @@ def annotate(
     root: Path | None = None,
     autocast: AbstractContextManager[Any] | None = None,
     collator: Collator | None = None,
+    online: bool = False,
 ) -> list[list[Answers]]:
     """What each task says of each dialogue, in the order of the model's tasks; an empty list for one without turns.
-    collator: of this model; it counts what sound it could not read. None makes one."""
+    collator: of this model; it counts what sound it could not read. None makes one. online: turns see no later ones."""
     collator = collator or model.collator()
     said: list[list[Answers]] = [[] for _ in dialogues]
     by_turns: dict[int, list[int]] = {}
@@ -132,7 +137,7 @@ def annotate(
                 group = places[start : start + size]
                 for place, one in zip(
                     group,
-                    _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root),
+                    _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online),
                     strict=True,
                 ):
                     said[place] = one
@@ -160,6 +165,7 @@ def _annotate_group(
     dialogues: Sequence[Dialogue],
     goals_from: str | None,
     root: Path | None,
+    online: bool,
 ) -> list[list[Answers]]:
     """Dialogues of one exact number of turns; a small group is filled up with copies."""
     turns = len(dialogues[0].turns)
@@ -169,7 +175,7 @@ def _annotate_group(
     roots = [root] * len(dialogues) + [None] * max(0, fill)
     divides = any(task.divides for task in model.tasks.values())
     given = tuple(_given_goals(d, goals_from, divides) for d in filled)
-    seen = read(model, collator, filled, given, roots)
+    seen = read(model, collator, filled, given, roots, online)
     said: list[list[Answers]] = [[] for _ in filled]
     layout = seen.layout
     ordered = sorted(model.tasks.values(), key=lambda task: not task.divides)

@@ -101,9 +101,11 @@ class LabelModel(nn.Module):
     ) -> States:
         """States of a batch's turns in their dialogues. hidden: turns whose response is not seen. causal: turns see no
         later ones."""
-        return self.in_dialogue(self.by_itself(batch, encoded, hidden), batch.layout, causal)
+        return self.in_dialogue(self.by_itself(batch, encoded, hidden, causal), batch.layout, causal)
 
-    def by_itself(self, batch: Batch, encoded: Encoded, hidden: Bool[Tensor, " N"] | None = None) -> Turns:
+    def by_itself(
+        self, batch: Batch, encoded: Encoded, hidden: Bool[Tensor, " N"] | None = None, causal: bool = False
+    ) -> Turns:
         """The batch's turns before they know of each other."""
         pooled, tokens = encoded
         requests, responses = pooled[batch.passages.request], pooled[batch.passages.response]
@@ -111,7 +113,8 @@ class LabelModel(nn.Module):
         if batch.sound is not None and self.audio_encoder is not None and len(batch.sound.turn):
             heard = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
             sound = (batch.sound.turn, heard)
-        turns = self.fusion(requests, responses, batch.features, sound, hidden)
+        features = self.features.so_far(batch.features) if causal else batch.features
+        turns = self.fusion(requests, responses, features, sound, hidden)
         return Turns(turns, requests, responses, None if tokens is None else tokens[batch.passages.request_token])
 
     def in_dialogue(self, turns: Turns, layout: Layout, causal: bool = False) -> States:
@@ -122,8 +125,9 @@ class LabelModel(nn.Module):
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
         return States(seen, alone, turns.requests, turns.responses, turns.tokens, labels)
 
-    def losses(self, batch: Batch) -> dict[str, Loss]:
-        """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight."""
+    def losses(self, batch: Batch, causal: bool = False) -> dict[str, Loss]:
+        """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight. causal: as in
+        `states`."""
         if self.training:
             if int(self.steps) % self.options.label_refresh_steps == 0 and self._label_ids:
                 self.refresh_labels()
@@ -138,7 +142,7 @@ class LabelModel(nn.Module):
             if task.hides_response:
                 states = self.states(batch, encoded, hidden=target.weight > 0, causal=True)
             else:
-                seen = states = seen if seen is not None else self.states(batch, encoded)
+                seen = states = seen if seen is not None else self.states(batch, encoded, causal=causal)
             losses[name] = task.loss(self.heads[name](states, batch.layout), target)
         return losses
 

@@ -60,20 +60,21 @@ def read(
     dialogues: Sequence[Dialogue],
     goals: Sequence[Goals],
     roots: Sequence[Path | None],
+    causal: bool = False,
 ) -> Read:
-    """Dialogues of one exact number of turns; of more than WINDOW turns, one dialogue."""
+    """Dialogues of one exact number of turns; of more than WINDOW turns, one dialogue. causal: turns see no later ones."""
     device = next(model.parameters()).device
     if len(dialogues[0].turns) <= WINDOW:
         batch = collator.batch(dialogues, goals, roots).to(device)
-        return Read(batch.layout, model.states(batch, model.encode(batch)))
+        return Read(batch.layout, model.states(batch, model.encode(batch), causal=causal))
     (dialogue,), (root,) = dialogues, roots
     whole = collator.batch(dialogues, goals, [None])
     parts = []
     for batch in _windows(collator, dialogue, root, whole.features):
         own = batch.to(device)
-        parts.append((own.layout, model.by_itself(own, model.encode(own))))
+        parts.append((own.layout, model.by_itself(own, model.encode(own), causal=causal)))
     layout = whole.to(device).layout
-    states = model.in_dialogue(_joined([turns for _, turns in parts]), layout)
+    states = model.in_dialogue(_joined([turns for _, turns in parts]), layout, causal)
     windows, first = [], 0
     for part, turns in parts:
         windows.append(_Window(first, part, _cut(states, first, turns)))

@@ -76,9 +76,9 @@ def test_links_within_reach_say_what_all_links_say(turns, reach, seed):
     with patch.object(goals, "_REACH", reach):
         (said,) = TASK.decode(scores, layout_of(turns))
         wanted = naive_divide(rows)
-        assert tuple(label.at.turns for label in said.labels) == wanted
-        for label in said.labels:
-            assert label.probability == pytest.approx(naive_probability(rows, label.at.turns), abs=1e-9)
+        assert [label.at for label in said.labels] == [AtGoal(goal) for goal in wanted]
+        for label, goal in zip(said.labels, wanted, strict=True):
+            assert label.probability == pytest.approx(naive_probability(rows, goal), abs=1e-9)
         target = TASK.encode([[Target("goals", AtGoal(g), (("goal", 1.0),)) for g in wanted]], layout_of(turns))
     expected = torch.zeros_like(whole)
     for goal in wanted:
@@ -96,7 +96,7 @@ def test_a_turn_whose_goal_is_out_of_reach_opens_one():
         # The turns between serve none.
         target.expected[2:5, -1] = 1.0
         (said,) = TASK.decode(20.0 * target.expected, layout_of(6))
-    assert [label.at.turns for label in said.labels] == [(0, 1), (5,)]
+    assert [label.at for label in said.labels] == [AtGoal((0, 1)), AtGoal((5,))]
 
 
 def test_goals_of_thousands_of_turns():
