@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what was trained on: for a baseline, and to "
         "leave out dialogues whose requests all equal a training one's",
     )
+    to.add_argument("--online", action="store_true", help="models see no later turns, as in labelgen label --online")
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
@@ -163,7 +164,7 @@ def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":
     labels = log.labels()
     parts = [given.rpartition("=") for given in args.model]
     return [
-        Annotator(Path(folder), labels, name if equals else "model", device=args.device)
+        Annotator(Path(folder), labels, name if equals else "model", device=args.device, online=args.online)
         for name, equals, folder in parts
     ]
 

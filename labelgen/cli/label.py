@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     for path in (args.input, args.output):
         place(path)  # what cannot be reached is told before a model is loaded
-    load = partial(load_annotator, args.model, args.labels, args.annotator, args.precision, args.device)
+    load = partial(load_annotator, args.model, args.labels, args.annotator, args.precision, args.device, args.online)
     _check(args)
     if args.dry_run:
         found = rehearse(
@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument("--dry-run", action="store_true", help="plan, time a small sample, write nothing")
     to.add_argument("--annotator", default="model", metavar="NAME", help="who signs (default %(default)s)")
     to.add_argument("--precision", choices=("32", "bf16"), default="32", help="default %(default)s")
+    to.add_argument(
+        "--online",
+        action="store_true",
+        help="label each turn from itself and what came before only, without calibration; docs/labelling.md",
+    )
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
     to.add_argument(
         "--shard-dialogues",
@@ -151,14 +156,17 @@ def _stream(args: argparse.Namespace, load: Load) -> Sums:
     return stream_sums(parts, log)
 
 
-def load_annotator(model: Path, labels: Path | None, name: str, precision: str, device: str) -> Annotates:
+def load_annotator(
+    model: Path, labels: Path | None, name: str, precision: str, device: str, online: bool = False
+) -> Annotates:
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
 
     from labelgen.model.annotate import Annotator
 
     torch.set_num_threads(1)
-    return Annotator(model, read_labels(labels) if labels is not None else None, name, precision, device)
+    known = read_labels(labels) if labels is not None else None
+    return Annotator(model, known, name, precision, device, online=online)
 
 
 def _cores() -> int:

@@ -1,9 +1,9 @@
 """Dialogues to annotations: what a model says of them, each label with its probability.
 
 What it says of a dialogue depends on the model and the dialogue alone, to the last bit: encoder batches hold one exact
-token length, dialogue batches one exact number of turns, nothing is padded, no product has fewer rows than the
-libraries need to round alike, and one thread computes (with two, the share of each decides how sums are rounded).
-Several processes use several cores."""
+token length, dialogue batches one exact number of turns (a long dialogue is a batch of its own, read in windows), nothing
+is padded, no product has fewer rows than the libraries need to round alike, and one thread computes (with two, the share
+of each decides how sums are rounded). Several processes use several cores."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,12 +25,10 @@ from labelgen.model.calibration import read_calibration
 from labelgen.model.collate import Collator, Goals
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
+from labelgen.model.reading import WINDOW, Read, read
 from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
-
-_TURNS = 512
-"""Turns a batch, about; of no influence on what is said."""
 
 
 class Annotator:
@@ -38,7 +36,8 @@ class Annotator:
 
     name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
     on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance. calibrated:
-    scale probabilities and abstain as the folder's calibration says, where it holds one."""
+    scale probabilities and abstain as the folder's calibration says, where it holds one. online: each turn is labelled
+    from itself and what came before; the calibration, which is of labels that know what came after, is then left aside."""
 
     def __init__(
         self,
@@ -48,9 +47,10 @@ class Annotator:
         precision: str = "32",
         device: str = "cpu",
         calibrated: bool = True,
+        online: bool = False,
     ) -> None:
         model = load_model(folder)
-        calibration = read_calibration(folder) if calibrated else None
+        calibration = read_calibration(folder) if calibrated and not online else None
         self._calibrated = None if calibration is None else by_field(calibration)
         with _one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
@@ -60,6 +60,7 @@ class Annotator:
         self.name = name
         self.device = device
         self.precision = precision
+        self.online = online
         self.card = read_card(folder)
         # A card that does not say so may be of a model that did.
         self.learnt_from_feedback: bool = self.card.get("learnt_from_feedback", True)
@@ -70,6 +71,7 @@ class Annotator:
             torch=str(torch.__version__),
             precision=precision,
             threads=1,
+            online=online or None,
             thresholds=() if calibration is None else calibration.thresholds(),
         )
 
@@ -78,7 +80,7 @@ class Annotator:
     ) -> list[Annotation]:
         """One annotation for each dialogue, in order. goals_from: an annotator in the dialogues whose goals the tasks
         about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
-        said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator)
+        said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator, self.online)
         joined = [
             _joined(self.name, one, dialogue, self.provenance) for one, dialogue in zip(said, dialogues, strict=True)
         ]
@@ -114,9 +116,10 @@ def annotate(
     root: Path | None = None,
     autocast: AbstractContextManager[Any] | None = None,
     collator: Collator | None = None,
+    online: bool = False,
 ) -> list[list[Answers]]:
     """What each task says of each dialogue, in the order of the model's tasks; an empty list for one without turns.
-    collator: of this model; it counts what sound it could not read. None makes one."""
+    collator: of this model; it counts what sound it could not read. None makes one. online: turns see no later ones."""
     collator = collator or model.collator()
     said: list[list[Answers]] = [[] for _ in dialogues]
     by_turns: dict[int, list[int]] = {}
@@ -129,12 +132,12 @@ def annotate(
         if model.turn_encoder.prepared:
             model.turn_encoder.memory.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
         for turns, places in sorted(by_turns.items()):
-            size = max(1, _TURNS // turns)
+            size = max(1, WINDOW // turns)
             for start in range(0, len(places), size):
                 group = places[start : start + size]
                 for place, one in zip(
                     group,
-                    _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root),
+                    _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online),
                     strict=True,
                 ):
                     said[place] = one
@@ -162,6 +165,7 @@ def _annotate_group(
     dialogues: Sequence[Dialogue],
     goals_from: str | None,
     root: Path | None,
+    online: bool,
 ) -> list[list[Answers]]:
     """Dialogues of one exact number of turns; a small group is filled up with copies."""
     turns = len(dialogues[0].turns)
@@ -171,16 +175,15 @@ def _annotate_group(
     roots = [root] * len(dialogues) + [None] * max(0, fill)
     divides = any(task.divides for task in model.tasks.values())
     given = tuple(_given_goals(d, goals_from, divides) for d in filled)
-    batch = collator.batch(filled, given, roots).to(next(model.parameters()).device)
-    states = model.states(batch, model.encode(batch))
+    seen = read(model, collator, filled, given, roots, online)
     said: list[list[Answers]] = [[] for _ in filled]
-    layout = batch.layout
+    layout = seen.layout
     ordered = sorted(model.tasks.values(), key=lambda task: not task.divides)
     by_name: dict[str, tuple[Answers, ...]] = {}
     for task in ordered:
         if task.hides_response:
             continue
-        decoded = _decode(model, task, states, layout)
+        decoded = _decode(model, task, seen, layout)
         if task.divides and goals_from is None:
             layout = layout.with_goals(tuple(_labelled_goals(a) for a in decoded))
         by_name[task.name] = decoded
@@ -190,10 +193,10 @@ def _annotate_group(
     return said[: len(dialogues)]
 
 
-def _decode(model: LabelModel, task: Task[Any], states: Any, layout: Layout) -> tuple[Answers, ...]:
+def _decode(model: LabelModel, task: Task[Any], seen: Read, layout: Layout) -> tuple[Answers, ...]:
     if "goal" in task.units and not task.divides and layout.goal_count == 0:
         return tuple(Answers() for _ in layout.turns)
-    return task.decode(model.heads[task.name](states, layout), layout)
+    return seen.decode(model, task, layout)
 
 
 def _given_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Goals:

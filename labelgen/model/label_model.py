@@ -1,6 +1,7 @@
 """The model: a trunk that reads dialogues, and a head for each task. It names no task."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,13 +17,25 @@ from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.nn.turn_fusion import TurnFusion
 from labelgen.tasks.task import Task, Widths
 from labelgen.tensors.features import FeatureSet
-from labelgen.tensors.layout import Batch, States
+from labelgen.tensors.layout import Batch, Layout, States
 from labelgen.tensors.sound import MELS, SoundSource
 from labelgen.tensors.text import Tokenizer, label_text
 
 _SOUND_WIDTH = 64
 _READ_ALONE = 0.4
 """Share of the turns that are read alone in training, for the heads that read them so."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Turns by themselves: of fused texts, features and sound; their own texts, pooled; and the tokens of their requests, as
+    in States."""
+
+    turns: Float[Tensor, "N D"]
+    requests: Float[Tensor, "N d"]
+    responses: Float[Tensor, "N d"]
+    tokens: Float[Tensor, "M d"] | None
+
 
 Encoded = tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]
 
@@ -57,7 +70,9 @@ class LabelModel(nn.Module):
             _SOUND_WIDTH if options.sound else 0,
             options.dropout,
         )
-        self.dialogue_encoder = DialogueEncoder(width, options.dialogue_layers, options.dialogue_heads, options.dropout)
+        self.dialogue_encoder = DialogueEncoder(
+            width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
+        )
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
         self.reads_alone = any(task.reads_alone for task in tasks.values())
         self.reads_tokens = any(task.reads_tokens for task in tasks.values())
@@ -89,19 +104,28 @@ class LabelModel(nn.Module):
     ) -> States:
         """States of a batch's turns in their dialogues. hidden: turns whose response is not seen. causal: turns see no
         later ones."""
+        return self.in_dialogue(self.by_itself(batch, encoded, hidden, causal), batch.layout, causal)
+
+    def by_itself(
+        self, batch: Batch, encoded: Encoded, hidden: Bool[Tensor, " N"] | None = None, causal: bool = False
+    ) -> Turns:
+        """The batch's turns before they know of each other."""
         pooled, tokens = encoded
         requests, responses = pooled[batch.passages.request], pooled[batch.passages.response]
         sound = None
         if batch.sound is not None and self.audio_encoder is not None and len(batch.sound.turn):
             heard = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
             sound = (batch.sound.turn, heard)
-        turns = self.fusion(requests, responses, batch.features, sound, hidden)
-        in_dialogue = batch.layout.unpad(self.dialogue_encoder(batch.layout.pad(turns), batch.layout.real(), causal))
-        alone = self._alone(turns, in_dialogue)
-        if tokens is not None:
-            tokens = tokens[batch.passages.request_token]
+        features = self.features.so_far(batch.features) if causal else batch.features
+        turns = self.fusion(requests, responses, features, sound, hidden)
+        return Turns(turns, requests, responses, None if tokens is None else tokens[batch.passages.request_token])
+
+    def in_dialogue(self, turns: Turns, layout: Layout, causal: bool = False) -> States:
+        """The turns in their dialogues."""
+        own = turns.turns
+        seen = layout.unpad(self.dialogue_encoder(layout.pad(own), layout.real(), causal))
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
-        return States(in_dialogue, alone, requests, responses, tokens, labels)
+        return States(seen, self._alone(own, seen), turns.requests, turns.responses, turns.tokens, labels)
 
     def _alone(self, turns: Float[Tensor, "N D"], in_dialogue: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         if not self.reads_alone or not self.options.dialogue_layers:
@@ -112,8 +136,9 @@ class LabelModel(nn.Module):
         alone = self.dialogue_encoder(turns[drawn][:, None], None)[:, 0]
         return in_dialogue.index_copy(0, drawn, alone.to(in_dialogue.dtype))
 
-    def losses(self, batch: Batch) -> dict[str, Loss]:
-        """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight."""
+    def losses(self, batch: Batch, causal: bool = False) -> dict[str, Loss]:
+        """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight. causal: as in
+        `states`."""
         if self.training:
             if int(self.steps) % self.options.label_refresh_steps == 0 and self._label_ids:
                 self.refresh_labels()
@@ -128,7 +153,7 @@ class LabelModel(nn.Module):
             if task.hides_response:
                 states = self.states(batch, encoded, hidden=target.weight > 0, causal=True)
             else:
-                seen = states = seen if seen is not None else self.states(batch, encoded)
+                seen = states = seen if seen is not None else self.states(batch, encoded, causal=causal)
             losses[name] = task.loss(self.heads[name](states, batch.layout), target)
         return losses
 

@@ -17,6 +17,8 @@ class ModelOptions:
     """Width of turn states."""
     dialogue_heads: int = 6
     """Attention heads of the dialogue encoder; they divide the width."""
+    dialogue_band: int = 128
+    """Turns before and after it that a turn sees in each layer of the dialogue encoder."""
     dropout: float = 0.1
     """Dropout in the dialogue encoder and on the turns that enter it."""
     leave_out: tuple[str, ...] = ()

@@ -1,8 +1,12 @@
-"""The dialogue encoder: a pre-norm Transformer over turns with relative positions.
+"""The dialogue encoder: a pre-norm Transformer over turns with relative positions, each layer within a band.
 
 Source: Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture"; relative position biases as in
-Raffel et al. 2020 (T5), clipped at a distance, so that a dialogue may be longer than any in training. Blocks start as the identity: Zhang et al.
-2019, "Fixup Initialization"."""
+Raffel et al. 2020 (T5), clipped at a distance, so that a dialogue may be longer than any in training; the band of Beltagy et
+al. 2020, "Longformer: The Long-Document Transformer". Blocks start as the identity: Zhang et al. 2019, "Fixup
+Initialization"."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,16 +16,29 @@ from torch.nn import functional as F
 from labelgen.nn.losses import NEVER
 
 _REACH = 32
-_ROWS = 1024
+_WINDOW = 512
+"""Turns whose attention is computed at once, beside a band of others on either side: time and memory are linear in the
+turns, and what comes out is that of all at once (to the rounding of its sums)."""
 _NEAR = (-1, 1, -2)
 _NEAR_BIAS = 3.0
 
 
-class DialogueEncoder(nn.Module):
-    """layers may be 0: each turn then stands for itself, which is the baseline without context."""
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """rows: turns that look. keys: all turns that some of them may see. mask: which sees which; None where each sees all."""
 
-    def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:
+    rows: slice
+    keys: slice
+    mask: Bool[Tensor, "b 1 rows keys"] | None
+
+
+class DialogueEncoder(nn.Module):
+    """layers may be 0: each turn then stands for itself, which is the baseline without context. band: how many turns
+    before and after it a turn sees in each layer, so that in all it hears of `layers` times as many."""
+
+    def __init__(self, width: int, layers: int, heads: int, dropout: float, band: int) -> None:
         super().__init__()
+        self.band = band
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
@@ -29,24 +46,29 @@ class DialogueEncoder(nn.Module):
         self, turns: Float[Tensor, "B T D"], real: Bool[Tensor, "B T"] | None, causal: bool = False
     ) -> Float[Tensor, "B T D"]:
         """State of each turn in its dialogue. real: None where nothing is padded. causal: a turn sees no later one."""
-        mask = self._mask(turns.shape[1], real, causal, turns.device)
+        windows = tuple(self._windows(turns.shape[1], real, causal, turns.device))
         for block in self.blocks:
-            turns = block(turns, mask)
+            turns = block(turns, windows)
         out: Tensor = self.norm(turns)
         return out
 
-    @staticmethod
-    def _mask(
-        length: int, real: Bool[Tensor, "B T"] | None, causal: bool, device: torch.device
-    ) -> Bool[Tensor, "b 1 t T"] | None:
-        mask = None
-        if real is not None:
-            # A padded turn attends to itself only through the real ones; its state is never read.
-            mask = real[:, None, None, :].expand(-1, 1, length, length)
-        if causal:
-            before = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None]
-            mask = before if mask is None else mask & before
-        return mask
+    def _windows(
+        self, length: int, real: Bool[Tensor, "B T"] | None, causal: bool, device: torch.device
+    ) -> Iterator[_Window]:
+        for start in range(0, length, _WINDOW):
+            end = min(start + _WINDOW, length)
+            first, last = max(0, start - self.band), end if causal else min(length, end + self.band)
+            ahead = torch.arange(first, last, device=device) - torch.arange(start, end, device=device)[:, None]
+            mask = None
+            if last - first > self.band + 1 or causal:
+                mask = (ahead.abs() <= self.band)[None, None]
+                if causal:
+                    mask = mask & (ahead <= 0)
+            if real is not None:
+                # A padded turn attends to itself only through the real ones; its state is never read.
+                seen = real[:, None, None, first:last].expand(-1, 1, end - start, -1)
+                mask = seen if mask is None else mask & seen
+            yield _Window(slice(start, end), slice(first, last), mask)
 
 
 class Block(nn.Module):
@@ -68,35 +90,31 @@ class Block(nn.Module):
             nn.init.zeros_(added.weight)
             nn.init.zeros_(added.bias)
 
-    def forward(self, turns: Float[Tensor, "B T D"], mask: Bool[Tensor, "b 1 t T"] | None) -> Float[Tensor, "B T D"]:
+    def forward(self, turns: Float[Tensor, "B T D"], windows: Sequence[_Window]) -> Float[Tensor, "B T D"]:
         batch, length, width = turns.shape
         mixed = self.query_key_value(self.attention_norm(turns))
         # q, k, v: [B, heads, T, D / heads]
         q, k, v = mixed.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        # In blocks of rows: scores of all pairs of 10,000 turns would be gigabytes.
-        blocks = [self._attend(q, k, v, mask, start) for start in range(0, length, _ROWS)]
-        seen = torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
+        parts = [self._attend(q[:, :, w.rows], k[:, :, w.keys], v[:, :, w.keys], w) for w in windows]
+        seen = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
         turns = turns + self.dropout(self.attention_out(seen.transpose(1, 2).reshape(batch, length, width)))
         out: Tensor = turns + self.dropout(self.feed(self.feed_norm(turns)))
         return out
 
     def _attend(
         self,
-        q: Float[Tensor, "B heads T d"],
-        k: Float[Tensor, "B heads T d"],
-        v: Float[Tensor, "B heads T d"],
-        mask: Bool[Tensor, "b 1 t T"] | None,
-        start: int,
+        q: Float[Tensor, "B heads rows d"],
+        k: Float[Tensor, "B heads keys d"],
+        v: Float[Tensor, "B heads keys d"],
+        window: _Window,
     ) -> Float[Tensor, "B heads rows d"]:
-        """What the turns from `start` on, _ROWS of them at most, see in all."""
-        steps = torch.arange(q.shape[2], device=q.device)
-        rows = slice(start, start + _ROWS)
-        apart = (steps[None, :] - steps[rows, None]).clamp(-_REACH, _REACH) + _REACH
+        rows = torch.arange(window.rows.start, window.rows.stop, device=q.device)
+        keys = torch.arange(window.keys.start, window.keys.stop, device=q.device)
+        apart = (keys[None, :] - rows[:, None]).clamp(-_REACH, _REACH) + _REACH
         bias = self.distance[:, apart].to(q.dtype)[None]
-        if mask is not None:
-            bias = bias.masked_fill(~mask[:, :, rows], NEVER)
-        bias = bias.expand(q.shape[0], -1, -1, -1)
-        return F.scaled_dot_product_attention(q[:, :, rows], k, v, attn_mask=bias)
+        if window.mask is not None:
+            bias = bias.masked_fill(~window.mask, NEVER)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(q.shape[0], -1, -1, -1))
 
 
 def _near(heads: int) -> Float[Tensor, "heads distances"]:

@@ -11,10 +11,13 @@ from torch.nn import functional as F
 
 from labelgen.nn.rows import score_rows
 
+_ROWS = 512
+"""Turns whose links are scored at once: time and memory are linear in the turns."""
+
 
 class Biaffine(nn.Module):
-    """Score of every ordered pair of turns; a new one scores how alike they are. Source: Dozat and Manning 2017, "Deep
-    Biaffine Attention for Neural Dependency Parsing", equation 3."""
+    """Score of every turn with each of the turns before it, back to a bound; a new one scores how alike they are. Source:
+    Dozat and Manning 2017, "Deep Biaffine Attention for Neural Dependency Parsing", equation 3."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -25,13 +28,24 @@ class Biaffine(nn.Module):
         self.earlier.load_state_dict(self.later.state_dict())
         nn.init.eye_(self.pair)
 
-    def forward(self, turns: Float[Tensor, "B T D"]) -> Float[Tensor, "B T T"]:
-        """scores[b, t, s]: of turn s as the predecessor of turn t."""
+    def forward(self, turns: Float[Tensor, "B T D"], reach: int) -> Float[Tensor, "B T reach"]:
+        """scores[b, t, k]: of turn t - 1 - k as the predecessor of turn t; of no meaning where there is no such turn."""
+        count, length, _ = turns.shape
         earlier = self.earlier(turns)
-        scores: Tensor = (self.later(turns) @ self.pair) @ earlier.transpose(1, 2)
-        scores = scores / self.pair.shape[0] ** 0.5
+        later = self.later(turns) @ self.pair
         bias = score_rows(earlier, self.bias.weight) + self.bias.bias
-        return scores + bias.transpose(1, 2)
+        # Turn s stands at s + reach, so that each row has as many turns before it.
+        earlier, bias = F.pad(earlier, (0, 0, reach, 0)), F.pad(bias, (0, 0, reach, 0))
+        blocks = []
+        for start in range(0, length, _ROWS):
+            rows = later[:, start : start + _ROWS]
+            seen = slice(start, start + rows.shape[1] + reach)
+            scores = rows @ earlier[:, seen].transpose(1, 2) / self.pair.shape[0] ** 0.5
+            scores = scores + bias[:, seen].transpose(1, 2)
+            steps = torch.arange(rows.shape[1], device=turns.device)[:, None]
+            before = steps + reach - 1 - torch.arange(reach, device=turns.device)
+            blocks.append(scores.gather(2, before.expand(count, -1, -1)))
+        return torch.cat(blocks, dim=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,6 @@ def exclusive_label(
 
 def softmax_rows(scores: Float[Tensor, "rows K"]) -> list[Sequence[float]]:
     """Probabilities of each row, as plain numbers; in double precision, so that rounding cannot lift a sum above one."""
-    # Packed numbers, a block at a time: a dialogue of 10,000 turns has a hundred million links.
-    blocks = (scores[start : start + 1024].double().softmax(dim=-1) for start in range(0, len(scores), 1024))
-    return [array("d", row.tobytes()) for block in blocks for row in block.cpu().numpy()]
+    rows = scores.double().softmax(dim=-1).cpu().numpy()
+    # Packed numbers: a long dialogue has hundreds of links for each turn.
+    return [array("d", row.tobytes()) for row in rows]

@@ -19,36 +19,33 @@ from labelgen.tasks.exclusive import softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
 
+_REACH = 256
+"""Turns that a link reaches back at most; a goal that is taken up after more of them is a new one."""
+_DISTANCES = 16
+
 
 class GoalsHead(nn.Module):
-    """For each real turn: scores of the turns before it, of "opens a goal", and of "serves none", `[N, T + 2]`."""
+    """For each real turn: scores of the turns before it, the nearest first, of "opens a goal", and of "serves none"."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.links = Biaffine(width, 128)
         self.alone = nn.Linear(width, 2)
         # Most links reach back a turn or two; a bias by distance learns that without the states' help.
-        self.distance = nn.Parameter(torch.zeros(_REACH + 1))
+        self.distance = nn.Parameter(torch.zeros(_DISTANCES + 1))
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "N options"]:
-        grid = layout.pad(states.turns)
-        links = self.links(grid).float()
-        steps = torch.arange(layout.longest, device=grid.device)
-        # In blocks of rows: what is needed beside the links themselves stays small in a dialogue of any length.
-        blocks = []
-        alone = self.alone(grid).float()
-        for start in range(0, layout.longest, _ROWS):
-            rows = slice(start, start + _ROWS)
-            back = steps[rows, None] - steps[None, :]
-            near = links[:, rows] + self.distance[back.clamp(0, _REACH)]
-            near = forbid(near, (back > 0).expand_as(near))
-            blocks.append(torch.cat([near, alone[:, rows]], dim=2))
-        del links
-        return layout.unpad(torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0])
+        grid, reach = layout.pad(states.turns), _reach(layout)
+        before = torch.arange(reach, device=grid.device)
+        links = self.links(grid, reach).float() + self.distance[(before + 1).clamp(max=_DISTANCES)]
+        there = before < torch.arange(layout.longest, device=grid.device)[:, None]
+        links = forbid(links, there.expand_as(links))
+        return layout.unpad(torch.cat([links, self.alone(grid).float()], dim=2))
 
 
-_REACH = 16
-_ROWS = 1024
+def _reach(layout: Layout) -> int:
+    """How many links a row of the batch has."""
+    return min(_REACH, layout.longest)
 
 
 class Goals(Task[Float[Tensor, "N options"]]):
@@ -63,9 +60,9 @@ class Goals(Task[Float[Tensor, "N options"]]):
 
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         """Goals of several annotators become the share of them that draws a link; turns in no goal of a complete
-        division serve none."""
-        opens, none = layout.longest, layout.longest + 1
-        expected = torch.zeros(sum(layout.turns), layout.longest + 2)
+        division serve none. A turn whose predecessor is out of reach opens."""
+        opens, none = _reach(layout), _reach(layout) + 1
+        expected = torch.zeros(sum(layout.turns), opens + 2)
         weight = torch.zeros(sum(layout.turns))
         for b, own in enumerate(targets):
             first, count = layout.first_turn[b], layout.turns[b]
@@ -76,11 +73,10 @@ class Goals(Task[Float[Tensor, "N options"]]):
                     closed += target.weight if target.complete else 0.0
                     continue
                 mass = target.weight * sum(p for _, p in target.distribution or ())
-                before = opens
-                for turn in target.at.turns:
-                    expected[first + turn, before] += mass
+                for before, turn in zip((None, *target.at.turns), target.at.turns, strict=False):
+                    link = opens if before is None else min(turn - before - 1, opens)
+                    expected[first + turn, link] += mass
                     served[turn] += mass
-                    before = turn
             for turn in range(count):
                 expected[first + turn, none] += max(0.0, closed - served[turn])
                 weight[first + turn] = min(1.0, max(closed, served[turn]))
@@ -95,44 +91,67 @@ class Goals(Task[Float[Tensor, "N options"]]):
         answers = []
         for b, count in enumerate(layout.turns):
             own = rows[layout.first_turn[b] : layout.first_turn[b] + count]
-            goals = divide(own, layout.longest)
+            goals = divide(own)
             labels = tuple(
-                Label(self.name, AtGoal(turns), self.names[0], goal_probability(own, turns, layout.longest))
-                for turns in goals
+                Label(self.name, AtGoal(turns), self.names[0], probability)
+                for turns, probability in zip(goals, goal_probabilities(own, goals), strict=True)
             )
             if labels:
                 answers.append(Answers(labels))
             else:
-                silent = math.prod(row[layout.longest + 1] for row in own)
+                silent = math.prod(row[-1] for row in own)
                 answers.append(Answers((), (Field(self.name, AtDialogue()),), (silent,)))
         return tuple(answers)
 
 
-def divide(links: Sequence[Sequence[float]], longest: int) -> tuple[tuple[int, ...], ...]:
+Links = Sequence[Sequence[float]]
+"""Of each turn, the probabilities of the turns before it, the nearest first, as far as links reach; of opens; of none."""
+
+
+def divide(links: Links) -> tuple[tuple[int, ...], ...]:
     """Goals from link probabilities, turn by turn: a turn joins the goal whose members hold most of its mass, or opens
-    one, or serves none. links[t]: over predecessors 0..longest-1, opens, none. Ties go to the earliest goal."""
+    one, or serves none. Ties go to the earliest goal."""
     goals: list[list[int]] = []
+    goal_of: list[int | None] = []
     for turn, row in enumerate(links):
-        joins = [sum(row[s] for s in goal) for goal in goals]
-        best = max(joins, default=0.0)
-        if joins and best >= row[longest] and best >= row[longest + 1]:
-            goals[joins.index(best)].append(turn)
-        elif row[longest] >= row[longest + 1]:
+        opens, none = row[-2], row[-1]
+        joins = _masses(row, turn, goal_of)
+        best = max(joins.values(), default=0.0)
+        own: int | None = None
+        if joins and best >= opens and best >= none:
+            own = min(goal for goal, mass in joins.items() if mass == best)
+            goals[own].append(turn)
+        elif opens >= none:
+            own = len(goals)
             goals.append([turn])
+        goal_of.append(own)
     return tuple(tuple(goal) for goal in goals)
 
 
-def goal_probability(links: Sequence[Sequence[float]], turns: Sequence[int], longest: int) -> float:
-    """That exactly these turns are a goal, were the rows independent: the first opens it, later members link to an
-    earlier member, later turns that are no members do not."""
-    probability = links[turns[0]][longest]
-    members = [turns[0]]
-    inside = set(turns)
-    for turn in range(turns[0] + 1, len(links)):
-        mass = min(1.0, sum(links[turn][s] for s in members))
-        if turn in inside:
-            probability *= mass
-            members.append(turn)
-        else:
-            probability *= 1.0 - mass
-    return min(1.0, max(0.0, probability))
+def goal_probabilities(links: Links, goals: Sequence[Sequence[int]]) -> list[float]:
+    """Of each goal, that exactly its turns are one, were the rows independent: the first opens it, later members link to an
+    earlier member, later turns that are no members do not. Goals share no turn."""
+    goal_of: list[int | None] = [None] * len(links)
+    for goal, turns in enumerate(goals):
+        for turn in turns:
+            goal_of[turn] = goal
+    probabilities = [1.0] * len(goals)
+    for turn, row in enumerate(links):
+        own = goal_of[turn]
+        joins = _masses(row, turn, goal_of)
+        for goal, mass in joins.items():
+            if goal != own:
+                probabilities[goal] *= 1.0 - min(1.0, mass)
+        if own is not None:
+            probabilities[own] *= row[-2] if turn == goals[own][0] else min(1.0, joins.get(own, 0.0))
+    return probabilities
+
+
+def _masses(row: Sequence[float], turn: int, goal_of: Sequence[int | None]) -> dict[int, float]:
+    """Of each goal that this turn's links reach, the mass on its members."""
+    masses: dict[int, float] = {}
+    for back in range(min(turn, len(row) - 2), 0, -1):
+        goal = goal_of[turn - back]
+        if goal is not None:
+            masses[goal] = masses.get(goal, 0.0) + row[back - 1]
+    return masses

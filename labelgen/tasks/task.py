@@ -45,9 +45,10 @@ class Task(ABC, Generic[Out]):
 
     units: what its labels are about. metrics: names of the registry in metrics/. names: its labels where they are the
     same in every corpus, else they come from the corpora. divides: its labels divide the dialogue into goals, so it is
-    decoded before the tasks about goals. reads_tokens: its head reads token states. reads_alone: its head reads turns
-    without their dialogue too. reads_label_texts: its labels are scored by their texts. hides_response: its states are made
-    with the responses of its target turns hidden, and of earlier turns only."""
+    decoded before the tasks about goals. reads_tokens: its head reads token states; it is then about turns and spans
+    alone, since those of a long dialogue are read a window at a time. reads_alone: its head reads turns without their
+    dialogue too. reads_label_texts: its labels are scored by their texts. hides_response: its states are made with the
+    responses of its target turns hidden, and of earlier turns only."""
 
     name: ClassVar[str]
     units: ClassVar[tuple[Unit, ...]]

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,6 +12,8 @@ from labelgen.tensors.layout import FeatureTensors
 
 MISSING, UNSEEN = 0, 1
 _IMPLICIT = ("barge_in", "stop")
+_AHEAD = ("gap_after_s",)
+"""Numbers that tell of a later turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class FeatureSet:
             torch.tensor(numbers, dtype=torch.float32).view(count, len(self.numbers)),
             torch.tensor(present, dtype=torch.float32).view(count, len(self.numbers)),
         )
+
+    def so_far(self, features: FeatureTensors) -> FeatureTensors:
+        """Without what tells of later turns."""
+        known = torch.tensor([n.name not in _AHEAD for n in self.numbers], device=features.present.device)
+        return replace(features, numbers=features.numbers * known, present=features.present * known)
 
 
 def learn_features(dialogues: Iterable[Dialogue], leave_out: Sequence[str] = (), least: int = 5) -> FeatureSet:

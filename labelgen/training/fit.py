@@ -98,7 +98,7 @@ def fit(
     if done < steps:
         # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
         model.train()
-        module = TrainingModule(model, options.optimiser, steps, options.seed)
+        module = TrainingModule(model, options.optimiser, steps, options.seed, options.batch.online_share)
         collator, workers = model.collator(), options.data.workers
         train = TrainingLoader(
             training, collator, sampler, lambda: trainer.global_step, lambda: trainer.global_rank, steps, workers

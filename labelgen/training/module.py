@@ -16,6 +16,7 @@ from labelgen.nn.losses import Loss
 from labelgen.tensors.layout import Batch
 from labelgen.training.loader import StepBatch
 from labelgen.training.options import OptimiserOptions
+from labelgen.training.sampler import Part
 
 ENCODER = "turn_encoder."
 """Parameters whose names begin so were pretrained."""
@@ -28,14 +29,18 @@ class TrainingModule(pl.LightningModule):
     """The loss of a step is, for each task, the sum of its nats over all batches of the step in all processes divided by
     their weight, so cutting a step into batches changes no gradient; tasks are added by their weights.
 
-    steps: of the whole run, which the learning rate falls over."""
+    steps: of the whole run, which the learning rate falls over. online_share: of the batches, whose turns see no later
+    ones."""
 
-    def __init__(self, model: LabelModel, options: OptimiserOptions, steps: int, seed: int) -> None:
+    def __init__(
+        self, model: LabelModel, options: OptimiserOptions, steps: int, seed: int, online_share: float = 0.0
+    ) -> None:
         super().__init__()
         self.model = model
         self.options = options
         self.steps = steps
         self.seed = seed
+        self.online_share = online_share
         self.undecayed = frozenset(name for name, p in model.named_parameters() if p.ndim < 2)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
@@ -44,7 +49,7 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]) >> 1)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
-        losses = self.model.losses(batch.batch)
+        losses = self.model.losses(batch.batch, causal=self._online(batch.part))
         weights = self._global_weights(batch)
         # Zero with a gradient of zero, so that a batch without targets takes part like any other.
         loss = sum((p.sum() * 0.0 for p in self.model.parameters() if not losses and p.requires_grad), torch.zeros(()))
@@ -53,6 +58,11 @@ class TrainingModule(pl.LightningModule):
         # Lightning divides by the number of accumulated batches, and averages over processes.
         scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
         return {"loss": loss * scale, "measured": _measured(losses)}
+
+    def _online(self, part: Part) -> bool:
+        """A pure function of the place in the run, as dropout is, but drawn from other numbers."""
+        place = [self.seed, self.global_rank, part.step, part.part, 1]
+        return bool(np.random.default_rng(place).random() < self.online_share)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Measured]:
         return _measured(self.model.losses(batch))

@@ -35,6 +35,8 @@ class BatchOptions:
     """Most words of a batch, requests and responses together; it bounds the memory where texts are long."""
     accumulate: int = 1
     """Batches, in each process, whose gradients make one step."""
+    online_share: float = 0.0
+    """Share of the batches whose turns see no later ones, so that the model also serves `labelgen label --online`."""
 
 
 @dataclass(frozen=True, kw_only=True)

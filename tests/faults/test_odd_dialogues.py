@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from labelled import labelled_dialogue
 from some_logs import write_lines
 
 from labelgen.base.errors import IntegrityError
@@ -59,21 +58,6 @@ def test_odd_dialogues_get_finite_labels(tiny_model):
         for label in annotation.labels:
             assert label.probability is None or 0.0 <= label.probability <= 1.0
             assert all(math.isfinite(p) for _, p in label.distribution or ())
-
-
-def test_a_long_dialogue_in_blocks_is_that_of_one(tiny_model, monkeypatch):
-    """Blocks of rows spare memory and change nothing else."""
-    import labelgen.nn.dialogue_encoder
-    import labelgen.tasks.goals
-
-    dialogue = labelled_dialogue(3, turns=40)
-    (whole,) = Annotator(tiny_model).annotate([dialogue])
-    monkeypatch.setattr(labelgen.nn.dialogue_encoder, "_ROWS", 16)
-    monkeypatch.setattr(labelgen.tasks.goals, "_ROWS", 16)
-    (blocks,) = Annotator(tiny_model).annotate([dialogue])
-    assert [(one.task, one.at, one.name) for one in whole.labels] == [(o.task, o.at, o.name) for o in blocks.labels]
-    for one, other in zip(whole.labels, blocks.labels, strict=True):
-        assert one.probability == pytest.approx(other.probability, rel=1e-4, abs=1e-6)
 
 
 class Evil:

@@ -1,23 +1,34 @@
 """A new dialogue encoder leaves its turns as they are; a trained one lets them see each other, within the mask."""
 
-import torch
+from unittest.mock import patch
 
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelgen.nn import dialogue_encoder
 from labelgen.nn.dialogue_encoder import DialogueEncoder
+
+
+def trained(layers: int, band: int) -> DialogueEncoder:
+    """As if it were: a new one adds nothing to its turns."""
+    torch.manual_seed(0)
+    encoder = DialogueEncoder(16, layers=layers, heads=2, dropout=0.0, band=band)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return encoder
 
 
 def test_a_new_encoder_adds_nothing():
     turns = torch.randn(3, 5, 16)
-    encoder = DialogueEncoder(16, layers=2, heads=2, dropout=0.0)
-    alone = DialogueEncoder(16, layers=0, heads=2, dropout=0.0)
+    encoder = DialogueEncoder(16, layers=2, heads=2, dropout=0.0, band=128)
+    alone = DialogueEncoder(16, layers=0, heads=2, dropout=0.0, band=128)
     torch.testing.assert_close(encoder(turns, None), alone(turns, None))
 
 
 def test_padding_is_never_seen():
-    torch.manual_seed(0)
-    encoder = DialogueEncoder(16, layers=2, heads=2, dropout=0.0)
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
+    encoder = trained(layers=2, band=128)
     turns = torch.randn(1, 5, 16)
     real = torch.tensor([[True, True, True, False, False]])
     other = turns.clone()
@@ -31,6 +42,48 @@ def test_padding_is_never_seen():
 def test_a_new_block_looks_at_its_neighbours_and_everywhere():
     """The heads that are biased by distance prefer theirs to any other; at least one is free."""
     for heads in (1, 2, 6):
-        (block,) = DialogueEncoder(16 * heads, layers=1, heads=heads, dropout=0.0).blocks
+        (block,) = DialogueEncoder(16 * heads, layers=1, heads=heads, dropout=0.0, band=128).blocks
         preferred = [int(row.argmax()) - 32 for row in block.get_parameter("distance") if row.any()]
         assert preferred == [-1, 1, -2][: heads - 1]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    layers=st.integers(1, 3),
+    band=st.integers(1, 12),
+    window=st.integers(1, 17),
+    causal=st.booleans(),
+)
+def test_windows_give_what_one_pass_gives(lengths, layers, band, window, causal):
+    """Whatever the lengths of the batch, the layers, the band and the mask, in training as at work."""
+    encoder = trained(layers, band)
+    longest = max(lengths)
+    turns = torch.randn(len(lengths), longest, 16)
+    real = torch.arange(longest) < torch.tensor(lengths)[:, None] if len(set(lengths)) > 1 else None
+    whole = encoder(turns, real, causal)
+    with patch.object(dialogue_encoder, "_WINDOW", window):
+        windows = encoder(turns, real, causal)
+    for b, length in enumerate(lengths):
+        torch.testing.assert_close(windows[b, :length], whole[b, :length], rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 3), st.integers(1, 5), st.booleans())
+def test_a_turn_hears_of_a_band_a_layer_and_no_further(layers, band, causal):
+    """Of a turn that changes, exactly those hear that are no further than layers times the band, later ones alone where
+    the mask is causal."""
+    encoder = trained(layers, band)
+    turns = torch.randn(1, 40, 16)
+    other = turns.clone()
+    other[0, 20] = torch.randn(16)
+    with torch.no_grad():
+        moved = (encoder(turns, None, causal) != encoder(other, None, causal)).any(dim=2)[0]
+    wanted = (torch.arange(40) - 20).abs() <= layers * band
+    assert torch.equal(moved, wanted & (torch.arange(40) >= 20) if causal else wanted)
+
+
+def test_a_band_as_wide_as_the_dialogue_is_none():
+    """What a model says of a dialogue that fits into the band is what it said before there was one."""
+    turns = torch.randn(2, 30, 16)
+    assert torch.equal(trained(2, 29)(turns, None), trained(2, 1000)(turns, None))
+    assert not torch.allclose(trained(2, 28)(turns, None), trained(2, 1000)(turns, None), atol=1e-6)

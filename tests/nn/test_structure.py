@@ -2,10 +2,14 @@
 
 import math
 from itertools import product
+from unittest.mock import patch
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from labelgen.nn import structure
 from labelgen.nn.structure import Biaffine, span_probability, tag_rows, tag_sums, viterbi
 
 
@@ -16,10 +20,26 @@ def test_new_links_are_as_strong_as_turns_are_alike():
     pairs = Biaffine(16, 8)
     with torch.no_grad():
         pairs.bias.weight.zero_()
-        scores = pairs(turns)[0]
-    torch.testing.assert_close(scores, scores.T)
+        scores = pairs(turns, 6)[0]
     states = pairs.later(turns)[0]
-    torch.testing.assert_close(scores[4, 1], states[4].square().sum() / 8**0.5 + pairs.bias.bias[0])
+    torch.testing.assert_close(scores[4, 2], states[4].square().sum() / 8**0.5 + pairs.bias.bias[0])
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5))
+def test_links_in_blocks_are_scores_of_pairs(length, reach, rows):
+    """Of any dialogue, as far back as asked, in blocks of any size: each is the score of its pair of turns."""
+    torch.manual_seed(length)
+    turns, pairs = torch.randn(2, length, 16), Biaffine(16, 8)
+    with torch.no_grad(), patch.object(structure, "_ROWS", rows):
+        pairs.pair.add_(torch.randn(8, 8))
+        scores = pairs(turns, reach)
+        earlier = pairs.earlier(turns)
+        whole = pairs.later(turns) @ pairs.pair @ earlier.transpose(1, 2) / 8**0.5 + pairs.bias(earlier).transpose(1, 2)
+    assert scores.shape == (2, length, reach)
+    for t in range(length):
+        for back in range(min(t, reach)):
+            torch.testing.assert_close(scores[:, t, back], whole[:, t, t - 1 - back])
 
 
 def sequences(length: int, names: int) -> list[tuple[int, ...]]:

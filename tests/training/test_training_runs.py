@@ -63,6 +63,7 @@ def _common(log: Path, encoder: Path, out: str) -> list[str]:
         "--tasks={goals: {}, outcome: {}, quality: {weight: 0.5}, intents: {}, slots: {}}",
         "--batch.turns=16",
         "--batch.accumulate=2",
+        "--batch.online_share=0.5",
         "--length.max_epochs=2",
         "--tracking.wandb=off",
         "--tracking.log_every=2",

@@ -1,0 +1,148 @@
+"""What one long dialogue costs: seconds of CPU and peak memory of labelling it, by its number of turns.
+
+    python scripts/measure_long_dialogues.py --turns 1000 10000 --out results/long_dialogues.json
+
+A dialogue is made of the turns of simulated ones, one behind the other, and labelled with every task from file to file by a
+process that is started anew, on one thread. The model is new, of the offline encoder, with 50 names of intents and 100 of
+slots: untrained heads take as long as trained ones. Memory is the process's peak, model and libraries with it. The labels of
+the shortest are compared with what is said of it at once, without windows."""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelgen.base.errors import LabelgenError
+from labelgen.base.files import fresh_file, write_text
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_set import LabelName
+from labelgen.data.labels import Annotation
+from labelgen.data.log import Log, write_log
+from labelgen.labelling.engines import Inline
+from labelgen.labelling.run import label
+from labelgen.model import reading
+from labelgen.model.annotate import Annotator
+from labelgen.model.build import build_model
+from labelgen.model.folder import save_model
+from labelgen.model.options import ModelOptions
+from labelgen.nn import dialogue_encoder
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
+from labelgen.tensors.offline_encoder import write_offline_encoder
+from labelgen.world.log import simulate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, nargs="+", default=[1000, 10_000], help="of each dialogue")
+    parser.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
+    parser.add_argument("--force", action="store_true", help="replace what stands at OUT")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.one:
+        print(json.dumps(labelled(args.one, args.turns[0])))
+        return 0
+    try:
+        if args.out:
+            fresh_file(args.out, args.force)
+        with tempfile.TemporaryDirectory() as folder:
+            table = measured(Path(folder), sorted(args.turns))
+        if args.out:
+            write_text(args.out, json.dumps(table, indent=1) + "\n")
+    except LabelgenError as error:
+        print(f"measure_long_dialogues: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(table["rows"], indent=1))
+    return 0
+
+
+def measured(folder: Path, turns: Sequence[int]) -> dict[str, Any]:
+    """The table of these lengths."""
+    made(folder)
+    rows = []
+    for length in turns:
+        own = [sys.executable, __file__, "--one", str(folder), "--turns", str(length)]
+        found = json.loads(subprocess.run(own, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        rows.append([length, found["spent_s"], found["peak_gb"], None, None])
+    rows[0][3:] = at_once(folder, turns[0])
+    return {
+        "order": 51,
+        "title": "One long dialogue",
+        "text": (
+            "A dialogue of simulated turns is labelled with every task, from file to file, on one core; peak memory is that of "
+            "the process, 50 names of intents and 100 of slots. At once: the same model without windows on the shortest; labels "
+            "that differ (task, place or name), and the greatest difference of a probability."
+        ),
+        "command": (
+            f"python scripts/measure_long_dialogues.py --turns {' '.join(map(str, turns))} --out results/long_dialogues.json"
+        ),
+        "versions": {name: version(name) for name in ("labelgen", "torch")},
+        "data": "Simulated dialogues of seed 0, joined.",
+        "columns": ["turns", "CPU seconds", "peak memory (GB)", "labels that differ at once", "greatest difference"],
+        "rows": rows,
+    }
+
+
+def made(folder: Path) -> None:
+    """The model, which adds context to its turns as a trained one does."""
+    torch.manual_seed(0)
+    write_offline_encoder(folder / "encoder")
+    names = {
+        task: tuple(LabelName(f"{task} {k}") for k in range(count)) for task, count in (("intents", 50), ("slots", 100))
+    }
+    tasks = {name: TaskOptions() for name in TASKS}
+    options = ModelOptions(encoder=str(folder / "encoder"))
+    model = build_model(options, tasks, {"simulated": names}, simulate(200, seed=1))
+    with torch.no_grad():
+        for parameter in model.dialogue_encoder.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    save_model(model, folder / "model", {})
+
+
+def dialogue_of(turns: int) -> Dialogue:
+    said = islice((turn for dialogue in simulate(turns, seed=0) for turn in dialogue.turns), turns)
+    plain = [replace(turn, feedback=(), time_s=None, response_time_s=None) for turn in said]
+    return Dialogue(id="long", turns=tuple(plain), source="simulated")
+
+
+def labelled(folder: Path, turns: int) -> dict[str, float]:
+    torch.set_num_threads(1)
+    source = folder / f"{turns}.jsonl"
+    write_log(source, [dialogue_of(turns)])
+    annotator = Annotator(folder / "model")
+    began = time.process_time()
+    label(source, folder / f"labelled-{turns}", Inline(lambda: annotator), annotator.name, {})
+    spent_s = time.process_time() - began
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return {"spent_s": round(spent_s, 1), "peak_gb": round(peak_gb, 2)}
+
+
+def at_once(folder: Path, turns: int) -> list[Any]:
+    """How many labels differ from those without windows, and by how much a probability at most."""
+    (dialogue,) = Log([folder / f"labelled-{turns}" / f"{turns}.jsonl"])
+    windows = dialogue.annotation("model")
+    assert windows is not None
+    reading.WINDOW = dialogue_encoder._WINDOW = turns
+    (whole,) = Annotator(folder / "model").annotate([replace(dialogue, annotations=())])
+    ours, theirs = probabilities(windows), probabilities(whole)
+    shared = ours.keys() & theirs.keys()
+    return [len(ours.keys() ^ theirs.keys()), max(abs(ours[key] - theirs[key]) for key in shared)]
+
+
+def probabilities(annotation: Annotation) -> dict[Any, float]:
+    return {(x.task, x.at, x.name): x.probability for x in annotation.labels if x.probability is not None}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Laws of long dialogues: read in windows they get what they get at once, and links reach back a bounded number of turns."""
+
+import json
+import shutil
+from itertools import pairwise
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelled import labelled_dialogue
+from random_models import random_model
+
+from labelgen.base.files import digest_file
+from labelgen.data.labels import AtGoal, AtSpan, AtTurn
+from labelgen.model import reading
+from labelgen.model.annotate import Annotator, annotate
+from labelgen.model.folder import load_model
+from labelgen.model.options import ModelOptions
+from labelgen.nn import dialogue_encoder, structure
+from labelgen.tasks import goals
+
+
+def assert_alike(said, other):
+    """The same labels at the same places, with probabilities that are equal but for rounding."""
+    for one, another in zip(said, other, strict=True):
+        assert [(x.task, x.at, x.name) for x in one.labels] == [(x.task, x.at, x.name) for x in another.labels]
+        assert one.none == another.none
+        ours = [x.probability for x in one.labels] + list(one.none_probabilities)
+        theirs = [x.probability for x in another.labels] + list(another.none_probabilities)
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+
+
+@settings(max_examples=12)
+@given(turns=st.integers(9, 60), layers=st.integers(0, 2), band=st.integers(1, 20), reach=st.integers(1, 80))
+def test_windows_give_what_is_given_at_once(tiny_encoder, turns, layers, band, reach):
+    model, dialogue = random_model(tiny_encoder, layers, band), labelled_dialogue(turns, turns=turns)
+    with patch.object(goals, "_REACH", reach):
+        (whole,) = annotate(model, [dialogue])
+        with (
+            patch.object(reading, "WINDOW", 8),
+            patch.object(dialogue_encoder, "_WINDOW", 7),
+            patch.object(structure, "_ROWS", 5),
+        ):
+            (windows,) = annotate(model, [dialogue])
+    assert_alike(whole, windows)
+
+
+def test_a_dialogue_of_2000_turns(tiny_encoder):
+    """Every turn is answered by each task about turns, links reach no further than they may, and at once it is the same."""
+    model, dialogue = random_model(tiny_encoder, 2, 16), labelled_dialogue(1, turns=2000)
+    (windows,) = annotate(model, [dialogue])
+    for task in ("quality", "intents", "slots", "order"):
+        said = windows[list(model.tasks).index(task)]
+        places = [x.at for x in said.labels] + [field.at for field in said.none]
+        assert {at.turn for at in places if isinstance(at, AtTurn | AtSpan)} == set(range(2000)), task
+    said = windows[list(model.tasks).index("goals")]
+    divided = [label.at.turns for label in said.labels if isinstance(label.at, AtGoal)]
+    assert divided
+    assert all(b - a <= goals._REACH for turns in divided for a, b in pairwise(turns))
+    with patch.object(reading, "WINDOW", 2000), patch.object(dialogue_encoder, "_WINDOW", 2000):
+        (whole,) = annotate(model, [dialogue])
+    assert_alike(whole, windows)
+
+
+def test_given_goals_are_those_of_the_whole_dialogue(tiny_encoder):
+    dialogue = labelled_dialogue(2, turns=40)
+    with patch.object(reading, "WINDOW", 8):
+        (said,) = annotate(random_model(tiny_encoder, 1, 4), [dialogue], goals_from="anna")
+    given = {x.at for x in dialogue.annotations[0].labels if isinstance(x.at, AtGoal)}
+    assert {x.at for one in said for x in one.labels if x.task == "outcome"} == given
+
+
+def test_a_model_from_before_the_band_has_its_default(tiny_model, tmp_path):
+    """It said the same of dialogues that fit into the band."""
+    older = shutil.copytree(tiny_model, tmp_path / "m")
+    card = json.loads((older / "model.json").read_text())
+    assert card["options"].pop("dialogue_band") == ModelOptions.dialogue_band
+    (older / "model.json").write_text(json.dumps(card))
+    digests = {name: digest_file(older / name) for name in json.loads((older / "digests.json").read_text())}
+    (older / "digests.json").write_text(json.dumps(digests))
+    assert load_model(older).dialogue_encoder.band == ModelOptions.dialogue_band
+    dialogues = [labelled_dialogue(seed) for seed in range(4)]
+    assert Annotator(older).annotate(dialogues) == Annotator(tiny_model).annotate(dialogues)

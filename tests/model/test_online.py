@@ -1,0 +1,67 @@
+"""Online, a turn is labelled as if its dialogue ended with it."""
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelled import labelled_dialogue
+from random_models import random_model
+
+from labelgen.data.labels import AtGoal, AtSpan, AtTurn
+from labelgen.model import reading
+from labelgen.model.annotate import Annotator, annotate
+from labelgen.model.calibration import CALIBRATION
+from labelgen.model.folder import save_model
+
+
+@settings(max_examples=15)
+@given(turns=st.integers(2, 30), share=st.floats(0.05, 0.95), layers=st.integers(0, 2), seed=st.integers(0, 3))
+def test_the_labels_of_a_prefix_are_those_of_the_first_turns(tiny_encoder, turns, share, layers, seed):
+    """Of turns and spans the same labels, of goals the same turns, and the same outcome of a goal that ended there."""
+    model = random_model(tiny_encoder, layers, band=6)
+    whole = labelled_dialogue(seed, turns=turns)
+    end = max(1, int(share * turns))
+    prefix = replace(whole, turns=whole.turns[:end])
+    with patch.object(reading, "WINDOW", 8):
+        (late,), (early,) = (annotate(model, [d], online=True) for d in (whole, prefix))
+    for name, one, other in zip(model.tasks, late, early, strict=False):
+        ours = {(x.at, x.name): x.probability for x in one.labels if ends(x.at, end)}
+        theirs = {(x.at, x.name): x.probability for x in other.labels if ends(x.at, end)}
+        if name == "goals":
+            so_far = {tuple(t for t in goal if t < end) for goal in goals_of(one.labels)} - {()}
+            assert so_far == goals_of(other.labels)
+            continue
+        if name == "outcome":
+            # A goal that goes on is another question.
+            theirs = {key: p for key, p in theirs.items() if key[0] in {x.at for x in one.labels}}
+        assert ours.keys() == theirs.keys(), name
+        assert list(ours.values()) == pytest.approx([theirs[key] for key in ours], rel=1e-4, abs=1e-5), name
+
+
+def goals_of(labels) -> set[tuple[int, ...]]:
+    return {label.at.turns for label in labels if isinstance(label.at, AtGoal)}
+
+
+def ends(at, end: int) -> bool:
+    if isinstance(at, AtTurn | AtSpan):
+        return at.turn < end
+    return isinstance(at, AtGoal) and at.turns[-1] < end
+
+
+def test_with_both_directions_it_is_not_so(tiny_encoder):
+    model, whole = random_model(tiny_encoder, 2, band=6), labelled_dialogue(1, turns=12)
+    prefix = replace(whole, turns=whole.turns[:6])
+    quality = list(model.tasks).index("quality")
+    late, early = (annotate(model, [d])[0][quality].labels for d in (whole, prefix))
+    assert [x.probability for x in late[:6]] != pytest.approx([x.probability for x in early[:6]], abs=1e-4)
+
+
+def test_the_provenance_says_so_and_no_calibration_is_applied(tiny_encoder, tmp_path):
+    save_model(random_model(tiny_encoder, 1, band=6), tmp_path / "m", {})
+    (tmp_path / "m" / CALIBRATION).write_text("not read", encoding="utf-8")
+    dialogue = labelled_dialogue(1, turns=5)
+    (said,) = Annotator(tmp_path / "m", online=True).annotate([dialogue])
+    assert said.provenance is not None
+    assert (said.provenance.online, said.provenance.thresholds) == (True, ())

@@ -1,0 +1,111 @@
+"""Links that reach back a bounded number of turns: of dialogues within reach, what links to all earlier turns say."""
+
+import math
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.data.evidence import Target
+from labelgen.data.label_set import LabelName, LabelSet
+from labelgen.data.labels import AtGoal
+from labelgen.nn.losses import exclusive
+from labelgen.tasks import goals
+from labelgen.tasks.goals import Goals, divide, goal_probabilities
+from labelgen.tasks.options import TaskOptions
+from labelgen.tensors.layout import Layout, TargetTensors
+
+TASK = Goals(LabelSet("goals", (LabelName("goal"),), {}), TaskOptions())
+
+
+def layout_of(turns: int) -> Layout:
+    none = torch.zeros(0, dtype=torch.long)
+    return Layout(
+        turns=(turns,),
+        sources=("toy",),
+        goals=((),),
+        dialogue_of=torch.zeros(turns, dtype=torch.long),
+        position=torch.arange(turns),
+        token_turn=none,
+        token_start=none,
+        token_end=none,
+        token_counts=(0,) * turns,
+        response_of=torch.arange(turns),
+    )
+
+
+def naive_divide(rows):
+    """rows[t]: over all turns, opens, none. Straight from the definition."""
+    found = []
+    for turn, (*links, opens, none) in enumerate(rows):
+        joins = [sum(links[s] for s in goal) for goal in found]
+        best = max(joins, default=0.0)
+        if joins and best >= opens and best >= none:
+            found[joins.index(best)].append(turn)
+        elif opens >= none:
+            found.append([turn])
+    return tuple(tuple(goal) for goal in found)
+
+
+def naive_probability(rows, goal):
+    whole = 1.0
+    for turn in range(len(rows)):
+        mass = sum(rows[turn][s] for s in goal if s < turn)
+        if turn in goal:
+            whole *= rows[turn][-2] if turn == goal[0] else mass
+        else:
+            whole *= 1.0 - mass
+    return whole
+
+
+@given(turns=st.integers(1, 12), reach=st.integers(1, 14), seed=st.integers(0, 5))
+def test_links_within_reach_say_what_all_links_say(turns, reach, seed):
+    """Goals, their probabilities and the loss, where what lies out of reach has no mass."""
+    torch.manual_seed(seed)
+    columns = min(reach, turns)
+    scores = 3 * torch.randn(turns, columns + 2)
+    whole = torch.full((turns, turns + 2), -1e4)
+    whole[:, -2:] = scores[:, -2:]
+    for t in range(turns):
+        scores[t, t:columns] = -1e4
+        for back in range(min(t, columns)):
+            whole[t, t - 1 - back] = scores[t, back]
+    rows = whole.double().softmax(dim=1).tolist()
+    with patch.object(goals, "_REACH", reach):
+        (said,) = TASK.decode(scores, layout_of(turns))
+        wanted = naive_divide(rows)
+        assert [label.at for label in said.labels] == [AtGoal(goal) for goal in wanted]
+        for label, goal in zip(said.labels, wanted, strict=True):
+            assert label.probability == pytest.approx(naive_probability(rows, goal), abs=1e-9)
+        target = TASK.encode([[Target("goals", AtGoal(g), (("goal", 1.0),)) for g in wanted]], layout_of(turns))
+    expected = torch.zeros_like(whole)
+    for goal in wanted:
+        for before, turn in zip((turns, *goal), goal, strict=False):
+            expected[turn, before] = 1.0
+    naive = exclusive(whole, TargetTensors(expected, expected.sum(dim=1)))
+    torch.testing.assert_close(TASK.loss(scores, target).total, naive.total)
+
+
+def test_a_turn_whose_goal_is_out_of_reach_opens_one():
+    turns = AtGoal((0, 1, 5))
+    with patch.object(goals, "_REACH", 3):
+        target = TASK.encode([[Target("goals", turns, (("goal", 1.0),))]], layout_of(6))
+        assert target.expected[5].tolist() == [0.0, 0.0, 0.0, 1.0, 0.0]
+        # The turns between serve none.
+        target.expected[2:5, -1] = 1.0
+        (said,) = TASK.decode(20.0 * target.expected, layout_of(6))
+    assert [label.at for label in said.labels] == [AtGoal((0, 1)), AtGoal((5,))]
+
+
+def test_goals_of_thousands_of_turns():
+    """A goal that is never left, and one that ends at once, each with its exact probability."""
+    stays = [[0.0, 0.0, 1.0, 0.0], *[[0.9, 0.0, 0.1, 0.0]] * 4999]
+    assert divide(stays) == (tuple(range(5000)),)
+    (probability,) = goal_probabilities(stays, [range(5000)])
+    assert math.log(probability) == pytest.approx(4999 * math.log(0.9))
+    alone = [[0.2, 0.1, 0.7, 0.0]] * 5000
+    probabilities = goal_probabilities(alone, divide(alone))
+    assert probabilities[0] == pytest.approx(0.7 * 0.8 * 0.9)
+    assert len(probabilities) == 5000
