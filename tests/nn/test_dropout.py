@@ -30,7 +30,8 @@ def test_what_is_kept_is_scaled_and_the_gradient_is_that_of_what_is_kept(shape: 
     kept = out != 0
     torch.testing.assert_close(out, torch.where(kept, x / (1 - p) if p < 1 else 0 * x, 0.0), rtol=1e-4, atol=0)
     out.sum().backward()
-    assert torch.equal((x.grad != 0), kept)
+    assert x.grad is not None
+    assert torch.equal(x.grad != 0, kept)
 
 
 def test_a_seed_says_all_and_evaluation_drops_nothing():
