@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from labelgen.nn.dropout import quicken
 from labelgen.nn.passage_memory import PassageMemory
@@ -19,7 +20,7 @@ class TurnEncoder(nn.Module):
     else is in the batch.
 
     frozen: no gradient reaches the encoder; pooled vectors are then remembered across batches, unless token states are
-    asked for."""
+    asked for. piece_tokens: while learning, most tokens that the encoder's layers hold at once; None for all of a batch."""
 
     def __init__(self, encoder: Any, width: int, frozen: bool) -> None:
         super().__init__()
@@ -30,6 +31,7 @@ class TurnEncoder(nn.Module):
             encoder.set_attn_implementation(PACKED)
         self.width = width
         self.frozen = frozen
+        self.piece_tokens: int | None = None
         self._memo: dict[tuple[int, ...], Tensor] = {}
         self._prepared: PreparedEncoder | None = None
         self.memory = PassageMemory()
@@ -78,21 +80,45 @@ class TurnEncoder(nn.Module):
         # All ids are looked up at once: the gradient of a look-up is as large as the vocabulary, and one for each group
         # takes longer on a CPU (scripts/bench_encoder.py).
         looked_up = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in filled]))
+        if self.piece_tokens is None or not torch.is_grad_enabled():
+            states = self._layers(looked_up, filled)
+        else:
+            states = self._in_pieces(looked_up, filled, self.piece_tokens)
+        return [x[: len(asked)] for x, asked in zip(states, groups, strict=True)]
+
+    def _in_pieces(
+        self, looked_up: Float[Tensor, "tokens d"], groups: Sequence[Int[Tensor, "_ _"]], most: int
+    ) -> list[Float[Tensor, "_ _ d"]]:
+        """Piece by piece without keeping what lies between the layers; when its gradient has come, each piece is computed
+        anew, with the same dropout. Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory
+        Limited Setup"."""
+        rows = [part for ids in groups for part in torch.split(ids, max(1, most // ids.shape[1]))]
+        pieces = _pieces([part.numel() for part in rows], most)
+        sizes = [sum(part.numel() for part in rows[piece]) for piece in pieces]
+        found: list[Tensor] = []
+        for piece, own in zip(pieces, torch.split_with_sizes(looked_up, sizes), strict=True):
+            found += checkpoint(self._layers, own, rows[piece], use_reentrant=False)
+        joined = torch.cat([x.reshape(-1, self.width) for x in found])
+        flat = torch.split_with_sizes(joined, [ids.numel() for ids in groups])
+        return [x.view(*ids.shape, -1) for x, ids in zip(flat, groups, strict=True)]
+
+    def _layers(
+        self, looked_up: Float[Tensor, "tokens d"], groups: Sequence[Int[Tensor, "_ _"]]
+    ) -> list[Float[Tensor, "_ _ d"]]:
+        sizes = [ids.numel() for ids in groups]
         if self.encoder.config._attn_implementation == PACKED:
             out = self.encoder(
                 inputs_embeds=looked_up[None],
-                position_ids=packed_positions(self.encoder, filled),
-                passages=[tuple(ids.shape) for ids in filled],
+                position_ids=packed_positions(self.encoder, groups),
+                passages=[tuple(ids.shape) for ids in groups],
             )
-            flat = out.last_hidden_state[0].split([ids.numel() for ids in filled])
-            states = [x.view(*ids.shape, -1) for x, ids in zip(flat, filled, strict=True)]
-        else:
-            parts = looked_up.split([ids.numel() for ids in filled])
-            states = [
-                self.encoder(inputs_embeds=x.view(*ids.shape, -1)).last_hidden_state
-                for x, ids in zip(parts, filled, strict=True)
-            ]
-        return [x[: len(asked)] for x, asked in zip(states, groups, strict=True)]
+            flat = out.last_hidden_state[0].split(sizes)
+            return [x.view(*ids.shape, -1) for x, ids in zip(flat, groups, strict=True)]
+        parts = torch.split_with_sizes(looked_up, sizes)
+        return [
+            self.encoder(inputs_embeds=x.view(*ids.shape, -1)).last_hidden_state
+            for x, ids in zip(parts, groups, strict=True)
+        ]
 
     def _remembered(self, groups: Sequence[Int[Tensor, "_ _"]]) -> Float[Tensor, "P d"]:
         keys = [tuple(row) for ids in groups for row in ids.tolist()]
@@ -110,6 +136,17 @@ class TurnEncoder(nn.Module):
 
 
 _REMEMBERED = 200_000
+
+
+def _pieces(sizes: Sequence[int], most: int) -> list[slice]:
+    """Runs of neighbours whose sizes add up to `most` at most; one that is larger is a piece of its own."""
+    pieces, start, held = [], 0, 0
+    for k, size in enumerate(sizes):
+        if k > start and held + size > most:
+            pieces.append(slice(start, k))
+            start, held = k, 0
+        held += size
+    return [*pieces, slice(start, len(sizes))]
 
 
 def _with_company(ids: Int[Tensor, "n L"]) -> Int[Tensor, "m L"]:

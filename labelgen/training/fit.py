@@ -98,6 +98,7 @@ def fit(
     if done < steps:
         # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
         model.train()
+        model.turn_encoder.piece_tokens = options.batch.encoder_tokens
         module = TrainingModule(model, options.optimiser, steps, options.seed, options.batch.online_share)
         collator, workers = model.collator(), options.data.workers
         train = TrainingLoader(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from labelgen.nn import turn_encoder
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import PACKED
@@ -50,6 +51,47 @@ def test_gradients_are_those_of_the_groups(encoder):
         gradients.append([p.grad.clone() for p in encoder.parameters() if p.grad is not None])
     for one, two in zip(*gradients, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+
+
+def learnt(encoder: TurnEncoder, own: Passages) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    torch.manual_seed(0)
+    encoder.zero_grad()
+    pooled, tokens = encoder(own, with_tokens=True)
+    (pooled.square().sum() + tokens.square().sum()).backward()
+    return [pooled, tokens], [p.grad.clone() for p in encoder.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("most", [1, 13, 40, 1000])
+def test_pieces_have_the_gradients_of_the_whole(encoder, most):
+    own = passages()
+    seen: list[int] = []
+    encoder.encoder.register_forward_pre_hook(
+        lambda _module, _args, given: seen.append(given["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    whole = learnt(encoder, own)
+    (tokens,) = seen
+    seen.clear()
+    encoder.piece_tokens = most
+    for one, two in zip(learnt(encoder, own), whole, strict=True):
+        for a, b in zip(one, two, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    longest = max(length for _, length in LENGTHS)
+    assert max(seen) <= max(most, longest)
+    # Each token passes twice.
+    assert sum(seen) == 2 * tokens
+
+
+def test_pieces_are_computed_anew_with_the_same_dropout(tiny_encoder, monkeypatch):
+    made: Any = load_encoder(str(tiny_encoder), attention_dropout=0.0)
+    encoder = TurnEncoder(made, made.config.hidden_size, frozen=False).train()
+    assert made.config.hidden_dropout_prob > 0
+    encoder.piece_tokens = 13
+    own = passages()
+    anew = learnt(encoder, own)
+    monkeypatch.setattr(turn_encoder, "checkpoint", lambda layers, *given, use_reentrant: layers(*given))
+    kept = learnt(encoder, own)
+    for one, two in zip(anew, kept, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 def test_frozen_vectors_are_remembered(tiny_encoder):

@@ -367,6 +367,18 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
     assert digest(alone) == digest(helped)
 
 
+def test_a_broken_run_goes_on_in_pieces_too(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
+    more = ("--batch.encoder_tokens=24", "--length.max_steps=3")
+    whole, broken = options("whole", *more), options("broken", *more)
+    finetune(whole)
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 3)
+        with pytest.raises(BrokenOffError):
+            finetune(broken)
+        finetune(broken)
+    assert digest(broken) == digest(whole)
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
     if name == "feedback":
