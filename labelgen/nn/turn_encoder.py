@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from labelgen.nn.dropout import quicken
+from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.nn.passage_memory import PassageMemory
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import LEAST_TOKENS, PACKED, packed_positions
@@ -19,8 +20,8 @@ class TurnEncoder(nn.Module):
     """Any `AutoModel` text encoder. Groups need no padding and no mask, so a passage's vector cannot depend on what
     else is in the batch.
 
-    frozen: no gradient reaches the encoder; pooled vectors are then remembered across batches, unless token states are
-    asked for. piece_tokens: while learning, most tokens that the encoder's layers hold at once; None for all of a batch."""
+    frozen: no gradient reaches the encoder; pooled vectors are then remembered across batches, and while training the token
+    states of requests too. piece_tokens: while learning, most tokens that the encoder's layers hold at once; None for all of a batch."""
 
     def __init__(self, encoder: Any, width: int, frozen: bool) -> None:
         super().__init__()
@@ -33,6 +34,7 @@ class TurnEncoder(nn.Module):
         self.frozen = frozen
         self.piece_tokens: int | None = None
         self._memo: dict[tuple[int, ...], Tensor] = {}
+        self._frozen_memory = FrozenMemory()
         self._prepared: PreparedEncoder | None = None
         self.memory = PassageMemory()
 
@@ -61,6 +63,8 @@ class TurnEncoder(nn.Module):
         """Pooled vector of each passage, and the states of all tokens in the order of the groups if asked for."""
         if self.frozen and not with_tokens and not self.prepared:
             return self._remembered(passages.groups), None
+        if self.frozen and self.training:
+            return self._frozen_memory.recall(passages, self.states)
         pooled, tokens = [], []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             found = self.memory.states(passages.groups, self.states) if self.prepared else self.states(passages.groups)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from labelgen.nn import turn_encoder
+from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import PACKED
@@ -107,6 +108,32 @@ def test_frozen_vectors_are_remembered(tiny_encoder):
     assert len(calls) == count
     assert torch.equal(first, second)
     assert not first.requires_grad
+
+
+@pytest.mark.parametrize("most_bytes", [0, 2_000, 2**20])
+def test_a_frozen_encoder_trains_from_what_it_remembers(tiny_encoder, most_bytes):
+    """Which passages were kept, and which were asked for before, shows in no bit."""
+    made: Any = load_encoder(str(tiny_encoder))
+    frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
+    frozen._frozen_memory = FrozenMemory(most_bytes)
+    groups = passages().groups
+    none = torch.zeros(0, dtype=torch.long)
+    few = Passages(groups[1:3], torch.tensor([0, 3]), torch.tensor([1, 2]), none)
+    whole = Passages(groups, torch.tensor([0, 4, 10]), torch.tensor([1, 2, 3]), none)
+    with torch.no_grad():
+        states = frozen.states(groups)
+    lengths = torch.tensor([ids.shape[1] for ids in groups for _ in ids])
+    read = torch.repeat_interleave(torch.isin(torch.arange(len(lengths)), whole.request), lengths)
+    calls = []
+    made.register_forward_hook(lambda *_: calls.append(1))
+    for own in (few, whole, few, whole):
+        calls.clear()
+        pooled, tokens = frozen(own, with_tokens=True)
+    assert bool(calls) == (most_bytes < 2**20)
+    assert torch.equal(pooled, torch.cat([x.mean(dim=1) for x in states]))
+    expected = torch.cat([x.reshape(-1, frozen.width) for x in states])
+    assert torch.equal(tokens[read], expected[read])
+    assert not tokens.requires_grad
 
 
 def test_texts_are_pooled_alone(encoder):

@@ -367,12 +367,15 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
     assert digest(alone) == digest(helped)
 
 
-def test_a_broken_run_goes_on_in_pieces_too(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
-    more = ("--batch.encoder_tokens=24", "--length.max_steps=3")
+@pytest.mark.parametrize("how", ["--batch.encoder_tokens=24", "--model.encoder_frozen=true"])
+def test_a_broken_run_goes_on_in_pieces_and_from_what_is_remembered_too(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, how: str
+):
+    more = (how, "--length.max_steps=6")
     whole, broken = options("whole", *more), options("broken", *more)
     finetune(whole)
     with monkeypatch.context() as patch:
-        break_off_at(patch, 3)
+        break_off_at(patch, 6)
         with pytest.raises(BrokenOffError):
             finetune(broken)
         finetune(broken)
