@@ -69,7 +69,7 @@ def test_a_shard_is_labelled_without_encoding_a_text_twice(tiny_encoder, tmp_pat
     from labelgen.model.options import ModelOptions
     from labelgen.tasks.options import TaskOptions
 
-    monkeypatch.setattr(annotate, "_TURNS", 8)
+    monkeypatch.setattr(annotate, "WINDOW", 8)
     dialogues = [labelled_dialogue(seed) for seed in range(40)]
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
     save_model(build_model(options, {"slots": TaskOptions()}, LABELS, dialogues), tmp_path / "m", {})
