@@ -36,6 +36,7 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "star": ("star", "star", {}),
     "getgoing": ("getgoing", "getgoing", {}),
     "betold": ("betold", "betold", {}),
+    "segments": ("segments", "segments", {}),
     "uss": ("uss", "uss", {}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),

@@ -8,5 +8,6 @@ READERS = {
     "star": "labelgen.data.readers.star:READER",
     "getgoing": "labelgen.data.readers.getgoing:READER",
     "betold": "labelgen.data.readers.betold:READER",
+    "segments": "labelgen.data.readers.segments:READER",
     "uss": "labelgen.data.readers.uss:READER",
 }
