@@ -1,67 +1,81 @@
 """Goals in spliced dialogues of people: what is trained on, what is judged, and the figures of `scripts/spliced_goals.sh`.
 
-    python scripts/spliced_goals.py parts star.jsonl uss.jsonl --out whole.jsonl
-    python scripts/spliced_goals.py splice parts/test.jsonl spliced.jsonl --seed 0
-    python scripts/spliced_goals.py collect runs/spliced
+    python scripts/spliced_goals.py parts parts/train.jsonl whole/train.jsonl
+    python scripts/spliced_goals.py splice whole/test.jsonl spliced.jsonl --most 150
+    python scripts/spliced_goals.py several parts/test.jsonl several/test.jsonl --completed
+    python scripts/spliced_goals.py collect runs/goals
 
-`parts` keeps the dialogues that can be parts of a splice: those of two turns or more that no annotation says to serve several
-tasks one after another; their annotations are dropped. `splice` makes each of them the first part of two splices with one or
+`parts` keeps the dialogues that can be parts of a splice: those of two turns or more that were not planned as several tasks
+one after another; their annotations are dropped. `splice` makes each of them the first part of two splices with one or
 two others of its corpus, in runs of one to four turns as in training (`labelgen.feedback.splicing`): once with others of
-its domain (harder) and once with others of other domains. Where domains are not known, once with any others. Annotator `splice`
-gives the goals. `collect` writes results/spliced_goals.json."""
+its domain (harder) and once with others of other domains; where domains are not known, once with any others. Annotator
+`splice` gives the goals. `several` keeps the dialogues that were planned as several tasks, with `--completed` those that
+came to their end and in which two goals or more were served. `collect` writes results/spliced_goals.json and
+results/star_goals.json."""
 
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from goal_rows import Judged, candidates_of, goal_rows, judged_of, versions
+from goal_rows import candidates_of, goal_rows, judged_of, versions
 
 from labelgen.base.errors import LabelgenError
 from labelgen.base.files import write_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label, division
 from labelgen.data.log import Log, write_log
+from labelgen.data.split import position
 from labelgen.feedback.splicing import interleaved, put_together
 
 SPLICE = "splice"
 KINDS = ("same domain", "other domains", "any domain")
-METRICS = ("exact_goal_f1", "b_cubed_f1", "boundary_f1")
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "spliced_goals.json"
+WIZARD = "wizard"
+METRICS = ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff")
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
     "Two or three dialogues of one corpus, interleaved in runs of one to four turns; each is one goal. The model learnt from "
     "splices of other dialogues alone, without any goal label (`configs/goals_from_splices.yaml`): no dialogue of a test splice "
-    "was in training, not even as a part. The aim was an exact-goal F1 and a B-cubed F1 of .90."
+    "was in training, not even as a part. The aim is an exact-goal F1 and a B-cubed F1 of .90."
+)
+STAR_TEXT = (
+    "Completed multi-task dialogues in which the wizard selected two tasks or more, of users of whom nothing was seen in "
+    "training. The reference are the wizard's clicks, as the reader takes them. `splices alone` learnt from no goal label; the "
+    "others learnt from the clicks of the training users, with and without the splices before."
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
-    parts = actions.add_parser("parts")
-    parts.add_argument("logs", type=Path, nargs="+")
-    parts.add_argument("--out", type=Path, required=True)
-    splice = actions.add_parser("splice")
-    splice.add_argument("log", type=Path)
-    splice.add_argument("out", type=Path)
-    splice.add_argument("--seed", type=int, default=0)
+    given = {name: actions.add_parser(name) for name in ("parts", "splice", "several")}
+    for action in given.values():
+        action.add_argument("log", type=Path)
+        action.add_argument("out", type=Path)
+    given["splice"].add_argument("--seed", type=int, default=0)
+    given["splice"].add_argument("--most", type=int, help="splices of each corpus and kind (default: all)")
+    given["several"].add_argument("--completed", action="store_true")
     collect = actions.add_parser("collect")
-    collect.add_argument("run", type=Path, help="the folder that scripts/spliced_goals.sh wrote")
+    collect.add_argument("run", type=Path, help="the folder that scripts/goals.sh wrote")
     collect.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
     try:
-        if args.action == "parts":
-            print(f"{write_log(args.out, parts_of(Log(args.logs)), force=True):,} dialogues in {args.out}")
-        elif args.action == "splice":
-            print(
-                f"{write_log(args.out, splices(list(Log([args.log])), args.seed), force=True):,} splices in {args.out}"
-            )
-        else:
-            write_text(args.out, json.dumps(table(args.run), indent=1, ensure_ascii=False) + "\n")
-            print(f"wrote {args.out}")
+        if args.action == "collect":
+            for name, found in (("spliced_goals", spliced_table(args.run)), ("star_goals", star_table(args.run))):
+                write_text(args.out / f"{name}.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+                print(f"wrote {args.out / name}.json")
+            return 0
+        log = Log([args.log])
+        made = {
+            "parts": lambda: parts_of(log),
+            "splice": lambda: splices(list(log), args.seed, args.most),
+            "several": lambda: several(log, args.completed),
+        }[args.action]()
+        print(f"{write_log(args.out, made, log.labels(), force=True):,} dialogues in {args.out}")
     except LabelgenError as error:
         print(f"spliced_goals: {error}", file=sys.stderr)
         return error.exit_code
@@ -80,6 +94,17 @@ def several_tasks(dialogue: Dialogue) -> bool:
     return "tasks" in json.loads(dialogue.extra or "{}")
 
 
+def several(log: Log, completed: bool) -> Iterator[Dialogue]:
+    """Dialogues planned as several tasks; of the completed ones those whose wizard served two goals or more."""
+    for dialogue in log:
+        if several_tasks(dialogue):
+            wizard = dialogue.annotation(WIZARD)
+            goals = () if wizard is None else division(wizard) or ()
+            done = json.loads(dialogue.extra or "{}").get("completion") == "Complete"
+            if not completed or (done and len(goals) >= 2):
+                yield replace(dialogue, annotations=() if wizard is None else (wizard,))
+
+
 def domains_of(dialogue: Dialogue) -> frozenset[str]:
     """Domains as far as the corpus tells: those of the turns, STAR's task, SGD's services; empty where it does not."""
     extra = json.loads(dialogue.extra or "{}")
@@ -89,14 +114,19 @@ def domains_of(dialogue: Dialogue) -> frozenset[str]:
     )
 
 
-def splices(log: Sequence[Dialogue], seed: int) -> Iterator[Dialogue]:
-    """Two splices for each dialogue, or one where its domains are not known; none where no others fit."""
+def splices(log: Sequence[Dialogue], seed: int, most: int | None = None) -> Iterator[Dialogue]:
+    """Two splices for each dialogue, or one where its domains are not known; none where no others fit.
+
+    most: splices of each corpus and kind; those of the dialogues that a stable hash puts first."""
+    made: Counter[tuple[str | None, str]] = Counter()
     domains = {dialogue.id: domains_of(dialogue) for dialogue in log}
     of_source: dict[str | None, list[Dialogue]] = {}
     for dialogue in log:
         of_source.setdefault(dialogue.source, []).append(dialogue)
-    for dialogue in log:
+    for dialogue in sorted(log, key=lambda d: position(seed, d.id)):
         for kind in KINDS[:2] if domains[dialogue.id] else KINDS[2:]:
+            if most is not None and made[dialogue.source, kind] >= most:
+                continue
             rng = Random(f"{seed}/{kind}/{dialogue.id}")
             parts = [dialogue]
             for _ in range(rng.choice((1, 2))):
@@ -110,6 +140,7 @@ def splices(log: Sequence[Dialogue], seed: int) -> Iterator[Dialogue]:
                 if fitting:
                     parts.append(rng.choice(fitting))
             if len(parts) > 1:
+                made[dialogue.source, kind] += 1
                 yield spliced(parts, kind, rng)
 
 
@@ -123,39 +154,54 @@ def spliced(parts: Sequence[Dialogue], kind: str, rng: Random) -> Dialogue:
     )
 
 
-def table(run: Path) -> dict[str, object]:
-    """The table of a run: of each corpus and kind of splice, for each seed and for all of them together."""
-    judged = [x for path in sorted(run.glob("evaluation*/predictions.jsonl")) for x in judged_of(path, SPLICE)]
+def spliced_table(run: Path) -> dict[str, object]:
+    """Of each kind of splice and corpus, and of the kind as a whole; the seeds are judged on the same splices."""
+    judged = judged_of(run / "evaluation-spliced" / "predictions.jsonl", SPLICE)
+    names = candidates_of(judged, without=(SPLICE,))
     rows: list[list[object]] = []
     for kind in KINDS:
         own = [x for x in judged if json.loads(x.dialogue.extra or "{}")["kind"] == kind]
-        for source in sorted({str(x.dialogue.source) for x in own}):
-            of_source = [x for x in own if x.dialogue.source == source]
-            rows += [[source, kind, *row] for row in goal_rows(of_source, candidates(of_source), METRICS)]
-        rows += [["all", kind, *row] for row in goal_rows(own, candidates(own), METRICS)] if own else []
-    parts = {id for x in judged for id in x.dialogue.id.partition(": ")[2].split("+")}
-    goals = sum(len(division(x.reference) or ()) for x in judged)
+        sources = sorted({str(x.dialogue.source) for x in own})
+        for source in [*sources, None] if len(sources) > 1 else sources:
+            part = [x for x in own if source in (None, x.dialogue.source)]
+            rows += [[kind, source or "all", *row] for row in goal_rows(part, names, METRICS)]
+    ids = {id for x in judged for id in x.dialogue.id.partition(": ")[2].split("+")}
+    data = f"{len(judged):,} splices of {len(ids):,} test dialogues. {about(run, names)}"
+    return _table(2, "Goals in spliced dialogues of people", TEXT, data, ["parts", "corpus"], rows)
+
+
+def star_table(run: Path) -> dict[str, object]:
+    judged = judged_of(run / "evaluation-star" / "predictions.jsonl", WIZARD)
+    names = candidates_of(judged, without=(WIZARD,))
+    rows = [list(row) for row in goal_rows(judged, names, METRICS)]
+    data = f"{len(judged):,} dialogues of {len({x.dialogue.user for x in judged})} users. {about(run, names)}"
+    return _table(3, "STAR: goals in completed multi-task dialogues", STAR_TEXT, data, [], rows)
+
+
+def _table(
+    order: int, title: str, text: str, data: str, first: list[str], rows: list[list[object]]
+) -> dict[str, object]:
     return {
-        "order": 2,
-        "title": "Goals in spliced dialogues of people",
-        "text": TEXT,
-        "command": "bash scripts/spliced_goals.sh DATA",
+        "order": order,
+        "title": title,
+        "text": text,
+        "command": "bash scripts/goals.sh DATA",
         "versions": versions(),
-        "data": f"{len(judged):,} splices of {len(parts):,} test dialogues, {goals:,} goals; {about(run)}",
-        "columns": ["corpus", "parts", "candidate", "splices", *(f"{m} (95%)" for m in METRICS)],
+        "data": data,
+        "columns": [*first, "candidate", "dialogues", *(f"{m} (95%)" for m in METRICS)],
         "rows": rows,
     }
 
 
-def candidates(judged: Sequence[Judged]) -> list[str]:
-    return candidates_of(judged, without=(SPLICE,))
-
-
-def about(run: Path) -> str:
-    """What the models were trained on."""
-    cards = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(run.glob("seed-*/model/card.json"))]
-    told = {f"{card['dialogues']:,} training dialogues, {card['steps']:,} steps" for card in cards}
-    return f"{len(cards)} training seeds; {'; '.join(sorted(told))}."
+def about(run: Path, names: Sequence[str]) -> str:
+    """What the models learnt from: of each that was judged the dialogues and steps that its card names."""
+    told = []
+    for name in names:
+        path = run / name.replace(" ", "-") / "model" / "card.json"
+        if path.is_file():
+            card = json.loads(path.read_text(encoding="utf-8"))
+            told.append(f"{name}: {card['dialogues']:,} training dialogues, {card['steps']:,} steps")
+    return f"{'; '.join(told)}."
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ marks = st.integers(2, 30).flatmap(lambda n: st.tuples(*[st.lists(st.booleans(),
 @given(marks)
 def test_scores_are_those_of_nltk_and_sklearn(drawn):
     wanted, found = ([*row[:-1], False] for row in drawn)
-    size = max(2, int(round(len(wanted) / (sum(wanted) + 1) / 2)))
+    size = max(2, round(len(wanted) / (sum(wanted) + 1) / 2))
     assert segment_scores.window_of(wanted) == size
     a, b = ("".join(str(int(mark)) for mark in row) for row in (wanted, found))
     expected = (pk(a, b, k=size), windowdiff(a, b, k=size), f1_score(wanted, found, zero_division=0))
