@@ -3,7 +3,6 @@
 LABELGEN_DATA names the folder that holds `sgd`, `star`, `getgoing`, `betold` and `uss` in their published layouts."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -17,13 +16,6 @@ from labelgen.data.log import Log
 from labelgen.data.stats import log_stats
 
 pytestmark = pytest.mark.corpora
-
-
-@pytest.fixture
-def corpora() -> Path:
-    if "LABELGEN_DATA" not in os.environ:
-        pytest.skip("LABELGEN_DATA does not name the folder of the real corpora")
-    return Path(os.environ["LABELGEN_DATA"])
 
 
 def goals_of(dialogue: Dialogue) -> list[tuple[int, ...]]:

@@ -38,6 +38,10 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "betold": ("betold", "betold", {}),
     "segments": ("segments", "segments", {}),
     "uss": ("uss", "uss", {}),
+    "snips": ("snips", "snips", {}),
+    "slurp": ("slurp", "slurp", {}),
+    "multiwoz": ("multiwoz", "multiwoz", {}),
+    "multidogo": ("multidogo", "multidogo", {}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),
     "turns": ("csv_turns", "tables/turns.tsv", TURNS),
@@ -325,7 +329,7 @@ def test_what_is_bad_in_a_corpus_is_rejected_and_said(
     msgspec.json.encode(found)
 
 
-@pytest.mark.parametrize("case", ["chat", "sgd", "star", "getgoing", "betold", "uss", "lines", "turns"])
+@pytest.mark.parametrize("case", CASES)
 def test_a_damaged_file_never_makes_a_reader_raise_anything_but_a_usage_error(case: str, tmp_path: Path):
     """Each sample, cut and with bytes changed: records that are still whole are read, the others rejected."""
     name, sample, options = CASES[case]

@@ -10,4 +10,8 @@ READERS = {
     "betold": "labelgen.data.readers.betold:READER",
     "segments": "labelgen.data.readers.segments:READER",
     "uss": "labelgen.data.readers.uss:READER",
+    "snips": "labelgen.data.readers.snips:READER",
+    "slurp": "labelgen.data.readers.slurp:READER",
+    "multiwoz": "labelgen.data.readers.multiwoz:READER",
+    "multidogo": "labelgen.data.readers.multidogo:READER",
 }

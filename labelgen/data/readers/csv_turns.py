@@ -13,15 +13,10 @@ values mean what:
 A time is in seconds, or ISO 8601; it is counted from the dialogue's first. An empty cell is an unknown value. Of
 several rows that make one turn, the first that gives a value counts."""
 
-import csv
-import io
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
@@ -29,10 +24,8 @@ from labelgen.data.exchange import Exchange, exchanges, joined
 from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader
 from labelgen.data.record import checked
-from labelgen.data.source_files import files_of, reading
-
-if TYPE_CHECKING:
-    import _csv
+from labelgen.data.source_files import files_of
+from labelgen.data.table import Row, not_utf8, rows_of
 
 _SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _COLUMNS = ("dialogue", "speaker", "text", "request", "response", "user", "time", "domain", "status",
@@ -40,11 +33,6 @@ _COLUMNS = ("dialogue", "speaker", "text", "request", "response", "user", "time"
 _LISTS = ("categories", "numbers")
 _IS_USER = "user,customer,caller,human,u,c"
 _IS_ASSISTANT = "assistant,agent,system,bot,wizard,a,s"
-
-# How undecodable bytes come in, by the error handler "surrogateescape".
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")
-
-Row = Mapping[str, str]
 
 
 class _CellError(ValueError):
@@ -74,7 +62,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         block: list[Row] = []
         first = 0
-        for number, row in _rows(file, name, table):
+        for number, row in rows_of(file, name, (*table.columns.values(), *table.categories, *table.numbers)):
             if isinstance(row, Rejected):
                 yield row
                 continue
@@ -112,43 +100,6 @@ def _speakers(column: str, options: Options) -> Callable[[Row], bool]:
     return by_user
 
 
-def _rows(file: Path, name: str, table: _Table) -> Iterator[tuple[int, Row | Rejected]]:
-    """Rows with the number of the line each ends on. Raises UsageError where a column is missing."""
-    with reading(file) as raw:
-        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = _cells(csv.reader(text, delimiter="\t" if ".tsv" in file.suffixes else ",", strict=True), name)
-        line, header = next(rows, (1, None))
-        if header is None or isinstance(header, Rejected):
-            yield from () if header is None else ((line, header),)
-            return
-        for column in chain(table.columns.values(), table.categories, table.numbers):
-            if column not in header:
-                raise UsageError(f"{name} has no column {column!r}", str(file), f"it has: {', '.join(header)}")
-        for line, cells in rows:
-            if isinstance(cells, Rejected):
-                yield line, cells
-            elif len(cells) == len(header):
-                yield line, dict(zip(header, cells, strict=True))
-            else:
-                reason = f"bad_row: {len(cells)} cells, the header has {len(header)}"
-                yield line, Rejected(file=name, line=line, reason=reason, raw=repr(cells))
-
-
-def _cells(reader: "_csv.Reader", name: str) -> Iterator[tuple[int, list[str] | Rejected]]:
-    """Rows that are not empty, each with the number of the line it ends on."""
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            reason = f"bad_row: {error}"
-            yield reader.line_num, Rejected(file=name, line=reader.line_num, reason=reason)
-            continue
-        if cells:
-            yield reader.line_num, cells
-
-
 def _dialogue(rows: Sequence[Row], table: _Table, file: str, first: int) -> Dialogue | Rejected:
     identity = table.cell(rows[0], "dialogue")
     try:
@@ -161,9 +112,8 @@ def _dialogue(rows: Sequence[Row], table: _Table, file: str, first: int) -> Dial
 
 def _build(identity: str, rows: Sequence[Row], table: _Table) -> Dialogue:
     for row in rows:
-        for column, text in row.items():
-            if _NOT_UTF8.search(text):
-                raise _CellError(column, "bad_text: this is not UTF-8")
+        if (column := not_utf8(row)) is not None:
+            raise _CellError(column, "bad_text: this is not UTF-8")
     turns = exchanges(rows, table.by_user) if table.by_user else [Exchange((row,), (row,)) for row in rows]
     request, response = ("text", "text") if table.by_user else ("request", "response")
     times = {id(row): _time(row, table) for row in rows}

@@ -1,0 +1,120 @@
+"""MultiDoGO: rows as turns, runs of plain tags as slots."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtSpan, AtTurn, answers
+from labelgen.data.log import Log
+from labelgen.data.quarantine import Rejected
+from labelgen.data.readers.multidogo import READER
+
+SAMPLE = Path(__file__).parent / "samples" / "multidogo"
+HEADER = ["conversationId", "turnNumber", "utteranceId", "utterance", "slot-labels", "intent"]
+
+
+def slots(dialogue: Dialogue) -> list[tuple[int, str, str]]:
+    """Each slot as its turn, name and the words that its span cuts."""
+    spans = [(x.name, x.at) for x in dialogue.annotations[0].labels if isinstance(x.at, AtSpan)]
+    return [(at.turn, name, dialogue.turns[at.turn].request[at.start : at.end]) for name, at in spans]
+
+
+def intents(dialogue: Dialogue) -> list[list[str]]:
+    found = answers(dialogue.annotations[0], "intents")
+    return [[label.name for label in found[AtTurn(t)]] for t in range(len(dialogue.turns))]
+
+
+def write(path: Path, rows: list[list[str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([HEADER, *rows])
+
+
+def test_multidogo_slots_are_runs_of_a_tag_and_intents_several():
+    ordered, asked = READER.read(SAMPLE, {})
+    assert isinstance(ordered, Dialogue)
+    assert isinstance(asked, Dialogue)
+    assert ordered.id == "multidogo/fastfood/train/661dc68f-7271-4cdb-94bd-8a80aa3e7074"
+    assert [t.request.count("\n") for t in ordered.turns] == [2, 0]
+    assert intents(ordered) == [["orderburgerintent", "orderdrinkintent"], ["orderburgerintent"]]
+    assert slots(ordered) == [
+        (0, "quantity", "2"),
+        (0, "food_item", "veg cheesburger"),
+        (0, "quantity", "2"),
+        (0, "size", "medium"),
+        (0, "drink_item", "coke o cola"),
+    ]
+    assert [t.extra for t in ordered.turns] == ['{"turnNumber":0}', '{"turnNumber":3}']
+    assert {t.response for t in (*ordered.turns, *asked.turns)} == {""}
+
+
+def test_multidogo_gives_the_published_part(tmp_path: Path):
+    for part in ("train", "dev", "test"):
+        write(tmp_path / "airline" / f"{part}.tsv", [["c", "1", "", part, "O", "contentonly"]])
+    for part in ("train", "dev", "test"):
+        (found,) = Log([tmp_path], "multidogo", {"part": part})
+        assert (found.id, found.source) == (f"multidogo/airline/{part}/c", "multidogo/airline")
+        assert found.turns[0].request == part
+    assert len(list(Log([tmp_path], "multidogo"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("bad", "field", "reason"),
+    [
+        (["c", "2", "", "my name is", "O name", "x"], "slot-labels", "bad_tags: 2 tags for 3 words"),
+        (["c", "two", "", "hi", "O", "x"], "turnNumber", "bad_turn: 'two' is no number"),
+        (["c", "1", "", "hi", "O", "x"], "turnNumber", "bad_turn: 1 does not come after 1"),
+        (["", "2", "", "hi", "O", "x"], "conversationId", "empty_id"),
+        (["c", "2", "", "hi"], None, "bad_row: 4 cells, the header has 6"),
+    ],
+)
+def test_a_bad_row_is_rejected_and_its_conversation_goes_on(
+    bad: list[str], field: str | None, reason: str, tmp_path: Path
+):
+    good = [["c", str(k), "", f"turn {k}", "O O", "contentonly"] for k in (1, 5)]
+    write(tmp_path / "media" / "train.tsv", [good[0], bad, good[1]])
+    rejected, found = READER.read(tmp_path, {})
+    assert isinstance(rejected, Rejected)
+    assert isinstance(found, Dialogue)
+    assert (rejected.file, rejected.line, rejected.field) == ("media/train.tsv", 3, field)
+    assert rejected.reason.startswith(reason)
+    assert [t.request for t in found.turns] == ["turn 1", "turn 5"]
+
+
+word = st.tuples(st.sampled_from(["a", "é🍕", "it's", "", "\n"]), st.sampled_from(["O", "name", "size"]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turns=st.lists(st.lists(word, min_size=1, max_size=6), min_size=1, max_size=3))
+def test_multidogo_spans_cut_the_tagged_words(turns: list[list[tuple[str, str]]], tmp_path: Path):
+    rows = [["c", str(k), "", " ".join(w for w, _ in x), " ".join(t for _, t in x), "i"] for k, x in enumerate(turns)]
+    write(tmp_path / "media" / "dev.tsv", rows)
+    (found,) = READER.read(tmp_path, {})
+    assert isinstance(found, Dialogue)
+    assert [t.request for t in found.turns] == [row[3] for row in rows]
+    cut = Counter((t, name, w) for t, name, words in slots(found) for w in words.split(" "))
+    assert cut == Counter((t, tag, w) for t, x in enumerate(turns) for w, tag in x if tag != "O" and w.strip())
+
+
+@pytest.mark.corpora
+def test_the_whole_of_multidogo(corpora: Path):
+    dialogues = list(Log([corpora / "multidogo"], "multidogo", max_bad_rate=0))
+    rows = []
+    folder = corpora / "multidogo" / "data" / "paper_splits" / "splits_annotated_at_turn_level"
+    for path in sorted(folder.rglob("*.tsv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows += list(csv.DictReader(file, delimiter="\t"))
+    assert (len(dialogues), len(rows)) == (11313, 93261)
+    assert [turn.request for d in dialogues for turn in d.turns] == [row["utterance"] for row in rows]
+    assert [names for d in dialogues for names in intents(d)] == [row["intent"].split("<div>") for row in rows]
+    tagged = Counter(tag for row in rows for tag in row["slot-labels"].split(" ") if tag != "O")
+    cut: Counter[str] = Counter()
+    for dialogue in dialogues:
+        for _, name, words in slots(dialogue):
+            cut[name] += len(words.split(" "))
+    assert cut == tagged
