@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Goals without goal labels: a model that learnt from splices alone is judged on splices of other dialogues that interleave,
-# and on STAR's multi-task dialogues beside models that learnt from the wizard's clicks. Needs the corpora in DATA/star and
-# DATA/uss (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
+# and on STAR's multi-task dialogues beside models that learnt from the wizard's clicks. Needs the corpora in DATA/star,
+# DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
 # FROZEN_STEPS and STEPS shorten a trial.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,15 +22,15 @@ train() {
 left_out='[latency_s, gap_before_s, gap_after_s, wizard_action]'
 
 stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
-for corpus in star uss; do
+for corpus in star uss multiwoz; do
   stage "$out/$corpus.jsonl" labelgen data convert "$data/$corpus" "$out/$corpus.jsonl" --format "$corpus"
 done
 # By user, or by dialogue where the user is not known, before anything is spliced.
-stage "$out/parts/test.jsonl" labelgen data split "$out/star.jsonl" "$out/uss.jsonl" "$out/parts" --parts train=0.65,valid=0.1,test=0.25
+stage "$out/parts/test.jsonl" labelgen data split "$out/star.jsonl" "$out/uss.jsonl" "$out/multiwoz.jsonl" "$out/parts" --parts train=0.65,valid=0.1,test=0.25
 for part in train test; do
   stage "$out/whole/$part.jsonl" python scripts/spliced_goals.py parts "$out/parts/$part.jsonl" "$out/whole/$part.jsonl"
 done
-stage "$out/spliced.jsonl" python scripts/spliced_goals.py splice "$out/whole/test.jsonl" "$out/spliced.jsonl" --most 150
+stage "$out/spliced.jsonl" python scripts/spliced_goals.py splice "$out/whole/test.jsonl" "$out/spliced.jsonl" --most 100
 stage "$out/several/train.jsonl" python scripts/spliced_goals.py several "$out/parts/train.jsonl" "$out/several/train.jsonl"
 stage "$out/several/test.jsonl" python scripts/spliced_goals.py several "$out/parts/test.jsonl" "$out/several/test.jsonl" --completed
 

@@ -83,9 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parts_of(log: Log) -> Iterator[Dialogue]:
-    """Dialogues that can stand for one goal. SGD's and MultiWOZ's services in one dialogue belong to one errand."""
+    """Dialogues that can stand for one goal. Those of MultiWOZ keep to one trip, whatever its domains. USS's parts from
+    MultiWOZ and SGD are left out: the first are in MultiWOZ too, the others were written out from templates."""
     for dialogue in log:
-        if len(dialogue.turns) >= 2 and not several_tasks(dialogue):
+        if len(dialogue.turns) >= 2 and not several_tasks(dialogue) and dialogue.source not in ("uss/MWOZ", "uss/SGD"):
             yield replace(dialogue, annotations=(), feedback=(), signals=(), targets=())
 
 
@@ -106,26 +107,31 @@ def several(log: Log, completed: bool) -> Iterator[Dialogue]:
 
 
 def domains_of(dialogue: Dialogue) -> frozenset[str]:
-    """Domains as far as the corpus tells: those of the turns, STAR's task, SGD's services; empty where it does not."""
+    """Domains as far as the corpus tells: those of MultiWOZ's written goal, that of STAR's task (`bank` of `bank_balance`)."""
     extra = json.loads(dialogue.extra or "{}")
-    named = [*extra.get("services", ()), *([extra["task"]] if extra.get("task") else ())]
-    return frozenset(
-        [name.partition("_")[0].casefold() for name in named] + [t.domain for t in dialogue.turns if t.domain]
-    )
+    task = extra.get("task")
+    return frozenset(extra.get("goal", ())) | ({task.partition("_")[0]} if task else frozenset())
+
+
+def corpus_of(dialogue: Dialogue) -> str:
+    """`multiwoz` of its parts, else the source."""
+    source = str(dialogue.source)
+    return "multiwoz" if source.startswith("multiwoz/") else source
 
 
 def splices(log: Sequence[Dialogue], seed: int, most: int | None = None) -> Iterator[Dialogue]:
     """Two splices for each dialogue, or one where its domains are not known; none where no others fit.
 
     most: splices of each corpus and kind; those of the dialogues that a stable hash puts first."""
-    made: Counter[tuple[str | None, str]] = Counter()
+    made: Counter[tuple[str, str]] = Counter()
     domains = {dialogue.id: domains_of(dialogue) for dialogue in log}
-    of_source: dict[str | None, list[Dialogue]] = {}
+    of_corpus: dict[str, list[Dialogue]] = {}
     for dialogue in log:
-        of_source.setdefault(dialogue.source, []).append(dialogue)
+        of_corpus.setdefault(corpus_of(dialogue), []).append(dialogue)
     for dialogue in sorted(log, key=lambda d: position(seed, d.id)):
+        corpus = corpus_of(dialogue)
         for kind in KINDS[:2] if domains[dialogue.id] else KINDS[2:]:
-            if most is not None and made[dialogue.source, kind] >= most:
+            if most is not None and made[corpus, kind] >= most:
                 continue
             rng = Random(f"{seed}/{kind}/{dialogue.id}")
             parts = [dialogue]
@@ -133,14 +139,14 @@ def splices(log: Sequence[Dialogue], seed: int, most: int | None = None) -> Iter
                 ids, own = [part.id for part in parts], [domains[part.id] for part in parts]
                 fitting = [
                     other
-                    for other in of_source[dialogue.source]
+                    for other in of_corpus[corpus]
                     if other.id not in ids
                     and (kind == KINDS[2] or all(bool(domains[other.id] & x) == (kind == KINDS[0]) for x in own))
                 ]
                 if fitting:
                     parts.append(rng.choice(fitting))
             if len(parts) > 1:
-                made[dialogue.source, kind] += 1
+                made[corpus, kind] += 1
                 yield spliced(parts, kind, rng)
 
 
@@ -161,10 +167,10 @@ def spliced_table(run: Path) -> dict[str, object]:
     rows: list[list[object]] = []
     for kind in KINDS:
         own = [x for x in judged if json.loads(x.dialogue.extra or "{}")["kind"] == kind]
-        sources = sorted({str(x.dialogue.source) for x in own})
-        for source in [*sources, None] if len(sources) > 1 else sources:
-            part = [x for x in own if source in (None, x.dialogue.source)]
-            rows += [[kind, source or "all", *row] for row in goal_rows(part, names, METRICS)]
+        corpora = sorted({corpus_of(x.dialogue) for x in own})
+        for corpus in [*corpora, None] if len(corpora) > 1 else corpora:
+            part = [x for x in own if corpus in (None, corpus_of(x.dialogue))]
+            rows += [[kind, corpus or "all", *row] for row in goal_rows(part, names, METRICS)]
     ids = {id for x in judged for id in x.dialogue.id.partition(": ")[2].split("+")}
     data = f"{len(judged):,} splices of {len(ids):,} test dialogues. {about(run, names)}"
     return _table(2, "Goals in spliced dialogues of people", TEXT, data, ["parts", "corpus"], rows)
