@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Goals without goal labels: a model that learnt from splices alone is judged on splices of other dialogues that interleave,
-# and on STAR's multi-task dialogues beside models that learnt from the wizard's clicks. Needs the corpora in DATA/star,
+# and on STAR's multi-task dialogues; with CLICKS=1 beside models that learnt from the wizard's clicks, which takes longer. Needs the corpora in DATA/star,
 # DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
-# FROZEN_STEPS and STEPS shorten a trial.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?the folder of the unpacked corpora}
@@ -30,24 +29,25 @@ stage "$out/parts/test.jsonl" labelgen data split "$out/star.jsonl" "$out/uss.js
 for part in train test; do
   stage "$out/whole/$part.jsonl" python scripts/spliced_goals.py parts "$out/parts/$part.jsonl" "$out/whole/$part.jsonl"
 done
-stage "$out/spliced.jsonl" python scripts/spliced_goals.py splice "$out/whole/test.jsonl" "$out/spliced.jsonl" --most 100
+stage "$out/spliced.jsonl" python scripts/spliced_goals.py splice "$out/whole/test.jsonl" "$out/spliced.jsonl" --most 30
 stage "$out/several/train.jsonl" python scripts/spliced_goals.py several "$out/parts/train.jsonl" "$out/several/train.jsonl"
 stage "$out/several/test.jsonl" python scripts/spliced_goals.py several "$out/parts/test.jsonl" "$out/several/test.jsonl" --completed
 
-# First the new layers on the vectors of the encoder as it is, which are made once, then all of it.
-splices=(--config configs/goals_from_splices.yaml --data.train "[$out/whole/train.jsonl]" --model.leave_out "$left_out")
-train splices-frozen pretrain "${splices[@]}" --model.encoder_frozen true --length.max_steps "${FROZEN_STEPS:-2000}"
-train splices-alone pretrain "${splices[@]}" --init "$out/splices-frozen/model" --length.max_steps "${STEPS:-300}"
-clicks=(--data.train "[$out/several/train.jsonl]" --tasks '{goals: {}}' --targets.annotators '[wizard]' \
-  --model.leave_out "$left_out" --model.encoder_frozen true --length.max_epochs 12)
-train clicks finetune "${clicks[@]}"
-train splices,-then-clicks finetune "${clicks[@]}" --init "$out/splices-frozen/model"
-
+# The new layers on the vectors of the encoder as it is, which are made once.
+learnt=(--model.encoder_frozen true --model.leave_out "$left_out")
+train splices-alone pretrain --config configs/goals_from_splices.yaml "${learnt[@]}" --length.max_steps "${STEPS:-600}" \
+  --data.train "[$out/whole/train.jsonl]"
+models=(--model "splices alone=$out/splices-alone/model")
 stage "$out/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \
-  --model "splices frozen=$out/splices-frozen/model" --model "splices alone=$out/splices-alone/model" \
-  --out "$out/evaluation-spliced" --title "Goals in spliced dialogues of people"
+  "${models[@]}" --out "$out/evaluation-spliced" --title "Goals in spliced dialogues of people"
+if [ -n "${CLICKS:-}" ]; then
+  clicks=("${learnt[@]}" --data.train "[$out/several/train.jsonl]" --tasks '{goals: {}}' --targets.annotators '[wizard]' \
+    --length.max_epochs 6)
+  train clicks finetune "${clicks[@]}"
+  train splices-then-clicks finetune "${clicks[@]}" --init "$out/splices-alone/model"
+  models+=(--model "clicks=$out/clicks/model" --model "splices then clicks=$out/splices-then-clicks/model")
+fi
 stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/several/test.jsonl" --against wizard --task goals \
-  --model "splices frozen=$out/splices-frozen/model" --model "splices alone=$out/splices-alone/model" --model "clicks=$out/clicks/model" \
-  --model "splices, then clicks=$out/splices,-then-clicks/model" --out "$out/evaluation-star" --title "STAR: goals in multi-task dialogues"
+  "${models[@]}" --out "$out/evaluation-star" --title "STAR: goals in completed multi-task dialogues"
 python scripts/spliced_goals.py collect "$out"
 printf '\nreports: %s\n' "$out"/evaluation-*/report.html

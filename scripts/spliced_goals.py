@@ -39,13 +39,12 @@ METRICS = ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff")
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
     "Two or three dialogues of one corpus, interleaved in runs of one to four turns; each is one goal. The model learnt from "
-    "splices of other dialogues alone, without any goal label (`configs/goals_from_splices.yaml`): no dialogue of a test splice "
+    "splices of other dialogues alone, without any goal label (`configs/goals_from_splices.yaml`, the text encoder frozen): no dialogue of a test splice "
     "was in training, not even as a part. The aim is an exact-goal F1 and a B-cubed F1 of .90."
 )
 STAR_TEXT = (
     "Completed multi-task dialogues in which the wizard selected two tasks or more, of users of whom nothing was seen in "
-    "training. The reference are the wizard's clicks, as the reader takes them. `splices alone` learnt from no goal label; the "
-    "others learnt from the clicks of the training users, with and without the splices before."
+    "training. The reference are the wizard's clicks, as the reader takes them. `splices alone` learnt from no goal label."
 )
 
 
