@@ -27,6 +27,6 @@ stage "$out/segments/model/digests.json" labelgen finetune "${options[@]}" --out
   --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --targets.annotators '[segments]' \
   --model.encoder_frozen "${FROZEN:-false}" --length.max_epochs "${EPOCHS:-3}"
 stage "$out/evaluation/evaluation.json" labelgen evaluate "$out/test/test.jsonl" --against segments --task goals \
-  --model "splices alone=$out/splices/model" --model "segments=$out/segments/model" --train "$out/parts/train.jsonl" \
+  --model "splices alone=$out/splices/model" --model "marked segments=$out/segments/model" --train "$out/parts/train.jsonl" \
   --out "$out/evaluation" --title "${TITLE:-Segments}"
 python scripts/public_segments.py collect "$out" --name "${NAME:-public}" --title "${TITLE:-Segments}" --note "${NOTE:-}"

@@ -82,7 +82,11 @@ def _dialogue(text: bytes, file: str, line: int | None, fallback: str) -> Dialog
     plain = parse(text, dict[str, Any], file, line, fallback)
     if isinstance(plain, Rejected):
         return plain
-    found = parse(text, _Labelled if "turns" in plain else _Segmented, file, line, fallback)
+    found: _Labelled | _Segmented | Rejected
+    if "turns" in plain:
+        found = parse(text, _Labelled, file, line, fallback)
+    else:
+        found = parse(text, _Segmented, file, line, fallback)
     if isinstance(found, Rejected):
         return found
     identity = fallback if found.dial_id in (None, "") else f"{fallback.rpartition('/')[0]}/{found.dial_id}"
