@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal
 from labelgen.feedback.corruption import NEGATIVES, Pool, bare, timeless
