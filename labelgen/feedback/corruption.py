@@ -13,12 +13,14 @@ from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Target
-from labelgen.data.labels import GOALS, AtDialogue, AtGoal, AtTurn
+from labelgen.data.labels import AtTurn
 from labelgen.feedback.wording import plain
 
 CORRUPTIONS = {
     "swapped_answers": "labelgen.feedback.corruption:swapped_answers",
-    "splice": "labelgen.feedback.corruption:splice",
+    "splice": "labelgen.feedback.splicing:splice",
+    "in_line": "labelgen.feedback.splicing:in_line",
+    "whole": "labelgen.feedback.splicing:whole",
     "shuffled_order": "labelgen.feedback.corruption:shuffled_order",
     "hidden_answers": "labelgen.feedback.corruption:hidden_answers",
 }
@@ -33,14 +35,14 @@ MIXTURE: Mapping[str, float] = {
 """name -> share of the dialogues that are given to it."""
 
 NEGATIVES = ("random", "same_domain", "nearest")
-"""Where a swapped response comes from: any other dialogue, one of the same domain (else source), or, of some of the
-latter, the one most like the true response and yet different."""
+"""Where a swapped response, or a dialogue to be spliced with, comes from: any other dialogue, one of the same domain (else
+source), or, of some of the latter, the one most like the true response (the dialogue) and yet different."""
 
 SWAPPED_SHARE = 0.3
 HIDDEN_SHARE = 0.3
 _TRIES = 8
 _NEAREST_OF = 64
-_LONGEST_RUN = 4
+_NEAREST_DIALOGUE_OF = 16
 
 
 class Pool:
@@ -48,6 +50,9 @@ class Pool:
 
     def __init__(self, dialogues: Sequence[Dialogue]) -> None:
         self._dialogues = [d for d in dialogues if d.turns]
+        self._of_kin: dict[str, list[Dialogue]] = {}
+        for dialogue in self._dialogues:
+            self._of_kin.setdefault(_kin(dialogue, dialogue.turns[0]), []).append(dialogue)
         self._said: list[tuple[int, str]] = []
         self._said_in: dict[str, list[int]] = {}
         for d, dialogue in enumerate(self._dialogues):
@@ -56,11 +61,21 @@ class Pool:
                     self._said_in.setdefault(_kin(dialogue, turn), []).append(len(self._said))
                     self._said.append((d, turn.response))
 
-    def other(self, dialogues: Sequence[Dialogue], rng: Random) -> Dialogue | None:
-        """A dialogue that is none of these; None where a few draws find no other."""
+    def other(self, negative: str, dialogues: Sequence[Dialogue], rng: Random) -> Dialogue | None:
+        """A dialogue that is none of these, at least one, and for the nearest like the first of them in its words; None
+        where a few draws find no other."""
+        first = dialogues[0]
+        kin = self._dialogues
+        if negative != "random":
+            kin = self._of_kin.get(_kin(first, first.turns[0]) if first.turns else "", [])
         ids = {d.id for d in dialogues}
-        drawn = (rng.choice(self._dialogues) for _ in range(_TRIES if self._dialogues else 0))
-        return next((d for d in drawn if d.id not in ids), None)
+        count = _NEAREST_DIALOGUE_OF if negative == "nearest" else _TRIES
+        drawn = [rng.choice(kin) for _ in range(count if kin else 0)]
+        others = [d for d in drawn if d.id not in ids]
+        if negative != "nearest" or not others:
+            return next(iter(others), None)
+        own = _words(first)
+        return max(others, key=lambda d: (_overlap(own, _words(d)), d.id))
 
     def response(self, negative: str, dialogue: Dialogue, turn: Turn, rng: Random) -> str | None:
         """A response of another dialogue whose words differ from this turn's response; None where a few draws find
@@ -84,6 +99,15 @@ Corrupt = Callable[[Dialogue, Pool, Random], tuple[Dialogue, tuple[Target, ...]]
 
 def _kin(dialogue: Dialogue, turn: Turn) -> str:
     return turn.domain or dialogue.source or ""
+
+
+def _words(dialogue: Dialogue) -> frozenset[str]:
+    return frozenset(plain(" ".join(f"{t.request} {t.response}" for t in dialogue.turns)).split())
+
+
+def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
+    """Words of both over words of either."""
+    return len(a & b) / max(1, len(a | b))
 
 
 def pretraining_example(
@@ -121,39 +145,13 @@ def swapped_answers(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialog
         elif turn.response:
             targets.append(Target("quality", AtTurn(t), (("good", 1.0),), origin="answer as it was said"))
         turns.append(turn)
-    return _bare(dialogue, f"{dialogue.id}~swapped", turns), tuple(targets)
-
-
-def splice(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogue, tuple[Target, ...]]:
-    """Two or three dialogues, interleaved in runs of one to four turns: each is one goal, and these are all the goals.
-
-    Times are dropped, since clocks would give the seams away, and sound with them."""
-    parts = [dialogue]
-    for _ in range(rng.choice((1, 2))):
-        other = pool.other(parts, rng)
-        if other is not None:
-            parts.append(other)
-    given = [0] * len(parts)
-    turns: list[Turn] = []
-    goals: list[list[int]] = [[] for _ in parts]
-    while left := [p for p, part in enumerate(parts) if given[p] < len(part.turns)]:
-        p = rng.choice(left)
-        for turn in parts[p].turns[given[p] : given[p] + rng.randint(1, _LONGEST_RUN)]:
-            goals[p].append(len(turns))
-            # A path to sound starts from the folder of the turn's own log, and a made dialogue has one folder only. Were
-            # just the other dialogues' sound dropped, having sound would tell whose turn it is.
-            turns.append(replace(_timeless(turn), audio=None))
-            given[p] += 1
-    origin = f"splice of {len(parts)} dialogues"
-    targets = [Target(GOALS, AtGoal(tuple(goal)), (("goal", 1.0),), origin=origin) for goal in sorted(goals)]
-    closing = Target(GOALS, AtDialogue(), (), origin=origin)
-    return _bare(dialogue, "+".join(part.id for part in parts), turns), (*targets, closing)
+    return bare(dialogue, f"{dialogue.id}~swapped", turns), tuple(targets)
 
 
 def shuffled_order(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogue, tuple[Target, ...]]:
     """In half of the dialogues the turns of one window, of two turns up to all, are permuted. A turn is `moved` where
     its place holds other words than it did. Times are dropped."""
-    turns = [_timeless(turn) for turn in dialogue.turns]
+    turns = [timeless(turn) for turn in dialogue.turns]
     order = list(range(len(turns)))
     if len(turns) > 1 and rng.random() < 0.5:
         length = rng.randint(2, len(turns))
@@ -166,7 +164,7 @@ def shuffled_order(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogu
         before, now = turns[t], turns[came_from]
         kept = (before.request, before.response) == (now.request, now.response)
         targets.append(Target("order", AtTurn(t), (("kept" if kept else "moved", 1.0),), origin="order of turns"))
-    return _bare(dialogue, f"{dialogue.id}~shuffled", [turns[t] for t in order]), tuple(targets)
+    return bare(dialogue, f"{dialogue.id}~shuffled", [turns[t] for t in order]), tuple(targets)
 
 
 def hidden_answers(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogue, tuple[Target, ...]]:
@@ -175,14 +173,15 @@ def hidden_answers(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogu
     spoken = [t for t, turn in enumerate(dialogue.turns) if turn.response]
     hidden = {t for t in spoken if rng.random() < HIDDEN_SHARE} or set(rng.sample(spoken, min(1, len(spoken))))
     targets = tuple(Target("selection", AtTurn(t), (("own", 1.0),), origin="hidden answer") for t in sorted(hidden))
-    return _bare(dialogue, f"{dialogue.id}~hidden", dialogue.turns), targets
+    return bare(dialogue, f"{dialogue.id}~hidden", dialogue.turns), targets
 
 
-def _timeless(turn: Turn) -> Turn:
+def timeless(turn: Turn) -> Turn:
+    """The turn without its clocks."""
     return replace(turn, time_s=None, response_time_s=None)
 
 
-def _bare(dialogue: Dialogue, name: str, turns: Sequence[Turn]) -> Dialogue:
+def bare(dialogue: Dialogue, name: str, turns: Sequence[Turn]) -> Dialogue:
     """Nothing in it that was said about the dialogue as it was."""
     return replace(
         dialogue,

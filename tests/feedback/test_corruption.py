@@ -1,7 +1,6 @@
 """Laws of the corruptions that pretraining is made of."""
 
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,9 +10,9 @@ from hypothesis import strategies as st
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
-from labelgen.data.dialogue import Audio, Dialogue
-from labelgen.data.evidence import Target, targets_of
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.evidence import Target
+from labelgen.data.labels import AtTurn
 from labelgen.data.record import decode, encode
 from labelgen.feedback.corruption import (
     CORRUPTIONS,
@@ -23,7 +22,6 @@ from labelgen.feedback.corruption import (
     hidden_answers,
     pretraining_example,
     shuffled_order,
-    splice,
     swapped_answers,
 )
 from labelgen.feedback.wording import plain
@@ -116,50 +114,6 @@ def test_the_nearest_negative_is_the_most_alike() -> None:
     own = talk("a", "Playing Purple Haze by Hendrix.", id="own")
     found = {Pool([other, own]).response("nearest", own, own.turns[0], Random(seed)) for seed in range(5)}
     assert found == {"Playing Purple Rain by Prince."}
-
-
-@given(logs, seeds)
-def test_a_splice_undoes_to_its_dialogues(log: list[Dialogue], seed: int) -> None:
-    pool = Pool(log)
-    by_id = {d.id: d for d in log}
-    for dialogue in log:
-        if not dialogue.turns:
-            continue
-        made, targets = splice(dialogue, pool, Random(seed))
-        goals = [t.at.turns for t in targets if isinstance(t.at, AtGoal)]
-        assert sorted(t for goal in goals for t in goal) == list(range(len(made.turns)))
-        parts = made.id.split("+")
-        assert len(set(parts)) == len(parts)
-        assert len(parts) == len(goals)
-        taken = sorted([words(made)[t] for t in goal] for goal in goals)
-        assert taken == sorted(words(by_id[part]) for part in parts)
-        assert all(t.time_s is None and t.response_time_s is None for t in made.turns)
-
-
-@given(seeds)
-def test_no_turn_of_a_splice_has_sound_so_that_none_is_sought_in_another_folder(seed: int) -> None:
-    heard = [
-        replace(d, turns=tuple(replace(t, audio=Audio(path=f"{d.id}/{k}.wav")) for k, t in enumerate(d.turns)))
-        for d in log()
-    ]
-    for dialogue in heard:
-        made, _ = splice(dialogue, Pool(heard), Random(seed))
-        assert not any(turn.audio for turn in made.turns)
-        for name in sorted(set(CORRUPTIONS) - {"splice"}):
-            corrupted, _ = resolve(CORRUPTIONS, name, "corruption")(dialogue, Pool(heard), Random(seed))
-            assert {t.audio for t in corrupted.turns} == {t.audio for t in dialogue.turns}
-
-
-def test_targets_of_a_splice_are_those_of_a_complete_annotation() -> None:
-    _, targets = splice(log()[0], Pool(log()), Random(3))
-    goals = [Label("goals", t.at, "goal") for t in targets if isinstance(t.at, AtGoal)]
-    like = targets_of(Annotation("x", "person", tuple(goals)))
-    assert [(t.task, t.at, t.distribution, t.weight, t.complete) for t in targets] == [
-        (t.task, t.at, t.distribution, t.weight, t.complete) for t in like
-    ]
-    assert targets[-1].at == AtDialogue()
-    assert len(goals) in (2, 3)
-    assert {len(splice(log()[0], Pool(log()), Random(s))[1]) for s in range(10)} == {3, 4}
 
 
 @given(dialogues(), seeds)

@@ -8,6 +8,7 @@ READERS = {
     "star": "labelgen.data.readers.star:READER",
     "getgoing": "labelgen.data.readers.getgoing:READER",
     "betold": "labelgen.data.readers.betold:READER",
+    "segments": "labelgen.data.readers.segments:READER",
     "uss": "labelgen.data.readers.uss:READER",
     "snips": "labelgen.data.readers.snips:READER",
     "slurp": "labelgen.data.readers.slurp:READER",

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Goals without goal labels: a model that learnt from splices alone is judged on splices of other dialogues that interleave,
+# and on STAR's multi-task dialogues; with CLICKS=1 beside models that learnt from the wizard's clicks, which takes longer. Needs the corpora in DATA/star,
+# DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+data=${1:?the folder of the unpacked corpora}
+out=${2:-runs/goals}
+mkdir -p "$out"
+export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+. scripts/stage.sh
+train() {
+  # Name of the run, then the command and what differs.
+  local run=$1 command=$2
+  shift 2
+  stage "$out/$run/model/digests.json" labelgen "$command" --config configs/public_cpu.yaml --out "$out/$run" \
+    --model.encoder "$out/encoder" --hardware.threads 1 --length.keep last "$@"
+}
+# The label of the wizard's reply names the task.
+left_out='[latency_s, gap_before_s, gap_after_s, wizard_action]'
+
+stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
+for corpus in star uss multiwoz; do
+  stage "$out/$corpus.jsonl" labelgen data convert "$data/$corpus" "$out/$corpus.jsonl" --format "$corpus"
+done
+# By user, or by dialogue where the user is not known, before anything is spliced.
+stage "$out/parts/test.jsonl" labelgen data split "$out/star.jsonl" "$out/uss.jsonl" "$out/multiwoz.jsonl" "$out/parts" --parts train=0.65,valid=0.1,test=0.25
+for part in train test; do
+  stage "$out/whole/$part.jsonl" python scripts/spliced_goals.py parts "$out/parts/$part.jsonl" "$out/whole/$part.jsonl"
+done
+stage "$out/spliced.jsonl" python scripts/spliced_goals.py splice "$out/whole/test.jsonl" "$out/spliced.jsonl" --most 30
+stage "$out/several/train.jsonl" python scripts/spliced_goals.py several "$out/parts/train.jsonl" "$out/several/train.jsonl"
+stage "$out/several/test.jsonl" python scripts/spliced_goals.py several "$out/parts/test.jsonl" "$out/several/test.jsonl" --completed
+
+# The new layers on the vectors of the encoder as it is, which are made once.
+learnt=(--model.encoder_frozen true --model.leave_out "$left_out")
+train splices-alone pretrain --config configs/goals_from_splices.yaml "${learnt[@]}" --length.max_steps "${STEPS:-600}" \
+  --data.train "[$out/whole/train.jsonl]"
+models=(--model "splices alone=$out/splices-alone/model")
+stage "$out/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \
+  "${models[@]}" --out "$out/evaluation-spliced" --title "Goals in spliced dialogues of people"
+if [ -n "${CLICKS:-}" ]; then
+  clicks=("${learnt[@]}" --data.train "[$out/several/train.jsonl]" --tasks '{goals: {}}' --targets.annotators '[wizard]' \
+    --length.max_epochs 6)
+  train clicks finetune "${clicks[@]}"
+  train splices-then-clicks finetune "${clicks[@]}" --init "$out/splices-alone/model"
+  models+=(--model "clicks=$out/clicks/model" --model "splices then clicks=$out/splices-then-clicks/model")
+fi
+stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/several/test.jsonl" --against wizard --task goals \
+  "${models[@]}" --out "$out/evaluation-star" --title "STAR: goals in completed multi-task dialogues"
+python scripts/spliced_goals.py collect "$out"
+printf '\nreports: %s\n' "$out"/evaluation-*/report.html

@@ -1,0 +1,186 @@
+"""Laws of dialogues that are put together: which turns serve which goal is known."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from heard import dialogues, talk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.base.registry import resolve
+from labelgen.data.dialogue import Audio, Dialogue
+from labelgen.data.evidence import Target, targets_of
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label
+from labelgen.feedback.corruption import CORRUPTIONS, NEGATIVES, Pool, pretraining_example
+from labelgen.feedback.splicing import LONGEST_RUN, Corrupted, in_line, interleaved, splice, whole
+from labelgen.training.config import parse
+from labelgen.training.options import PretrainOptions
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+KINDS = {"splice": splice, "in_line": in_line, "whole": whole}
+logs = st.lists(st.integers(0, 5).flatmap(lambda k: dialogues(name=f"d{k}")), max_size=4, unique_by=lambda d: d.id)
+seeds = st.integers(0, 1000)
+
+
+def log(count: int = 8, source: str = "toy") -> list[Dialogue]:
+    """Dialogues of six turns of which no two say the same."""
+    return [
+        talk(
+            *(f"{side} {k} of {source} {d}" for k in range(6) for side in ("question", "reply")),
+            id=f"{source}{d}",
+            source=source,
+        )
+        for d in range(count)
+    ]
+
+
+def words(dialogue: Dialogue) -> list[tuple[str, str]]:
+    return [(t.request, t.response) for t in dialogue.turns]
+
+
+def goals(made: Corrupted) -> list[tuple[int, ...]]:
+    return [t.at.turns for t in made[1] if isinstance(t.at, AtGoal)]
+
+
+def within(part: list[tuple[str, str]], whole: list[tuple[str, str]]) -> bool:
+    return any(whole[k : k + len(part)] == part for k in range(len(whole) - len(part) + 1))
+
+
+@given(logs, seeds, st.sampled_from(sorted(KINDS)))
+def test_what_is_put_together_undoes_to_its_dialogues(log: list[Dialogue], seed: int, kind: str) -> None:
+    pool = Pool(log)
+    by_id = {d.id: d for d in log}
+    for dialogue in log:
+        if not dialogue.turns:
+            continue
+        made, _ = put = KINDS[kind](dialogue, pool, Random(seed))
+        assert sorted(t for goal in goals(put) for t in goal) == list(range(len(made.turns)))
+        parts = made.id.split("+")
+        assert dialogue.id in parts
+        assert len(set(parts)) == len(parts) == len(goals(put))
+        taken = sorted([words(made)[t] for t in goal] for goal in goals(put))
+        if kind == "in_line":
+            assert all(goal == tuple(range(goal[0], goal[-1] + 1)) for goal in goals(put))
+            said = [[words(made)[t] for t in goal] for goal in goals(put)]
+            assert all(within(own, words(by_id[part])) for own, part in zip(said, parts, strict=True))
+        else:
+            assert taken == sorted(words(by_id[part]) for part in parts)
+        assert all(t.time_s is None and t.response_time_s is None for t in made.turns)
+
+
+@given(logs, seeds)
+def test_a_whole_dialogue_is_one_goal(log: list[Dialogue], seed: int) -> None:
+    for dialogue in log:
+        made, _ = put = whole(dialogue, Pool(log), Random(seed))
+        assert words(made) == words(dialogue)
+        assert goals(put) == ([tuple(range(len(dialogue.turns)))] if dialogue.turns else [])
+
+
+@given(seeds, st.sampled_from(sorted(KINDS)))
+def test_no_turn_has_sound_so_that_none_is_sought_in_another_folder(seed: int, kind: str) -> None:
+    heard = [
+        replace(d, turns=tuple(replace(t, audio=Audio(path=f"{d.id}/{k}.wav")) for k, t in enumerate(d.turns)))
+        for d in log()
+    ]
+    for dialogue in heard:
+        made, _ = KINDS[kind](dialogue, Pool(heard), Random(seed))
+        assert not any(turn.audio for turn in made.turns)
+        for name in sorted(set(CORRUPTIONS) - set(KINDS)):
+            corrupted, _ = resolve(CORRUPTIONS, name, "corruption")(dialogue, Pool(heard), Random(seed))
+            assert {t.audio for t in corrupted.turns} == {t.audio for t in dialogue.turns}
+
+
+def test_targets_are_those_of_a_complete_annotation() -> None:
+    made = splice(log()[0], Pool(log()), Random(3))
+    labels = [Label("goals", AtGoal(goal), "goal") for goal in goals(made)]
+    like = targets_of(Annotation("x", "person", tuple(labels)))
+    assert [(t.task, t.at, t.distribution, t.weight, t.complete) for t in made[1]] == [
+        (t.task, t.at, t.distribution, t.weight, t.complete) for t in like
+    ]
+    assert made[1][-1].at == AtDialogue()
+
+
+@pytest.mark.parametrize("kind", ["splice", "in_line"])
+def test_two_or_three_dialogues_are_put_together(kind: str) -> None:
+    seen = Counter(len(goals(KINDS[kind](log()[0], Pool(log()), Random(seed)))) for seed in range(200))
+    assert set(seen) == {2, 3}
+    assert min(seen.values()) > 60
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=3), seeds)
+def test_parts_take_turns_and_all_are_used_up(lengths: list[int], seed: int) -> None:
+    order = interleaved(lengths, Random(seed))
+    assert Counter(order) == Counter({p: n for p, n in enumerate(lengths) if n})
+
+
+def test_a_run_is_of_one_to_four_turns() -> None:
+    # A part may be drawn twice in a row, so runs are told by the first change of part.
+    firsts = Counter(next(k for k, p in enumerate(order) if p != order[0]) for order in _orders())
+    assert {1, 2, 3, LONGEST_RUN} <= set(firsts)
+    assert min(firsts[k] for k in range(1, LONGEST_RUN + 1)) > 100
+
+
+def _orders() -> list[list[int]]:
+    return [interleaved([40, 40, 40], Random(seed)) for seed in range(1000)]
+
+
+def test_a_line_often_lacks_ends_and_never_a_whole_part() -> None:
+    pool, lengths = Pool(log()), Counter[int]()
+    for seed in range(100):
+        lengths.update(map(len, goals(in_line(log()[0], pool, Random(seed)))))
+    assert set(lengths) == {2, 3, 4, 5, 6}
+    assert lengths[6] > sum(lengths.values()) / 2
+    one = talk("a", "b", id="one")
+    assert words(in_line(one, Pool([]), Random(0))[0]) == words(one)
+
+
+def test_partners_are_of_any_kind_of_negative() -> None:
+    mixed = [*log(8, "toy"), *log(8, "other")]
+    pool = Pool(mixed)
+    seen: dict[str, set[str]] = {}
+    for negative in NEGATIVES:
+        found = [pool.other(negative, [mixed[0]], Random(seed)) for seed in range(40)]
+        assert mixed[0] not in found
+        seen[negative] = {str(d.source) for d in found if d is not None}
+    assert seen == {"random": {"toy", "other"}, "same_domain": {"toy"}, "nearest": {"toy"}}
+
+
+def test_the_nearest_dialogue_is_the_most_alike() -> None:
+    own = talk("play purple haze", "Playing Purple Haze.", id="own")
+    near = talk("play purple rain", "Playing Purple Rain.", id="near")
+    far = talk("is it cold", "Two degrees.", id="far")
+    assert {Pool([own, near, far]).other("nearest", [own], Random(seed)) for seed in range(5)} == {near}
+    assert Pool([own]).other("nearest", [own], Random(0)) is None
+
+
+def test_the_config_of_goals_from_splices_shows_several_goals_and_one() -> None:
+    needed = ["--out", "run", "--data.train", "[log.jsonl]"]
+    options = parse(
+        PretrainOptions,
+        "pretrain",
+        "Train.",
+        "labelgen pretrain",
+        [
+            *(w for name in ("public_cpu", "goals_from_splices") for w in ("--config", str(CONFIGS / f"{name}.yaml"))),
+            *needed,
+        ],
+    )
+    assert set(options.tasks) == {"goals"}
+    assert set(options.mixture) == set(KINDS)
+    many = log(100)
+    counts = Counter[int]()
+    for dialogue in many:
+        counts[len(goals(pretraining_example(dialogue, Pool(many), 0, 0, options.mixture)))] += 1
+    assert set(counts) == {1, 2, 3}
+
+
+def origins(targets: tuple[Target, ...]) -> set[str]:
+    return {target.origin for target in targets}
+
+
+def test_the_origin_says_what_was_put_together() -> None:
+    assert origins(whole(log()[0], Pool(log()), Random(0))[1]) == {"whole of 1 dialogues"}
+    assert origins(splice(log()[0], Pool(log()), Random(0))[1]) <= {"splice of 2 dialogues", "splice of 3 dialogues"}
