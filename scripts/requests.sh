@@ -43,7 +43,7 @@ split snips all train=0.88,valid=0.02,test=0.1
 convert slurp all "$data/slurp"
 split slurp all train=0.75,valid=0.05,test=0.2
 for corpus in snips slurp; do
-  test_part "$corpus" "$out/$corpus/parts/test.jsonl"
+  if [ -e "$test/$corpus" ]; then convert "$corpus" test "$test/$corpus"; else stage "$out/$corpus/test.jsonl" cp "$out/$corpus/parts/test.jsonl" "$out/$corpus/test.jsonl"; fi
 done
 
 logs() {

@@ -205,7 +205,9 @@ def about(run: Path, names: Sequence[str]) -> str:
         path = run / name.replace(" ", "-") / "model" / "card.json"
         if path.is_file():
             card = json.loads(path.read_text(encoding="utf-8"))
-            told.append(f"{name}: {card['dialogues']:,} training dialogues, {card['step']:,} of {card['steps']:,} steps")
+            told.append(
+                f"{name}: {card['dialogues']:,} training dialogues, {card['step']:,} of {card['steps']:,} steps"
+            )
     return f"{'; '.join(told)}."
 
 

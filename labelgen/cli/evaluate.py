@@ -163,6 +163,16 @@ def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":
 
     labels = log.labels()
     parts = [given.rpartition("=") for given in args.model]
+    taken = [args.against]
+    for given, equals, folder in parts:
+        name = given if equals else "model"
+        if name in taken:
+            # Its answers would take the place of the other's.
+            whose = "the reference" if name == args.against else "another model"
+            raise UsageError(
+                f"{name!r} names {whose} too", f"--model {folder}", "write --model NAME=FOLDER with a name of its own"
+            )
+        taken.append(name)
     return [
         Annotator(Path(folder), labels, name if equals else "model", device=args.device, online=args.online)
         for name, equals, folder in parts

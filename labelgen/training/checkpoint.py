@@ -86,4 +86,5 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The model's weights by their names in the model."""
-    return {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+    own = "model."
+    return {name.removeprefix(own): v for name, v in checkpoint["state_dict"].items() if name.startswith(own)}

@@ -17,6 +17,7 @@ from labelgen.tensors.layout import Batch
 from labelgen.training.loader import StepBatch
 from labelgen.training.options import OptimiserOptions
 from labelgen.training.sampler import Part
+from labelgen.training.task_weights import LearnedWeights
 
 ENCODER = "turn_encoder."
 """Parameters whose names begin so were pretrained."""
@@ -27,7 +28,8 @@ Measured = tuple[Tensor, Tensor]
 
 class TrainingModule(pl.LightningModule):
     """The loss of a step is, for each task, the sum of its nats over all batches of the step in all processes divided by
-    their weight, so cutting a step into batches changes no gradient; tasks are added by their weights.
+    their weight, so cutting a step into batches changes no gradient; tasks are added by their weights, and by learnt ones
+    besides where the options ask for it.
 
     steps: of the whole run, which the learning rate falls over. online_share: of the batches, whose turns see no later
     ones."""
@@ -41,6 +43,7 @@ class TrainingModule(pl.LightningModule):
         self.steps = steps
         self.seed = seed
         self.online_share = online_share
+        self.learned_weights = LearnedWeights([*model.tasks]) if options.learn_task_weights else None
         self.undecayed = frozenset(name for name, p in model.named_parameters() if p.ndim < 2)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
@@ -52,9 +55,12 @@ class TrainingModule(pl.LightningModule):
         losses = self.model.losses(batch.batch, causal=self._online(batch.part))
         weights = self._global_weights(batch)
         # Zero with a gradient of zero, so that a batch without targets takes part like any other.
-        loss = sum((p.sum() * 0.0 for p in self.model.parameters() if not losses and p.requires_grad), torch.zeros(()))
+        loss = sum((p.sum() * 0.0 for p in self.parameters() if not losses and p.requires_grad), torch.zeros(()))
         for name, found in losses.items():
-            loss = loss.to(found.total) + self.model.tasks[name].options.weight * found.total / weights[name]
+            own = found.total / weights[name]
+            if self.learned_weights is not None:
+                own = self.learned_weights(name, own, found.weight / weights[name])
+            loss = loss.to(found.total) + self.model.tasks[name].options.weight * own
         # Lightning divides by the number of accumulated batches, and averages over processes.
         scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
         return {"loss": loss * scale, "measured": _measured(losses)}
@@ -79,6 +85,8 @@ class TrainingModule(pl.LightningModule):
                 # A sharding strategy puts its own words into the names.
                 own = name.replace("_fsdp_wrapped_module.", "")
                 groups.setdefault((own.startswith(ENCODER), own in self.undecayed), []).append(parameter)
+        if self.learned_weights is not None:
+            groups.setdefault((False, True), []).extend(self.learned_weights.parameters())
         optimiser = AdamW(
             [
                 {
@@ -104,6 +112,10 @@ class TrainingModule(pl.LightningModule):
             whole.clip_grad_norm_(self.options.clip)
         else:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.options.clip)
+
+    def task_weights(self) -> dict[str, float]:
+        """Those that are learnt, as they are now; empty where none are."""
+        return {} if self.learned_weights is None else self.learned_weights.told()
 
     def rate_at(self, step: int) -> float:
         """Share of the peak learning rate at a step."""

@@ -67,6 +67,8 @@ class OptimiserOptions:
     """Share of the steps in which the learning rates rise; they fall linearly to zero over the rest."""
     clip: float = 1.0
     """Greatest norm of a step's gradient; 0 does not clip."""
+    learn_task_weights: bool = False
+    """Learn, beside the weights that `tasks` gives, how much each task weighs: one whose loss stays large weighs less."""
 
 
 @dataclass(frozen=True, kw_only=True)

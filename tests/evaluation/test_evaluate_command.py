@@ -121,6 +121,13 @@ def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, w
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("names", [("gold",), ("a", "a")])
+def test_two_who_would_sign_alike_are_refused(model_folder, logs, tmp_path, capsys, names):
+    models = [word for name in names for word in ("--model", f"{name}={model_folder}")]
+    assert run(logs / "log.jsonl", "--against", "gold", *models, "--out", tmp_path / "e") == 2
+    assert f"{names[-1]!r} names" in capsys.readouterr().err
+
+
 def test_some_tasks_alone_can_be_judged(logs, tmp_path, capsys):
     words = (logs / "log.jsonl", "--predictions", logs / "net.jsonl", "--task", "slots", "--task", "intents")
     assert run(*words, "--out", tmp_path / "e", "--resamples", 20) == 0

@@ -64,6 +64,7 @@ def _common(log: Path, encoder: Path, out: str) -> list[str]:
         "--batch.turns=16",
         "--batch.accumulate=2",
         "--batch.online_share=0.5",
+        "--optimiser.learn_task_weights=true",
         "--length.max_epochs=2",
         "--tracking.wandb=off",
         "--tracking.log_every=2",
@@ -115,6 +116,7 @@ def test_a_run_leaves_a_model_its_config_metrics_and_a_card(options: Callable[..
         assert {"epoch", "learning_rate", "encoder_learning_rate", "turns", "tokens", *TIMED} <= set(row)
         parts = [row[f"loss/{name}"] * task.weight for name, task in asked.tasks.items() if f"loss/{name}" in row]
         assert row["loss"] == pytest.approx(sum(parts))
+        assert {f"weight/{name}" for name in asked.tasks} <= set(row)
     assert trained[-1]["turns"] == 2 * card["turns"]
     valid = [row for row in found if "valid_loss" in row]
     assert [row["epoch"] for row in valid] == [0, 1]
