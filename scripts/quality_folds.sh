@@ -26,14 +26,14 @@ fold() {
   local name=$1 judged=$2
   shift 2
   stage "$out/$name/parts/held.jsonl" labelgen data split "$@" "$out/$name/parts" --parts train=0.85,held=0.15 --seed 1
-  stage "$out/$name/run/model/digests.json" labelgen finetune --config configs/quality.yaml --out "$out/$name/run" \
-    --model.encoder "$out/encoder" --hardware.threads 1 --data.train "[$out/$name/parts/train.jsonl]" --length.max_epochs 20
+  stage "$out/$name/run/model/digests.json" labelgen finetune "${recipe[@]}" --config configs/quality.yaml --out "$out/$name/run" \
+    --data.train "[$out/$name/parts/train.jsonl]" --length.max_epochs 20
   stage "$out/$name/run/model/calibration.json" labelgen calibrate "$out/$name/parts/held.jsonl" --model "$out/$name/run/model" \
     --ratings "$ratings" --decide macro_f1 --max-error 0.0001
   stage "$out/labelled/$name/manifest.json" labelgen label "$judged" "$out/labelled/$name" --model "$out/$name/run/model" --workers 1
 }
 
-stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
+recipe "$out"
 stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
 stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
 if [ -n "$test" ]; then

@@ -4,7 +4,7 @@
 #   bash scripts/requests.sh DATA [OUT [TEST]]
 # Test parts: the published test file of MultiWOZ, the published dev part of MultiDoGO, a tenth of SNIPS and a fifth of SLURP by a
 # stable hash; or, of each corpus that the folder TEST holds in its published layout, what stands there. What is made already is
-# not made again; trainings go on where they stopped.
+# not made again; trainings go on where they stopped. ENCODER and CONFIG: scripts/stage.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?the folder of the unpacked corpora}
@@ -31,7 +31,7 @@ test_part() {
   if [ -e "$test/$corpus" ]; then convert "$corpus" test "$test/$corpus"; else convert "$corpus" test "$from" "$@"; fi
 }
 
-stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
+recipe "$out"
 convert multiwoz train "$data/multiwoz/val.json"
 split multiwoz train train=0.95,valid=0.05
 test_part multiwoz "$data/multiwoz/test.json"
@@ -56,9 +56,9 @@ train() {
   # Name of the run, then what differs.
   local run=$1
   shift
-  stage "$out/$run/model/digests.json" labelgen finetune --config configs/public_cpu.yaml --out "$out/$run" \
-    --model.encoder "$out/encoder" --hardware.threads 1 --data.train "[$(logs train)]" --data.valid "[$(logs valid)]" \
-    --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 "$@" >"$out/$run.log" 2>&1
+  stage "$out/$run/model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/$run" \
+    --data.train "[$(logs train)]" --data.valid "[$(logs valid)]" \
+    --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 --length.max_epochs 2 "$@" >"$out/$run.log" 2>&1
 }
 train context &
 train alone --model.dialogue_layers 0 &

@@ -3,7 +3,7 @@
 # whose services are mostly new. Starts from the pretrained model of `make public`, in PUBLIC/pretrained. Two to three hours on one core.
 #   bash scripts/sgd.sh DATA [OUT [PUBLIC [TEST]]]
 # TEST: a folder with schema.json and dialogues_*.json in the published layout, in the place of DATA/sgd/test. What is made already
-# is not made again; trainings go on where they stopped.
+# is not made again; trainings go on where they stopped. With ENCODER and CONFIG (scripts/stage.sh) it pretrains by itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?the folder of the unpacked corpora}
@@ -18,9 +18,15 @@ stage "$out/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd.jsonl" 
 # The last tenth of the same hash is what `make public` holds out too, so pretraining saw none of it.
 stage "$out/parts/test.jsonl" labelgen data split "$out/sgd.jsonl" "$out/parts" --parts train=0.87,valid=0.03,test=0.1
 stage "$out/test/test.jsonl" labelgen data convert "$test" "$out/test/test.jsonl" --format sgd
+recipe "$public"
+pretrained=$public/pretrained/model
+if [ -n "${ENCODER:-}" ]; then
+  stage "$out/pretrained/model/digests.json" labelgen pretrain "${recipe[@]}" --config configs/pretrain.yaml --out "$out/pretrained" \
+    --data.train "[$out/parts/train.jsonl]"
+  pretrained=$out/pretrained/model
+fi
 # An epoch is a half of the dialogues, drawn anew: one and a half passes in all.
-stage "$out/context/model/digests.json" labelgen finetune --config configs/public_cpu.yaml --out "$out/context" \
-  --model.encoder "$public/encoder" --init "$public/pretrained/model" --hardware.threads 1 --batch.turns 48 \
+stage "$out/context/model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/context" --init "$pretrained" --batch.turns 48 \
   --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --data.mix '[0.5]' \
   --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}'
 for part in parts test; do

@@ -1,8 +1,20 @@
-# Sourced by the scripts that run whole corpora: what a stage makes, then its command; what is there is not made again.
+# Sourced by the scripts that run whole corpora.
 stage() {
+  # What a stage makes, then its command; what is there is not made again.
   local made=$1
   shift
   [ -e "$made" ] && return
   printf '== %(%H:%M:%S)T %s\n' -1 "$*"
   "$@"
+}
+
+recipe() {
+  # Where the run's folder is. Sets `encoder`, and `recipe`, the options of a training: the small encoder on one core; or, by ENCODER and CONFIG in
+  # the environment, any encoder by any config, such as ENCODER=FacebookAI/roberta-base CONFIG=configs/base_gpu.yaml.
+  if [ -z "${ENCODER:-}" ]; then
+    stage "$1/encoder/origin.json" labelgen encoder "$1/encoder" --force
+  fi
+  encoder=${ENCODER:-$1/encoder}
+  recipe=(--config "${CONFIG:-configs/public_cpu.yaml}" --model.encoder "$encoder")
+  if [ -z "${CONFIG:-}" ]; then recipe+=(--hardware.threads 1); fi
 }

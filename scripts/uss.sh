@@ -19,8 +19,8 @@ train() {
   # Name of the run, its logs.
   local run=$1
   shift
-  stage "$out/$run/model/digests.json" labelgen finetune --config configs/quality.yaml --out "$out/$run" --model.encoder "$out/encoder" \
-    --hardware.threads 1 --data.train "[$(IFS=,; echo "$*")]"
+  stage "$out/$run/model/digests.json" labelgen finetune "${recipe[@]}" --config configs/quality.yaml --out "$out/$run" \
+    --data.train "[$(IFS=,; echo "$*")]"
 }
 judge() {
   # Name, the run whose model is taken, the corpus that weights are found on, the one that is labelled. No threshold is wanted:
@@ -33,7 +33,7 @@ judge() {
     --model "$out/decided/$name" --workers 1
 }
 
-stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
+recipe "$out"
 for corpus in "${corpora[@]}"; do
   stage "$out/$corpus.raw.jsonl" labelgen data convert "$data/uss/dataset/$corpus.txt" "$out/$corpus.raw.jsonl" --format uss --option part=train
   if [ -n "$test" ]; then

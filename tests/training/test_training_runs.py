@@ -392,7 +392,7 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         assert main(["consensus", str(log), str(log), "--least", "1", "--force"]) == 0
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
-    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain", "sound") else []
+    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain", "quality", "sound") else []
     argv = [
         *base,
         f"--config={CONFIGS / name}.yaml",
