@@ -392,7 +392,8 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         assert main(["consensus", str(log), str(log), "--least", "1", "--force"]) == 0
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
-    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain", "quality", "sound") else []
+    pretrains = name in ("goals_from_splices", "pretrain")
+    base = ["--config", str(CONFIGS / "demo.yaml")] if pretrains or name in ("feedback", "quality", "sound") else []
     argv = [
         *base,
         f"--config={CONFIGS / name}.yaml",
@@ -407,7 +408,7 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         "--tracking.wandb=off",
         "--hardware={accelerator: cpu, devices: 1, strategy: auto}",
     ]
-    if name == "pretrain":
+    if pretrains:
         told = pretrain(parse(PretrainOptions, "pretrain", "x", "x", argv))
     else:
         told = finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
