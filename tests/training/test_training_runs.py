@@ -372,7 +372,8 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         write_log(log, [_with_own_targets(labelled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
-    base = ["--config", str(CONFIGS / "demo.yaml")] if name in ("feedback", "pretrain", "sound") else []
+    laid_over = ("feedback", "label_curves", "pretrain", "sound")
+    base = ["--config", str(CONFIGS / "demo.yaml")] if name in laid_over else []
     argv = [
         *base,
         f"--config={CONFIGS / name}.yaml",
