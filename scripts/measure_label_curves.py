@@ -1,6 +1,7 @@
 """The table of label curves, from what the models of scripts/train_label_curves.py said.
 
-    python scripts/measure_label_curves.py runs/curves/sgd --against sgd --test test.jsonl --out results/label_curves_sgd.json
+    python scripts/measure_label_curves.py runs/curves/sgd runs/curves/sgd-slots --against sgd --test test.jsonl \\
+        --out results/label_curves_sgd.json
 
 A value is over the seeds together: each held-out dialogue counts once a seed, and the bootstrap draws dialogues with all
 their seeds. Both arms are drawn together. Outcomes are asked of the reference's goals; the other questions are judged on
@@ -56,7 +57,7 @@ Found = Mapping[str, Measured]
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("run", type=Path, help="the folder of the trainings")
+    args.add_argument("runs", type=Path, nargs="+", help="folders of trainings, each of other questions")
     args.add_argument("--against", required=True, metavar="ANNOTATOR", help="the reference")
     args.add_argument(
         "--test", help="the log whose dialogues all questions are judged on (default: all that were judged)"
@@ -83,26 +84,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
     """Raises InputError where a training of the shares and seeds has not been made."""
-    said = {
-        (arm, share): [read(given.run, arm, share, seed) for seed in given.seeds]
-        for share in given.shares
-        for arm in ARMS
-    }
-    everyone = said[ARMS[0], given.shares[0]][0]
-    ids = {d.id for d in Log([given.test])} if given.test else {d.id for d in everyone}
     setting = Setting(given.against, everyone=False, resamples=given.resamples)
+    ids = {d.id for d in Log([given.test])} if given.test else None
     rows: list[list[Any]] = []
     judged = []
-    for question in (q for q in asked({}) if q.name in METRICS):
-        own = [k for k, d in enumerate(everyone) if d.id in ids or question.name == "outcome"]
-        found = {
-            key: measured([[log[k] for k in own] for log in logs], question, setting) for key, logs in said.items()
-        }
-        if any(found.values()):
-            rows += rows_of(question.name, found, given.shares)
-            judged.append(
-                f"{question.name} on {len(own):,} dialogues, {_first(found).items // len(given.seeds):,} answers"
-            )
+    for run in given.runs:
+        said = {(arm, share): [read(run, arm, share, s) for s in given.seeds] for share in given.shares for arm in ARMS}
+        everyone = said[ARMS[0], given.shares[0]][0]
+        for question in (q for q in asked({}) if q.name in METRICS):
+            own = [k for k, d in enumerate(everyone) if ids is None or d.id in ids or question.name == "outcome"]
+            found = {
+                key: measured([[log[k] for k in own] for log in logs], question, setting) for key, logs in said.items()
+            }
+            if all(found.values()):
+                rows += rows_of(question.name, found, given.shares)
+                fields = _first(found).items // len(given.seeds)
+                judged.append(f"{question.name} on {len(own):,} dialogues, {fields:,} answers")
     return {
         "order": given.order,
         "title": given.title,
