@@ -133,7 +133,7 @@ def measured(logs: Sequence[Sequence[Dialogue]], question: Question, setting: Se
     if not any(item.predicted for one in items for item in one):
         return []
     names = METRICS[question.name]
-    found = [measure_all(names, [item for one in items for item in one], trials, setting)]
+    found: list[Found] = [measure_all(names, [item for one in items for item in one], trials, setting)]
     size = len(trials) // len(logs)
     found += [
         measure_all(names, one, trials[k * size : (k + 1) * size], Setting(setting.against, resamples=0))

@@ -192,7 +192,8 @@ def rank(row: Array, responses: Sequence[str], own: int) -> int:
     best: dict[str, float] = {}
     for score, text in zip(row.tolist(), responses, strict=True):
         best[text] = max(score, best.get(text, float("-inf")))
-    return 1 + sum(score > row[own] for text, score in best.items() if text and text != responses[own])
+    true = float(row[own])
+    return 1 + sum(score > true for text, score in best.items() if text and text != responses[own])
 
 
 def lines_of() -> dict[str, Judged]:

@@ -85,8 +85,8 @@ class Remembered:
         if kept.exists():
             held = load_file(kept)
             lengths = held["lengths"].tolist()
-            keys = (tuple(ids) for ids in (row.tolist() for row in held["ids"].split(lengths)))
-            self._known.update(zip(keys, held["states"].split(lengths), strict=True))
+            keys = (tuple(ids) for ids in (row.tolist() for row in torch.split(held["ids"], lengths)))
+            self._known.update(zip(keys, torch.split(held["states"], lengths), strict=True))
             return
         texts = [text for dialogue in dialogues for turn in dialogue.turns for text in (turn.request, turn.response)]
         by_length: dict[int, dict[tuple[int, ...], None]] = {}
@@ -96,7 +96,7 @@ class Remembered:
         with torch.inference_mode():
             for length, passages in sorted(by_length.items()):
                 rows = torch.tensor(list(passages))
-                for part in rows.split(max(1, 4096 // length)):
+                for part in torch.split(rows, max(1, 4096 // length)):
                     model.turn_encoder.states([part])
         model.turn_encoder.train()
         held = {
