@@ -129,15 +129,17 @@ def check_mixture(mixture: Mapping[str, float]) -> None:
         raise UsageError("the shares of a mixture are not negative, and some are above 0", f"mixture={dict(mixture)}")
 
 
-def swapped_answers(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogue, tuple[Target, ...]]:
+def swapped_answers(
+    dialogue: Dialogue, pool: Pool, rng: Random, negatives: Sequence[str] = NEGATIVES
+) -> tuple[Dialogue, tuple[Target, ...]]:
     """Some responses become those of other dialogues: `quality` is bad there, and good elsewhere. A turn without a
-    response has no target."""
+    response has no target. negatives: those that are drawn from."""
     turns: list[Turn] = []
     targets: list[Target] = []
     for t, turn in enumerate(dialogue.turns):
         response = None
         if turn.response and rng.random() < SWAPPED_SHARE:
-            negative = rng.choice(NEGATIVES)
+            negative = rng.choice(negatives)
             response = pool.response(negative, dialogue, turn, rng)
         if response is not None:
             turn = replace(turn, response=response)

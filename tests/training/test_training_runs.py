@@ -393,7 +393,8 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
     pretrains = name in ("goals_from_splices", "pretrain")
-    base = ["--config", str(CONFIGS / "demo.yaml")] if pretrains or name in ("feedback", "quality", "sound") else []
+    laid_over = ("feedback", "label_curves", "quality", "sound")
+    base = ["--config", str(CONFIGS / "demo.yaml")] if pretrains or name in laid_over else []
     argv = [
         *base,
         f"--config={CONFIGS / name}.yaml",

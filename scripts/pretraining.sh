@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# What pretraining learns, and what it is worth: detection on held-out dialogues, and label curves with and without it, on SGD
+# and on simulated logs. Goes on from what scripts/public.sh made in RUNS/public, which it needs; DATA as there. One thread;
+# where a core trains 100 turns a second, two hours. What is made already is not made again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+data=${1:?the folder of the unpacked corpora}
+public=${2:-runs/public}
+out=${3:-runs/pretraining}
+mkdir -p "$out"
+export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+. scripts/stage.sh
+pretrain() {
+  # Name of the run, then its logs and what differs.
+  local run=$1
+  shift
+  stage "$out/$run/model/digests.json" labelgen pretrain --config configs/public_cpu.yaml --config configs/pretrain.yaml \
+    --out "$out/$run" --model.encoder "$public/encoder" --hardware.threads 1 "$@"
+}
+simulate() {
+  # Part, how many dialogues, seed.
+  stage "$out/simulated/$1/labels.json" labelgen simulate "$out/simulated/$1/log.jsonl" --dialogues "$2" --seed "$3" --annotated 0 --force
+}
+
+# The pretrained model of scripts/public.sh without its dialogue encoder, and the questions that both are asked.
+pretrain alone --data.train "[$public/sgd/train.jsonl, $public/star-parts/train.jsonl]" --data.mix '[0.5, 0.25]' \
+  --model.leave_out '[wizard_action]' --model.dialogue_layers 0
+stage "$out/detection.json" python scripts/measure_pretraining.py --model "pretrained=$public/pretrained/model" \
+  --model "without context=$out/alone/model" --encoder "$public/encoder" --log "SGD=$public/sgd/test.jsonl" \
+  --log "STAR=$public/star-parts/test.jsonl" --out "$out/detection.json"
+
+# SGD: slots are learnt apart, since they alone read tokens. More failed goals are judged than the held-out part has.
+stage "$out/sgd-more/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd-more/sgd.jsonl" --format sgd --sample 5000
+sgd=(--train "$public/sgd/train.jsonl" --test "$public/sgd/test.jsonl" --against sgd --outcomes "$out/sgd-more/sgd.jsonl" \
+  --encoder "$public/encoder" --pretrained "$public/pretrained/model")
+python scripts/train_label_curves.py "$out/sgd" "${sgd[@]}" -- --tasks '{goals: {weight: 2}, outcome: {}, intents: {}}'
+python scripts/train_label_curves.py "$out/sgd-slots" "${sgd[@]}" -- --tasks '{slots: {}}'
+stage "$out/curves-sgd.json" python scripts/measure_label_curves.py "$out/sgd" "$out/sgd-slots" --against sgd \
+  --test "$public/sgd/test.jsonl" --out "$out/curves-sgd.json" --title "Label curves on SGD, with and without pretraining"
+
+# Simulated logs, where many goals fail.
+simulate train 2000 201
+simulate test 400 202
+simulate unlabelled 4000 203
+pretrain simulated-pretrained --data.train "[$out/simulated/unlabelled/log.jsonl]"
+python scripts/train_label_curves.py "$out/simulated-outcomes" --train "$out/simulated/train/log.jsonl" \
+  --test "$out/simulated/test/log.jsonl" --against truth --encoder "$public/encoder" \
+  --pretrained "$out/simulated-pretrained/model" -- --tasks '{outcome: {}}'
+stage "$out/curves-simulated.json" python scripts/measure_label_curves.py "$out/simulated-outcomes" --against truth \
+  --out "$out/curves-simulated.json" --title "Label curves on simulated logs, with and without pretraining"
+for table in detection curves-sgd curves-simulated; do cp "$out/$table.json" "results/pretraining_${table//-/_}.json"; done
