@@ -73,17 +73,17 @@ def test_few_events_change_nothing():
     assert fit_temperature([(p, 1 - p) for p in few], [0] * len(few)).kind == "none"
 
 
-@given(st.integers(0, 10_000))
-def test_weights_make_macro_f1_no_smaller(seed: int):
-    rng = np.random.default_rng(seed)
-    rows = rng.dirichlet([1.0, 3.0, 2.0], 200)
+def test_weights_find_rare_names_on_other_rows_too():
+    """A rare name that is never the most probable one is still said."""
+    rng = np.random.default_rng(3)
+    rows = rng.dirichlet([1.0, 6.0, 3.0], 6_000)
     right = [int(rng.choice(3, p=row)) for row in rows]
-    scaling = Scaling(weights=fit_weights(rows.tolist(), right))
+    scaling = Scaling(weights=fit_weights(rows[:3_000].tolist(), right[:3_000]))
 
     def macro_f1(how: Scaling) -> float:
-        return float(f1_score(right, [how.decide(row) for row in rows.tolist()], average="macro"))
+        return float(f1_score(right[3_000:], [how.decide(row) for row in rows[3_000:].tolist()], average="macro"))
 
-    assert macro_f1(scaling) >= macro_f1(Scaling())
+    assert macro_f1(scaling) > macro_f1(Scaling()) + 0.03
 
 
 def test_weights_of_two_names_are_the_best_threshold():
@@ -94,7 +94,7 @@ def test_weights_of_two_names_are_the_best_threshold():
     scaling = Scaling(weights=fit_weights(rows, right.tolist()))
     by_threshold = max(f1_score(right, p > t, average="macro") for t in np.linspace(0.05, 0.5, 46))
     found = f1_score(right, [scaling.decide(row) for row in rows], average="macro")
-    assert found == pytest.approx(by_threshold, abs=0.005)
+    assert found == pytest.approx(by_threshold, abs=0.02)
     assert found > f1_score(right, p > 0.5, average="macro") + 0.02
 
 
