@@ -25,10 +25,14 @@ class FakeAnnotator:
     with its number in this process."""
 
     def __init__(
-        self, model: str = "m1", diary: Path | None = None, before: Callable[[int], None] | None = None
+        self,
+        model: str = "m1",
+        diary: Path | None = None,
+        before: Callable[[int], None] | None = None,
+        processor: str | None = None,
     ) -> None:
         self.name = "model"
-        self.provenance = Provenance(model_digest=model, version="0", threads=1)
+        self.provenance = Provenance(model_digest=model, version="0", threads=1, processor=processor)
         self._diary = diary
         self._before = before
         self._done = 0

@@ -39,8 +39,15 @@ class OnRay:
         self._workers = workers
 
     def provenance(self) -> Provenance:
-        found: Provenance = self._told(self._workers[0].provenance.remote())
-        return found
+        found: list[Provenance] = self._told([worker.provenance.remote() for worker in self._workers])
+        kinds = sorted({str(one.processor) for one in found})
+        if len(kinds) > 1:
+            raise UsageError(
+                f"the workers' processors are of {len(kinds)} kinds: {', '.join(kinds)}",
+                "--engine ray",
+                "label on nodes of one kind: labels of different kinds may differ in their last bits",
+            )
+        return found[0]
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         waiting = iter(shards)
@@ -58,7 +65,7 @@ class OnRay:
             yield self._told(done)
 
     def _told(self, reference: Any) -> Any:
-        """The result; what a worker raised is raised here as if it had been at work here."""
+        """The result, of a list all of them; what a worker raised is raised here as if it had been at work here."""
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:

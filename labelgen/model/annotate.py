@@ -29,6 +29,7 @@ from labelgen.model.reading import WINDOW, Read, read
 from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
+from labelgen.tensors.processor import processor
 
 
 class Annotator:
@@ -71,6 +72,7 @@ class Annotator:
             torch=str(torch.__version__),
             precision=precision,
             threads=1,
+            processor=processor(device),
             online=online or None,
             thresholds=() if calibration is None else calibration.thresholds(),
         )

@@ -250,6 +250,7 @@ def _remove(source: Path) -> None:
         (_remove, {}),
         (lambda source: None, {"model": "m2"}),
         (lambda source: None, {"size": 3}),
+        (lambda source: None, {"processor": "abacus"}),
     ],
 )
 def test_another_input_model_or_option_is_refused_unless_forced(tmp_path, change, again):
@@ -257,7 +258,9 @@ def test_another_input_model_or_option_is_refused_unless_forced(tmp_path, change
     run(source, out)
     change(source)
     before = tree(out)
-    with pytest.raises(IntegrityError, match=r"a\.jsonl|model_digest: m1, now m2|shard_dialogues: 2, now 3"):
+    with pytest.raises(
+        IntegrityError, match=r"a\.jsonl|model_digest: m1, now m2|processor: None, now abacus|shard_dialogues: 2, now 3"
+    ):
         run(source, out, **again)
     assert tree(out) == before
     run(source, out, force=True, **again)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_annotator import DieAfter, FakeAnnotator
@@ -16,7 +17,7 @@ from some_logs import mixed_log, tree
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.cli.main import main
 from labelgen.labelling.engines import Inline
-from labelgen.labelling.ray_engine import on_ray
+from labelgen.labelling.ray_engine import OnRay, on_ray
 from labelgen.labelling.run import label
 from labelgen.labelling.verify import verify
 
@@ -91,6 +92,23 @@ def test_a_killed_run_on_ray_is_finished_by_any_engine(tmp_path, unbroken, addre
     label(source, tmp_path / "out", Inline(FakeAnnotator), "model", {}, 2)
     assert tree(tmp_path / "out") == expected
     assert list(verify(tmp_path / "out", source)) == []
+
+
+@pytest.mark.parametrize("kinds", [["a", "a", "a"], ["a", "b", "a"]])
+def test_workers_on_processors_of_different_kinds_are_refused(kinds):
+    """Told by a stand-in for Ray, since a cluster on this machine has one kind."""
+    actors = [FakeActor(FakeAnnotator(processor=kind)) for kind in kinds]
+    engine = OnRay(SimpleNamespace(get=lambda found: found), actors)
+    if len(set(kinds)) == 1:
+        assert engine.provenance().processor == "a"
+    else:
+        with pytest.raises(UsageError, match="of 2 kinds: a, b"):
+            engine.provenance()
+
+
+class FakeActor:
+    def __init__(self, annotator: FakeAnnotator) -> None:
+        self.provenance = SimpleNamespace(remote=lambda: annotator.provenance)
 
 
 def test_more_workers_than_the_cluster_has_are_refused(address):
