@@ -5,7 +5,8 @@ token length, dialogue batches one exact number of turns (a long dialogue is a b
 is padded, no product has fewer rows than the libraries need to round alike, and one thread computes (with two, the share
 of each decides how sums are rounded). Several processes use several cores."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from labelgen.model.collate import Collator, Goals
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
 from labelgen.model.reading import WINDOW, Read, read
+from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
@@ -58,6 +60,7 @@ class Annotator:
             # After the texts of labels were encoded as they are in training.
             self.model.turn_encoder.prepare(torch.bfloat16 if precision == "bf16" else torch.float32)
         self.collator = self.model.collator()
+        self._unfamiliar = Unfamiliar(self.model)
         self.name = name
         self.device = device
         self.precision = precision
@@ -89,6 +92,10 @@ class Annotator:
         if self._calibrated is None:
             return joined
         return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
+
+    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
+        """Turns with values that the model was not trained on, by feature, and others' labels that it cannot give, by task."""
+        return self._unfamiliar(dialogues)
 
     @property
     def heard(self) -> int:
