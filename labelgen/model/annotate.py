@@ -33,6 +33,9 @@ from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
 from labelgen.tensors.processor import processor
 
+_AHEAD = 2 * WINDOW
+"""Turns whose texts are encoded at once, about; of no influence on what is said."""
+
 
 class Annotator:
     """A model folder, ready to annotate.
@@ -140,18 +143,33 @@ def annotate(
     with torch.inference_mode(), autocast or nullcontext(), _one_thread():
         if model.turn_encoder.prepared:
             model.turn_encoder.memory.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
-        for turns, places in sorted(by_turns.items()):
-            size = max(1, WINDOW // turns)
-            for start in range(0, len(places), size):
-                group = places[start : start + size]
-                for place, one in zip(
-                    group,
-                    _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online),
-                    strict=True,
-                ):
+        for run in _runs(by_turns):
+            if model.turn_encoder.prepared and len(run) > 1:
+                texts = _texts([dialogues[k] for group in run for k in group])
+                model.turn_encoder.read_ahead(tokens.ids for tokens in collator.tokenizer(texts))
+            for group in run:
+                own = _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online)
+                for place, one in zip(group, own, strict=True):
                     said[place] = one
     model.train(training)
     return said
+
+
+def _runs(by_turns: Mapping[int, Sequence[int]]) -> Iterator[list[list[int]]]:
+    """Batches of dialogues of one number of turns, by their numbers; those of a run are encoded at once."""
+    run: list[list[int]] = []
+    held = 0
+    for turns, places in sorted(by_turns.items()):
+        size = max(1, WINDOW // turns)
+        for start in range(0, len(places), size):
+            group = list(places[start : start + size])
+            if run and held + turns * len(group) > _AHEAD:
+                yield run
+                run, held = [], 0
+            run.append(group)
+            held += turns * len(group)
+    if run:
+        yield run
 
 
 def _texts(dialogues: Sequence[Dialogue]) -> list[str]:

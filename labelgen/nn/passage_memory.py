@@ -26,12 +26,13 @@ class PassageMemory:
     def __init__(self) -> None:
         self._rows_of: dict[Ids, list[int]] = {}
         self._again: set[Ids] = set()
+        self._ahead: set[Ids] = set()
         self._oldest: Iterator[Ids] = iter(())
         self._slab: Tensor | None = None
         self._free: list[int] = []
         self._room = 0
         self.held_tokens = 0
-        """Tokens whose states are kept: at most MOST_TOKENS, or what was announced where that is more."""
+        """Tokens whose states are kept: at most MOST_TOKENS, or what was announced and read ahead where that is more."""
         self.encoded_tokens = 0
         """Tokens that were encoded so far."""
 
@@ -39,9 +40,27 @@ class PassageMemory:
         """What is about to be asked for, each as often as it is said. Those that come again are kept at least until the
         next call; of the others the oldest are forgotten where their place is needed."""
         self._again = {ids for ids, count in Counter(passages).items() if count > 1}
-        self._room = max(MOST_TOKENS, sum(map(len, self._again)))
+        self._leave_ahead(set())
         self._oldest = iter([ids for ids in self._rows_of if ids not in self._again])
         self._forget(0)
+
+    def read_ahead(self, passages: Iterable[Ids], encode: Callable[[Groups], States]) -> None:
+        """Encode what of these is not known, of all lengths at once; all are kept until the next call of either kind."""
+        ahead = dict.fromkeys(passages)
+        self._leave_ahead(set(ahead))
+        self._forget(0)
+        by_length: dict[int, list[Ids]] = {}
+        for ids in ahead:
+            if ids not in self._rows_of:
+                by_length.setdefault(len(ids), []).append(ids)
+        self.states([torch.tensor(by_length[length]) for length in sorted(by_length)], encode)
+
+    def _leave_ahead(self, ahead: set[Ids]) -> None:
+        """Forget what was read ahead and does not come again; `ahead` is what is now."""
+        for ids in self._ahead - self._again - ahead:
+            self._drop(ids)
+        self._ahead = ahead
+        self._room = max(MOST_TOKENS, sum(map(len, self._again | ahead)))
 
     def states(self, groups: Groups, encode: Callable[[Groups], States]) -> States:
         """States of each group; `encode` is given those that are not known yet."""
@@ -53,7 +72,7 @@ class PassageMemory:
         # What is known is read before anything new is kept, which may take its place.
         out = [self._joined(own, rows, encoded) for own, rows in zip(keys, new, strict=True)]
         for own, rows, states in zip(keys, new, out, strict=True):
-            self._keep([k for k in rows if own[k] in self._again], own, states)
+            self._keep([k for k in rows if own[k] in self._again or own[k] in self._ahead], own, states)
         return out
 
     def _joined(self, keys: list[Ids], new: list[int], encoded: Iterator[Tensor]) -> Float[Tensor, "n L d"]:
@@ -82,9 +101,14 @@ class PassageMemory:
     def _forget(self, coming: int) -> None:
         """Make room for so many tokens."""
         while self.held_tokens + coming > self._room:
-            rows = self._rows_of.pop(next(self._oldest))
-            self._free += rows
-            self.held_tokens -= len(rows)
+            oldest = next(self._oldest)
+            if oldest not in self._ahead:
+                self._drop(oldest)
+
+    def _drop(self, ids: Ids) -> None:
+        rows = self._rows_of.pop(ids, [])
+        self._free += rows
+        self.held_tokens -= len(rows)
 
     def _enough(self, like: Tensor) -> Float[Tensor, "room d"]:
         """The tensor that states are kept in, with room for all that may be; untouched rows take no memory."""

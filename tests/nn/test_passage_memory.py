@@ -87,6 +87,25 @@ def test_states_are_those_without_a_memory_and_the_bound_holds_in_any_log(shards
             assert all(encode.times.get(ids, 0) <= 1 for ids in announced)
 
 
+@given(shards, st.integers(0, 20))
+def test_what_is_read_ahead_is_not_encoded_again_until_the_next(shards, bound):
+    """A shard is a list of runs, and each of its passages a batch of its own."""
+    encode, plain, memory = Counted(), Counted(), PassageMemory()
+    with mock.patch.object(passage_memory, "MOST_TOKENS", bound):
+        for shard in shards:
+            announced = {ids for ids, count in Counter(ids for run in shard for ids in run).items() if count > 1}
+            memory.expect(ids for run in shard for ids in run)
+            for run in shard:
+                memory.read_ahead(sorted(run), encode)
+                encode.times.clear()
+                for ids in run:
+                    groups = [torch.tensor([ids])]
+                    (states,) = memory.states(groups, encode)
+                    assert torch.equal(states, plain(groups)[0])
+                assert encode.times == {}
+                assert memory.held_tokens <= max(bound, sum(map(len, announced | run)))
+
+
 def by_length(passages: set[tuple[int, ...]]) -> list[torch.Tensor]:
     lengths = sorted({len(ids) for ids in passages})
     return [torch.tensor(sorted(ids for ids in passages if len(ids) == length)) for length in lengths]
