@@ -45,6 +45,7 @@ BUDGET = 1_024
 """Tokens of a padded batch, in the row that is named after it."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FIRST = "transformers' pipeline, batches of 32"
+LABEL = "`labelgen label`, files and all tasks"
 PRODUCTS = "matrix products alone"
 
 Work = Callable[[], object]
@@ -57,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     to.add_argument("--size", choices=("small", "base"), default="small", help="of the encoder (default %(default)s)")
     to.add_argument("--tokens", type=int, default=16_000, help="of the log, about (default %(default)s)")
     to.add_argument("--rounds", type=int, default=5, help="that are counted (default %(default)s)")
+    to.add_argument(
+        "--rows", nargs="+", metavar="WORD", help="only rows with one of these words in their names, and first and last"
+    )
     to.add_argument("--seed", type=int, default=0, help="of the order of rows (default %(default)s)")
     to.add_argument("--out", type=Path, metavar="OUT", help="write the table here, as results/ has it")
     to.add_argument("--order", type=int, default=30, help="of the table among the others (default %(default)s)")
@@ -64,10 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         bench = Bench(args, Path(folder))
-        times = bench.measured(args.rounds, args.seed)
+        times = bench.measured(args.rounds, args.seed, args.rows)
         table = {
             "order": args.order,
-            "title": f"Speed of labelling, {args.size} encoder",
+            "title": f"Speed of labelling, {args.size} encoder" + (f": {', '.join(args.rows)}" if args.rows else ""),
             "command": _command(args),
             "versions": {"labelgen": __version__, "python": platform.python_version(), "torch": str(torch.__version__)},
             "columns": ["from text to vectors, one core", "fp32", "of the products", "bf16", "of the products in bf16"],
@@ -75,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             "text": "Rates as multiples of the first row in fp32, least and greatest of the rounds in brackets; "
             "`scripts/bench_labelling.py --help` says how.",
             "data": bench.told(args.rounds),
+            "unit": "core",
+            "turns_a_s": bench.rates(times),
         }
     print(json.dumps(table, indent=1))
     if args.out:
@@ -114,9 +120,14 @@ class Bench:
         self.encoded_tokens = 0
         self._runs = count()
 
-    def measured(self, rounds: int, seed: int) -> dict[tuple[str, str], list[float]]:
-        """Seconds of CPU of each row and precision, one of each round."""
-        work = {(row, name): one for name in PRECISIONS for row, one in self._works(name)}
+    def measured(self, rounds: int, seed: int, rows: Sequence[str] | None) -> dict[tuple[str, str], list[float]]:
+        """Seconds of CPU of each row and precision, one of each round; of all rows, or those with one of the words."""
+        work = {
+            (row, name): one
+            for name in PRECISIONS
+            for row, one in self._works(name)
+            if rows is None or row in (FIRST, PRODUCTS) or any(word in row for word in rows)
+        }
         rng = Random(seed)
         times: dict[tuple[str, str], list[float]] = {key: [] for key in work}
         for turn in range(rounds + 1):
@@ -127,6 +138,11 @@ class Bench:
                     times[key].append(time.process_time() - began)
                 print(f"round {turn} of {rounds}: {key[0]}, {key[1]}", file=sys.stderr, flush=True)
         return times
+
+    def rates(self, times: dict[tuple[str, str], list[float]]) -> dict[str, float]:
+        """Turns a second of CPU of `labelgen label`, by precision; nothing without a model."""
+        turns = sum(len(d.turns) for d in self.dialogues)
+        return {name: round(turns / median(own), 1) for (row, name), own in times.items() if row == LABEL}
 
     def told(self, rounds: int) -> str:
         turns = sum(len(d.turns) for d in self.dialogues)
@@ -154,7 +170,7 @@ class Bench:
         )
         yield "labelgen's encoder", lambda: [states.mean(dim=1) for states in prepared(self._groups(None))]
         if name in self.annotators:
-            yield "`labelgen label`, files and all tasks", lambda: self._label(name, precision)
+            yield LABEL, lambda: self._label(name, precision)
         yield PRODUCTS, self._products(plain.config, precision)
 
     def _groups(self, budget: int | None = BUDGET) -> list[torch.Tensor]:
@@ -257,6 +273,7 @@ def _rows(times: dict[tuple[str, str], list[float]]) -> Iterator[list[Any]]:
 def _command(args: argparse.Namespace) -> str:
     words = ["python scripts/bench_labelling.py", args.log]
     words += ["--model", str(args.model)] if args.model else []
+    words += ["--rows", *args.rows] if args.rows else []
     words += ["--size", args.size] if args.size != "small" else []
     words += ["--out", str(args.out)] if args.out else []
     return " ".join((*words, f"--tokens {args.tokens} --rounds {args.rounds} --seed {args.seed}"))

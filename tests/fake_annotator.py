@@ -3,7 +3,7 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,15 +25,29 @@ class FakeAnnotator:
     with its number in this process."""
 
     def __init__(
-        self, model: str = "m1", diary: Path | None = None, before: Callable[[int], None] | None = None
+        self,
+        model: str = "m1",
+        diary: Path | None = None,
+        before: Callable[[int], None] | None = None,
+        processor: str | None = None,
     ) -> None:
         self.name = "model"
-        self.provenance = Provenance(model_digest=model, version="0", threads=1)
+        self.provenance = Provenance(model_digest=model, version="0", threads=1, processor=processor)
         self._diary = diary
         self._before = before
         self._done = 0
         self.heard = 0
         self.unheard: Counter[str] = Counter()
+
+    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
+        """Knows one domain, `home`, and one intent, `Play`."""
+        unseen: Counter[str] = Counter()
+        unknown: Counter[str] = Counter()
+        for dialogue in dialogues:
+            unseen["domain"] += sum(turn.domain not in (None, "home") for turn in dialogue.turns)
+            names = [label.name for a in dialogue.annotations for label in a.labels if label.task == "intents"]
+            unknown["intents"] += sum(name != "Play" for name in names)
+        return +unseen, +unknown
 
     def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
         said = []

@@ -201,6 +201,7 @@ provenances = st.builds(
     model_digest=st.just("0" * 64),
     version=maybe(st.just("0.1.0")),
     threads=maybe(st.integers(1, 8)),
+    processor=maybe(names),
     online=maybe(st.booleans()),
     thresholds=few(st.builds(Threshold, task=names, probability=probabilities)),
 )

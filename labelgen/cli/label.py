@@ -18,7 +18,7 @@ from labelgen.data.redact import KINDS
 from labelgen.labelling.counts import Sums, summary
 from labelgen.labelling.engines import Engine, Load, local
 from labelgen.labelling.manifest import REDACT
-from labelgen.labelling.ray_engine import on_ray
+from labelgen.labelling.ray_engine import cpus_of, on_ray
 from labelgen.labelling.rehearse import rehearse
 from labelgen.labelling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
 from labelgen.labelling.shard import Annotates
@@ -32,11 +32,14 @@ def main(argv: Sequence[str]) -> int:
     load = partial(load_annotator, args.model, args.labels, args.annotator, args.precision, args.device, args.online)
     _check(args)
     if args.dry_run:
+        workers = args.workers or (_cores() if args.address is None else cpus_of(args.address))
         found = rehearse(
             place(args.input), place(args.output), load(), _options(args), args.shard_dialogues, args.force
         )
-        for text in found.lines(args.workers or _cores()):
+        for text in found.lines(workers):
             print(text)
+        if args.address is not None:
+            print("the sample was timed on this machine, not on the cluster")
         return 0
     sums = _stream(args, load) if args.input == "-" else _folder(args, load)
     for text in summary(sums):

@@ -101,8 +101,8 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings. online: true where each turn
-    was labelled without later ones; absent elsewhere."""
+    """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings. processor: the kind of CPU or
+    GPU that computed them. online: true where each turn was labelled without later ones; absent elsewhere."""
 
     model_digest: str
     data_digest: str | None = None
@@ -111,6 +111,7 @@ class Provenance:
     torch: str | None = None
     precision: str | None = None
     threads: int | None = None
+    processor: str | None = None
     online: bool | None = None
     thresholds: tuple[Threshold, ...] = ()
 

@@ -25,7 +25,8 @@ class TaskSum:
 class Sums:
     """In dialogues: seen = labelled + quarantined, by the first word of the reason. turns: of labelled dialogues. heard:
     turns whose sound was read; unheard: turns whose sound could not be, by reason, which are labelled without it. Both
-    are empty for a model that reads no sound."""
+    are empty for a model that reads no sound. unseen: turns with a value that the model was not trained on, by feature.
+    unknown: labels of others with names that the model cannot give, by task."""
 
     seen: int = 0
     labelled: int = 0
@@ -34,6 +35,8 @@ class Sums:
     tasks: tuple[TaskSum, ...] = ()
     heard: int = 0
     unheard: Mapping[str, int] = field(default_factory=dict)
+    unseen: Mapping[str, int] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bad(self) -> int:
@@ -65,21 +68,33 @@ def total(parts: Iterable[Sums]) -> Sums:
     seen = labelled = turns = heard = 0
     bad: Counter[str] = Counter()
     unheard: Counter[str] = Counter()
+    unseen: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     tasks: Counter[tuple[str, str, str]] = Counter()
     for part in parts:
         seen, labelled, turns = seen + part.seen, labelled + part.labelled, turns + part.turns
         bad.update(part.quarantined)
         heard += part.heard
         unheard.update(part.unheard)
+        unseen.update(part.unseen)
+        unknown.update(part.unknown)
         for one in part.tasks:
             for kind in ("labelled", "abstained", "labels"):
                 tasks[one.task, one.unit, kind] += getattr(one, kind)
-    return with_sound(_sums(seen, labelled, turns, bad, tasks), heard, unheard)
+    return with_untold(_sums(seen, labelled, turns, bad, tasks), heard, unheard, unseen, unknown)
 
 
-def with_sound(sums: Sums, heard: int, unheard: Mapping[str, int]) -> Sums:
-    """The sums with what became of the turns' sound, which the records themselves do not tell."""
-    return replace(sums, heard=heard, unheard=dict(sorted(unheard.items())))
+def with_untold(
+    sums: Sums, heard: int, unheard: Mapping[str, int], unseen: Mapping[str, int], unknown: Mapping[str, int]
+) -> Sums:
+    """The sums with what the labelled records themselves do not tell."""
+    return replace(
+        sums,
+        heard=heard,
+        unheard=dict(sorted(unheard.items())),
+        unseen=dict(sorted(unseen.items())),
+        unknown=dict(sorted(unknown.items())),
+    )
 
 
 def _sums(seen: int, labelled: int, turns: int, bad: Counter[str], tasks: Counter[tuple[str, str, str]]) -> Sums:
@@ -106,10 +121,17 @@ def summary(sums: Sums) -> Iterator[str]:
     """A few lines for people."""
     yield f"{sums.labelled:,} of {sums.seen:,} dialogues labelled, {sums.turns:,} turns"
     if sums.quarantined:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sums.quarantined.items())
-        yield f"{sums.bad:,} quarantined: {reasons}"
+        yield f"{sums.bad:,} quarantined: {_counted(sums.quarantined)}"
     if sound := told(sums.heard, sums.unheard):
         yield sound
+    if sums.unseen:
+        yield f"values that the model was not trained on, in turns: {_counted(sums.unseen)}"
+    if sums.unknown:
+        yield f"labels in the log that the model cannot give: {_counted(sums.unknown)}"
     for one in sums.tasks:
         left = f", {one.abstained:,} abstained" if one.abstained else ""
         yield f"  {one.task}: {one.labels:,} labels on {one.labelled:,} {one.unit}s{left}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

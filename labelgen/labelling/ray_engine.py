@@ -39,8 +39,15 @@ class OnRay:
         self._workers = workers
 
     def provenance(self) -> Provenance:
-        found: Provenance = self._told(self._workers[0].provenance.remote())
-        return found
+        found: list[Provenance] = self._told([worker.provenance.remote() for worker in self._workers])
+        kinds = sorted({str(one.processor) for one in found})
+        if len(kinds) > 1:
+            raise UsageError(
+                f"the workers' processors are of {len(kinds)} kinds: {', '.join(kinds)}",
+                "--engine ray",
+                "label on nodes of one kind: labels of different kinds may differ in their last bits",
+            )
+        return found[0]
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         waiting = iter(shards)
@@ -58,7 +65,7 @@ class OnRay:
             yield self._told(done)
 
     def _told(self, reference: Any) -> Any:
-        """The result; what a worker raised is raised here as if it had been at work here."""
+        """The result, of a list all of them; what a worker raised is raised here as if it had been at work here."""
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -79,6 +86,25 @@ def on_ray(load: Load, workers: int | None = None, address: str | None = None, g
     address: of a running cluster; None starts one on this machine, which ends with this process, however that ends.
     workers: None takes as many as there are CPUs. Nodes of a cluster must see input, output and model under the same
     paths. Raises UsageError where Ray is not installed, the cluster is not reached or has fewer CPUs."""
+    with _cluster(address, workers) as (ray, cpus):
+        count = cpus if workers is None else workers
+        if not 1 <= count <= cpus:
+            raise UsageError(
+                f"the cluster has {cpus} CPUs, a worker takes one", f"--workers {count}", "ask for fewer workers"
+            )
+        actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=_AGAIN, max_task_retries=_AGAIN)(Worker)
+        yield OnRay(ray, [actor.remote(load) for _ in range(count)])
+
+
+def cpus_of(address: str) -> int:
+    """CPUs of a running cluster. Raises UsageError as on_ray does."""
+    with _cluster(address, None) as (_, cpus):
+        return cpus
+
+
+@contextmanager
+def _cluster(address: str | None, workers: int | None) -> Iterator[tuple[Any, int]]:
+    """Ray, connected, and how many CPUs there are; without an address a cluster of so many of its own."""
     ray = _ray()
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
@@ -93,14 +119,7 @@ def on_ray(load: Load, workers: int | None = None, address: str | None = None, g
             "see `ray status` on the cluster",
         ) from error
     try:
-        cpus = int(ray.cluster_resources().get("CPU", 0))
-        count = cpus if workers is None else workers
-        if not 1 <= count <= cpus:
-            raise UsageError(
-                f"the cluster has {cpus} CPUs, a worker takes one", f"--workers {count}", "ask for fewer workers"
-            )
-        actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=_AGAIN, max_task_retries=_AGAIN)(Worker)
-        yield OnRay(ray, [actor.remote(load) for _ in range(count)])
+        yield ray, int(ray.cluster_resources().get("CPU", 0))
     finally:
         ray.shutdown()
 

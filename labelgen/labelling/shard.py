@@ -16,7 +16,7 @@ from labelgen.data.labels import Annotation, Provenance
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import encode
 from labelgen.data.redact import redacted, redacted_bad
-from labelgen.labelling.counts import tally, with_sound
+from labelgen.labelling.counts import tally, with_untold
 from labelgen.labelling.cut import Cut, read_cut
 from labelgen.labelling.manifest import ShardEntry
 
@@ -37,6 +37,11 @@ class Annotates(Protocol):
 
     @property
     def unheard(self) -> Mapping[str, int]: ...
+
+    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """How many turns have a value that the model was not trained on, by feature; how many labels of others have a name
+        that it cannot give, by task."""
+        ...
 
     def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
         """One annotation for each dialogue, in order; `root` is the folder that audio paths start from."""
@@ -88,8 +93,18 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
         part_digest=read.hexdigest(),
         output_digest=output_digest,
         quarantine_digest=quarantine_digest,
-        sums=with_sound(sums, annotator.heard - heard, Counter(annotator.unheard) - unheard),
+        sums=with_untold(
+            sums,
+            annotator.heard - heard,
+            Counter(annotator.unheard) - unheard,
+            *unfamiliar(dialogues, annotator),
+        ),
     )
+
+
+def unfamiliar(dialogues: Iterable[Dialogue], annotator: Annotates) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """What the annotator does not know in these; its own earlier labels give way and are not counted."""
+    return annotator.unfamiliar(without(dialogue, annotator.name) for dialogue in dialogues)
 
 
 def sound_root(source: Path) -> Path | None:

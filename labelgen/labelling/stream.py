@@ -7,8 +7,8 @@ from typing import IO
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.data.record import encode
-from labelgen.labelling.counts import Sums, tally, total
-from labelgen.labelling.shard import Annotates, annotated
+from labelgen.labelling.counts import Sums, tally, total, with_untold
+from labelgen.labelling.shard import Annotates, annotated, unfamiliar
 
 _AT_ONCE = 256
 
@@ -23,7 +23,7 @@ def label_stream(log: Log, annotator: Annotates, to: IO[bytes], redact: bool = F
         for dialogue, _ in labelled:
             to.write(encode(dialogue) + b"\n")
         to.flush()
-        yield tally(labelled, ())
+        yield with_untold(tally(labelled, ()), 0, {}, *unfamiliar(some, annotator))
 
 
 def stream_sums(parts: Iterable[Sums], log: Log) -> Sums:

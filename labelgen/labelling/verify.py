@@ -16,7 +16,7 @@ from labelgen.data.quarantine import Rejected
 from labelgen.data.readers.own import SUFFIXES, read_file
 from labelgen.data.record import encode
 from labelgen.data.redact import redacted
-from labelgen.labelling.counts import tally, total, with_sound
+from labelgen.labelling.counts import tally, total, with_untold
 from labelgen.labelling.cut import cut, read_cut
 from labelgen.labelling.folder import Folder, input_files
 from labelgen.labelling.manifest import REDACT, FileEntry, Manifest, Settings, read_manifest, unbalanced
@@ -80,7 +80,8 @@ def _file(folder: Folder, settings: Settings, entry: FileEntry, hashes: "array[i
             labelled = []
     reasons = _reasons(quarantine) if entry.quarantine_digest is not None else []
     counted = total([*sums, tally(labelled, reasons)])
-    if with_sound(counted, entry.sums.heard, entry.sums.unheard) != entry.sums:
+    told = entry.sums
+    if with_untold(counted, told.heard, told.unheard, told.unseen, told.unknown) != told:
         yield f"{entry.path}: the sums of its records are not those of the manifest"
 
 

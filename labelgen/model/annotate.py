@@ -5,7 +5,8 @@ token length, dialogue batches one exact number of turns (a long dialogue is a b
 is padded, no product has fewer rows than the libraries need to round alike, and one thread computes (with two, the share
 of each decides how sums are rounded). Several processes use several cores."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,14 @@ from labelgen.model.collate import Collator, Goals
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
 from labelgen.model.reading import WINDOW, Read, read
+from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
+from labelgen.tensors.processor import processor
+
+_AHEAD = 2 * WINDOW
+"""Turns whose texts are encoded at once, about; of no influence on what is said."""
 
 
 class Annotator:
@@ -57,6 +63,7 @@ class Annotator:
             # After the texts of labels were encoded as they are in training.
             self.model.turn_encoder.prepare(torch.bfloat16 if precision == "bf16" else torch.float32)
         self.collator = self.model.collator()
+        self._unfamiliar = Unfamiliar(self.model)
         self.name = name
         self.device = device
         self.precision = precision
@@ -71,6 +78,7 @@ class Annotator:
             torch=str(torch.__version__),
             precision=precision,
             threads=1,
+            processor=processor(device),
             online=online or None,
             thresholds=() if calibration is None else calibration.thresholds(),
         )
@@ -87,6 +95,10 @@ class Annotator:
         if self._calibrated is None:
             return joined
         return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
+
+    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
+        """Turns with values that the model was not trained on, by feature, and others' labels that it cannot give, by task."""
+        return self._unfamiliar(dialogues)
 
     @property
     def heard(self) -> int:
@@ -131,18 +143,33 @@ def annotate(
     with torch.inference_mode(), autocast or nullcontext(), _one_thread():
         if model.turn_encoder.prepared:
             model.turn_encoder.memory.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
-        for turns, places in sorted(by_turns.items()):
-            size = max(1, WINDOW // turns)
-            for start in range(0, len(places), size):
-                group = places[start : start + size]
-                for place, one in zip(
-                    group,
-                    _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online),
-                    strict=True,
-                ):
+        for run in _runs(by_turns):
+            if model.turn_encoder.prepared and len(run) > 1:
+                texts = _texts([dialogues[k] for group in run for k in group])
+                model.turn_encoder.read_ahead(tokens.ids for tokens in collator.tokenizer(texts))
+            for group in run:
+                own = _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online)
+                for place, one in zip(group, own, strict=True):
                     said[place] = one
     model.train(training)
     return said
+
+
+def _runs(by_turns: Mapping[int, Sequence[int]]) -> Iterator[list[list[int]]]:
+    """Batches of dialogues of one number of turns, by their numbers; those of a run are encoded at once."""
+    run: list[list[int]] = []
+    held = 0
+    for turns, places in sorted(by_turns.items()):
+        size = max(1, WINDOW // turns)
+        for start in range(0, len(places), size):
+            group = list(places[start : start + size])
+            if run and held + turns * len(group) > _AHEAD:
+                yield run
+                run, held = [], 0
+            run.append(group)
+            held += turns * len(group)
+    if run:
+        yield run
 
 
 def _texts(dialogues: Sequence[Dialogue]) -> list[str]:

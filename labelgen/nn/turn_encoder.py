@@ -1,6 +1,6 @@
 """The turn encoder: a pretrained text encoder over distinct passages, in groups of one exact token length."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,10 @@ class TurnEncoder(nn.Module):
         Undone by training."""
         self._prepared = PreparedEncoder(self.encoder, precision) if can_prepare(self.encoder, precision) else None
         self.memory = PassageMemory()
+
+    def read_ahead(self, passages: Iterable[tuple[int, ...]]) -> None:
+        """Encode what of these is not known yet, all at once, which is quicker; kept for the batches until the next call."""
+        self.memory.read_ahead(passages, self.states)
 
     @property
     def prepared(self) -> bool:

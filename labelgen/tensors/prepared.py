@@ -20,6 +20,10 @@ TOKENS = 4096
 """Tokens that pass through the layers at once, about: few enough that what lies between two products stays in the cache.
 Of no influence on what comes out."""
 
+STEP = 128
+"""Tokens are filled up to a multiple of it. For each number of rows oneDNN makes itself ready anew and keeps that: it takes
+time, and what is kept lies between what is freed, so that memory grows with the kinds of batches that a log has."""
+
 _KNOWN = ("bert", "roberta", "xlm-roberta", "camembert")
 
 Rows = Float[Tensor, "tokens d"]
@@ -68,13 +72,16 @@ class PreparedEncoder:
         return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in out]
 
     def _rows(self, groups: Sequence[Int[Tensor, "_ _"]]) -> Rows:
+        count = sum(ids.numel() for ids in groups)
+        # Passages of one token: attention does next to nothing for them.
+        groups = [*groups, groups[0].new_zeros(-count % STEP, 1)]
         ids = torch.cat([ids.reshape(-1) for ids in groups])
         rows = F.embedding(ids, self._words) + F.embedding(packed_positions(self._encoder, groups)[0], self._places)
         rows = self._norm(rows).to(self._precision)
-        passages = [tuple(ids.shape) for ids in groups]
+        passages = [tuple(ids.shape) for ids in groups if ids.numel()]
         for layer in self._layers:
             rows = layer(rows, passages)
-        return rows
+        return rows[:count]
 
 
 class _Layer:

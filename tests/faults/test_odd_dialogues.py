@@ -4,9 +4,11 @@ import json
 import math
 import pickle
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from labelled import labelled_dialogue
 from some_logs import write_lines
 
 from labelgen.base.errors import IntegrityError
@@ -14,6 +16,7 @@ from labelgen.base.files import digest_file
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.log import write_log
 from labelgen.model.annotate import Annotator
 from labelgen.model.folder import load_model
 
@@ -58,6 +61,42 @@ def test_odd_dialogues_get_finite_labels(tiny_model):
         for label in annotation.labels:
             assert label.probability is None or 0.0 <= label.probability <= 1.0
             assert all(math.isfinite(p) for _, p in label.distribution or ())
+
+
+def test_what_the_model_was_not_trained_on_is_counted(tiny_model):
+    """As naively counted; what it was trained on is never."""
+    annotator = Annotator(tiny_model)
+    unseen, unknown = annotator.unfamiliar(ODD)
+    assert unseen == {"status": 1, "screen": 1, "device": 1}
+    assert unknown == {"intents": 1}
+    assert annotator.unfamiliar(labelled_dialogue(seed) for seed in range(8)) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"time_s": math.nan}, "time_s"),
+        ({"asr_confidence": math.inf}, "asr_confidence"),
+        ({"numbers": (Number(name="volume", value=math.nan),)}, "numbers"),
+    ],
+)
+def test_numbers_that_are_none_are_quarantined_counted_and_told(tiny_model, tmp_path, capsys, given, field):
+    """In Parquet, where they can stand, as in JSON, where they cannot; the others get their labels."""
+    dialogues = [
+        Dialogue(id="good", turns=(turn(),), source="toy"),
+        Dialogue(id="bad", turns=(turn(**given),), source="toy"),
+    ]
+    plain = [json.dumps(asdict(d) | {"annotations": []}) for d in dialogues]
+    write_lines(tmp_path / "in" / "a.jsonl", plain)
+    write_log(tmp_path / "in" / "b.parquet", dialogues)
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny_model), "--workers", "1"]
+    assert main([*words, "--max-bad-rate", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "2 of 4 dialogues labelled" in told
+    assert "not_finite 2" in told
+    for name in ("a.jsonl", "b.parquet"):
+        (line,) = (tmp_path / "out" / f"{name}.quarantine.jsonl").read_text().splitlines()
+        assert field in json.loads(line)["field"]
 
 
 class Evil:

@@ -9,14 +9,13 @@ import pytest
 from fake_annotator import FakeAnnotator
 from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
 
+import labelgen.cli.label
 from labelgen.cli.main import main
 
 
 @pytest.fixture
 def fake(monkeypatch):
     """The commands work with the fake annotator."""
-    import labelgen.cli.label
-
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
 
 
@@ -91,6 +90,19 @@ def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
     assert label(source, out, "--dry-run") == 4
     assert label(source, out, "--dry-run", "--force") == 0
     assert tree(out) == before
+
+
+def test_a_dry_run_plans_for_the_cluster_at_an_address(tmp_path, capsys, monkeypatch, fake):
+    """And not for the cores of this machine."""
+    monkeypatch.setattr(labelgen.cli.label, "cpus_of", {"there:1": 40}.__getitem__)
+    monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", "--engine", "ray"]
+    for more, workers in (((), 77), (("--address", "there:1"), 40), (("--address", "there:1", "--workers", "3"), 3)):
+        assert main([*words, *more]) == 0
+        told = capsys.readouterr().out
+        assert f"with {workers} workers" in told
+        assert ("timed on this machine, not on the cluster" in told) == bool(more)
 
 
 def test_the_last_line_tells_how_fast_it_was_beside_a_person(tmp_path, capsys, fake):

@@ -185,6 +185,30 @@ def test_sound_that_cannot_be_read_is_counted_with_its_reason(tmp_path, workers)
     assert not any(text.startswith("sound") for text in summary(Sums(seen=1, labelled=1)))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_model_does_not_know_is_counted_and_told(tmp_path, workers):
+    """And stops nothing; earlier labels by the same name give way, so they are not counted."""
+
+    def of(identity: str, domain: str, intent: str, annotator: str = "anna") -> dict[str, object]:
+        labels = [{"task": "intents", "turn": 0, "name": intent}]
+        kind = "person" if annotator == "anna" else "model"
+        turns = [{"request": "a", "response": "b", "domain": domain}] * 2
+        said = [{"annotator": annotator, "kind": kind, "labels": labels}]
+        return record(identity, turns=0) | {"turns": turns, "annotations": said}
+
+    write_lines(tmp_path / "in" / "a.jsonl", [of("a0", "car", "Play"), of("a1", "home", "Fly"), of("a2", "bus", "Fly")])
+    write_lines(tmp_path / "in" / "b.jsonl", [of("b0", "car", "Fly", "model"), "{"])
+    for _ in range(2):
+        with local(FakeAnnotator, workers) as engine:
+            sums = label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
+        assert (sums.labelled, sums.unseen, sums.unknown) == (4, {"domain": 6}, {"intents": 2})
+        assert "values that the model was not trained on, in turns: domain 6" in list(summary(sums))
+        assert "labels in the log that the model cannot give: intents 2" in list(summary(sums))
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert [file["sums"]["unseen"] for file in manifest["files"]] == [{"domain": 4}, {"domain": 2}]
+        assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+
+
 def test_a_doubled_id_is_quarantined_within_a_shard_and_found_across(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("d", 1), record("e"), record("d", 3)])
     sums = run(tmp_path / "in", tmp_path / "out", 2)
@@ -250,6 +274,7 @@ def _remove(source: Path) -> None:
         (_remove, {}),
         (lambda source: None, {"model": "m2"}),
         (lambda source: None, {"size": 3}),
+        (lambda source: None, {"processor": "abacus"}),
     ],
 )
 def test_another_input_model_or_option_is_refused_unless_forced(tmp_path, change, again):
@@ -257,7 +282,9 @@ def test_another_input_model_or_option_is_refused_unless_forced(tmp_path, change
     run(source, out)
     change(source)
     before = tree(out)
-    with pytest.raises(IntegrityError, match=r"a\.jsonl|model_digest: m1, now m2|shard_dialogues: 2, now 3"):
+    with pytest.raises(
+        IntegrityError, match=r"a\.jsonl|model_digest: m1, now m2|processor: None, now abacus|shard_dialogues: 2, now 3"
+    ):
         run(source, out, **again)
     assert tree(out) == before
     run(source, out, force=True, **again)

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_annotator import DieAfter, FakeAnnotator
 from some_logs import mixed_log, tree
 
+import labelgen.cli.label
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.cli.main import main
 from labelgen.labelling.engines import Inline
-from labelgen.labelling.ray_engine import on_ray
+from labelgen.labelling.ray_engine import OnRay, on_ray
 from labelgen.labelling.run import label
 from labelgen.labelling.verify import verify
 
@@ -91,6 +93,37 @@ def test_a_killed_run_on_ray_is_finished_by_any_engine(tmp_path, unbroken, addre
     label(source, tmp_path / "out", Inline(FakeAnnotator), "model", {}, 2)
     assert tree(tmp_path / "out") == expected
     assert list(verify(tmp_path / "out", source)) == []
+
+
+def test_a_dry_run_plans_for_the_cluster_at_the_address(tmp_path, monkeypatch, capsys, address):
+    """And not for the cores of this machine."""
+    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
+    mixed_log(tmp_path / "in")
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", "--engine", "ray"]
+    assert main([*words, "--address", address]) == 0
+    told = capsys.readouterr().out
+    assert "with 2 workers" in told
+    assert "timed on this machine, not on the cluster" in told
+    assert main(words) == 0
+    assert "with 77 workers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kinds", [["a", "a", "a"], ["a", "b", "a"]])
+def test_workers_on_processors_of_different_kinds_are_refused(kinds):
+    """Told by a stand-in for Ray, since a cluster on this machine has one kind."""
+    actors = [FakeActor(FakeAnnotator(processor=kind)) for kind in kinds]
+    engine = OnRay(SimpleNamespace(get=lambda found: found), actors)
+    if len(set(kinds)) == 1:
+        assert engine.provenance().processor == "a"
+    else:
+        with pytest.raises(UsageError, match="of 2 kinds: a, b"):
+            engine.provenance()
+
+
+class FakeActor:
+    def __init__(self, annotator: FakeAnnotator) -> None:
+        self.provenance = SimpleNamespace(remote=lambda: annotator.provenance)
 
 
 def test_more_workers_than_the_cluster_has_are_refused(address):

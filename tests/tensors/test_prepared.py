@@ -75,6 +75,24 @@ def test_no_token_is_added_and_none_stands_in_a_very_small_batch(encoder, precis
     assert min(seen) >= 8
 
 
+def test_products_meet_few_numbers_of_rows(encoder, monkeypatch):
+    """However many tokens there are; the rows that fill up a batch are not given back."""
+    ready = precise(torch.float32, encoder)
+    met: set[int] = set()
+    product = prepared._Product.__call__
+
+    def counted(self, rows):
+        met.add(len(rows))
+        return product(self, rows)
+
+    monkeypatch.setattr(prepared._Product, "__call__", counted)
+    monkeypatch.setattr(prepared, "TOKENS", 3 * prepared.STEP)
+    for count in range(1, 100, 7):
+        own = groups((count, 5), (count, 9))
+        assert [states.shape[:2] for states in ready(own)] == [ids.shape for ids in own]
+    assert met == {prepared.STEP, 2 * prepared.STEP, 3 * prepared.STEP}
+
+
 def test_training_goes_on_with_the_weights_that_learn(tiny_encoder, encoder):
     turn = TurnEncoder(encoder, encoder.config.hidden_size, frozen=False).eval()
     turn.prepare(torch.float32)

@@ -1,0 +1,32 @@
+"""The kind of processor that labels are computed on, as a short name: the same bits may be expected where names are equal."""
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+_CPUINFO = Path("/proc/cpuinfo")
+_KEYS = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU architecture", "CPU part")
+"""What names a kind of CPU there, on x86 and on ARM. Marketing names are left out: they differ where kinds do not."""
+
+
+def processor(device: str = "cpu") -> str:
+    """Of a CPU its maker and model, and the instruction set that torch uses, such as `x86_64 AuthenticAMD 25 17 AVX512`:
+    libraries choose their kernels, and so the order of sums, by these. Of a GPU its name. Nothing in it names a machine."""
+    kind = torch.device(device)
+    if kind.type == "cuda":
+        return torch.cuda.get_device_name(kind)
+    if kind.type != "cpu":
+        return kind.type
+    return " ".join((platform.machine(), *_cpu(), torch.backends.cpu.get_cpu_capability()))
+
+
+def _cpu() -> Iterator[str]:
+    """Maker, family and model of the first CPU; what Python knows where there is no such file."""
+    if not _CPUINFO.exists():
+        yield platform.processor()
+        return
+    first, _, _ = _CPUINFO.read_text().partition("\n\n")
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    yield from (told[key] for key in _KEYS if key in told)

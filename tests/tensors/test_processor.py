@@ -1,0 +1,46 @@
+"""The name of a kind of processor: the same for two machines of one kind, and nothing of the machine in it."""
+
+import platform
+
+import torch
+
+from labelgen.tensors import processor as module
+from labelgen.tensors.processor import processor
+
+X86 = "processor\t: {n}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: {model}\nmodel name\t: Xeon {n}\nmicrocode\t: 0x{n}\n"
+ARM = "processor\t: 0\nBogoMIPS\t: {n}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd40\n\nSerial\t: 00{n}\n"
+
+
+def named(tmp_path, monkeypatch, text: str) -> str:
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(module, "_CPUINFO", tmp_path / "cpuinfo")
+    return processor()
+
+
+def test_machines_of_one_kind_have_one_name_and_other_kinds_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    names = [
+        named(tmp_path, monkeypatch, "\n".join(X86.format(n=n, model=m) for n in range(n)))
+        for n, m in ((1, 143), (2, 143), (1, 85))
+    ]
+    assert names == ["x86_64 GenuineIntel 6 143 AVX512"] * 2 + ["x86_64 GenuineIntel 6 85 AVX512"]
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert named(tmp_path, monkeypatch, X86.format(n=0, model=143)) == "x86_64 GenuineIntel 6 143 AVX2"
+
+
+def test_arm_is_named_by_its_part_and_the_serial_number_is_not_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert {named(tmp_path, monkeypatch, ARM.format(n=n)) for n in (1, 2)} == {"aarch64 0x41 8 0xd40 DEFAULT"}
+
+
+def test_without_the_file_it_is_what_python_knows(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(platform, "processor", lambda: "arm")
+    assert processor().split()[:2] == [platform.machine(), "arm"]
+
+
+def test_other_devices_are_named_by_their_kind_or_their_own_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda kind: "NVIDIA H100")
+    assert [processor(name) for name in ("cuda", "cuda:1", "mps")] == ["NVIDIA H100", "NVIDIA H100", "mps"]
