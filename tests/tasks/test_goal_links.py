@@ -38,7 +38,7 @@ def layout_of(turns: int) -> Layout:
 
 def naive_divide(rows):
     """rows[t]: over all turns, opens, none. Straight from the definition."""
-    found = []
+    found: list[list[int]] = []
     for turn, (*links, opens, none) in enumerate(rows):
         joins = [sum(links[s] for s in goal) for goal in found]
         best = max(joins, default=0.0)
