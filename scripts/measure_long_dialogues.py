@@ -137,7 +137,7 @@ def at_once(folder: Path, turns: int) -> list[Any]:
     (whole,) = Annotator(folder / "model").annotate([replace(dialogue, annotations=())])
     ours, theirs = probabilities(windows), probabilities(whole)
     shared = ours.keys() & theirs.keys()
-    return [len(ours.keys() ^ theirs.keys()), max(abs(ours[key] - theirs[key]) for key in shared)]
+    return [len(ours.keys() ^ theirs.keys()), f"{max(abs(ours[key] - theirs[key]) for key in shared):.1e}"]
 
 
 def probabilities(annotation: Annotation) -> dict[Any, float]:
