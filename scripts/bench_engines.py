@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +36,9 @@ class Silent:
     provenance = Provenance(model_digest="silent", version="0", threads=1)
     heard = 0
     unheard: Mapping[str, int] = {}
+
+    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        return {}, {}
 
     def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
         return [Annotation("model", "model") for _ in dialogues]

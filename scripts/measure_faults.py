@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from hashlib import sha256
 from importlib.metadata import version
@@ -47,6 +47,9 @@ class StandIn:
     provenance = Provenance(model_digest="stand-in", version="0", threads=1)
     heard = 0
     unheard: Mapping[str, int] = {}
+
+    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        return {}, {}
 
     def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
         return [self._annotation(dialogue) for dialogue in dialogues]

@@ -119,8 +119,10 @@ def test_what_is_kept_is_written_over_and_not_grown(monkeypatch):
         groups = [torch.tensor([[n, n], [n + 1, n], [n + 2, n]])]
         memory.expect(2 * said([groups]))
         memory.states(groups, Counted())
+        assert memory._slab is not None
         places.add(memory._slab.data_ptr())
     assert len(places) == 1
+    assert memory._slab is not None
     assert memory._slab.shape == (12, 3)
 
 
