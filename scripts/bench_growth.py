@@ -66,7 +66,9 @@ def made(folder: Path, layers: int) -> None:
     whole.config.num_hidden_layers = layers
     whole.save_pretrained(encoder)
     tasks = {name: TaskOptions() for name in ("goals", "outcome", "quality")}
-    save_model(build_model(ModelOptions(encoder=str(encoder)), tasks, {}, simulate(200, seed=1)), folder / "model", {})
+    save_model(
+        build_model(ModelOptions(encoder=str(encoder)), tasks, {}, list(simulate(200, seed=1))), folder / "model", {}
+    )
 
 
 def labelled(folder: Path, turns: int, precision: str) -> dict[str, float]:

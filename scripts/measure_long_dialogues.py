@@ -103,7 +103,7 @@ def made(folder: Path) -> None:
     }
     tasks = {name: TaskOptions() for name in TASKS}
     options = ModelOptions(encoder=str(folder / "encoder"))
-    model = build_model(options, tasks, {"simulated": names}, simulate(200, seed=1))
+    model = build_model(options, tasks, {"simulated": names}, list(simulate(200, seed=1)))
     with torch.no_grad():
         for parameter in model.dialogue_encoder.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))

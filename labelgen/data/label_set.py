@@ -3,8 +3,10 @@
 The file holds, per source and task, a list of `{"name", "description"}`; the key `*` stands for records without a
 source."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import msgspec
@@ -31,11 +33,14 @@ class LabelSet:
     """The labels of one task over all corpora that were trained on.
 
     names: sorted, without doubles. sources: for each source, the indices into `names` that it could give, ascending; empty
-    for a corpus that has no labels of this task."""
+    for a corpus that has no labels of this task. often: indices of names that training gave to LEAST_SEEN places or more.
+    together: pairs of indices, the smaller first, that it gave to one place."""
 
     task: str
     names: tuple[LabelName, ...]
     sources: Mapping[str, tuple[int, ...]]
+    often: tuple[int, ...] = ()
+    together: tuple[tuple[int, int], ...] = ()
 
     def index(self) -> dict[str, int]:
         return {label.name: k for k, label in enumerate(self.names)}
@@ -80,6 +85,34 @@ def label_set(task: str, sources: Sources) -> LabelSet:
         for source, tasks in sorted(sources.items())
     }
     return LabelSet(task, names, of)
+
+
+LEAST_SEEN = 20
+"""Places that a name was given to before it says anything that it never stood beside another."""
+
+
+def with_company(labels: LabelSet, targets: Iterable[Target]) -> LabelSet:
+    """The same set with which names training gave often, and which of them together; targets of other tasks, and those that
+    do not tell all of a place's names, are passed over."""
+    index = labels.index()
+    seen: Counter[int] = Counter()
+    together: set[tuple[int, int]] = set()
+    for target in targets:
+        if target.task == labels.task and target.complete:
+            given = sorted(index[name] for name, p in target.distribution or () if p >= 0.5 and name in index)
+            seen.update(given)
+            together.update(combinations(given, 2))
+    often = tuple(sorted(k for k, count in seen.items() if count >= LEAST_SEEN))
+    return replace(labels, often=often, together=tuple(sorted(together)))
+
+
+def carry_company(labels: LabelSet, trained: LabelSet) -> LabelSet:
+    """What `trained` knows of names that both sets have."""
+    index = labels.index()
+    place = {k: index[name.name] for k, name in enumerate(trained.names) if name.name in index}
+    pairs = [(place[a], place[b]) for a, b in trained.together if a in place and b in place]
+    often = tuple(sorted(place[k] for k in trained.often if k in place))
+    return replace(labels, often=often, together=tuple(sorted((min(pair), max(pair)) for pair in pairs)))
 
 
 class Names:

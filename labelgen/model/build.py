@@ -1,6 +1,6 @@
 """A new model from options, label sets and a training log; and a model with other labels from a trained one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import LabelSet, Sources, label_set
+from labelgen.data.label_set import LabelSet, Sources, carry_company, label_set, with_company
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS
@@ -20,7 +20,7 @@ from labelgen.tensors.text import Tokenizer
 
 
 def build_model(
-    options: ModelOptions, tasks: Mapping[str, TaskOptions], labels: Sources, dialogues: Iterable[Dialogue]
+    options: ModelOptions, tasks: Mapping[str, TaskOptions], labels: Sources, dialogues: Collection[Dialogue]
 ) -> LabelModel:
     """A model with pretrained encoder and new heads. labels: per source and task, for tasks whose labels depend on the
     corpus. dialogues: the training log, from which the features are learnt.
@@ -29,7 +29,7 @@ def build_model(
     encoder = load_encoder(options.encoder, attention_dropout=0.0)
     return assemble(
         options,
-        make_tasks(tasks, labels),
+        make_tasks(tasks, labels, dialogues),
         learn_features(dialogues, options.leave_out),
         encoder,
         load_tokenizer(options.encoder),
@@ -37,8 +37,10 @@ def build_model(
     )
 
 
-def make_tasks(tasks: Mapping[str, TaskOptions], labels: Sources) -> dict[str, Task[Any]]:
-    """The task objects of a model."""
+def make_tasks(
+    tasks: Mapping[str, TaskOptions], labels: Sources, dialogues: Collection[Dialogue] = ()
+) -> dict[str, Task[Any]]:
+    """The task objects of a model. dialogues: the training log; its targets tell which labels stand beside each other."""
     made = {}
     for name, options in tasks.items():
         kind: type[Task[Any]] = resolve(TASKS, name, "task")
@@ -49,6 +51,8 @@ def make_tasks(tasks: Mapping[str, TaskOptions], labels: Sources) -> dict[str, T
                 f"tasks.{name}",
                 "give targets or a labels.json that name some, or leave the task out",
             )
+        if kind.gives_several:
+            own = with_company(own, (target for dialogue in dialogues for target in dialogue.targets))
         made[name] = kind(own, options)
     return made
 
@@ -118,7 +122,7 @@ def with_labels(trained: LabelModel, labels: Sources) -> LabelModel:
     for name, task in trained.tasks.items():
         own = task.labels
         if type(task).names is None and any(of.get(name) for of in labels.values()):
-            own = _join(task.labels, labels)
+            own = carry_company(_join(task.labels, labels), task.labels)
         tasks[name] = type(task)(own, task.options)
     model = assemble(
         trained.options,

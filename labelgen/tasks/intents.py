@@ -8,9 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from labelgen.data.evidence import Target
+from labelgen.data.label_set import LabelSet
 from labelgen.data.labels import AtTurn, Field, Label, Unit
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, forbid, independent, ranking
+from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
 
@@ -36,8 +38,14 @@ class IntentsHead(nn.Module):
 class Intents(Task[Float[Tensor, "N K"]]):
     name: ClassVar[str] = "intents"
     units: ClassVar[tuple[Unit, ...]] = ("turn",)
+    gives_several: ClassVar[bool] = True
     reads_label_texts: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("intent_accuracy", "intent_macro_f1")
+
+    def __init__(self, labels: LabelSet, options: TaskOptions) -> None:
+        super().__init__(labels, options)
+        self._often = frozenset(labels.often)
+        self._together = frozenset(labels.together)
 
     def head(self, widths: Widths) -> nn.Module:
         return IntentsHead(self, widths)
@@ -81,8 +89,8 @@ class Intents(Task[Float[Tensor, "N K"]]):
         return Loss(each.total + order.total, each.weight)
 
     def decode(self, out: Float[Tensor, "N K"], layout: Layout) -> tuple[Answers, ...]:
-        """Every name that is more probable than not; none of them: the turn has no intent, as probable as that all
-        names fail."""
+        """Every name that is more probable than not, but of names that training knows well and never saw together the most
+        probable alone; none of them: the turn has no intent, as probable as that all names fail."""
         # The sigmoid, written so that a row's place in the batch cannot change its last bits (nn/rows.py).
         likely = nn.functional.logsigmoid(out.double()).exp()
         silent: list[float] = (1.0 - likely).prod(dim=1).tolist()
@@ -102,10 +110,21 @@ class Intents(Task[Float[Tensor, "N K"]]):
             sure: list[float] = []
             for t in range(count):
                 row = layout.turn(b, t)
-                found = by_row.get(row, [])
+                found = self._of_one_turn(by_row.get(row, []))
                 labels += [Label(self.name, AtTurn(t), self.labels.names[k].name, p) for k, p in found]
                 if not found:
                     none.append(Field(self.name, AtTurn(t)))
                     sure.append(silent[row])
             answers.append(Answers(tuple(labels), tuple(none), tuple(sure)))
         return tuple(answers)
+
+    def _of_one_turn(self, found: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        kept: list[int] = []
+        for k, _ in sorted(found, key=lambda pair: (-pair[1], pair[0])):
+            if not any(self._apart(k, other) for other in kept):
+                kept.append(k)
+        return [(k, p) for k, p in found if k in kept]
+
+    def _apart(self, first: int, second: int) -> bool:
+        known = first in self._often and second in self._often
+        return known and (min(first, second), max(first, second)) not in self._together

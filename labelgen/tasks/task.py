@@ -47,7 +47,8 @@ class Task(ABC, Generic[Out]):
     same in every corpus, else they come from the corpora. divides: its labels divide the dialogue into goals, so it is
     decoded before the tasks about goals. reads_tokens: its head reads token states; it is then about turns and spans
     alone, since those of a long dialogue are read a window at a time. reads_alone: its head reads turns without their
-    dialogue too. reads_label_texts: its labels are scored by their texts. hides_response: its states are made with the
+    dialogue too. gives_several: several of its labels may hold at one place, and which do is
+    learnt from its targets. reads_label_texts: its labels are scored by their texts. hides_response: its states are made with the
     responses of its target turns hidden, and of earlier turns only."""
 
     name: ClassVar[str]
@@ -57,6 +58,7 @@ class Task(ABC, Generic[Out]):
     divides: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = False
     reads_alone: ClassVar[bool] = False
+    gives_several: ClassVar[bool] = False
     reads_label_texts: ClassVar[bool] = False
     hides_response: ClassVar[bool] = False
 

@@ -3,7 +3,9 @@
 import pytest
 
 from labelgen.base.errors import UsageError
-from labelgen.data.label_set import LabelName, Sources, label_set
+from labelgen.data.evidence import Target
+from labelgen.data.label_set import LEAST_SEEN, LabelName, Sources, carry_company, label_set, with_company
+from labelgen.data.labels import AtTurn
 
 SOURCES: Sources = {
     "snips/train": {"intents": (LabelName("PlayMusic"), LabelName("GetWeather"))},
@@ -41,3 +43,23 @@ def test_a_part_that_was_not_trained_on_may_give_what_its_corpus_can(source: str
 def test_a_corpus_that_nobody_knows_is_not_guessed(source: str | None):
     with pytest.raises(UsageError, match="no label set of the task 'intents'"):
         names(source)
+
+
+def told(*names_of_turns: tuple[str, ...], complete: bool = True) -> list[Target]:
+    return [
+        Target("intents", AtTurn(t), tuple((name, 1.0) for name in given), complete=complete)
+        for t, given in enumerate(names_of_turns)
+    ]
+
+
+def test_names_that_stood_together_are_known_and_rare_ones_say_nothing():
+    labels = label_set("intents", {"a": {"intents": tuple(map(LabelName, ("ask", "book", "thank", "wave")))}})
+    found = with_company(labels, told(*[("ask",), ("book", "thank")] * LEAST_SEEN, ("wave",)))
+    assert [labels.names[k].name for k in found.often] == ["ask", "book", "thank"]
+    assert [tuple(labels.names[k].name for k in pair) for pair in found.together] == [("book", "thank")]
+    assert with_company(labels, told(*[("ask", "book")] * LEAST_SEEN, complete=False)) == labels
+    # In another set the same names know the same.
+    other = label_set("intents", {"b": {"intents": tuple(map(LabelName, ("thank", "book", "zoom", "about")))}})
+    carried = carry_company(other, found)
+    assert [other.names[k].name for k in carried.often] == ["book", "thank"]
+    assert [tuple(other.names[k].name for k in pair) for pair in carried.together] == [("book", "thank")]
