@@ -15,6 +15,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, fresh_folder, write_text
 from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.report import show_results
+from labelgen.cli.sound import Folders
 from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:
@@ -119,15 +120,14 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
         questions = of_tasks(questions, args.task)
     log = open_log(args)
     models = _models(args, log)
-    root = Path(args.log[0])
-    root = root if root.is_dir() else root.parent
+    read = Folders(log)
     dialogues, left_out = prepare(
-        log,
+        read,
         questions,
         setting,
         Log(args.train, args.format, log.options) if args.train else None,
         args.least_people,
-        [Judged(partial(model.annotate, root=root), model.learnt_from_feedback) for model in models],
+        [Judged(partial(read.annotate, model), model.learnt_from_feedback) for model in models],
         Log([args.predictions]) if args.predictions is not None else None,
     )
     for model in models:
