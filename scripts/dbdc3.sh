@@ -42,3 +42,9 @@ fi
 python scripts/measure_quality.py "$out/labelled" --order 5 --title "DBDC3: breakdown beside single annotators" \
   --text "Names are those of quality: bad is a breakdown, fair a possible one, good none. One model for the four bots." \
   --command "bash scripts/dbdc3.sh DATA" --out results/dbdc3.json
+for others in 3 0; do
+  name=$([ "$others" = 3 ] && echo "three others drawn" || echo "all others")
+  python scripts/measure_above_person.py "$out/labelled" --others "$others" --judged 5 --order 5 \
+    --title "DBDC3: breakdowns found more precisely than by a single annotator, against $name" --command "bash scripts/dbdc3.sh DATA" \
+    --out "results/dbdc3_above_person_$others.json"
+done
