@@ -94,6 +94,20 @@ def _parser() -> argparse.ArgumentParser:
         help="what was trained on: for a baseline, and to "
         "leave out dialogues whose requests all equal a training one's",
     )
+    to.add_argument(
+        "--slice",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="judge the parts by this field of the record apart as well, such as user, status, a feature of the turns, or "
+        "probability, the model's own; may be repeated",
+    )
+    to.add_argument(
+        "--worst-slices",
+        action="store_true",
+        help="search one half of the dialogues for the parts where the first candidate is worst, by one condition or two, "
+        "and judge them on the other half",
+    )
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
@@ -114,7 +128,15 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
     from labelgen.feedback.hiding import without_evidence
 
     people = args.people or (EVERYONE if args.against == CONSENSUS else None)
-    setting = Setting(args.against, *named(people), args.seed, args.resamples, ratings=args.ratings)
+    setting = Setting(
+        args.against,
+        *named(people),
+        args.seed,
+        args.resamples,
+        ratings=args.ratings,
+        slices=tuple(args.slice),
+        worst_slices=args.worst_slices,
+    )
     questions = asked(FRAMES)
     if args.task:
         questions = of_tasks(questions, args.task)

@@ -5,12 +5,12 @@ from typing import Any, TypeVar
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.evaluation.apart import apart
 from labelgen.evaluation.candidates import EVIDENCE_HIDDEN
 from labelgen.evaluation.compare import answered_share, items_of, measure_all, metric, ratio
 from labelgen.evaluation.curves import confusions, precision_coverage, reliability
 from labelgen.evaluation.question import Question, answered
-from labelgen.evaluation.slices import SLICES, slices
-from labelgen.evaluation.trials import SINGLE, Protocol, Setting, Trial
+from labelgen.evaluation.trials import SINGLE, Protocol, Setting
 from labelgen.metrics.metric import Item
 
 _TIES_SHOWN = 20
@@ -70,11 +70,7 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
         "confusion": _present(confusions(name, items[name], question) for name in order),
         "reliability": _present(reliability(name, items[name]) for name in names),
         "precision_coverage": _present(precision_coverage(name, items[name], _of(items, people)) for name in models),
-        "slices": [
-            part
-            for name in (*models[:1], *people)
-            for part in _slices(name, items[name], trials, dialogues, question, setting)
-        ],
+        **apart({name: items[name] for name in (*models[:1], *people)}, measured, trials, dialogues, question, setting),
     }
 
 
@@ -104,23 +100,3 @@ def _plain(at: At) -> dict[str, Any]:
             return {"turns": list(turns)}
         case AtDialogue():
             return {}
-
-
-def _slices(
-    candidate: str,
-    items: Sequence[Item],
-    trials: Sequence[Trial],
-    dialogues: Sequence[Dialogue],
-    question: Question,
-    setting: Setting,
-) -> list[dict[str, Any]]:
-    judged = {trial.dialogue: dialogues[trial.dialogue] for trial in trials}
-    shown = question.metrics[:2]
-    out = []
-    for by in SLICES:
-        for name, places in slices(judged, by, setting.against).items():
-            inside = [k for k, trial in enumerate(trials) if trial.dialogue in places]
-            measured = measure_all(shown, [items[k] for k in inside], [trials[k] for k in inside], setting)
-            slice_ = {"by": by, "name": name, "candidate": candidate}
-            out += [{**slice_, "metric": metric, **measured[metric].estimate()} for metric in shown]
-    return out
