@@ -123,7 +123,8 @@ class Half:
     dialogues: int
 
     def sums(self, taken: Array) -> Array:
-        return np.bincount(self.own.astype(int), weights=taken, minlength=self.dialogues)
+        found: Array = np.bincount(self.own.astype(int), weights=taken, minlength=self.dialogues).astype(np.float64)
+        return found
 
     def share(self, above: Array, below: Array) -> Callable[[Array], Array]:
         over, under = self.sums(above), self.sums(below)
@@ -132,8 +133,13 @@ class Half:
     def precision(self, called: Array) -> Callable[[Array], Array]:
         return self.share(called * self.right, called)
 
+    def called(self, threshold: float) -> Array:
+        """1 for each item that the model calls dissatisfied, [N]."""
+        found: Array = (self.sure >= threshold).astype(np.float64)
+        return found
+
     def gain(self, threshold: float, times: Array) -> Interval:
-        ours, theirs = self.precision(self.sure >= threshold), self.precision(self.person)
+        ours, theirs = self.precision(self.called(threshold)), self.precision(self.person)
         values = float((ours(np.ones((1, self.dialogues))) - theirs(np.ones((1, self.dialogues))))[0])
         return interval(values, resampled(lambda t: ours(t) - theirs(t), times))
 
@@ -144,8 +150,8 @@ def half(items: Items, name: str) -> Half:
     place = np.cumsum(inside) - 1
     own = np.array(items.own)
     taken = inside[own]
-    columns = (np.array(c, dtype=np.float64)[taken] for c in (items.sure, items.right, items.person))
-    return Half(place[own[taken]].astype(np.float64), *columns, dialogues=int(inside.sum()))
+    sure, right, person = (np.array(c, dtype=np.float64)[taken] for c in (items.sure, items.right, items.person))
+    return Half(place[own[taken]].astype(np.float64), sure, right, person, int(inside.sum()))
 
 
 def laid(of: Half) -> list[float]:
@@ -180,7 +186,7 @@ def row(name: str, items: Items, speed: float | None) -> list[Any]:
     if threshold is None:
         return [name, None, None, None, None, None, None, None, test.dialogues, *rates]
     times = resamples(test.dialogues, _RESAMPLES, _SEED)
-    called = (test.sure >= threshold).astype(np.float64)
+    called = test.called(threshold)
     every = np.ones(len(called))
 
     def told(statistic: Callable[[Array], Array]) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -157,5 +158,6 @@ def test_a_model_reads_the_sound_of_each_record_below_its_own_folder(tmp_path: P
         write(tmp_path / name / "log.jsonl", GOOD % k, GOOD % (k + 2))
     read = Folders(Log([tmp_path / "b", tmp_path / "a"]))
     dialogues = sorted(read, key=lambda dialogue: dialogue.id)
-    said = read.annotate(Told(), dialogues, "gold")  # type: ignore[arg-type]
+    annotator: Any = Told()
+    said: list[Any] = [*read.annotate(annotator, dialogues, "gold")]
     assert said == [(f"d{k}", "gold", tmp_path / "ab"[k % 2]) for k in range(4)]

@@ -79,9 +79,8 @@ def test_the_slices_of_a_field_share_no_answer_and_hold_all_that_have_it(by):
         if by not in ("volume", "probability"):
             assert {value_of(fields[k][0], by, "gold", fields[k][1]) for k in own} == {name}
     if by in ("volume", "probability"):
-        values = {
-            name: [value_of(fields[k][0], by, "gold", *fields[k][1:]) for k in own] for name, own in found.items()
-        }
+        read = [value_of(d, by, "gold", at, said) for d, at, said in fields]
+        values = {name: [float(read[k] or 0.0) for k in own] for name, own in found.items()}
         ends = sorted((min(v), max(v)) for v in values.values())
         assert len(ends) == 4
         assert all(a[1] < b[0] for a, b in pairwise(ends))
