@@ -49,3 +49,9 @@ else
 fi
 python scripts/measure_quality.py "$out/labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
   --command "bash scripts/quality_folds.sh $corpus DATA" --out "results/$corpus.json"
+for others in 3 0; do
+  name=$([ "$others" = 3 ] && echo "three others drawn" || echo "all others")
+  python scripts/measure_above_person.py "$out/labelled" --others "$others" --ratings "$ratings" --judged 5 --order 5 \
+    --title "${title%% beside*}: bad found more precisely than by a single annotator, against $name" \
+    --command "bash scripts/quality_folds.sh $corpus DATA" --out "results/${corpus}_above_person_$others.json"
+done

@@ -28,6 +28,8 @@ estimates = st.fixed_dictionaries(
     {"value": values, "low": values, "high": values, "items": counts, "dialogues": counts}
 )
 
+tests = st.fixed_dictionaries({"rest": values, "p_value": optional(shares), "p_adjusted": optional(shares)})
+
 
 @st.composite
 def confusions(draw: st.DrawFn) -> dict[str, Any]:
@@ -89,8 +91,19 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
             for p in draw(st.lists(st.lists(points, max_size=3), max_size=2))
         ],
         "slices": [
-            {"by": draw(words), "name": draw(words), "candidate": draw(some), "metric": metrics[0], **e}
+            {"by": draw(words), "name": draw(words), "candidate": draw(some), "metric": metrics[0], **draw(tests), **e}
             for e in draw(st.lists(estimates, max_size=3))
+        ],
+        "worst_slices": [
+            {
+                "conditions": [{"by": draw(words), "name": draw(words)} for _ in range(draw(st.integers(1, 2)))],
+                "candidate": draw(some),
+                "metric": metrics[0],
+                "found": {"value": draw(values), "rest": draw(values)},
+                **draw(tests),
+                **e,
+            }
+            for e in draw(st.lists(estimates, max_size=2))
         ],
     }
 
@@ -194,6 +207,7 @@ def evaluations(draw: st.DrawFn) -> dict[str, Any]:
             "left_out": [{"reason": draw(words), "dialogues": draw(counts)}],
         },
         "model": {draw(words): draw(st.one_of(words, values, st.dictionaries(words, values, max_size=2)))},
+        "slices_tested": draw(optional(counts)),
         "tasks": draw(st.lists(questions(), max_size=2)),
         "costs": draw(st.lists(costs(), max_size=2)),
         "dialogues": [

@@ -11,6 +11,7 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.sound import Folders
 
 if TYPE_CHECKING:
     from labelgen.data.dialogue import Dialogue
@@ -90,7 +91,8 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     log = open_log(args)
     annotator = Annotator(args.model, log.labels(), _MODEL, device=args.device, calibrated=False)
     questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
-    dialogues = with_reference(log, questions, setting)
+    read = Folders(log)
+    dialogues = with_reference(read, questions, setting)
     if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.against)) is not None):
         raise InputError(
             f"nothing in the log is answered by {args.against}",
@@ -100,8 +102,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     questions = [q for q in questions if any(answered(d.annotation(args.against), q) for d in dialogues)]
     data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
     before = read_calibration(args.model)
-    root = Path(args.log[0])
-    dialogues = list(_annotated(dialogues, annotator, root if root.is_dir() else root.parent))
+    dialogues = list(_annotated(dialogues, annotator, read))
     found = Calibration(
         version=__version__,
         model_digest=model_digest(args.model) if before is None else before.model_digest,
@@ -120,13 +121,13 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     return found
 
 
-def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", root: Path) -> "Iterator[Dialogue]":
+def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: Folders) -> "Iterator[Dialogue]":
     from labelgen.labelling.shard import without
 
     bare = [without(dialogue, _MODEL) for dialogue in dialogues]
     for start in progress(range(0, len(bare), _AT_ONCE), "annotate", f"times {_AT_ONCE} dialogues"):
         group = bare[start : start + _AT_ONCE]
-        for dialogue, said in zip(group, annotator.annotate(group, root=root), strict=True):
+        for dialogue, said in zip(group, read.annotate(annotator, group), strict=True):
             yield replace(dialogue, annotations=(*dialogue.annotations, said))
 
 

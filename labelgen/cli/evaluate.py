@@ -15,6 +15,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, fresh_folder, write_text
 from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.report import show_results
+from labelgen.cli.sound import Folders
 from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:
@@ -94,6 +95,20 @@ def _parser() -> argparse.ArgumentParser:
         "leave out dialogues whose requests all equal a training one's",
     )
     to.add_argument("--online", action="store_true", help="models see no later turns, as in labelgen label --online")
+    to.add_argument(
+        "--slice",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="judge the parts by this field of the record apart as well, such as user, status, a feature of the turns, or "
+        "probability, the model's own; may be repeated",
+    )
+    to.add_argument(
+        "--worst-slices",
+        action="store_true",
+        help="search one half of the dialogues for the parts where the first candidate is worst, by one condition or two, "
+        "and judge them on the other half",
+    )
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
@@ -114,21 +129,28 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
     from labelgen.feedback.hiding import without_evidence
 
     people = args.people or (EVERYONE if args.against == CONSENSUS else None)
-    setting = Setting(args.against, *named(people), args.seed, args.resamples, ratings=args.ratings)
+    setting = Setting(
+        args.against,
+        *named(people),
+        args.seed,
+        args.resamples,
+        ratings=args.ratings,
+        slices=tuple(args.slice),
+        worst_slices=args.worst_slices,
+    )
     questions = asked(FRAMES)
     if args.task:
         questions = of_tasks(questions, args.task)
     log = open_log(args)
     models = _models(args, log)
-    root = Path(args.log[0])
-    root = root if root.is_dir() else root.parent
+    read = Folders(log)
     dialogues, left_out = prepare(
-        log,
+        read,
         questions,
         setting,
         Log(args.train, args.format, log.options) if args.train else None,
         args.least_people,
-        [Judged(partial(model.annotate, root=root), model.learnt_from_feedback) for model in models],
+        [Judged(partial(read.annotate, model), model.learnt_from_feedback) for model in models],
         Log([args.predictions]) if args.predictions is not None else None,
     )
     for model in models:

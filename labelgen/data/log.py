@@ -3,22 +3,34 @@
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from labelgen.base.errors import InputError
-from labelgen.base.places import place
+from labelgen.base.places import in_store, place
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, merge, write_labels
 from labelgen.data.quarantine import Quarantine, Rejected, told
 from labelgen.data.reader import Options, Reader
 from labelgen.data.readers import READERS
+from labelgen.data.readers.own import shard_files
 from labelgen.data.record import encode
 from labelgen.data.writer import open_writer
 
 MAX_BAD_RATE = 0.01
 
 _REMEMBERED_IDS = 1 << 18
+
+
+def by_folder(path: Path, format: str) -> Iterator[tuple[Path, list[Path]]]:
+    """(folder, what is read there) of a log: audio paths start from the folder of the record's own file, so own records are
+    read folder by folder, in order; of another form the log is one."""
+    if format == "labelgen" and str(path) != "-":
+        for folder, files in groupby(shard_files(path), key=lambda file: file.parent):
+            yield folder, list(files)
+    else:
+        yield (path if path.is_dir() else path.parent), [path]
 
 
 class Log:
@@ -29,7 +41,8 @@ class Log:
     pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected.
 
     quarantine: a file, begun anew with each pass; or an open Quarantine, which other logs may share and which is left
-    open."""
+    open. folder: that the audio paths of the dialogue last given start from; None where it lies in a store, from which no
+    sound is read."""
 
     def __init__(
         self,
@@ -41,7 +54,9 @@ class Log:
     ) -> None:
         self.reader: Reader = resolve(READERS, format, "format")
         self.reader.check(options or {})
+        self.format = format
         self.paths = [place(p) for p in paths]
+        self.folder: Path | None = None
         self.options: Options = options or {}
         self.quarantine = quarantine
         self.max_bad_rate = max_bad_rate
@@ -79,19 +94,26 @@ class Log:
         # Two generations of ids, of which the older is forgotten, bound the memory of a log without end.
         seen: set[str] = set()
         older: set[str] = set()
+        for path, item in self._read():
+            if isinstance(item, Dialogue):
+                if item.id in seen or item.id in older:
+                    reason = "doubled_id: a dialogue with this id stands earlier in the log"
+                    yield Rejected(
+                        file=str(path), dialogue=item.id, field="id", reason=reason, raw=encode(item).decode()
+                    )
+                    continue
+                if len(seen) == _REMEMBERED_IDS:
+                    seen, older = set(), seen
+                seen.add(item.id)
+            yield item
+
+    def _read(self) -> Iterator[tuple[Path, Dialogue | Rejected]]:
         for path in self.paths:
-            for item in self.reader.read(path, self.options):
-                if isinstance(item, Dialogue):
-                    if item.id in seen or item.id in older:
-                        reason = "doubled_id: a dialogue with this id stands earlier in the log"
-                        yield Rejected(
-                            file=str(path), dialogue=item.id, field="id", reason=reason, raw=encode(item).decode()
-                        )
-                        continue
-                    if len(seen) == _REMEMBERED_IDS:
-                        seen, older = set(), seen
-                    seen.add(item.id)
-                yield item
+            for folder, parts in by_folder(path, self.format):
+                for part in parts:
+                    for item in self.reader.read(part, self.options):
+                        self.folder = None if in_store(part) else folder
+                        yield part, item
 
     def _judge(self, first: Rejected | None) -> None:
         bad = sum(self.reasons.values())

@@ -14,6 +14,9 @@ from labelgen.evaluation.question import Question, answered
 from labelgen.evaluation.trials import Protocol, Setting
 from labelgen.metrics.sets import same
 
+CEILING = "noise ceiling"
+"""The row of who always says what all people together say. Where they are tied nothing is said, and that is a miss."""
+
 
 class Ceiling:
     """Sums over dialogues, for each question; each dialogue is to hold the consensus of all its people."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.evaluation.candidates import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.evaluation.compare import items_of
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.section import kind_of
@@ -33,7 +34,9 @@ def costs(
     drawn = {q: protocol.trials(q).trials for q in questions if len(q.tasks) == 1}
     people = any(trial.person is not None for trials in drawn.values() for trial in trials)
     rows = []
-    for name in (*candidates, *([SINGLE] if people else [])):
+    # Who was asked once more, in another way, was not paid once more.
+    once = [name for name in candidates if not name.endswith((ON_GIVEN_GOALS, EVIDENCE_HIDDEN))]
+    for name in (*once, *([SINGLE] if people else [])):
         counts = _counts(drawn, protocol.dialogues, name)
         prices = {k: _price(protocol.dialogues[k], name, setting) for k in counts}
         priced = {k: price for k, price in prices.items() if price is not None}

@@ -1,7 +1,7 @@
 """How often a label holds in a log, from what people said of some dialogues and a model of all."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,10 @@ from labelgen.confidence.prediction_powered import Sums, people_alone, predictio
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label, division
 from labelgen.evaluation.question import Question, answered
-from labelgen.evaluation.slices import SLICES
+from labelgen.evaluation.slices import OF_LOGS, value_of
 from labelgen.metrics.scores import probability_of
 
 ALL = "all"
-
-OWN_FIELDS = tuple(f.name for f in fields(Dialogue) if f.name in ("user", "locale", "device", "source"))
 
 
 @dataclass(slots=True)
@@ -28,8 +26,8 @@ class _Rows:
 
 def slice_of(dialogue: Dialogue, by: str, against: str) -> str | None:
     """The slice of a dialogue; raises UsageError for a name that nothing is sliced by."""
-    require(by, {*SLICES, *OWN_FIELDS}, "slice")
-    found = SLICES[by](dialogue, against) if by in SLICES else getattr(dialogue, by)
+    require(by, OF_LOGS, "slice")
+    found = value_of(dialogue, by, against)
     return None if found is None else str(found)
 
 

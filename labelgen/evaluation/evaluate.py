@@ -18,10 +18,12 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.progress import progress
 from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
+from labelgen.evaluation.contrast import adjust
 from labelgen.evaluation.costs import costs
 from labelgen.evaluation.examples import examples
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.section import section
+from labelgen.evaluation.slices import check_fields
 from labelgen.evaluation.trials import EVERYONE, Protocol, Setting, named
 from labelgen.feedback.hiding import without_evidence
 
@@ -49,7 +51,8 @@ def evaluate(
     description: Description,
 ) -> dict[str, Any]:
     """Judge the candidates, annotators of the dialogues in the order to be shown, on every question that the reference
-    answers somewhere. Raises InputError where it answers none."""
+    answers somewhere. Raises InputError where it answers none, UsageError where no dialogue has a field that is sliced by."""
+    check_fields(dialogues, setting.slices)
     protocol = Protocol(dialogues, questions, setting)
     found = [
         section(protocol, question, candidates, setting)
@@ -63,6 +66,8 @@ def evaluate(
             ", ".join(description.paths),
             "name an annotator of the log by --against, or bring three people's answers",
         )
+    looked_at = adjust([part for task in tasks for part in task["slices"]])
+    adjust([part for task in tasks for part in task["worst_slices"]])
     return {
         "form": FORM,
         "title": description.title,
@@ -81,6 +86,8 @@ def evaluate(
             "seed": setting.seed,
             "resamples": setting.resamples,
             "level": setting.level,
+            "slices": list(setting.slices),
+            "worst_slices": setting.worst_slices,
             "protocol": _protocol(setting),
         },
         "data": {
@@ -94,6 +101,7 @@ def evaluate(
             "left_out": [{"reason": r, "dialogues": n} for r, n in description.left_out.items()],
         },
         "model": dict(description.model),
+        "slices_tested": looked_at,
         "tasks": tasks,
         "costs": costs(protocol, questions, candidates, setting),
         "dialogues": examples(dialogues, questions, candidates, setting),
@@ -131,6 +139,8 @@ def read_evaluation(path: Path) -> tuple[Description, Setting, tuple[str, ...], 
             said["resamples"],
             said["level"],
             said.get("ratings", "vote"),
+            tuple(said.get("slices", ())),
+            said.get("worst_slices", False),
         )
         description = Description(
             title=plain["title"],

@@ -3,24 +3,29 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.evaluation.apart import apart
 from labelgen.evaluation.candidates import EVIDENCE_HIDDEN
+from labelgen.evaluation.ceiling import CEILING
 from labelgen.evaluation.compare import answered_share, items_of, measure_all, metric, ratio
 from labelgen.evaluation.curves import confusions, precision_coverage, reliability
 from labelgen.evaluation.question import Question, answered
-from labelgen.evaluation.slices import SLICES, slices
-from labelgen.evaluation.trials import SINGLE, Protocol, Setting, Trial
+from labelgen.evaluation.trials import SINGLE, Protocol, Setting
 from labelgen.metrics.metric import Item
 
 _TIES_SHOWN = 20
+
+_ROWS = {SINGLE: "person", CEILING: "ceiling"}
+"""Kinds of the rows that are no annotator's."""
 
 Value = TypeVar("Value")
 
 
 def section(protocol: Protocol, question: Question, candidates: Sequence[str], setting: Setting) -> dict[str, Any]:
     """What an evaluation says of one question. Candidates who never answer it are left out of it; models come first,
-    then people, then rules."""
+    then people and how far anyone could get, then rules."""
     dialogues = protocol.dialogues
     drawn = protocol.trials(question)
     trials = drawn.trials
@@ -30,7 +35,10 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
     models = [name for name in names if name not in rules]
     order = [*models, *people, *rules]
     items = {name: items_of(trials, dialogues, question, name) for name in order}
-    measured = {name: measure_all(question.metrics, items[name], trials, setting) for name in order if trials}
+    ceiling = people if setting.against == CONSENSUS else []
+    if ceiling:
+        items[CEILING] = items_of(trials, dialogues, question, CONSENSUS)
+    measured = {name: measure_all(question.metrics, items[name], trials, setting) for name in items if trials}
     pairs = [(name, SINGLE) for name in names if people]
     pairs += [(name, name.removesuffix(EVIDENCE_HIDDEN)) for name in names if name.endswith(EVIDENCE_HIDDEN)]
     ratios = [
@@ -54,11 +62,11 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
         "rows": [
             {
                 "candidate": name,
-                "kind": "person" if name == SINGLE else kind_of(dialogues, name),
+                "kind": _ROWS.get(name) or kind_of(dialogues, name),
                 "answered": answered_share(items[name]),
                 "metrics": {m: measured[name][m].estimate() for m in question.metrics},
             }
-            for name in order
+            for name in (*models, *people, *([CEILING] if ceiling else []), *rules)
             if trials
         ],
         "ratios": [r for r in ratios if r["value"] is not None],
@@ -70,11 +78,7 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
         "confusion": _present(confusions(name, items[name], question) for name in order),
         "reliability": _present(reliability(name, items[name]) for name in names),
         "precision_coverage": _present(precision_coverage(name, items[name], _of(items, people)) for name in models),
-        "slices": [
-            part
-            for name in (*models[:1], *people)
-            for part in _slices(name, items[name], trials, dialogues, question, setting)
-        ],
+        **apart({name: items[name] for name in (*models[:1], *people)}, measured, trials, dialogues, question, setting),
     }
 
 
@@ -104,23 +108,3 @@ def _plain(at: At) -> dict[str, Any]:
             return {"turns": list(turns)}
         case AtDialogue():
             return {}
-
-
-def _slices(
-    candidate: str,
-    items: Sequence[Item],
-    trials: Sequence[Trial],
-    dialogues: Sequence[Dialogue],
-    question: Question,
-    setting: Setting,
-) -> list[dict[str, Any]]:
-    judged = {trial.dialogue: dialogues[trial.dialogue] for trial in trials}
-    shown = question.metrics[:2]
-    out = []
-    for by in SLICES:
-        for name, places in slices(judged, by, setting.against).items():
-            inside = [k for k, trial in enumerate(trials) if trial.dialogue in places]
-            measured = measure_all(shown, [items[k] for k in inside], [trials[k] for k in inside], setting)
-            slice_ = {"by": by, "name": name, "candidate": candidate}
-            out += [{**slice_, "metric": metric, **measured[metric].estimate()} for metric in shown]
-    return out

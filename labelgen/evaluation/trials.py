@@ -29,7 +29,8 @@ LEAST_PEOPLE = 3
 class Setting:
     """against: `consensus`, or the annotator who is the reference. people: names of the annotators who are people; else,
     with everyone, all of kind `person`; else nobody is judged beside the candidates. level: of the intervals. ratings: how a
-    consensus decides on them."""
+    consensus decides on them. slices: fields of the record whose parts are judged apart, besides those that always are.
+    worst_slices: whether parts are searched for where the first candidate is worst."""
 
     against: str = CONSENSUS
     people: frozenset[str] | None = None
@@ -38,6 +39,8 @@ class Setting:
     resamples: int = 1000
     level: float = 0.95
     ratings: Ratings = "vote"
+    slices: tuple[str, ...] = ()
+    worst_slices: bool = False
 
 
 def named(people: str | None) -> tuple[frozenset[str] | None, bool]:

@@ -31,12 +31,41 @@ class Estimate(Interval):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice(Estimate):
-    """The main metric of one candidate on the part of the data where `by` is `name`."""
+    """A metric of one candidate on the part of the data where `by` is `name`. rest: on all other items. p_adjusted: of a test
+    that it is no worse there, adjusted for all parts that were tested; None where it was not tested."""
 
     by: str
     name: str
     candidate: str
     metric: str
+    rest: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    by: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    value: float | None = None
+    rest: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstSlice(Estimate):
+    """A part that was found on one half of the dialogues, as `found` has it, and judged on the other."""
+
+    conditions: tuple[Condition, ...]
+    candidate: str
+    metric: str
+    found: Found
+    rest: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +180,7 @@ class Question:
     reliability: tuple[Reliability, ...] = ()
     precision_coverage: tuple[Curve, ...] = ()
     slices: tuple[Slice, ...] = ()
+    worst_slices: tuple[WorstSlice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +239,7 @@ class Evaluation:
     versions: dict[str, str] = field(default_factory=dict)
     data: Data = Data()
     model: dict[str, Any] = field(default_factory=dict)
+    slices_tested: int | None = None
     tasks: tuple[Question, ...] = ()
     costs: tuple[Cost, ...] = ()
     dialogues: tuple[Example, ...] = ()

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from labelgen.report import figures, plots
 from labelgen.report.beside import Beside, Verdict, against, beside, larger_is_better, rivals, tally
-from labelgen.report.form import Curve, Estimate, Evaluation, Point, Question, Ratio, Row, Slice, read
+from labelgen.report.form import Curve, Estimate, Evaluation, Point, Question, Ratio, Row, Slice, WorstSlice, read
 from labelgen.report.viewer import feedback_words, view
 
 WORDS: Mapping[Verdict, str] = {
@@ -47,18 +47,12 @@ def render(evaluation: Mapping[str, Any]) -> str:
                 for v in (b.estimate.value, b.estimate.low, b.estimate.high)
             ]
         ),
-        weak=[(q, w.part, w.whole) for q in questions for w in q.weak],
+        weak=[(q, part) for q in questions for part in q.weak],
+        worst=[(q, part) for q in questions for part in q.question.worst_slices],
+        certain=_certain,
         views=[view(example) for example in found.dialogues],
         style=Markup(files("labelgen.report").joinpath("page.css").read_text(encoding="utf-8")),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Weak:
-    """A slice, and the candidate's value of the same metric on all items."""
-
-    part: Slice
-    whole: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ class QuestionView:
     human: Row | None
     ratio: Ratio | None
     axis: plots.Axis
-    weak: tuple[Weak, ...]
+    weak: tuple[Slice, ...]
     enough: Point | None
 
     @property
@@ -103,9 +97,10 @@ class QuestionView:
         return "other", "square"
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts `5 to 9` before `10 to 19`."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name) if part]
+def _natural(name: str) -> list[tuple[float, str]]:
+    """Sorts `5 to 9` before `10 to 19`, and `0.5` after `0.12`."""
+    parts = (part for part in re.split(r"([0-9]+(?:\.[0-9]+)?)", name) if part)
+    return [(float(part), "") if part[0].isdecimal() else (-1.0, part) for part in parts]
 
 
 def verdict(evaluation: Evaluation) -> str:
@@ -159,7 +154,7 @@ def _question(evaluation: Evaluation, question: Question) -> QuestionView:
         human=human,
         ratio=ratio,
         axis=plots.axis_for(values),
-        weak=_weak(question, subject),
+        weak=_weak(question, subject, evaluation.setting.level),
         enough=None if curve is None else enough(curve),
     )
 
@@ -179,22 +174,21 @@ def _verdict(question: Question, ratio: Ratio | None) -> Verdict:
     return "better" if low > 0 else "worse" if high < 0 else "open"
 
 
-def _weak(question: Question, subject: Row | None) -> tuple[Weak, ...]:
-    """The slices whose whole interval is worse than the candidate's value of the same metric on all items, the worst
-    first."""
-    if subject is None:
-        return ()
-    found = []
-    for part in question.slices:
-        whole = subject.metrics[part.metric].value if part.metric in subject.metrics else None
-        if part.candidate != subject.candidate or whole is None:
-            continue
-        if part.value is None or part.low is None or part.high is None:
-            continue
-        sign = 1.0 if larger_is_better(question, part.metric) else -1.0
-        if sign * (part.high if sign > 0 else part.low) < sign * whole:
-            found.append((sign * (part.value - whole), Weak(part, whole)))
-    return tuple(weak for _, weak in sorted(found, key=lambda pair: pair[0]))
+def _weak(question: Question, subject: Row | None, level: float) -> tuple[Slice, ...]:
+    """The slices where the candidate is worse than on the rest beyond what chance gives among so many, the worst first."""
+    sign = 1.0 if larger_is_better(question, question.main_metric) else -1.0
+    found = [
+        (sign * (part.value - part.rest), part)
+        for part in question.slices
+        if subject is not None and part.candidate == subject.candidate and _certain(part, level)
+        if part.value is not None and part.rest is not None
+    ]
+    return tuple(part for _, part in sorted(found, key=lambda pair: pair[0]))
+
+
+def _certain(part: Slice | WorstSlice, level: float) -> bool:
+    # As a sum, since 1 - 0.95 is a little more than 0.05.
+    return part.p_adjusted is not None and part.p_adjusted + level <= 1.0
 
 
 def enough(curve: Curve) -> Point | None:

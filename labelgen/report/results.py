@@ -9,6 +9,8 @@ from rich.text import Text
 from labelgen.report.terminal import escape
 
 SINGLE = "single annotator"
+_BARS = ("person", "ceiling")
+"""Kinds of rows that candidates are held against."""
 
 
 def results_table(evaluation: Mapping[str, Any]) -> Table:
@@ -29,7 +31,7 @@ def results_table(evaluation: Mapping[str, Any]) -> Table:
         metric = task["main_metric"]
         person = next((row for row in task["rows"] if row["candidate"] == SINGLE), None)
         for row in task["rows"]:
-            if row["candidate"] == SINGLE:
+            if row["kind"] in _BARS:
                 continue
             cells = [Text(escape(task["name"]))]
             cells += [Text(escape(row["candidate"]))] if several else []
@@ -43,7 +45,7 @@ def results_table(evaluation: Mapping[str, Any]) -> Table:
 
 
 def _candidates(task: Mapping[str, Any]) -> list[str]:
-    return [row["candidate"] for row in task["rows"] if row["candidate"] != SINGLE]
+    return [row["candidate"] for row in task["rows"] if row["kind"] not in _BARS]
 
 
 def _figure(estimate: Mapping[str, Any] | None) -> Text:

@@ -4,7 +4,6 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import IO
 
@@ -14,9 +13,8 @@ from labelgen.base.errors import IntegrityError
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, collect, merge
-from labelgen.data.log import Log
+from labelgen.data.log import Log, by_folder
 from labelgen.data.quarantine import Quarantine
-from labelgen.data.readers.own import shard_files
 from labelgen.data.record import decode, encode
 from labelgen.training.sampler import Indices, word_count
 
@@ -64,7 +62,8 @@ class Corpus(Sequence[Dialogue]):
         ends, turns, words, log, roots = [0], [], [], [], []
         digest = hashlib.sha256()
         for number, path in enumerate(logs):
-            for root, part in _logs(Path(path), format, max_bad_rate, quarantine):
+            for root, files in by_folder(Path(path), format):
+                part = Log(files, format, None, quarantine, max_bad_rate)
                 self.labels = merge(self.labels, part.labels())
                 self._roots.append(root)
                 for dialogue in progress(part, f"{name}: read {path}", "dialogues"):
@@ -111,12 +110,3 @@ class Corpus(Sequence[Dialogue]):
     def root(self, index: int) -> Path:
         """The folder that a dialogue's audio paths start from."""
         return self._roots[int(self._root[index])]
-
-
-def _logs(path: Path, format: str, max_bad_rate: float, quarantine: Quarantine) -> Iterator[tuple[Path, Log]]:
-    # Audio paths start from the folder of the record's own file, so a log of own records is read folder by folder.
-    if format == "labelgen" and str(path) != "-":
-        for folder, files in groupby(shard_files(path), key=lambda file: file.parent):
-            yield folder, Log(list(files), format, None, quarantine, max_bad_rate)
-    else:
-        yield (path if path.is_dir() else path.parent), Log([path], format, None, quarantine, max_bad_rate)

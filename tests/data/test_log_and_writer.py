@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from labelled import labelled_dialogue
 
 from labelgen.base.errors import InputError, StorageError, UsageError
+from labelgen.cli.sound import Folders
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName, merge, read_labels, write_labels
 from labelgen.data.log import Log, write_log
@@ -135,3 +137,27 @@ def test_labels_lie_beside_the_log(tmp_path: Path):
 def test_equal_dialogues_give_equal_bytes():
     assert encode(labelled_dialogue(3)) == encode(labelled_dialogue(3))
     assert json.loads(encode(labelled_dialogue(3)))["id"] == "d3"
+
+
+def test_a_log_knows_the_folder_of_each_record(tmp_path: Path):
+    """That of the record's own file, in whatever folder of whichever path it lies."""
+    folders = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "c"]
+    for k, folder in enumerate(folders):
+        write(folder / "log.jsonl", GOOD % (2 * k), GOOD % (2 * k + 1))
+    log = Log([tmp_path / "c" / "log.jsonl", tmp_path / "a"])
+    found = {dialogue.id: log.folder for dialogue in log}
+    assert found == {f"d{k}": folders[k // 2] for k in range(6)}
+
+
+def test_a_model_reads_the_sound_of_each_record_below_its_own_folder(tmp_path: Path):
+    class Told:
+        def annotate(self, dialogues, goals_from=None, root=None):
+            return [(dialogue.id, goals_from, root) for dialogue in dialogues]
+
+    for k, name in enumerate(("a", "b")):
+        write(tmp_path / name / "log.jsonl", GOOD % k, GOOD % (k + 2))
+    read = Folders(Log([tmp_path / "b", tmp_path / "a"]))
+    dialogues = sorted(read, key=lambda dialogue: dialogue.id)
+    annotator: Any = Told()
+    said: list[Any] = [*read.annotate(annotator, dialogues, "gold")]
+    assert said == [(f"d{k}", "gold", tmp_path / "ab"[k % 2]) for k in range(4)]

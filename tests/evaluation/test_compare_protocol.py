@@ -7,6 +7,7 @@ import pytest
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
+from labelgen.evaluation.ceiling import CEILING, Ceiling
 from labelgen.evaluation.compare import items_of
 from labelgen.evaluation.evaluate import Description, evaluate
 from labelgen.evaluation.question import Question, questions_of
@@ -213,3 +214,27 @@ def test_the_same_seed_gives_the_same_evaluation_and_another_one_other_intervals
     assert first == judge(given, setting=Setting(seed=1, resamples=100))
     other = judge(given, setting=Setting(seed=2, resamples=100))
     assert first["tasks"][0]["rows"] != other["tasks"][0]["rows"]
+
+
+def test_the_noise_ceiling_stands_beside_the_single_annotator_as_consensus_counts_it():
+    """Three careless people and a model that is right: nobody but the ceiling can be above the model."""
+    rng = random.Random(3)
+    made = []
+    for k in range(60):
+        people = [rates(who, [rng.choice(("good", "good", "bad")) for _ in range(4)]) for who in ("ann", "ben", "cid")]
+        made.append(dialogue(k, [*people, rates("model", ["good"] * 4, "model")], turns=4))
+    section = section_of(judge(made))
+    assert [row["candidate"] for row in section["rows"]] == ["model", SINGLE, CEILING]
+    ceiling = Ceiling([QUALITY], Setting())
+    for one in with_reference(made, [QUALITY], Setting()):
+        ceiling.add(one)
+    most, person = ceiling.of("quality") or (None, None)
+    assert metric_of(section, CEILING, "accuracy")["value"] == pytest.approx(most)
+    assert metric_of(section, SINGLE, "accuracy")["value"] == pytest.approx(person)
+    assert CEILING not in {x["candidate"] for part in ("confusion", "slices", "ratios") for x in section[part]}
+
+
+def test_where_one_annotator_is_right_by_definition_there_is_no_ceiling():
+    annotations = [rates("gold", ["good"], "truth"), rates("ann", ["bad"]), rates("model", ["good"], "model")]
+    section = section_of(judge([dialogue(0, annotations)], setting=Setting("gold", resamples=10)))
+    assert [row["candidate"] for row in section["rows"]] == ["model", SINGLE]

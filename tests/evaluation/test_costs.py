@@ -10,7 +10,7 @@ from labelgen.consensus.vote import consensus
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import write_log
-from labelgen.evaluation.candidates import candidates_of
+from labelgen.evaluation.candidates import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, candidates_of
 from labelgen.evaluation.costs import costs
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Protocol, Setting
@@ -74,6 +74,12 @@ def test_without_prices_nothing_is_said_of_costs():
     )
 
 
+def test_who_is_asked_once_more_is_not_paid_once_more():
+    model = says("net", "model", ("good", "bad"), ("a", None), price=0.5)
+    again = [replace(model, annotator="net" + end) for end in (ON_GIVEN_GOALS, EVIDENCE_HIDDEN)]
+    assert set(rows([dialogue(0, TRUTH, model, *again)], Setting("gold", everyone=False))) == {"net"}
+
+
 def test_beside_people_a_field_counts_once_however_many_are_judged():
     people = [says(name, "person", ("good", "bad"), ("a", "b"), price=2.0) for name in ("ann", "ben", "cid", "dan")]
     llm = says("gpt", "llm", ("good", "bad"), ("a", "c"), price=0.3)
@@ -118,6 +124,7 @@ def test_labels_of_an_llm_from_a_file_are_judged_beside_the_models(logs, capsys)
     assert by_name["gpt"]["price_per_accepted"] == pytest.approx(0.3 / 3)
     page = (logs / "e" / "report.html").read_text()
     assert "What it costs" in page
+    assert '<a href="#costs">' in page
     assert main(["evaluate", "--from", str(logs / "e" / "predictions.jsonl"), "--out", str(logs / "again")]) == 0
     assert (logs / "again" / "evaluation.json").read_bytes() == (logs / "e" / "evaluation.json").read_bytes()
 

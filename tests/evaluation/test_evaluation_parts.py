@@ -1,7 +1,5 @@
 """What an evaluation holds beside its main numbers: baseline, slices, curves, examples, what is left out."""
 
-from dataclasses import replace
-
 import pytest
 
 from labelgen.data.dialogue import Dialogue, Turn
@@ -12,7 +10,6 @@ from labelgen.evaluation.curves import confusions, decisions, precision_coverage
 from labelgen.evaluation.evaluate import Description, evaluate
 from labelgen.evaluation.prepare import COPIES, prepare
 from labelgen.evaluation.question import Question, questions_of
-from labelgen.evaluation.slices import OTHER, slices
 from labelgen.evaluation.trials import Setting
 from labelgen.metrics.metric import Item
 
@@ -66,29 +63,6 @@ def test_the_baseline_says_what_the_training_part_says_most():
     assert {t: answers(said, "quality")[AtTurn(t)][0].name for t in range(3)} == dict.fromkeys(range(3), "bad")
     assert {x.name for labels in answers(said, "intents").values() for x in labels} == {"Play"}
     assert "slots" not in {x.task for x in said.labels}
-
-
-def test_slices_join_what_is_too_small_and_say_nothing_where_all_is_one():
-    given = {
-        k: Dialogue(id=str(k), turns=turns("a"), device="phone" if k < 6 else f"odd{k}", source="s") for k in range(11)
-    }
-    found = slices(given, "device", "gold")
-    assert found == {OTHER: {6, 7, 8, 9, 10}, "phone": set(range(6))}
-    watches = {k: replace(given[k], device="watch") for k in range(6)}
-    few = {**given, **{k + 11: watch for k, watch in watches.items()}}
-    del few[10]
-    assert slices(few, "device", "gold") == {"phone": set(range(6)), "watch": set(range(11, 17))}
-    assert slices(given, "source", "gold") == {}
-
-
-def test_a_goal_that_is_resumed_after_another_is_interleaved():
-    given = {}
-    for k in range(10):
-        goals = ((0, 2), (1,)) if k < 5 else ((0, 1), (2,))
-        labels = [Label("goals", AtGoal(g), "goal") for g in goals]
-        given[k] = Dialogue(id=str(k), turns=turns("a", "b", "c"), annotations=(gold(*labels),))
-    found = slices(given, "interleaved", "gold")
-    assert found == {"a goal is resumed after another": set(range(5)), "one goal after the other": set(range(5, 10))}
 
 
 def said(name, p, at=None):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_evaluations import dialogues, evaluation, evaluations, labelled, names, question
+from made_evaluations import dialogues, estimate, evaluation, evaluations, labelled, names, question
 from parsed_page import Page
 
 from labelgen.base.errors import InputError
@@ -224,31 +224,44 @@ def test_one_candidate_alone_is_said_to_be_alone() -> None:
     assert verdict(read(found)) == "There is nobody to compare new with."
 
 
-def test_a_slice_is_weak_if_its_whole_interval_is_worse() -> None:
-    def part(name: str, low: float, high: float, metric: str = "score") -> dict[str, Any]:
-        middle = (low + high) / 2
-        return {
-            "by": "length",
-            "name": name,
-            "candidate": "model",
-            "metric": metric,
-            "value": middle,
-            "low": low,
-            "high": high,
-        }
+def test_a_slice_is_weak_if_chance_among_so_many_does_not_explain_it() -> None:
+    def part(name: str, value: float, p: float | None, metric: str = "score") -> dict[str, Any]:
+        of = {"by": "length", "name": name, "candidate": "model", "metric": metric}
+        return {**of, "value": value, "low": value - 0.1, "high": value + 0.1, "rest": 0.8, "p_adjusted": p}
 
     asked = question("q", (0.1, 0.2))
-    asked["slices"] = [part("10 to 19", 0.5, 0.79), part("1 to 4", 0.6, 0.81), part("5 to 9", 0.1, 0.3)]
-    # Another metric has another value on all items, and a smaller one of errors is better.
-    for metric, larger in (("strict", True), ("errors", False)):
-        asked["metrics"][metric] = {"larger_is_better": larger, "what": metric}
-        asked["rows"][0]["metrics"][metric] = {"value": 0.4, "low": 0.3, "high": 0.5, "items": 100, "dialogues": 50}
-        asked["slices"] += [part(f"{metric} {k}", low, low + 0.1, metric) for k, low in ((1, 0.1), (2, 0.45))]
-    html = render(evaluation(asked))
+    asked["slices"] = [
+        part("10 to 19", 0.6, 0.05),
+        part("1 to 4", 0.5, 0.0501),
+        part("5 to 9", 0.1, 0.01),
+        part("20 or more", 0.0, None),
+    ]
+    found = evaluation(asked) | {"slices_tested": 3}
+    html = render(found)
     weak = html[html.index('id="weak"') : html.index('id="questions"')]
-    assert re.findall(r"length: ([^<]+)<", weak) == ["5 to 9", "strict 1", "10 to 19", "errors 2"]
+    assert re.findall(r"length: ([^<]+)<", weak) == ["5 to 9", "10 to 19"]
     listed = html[html.index("By length") :]
-    assert re.findall(r'<th scope="row">(\d[^<]+)<', listed) == ["1 to 4", "5 to 9", "10 to 19"]
+    assert re.findall(r'<th scope="row">(\d[^<]+)<', listed) == ["1 to 4", "5 to 9", "10 to 19", "20 or more"]
+    assert "No part of the data was tested" in render(evaluation(question("q", None)))
+
+
+def test_a_part_that_a_search_found_stands_with_what_the_other_half_says() -> None:
+    asked = question("q", None)
+    one = {"candidate": "model", "metric": "score", "found": {"value": 0.25, "rest": 0.75}, "rest": 0.625}
+    asked["worst_slices"] = [
+        {
+            "conditions": [{"by": "device", "name": "<b>"}, {"by": "user", "name": "u1"}],
+            **one,
+            **estimate(0.375),
+            "p_adjusted": p,
+        }
+        for p in (0.01, 0.5)
+    ]
+    html = render(evaluation(asked))
+    assert "device: &lt;b&gt;<br>and user: u1" in html
+    assert re.findall(r'data-label="Confirmed">(\w+)<', html) == ["yes", "no"]
+    for told in (0.25, 0.75, 0.625, 0.375):
+        assert f'value="{told}"' in html
 
 
 def test_as_right_as_a_single_annotator_is_the_widest_such_coverage() -> None:
@@ -404,8 +417,8 @@ def test_a_real_evaluation_is_shown_with_all_its_parts() -> None:
     for task in found["tasks"]:
         assert task["name"] in text
         for row in task["rows"]:
-            for estimate in row["metrics"].values():
-                assert number(estimate["value"]) in text
+            for figure in row["metrics"].values():
+                assert number(figure["value"]) in text
     assert sum(tag == "table" and a.get("class") == "confusion" for tag, a in page.tags) == sum(
         len(task["confusion"]) for task in found["tasks"]
     )

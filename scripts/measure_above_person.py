@@ -1,0 +1,275 @@
+"""From which threshold on a model finds dissatisfaction more precisely than a single annotator, on logs that it labelled:
+`python scripts/measure_above_person.py LOG... --out FILE`.
+
+An item is a turn or a dialogue that people rated; it is called dissatisfied where its probability of `bad` is at least the threshold.
+Each annotator is left out in turn: what the others say together is right, for the annotator and for the model on the same items.
+Precision is the share of what is called dissatisfied that is; found, the share of what is dissatisfied that is called so.
+
+The dialogues are halved by a stable hash. The one half lays the thresholds, from the one at which the interval of model minus
+annotator reaches highest there, downwards. The other half tests them in that order, each at the full level, until the first at which
+the interval of the difference does not lie above 0; the last before it is kept (fixed-sequence testing), so the search costs no
+certainty. Where the first one fails it is shown, with the interval that says so. Intervals are bootstraps over dialogues, the
+difference paired."""
+
+import argparse
+import json
+import random
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure_quality import _names, _together
+
+from labelgen.base.errors import InputError, LabelgenError
+from labelgen.base.files import write_text
+from labelgen.confidence.resampling import Array, Interval, interval, of_statistic, resampled, resamples
+from labelgen.consensus.vote import Ratings
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation, answers
+from labelgen.data.log import Log
+from labelgen.data.split import Part, part_of
+from labelgen.labelling.pace import HUMAN_MIN
+from labelgen.metrics.metric import divide
+from labelgen.metrics.scores import probability_of
+
+COLUMNS = [
+    "log",
+    "threshold",
+    "precision, model",
+    "precision, single annotator",
+    "model minus annotator",
+    "called dissatisfied",
+    "found, model",
+    "found, single annotator",
+    "dialogues",
+    "labels an hour",
+    "by a person",
+]
+BAD, ALL = "bad", "all logs together"
+_SEED, _RESAMPLES, _THRESHOLDS, _LEAST_CALLED = 0, 1000, 40, 20
+_HALVES = (Part("choose", 0.5), Part("test", 0.5))
+
+
+@dataclass(slots=True)
+class Items:
+    """One item judged beside one annotator: own: its dialogue; sure: p(bad) of the model; person, right: 1 where the annotator,
+    and the others together, say bad. names: of the dialogues; rated: items that people rated, each counted once."""
+
+    own: list[int] = field(default_factory=list)
+    sure: list[float] = field(default_factory=list)
+    person: list[bool] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+    dialogues: list[Dialogue] = field(default_factory=list)
+    rated: int = 0
+
+    def add(self, dialogue: Dialogue, rated: int, beside: Iterable[tuple[float, bool, bool]]) -> None:
+        """beside: p(bad), and whether the annotator and the others say bad."""
+        for sure, person, right in beside:
+            self.own.append(len(self.dialogues))
+            self.sure.append(sure)
+            self.person.append(person)
+            self.right.append(right)
+        self.rated += rated
+        self.dialogues.append(dialogue)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """annotator: who is judged. others: how many are drawn for a reference, judged: how many annotators of a dialogue; 0 for all."""
+
+    annotator: str = "model"
+    ratings: Ratings = "vote"
+    first_turn: int = 0
+    others: int = 0
+    judged: int = 0
+
+
+def items_of(dialogue: Dialogue, who: Who) -> tuple[int, list[tuple[float, bool, bool]]] | None:
+    """How many items people rated, and each beside each annotator, as Items takes them; None without three people or a model."""
+    people = [a for a in dialogue.annotations if a.kind == "person"]
+    said = dialogue.annotation(who.annotator)
+    if len(people) < 3 or said is None:
+        return None
+    given = answers(said, "quality")
+    names = _names(said, who.first_turn)
+    sure = {at: p for at in names if (p := probability_of(BAD, given[at])) is not None}
+    rng = random.Random(f"{_SEED}/{dialogue.id}")
+    beside = []
+    for person in _drawn(people, who.judged, rng):
+        rest = _drawn([p for p in people if p is not person], who.others, rng)
+        own = _names(person, who.first_turn)
+        for at, wanted in _together(rest, who.ratings, who.first_turn).items():
+            if at in own and at in sure:
+                beside.append((sure[at], own[at] == BAD, wanted == BAD))
+    return len(sure), beside
+
+
+def _drawn(people: list[Annotation], count: int, rng: random.Random) -> list[Annotation]:
+    return rng.sample(people, count) if 0 < count < len(people) else people
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """Counts of each dialogue, [D]: what a single annotator calls dissatisfied, of that what is, and all that is."""
+
+    own: Array
+    sure: Array
+    right: Array
+    person: Array
+    dialogues: int
+
+    def sums(self, taken: Array) -> Array:
+        found: Array = np.bincount(self.own.astype(int), weights=taken, minlength=self.dialogues).astype(np.float64)
+        return found
+
+    def share(self, above: Array, below: Array) -> Callable[[Array], Array]:
+        over, under = self.sums(above), self.sums(below)
+        return lambda times: divide(times @ over, times @ under)
+
+    def precision(self, called: Array) -> Callable[[Array], Array]:
+        return self.share(called * self.right, called)
+
+    def called(self, threshold: float) -> Array:
+        """1 for each item that the model calls dissatisfied, [N]."""
+        found: Array = (self.sure >= threshold).astype(np.float64)
+        return found
+
+    def gain(self, threshold: float, times: Array) -> Interval:
+        ours, theirs = self.precision(self.called(threshold)), self.precision(self.person)
+        values = float((ours(np.ones((1, self.dialogues))) - theirs(np.ones((1, self.dialogues))))[0])
+        return interval(values, resampled(lambda t: ours(t) - theirs(t), times))
+
+
+def half(items: Items, name: str) -> Half:
+    """The items of one half; both halves share no user."""
+    inside = np.array([part_of(d, _HALVES, _SEED) == name for d in items.dialogues])
+    place = np.cumsum(inside) - 1
+    own = np.array(items.own)
+    taken = inside[own]
+    sure, right, person = (np.array(c, dtype=np.float64)[taken] for c in (items.sure, items.right, items.person))
+    return Half(place[own[taken]].astype(np.float64), sure, right, person, int(inside.sum()))
+
+
+def laid(of: Half) -> list[float]:
+    """The thresholds to test, in order, by one half alone; none where too little is called dissatisfied, or nobody errs."""
+    times = resamples(of.dialogues, _RESAMPLES, _SEED)
+    grid = np.unique(np.quantile(of.sure, np.linspace(0.0, 0.99, _THRESHOLDS), method="lower"))
+    bounds = [
+        (gain.low, float(t))
+        for t in grid
+        if len(np.unique(of.own[of.sure >= t])) >= _LEAST_CALLED and np.isfinite((gain := of.gain(float(t), times)).low)
+    ]
+    return [t for _, t in reversed(bounds) if t <= max(bounds)[1]] if bounds else []
+
+
+def kept(of: Half, thresholds: Sequence[float]) -> float | None:
+    """The last threshold before the first that the other half does not confirm; the first one where that fails."""
+    times = resamples(of.dialogues, _RESAMPLES, _SEED)
+    last = None
+    for threshold in thresholds:
+        if not of.gain(threshold, times).low > 0:
+            return threshold if last is None else last
+        last = threshold
+    return last
+
+
+def row(name: str, items: Items, speed: float | None) -> list[Any]:
+    """One line of the table. speed: dialogues an hour that the model labels, None where that was not measured."""
+    test = half(items, "test")
+    threshold = kept(test, laid(half(items, "choose")))
+    each = items.rated / len(items.dialogues)
+    rates = [None if speed is None else round(speed * each), round(60 / HUMAN_MIN * each)]
+    if threshold is None:
+        return [name, None, None, None, None, None, None, None, test.dialogues, *rates]
+    times = resamples(test.dialogues, _RESAMPLES, _SEED)
+    called = test.called(threshold)
+    every = np.ones(len(called))
+
+    def told(statistic: Callable[[Array], Array]) -> dict[str, float | None]:
+        return of_statistic(statistic, times).rounded()
+
+    return [
+        name,
+        round(threshold, 4),
+        told(test.precision(called)),
+        told(test.precision(test.person)),
+        test.gain(threshold, times).rounded(),
+        told(test.share(called, every)),
+        told(test.share(called * test.right, test.right)),
+        told(test.share(test.person * test.right, test.right)),
+        test.dialogues,
+        *rates,
+    ]
+
+
+def collected(dialogues: Iterable[Dialogue], who: Who) -> dict[str, Items]:
+    """source -> its items, and all of them together where there are several."""
+    found: dict[str, Items] = {}
+    together = Items()
+    for dialogue in dialogues:
+        if (items := items_of(dialogue, who)) is not None:
+            for kept in (found.setdefault(dialogue.source or "", Items()), together):
+                kept.add(dialogue, *items)
+    found = {name: items for name, items in sorted(found.items()) if items.own}
+    if not found:
+        raise InputError(
+            f"no dialogue has probabilities of {who.annotator} beside three people", "the logs", "label them first"
+        )
+    return {**found, **({ALL: together} if len(found) > 1 else {})}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", type=Path, nargs="+", help="labelled logs; a row for each `source` in them")
+    parser.add_argument("--annotator", default="model", help="who is judged (default %(default)s)")
+    parser.add_argument("--ratings", choices=("vote", "mean"), default="vote")
+    parser.add_argument("--first-turn", type=int, default=0, help="turns before it are not judged")
+    parser.add_argument("--others", type=int, default=0, help="others drawn for a reference (default all)")
+    parser.add_argument("--judged", type=int, default=0, help="annotators drawn of each dialogue (default all)")
+    parser.add_argument("--speed", type=float, help="dialogues an hour that the model labelled, as labelgen label says")
+    parser.add_argument("--order", type=int, required=True, help="place of the table in RESULTS.md")
+    parser.add_argument("--title", required=True)
+    parser.add_argument("--command", help="what made the logs and this table, as RESULTS.md is to say it")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    try:
+        who = Who(args.annotator, args.ratings, args.first_turn, args.others, args.judged)
+        rows = [row(name, items, args.speed) for name, items in collected(Log(args.log), who).items()]
+    except LabelgenError as error:
+        print(f"measure_above_person: {error}", file=sys.stderr)
+        return error.exit_code
+    table = {
+        "order": args.order,
+        "title": args.title,
+        "text": (
+            "Thresholds were laid on one half of the dialogues and tested on the other, whose figures these are, downwards until the "
+            "difference is no longer above 0; where it is not above 0 here, no threshold was confirmed. "
+            "Right is what the other annotators"
+            + (f" ({args.others} drawn)" if args.others else "")
+            + " say together. Called dissatisfied: the share of items, which is the coverage. Labels an hour of a person "
+            f"assume {HUMAN_MIN:g} minutes a dialogue; that was not measured."
+            + (f" The model labelled {args.speed:,.0f} dialogues an hour." if args.speed else "")
+        ),
+        "command": args.command or shlex.join(["python", "scripts/measure_above_person.py", *(argv or sys.argv[1:])]),
+        "data": f"Bootstrap over dialogues, seed {_SEED}, {_RESAMPLES:,} resamples.",
+        "columns": COLUMNS,
+        "rows": rows,
+    }
+    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    for line in rows:
+        print("  ".join(_shown(cell) for cell in line))
+    return 0
+
+
+def _shown(cell: Any) -> str:
+    if isinstance(cell, dict):
+        return f"{cell['value']} ({cell['low']} to {cell['high']})"
+    return "-" if cell is None else str(cell)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""scripts/measure_above_person.py: a threshold chosen on one half of the dialogues, and what the other half says of it."""
+
+import importlib
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtTurn, Label
+
+# It imports another script by name.
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+script = importlib.import_module("measure_above_person")
+
+
+def rated(seed, count, knows, errs=0.3, turns=6, bad=0.3):
+    """Three people who err alone, and a model whose probability of bad is right with the chance `knows` and drawn else."""
+    rng = random.Random(seed)
+    for k in range(count):
+        truth = [rng.random() < bad for _ in range(turns)]
+        people = [
+            Annotation(
+                who,
+                "person",
+                tuple(
+                    Label("quality", AtTurn(t), "bad" if is_bad != (rng.random() < errs) else "good")
+                    for t, is_bad in enumerate(truth)
+                ),
+            )
+            for who in ("ann", "ben", "cid")
+        ]
+        sure = [0.5 + 0.5 * is_bad * rng.random() if rng.random() < knows else rng.random() for is_bad in truth]
+        model = tuple(
+            Label("quality", AtTurn(t), "bad", p, distribution=(("bad", p), ("fair", 0.0), ("good", 1 - p)))
+            for t, p in enumerate(sure)
+        )
+        turn = Turn(request="a", response="b")
+        yield Dialogue(
+            id=f"{seed}-{k}", turns=(turn,) * turns, annotations=(*people, Annotation("model", "model", model))
+        )
+
+
+def items(dialogues):
+    (found,) = script.collected(dialogues, script.Who()).values()
+    return found
+
+
+def test_a_model_that_knows_is_above_careless_people_and_one_that_guesses_is_not():
+    _, threshold, ours, theirs, gain, called, *_ = script.row("x", items(rated(0, 300, 1.0)), 100.0)
+    assert threshold > 0.5
+    assert gain["low"] > 0
+    assert gain["value"] == pytest.approx(ours["value"] - theirs["value"], abs=2e-4)
+    assert 0 < called["value"] < 0.5
+    *_, gain, _, _, _, dialogues, hour, human = script.row("x", items(rated(1, 300, 0.0)), 100.0)
+    assert gain["low"] < 0
+    assert (hour, human) == (600, 180)
+    assert 100 < dialogues < 200
+
+
+def test_the_half_that_tests_has_no_say_in_the_threshold():
+    found = items(rated(2, 200, 0.7))
+    test = script.half(found, "test")
+    assert script.half(found, "choose").dialogues + test.dialogues == 200
+    before = script.laid(script.half(found, "choose"))
+    assert before == sorted(before, reverse=True) != []
+    inside = np.array([script.part_of(d, script._HALVES, 0) == "test" for d in found.dialogues])
+    found.right = [not r if inside[own] else r for r, own in zip(found.right, found.own, strict=True)]
+    assert script.laid(script.half(found, "choose")) == before
+
+
+def test_the_last_threshold_before_the_first_that_fails_is_kept():
+    class Gains:
+        dialogues = 3
+
+        def gain(self, threshold, times):
+            return script.Interval(0.1, {0.9: 0.1, 0.8: 0.2, 0.7: 0.0, 0.6: 0.3}[threshold], 0.5)
+
+    assert script.kept(Gains(), (0.9, 0.8, 0.7, 0.6)) == 0.8
+    assert script.kept(Gains(), (0.7, 0.6)) == 0.7
+    assert script.kept(Gains(), ()) is None
+
+
+def test_precision_counts_what_is_called():
+    one = script.Half(
+        *(np.array(x, dtype=float) for x in ([0, 0, 1, 1], [0.9, 0.2, 0.9, 0.1], [1, 0, 0, 1], [1, 1, 0, 1])), 2
+    )
+    once = np.ones((1, 2))
+    assert one.precision(one.sure >= 0.5)(once)[0] == 0.5
+    assert one.precision(one.person)(once)[0] == pytest.approx(2 / 3)
