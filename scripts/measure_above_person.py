@@ -146,7 +146,7 @@ class Half:
 
 def half(items: Items, name: str) -> Half:
     """The items of one half; both halves share no user."""
-    inside = np.array([part_of(d, _HALVES, _SEED) == name for d in items.dialogues])
+    inside = np.array([part_of(d, _HALVES, _SEED, "above a person") == name for d in items.dialogues])
     place = np.cumsum(inside) - 1
     own = np.array(items.own)
     taken = inside[own]

@@ -45,10 +45,13 @@ def position(seed: int, key: str) -> float:
     return int.from_bytes(sha256(f"{seed}:{key}".encode()).digest()[:7], "big") / 2**56
 
 
-def part_of(dialogue: Dialogue, parts: Sequence[Part], seed: int = 0) -> str:
-    """The part that a dialogue belongs to: all dialogues of one user go to one part, those without a user one by one."""
+def part_of(dialogue: Dialogue, parts: Sequence[Part], seed: int = 0, purpose: str = "") -> str:
+    """The part that a dialogue belongs to: all dialogues of one user go to one part, those without a user one by one.
+
+    purpose: other words divide otherwise. A log is often a part of another one already, and divided by the same numbers
+    again all of it would fall into one part."""
     key = f"dialogue {dialogue.id}" if dialogue.user is None else f"user {dialogue.user}"
-    place = position(seed, key)
+    place = position(seed, f"{purpose} {key}" if purpose else key)
     bound = 0.0
     for part in parts:
         bound += part.fraction

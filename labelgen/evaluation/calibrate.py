@@ -20,6 +20,8 @@ from labelgen.metrics.metric import divide
 from labelgen.model.abstain import scaled_label, score
 from labelgen.model.calibration import TaskCalibration
 
+PURPOSE = "calibrate"
+"""Divides otherwise than `labelgen data split` does, which has often made the log."""
 PARTS = (Part("scale", 0.25), Part("choose", 0.25), Part("certify", 0.5))
 
 
@@ -40,7 +42,8 @@ def calibrate(
     """One calibration for each question. dialogues: with the annotations of the model, as it is without calibration, and of
     the reference. The division into goals comes first: what is said of goals is certified on those that are given."""
     parts = {
-        part.name: [k for k, d in enumerate(dialogues) if part_of(d, PARTS, asked.seed) == part.name] for part in PARTS
+        part.name: [k for k, d in enumerate(dialogues) if part_of(d, PARTS, asked.seed, PURPOSE) == part.name]
+        for part in PARTS
     }
     kept: frozenset[tuple[int, At]] | None = None
     found = {}

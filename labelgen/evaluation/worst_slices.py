@@ -54,7 +54,7 @@ def worst_slices(
 ) -> list[dict[str, Any]]:
     """Up to MOST_SLICES parts, the worst first. fields, judged: of the candidate, in one order; parts: what is sliced by ->
     name -> places of fields."""
-    half = np.array([part_of(dialogue, _HALVES, setting.seed) == "search" for dialogue, _, _ in judged])
+    half = np.array([part_of(dialogue, _HALVES, setting.seed, "worst slices") == "search" for dialogue, _, _ in judged])
     found = _search(candidate, fields, judged, parts, half)
     return [_confirmed(one, candidate, fields, half, setting) for one in _apart(found)]
 

@@ -1,5 +1,6 @@
 """Parts of a log share no user and no copies, and depend on nothing but seed, user and id."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -74,3 +75,13 @@ def test_answers_do_not_matter_for_copies():
     made = labelled_dialogue(4)
     other = replace(made, id="other", turns=tuple(replace(t, response="x") for t in made.turns))
     assert other in Seen([made])
+
+
+def test_a_part_is_divided_again_for_another_purpose():
+    """By the same numbers again, all of a part would fall into one part."""
+    log = [dialogue(f"d{k}", None) for k in range(4_000)]
+    held = [d for d in log if part_of(d, PARTS) == PARTS[-1].name]
+    again = Counter(part_of(d, PARTS, purpose="calibrate") for d in held)
+    assert {part.name: again[part.name] / len(held) for part in PARTS} == pytest.approx(
+        {part.name: part.fraction for part in PARTS}, abs=0.08
+    )

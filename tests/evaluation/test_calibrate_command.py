@@ -12,7 +12,7 @@ from labelgen.cli.main import main
 from labelgen.data.labels import said_none, scope
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import part_of
-from labelgen.evaluation.calibrate import PARTS
+from labelgen.evaluation.calibrate import PARTS, PURPOSE
 from labelgen.model.annotate import Annotator
 from labelgen.model.calibration import read_calibration
 from labelgen.model.folder import check_model, model_digest
@@ -84,7 +84,7 @@ def test_a_model_that_was_not_calibrated_speaks_as_before(tiny_model, calibrated
 def test_no_user_is_in_two_parts(log):
     parts: dict[str | None, set[str]] = {}
     for dialogue in Log([log]):
-        parts.setdefault(dialogue.user, set()).add(part_of(dialogue, PARTS))
+        parts.setdefault(dialogue.user, set()).add(part_of(dialogue, PARTS, purpose=PURPOSE))
     assert all(len(own) == 1 for own in parts.values())
     assert set().union(*parts.values()) == {"scale", "choose", "certify"}
 

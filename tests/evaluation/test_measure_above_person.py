@@ -66,7 +66,7 @@ def test_the_half_that_tests_has_no_say_in_the_threshold():
     assert script.half(found, "choose").dialogues + test.dialogues == 200
     before = script.laid(script.half(found, "choose"))
     assert before == sorted(before, reverse=True) != []
-    inside = np.array([script.part_of(d, script._HALVES, 0) == "test" for d in found.dialogues])
+    inside = np.array([script.part_of(d, script._HALVES, 0, "above a person") == "test" for d in found.dialogues])
     found.right = [not r if inside[own] else r for r, own in zip(found.right, found.own, strict=True)]
     assert script.laid(script.half(found, "choose")) == before
 

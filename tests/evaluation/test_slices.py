@@ -161,13 +161,14 @@ def test_a_weak_pair_is_found_on_one_half_and_confirmed_on_the_other():
 def test_what_is_confirmed_knows_nothing_of_the_search():
     """Where no part is worse, the search flatters itself, and the other half sees no gap on average."""
     gaps: dict[str, list[float]] = {"found": [], "confirmed": []}
-    for seed in range(20):
-        found = judged(world(seed, 80, lambda *_: 0.3, turns=2), "accent", "screen", "volume", worst=True)
+    for seed in range(60):
+        found = judged(world(seed, 80, lambda *_: 0.3, turns=2), "accent", "screen", "volume", worst=True, resamples=10)
         for one in found["tasks"][0]["worst_slices"][:1]:
             gaps["found"].append(one["found"]["rest"] - one["found"]["value"])
             gaps["confirmed"].append(one["rest"] - one["value"])
-    assert len(gaps["found"]) >= 15
-    assert min(gaps["found"]) > 0.05
+    assert len(gaps["found"]) >= 45
+    assert min(gaps["found"]) > 0
+    assert np.mean(gaps["found"]) > 0.1
     error = np.std(gaps["confirmed"]) / np.sqrt(len(gaps["confirmed"]))
     assert abs(np.mean(gaps["confirmed"])) < 3 * error
 

@@ -112,7 +112,7 @@ def test_differences_name_the_keys_that_matter():
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_resolves_and_repeats_no_default(path: Path):
-    kind = PretrainOptions if path.stem == "pretrain" else FinetuneOptions
+    kind = PretrainOptions if path.stem in ("goals_from_splices", "pretrain") else FinetuneOptions
     argv = ["--config", str(path), *NEEDED]
     options = plain(parse(kind, "x", "x", "x", argv))
     for section, given in yaml.safe_load(path.read_text()).items():
