@@ -1,8 +1,8 @@
 """What a pretrained model has learnt, on dialogues that it was not pretrained on.
 
     python scripts/measure_pretraining.py --model pretrained=runs/public/pretrained/model \\
-        --model "without context=runs/public/pretrained-alone/model" --encoder runs/public/encoder \\
-        --log SGD=runs/public/sgd/test.jsonl --log STAR=runs/public/star-parts/test.jsonl --out results/pretraining.json
+        --model "without context=runs/pretraining/alone/model" --encoder runs/public/encoder \\
+        --log SGD=runs/public/sgd/test.jsonl --log STAR=runs/public/star-parts/test.jsonl --out results/pretraining_detection.json
 
 Of each log, dialogues that a stable hash draws are corrupted as in pretraining, other responses drawn from the same log:
 

@@ -8,7 +8,7 @@ test=$(realpath "${2:?the test folder}")
 cd "$(dirname "$0")/.."
 out=${3:-runs/segments}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 . scripts/stage.sh
 encoder=${ENCODER:-$out/encoder}

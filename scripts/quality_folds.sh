@@ -18,7 +18,7 @@ case $corpus in
   *) echo "$0: $corpus is neither dbdc3 nor abredial" >&2; exit 2 ;;
 esac
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 . scripts/stage.sh
 fold() {
@@ -30,13 +30,15 @@ fold() {
     --data.train "[$out/$name/parts/train.jsonl]" --length.max_epochs 20
   stage "$out/$name/run/model/calibration.json" labelgen calibrate "$out/$name/parts/held.jsonl" --model "$out/$name/run/model" \
     --ratings "$ratings" --decide macro_f1 --max-error 0.0001
-  stage "$out/labelled/$name/manifest.json" labelgen label "$judged" "$out/labelled/$name" --model "$out/$name/run/model" --workers 1
+  stage "$labelled/$name/manifest.json" labelgen label "$judged" "$labelled/$name" --model "$out/$name/run/model" --workers 1
 }
 
 recipe "$out"
 stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
 stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
+labelled=$out/labelled results=results
 if [ -n "$test" ]; then
+  labelled=$out/labelled-test results=$out
   stage "$out/test.jsonl" labelgen data convert "$test" "$out/test.jsonl" --format "$corpus"
   fold test "$out/test.jsonl" "$out/all.jsonl"
 else
@@ -47,11 +49,11 @@ else
     fold "f$k" "$out/folds/f$k.jsonl" "${others[@]}"
   done
 fi
-python scripts/measure_quality.py "$out/labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
-  --command "bash scripts/quality_folds.sh $corpus DATA" --out "results/$corpus.json"
+python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
+  --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
 for others in 3 0; do
   name=$([ "$others" = 3 ] && echo "three others drawn" || echo "all others")
-  python scripts/measure_above_person.py "$out/labelled" --others "$others" --ratings "$ratings" --judged 5 --order 5 \
+  python scripts/measure_above_person.py "$labelled" --others "$others" --ratings "$ratings" --judged 5 --order 5 \
     --title "${title%% beside*}: bad found more precisely than by a single annotator, against $name" \
-    --command "bash scripts/quality_folds.sh $corpus DATA" --out "results/${corpus}_above_person_$others.json"
+    --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/${corpus}_above_person_$others.json"
 done

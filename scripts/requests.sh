@@ -11,7 +11,7 @@ data=${1:?the folder of the unpacked corpora}
 out=${2:-runs/requests}
 test=${3:-/nowhere}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 . scripts/stage.sh
 convert() {
@@ -62,12 +62,19 @@ train() {
 }
 train context &
 train alone --model.dialogue_layers 0 &
-wait -n
-wait -n
+for _ in 1 2; do
+  wait -n || {
+    tail -n 20 "$out"/{context,alone}.log >&2
+    kill $(jobs -p) 2>/dev/null
+    exit 1
+  }
+done
 
 for corpus in multiwoz multidogo snips slurp; do
   stage "$out/evaluation-$corpus/evaluation.json" labelgen evaluate "$out/$corpus/test.jsonl" --against "$corpus" \
     --model "context=$out/context/model" --model "no context=$out/alone/model" --train "$out/$corpus/parts/train.jsonl" \
     --out "$out/evaluation-$corpus" --title "$corpus: intents and slots"
 done
-python scripts/public_requests.py "$out"
+results=results
+if [ -e "$test" ]; then results=$out; fi
+python scripts/public_requests.py "$out" --out "$results/requests.json"

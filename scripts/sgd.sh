@@ -11,7 +11,7 @@ out=${2:-runs/sgd}
 public=${3:-runs/public}
 test=${4:-$data/sgd/test}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 . scripts/stage.sh
 stage "$out/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd.jsonl" --format sgd
@@ -33,4 +33,6 @@ for part in parts test; do
   stage "$out/evaluation-$part/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd \
     --model "model=$out/context/model" --train "$out/parts/train.jsonl" --out "$out/evaluation-$part" --title "SGD: ${part/parts/known services}"
 done
-python scripts/public_sgd.py "$out"
+results=results
+if [ -n "${4:-}" ]; then results=$out; fi
+python scripts/public_sgd.py "$out" --out "$results/sgd_full.json"

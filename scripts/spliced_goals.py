@@ -1,4 +1,4 @@
-"""Goals in spliced dialogues of people: what is trained on, what is judged, and the figures of `scripts/spliced_goals.sh`.
+"""Goals in spliced dialogues of people: what is trained on, what is judged, and the figures of `scripts/goals.sh`.
 
     python scripts/spliced_goals.py parts parts/train.jsonl whole/train.jsonl
     python scripts/spliced_goals.py splice whole/test.jsonl spliced.jsonl --most 150
@@ -39,7 +39,7 @@ METRICS = ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff")
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
     "Two or three dialogues of one corpus, interleaved in runs of one to four turns; each is one goal. The model learnt from "
-    "splices of other dialogues alone, without any goal label (`configs/goals_from_splices.yaml`, the text encoder frozen): no dialogue of a test splice "
+    "splices of other dialogues alone, without any goal label (`configs/goals_from_splices.yaml`, from the pretrained model of `make public`): no dialogue of a test splice "
     "was in training, not even as a part. The aim is an exact-goal F1 and a B-cubed F1 of .90."
 )
 STAR_TEXT = (
@@ -160,7 +160,7 @@ def spliced(parts: Sequence[Dialogue], kind: str, rng: Random) -> Dialogue:
 
 
 def spliced_table(run: Path) -> dict[str, object]:
-    """Of each kind of splice and corpus, and of the kind as a whole; the seeds are judged on the same splices."""
+    """Of each kind of splice and corpus, and of the kind as a whole."""
     judged = judged_of(run / "evaluation-spliced" / "predictions.jsonl", SPLICE)
     names = candidates_of(judged, without=(SPLICE,))
     rows: list[list[object]] = []

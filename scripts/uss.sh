@@ -11,7 +11,7 @@ data=${1:?the folder of the unpacked corpora}
 out=${2:-runs/uss}
 test=${3:-}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 corpora=(MWOZ SGD ReDial CCPE)
 
 . scripts/stage.sh
@@ -53,12 +53,14 @@ for corpus in "${corpora[@]}"; do judge "$corpus" all "$corpus" "$corpus"; done
 train sgd "$out/SGD/train.jsonl"
 judge zero-shot sgd SGD MWOZ
 
-text="One model for the four corpora, the text encoder frozen. Published figures are of BERT-base (ASAP, Ye et al. 2023) on other test rows."
+results=results
+if [ -n "$test" ]; then results=$out; fi
+text="One model for the four corpora, the text encoder frozen; its width was chosen with the valid part seen. Published figures are of BERT-base (ASAP, Ye et al. 2023) on other test rows."
 python scripts/measure_quality.py "${corpora[@]/#/$out/labelled/}" --ratings mean --first-turn 2 --order 4 \
   --title "USS: three classes of the mean rating" --text "$text" --published uss/MWOZ=0.556 uss/SGD=0.626 uss/ReDial=0.616 \
-  --command "bash scripts/uss.sh DATA" --out results/uss_classes.json
+  --command "bash scripts/uss.sh DATA" --out "$results/uss_classes.json"
 python scripts/measure_quality.py "$out/labelled/zero-shot" --ratings mean --first-turn 2 --order 4 \
-  --title "USS: trained on SGD, judged on MWOZ" --command "bash scripts/uss.sh DATA" --out results/uss_zero_shot.json
+  --title "USS: trained on SGD, judged on MWOZ" --command "bash scripts/uss.sh DATA" --out "$results/uss_zero_shot.json"
 python scripts/measure_above_person.py "${corpora[@]/#/$out/labelled/}" --ratings mean --first-turn 2 --order 4 \
   --title "USS: dissatisfaction found more precisely than by a single rater" --command "bash scripts/uss.sh DATA" \
-  --out results/uss_above_person.json
+  --out "$results/uss_above_person.json"

@@ -137,6 +137,8 @@ def told(found: "Calibration") -> Iterator[str]:
     for one in found.tasks:
         held, measured = one.certificate, one.measured
         name = f"  {one.task} of a {one.unit}"
+        if one.labels.weights:
+            yield f"{name}: names are weighted {', '.join(f'{weight:.2f}' for weight in one.labels.weights)}"
         if held.threshold is None:
             yield f"{name}: no threshold, labels are given whatever their probability; {held.reason}"
             continue

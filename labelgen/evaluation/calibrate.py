@@ -1,5 +1,5 @@
-"""From judged answers to a calibration: scales on one part of the dialogues, thresholds laid on a second, certified on a
-third. No dialogue is in two of them, nor any user."""
+"""From judged answers to a calibration: scales on one part of the dialogues, thresholds laid on a second (weights of names on
+both), certified on a third. No dialogue is in two of them, nor any user."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
