@@ -107,11 +107,11 @@ def _decide(task: str, ballots: Ballots, names: Sequence[str] | None) -> tuple[L
 
 def _mean(ballots: Ballots) -> tuple[Label, ...] | None:
     """None where somebody gave no rating."""
-    numbers = [ballot[0].value for ballot in ballots if ballot and isinstance(ballot[0].value, (int, float))]
-    if len(numbers) < len(ballots):
+    if not all(ballot and isinstance(ballot[0].value, (int, float)) for ballot in ballots):
         return None
-    rating = sum(numbers) / len(numbers)
     first = ballots[0][0]
+    rating = _value([ballot[0] for ballot in ballots])
+    assert isinstance(rating, float)
     return (Label(first.task, first.at, quality_name(rating), value=rating),)
 
 

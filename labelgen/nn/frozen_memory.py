@@ -11,7 +11,7 @@ from torch import Tensor
 from labelgen.tensors.layout import Passages
 
 MOST_BYTES = 2 * 2**30
-"""Of token states. What comes when they are full is encoded each time: forgetting the oldest would forget all of them before
+"""Of what is kept. What comes when they are full is encoded each time: forgetting the oldest would forget all of them before
 the next epoch comes to them."""
 
 Encode = Callable[[Sequence[Int[Tensor, "_ _"]]], list[Float[Tensor, "_ _ d"]]]
@@ -24,10 +24,12 @@ class FrozenMemory:
         self._kept: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
         self._free = most_bytes
 
-    def recall(self, passages: Passages, encode: Encode) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"]]:
+    def recall(
+        self, passages: Passages, encode: Encode, with_tokens: bool
+    ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
         """As `TurnEncoder.forward` has it; nothing need stand at the tokens of responses. `encode` is given what is not known."""
         device = passages.groups[0].device
-        requests = set(passages.request.tolist())
+        requests = set(passages.request.tolist()) if with_tokens else set()
         keys = [tuple(row) for ids in passages.groups for row in ids.tolist()]
         unknown = [self._unknown(key, k in requests) for k, key in enumerate(keys)]
         found = {key: self._kept[key] for key, new in zip(keys, unknown, strict=True) if not new}
@@ -37,14 +39,17 @@ class FrozenMemory:
         # What is made while validating could not be learnt from, if it were not made so.
         with torch.inference_mode(mode=False), torch.no_grad():
             for ids, states in zip(asked, encode(asked) if asked else [], strict=True):
-                pooled = states.mean(dim=1, dtype=torch.float32)
-                for key, vector, own in zip(map(tuple, ids.tolist()), pooled, states, strict=True):
+                vectors = states.mean(dim=1, dtype=torch.float32)
+                for key, vector, own in zip(map(tuple, ids.tolist()), vectors, states, strict=True):
                     found[key] = (vector, own if key in read else None)
                     self._keep(key, *found[key])
+        pooled = torch.stack([found[key][0].to(device) for key in keys])
+        if not with_tokens:
+            return pooled, None
         width, dtype = next((own.shape[1], own.dtype) for _, own in found.values() if own is not None)
         blank = torch.zeros(max(map(len, keys)), width, dtype=dtype, device=device)
         tokens = [blank[: len(key)] if (own := found[key][1]) is None else own.to(device) for key in keys]
-        return torch.stack([found[key][0].to(device) for key in keys]), torch.cat(tokens)
+        return pooled, torch.cat(tokens)
 
     def _unknown(self, key: tuple[int, ...], with_tokens: bool) -> bool:
         kept = self._kept.get(key)

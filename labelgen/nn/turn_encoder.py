@@ -20,8 +20,9 @@ class TurnEncoder(nn.Module):
     """Any `AutoModel` text encoder. Groups need no padding and no mask, so a passage's vector cannot depend on what
     else is in the batch.
 
-    frozen: no gradient reaches the encoder; pooled vectors are then remembered across batches, and while training the token
-    states of requests too. piece_tokens: while learning, most tokens that the encoder's layers hold at once; None for all of a batch."""
+    frozen: no gradient reaches the encoder. remembered: what a frozen one said so far, where training goes over the same
+    passages again. piece_tokens: while learning, most tokens that the encoder's layers hold at once; None for all of a
+    batch."""
 
     def __init__(self, encoder: Any, width: int, frozen: bool) -> None:
         super().__init__()
@@ -33,8 +34,7 @@ class TurnEncoder(nn.Module):
         self.width = width
         self.frozen = frozen
         self.piece_tokens: int | None = None
-        self._memo: dict[tuple[int, ...], Tensor] = {}
-        self._frozen_memory = FrozenMemory()
+        self.remembered: FrozenMemory | None = None
         self._prepared: PreparedEncoder | None = None
         self.memory = PassageMemory()
 
@@ -65,10 +65,8 @@ class TurnEncoder(nn.Module):
         self, passages: Passages, with_tokens: bool
     ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
         """Pooled vector of each passage, and the states of all tokens in the order of the groups if asked for."""
-        if self.frozen and not with_tokens and not self.prepared:
-            return self._remembered(passages.groups), None
-        if self.frozen and self.training:
-            return self._frozen_memory.recall(passages, self.states)
+        if self.remembered is not None:
+            return self.remembered.recall(passages, self.states, with_tokens)
         pooled, tokens = [], []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             found = self.memory.states(passages.groups, self.states) if self.prepared else self.states(passages.groups)
@@ -127,23 +125,6 @@ class TurnEncoder(nn.Module):
             self.encoder(inputs_embeds=x.view(*ids.shape, -1)).last_hidden_state
             for x, ids in zip(parts, groups, strict=True)
         ]
-
-    def _remembered(self, groups: Sequence[Int[Tensor, "_ _"]]) -> Float[Tensor, "P d"]:
-        keys = [tuple(row) for ids in groups for row in ids.tolist()]
-        new = [ids[[tuple(row) not in self._memo for row in ids.tolist()]] for ids in groups]
-        new = [ids for ids in new if len(ids)]
-        if new:
-            if len(self._memo) > _REMEMBERED:
-                kept = set(keys)
-                self._memo = {key: vector for key, vector in self._memo.items() if key in kept}
-            # Vectors made while labelling must serve in training too, so they are ordinary tensors.
-            with torch.inference_mode(mode=False), torch.no_grad():
-                vectors = torch.cat([states.mean(dim=1).float().cpu() for states in self.states(new)])
-            self._memo.update(zip((tuple(row) for ids in new for row in ids.tolist()), vectors, strict=True))
-        return torch.stack([self._memo[key] for key in keys]).to(groups[0].device)
-
-
-_REMEMBERED = 200_000
 
 
 def _pieces(sizes: Sequence[int], most: int) -> list[slice]:

@@ -17,6 +17,7 @@ from torch import nn
 from labelgen.base.errors import UsageError
 from labelgen.data.sound import told
 from labelgen.model.label_model import LabelModel
+from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.training.checkpoint import BEST, LAST, Checkpoints, read_checkpoint, weights_of
 from labelgen.training.data import Examples
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
@@ -99,6 +100,7 @@ def fit(
         # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
         model.train()
         model.turn_encoder.piece_tokens = options.batch.encoder_tokens
+        model.turn_encoder.remembered = FrozenMemory() if options.model.encoder_frozen else None
         module = TrainingModule(model, options.optimiser, steps, options.seed, options.batch.online_share)
         collator, workers = model.collator(), options.data.workers
         train = TrainingLoader(

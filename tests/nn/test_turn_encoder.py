@@ -98,6 +98,7 @@ def test_pieces_are_computed_anew_with_the_same_dropout(tiny_encoder, monkeypatc
 def test_frozen_vectors_are_remembered(tiny_encoder):
     made: Any = load_encoder(str(tiny_encoder))
     frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
+    frozen.remembered = FrozenMemory()
     calls = []
     made.register_forward_hook(lambda *_: calls.append(1))
     own = passages()
@@ -115,7 +116,7 @@ def test_a_frozen_encoder_trains_from_what_it_remembers(tiny_encoder, most_bytes
     """Which passages were kept, and which were asked for before, shows in no bit."""
     made: Any = load_encoder(str(tiny_encoder))
     frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
-    frozen._frozen_memory = FrozenMemory(most_bytes)
+    frozen.remembered = FrozenMemory(most_bytes)
     groups = passages().groups
     none = torch.zeros(0, dtype=torch.long)
     few = Passages(groups[1:3], torch.tensor([0, 3]), torch.tensor([1, 2]), none)
@@ -129,6 +130,7 @@ def test_a_frozen_encoder_trains_from_what_it_remembers(tiny_encoder, most_bytes
     for own in (few, whole, few, whole):
         calls.clear()
         pooled, tokens = frozen(own, with_tokens=True)
+    assert tokens is not None
     assert bool(calls) == (most_bytes < 2**20)
     assert torch.equal(pooled, torch.cat([x.mean(dim=1) for x in states]))
     expected = torch.cat([x.reshape(-1, frozen.width) for x in states])
