@@ -30,7 +30,8 @@ FRAMES = {"frame_accuracy": ("intents", "slots")}
 TEXT = (
     "Trained on {count:,} dialogues of the published training part, one and a half passes; a tenth by dialogue was held out. The test part "
     "is judged apart where all services of a dialogue were trained on, and where one or more are new and scored by the "
-    "descriptions of their labels. All labels of a part may be decoded."
+    "descriptions of their labels. All labels of a part may be decoded; with services given, those of the dialogue's own services, as in the "
+    "published task."
 )
 
 

@@ -42,7 +42,8 @@ class Annotator:
 
     name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
     on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance. calibrated:
-    scale probabilities and abstain as the folder's calibration says, where it holds one. online: each turn is labelled
+    scale probabilities and abstain as the folder's calibration says, where it holds one that was made with the same
+    `domains_from`, a field of the record that names the domains on offer; only their labels are given. online: each turn is labelled
     from itself and what came before; the calibration, which is of labels that know what came after, is then left aside."""
 
     def __init__(
@@ -54,15 +55,19 @@ class Annotator:
         device: str = "cpu",
         calibrated: bool = True,
         online: bool = False,
+        domains_from: str | None = None,
     ) -> None:
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
+        if calibration is not None and calibration.domains_from != domains_from:
+            calibration = None
         self._calibrated = None if calibration is None else by_field(calibration)
         with _one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
             # After the texts of labels were encoded as they are in training.
             self.model.turn_encoder.prepare(torch.bfloat16 if precision == "bf16" else torch.float32)
         self.collator = self.model.collator()
+        self.collator.domains_from = domains_from
         self._unfamiliar = Unfamiliar(self.model)
         self.name = name
         self.device = device
@@ -80,6 +85,7 @@ class Annotator:
             threads=1,
             processor=processor(device),
             online=online or None,
+            domains_from=domains_from,
             thresholds=() if calibration is None else calibration.thresholds(),
         )
 

@@ -66,7 +66,7 @@ class Task(ABC, Generic[Out]):
         self.labels = labels
         self.options = options
         self.index = labels.index()
-        self._allowed: dict[str | None, Bool[Tensor, " K"]] = {}
+        self._allowed: dict[tuple[str | None, tuple[str, ...] | None], Bool[Tensor, " K"]] = {}
 
     @abstractmethod
     def head(self, widths: Widths) -> nn.Module:
@@ -85,15 +85,21 @@ class Task(ABC, Generic[Out]):
         """For each dialogue the most probable labels, each with its probability, whatever that is."""
 
     def allowed(self, layout: Layout) -> Bool[Tensor, "B K"]:
-        """Labels that each dialogue's source could give."""
+        """Labels that each dialogue's source could give, of the domains on offer in it where these are known."""
         rows = []
-        for source in layout.sources:
-            if source not in self._allowed:
+        for key in zip(layout.sources, layout.domains, strict=True):
+            if key not in self._allowed:
+                if len(self._allowed) == _MOST_KEPT:
+                    self._allowed.clear()
                 row = torch.zeros(len(self.labels.names), dtype=torch.bool)
-                row[list(self.labels.of_source(source))] = True
-                self._allowed[source] = row
-            rows.append(self._allowed[source])
+                row[list(self.labels.within(*key))] = True
+                self._allowed[key] = row
+            rows.append(self._allowed[key])
         return torch.stack(rows).to(layout.position.device)
+
+
+_MOST_KEPT = 1024
+"""Sets of domains that the allowed labels are remembered of; users may differ in what is on offer."""
 
 
 def fixed_labels(task: type[Task[Out]]) -> LabelSet | None:

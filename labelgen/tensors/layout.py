@@ -25,13 +25,15 @@ Value = TypeVar("Value")
 class Layout:
     """Which turns, tokens and goals a batch is made of. Indices only; the same for every task.
 
-    turns: of each dialogue. sources: of each dialogue, choosing its label sets. dialogue_of, position: of each real
+    turns: of each dialogue. sources: of each dialogue, choosing its label sets. domains: of each dialogue, those on offer, whose
+    labels alone may be given; None for all. dialogue_of, position: of each real
     turn. goals: of each dialogue, each a tuple of its turns, ascending. token_turn: the real turn of each request token.
     token_start, token_end: `[start, end)` in code points of the request; 0, 0 for special tokens. token_counts: tokens
     of each real turn's request. response_of: of each real turn; equal where two responses are the same text."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
+    domains: tuple[tuple[str, ...] | None, ...]
     goals: tuple[tuple[tuple[int, ...], ...], ...]
     dialogue_of: Int[Tensor, " N"]
     position: Int[Tensor, " N"]

@@ -13,6 +13,7 @@ EMPTY = torch.zeros(0, dtype=torch.long)
 ONE_TURN = Layout(
     (1,),
     (None,),
+    (None,),
     ((),),
     torch.zeros(1, dtype=torch.long),
     torch.zeros(1, dtype=torch.long),
