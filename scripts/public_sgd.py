@@ -26,6 +26,7 @@ METRICS = {
     "slots": ("slot_span_f1", "slot_value_f1"),
     "intents and slots": ("frame_accuracy",),
 }
+OF_REQUESTS = ("intents", "slots", "intents and slots")
 FRAMES = {"frame_accuracy": ("intents", "slots")}
 TEXT = (
     "Trained on {count:,} dialogues of the published training part, one and a half passes; a tenth by dialogue was held out. The test part "
@@ -44,12 +45,13 @@ def main() -> int:
         trained, count = _services(Log([args.run / "parts" / "train.jsonl"]))
         rows: list[list[Any]] = []
         for part, name in (("parts", "held out of train"), ("test", "test part")):
-            dialogues = list(Log([args.run / f"evaluation-{part}" / "predictions.jsonl"]))
-            known = [d for d in dialogues if _services([d])[0] <= trained]
-            new = [d for d in dialogues if not _services([d])[0] <= trained]
-            for of, own in (("services trained on", known), ("new services", new)):
-                if own:
-                    rows += rows_of(f"{name}, {of}", own)
+            for folder, questions in ((f"evaluation-{part}", tuple(METRICS)), (f"evaluation-given-{part}", OF_REQUESTS)):
+                dialogues = list(Log([args.run / folder / "predictions.jsonl"]))
+                known = [d for d in dialogues if _services([d])[0] <= trained]
+                new = [d for d in dialogues if not _services([d])[0] <= trained]
+                for of, own in (("services trained on", known), ("new services", new)):
+                    if own:
+                        rows += rows_of(f"{name}, {of}", own, questions)
     except LabelgenError as error:
         print(f"public_sgd: {error}", file=sys.stderr)
         return error.exit_code
@@ -79,9 +81,9 @@ def _services(dialogues: Log | Sequence[Dialogue]) -> tuple[set[str], int]:
     return found, count
 
 
-def rows_of(name: str, dialogues: Sequence[Dialogue]) -> Iterator[list[Any]]:
-    """The rows of one group of dialogues."""
-    questions = [question for question in asked(FRAMES) if question.name in METRICS]
+def rows_of(name: str, dialogues: Sequence[Dialogue], names: Sequence[str]) -> Iterator[list[Any]]:
+    """The rows of one group of dialogues, for the questions of these names."""
+    questions = [question for question in asked(FRAMES) if question.name in names]
     setting = Setting("sgd", None, everyone=False)
     protocol = Protocol(dialogues, questions, setting)
     for question in questions:

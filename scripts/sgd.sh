@@ -34,7 +34,7 @@ for part in parts test; do
     --model "model=$out/context/model" --train "$out/parts/train.jsonl" --out "$out/evaluation-$part" --title "SGD: ${part/parts/known services}"
   # As in the published task, where the services of a dialogue are given.
   stage "$out/evaluation-given-$part/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd --domains-from services \
-    --model "model, services given=$out/context/model" --task intents --task slots --out "$out/evaluation-given-$part"
+    --model "model, services given=$out/context/model" --out "$out/evaluation-given-$part"
 done
 results=results
 if [ -n "${4:-}" ]; then results=$out; fi
