@@ -45,7 +45,10 @@ def main() -> int:
         trained, count = _services(Log([args.run / "parts" / "train.jsonl"]))
         rows: list[list[Any]] = []
         for part, name in (("parts", "held out of train"), ("test", "test part")):
-            for folder, questions in ((f"evaluation-{part}", tuple(METRICS)), (f"evaluation-given-{part}", OF_REQUESTS)):
+            for folder, questions in (
+                (f"evaluation-{part}", tuple(METRICS)),
+                (f"evaluation-given-{part}", OF_REQUESTS),
+            ):
                 dialogues = list(Log([args.run / folder / "predictions.jsonl"]))
                 known = [d for d in dialogues if _services([d])[0] <= trained]
                 new = [d for d in dialogues if not _services([d])[0] <= trained]

@@ -84,10 +84,17 @@ class Task(ABC, Generic[Out]):
     def decode(self, out: Out, layout: Layout) -> tuple[Answers, ...]:
         """For each dialogue the most probable labels, each with its probability, whatever that is."""
 
+    def of_source(self, layout: Layout) -> Bool[Tensor, "B K"]:
+        """Labels that each dialogue's source could give."""
+        return self._rows([(source, None) for source in layout.sources], layout)
+
     def allowed(self, layout: Layout) -> Bool[Tensor, "B K"]:
-        """Labels that each dialogue's source could give, of the domains on offer in it where these are known."""
+        """The same, of the domains on offer in a dialogue where these are known."""
+        return self._rows(list(zip(layout.sources, layout.domains, strict=True)), layout)
+
+    def _rows(self, keys: Sequence[tuple[str | None, tuple[str, ...] | None]], layout: Layout) -> Bool[Tensor, "B K"]:
         rows = []
-        for key in zip(layout.sources, layout.domains, strict=True):
+        for key in keys:
             if key not in self._allowed:
                 if len(self._allowed) == _MOST_KEPT:
                     self._allowed.clear()
