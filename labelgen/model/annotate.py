@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from labelgen import __version__
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.labels import Annotation, AtGoal, AtSpan, Label, Provenance
@@ -22,7 +23,7 @@ from labelgen.data.sound import told
 from labelgen.feedback.goals import goals_of
 from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.build import with_labels
-from labelgen.model.calibration import read_calibration
+from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.collate import Collator, Goals
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
@@ -42,9 +43,11 @@ class Annotator:
 
     name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
     on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance. calibrated:
-    scale probabilities and abstain as the folder's calibration says, where it holds one that was made with the same
-    `domains_from`, a field of the record that names the domains on offer; only their labels are given. online: each turn is labelled
-    from itself and what came before; the calibration, which is of labels that know what came after, is then left aside."""
+    scale probabilities and abstain as the folder's calibration says, where it holds one. domains_from: a field of the record
+    that names the domains on offer in a dialogue; only their labels are given. online: each turn is labelled
+    from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
+
+    Raises UsageError for a calibration that was made with another `domains_from`."""
 
     def __init__(
         self,
@@ -59,8 +62,8 @@ class Annotator:
     ) -> None:
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
-        if calibration is not None and calibration.domains_from != domains_from:
-            calibration = None
+        if calibration is not None:
+            _check_asked_alike(calibration, domains_from, folder)
         self._calibrated = None if calibration is None else by_field(calibration)
         with _one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
@@ -125,6 +128,18 @@ class Annotator:
         if self.precision == "bf16":
             return torch.autocast(self.device, dtype=torch.bfloat16)
         return nullcontext()
+
+
+def _check_asked_alike(calibration: Calibration, domains_from: str | None, folder: Path) -> None:
+    """Thresholds hold for labels that were chosen from as many."""
+    if calibration.domains_from != domains_from:
+        made, asked = (
+            "without --domains-from" if field is None else f"with --domains-from {field}"
+            for field in (calibration.domains_from, domains_from)
+        )
+        raise UsageError(
+            f"the model was calibrated {made}, and is asked {asked}", str(folder), "ask it alike, or calibrate it again"
+        )
 
 
 def annotate(

@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import labelled_dialogue
 from random_models import random_model
 
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.extra import domains_on_offer
 from labelgen.data.label_set import LabelName, label_set
@@ -64,7 +66,7 @@ def named(annotations) -> set[str]:
     return {x.name for own in annotations for x in own.labels if x.task in ("intents", "slots")}
 
 
-def test_a_calibration_is_applied_as_it_was_made(tiny_encoder, tmp_path):
+def test_a_calibrated_model_is_asked_as_it_was_calibrated(tiny_encoder, tmp_path):
     folder = tmp_path / "m"
     save_model(random_model(tiny_encoder, 1, band=6), folder, {})
     made = Calibration(
@@ -80,5 +82,8 @@ def test_a_calibration_is_applied_as_it_was_made(tiny_encoder, tmp_path):
     )
     write_calibration(folder, made)
     assert read_calibration(folder) == made
-    used = [Annotator(folder, domains_from=field)._calibrated is not None for field in ("skills", "others", None)]
-    assert used == [True, False, False]
+    assert Annotator(folder, domains_from="skills")._calibrated is not None
+    for field in ("others", None):
+        with pytest.raises(UsageError, match="calibrated with --domains-from skills"):
+            Annotator(folder, domains_from=field)
+        assert Annotator(folder, domains_from=field, calibrated=False)._calibrated is None
