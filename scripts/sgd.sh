@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SGD with all of its training dialogues: goals, outcomes, intents, slots, on held-out dialogues of the training services and on parts
-# whose services are mostly new. Starts from the pretrained model of `make public`, in PUBLIC/pretrained. Two to three hours on one core.
+# whose services are mostly new, with all labels to choose from and with those of the services given. Starts from the pretrained model of `make public`, in PUBLIC/pretrained. Two to three hours on one core.
 #   bash scripts/sgd.sh DATA [OUT [PUBLIC [TEST]]]
 # TEST: a folder with schema.json and dialogues_*.json in the published layout, in the place of DATA/sgd/test. What is made already
 # is not made again; trainings go on where they stopped. With ENCODER and CONFIG (scripts/stage.sh) it pretrains by itself.
