@@ -105,6 +105,16 @@ class Annotator:
             return joined
         return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
 
+    def refuses(self, source: str | None) -> UsageError | None:
+        """Why records of this source cannot be labelled: a task has several label sets, and none is theirs. None where
+        they can."""
+        for task in self.model.tasks.values():
+            try:
+                task.labels.of_source(source)
+            except UsageError as error:
+                return error
+        return None
+
     def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
         """Turns with values that the model was not trained on, by feature, and others' labels that it cannot give, by task."""
         return self._unfamiliar(dialogues)
