@@ -1,72 +1,86 @@
-"""labelgen consensus: one annotation made from several, and how far they agree."""
+"""labelgen consensus: one annotation made from several, how far they agree, and how good each annotator is."""
 
 import argparse
-import math
-from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from labelgen.base.errors import UsageError
+from labelgen.base.files import fresh_file, write_text
 from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtSpan, Label, scope
+from labelgen.data.labels import Annotation
 from labelgen.data.log import write_log
 
-_LEAST_FOR_KAPPA = 30
-"""Answers that a pair must share; names that hold for one dialogue only, such as r1, make pairs of nobody."""
+if TYPE_CHECKING:
+    from labelgen.consensus.skill import Skills
+
+METHODS = ("majority", "unanimous", "dawid-skene", "mace")
+_SHOWN = 20
 
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
+    from labelgen.consensus.skill import learn
     from labelgen.consensus.vote import CONSENSUS, consensus
+    from labelgen.evaluation.agreed import Agreed
     from labelgen.evaluation.asked import asked
-    from labelgen.evaluation.ceiling import Ceiling
-    from labelgen.evaluation.question import answered, concerns, exclusive_names
+    from labelgen.evaluation.question import exclusive_names
     from labelgen.evaluation.trials import Setting, named, people_of
 
     setting = Setting(CONSENSUS, *named(args.people), ratings=args.ratings)
     questions = asked({})
     exclusive = exclusive_names(questions)
-    judged: dict[str, list[dict[str, tuple[Label, ...]]]] = {q.name: [] for q in questions}
-    ties: Counter[str] = Counter()
-    ceiling = Ceiling(questions, setting)
+    found = Agreed(questions, setting)
+    if args.annotators:
+        fresh_file(args.annotators, args.force)
+    log = open_log(args)
+
+    def people() -> Iterator[list[Annotation]]:
+        for dialogue in log:
+            yield people_of(dialogue, setting)
+
+    skills: Skills | None = None
+    if args.method in ("dawid-skene", "mace"):
+        if "-" in args.log:
+            raise UsageError(
+                f"--method {args.method} reads the log several times, and standard input can be read once",
+                "the log -",
+                "write the records to a file first",
+            )
+        skills = learn(people, exclusive, args.method)
 
     def decided() -> Iterator[Dialogue]:
-        for dialogue in open_log(args):
-            people = people_of(dialogue, setting)
-            result = consensus(people, exclusive, args.least, args.ratings)
-            for question in questions:
-                ties[question.name] += sum(concerns(field, question) for field in result.ties)
-                fields: dict[Any, dict[str, tuple[Label, ...]]] = {}
-                for annotation in people:
-                    for at, labels in answered(annotation, question).items():
-                        fields.setdefault(at, {})[annotation.annotator] = labels
-                judged[question.name] += fields.values()
+        for dialogue in log:
+            given = people_of(dialogue, setting)
+            result = consensus(given, exclusive, args.least, args.ratings, args.method == "unanimous", skills)
             kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
             agreed = replace(dialogue, annotations=(*kept, result.annotation))
-            ceiling.add(agreed)
+            found.add(agreed, given, result)
             yield agreed
 
     count = write_log(args.out, decided(), force=args.force)
     print(f"{count:,} dialogues written to {args.out}")
-    print(
-        f"{'question':<20} {'judged twice':>12} {'ties':>6} {'alpha':>7} {'ordinal':>8} {'kappa':>7} {'ceiling':>8} {'person':>7}"
-    )
-    for question in questions:
-        if any(judged[question.name]):
-            numbers = ceiling.of(question.name) or (math.nan, math.nan)
-            most, one = ("-" if math.isnan(n) else f"{n:.3f}" for n in numbers)
-            print(f"{_agreement(question.name, judged[question.name], ties[question.name])} {most:>8} {one:>7}")
+    rows, annotators = list(found.agreement()), list(found.people(skills))
+    _show_agreement(rows)
+    _show_annotators(annotators)
+    _say_what_lacks(rows, found.dialogues, args)
+    if args.annotators:
+        told = {"form": "labelgen annotators 1", "method": args.method, "agreement": rows, "annotators": annotators}
+        write_text(args.annotators, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     to = parser(
         "consensus",
-        "Add the consensus of a log's people to each dialogue, by vote; ties are left absent and counted. Prints, for "
+        "Add the consensus of a log's people to each dialogue; ties are left absent and counted. Prints, for "
         "each question, Krippendorff's alpha (nominal, and ordinal for ratings) and the mean kappa of pairs "
-        f"who share {_LEAST_FOR_KAPPA} answers or more; and, where three or more answered, the share of whole answers that one "
-        "who says what most say gets right against the others (the ceiling), and that a single person does.",
+        "who share 30 answers or more; and, where three or more answered, the share of whole answers that one "
+        "who says what most say gets right against the others (the ceiling), and that a single person does. Then, for each "
+        "annotator, the share of their answers that the consensus of the others gives too.",
         "labelgen consensus annotated.jsonl agreed.jsonl",
     )
     add_log(to)
@@ -75,39 +89,64 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--least", type=int, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
     )
+    to.add_argument(
+        "--method",
+        choices=METHODS,
+        default="majority",
+        help="majority: most votes; unanimous: what all say alike; dawid-skene, mace: outcomes and qualities by what each "
+        "annotator's word is worth, learnt from the log, all else by majority (default %(default)s)",
+    )
     add_ratings(to)
+    to.add_argument(
+        "--annotators", type=Path, metavar="FILE", help="write agreement and every annotator's figures here, JSON"
+    )
     add_force(to)
     return to
 
 
-def _agreement(name: str, judged: Sequence[Mapping[str, tuple[Label, ...]]], ties: int) -> str:
-    from labelgen.consensus.agreement import cohen_kappas, krippendorff_alpha
-
-    names = [{who: _answer(labels) for who, labels in said.items()} for said in judged]
-    ratings = [
-        {who: labels[0].value for who, labels in said.items() if labels and isinstance(labels[0].value, (int, float))}
-        for said in judged
-    ]
-    kappas = [
-        (kappa, items)
-        for kappa, items in cohen_kappas(names).values()
-        if items >= _LEAST_FOR_KAPPA and not math.isnan(kappa)
-    ]
-    weight = sum(items for _, items in kappas)
-    kappa = sum(k * items for k, items in kappas) / weight if weight else float("nan")
-    numbers = (krippendorff_alpha(names), krippendorff_alpha(ratings, "ordinal"), kappa)
-    alpha, ordinal, mean = ("-" if math.isnan(n) else f"{n:.3f}" for n in numbers)
-    twice = sum(len(said) >= 2 for said in judged)
-    return f"{name:<20} {twice:>12,} {ties:>6,} {alpha:>7} {ordinal:>8} {mean:>7}"
+def _show_agreement(rows: Iterable[Mapping[str, Any]]) -> None:
+    print(
+        f"{'question':<20} {'judged twice':>12} {'ties':>6} {'alpha':>7} {'ordinal':>8} {'kappa':>7} {'ceiling':>8} {'person':>7}"
+    )
+    for row in rows:
+        alpha, ordinal, kappa, ceiling, person = (
+            _shown(row[key]) for key in ("alpha", "alpha_ordinal", "kappa", "ceiling", "person")
+        )
+        print(
+            f"{row['question']:<20} {row['judged_twice']:>12,} {row['ties']:>6,} {alpha:>7} {ordinal:>8} {kappa:>7} "
+            f"{ceiling:>8} {person:>7}"
+        )
 
 
-def _answer(labels: Sequence[Label]) -> Hashable:
-    """An answer apart from the field it stands in, so that the same answer to two fields is one category: names; of
-    spans and goals the place within the field too."""
-    return frozenset((_within(label), label.name) for label in labels)
+def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Those with most answers; all of them are in --annotators FILE."""
+    if not rows:
+        return
+    print(f"{'annotator':<28} {'question':<20} {'answers':>8} {'judged':>8} {'right':>7} {'skill':>7}")
+    most = sorted(rows, key=lambda row: -row["answers"])[:_SHOWN]
+    for row in most:
+        name = row["annotator"] or f"{row['annotators']:,} of one dialogue"
+        print(
+            f"{name:<28} {row['question']:<20} {row['answers']:>8,} {row['judged']:>8,} {_shown(row['right']):>7} "
+            f"{_shown(row['skill']):>7}"
+        )
+    if len(rows) > len(most):
+        print(f"... and {len(rows) - len(most):,} rows more; --annotators FILE writes all")
 
 
-def _within(label: Label) -> Hashable:
-    if scope(label).at == label.at:
-        return None
-    return (label.at.start, label.at.end) if isinstance(label.at, AtSpan) else label.at
+def _say_what_lacks(rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int], args: argparse.Namespace) -> None:
+    """Why a figure is missing, and what would mend it."""
+    if not dialogues:
+        print(f"nobody annotated: no annotation is by {args.people}; --people names others")
+    elif not rows:
+        print("nothing was answered: the annotations of people are empty")
+    elif not any(row["judged_twice"] for row in rows):
+        alone = len(dialogues) == 1
+        reason = (
+            f"{next(iter(dialogues))} is the only annotator" if alone else "no two annotators answered the same field"
+        )
+        print(f"no consensus and no agreement: {reason}; both need items that two or more people annotated")
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

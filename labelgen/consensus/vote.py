@@ -7,6 +7,8 @@ al. 2023, "Modeling User Satisfaction Dynamics in Dialogue via Hawkes Process").
 A set of names, or of spans: each name (each name with start and end) is in where more than half of those who answered
 the field gave it; exactly half is a tie of the whole field.
 Goals: consensus/division.py.
+Where `skills` are given (consensus/skill.py), an exclusive task has the name that is likeliest by what each annotator's word is
+worth; two that are as likely are a tie. Where all must agree, whatever they do not say alike is a tie.
 
 Only annotators who answered a field vote on it; "none" is an answer. A label's probability is its share of the votes; a mean
 has none.
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from labelgen.consensus.division import divide
+from labelgen.consensus.skill import Skills
 from labelgen.data.labels import (
     Annotation,
     At,
@@ -38,6 +41,9 @@ CONSENSUS = "consensus"
 Ballots = Sequence[tuple[Label, ...]]
 """What each annotator who answered a field said of it."""
 
+_AS_LIKELY = 1e-6
+"""Posteriors that differ by less are a tie: EM stops somewhere."""
+
 Ratings = Literal["vote", "mean"]
 """How ratings are decided."""
 
@@ -55,21 +61,31 @@ def consensus(
     exclusive: Mapping[str, Sequence[str]],
     least: int = 2,
     ratings: Ratings = "vote",
+    unanimous: bool = False,
+    skills: Skills | None = None,
 ) -> Consensus:
     """Vote on every field that at least `least` of the annotations answer; others stay absent and are no ties.
 
-    exclusive: the tasks of which exactly one name holds, with their names in order. Where the annotations divide the
+    exclusive: the tasks of which exactly one name holds, with their names in order. unanimous: what is not said by all who
+    answered a field is a tie. skills: learnt from these annotators; they decide exclusive tasks. Where the annotations divide the
     dialogue into goals, labels about goals are kept for goals of the consensus alone; a tied division takes them with
     it."""
     labels: list[Label] = []
     none: list[Field] = []
     ties: list[Field] = []
     for task in sorted({task for a in annotations for task in tasks_of(a)}):
-        for at, ballots in _ballots(annotations, task).items():
+        for at, said in _ballots(annotations, task).items():
+            ballots = [labels for _, labels in said]
             if len(ballots) < least:
                 continue
             decided = _mean(ballots) if ratings == "mean" else None
-            decided = decided or _decide(task, ballots, exclusive.get(task))
+            if unanimous and not _alike(ballots):
+                decided = None
+            elif decided is None:
+                names = exclusive.get(task)
+                odds = skills and names and skills.posterior(task, at, [(who, _name(labels)) for who, labels in said])
+                field = Field(task, at)
+                decided = _likeliest(field, ballots, names, odds) if names and odds else _decide(field, ballots, names)
             if decided is None:
                 ties.append(Field(task, at))
             elif decided:
@@ -84,11 +100,12 @@ def consensus(
     return Consensus(Annotation(CONSENSUS, "rule", tuple(labels), tuple(none)), tuple(ties))
 
 
-def _ballots(annotations: Sequence[Annotation], task: str) -> dict[At, list[tuple[Label, ...]]]:
-    found: dict[At, list[tuple[Label, ...]]] = {}
+def _ballots(annotations: Sequence[Annotation], task: str) -> dict[At, list[tuple[str, tuple[Label, ...]]]]:
+    """Of each field, who said what."""
+    found: dict[At, list[tuple[str, tuple[Label, ...]]]] = {}
     for annotation in annotations:
         for at, labels in answers(annotation, task).items():
-            found.setdefault(at, []).append(labels)
+            found.setdefault(at, []).append((annotation.annotator, labels))
     return {at: found[at] for at in sorted(found, key=_order)}
 
 
@@ -98,11 +115,11 @@ def _order(at: At) -> tuple[int, ...]:
     return at.turns if isinstance(at, AtGoal) else (at.turn,)
 
 
-def _decide(task: str, ballots: Ballots, names: Sequence[str] | None) -> tuple[Label, ...] | None:
+def _decide(field: Field, ballots: Ballots, names: Sequence[str] | None) -> tuple[Label, ...] | None:
     """The labels of one field, () for none, None for a tie."""
-    if divides(task):
-        return _decide_goals(task, ballots)
-    return _decide_set(ballots) if names is None else _decide_one(ballots, names)
+    if divides(field.task):
+        return _decide_goals(field.task, ballots)
+    return _decide_set(ballots) if names is None else _decide_one(field, ballots, names)
 
 
 def _mean(ballots: Ballots) -> tuple[Label, ...] | None:
@@ -115,17 +132,31 @@ def _mean(ballots: Ballots) -> tuple[Label, ...] | None:
     return (Label(first.task, first.at, quality_name(rating), value=rating),)
 
 
-def _decide_one(ballots: Ballots, names: Sequence[str]) -> tuple[Label, ...] | None:
-    votes = Counter(ballot[0].name if ballot else None for ballot in ballots)
-    ranked = votes.most_common(2)
-    if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
+def _name(ballot: tuple[Label, ...]) -> str | None:
+    return ballot[0].name if ballot else None
+
+
+def _decide_one(field: Field, ballots: Ballots, names: Sequence[str]) -> tuple[Label, ...] | None:
+    votes = Counter(map(_name, ballots))
+    return _likeliest(field, ballots, names, {name: count / len(ballots) for name, count in votes.items()})
+
+
+def _likeliest(
+    field: Field, ballots: Ballots, names: Sequence[str], odds: Mapping[str | None, float]
+) -> tuple[Label, ...] | None:
+    """The name of highest probability; it may be one that nobody said."""
+    winner, *others = sorted(odds, key=lambda name: -odds[name])
+    if others and odds[winner] - odds[others[0]] < _AS_LIKELY:
         return None
-    winner, count = ranked[0]
     if winner is None:
         return ()
-    for_it = [ballot[0] for ballot in ballots if ballot and ballot[0].name == winner]
-    shares = tuple((name, votes[name] / len(ballots)) for name in names)
-    return (Label(for_it[0].task, for_it[0].at, winner, count / len(ballots), _value(for_it), shares),)
+    for_it = [ballot[0] for ballot in ballots if _name(ballot) == winner]
+    shares = tuple((name, odds.get(name, 0.0)) for name in names)
+    return (Label(field.task, field.at, winner, odds[winner], _value(for_it), shares),)
+
+
+def _alike(ballots: Ballots) -> bool:
+    return len({frozenset((label.at, label.name) for label in ballot) for ballot in ballots}) == 1
 
 
 def _decide_set(ballots: Ballots) -> tuple[Label, ...] | None:

@@ -25,6 +25,7 @@ class Ceiling:
         self.questions = questions
         self.setting = setting
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._people: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, dialogue: Dialogue) -> None:
         protocol = Protocol([dialogue], self.questions, self.setting)
@@ -35,7 +36,10 @@ class Ceiling:
                     self._counts[question.name, "fields"] += 1
                     self._counts[question.name, "most"] += at in of_all and same(of_all[at], wanted)
                     own = trial.person or {}
-                    self._counts[question.name, "one"] += at in own and same(own[at], wanted)
+                    right = at in own and same(own[at], wanted)
+                    self._counts[question.name, "one"] += right
+                    self._people[question.name, trial.who, "fields"] += 1
+                    self._people[question.name, trial.who, "right"] += right
 
     def of(self, question: str) -> tuple[float, float] | None:
         """Share of fields whose whole answer is right: of who says what most say, and of one more annotator; None where
@@ -44,3 +48,7 @@ class Ceiling:
         if not fields:
             return None
         return self._counts[question, "most"] / fields, self._counts[question, "one"] / fields
+
+    def person(self, question: str, who: str) -> tuple[int, int]:
+        """How many answers of this annotator were judged against the consensus of the others, and how many are right."""
+        return self._people[question, who, "fields"], self._people[question, who, "right"]

@@ -53,11 +53,12 @@ def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One dialogue judged once. dialogue: its position. reference: the fields that count, and what is right there.
-    person: what the judged person said, None where nobody is."""
+    person: what the judged person said, None where nobody is; who: the person's name."""
 
     dialogue: int
     reference: dict[At, tuple[Label, ...]]
     person: dict[At, tuple[Label, ...]] | None
+    who: str = ""
 
 
 @dataclass(slots=True)
@@ -159,7 +160,7 @@ def _add(
     fields = {at: labels for at, labels in reference.items() if _asked(person, own, at)}
     out.left_out["the judged person left it unanswered"] += len(reference) - len(fields)
     if fields:
-        out.trials.append(Trial(place, fields, own))
+        out.trials.append(Trial(place, fields, own, person.annotator))
 
 
 def with_reference(dialogues: Iterable[Dialogue], questions: Sequence[Question], setting: Setting) -> list[Dialogue]:

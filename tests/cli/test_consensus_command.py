@@ -1,0 +1,65 @@
+"""labelgen consensus: methods, annotators' figures, and logs that lack what it needs."""
+
+import json
+
+import pytest
+
+from labelgen.cli.consensus import METHODS
+from labelgen.cli.main import main
+from labelgen.data.log import Log
+
+TURNS = [{"request": "louder", "response": "OK."}]
+
+
+def log(path, *said):
+    """A dialogue for each of `said`: who gave which rating."""
+    records = [
+        {
+            "id": f"d{k}",
+            "turns": TURNS,
+            "annotations": [
+                {"annotator": who, "kind": "person", "turns": [{"turn": 0, "quality": {"rating": rating}}]}
+                for who, rating in given.items()
+            ],
+        }
+        for k, given in enumerate(said)
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_writes_a_consensus_and_everyones_figures(tmp_path, method, capsys):
+    said = [{"a": 5, "b": 5, "c": 1}, {"a": 5, "b": 5, "c": 5}, {"a": 1, "b": 1, "c": 5}, {"a": 1, "b": 1, "c": 1}]
+    source, out, told = log(tmp_path / "log.jsonl", *said), tmp_path / "out.jsonl", tmp_path / "told.json"
+    assert main(["consensus", source, str(out), "--method", method, "--annotators", str(told)]) == 0
+    agreed = [a for d in Log([out]) for a in d.annotations if a.annotator == "consensus"]
+    assert [[label.name for label in a.labels] for a in agreed] == (
+        [[], ["good"], [], ["bad"]] if method == "unanimous" else [["good"], ["good"], ["bad"], ["bad"]]
+    )
+    found = json.loads(told.read_text())
+    assert [row["question"] for row in found["agreement"]] == ["quality, turn"]
+    right = {row["annotator"]: row["right"] for row in found["annotators"]}
+    assert right == {"a": 1.0, "b": 1.0, "c": 0.5}
+    skill = {row["annotator"]: row["skill"] for row in found["annotators"]}
+    assert skill["a"] is None if method in ("majority", "unanimous") else skill["a"] > skill["c"]
+    assert "quality, turn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ([{}, {}], "nobody annotated"),
+        ([{"a": 5}, {"a": 1}], "a is the only annotator"),
+        ([{"a": 5}, {"b": 1}], "no two annotators answered the same field"),
+    ],
+)
+def test_a_log_that_lacks_what_agreement_needs_is_told_so(tmp_path, said, words, capsys):
+    assert main(["consensus", log(tmp_path / "log.jsonl", *said), str(tmp_path / "out.jsonl")]) == 0
+    assert words in capsys.readouterr().out
+    assert len(list(Log([tmp_path / "out.jsonl"]))) == len(said)
+
+
+def test_skills_need_a_log_that_can_be_read_again(tmp_path, capsys):
+    assert main(["consensus", "-", str(tmp_path / "out.jsonl"), "--method", "mace"]) == 2
+    assert "several times" in capsys.readouterr().err
