@@ -65,11 +65,13 @@ def _rows(name: str, runs: list[Path], args: argparse.Namespace) -> list[list[An
     return rows
 
 
-def summary(found: list[dict[str, float]]) -> list[Any]:
-    """The figure, the least and the greatest of several runs, and how many there are."""
+def summary(found: list[dict[str, float | None]]) -> list[Any]:
+    """The figure, the least and the greatest of several runs, and how many there are; without those where it is not defined."""
     if len(found) == 1:
         return [found[0], None, None, 1]
-    values = [one["value"] for one in found]
+    values = [value for one in found if (value := one["value"]) is not None]
+    if not values:
+        return [None, None, None, 0]
     return [round(sum(values) / len(values), 4), min(values), max(values), len(values)]
 
 
