@@ -6,13 +6,14 @@
     G  goals, dialogue by dialogue        K  labels of a task
     d  width of the turn encoder          D  width of the dialogue encoder
     C  categorical features               F  numerical features
+    W  words that are read by themselves, turn by turn
 
 Turns are never padded before the turn encoder; only the dialogue encoder sees `[B, T, D]`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -131,11 +132,14 @@ class Passages:
 
 @dataclass(frozen=True)
 class FeatureTensors:
-    """categories: 0 missing, 1 unseen in training, else a value. numbers: standardised, 0 where missing."""
+    """categories: 0 missing, 1 unseen in training, else a value. numbers: standardised, 0 where missing. words: numbers of
+    each turn's distinct words. word_counts: how many words each turn has."""
 
     categories: Int[Tensor, "N C"]
     numbers: Float[Tensor, "N F"]
     present: Float[Tensor, "N F"]
+    words: Int[Tensor, " W"]
+    word_counts: Int[Tensor, " N"]
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,8 @@ class States:
     turns: each turn in its dialogue. alone: each turn as if it were all of its dialogue, in training a drawn share of them
     and the others in their dialogue; the same as turns where the model has no dialogue encoder or no head reads it. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where no head
     reads them.
-    labels: for each task whose labels have texts, their pooled vectors."""
+    labels: for each task whose labels have texts, their pooled vectors. sees: the other turns of its dialogue that a turn
+    knows of; a head that looks at other turns' states keeps to it."""
 
     turns: Float[Tensor, "N D"]
     alone: Float[Tensor, "N D"]
@@ -214,6 +219,7 @@ class States:
     responses: Float[Tensor, "N d"]
     tokens: Float[Tensor, "M d"] | None
     labels: Mapping[str, Float[Tensor, "_ d"]]
+    sees: Literal["all", "earlier", "none"]
 
 
 def move(value: Value, device: torch.device | str) -> Value:
