@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "measure_quality_runs.py"
 
 def says(name: str, kind: str, dialogue, word: str) -> Annotation:
     labels = tuple(Label("quality", AtTurn(t), word) for t in range(len(dialogue.turns)))
-    return Annotation(name, kind, labels)  # type: ignore[arg-type]
+    return Annotation(name, kind, labels)
 
 
 def run_of(folder: Path, word: str) -> Path:

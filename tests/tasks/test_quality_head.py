@@ -18,8 +18,9 @@ def batch_of(counts: list[int], sees: str, width: int = D) -> tuple[States, Layo
     turns = torch.randn(sum(counts), width)
     of = torch.tensor([b for b, n in enumerate(counts) for _ in range(n)], dtype=torch.long)
     at = torch.tensor([t for n in counts for t in range(n)], dtype=torch.long)
+    nowhere = (None,) * len(counts)
     layout = Layout(
-        tuple(counts), (None,) * len(counts), ((),) * len(counts), of, at, NONE, NONE, NONE, (0,) * sum(counts), at
+        tuple(counts), nowhere, nowhere, ((),) * len(counts), of, at, NONE, NONE, NONE, (0,) * sum(counts), at
     )
     return States(turns, turns, turns, turns, None, {}, sees), layout  # type: ignore[arg-type]
 
