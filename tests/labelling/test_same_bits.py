@@ -41,14 +41,14 @@ def test_groups_of_any_size_give_the_same_bits(
 ) -> None:
     torch.manual_seed(0)
     options = ModelOptions(
-        encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1, sound=sound
+        encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1, sound=sound, words=20
     )
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
     dialogues = [spoken(dialogue) for dialogue in DIALOGUES] if sound else DIALOGUES
     model = build_model(options, {name: TaskOptions() for name in TASKS}, labels, DIALOGUES[:8]).eval()
     for part in model.modules():
         if isinstance(part, LabelScorer):
-            part.bias.data.fill_(1.0)  # a new model gives no name, then there would be little to compare
+            part.bias.data.fill_(2.0)  # a new model gives no name, then there would be little to compare
     save_model(model, tmp_path / "m", {})
     annotator = Annotator(tmp_path / "m")
 
