@@ -1,7 +1,7 @@
 """Whether labelling costs the same for each turn however long the log is: turns a second of CPU and peak memory, by length.
 
     python scripts/bench_growth.py --turns 10000 100000 --out results/growth.json
-    python scripts/bench_growth.py --turns 100000 1000000 --layers 2 --out results/growth_long.json
+    python scripts/bench_growth.py --turns 50000 500000 --layers 2 --out results/growth_long.json
 
 Each length is a simulated log of its own, read, labelled and written by one process that is started anew, on one thread. The
 model is new, with the offline encoder's width, so many of its layers, and heads for goals, outcome and quality: untrained
