@@ -23,7 +23,7 @@ train() {
   local run=$1 seed=$2
   shift 2
   stage "$out/$run/model/digests.json" labelgen finetune "${recipe[@]}" --config configs/quality.yaml --out "$out/$run" --seed "$seed" \
-    --data.train "[$(IFS=,; echo "$*")]"
+    --model.words 2000 --model.dropout 0.4 --data.train "[$(IFS=,; echo "$*")]"
 }
 judge() {
   # Where what is labelled goes, the run whose model is taken, the log that weights are found on, the one that is labelled. No threshold
