@@ -61,6 +61,6 @@ python scripts/measure_quality.py "${corpora[@]/#/$out/labelled/}" --ratings mea
   --command "bash scripts/uss.sh DATA" --out "$results/uss_classes.json"
 python scripts/measure_quality.py "$out/labelled/zero-shot" --ratings mean --first-turn 2 --order 4 \
   --title "USS: trained on SGD, judged on MWOZ" --command "bash scripts/uss.sh DATA" --out "$results/uss_zero_shot.json"
-python scripts/measure_above_person.py "${corpora[@]/#/$out/labelled/}" --ratings mean --first-turn 2 --order 4 \
+python scripts/measure_above_person.py "${corpora[@]/#/$out/labelled/}" --model "$out/decided/MWOZ" --ratings mean --first-turn 2 --order 4 \
   --title "USS: dissatisfaction found more precisely than by a single rater" --command "bash scripts/uss.sh DATA" \
   --out "$results/uss_above_person.json"
