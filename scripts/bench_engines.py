@@ -37,6 +37,9 @@ class Silent:
     heard = 0
     unheard: Mapping[str, int] = {}
 
+    def refuses(self, source: str | None) -> None:
+        return None
+
     def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
         return {}, {}
 

@@ -1,11 +1,11 @@
 """Whether labelling costs the same for each turn however long the log is: turns a second of CPU and peak memory, by length.
 
-    python scripts/bench_growth.py --turns 10000 100000
-    python scripts/bench_growth.py --turns 100000 1000000 --layers 2
+    python scripts/bench_growth.py --turns 10000 100000 --out results/growth.json
+    python scripts/bench_growth.py --turns 100000 1000000 --layers 2 --out results/growth_long.json
 
 Each length is a simulated log of its own, read, labelled and written by one process that is started anew, on one thread. The
 model is new, with the offline encoder's width, so many of its layers, and heads for goals, outcome and quality: untrained
-heads take as long as trained ones. Memory is the process's peak, model and libraries with it. Prints one JSON object."""
+heads take as long as trained ones. Memory is the process's peak, model and libraries with it."""
 
 import argparse
 import json
@@ -14,13 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from labelgen.base.errors import LabelgenError
+from labelgen.base.files import fresh_file, write_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
 from labelgen.labelling.engines import Inline
@@ -38,23 +41,67 @@ AT_ONCE = 1_000
 """Dialogues simulated at a time."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, nargs="+", default=[10_000, 100_000], help="of each log, about")
     parser.add_argument("--layers", type=int, default=6, help="of the encoder (default %(default)s)")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="default %(default)s")
+    parser.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
+    parser.add_argument("--force", action="store_true", help="replace what stands at OUT")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.one:
         print(json.dumps(labelled(args.one, args.turns[0], args.precision)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        made(Path(folder), args.layers)
-        found = []
-        for turns in args.turns:
-            own = [sys.executable, __file__, "--one", folder, "--turns", str(turns), "--precision", args.precision]
-            found.append(json.loads(subprocess.run(own, check=True, capture_output=True, text=True).stdout))
-    print(json.dumps({"layers": args.layers, "precision": args.precision, "logs": found}, indent=1))
+        return 0
+    try:
+        if args.out:
+            fresh_file(args.out, args.force)
+        with tempfile.TemporaryDirectory() as folder:
+            made(Path(folder), args.layers)
+            found = [apart(Path(folder), turns, args.precision) for turns in sorted(args.turns)]
+        table = told(found, args)
+        if args.out:
+            write_text(args.out, json.dumps(table, indent=1) + "\n")
+    except LabelgenError as error:
+        print(f"bench_growth: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(table, indent=1))
+    return 0
+
+
+def apart(folder: Path, turns: int, precision: str) -> dict[str, float]:
+    """What `labelled` gives in a process of its own."""
+    own = [sys.executable, __file__, "--one", str(folder), "--turns", str(turns), "--precision", precision]
+    found: dict[str, float] = json.loads(subprocess.run(own, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
+
+
+def told(found: Sequence[dict[str, float]], args: argparse.Namespace) -> dict[str, Any]:
+    """The table; rate and memory beside those of the shortest log."""
+    words = ["python scripts/bench_growth.py --turns", *map(str, args.turns)]
+    words += [f"--layers {args.layers}"] if args.layers != 6 else []
+    words += [f"--precision {args.precision}"] if args.precision != "32" else []
+    words += [f"--out {args.out}"] if args.out else []
+    first = found[0]
+    return {
+        "order": 33,
+        "title": f"Rate and memory by the length of the log, encoder of {args.layers} layers",
+        "text": "A simulated log is read, labelled and written by one process on one thread; turns a second of CPU, and the "
+        "process's peak of memory with model and libraries, also as multiples of the shortest log's.",
+        "command": " ".join(words),
+        "versions": {name: version(name) for name in ("labelgen", "torch")},
+        "columns": ["turns", "turns a CPU second", "peak memory, MB", "rate, times", "memory, times"],
+        "rows": [
+            [
+                f"{one['turns']:,}",
+                one["turns_a_cpu_s"],
+                one["peak_mb"],
+                round(one["turns_a_cpu_s"] / first["turns_a_cpu_s"], 3),
+                round(one["peak_mb"] / first["peak_mb"], 3),
+            ]
+            for one in found
+        ],
+    }
 
 
 def made(folder: Path, layers: int) -> None:
@@ -96,4 +143,4 @@ def simulated(turns: int) -> Iterator[Dialogue]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,8 @@
 """How fast a text becomes a vector, and a log labels, beside other ways to do it: ratios of CPU time on one core.
 
     python scripts/bench_labelling.py runs/public/sgd-dev/sgd-dev.jsonl --model runs/public/sgd-context/model
-    python scripts/bench_labelling.py runs/public/sgd-dev/sgd-dev.jsonl --size base --tokens 4000
+    python scripts/bench_labelling.py runs/public/sgd-dev/sgd-dev.jsonl --model runs/public/sgd-context/model --size base \
+        --tokens 4000
 
 All rows take the same texts (every request and response of the first dialogues of the log, in file order) through the same
 encoder, from text to vector, tokenising included. `labelgen label` reads the log, labels all tasks of the model and writes
@@ -9,7 +10,8 @@ the labelled log; only the model is loaded before. The rows take turns in one pr
 drawn anew in each round, and the first round is not counted: other work on the machine then touches all of them alike. A
 row's figure is the first row's median time over its own, the least and greatest of the rounds beside it.
 Sentence-transformers is left out where it is
-not installed (pip install -e '.[peers]'). Base has random weights, which take the same time, and no labels."""
+not installed (pip install -e '.[peers]'). Base has the tasks, labels and heads of the model, on an encoder of random weights:
+they take the same time, but what it says is of no worth, so its changed labels are not told."""
 
 import argparse
 import json
@@ -35,6 +37,9 @@ from labelgen.data.log import Log, write_log
 from labelgen.labelling.engines import Inline
 from labelgen.labelling.run import label
 from labelgen.model.annotate import Annotator
+from labelgen.model.build import assemble, take_over
+from labelgen.model.folder import load_model, save_model
+from labelgen.model.label_model import LabelModel
 from labelgen.tensors.offline_encoder import write_offline_encoder
 from labelgen.tensors.prepared import TOKENS, PreparedEncoder
 from labelgen.tensors.pretrained import load_encoder, load_tokenizer
@@ -96,15 +101,18 @@ class Bench:
         self.encoder = folder / "encoder"
         self.annotators = {}
         if args.model:
-            for name in PRECISIONS:
-                self.annotators[name] = Annotator(args.model, precision=name.removeprefix("fp"))
-            model = self.annotators["fp32"].model
-            model.turn_encoder.encoder.save_pretrained(self.encoder)
-            model.tokenizer.tokenizer.save_pretrained(self.encoder)
+            trained = load_model(args.model)
+            trained.turn_encoder.encoder.save_pretrained(self.encoder)
+            trained.tokenizer.tokenizer.save_pretrained(self.encoder)
         else:
             write_offline_encoder(self.encoder)
-        if args.size == "base":
+        self.base = args.size == "base"
+        if self.base:
             _enlarge(self.encoder)
+        if args.model:
+            own = _on_encoder(trained, self.encoder, folder / "model") if self.base else args.model
+            for name in PRECISIONS:
+                self.annotators[name] = Annotator(own, precision=name.removeprefix("fp"))
         self.tokenizer = load_tokenizer(str(self.encoder))
         self.dialogues: list[Dialogue] = []
         self.tokens = 0
@@ -148,10 +156,9 @@ class Bench:
         turns = sum(len(d.turns) for d in self.dialogues)
         words = [f"{len(self.dialogues):,} dialogues, {turns:,} turns, {self.tokens:,} tokens; {rounds} rounds."]
         if self.said:
-            words.append(
-                f"`labelgen label` encoded {self.encoded_tokens / self.tokens:.3f} of the log's tokens, and "
-                f"{_changed(self.said['fp32'], self.said['bf16']):.2%} of its labels were others in bf16."
-            )
+            words.append(f"`labelgen label` encoded {self.encoded_tokens / self.tokens:.3f} of the log's tokens.")
+        if self.said and not self.base:
+            words.append(f"{_changed(self.said['fp32'], self.said['bf16']):.2%} of its labels were others in bf16.")
         return " ".join(words)
 
     def _works(self, name: str) -> Iterator[tuple[str, Work]]:
@@ -243,6 +250,17 @@ def _enlarge(folder: Path) -> None:
     )
     torch.manual_seed(0)
     type(small)(small.config, add_pooling_layer=False).save_pretrained(folder)
+
+
+def _on_encoder(trained: LabelModel, encoder: Path, folder: Path) -> Path:
+    """The model with another encoder in the place of its own, saved; what fits of its other weights is kept."""
+    torch.manual_seed(0)
+    tasks, features = trained.tasks, trained.features
+    tokenizer = trained.tokenizer.tokenizer
+    model = assemble(trained.options, tasks, features, load_encoder(str(encoder)), tokenizer, {})
+    take_over(model, trained)
+    save_model(model.eval(), folder, {})
+    return folder
 
 
 def _texts(dialogues: Sequence[Dialogue]) -> list[str]:

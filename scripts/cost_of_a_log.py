@@ -1,7 +1,7 @@
 """What it costs to label a log of a billion turns, on paper: labelgen by its measured speed, beside an LLM by its price.
 
     python scripts/cost_of_a_log.py runs/public/sgd-dev/sgd-dev.jsonl --model runs/public/sgd-context/model \\
-        --speed results/speed_labelgen.json --out results/cost.json
+        --speed results/speed.json --out results/cost.json
 
 Measured: turns a second (`turns_a_s` in the files of --speed, which scripts/bench_labelling.py writes), and the tokens of the
 log by the model's tokenizer: of its texts, of the names and descriptions of all labels that its sources could give, and of

@@ -48,6 +48,9 @@ class StandIn:
     heard = 0
     unheard: Mapping[str, int] = {}
 
+    def refuses(self, source: str | None) -> None:
+        return None
+
     def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
         return {}, {}
 

@@ -94,7 +94,8 @@ def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
         for question in (q for q in asked({}) if q.name in METRICS):
             own = [k for k, d in enumerate(everyone) if ids is None or d.id in ids or question.name == "outcome"]
             found = {
-                key: measured([[log[k] for k in own] for log in logs], question, setting) for key, logs in said.items()
+                key: measured([[log[k] for k in own] for log in logs], question, METRICS[question.name], setting)
+                for key, logs in said.items()
             }
             if all(found.values()):
                 rows += rows_of(question.name, found, given.shares)
@@ -122,8 +123,11 @@ def read(run: Path, arm: str, share: int, seed: int) -> list[Dialogue]:
     return list(Log([path], max_bad_rate=0.0))
 
 
-def measured(logs: Sequence[Sequence[Dialogue]], question: Question, setting: Setting) -> list[Found]:
-    """All seeds together, then each alone; empty where the reference or the models answer nothing."""
+def measured(
+    logs: Sequence[Sequence[Dialogue]], question: Question, names: Sequence[str], setting: Setting
+) -> list[Found]:
+    """The metrics of these names, of all seeds together, then of each alone; empty where the reference or the models answer
+    nothing."""
     trials: list[Trial] = []
     items = []
     for log in logs:
@@ -132,7 +136,6 @@ def measured(logs: Sequence[Sequence[Dialogue]], question: Question, setting: Se
         items.append(items_of(own, log, question, SAID))
     if not any(item.predicted for one in items for item in one):
         return []
-    names = METRICS[question.name]
     found: list[Found] = [measure_all(names, [item for one in items for item in one], trials, setting)]
     size = len(trials) // len(logs)
     found += [

@@ -1,11 +1,12 @@
-"""What one long dialogue costs: seconds of CPU and peak memory of labelling it, by its number of turns.
+"""What one long dialogue costs: seconds of CPU and peak memory of labelling it, by its number of turns; and odd ones.
 
     python scripts/measure_long_dialogues.py --turns 1000 10000 --out results/long_dialogues.json
 
 A dialogue is made of the turns of simulated ones, one behind the other, and labelled with every task from file to file by a
 process that is started anew, on one thread. The model is new, of the offline encoder, with 50 names of intents and 100 of
 slots: untrained heads take as long as trained ones. Memory is the process's peak, model and libraries with it. The labels of
-the shortest are compared with what is said of it at once, without windows."""
+the shortest are compared with what is said of it at once, without windows. The odd ones are in one log: a turn whose texts have
+100,000 characters each, requests without any response, responses without any request, turns of nothing, and no turns."""
 
 import argparse
 import json
@@ -25,7 +26,7 @@ import torch
 
 from labelgen.base.errors import LabelgenError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
@@ -48,10 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, nargs="+", default=[1000, 10_000], help="of each dialogue")
     parser.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
     parser.add_argument("--force", action="store_true", help="replace what stands at OUT")
+    parser.add_argument("--odd", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:
-        print(json.dumps(labelled(args.one, args.turns[0])))
+        dialogues = odd() if args.odd else [dialogue_of(args.turns[0])]
+        print(json.dumps(labelled(args.one, dialogues, "odd" if args.odd else str(args.turns[0]))))
         return 0
     try:
         if args.out:
@@ -72,26 +75,34 @@ def measured(folder: Path, turns: Sequence[int]) -> dict[str, Any]:
     made(folder)
     rows = []
     for length in turns:
-        own = [sys.executable, __file__, "--one", str(folder), "--turns", str(length)]
-        found = json.loads(subprocess.run(own, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        rows.append([length, found["spent_s"], found["peak_gb"], None, None])
+        rows.append([f"{length:,} turns", *apart(folder, "--turns", str(length)), None, None])
     rows[0][3:] = at_once(folder, turns[0])
+    rows.append(["odd ones", *apart(folder, "--odd"), None, None])
     return {
         "order": 51,
-        "title": "One long dialogue",
+        "title": "Long dialogues and odd ones",
         "text": (
             "A dialogue of simulated turns is labelled with every task, from file to file, on one core; peak memory is that of "
             "the process, 50 names of intents and 100 of slots. At once: the same model without windows on the shortest; labels "
-            "that differ (task, place or name), and the greatest difference of a probability."
+            "that differ (task, place or name), and the greatest difference of a probability. The odd ones, in one log: a turn "
+            "whose texts have 100,000 characters each, requests without responses, responses without requests, turns of nothing, "
+            "and no turns; all of them were labelled."
         ),
         "command": (
             f"python scripts/measure_long_dialogues.py --turns {' '.join(map(str, turns))} --out results/long_dialogues.json"
         ),
         "versions": {name: version(name) for name in ("labelgen", "torch")},
         "data": "Simulated dialogues of seed 0, joined.",
-        "columns": ["turns", "CPU seconds", "peak memory (GB)", "labels that differ at once", "greatest difference"],
+        "columns": ["dialogue", "CPU seconds", "peak memory (GB)", "labels that differ at once", "greatest difference"],
         "rows": rows,
     }
+
+
+def apart(folder: Path, *words: str) -> tuple[float, float]:
+    """Seconds of CPU and gigabytes of a process of its own."""
+    own = [sys.executable, __file__, "--one", str(folder), *words]
+    found = json.loads(subprocess.run(own, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found["spent_s"], found["peak_gb"]
 
 
 def made(folder: Path) -> None:
@@ -116,13 +127,27 @@ def dialogue_of(turns: int) -> Dialogue:
     return Dialogue(id="long", turns=tuple(plain), source="simulated")
 
 
-def labelled(folder: Path, turns: int) -> dict[str, float]:
+def odd() -> list[Dialogue]:
+    long = "find me a cheap table for two " * 3400
+    plain = dialogue_of(1000)
+    return [
+        Dialogue(id="long-turn", turns=(Turn(request=long[:100_000], response=long[:100_000]),), source="simulated"),
+        replace(plain, id="no-responses", turns=tuple(replace(turn, response="") for turn in plain.turns)),
+        replace(plain, id="no-requests", turns=tuple(Turn(request="", response=turn.response) for turn in plain.turns)),
+        Dialogue(id="nothing-said", turns=(Turn(request="", response=""),) * 3, source="simulated"),
+        Dialogue(id="no-turns", turns=(), source="simulated"),
+    ]
+
+
+def labelled(folder: Path, dialogues: Sequence[Dialogue], name: str) -> dict[str, float]:
     torch.set_num_threads(1)
-    source = folder / f"{turns}.jsonl"
-    write_log(source, [dialogue_of(turns)])
+    source = folder / f"{name}.jsonl"
+    write_log(source, dialogues)
     annotator = Annotator(folder / "model")
     began = time.process_time()
-    label(source, folder / f"labelled-{turns}", Inline(lambda: annotator), annotator.name, {})
+    sums = label(source, folder / f"labelled-{name}", Inline(lambda: annotator), annotator.name, {})
+    if sums.labelled != len(dialogues):
+        raise RuntimeError(f"{sums.labelled} of {len(dialogues)} dialogues labelled: {sums.quarantined}")
     spent_s = time.process_time() - began
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return {"spent_s": round(spent_s, 1), "peak_gb": round(peak_gb, 2)}

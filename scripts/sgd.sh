@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SGD with all of its training dialogues: goals, outcomes, intents, slots, on held-out dialogues of the training services and on parts
-# whose services are mostly new. Starts from the pretrained model of `make public`, in PUBLIC/pretrained. Two to three hours on one core.
+# whose services are mostly new, with all labels to choose from and with those of the services given. Starts from the pretrained model of `make public`, in PUBLIC/pretrained. Two to three hours on one core.
 #   bash scripts/sgd.sh DATA [OUT [PUBLIC [TEST]]]
 # TEST: a folder with schema.json and dialogues_*.json in the published layout, in the place of DATA/sgd/test. What is made already
 # is not made again; trainings go on where they stopped. With ENCODER and CONFIG (scripts/stage.sh) it pretrains by itself.
@@ -32,6 +32,9 @@ stage "$out/context/model/digests.json" labelgen finetune "${recipe[@]}" --out "
 for part in parts test; do
   stage "$out/evaluation-$part/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd \
     --model "model=$out/context/model" --train "$out/parts/train.jsonl" --out "$out/evaluation-$part" --title "SGD: ${part/parts/known services}"
+  # As in the published task, where the services of a dialogue are given.
+  stage "$out/evaluation-given-$part/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd --domains-from services \
+    --model "model, services given=$out/context/model" --out "$out/evaluation-given-$part"
 done
 results=results
 if [ -n "${4:-}" ]; then results=$out; fi

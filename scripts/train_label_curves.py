@@ -9,103 +9,32 @@ with the encoder's own weights (`without`), the other with those of the pretrain
 --test, and of the dialogues with a failed goal among --outcomes that are not in --train, is written to
 RUN/ARM-SHARE-SEED.jsonl beside the reference; outcomes are asked of the reference's goals.
 
-Where the encoder is frozen, as in configs/label_curves.yaml, each passage is encoded once for all trainings. What is made is
-not made again: after --minutes no other training begins, and the same command goes on. What follows -- is given to every
+Where the encoder is frozen, as in configs/label_curves.yaml, each text is encoded once for all trainings of a sitting. What is
+made is not made again: after --minutes no other training begins, and the same command goes on. What follows -- is given to every
 training, such as: -- --tasks '{outcome: {}}'"""
 
 import argparse
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from trainings_here import first_by_hash, has_failed, signed, trained
 
 from labelgen.base.errors import LabelgenError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
-from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
-from labelgen.data.quarantine import Quarantine
-from labelgen.data.split import position
-from labelgen.model.annotate import annotate
-from labelgen.model.build import build_model, take_over
-from labelgen.model.folder import load_model
-from labelgen.model.label_model import LabelModel
-from labelgen.tensors.text import Tokenizer
+from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.training.config import parse
-from labelgen.training.corpus import Corpus
-from labelgen.training.data import AnnotatedExamples, ChosenTargets
-from labelgen.training.fit import fit
 from labelgen.training.options import FinetuneOptions
 
 ARMS = ("without", "with")
 SHARES = (1, 5, 10, 25, 100)
-SAID = "model"
-"""Who signs what a model says."""
 CONFIGS = ("configs/public_cpu.yaml", "configs/label_curves.yaml")
-
-States = Callable[[Sequence[Tensor]], list[Tensor]]
-
-
-class Remembered:
-    """Token states of passages by one frozen encoder, in bfloat16, each made once for all trainings."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], Tensor] = {}
-
-    def __deepcopy__(self, memo: object) -> "Remembered":
-        return self
-
-    def serve(self, model: LabelModel) -> None:
-        """Let the model's turn encoder ask here first. Its weights must be those of every other model that is served."""
-        made: States = model.turn_encoder.states
-
-        def states(groups: Sequence[Tensor]) -> list[Tensor]:
-            out = []
-            for ids in groups:
-                keys = [tuple(row) for row in ids.tolist()]
-                new = [k for k, key in enumerate(keys) if key not in self._known]
-                if new:
-                    with torch.inference_mode(mode=False), torch.no_grad():
-                        (found,) = made([ids[new].clone()])
-                    self._known.update(zip((keys[k] for k in new), found.bfloat16().unbind(), strict=True))
-                out.append(torch.stack([self._known[key] for key in keys]).float())
-            return out
-
-        model.turn_encoder.states = states  # type: ignore[method-assign]
-
-    def expect(self, model: LabelModel, tokenizer: Tokenizer, dialogues: Sequence[Dialogue], kept: Path) -> None:
-        """Encode what the dialogues say, many passages at a time, and keep it for the next sitting."""
-        if kept.exists():
-            held = load_file(kept)
-            lengths = held["lengths"].tolist()
-            keys = (tuple(ids) for ids in (row.tolist() for row in torch.split(held["ids"], lengths)))
-            self._known.update(zip(keys, torch.split(held["states"], lengths), strict=True))
-            return
-        texts = [text for dialogue in dialogues for turn in dialogue.turns for text in (turn.request, turn.response)]
-        by_length: dict[int, dict[tuple[int, ...], None]] = {}
-        for tokens in tokenizer(texts):
-            by_length.setdefault(len(tokens.ids), {})[tokens.ids] = None
-        model.turn_encoder.prepare(torch.bfloat16)
-        with torch.inference_mode():
-            for length, passages in sorted(by_length.items()):
-                rows = torch.tensor(list(passages))
-                for part in torch.split(rows, max(1, 4096 // length)):
-                    model.turn_encoder.states([part])
-        model.turn_encoder.train()
-        held = {
-            "lengths": torch.tensor([len(key) for key in self._known]),
-            "ids": torch.tensor([i for key in self._known for i in key]),
-            "states": torch.cat(list(self._known.values())),
-        }
-        save_file(held, kept.with_suffix(".part"))
-        kept.with_suffix(".part").replace(kept)
+MEMORY_BYTES = 4 * 2**30
+"""Most of what is kept of texts, for each arm."""
 
 
 class Curves:
@@ -118,8 +47,7 @@ class Curves:
         self.train = list(log)
         self.labels: Sources = log.labels()
         self.test = [*Log([given.test]), *self._failed()]
-        self._states = {arm: Remembered() for arm in ARMS}
-        self._expected: set[str] = set()
+        self._memories = {arm: FrozenMemory(MEMORY_BYTES) for arm in ARMS}
 
     def _failed(self) -> Iterator[Dialogue]:
         if self.given.outcomes is None:
@@ -137,19 +65,9 @@ class Curves:
         work = self.folder / "work"
         shutil.rmtree(work, ignore_errors=True)
         write_log(work / "log" / "train.jsonl", chosen, self.labels)
-        model = self._fitted(self._options(arm, seed, work), arm, work)
-        said = annotate(model, self.test, self.given.against)
-        signed = []
-        for dialogue, answers in zip(self.test, said, strict=True):
-            own = Annotation(
-                SAID,
-                "model",
-                labels=tuple(label for one in answers for label in one.labels),
-                none=tuple(field for one in answers for field in one.none),
-                none_probabilities=tuple(p for one in answers for p in one.none_probabilities),
-            )
-            signed.append(replace(dialogue, annotations=(*dialogue.annotations, own)))
-        write_log(self.predictions(arm, share, seed), signed, force=True)
+        model = trained(self._options(arm, seed, work), self._memories[arm])
+        signed_log = signed(model, self.test, self.given.against)
+        write_log(self.predictions(arm, share, seed), signed_log, force=True)
         shutil.rmtree(work)
 
     def _options(self, arm: str, seed: int, work: Path) -> FinetuneOptions:
@@ -163,39 +81,6 @@ class Curves:
         words += ["--out", str(work / "run"), "--seed", str(seed), "--model.encoder", self.given.encoder]
         words += ["--init", self.given.pretrained] if arm == "with" else []
         return parse(FinetuneOptions, "finetune", "", "", [*words, *self.more])
-
-    def _fitted(self, options: FinetuneOptions, arm: str, work: Path) -> LabelModel:
-        prepare = ChosenTargets(options.targets, options.tasks)
-        with (
-            closing(Quarantine(work / "bad.jsonl")) as bad,
-            closing(Corpus(options.data.train, "labelgen", 0.0, prepare, f"{arm}, seed {options.seed}", bad)) as corpus,
-        ):
-            torch.manual_seed(options.seed)
-            model = build_model(options.model, options.tasks, corpus.labels, corpus)
-            if options.init is not None:
-                take_over(model, load_model(Path(options.init)))
-            if options.model.encoder_frozen:
-                self._serve(model, arm)
-            examples = AnnotatedExamples(corpus, 0.0, options.seed)
-            return fit(options, model, examples, None, Path(options.out), ()).model.eval()
-
-    def _serve(self, model: LabelModel, arm: str) -> None:
-        self._states[arm].serve(model)
-        if arm not in self._expected:
-            self._expected.add(arm)
-            kept = self.folder / f"encoded-{arm}.safetensors"
-            self._states[arm].expect(model, model.tokenizer, [*self.train, *self.test], kept)
-
-
-def first_by_hash(dialogues: Sequence[Dialogue], seed: int) -> list[Dialogue]:
-    """In an order that depends on ids and seed alone."""
-    return sorted(dialogues, key=lambda d: (position(seed, f"label curve {d.id}"), d.id))
-
-
-def has_failed(dialogue: Dialogue, annotator: str) -> bool:
-    """Whether a goal of the dialogue failed."""
-    annotation = dialogue.annotation(annotator)
-    return annotation is not None and any((x.task, x.name) == ("outcome", "failure") for x in annotation.labels)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (
     Abstained,
@@ -38,6 +39,12 @@ class FakeAnnotator:
         self._done = 0
         self.heard = 0
         self.unheard: Counter[str] = Counter()
+
+    def refuses(self, source: str | None) -> UsageError | None:
+        """Has labels for every source but `martian`."""
+        if source == "martian":
+            return UsageError("no label set is for records of the source 'martian'", "known: toy", "set the source")
+        return None
 
     def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
         """Knows one domain, `home`, and one intent, `Play`."""

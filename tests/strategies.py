@@ -203,6 +203,7 @@ provenances = st.builds(
     threads=maybe(st.integers(1, 8)),
     processor=maybe(names),
     online=maybe(st.booleans()),
+    domains_from=maybe(names),
     thresholds=few(st.builds(Threshold, task=names, probability=probabilities)),
 )
 

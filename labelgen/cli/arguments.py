@@ -42,6 +42,15 @@ def add_force(to: argparse.ArgumentParser) -> None:
     to.add_argument("--force", action="store_true", help="replace what stands at the output")
 
 
+def add_domains_from(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--domains-from",
+        metavar="FIELD",
+        help="a field of the record that lists the domains on offer in a dialogue, such as the skills that the user enabled: of "
+        "names such as DOMAIN.NAME, only theirs are given; docs/labelling.md",
+    )
+
+
 def open_log(args: argparse.Namespace, name: str = "log") -> Log:
     """The log that add_log's arguments name."""
     given = getattr(args, name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.progress import progress
-from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.arguments import add_domains_from, add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.sound import Folders
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default %(default)s)",
     )
     to.add_argument("--seed", type=int, default=0, help="divides the dialogues (default %(default)s)")
+    add_domains_from(to)
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
     add_force(to)
     return to
@@ -89,7 +90,9 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     refuse_calibrated(args.model, args.force)
     setting = Setting(args.against, *named(args.people), args.seed, ratings=args.ratings)
     log = open_log(args)
-    annotator = Annotator(args.model, log.labels(), _MODEL, device=args.device, calibrated=False)
+    annotator = Annotator(
+        args.model, log.labels(), _MODEL, device=args.device, calibrated=False, domains_from=args.domains_from
+    )
     questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
     read = Folders(log)
     dialogues = with_reference(read, questions, setting)
@@ -111,6 +114,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
         max_error=args.max_error,
         confidence=args.confidence,
         command=shlex.join(["labelgen", "calibrate", *argv]),
+        domains_from=args.domains_from,
         tasks=tuple(
             calibrate(
                 dialogues, questions, _MODEL, setting, Asked(args.max_error, args.confidence, args.seed, args.decide)

@@ -13,7 +13,7 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, fresh_folder, write_text
-from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.arguments import add_domains_from, add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders
 from labelgen.data.log import Log, write_log
@@ -109,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         help="search one half of the dialogues for the parts where the first candidate is worst, by one condition or two, "
         "and judge them on the other half",
     )
+    add_domains_from(to)
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
@@ -196,7 +197,14 @@ def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":
             )
         taken.append(name)
     return [
-        Annotator(Path(folder), labels, name if equals else "model", device=args.device, online=args.online)
+        Annotator(
+            Path(folder),
+            labels,
+            name if equals else "model",
+            device=args.device,
+            online=args.online,
+            domains_from=args.domains_from,
+        )
         for name, equals, folder in parts
     ]
 

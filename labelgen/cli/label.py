@@ -11,7 +11,7 @@ from pathlib import Path
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
 from labelgen.base.places import place
-from labelgen.cli.arguments import add_force, parser
+from labelgen.cli.arguments import add_domains_from, add_force, parser
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
@@ -22,6 +22,7 @@ from labelgen.labelling.ray_engine import cpus_of, on_ray
 from labelgen.labelling.rehearse import rehearse
 from labelgen.labelling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
 from labelgen.labelling.shard import Annotates
+from labelgen.labelling.sources import reason
 from labelgen.labelling.stream import label_stream, stream_sums
 
 
@@ -29,7 +30,16 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     for path in (args.input, args.output):
         place(path)  # what cannot be reached is told before a model is loaded
-    load = partial(load_annotator, args.model, args.labels, args.annotator, args.precision, args.device, args.online)
+    load = partial(
+        load_annotator,
+        args.model,
+        args.labels,
+        args.annotator,
+        args.precision,
+        args.device,
+        args.online,
+        args.domains_from,
+    )
     _check(args)
     if args.dry_run:
         workers = args.workers or (_cores() if args.address is None else cpus_of(args.address))
@@ -84,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="label each turn from itself and what came before only, without calibration; docs/labelling.md",
     )
+    add_domains_from(to)
     to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
     to.add_argument(
         "--shard-dialogues",
@@ -154,13 +165,21 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _stream(args: argparse.Namespace, load: Load) -> Sums:
-    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0)
-    parts = list(label_stream(log, load(), sys.stdout.buffer, args.redact))
+    annotator = load()
+    refuses = partial(reason, refuses=annotator.refuses)
+    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=refuses)
+    parts = list(label_stream(log, annotator, sys.stdout.buffer, args.redact))
     return stream_sums(parts, log)
 
 
 def load_annotator(
-    model: Path, labels: Path | None, name: str, precision: str, device: str, online: bool = False
+    model: Path,
+    labels: Path | None,
+    name: str,
+    precision: str,
+    device: str,
+    online: bool = False,
+    domains_from: str | None = None,
 ) -> Annotates:
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
@@ -169,7 +188,7 @@ def load_annotator(
 
     torch.set_num_threads(1)
     known = read_labels(labels) if labels is not None else None
-    return Annotator(model, known, name, precision, device, online=online)
+    return Annotator(model, known, name, precision, device, online=online, domains_from=domains_from)
 
 
 def _cores() -> int:

@@ -4,7 +4,7 @@ The file holds, per source and task, a list of `{"name", "description"}`; the ke
 source."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -70,6 +70,15 @@ class LabelSet:
             f"known: {known}",
             "set the record's source to one of these, or say by --labels FILE what may be decoded",
         )
+
+    def within(self, source: str | None, domains: Sequence[str] | None) -> tuple[int, ...]:
+        """`of_source`, without the names of other domains where `domains` is given: a name is its domain's that stands before
+        its first dot, and every domain's without one."""
+        found = self.of_source(source)
+        if domains is None:
+            return found
+        of = [self.names[k].name.partition(".") for k in found]
+        return tuple(k for k, (domain, dot, _) in zip(found, of, strict=True) if not dot or domain in domains)
 
 
 def label_set(task: str, sources: Sources) -> LabelSet:

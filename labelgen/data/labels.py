@@ -102,7 +102,8 @@ class Threshold:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings. processor: the kind of CPU or
-    GPU that computed them. online: true where each turn was labelled without later ones; absent elsewhere."""
+    GPU that computed them. online: true where each turn was labelled without later ones; absent elsewhere. domains_from: the
+    field of the record that named the domains whose labels alone could be given; absent where all could."""
 
     model_digest: str
     data_digest: str | None = None
@@ -113,6 +114,7 @@ class Provenance:
     threads: int | None = None
     processor: str | None = None
     online: bool | None = None
+    domains_from: str | None = None
     thresholds: tuple[Threshold, ...] = ()
 
 

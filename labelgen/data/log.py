@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Log:
     `reasons`; a dialogue whose id was seen before among the last quarter of a million is rejected too. At the end of a
     pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected.
 
+    refuses: gives the reason why a dialogue, though its record is good, is rejected, None for one that is not.
     quarantine: a file, begun anew with each pass; or an open Quarantine, which other logs may share and which is left
     open. folder: that the audio paths of the dialogue last given start from; None where it lies in a store, from which no
     sound is read."""
@@ -51,6 +52,7 @@ class Log:
         options: Options | None = None,
         quarantine: Path | Quarantine | None = None,
         max_bad_rate: float = MAX_BAD_RATE,
+        refuses: Callable[[Dialogue], str | None] | None = None,
     ) -> None:
         self.reader: Reader = resolve(READERS, format, "format")
         self.reader.check(options or {})
@@ -60,6 +62,7 @@ class Log:
         self.options: Options = options or {}
         self.quarantine = quarantine
         self.max_bad_rate = max_bad_rate
+        self.refuses = refuses
         self.kept = 0
         self.reasons: Counter[str] = Counter()
         self._told = False
@@ -105,6 +108,10 @@ class Log:
                 if len(seen) == _REMEMBERED_IDS:
                     seen, older = set(), seen
                 seen.add(item.id)
+                if self.refuses is not None and (why := self.refuses(item)):
+                    raw = encode(item).decode()
+                    yield Rejected(file=str(path), dialogue=item.id, field="source", reason=why, raw=raw)
+                    continue
             yield item
 
     def _read(self) -> Iterator[tuple[Path, Dialogue | Rejected]]:

@@ -3,18 +3,16 @@
 A field of the turns is read at the turns that an answer is about: its turn, the turns of its goal, or all. Of words the one
 that most of these turns have counts, of numbers their mean; numbers are cut into quarters of the judged fields."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.base.registry import require
 from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.extra import extra
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Label, division
 
 LEAST_DIALOGUES = 5
@@ -68,11 +66,11 @@ def known_fields(dialogues: Iterable[Dialogue]) -> set[str]:
     """Every name that dialogues can be sliced by: those of the record, and the features and other fields that some hold."""
     names = {*_DERIVED, *_OF_DIALOGUE, *_OF_TURN, PROBABILITY}
     for dialogue in dialogues:
-        names.update(_extra(dialogue.extra))
+        names.update(extra(dialogue))
         for turn in dialogue.turns:
             names.update(x.name for x in turn.categories)
             names.update(x.name for x in turn.numbers)
-            names.update(_extra(turn.extra))
+            names.update(extra(turn))
     return names
 
 
@@ -96,7 +94,7 @@ def value_of(dialogue: Dialogue, by: str, reference: str, at: At = _WHOLE, said:
     turns = _turns(dialogue, at)
     found = [x for turn in turns if (x := _of_turn(turn, by)) is not None]
     if not found:
-        return _plain(_extra(dialogue.extra).get(by))
+        return _plain(extra(dialogue).get(by))
     numbers = [x for x in found if isinstance(x, float)]
     if len(numbers) == len(found):
         return sum(numbers) / len(numbers)
@@ -119,16 +117,10 @@ def _of_turn(turn: Turn, by: str) -> Value:
         held: Value = getattr(turn, by)
         return held
     features: Mapping[str, Value] = {x.name: x.value for x in turn.numbers} | {x.name: x.value for x in turn.categories}
-    return features[by] if by in features else _plain(_extra(turn.extra).get(by))
+    return features[by] if by in features else _plain(extra(turn).get(by))
 
 
-@lru_cache(maxsize=4096)
-def _extra(text: str | None) -> dict[str, Any]:
-    held = None if text is None else json.loads(text)
-    return held if isinstance(held, dict) else {}
-
-
-def _plain(value: Any) -> Value:
+def _plain(value: object) -> Value:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):

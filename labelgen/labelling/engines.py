@@ -13,7 +13,7 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Protocol
 
-from labelgen.base.errors import LabelgenError
+from labelgen.base.errors import LabelgenError, UsageError
 from labelgen.data.labels import Provenance
 from labelgen.labelling.manifest import ShardEntry
 from labelgen.labelling.shard import Annotates, Shard, label_shard
@@ -24,10 +24,12 @@ to one thread: what is added up in another order is another number."""
 
 
 class Engine(Protocol):
-    """provenance: of the annotator, as the workers see it. label: entries of all shards, in any order; shards are
+    """provenance: of the annotator, as the workers see it. refuses: as the annotator does. label: entries of all shards, in any order; shards are
     taken as they are needed, in the caller's thread. Raises LabelgenError if a worker is killed."""
 
     def provenance(self) -> Provenance: ...
+
+    def refuses(self, source: str | None) -> UsageError | None: ...
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]: ...
 
@@ -40,6 +42,9 @@ class Inline:
 
     def provenance(self) -> Provenance:
         return self._annotator().provenance
+
+    def refuses(self, source: str | None) -> UsageError | None:
+        return self._annotator().refuses(source)
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         for shard in shards:
@@ -56,6 +61,10 @@ class Local:
     def provenance(self) -> Provenance:
         with _told():
             return self._pool.submit(_provenance).result()
+
+    def refuses(self, source: str | None) -> UsageError | None:
+        with _told():
+            return self._pool.submit(_refuses, source).result()
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         waiting = iter(shards)
@@ -135,6 +144,10 @@ def _annotator() -> Annotates:
 
 def _provenance() -> Provenance:
     return _annotator().provenance
+
+
+def _refuses(source: str | None) -> UsageError | None:
+    return _annotator().refuses(source)
 
 
 def _label(shard: Shard) -> ShardEntry:

@@ -27,6 +27,9 @@ class Worker:
     def provenance(self) -> Provenance:
         return self._annotator().provenance
 
+    def refuses(self, source: str | None) -> UsageError | None:
+        return self._annotator().refuses(source)
+
     def label(self, shard: Shard) -> ShardEntry:
         return label_shard(shard, self._annotator())
 
@@ -48,6 +51,10 @@ class OnRay:
                 "label on nodes of one kind: labels of different kinds may differ in their last bits",
             )
         return found[0]
+
+    def refuses(self, source: str | None) -> UsageError | None:
+        found: UsageError | None = self._told(self._workers[0].refuses.remote(source))
+        return found
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         waiting = iter(shards)

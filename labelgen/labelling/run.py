@@ -29,6 +29,7 @@ from labelgen.labelling.manifest import (
 from labelgen.labelling.pace import paced
 from labelgen.labelling.resume import stands
 from labelgen.labelling.shard import Shard
+from labelgen.labelling.sources import refuse_strangers
 
 SHARD_DIALOGUES = 1024
 MOST_SHARD_DIALOGUES = 4096
@@ -54,11 +55,13 @@ def label(
 ) -> Sums:
     """Label every record file of `source` into `out`, or what an unfinished run left of it; gives the sums of all.
 
-    options: what else the labels depend on, by name. Raises UsageError where `out` holds something else,
+    options: what else the labels depend on, by name. Raises UsageError where `out` holds something else, or where the
+    annotator has no label set for any record,
     IntegrityError where what it holds was made from another input, model or options (unless `force`), StorageError
     where reading or writing fails; what was committed until then stays."""
     inputs = input_files(source)
     _refuse_inside(source, out)
+    refuse_strangers(inputs, engine.refuses)
     with opened(out, force) as folder:
         settings = Settings(
             annotator=annotator, model=engine.provenance(), shard_dialogues=shard_dialogues, options=options

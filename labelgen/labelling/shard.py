@@ -9,7 +9,9 @@ from typing import Protocol
 
 import msgspec
 
+from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, digest_bytes
+from labelgen.base.memory import give_back
 from labelgen.base.places import in_store
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
@@ -19,6 +21,7 @@ from labelgen.data.redact import redacted, redacted_bad
 from labelgen.labelling.counts import tally, with_untold
 from labelgen.labelling.cut import Cut, read_cut
 from labelgen.labelling.manifest import ShardEntry
+from labelgen.labelling.sources import known
 
 
 class Annotates(Protocol):
@@ -37,6 +40,10 @@ class Annotates(Protocol):
 
     @property
     def unheard(self) -> Mapping[str, int]: ...
+
+    def refuses(self, source: str | None) -> UsageError | None:
+        """Why records of this source cannot be labelled; None where they can."""
+        ...
 
     def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
         """How many turns have a value that the model was not trained on, by feature; how many labels of others have a name
@@ -72,7 +79,8 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
     read = sha256()
     dialogues: list[Dialogue] = []
     rejected: list[Rejected] = []
-    for item in unique(read_cut(shard.source, shard.path, shard.piece, read), shard.path):
+    items = unique(read_cut(shard.source, shard.path, shard.piece, read), shard.path)
+    for item in known(items, annotator.refuses, shard.path):
         if isinstance(item, Dialogue):
             dialogues.append(item)
         else:
@@ -84,7 +92,7 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
     quarantine_digest = None
     if rejected:
         quarantine_digest = _write(shard.quarantine, (msgspec.json.encode(item) for item in rejected))
-    return ShardEntry(
+    entry = ShardEntry(
         path=shard.path,
         index=shard.index,
         start=shard.piece.start,
@@ -100,6 +108,9 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
             *unfamiliar(dialogues, annotator),
         ),
     )
+    del dialogues, labelled
+    give_back()
+    return entry
 
 
 def unfamiliar(dialogues: Iterable[Dialogue], annotator: Annotates) -> tuple[Mapping[str, int], Mapping[str, int]]:

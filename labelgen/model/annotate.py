@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from labelgen import __version__
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.labels import Annotation, AtGoal, AtSpan, Label, Provenance
@@ -22,7 +23,7 @@ from labelgen.data.sound import told
 from labelgen.feedback.goals import goals_of
 from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.build import with_labels
-from labelgen.model.calibration import read_calibration
+from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.collate import Collator, Goals
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
@@ -42,8 +43,11 @@ class Annotator:
 
     name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
     on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance. calibrated:
-    scale probabilities and abstain as the folder's calibration says, where it holds one. online: each turn is labelled
-    from itself and what came before; the calibration, which is of labels that know what came after, is then left aside."""
+    scale probabilities and abstain as the folder's calibration says, where it holds one. domains_from: a field of the record
+    that names the domains on offer in a dialogue; only their labels are given. online: each turn is labelled
+    from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
+
+    Raises UsageError for a calibration that was made with another `domains_from`."""
 
     def __init__(
         self,
@@ -54,15 +58,19 @@ class Annotator:
         device: str = "cpu",
         calibrated: bool = True,
         online: bool = False,
+        domains_from: str | None = None,
     ) -> None:
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
+        if calibration is not None:
+            _check_asked_alike(calibration, domains_from, folder)
         self._calibrated = None if calibration is None else by_field(calibration)
         with _one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
             # After the texts of labels were encoded as they are in training.
             self.model.turn_encoder.prepare(torch.bfloat16 if precision == "bf16" else torch.float32)
         self.collator = self.model.collator()
+        self.collator.domains_from = domains_from
         self._unfamiliar = Unfamiliar(self.model)
         self.name = name
         self.device = device
@@ -80,6 +88,7 @@ class Annotator:
             threads=1,
             processor=processor(device),
             online=online or None,
+            domains_from=domains_from,
             thresholds=() if calibration is None else calibration.thresholds(),
         )
 
@@ -95,6 +104,16 @@ class Annotator:
         if self._calibrated is None:
             return joined
         return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
+
+    def refuses(self, source: str | None) -> UsageError | None:
+        """Why records of this source cannot be labelled: a task has several label sets, and none is theirs. None where
+        they can."""
+        for task in self.model.tasks.values():
+            try:
+                task.labels.of_source(source)
+            except UsageError as error:
+                return error
+        return None
 
     def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
         """Turns with values that the model was not trained on, by feature, and others' labels that it cannot give, by task."""
@@ -119,6 +138,18 @@ class Annotator:
         if self.precision == "bf16":
             return torch.autocast(self.device, dtype=torch.bfloat16)
         return nullcontext()
+
+
+def _check_asked_alike(calibration: Calibration, domains_from: str | None, folder: Path) -> None:
+    """Thresholds hold for labels that were chosen from as many."""
+    if calibration.domains_from != domains_from:
+        made, asked = (
+            "without --domains-from" if field is None else f"with --domains-from {field}"
+            for field in (calibration.domains_from, domains_from)
+        )
+        raise UsageError(
+            f"the model was calibrated {made}, and is asked {asked}", str(folder), "ask it alike, or calibrate it again"
+        )
 
 
 def annotate(

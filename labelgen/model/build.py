@@ -30,7 +30,7 @@ def build_model(
     return assemble(
         options,
         make_tasks(tasks, labels, dialogues),
-        learn_features(dialogues, options.leave_out),
+        learn_features(dialogues, options.leave_out, options.words),
         encoder,
         load_tokenizer(options.encoder),
         encoder_origin(options.encoder),
@@ -90,6 +90,8 @@ def take_over(model: LabelModel, trained: LabelModel) -> list[str]:
 
 def _of_same_features(model: LabelModel, trained: LabelModel, name: str) -> bool:
     """Weights of features stand in the order of their values; between other values they would be misplaced."""
+    if name.startswith("fusion.words."):
+        return model.features.words == trained.features.words
     if name.startswith("fusion.categories."):
         return model.features.categories == trained.features.categories
     if name.startswith("fusion.numbers."):

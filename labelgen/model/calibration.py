@@ -38,7 +38,8 @@ class TaskCalibration:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """model_digest: of the folder without a calibration. data_digest: of the held-out dialogues with what was right. against: the
-    annotator who was right. max_error, confidence: what each threshold is certified for, by itself."""
+    annotator who was right. max_error, confidence: what each threshold is certified for, by itself. domains_from: as the model was
+    asked; it is calibrated for no other way."""
 
     form: int = _FORM
     version: str
@@ -49,6 +50,7 @@ class Calibration:
     confidence: float
     command: str
     tasks: tuple[TaskCalibration, ...]
+    domains_from: str | None = None
 
     def thresholds(self) -> tuple[Threshold, ...]:
         return tuple(

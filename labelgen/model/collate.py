@@ -9,6 +9,7 @@ import torch
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
+from labelgen.data.extra import domains_on_offer
 from labelgen.data.labels import AtGoal
 from labelgen.tasks.task import Task
 from labelgen.tensors.features import FeatureSet
@@ -29,7 +30,9 @@ class Example:
 
 
 class Collator:
-    """Examples to a Batch. A pure function of its arguments; can be sent to the processes of a data loader."""
+    """Examples to a Batch. A pure function of its arguments; can be sent to the processes of a data loader.
+
+    domains_from: a field of the record that names the domains on offer in a dialogue, whose labels alone may then be given."""
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Collator:
         self.features = features
         self.tasks = tasks
         self.sound = sound
+        self.domains_from: str | None = None
 
     def __call__(self, examples: Sequence[Example]) -> Batch:
         """Dialogues without turns are left out. Raises ValueError if none is left: there would be nothing to compute."""
@@ -67,6 +71,9 @@ class Collator:
         layout = Layout(
             turns=tuple(len(d.turns) for d in dialogues),
             sources=tuple(d.source for d in dialogues),
+            domains=tuple(
+                None if self.domains_from is None else domains_on_offer(d, self.domains_from) for d in dialogues
+            ),
             goals=tuple(goals),
             dialogue_of=torch.tensor([b for b, d in enumerate(dialogues) for _ in d.turns], dtype=torch.long),
             position=torch.tensor([t for d in dialogues for t in range(len(d.turns))], dtype=torch.long),

@@ -30,7 +30,7 @@ from labelgen.tasks.task import Task
 from labelgen.tensors.features import FeatureSet
 from labelgen.tensors.pretrained import encoder_from_config, load_tokenizer
 
-_FORM = 1
+_FORM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,11 @@ def load_model(folder: Path) -> LabelModel:
         raise IntegrityError(
             f"model.json cannot be read: {error}", str(folder / "model.json"), "use the version that wrote it"
         ) from error
-    if saved.form != _FORM:
+    if saved.form > _FORM:
         raise IntegrityError(
-            f"the model has form {saved.form}, this version reads {_FORM}", str(folder), f"use labelgen {saved.version}"
+            f"the model has form {saved.form}, this version reads {_FORM} and before",
+            str(folder),
+            f"use labelgen {saved.version}",
         )
     tasks: dict[str, Task[Any]] = {}
     for name, held in saved.tasks.items():
@@ -134,6 +136,13 @@ def load_model(folder: Path) -> LabelModel:
     try:
         model.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:
+        if saved.form < _FORM:
+            # Of form 1, models that label quality; their head was another.
+            raise IntegrityError(
+                f"the model has form {saved.form}, and this version has other weights in its place",
+                str(folder),
+                "train it again",
+            ) from error
         raise IntegrityError(
             f"the weights are not those of this model: {error}", str(weights), "fetch the folder again"
         ) from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -67,6 +67,7 @@ class LabelModel(nn.Module):
             width,
             tuple(len(c.values) + 2 for c in features.categories),
             len(features.numbers),
+            (len(features.words.request), len(features.words.response)),
             _SOUND_WIDTH if options.sound else 0,
             options.dropout,
         )
@@ -125,7 +126,10 @@ class LabelModel(nn.Module):
         own = turns.turns
         seen = layout.unpad(self.dialogue_encoder(layout.pad(own), layout.real(), causal))
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
-        return States(seen, self._alone(own, seen), turns.requests, turns.responses, turns.tokens, labels)
+        sees: Literal["all", "earlier", "none"] = "earlier" if causal else "all"
+        if not self.options.dialogue_layers:
+            sees = "none"
+        return States(seen, self._alone(own, seen), turns.requests, turns.responses, turns.tokens, labels, sees)
 
     def _alone(self, turns: Float[Tensor, "N D"], in_dialogue: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         if not self.reads_alone or not self.options.dialogue_layers:

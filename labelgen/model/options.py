@@ -23,6 +23,9 @@ class ModelOptions:
     """Dropout in the dialogue encoder and on the turns that enter it."""
     leave_out: tuple[str, ...] = ()
     """Names of turn features that are not read."""
+    words: int = 0
+    """Most words of requests and responses that are read by themselves, beside the encoder's vectors; the most frequent of
+    the training log. The model's folder names them."""
     sound: bool = False
     """Read the sound of turns that have some."""
     label_refresh_steps: int = 50

@@ -89,8 +89,8 @@ def _windows(collator: Collator, dialogue: Dialogue, root: Path | None, features
     for k in range(count):
         run = slice(k * turns // count, (k + 1) * turns // count)
         batch = collator.batch([replace(dialogue, turns=dialogue.turns[run])], [()], [root])
-        own = FeatureTensors(features.categories[run], features.numbers[run], features.present[run])
-        yield replace(batch, features=own)
+        own = {name: getattr(features, name)[run] for name in ("categories", "numbers", "present")}
+        yield replace(batch, features=replace(batch.features, **own))
 
 
 def _joined(parts: Sequence[Turns]) -> Turns:
@@ -107,7 +107,7 @@ def _cut(states: States, first: int, turns: Turns) -> States:
     run = slice(first, first + len(turns.turns))
     seen = states.turns[run]
     alone = seen if states.alone is states.turns else states.alone[run]
-    return States(seen, alone, turns.requests, turns.responses, turns.tokens, states.labels)
+    return States(seen, alone, turns.requests, turns.responses, turns.tokens, states.labels, states.sees)
 
 
 def _moved(said: Answers, first: int) -> Answers:

@@ -1,6 +1,7 @@
 """What a frozen encoder said of a passage, so that training passes over each only once.
 
-A passage's states depend on the passage alone, so whether they were kept shows in no bit of what comes out."""
+A passage's states depend on the passage alone, so whether they were kept shows in no bit of what comes out. Models of one
+frozen encoder may share a memory; a copy of a model does."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,12 +18,20 @@ the next epoch comes to them."""
 Encode = Callable[[Sequence[Int[Tensor, "_ _"]]], list[Float[Tensor, "_ _ d"]]]
 
 
+def passage_vectors(states: Float[Tensor, "n L d"]) -> Float[Tensor, "n d"]:
+    """One vector a passage: the mean of its tokens, in 32 bits."""
+    return states.mean(dim=1, dtype=torch.float32)
+
+
 class FrozenMemory:
     """Pooled vectors of all passages, token states of requests; heads read no others."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._kept: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
         self._free = most_bytes
+
+    def __deepcopy__(self, memo: object) -> "FrozenMemory":
+        return self
 
     def recall(
         self, passages: Passages, encode: Encode, with_tokens: bool
@@ -39,7 +48,7 @@ class FrozenMemory:
         # What is made while validating could not be learnt from, if it were not made so.
         with torch.inference_mode(mode=False), torch.no_grad():
             for ids, states in zip(asked, encode(asked) if asked else [], strict=True):
-                vectors = states.mean(dim=1, dtype=torch.float32)
+                vectors = passage_vectors(states)
                 for key, vector, own in zip(map(tuple, ids.tolist()), vectors, states, strict=True):
                     found[key] = (vector, own if key in read else None)
                     self._keep(key, *found[key])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from labelgen.nn.dropout import quicken
-from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.nn.frozen_memory import FrozenMemory, passage_vectors
 from labelgen.nn.passage_memory import PassageMemory
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import LEAST_TOKENS, PACKED, packed_positions
@@ -71,7 +71,7 @@ class TurnEncoder(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             found = self.memory.states(passages.groups, self.states) if self.prepared else self.states(passages.groups)
             for states in found:
-                pooled.append(states.mean(dim=1, dtype=torch.float32))
+                pooled.append(passage_vectors(states))
                 if with_tokens:
                     tokens.append(states.reshape(-1, self.width))
         return torch.cat(pooled), torch.cat(tokens) if with_tokens else None
@@ -156,6 +156,6 @@ def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[
     with torch.no_grad():
         groups = [torch.tensor([texts[k] for k in own], dtype=torch.long, device=device) for own in places]
         for own, states in zip(places, encoder.states(groups), strict=True):
-            pooled[own] = states.mean(dim=1, dtype=torch.float32)
+            pooled[own] = passage_vectors(states)
     encoder.train(training)
     return pooled

@@ -3,16 +3,20 @@
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from labelgen.nn.rows import apply_rows
 from labelgen.tensors.layout import FeatureTensors
 
+_WORDS_STD = 0.02
+"""Of new words: they begin as hardly more than silence, so that rare ones stay it."""
+
 
 class TurnFusion(nn.Module):
     """Request and response with their product and difference, plus embedded categories, scaled numbers with flags of
-    presence, and a sound vector; the sum is normalised.
+    presence, vectors of its words, and a sound vector; the sum is normalised.
 
-    sound_dropout: probability that a turn's sound is left out in training, so that text alone stays as good."""
+    words: how many of requests and of responses are known. sound_dropout: probability that a turn's sound is left out in training, so that text alone stays as good."""
 
     def __init__(
         self,
@@ -20,6 +24,7 @@ class TurnFusion(nn.Module):
         width: int,
         categories: tuple[int, ...],
         numbers: int,
+        words: tuple[int, int],
         sound_width: int,
         dropout: float,
         sound_dropout: float = 0.2,
@@ -34,6 +39,8 @@ class TurnFusion(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
         self.categories = nn.Embedding(sum(categories), width) if categories else None
         self.numbers = nn.Linear(2 * numbers, width) if numbers else None
+        self.request_words = words[0]
+        self.words = nn.Embedding(sum(words), width) if sum(words) else None
         self.sound = nn.Linear(sound_width, width) if sound_width else None
         self.no_sound = nn.Parameter(torch.zeros(width)) if sound_width else None
         self.norm = nn.LayerNorm(width)
@@ -41,6 +48,8 @@ class TurnFusion(nn.Module):
         self.sound_dropout = sound_dropout
         if self.categories is not None:
             nn.init.normal_(self.categories.weight, std=0.1)
+        if self.words is not None:
+            nn.init.normal_(self.words.weight, std=_WORDS_STD)
 
     def forward(
         self,
@@ -63,10 +72,26 @@ class TurnFusion(nn.Module):
             # A response's length or delay would give a hidden response away, as its status would above.
             seen = features.present if hidden is None else features.present * (~hidden[:, None])
             turns = turns + apply_rows(self.numbers, torch.cat([features.numbers * seen, seen], dim=1))
+        if self.words is not None:
+            turns = turns + self._worded(self.words.weight, features, hidden)
         if self.sound is not None and self.no_sound is not None:
             turns = turns + self._heard(sound, len(turns), turns.dtype)
         out: Tensor = self.dropout(self.norm(turns))
         return out
+
+    def _worded(
+        self, table: Float[Tensor, "words D"], features: FeatureTensors, hidden: Bool[Tensor, " N"] | None
+    ) -> Float[Tensor, "N D"]:
+        """Sum of the words of each turn over the root of their number, so that many are not louder than few."""
+        counts = features.word_counts
+        turn = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+        seen = torch.ones_like(features.words, dtype=table.dtype)
+        if hidden is not None:
+            seen = (~hidden[turn] | (features.words < self.request_words)).to(table.dtype)
+        number = torch.zeros_like(counts, dtype=table.dtype).index_add(0, turn, seen)
+        weights = seen * number.clamp(min=1).rsqrt()[turn]
+        starts = counts.cumsum(0) - counts
+        return F.embedding_bag(features.words, table, starts, mode="sum", per_sample_weights=weights)
 
     def _heard(
         self, sound: tuple[Int[Tensor, " S"], Float[Tensor, "S w"]] | None, count: int, dtype: torch.dtype

@@ -1,5 +1,6 @@
 """Intents: what a request asks for; several may hold, or none. Labels are scored by their names and descriptions."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -16,13 +17,16 @@ from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
 
+_LEAST = 0.01
+"""What is less probable does not change what is said of another name."""
+
 
 class IntentsHead(nn.Module):
     """Queries from a turn's state in its dialogue beside its own request."""
 
     def __init__(self, task: "Intents", widths: Widths) -> None:
         super().__init__()
-        self.task_allowed = task.allowed
+        self.of_source = task.of_source
         self.task_name = task.name
         self.mix = nn.Sequential(nn.Linear(widths.dialogue + widths.encoder, widths.dialogue), nn.GELU())
         self.scorer = LabelScorer(
@@ -32,7 +36,7 @@ class IntentsHead(nn.Module):
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "N K"]:
         queries = self.mix(torch.cat([states.turns, states.requests], dim=1))
         scores = self.scorer(queries, states.labels[self.task_name]).float()
-        return forbid(scores, self.task_allowed(layout)[layout.dialogue_of])
+        return forbid(scores, self.of_source(layout)[layout.dialogue_of])
 
 
 class Intents(Task[Float[Tensor, "N K"]]):
@@ -90,16 +94,19 @@ class Intents(Task[Float[Tensor, "N K"]]):
 
     def decode(self, out: Float[Tensor, "N K"], layout: Layout) -> tuple[Answers, ...]:
         """Every name that is more probable than not, but of names that training knows well and never saw together the most
-        probable alone; none of them: the turn has no intent, as probable as that all names fail."""
+        probable alone; none of them: the turn has no intent, as probable as that all names fail. Where domains are on offer, a
+        name is as probable as it is given that no name of another domain which it excludes is right."""
         # The sigmoid, written so that a row's place in the batch cannot change its last bits (nn/rows.py).
         likely = nn.functional.logsigmoid(out.double()).exp()
+        allowed = self.allowed(layout)
+        likely = self._on_offer(likely, allowed, layout)
         silent: list[float] = (1.0 - likely).prod(dim=1).tolist()
-        chosen: list[tuple[int, int]] = [(int(r), int(k)) for r, k in (out > 0).nonzero().tolist()]
+        chosen: list[tuple[int, int]] = [(int(r), int(k)) for r, k in (likely > 0.5).nonzero().tolist()]
         by_row: dict[int, list[tuple[int, float]]] = {}
         for row, k in chosen:
             by_row.setdefault(row, []).append((k, float(likely[row, k])))
         answers = []
-        open_to_answers = self.allowed(layout).any(dim=1).tolist()
+        open_to_answers = allowed.any(dim=1).tolist()
         for b, count in enumerate(layout.turns):
             if not open_to_answers[b]:
                 # The source has no such labels, which is not the answer "none".
@@ -117,6 +124,23 @@ class Intents(Task[Float[Tensor, "N K"]]):
                     sure.append(silent[row])
             answers.append(Answers(tuple(labels), tuple(none), tuple(sure)))
         return tuple(answers)
+
+    def _on_offer(
+        self, likely: Float[Tensor, "N K"], allowed: Bool[Tensor, "B K"], layout: Layout
+    ) -> Float[Tensor, "N K"]:
+        """Probabilities given that names of other domains are wrong: p(a | not b) = p(a) / (1 - p(b)) where a excludes b."""
+        if all(domains is None for domains in layout.domains):
+            return likely
+        offered = allowed[layout.dialogue_of]
+        given = likely * offered
+        for row in ((likely > _LEAST) & ~offered).any(dim=1).nonzero()[:, 0].tolist():
+            told = [(k, float(likely[row, k])) for k in (likely[row] > _LEAST).nonzero()[:, 0].tolist()]
+            for a, p in told:
+                wrong = math.fsum(q for b, q in told if not offered[row, b] and self._apart(a, b))
+                if offered[row, a] and wrong:
+                    # Probabilities that were learnt one by one may add up to more than one.
+                    given[row, a] = p / (p + max(1.0 - wrong - p, _LEAST))
+        return given
 
     def _of_one_turn(self, found: list[tuple[int, float]]) -> list[tuple[int, float]]:
         kept: list[int] = []

@@ -1,7 +1,7 @@
 """Quality: how well a response served its request, for each turn, and for the dialogue as a whole.
 
-Ordinal over bad (below 3), fair (3) and good (above 3). Source: cumulative logits, McCullagh 1980, "Regression Models
-for Ordinal Data"; the distance of the two cuts may depend on the turn."""
+One of bad (below 3), fair (3) and good (above 3). What the user says next tells most of a response, and how the dialogue goes
+in all tells how its raters judge, so a turn is read beside its neighbours and the mean of the dialogue."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -26,21 +26,30 @@ class QualityHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.turn = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2))
-        self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2))
+        self.turn = nn.Sequential(nn.Linear(4 * width, width), nn.GELU(), nn.Linear(width, 3))
+        self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "rows 3"]:
         total = states.turns.new_zeros(len(layout.turns), states.turns.shape[1])
         total = total.index_add(0, layout.dialogue_of, states.turns)
         count = torch.tensor(layout.turns, device=total.device).clamp(min=1)
-        rows = torch.cat(
-            [apply_rows(self.turn, states.turns), apply_rows(self.dialogue, total / count[:, None])], dim=0
-        ).float()
-        above_bad = rows[:, 0]
-        # softplus and sigmoid, written so that a row's place in the batch cannot change its last bits (nn/rows.py).
-        above_fair = above_bad + F.logsigmoid(-rows[:, 1])
-        middle = (F.logsigmoid(above_bad).exp() - F.logsigmoid(above_fair).exp()).clamp(min=1e-6).log()
-        return torch.stack([F.logsigmoid(-above_bad), middle, F.logsigmoid(above_fair)], dim=1)
+        mean = total / count[:, None]
+        turns = torch.cat([states.turns, *_around(states, layout, mean)], dim=1)
+        return torch.cat([apply_rows(self.turn, turns), apply_rows(self.dialogue, mean)], dim=0).float()
+
+
+def _around(states: States, layout: Layout, mean: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "N D"], ...]:
+    """Of each turn the one before, the one after and the mean of its dialogue; zeros where there is none to be seen, and the
+    mean of the turns so far where later ones are not."""
+    nothing = torch.zeros_like(states.turns)
+    if states.sees == "none":
+        return nothing, nothing, nothing
+    grid = layout.pad(states.turns)
+    before = layout.unpad(F.pad(grid, (0, 0, 1, 0))[:, :-1])
+    if states.sees == "earlier":
+        so_far = grid.cumsum(dim=1) / torch.arange(1, layout.longest + 1, device=grid.device)[:, None]
+        return before, nothing, layout.unpad(so_far)
+    return before, layout.unpad(F.pad(grid, (0, 0, 0, 1))[:, 1:]), mean[layout.dialogue_of]
 
 
 class Quality(Task[Float[Tensor, "rows 3"]]):

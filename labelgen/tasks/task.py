@@ -66,7 +66,7 @@ class Task(ABC, Generic[Out]):
         self.labels = labels
         self.options = options
         self.index = labels.index()
-        self._allowed: dict[str | None, Bool[Tensor, " K"]] = {}
+        self._allowed: dict[tuple[str | None, tuple[str, ...] | None], Bool[Tensor, " K"]] = {}
 
     @abstractmethod
     def head(self, widths: Widths) -> nn.Module:
@@ -84,16 +84,29 @@ class Task(ABC, Generic[Out]):
     def decode(self, out: Out, layout: Layout) -> tuple[Answers, ...]:
         """For each dialogue the most probable labels, each with its probability, whatever that is."""
 
-    def allowed(self, layout: Layout) -> Bool[Tensor, "B K"]:
+    def of_source(self, layout: Layout) -> Bool[Tensor, "B K"]:
         """Labels that each dialogue's source could give."""
+        return self._rows([(source, None) for source in layout.sources], layout)
+
+    def allowed(self, layout: Layout) -> Bool[Tensor, "B K"]:
+        """The same, of the domains on offer in a dialogue where these are known."""
+        return self._rows(list(zip(layout.sources, layout.domains, strict=True)), layout)
+
+    def _rows(self, keys: Sequence[tuple[str | None, tuple[str, ...] | None]], layout: Layout) -> Bool[Tensor, "B K"]:
         rows = []
-        for source in layout.sources:
-            if source not in self._allowed:
+        for key in keys:
+            if key not in self._allowed:
+                if len(self._allowed) == _MOST_KEPT:
+                    self._allowed.clear()
                 row = torch.zeros(len(self.labels.names), dtype=torch.bool)
-                row[list(self.labels.of_source(source))] = True
-                self._allowed[source] = row
-            rows.append(self._allowed[source])
+                row[list(self.labels.within(*key))] = True
+                self._allowed[key] = row
+            rows.append(self._allowed[key])
         return torch.stack(rows).to(layout.position.device)
+
+
+_MOST_KEPT = 1024
+"""Sets of domains that the allowed labels are remembered of; users may differ in what is on offer."""
 
 
 def fixed_labels(task: type[Task[Out]]) -> LabelSet | None:

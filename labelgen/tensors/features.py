@@ -1,14 +1,15 @@
-"""Categorical and numerical features of turns, learnt from a training log and then fixed."""
+"""Categorical and numerical features of turns and their words, learnt from a training log and then fixed."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.tensors.layout import FeatureTensors
+from labelgen.tensors.words import Words, learn_words
 
 MISSING, UNSEEN = 0, 1
 _IMPLICIT = ("barge_in", "stop")
@@ -39,6 +40,7 @@ class FeatureSet:
 
     categories: tuple[CategoryValues, ...] = ()
     numbers: tuple[NumberScale, ...] = ()
+    words: Words = field(default_factory=Words)
 
     def tensors(self, dialogues: Sequence[Dialogue]) -> FeatureTensors:
         """Features of all turns of the dialogues, in order."""
@@ -64,10 +66,13 @@ class FeatureSet:
                 )
                 present.append([1.0 if n.name in measured else 0.0 for n in self.numbers])
         count = len(categories)
+        words = self.words.of(turn for dialogue in dialogues for turn in dialogue.turns)
         return FeatureTensors(
             torch.tensor(categories, dtype=torch.long).view(count, len(self.categories)),
             torch.tensor(numbers, dtype=torch.float32).view(count, len(self.numbers)),
             torch.tensor(present, dtype=torch.float32).view(count, len(self.numbers)),
+            torch.tensor([k for own in words for k in own], dtype=torch.long),
+            torch.tensor([len(own) for own in words], dtype=torch.long),
         )
 
     def so_far(self, features: FeatureTensors) -> FeatureTensors:
@@ -76,8 +81,11 @@ class FeatureSet:
         return replace(features, numbers=features.numbers * known, present=features.present * known)
 
 
-def learn_features(dialogues: Iterable[Dialogue], leave_out: Sequence[str] = (), least: int = 5) -> FeatureSet:
-    """The features that a log has. A value counts if `least` turns show it; names in `leave_out` are not read."""
+def learn_features(
+    dialogues: Collection[Dialogue], leave_out: Sequence[str] = (), words: int = 0, least: int = 5
+) -> FeatureSet:
+    """The features that a log has. A value or word counts if `least` turns show it; names in `leave_out` are not read. words:
+    how many of them are read."""
     values: dict[str, Counter[str]] = {}
     sums: dict[str, tuple[int, float, float]] = {}
     for dialogue in dialogues:
@@ -98,7 +106,7 @@ def learn_features(dialogues: Iterable[Dialogue], leave_out: Sequence[str] = (),
         if name not in leave_out:
             mean = total / count
             numbers.append(NumberScale(name, mean, math.sqrt(max(squares / count - mean * mean, 0.0)) or 1.0))
-    return FeatureSet(tuple(c for c in categories if c.values), tuple(numbers))
+    return FeatureSet(tuple(c for c in categories if c.values), tuple(numbers), learn_words(dialogues, words, least))
 
 
 def categories_of(dialogue: Dialogue, turn: Turn) -> Iterator[tuple[str, str]]:

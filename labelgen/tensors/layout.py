@@ -6,13 +6,14 @@
     G  goals, dialogue by dialogue        K  labels of a task
     d  width of the turn encoder          D  width of the dialogue encoder
     C  categorical features               F  numerical features
+    W  words that are read by themselves, turn by turn
 
 Turns are never padded before the turn encoder; only the dialogue encoder sees `[B, T, D]`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,13 +26,15 @@ Value = TypeVar("Value")
 class Layout:
     """Which turns, tokens and goals a batch is made of. Indices only; the same for every task.
 
-    turns: of each dialogue. sources: of each dialogue, choosing its label sets. dialogue_of, position: of each real
+    turns: of each dialogue. sources: of each dialogue, choosing its label sets. domains: of each dialogue, those on offer, whose
+    labels alone may be given; None for all. dialogue_of, position: of each real
     turn. goals: of each dialogue, each a tuple of its turns, ascending. token_turn: the real turn of each request token.
     token_start, token_end: `[start, end)` in code points of the request; 0, 0 for special tokens. token_counts: tokens
     of each real turn's request. response_of: of each real turn; equal where two responses are the same text."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
+    domains: tuple[tuple[str, ...] | None, ...]
     goals: tuple[tuple[tuple[int, ...], ...], ...]
     dialogue_of: Int[Tensor, " N"]
     position: Int[Tensor, " N"]
@@ -129,11 +132,14 @@ class Passages:
 
 @dataclass(frozen=True)
 class FeatureTensors:
-    """categories: 0 missing, 1 unseen in training, else a value. numbers: standardised, 0 where missing."""
+    """categories: 0 missing, 1 unseen in training, else a value. numbers: standardised, 0 where missing. words: numbers of
+    each turn's distinct words. word_counts: how many words each turn has."""
 
     categories: Int[Tensor, "N C"]
     numbers: Float[Tensor, "N F"]
     present: Float[Tensor, "N F"]
+    words: Int[Tensor, " W"]
+    word_counts: Int[Tensor, " N"]
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,8 @@ class States:
     turns: each turn in its dialogue. alone: each turn as if it were all of its dialogue, in training a drawn share of them
     and the others in their dialogue; the same as turns where the model has no dialogue encoder or no head reads it. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where no head
     reads them.
-    labels: for each task whose labels have texts, their pooled vectors."""
+    labels: for each task whose labels have texts, their pooled vectors. sees: the other turns of its dialogue that a turn
+    knows of; a head that looks at other turns' states keeps to it."""
 
     turns: Float[Tensor, "N D"]
     alone: Float[Tensor, "N D"]
@@ -212,6 +219,7 @@ class States:
     responses: Float[Tensor, "N d"]
     tokens: Float[Tensor, "M d"] | None
     labels: Mapping[str, Float[Tensor, "_ d"]]
+    sees: Literal["all", "earlier", "none"]
 
 
 def move(value: Value, device: torch.device | str) -> Value:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -30,11 +30,13 @@ class Tokenizer:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self._memo: dict[str, Tokens] = {}
+        self._shared: dict[Any, Any] = {}
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         new = [text for text in dict.fromkeys(texts) if text not in self._memo]
         if len(self._memo) + len(new) > _REMEMBERED:
             self._memo.clear()
+            self._shared.clear()
             new = list(dict.fromkeys(texts))
         if new:
             # transformers would copy all else that is known of each token too, which takes longer than to tokenize.
@@ -42,12 +44,17 @@ class Tokenizer:
             backend.enable_truncation(self.max_tokens, direction=self.tokenizer.truncation_side)
             backend.no_padding()
             for text, found in zip(new, backend.encode_batch(new), strict=True):
-                self._memo[text] = Tokens(tuple(found.ids), tuple(found.offsets))
+                self._memo[text] = Tokens(self._one_of_each(found.ids), self._one_of_each(found.offsets))
         return [self._memo[text] for text in texts]
+
+    def _one_of_each(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """The same values; equal ones are one object, since the ids and spans of most texts are those of others, and a new
+        object for each takes six times the room."""
+        return tuple(map(self._shared.setdefault, values, values))
 
 
 _REMEMBERED = 50_000
-"""Some 100 MB; memory that goes on growing with a log is not flat."""
+"""Some 30 MB; memory that goes on growing with a log is not flat."""
 
 
 def tokens_of_span(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:

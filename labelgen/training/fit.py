@@ -72,7 +72,8 @@ def fit(
     folder: Path,
     trackers: Sequence[Tracker],
 ) -> Fitted:
-    """Train, from the last checkpoint in the folder if there is one.
+    """Train, from the last checkpoint in the folder if there is one. What the model's frozen encoder remembers is used and
+    added to.
 
     Raises UsageError where the hardware cannot be had; IntegrityError for a checkpoint that cannot be read."""
     sampler = make_sampler(training, options.batch, options.hardware, options.data.mix, options.seed)
@@ -100,7 +101,8 @@ def fit(
         # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
         model.train()
         model.turn_encoder.piece_tokens = options.batch.encoder_tokens
-        model.turn_encoder.remembered = FrozenMemory() if options.model.encoder_frozen else None
+        known = model.turn_encoder.remembered or FrozenMemory()
+        model.turn_encoder.remembered = known if options.model.encoder_frozen else None
         module = TrainingModule(model, options.optimiser, steps, options.seed, options.batch.online_share)
         collator, workers = model.collator(), options.data.workers
         train = TrainingLoader(

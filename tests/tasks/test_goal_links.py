@@ -25,6 +25,7 @@ def layout_of(turns: int) -> Layout:
     return Layout(
         turns=(turns,),
         sources=("toy",),
+        domains=(None,),
         goals=((),),
         dialogue_of=torch.zeros(turns, dtype=torch.long),
         position=torch.arange(turns),

@@ -1,5 +1,8 @@
 """Several intents of one turn: those that training knows well and never saw together exclude each other."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +15,7 @@ from labelgen.tensors.layout import Layout
 EMPTY = torch.zeros(0, dtype=torch.long)
 ONE_TURN = Layout(
     (1,),
+    (None,),
     (None,),
     ((),),
     torch.zeros(1, dtype=torch.long),
@@ -50,3 +54,30 @@ def test_a_turn_keeps_its_most_probable_intent_and_is_none_only_where_it_was(sco
     assert bool(bound) == bool(free)
     if free:
         assert NAMES[max(range(4), key=lambda k: scores[k])].name in bound
+
+
+DOMAINS = tuple(LabelName(name) for name in ("a.x", "b.x", "c.x", "d.x"))
+
+
+def offered(probabilities: list[float], domains: str, often: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, float]:
+    task = Intents(LabelSet("intents", DOMAINS, {"*": (0, 1, 2, 3)}, often, ()), TaskOptions())
+    (answers,) = task.decode(torch.tensor([probabilities]).logit(), replace(ONE_TURN, domains=(tuple(domains),)))
+    return {label.name: label.probability or 0.0 for label in answers.labels}
+
+
+def test_what_is_not_on_offer_leaves_its_probability_to_what_it_excludes():
+    assert offered([0.22, 0.75, 0.01, 0.01], "abcd") == {"b.x": pytest.approx(0.75)}
+    # p(a | not b)
+    assert offered([0.22, 0.75, 0.01, 0.01], "a") == {"a.x": pytest.approx(0.22 / 0.25, abs=1e-5)}
+    # Names that training hardly knew exclude nothing.
+    assert offered([0.22, 0.75, 0.01, 0.01], "a", often=()) == {}
+
+
+@given(st.lists(st.floats(0.001, 0.999), min_size=4, max_size=4), st.sets(st.sampled_from("abcd")))
+def test_only_names_on_offer_are_given_and_what_was_given_stays(probabilities, domains):
+    found, free = (offered(probabilities, "".join(sorted(s))) for s in (domains, set("abcd")))
+    assert {name[0] for name in found} <= domains
+    assert all(0.5 < p <= 1 for p in found.values())
+    best = max(range(4), key=lambda k: probabilities[k])
+    if free and "abcd"[best] in domains:
+        assert DOMAINS[best].name in found

@@ -7,12 +7,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 from labelled import LABELS, labelled_dialogue
 
 from labelgen.data.log import write_log
-from labelgen.nn.turn_encoder import TurnEncoder
-from labelgen.tensors.pretrained import load_encoder
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--model={dialogue_width: 32, dialogue_layers: 1, dialogue_heads: 2}", "--length.max_steps=2"]
@@ -30,6 +27,7 @@ def load(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def trainings() -> ModuleType:
+    load("trainings_here")
     return load("train_label_curves")
 
 
@@ -41,29 +39,6 @@ def test_fewer_labels_lie_within_more_and_depend_on_the_seed_alone(trainings: Mo
     fewer = [d for d in dialogues if int(d.id[1:]) % 2]
     assert [d.id for d in trainings.first_by_hash(fewer, 3)] == [i for i in ordered if int(i[1:]) % 2]
     assert ordered != [d.id for d in trainings.first_by_hash(dialogues, 4)]
-
-
-def test_remembered_states_are_the_encoders_and_are_made_once(trainings: ModuleType, tiny_encoder: Path):
-    made = []
-
-    class Counting(TurnEncoder):
-        def states(self, groups):
-            made.append(sum(len(ids) for ids in groups))
-            return super().states(groups)
-
-    class Model:
-        turn_encoder = Counting(load_encoder(str(tiny_encoder), 0.0), 32, True).eval()
-
-    ids = torch.randint(5, 200, (6, 7))
-    with torch.no_grad():
-        (plain,) = Model.turn_encoder.states([ids])
-    remembered = trainings.Remembered()
-    remembered.serve(Model)
-    made.clear()
-    for rows in (ids[:4], ids[2:], ids):
-        (found,) = Model.turn_encoder.states([rows])
-        assert torch.allclose(found, plain[[ids.tolist().index(row) for row in rows.tolist()]], atol=0.02)
-    assert sum(made) == len(ids)
 
 
 def test_what_is_made_is_not_made_again_and_the_table_holds_it(

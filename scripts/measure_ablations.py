@@ -1,0 +1,167 @@
+"""The table of ablations, from what the models of scripts/train_ablations.py said.
+
+    python scripts/measure_ablations.py runs/ablations/sgd --table public --against sgd --out results/ablations.json
+
+A variant's value is over its seeds together: each held-out dialogue counts once a seed, and the bootstrap draws dialogues with
+all their seeds. The difference is to the variant that it stands beside, on the seeds that both have and on the same draws.
+Outcomes are asked of the reference's goals on all dialogues of the files, the other questions on the first --judged."""
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ablation_variants import TABLES, Variant
+from measure_label_curves import difference, measured
+from train_ablations import said_by
+
+from labelgen import __version__
+from labelgen.base.errors import InputError, LabelgenError
+from labelgen.base.files import fresh_file, write_text
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log
+from labelgen.evaluation.asked import asked
+from labelgen.evaluation.compare import Measured
+from labelgen.evaluation.trials import Setting
+
+METRICS = {
+    "goals": "exact_goal_f1",
+    "outcome": "failure_auprc",
+    "intents": "intent_accuracy",
+    "slots": "slot_span_f1",
+    "quality": "bad_auprc",
+}
+"""question -> its metric, in the order of the columns."""
+SEEDS = range(1, 100)
+
+
+class Answers:
+    """What the models of a run said, measured once for each variant and set of seeds."""
+
+    def __init__(self, run: Path, judged: int, setting: Setting) -> None:
+        self.run, self.judged, self.setting = run, judged, setting
+        self.questions = [q for name in METRICS for q in asked({}) if q.name == name]
+        self.dialogues: dict[str, int] = {}
+        self._found: dict[tuple[str, tuple[int, ...]], dict[str, Measured]] = {}
+
+    def seeds(self, variant: str) -> tuple[int, ...]:
+        return tuple(seed for seed in SEEDS if said_by(self.run, variant, seed).exists())
+
+    def of(self, variant: str, seeds: tuple[int, ...]) -> Mapping[str, Measured]:
+        """question -> its metric over these seeds; without what the variant does not answer."""
+        key = (variant, seeds)
+        if key not in self._found:
+            logs = [list(Log([said_by(self.run, variant, seed)], max_bad_rate=0.0)) for seed in seeds]
+            self._found[key] = {}
+            for question in self.questions:
+                own: list[list[Dialogue]] = logs if question.name == "outcome" else [log[: self.judged] for log in logs]
+                metric = METRICS[question.name]
+                found = measured(own, question, (metric,), self.setting)
+                if found:
+                    self._found[key][question.name] = found[0][metric]
+                    self.dialogues.setdefault(question.name, len(own[0]))
+        return self._found[key]
+
+
+def rows_of(variants: Sequence[Variant], answers: Answers, columns: Sequence[str]) -> list[list[Any]]:
+    """A row a variant that was trained, in their order. Raises InputError where one lacks the variant that it stands beside."""
+    rows: list[list[Any]] = []
+    for variant in variants:
+        seeds = answers.seeds(variant.name)
+        if not seeds:
+            continue
+        own = answers.of(variant.name, seeds)
+        both = () if variant.beside is None else tuple(s for s in seeds if s in answers.seeds(variant.beside))
+        if variant.beside is not None and not both:
+            raise InputError(
+                f"{variant.name} has no seed in common with {variant.beside}",
+                str(answers.run),
+                "run scripts/train_ablations.py to its end",
+            )
+        cells: list[Any] = []
+        for question in columns:
+            if question not in own:
+                cells += [None, None]
+                continue
+            if variant.beside is None:
+                cells += [own[question].interval.rounded(), None]
+                continue
+            theirs = answers.of(variant.beside, both)[question]
+            value = round(own[question].interval.value, 4)
+            cells += [value, difference(answers.of(variant.name, both)[question], theirs)]
+        rows.append([variant.group, variant.what, len(seeds), *cells])
+    return rows
+
+
+def seed_rows(answers: Answers, columns: Sequence[str]) -> list[list[Any]]:
+    """The first variant with other seeds beside its first one: what a seed alone changes."""
+    seeds = answers.seeds("reference")
+    first = answers.of("reference", seeds[:1])
+    rows = []
+    for seed in seeds[1:]:
+        own = answers.of("reference", (seed,))
+        cells = [
+            cell
+            for question in columns
+            for cell in (round(own[question].interval.value, 4), difference(own[question], first[question]))
+        ]
+        rows.append(["reference", f"seed {seed} beside seed {seeds[0]}", 1, *cells])
+    return rows
+
+
+def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
+    """Raises InputError where the reference is not trained, or a row has nothing to stand beside."""
+    answers = Answers(given.run, given.judged, Setting(given.against, everyone=False, resamples=given.resamples))
+    if not answers.seeds("reference"):
+        raise InputError("the reference is not trained yet", str(given.run), "run scripts/train_ablations.py")
+    columns = list(answers.of("reference", answers.seeds("reference")))
+    rows = rows_of(TABLES[given.table], answers, columns)
+    rows[1:1] = seed_rows(answers, columns)
+    judged = "; ".join(f"{question} on {answers.dialogues[question]:,} dialogues" for question in columns)
+    named = [f"{METRICS[question]}, {what}" for question in columns for what in ("value", "difference (95%)")]
+    return {
+        "order": given.order,
+        "title": given.title,
+        "text": given.text,
+        "command": command,
+        "versions": {"labelgen": __version__, "python": platform.python_version(), "torch": str(torch.__version__)},
+        "data": " ".join(x for x in (f"Judged: {judged}.", given.note) if x),
+        "columns": ["what", "variant", "seeds", *named],
+        "rows": rows,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("run", type=Path, help="folder of the trainings")
+    args.add_argument("--table", choices=sorted(TABLES), required=True, help="whose variants were trained")
+    args.add_argument("--against", required=True, metavar="ANNOTATOR", help="the reference")
+    args.add_argument("--judged", type=int, default=400, help="as in the trainings (default %(default)s)")
+    args.add_argument("--out", type=Path, required=True, help="the table, for scripts/render_results.py")
+    args.add_argument("--title", default="Ablations", help="of the table")
+    args.add_argument("--order", type=int, default=22, help="of the table among the others (default %(default)s)")
+    args.add_argument("--text", default="", help="above the table")
+    args.add_argument("--note", default="", help="below it")
+    args.add_argument("--command", help="that makes the table, where it is not this one")
+    args.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default %(default)s)")
+    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
+    given = args.parse_args(words)
+    try:
+        fresh_file(given.out, given.force)
+        command = given.command or shlex.join(["python", "scripts/measure_ablations.py", *words])
+        write_text(given.out, json.dumps(table(given, command), indent=1, ensure_ascii=False) + "\n")
+    except LabelgenError as error:
+        print(f"measure_ablations: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"wrote {given.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Quality of several trainings beside each other: `python scripts/measure_quality_runs.py RUN... --out FILE`.
+
+A RUN is a folder of logs that one training labelled, or NAME=FOLDER; runs of one name (seeds) make one row for each log: the mean of
+their figures, the least and the greatest. Where a name has one run, its interval stands in their place. Items and references are
+those of `scripts/measure_quality.py`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from measure_quality import METRIC_NAMES, judge, rows_of
+
+from labelgen.base.errors import LabelgenError
+from labelgen.base.files import write_text
+from labelgen.data.log import Log
+
+COLUMNS = ["log", "judged on", "reference", "metric", "model", "least", "greatest", "runs", "single annotator", "items"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER")
+    parser.add_argument("--ratings", choices=("vote", "mean"), default="vote")
+    parser.add_argument("--first-turn", type=int, default=0, help="turns before it are not judged")
+    parser.add_argument("--order", type=int, required=True, help="place of the table in RESULTS.md")
+    parser.add_argument("--title", required=True)
+    parser.add_argument("--text", default="")
+    parser.add_argument("--command", required=True, help="what made the logs and this table")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    names: dict[str, list[Path]] = {}
+    for run in args.runs:
+        name, _, folder = run.rpartition("=")
+        names.setdefault(name, []).append(Path(folder))
+    try:
+        rows = [row for name, runs in names.items() for row in _rows(name, runs, args)]
+    except LabelgenError as error:
+        print(f"measure_quality_runs: {error}", file=sys.stderr)
+        return error.exit_code
+    table = {
+        "order": args.order,
+        "title": args.title,
+        "text": args.text,
+        "command": args.command,
+        "data": "Bootstrap over dialogues, seed 0, 1,000 resamples, where there is one run; of several, their mean.",
+        "columns": COLUMNS,
+        "rows": rows,
+    }
+    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    for row in rows:
+        print(*row, sep="  ")
+    return 0
+
+
+def _rows(name: str, runs: list[Path], args: argparse.Namespace) -> list[list[Any]]:
+    judged = [judge(Log([run]), "model", args.ratings, args.first_turn) for run in runs]
+    rows = []
+    for log in sorted(judged[0]):
+        together = [{(row[1], row[2]): row for row in rows_of(log, one[log])} for one in judged]
+        for key in [(reference, m) for m in METRIC_NAMES for reference in ("of all", "of the others")]:
+            if key in together[0]:
+                rows.append([log, name, *key, *summary([one[key][3] for one in together]), *together[0][key][4::3]])
+    return rows
+
+
+def summary(found: list[dict[str, float | None]]) -> list[Any]:
+    """The figure, the least and the greatest of several runs, and how many there are; without those where it is not defined."""
+    if len(found) == 1:
+        return [found[0], None, None, 1]
+    values = [value for one in found if (value := one["value"]) is not None]
+    if not values:
+        return [None, None, None, 0]
+    return [round(sum(values) / len(values), 4), min(values), max(values), len(values)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

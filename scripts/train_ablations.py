@@ -1,0 +1,151 @@
+"""Trainings that differ by one thing each, in equal steps; scripts/measure_ablations.py makes the table.
+
+    python scripts/train_ablations.py runs/ablations/sgd --table public --train train.jsonl --test test.jsonl --against sgd \\
+        --encoder runs/public/encoder -- --length.max_steps 300
+
+Each variant of scripts/ablation_variants.py is trained on the --dialogues of --train that a stable hash puts first. What its
+model says of the --judged dialogues of --test that the same hash puts first, and of the others there with a failed goal, is
+written to RUN/VARIANT-SEED.jsonl beside the reference, in this order; outcomes are asked of the reference's goals. Variants that are pretrained go
+through --unlabelled dialogues of --train first, in --pretraining-steps.
+
+The encoder is frozen and each text is encoded once for all trainings of a sitting. What is made is not made again: after
+--minutes no other training begins, and the same command goes on. What follows -- is given to every training."""
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ablation_variants import TABLES, Variant
+from trainings_here import first_by_hash, has_failed, signed, trained
+
+from labelgen.base.errors import LabelgenError, UsageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log, write_log
+from labelgen.model.folder import save_model
+from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.training.config import parse
+from labelgen.training.options import FinetuneOptions, PretrainOptions
+
+CONFIGS = ("configs/public_cpu.yaml", "configs/label_curves.yaml")
+FROZEN = ("--model.encoder_frozen", "true", "--model.label_refresh_steps", "1000000", "--tracking.wandb", "off")
+"""A frozen encoder says the same of a label's text at every step."""
+MEMORY_BYTES = 4 * 2**30
+
+
+class Ablations:
+    """The trainings of one run folder."""
+
+    def __init__(self, given: argparse.Namespace, more: Sequence[str]) -> None:
+        self.given, self.more = given, more
+        self.folder: Path = given.run
+        log = Log([given.train])
+        self.labels = log.labels()
+        everyone = first_by_hash(list(log), 0)
+        self.unlabelled, self.train = everyone[: given.unlabelled], everyone[: given.dialogues]
+        held_out = first_by_hash(list(Log([given.test])), 0)
+        self.test = held_out[: given.judged]
+        self.test += [d for d in held_out[given.judged :] if has_failed(d, given.against)]
+        self._memory: tuple[str, FrozenMemory] = ("", FrozenMemory(0))
+        self._plain = FrozenMemory(MEMORY_BYTES)
+
+    def make(self, variant: Variant, seed: int) -> None:
+        """One training, and what its model says."""
+        work = self.folder / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        words = ["--targets.annotators", f"[{self.given.against}]", *FROZEN, *self.more, *variant.words]
+        if variant.mixture is not None:
+            words += ["--init", str(self._pretrained(variant, seed, work))]
+        with variant.part():
+            options = parse(FinetuneOptions, "finetune", "", "", self._words(variant, self.train, work, seed, words))
+            model = trained(options, self._remembered(variant))
+            write_log(work / "said.jsonl", signed(model, _shown(self.test, variant), self.given.against))
+        (work / "said.jsonl").replace(said_by(self.folder, variant.name, seed))
+        shutil.rmtree(work)
+
+    def _pretrained(self, variant: Variant, seed: int, work: Path) -> Path:
+        folder = self.folder / "pretrained" / f"{variant.name}-{seed}"
+        if not (folder / "digests.json").exists():
+            shares = ", ".join(f"{name}: {share}" for name, share in variant.mixture or ())
+            words = ["--config", "configs/pretrain.yaml", *FROZEN, "--mixture", f"{{{shares}}}"]
+            words += [*self.more, "--length.max_steps", str(self.given.pretraining_steps)]
+            options = parse(
+                PretrainOptions, "pretrain", "", "", self._words(variant, self.unlabelled, work, seed, words)
+            )
+            save_model(trained(options, self._remembered(variant)), folder, {})
+            shutil.rmtree(work)
+        return folder
+
+    def _words(
+        self, variant: Variant, dialogues: Iterable[Dialogue], work: Path, seed: int, words: Sequence[str]
+    ) -> list[str]:
+        log = work / "log" / "train.jsonl"
+        write_log(log, _shown(dialogues, variant), self.labels)
+        common = [word for config in self.given.config for word in ("--config", config)]
+        common += ["--model.encoder", self.given.encoder, "--data.train", f"[{log}]"]
+        return [*common, "--out", str(work / "run"), "--seed", str(seed), *words]
+
+    def _remembered(self, variant: Variant) -> FrozenMemory:
+        """That of the plain encoding is kept, of the others the last."""
+        if variant.encoding == "plain":
+            return self._plain
+        if variant.encoding != self._memory[0]:
+            self._memory = (variant.encoding, FrozenMemory(MEMORY_BYTES))
+        return self._memory[1]
+
+
+def said_by(run: Path, variant: str, seed: int) -> Path:
+    """Where the predictions of a training lie."""
+    return run / f"{variant}-{seed}.jsonl"
+
+
+def _shown(dialogues: Iterable[Dialogue], variant: Variant) -> list[Dialogue]:
+    return [d if variant.text is None else variant.text(d) for d in dialogues]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    cut = words.index("--") if "--" in words else len(words)
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("run", type=Path, help="folder for what the models say")
+    args.add_argument("--table", choices=sorted(TABLES), required=True, help="whose variants are trained")
+    args.add_argument("--train", required=True, help="log to learn from")
+    args.add_argument("--test", required=True, help="log that is held out")
+    args.add_argument("--against", required=True, metavar="ANNOTATOR", help="whose labels are learnt and judged by")
+    args.add_argument("--encoder", required=True, help="where all begin")
+    args.add_argument("--dialogues", type=int, default=2000, help="that are learnt from (default %(default)s)")
+    args.add_argument("--judged", type=int, default=400, help="dialogues that are judged (default %(default)s)")
+    args.add_argument("--unlabelled", type=int, default=4000, help="that are pretrained on (default %(default)s)")
+    args.add_argument("--pretraining-steps", type=int, default=600, help="(default %(default)s)")
+    args.add_argument("--config", nargs="+", default=list(CONFIGS), help="of a training (default %(default)s)")
+    args.add_argument("--only", nargs="+", metavar="VARIANT", help="none but these")
+    args.add_argument("--seeds", type=int, nargs="+", default=[1], help="(default %(default)s)")
+    args.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after this time")
+    given = args.parse_args(words[:cut])
+    began = time.monotonic()
+    try:
+        variants = {variant.name: variant for variant in TABLES[given.table]}
+        unknown = [name for name in given.only or () if name not in variants]
+        if unknown:
+            raise UsageError(f"no variant is named {unknown[0]!r}", "--only", f"choose among {', '.join(variants)}")
+        asked = [(variants[name], seed) for name in given.only or variants for seed in given.seeds]
+        # One encoding after the other, the plain one first: only its memory and another's are held.
+        asked.sort(key=lambda one: (one[0].encoding != "plain", one[0].encoding))
+        left = [(v, seed) for v, seed in asked if not said_by(given.run, v.name, seed).exists()]
+        ablations = Ablations(given, words[cut + 1 :]) if left else None
+        while left and ablations is not None and time.monotonic() - began < 60 * given.minutes:
+            now = time.monotonic()
+            ablations.make(*left[0])
+            variant, seed = left.pop(0)
+            print(f"{variant.name}, seed {seed}: {time.monotonic() - now:.0f} s", flush=True)
+    except LabelgenError as error:
+        print(f"train_ablations: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{len(left)} of {len(asked)} trainings are left" if left else f"all {len(asked)} trainings are made")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Trainings within this process, and what their models say: those that share a frozen encoder share what it said of each text.
+
+Used by scripts/train_label_curves.py and scripts/train_ablations.py."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation
+from labelgen.data.quarantine import Quarantine
+from labelgen.data.split import position
+from labelgen.model.annotate import annotate
+from labelgen.model.build import build_model, take_over
+from labelgen.model.folder import load_model
+from labelgen.model.label_model import LabelModel
+from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.training.corpus import Corpus, Prepare
+from labelgen.training.data import AnnotatedExamples, ChosenTargets, CorruptedExamples, Examples, without_labels
+from labelgen.training.fit import fit
+from labelgen.training.options import FinetuneOptions, PretrainOptions
+
+SAID = "model"
+"""Who signs what a model says."""
+
+
+def trained(options: FinetuneOptions | PretrainOptions, memory: FrozenMemory) -> LabelModel:
+    """The model of the options, after its training. memory: of the encoder that it begins with; used where that is frozen.
+
+    Raises what the commands raise for logs and options that cannot be trained with."""
+    folder = Path(options.out)
+    prepare: Prepare = without_labels
+    if isinstance(options, FinetuneOptions):
+        prepare = ChosenTargets(options.targets, options.tasks)
+    with (
+        closing(Quarantine(folder / "bad.jsonl")) as bad,
+        closing(Corpus(options.data.train, options.data.format, 0.0, prepare, "", bad)) as corpus,
+    ):
+        torch.manual_seed(options.seed)
+        model = build_model(options.model, options.tasks, corpus.labels, corpus)
+        if options.init is not None:
+            take_over(model, load_model(Path(options.init)))
+        model.turn_encoder.remembered = memory if options.model.encoder_frozen else None
+        examples: Examples = AnnotatedExamples(corpus, 0.0, options.seed)
+        if isinstance(options, PretrainOptions):
+            examples = CorruptedExamples(corpus, options.mixture, options.pool, options.seed)
+        return fit(options, model, examples, None, folder, ()).model.eval()
+
+
+def signed(model: LabelModel, dialogues: Sequence[Dialogue], against: str) -> list[Dialogue]:
+    """The dialogues with what the model says of them; outcomes of the goals that `against` drew."""
+    said = annotate(model, dialogues, against)
+    return [
+        replace(
+            dialogue,
+            annotations=(
+                *dialogue.annotations,
+                Annotation(
+                    SAID,
+                    "model",
+                    labels=tuple(label for one in answers for label in one.labels),
+                    none=tuple(field for one in answers for field in one.none),
+                    none_probabilities=tuple(p for one in answers for p in one.none_probabilities),
+                ),
+            ),
+        )
+        for dialogue, answers in zip(dialogues, said, strict=True)
+    ]
+
+
+def first_by_hash(dialogues: Sequence[Dialogue], seed: int) -> list[Dialogue]:
+    """In an order that depends on ids and seed alone."""
+    return sorted(dialogues, key=lambda d: (position(seed, f"label curve {d.id}"), d.id))
+
+
+def has_failed(dialogue: Dialogue, annotator: str) -> bool:
+    """Whether a goal of the dialogue failed."""
+    annotation = dialogue.annotation(annotator)
+    return annotation is not None and any((x.task, x.name) == ("outcome", "failure") for x in annotation.labels)

@@ -1,0 +1,48 @@
+"""Several runs beside each other: means and ranges of seeds, the interval of a single run."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from labelled import labelled_dialogue
+
+from labelgen import write_log
+from labelgen.data.labels import Annotation, AtTurn, Label
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "measure_quality_runs.py"
+
+
+def says(name: str, kind: str, dialogue, word: str) -> Annotation:
+    labels = tuple(Label("quality", AtTurn(t), word) for t in range(len(dialogue.turns)))
+    return Annotation(name, kind, labels)
+
+
+def run_of(folder: Path, word: str) -> Path:
+    """Three people say good of every turn; the model says the word."""
+    dialogues = []
+    for seed in range(6):
+        one = replace(labelled_dialogue(seed, turns=3), annotations=(), source="log")
+        people = tuple(says(f"p{k}", "person", one, "good") for k in range(3))
+        dialogues.append(replace(one, annotations=(*people, says("model", "model", one, word))))
+    folder.mkdir()
+    write_log(folder / "log.jsonl", dialogues)
+    return folder
+
+
+def test_seeds_make_one_row_and_a_single_run_has_an_interval(tmp_path):
+    right, wrong = run_of(tmp_path / "a", "good"), run_of(tmp_path / "b", "bad")
+    out = tmp_path / "t.json"
+    command = [sys.executable, str(SCRIPT), f"valid={right}", f"valid={wrong}", f"folds={right}", "--order", "4"]
+    command += ["--title", "T", "--command", "C", "--out", str(out)]
+    subprocess.run(command, check=True, capture_output=True)
+    table = json.loads(out.read_text(encoding="utf-8"))
+    rows = {(row[1], row[2], row[3]): row for row in table["rows"]}
+    assert all(len(row) == len(table["columns"]) for row in table["rows"])
+    assert rows["valid", "of all", "accuracy"][4:8] == [0.5, 0.0, 1.0, 2]
+    one = rows["folds", "of the others", "accuracy"]
+    assert (one[4]["value"], one[5:8]) == (1.0, [None, None, 1])
+    assert one[8]["value"] == pytest.approx(1.0)
+    assert rows["valid", "of all", "accuracy"][9] == 18

@@ -1,0 +1,89 @@
+"""Where a record says which domains were on offer, only their labels are given."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelled import labelled_dialogue
+from random_models import random_model
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.extra import domains_on_offer
+from labelgen.data.label_set import LabelName, label_set
+from labelgen.model.annotate import Annotator
+from labelgen.model.build import with_labels
+from labelgen.model.calibration import Calibration, read_calibration, write_calibration
+from labelgen.model.folder import model_digest, save_model
+
+NAMES = tuple(LabelName(name) for name in ("a.x", "a.y.z", "b.x", "plain"))
+
+
+def offering(dialogue: Dialogue, domains: object) -> Dialogue:
+    return replace(dialogue, extra=json.dumps({"skills": domains}))
+
+
+@given(st.none() | st.lists(st.sampled_from("abc"), max_size=3))
+def test_a_name_is_its_domains_or_everybodys(domains):
+    names = label_set("intents", {"s": {"intents": NAMES}})
+    found = {names.names[k].name for k in names.within("s", domains)}
+    assert found == {n.name for n in NAMES if domains is None or "." not in n.name or n.name[0] in domains}
+
+
+@settings(max_examples=20)
+@given(
+    st.one_of(
+        st.none(), st.integers(), st.text(), st.lists(st.integers(), min_size=1), st.dictionaries(st.text(), st.text())
+    )
+)
+def test_what_is_no_list_of_words_offers_nothing(said):
+    assert domains_on_offer(offering(labelled_dialogue(1), said), "skills") is None
+
+
+def test_only_labels_of_the_domains_on_offer_are_given(tiny_encoder, tmp_path):
+    model = random_model(tiny_encoder, 1, band=6)
+    labels = {"toy": dict.fromkeys(("intents", "slots"), NAMES)}
+    save_model(with_labels(model, labels), tmp_path / "m", {})
+    plain = [replace(labelled_dialogue(k, turns=8), source="toy") for k in range(6)]
+    asked = Annotator(tmp_path / "m", domains_from="skills")
+    everything = named(Annotator(tmp_path / "m").annotate(plain))
+    assert {name.partition(".")[0] for name in everything} >= {"a", "b"}
+    assert named(asked.annotate(plain)) == everything
+    (said,) = asked.annotate([offering(plain[0], ["b"])])
+    assert said.provenance is not None
+    assert said.provenance.domains_from == "skills"
+    mixed = [offering(dialogue, ["b"] if k % 2 else ["a", "c"]) for k, dialogue in enumerate(plain)]
+    for k, own in enumerate(asked.annotate(mixed)):
+        given_ = {name.partition(".")[0] for name in named([own])}
+        assert given_ <= ({"b", "plain"} if k % 2 else {"a", "plain"})
+        # Who else is labelled with it does not show.
+        assert asked.annotate([mixed[k]]) == [own]
+
+
+def named(annotations) -> set[str]:
+    return {x.name for own in annotations for x in own.labels if x.task in ("intents", "slots")}
+
+
+def test_a_calibrated_model_is_asked_as_it_was_calibrated(tiny_encoder, tmp_path):
+    folder = tmp_path / "m"
+    save_model(random_model(tiny_encoder, 1, band=6), folder, {})
+    made = Calibration(
+        version="0",
+        model_digest=model_digest(folder),
+        data_digest="",
+        against="consensus",
+        max_error=0.1,
+        confidence=0.9,
+        command="",
+        tasks=(),
+        domains_from="skills",
+    )
+    write_calibration(folder, made)
+    assert read_calibration(folder) == made
+    assert Annotator(folder, domains_from="skills")._calibrated is not None
+    for field in ("others", None):
+        with pytest.raises(UsageError, match="calibrated with --domains-from skills"):
+            Annotator(folder, domains_from=field)
+        assert Annotator(folder, domains_from=field, calibrated=False)._calibrated is None

@@ -1,0 +1,52 @@
+"""A folder of an earlier form loads where its weights still fit, and is refused by name where they do not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from random_models import random_model
+from safetensors.torch import load_file, save_file
+
+from labelgen.base.errors import IntegrityError
+from labelgen.base.files import digest_file
+from labelgen.model.folder import load_model, save_model
+
+
+def as_if_saved(folder: Path, form: int) -> None:
+    """With another form in model.json, and digests that agree."""
+    saved = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    del saved["features"]["words"], saved["options"]["words"]
+    (folder / "model.json").write_text(json.dumps({**saved, "form": form}), encoding="utf-8")
+    digests = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
+    digests = {name: digest_file(folder / name) for name in digests}
+    (folder / "digests.json").write_text(json.dumps(digests), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tiny_encoder, tmp_path) -> Path:
+    save_model(random_model(tiny_encoder, 1, band=6), tmp_path / "m", {})
+    return tmp_path / "m"
+
+
+def test_one_whose_weights_fit_loads(folder):
+    before = load_model(folder).state_dict()
+    as_if_saved(folder, 1)
+    after = load_model(folder).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_one_whose_head_was_another_is_refused(folder):
+    weights = load_file(folder / "weights.safetensors")
+    weights["heads.quality.turn.0.weight"] = weights["heads.quality.turn.0.weight"][:, :32].contiguous()
+    save_file(weights, folder / "weights.safetensors")
+    as_if_saved(folder, 1)
+    with pytest.raises(IntegrityError, match="has form 1") as refused:
+        load_model(folder)
+    assert "train it again" in str(refused.value)
+
+
+def test_a_later_one_is_refused(folder):
+    as_if_saved(folder, 3)
+    with pytest.raises(IntegrityError, match="form 3"):
+        load_model(folder)

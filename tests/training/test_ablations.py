@@ -1,0 +1,158 @@
+"""scripts/train_ablations.py and measure_ablations.py: every variant trains, differs by what it says, and has its row."""
+
+import importlib.util
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from labelled import LABELS, labelled_dialogue
+
+from labelgen.data.labels import AtSpan
+from labelgen.data.log import Log, write_log
+from labelgen.nn import frozen_memory, turn_encoder
+from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.training.config import parse
+from labelgen.training.options import FinetuneOptions
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--model={dialogue_width: 32, dialogue_layers: 1, dialogue_heads: 2}", "--length.max_steps=1"]
+
+
+def load(name: str) -> ModuleType:
+    """A script, also as others of the folder import it."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+variants = load("ablation_variants")
+here = load("trainings_here")
+trainings = load("train_ablations")
+load("measure_label_curves")
+measure = load("measure_ablations")
+
+
+def slots_of(dialogue) -> list[tuple[int, str, str]]:
+    spans = [(x.at, x.name) for x in dialogue.annotations[0].labels if isinstance(x.at, AtSpan)]
+    return [(at.turn, dialogue.turns[at.turn].request[at.start : at.end], name) for at, name in spans]
+
+
+@given(st.integers(0, 500))
+def test_another_text_keeps_every_span_on_its_words(seed: int):
+    dialogue = labelled_dialogue(seed)
+    for text in (variants.request_alone, variants.one_text, variants.after_response):
+        changed = text(dialogue)
+        assert slots_of(changed) == slots_of(dialogue)
+        assert len(changed.turns) == len(dialogue.turns)
+    said = [word for t in dialogue.turns for word in f"{t.request} {t.response}".split()]
+    assert [word for t in variants.one_text(dialogue).turns for word in t.request.split()] == said
+
+
+def test_exchanged_parts_are_put_back():
+    used = [vars(module) for module in (frozen_memory, turn_encoder)]
+    states = torch.randn(2, 3, 4)
+    with variants.first_token():
+        assert all(module["passage_vectors"](states).equal(states[:, 0]) for module in used)
+    assert all(module["passage_vectors"](states).allclose(states.mean(1)) for module in used)
+
+
+class Counting(FrozenMemory):
+    """How many texts were encoded."""
+
+    encoded = 0
+
+    def recall(self, passages, encode, with_tokens):
+        def counted(groups):
+            self.encoded += sum(len(ids) for ids in groups)
+            return encode(groups)
+
+        return super().recall(passages, counted, with_tokens)
+
+
+def test_trainings_that_share_an_encoder_encode_a_text_once(tiny_encoder: Path, tmp_path: Path):
+    log, memory = tmp_path / "log" / "log.jsonl", Counting()
+    dialogues = [labelled_dialogue(seed, 3) for seed in range(8)]
+    write_log(log, dialogues, LABELS)
+    config = ["--config", str(ROOT / "configs/public_cpu.yaml"), "--config", str(ROOT / "configs/label_curves.yaml")]
+    words = [*config, f"--data.train=[{log}]", "--targets.annotators=[anna]", *SMALL, "--length.max_steps=3"]
+    encoded = []
+    for run in ("a", "b"):
+        own = [f"--out={tmp_path / run}", f"--model.encoder={tiny_encoder}", "--model.encoder_frozen=true"]
+        model = here.trained(parse(FinetuneOptions, "finetune", "", "", [*words, *own]), memory)
+        encoded.append(memory.encoded)
+        assert model.turn_encoder.remembered is memory
+        said = here.signed(model, dialogues, "anna")
+        assert [d.annotations[:-1] for d in said] == [d.annotations for d in dialogues]
+    assert 0 < encoded[0] == encoded[1] == memory.encoded
+
+
+@pytest.mark.parametrize("variant", [v for table in variants.TABLES.values() for v in table], ids=lambda v: v.name)
+def test_every_variant_has_options_of_its_own_and_one_to_stand_beside(variant, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    words = [word for config in trainings.CONFIGS for word in ("--config", config)]
+    words += ["--out", "run", "--data.train", "[log.jsonl]", *trainings.FROZEN]
+    plain, own = (parse(FinetuneOptions, "finetune", "", "", [*words, *more]) for more in ((), variant.words))
+    changed = [own != plain, variant.text is not None, variant.part is not nullcontext, variant.mixture is not None]
+    assert any(changed) == (variant.beside is not None)
+    table = next(table for table in variants.TABLES.values() if variant in table)
+    assert variant.beside is None or variant.beside in [v.name for v in table]
+    assert len({v.name for v in table}) == len({(v.group, v.what) for v in table}) == len(table)
+
+
+CHOSEN = (
+    "reference",
+    "pretrained",
+    "no-splice",
+    "after-response",
+    "first-token",
+    "tokens-alone",
+    "in-dialogue",
+    "goals",
+)
+"""One of each kind; the others differ in their options alone."""
+
+
+def test_a_variant_is_trained_once_and_has_its_row(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(ROOT)
+    train, test, run = tmp_path / "train" / "log.jsonl", tmp_path / "test" / "log.jsonl", tmp_path / "run"
+    write_log(train, [labelled_dialogue(seed, 3) for seed in range(12)], LABELS)
+    write_log(test, [labelled_dialogue(seed, 3) for seed in range(20, 32)], LABELS)
+    words = [str(run), "--table", "public", "--train", str(train), "--test", str(test), "--against", "anna"]
+    words += ["--encoder", str(tiny_encoder), "--dialogues", "8", "--judged", "6", "--unlabelled", "10"]
+    words += ["--pretraining-steps", "1"]
+    assert trainings.main([*words, "--only", *CHOSEN, "--minutes", "0", "--", *SMALL]) == 0
+    assert f"{len(CHOSEN)} of {len(CHOSEN)} trainings are left" in capsys.readouterr().out
+    assert trainings.main([*words, "--only", *CHOSEN, "--", *SMALL]) == 0
+    assert trainings.main([*words, "--only", "reference", "--seeds", "1", "2", "--", *SMALL]) == 0
+    made = {path: path.stat().st_mtime_ns for path in run.glob("*.jsonl")}
+    assert len(made) == len(CHOSEN) + 1
+    assert trainings.main([*words, "--only", *CHOSEN, "--", *SMALL]) == 0
+    assert made == {path: path.stat().st_mtime_ns for path in run.glob("*.jsonl")}
+    assert len({tuple(d.id for d in Log([path])) for path in made}) == 1
+    assert trainings.main([*words, "--only", "nothing", "--", *SMALL]) == 2
+
+    asked = [str(run), "--table", "public", "--against", "anna", "--judged", "6", "--resamples", "20"]
+    assert measure.main([*asked, "--out", str(tmp_path / "table.json")]) == 0
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+    rows = {row[1]: row for row in table["rows"]}
+    named = {v.name: v for v in variants.PUBLIC}
+    assert set(rows) == {"seed 2 beside seed 1", *(named[name].what for name in CHOSEN)}
+    row, beside = rows[named["no-splice"].what], rows[named["pretrained"].what]
+    for value, difference, theirs in zip(row[3::2], row[4::2], beside[3::2], strict=True):
+        assert difference["value"] == pytest.approx(value - theirs, abs=3e-4)
+    assert rows["goals"][5:] == [None] * len(rows["goals"][5:])
+    (run / "reference-1.jsonl").unlink()
+    assert measure.main([*asked, "--out", str(tmp_path / "other.json")]) == 3
