@@ -11,30 +11,28 @@ the interval of the difference does not lie above 0; the last before it is kept 
 certainty. Where the first one fails it is shown, with the interval that says so. Intervals are bootstraps over dialogues, the
 difference paired."""
 
-import argparse
-import json
 import random
-import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from measure_quality import _names, _together
+from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
 
 from labelgen.base.errors import InputError, LabelgenError
-from labelgen.base.files import write_text
 from labelgen.confidence.resampling import Array, Interval, interval, of_statistic, resampled, resamples
 from labelgen.consensus.vote import Ratings
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, answers
+from labelgen.data.labels import Annotation, At, answers
 from labelgen.data.log import Log
 from labelgen.data.split import Part, part_of
 from labelgen.labelling.pace import HUMAN_MIN
 from labelgen.metrics.metric import divide
 from labelgen.metrics.scores import probability_of
+from labelgen.model.annotate import Annotator
 
 COLUMNS = [
     "log",
@@ -50,14 +48,16 @@ COLUMNS = [
     "by a person",
 ]
 BAD, ALL = "bad", "all logs together"
-_SEED, _RESAMPLES, _THRESHOLDS, _LEAST_CALLED = 0, 1000, 40, 20
+_THRESHOLDS, _LEAST_CALLED, _TIMED = 40, 20, 100
+T = TypeVar("T")
 _HALVES = (Part("choose", 0.5), Part("test", 0.5))
 
 
 @dataclass(slots=True)
 class Items:
     """One item judged beside one annotator: own: its dialogue; sure: p(bad) of the model; person, right: 1 where the annotator,
-    and the others together, say bad. names: of the dialogues; rated: items that people rated, each counted once."""
+    and the others together, say bad. rated: items that people rated and the model labelled, each counted once; each: how many one
+    person rated, summed over dialogues."""
 
     own: list[int] = field(default_factory=list)
     sure: list[float] = field(default_factory=list)
@@ -65,8 +65,9 @@ class Items:
     right: list[bool] = field(default_factory=list)
     dialogues: list[Dialogue] = field(default_factory=list)
     rated: int = 0
+    each: float = 0.0
 
-    def add(self, dialogue: Dialogue, rated: int, beside: Iterable[tuple[float, bool, bool]]) -> None:
+    def add(self, dialogue: Dialogue, rated: int, each: float, beside: Iterable[tuple[float, bool, bool]]) -> None:
         """beside: p(bad), and whether the annotator and the others say bad."""
         for sure, person, right in beside:
             self.own.append(len(self.dialogues))
@@ -74,12 +75,13 @@ class Items:
             self.person.append(person)
             self.right.append(right)
         self.rated += rated
+        self.each += each
         self.dialogues.append(dialogue)
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """annotator: who is judged. others: how many are drawn for a reference, judged: how many annotators of a dialogue; 0 for all."""
+    """annotator: who is judged. others: how many are drawn for a reference, judged: how many annotators of an item; 0 for all."""
 
     annotator: str = "model"
     ratings: Ratings = "vote"
@@ -88,28 +90,47 @@ class Who:
     judged: int = 0
 
 
-def items_of(dialogue: Dialogue, who: Who) -> tuple[int, list[tuple[float, bool, bool]]] | None:
-    """How many items people rated, and each beside each annotator, as Items takes them; None without three people or a model."""
+def items_of(dialogue: Dialogue, who: Who) -> tuple[int, float, list[tuple[float, bool, bool]]] | None:
+    """How many items people rated and the model labelled, how many one person rated, and each item beside each of its
+    annotators, as Items takes them; None without three people or a model. Who is judged and who is right are drawn of those who
+    rated the item."""
     people = [a for a in dialogue.annotations if a.kind == "person"]
     said = dialogue.annotation(who.annotator)
     if len(people) < 3 or said is None:
         return None
     given = answers(said, "quality")
-    names = _names(said, who.first_turn)
-    sure = {at: p for at in names if (p := probability_of(BAD, given[at])) is not None}
-    rng = random.Random(f"{_SEED}/{dialogue.id}")
+    sure = {at: p for at in names_of(said, who.first_turn) if (p := probability_of(BAD, given[at])) is not None}
+    own = [names_of(person, who.first_turn) for person in people]
+    rated = [at for at in sure if any(at in names for names in own)]
     beside = []
-    for person in _drawn(people, who.judged, rng):
-        rest = _drawn([p for p in people if p is not person], who.others, rng)
-        own = _names(person, who.first_turn)
-        for at, wanted in _together(rest, who.ratings, who.first_turn).items():
-            if at in own and at in sure:
-                beside.append((sure[at], own[at] == BAD, wanted == BAD))
-    return len(sure), beside
+    for at in rated:
+        raters = [(_only(person, at), names[at]) for person, names in zip(people, own, strict=True) if at in names]
+        rng = random.Random(f"{SEED}/{dialogue.id}/{at}")
+        for k in _drawn(range(len(raters)), who.judged, rng) if len(raters) > 2 else []:
+            others = _drawn([raters[j][0] for j in range(len(raters)) if j != k], who.others, rng)
+            wanted = together(others, who.ratings, who.first_turn).get(at)
+            if wanted is not None:
+                beside.append((sure[at], raters[k][1] == BAD, wanted == BAD))
+    return len(rated), sum(map(len, own)) / len(people), beside
 
 
-def _drawn(people: list[Annotation], count: int, rng: random.Random) -> list[Annotation]:
-    return rng.sample(people, count) if 0 < count < len(people) else people
+def _only(person: Annotation, at: At) -> Annotation:
+    """What a person said of one item's quality."""
+    return Annotation(person.annotator, person.kind, answers(person, "quality")[at])
+
+
+def _drawn(of: Sequence[T], count: int, rng: random.Random) -> Sequence[T]:
+    return rng.sample(of, count) if 0 < count < len(of) else of
+
+
+def speed(dialogues: Sequence[Dialogue], annotator: Annotator) -> float:
+    """Dialogues an hour, by the CPU time that some of them need; the first are read before, for what is loaded on first use."""
+    sample = dialogues[:: max(1, len(dialogues) // _TIMED)]
+    for _ in annotator.annotate(sample[:8]):
+        pass
+    started = time.process_time()
+    count = sum(1 for _ in annotator.annotate(sample))
+    return 3600 * count / (time.process_time() - started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +167,7 @@ class Half:
 
 def half(items: Items, name: str) -> Half:
     """The items of one half; both halves share no user."""
-    inside = np.array([part_of(d, _HALVES, _SEED, "above a person") == name for d in items.dialogues])
+    inside = np.array([part_of(d, _HALVES, SEED, "above a person") == name for d in items.dialogues])
     place = np.cumsum(inside) - 1
     own = np.array(items.own)
     taken = inside[own]
@@ -156,7 +177,7 @@ def half(items: Items, name: str) -> Half:
 
 def laid(of: Half) -> list[float]:
     """The thresholds to test, in order, by one half alone; none where too little is called dissatisfied, or nobody errs."""
-    times = resamples(of.dialogues, _RESAMPLES, _SEED)
+    times = resamples(of.dialogues, RESAMPLES, SEED)
     grid = np.unique(np.quantile(of.sure, np.linspace(0.0, 0.99, _THRESHOLDS), method="lower"))
     bounds = [
         (gain.low, float(t))
@@ -168,7 +189,7 @@ def laid(of: Half) -> list[float]:
 
 def kept(of: Half, thresholds: Sequence[float]) -> float | None:
     """The last threshold before the first that the other half does not confirm; the first one where that fails."""
-    times = resamples(of.dialogues, _RESAMPLES, _SEED)
+    times = resamples(of.dialogues, RESAMPLES, SEED)
     last = None
     for threshold in thresholds:
         if not of.gain(threshold, times).low > 0:
@@ -181,11 +202,14 @@ def row(name: str, items: Items, speed: float | None) -> list[Any]:
     """One line of the table. speed: dialogues an hour that the model labels, None where that was not measured."""
     test = half(items, "test")
     threshold = kept(test, laid(half(items, "choose")))
-    each = items.rated / len(items.dialogues)
-    rates = [None if speed is None else round(speed * each), round(60 / HUMAN_MIN * each)]
+    count = len(items.dialogues)
+    rates = [
+        None if speed is None else round(round(speed) * items.rated // count, -2),
+        round(60 / HUMAN_MIN * items.each / count),
+    ]
     if threshold is None:
         return [name, None, None, None, None, None, None, None, test.dialogues, *rates]
-    times = resamples(test.dialogues, _RESAMPLES, _SEED)
+    times = resamples(test.dialogues, RESAMPLES, SEED)
     called = test.called(threshold)
     every = np.ones(len(called))
 
@@ -223,52 +247,32 @@ def collected(dialogues: Iterable[Dialogue], who: Who) -> dict[str, Items]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("log", type=Path, nargs="+", help="labelled logs; a row for each `source` in them")
-    parser.add_argument("--annotator", default="model", help="who is judged (default %(default)s)")
-    parser.add_argument("--ratings", choices=("vote", "mean"), default="vote")
-    parser.add_argument("--first-turn", type=int, default=0, help="turns before it are not judged")
+    parser = arguments(__doc__)
     parser.add_argument("--others", type=int, default=0, help="others drawn for a reference (default all)")
-    parser.add_argument("--judged", type=int, default=0, help="annotators drawn of each dialogue (default all)")
-    parser.add_argument("--speed", type=float, help="dialogues an hour that the model labelled, as labelgen label says")
-    parser.add_argument("--order", type=int, required=True, help="place of the table in RESULTS.md")
-    parser.add_argument("--title", required=True)
-    parser.add_argument("--command", help="what made the logs and this table, as RESULTS.md is to say it")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--judged", type=int, default=0, help="annotators drawn of each item (default all)")
+    parser.add_argument("--model", type=Path, help="the model's folder, to take the time that it needs")
     args = parser.parse_args(argv)
     try:
         who = Who(args.annotator, args.ratings, args.first_turn, args.others, args.judged)
-        rows = [row(name, items, args.speed) for name, items in collected(Log(args.log), who).items()]
+        annotator = None if args.model is None else Annotator(args.model)
+        rows = [
+            row(name, items, None if annotator is None else speed(items.dialogues, annotator))
+            for name, items in collected(Log(args.log), who).items()
+        ]
     except LabelgenError as error:
         print(f"measure_above_person: {error}", file=sys.stderr)
         return error.exit_code
-    table = {
-        "order": args.order,
-        "title": args.title,
-        "text": (
-            "Thresholds were laid on one half of the dialogues and tested on the other, whose figures these are, downwards until the "
-            "difference is no longer above 0; where it is not above 0 here, no threshold was confirmed. "
-            "Right is what the other annotators"
-            + (f" ({args.others} drawn)" if args.others else "")
-            + " say together. Called dissatisfied: the share of items, which is the coverage. Labels an hour of a person "
-            f"assume {HUMAN_MIN:g} minutes a dialogue; that was not measured."
-            + (f" The model labelled {args.speed:,.0f} dialogues an hour." if args.speed else "")
-        ),
-        "command": args.command or shlex.join(["python", "scripts/measure_above_person.py", *(argv or sys.argv[1:])]),
-        "data": f"Bootstrap over dialogues, seed {_SEED}, {_RESAMPLES:,} resamples.",
-        "columns": COLUMNS,
-        "rows": rows,
-    }
-    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-    for line in rows:
-        print("  ".join(_shown(cell) for cell in line))
+    text = (
+        "Thresholds were laid on one half of the dialogues and tested on the other, whose figures these are, downwards until the "
+        "difference is no longer above 0; where it is not above 0 here, no threshold was confirmed. "
+        "Right is what the other annotators of an item"
+        + (f" ({args.others} drawn)" if args.others else "")
+        + " say together. Called dissatisfied: the share of items, which is the coverage. Labels an hour: of the model, those of "
+        "items that people rated, by the CPU time of one thread on a sample; of a person, as many as one gave in a dialogue, "
+        f"at {HUMAN_MIN:g} minutes a dialogue, which is assumed and was not measured."
+    )
+    write_table(args, "measure_above_person", text, COLUMNS, rows)
     return 0
-
-
-def _shown(cell: Any) -> str:
-    if isinstance(cell, dict):
-        return f"{cell['value']} ({cell['low']} to {cell['high']})"
-    return "-" if cell is None else str(cell)
 
 
 if __name__ == "__main__":

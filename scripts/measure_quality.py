@@ -7,31 +7,26 @@ ceiling is who always says what all say together, against the others: nobody who
 rating. Turns and dialogues are judged together, as published work on satisfaction does."""
 
 import argparse
-import json
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
+
 from labelgen.base.errors import InputError, LabelgenError
-from labelgen.base.files import write_text
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
-from labelgen.consensus.vote import Ratings, consensus
+from labelgen.consensus.vote import Ratings
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, At, AtTurn, Label, answers
+from labelgen.data.labels import At
 from labelgen.data.log import Log
-from labelgen.data.quality import QUALITY_NAMES
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Metric
 
 METRIC_NAMES = ("macro_f1", "accuracy", "cohen_kappa", "bad_f1")
 COLUMNS = ["log", "reference", "metric", "model", "single annotator", "model minus annotator", "ceiling", "items"]
-_SEED = 0
-_RESAMPLES = 1000
 Row = Counter[tuple[str, str]]
 
 
@@ -46,17 +41,9 @@ class Judged:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("log", type=Path, nargs="+", help="labelled logs; a row for each `source` in them")
-    parser.add_argument("--annotator", default="model", help="who is judged (default %(default)s)")
-    parser.add_argument("--ratings", choices=("vote", "mean"), default="vote")
-    parser.add_argument("--first-turn", type=int, default=0, help="turns before it are not judged")
-    parser.add_argument("--order", type=int, required=True, help="place of the table in RESULTS.md")
-    parser.add_argument("--title", required=True)
+    parser = arguments(__doc__)
     parser.add_argument("--text", default="")
-    parser.add_argument("--command", help="what made the logs and this table, as RESULTS.md is to say it")
     parser.add_argument("--published", nargs="*", default=[], metavar="LOG=MACRO_F1", help="rows of published figures")
-    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     try:
         found = judge(Log(args.log), args.annotator, args.ratings, args.first_turn)
@@ -68,18 +55,7 @@ def main() -> int:
         for name, value in _pairs(args)
     ]
     rows += [row for name in sorted(found) for row in rows_of(name, found[name])]
-    table = {
-        "order": args.order,
-        "title": args.title,
-        "text": args.text,
-        "command": args.command or shlex.join(["python", "scripts/measure_quality.py", *sys.argv[1:]]),
-        "data": f"Bootstrap over dialogues, seed {_SEED}, {_RESAMPLES:,} resamples.",
-        "columns": COLUMNS,
-        "rows": rows,
-    }
-    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-    for row in rows:
-        print("  ".join(_shown(cell) for cell in row))
+    write_table(args, "measure_quality", args.text, COLUMNS, rows)
     return 0
 
 
@@ -97,17 +73,17 @@ def judge(dialogues: Iterable[Dialogue], annotator: str, ratings: Ratings, first
         said = dialogue.annotation(annotator)
         if not people or said is None:
             continue
-        given = _names(said, first_turn)
+        given = names_of(said, first_turn)
         rows = {name: Row() for name in ("of_all", "model", "person", "ceiling")}
-        together = _together(people, ratings, first_turn)
-        _count(rows["of_all"], together, given)
+        of_all = together(people, ratings, first_turn)
+        _count(rows["of_all"], of_all, given)
         for person in people if len(people) > 2 else []:
-            own = _names(person, first_turn)
-            reference = _together([p for p in people if p is not person], ratings, first_turn)
-            reference = {at: name for at, name in reference.items() if at in own and at in given and at in together}
+            own = names_of(person, first_turn)
+            reference = together([p for p in people if p is not person], ratings, first_turn)
+            reference = {at: name for at, name in reference.items() if at in own and at in given and at in of_all}
             _count(rows["model"], reference, given)
             _count(rows["person"], reference, own)
-            _count(rows["ceiling"], reference, together)
+            _count(rows["ceiling"], reference, of_all)
         kept = found.setdefault(dialogue.source or "", Judged())
         for name, row in rows.items():
             getattr(kept, name).append(row)
@@ -116,26 +92,13 @@ def judge(dialogues: Iterable[Dialogue], annotator: str, ratings: Ratings, first
     return found
 
 
-def _together(people: Sequence[Annotation], ratings: Ratings, first_turn: int) -> dict[At, str]:
-    return _names(consensus(people, {"quality": QUALITY_NAMES}, ratings=ratings).annotation, first_turn)
-
-
-def _names(annotation: Annotation, first_turn: int) -> dict[At, str]:
-    said: Mapping[At, tuple[Label, ...]] = answers(annotation, "quality")
-    return {
-        at: labels[0].name
-        for at, labels in said.items()
-        if labels and not (isinstance(at, AtTurn) and at.turn < first_turn)
-    }
-
-
 def _count(row: Row, reference: Mapping[At, str], said: Mapping[At, str]) -> None:
     row.update((name, said.get(at, "")) for at, name in reference.items())
 
 
 def rows_of(name: str, judged: Judged) -> Iterator[list[Any]]:
     """The rows of one log."""
-    times = resamples(len(judged.of_all), _RESAMPLES, _SEED)
+    times = resamples(len(judged.of_all), RESAMPLES, SEED)
     for metric_name in METRIC_NAMES:
         metric: Metric = resolve(METRICS, metric_name, "metric")
         alone = _measured(metric, times, judged.of_all)
@@ -159,12 +122,6 @@ def _measured(metric: Metric, times: Array, rows: Sequence[Row], less: Sequence[
 
 def _items(rows: Sequence[Row]) -> int:
     return sum(row.total() for row in rows)
-
-
-def _shown(cell: Any) -> str:
-    if isinstance(cell, dict):
-        return f"{cell['value']} ({cell['low']} to {cell['high']})"
-    return "-" if cell is None else str(cell)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,17 @@
 Every number is computed from RUN/evaluation-*/predictions.jsonl. The gain is paired: both models on the same resampled dialogues."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from against_gold import BOOTSTRAP, measured, write_table
+
 from labelgen.base.errors import LabelgenError
-from labelgen.base.files import write_text
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.log import Log
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.compare import items_of, measure_all
-from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.evaluation.trials import Setting
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "requests.json"
 CORPORA = ("multiwoz", "multidogo", "snips", "slurp")
@@ -25,7 +23,6 @@ METRICS = {
     "slots": {"slot_span_f1": "span F1", "slot_value_f1": "value F1"},
     "intents and slots": {"frame_accuracy": "frame accuracy"},
 }
-FRAMES = {"frame_accuracy": ("intents", "slots")}
 PUBLISHED = (
     ["multiwoz", "published gain", "acts, F1", 0.903, 0.859, 0.044, None],
     ["snips", "published, base size", "frame accuracy", None, 0.936, None, None],
@@ -54,11 +51,11 @@ def main() -> int:
         "title": "Intents and slots of four corpora, with context and without",
         "text": TEXT,
         "command": "bash scripts/requests.sh DATA",
-        "data": "Training seed 0; bootstrap over dialogues, seed 0, 1,000 resamples.",
+        "data": BOOTSTRAP,
         "columns": ["corpus", "question", "metric", *CANDIDATES, "gain", "requests"],
         "rows": rows,
     }
-    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    write_table(args.out, table)
     print(f"wrote {args.out}")
     return 0
 
@@ -66,19 +63,14 @@ def main() -> int:
 def rows_of(run: Path, corpus: str) -> Iterator[list[Any]]:
     """The rows of one corpus."""
     dialogues = list(Log([run / f"evaluation-{corpus}" / "predictions.jsonl"]))
-    questions = [question for question in asked(FRAMES) if question.name in METRICS]
-    setting = Setting(corpus, None, everyone=False)
-    protocol = Protocol(dialogues, questions, setting)
-    for question in questions:
-        trials = protocol.trials(question).trials
-        names = METRICS[question.name]
-        ours, alone = (
-            measure_all([*names], items_of(trials, dialogues, question, who), trials, setting) for who in CANDIDATES
-        )
-        for name, shown in names.items():
+    for question, measure in measured(
+        dialogues, Setting(corpus, None, everyone=False), {q: [*m] for q, m in METRICS.items()}
+    ):
+        ours, alone = (measure(who) for who in CANDIDATES)
+        for name, shown in METRICS[question].items():
             gain = paired_difference(ours[name].interval, alone[name].interval, (ours[name].draws, alone[name].draws))
             cells = [found.rounded() for found in (ours[name].interval, alone[name].interval, gain)]
-            yield [corpus, question.name, shown, *cells, ours[name].items]
+            yield [corpus, question, shown, *cells, ours[name].items]
 
 
 if __name__ == "__main__":

@@ -4,20 +4,18 @@ A dialogue is of known labels where all intents and slots that its annotation na
 the test part that it lacks in training, so services would not tell."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from against_gold import BOOTSTRAP, measured, write_table
+
 from labelgen.base.errors import LabelgenError
-from labelgen.base.files import write_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
-from labelgen.evaluation.asked import asked
 from labelgen.evaluation.candidates import ON_GIVEN_GOALS, candidates_of
-from labelgen.evaluation.compare import items_of, measure_all
-from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.evaluation.trials import Setting
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "sgd_full.json"
 METRICS = {
@@ -28,7 +26,6 @@ METRICS = {
     "intents and slots": ("frame_accuracy",),
 }
 OF_REQUESTS = ("intents", "slots", "intents and slots")
-FRAMES = {"frame_accuracy": ("intents", "slots")}
 TEXT = (
     "Trained on {count:,} dialogues of the published training part, one and a half passes; a tenth by dialogue was held out. The test part "
     "is judged apart where all labels of a dialogue occurred in training, and where one or more are new, most of them of new services, and "
@@ -64,11 +61,11 @@ def main() -> int:
         "title": "SGD with all training dialogues",
         "text": TEXT.format(count=count),
         "command": "bash scripts/sgd.sh DATA",
-        "data": "Training seed 0; bootstrap over dialogues, seed 0, 1,000 resamples.",
+        "data": BOOTSTRAP,
         "columns": ["dialogues", "question", "candidate", "metric", "value (95%)", "items"],
         "rows": rows,
     }
-    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    write_table(args.out, table)
     for row in rows:
         print(*row)
     return 0
@@ -87,17 +84,13 @@ def _names(dialogues: Log | Sequence[Dialogue]) -> tuple[set[str], int]:
 
 def rows_of(name: str, dialogues: Sequence[Dialogue], names: Sequence[str]) -> Iterator[list[Any]]:
     """The rows of one group of dialogues, for the questions of these names."""
-    questions = [question for question in asked(FRAMES) if question.name in names]
     setting = Setting("sgd", None, everyone=False)
-    protocol = Protocol(dialogues, questions, setting)
-    for question in questions:
-        trials = protocol.trials(question).trials
+    for question, measure in measured(dialogues, setting, {q: METRICS[q] for q in names}):
         for who in candidates_of(dialogues, setting):
-            if question.name != "outcome" and who.endswith(ON_GIVEN_GOALS):
+            if question != "outcome" and who.endswith(ON_GIVEN_GOALS):
                 continue
-            measured = measure_all(METRICS[question.name], items_of(trials, dialogues, question, who), trials, setting)
-            for metric, found in measured.items():
-                yield [name, question.name, who, metric, found.interval.rounded(), found.items]
+            for metric, found in measure(who).items():
+                yield [name, question, who, metric, found.interval.rounded(), found.items]
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ data=${2:?the folder of the unpacked corpora}
 out=${3:-runs/$corpus}
 test=${4:-}
 case $corpus in
-  dbdc3) ratings=vote title="DBDC3: breakdown beside single annotators" \
+  dbdc3) ratings=vote drawn="3 0" title="DBDC3: breakdown beside single annotators" \
     text="Names are those of quality: bad is a breakdown, fair a possible one, good none. One model for the four bots." ;;
-  abredial) ratings=mean title="AB-ReDial: responses and dialogues beside single raters" \
+  abredial) ratings=mean drawn=0 title="AB-ReDial: responses and dialogues beside single raters" \
     text="Three classes of the mean rating. 140 dialogues: the intervals are wide." ;;
   *) echo "$0: $corpus is neither dbdc3 nor abredial" >&2; exit 2 ;;
 esac
@@ -36,9 +36,9 @@ fold() {
 recipe "$out"
 stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
 stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
-labelled=$out/labelled results=results
+labelled=$out/labelled results=results first=$out/f0
 if [ -n "$test" ]; then
-  labelled=$out/labelled-test results=$out
+  labelled=$out/labelled-test results=$out first=$out/test
   stage "$out/test.jsonl" labelgen data convert "$test" "$out/test.jsonl" --format "$corpus"
   fold test "$out/test.jsonl" "$out/all.jsonl"
 else
@@ -51,9 +51,9 @@ else
 fi
 python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
   --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
-for others in 3 0; do
+for others in $drawn; do
   name=$([ "$others" = 3 ] && echo "three others drawn" || echo "all others")
-  python scripts/measure_above_person.py "$labelled" --others "$others" --ratings "$ratings" --judged 5 --order 5 \
+  python scripts/measure_above_person.py "$labelled" --model "$first/run/model" --others "$others" --ratings "$ratings" --judged 5 --order 5 \
     --title "${title%% beside*}: bad found more precisely than by a single annotator, against $name" \
     --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/${corpus}_above_person_$others.json"
 done

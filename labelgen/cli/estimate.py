@@ -33,6 +33,9 @@ def main(argv: Sequence[str]) -> int:
             f"{row['slice']:<{width}} {row['dialogues']:>9,} {row['labelled_by_people']:>9,}  "
             f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
         )
+    if not rows[0]["labelled_by_people"]:
+        who = "two people of one mind" if args.against == "consensus" else args.against
+        print(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --against NAME")
     if args.out is not None:
         write_text(args.out, msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n")
     return 0

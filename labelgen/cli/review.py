@@ -100,7 +100,11 @@ def _nothing(given: argparse.Namespace, count: int) -> tuple[str, str, str]:
         "informative": f"has an annotation by {who}, and none by a person",
         "audit": "has a turn",
     }[given.how]
-    return f"none of the {count:,} records {what}", given.log, "`labelgen label` adds a model's annotation to a log"
+    return (
+        f"none of the {count:,} records {what}",
+        given.log,
+        "`labelgen label` adds a model's annotation to a log; --how audit draws also from what people annotated",
+    )
 
 
 def _export(argv: Sequence[str]) -> int:

@@ -90,3 +90,24 @@ def test_precision_counts_what_is_called():
     once = np.ones((1, 2))
     assert one.precision(one.sure >= 0.5)(once)[0] == 0.5
     assert one.precision(one.person)(once)[0] == pytest.approx(2 / 3)
+
+
+def test_who_is_right_is_drawn_of_those_who_rated_the_item_and_only_rated_items_are_labels_of_people():
+    """Thirty people, of whom three rated the first turn, all of them bad; of the others' two turns none is judged by them."""
+    turn = Turn(request="a", response="b")
+    people = [
+        Annotation(
+            f"p{k}",
+            "person",
+            tuple(Label("quality", AtTurn(t), "bad" if t == 0 else "good") for t in ((0,) if k < 3 else (1,))),
+        )
+        for k in range(30)
+    ]
+    sure = tuple(
+        Label("quality", AtTurn(t), "bad", 0.9, distribution=(("bad", 0.9), ("fair", 0.0), ("good", 0.1)))
+        for t in range(3)
+    )
+    dialogue = Dialogue(id="d", turns=(turn,) * 3, annotations=(*people, Annotation("model", "model", sure)))
+    rated_items, each, beside = script.items_of(dialogue, script.Who(others=2, judged=3))
+    assert (rated_items, each) == (2, 1.0)
+    assert sorted(beside) == [(0.9, False, False)] * 3 + [(0.9, True, True)] * 3

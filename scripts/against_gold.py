@@ -1,0 +1,38 @@
+"""What scripts about one annotator who is right by definition share: each question's metrics, with intervals over dialogues."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labelgen.base.files import write_text
+from labelgen.data.dialogue import Dialogue
+from labelgen.evaluation.asked import asked
+from labelgen.evaluation.compare import Measured, items_of, measure_all
+from labelgen.evaluation.question import Question
+from labelgen.evaluation.trials import Protocol, Setting
+
+FRAMES = {"frame_accuracy": ("intents", "slots")}
+BOOTSTRAP = "Training seed 0; bootstrap over dialogues, seed 0, 1,000 resamples."
+Measure = Callable[[str], dict[str, Measured]]
+"""The metrics of an annotator, by name."""
+
+
+def measured(
+    dialogues: Sequence[Dialogue], setting: Setting, metrics: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Measure]]:
+    """Each question that `metrics` names, with what measures an annotator in it."""
+    questions = [question for question in asked(FRAMES) if question.name in metrics]
+    protocol = Protocol(dialogues, questions, setting)
+    for question in questions:
+        trials = protocol.trials(question).trials
+
+        def of(who: str, question: Question = question, trials: Any = trials) -> dict[str, Measured]:
+            return measure_all(metrics[question.name], items_of(trials, dialogues, question, who), trials, setting)
+
+        yield question.name, of
+
+
+def write_table(path: Path, table: Mapping[str, Any]) -> None:
+    """The table as scripts/render_results.py reads it."""
+    write_text(path, json.dumps(table, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,68 @@
+"""What scripts about ratings of turns and dialogues share: who says what, what several say together, arguments and tables."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labelgen.base.files import write_text
+from labelgen.consensus.vote import Ratings, consensus
+from labelgen.data.labels import Annotation, At, AtTurn, Label, answers
+from labelgen.data.quality import QUALITY_NAMES
+
+SEED, RESAMPLES = 0, 1000
+
+
+def names_of(annotation: Annotation, first_turn: int) -> dict[At, str]:
+    """The quality that an annotator gives to each item, a turn or the dialogue; turns before `first_turn` are left out."""
+    said: Mapping[At, tuple[Label, ...]] = answers(annotation, "quality")
+    return {
+        at: labels[0].name
+        for at, labels in said.items()
+        if labels and not (isinstance(at, AtTurn) and at.turn < first_turn)
+    }
+
+
+def together(people: Sequence[Annotation], ratings: Ratings, first_turn: int) -> dict[At, str]:
+    """The same of what several say."""
+    return names_of(consensus(people, {"quality": QUALITY_NAMES}, ratings=ratings).annotation, first_turn)
+
+
+def arguments(text: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", type=Path, nargs="+", help="labelled logs; a row for each `source` in them")
+    parser.add_argument("--annotator", default="model", help="who is judged (default %(default)s)")
+    parser.add_argument("--ratings", choices=("vote", "mean"), default="vote")
+    parser.add_argument("--first-turn", type=int, default=0, help="turns before it are not judged")
+    parser.add_argument("--order", type=int, required=True, help="place of the table in RESULTS.md")
+    parser.add_argument("--title", required=True)
+    parser.add_argument("--command", help="what made the logs and this table, as RESULTS.md is to say it")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def write_table(
+    args: argparse.Namespace, script: str, text: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Write the table to `--out`, and its rows to the terminal."""
+    table = {
+        "order": args.order,
+        "title": args.title,
+        "text": text,
+        "command": args.command or shlex.join(["python", f"scripts/{script}.py", *sys.argv[1:]]),
+        "data": f"Bootstrap over dialogues, seed {SEED}, {RESAMPLES:,} resamples.",
+        "columns": columns,
+        "rows": rows,
+    }
+    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    for row in rows:
+        print("  ".join(_shown(cell) for cell in row))
+
+
+def _shown(cell: Any) -> str:
+    if isinstance(cell, dict):
+        return f"{cell['value']} ({cell['low']} to {cell['high']})"
+    return "-" if cell is None else str(cell)
