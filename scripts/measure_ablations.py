@@ -144,6 +144,7 @@ def table(given: argparse.Namespace) -> dict[str, Any]:
     rows = rows_of(TABLES[given.table], answers, columns)
     rows[1:1] = seed_rows(answers, columns)
     judged = "; ".join(f"{question} on {answers.dialogues[question]:,} dialogues" for question in columns)
+    left = [variant.what for variant in TABLES[given.table] if not answers.seeds(variant.name)]
     named = [f"{METRICS[question]}, {what}" for question in columns for what in ("value", "difference (95%)")]
     title, text = ABOUT[given.table]
     return {
@@ -152,7 +153,7 @@ def table(given: argparse.Namespace) -> dict[str, Any]:
         "text": text + FROZEN,
         "command": COMMAND,
         "versions": {"labelgen": __version__, "python": platform.python_version(), "torch": str(torch.__version__)},
-        "data": f"Judged: {judged}.",
+        "data": f"Judged: {judged}." + (f" Not trained yet: {'; '.join(left)}." if left else ""),
         "columns": ["what", "variant", "seeds", *named],
         "rows": rows,
     }
