@@ -32,11 +32,11 @@ sgd=(--train "$out/parts/train.jsonl" --test "$out/parts/test.jsonl" --against s
 simulated=(--train "$out/simulated/train/log.jsonl" --test "$out/simulated/test/log.jsonl" --against truth)
 tasks=()
 train public "${sgd[@]}"
-# More seeds for the reference, and for what differed most from it with the first.
-train public "${sgd[@]}" --seeds 2 3 --only reference
+# More seeds for the reference, and for what decides something.
+train public "${sgd[@]}" --seeds 2 3 --only reference pretrained no-splice no-swapped-answers layers-1
 tasks=(--tasks '{goals: {weight: 2}, outcome: {}, quality: {}, intents: {}, slots: {weight: 10}}')
 train features "${simulated[@]}"
-train features "${simulated[@]}" --seeds 2 3 --only reference
+train features "${simulated[@]}" --seeds 2 3 --only reference no-features
 
 # Made anew each time, from what there is.
 python scripts/measure_ablations.py "$out/public" --table public --against sgd --force --out results/ablations.json
