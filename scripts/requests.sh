@@ -70,6 +70,13 @@ for _ in 1 2; do
   }
 done
 
+# SNIPS by itself, shown more often than among the others.
+stage "$out/snips-by-itself/model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/snips-by-itself" \
+  --data.train "[$out/snips/parts/train.jsonl]" --data.valid "[$out/snips/parts/valid.jsonl]" \
+  --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 --length.max_epochs 8
+stage "$out/evaluation-snips-by-itself/evaluation.json" labelgen evaluate "$out/snips/test.jsonl" --against snips \
+  --model "context=$out/snips-by-itself/model" --train "$out/snips/parts/train.jsonl" \
+  --out "$out/evaluation-snips-by-itself" --title "snips by itself: intents and slots"
 for corpus in multiwoz multidogo snips slurp; do
   stage "$out/evaluation-$corpus/evaluation.json" labelgen evaluate "$out/$corpus/test.jsonl" --against "$corpus" \
     --model "context=$out/context/model" --model "no context=$out/alone/model" --train "$out/$corpus/parts/train.jsonl" \
