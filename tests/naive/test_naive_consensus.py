@@ -1,4 +1,4 @@
-"""Agreement and the division into goals equal slow references."""
+"""Agreement, the division into goals and the vote on spans equal slow references."""
 
 import math
 import random
@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from labelgen.consensus.agreement import cohen_kappas, krippendorff_alpha
 from labelgen.consensus.division import divide
+from labelgen.consensus.vote import consensus
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
 
 
 def naive_alpha(judged, distance):
@@ -119,3 +121,33 @@ def test_the_division_is_the_one_with_least_disagreement():
             assert unique
             assert [list(goal) for goal, _ in found] == costs[0][1]
     assert missed <= 1
+
+
+SPANS = [Label("slots", AtSpan(0, start, end), name) for name in "xy" for start, end in ((0, 2), (0, 3), (3, 5))]
+SETS = st.lists(st.none() | st.lists(st.sampled_from(range(len(SPANS))), unique=True), min_size=1, max_size=5)
+"""What each person marks in a turn; None where they left it."""
+
+
+@given(SETS)
+def test_spans_are_those_that_most_people_mark(marked):
+    annotations = [
+        Annotation(
+            f"p{k}",
+            "person",
+            () if own is None else tuple(SPANS[n] for n in own),
+            () if own else (Field("slots", AtTurn(0)),) if own is not None else (),
+        )
+        for k, own in enumerate(marked)
+    ]
+    found = consensus(annotations, {})
+    answered = [set(own) for own in marked if own is not None]
+    votes = [sum(n in own for own in answered) for n in range(len(SPANS))]
+    half = len(answered) / 2
+    said = {(label.at, label.name, label.probability) for label in found.annotation.labels}
+    if len(answered) < 2:
+        assert (said, found.annotation.none, found.ties) == (set(), (), ())
+    elif half in votes:
+        assert (said, found.ties) == (set(), (Field("slots", AtTurn(0)),))
+    else:
+        assert said == {(s.at, s.name, v / len(answered)) for s, v in zip(SPANS, votes, strict=True) if v > half}
+        assert found.annotation.none == (() if said else (Field("slots", AtTurn(0)),))
