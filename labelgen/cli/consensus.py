@@ -122,6 +122,7 @@ def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
     """Those with most answers; all of them are in --annotators FILE."""
     if not rows:
         return
+    print()
     print(f"{'annotator':<28} {'question':<20} {'answers':>8} {'judged':>8} {'right':>7} {'skill':>7}")
     most = sorted(rows, key=lambda row: -row["answers"])[:_SHOWN]
     for row in most:

@@ -197,9 +197,10 @@ def test_where_nothing_can_be_hidden_there_is_no_second_candidate_and_it_is_said
 
 def test_consensus_adds_one_annotation_and_prints_agreement(logs, tmp_path, capsys):
     assert main(["consensus", str(logs / "log.jsonl"), str(tmp_path / "agreed.jsonl")]) == 0
-    printed = capsys.readouterr().out
-    assert "40 dialogues" in printed
-    assert [line.split()[0] for line in printed.splitlines()[2:]] == [
+    agreement, annotators = capsys.readouterr().out.split("\n\n")
+    assert "40 dialogues" in agreement
+    assert annotators.startswith("annotator ")
+    assert [line.split()[0] for line in agreement.splitlines()[2:]] == [
         "goals",
         "outcome",
         "quality,",
@@ -228,7 +229,7 @@ def test_agreement_is_about_answers_and_not_about_where_they_stand(tmp_path, cap
         dialogues.append(Dialogue(id=f"d{k}", turns=turns, annotations=people))
     write_log(tmp_path / "log.jsonl", dialogues)
     assert main(["consensus", str(tmp_path / "log.jsonl"), str(tmp_path / "agreed.jsonl")]) == 0
-    *_, judged, ties, alpha, ordinal, kappa, _, _ = capsys.readouterr().out.splitlines()[-1].split()
+    *_, judged, ties, alpha, ordinal, kappa, _, _ = capsys.readouterr().out.split("\n\n")[0].split()
     assert judged == "600"
     assert 260 <= int(ties) <= 340
     assert [float(x) for x in (alpha, ordinal, kappa)] == pytest.approx([0.0] * 3, abs=0.1)
