@@ -37,7 +37,7 @@ stage "$out/several/test.jsonl" python scripts/spliced_goals.py several "$out/pa
 # Clicks teach the new layers on the vectors of the encoder as it is, which are made once.
 learnt=(--model.encoder_frozen true --model.leave_out "$left_out")
 train splices-alone pretrain --config configs/goals_from_splices.yaml --init "$public/pretrained/model" --model.leave_out "$left_out" \
-  --batch.turns 64 --length.max_steps "${STEPS:-300}" --data.train "[$out/whole/train.jsonl]"
+  --batch.turns 64 --length.max_steps "${STEPS:-1000}" --data.train "[$out/whole/train.jsonl]"
 models=(--model "splices alone=$out/splices-alone/model")
 stage "$out/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \
   "${models[@]}" --out "$out/evaluation-spliced" --title "Goals in spliced dialogues of people"
