@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Goals without goal labels: a model that learnt from splices alone is judged on splices of other dialogues that interleave,
-# and on STAR's multi-task dialogues; it starts from the pretrained model of `make public`, in PUBLIC/pretrained; with CLICKS=1 beside models that learnt from the wizard's clicks, which takes longer. Needs the corpora in DATA/star,
+# and on STAR's multi-task dialogues; it starts from the pretrained model of `make public`, in PUBLIC/pretrained; on the latter beside models that learnt from the wizard's clicks. Needs the corpora in DATA/star,
 # DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,13 +41,11 @@ train splices-alone pretrain --config configs/goals_from_splices.yaml --init "$p
 models=(--model "splices alone=$out/splices-alone/model")
 stage "$out/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \
   "${models[@]}" --out "$out/evaluation-spliced" --title "Goals in spliced dialogues of people"
-if [ -n "${CLICKS:-}" ]; then
-  clicks=("${learnt[@]}" --data.train "[$out/several/train.jsonl]" --tasks '{goals: {}}' --targets.annotators '[wizard]' \
-    --length.max_epochs 6)
-  train clicks finetune "${clicks[@]}"
-  train splices-then-clicks finetune "${clicks[@]}" --init "$out/splices-alone/model"
-  models+=(--model "clicks=$out/clicks/model" --model "splices then clicks=$out/splices-then-clicks/model")
-fi
+clicks=("${learnt[@]}" --data.train "[$out/several/train.jsonl]" --tasks '{goals: {}}' --targets.annotators '[wizard]' \
+  --length.max_epochs 6)
+train clicks finetune "${clicks[@]}"
+train splices-then-clicks finetune "${clicks[@]}" --init "$out/splices-alone/model"
+models+=(--model "clicks=$out/clicks/model" --model "splices then clicks=$out/splices-then-clicks/model")
 stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/several/test.jsonl" --against wizard --task goals \
   "${models[@]}" --out "$out/evaluation-star" --title "STAR: goals in completed multi-task dialogues"
 python scripts/spliced_goals.py collect "$out"
