@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from labelgen.data.dialogue import Turn as Turn
     from labelgen.data.log import Log as Log
     from labelgen.data.log import write_log as write_log
-    from labelgen.model.annotate import Annotator as Annotator
+    from labelgen.model.annotator import Annotator as Annotator
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Annotator": "labelgen.model.annotate:Annotator",
+    "Annotator": "labelgen.model.annotator:Annotator",
     "Dialogue": "labelgen.data.dialogue:Dialogue",
     "LabelgenError": "labelgen.base.errors:LabelgenError",
     "Log": "labelgen.data.log:Log",

@@ -28,7 +28,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
 from labelgen.labelling.engines import Inline
 from labelgen.labelling.run import label
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions

@@ -36,7 +36,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
 from labelgen.labelling.engines import Inline
 from labelgen.labelling.run import label
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import assemble, take_over
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.label_model import LabelModel

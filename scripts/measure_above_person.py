@@ -32,7 +32,7 @@ from labelgen.data.split import Part, part_of
 from labelgen.labelling.pace import HUMAN_MIN
 from labelgen.metrics.metric import divide
 from labelgen.metrics.scores import probability_of
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 
 COLUMNS = [
     "log",

@@ -34,7 +34,7 @@ from labelgen import __version__
 from labelgen.base.errors import LabelgenError, UsageError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.confidence.resampling import Array, Interval, interval, paired_difference, resampled, resamples
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.nn.turn_encoder import TurnEncoder
 from labelgen.tensors.pretrained import load_encoder
 

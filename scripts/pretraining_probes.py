@@ -28,7 +28,7 @@ from labelgen.feedback.splicing import splice
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item, Metric, divide, of_counts, of_scored
 from labelgen.metrics.scores import auroc, probability_of
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.collate import Example
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.tensors.text import Tokenizer

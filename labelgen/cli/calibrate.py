@@ -15,7 +15,7 @@ from labelgen.cli.sound import Folders
 
 if TYPE_CHECKING:
     from labelgen.data.dialogue import Dialogue
-    from labelgen.model.annotate import Annotator
+    from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration
 
 _MODEL = "model"
@@ -82,7 +82,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     from labelgen.evaluation.calibrate import Asked, calibrate
     from labelgen.evaluation.question import answered
     from labelgen.evaluation.trials import Setting, named, with_reference
-    from labelgen.model.annotate import Annotator
+    from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
     from labelgen.model.folder import check_model, model_digest
 

@@ -19,7 +19,7 @@ from labelgen.cli.sound import Folders
 from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:
-    from labelgen.model.annotate import Annotator
+    from labelgen.model.annotator import Annotator
 
 FRAMES = {"frame_accuracy": ("intents", "slots")}
 """What is asked of several tasks together."""
@@ -182,7 +182,7 @@ def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":
     """What may be decoded is what the log's labels.json names, where it names some."""
     if not args.model:
         return []
-    from labelgen.model.annotate import Annotator
+    from labelgen.model.annotator import Annotator
 
     labels = log.labels()
     parts = [given.rpartition("=") for given in args.model]

@@ -184,7 +184,7 @@ def load_annotator(
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
 
-    from labelgen.model.annotate import Annotator
+    from labelgen.model.annotator import Annotator
 
     torch.set_num_threads(1)
     known = read_labels(labels) if labels is not None else None

@@ -10,7 +10,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import Log
 
 if TYPE_CHECKING:
-    from labelgen.model.annotate import Annotator
+    from labelgen.model.annotator import Annotator
 
 
 class Folders:

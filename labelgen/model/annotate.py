@@ -5,151 +5,25 @@ token length, dialogue batches one exact number of turns (a long dialogue is a b
 is padded, no product has fewer rows than the libraries need to round alike, and one thread computes (with two, the share
 of each decides how sums are rounded). Several processes use several cores."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from labelgen import __version__
-from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import Sources
-from labelgen.data.labels import Annotation, AtGoal, AtSpan, Label, Provenance
-from labelgen.data.sound import told
+from labelgen.data.labels import AtGoal
 from labelgen.feedback.goals import goals_of
-from labelgen.model.abstain import abstaining, by_field
-from labelgen.model.build import with_labels
-from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.collate import Collator, Goals
-from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.label_model import LabelModel
 from labelgen.model.reading import WINDOW, Read, read
-from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
-from labelgen.tensors.processor import processor
 
 _AHEAD = 2 * WINDOW
 """Turns whose texts are encoded at once, about; of no influence on what is said."""
-
-
-class Annotator:
-    """A model folder, ready to annotate.
-
-    name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
-    on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance. calibrated:
-    scale probabilities and abstain as the folder's calibration says, where it holds one. domains_from: a field of the record
-    that names the domains on offer in a dialogue; only their labels are given. online: each turn is labelled
-    from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
-
-    Raises UsageError for a calibration that was made with another `domains_from`."""
-
-    def __init__(
-        self,
-        folder: Path,
-        labels: Sources | None = None,
-        name: str = "model",
-        precision: str = "32",
-        device: str = "cpu",
-        calibrated: bool = True,
-        online: bool = False,
-        domains_from: str | None = None,
-    ) -> None:
-        model = load_model(folder)
-        calibration = read_calibration(folder) if calibrated and not online else None
-        if calibration is not None:
-            _check_asked_alike(calibration, domains_from, folder)
-        self._calibrated = None if calibration is None else by_field(calibration)
-        with _one_thread():
-            self.model = (with_labels(model, labels) if labels else model).to(device).eval()
-            # After the texts of labels were encoded as they are in training.
-            self.model.turn_encoder.prepare(torch.bfloat16 if precision == "bf16" else torch.float32)
-        self.collator = self.model.collator()
-        self.collator.domains_from = domains_from
-        self._unfamiliar = Unfamiliar(self.model)
-        self.name = name
-        self.device = device
-        self.precision = precision
-        self.online = online
-        self.card = read_card(folder)
-        # A card that does not say so may be of a model that did.
-        self.learnt_from_feedback: bool = self.card.get("learnt_from_feedback", True)
-        self.provenance = Provenance(
-            model_digest=model_digest(folder),
-            data_digest=self.card.get("data_digest"),
-            version=__version__,
-            torch=str(torch.__version__),
-            precision=precision,
-            threads=1,
-            processor=processor(device),
-            online=online or None,
-            domains_from=domains_from,
-            thresholds=() if calibration is None else calibration.thresholds(),
-        )
-
-    def annotate(
-        self, dialogues: Sequence[Dialogue], goals_from: str | None = None, root: Path | None = None
-    ) -> list[Annotation]:
-        """One annotation for each dialogue, in order. goals_from: an annotator in the dialogues whose goals the tasks
-        about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
-        said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator, self.online)
-        joined = [
-            _joined(self.name, one, dialogue, self.provenance) for one, dialogue in zip(said, dialogues, strict=True)
-        ]
-        if self._calibrated is None:
-            return joined
-        return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
-
-    def refuses(self, source: str | None) -> UsageError | None:
-        """Why records of this source cannot be labelled: a task has several label sets, and none is theirs. None where
-        they can."""
-        for task in self.model.tasks.values():
-            try:
-                task.labels.of_source(source)
-            except UsageError as error:
-                return error
-        return None
-
-    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
-        """Turns with values that the model was not trained on, by feature, and others' labels that it cannot give, by task."""
-        return self._unfamiliar(dialogues)
-
-    @property
-    def heard(self) -> int:
-        """How often the sound of a turn was read so far."""
-        return 0 if self.collator.sound is None else self.collator.sound.heard
-
-    @property
-    def unheard(self) -> Mapping[str, int]:
-        """How often it could not be read, by reason."""
-        return {} if self.collator.sound is None else self.collator.sound.unheard
-
-    @property
-    def sound(self) -> str:
-        """What became of the turns' sound so far, for people, each reading counted; empty where none was sought."""
-        return told(self.heard, self.unheard)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "bf16":
-            return torch.autocast(self.device, dtype=torch.bfloat16)
-        return nullcontext()
-
-
-def _check_asked_alike(calibration: Calibration, domains_from: str | None, folder: Path) -> None:
-    """Thresholds hold for labels that were chosen from as many."""
-    if calibration.domains_from != domains_from:
-        made, asked = (
-            "without --domains-from" if field is None else f"with --domains-from {field}"
-            for field in (calibration.domains_from, domains_from)
-        )
-        raise UsageError(
-            f"the model was calibrated {made}, and is asked {asked}", str(folder), "ask it alike, or calibrate it again"
-        )
 
 
 def annotate(
@@ -171,7 +45,7 @@ def annotate(
             by_turns.setdefault(len(dialogue.turns), []).append(k)
     training = model.training
     model.eval()
-    with torch.inference_mode(), autocast or nullcontext(), _one_thread():
+    with torch.inference_mode(), autocast or nullcontext(), one_thread():
         if model.turn_encoder.prepared:
             model.turn_encoder.memory.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
         for run in _runs(by_turns):
@@ -208,7 +82,8 @@ def _texts(dialogues: Sequence[Dialogue]) -> list[str]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread, and on as many as before after it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -269,22 +144,3 @@ def _given_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Go
 
 def _labelled_goals(decoded: Answers) -> Goals:
     return tuple(label.at.turns for label in decoded.labels if isinstance(label.at, AtGoal))
-
-
-def _joined(name: str, said: Sequence[Answers], dialogue: Dialogue, provenance: Provenance) -> Annotation:
-    """All tasks together; the value of a span is the text it covers."""
-    return Annotation(
-        name,
-        "model",
-        labels=tuple(_with_text(label, dialogue) for one in said for label in one.labels),
-        none=tuple(field for one in said for field in one.none),
-        none_probabilities=tuple(p for one in said for p in one.none_probabilities),
-        provenance=provenance,
-    )
-
-
-def _with_text(label: Label, dialogue: Dialogue) -> Label:
-    if isinstance(label.at, AtSpan) and label.value is None:
-        text = dialogue.turns[label.at.turn].request[label.at.start : label.at.end]
-        return replace(label, value=text)
-    return label

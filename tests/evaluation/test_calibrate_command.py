@@ -13,7 +13,7 @@ from labelgen.data.labels import said_none, scope
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import read_calibration
 from labelgen.model.folder import check_model, model_digest
 

@@ -17,7 +17,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import write_log
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.folder import load_model
 
 

@@ -13,7 +13,7 @@ from labelled import LABELS, labelled_dialogue
 from labelgen.data.dialogue import Audio, Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.labels import Annotation
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions

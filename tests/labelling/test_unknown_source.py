@@ -18,7 +18,7 @@ from labelgen.data.label_set import LabelName
 from labelgen.labelling.engines import local
 from labelgen.labelling.run import label
 from labelgen.labelling.verify import verify
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions

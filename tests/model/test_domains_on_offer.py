@@ -13,7 +13,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.extra import domains_on_offer
 from labelgen.data.label_set import LabelName, label_set
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration, write_calibration
 from labelgen.model.folder import model_digest, save_model

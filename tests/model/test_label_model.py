@@ -11,7 +11,8 @@ from labelgen.base.files import digest_file
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import LabelName, merge
 from labelgen.data.labels import AtGoal, said_none
-from labelgen.model.annotate import Annotator, annotate
+from labelgen.model.annotate import annotate
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model, take_over, with_labels
 from labelgen.model.collate import Example
 from labelgen.model.folder import check_model, load_model, save_model

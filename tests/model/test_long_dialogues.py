@@ -14,7 +14,8 @@ from random_models import random_model
 from labelgen.base.files import digest_file
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn
 from labelgen.model import reading
-from labelgen.model.annotate import Annotator, annotate
+from labelgen.model.annotate import annotate
+from labelgen.model.annotator import Annotator
 from labelgen.model.folder import load_model
 from labelgen.model.options import ModelOptions
 from labelgen.nn import dialogue_encoder, structure

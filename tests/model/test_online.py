@@ -11,7 +11,8 @@ from random_models import random_model
 
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn
 from labelgen.model import reading
-from labelgen.model.annotate import Annotator, annotate
+from labelgen.model.annotate import annotate
+from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import CALIBRATION
 from labelgen.model.folder import save_model
 

@@ -8,7 +8,7 @@ import torch
 from labelled import LABELS, labelled_dialogue
 
 from labelgen.data.dialogue import Audio
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions

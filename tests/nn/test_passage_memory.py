@@ -141,6 +141,7 @@ def test_a_shard_is_labelled_without_encoding_a_text_twice(tiny_encoder, tmp_pat
     from labelled import LABELS
 
     from labelgen.model import annotate
+    from labelgen.model.annotator import Annotator
     from labelgen.model.build import build_model
     from labelgen.model.folder import save_model
     from labelgen.model.options import ModelOptions
@@ -150,7 +151,7 @@ def test_a_shard_is_labelled_without_encoding_a_text_twice(tiny_encoder, tmp_pat
     dialogues = [labelled_dialogue(seed) for seed in range(40)]
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
     save_model(build_model(options, {"slots": TaskOptions()}, LABELS, dialogues), tmp_path / "m", {})
-    annotator = annotate.Annotator(tmp_path / "m")
+    annotator = Annotator(tmp_path / "m")
     annotator.annotate(dialogues)
     texts = [text for d in dialogues for turn in d.turns for text in (turn.request, turn.response)]
     distinct = {tokens.ids for tokens in annotator.collator.tokenizer(texts)}

@@ -9,7 +9,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import targets_of
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.record import decode, encode
-from labelgen.model.annotate import Annotator
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.collate import Example
 from labelgen.model.folder import save_model
