@@ -149,9 +149,12 @@ class Skills:
     of: Mapping[tuple[str, type[At]], Skill]
 
     def posterior(self, task: str, at: At, said: Sequence[tuple[str, str | None]]) -> dict[str | None, float] | None:
-        """How likely each name is of this field, where (annotator, name) was said of it; None where nothing was learnt."""
-        skill = self.of.get((task, type(at)))
-        return None if skill is None else skill.posterior(self.pattern(said))
+        """How likely each name is of this field, where (annotator, name) was said of it; None where nothing was learnt of
+        one of these annotators or names, as of one who answers alone."""
+        skill, pattern = self.of.get((task, type(at))), self.pattern(said)
+        if skill is None or any(who not in skill.rows or name not in skill.names for who, name in pattern):
+            return None
+        return skill.posterior(pattern)
 
     def pattern(self, said: Iterable[tuple[str, str | None]]) -> Pattern:
         pooled = [(who if who in self.known else POOLED, name) for who, name in said]

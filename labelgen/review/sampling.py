@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.extra import extra
 from labelgen.review.doubt import doubts, reviewed
 
 HOW = ("abstained", "informative", "audit")
@@ -124,7 +125,7 @@ def marked(dialogue: Dialogue, drawn: Drawn, how: str, seed: int) -> Dialogue:
 def inclusion(dialogue: Dialogue) -> float | None:
     """The probability by which an audit drew the dialogue; an estimate of a total weighs it by the inverse. None where no
     audit did."""
-    said = _extra(dialogue).get(SAMPLE)
+    said = extra(dialogue).get(SAMPLE)
     probability = said.get("probability") if isinstance(said, dict) else None
     return float(probability) if isinstance(probability, (int, float)) else None
 

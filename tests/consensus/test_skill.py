@@ -117,6 +117,17 @@ def test_a_fit_without_items_that_two_answered_leaves_the_vote():
     assert consensus(both, EXCLUSIVE, skills=skills) == consensus(both, EXCLUSIVE)
 
 
+@pytest.mark.parametrize("alone", [("c", "bad"), ("a", "good")])
+def test_who_or_what_was_only_seen_alone_is_voted_on(alone):
+    """With one annotator enough, such a field has a consensus too."""
+    log = [annotations([("a", "bad"), ("b", "fair")]), annotations([alone]), annotations([("c", "fair")])]
+    skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
+    assert skills.of
+    found = consensus(log[1], EXCLUSIVE, least=1, skills=skills)
+    assert found == consensus(log[1], EXCLUSIVE, least=1)
+    assert [label.name for label in found.annotation.labels] == [alone[1]]
+
+
 def test_two_who_never_differ_in_worth_and_differ_here_are_a_tie():
     log = [annotations([("a", x), ("b", y)]) for x in NAMES for y in NAMES]
     skills = learn(lambda: log, EXCLUSIVE, "mace")
