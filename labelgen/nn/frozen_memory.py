@@ -65,8 +65,12 @@ class FrozenMemory:
         return kept is None or (with_tokens and kept[1] is None)
 
     def _keep(self, key: tuple[int, ...], pooled: Tensor, tokens: Tensor | None) -> None:
-        size = pooled.nbytes + (0 if tokens is None else tokens.nbytes)
-        if size <= self._free:
-            self._free -= size
+        more = _bytes((pooled, tokens)) - _bytes(self._kept.get(key, (None, None)))
+        if more <= self._free:
+            self._free -= more
             # Copies, or the whole batch would be kept.
             self._kept[key] = (pooled.cpu().clone(), None if tokens is None else tokens.cpu().clone())
+
+
+def _bytes(tensors: tuple[Tensor | None, Tensor | None]) -> int:
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
