@@ -30,7 +30,8 @@ from labelgen.tasks.task import Task
 from labelgen.tensors.features import FeatureSet
 from labelgen.tensors.pretrained import encoder_from_config, load_tokenizer
 
-_FORM = 2
+_FORM = 3
+"""Before 2 the head of quality was another, before 3 that of intents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,6 @@ def load_model(folder: Path) -> LabelModel:
         model.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:
         if saved.form < _FORM:
-            # Of form 1, models that label quality; their head was another.
             raise IntegrityError(
                 f"the model has form {saved.form}, and this version has other weights in its place",
                 str(folder),

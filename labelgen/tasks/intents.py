@@ -1,7 +1,11 @@
-"""Intents: what a request asks for; several may hold, or none. Labels are scored by their names and descriptions."""
+"""Intents: what a request asks for; several may hold, or none. Labels are scored by their names and descriptions.
+
+Whether a turn asks for anything has a score of its own. A label that was not trained on scores low beside those that were, so by
+its own score alone it is hardly ever given; but which of the labels it is, if any, the scores still tell."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -13,16 +17,18 @@ from labelgen.data.label_set import LabelSet
 from labelgen.data.labels import AtTurn, Field, Label, Unit
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, forbid, independent, ranking
+from labelgen.nn.rows import score_rows
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
 
-_LEAST = 0.01
-"""What is less probable does not change what is said of another name."""
+_LEAST = 1e-9
+"""The least sum of the names' own probabilities that is divided by."""
 
 
 class IntentsHead(nn.Module):
-    """Queries from a turn's state in its dialogue beside its own request."""
+    """Queries from a turn's state in its dialogue beside its own request. The first score says that any intent holds, the
+    others are of the names."""
 
     def __init__(self, task: "Intents", widths: Widths) -> None:
         super().__init__()
@@ -32,14 +38,17 @@ class IntentsHead(nn.Module):
         self.scorer = LabelScorer(
             widths.dialogue, widths.encoder, len(task.labels.names), 256, task.options.label_dropout
         )
+        self.some = nn.Linear(widths.dialogue, 1)
 
-    def forward(self, states: States, layout: Layout) -> Float[Tensor, "N K"]:
+    def forward(self, states: States, layout: Layout) -> Float[Tensor, "N scores"]:
         queries = self.mix(torch.cat([states.turns, states.requests], dim=1))
         scores = self.scorer(queries, states.labels[self.task_name]).float()
-        return forbid(scores, self.of_source(layout)[layout.dialogue_of])
+        named = forbid(scores, self.of_source(layout)[layout.dialogue_of])
+        some = score_rows(queries, self.some.weight) + self.some.bias
+        return torch.cat([some.float(), named], dim=1)
 
 
-class Intents(Task[Float[Tensor, "N K"]]):
+class Intents(Task[Float[Tensor, "N scores"]]):
     name: ClassVar[str] = "intents"
     units: ClassVar[tuple[Unit, ...]] = ("turn",)
     gives_several: ClassVar[bool] = True
@@ -56,10 +65,13 @@ class Intents(Task[Float[Tensor, "N K"]]):
 
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         """A name's probability is the weighted mean over the targets that know of it; where none does, its weight is
-        0. A label that the source cannot give is never known."""
+        0. A label that the source cannot give is never known. That any holds is known of a target that names all that do, and of
+        one that gives some name more probably than not."""
         rows, names = sum(layout.turns), len(self.labels.names)
         mass = torch.zeros(rows, names)
         weight = torch.zeros(rows, names)
+        some = torch.zeros(rows, 1)
+        some_weight = torch.zeros(rows, 1)
         complement = torch.zeros(rows, names, dtype=torch.bool)
         complement_weight = torch.zeros(rows)
         allowed = self.allowed(layout)
@@ -83,27 +95,37 @@ class Intents(Task[Float[Tensor, "N K"]]):
                         knows[k] = True
                         mass[row, k] += target.weight * probability
                 weight[row] += target.weight * knows
+                holds = 1.0 - math.prod(1.0 - min(1.0, p) for _, p in target.distribution or ())
+                if bool(allowed[b].any()) and (target.complete or holds > 0.5):
+                    some[row] += target.weight * holds
+                    some_weight[row] += target.weight
+        mass, weight = torch.cat([some, mass], dim=1), torch.cat([some_weight, weight], dim=1)
         expected = torch.where(weight > 0, mass / weight.clamp(min=1e-9), 0.0).clamp(max=1.0)
         if not bool(complement.any()):
             return TargetTensors(expected, weight.clamp(max=1.0))
         return TargetTensors(expected, weight.clamp(max=1.0), complement, complement_weight)
 
-    def loss(self, out: Float[Tensor, "N K"], target: TargetTensors) -> Loss:
-        each, order = independent(out, target), ranking(out, target)
-        return Loss(each.total + order.total, each.weight)
+    def loss(self, out: Float[Tensor, "N scores"], target: TargetTensors) -> Loss:
+        some = independent(out[:, :1], TargetTensors(target.expected[:, :1], target.weight[:, :1]))
+        names = replace(target, expected=target.expected[:, 1:], weight=target.weight[:, 1:])
+        each, order = independent(out[:, 1:], names), ranking(out[:, 1:], names)
+        return Loss(some.total + each.total + order.total, target.total_weight())
 
-    def decode(self, out: Float[Tensor, "N K"], layout: Layout) -> tuple[Answers, ...]:
+    def decode(self, out: Float[Tensor, "N scores"], layout: Layout) -> tuple[Answers, ...]:
         """Every name that is more probable than not, but of names that training knows well and never saw together the most
-        probable alone; none of them: the turn has no intent, as probable as that all names fail. Where domains are on offer, a
-        name is as probable as it is given that no name of another domain which it excludes is right."""
+        probable alone. Where no name is, the most probable one if it is more probable than that the turn has no intent.
+
+        A name's probability is that of any intent, times its share of the probability that one of those on offer holds; names
+        nearly always exclude each other, so this is the sum of their own: p(some) q / min(1, sum of q)."""
         # The sigmoid, written so that a row's place in the batch cannot change its last bits (nn/rows.py).
-        likely = nn.functional.logsigmoid(out.double()).exp()
-        allowed = self.allowed(layout)
-        likely = self._on_offer(likely, allowed, layout)
-        silent: list[float] = (1.0 - likely).prod(dim=1).tolist()
-        chosen: list[tuple[int, int]] = [(int(r), int(k)) for r, k in (likely > 0.5).nonzero().tolist()]
+        scores = nn.functional.logsigmoid(out.double()).exp()
+        some, allowed = scores[:, :1], self.allowed(layout)
+        named = scores[:, 1:] * allowed[layout.dialogue_of]
+        likely = some * named / named.sum(dim=1, keepdim=True).clamp(min=_LEAST, max=1.0)
+        silent = 1.0 - some
+        best = nn.functional.one_hot(torch.cat([silent, likely], dim=1).argmax(dim=1), 1 + likely.shape[1]).bool()
         by_row: dict[int, list[tuple[int, float]]] = {}
-        for row, k in chosen:
+        for row, k in ((likely > 0.5) | best[:, 1:]).nonzero().tolist():
             by_row.setdefault(row, []).append((k, float(likely[row, k])))
         answers = []
         open_to_answers = allowed.any(dim=1).tolist()
@@ -121,26 +143,9 @@ class Intents(Task[Float[Tensor, "N K"]]):
                 labels += [Label(self.name, AtTurn(t), self.labels.names[k].name, p) for k, p in found]
                 if not found:
                     none.append(Field(self.name, AtTurn(t)))
-                    sure.append(silent[row])
+                    sure.append(float(silent[row]))
             answers.append(Answers(tuple(labels), tuple(none), tuple(sure)))
         return tuple(answers)
-
-    def _on_offer(
-        self, likely: Float[Tensor, "N K"], allowed: Bool[Tensor, "B K"], layout: Layout
-    ) -> Float[Tensor, "N K"]:
-        """Probabilities given that names of other domains are wrong: p(a | not b) = p(a) / (1 - p(b)) where a excludes b."""
-        if all(domains is None for domains in layout.domains):
-            return likely
-        offered = allowed[layout.dialogue_of]
-        given = likely * offered
-        for row in ((likely > _LEAST) & ~offered).any(dim=1).nonzero()[:, 0].tolist():
-            told = [(k, float(likely[row, k])) for k in (likely[row] > _LEAST).nonzero()[:, 0].tolist()]
-            for a, p in told:
-                wrong = math.fsum(q for b, q in told if not offered[row, b] and self._apart(a, b))
-                if offered[row, a] and wrong:
-                    # Probabilities that were learnt one by one may add up to more than one.
-                    given[row, a] = p / (p + max(1.0 - wrong - p, _LEAST))
-        return given
 
     def _of_one_turn(self, found: list[tuple[int, float]]) -> list[tuple[int, float]]:
         kept: list[int] = []

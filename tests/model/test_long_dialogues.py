@@ -49,7 +49,7 @@ def test_windows_give_what_is_given_at_once(tiny_encoder, turns, layers, band, r
 
 def test_a_dialogue_of_2000_turns(tiny_encoder):
     """Every turn is answered by each task about turns, links reach no further than they may, and at once it is the same."""
-    model, dialogue = random_model(tiny_encoder, 2, 16), labelled_dialogue(1, turns=2000)
+    model, dialogue = random_model(tiny_encoder, 3, 16), labelled_dialogue(1, turns=2000)
     (windows,) = annotate(model, [dialogue])
     for task in ("quality", "intents", "slots", "order"):
         said = windows[list(model.tasks).index(task)]

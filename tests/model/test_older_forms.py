@@ -47,6 +47,6 @@ def test_one_whose_head_was_another_is_refused(folder):
 
 
 def test_a_later_one_is_refused(folder):
-    as_if_saved(folder, 3)
-    with pytest.raises(IntegrityError, match="form 3"):
+    as_if_saved(folder, 4)
+    with pytest.raises(IntegrityError, match="form 4"):
         load_model(folder)

@@ -33,51 +33,70 @@ def intents(often: tuple[int, ...] = (), together: tuple[tuple[int, int], ...] =
     return Intents(LabelSet("intents", NAMES, {"*": (0, 1, 2, 3)}, often, together), TaskOptions())
 
 
-def said(task: Intents, scores: list[float]) -> str:
-    (answers,) = task.decode(torch.tensor([scores]), ONE_TURN)
+def said(task: Intents, scores: list[float], some: float = 30.0) -> str:
+    (answers,) = task.decode(torch.tensor([[some, *scores]]), ONE_TURN)
     return "".join(label.name for label in answers.labels)
 
 
 def test_of_names_that_never_stood_together_the_more_probable_is_given():
     known = intents((0, 1, 2), ((1, 2),))
-    assert said(known, [0.5, 0.7, 0.6, -1.0]) == "bc"
-    assert said(known, [0.8, 0.7, 0.6, -1.0]) == "a"
+    assert said(known, [2.0, 3.0, 2.5, -9.0]) == "bc"
+    assert said(known, [3.5, 3.0, 2.5, -9.0]) == "a"
     # What training hardly saw may stand beside anything.
-    assert said(known, [0.8, 0.7, -1.0, 0.9]) == "ad"
-    assert said(intents(), [0.5, 0.7, 0.6, 0.1]) == "abcd"
+    assert said(known, [3.5, 3.0, -9.0, 3.2]) == "ad"
+    assert said(intents(), [2.0, 3.0, 2.5, 2.2]) == "abcd"
 
 
-@given(st.lists(st.floats(-2, 2), min_size=4, max_size=4), st.sets(st.sampled_from([(0, 1), (1, 2), (2, 3), (0, 3)])))
-def test_a_turn_keeps_its_most_probable_intent_and_is_none_only_where_it_was(scores, together):
-    free, bound = said(intents(), scores), said(intents((0, 1, 2, 3), tuple(together)), scores)
+SCORES = st.lists(st.floats(-9, 9), min_size=4, max_size=4)
+
+
+@given(SCORES, st.floats(-9, 9), st.sets(st.sampled_from([(0, 1), (1, 2), (2, 3), (0, 3)])))
+def test_a_turn_keeps_its_most_probable_intent_and_is_none_only_where_it_was(scores, some, together):
+    free, bound = said(intents(), scores, some), said(intents((0, 1, 2, 3), tuple(together)), scores, some)
     assert set(bound) <= set(free)
     assert bool(bound) == bool(free)
     if free:
         assert NAMES[max(range(4), key=lambda k: scores[k])].name in bound
 
 
+@given(SCORES, st.floats(-9, 9))
+def test_probabilities_of_names_and_of_none_are_those_of_any_intent(scores, some):
+    (answers,) = intents().decode(torch.tensor([[some, *scores]]), ONE_TURN)
+    any_holds = torch.tensor(some).double().sigmoid().item()
+    assert bool(answers.none) != bool(answers.labels)
+    assert all(p == pytest.approx(1 - any_holds) for p in answers.none_probabilities)
+    for probability in (label.probability or 0.0 for label in answers.labels):
+        assert 0 < probability <= any_holds
+        # Nothing more probable was passed over for it.
+        assert probability > 0.5 or (len(answers.labels) == 1 and probability >= 1 - any_holds)
+
+
+def test_a_name_that_scores_low_is_given_where_some_intent_holds_and_no_other_scores_higher():
+    """As names do that were not trained on."""
+    assert said(intents(), [-4.0, -6.0, -7.0, -9.0], some=3.0) == "a"
+    assert said(intents(), [-4.0, -6.0, -7.0, -9.0], some=-3.0) == ""
+    assert said(intents(), [4.0, -6.0, -7.0, -9.0], some=-3.0) == ""
+
+
 DOMAINS = tuple(LabelName(name) for name in ("a.x", "b.x", "c.x", "d.x"))
 
 
-def offered(probabilities: list[float], domains: str, often: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, float]:
-    task = Intents(LabelSet("intents", DOMAINS, {"*": (0, 1, 2, 3)}, often, ()), TaskOptions())
-    (answers,) = task.decode(torch.tensor([probabilities]).logit(), replace(ONE_TURN, domains=(tuple(domains),)))
+def offered(probabilities: list[float], domains: str) -> dict[str, float]:
+    task = Intents(LabelSet("intents", DOMAINS, {"*": (0, 1, 2, 3)}, (0, 1, 2, 3), ()), TaskOptions())
+    scores = torch.tensor([[0.9, *probabilities]]).logit()
+    (answers,) = task.decode(scores, replace(ONE_TURN, domains=(tuple(domains),)))
     return {label.name: label.probability or 0.0 for label in answers.labels}
 
 
-def test_what_is_not_on_offer_leaves_its_probability_to_what_it_excludes():
-    assert offered([0.22, 0.75, 0.01, 0.01], "abcd") == {"b.x": pytest.approx(0.75)}
-    # p(a | not b)
-    assert offered([0.22, 0.75, 0.01, 0.01], "a") == {"a.x": pytest.approx(0.22 / 0.25, abs=1e-5)}
-    # Names that training hardly knew exclude nothing.
-    assert offered([0.22, 0.75, 0.01, 0.01], "a", often=()) == {}
+def test_what_is_not_on_offer_leaves_its_probability_to_what_is():
+    assert offered([0.21, 0.77, 0.01, 0.01], "abcd") == {"b.x": pytest.approx(0.9 * 0.77)}
+    assert offered([0.22, 0.75, 0.01, 0.01], "ac") == {"a.x": pytest.approx(0.9 * 0.22 / 0.23)}
 
 
 @given(st.lists(st.floats(0.001, 0.999), min_size=4, max_size=4), st.sets(st.sampled_from("abcd")))
 def test_only_names_on_offer_are_given_and_what_was_given_stays(probabilities, domains):
     found, free = (offered(probabilities, "".join(sorted(s))) for s in (domains, set("abcd")))
     assert {name[0] for name in found} <= domains
-    assert all(0.5 < p <= 1 for p in found.values())
     best = max(range(4), key=lambda k: probabilities[k])
     if free and "abcd"[best] in domains:
         assert DOMAINS[best].name in found
