@@ -80,7 +80,7 @@ stage "$out/uss-folds/f0.jsonl" labelgen data split "$out/uss/uss.jsonl" "$out/u
 
 command=pretrain
 train pretrained --config configs/pretrain.yaml --data.train "[$out/sgd/train.jsonl, $out/star-parts/train.jsonl]" \
-  --data.mix '[0.5, 0.25]' --hardware.threads 2 --model.leave_out '[wizard_action]'
+  --data.mix '[0.5, 0.25]' --model.leave_out '[wizard_action]'
 command=finetune
 from=(--init "$out/pretrained/model")
 # Small steps: few dialogues, and many names to tell apart.

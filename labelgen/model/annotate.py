@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from labelgen.base.memory import give_back
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
 from labelgen.feedback.goals import goals_of
@@ -56,6 +57,8 @@ def annotate(
                 own = _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online)
                 for place, one in zip(group, own, strict=True):
                     said[place] = one
+            # A run's tensors are of other sizes than the next one's.
+            give_back()
     model.train(training)
     return said
 
