@@ -25,6 +25,8 @@ from labelgen.tensors.layout import Layout
 
 _AHEAD = 2 * WINDOW
 """Turns whose texts are encoded at once, about; of no influence on what is said."""
+_GIVE_BACK_EVERY = 2
+"""Runs of batches after which freed memory goes back to the system, which takes about a hundredth of a second."""
 
 
 def annotate(
@@ -49,7 +51,7 @@ def annotate(
     with torch.inference_mode(), autocast or nullcontext(), one_thread():
         if model.turn_encoder.prepared:
             model.turn_encoder.memory.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
-        for run in _runs(by_turns):
+        for n, run in enumerate(_runs(by_turns)):
             if model.turn_encoder.prepared and len(run) > 1:
                 texts = _texts([dialogues[k] for group in run for k in group])
                 model.turn_encoder.read_ahead(tokens.ids for tokens in collator.tokenizer(texts))
@@ -57,8 +59,9 @@ def annotate(
                 own = _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online)
                 for place, one in zip(group, own, strict=True):
                     said[place] = one
-            # A run's tensors are of other sizes than the next one's.
-            give_back()
+            # The next run's tensors are of other sizes, and do not fit where this one's were.
+            if n % _GIVE_BACK_EVERY == _GIVE_BACK_EVERY - 1:
+                give_back()
     model.train(training)
     return said
 
