@@ -1,4 +1,4 @@
-"""The table of `scripts/sgd.sh`: `python scripts/public_sgd.py RUN`. Every number is computed from RUN/evaluation-*/predictions.jsonl.
+"""The table of `scripts/sgd.sh`: `python scripts/public_sgd.py RUN`. Every number is computed from RUN/evaluation-*/*/predictions.jsonl.
 
 A dialogue is of known labels where all intents and slots that its annotation names occurred in training; Movies_1 has an intent in
 the test part that it lacks in training, so services would not tell."""
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from against_gold import BOOTSTRAP, measured, write_table
+from against_gold import measured, write_table
 
 from labelgen.base.errors import LabelgenError
 from labelgen.data.dialogue import Dialogue
@@ -25,6 +25,7 @@ METRICS = {
     "slots": ("slot_span_f1", "slot_value_f1"),
     "intents and slots": ("frame_accuracy",),
 }
+PARTS = {"parts": "held out of train", "test": "test part"}
 OF_REQUESTS = ("intents", "slots", "intents and slots")
 TEXT = (
     "Trained on {count:,} dialogues of the published training part, one and a half passes; a tenth by dialogue was held out. The test part "
@@ -38,21 +39,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder that scripts/sgd.sh wrote")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--command", default="bash scripts/sgd.sh DATA", help="what made the run")
     args = parser.parse_args()
     try:
         trained, count = _names(Log([args.run / "parts" / "train.jsonl"]))
-        rows: list[list[Any]] = []
-        for part, name in (("parts", "held out of train"), ("test", "test part")):
-            for folder, questions in (
-                (f"evaluation-{part}", tuple(METRICS)),
-                (f"evaluation-given-{part}", OF_REQUESTS),
-            ):
-                dialogues = list(Log([args.run / folder / "predictions.jsonl"]))
-                known = [d for d in dialogues if _names([d])[0] <= trained]
-                new = [d for d in dialogues if not _names([d])[0] <= trained]
-                for of, own in (("labels trained on", known), ("new labels", new)):
-                    if own:
-                        rows += rows_of(f"{name}, {of}", own, questions)
+        rows = [row for part, name in PARTS.items() for row in rows_of_part(args.run, part, name, trained)]
     except LabelgenError as error:
         print(f"public_sgd: {error}", file=sys.stderr)
         return error.exit_code
@@ -60,15 +51,58 @@ def main() -> int:
         "order": 1,
         "title": "SGD with all training dialogues",
         "text": TEXT.format(count=count),
-        "command": "bash scripts/sgd.sh DATA",
-        "data": BOOTSTRAP,
-        "columns": ["dialogues", "question", "candidate", "metric", "value (95%)", "items"],
+        "command": args.command,
+        "data": "Bootstrap over dialogues, seed 0, 1,000 resamples. Of several trainings, the mean of each figure and of each end of its "
+        "interval, and the least and the greatest figure.",
+        "columns": [
+            "dialogues",
+            "question",
+            "candidate",
+            "metric",
+            "value (95%)",
+            "least",
+            "greatest",
+            "trainings",
+            "items",
+        ],
         "rows": rows,
     }
     write_table(args.out, table)
     for row in rows:
         print(*row)
     return 0
+
+
+def rows_of_part(run: Path, part: str, name: str, trained: set[str]) -> Iterator[list[Any]]:
+    """The rows of a part, of all labels and of those of the services given: each training's, put together."""
+    for folder, questions in ((f"evaluation-{part}", tuple(METRICS)), (f"evaluation-given-{part}", OF_REQUESTS)):
+        together: dict[tuple[str, ...], list[list[Any]]] = {}
+        for predictions in sorted((run / folder).glob("*/predictions.jsonl")):
+            dialogues = list(Log([predictions]))
+            known = [d for d in dialogues if _names([d])[0] <= trained]
+            new = [d for d in dialogues if not _names([d])[0] <= trained]
+            for of, own in (("labels trained on", known), ("new labels", new)):
+                if own:
+                    for *key, figure, items in rows_of(f"{name}, {of}", own, questions):
+                        together.setdefault(tuple(key), []).append([figure, items])
+        for found, trainings in together.items():
+            yield [*found, *mean([figure for figure, _ in trainings]), trainings[0][1]]
+
+
+def mean(figures: Sequence[dict[str, float | None]]) -> list[Any]:
+    """The mean of several trainings' estimates, the least and the greatest, and how many there are."""
+    known = [{end: value for end, value in one.items() if value is not None} for one in figures]
+    whole = [one for one in known if "value" in one]
+    if len(whole) < 2:
+        return [figures[0], None, None, len(figures)]
+    ends = [end for end in figures[0] if all(end in one for one in whole)]
+    values = [one["value"] for one in whole]
+    return [
+        {end: round(sum(one[end] for one in whole) / len(whole), 4) for end in ends},
+        min(values),
+        max(values),
+        len(whole),
+    ]
 
 
 def _names(dialogues: Log | Sequence[Dialogue]) -> tuple[set[str], int]:

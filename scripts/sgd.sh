@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SGD with all of its training dialogues: goals, outcomes, intents, slots, on held-out dialogues of the training services and on parts
-# whose services are mostly new, with all labels to choose from and with those of the services given. Starts from the pretrained model of `make public`, in PUBLIC/pretrained. Two to three hours on one core.
-#   bash scripts/sgd.sh DATA [OUT [PUBLIC [TEST]]]
+# whose services are mostly new, with all labels to choose from and with those of the services given. Starts from the pretrained model
+# of `make public`, in PUBLIC/pretrained. An hour and a half on one core for each seed.
+#   [SEEDS="0 1 2"] bash scripts/sgd.sh DATA [OUT [PUBLIC [TEST]]]
 # TEST: a folder with schema.json and dialogues_*.json in the published layout, in the place of DATA/sgd/test. What is made already
 # is not made again; trainings go on where they stopped. With ENCODER and CONFIG (scripts/stage.sh) it pretrains by itself.
 set -euo pipefail
@@ -10,6 +11,7 @@ data=${1:?the folder of the unpacked corpora}
 out=${2:-runs/sgd}
 public=${3:-runs/public}
 test=${4:-$data/sgd/test}
+read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
 export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
@@ -25,17 +27,20 @@ if [ -n "${ENCODER:-}" ]; then
     --data.train "[$out/parts/train.jsonl]"
   pretrained=$out/pretrained/model
 fi
-# An epoch is a half of the dialogues, drawn anew: one and a half passes in all.
-stage "$out/context/model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/context" --init "$pretrained" --batch.turns 48 \
-  --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --data.mix '[0.5]' \
-  --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}'
-for part in parts test; do
-  stage "$out/evaluation-$part/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd \
-    --model "model=$out/context/model" --train "$out/parts/train.jsonl" --out "$out/evaluation-$part" --title "SGD: ${part/parts/known services}"
-  # As in the published task, where the services of a dialogue are given.
-  stage "$out/evaluation-given-$part/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd --domains-from services \
-    --model "model, services given=$out/context/model" --out "$out/evaluation-given-$part"
+for seed in "${seeds[@]}"; do
+  model=$out/seed$seed/model
+  # An epoch is a half of the dialogues, drawn anew: one and a half passes in all.
+  stage "$model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/seed$seed" --seed "$seed" --init "$pretrained" --batch.turns 48 \
+    --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --data.mix '[0.5]' \
+    --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}'
+  for part in parts test; do
+    stage "$out/evaluation-$part/seed$seed/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd \
+      --model "model=$model" --train "$out/parts/train.jsonl" --out "$out/evaluation-$part/seed$seed" --title "SGD: ${part/parts/known services}"
+    # As in the published task, where the services of a dialogue are given.
+    stage "$out/evaluation-given-$part/seed$seed/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd --domains-from services \
+      --model "model, services given=$model" --out "$out/evaluation-given-$part/seed$seed"
+  done
 done
 results=results
 if [ -n "${4:-}" ]; then results=$out; fi
-python scripts/public_sgd.py "$out" --out "$results/sgd_full.json"
+python scripts/public_sgd.py "$out" --command "${SEEDS:+SEEDS=\"$SEEDS\" }bash scripts/sgd.sh DATA" --out "$results/sgd_full.json"
