@@ -37,8 +37,6 @@ def tables(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     star = _read(run / "evaluation-star")
     yield "star", table_of(star, 3, "STAR: outcomes against users' own answers", STAR_TEXT, STAR_METRICS)
-    uss = _read(run / "evaluation-uss")
-    yield "uss", table_of(uss, 4, "USS: quality beside single raters", USS_TEXT, USS_METRICS)
 
 
 SGD_TEXT = (
@@ -52,10 +50,6 @@ STAR_TEXT = (
     "Users are on one side only. `model` does not read the wizard's action labels, `model with actions` does. The two rules "
     "are the share of failures of the same task among the training users' answers, and the waterfall over implicit signals "
     "alone. The published layout asks only in completed single-task dialogues."
-)
-USS_TEXT = (
-    "Five folds by dialogue, the text encoder frozen; dialogues with four raters or more. Each rater is judged against the "
-    "majority of the others, the model on the same turns against the same consensus."
 )
 SGD_METRICS = (
     "exact_goal_f1",
@@ -72,7 +66,6 @@ SGD_METRICS = (
     "frame_accuracy",
 )
 STAR_METRICS = ("failure_auprc", "accuracy", "macro_f1", "log_loss", "ece")
-USS_METRICS = ("accuracy", "macro_f1", "uar", "cohen_kappa", "bad_auprc", "bad_f1", "spearman_rho", "ece")
 SLICE_COLUMNS = ("question", "metric", "slice", "candidate", "value (95%)", "items")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The road on public corpora: SGD, STAR and USS, unpacked in one folder. `make public DATA=DIR` runs it.
+# The road on public corpora: SGD and STAR, unpacked in one folder. `make public DATA=DIR` runs it.
 # The corpora are subsampled by a stable hash so that two cores need less than an hour with the small encoder. What is
 # made already is not made again; trainings go on where they stopped. Two lanes run side by side, one thread each, and
 # write to logs of their own; where one fails, or the script is interrupted, all that runs is stopped.
@@ -70,13 +70,11 @@ sample sgd-train sgd/train 2400
 sample sgd-dev sgd/dev 150
 sample sgd-test sgd/test 150
 stage "$out/star/star.jsonl" labelgen data convert "$data/star" "$out/star/star.jsonl" --format star
-stage "$out/uss/uss.jsonl" labelgen data convert "$data/uss" "$out/uss/uss.jsonl" --format uss
 # SGD: dialogues of training services that are held out stand beside dev and test, whose services are mostly new.
 stage "$out/sgd/test.jsonl" labelgen data split "$out/sgd-train/sgd-train.jsonl" "$out/sgd" --parts train=0.85,valid=0.05,test=0.1
 # STAR by user: nobody is on both sides.
 stage "$out/star-parts/test.jsonl" labelgen data split "$out/star/star.jsonl" "$out/star-parts" --parts train=0.65,valid=0.1,test=0.25
 stage "$out/star-judged/star.jsonl" python scripts/public_star.py "$out/star-parts/train.jsonl" "$out/star-parts/test.jsonl" "$out/star-judged/star.jsonl"
-stage "$out/uss-folds/f0.jsonl" labelgen data split "$out/uss/uss.jsonl" "$out/uss-folds" --parts f0=0.2,f1=0.2,f2=0.2,f3=0.2,f4=0.2
 
 command=pretrain
 train pretrained --config configs/pretrain.yaml --data.train "[$out/sgd/train.jsonl, $out/star-parts/train.jsonl]" \
@@ -88,14 +86,6 @@ sgd_logs=(--data.train "[$out/sgd/train.jsonl]" --data.valid "[$out/sgd/valid.js
   --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}')
 star_logs=(--data.train "[$out/star-parts/train.jsonl]" --data.valid "[$out/star-parts/valid.jsonl]" --tasks '{outcome: {}}' --targets.annotators '[user]')
 
-uss_fold() {
-  local others=()
-  for k in 0 1 2 3 4; do [ "$k" = "$1" ] || others+=("$out/uss-folds/f$k.jsonl"); done
-  train "uss-$1" "${from[@]}" --data.train "[$(IFS=,; echo "${others[*]}")]" --tasks '{quality: {}}' \
-    --model.encoder_frozen true --length.keep last --length.max_epochs 3
-  stage "$out/uss-labelled/$1/manifest.json" labelgen label "$out/uss-folds/f$1.jsonl" "$out/uss-labelled/$1" \
-    --model "$out/uss-$1/model" --workers 1
-}
 sgd_context_and_star() {
   train sgd-context "${from[@]}" "${sgd_logs[@]}"
   train star-plain "${from[@]}" "${star_logs[@]}" --model.leave_out '[wizard_action]'
@@ -116,21 +106,8 @@ evaluate_star() {
     --model "model=$out/star-plain/model" --model "model with actions=$out/star-actions/model" \
     --out "$out/evaluation-star" --title "STAR: outcomes against users' own answers"
 }
-evaluations_and_two_folds() {
-  evaluate_sgd
-  evaluate_star
-  uss_fold 0
-  uss_fold 1
-}
-three_folds() {
-  uss_fold 2
-  uss_fold 3
-  uss_fold 4
-}
-side_by_side evaluations_and_two_folds three_folds
+side_by_side evaluate_sgd evaluate_star
 
-stage "$out/evaluation-uss/evaluation.json" labelgen evaluate "$out"/uss-labelled/*/f?.jsonl --least-people 4 \
-  --out "$out/evaluation-uss" --title "USS: quality beside single raters, five folds"
 stage "$out/labelled/manifest.json" labelgen label "$out/sgd-dev" "$out/labelled" --model "$out/sgd-context/model" \
   --labels "$out/sgd-dev/labels.json"
 labelgen verify "$out/labelled" --input "$out/sgd-dev"

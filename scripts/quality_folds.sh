@@ -49,6 +49,7 @@ else
     fold "f$k" "$out/folds/f$k.jsonl" "${others[@]}"
   done
 fi
+stage "$labelled.report/evaluation.json" labelgen evaluate "$labelled"/*/*.jsonl --out "$labelled.report" --title "$title"
 python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
   --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
 for others in $drawn; do
