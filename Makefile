@@ -4,7 +4,7 @@
 #   make test              all tests (LABELGEN_DATA=DIR adds those that read real corpora)
 #   make check             format, lint, types
 #   make golden            rewrite what readers make of the samples; read the diff
-#   make public DATA=DIR   the road on public corpora, unpacked in DIR
+#   make public DATA=DIR   the road on public corpora, SGD and STAR, unpacked in DIR
 #   make clean             remove the virtual environment, caches and builds; runs/ stays
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
