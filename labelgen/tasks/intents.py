@@ -124,9 +124,11 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         likely = some * named / named.sum(dim=1, keepdim=True).clamp(min=_LEAST, max=1.0)
         silent = 1.0 - some
         best = nn.functional.one_hot(torch.cat([silent, likely], dim=1).argmax(dim=1), 1 + likely.shape[1]).bool()
+        given = (likely > 0.5) | best[:, 1:]
         by_row: dict[int, list[tuple[int, float]]] = {}
-        for row, k in ((likely > 0.5) | best[:, 1:]).nonzero().tolist():
-            by_row.setdefault(row, []).append((k, float(likely[row, k])))
+        for (row, k), p in zip(given.nonzero().tolist(), likely[given].tolist(), strict=True):
+            by_row.setdefault(row, []).append((k, p))
+        no_intent: list[float] = silent[:, 0].tolist()
         answers = []
         open_to_answers = allowed.any(dim=1).tolist()
         for b, count in enumerate(layout.turns):
@@ -143,7 +145,7 @@ class Intents(Task[Float[Tensor, "N scores"]]):
                 labels += [Label(self.name, AtTurn(t), self.labels.names[k].name, p) for k, p in found]
                 if not found:
                     none.append(Field(self.name, AtTurn(t)))
-                    sure.append(float(silent[row]))
+                    sure.append(no_intent[row])
             answers.append(Answers(tuple(labels), tuple(none), tuple(sure)))
         return tuple(answers)
 
