@@ -55,6 +55,6 @@ python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --t
 for others in $drawn; do
   name=$([ "$others" = 3 ] && echo "three others drawn" || echo "all others")
   python scripts/measure_above_person.py "$labelled" --model "$first/run/model" --others "$others" --ratings "$ratings" --judged 5 --order 5 \
-    --title "${title%% beside*}: bad found more precisely than by a single annotator, against $name" \
+    --title "${title%% beside*}: precision of bad beside a single annotator, against $name" \
     --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/${corpus}_above_person_$others.json"
 done

@@ -5,6 +5,7 @@ estimate `{"value", "low", "high"}`. Nothing in RESULTS.md is typed by hand."""
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,13 @@ def render(folder: Path) -> str:
         (json.loads(p.read_text(encoding="utf-8")) for p in folder.glob("*.json")),
         key=lambda t: (t["order"], t["title"]),
     )
-    return HEAD + "".join(_table(table) for table in tables)
+    listed = "".join(f"- [{table['title']}](#{anchor(table['title'])})\n" for table in tables)
+    return HEAD + "\n" + listed + "".join(_table(table) for table in tables)
+
+
+def anchor(title: str) -> str:
+    """The name of a heading in a link, as GitHub and other readers of Markdown make it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def _table(table: dict[str, Any]) -> str:

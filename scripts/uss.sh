@@ -91,7 +91,7 @@ python scripts/measure_quality.py "$out/labelled/$first" --ratings mean --first-
 python scripts/measure_quality.py "$out/labelled/zero-shot" --ratings mean --first-turn 2 --order 4 \
   --title "USS: trained on SGD, judged on MWOZ" --command "bash scripts/uss.sh DATA" --out "$results/uss_zero_shot.json"
 python scripts/measure_above_person.py "$out/labelled/$first" --model "$out/decided/$first/MWOZ" --ratings mean --first-turn 2 --order 4 \
-  --title "USS: dissatisfaction found more precisely than by a single rater" --command "bash scripts/uss.sh DATA" \
+  --title "USS: precision of dissatisfaction beside a single rater" --command "bash scripts/uss.sh DATA" \
   --out "$results/uss_above_person.json"
 python scripts/measure_quality_runs.py "${runs[@]}" --ratings mean --first-turn 2 --order 4 --title "USS: seeds and folds by dialogue" \
   --text "Folds are those of the published train part, each judged by a model of the others. Later dialogues of the files were rated more strictly, which folds do not have to bear." \

@@ -31,7 +31,7 @@ from labelgen.tensors.features import FeatureSet
 from labelgen.tensors.pretrained import encoder_from_config, load_tokenizer
 
 _FORM = 3
-"""Before 2 the head of quality was another, before 3 that of intents."""
+"""Before 2 the head of quality was another, before 3 that of intents; labelgen 0.1.0 wrote both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +135,28 @@ def load_model(folder: Path) -> LabelModel:
     )
     weights = folder / "weights.safetensors"
     try:
-        model.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        if saved.form < _FORM:
+        found = load_file(weights)
+        if others := _other_heads(model, found) if saved.form < _FORM else []:
             raise IntegrityError(
-                f"the model has form {saved.form}, and this version has other weights in its place",
+                f"labelgen {saved.version} saved this model; its heads of {', '.join(others)} were of another form",
                 str(folder),
-                "train it again",
-            ) from error
+                f"train it again (labelgen {read_card(folder).get('command', 'finetune')}; its options are in card.json), or label by "
+                f"labelgen {saved.version}",
+            )
+        model.load_state_dict(found)
+    except (SafetensorError, RuntimeError) as error:
         raise IntegrityError(
             f"the weights are not those of this model: {error}", str(weights), "fetch the folder again"
         ) from error
     return model.eval()
+
+
+def _other_heads(model: LabelModel, found: Mapping[str, Any]) -> list[str]:
+    """Tasks whose head has other weights than were found."""
+    ours = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    theirs = {name: tensor.shape for name, tensor in found.items()}
+    differ = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    return sorted({name.split(".")[1] for name in differ if name.startswith("heads.")})
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -41,9 +41,19 @@ def test_one_whose_head_was_another_is_refused(folder):
     weights["heads.quality.turn.0.weight"] = weights["heads.quality.turn.0.weight"][:, :32].contiguous()
     save_file(weights, folder / "weights.safetensors")
     as_if_saved(folder, 1)
-    with pytest.raises(IntegrityError, match="has form 1") as refused:
+    with pytest.raises(IntegrityError, match="its heads of quality were of another form") as refused:
         load_model(folder)
-    assert "train it again" in str(refused.value)
+    assert "train it again (labelgen finetune;" in str(refused.value)
+
+
+def test_every_head_that_was_another_is_named(folder):
+    weights = load_file(folder / "weights.safetensors")
+    weights["heads.quality.turn.0.weight"] = weights["heads.quality.turn.0.weight"][:, :32].contiguous()
+    del weights["heads.intents.some.weight"]
+    save_file(weights, folder / "weights.safetensors")
+    as_if_saved(folder, 2)
+    with pytest.raises(IntegrityError, match="its heads of intents, quality were"):
+        load_model(folder)
 
 
 def test_a_later_one_is_refused(folder):
