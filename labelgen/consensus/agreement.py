@@ -81,14 +81,6 @@ class Alpha:
         return 1 - (total - 1) * observed / expected if expected > 0 else math.nan
 
 
-def cohen_kappas(judged: Judged) -> dict[tuple[str, str], tuple[float, int]]:
-    """For each pair of annotators (names ascending) that judged something together, kappa and how many things."""
-    found = Kappas()
-    for said in judged:
-        found.add(said)
-    return {names: (pair.kappa(), pair.things) for names, pair in sorted(found.of.items())}
-
-
 def krippendorff_alpha(judged: Judged, scale: str = "nominal") -> float:
     """Alpha of a list of things."""
     found = Alpha(scale)

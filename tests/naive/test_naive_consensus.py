@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.consensus.agreement import cohen_kappas, krippendorff_alpha
+from labelgen.consensus.agreement import Kappas, krippendorff_alpha
 from labelgen.consensus.division import divide
 from labelgen.consensus.vote import consensus
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
@@ -74,7 +74,11 @@ def test_kappa_equals_scikit_learn(judged):
 
     from sklearn.metrics import cohen_kappa_score
 
-    for (first, second), (kappa, count) in cohen_kappas(judged).items():
+    pairs = Kappas()
+    for said in judged:
+        pairs.add(said)
+    for (first, second), pair in pairs.of.items():
+        kappa, count = pair.kappa(), pair.things
         both = [(said[first], said[second]) for said in judged if first in said and second in said]
         assert count == len(both)
         with warnings.catch_warnings():
