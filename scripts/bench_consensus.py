@@ -18,8 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
+from command import arguments, parsed, tells_errors, write_table
+
 from labelgen.cli.main import main as labelgen
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
@@ -31,28 +31,20 @@ WORTH = {"ann": 0.95, "ben": 0.9, "cal": 0.8, "dot": 0.7, "eve": 0.5}
 METHODS = ("majority", "dawid-skene")
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    to = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    to = arguments(__doc__)
     to.add_argument(
         "--items", type=int, nargs="+", default=[10_000, 1_000_000], help="rated turns (default %(default)s)"
     )
     to.add_argument("--one", nargs=3, metavar=("METHOD", "LOG", "OUT"), help=argparse.SUPPRESS)
-    to.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
-    to.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    args = to.parse_args(argv)
+    args = parsed(to, argv)
     if args.one:
         return one(*args.one)
-    try:
-        if args.out:
-            fresh_file(args.out, args.force)
-        with tempfile.TemporaryDirectory() as folder:
-            rows = [row for items in args.items for row in measured(Path(folder), items)]
-        table = told(rows, args)
-        if args.out:
-            write_text(args.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"bench_consensus: {error}", file=sys.stderr)
-        return error.exit_code
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row for items in args.items for row in measured(Path(folder), items)]
+    table = told(rows, args)
+    write_table(args.out, table)
     print(json.dumps(table["rows"], indent=1))
     return 0
 

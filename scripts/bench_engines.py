@@ -7,7 +7,6 @@ processes, and with two on a Ray cluster that is started for it. Times are CPU s
 started (the machine may be busy with other things), medians of several runs with the least and the greatest; resident memory
 is of all these processes together, pages that they share counted in each."""
 
-import argparse
 import json
 import statistics
 import sys
@@ -18,8 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
+from command import arguments, parsed, tells_errors, write_table
+
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
 from labelgen.labelling.engines import Engine, local
@@ -47,23 +46,15 @@ class Silent:
         return [Annotation("model", "model") for _ in dialogues]
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
+    args = arguments(__doc__)
     args.add_argument("--dialogues", type=int, default=6400, help="of the log (default %(default)s)")
     args.add_argument("--runs", type=int, default=3, help="of each engine (default %(default)s)")
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(argv)
-    try:
-        if given.out:
-            fresh_file(given.out, given.force)
-        with tempfile.TemporaryDirectory() as scratch:
-            table = measure(Path(scratch), given.dialogues, given.runs)
-        if given.out:
-            write_text(given.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"bench_engines: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(args, argv)
+    with tempfile.TemporaryDirectory() as scratch:
+        table = measure(Path(scratch), given.dialogues, given.runs)
+    write_table(given.out, table)
     print(json.dumps(table["rows"], indent=1))
     return 0
 

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command import arguments, parsed, tells_errors, write_table
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
 from labelgen.labelling.engines import Inline
@@ -41,30 +40,22 @@ AT_ONCE = 1_000
 """Dialogues simulated at a time."""
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--turns", type=int, nargs="+", default=[10_000, 100_000], help="of each log, about")
     parser.add_argument("--layers", type=int, default=6, help="of the encoder (default %(default)s)")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="default %(default)s")
-    parser.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
-    parser.add_argument("--force", action="store_true", help="replace what stands at OUT")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    args = parsed(parser, argv)
     if args.one:
         print(json.dumps(labelled(args.one, args.turns[0], args.precision)))
         return 0
-    try:
-        if args.out:
-            fresh_file(args.out, args.force)
-        with tempfile.TemporaryDirectory() as folder:
-            made(Path(folder), args.layers)
-            found = [apart(Path(folder), turns, args.precision) for turns in sorted(args.turns)]
-        table = told(found, args)
-        if args.out:
-            write_text(args.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"bench_growth: {error}", file=sys.stderr)
-        return error.exit_code
+    with tempfile.TemporaryDirectory() as folder:
+        made(Path(folder), args.layers)
+        found = [apart(Path(folder), turns, args.precision) for turns in sorted(args.turns)]
+    table = told(found, args)
+    write_table(args.out, table)
     print(json.dumps(table, indent=1))
     return 0
 

@@ -8,7 +8,6 @@ with the evidence hidden. `table` makes the table. The test dialogues of all see
 from gold, on the same dialogues; its interval is of a bootstrap over dialogues in which both are drawn together, and beside
 it stand the least and the greatest of a single seed, since chance in training is not in the interval."""
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -17,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
+from command import arguments, parsed, tells_errors, write_table
+
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.evaluation.asked import asked
@@ -45,30 +44,24 @@ over bad, fair and good tells of the form of the targets and not of what was lea
 SETTING = Setting(TRUTH, everyone=False)
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args = arguments(__doc__, out_required=True)
     args.add_argument("action", choices=["choose", "table"])
     args.add_argument("run", type=Path, help="the folder of the run")
     args.add_argument("--seeds", type=int, nargs="+", required=True, help="whose evaluations are read")
-    args.add_argument("--out", type=Path, required=True, help="file to write")
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
     of_table = args.add_argument_group("of a table")
     of_table.add_argument("--method", default="", help="that made the targets")
     of_table.add_argument("--command", default="", help="that is shown above the table")
-    given = args.parse_args(argv)
+    given = parsed(args, argv)
     folders = [given.run / f"seed-{seed}" / "evaluation" for seed in given.seeds]
-    try:
-        fresh_file(given.out, given.force)
-        evaluations = [json.loads((folder / "evaluation.json").read_text(encoding="utf-8")) for folder in folders]
-        if given.action == "choose":
-            found = {"seeds": given.seeds, **choose(evaluations)}
-        else:
-            logs = [list(Log([folder / "predictions.jsonl"], max_bad_rate=0.0)) for folder in folders]
-            found = table(evaluations, logs, _chosen(given.run, given.method), given.command)
-        write_text(given.out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    except LabelgenError as error:
-        print(f"collect_feedback_training: {error}", file=sys.stderr)
-        return error.exit_code
+    evaluations = [json.loads((folder / "evaluation.json").read_text(encoding="utf-8")) for folder in folders]
+    if given.action == "choose":
+        found = {"seeds": given.seeds, **choose(evaluations)}
+    else:
+        logs = [list(Log([folder / "predictions.jsonl"], max_bad_rate=0.0)) for folder in folders]
+        found = table(evaluations, logs, _chosen(given.run, given.method), given.command)
+    write_table(given.out, found)
     print(f"wrote {given.out}")
     return 0
 

@@ -7,7 +7,6 @@ all their seeds. The difference is to the variant that it stands beside, on the 
 Outcomes are asked of the reference's goals on all dialogues of the files, the other questions on the first --judged."""
 
 import argparse
-import json
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,12 @@ from typing import Any
 
 import torch
 from ablation_variants import TABLES, Variant
+from command import arguments, parsed, tells_errors, write_table
 from measure_label_curves import difference, measured
 from train_ablations import said_by
 
 from labelgen import __version__
-from labelgen.base.errors import InputError, LabelgenError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.evaluation.asked import asked
@@ -159,22 +158,16 @@ def table(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args = arguments(__doc__, out_required=True)
     args.add_argument("run", type=Path, help="folder of the trainings")
     args.add_argument("--table", choices=sorted(TABLES), required=True, help="whose variants were trained")
     args.add_argument("--against", required=True, metavar="ANNOTATOR", help="the reference")
     args.add_argument("--judged", type=int, default=400, help="as in the trainings (default %(default)s)")
-    args.add_argument("--out", type=Path, required=True, help="the table, for scripts/render_results.py")
     args.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default %(default)s)")
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(argv)
-    try:
-        fresh_file(given.out, given.force)
-        write_text(given.out, json.dumps(table(given), indent=1, ensure_ascii=False) + "\n")
-    except LabelgenError as error:
-        print(f"measure_ablations: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(args, argv)
+    write_table(given.out, table(given))
     print(f"wrote {given.out}")
     return 0
 

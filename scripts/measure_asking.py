@@ -15,26 +15,22 @@ the next choice. It is judged by the truth of another log of the same world: F1 
 with 95% intervals by Student's t. SIGNALS_WORTH, the features and BELIEF_ITEMS of labelgen/feedback/pools.py were chosen on
 the logs of seeds 100 and 101, which are not reported."""
 
-import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
 import numpy as np
 import scipy
+from command import arguments, parsed, tells_errors, write_table
 from numpy.typing import NDArray
 from rapidfuzz import fuzz
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
 from labelgen.base.progress import progress
 from labelgen.feedback.asking import Place, choose, places
 from labelgen.feedback.fitted import Fitted, learn
@@ -269,25 +265,17 @@ def interval(values: Array) -> dict[str, float]:
     return {name: round(float(x), 4) for name, x in (("value", mean), ("low", mean - half), ("high", mean + half))}
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
+    args = arguments(__doc__)
     args.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the logs (default %(default)s)")
     args.add_argument(
         "--dialogues", type=int, default=1500, help="of each log that is asked about (default %(default)s)"
     )
     args.add_argument("--judging", type=int, default=800, help="of each log that judges (default %(default)s)")
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(argv)
-    try:
-        if given.out:
-            fresh_file(given.out, given.force)
-        table = measure(given.seeds, given.dialogues, given.judging, [b for b in BUDGETS if b < given.dialogues])
-        if given.out:
-            write_text(given.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"measure_asking: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(args, argv)
+    table = measure(given.seeds, given.dialogues, given.judging, [b for b in BUDGETS if b < given.dialogues])
+    write_table(given.out, table)
     for row in table["rows"]:
         print(*(cell["value"] if isinstance(cell, dict) else cell for cell in row), sep="\t")
     return 0

@@ -7,20 +7,17 @@ A world is drawn, nothing is trained: dialogues with answers, each with a score 
 other within a dialogue. The truth of a threshold is read off a population of 40,000 dialogues. Each world has a part that lays
 the thresholds and one that certifies them, as labelgen calibrate has; scores are what they are, without a part to scale them."""
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command import arguments, parsed, tells_errors, write_table
 from scipy.stats import beta, binom
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
 from labelgen.confidence.certificate import Scored, Step, certify, plan
 from labelgen.confidence.prediction_powered import Sums, people_alone, prediction_powered
 from labelgen.confidence.resampling import Array
@@ -237,27 +234,19 @@ def _log(rng: np.random.Generator, knows: float, people: int, dialogues: int) ->
     return Sums(truth[:people], said[:people], said[people:])
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args = arguments(__doc__)
     args.add_argument("table", choices=("certificates", "intervals"))
-    args.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
     args.add_argument("--worlds", type=int, default=2000, help="default %(default)s")
     args.add_argument("--dialogues", type=int, help="of a world (default 600 certify, 2000 in a log)")
     args.add_argument("--people", type=int, default=100, help="dialogues that people label (default %(default)s)")
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(argv)
-    try:
-        if given.out:
-            fresh_file(given.out, given.force)
-        if given.table == "certificates":
-            table = certificates(given.worlds, given.dialogues or 600)
-        else:
-            table = intervals(given.worlds, given.people, given.dialogues or 2000)
-        if given.out:
-            write_text(given.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"measure_confidence: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(args, argv)
+    if given.table == "certificates":
+        table = certificates(given.worlds, given.dialogues or 600)
+    else:
+        table = intervals(given.worlds, given.people, given.dialogues or 2000)
+    write_table(given.out, table)
     print(json.dumps(table["rows"], indent=1))
     return 0
 

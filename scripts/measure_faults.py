@@ -8,7 +8,6 @@ takes, five kills one after the other into the same folder, and then finished; w
 run writes. With --ray N kills a run on a Ray cluster of its own is treated alike. Then 1% of the records of the log are
 damaged, and the shards are cut otherwise and done by more workers."""
 
-import argparse
 import json
 import os
 import random
@@ -25,8 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
+from command import arguments, parsed, tells_errors, write_table
+
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtTurn, Label, Provenance
 from labelgen.data.log import Log, write_log
@@ -65,25 +64,17 @@ class StandIn:
         )
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
+    args = arguments(__doc__)
     args.add_argument("--kills", type=int, default=50, help="of local runs (default %(default)s)")
     args.add_argument("--ray", type=int, default=5, help="kills of runs on Ray, 0 without it (default %(default)s)")
     args.add_argument("--dialogues", type=int, default=1200, help="of the log (default %(default)s)")
     args.add_argument("--seed", type=int, default=0)
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(argv)
-    try:
-        if given.out:
-            fresh_file(given.out, given.force)
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-            table = measure(Path(scratch), given.kills, given.ray, given.dialogues, given.seed)
-        if given.out:
-            write_text(given.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"measure_faults: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(args, argv)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        table = measure(Path(scratch), given.kills, given.ray, given.dialogues, given.seed)
+    write_table(given.out, table)
     print(json.dumps(table["rows"], indent=1))
     return 0
 

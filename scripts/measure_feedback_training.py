@@ -29,8 +29,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from command import arguments, parsed, tells_errors
+
 from labelgen.base.errors import LabelgenError, UsageError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.files import write_text
 from labelgen.world.log import TRUTH
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,12 +226,12 @@ def measure(given: argparse.Namespace, more: Sequence[str], command: str) -> Non
     run.collect(given.seeds, method, command, given.out.resolve())
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args = arguments(__doc__, out_required=True)
     args.add_argument("run", type=Path, help="folder for all that is made")
-    args.add_argument("--out", type=Path, required=True, help="the table, for scripts/render_results.py")
     args.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="that are reported (default %(default)s)")
     args.add_argument(
         "--dialogues", type=int, default=1200, help="of each log; a quarter is judged (default %(default)s)"
@@ -237,17 +239,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--steps", type=int, default=240, help="of each fine-tuning (default %(default)s)")
     args.add_argument("--method", help=f"of feedback aggregate (default: the better of {' and '.join(METHODS)})")
     args.add_argument("--unreported", type=int, default=90, metavar="SEED", help="to choose on (default %(default)s)")
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(words[:cut])
+    given = parsed(args, words[:cut])
+    if given.unreported in given.seeds:
+        raise UsageError(f"seed {given.unreported} is reported too", "--unreported", "choose on another seed")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        fresh_file(given.out, given.force)
-        if given.unreported in given.seeds:
-            raise UsageError(f"seed {given.unreported} is reported too", "--unreported", "choose on another seed")
         measure(given, words[cut + 1 :], shlex.join(["python", "scripts/measure_feedback_training.py", *words]))
-    except LabelgenError as error:
+    except StageError as error:
         print(f"measure_feedback_training: {error}", file=sys.stderr)
-        return error.code if isinstance(error, StageError) else error.exit_code
+        return error.code
     return 0
 
 

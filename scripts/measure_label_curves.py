@@ -8,7 +8,6 @@ their seeds. Both arms are drawn together. Outcomes are asked of the reference's
 the dialogues of --test alone."""
 
 import argparse
-import json
 import platform
 import shlex
 import sys
@@ -18,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from command import arguments, parsed, tells_errors, write_table
 
 from labelgen import __version__
-from labelgen.base.errors import InputError, LabelgenError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.errors import InputError
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
@@ -54,9 +53,10 @@ COLUMNS = (
 Found = Mapping[str, Measured]
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args = arguments(__doc__, out_required=True)
     args.add_argument("runs", type=Path, nargs="+", help="folders of trainings, each of other questions")
     args.add_argument("--against", required=True, metavar="ANNOTATOR", help="the reference")
     args.add_argument(
@@ -64,20 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args.add_argument("--shares", type=int, nargs="+", default=list(SHARES), help="percent (default %(default)s)")
     args.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="(default %(default)s)")
-    args.add_argument("--out", type=Path, required=True, help="the table, for scripts/render_results.py")
     args.add_argument("--title", default="Label curves with and without pretraining", help="of the table")
     args.add_argument("--order", type=int, default=21, help="of the table among the others (default %(default)s)")
     args.add_argument("--note", default="", help="what else a reader must know, said below the table")
     args.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default %(default)s)")
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(words)
-    try:
-        fresh_file(given.out, given.force)
-        command = shlex.join(["python", "scripts/measure_label_curves.py", *words])
-        write_text(given.out, json.dumps(table(given, command), indent=1, ensure_ascii=False) + "\n")
-    except LabelgenError as error:
-        print(f"measure_label_curves: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(args, words)
+    command = shlex.join(["python", "scripts/measure_label_curves.py", *words])
+    write_table(given.out, table(given, command))
     print(f"wrote {given.out}")
     return 0
 

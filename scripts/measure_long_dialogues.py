@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command import arguments, parsed, tells_errors, write_table
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName
 from labelgen.data.labels import Annotation
@@ -44,28 +43,20 @@ from labelgen.tensors.offline_encoder import write_offline_encoder
 from labelgen.world.log import simulate
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--turns", type=int, nargs="+", default=[1000, 10_000], help="of each dialogue")
-    parser.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
-    parser.add_argument("--force", action="store_true", help="replace what stands at OUT")
     parser.add_argument("--odd", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    args = parsed(parser, argv)
     if args.one:
         dialogues = odd() if args.odd else [dialogue_of(args.turns[0])]
         print(json.dumps(labelled(args.one, dialogues, "odd" if args.odd else str(args.turns[0]))))
         return 0
-    try:
-        if args.out:
-            fresh_file(args.out, args.force)
-        with tempfile.TemporaryDirectory() as folder:
-            table = measured(Path(folder), sorted(args.turns))
-        if args.out:
-            write_text(args.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"measure_long_dialogues: {error}", file=sys.stderr)
-        return error.exit_code
+    with tempfile.TemporaryDirectory() as folder:
+        table = measured(Path(folder), sorted(args.turns))
+    write_table(args.out, table)
     print(json.dumps(table["rows"], indent=1))
     return 0
 

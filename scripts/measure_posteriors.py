@@ -6,20 +6,17 @@ Turns, goals of the truth, and dialogues are judged that are good or bad by the 
 of which no signal speaks, and those whose request and response at least two other users had (feedback/others.py). Nothing
 but signals is learnt from. Intervals are over the seeds' dialogues, drawn with replacement."""
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command import arguments, parsed, tells_errors, write_table
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, answers
@@ -47,22 +44,14 @@ Rows = Mapping[tuple[str, str], Array]
 """(slice, method) -> [dialogues, 4 + 3 BINS]: nats, right, given and wanted bad turns; per bin items, good, probability."""
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default %(default)s")
     parser.add_argument("--dialogues", type=int, default=2000, help="of each log (default %(default)s)")
-    parser.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = parser.parse_args(argv)
-    try:
-        if given.out:
-            fresh_file(given.out, given.force)
-        table = measure(given.seeds, given.dialogues)
-        if given.out:
-            write_text(given.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"measure_posteriors: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(parser, argv)
+    table = measure(given.seeds, given.dialogues)
+    write_table(given.out, table)
     print(json.dumps(table["rows"], indent=1))
     return 0
 

@@ -18,7 +18,6 @@ The last column is the first model minus the better cosine, or minus the second 
 names no domains, the same domain is the same corpus. Intervals are 95% bootstrap intervals over dialogues."""
 
 import argparse
-import json
 import platform
 import shlex
 import sys
@@ -28,11 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from command import arguments, parsed, tells_errors, write_table
 from pretraining_probes import Corruptions, Cosine, Judged, judge_cosine, judge_model, lines_of
 
 from labelgen import __version__
-from labelgen.base.errors import LabelgenError, UsageError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.errors import UsageError
 from labelgen.confidence.resampling import Array, Interval, interval, paired_difference, resampled, resamples
 from labelgen.model.annotator import Annotator
 from labelgen.nn.turn_encoder import TurnEncoder
@@ -72,28 +71,22 @@ def named(words: Sequence[str], option: str) -> dict[str, str]:
     return {name: path for name, _, path in (word.partition("=") for word in words)}
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args = arguments(__doc__, out_required=True)
     args.add_argument("--model", action="append", required=True, metavar="NAME=FOLDER", help="may be repeated")
     args.add_argument("--log", action="append", required=True, metavar="NAME=LOG", help="held out; may be repeated")
     args.add_argument("--encoder", required=True, help="the plain encoder, for its cosine")
     args.add_argument("--dialogues", type=int, default=200, help="of each log (default %(default)s)")
     args.add_argument("--seed", type=int, default=0, help="of draws and corruptions (default %(default)s)")
     args.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default %(default)s)")
-    args.add_argument("--out", type=Path, required=True, help="the table, for scripts/render_results.py")
     args.add_argument("--title", default="What pretraining learns, on dialogues it has not seen", help="of the table")
     args.add_argument("--order", type=int, default=20, help="of the table among the others (default %(default)s)")
     args.add_argument("--note", default="", help="what else a reader must know, said below the table")
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(words)
-    try:
-        fresh_file(given.out, given.force)
-        table = measure(given, shlex.join(["python", "scripts/measure_pretraining.py", *words]))
-        write_text(given.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-    except LabelgenError as error:
-        print(f"measure_pretraining: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(args, words)
+    table = measure(given, shlex.join(["python", "scripts/measure_pretraining.py", *words]))
+    write_table(given.out, table)
     print(f"wrote {given.out}")
     return 0
 

@@ -6,7 +6,6 @@ A masked span is right where it covers a marked number or lies within one; a mar
 covers all of it. E-mail addresses and cards stand in none of these utterances, so nothing is said of them; that any other
 text is masked counts as wrong. Nothing was set by these utterances but what stands in the table."""
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,30 +13,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from command import arguments, parsed, tells_errors, write_table
 from scipy.stats import binomtest
 
-from labelgen.base.errors import InputError, LabelgenError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.errors import InputError
 from labelgen.data.redact import find
 
 Span = tuple[int, int]
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    to = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    to = arguments(__doc__)
     to.add_argument("folders", nargs="+", help="parts of SGD as it is published, such as sgd/dev")
-    to.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
-    to.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    args = to.parse_args(argv)
-    try:
-        if args.out:
-            fresh_file(args.out, args.force)
-        table = measured(args.folders, args.out)
-        if args.out:
-            write_text(args.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"measure_redaction: {error}", file=sys.stderr)
-        return error.exit_code
+    args = parsed(to, argv)
+    table = measured(args.folders, args.out)
+    write_table(args.out, table)
     print(json.dumps(table["rows"], indent=1))
     return 0
 

@@ -17,7 +17,6 @@ AUPRC of bad: of implicit signals alone, and of all. Intervals are 95% bootstrap
 all detectors together is in turns a second of one core's time; it is printed only."""
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -29,10 +28,11 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from command import tells_errors, write_table
 
 from labelgen import __version__
-from labelgen.base.errors import InputError, LabelgenError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.errors import InputError
+from labelgen.base.files import fresh_file
 from labelgen.base.registry import require, resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
@@ -80,6 +80,7 @@ class Found:
         return out
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("log", help="file or folder of records")
@@ -94,20 +95,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
     args.add_argument("--force", action="store_true", help="replace what stands at OUT")
     given = args.parse_args(argv)
-    try:
-        for kind in given.without:
-            require(kind, DETECTORS, "signal")
-        if given.json:
-            fresh_file(given.json, given.force)
-        log = Log([given.log], given.format)
-        table = measure(log, given.against, given.without, given.resamples, given.seed)
-        table |= {"order": given.order, "title": given.title or given.log, "command": _command(given)}
-        table["data"] = " ".join(part for part in (table["data"], given.note) if part)
-        if given.json:
-            write_text(given.json, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-    except LabelgenError as error:
-        print(f"measure_signals: {error}", file=sys.stderr)
-        return error.exit_code
+    for kind in given.without:
+        require(kind, DETECTORS, "signal")
+    if given.json:
+        fresh_file(given.json, given.force)
+    log = Log([given.log], given.format)
+    table = measure(log, given.against, given.without, given.resamples, given.seed)
+    table |= {"order": given.order, "title": given.title or given.log, "command": _command(given)}
+    table["data"] = " ".join(part for part in (table["data"], given.note) if part)
+    write_table(given.json, table)
     _show(table)
     print(f"all detectors together: {turns_a_s(log):,.0f} turns a second on one core")
     return 0

@@ -10,19 +10,16 @@ start and end; of a complement, the share of turns whose intents are not those. 
 spans of these turns that have a target, and F1. Logs of several seeds are put together; intervals are of a bootstrap over
 dialogues, and the least and greatest precision of a single seed stand beside them."""
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command import arguments, parsed, tells_errors, write_table
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import fresh_file, write_text
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
@@ -54,25 +51,17 @@ JUDGED = [(kind, task) for kind in KINDS for task in ("intents", "slots") if (ki
 Counts = dict[tuple[str, str], Array]
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--out", type=Path, help="write the table here, for scripts/render_results.py")
+    args = arguments(__doc__)
     args.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the logs (default %(default)s)")
     args.add_argument("--dialogues", type=int, default=2000, help="of each log (default %(default)s)")
     args.add_argument(
         "--method", default="waterfall", help=f"{', '.join((*METHODS, *FITTED_METHODS))} (default %(default)s)"
     )
-    args.add_argument("--force", action="store_true", help="replace what stands at OUT")
-    given = args.parse_args(argv)
-    try:
-        if given.out:
-            fresh_file(given.out, given.force)
-        table = measure(given.seeds, given.dialogues, given.method)
-        if given.out:
-            write_text(given.out, json.dumps(table, indent=1) + "\n")
-    except LabelgenError as error:
-        print(f"measure_targets: {error}", file=sys.stderr)
-        return error.exit_code
+    given = parsed(args, argv)
+    table = measure(given.seeds, given.dialogues, given.method)
+    write_table(given.out, table)
     print(json.dumps(table["rows"], indent=1))
     return 0
 
