@@ -1,11 +1,10 @@
 """What scripts about one annotator who is right by definition share: each question's metrics, with intervals over dialogues."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from labelgen.base.files import write_text
+from command import write_table as write_table  # public_sgd.py takes it from here
+
 from labelgen.data.dialogue import Dialogue
 from labelgen.evaluation.asked import asked
 from labelgen.evaluation.compare import Measured, items_of, measure_all
@@ -31,8 +30,3 @@ def measured(
             return measure_all(metrics[question.name], items_of(trials, dialogues, question, who), trials, setting)
 
         yield question.name, of
-
-
-def write_table(path: Path, table: Mapping[str, Any]) -> None:
-    """The table as scripts/render_results.py reads it."""
-    write_text(path, json.dumps(table, indent=1, ensure_ascii=False) + "\n")

@@ -20,7 +20,6 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.util
-import json
 import math
 import platform
 from collections import Counter
@@ -31,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import scipy
+from command import write_table
 from numpy.typing import NDArray
 
 from labelgen import __version__
@@ -244,8 +244,7 @@ def main() -> None:
             ratio = interval(worst) if method == "em" and not np.isnan(worst).any() else None
             rows.append([name, method, *(interval(values[:, k]) for k in range(len(METRICS))), ratio])
             print(f"{name:<48} {method:<10}", *(f"{c['value']:.3f}" for c in rows[-1][2:] if c), flush=True)
-    if args.out:
-        args.out.write_text(json.dumps(_table(rows, args.items, args.seeds), indent=1) + "\n", encoding="utf-8")
+    write_table(args.out, _table(rows, args.items, args.seeds))
 
 
 def _table(rows: list[list[Any]], items: int, seeds: int) -> dict[str, Any]:

@@ -28,9 +28,9 @@ from statistics import median
 from typing import Any
 
 import torch
+from command import write_table
 
 from labelgen import __version__
-from labelgen.base.files import write_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
@@ -88,8 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "turns_a_s": bench.rates(times),
         }
     print(json.dumps(table, indent=1))
-    if args.out:
-        write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    write_table(args.out, table)
     return 0
 
 

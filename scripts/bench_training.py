@@ -31,10 +31,10 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from command import write_table
 from torch import nn
 
 from labelgen import __version__
-from labelgen.base.files import write_text
 from labelgen.data.evidence import targets_of
 from labelgen.data.log import Log
 from labelgen.model.build import assemble, make_tasks
@@ -110,8 +110,7 @@ def main() -> int:
         "data": data,
     }
     print(json.dumps(table, indent=1))
-    if args.out:
-        write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    write_table(args.out, table)
     return 0
 
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from command import write_table
 
 from labelgen import __version__
-from labelgen.base.files import write_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.labelling.pace import HUMAN_MIN
@@ -67,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "log": log,
     }
     print(json.dumps(table, indent=1))
-    if args.out:
-        write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    write_table(args.out, table)
     return 0
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.base.errors import LabelgenError
+from command import tells_errors
+
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
@@ -27,22 +28,19 @@ SHARE = 0.05
 BELIEF = "the live assistant"
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("action", choices=["learn", "judge"])
     args.add_argument("log", type=Path)
     args.add_argument("out", type=Path)
     given = args.parse_args(argv)
-    try:
-        log = Log([given.log])
-        if given.action == "judge":
-            write_log(given.out, map(with_belief, log), log.labels(), force=True)
-            return 0
-        for arm in ARMS:
-            write_log(given.out / arm / "train.jsonl", learnt_from(log, arm), log.labels(), force=True)
-    except LabelgenError as error:
-        print(f"feedback_arms: {error}", file=sys.stderr)
-        return error.exit_code
+    log = Log([given.log])
+    if given.action == "judge":
+        write_log(given.out, map(with_belief, log), log.labels(), force=True)
+        return 0
+    for arm in ARMS:
+        write_log(given.out / arm / "train.jsonl", learnt_from(log, arm), log.labels(), force=True)
     return 0
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from command import tells_errors
 from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
 
-from labelgen.base.errors import InputError, LabelgenError
+from labelgen.base.errors import InputError
 from labelgen.confidence.resampling import Array, Interval, interval, of_statistic, resampled, resamples
 from labelgen.consensus.vote import Ratings
 from labelgen.data.dialogue import Dialogue
@@ -246,22 +247,19 @@ def collected(dialogues: Iterable[Dialogue], who: Who) -> dict[str, Items]:
     return {**found, **({ALL: together} if len(found) > 1 else {})}
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments(__doc__)
     parser.add_argument("--others", type=int, default=0, help="others drawn for a reference (default all)")
     parser.add_argument("--judged", type=int, default=0, help="annotators drawn of each item (default all)")
     parser.add_argument("--model", type=Path, help="the model's folder, to take the time that it needs")
     args = parser.parse_args(argv)
-    try:
-        who = Who(args.annotator, args.ratings, args.first_turn, args.others, args.judged)
-        annotator = None if args.model is None else Annotator(args.model)
-        rows = [
-            row(name, items, None if annotator is None else speed(items.dialogues, annotator))
-            for name, items in collected(Log(args.log), who).items()
-        ]
-    except LabelgenError as error:
-        print(f"measure_above_person: {error}", file=sys.stderr)
-        return error.exit_code
+    who = Who(args.annotator, args.ratings, args.first_turn, args.others, args.judged)
+    annotator = None if args.model is None else Annotator(args.model)
+    rows = [
+        row(name, items, None if annotator is None else speed(items.dialogues, annotator))
+        for name, items in collected(Log(args.log), who).items()
+    ]
     text = (
         "Thresholds were laid on one half of the dialogues and tested on the other, whose figures these are, downwards until the "
         "difference is no longer above 0; where it is not above 0 here, no threshold was confirmed. "

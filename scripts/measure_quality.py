@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from command import tells_errors
 from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
 
-from labelgen.base.errors import InputError, LabelgenError
+from labelgen.base.errors import InputError
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.consensus.vote import Ratings
@@ -40,16 +41,13 @@ class Judged:
     ceiling: list[Row] = field(default_factory=list)
 
 
+@tells_errors
 def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--text", default="")
     parser.add_argument("--published", nargs="*", default=[], metavar="LOG=MACRO_F1", help="rows of published figures")
     args = parser.parse_args()
-    try:
-        found = judge(Log(args.log), args.annotator, args.ratings, args.first_turn)
-    except LabelgenError as error:
-        print(f"measure_quality: {error}", file=sys.stderr)
-        return error.exit_code
+    found = judge(Log(args.log), args.annotator, args.ratings, args.first_turn)
     rows = [
         [name, "published, other test rows", "macro_f1", float(value), None, None, None, None]
         for name, value in _pairs(args)

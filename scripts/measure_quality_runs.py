@@ -5,20 +5,19 @@ their figures, the least and the greatest. Where a name has one run, its interva
 those of `scripts/measure_quality.py`."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from command import tells_errors, write_table
 from measure_quality import METRIC_NAMES, judge, rows_of
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import write_text
 from labelgen.data.log import Log
 
 COLUMNS = ["log", "judged on", "reference", "metric", "model", "least", "greatest", "runs", "single annotator", "items"]
 
 
+@tells_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER")
@@ -34,11 +33,7 @@ def main() -> int:
     for run in args.runs:
         name, _, folder = run.rpartition("=")
         names.setdefault(name, []).append(Path(folder))
-    try:
-        rows = [row for name, runs in names.items() for row in _rows(name, runs, args)]
-    except LabelgenError as error:
-        print(f"measure_quality_runs: {error}", file=sys.stderr)
-        return error.exit_code
+    rows = [row for name, runs in names.items() for row in _rows(name, runs, args)]
     table = {
         "order": args.order,
         "title": args.title,
@@ -48,7 +43,7 @@ def main() -> int:
         "columns": COLUMNS,
         "rows": rows,
     }
-    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    write_table(args.out, table)
     for row in rows:
         print(*row, sep="  ")
     return 0

@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import write_text
+from command import tells_errors, write_table
+
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label
 from labelgen.data.log import Log, write_log
@@ -35,6 +35,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "results" / "betold.json"
 Key = Callable[[Dialogue], Hashable]
 
 
+@tells_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
@@ -45,18 +46,14 @@ def main() -> int:
     collect.add_argument("run", type=Path, help="the folder that scripts/betold.sh wrote")
     collect.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    try:
-        if args.action == "collect":
-            write_text(args.out, json.dumps(collected(args.run), indent=1, ensure_ascii=False) + "\n")
-            print(f"wrote {args.out}")
-        else:
-            dialogues = list(judged(Log([args.train]), Log([args.test])))
-            write_log(args.all, dialogues, force=True)
-            count = write_log(args.open, [d for d in dialogues if last_act(d) not in CONFIRMED], force=True)
-            print(f"{len(dialogues):,} calls, {count:,} without a confirmed date at the end")
-    except LabelgenError as error:
-        print(f"public_betold: {error}", file=sys.stderr)
-        return error.exit_code
+    if args.action == "collect":
+        write_table(args.out, collected(args.run))
+        print(f"wrote {args.out}")
+    else:
+        dialogues = list(judged(Log([args.train]), Log([args.test])))
+        write_log(args.all, dialogues, force=True)
+        count = write_log(args.open, [d for d in dialogues if last_act(d) not in CONFIRMED], force=True)
+        print(f"{len(dialogues):,} calls, {count:,} without a confirmed date at the end")
     return 0
 
 

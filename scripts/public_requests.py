@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from against_gold import BOOTSTRAP, measured, write_table
+from against_gold import BOOTSTRAP, measured
+from command import tells_errors, write_table
 
-from labelgen.base.errors import LabelgenError
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.log import Log
 from labelgen.evaluation.trials import Setting
@@ -37,17 +37,14 @@ TEXT = (
 )
 
 
+@tells_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder that scripts/requests.sh wrote")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    try:
-        rows = [list(row) for row in PUBLISHED] + [row for name in CORPORA for row in rows_of(args.run, name, name)]
-        rows += rows_of(args.run, "snips", "snips, by itself", ("context",))
-    except LabelgenError as error:
-        print(f"public_requests: {error}", file=sys.stderr)
-        return error.exit_code
+    rows = [list(row) for row in PUBLISHED] + [row for name in CORPORA for row in rows_of(args.run, name, name)]
+    rows += rows_of(args.run, "snips", "snips, by itself", ("context",))
     table = {
         "order": 8,
         "title": "Intents and slots of four corpora, with context and without",

@@ -19,10 +19,10 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+from command import tells_errors, write_table
 from goal_rows import Judged, judged_of, versions
 from segment_scores import Marks, marks_of, scores
 
-from labelgen.base.errors import LabelgenError
 from labelgen.base.files import write_text
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
@@ -46,6 +46,7 @@ PUBLISHED: tuple[tuple[str, float, float, float], ...] = (
 )
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
@@ -65,22 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     collect.add_argument("--note", default="", help="what else a reader must know of the data, said below the table")
     collect.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
-    try:
-        if args.action == "collect":
-            path = args.out / f"segments_{args.name}.json"
-            found = table(args.run, args.title, args.note)
-            write_text(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-            print(f"wrote {path}")
-        else:
-            log = Log([args.log])
-            made = divided(log, args.annotator) if args.action == "write" else laid(list(log), args.seed)
-            records = [record(d, goals) for d, goals in made][: getattr(args, "most", None)]
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            write_text(args.out, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))
-            print(f"{len(records):,} records in {args.out}")
-    except LabelgenError as error:
-        print(f"public_segments: {error}", file=sys.stderr)
-        return error.exit_code
+    if args.action == "collect":
+        path = args.out / f"segments_{args.name}.json"
+        write_table(path, table(args.run, args.title, args.note))
+        print(f"wrote {path}")
+    else:
+        log = Log([args.log])
+        made = divided(log, args.annotator) if args.action == "write" else laid(list(log), args.seed)
+        records = [record(d, goals) for d, goals in made][: getattr(args, "most", None)]
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(args.out, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))
+        print(f"{len(records):,} records in {args.out}")
     return 0
 
 

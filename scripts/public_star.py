@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.base.errors import LabelgenError
+from command import tells_errors
+
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label
 from labelgen.data.log import Log, write_log
@@ -25,6 +26,7 @@ from labelgen.feedback.targets import feedback_targets
 USER = "user"
 
 
+@tells_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train", type=Path)
@@ -32,12 +34,8 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--force", action="store_true")
     args = parser.parse_args()
-    try:
-        rates, base = failure_rates(Log([args.train]))
-        count = write_log(args.out, judged(Log([args.test]), rates, base), force=args.force)
-    except LabelgenError as error:
-        print(f"public_star: {error}", file=sys.stderr)
-        return error.exit_code
+    rates, base = failure_rates(Log([args.train]))
+    count = write_log(args.out, judged(Log([args.test]), rates, base), force=args.force)
     print(f"{count:,} answered dialogues in {args.out}; {base:.1%} of the training answers say that it failed")
     return 0
 

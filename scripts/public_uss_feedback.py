@@ -14,9 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from collect_results import table_of
+from command import tells_errors, write_table
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import write_text
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import AtDialogue, AtTurn, answers
 from labelgen.data.log import Log, write_log
@@ -31,6 +30,7 @@ TEXT = (
 )
 
 
+@tells_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
@@ -41,19 +41,15 @@ def main() -> int:
     collect.add_argument("run", type=Path, help="the folder that scripts/uss_feedback.sh wrote")
     collect.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    try:
-        if args.action == "one":
-            log = Log([args.log])
-            print(f"{write_log(args.out, by_one_rater(log), log.labels(), force=True):,} dialogues")
-        else:
-            evaluation = json.loads((args.run / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
-            table = table_of(evaluation, 4, "USS: one rater as the only feedback", TEXT, METRICS)
-            table["command"] = "bash scripts/uss_feedback.sh DATA"
-            write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-            print(f"wrote {args.out}")
-    except LabelgenError as error:
-        print(f"public_uss_feedback: {error}", file=sys.stderr)
-        return error.exit_code
+    if args.action == "one":
+        log = Log([args.log])
+        print(f"{write_log(args.out, by_one_rater(log), log.labels(), force=True):,} dialogues")
+    else:
+        evaluation = json.loads((args.run / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+        table = table_of(evaluation, 4, "USS: one rater as the only feedback", TEXT, METRICS)
+        table["command"] = "bash scripts/uss_feedback.sh DATA"
+        write_table(args.out, table)
+        print(f"wrote {args.out}")
     return 0
 
 

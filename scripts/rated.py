@@ -1,14 +1,14 @@
 """What scripts about ratings of turns and dialogues share: who says what, what several say together, arguments and tables."""
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.files import write_text
+import command
+
 from labelgen.consensus.vote import Ratings, consensus
 from labelgen.data.labels import Annotation, At, AtTurn, Label, answers
 from labelgen.data.quality import QUALITY_NAMES
@@ -57,7 +57,7 @@ def write_table(
         "columns": columns,
         "rows": rows,
     }
-    write_text(args.out, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    command.write_table(args.out, table)
     for row in rows:
         print("  ".join(_shown(cell) for cell in row))
 

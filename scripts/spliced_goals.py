@@ -22,10 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from command import tells_errors, write_table
 from goal_rows import candidates_of, goal_rows, judged_of, versions
 
-from labelgen.base.errors import LabelgenError
-from labelgen.base.files import write_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label, division
 from labelgen.data.log import Log, write_log
@@ -48,6 +47,7 @@ STAR_TEXT = (
 )
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
@@ -62,22 +62,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     collect.add_argument("run", type=Path, help="the folder that scripts/goals.sh wrote")
     collect.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
-    try:
-        if args.action == "collect":
-            for name, found in (("spliced_goals", spliced_table(args.run)), ("star_goals", star_table(args.run))):
-                write_text(args.out / f"{name}.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-                print(f"wrote {args.out / name}.json")
-            return 0
-        log = Log([args.log])
-        made = {
-            "parts": lambda: parts_of(log),
-            "splice": lambda: splices(list(log), args.seed, args.most),
-            "several": lambda: several(log, args.completed),
-        }[args.action]()
-        print(f"{write_log(args.out, made, log.labels(), force=True):,} dialogues in {args.out}")
-    except LabelgenError as error:
-        print(f"spliced_goals: {error}", file=sys.stderr)
-        return error.exit_code
+    if args.action == "collect":
+        for name, found in (("spliced_goals", spliced_table(args.run)), ("star_goals", star_table(args.run))):
+            write_table(args.out / f"{name}.json", found)
+            print(f"wrote {args.out / name}.json")
+        return 0
+    log = Log([args.log])
+    made = {
+        "parts": lambda: parts_of(log),
+        "splice": lambda: splices(list(log), args.seed, args.most),
+        "several": lambda: several(log, args.completed),
+    }[args.action]()
+    print(f"{write_log(args.out, made, log.labels(), force=True):,} dialogues in {args.out}")
     return 0
 
 

@@ -19,9 +19,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ablation_variants import TABLES, Variant
+from command import tells_errors
 from trainings_here import first_by_hash, has_failed, signed, trained
 
-from labelgen.base.errors import LabelgenError, UsageError
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
 from labelgen.model.folder import save_model
@@ -105,6 +106,7 @@ def _shown(dialogues: Iterable[Dialogue], variant: Variant) -> list[Dialogue]:
     return [d if variant.text is None else variant.text(d) for d in dialogues]
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
@@ -125,24 +127,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after this time")
     given = args.parse_args(words[:cut])
     began = time.monotonic()
-    try:
-        variants = {variant.name: variant for variant in TABLES[given.table]}
-        unknown = [name for name in given.only or () if name not in variants]
-        if unknown:
-            raise UsageError(f"no variant is named {unknown[0]!r}", "--only", f"choose among {', '.join(variants)}")
-        asked = [(variants[name], seed) for name in given.only or variants for seed in given.seeds]
-        # One encoding after the other, the plain one first: only its memory and another's are held.
-        asked.sort(key=lambda one: (one[0].encoding != "plain", one[0].encoding))
-        left = [(v, seed) for v, seed in asked if not said_by(given.run, v.name, seed).exists()]
-        ablations = Ablations(given, words[cut + 1 :]) if left else None
-        while left and ablations is not None and time.monotonic() - began < 60 * given.minutes:
-            now = time.monotonic()
-            ablations.make(*left[0])
-            variant, seed = left.pop(0)
-            print(f"{variant.name}, seed {seed}: {time.monotonic() - now:.0f} s", flush=True)
-    except LabelgenError as error:
-        print(f"train_ablations: {error}", file=sys.stderr)
-        return error.exit_code
+    variants = {variant.name: variant for variant in TABLES[given.table]}
+    unknown = [name for name in given.only or () if name not in variants]
+    if unknown:
+        raise UsageError(f"no variant is named {unknown[0]!r}", "--only", f"choose among {', '.join(variants)}")
+    asked = [(variants[name], seed) for name in given.only or variants for seed in given.seeds]
+    # One encoding after the other, the plain one first: only its memory and another's are held.
+    asked.sort(key=lambda one: (one[0].encoding != "plain", one[0].encoding))
+    left = [(v, seed) for v, seed in asked if not said_by(given.run, v.name, seed).exists()]
+    ablations = Ablations(given, words[cut + 1 :]) if left else None
+    while left and ablations is not None and time.monotonic() - began < 60 * given.minutes:
+        now = time.monotonic()
+        ablations.make(*left[0])
+        variant, seed = left.pop(0)
+        print(f"{variant.name}, seed {seed}: {time.monotonic() - now:.0f} s", flush=True)
     print(f"{len(left)} of {len(asked)} trainings are left" if left else f"all {len(asked)} trainings are made")
     return 0
 

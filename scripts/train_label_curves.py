@@ -20,9 +20,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from command import tells_errors
 from trainings_here import first_by_hash, has_failed, signed, trained
 
-from labelgen.base.errors import LabelgenError, UsageError
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.log import Log, write_log
@@ -83,6 +84,7 @@ class Curves:
         return parse(FinetuneOptions, "finetune", "", "", [*words, *self.more])
 
 
+@tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
@@ -101,20 +103,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after this time")
     given = args.parse_args(words[:cut])
     began = time.monotonic()
-    try:
-        if any(not 0 < share <= 100 for share in given.shares):
-            raise UsageError(f"shares are percent, not {given.shares}", "--shares", "give shares above 0, up to 100")
-        asked = [(arm, share, seed) for seed in given.seeds for share in given.shares for arm in ARMS]
-        # Asked before the logs are read: where all is made, nothing else is to do.
-        left = [one for one in asked if not (given.run / "{}-{}-{}.jsonl".format(*one)).exists()]
-        curves = Curves(given, words[cut + 1 :]) if left else None
-        while left and curves is not None and time.monotonic() - began < 60 * given.minutes:
-            now = time.monotonic()
-            curves.make(*left[0])
-            print("{}, {}% of the labels, seed {}:".format(*left.pop(0)), f"{time.monotonic() - now:.0f} s", flush=True)
-    except LabelgenError as error:
-        print(f"train_label_curves: {error}", file=sys.stderr)
-        return error.exit_code
+    if any(not 0 < share <= 100 for share in given.shares):
+        raise UsageError(f"shares are percent, not {given.shares}", "--shares", "give shares above 0, up to 100")
+    asked = [(arm, share, seed) for seed in given.seeds for share in given.shares for arm in ARMS]
+    # Asked before the logs are read: where all is made, nothing else is to do.
+    left = [one for one in asked if not (given.run / "{}-{}-{}.jsonl".format(*one)).exists()]
+    curves = Curves(given, words[cut + 1 :]) if left else None
+    while left and curves is not None and time.monotonic() - began < 60 * given.minutes:
+        now = time.monotonic()
+        curves.make(*left[0])
+        print("{}, {}% of the labels, seed {}:".format(*left.pop(0)), f"{time.monotonic() - now:.0f} s", flush=True)
     print(f"{len(left)} of {len(asked)} trainings are left" if left else f"all {len(asked)} trainings are made")
     return 0
 
