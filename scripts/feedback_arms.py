@@ -10,7 +10,7 @@ believed, the hypotheses of all turns, as an annotation of kind `rule`. Both rep
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def learnt_from(log: Log, arm: str) -> Iterator[Dialogue]:
+def learnt_from(log: Iterable[Dialogue], arm: str) -> Iterator[Dialogue]:
     """The dialogues with what an arm may learn from."""
     for dialogue in log:
         told = arm == "gold" or (arm == "mixed" and position(0, f"gold {dialogue.id}") < SHARE)

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,13 +53,13 @@ def candidates_of(judged: Sequence[Judged], without: Sequence[str] = ()) -> list
 
 def goal_rows(
     judged: Sequence[Judged], candidates: Sequence[str], metrics: Sequence[str], seed: int = 0
-) -> list[list[object]]:
+) -> list[list[Any]]:
     """Of each candidate: its name, how many dialogues, and each metric with its 95% bootstrap interval over dialogues."""
     times = resamples(len(judged), RESAMPLES, seed)
-    rows: list[list[object]] = []
+    rows: list[list[Any]] = []
     for name in candidates:
         items = [_item(x, said_by(name, x.dialogue)) for x in judged]
-        row: list[object] = [name, len(judged)]
+        row: list[Any] = [name, len(judged)]
         for metric_name in metrics:
             metric: Metric = resolve(METRICS, metric_name, "metric")
             tallies = [metric.tally(item) for item in items]

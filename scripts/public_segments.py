@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from command import tells_errors, write_table
@@ -117,7 +118,7 @@ def record(dialogue: Dialogue, goals: Sequence[tuple[int, ...]]) -> dict[str, ob
     return {"dial_id": dialogue.id, "utterances": said, "segments": lengths}
 
 
-def table(run: Path, title: str, note: str = "") -> dict[str, object]:
+def table(run: Path, title: str, note: str = "") -> dict[str, Any]:
     """The table of a run: the models, then rules, then what was published."""
     judged = [x for x in judged_of(run / "evaluation" / "predictions.jsonl", REFERENCE) if len(x.dialogue.turns) >= 2]
     times = resamples(len(judged), 1000, 0)

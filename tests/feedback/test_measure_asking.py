@@ -1,28 +1,13 @@
 """scripts/measure_asking.py: what it counts, and that all strategies get the same answers."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import measure_asking as script
 import pytest
 
-ROOT = Path(__file__).parents[2]
 
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measure_asking", ROOT / "scripts" / "measure_asking.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["measure_asking"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_answers_are_those_of_the_world(script: ModuleType) -> None:
+def test_answers_are_those_of_the_world() -> None:
     heard = script.hear(3, 120)
     assert script.hear(3, 20).said == heard.said[: len(script.hear(3, 20).said)]
     bad = [said for said, bad in zip(heard.said, heard.bad, strict=True) if bad]
@@ -33,7 +18,7 @@ def test_answers_are_those_of_the_world(script: ModuleType) -> None:
     assert not any(s.kind == "answer" for item in heard.items for s in item.signals)
 
 
-def test_the_table_holds_every_strategy_and_budget(script: ModuleType, tmp_path: Path) -> None:
+def test_the_table_holds_every_strategy_and_budget(tmp_path: Path) -> None:
     table = script.measure([0, 1], 40, 20, (5, 10, 20))
     told = {(row[0], row[1]): row for row in table["rows"]}
     assert set(told) == {("nobody", 0), ("truth of all turns", None)} | {

@@ -1,12 +1,11 @@
 """scripts/measure_signals.py against counting by hand and a naive reference."""
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import measure_signals as script
 import numpy as np
 import pytest
 from heard import talk
@@ -19,18 +18,6 @@ from labelgen.feedback.items import Item
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.world.log import simulate
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measure_signals", ROOT / "scripts" / "measure_signals.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def judged(name: str, lines: Sequence[str], ratings: Sequence[float], outcome: str) -> Dialogue:
@@ -52,7 +39,7 @@ def rows(table: dict[str, Any]) -> dict[tuple[str, str, str], tuple[int, float, 
     return {(r[0], r[1], r[2]): (r[3], r[4]["value"], r[5], r[6]["value"]) for r in table["rows"]}
 
 
-def test_what_can_be_counted_by_hand(script: ModuleType, tmp_path: Path) -> None:
+def test_what_can_be_counted_by_hand(tmp_path: Path) -> None:
     write_log(tmp_path / "log.jsonl", LOG)
     table = script.measure(Log([tmp_path / "log.jsonl"]), "truth")
     found = rows(table)
@@ -66,7 +53,7 @@ def test_what_can_be_counted_by_hand(script: ModuleType, tmp_path: Path) -> None
     assert found["quality", "waterfall, all", "bad"] == rows(without)["quality", "waterfall, all", "bad"]
 
 
-def test_against_a_naive_reference(script: ModuleType, tmp_path: Path) -> None:
+def test_against_a_naive_reference(tmp_path: Path) -> None:
     write_log(tmp_path / "log.jsonl", simulate(60, seed=5))
     table = script.measure(Log([tmp_path / "log.jsonl"]), "truth", count=50)
     bad, scores = [], []
@@ -92,7 +79,7 @@ def test_against_a_naive_reference(script: ModuleType, tmp_path: Path) -> None:
     assert row[7]["low"] < row[7]["value"] < row[7]["high"]
 
 
-def test_the_same_seed_gives_the_same_table(script: ModuleType, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_table(tmp_path: Path) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "out.json"
     write_log(log, LOG)
     words = [str(log), "--against", "truth", "--json", str(out), "--resamples", "50"]
@@ -105,9 +92,7 @@ def test_the_same_seed_gives_the_same_table(script: ModuleType, tmp_path: Path) 
     assert {len(row) for row in first["rows"]} == {len(first["columns"])}
 
 
-def test_a_log_that_nobody_judged_is_named(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_log_that_nobody_judged_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log.jsonl"
     write_log(log, [talk("rain?", "No.")])
     assert script.main([str(log), "--against", "truth"]) == 3

@@ -1,13 +1,12 @@
 """What a failed turn gets from the turn that repaired it."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from heard import talk
 from hypothesis import given
 from hypothesis import strategies as st
+from measure_targets import measure
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot
 from labelgen.data.evidence import Signal, Target
@@ -17,8 +16,6 @@ from labelgen.feedback.projection import words
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets, posterior_of
 from labelgen.world.log import simulate
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "measure_targets.py"
 
 REPHRASED = Signal(kind="rephrase", turns=(0,), vote="bad", evidence=(1,))
 THANKED = Signal(kind="gratitude", turns=(1,), vote="good", evidence=(2,))
@@ -172,12 +169,7 @@ def test_projected_targets_of_a_simulated_log() -> None:
 
 
 def test_in_a_known_world_targets_are_right() -> None:
-    spec = importlib.util.spec_from_file_location("measure_targets", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    rows = {(row[0], row[1]): row for row in script.measure([7, 8], 250, "waterfall")["rows"]}
+    rows = {(row[0], row[1]): row for row in measure([7, 8], 250, "waterfall")["rows"]}
     for kind in ("confirmed", "projected"):
         for task in ("intents", "slots"):
             turns, precision = rows[kind, task][2], rows[kind, task][4]

@@ -1,29 +1,15 @@
 """scripts/cost_of_a_log.py by hand: prices times what was counted, and nothing else."""
 
-import importlib.util
 import json
-from pathlib import Path
 
-import pytest
+import cost_of_a_log as script
 from labelled import labelled_dialogue
 
 from labelgen.data.log import write_log
 from labelgen.model.folder import load_model
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "cost_of_a_log.py"
 
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("cost_of_a_log", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_costs_are_prices_times_what_was_counted(tmp_path, tiny_model, script):
+def test_costs_are_prices_times_what_was_counted(tmp_path, tiny_model):
     dialogues = [labelled_dialogue(seed) for seed in range(4)]
     write_log(tmp_path / "a.jsonl", dialogues)
     core, gpu = tmp_path / "core.json", tmp_path / "gpu.json"

@@ -1,27 +1,11 @@
 """RESULTS.md says what results/ holds, and nothing of it was typed by hand."""
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
-import pytest
+from render_results import render
 
 ROOT = Path(__file__).parents[2]
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def render():
-    return script("render_results").render
 
 
 TABLE = {
@@ -40,12 +24,12 @@ TABLE = {
 }
 
 
-def test_the_page_is_what_results_hold(render):
+def test_the_page_is_what_results_hold():
     page = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert page == render(ROOT / "results"), "run python scripts/render_results.py"
 
 
-def test_a_table_is_rendered_with_its_intervals(render, tmp_path: Path):
+def test_a_table_is_rendered_with_its_intervals(tmp_path: Path):
     (tmp_path / "a.json").write_text(json.dumps(TABLE))
     (tmp_path / "b.json").write_text(json.dumps({**TABLE, "order": 1, "title": "First", "rows": []}))
     text = render(tmp_path)
@@ -57,12 +41,12 @@ def test_a_table_is_rendered_with_its_intervals(render, tmp_path: Path):
     assert "10 dialogues. Made with labelgen 0.1.0." in text
 
 
-def test_without_results_the_page_is_its_head(render, tmp_path: Path):
+def test_without_results_the_page_is_its_head(tmp_path: Path):
     assert "##" not in render(tmp_path).replace("# Results", "")
     assert render(tmp_path).startswith("# Results")
 
 
-def test_another_number_is_another_page(render, tmp_path: Path):
+def test_another_number_is_another_page(tmp_path: Path):
     (tmp_path / "a.json").write_text(json.dumps(TABLE))
     before = render(tmp_path)
     (tmp_path / "a.json").write_text(

@@ -1,21 +1,13 @@
 """Scores of segments equal those of the libraries that the published figures were computed with."""
 
-import importlib.util
-from pathlib import Path
 from statistics import fmean
 
 import pytest
+import segment_scores
 from hypothesis import given
 from hypothesis import strategies as st
 from nltk.metrics.segmentation import pk, windowdiff
 from sklearn.metrics import f1_score
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-spec = importlib.util.spec_from_file_location("segment_scores", SCRIPTS / "segment_scores.py")
-assert spec is not None
-assert spec.loader is not None
-segment_scores = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(segment_scores)
 
 marks = st.integers(2, 30).flatmap(lambda n: st.tuples(*[st.lists(st.booleans(), min_size=n, max_size=n)] * 2))
 

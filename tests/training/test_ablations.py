@@ -1,45 +1,28 @@
 """scripts/train_ablations.py and measure_ablations.py: every variant trains, differs by what it says, and has its row."""
 
-import importlib.util
 import json
-import sys
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
 
+import ablation_variants as variants
+import measure_ablations as measure
 import pytest
 import torch
+import train_ablations as trainings
+import trainings_here as here
 from hypothesis import given
 from hypothesis import strategies as st
-from labelled import LABELS, labelled_dialogue
+from labelled import labelled_dialogue
+from small_training import CONFIGS, SMALL, labelled_log
 
 from labelgen.data.labels import AtSpan
-from labelgen.data.log import Log, write_log
+from labelgen.data.log import Log
 from labelgen.nn import frozen_memory, turn_encoder
 from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--model={dialogue_width: 32, dialogue_layers: 1, dialogue_heads: 2}", "--length.max_steps=1"]
-
-
-def load(name: str) -> ModuleType:
-    """A script, also as others of the folder import it."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-variants = load("ablation_variants")
-here = load("trainings_here")
-trainings = load("train_ablations")
-load("measure_label_curves")
-measure = load("measure_ablations")
 
 
 def slots_of(dialogue) -> list[tuple[int, str, str]]:
@@ -80,11 +63,10 @@ class Counting(FrozenMemory):
 
 
 def test_trainings_that_share_an_encoder_encode_a_text_once(tiny_encoder: Path, tmp_path: Path):
-    log, memory = tmp_path / "log" / "log.jsonl", Counting()
-    dialogues = [labelled_dialogue(seed, 3) for seed in range(8)]
-    write_log(log, dialogues, LABELS)
-    config = ["--config", str(ROOT / "configs/public_cpu.yaml"), "--config", str(ROOT / "configs/label_curves.yaml")]
-    words = [*config, f"--data.train=[{log}]", "--targets.annotators=[anna]", *SMALL, "--length.max_steps=3"]
+    log, memory = labelled_log(tmp_path / "log" / "log.jsonl", range(8), 3), Counting()
+    dialogues = list(Log([log]))
+    words = [f"--config={CONFIGS / name}.yaml" for name in ("public_cpu", "label_curves")]
+    words += [f"--data.train=[{log}]", "--targets.annotators=[anna]", *SMALL, "--length.max_steps=3"]
     encoded = []
     for run in ("a", "b"):
         own = [f"--out={tmp_path / run}", f"--model.encoder={tiny_encoder}", "--model.encoder_frozen=true"]
@@ -126,9 +108,8 @@ def test_a_variant_is_trained_once_and_has_its_row(
     tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(ROOT)
-    train, test, run = tmp_path / "train" / "log.jsonl", tmp_path / "test" / "log.jsonl", tmp_path / "run"
-    write_log(train, [labelled_dialogue(seed, 3) for seed in range(12)], LABELS)
-    write_log(test, [labelled_dialogue(seed, 3) for seed in range(20, 32)], LABELS)
+    train = labelled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
+    test, run = labelled_log(tmp_path / "test" / "log.jsonl", range(20, 32), 3), tmp_path / "run"
     words = [str(run), "--table", "public", "--train", str(train), "--test", str(test), "--against", "anna"]
     words += ["--encoder", str(tiny_encoder), "--dialogues", "8", "--judged", "6", "--unlabelled", "10"]
     words += ["--pretraining-steps", "1"]

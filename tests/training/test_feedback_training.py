@@ -1,7 +1,6 @@
 """scripts/measure_feedback_training.py and its companions: what each arm learns from, what is made again, which ratio
 stands in the table."""
 
-import importlib.util
 import os
 import shutil
 import sys
@@ -9,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
+import collect_feedback_training as collect
+import feedback_arms as arms
+import measure_feedback_training as measure
 import pytest
+from render_results import render
 
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main as labelgen
@@ -29,22 +31,8 @@ from labelgen.training.options import TargetOptions
 from labelgen.world.log import TRUTH, simulate
 from labelgen.world.options import WorldOptions
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROOT = Path(__file__).parents[2]
 TASKS = ("outcome", "quality", "intents", "slots")
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-arms = script("feedback_arms")
-measure = script("measure_feedback_training")
-collect = script("collect_feedback_training")
 
 
 def with_targets(dialogue: Dialogue) -> Dialogue:
@@ -238,10 +226,10 @@ def test_a_whole_run_in_this_process_makes_a_table_and_nothing_twice(
         assert command(words[1 if words[0] == "labelgen" else 2 :]) == 0
         assert made.exists()
 
-    monkeypatch.chdir(SCRIPTS.parent)
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(measure.Stages, "run", carry_out)
     monkeypatch.setattr(measure.Stages, "side_by_side", lambda stages, jobs: [job() for job in jobs])
-    monkeypatch.setattr(measure.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     shutil.copytree(tiny_encoder, tmp_path / "run" / "encoder")
     (tmp_path / "run" / "encoder" / "origin.json").write_text("{}")
     out = tmp_path / "table.json"
@@ -249,13 +237,13 @@ def test_a_whole_run_in_this_process_makes_a_table_and_nothing_twice(
     more = ["--", "--model.dialogue_width=32", "--model.dialogue_heads=2"]
     assert measure.main([*words, *more]) == 0
     assert sum("run-model" in name for name in begun) == len(measure.METHODS) + len(measure.ARMS)
-    rendered = script("render_results").render(tmp_path)
+    rendered = render(tmp_path)
     assert "| intents | intent_macro_f1 | feedback and 5% gold |" in rendered
     assert "chosen on seed 90, which is not reported" in rendered
     begun.clear()
     assert measure.main([*words, "--force", *more]) == 0
     assert begun == ["table"]
-    assert script("render_results").render(tmp_path) == rendered.replace(" -- ", " --force -- ")
+    assert render(tmp_path) == rendered.replace(" -- ", " --force -- ")
 
 
 def test_a_seed_that_is_chosen_on_is_not_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,37 +1,18 @@
 """scripts/measure_pretraining.py: what is asked of a pretrained model, and that its table holds every answer."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import measure_pretraining as measure
 import numpy as np
+import pretraining_probes as probes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labelled import LABELS, labelled_dialogue
+from small_training import labelled_log, pretrained
 
-from labelgen.cli.main import main
 from labelgen.data.log import write_log
 from labelgen.feedback.corruption import NEGATIVES
-
-ROOT = Path(__file__).parents[2]
-
-
-def load(name: str) -> ModuleType:
-    """A script, also as others of the folder import it."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-probes = load("pretraining_probes")
-measure = load("measure_pretraining")
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("abc")), min_size=1, max_size=8), st.data())
@@ -43,13 +24,9 @@ def test_a_rank_counts_other_texts_that_score_more_each_once(row: list[tuple[int
 
 
 def test_the_table_holds_every_question_and_judge(tiny_encoder: Path, tmp_path: Path):
-    log = tmp_path / "log" / "log.jsonl"
-    write_log(log, [labelled_dialogue(seed, 4) for seed in range(12)], LABELS)
-    words = [f"--config={ROOT / 'configs' / name}.yaml" for name in ("public_cpu", "pretrain")]
-    words += [f"--data.train=[{log}]", f"--out={tmp_path / 'run'}", f"--model.encoder={tiny_encoder}"]
-    words += ["--model={dialogue_width: 32, dialogue_heads: 2}", "--length.max_steps=2", "--tracking.wandb=off"]
-    assert main(["pretrain", *words]) == 0
-    asked = [f"--model=one={tmp_path / 'run' / 'model'}", f"--log=toy={log}", f"--encoder={tiny_encoder}"]
+    log = labelled_log(tmp_path / "log" / "log.jsonl", range(12), 4)
+    model = pretrained(log, tiny_encoder, tmp_path / "run")
+    asked = [f"--model=one={model}", f"--log=toy={log}", f"--encoder={tiny_encoder}"]
     asked += ["--dialogues=8", "--resamples=20"]
     assert measure.main([*asked, "--out", str(tmp_path / "table.json")]) == 0
     assert measure.main([*asked, "--out", str(tmp_path / "again.json")]) == 0
