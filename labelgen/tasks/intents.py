@@ -103,11 +103,13 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         expected = torch.where(weight > 0, mass / weight.clamp(min=1e-9), 0.0).clamp(max=1.0)
         if not bool(complement.any()):
             return TargetTensors(expected, weight.clamp(max=1.0))
+        complement = nn.functional.pad(complement, (1, 0))
         return TargetTensors(expected, weight.clamp(max=1.0), complement, complement_weight)
 
     def loss(self, out: Float[Tensor, "N scores"], target: TargetTensors) -> Loss:
         some = independent(out[:, :1], TargetTensors(target.expected[:, :1], target.weight[:, :1]))
-        names = replace(target, expected=target.expected[:, 1:], weight=target.weight[:, 1:])
+        complement = None if target.complement is None else target.complement[:, 1:]
+        names = replace(target, expected=target.expected[:, 1:], weight=target.weight[:, 1:], complement=complement)
         each, order = independent(out[:, 1:], names), ranking(out[:, 1:], names)
         return Loss(some.total + each.total + order.total, target.total_weight())
 

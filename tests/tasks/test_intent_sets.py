@@ -7,7 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelName, LabelSet
+from labelgen.data.labels import AtTurn
 from labelgen.tasks.intents import Intents
 from labelgen.tasks.options import TaskOptions
 from labelgen.tensors.layout import Layout
@@ -100,3 +102,21 @@ def test_only_names_on_offer_are_given_and_what_was_given_stays(probabilities, d
     best = max(range(4), key=lambda k: probabilities[k])
     if free and "abcd"[best] in domains:
         assert DOMAINS[best].name in found
+
+
+def test_that_a_name_is_wrong_says_nothing_of_whether_any_is_right():
+    task = intents()
+    target = task.encode([[Target("intents", AtTurn(0), None, ("a",), 1.0, complete=False)]], ONE_TURN)
+    out = torch.zeros(1, 5, requires_grad=True)
+    task.loss(out, target).total.backward()
+    assert out.grad is not None
+    assert [bool(g) for g in out.grad[0]] == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("probability", "complete", "known"), [(0.9, False, True), (0.2, False, False), (0.2, True, True)]
+)
+def test_any_intent_is_known_where_all_are_or_one_is_likely(probability, complete, known):
+    target = intents().encode([[Target("intents", AtTurn(0), (("a", probability),), None, 0.5, complete)]], ONE_TURN)
+    assert target.weight[0, 0] == (0.5 if known else 0.0)
+    assert target.expected[0, 0] == pytest.approx(probability if known else 0.0)
