@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from command import write_table as write_table  # public_sgd.py takes it from here
-
 from labelgen.data.dialogue import Dialogue
 from labelgen.evaluation.asked import asked
 from labelgen.evaluation.compare import Measured, items_of, measure_all

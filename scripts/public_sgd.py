@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from against_gold import measured, write_table
+from against_gold import measured
+from command import tells_errors, write_table
 
-from labelgen.base.errors import LabelgenError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.evaluation.candidates import ON_GIVEN_GOALS, candidates_of
@@ -35,18 +35,15 @@ TEXT = (
 )
 
 
+@tells_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder that scripts/sgd.sh wrote")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--command", default="bash scripts/sgd.sh DATA", help="what made the run")
     args = parser.parse_args()
-    try:
-        trained, count = _names(Log([args.run / "parts" / "train.jsonl"]))
-        rows = [row for part, name in PARTS.items() for row in rows_of_part(args.run, part, name, trained)]
-    except LabelgenError as error:
-        print(f"public_sgd: {error}", file=sys.stderr)
-        return error.exit_code
+    trained, count = _names(Log([args.run / "parts" / "train.jsonl"]))
+    rows = [row for part, name in PARTS.items() for row in rows_of_part(args.run, part, name, trained)]
     table = {
         "order": 1,
         "title": "SGD with all training dialogues",

@@ -117,6 +117,8 @@ def test_that_a_name_is_wrong_says_nothing_of_whether_any_is_right():
     ("probability", "complete", "known"), [(0.9, False, True), (0.2, False, False), (0.2, True, True)]
 )
 def test_any_intent_is_known_where_all_are_or_one_is_likely(probability, complete, known):
-    target = intents().encode([[Target("intents", AtTurn(0), (("a", probability),), None, 0.5, complete)]], ONE_TURN)
+    target = intents().encode(
+        [[Target("intents", AtTurn(0), (("a", probability),), None, 0.5, complete=complete)]], ONE_TURN
+    )
     assert target.weight[0, 0] == (0.5 if known else 0.0)
     assert target.expected[0, 0] == pytest.approx(probability if known else 0.0)
