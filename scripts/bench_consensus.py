@@ -96,7 +96,7 @@ def drawn(items: int) -> Iterator[Dialogue]:
 def told(rows: Sequence[Sequence[Any]], args: argparse.Namespace) -> dict[str, Any]:
     """The table."""
     return {
-        "order": 34,
+        "order": 36,
         "title": "Consensus of three annotators by the number of items",
         "text": "Drawn logs of ten rated turns a dialogue, read and written by one process: CPU seconds, and the process's peak of memory.",
         "command": " ".join(

@@ -77,7 +77,7 @@ def measure(scratch: Path, dialogues: int, runs: int) -> dict[str, Any]:
         for name, own in found.items()
     ]
     return {
-        "order": 41,
+        "order": 37,
         "title": "What an engine costs beside the labels",
         "text": (
             "CPU time of all processes until every worker is ready, and for each shard of 64 dialogues that is read, written and "

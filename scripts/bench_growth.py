@@ -75,7 +75,7 @@ def told(found: Sequence[dict[str, float]], args: argparse.Namespace) -> dict[st
     words += [f"--out {args.out}"] if args.out else []
     first = found[0]
     return {
-        "order": 33,
+        "order": 34,
         "title": f"Rate and memory by the length of the log, encoder of {args.layers} layers",
         "text": "A simulated log is read, labelled and written by one process on one thread; turns a second of CPU, and the "
         "process's peak of memory with model and libraries, also as multiples of the shortest log's.",

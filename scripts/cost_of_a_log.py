@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--instructions", type=int, default=300, help="tokens said to an LLM each time (default %(default)s)"
     )
     to.add_argument("--out", type=Path, metavar="OUT", help="write the table here, as results/ has it")
-    to.add_argument("--order", type=int, default=32, help="of the table among the others (default %(default)s)")
+    to.add_argument("--order", type=int, default=31, help="of the table among the others (default %(default)s)")
     args = to.parse_args(argv)
     log = measured(args.log, load_model(args.model))
     table = {

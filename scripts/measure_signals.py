@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--without", action="append", default=[], metavar="KIND", help="of signal; may be repeated")
     args.add_argument("--json", type=Path, metavar="OUT", help="write the table here, as results/ has it")
     args.add_argument("--title", help="of the table (default: the log)")
-    args.add_argument("--order", type=int, default=5, help="of the table among the others (default %(default)s)")
+    args.add_argument("--order", type=int, default=6, help="of the table among the others (default %(default)s)")
     args.add_argument("--note", default="", help="what else a reader must know of the log, said below the table")
     args.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default %(default)s)")
     args.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
