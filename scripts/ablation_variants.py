@@ -13,8 +13,8 @@ from torch import Tensor
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtSpan, Label
-from labelgen.feedback.corruption import MIXTURE
 from labelgen.model.label_model import LabelModel
+from labelgen.pretraining.corruption import MIXTURE
 from labelgen.tasks.slots import SlotsHead
 
 Text = Callable[[Dialogue], Dialogue]

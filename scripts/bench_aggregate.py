@@ -37,9 +37,9 @@ from labelgen import __version__
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn
-from labelgen.feedback.em import Rates, fit
+from labelgen.feedback.em.fit import Rates, fit
+from labelgen.feedback.em.patterns import Pattern
 from labelgen.feedback.items import Item
-from labelgen.feedback.patterns import Pattern
 from labelgen.feedback.posterior import PRIOR_PRECISION, majority, waterfall
 from labelgen.metrics.scores import CALIBRATION_BINS
 

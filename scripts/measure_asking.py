@@ -12,7 +12,7 @@ After each round a small model is trained: logistic regression on signals, confi
 words of request, response and next request. Its targets are the answers, and for all other turns what EM makes of the
 signals of the log before anyone was asked, which together weigh as much as SIGNALS_WORTH answers. Its probabilities go into
 the next choice. It is judged by the truth of another log of the same world: F1 and log loss of bad turns. Means over seeds
-with 95% intervals by Student's t. SIGNALS_WORTH, the features and BELIEF_ITEMS of labelgen/feedback/pools.py were chosen on
+with 95% intervals by Student's t. SIGNALS_WORTH, the features and BELIEF_ITEMS of labelgen/feedback/asking_pools.py were chosen on
 the logs of seeds 100 and 101, which are not reported."""
 
 import math
@@ -33,7 +33,7 @@ from sklearn.linear_model import LogisticRegression
 
 from labelgen.base.progress import progress
 from labelgen.feedback.asking import Place, choose, places
-from labelgen.feedback.fitted import Fitted, learn
+from labelgen.feedback.em.fitted import Fitted, learn
 from labelgen.feedback.items import Item, turn_items
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.wording import plain

@@ -3,7 +3,7 @@
     python scripts/measure_posteriors.py --out results/posteriors.json
 
 Turns, goals of the truth, and dialogues are judged that are good or bad by the truth, fair ones left out; of turns also those
-of which no signal speaks, and those whose request and response at least two other users had (feedback/others.py). Nothing
+of which no signal speaks, and those whose request and response at least two other users had (feedback/em/others.py). Nothing
 but signals is learnt from. Intervals are over the seeds' dialogues, drawn with replacement."""
 
 import json
@@ -20,11 +20,11 @@ from command import arguments, parsed, tells_errors, write_table
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, answers
-from labelgen.feedback.fitted import learn
+from labelgen.feedback.em.fitted import learn
+from labelgen.feedback.em.log_wide import learn_pooled
+from labelgen.feedback.em.others import OTHERS, Others
+from labelgen.feedback.em.patterns import GOOD
 from labelgen.feedback.items import items_of, turn_items
-from labelgen.feedback.others import OTHERS, Others
-from labelgen.feedback.patterns import GOOD
-from labelgen.feedback.pooled import learn_pooled
 from labelgen.feedback.posterior import Method, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of

@@ -16,7 +16,13 @@ from labelgen.data.evidence import Target
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtTurn, Label, answers
 from labelgen.data.log import Log
 from labelgen.data.split import position
-from labelgen.feedback.corruption import (
+from labelgen.metrics import METRICS
+from labelgen.metrics.metric import Item, Metric, divide, of_counts, of_scored
+from labelgen.metrics.scores import auroc, probability_of
+from labelgen.model.annotator import Annotator
+from labelgen.model.collate import Example
+from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
+from labelgen.pretraining.corruption import (
     NEGATIVES,
     Corrupt,
     Pool,
@@ -24,13 +30,7 @@ from labelgen.feedback.corruption import (
     shuffled_order,
     swapped_answers,
 )
-from labelgen.feedback.splicing import splice
-from labelgen.metrics import METRICS
-from labelgen.metrics.metric import Item, Metric, divide, of_counts, of_scored
-from labelgen.metrics.scores import auroc, probability_of
-from labelgen.model.annotator import Annotator
-from labelgen.model.collate import Example
-from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
+from labelgen.pretraining.splicing import splice
 from labelgen.tensors.text import Tokenizer
 
 BATCH_TURNS = 96

@@ -29,8 +29,8 @@ from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, answers
 from labelgen.data.log import Log
-from labelgen.feedback.corruption import Pool
-from labelgen.feedback.splicing import in_line
+from labelgen.pretraining.corruption import Pool
+from labelgen.pretraining.splicing import in_line
 
 REFERENCE = "segments"
 SCORES = ("Pk", "WindowDiff", "boundary F1")

@@ -29,7 +29,7 @@ from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets
 
 if TYPE_CHECKING:
-    from labelgen.feedback.fitted import Fitted
+    from labelgen.feedback.em.fitted import Fitted
 
 _ACTIONS = ("signals", "aggregate", "explain", "ask", "report")
 
@@ -134,7 +134,7 @@ def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
 
 def _learn(given: argparse.Namespace, log: Log) -> Method:
     """Go over the log, and show what was learnt of each kind."""
-    from labelgen.feedback.pooled import learn_pooled
+    from labelgen.feedback.em.log_wide import learn_pooled
 
     if given.log == "-":
         raise UsageError(

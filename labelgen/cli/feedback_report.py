@@ -28,7 +28,7 @@ def report(argv: Sequence[str]) -> int:
     fresh_file(given.out, given.force)
     log = open_log(given)
 
-    from labelgen.feedback.fitted import learn
+    from labelgen.feedback.em.fitted import learn
     from labelgen.feedback.summary import SignalCounts
     from labelgen.report.signals import render_signals, sentence
 

@@ -1,7 +1,7 @@
 """Which turns to ask "did I answer your question?" about, under a budget.
 
 A question costs the user's patience, so each should tell as much as it can: of its own turn and of all that look alike
-(pools.py). Alike are turns of which the same was said and that the model takes to be as good (its log-odds rounded); where
+(asking_pools.py). Alike are turns of which the same was said and that the model takes to be as good (its log-odds rounded); where
 no model judged, turns of which the same was said and that asked for the same, as far as the assistant understood.
 
 Choosing the pool that gains most, one question after the other, is optimal for these gains as long as no dialogue binds
@@ -17,9 +17,9 @@ from random import Random
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtTurn
+from labelgen.feedback.asking_pools import Pool
+from labelgen.feedback.em.patterns import Votes, pattern_of
 from labelgen.feedback.items import Item, turn_items
-from labelgen.feedback.patterns import Votes, pattern_of
-from labelgen.feedback.pools import Pool
 from labelgen.feedback.posterior import Method
 from labelgen.feedback.repair import believed
 from labelgen.feedback.wording import Vote, asks_if_served, gives_up, says_stop, takes_leave, went_wrong
@@ -59,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """gain: expected, in turns (pools.py). pool: of the place; asked: how many of its turns come before this one."""
+    """gain: expected, in turns (asking_pools.py). pool: of the place; asked: how many of its turns come before this one."""
 
     place: Place
     gain: float

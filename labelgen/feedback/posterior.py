@@ -16,7 +16,7 @@ METHODS = {
 }
 """name -> Method."""
 
-FITTED_METHODS = {"em": "labelgen.feedback.fitted:learn"}
+FITTED_METHODS = {"em": "labelgen.feedback.em.fitted:learn"}
 """name -> a function that learns a Method from the items of a log."""
 
 PRIOR_PRECISION: Mapping[str, float] = {

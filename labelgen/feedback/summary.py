@@ -8,10 +8,10 @@ from itertools import combinations
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit
-from labelgen.feedback.fitted import Fitted, KindRates
+from labelgen.feedback.em.fitted import Fitted, KindRates
+from labelgen.feedback.em.patterns import Counts, Pattern, pattern_of
 from labelgen.feedback.goals import domain_of
 from labelgen.feedback.items import Item, items_of
-from labelgen.feedback.patterns import Counts, Pattern, pattern_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.wording import Vote
 

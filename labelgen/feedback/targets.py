@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import At, AtDialogue, AtSpan, AtTurn
+from labelgen.feedback.dialogue_quality import whole_of
 from labelgen.feedback.goals import goals_of
 from labelgen.feedback.items import goal_items, rated_items, turn_items
 from labelgen.feedback.posterior import Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, asked_again, believed, repair_of
-from labelgen.feedback.whole import whole_of
 
 VERDICTS = ("outcome", "quality")
 """Tasks whose targets say how well something went; one of their names holds."""

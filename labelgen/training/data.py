@@ -15,9 +15,9 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, field_of, tasks_of
-from labelgen.feedback.corruption import Pool, check_mixture, pretraining_example
 from labelgen.feedback.hiding import decoys, hide, without_evidence
 from labelgen.model.collate import Example
+from labelgen.pretraining.corruption import Pool, check_mixture, pretraining_example
 from labelgen.tasks import TASKS
 from labelgen.training.corpus import Corpus
 from labelgen.training.options import TargetOptions

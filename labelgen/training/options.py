@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from labelgen.data.log import MAX_BAD_RATE
-from labelgen.feedback.corruption import MIXTURE
 from labelgen.model.options import ModelOptions
+from labelgen.pretraining.corruption import MIXTURE
 from labelgen.tasks.options import TaskOptions
 
 

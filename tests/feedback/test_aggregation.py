@@ -13,9 +13,9 @@ from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisInt
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
 from labelgen.data.record import decode, encode
+from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.goals import concerning, goals_of
 from labelgen.feedback.items import EARLIER, Item, goal_items, turn_items
-from labelgen.feedback.patterns import pattern_of
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of

@@ -14,9 +14,9 @@ from scipy.stats import betabinom
 
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.feedback import pools as pools_module
+from labelgen.feedback import asking_pools as pools_module
 from labelgen.feedback.asking import STRATEGIES, Place, choose, places, pool_of
-from labelgen.feedback.pools import Pool
+from labelgen.feedback.asking_pools import Pool
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import with_signals
 

@@ -15,10 +15,10 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
 from labelgen.feedback.detectors import DETECTORS, FAMILIES
-from labelgen.feedback.em import DOMAIN_ITEMS, Rates, fit
-from labelgen.feedback.fitted import Fitted, learn
+from labelgen.feedback.em.fit import DOMAIN_ITEMS, Rates, fit
+from labelgen.feedback.em.fitted import Fitted, learn
+from labelgen.feedback.em.patterns import Pattern, Votes, families_of, pattern_of
 from labelgen.feedback.items import Item, items_of
-from labelgen.feedback.patterns import Pattern, Votes, families_of, pattern_of
 from labelgen.feedback.posterior import majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets

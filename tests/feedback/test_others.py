@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn, answers
-from labelgen.feedback.fitted import learn
+from labelgen.feedback.em.fitted import learn
+from labelgen.feedback.em.log_wide import learn_pooled
+from labelgen.feedback.em.others import LEAST_USERS, OTHERS, Others
 from labelgen.feedback.items import Item, items_of
-from labelgen.feedback.others import LEAST_USERS, OTHERS, Others
-from labelgen.feedback.pooled import learn_pooled
 from labelgen.feedback.posterior import Method, Posterior, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.world.log import TRUTH, simulate

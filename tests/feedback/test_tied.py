@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from labelgen.feedback.latent import FIRST_TALKATIVE, FIRST_TILT, States, with_moods
-from labelgen.feedback.patterns import Pattern
-from labelgen.feedback.table import Array, Table, both, table_of
-from labelgen.feedback.tied import _Model, both_ways, several_factors, tied
-from labelgen.feedback.written import beliefs
+from labelgen.feedback.em.latent import FIRST_TALKATIVE, FIRST_TILT, States, with_moods
+from labelgen.feedback.em.patterns import Pattern
+from labelgen.feedback.em.table import Array, Table, both, table_of
+from labelgen.feedback.em.tied import _Model, both_ways, several_factors, tied
+from labelgen.feedback.em.written import beliefs
 
 ACCURACY = {"a": 0.6, "b": 0.75, "c": 0.9}
 FIRES = 0.4

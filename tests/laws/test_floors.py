@@ -12,6 +12,7 @@ FLOORS = (
     ("data",),
     ("metrics", "consensus", "confidence"),
     ("feedback", "review", "world"),
+    ("pretraining",),
     ("tensors",),
     ("nn",),
     ("tasks",),

@@ -15,7 +15,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.log import write_log
-from labelgen.feedback.fitted import learn
+from labelgen.feedback.em.fitted import learn
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.summary import BINS, SignalCounts, Summary
 from labelgen.report.signals import MOST_DOMAINS, OTHER_DOMAINS, render_signals, sentence

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_training import labelled_log, pretrained
 
 from labelgen.data.log import write_log
-from labelgen.feedback.corruption import NEGATIVES
+from labelgen.pretraining.corruption import NEGATIVES
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("abc")), min_size=1, max_size=8), st.data())

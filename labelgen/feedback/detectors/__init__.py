@@ -21,5 +21,5 @@ FAMILIES = {
     "correction": "visible failure",
 }
 """kind -> its family, where kinds read the same thing, or one reads what brings the other about: the assistant says that
-it failed, so the user says it again, or leaves. What they say together is weighed once (em.py). A kind that is not here
+it failed, so the user says it again, or leaves. What they say together is weighed once (em/fit.py). A kind that is not here
 is a family of its own."""

@@ -3,7 +3,7 @@
 A recogniser's confidence is no feedback, but it tells where silence hides a failure: who is not understood and lets it pass
 leaves no other trace. What a confidence of .6 means differs from assistant to assistant, so a turn's is compared with the
 rest of the log: the lowest tenth votes bad, the upper half good, as one more kind of signal, `confidence`. How far that can
-be believed is then learnt as of any kind (em.py)."""
+be believed is then learnt as of any kind (fit.py)."""
 
 from array import array
 from collections.abc import Iterable

@@ -13,9 +13,9 @@ from itertools import combinations
 
 import numpy as np
 
-from labelgen.feedback.latent import States, expected
-from labelgen.feedback.patterns import COPY_ITEMS
-from labelgen.feedback.table import Array, Table
+from labelgen.feedback.em.latent import States, expected
+from labelgen.feedback.em.patterns import COPY_ITEMS
+from labelgen.feedback.em.table import Array, Table
 
 LEAST_SHARE = 0.1
 """Families are joined that say the same more often than the states explain, by this share of the votes of the one that

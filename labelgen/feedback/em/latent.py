@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelgen.feedback.table import Array, Table, both
+from labelgen.feedback.em.table import Array, Table, both
 
 MOST_STEPS = 5000
 _TILTS = (-3.0, 3.0)

@@ -13,7 +13,7 @@ from random import Random
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal
-from labelgen.feedback.corruption import NEGATIVES, Pool, bare, timeless
+from labelgen.pretraining.corruption import NEGATIVES, Pool, bare, timeless
 
 LONGEST_RUN = 4
 """Most turns that one dialogue goes on for before another takes over."""

@@ -1,14 +1,14 @@
-"""Step 1 of EM (em.py): how far the written precisions are to be believed in this log, by one factor on all of them."""
+"""Step 1 of EM (fit.py): how far the written precisions are to be believed in this log, by one factor on all of them."""
 
 import math
 
 import numpy as np
 from scipy.optimize import minimize
 
-from labelgen.feedback.latent import States, log_likelihood
-from labelgen.feedback.patterns import Votes
+from labelgen.feedback.em.latent import States, log_likelihood
+from labelgen.feedback.em.patterns import Votes
+from labelgen.feedback.em.table import Array, Table, both, logit, sigmoid
 from labelgen.feedback.posterior import prior_log_odds
-from labelgen.feedback.table import Array, Table, both, logit, sigmoid
 
 SHARE_SD = 0.25
 FACTOR_SD = 1.0

@@ -1,4 +1,4 @@
-"""The method `em`: rates learnt from the items of a log (em.py), for each unit in all and in each domain."""
+"""The method `em`: rates learnt from the items of a log (fit.py), for each unit in all and in each domain."""
 
 import math
 from collections import Counter
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from labelgen.data.labels import UNIT_OF, Unit
-from labelgen.feedback.em import Rates, fit
+from labelgen.feedback.em.fit import Rates, fit
+from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
 from labelgen.feedback.items import Item
-from labelgen.feedback.patterns import Pattern, count_patterns, pattern_of
 from labelgen.feedback.posterior import Posterior, posterior, words
 
 

@@ -1,13 +1,13 @@
 """The method that is learnt from a log hears, of every turn, what the log as a whole tells of it: other users (others.py)
-and how sure the assistant was (sure.py)."""
+and how sure the assistant was (assistant_confidence.py)."""
 
 from collections.abc import Callable, Iterable, Iterator
 
-from labelgen.feedback.fitted import Fitted
+from labelgen.feedback.em.assistant_confidence import Sureness
+from labelgen.feedback.em.fitted import Fitted
+from labelgen.feedback.em.others import Others
 from labelgen.feedback.items import Item
-from labelgen.feedback.others import Others
 from labelgen.feedback.posterior import Method
-from labelgen.feedback.sure import Sureness
 
 Learn = Callable[[Iterable[Item]], Fitted]
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from labelgen.feedback.latent import States, expected, log_likelihood, with_moods
-from labelgen.feedback.table import Array, Places, Table, both, logit, sigmoid
+from labelgen.feedback.em.latent import States, expected, log_likelihood, with_moods
+from labelgen.feedback.em.table import Array, Places, Table, both, logit, sigmoid
 
 SHARE_SD = 1.0
 COMMON_SD = 1.0

@@ -14,8 +14,8 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Audio, Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label
-from labelgen.feedback.corruption import CORRUPTIONS, NEGATIVES, Pool, pretraining_example
-from labelgen.feedback.splicing import LONGEST_RUN, Corrupted, in_line, interleaved, splice, whole
+from labelgen.pretraining.corruption import CORRUPTIONS, NEGATIVES, Pool, pretraining_example
+from labelgen.pretraining.splicing import LONGEST_RUN, Corrupted, in_line, interleaved, splice, whole
 from labelgen.training.config import parse
 from labelgen.training.options import PretrainOptions
 

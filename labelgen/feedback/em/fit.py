@@ -36,12 +36,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelgen.feedback.copies import closest_pair, joined
-from labelgen.feedback.latent import States, log_likelihood, maximise, talkative
-from labelgen.feedback.patterns import Answer, Pattern, families_of, family_answers, recorded_kinds
-from labelgen.feedback.table import Array, Table, both, sigmoid, table_of
-from labelgen.feedback.tied import both_ways, several_factors, tied
-from labelgen.feedback.written import balanced, beliefs, prior_of, scale, scaled
+from labelgen.feedback.em.copies import closest_pair, joined
+from labelgen.feedback.em.latent import States, log_likelihood, maximise, talkative
+from labelgen.feedback.em.patterns import Answer, Pattern, families_of, family_answers, recorded_kinds
+from labelgen.feedback.em.table import Array, Table, both, sigmoid, table_of
+from labelgen.feedback.em.tied import both_ways, several_factors, tied
+from labelgen.feedback.em.written import balanced, beliefs, prior_of, scale, scaled
 
 PRIOR_ITEMS = 100.0
 """How many items the prior precisions, scaled to the log, are worth."""

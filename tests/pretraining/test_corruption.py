@@ -14,7 +14,8 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtTurn
 from labelgen.data.record import decode, encode
-from labelgen.feedback.corruption import (
+from labelgen.feedback.wording import plain
+from labelgen.pretraining.corruption import (
     CORRUPTIONS,
     NEGATIVES,
     Pool,
@@ -24,7 +25,6 @@ from labelgen.feedback.corruption import (
     shuffled_order,
     swapped_answers,
 )
-from labelgen.feedback.wording import plain
 
 logs = st.lists(st.integers(0, 5).flatmap(lambda k: dialogues(name=f"d{k}")), max_size=4, unique_by=lambda d: d.id)
 seeds = st.integers(0, 1000)

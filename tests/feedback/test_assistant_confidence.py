@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.labels import AtDialogue, AtTurn
-from labelgen.feedback.fitted import learn
+from labelgen.feedback.em.assistant_confidence import CONFIDENCE, HIGH, LOW, Sureness, confidence_of
+from labelgen.feedback.em.fitted import learn
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
-from labelgen.feedback.sure import CONFIDENCE, HIGH, LOW, Sureness, confidence_of
 from labelgen.world.log import simulate
 from labelgen.world.options import WorldOptions
 

@@ -17,12 +17,12 @@ from labelgen.data.labels import AtTurn
 from labelgen.feedback.wording import plain
 
 CORRUPTIONS = {
-    "swapped_answers": "labelgen.feedback.corruption:swapped_answers",
-    "splice": "labelgen.feedback.splicing:splice",
-    "in_line": "labelgen.feedback.splicing:in_line",
-    "whole": "labelgen.feedback.splicing:whole",
-    "shuffled_order": "labelgen.feedback.corruption:shuffled_order",
-    "hidden_answers": "labelgen.feedback.corruption:hidden_answers",
+    "swapped_answers": "labelgen.pretraining.corruption:swapped_answers",
+    "splice": "labelgen.pretraining.splicing:splice",
+    "in_line": "labelgen.pretraining.splicing:in_line",
+    "whole": "labelgen.pretraining.splicing:whole",
+    "shuffled_order": "labelgen.pretraining.corruption:shuffled_order",
+    "hidden_answers": "labelgen.pretraining.corruption:hidden_answers",
 }
 """name -> Corrupt."""
 

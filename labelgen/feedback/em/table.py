@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.feedback.patterns import Answer, Pattern, family_answers
+from labelgen.feedback.em.patterns import Answer, Pattern, family_answers
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]

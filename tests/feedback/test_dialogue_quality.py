@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Feedback
 from labelgen.data.labels import AtDialogue
+from labelgen.feedback.dialogue_quality import whole_of
 from labelgen.feedback.posterior import Posterior, posterior, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
-from labelgen.feedback.whole import whole_of
 
 PARTS = st.lists(st.floats(0.01, 0.99).map(lambda p: posterior(p, "part")), max_size=6)
 RATED = st.floats(0.01, 0.99).map(lambda p: posterior(p, "rated"))
