@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 HEAD = """# Results
 
 Every table is rendered by `python scripts/render_results.py` from a file in `results/`, which the command above the table
 writes. Intervals are 95% bootstrap intervals over dialogues, where the table does not say otherwise. Nothing was tuned on a
-test part, unless the words below a table say so.
+test part, unless the words below a table say so. First the rows that `results/summary.yaml` names.
 """
 
 
@@ -25,7 +27,27 @@ def render(folder: Path) -> str:
         key=lambda t: (t["order"], t["title"]),
     )
     listed = "".join(f"- [{table['title']}](#{anchor(table['title'])})\n" for table in tables)
-    return HEAD + "\n" + listed + "".join(_table(table) for table in tables)
+    return HEAD + summary(folder) + "\n" + listed + "".join(_table(table) for table in tables)
+
+
+def summary(folder: Path) -> str:
+    """The rows that summary.yaml names, as a table of their own; empty where there is no such file."""
+    named = folder / "summary.yaml"
+    if not named.is_file():
+        return ""
+    lines = ["", "| what | measured | beside | table |", "| --- | --- | --- | --- |"]
+    for entry in yaml.safe_load(named.read_text(encoding="utf-8")):
+        table = json.loads((folder / f"{entry['table']}.json").read_text(encoding="utf-8"))
+        rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+        found = [row for row in rows if all(row[column] == value for column, value in entry["row"].items())]
+        if len(found) != 1:
+            raise SystemExit(f"{named}: {len(found)} rows of {entry['table']}.json are {entry['row']}; name one")
+        beside = entry["beside"]
+        if isinstance(beside, dict):
+            beside = f"{beside['words']}: {cell(found[0][beside['column']])}"
+        told = [entry["what"], cell(found[0][entry["figure"]]), beside, f"[table](#{anchor(table['title'])})"]
+        lines.append("| " + " | ".join(told) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def anchor(title: str) -> str:

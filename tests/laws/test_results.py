@@ -53,3 +53,13 @@ def test_another_number_is_another_page(tmp_path: Path):
         json.dumps({**TABLE, "rows": [["model", {"value": 0.9, "low": 0.7, "high": 1.0}, 1200]]})
     )
     assert render(tmp_path) != before
+
+
+def test_the_summary_shows_the_row_that_its_cells_find_and_no_other(render, tmp_path: Path):
+    (tmp_path / "a.json").write_text(json.dumps(TABLE))
+    entry = "- {what: right, table: a, row: {candidate: %s}, figure: accuracy, beside: {column: items, words: items}}"
+    (tmp_path / "summary.yaml").write_text(entry % "model")
+    assert "| right | 0.812 (0.700 to 0.900) | items: 1200 | [table](#second) |" in render(tmp_path)
+    (tmp_path / "summary.yaml").write_text(entry % "nobody")
+    with pytest.raises(SystemExit, match="0 rows of a.json"):
+        render(tmp_path)
