@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from render_results import render
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def test_another_number_is_another_page(tmp_path: Path):
     assert render(tmp_path) != before
 
 
-def test_the_summary_shows_the_row_that_its_cells_find_and_no_other(render, tmp_path: Path):
+def test_the_summary_shows_the_row_that_its_cells_find_and_no_other(tmp_path: Path):
     (tmp_path / "a.json").write_text(json.dumps(TABLE))
     entry = "- {what: right, table: a, row: {candidate: %s}, figure: accuracy, beside: {column: items, words: items}}"
     (tmp_path / "summary.yaml").write_text(entry % "model")
