@@ -62,5 +62,5 @@ def test_the_summary_shows_the_row_that_its_cells_find_and_no_other(tmp_path: Pa
     (tmp_path / "summary.yaml").write_text(entry % "model")
     assert "| right | 0.812 (0.700 to 0.900) | items: 1200 | [table](#second) |" in render(tmp_path)
     (tmp_path / "summary.yaml").write_text(entry % "nobody")
-    with pytest.raises(SystemExit, match="0 rows of a.json"):
+    with pytest.raises(SystemExit, match=r"0 rows of a\.json"):
         render(tmp_path)
