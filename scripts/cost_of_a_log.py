@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "columns": ["by", "turns a second", "hours", "USD", "measured", "assumed"],
         "rows": [*_labelgen(args), *_llms(args, log), _people(args, log)],
         "text": "A calculation and no measurement: each row says what in it was measured and what assumed; "
-        "`scripts/cost_of_a_log.py --help` says how. Prices are assumptions. Whether the labels are as good is another question.",
+        "`scripts/cost_of_a_log.py --help` says how. Prices are assumptions, those of LLMs list prices of 2024 (`--llm NAME=IN:OUT` takes others). Whether the labels are as good is another question.",
         "data": f"{log['dialogues']:,} dialogues, {log['turns'] / log['dialogues']:.1f} turns each. "
         f"{log['text'] / log['turns']:.1f} tokens of text a turn, {log['names'] / log['dialogues']:,.0f} of label names a dialogue, "
         f"{log['labels'] / log['dialogues']:,.0f} of labels as JSON a dialogue.",
