@@ -20,6 +20,7 @@ from labelgen.data.quarantine import told as set_aside
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, read_card, save_model
 from labelgen.model.label_model import LabelModel
+from labelgen.training.checkpoint import LAST
 from labelgen.training.config import differences, plain, to_yaml
 from labelgen.training.corpus import Corpus, Prepare
 from labelgen.training.data import (
@@ -31,7 +32,7 @@ from labelgen.training.data import (
     target_counts,
     without_labels,
 )
-from labelgen.training.fit import Fitted, fit
+from labelgen.training.fit import CHECKPOINTS, Fitted, fit
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 from labelgen.training.tracking import trackers
 
@@ -106,11 +107,11 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
 
 def _train(options: TrainingOptions, command: str, training: Examples, validation: Examples | None) -> str:
     folder, corpus = Path(options.out), training.corpus
-    write_text(folder / CONFIG, to_yaml(options))
-    _write_state(folder, State(corpus.digest))
     torch.manual_seed(options.seed)
     model = build_model(options.model, options.tasks, corpus.labels, corpus)
     new = take_over(model, load_model(Path(options.init))) if options.init is not None else None
+    write_text(folder / CONFIG, to_yaml(options))
+    _write_state(folder, State(corpus.digest))
     told = trackers(options.tracking, folder, folder / METRICS, plain(options))
     fitted = fit(options, model, training, validation, folder, told)
     if fitted.first:
@@ -121,7 +122,8 @@ def _train(options: TrainingOptions, command: str, training: Examples, validatio
 
 
 def open_run(folder: Path, options: TrainingOptions) -> State | None:
-    """What an earlier sitting of this run left in the folder; None where it is new.
+    """What an earlier sitting of this run left in the folder; None where it is new, or nothing was learnt in it yet, so that
+    a command that failed may be mended.
 
     Raises UsageError where the folder holds something else, or a run of another config, naming what differs."""
     # A quarantine alone is of logs that were too bad to begin with.
@@ -129,6 +131,10 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
         return None
     if not (folder / STATE).is_file() or not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} holds something, but no run of training", str(folder), "name another folder")
+    state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
+    # Who has a model may have made room by removing the checkpoints.
+    if state.ended is None and not (folder / CHECKPOINTS / LAST).is_file():
+        return None
     differing = differences(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")), options)
     if differing:
         raise UsageError(
@@ -136,7 +142,6 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
             str(folder / CONFIG),
             "name another folder, or give the options of that run to go on with it",
         )
-    state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
     allowed = options.length.max_minutes
     if state.ended is not None and state.step < state.steps and (allowed is None or 60 * allowed > state.elapsed_s):
         return State(state.data_digest)

@@ -204,6 +204,18 @@ def test_a_run_of_another_config_is_refused_by_the_key_that_differs(options: Cal
         finetune(options("a", "--length.max_steps=1", "--optimiser.clip=0.5"))
 
 
+@pytest.mark.parametrize("typo", ["--model.encoder=nothere", "--init=nothere", "--hardware.accelerator=abacus"])
+def test_a_command_that_failed_before_anything_was_learnt_may_be_mended(
+    options: Callable[..., FinetuneOptions], typo: str
+):
+    short = "--length.max_steps=1"
+    with pytest.raises(LabelgenError):
+        finetune(options("a", short, typo))
+    finetune(options("a", short))
+    finetune(options("b", short))
+    assert digest(options("a")) == digest(options("b"))
+
+
 def test_a_folder_of_something_else_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "letter.txt").write_text("dear")
