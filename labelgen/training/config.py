@@ -13,6 +13,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.registry import require
 from labelgen.tasks import TASKS
 from labelgen.training.options import FREE, TrainingOptions
+from labelgen.training.typed import typed
 
 Options = TypeVar("Options", bound=TrainingOptions)
 Held = dict[str, Any]
@@ -31,8 +32,7 @@ def parse(kind: type[Options], command: str, summary: str, example: str, argv: S
     if {"-h", "--help"} & set(argv):
         parser.print_help()
         raise SystemExit(0)
-    known = tuple(known_keys(kind))
-    given = _gather(argv, known)
+    given = _gather(argv, kind)
     try:
         values = vars(parser.instantiate(parser.parse_object(given)))
     except Exception as error:
@@ -75,8 +75,10 @@ def known_keys(kind: type, prefix: str = "") -> Iterator[str]:
                 yield from known_keys(inner, f"{key}.{ANY}.")
 
 
-def _gather(argv: Sequence[str], known: Sequence[str]) -> Held:
-    # Gathered and checked here, since jsonargparse names no near key, and cannot replace a table by a later file.
+def _gather(argv: Sequence[str], kind: type[TrainingOptions]) -> Held:
+    # Gathered and checked here, since jsonargparse names no near key, tells types as Python does, and cannot replace a
+    # table by a later file.
+    known = tuple(known_keys(kind))
     given: Held = {}
     overrides: list[tuple[str, Any]] = []
     words = iter(argv)
@@ -90,7 +92,7 @@ def _gather(argv: Sequence[str], known: Sequence[str]) -> Held:
         if name == "--config":
             held = _read(Path(value))
             _check(held, "", known, value)
-            _merge(given, held, "", known)
+            _merge(given, typed(held, kind, "", value), "", known)
         else:
             overrides.append((name.removeprefix("--"), _scalar(value)))
     for key, value in overrides:
@@ -98,7 +100,7 @@ def _gather(argv: Sequence[str], known: Sequence[str]) -> Held:
         for part in reversed(key.split(".")):
             held = {part: held}
         _check(held, "", known, "the command line")
-        _merge(given, held, "", known if f"{key}.{ANY}" in known else ())
+        _merge(given, typed(held, kind, "", "the command line"), "", known if f"{key}.{ANY}" in known else ())
     return given
 
 

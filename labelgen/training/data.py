@@ -15,7 +15,7 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, field_of, tasks_of
-from labelgen.feedback.corruption import Pool, check_mixture, pretraining_example
+from labelgen.feedback.corruption import Pool, pretraining_example
 from labelgen.feedback.hiding import decoys, hide, without_evidence
 from labelgen.model.collate import Example
 from labelgen.tasks import TASKS
@@ -67,7 +67,6 @@ class CorruptedExamples:
     """Every dialogue once an epoch, by a corruption drawn anew each time; others come from a pool in memory."""
 
     def __init__(self, corpus: Corpus, mixture: Mapping[str, float], pool: int, seed: int) -> None:
-        check_mixture(mixture)
         self.corpus = corpus
         self.mixture = mixture
         self.seed = seed

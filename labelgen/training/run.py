@@ -21,6 +21,7 @@ from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, read_card, save_model
 from labelgen.model.label_model import LabelModel
 from labelgen.training.checkpoint import LAST
+from labelgen.training.checks import check_options
 from labelgen.training.config import differences, plain, to_yaml
 from labelgen.training.corpus import Corpus, Prepare
 from labelgen.training.data import (
@@ -80,6 +81,7 @@ class _MakeExamples(Protocol):
 
 
 def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _MakeExamples) -> str:
+    check_options(options)
     folder = Path(options.out)
     before = open_run(folder, options)
     if before is not None and before.ended is not None:
