@@ -1,6 +1,7 @@
 """YAML files and overrides into option dataclasses, and back. Imports no torch."""
 
 import difflib
+from argparse import SUPPRESS
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import require
 from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
 from labelgen.training.options import FREE, TrainingOptions
 from labelgen.training.typed import typed
 
@@ -30,7 +32,7 @@ def parse(kind: type[Options], command: str, summary: str, example: str, argv: S
     for an unknown key, with the nearest one, and for a value of the wrong type."""
     parser = _parser(kind, command, summary, example)
     if {"-h", "--help"} & set(argv):
-        parser.print_help()
+        _print_help(parser)
         raise SystemExit(0)
     given = _gather(argv, kind)
     try:
@@ -58,6 +60,15 @@ def _parser(kind: type[TrainingOptions], command: str, summary: str, example: st
     parser.add_argument("--config", metavar="FILE", help="YAML file of options; may be repeated, later ones win")
     parser.add_class_arguments(kind, None)
     return parser
+
+
+def _print_help(parser: ArgumentParser) -> None:
+    """Without what jsonargparse offers besides and is not read here: files and help of single sections."""
+    parser.add_class_arguments(TaskOptions, "tasks.NAME")
+    for action in parser._actions:
+        if action.metavar == "CONFIG" or action.dest.endswith(".help"):
+            action.help = SUPPRESS
+    parser.print_help()
 
 
 def known_keys(kind: type, prefix: str = "") -> Iterator[str]:
@@ -202,7 +213,7 @@ def differences(saved: Mapping[str, Any], options: TrainingOptions) -> list[str]
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, held in value.items():
-        if isinstance(held, Mapping) and held:
+        if isinstance(held, Mapping):
             yield from _leaves(held, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", held
