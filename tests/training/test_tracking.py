@@ -75,10 +75,10 @@ def test_offline_the_library_itself_keeps_the_rows_beside_the_metrics(tmp_path: 
     for name, value in {"WANDB_ENTITY": "us", "WANDB_RUN_GROUP": "seeds", "WANDB_TAGS": "old,new"}.items():
         monkeypatch.setenv(name, value)
     rows = [{"step": step, "loss": 1.0 / (1 + step), "gradient_norm": 2.0} for step in (1, 2)]
-    for row in rows:
+    for done, row in enumerate(rows):
         both = trackers(TrackingOptions(wandb="offline"), tmp_path, tmp_path / "metrics.jsonl", {"seed": 1})
         for tracker in both:
-            tracker.start(row["step"] - 1)
+            tracker.start(done)
             tracker.add(row)
         run = wandb.run
         assert run is not None
