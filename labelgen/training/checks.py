@@ -28,10 +28,10 @@ class Range:
         return math.isfinite(value) and above and below
 
     def __str__(self) -> str:
-        low = f"above {self.least:g}" if self.least_out else f"{self.least:g} or more"
         if math.isinf(self.most):
-            return low
-        return f"{low}, {'below' if self.most_out else 'at most'} {self.most:g}"
+            return f"a number above {self.least:g}" if self.least_out else f"a number of {self.least:g} or more"
+        low, high = ("above " * self.least_out, "below " * self.most_out)
+        return f"a number from {low}{self.least:g} to {high}{self.most:g}"
 
 
 _COUNT = Range(1)
@@ -39,7 +39,7 @@ _ANY_COUNT = Range(0)
 _SHARE = Range(0, 1)
 
 RANGES: Mapping[str, Range] = {
-    "seed": _ANY_COUNT,
+    "seed": Range(0, 2**63 - 1),
     "pool": _COUNT,
     "mixture.*": Range(0),
     "data.mix": Range(0),

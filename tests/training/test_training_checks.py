@@ -91,7 +91,7 @@ def test_a_range_holds_what_it_says(value: float, least: float, most: float, lea
     ("words", "key", "mend"),
     [
         (["--tracking.log_every=0"], "tracking.log_every", "1 or more"),
-        (["--model.dropout=2"], "model.dropout", "0 or more, below 1"),
+        (["--model.dropout=2"], "model.dropout", "from 0 to below 1"),
         (["--tasks.goals.weight=-2"], "tasks.goals.weight", "above 0"),
         (["--model.dialogue_heads=7"], "model.dialogue_heads", "divides"),
         (["--data.mix=[1, 2]"], "data.mix", "one share for each log"),
