@@ -15,7 +15,7 @@ from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task, fixed_labels
 from labelgen.tensors.features import FeatureSet, learn_features
-from labelgen.tensors.pretrained import encoder_origin, load_encoder, load_tokenizer
+from labelgen.tensors.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
 from labelgen.tensors.text import Tokenizer
 
 
@@ -25,8 +25,16 @@ def build_model(
     """A model with pretrained encoder and new heads. labels: per source and task, for tasks whose labels depend on the
     corpus. dialogues: the training log, from which the features are learnt.
 
-    Raises UsageError for an unknown task, or a task that has no labels."""
+    Raises UsageError for an unknown task, or a task that has no labels; for a feature to be left out that there is not; and for
+    more tokens than the encoder has places for."""
     encoder = load_encoder(options.encoder, attention_dropout=0.0)
+    places = most_tokens(encoder)
+    if places is not None and options.max_tokens > places:
+        raise UsageError(
+            f"{options.encoder} reads {places} tokens of a text at most, not {options.max_tokens}",
+            "model.max_tokens",
+            f"give {places} or less",
+        )
     return assemble(
         options,
         make_tasks(tasks, labels, dialogues),

@@ -26,6 +26,16 @@ CORRUPTIONS = {
 }
 """name -> Corrupt."""
 
+TEACHES: Mapping[str, str] = {
+    "swapped_answers": "quality",
+    "splice": "goals",
+    "in_line": "goals",
+    "whole": "goals",
+    "shuffled_order": "order",
+    "hidden_answers": "selection",
+}
+"""name -> the task that its targets are of."""
+
 MIXTURE: Mapping[str, float] = {
     "swapped_answers": 0.4,
     "splice": 0.25,

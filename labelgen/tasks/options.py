@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TaskOptions:
+    """Each task, by its name"""
+
     weight: float = 1.0
     """Share of the task in the training loss; its loss is a mean over its units, in nats."""
     label_dropout: float = 0.3

@@ -4,9 +4,11 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 import torch
 
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.tensors.layout import FeatureTensors
 from labelgen.tensors.words import Words, learn_words
@@ -15,6 +17,11 @@ MISSING, UNSEEN = 0, 1
 _IMPLICIT = ("barge_in", "stop")
 _AHEAD = ("gap_after_s",)
 """Numbers that tell of a later turn."""
+NAMES = (
+    *("domain", "status", "device", "locale", "hypothesis", "feedback", "request_words", "response_words"),
+    *("asr_confidence", "nlu_confidence", "latency_s", "gap_before_s", "gap_after_s"),
+)
+"""Features that any log may have; the others are those that its records name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,10 @@ def learn_features(
     dialogues: Collection[Dialogue], leave_out: Sequence[str] = (), words: int = 0, least: int = 5
 ) -> FeatureSet:
     """The features that a log has. A value or word counts if `least` turns show it; names in `leave_out` are not read. words:
-    how many of them are read."""
+    how many of them are read.
+
+    Raises UsageError for a name to be left out that no turn of the log has, unless every log could have it: who misspells
+    a feature would let it be read."""
     values: dict[str, Counter[str]] = {}
     sums: dict[str, tuple[int, float, float]] = {}
     for dialogue in dialogues:
@@ -96,6 +106,7 @@ def learn_features(
                 count, total, squares = sums.get(name, (0, 0.0, 0.0))
                 x = _squash(number)
                 sums[name] = (count + 1, total + x, squares + x * x)
+    _check_names(leave_out, {*NAMES, *values, *sums})
     categories = [
         CategoryValues(name, tuple(sorted(v for v, c in counts.items() if c >= least)))
         for name, counts in sorted(values.items())
@@ -107,6 +118,18 @@ def learn_features(
             mean = total / count
             numbers.append(NumberScale(name, mean, math.sqrt(max(squares / count - mean * mean, 0.0)) or 1.0))
     return FeatureSet(tuple(c for c in categories if c.values), tuple(numbers), learn_words(dialogues, words, least))
+
+
+def _check_names(left_out: Sequence[str], known: Collection[str]) -> None:
+    for name in left_out:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            mend = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(
+                f"no turn of the log has a feature {name!r}",
+                "model.leave_out",
+                f"{mend}known: {', '.join(sorted(known))}",
+            )
 
 
 def categories_of(dialogue: Dialogue, turn: Turn) -> Iterator[tuple[str, str]]:

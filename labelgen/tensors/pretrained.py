@@ -52,6 +52,15 @@ def load_encoder(name: str, attention_dropout: float | None = None) -> nn.Module
     return _prepared(transformers, encoder)
 
 
+def most_tokens(encoder: nn.Module) -> int | None:
+    """How many tokens of a text the encoder has learnt places for; None where places are told relatively."""
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    if not isinstance(table, nn.Embedding):
+        return None
+    # RoBERTa counts its places from behind that of the padding.
+    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+
+
 def load_tokenizer(name: str) -> Any:
     """The fast tokenizer of a hub name or folder. Raises UsageError as load_encoder does, and for a tokenizer that
     cannot tell where its tokens stand in the text."""

@@ -1,6 +1,7 @@
 """YAML files and overrides into option dataclasses, and back. Imports no torch."""
 
 import difflib
+from argparse import SUPPRESS
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import require
 from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
 from labelgen.training.options import FREE, TrainingOptions
+from labelgen.training.typed import typed
 
 Options = TypeVar("Options", bound=TrainingOptions)
 Held = dict[str, Any]
@@ -29,10 +32,9 @@ def parse(kind: type[Options], command: str, summary: str, example: str, argv: S
     for an unknown key, with the nearest one, and for a value of the wrong type."""
     parser = _parser(kind, command, summary, example)
     if {"-h", "--help"} & set(argv):
-        parser.print_help()
+        _print_help(parser)
         raise SystemExit(0)
-    known = tuple(known_keys(kind))
-    given = _gather(argv, known)
+    given = _gather(argv, kind)
     try:
         values = vars(parser.instantiate(parser.parse_object(given)))
     except Exception as error:
@@ -60,6 +62,15 @@ def _parser(kind: type[TrainingOptions], command: str, summary: str, example: st
     return parser
 
 
+def _print_help(parser: ArgumentParser) -> None:
+    """Without what jsonargparse offers besides and is not read here: files and help of single sections."""
+    parser.add_class_arguments(TaskOptions, "tasks.NAME")
+    for action in parser._actions:
+        if action.metavar == "CONFIG" or action.dest.endswith(".help"):
+            action.help = SUPPRESS
+    parser.print_help()
+
+
 def known_keys(kind: type, prefix: str = "") -> Iterator[str]:
     """Every key of a dataclass and of those within it, dotted; a section is followed by its keys."""
     hints = get_type_hints(kind)
@@ -75,8 +86,10 @@ def known_keys(kind: type, prefix: str = "") -> Iterator[str]:
                 yield from known_keys(inner, f"{key}.{ANY}.")
 
 
-def _gather(argv: Sequence[str], known: Sequence[str]) -> Held:
-    # Gathered and checked here, since jsonargparse names no near key, and cannot replace a table by a later file.
+def _gather(argv: Sequence[str], kind: type[TrainingOptions]) -> Held:
+    # Gathered and checked here, since jsonargparse names no near key, tells types as Python does, and cannot replace a
+    # table by a later file.
+    known = tuple(known_keys(kind))
     given: Held = {}
     overrides: list[tuple[str, Any]] = []
     words = iter(argv)
@@ -90,7 +103,7 @@ def _gather(argv: Sequence[str], known: Sequence[str]) -> Held:
         if name == "--config":
             held = _read(Path(value))
             _check(held, "", known, value)
-            _merge(given, held, "", known)
+            _merge(given, typed(held, kind, "", value), "", known)
         else:
             overrides.append((name.removeprefix("--"), _scalar(value)))
     for key, value in overrides:
@@ -98,7 +111,7 @@ def _gather(argv: Sequence[str], known: Sequence[str]) -> Held:
         for part in reversed(key.split(".")):
             held = {part: held}
         _check(held, "", known, "the command line")
-        _merge(given, held, "", known if f"{key}.{ANY}" in known else ())
+        _merge(given, typed(held, kind, "", "the command line"), "", known if f"{key}.{ANY}" in known else ())
     return given
 
 
@@ -200,7 +213,7 @@ def differences(saved: Mapping[str, Any], options: TrainingOptions) -> list[str]
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, held in value.items():
-        if isinstance(held, Mapping) and held:
+        if isinstance(held, Mapping):
             yield from _leaves(held, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", held

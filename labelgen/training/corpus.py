@@ -15,6 +15,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, collect, merge
 from labelgen.data.log import Log, by_folder
 from labelgen.data.quarantine import Quarantine
+from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
 from labelgen.training.sampler import Indices, word_count
 
@@ -27,7 +28,7 @@ class Corpus(Sequence[Dialogue]):
 
     logs: how many. turns, words, log: of each dialogue, its size and the log it comes from. labels: the label sets that the logs publish
     or their targets show. read: dialogues before any was left out. digest: of everything that is kept. Records that
-    cannot be read go to the quarantine."""
+    cannot be read go to the quarantine. options: of the reader of the format."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Corpus(Sequence[Dialogue]):
         prepare: Prepare,
         name: str,
         quarantine: Quarantine,
+        options: Options | None = None,
     ) -> None:
         self.logs = len(logs)
         self.labels: Sources = {}
@@ -45,7 +47,7 @@ class Corpus(Sequence[Dialogue]):
         # Without a name on disk, so that nothing is left behind however the process ends.
         self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            self._fill(logs, format, max_bad_rate, prepare, name, quarantine)
+            self._fill(logs, format, max_bad_rate, prepare, name, quarantine, options)
         except BaseException:
             self.close()
             raise
@@ -58,12 +60,13 @@ class Corpus(Sequence[Dialogue]):
         prepare: Prepare,
         name: str,
         quarantine: Quarantine,
+        options: Options | None,
     ) -> None:
         ends, turns, words, log, roots = [0], [], [], [], []
         digest = hashlib.sha256()
         for number, path in enumerate(logs):
             for root, files in by_folder(Path(path), format):
-                part = Log(files, format, None, quarantine, max_bad_rate)
+                part = Log(files, format, options, quarantine, max_bad_rate)
                 self.labels = merge(self.labels, part.labels())
                 self._roots.append(root)
                 for dialogue in progress(part, f"{name}: read {path}", "dialogues"):

@@ -17,7 +17,7 @@ from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, field_of, tasks_of
 from labelgen.feedback.hiding import decoys, hide, without_evidence
 from labelgen.model.collate import Example
-from labelgen.pretraining.corruption import Pool, check_mixture, pretraining_example
+from labelgen.pretraining.corruption import Pool, pretraining_example
 from labelgen.tasks import TASKS
 from labelgen.training.corpus import Corpus
 from labelgen.training.options import TargetOptions
@@ -67,7 +67,6 @@ class CorruptedExamples:
     """Every dialogue once an epoch, by a corruption drawn anew each time; others come from a pool in memory."""
 
     def __init__(self, corpus: Corpus, mixture: Mapping[str, float], pool: int, seed: int) -> None:
-        check_mixture(mixture)
         self.corpus = corpus
         self.mixture = mixture
         self.seed = seed

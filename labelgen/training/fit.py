@@ -130,18 +130,13 @@ def fit(
 def make_sampler(
     examples: Examples, batch: BatchOptions, hardware: HardwareOptions, mix: tuple[float, ...], seed: int
 ) -> Sampler:
-    """Raises UsageError for a mix that does not fit the logs."""
+    """mix: one share for each log of the corpus, or none."""
     corpus = examples.corpus
-    logs = corpus.logs
-    if mix and (len(mix) != logs or min(mix) < 0 or sum(mix) == 0):
-        raise UsageError(
-            f"{len(mix)} shares for {logs} training logs", "data.mix", "give one share, 0 or more, for each log"
-        )
     return Sampler(
         turns=corpus.turns,
         words=corpus.words,
         log=corpus.log,
-        mix=mix or (1.0,) * logs,
+        mix=mix or (1.0,) * corpus.logs,
         batch_turns=batch.turns,
         batch_words=batch.words,
         accumulate=batch.accumulate,

@@ -1,5 +1,6 @@
 """One training module for every task: pretraining and finetuning differ in their examples only."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class TrainingModule(pl.LightningModule):
     their weight, so cutting a step into batches changes no gradient; tasks are added by their weights, and by learnt ones
     besides where the options ask for it.
 
-    steps: of the whole run, which the learning rate falls over. online_share: of the batches, whose turns see no later
+    steps: of the whole run, which the learning rate falls over. gradient_norm: of the last step, before it was clipped. online_share: of the batches, whose turns see no later
     ones."""
 
     def __init__(
@@ -44,6 +45,7 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.online_share = online_share
         self.learned_weights = LearnedWeights([*model.tasks]) if options.learn_task_weights else None
+        self.gradient_norm: Tensor | None = None
         self.undecayed = frozenset(name for name, p in model.named_parameters() if p.ndim < 2)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
@@ -105,13 +107,13 @@ class TrainingModule(pl.LightningModule):
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """By the norm of all gradients. Lightning's own refuses fused optimisers, and sharded parameters."""
-        if not self.options.clip:
-            return
+        # Clipped to infinity, gradients stay what they are, and are measured.
+        most = self.options.clip or math.inf
         whole = self.trainer.strategy.model
         if isinstance(whole, FullyShardedDataParallel):
-            whole.clip_grad_norm_(self.options.clip)
+            self.gradient_norm = whole.clip_grad_norm_(most)
         else:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), self.options.clip)
+            self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), most)
 
     def task_weights(self) -> dict[str, float]:
         """Those that are learnt, as they are now; empty where none are."""

@@ -21,6 +21,9 @@ class DataOptions:
     where it is not given."""
     format: str = "labelgen"
     """Form of the records (`labelgen data formats` lists them)."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """What the reader of that form is told, such as {dialogue: id}: `--data.options.NAME VALUE` is `--option NAME=VALUE` of the
+    other commands."""
     max_bad_rate: float = MAX_BAD_RATE
     """Fail with exit code 3 above this share of rejected records."""
     workers: int = 0
@@ -80,7 +83,8 @@ class LengthOptions:
     max_minutes: float | None = None
     """Stop after this time, all sittings together, wherever the schedule is then. Raise it to go on."""
     keep: Literal["last", "best"] = "last"
-    """Which weights become the model: the last, or those of the epoch with the least loss on `data.valid`."""
+    """Which weights become the model: the last, or those of the epoch with the least loss on `data.valid`, if there is
+    such a log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +122,7 @@ class TrainingOptions:
     data: DataOptions
     """Logs."""
     tasks: Mapping[str, TaskOptions]
-    """What is learnt: for each task of the registry its options, such as {weight: 1.0}."""
+    """What is learnt: for each task its options, such as '{goals: {}, quality: {weight: 2}}'."""
     model: ModelOptions = field(default_factory=ModelOptions)
     """The model."""
     init: str | None = None
@@ -150,7 +154,7 @@ class PretrainOptions(TrainingOptions):
     """Training towards what unlabelled dialogues tell of themselves."""
 
     mixture: Mapping[str, float] = field(default_factory=lambda: dict(MIXTURE))
-    """Shares of the dialogues that are given to each corruption."""
+    """Shares of the dialogues that are given to each corruption; one that is not named gets none."""
     pool: int = 20_000
     """Dialogues of the training logs, drawn once, that other responses and spliced dialogues come from; held in memory."""
 

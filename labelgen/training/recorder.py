@@ -68,6 +68,8 @@ class Recorder(pl.Callback):
         if step % self.every == 0 or step == self.steps:
             row = {"step": step, "epoch": self._epoch, **self._losses(trainer, pl_module, self._sums, "loss")}
             row |= pl_module.learning_rates(step - 1)
+            if pl_module.gradient_norm is not None:
+                row["gradient_norm"] = float(pl_module.gradient_norm)
             row |= {f"weight/{task}": round(w, 4) for task, w in pl_module.task_weights().items()}
             row |= {"turns": self.turns, "tokens": self.tokens, "turns_per_s": self._rate()}
             self._add(trainer, row)

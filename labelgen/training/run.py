@@ -1,25 +1,27 @@
 """One run of training, from options to a model folder; the same call goes on with what an earlier one left."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import torch
 import yaml
+from pytorch_lightning.utilities import rank_zero_only
 
-from labelgen import __version__
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
+from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as set_aside
 from labelgen.model.build import build_model, take_over
-from labelgen.model.folder import load_model, read_card, save_model
-from labelgen.model.label_model import LabelModel
+from labelgen.model.folder import load_model, save_model
+from labelgen.training.account import MODEL, NO_BEST, card, summary
+from labelgen.training.checkpoint import LAST
+from labelgen.training.checks import check_options
 from labelgen.training.config import differences, plain, to_yaml
 from labelgen.training.corpus import Corpus, Prepare
 from labelgen.training.data import (
@@ -31,15 +33,15 @@ from labelgen.training.data import (
     target_counts,
     without_labels,
 )
-from labelgen.training.fit import Fitted, fit
+from labelgen.training.fit import CHECKPOINTS, fit
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 from labelgen.training.tracking import trackers
 
 CONFIG = "config.yaml"
-MODEL = "model"
 METRICS = "metrics.jsonl"
 STATE = "run.json"
 QUARANTINE = "quarantine.jsonl"
+FINETUNE, PRETRAIN = "finetune", "pretrain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def finetune(options: FinetuneOptions) -> str:
     def examples(corpus: Corpus, training: bool) -> Examples:
         return AnnotatedExamples(corpus, hidden, options.seed) if training else HeldOutExamples(corpus, hidden > 0.0)
 
-    return _run(options, "finetune", prepare, examples)
+    return _run(options, FINETUNE, prepare, examples)
 
 
 def pretrain(options: PretrainOptions) -> str:
@@ -71,7 +73,7 @@ def pretrain(options: PretrainOptions) -> str:
     def examples(corpus: Corpus, training: bool) -> Examples:
         return CorruptedExamples(corpus, options.mixture, options.pool, options.seed)
 
-    return _run(options, "pretrain", without_labels, examples)
+    return _run(options, PRETRAIN, without_labels, examples)
 
 
 class _MakeExamples(Protocol):
@@ -79,6 +81,7 @@ class _MakeExamples(Protocol):
 
 
 def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _MakeExamples) -> str:
+    check_options(options)
     folder = Path(options.out)
     before = open_run(folder, options)
     if before is not None and before.ended is not None:
@@ -91,37 +94,51 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
     with closing(Quarantine(folder / QUARANTINE)) as bad, ExitStack() as stack:
 
         def read(logs: Sequence[str]) -> Corpus:
-            return stack.enter_context(closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad)))
+            return stack.enter_context(
+                closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad, data.options))
+            )
 
         corpus = read(data.train)
         _check_data(corpus, "data.train", before, folder)
+        targets = target_counts(corpus)
+        if command == FINETUNE:
+            _check_taught(options.tasks, targets)
         validation = None
         if data.valid:
             held = read(data.valid)
             _check_data(held, "data.valid", None, folder)
             validation = examples(held, training=False)
-        told = _train(options, command, examples(corpus, training=True), validation)
+        elif options.length.keep == "best":
+            rank_zero_only(print)(f"{command}: {NO_BEST}", file=sys.stderr)
+        told = _train(options, command, examples(corpus, training=True), validation, targets)
         return f"{told}\n{set_aside(bad.reasons, f'in {bad}')}" if told and bad.reasons else told
 
 
-def _train(options: TrainingOptions, command: str, training: Examples, validation: Examples | None) -> str:
+def _train(
+    options: TrainingOptions,
+    command: str,
+    training: Examples,
+    validation: Examples | None,
+    targets: Mapping[str, int],
+) -> str:
     folder, corpus = Path(options.out), training.corpus
-    write_text(folder / CONFIG, to_yaml(options))
-    _write_state(folder, State(corpus.digest))
     torch.manual_seed(options.seed)
     model = build_model(options.model, options.tasks, corpus.labels, corpus)
     new = take_over(model, load_model(Path(options.init))) if options.init is not None else None
+    write_text(folder / CONFIG, to_yaml(options))
+    _write_state(folder, State(corpus.digest))
     told = trackers(options.tracking, folder, folder / METRICS, plain(options))
     fitted = fit(options, model, training, validation, folder, told)
     if fitted.first:
-        save_model(fitted.model, folder / MODEL, _card(options, command, corpus, fitted, new))
+        save_model(fitted.model, folder / MODEL, card(options, command, corpus, targets, fitted, new))
         ended = "all steps" if fitted.step >= fitted.steps else "length.max_minutes"
         _write_state(folder, State(corpus.digest, fitted.step, fitted.steps, fitted.elapsed_s, ended))
-    return _summary(options, corpus, fitted, new) if fitted.first else ""
+    return summary(options, corpus, targets, fitted, new) if fitted.first else ""
 
 
 def open_run(folder: Path, options: TrainingOptions) -> State | None:
-    """What an earlier sitting of this run left in the folder; None where it is new.
+    """What an earlier sitting of this run left in the folder; None where it is new, or nothing was learnt in it yet, so that
+    a command that failed may be mended.
 
     Raises UsageError where the folder holds something else, or a run of another config, naming what differs."""
     # A quarantine alone is of logs that were too bad to begin with.
@@ -129,6 +146,10 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
         return None
     if not (folder / STATE).is_file() or not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} holds something, but no run of training", str(folder), "name another folder")
+    state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
+    # Who has a model may have made room by removing the checkpoints.
+    if state.ended is None and not (folder / CHECKPOINTS / LAST).is_file():
+        return None
     differing = differences(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")), options)
     if differing:
         raise UsageError(
@@ -136,7 +157,6 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
             str(folder / CONFIG),
             "name another folder, or give the options of that run to go on with it",
         )
-    state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
     allowed = options.length.max_minutes
     if state.ended is not None and state.step < state.steps and (allowed is None or 60 * allowed > state.elapsed_s):
         return State(state.data_digest)
@@ -160,52 +180,12 @@ def _check_data(corpus: Corpus, key: str, before: State | None, folder: Path) ->
         )
 
 
-def _card(
-    options: TrainingOptions, command: str, corpus: Corpus, fitted: Fitted, new: list[str] | None
-) -> Mapping[str, Any]:
-    return {
-        "command": command,
-        "config": plain(options),
-        "learnt_from_feedback": _learnt_from_feedback(options),
-        "data_digest": corpus.digest,
-        "dialogues": len(corpus),
-        "turns": int(corpus.turns.sum()),
-        "targets": target_counts(corpus),
-        "step": fitted.step,
-        "steps": fitted.steps,
-        "elapsed_s": round(fitted.elapsed_s, 1),
-        "not_taken_over": new,
-        "versions": {
-            "labelgen": __version__,
-            "torch": str(torch.__version__),
-            "lightning": version("pytorch-lightning"),
-        },
-    }
-
-
-def _learnt_from_feedback(options: TrainingOptions) -> bool:
-    """It, or the model that it began from."""
-    if isinstance(options, FinetuneOptions) and options.targets.feedback:
-        return True
-    return options.init is not None and bool(read_card(Path(options.init)).get("learnt_from_feedback", True))
-
-
-def _summary(options: TrainingOptions, corpus: Corpus, fitted: Fitted, new: list[str] | None) -> str:
-    targets = ", ".join(f"{count:,} of {task}" for task, count in target_counts(corpus).items())
-    lines = [
-        f"trained {fitted.step:,} of {fitted.steps:,} steps in {fitted.elapsed_s / 60:,.1f} min",
-        f"on {len(corpus):,} of {corpus.read:,} dialogues, {int(corpus.turns.sum()):,} turns"
-        + (f"; targets: {targets}" if targets else ""),
-        f"encoder: {options.model.encoder} ({_origin(fitted.model)})",
-    ]
-    if fitted.sound:
-        lines.append(fitted.sound)
-    if new is not None:
-        parts = Counter(".".join(name.split(".")[:2]) for name in new)
-        named = ", ".join(f"{part} ({count})" for part, count in parts.items())
-        lines.append(f"from {options.init}; weights that are new: {named or 'none'}")
-    return "\n".join([*lines, f"model: {Path(options.out) / MODEL}"])
-
-
-def _origin(model: LabelModel) -> str:
-    return ", ".join(f"{key} {value}" for key, value in model.origin.items() if isinstance(value, str))
+def _check_taught(tasks: Collection[str], targets: Mapping[str, int]) -> None:
+    """What people do not annotate is in no log, or in one that was made for it."""
+    for task in tasks:
+        if task not in GROUPED and not targets.get(task):
+            raise UsageError(
+                f"nothing in the training logs teaches {task!r}",
+                f"tasks.{task}",
+                "leave the task out, or learn it by labelgen pretrain",
+            )

@@ -1,17 +1,21 @@
 """Where the rows of a run go: metrics.jsonl, which is the record of truth, and Weights & Biases beside it."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Protocol
 
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import atomic_write
+from labelgen.base.files import atomic_write, write_text
 from labelgen.training.options import TrackingOptions
 
 Row = Mapping[str, Any]
+
+WANDB_ID = "wandb_id.txt"
 
 
 class Tracker(Protocol):
@@ -57,7 +61,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class WeightsAndBiases:
-    """Offline it needs no account and sends nothing; the folder can be sent later with `wandb sync`."""
+    """Offline it needs no account and sends nothing; the folder can be sent later with `wandb sync`. All sittings of a run are
+    one run there. What the library's own variables say counts (WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, and those that it
+    reads by itself: WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_TAGS)."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], online: bool) -> None:
         self.folder = folder
@@ -72,8 +78,10 @@ class WeightsAndBiases:
 
         try:
             self._run = wandb.init(
-                project="labelgen",
-                name=self.folder.name,
+                project=os.environ.get("WANDB_PROJECT") or "labelgen",
+                name=os.environ.get("WANDB_NAME") or self.folder.name,
+                id=self._id(step),
+                resume="allow",
                 dir=self.folder,
                 config=self.config,
                 mode="online" if self.online else "offline",
@@ -85,6 +93,16 @@ class WeightsAndBiases:
             raise UsageError(
                 f"Weights & Biases cannot be used: {error}", "tracking.wandb", "choose offline or off"
             ) from error
+        if self._run.url:
+            print(f"Weights & Biases: {self._run.url}", file=sys.stderr)
+
+    def _id(self, step: int) -> str:
+        """That of the earlier sittings, of which nothing is left where training begins anew."""
+        path = self.folder / WANDB_ID
+        known = path.read_text(encoding="utf-8").strip() if step and path.exists() else None
+        own = os.environ.get("WANDB_RUN_ID") or known or token_hex(4)
+        write_text(path, f"{own}\n")
+        return own
 
     def add(self, row: Row) -> None:
         self._run.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])

@@ -1,16 +1,22 @@
 """Options: from YAML and the command line into dataclasses, and back."""
 
+import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
-from labelgen.training.config import differences, parse, plain, to_yaml
-from labelgen.training.options import FinetuneOptions, PretrainOptions
+from labelgen.training.checks import check_options
+from labelgen.training.config import differences, known_keys, parse, plain, to_yaml
+from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NEEDED = ["--out", "run", "--data.train", "[log.jsonl]", "--tasks.quality.weight=2"]
@@ -62,11 +68,44 @@ def test_an_unknown_key_of_a_file_names_the_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "argument", ["--batch.turns=many", "--hardware.precision=8", "--length=3", "--data.train=3", "loose"]
+    ("argument", "key", "words"),
+    [
+        ("--batch.turns=many", "batch.turns", "a whole number"),
+        ("--batch.turns=1.5", "batch.turns", "a whole number"),
+        ("--length.max_steps=many", "length.max_steps", "a whole number or null"),
+        ("--optimiser.clip=", "optimiser.clip", "a number"),
+        ("--model.sound=maybe", "model.sound", "true or false"),
+        ("--hardware.precision=8", "hardware.precision", "one of 32-true, bf16-mixed"),
+        ("--tasks.quality.weight=heavy", "tasks.quality.weight", "a number"),
+        ("--data.mix=[1, more]", "data.mix", "a number"),
+        ("--data.train=3", "data.train", "text"),
+        ("--length=3", "length", "a table of options"),
+        ("loose", "loose", "no option"),
+    ],
 )
-def test_a_value_of_the_wrong_type_is_a_usage_error(argument: str):
-    with pytest.raises(UsageError):
+def test_a_value_of_the_wrong_type_is_told_in_our_words(argument: str, key: str, words: str):
+    with pytest.raises(UsageError) as error:
         finetune(*NEEDED, argument)
+    assert key in error.value.what
+    assert words in error.value.what
+    assert not {"class", "Union", "typing", "Parser"} & set(re.findall(r"\w+", str(error.value)))
+
+
+def test_one_value_stands_for_a_list_of_one(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    path.write_text("data: {train: big.jsonl, mix: 2}\nmodel: {leave_out: status}\n")
+    options = finetune("--config", str(path), *NEEDED[:2], *NEEDED[4:], "--data.valid", "held out.jsonl")
+    assert (options.data.train, options.data.mix, options.model.leave_out) == (("big.jsonl",), (2.0,), ("status",))
+    assert options.data.valid == ("held out.jsonl",)
+
+
+@settings(max_examples=20)
+@given(st.floats(min_value=0, allow_infinity=False), st.integers(0), st.booleans(), st.text("abc/._- ", min_size=1))
+def test_what_was_said_is_what_is_held(clip: float, turns: int, sound: bool, log: str):
+    said = {"optimiser.clip": clip, "batch.turns": turns, "model.sound": sound, "data.format": f"x{log}x"}
+    options = finetune(*NEEDED, *(f"--{key}={json.dumps(value)}" for key, value in said.items()))
+    held = (options.optimiser.clip, options.batch.turns, options.model.sound, options.data.format)
+    assert held == tuple(said.values())
 
 
 @pytest.mark.parametrize("missing", ["out", "data.train", "tasks"])
@@ -115,9 +154,9 @@ def test_every_config_resolves_and_repeats_no_default(path: Path):
     kind = PretrainOptions if path.stem in ("goals_from_splices", "pretrain") else FinetuneOptions
     argv = ["--config", str(path), *NEEDED]
     options = plain(parse(kind, "x", "x", "x", argv))
-    for section, given in yaml.safe_load(path.read_text()).items():
-        if isinstance(given, dict):
-            assert set(given) <= set(options[section])
+    for section, said in yaml.safe_load(path.read_text()).items():
+        if isinstance(said, dict):
+            assert set(said) <= set(options[section])
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
@@ -129,6 +168,25 @@ def test_help_shows_an_example_and_loads_no_torch(command: str):
     done = subprocess.run([sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=True)
     assert f"example: labelgen {command} --config" in " ".join(done.stdout.split())
     assert "Peak learning rate" in done.stdout
+    offered = set(re.findall(r"(?m)^  (?:-h, )?--([\w.]+)", done.stdout)) - {"help", "config"}
+    kind = FinetuneOptions if command == "finetune" else PretrainOptions
+    keys = [key.replace("*", "NAME") for key in known_keys(kind) if not key.endswith("*")]
+    sections = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)} - {"tasks"}
+    assert offered == set(keys) - sections
+
+
+@pytest.mark.parametrize(("kind", "command"), [(PretrainOptions, "pretrain"), (FinetuneOptions, "finetune")])
+def test_the_example_of_the_help_is_a_command_that_can_be_carried_out(
+    kind: type[TrainingOptions], command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert main([command, "--help"]) == 0
+    example = capsys.readouterr().out.partition("example:")[2]
+    words = shlex.split(example)[2:]
+    monkeypatch.chdir(CONFIGS.parent)
+    options = parse(kind, command, "", "", words)
+    check_options(options)
+    given_logs = {word for word in words if "jsonl" in word}
+    assert {f"[{', '.join(options.data.train)}]", f"[{', '.join(options.data.valid)}]"} == given_logs
 
 
 def test_the_command_gives_the_exit_code_of_usage(capsys: pytest.CaptureFixture[str]):

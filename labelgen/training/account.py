@@ -1,0 +1,85 @@
+"""What is told of a training that is done: the card of its model, and the closing words."""
+
+from collections import Counter
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelgen import __version__
+from labelgen.model.folder import read_card
+from labelgen.model.label_model import LabelModel
+from labelgen.training.config import plain
+from labelgen.training.corpus import Corpus
+from labelgen.training.fit import Fitted
+from labelgen.training.options import FinetuneOptions, TrainingOptions
+
+MODEL = "model"
+NO_BEST = "without data.valid nobody can say which epoch is best (length.keep), so the last weights become the model"
+
+
+def card(
+    options: TrainingOptions,
+    command: str,
+    corpus: Corpus,
+    targets: Mapping[str, int],
+    fitted: Fitted,
+    new: list[str] | None,
+) -> Mapping[str, Any]:
+    """targets: how many of each task. new: names of weights that `init` did not bring; None where there was none."""
+    return {
+        "command": command,
+        "config": plain(options),
+        "learnt_from_feedback": _learnt_from_feedback(options),
+        "data_digest": corpus.digest,
+        "dialogues": len(corpus),
+        "turns": int(corpus.turns.sum()),
+        "targets": targets,
+        "step": fitted.step,
+        "steps": fitted.steps,
+        "elapsed_s": round(fitted.elapsed_s, 1),
+        "not_taken_over": new,
+        "versions": {
+            "labelgen": __version__,
+            "torch": str(torch.__version__),
+            "lightning": version("pytorch-lightning"),
+        },
+    }
+
+
+def _learnt_from_feedback(options: TrainingOptions) -> bool:
+    """It, or the model that it began from."""
+    if isinstance(options, FinetuneOptions) and options.targets.feedback:
+        return True
+    return options.init is not None and bool(read_card(Path(options.init)).get("learnt_from_feedback", True))
+
+
+def summary(
+    options: TrainingOptions, corpus: Corpus, targets: Mapping[str, int], fitted: Fitted, new: list[str] | None
+) -> str:
+    """Lines for people, with what they may not have wanted: tasks without targets, and weights that are not the best."""
+    counted = ", ".join(f"{count:,} of {task}" for task, count in targets.items())
+    lines = [
+        f"trained {fitted.step:,} of {fitted.steps:,} steps in {fitted.elapsed_s / 60:,.1f} min",
+        f"on {len(corpus):,} of {corpus.read:,} dialogues, {int(corpus.turns.sum()):,} turns"
+        + (f"; targets: {counted}" if targets else ""),
+        f"encoder: {options.model.encoder} ({_origin(fitted.model)})",
+    ]
+    untaught = [task for task in options.tasks if targets and task not in targets]
+    if untaught:
+        lines.append(f"NO targets of {', '.join(untaught)}: of these nothing was learnt here")
+    if options.length.keep == "best" and not options.data.valid:
+        lines.append(NO_BEST)
+    if fitted.sound:
+        lines.append(fitted.sound)
+    if new is not None:
+        parts = Counter(".".join(name.split(".")[:2]) for name in new)
+        named = ", ".join(f"{part} ({count})" for part, count in parts.items())
+        lines.append(f"from {options.init}; weights that are new: {named or 'none'}")
+    return "\n".join([*lines, f"model: {Path(options.out) / MODEL}"])
+
+
+def _origin(model: LabelModel) -> str:
+    return ", ".join(f"{key} {value}" for key, value in model.origin.items() if isinstance(value, str))

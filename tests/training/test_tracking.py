@@ -1,0 +1,96 @@
+"""Weights & Biases beside the metrics: one run there for all sittings, named as its own variables say."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import wandb
+
+from labelgen.training.options import TrackingOptions
+from labelgen.training.tracking import MetricsFile, WeightsAndBiases, read_metrics, trackers
+
+URL = "https://wandb.example/run"
+VARIABLES = {"WANDB_PROJECT": "ours", "WANDB_NAME": "first", "WANDB_RUN_ID": "abc"}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the library was asked for, in the place of asking it."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    found: list[dict[str, Any]] = []
+
+    def init(**words: Any) -> Any:
+        found.append(words)
+        return SimpleNamespace(url=URL if words["mode"] == "online" else None, finish=lambda: None)
+
+    monkeypatch.setattr(wandb, "init", init)
+    return found
+
+
+def sitting(folder: Path, step: int, online: bool = True) -> None:
+    tracker = WeightsAndBiases(folder, {}, online)
+    tracker.start(step)
+    tracker.end()
+
+
+def test_the_sittings_of_a_run_are_one_run_and_a_new_beginning_another(tmp_path: Path, asked: list[dict[str, Any]]):
+    for step in (0, 5, 9):
+        sitting(tmp_path / "a", step)
+    sitting(tmp_path / "b", 0)
+    sitting(tmp_path / "a", 0)
+    ids = [words["id"] for words in asked]
+    assert ids[0] == ids[1] == ids[2]
+    assert len(set(ids)) == 3
+    assert {words["resume"] for words in asked} == {"allow"}
+
+
+def test_its_own_variables_count(tmp_path: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch):
+    sitting(tmp_path / "a", 0)
+    assert (asked[0]["project"], asked[0]["name"]) == ("labelgen", "a")
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    sitting(tmp_path / "a", 3)
+    assert [asked[1][key] for key in ("project", "name", "id")] == list(VARIABLES.values())
+    # What is given to the library would stand above its own variables.
+    assert not {"entity", "group", "tags"} & set(asked[1])
+    for name in VARIABLES:
+        monkeypatch.delenv(name)
+    sitting(tmp_path / "a", 4)
+    assert asked[2]["id"] == "abc"
+
+
+def test_the_address_is_told_where_there_is_one(
+    tmp_path: Path, asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    sitting(tmp_path, 0, online=False)
+    assert capsys.readouterr().err == ""
+    sitting(tmp_path, 0)
+    assert URL in capsys.readouterr().err
+
+
+def test_offline_the_library_itself_keeps_the_rows_beside_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without network: two sittings, whose folders bear the id of one run, in the group that its variable says."""
+    for name, value in {"WANDB_ENTITY": "us", "WANDB_RUN_GROUP": "seeds", "WANDB_TAGS": "old,new"}.items():
+        monkeypatch.setenv(name, value)
+    rows = [{"step": step, "loss": 1.0 / (1 + step), "gradient_norm": 2.0} for step in (1, 2)]
+    for done, row in enumerate(rows):
+        both = trackers(TrackingOptions(wandb="offline"), tmp_path, tmp_path / "metrics.jsonl", {"seed": 1})
+        for tracker in both:
+            tracker.start(done)
+            tracker.add(row)
+        run = wandb.run
+        assert run is not None
+        assert (run.entity, run.group, run.tags, run.project) == ("us", "seeds", ("old", "new"), "labelgen")
+        for tracker in both:
+            tracker.end()
+    assert read_metrics(tmp_path / "metrics.jsonl") == rows
+    own = (tmp_path / "wandb_id.txt").read_text().strip()
+    kept = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert {path.name for path in kept} == {f"run-{own}.wandb"}
+
+
+def test_without_it_there_are_the_metrics_alone(tmp_path: Path):
+    (only,) = trackers(TrackingOptions(wandb="off"), tmp_path, tmp_path / "metrics.jsonl", {})
+    assert isinstance(only, MetricsFile)

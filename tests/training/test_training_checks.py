@@ -1,0 +1,165 @@
+"""Options that cannot be carried out are refused by their keys, before a folder is made."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from labelled import LABELS, labelled_dialogue
+
+from labelgen.base.errors import UsageError
+from labelgen.base.registry import resolve
+from labelgen.data.log import write_log
+from labelgen.model.build import build_model
+from labelgen.model.options import ModelOptions
+from labelgen.pretraining.corruption import CORRUPTIONS, TEACHES, Pool
+from labelgen.tasks.options import TaskOptions
+from labelgen.tensors.features import NAMES, categories_of, learn_features, numbers_of
+from labelgen.training.checks import RANGES, Range, check_options
+from labelgen.training.config import parse, plain
+from labelgen.training.options import FinetuneOptions, HardwareOptions, PretrainOptions, TrainingOptions
+from labelgen.training.run import finetune, pretrain
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+LOG = [labelled_dialogue(seed) for seed in range(8)]
+
+
+def options(*argv: str, kind: type[TrainingOptions] = FinetuneOptions, out: str = "run") -> Any:
+    return parse(kind, "x", "x", "x", [f"--out={out}", "--data.train=[a.jsonl]", "--tasks={goals: {}}", *argv])
+
+
+def numbers(held: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every number of a resolved config, or what may be one, by its key."""
+    if isinstance(held, dict):
+        for name, value in held.items():
+            star = key in ("tasks", "mixture")
+            yield from numbers(value, f"{key}.{'*' if star else name}" if key else name)
+    elif isinstance(held, int | float) and not isinstance(held, bool):
+        yield key, held
+
+
+def test_every_number_has_a_range_that_holds_its_default():
+    """Those whose default is none, or an empty list, are named here."""
+    unset = {"data.mix", "batch.encoder_tokens", "length.max_steps", "length.max_minutes", "hardware.threads"}
+    found = [pair for kind in (FinetuneOptions, PretrainOptions) for pair in numbers(plain(options(kind=kind)))]
+    assert {key for key, _ in found} | unset == set(RANGES)
+    assert all(RANGES[key].holds(value) for key, value in found)
+
+
+@given(st.sampled_from(sorted(RANGES)), st.data())
+def test_a_number_out_of_its_range_is_refused_by_its_key(pattern: str, data: st.DataObject):
+    kind = PretrainOptions if pattern in ("pool", "mixture.*") else FinetuneOptions
+    made = options("--model.dialogue_layers=0", kind=kind)
+    key = pattern.replace("*", "goals" if pattern.startswith("tasks") else "swapped_answers")
+    whole = isinstance(dict(numbers(plain(made))).get(pattern, 0.0), int)
+    value = data.draw(st.integers(-3, 3) if whole else st.floats())
+    put = _put(made, key.split("."), (value,) if key == "data.mix" else value)
+    # Shares of all there is may not be nothing.
+    if RANGES[pattern].holds(value) and (key != "data.mix" or value):
+        check_options(put)
+    else:
+        with pytest.raises(UsageError) as error:
+            check_options(put)
+        assert error.value.where == key
+        assert error.value.mend
+
+
+def _put(made: Any, parts: list[str], value: Any) -> Any:
+    first, *rest = parts
+    if isinstance(made, dict):
+        return {**made, first: _put(made[first], rest, value) if rest else value}
+    return replace(made, **{first: _put(getattr(made, first), rest, value) if rest else value})
+
+
+@given(st.floats(), st.floats(allow_nan=False), st.floats(allow_nan=False), st.booleans(), st.booleans())
+def test_a_range_holds_what_it_says(value: float, least: float, most: float, least_out: bool, most_out: bool):
+    held = Range(least, most, least_out, most_out).holds(value)
+    assert held == (
+        math.isfinite(value)
+        and (least < value or (value == least and not least_out))
+        and (value < most or (value == most and not most_out))
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "mend"),
+    [
+        (["--tracking.log_every=0"], "tracking.log_every", "1 or more"),
+        (["--model.dropout=2"], "model.dropout", "from 0 to below 1"),
+        (["--tasks.goals.weight=-2"], "tasks.goals.weight", "above 0"),
+        (["--model.dialogue_heads=7"], "model.dialogue_heads", "divides"),
+        (["--data.mix=[1, 2]"], "data.mix", "one share for each log"),
+        (["--data.train=[]"], "data.train", "name files"),
+    ],
+)
+def test_what_is_refused_leaves_no_folder(words: list[str], key: str, mend: str, tmp_path: Path):
+    with pytest.raises(UsageError) as error:
+        finetune(options(*words, out=str(tmp_path / "run")))
+    assert error.value.where == key
+    assert mend in error.value.mend
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_words_are_asked_for_in_python_too():
+    with pytest.raises(UsageError, match="32-true, bf16-mixed"):
+        check_options(replace(options(), hardware=HardwareOptions(precision="16")))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corruption_teaches_the_task_that_is_said(name: str):
+    corrupt = resolve(CORRUPTIONS, name, "corruption")
+    assert {target.task for d in LOG for target in corrupt(d, Pool(LOG), Random(0))[1]} == {TEACHES[name]}
+
+
+@pytest.mark.parametrize(
+    ("words", "mend"),
+    [
+        (["--tasks={goals: {}, slots: {}}"], "pretrain.yaml"),
+        (["--tasks={goals: {}, order: {}}", "--mixture={splice: 1, shuffled_order: 0}"], "shuffled_order"),
+    ],
+)
+def test_pretraining_refuses_what_no_corruption_teaches(words: list[str], mend: str, tmp_path: Path):
+    with pytest.raises(UsageError, match="teaches") as error:
+        pretrain(options(*words, kind=PretrainOptions, out=str(tmp_path / "run")))
+    assert mend in error.value.mend
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_can_be_carried_out(path: Path):
+    kind = PretrainOptions if path.stem in ("goals_from_splices", "pretrain") else FinetuneOptions
+    words = [] if "tasks" not in yaml.safe_load(path.read_text()) else [f"--config={path}"]
+    check_options(parse(kind, "x", "x", "x", ["--out=x", "--data.train=x", *(words or ["--tasks={goals: {}}"])]))
+
+
+def test_a_misspelt_feature_is_refused_with_those_there_are():
+    present = {name for d in LOG for turn in d.turns for name, _ in categories_of(d, turn)}
+    present |= {name for d in LOG for t in range(len(d.turns)) for name, _ in numbers_of(d, t)}
+    assert present
+    kept = learn_features(LOG, sorted({*present, *NAMES}))
+    assert (kept.categories, kept.numbers) == ((), ())
+    for wrong in ("hypotesis", "nosuch"):
+        with pytest.raises(UsageError) as error:
+            learn_features(LOG, ["status", wrong])
+        assert error.value.where == "model.leave_out"
+        assert all(name in error.value.mend for name in {*present, *NAMES})
+        assert ("did you mean 'hypothesis'" in error.value.mend) == (wrong == "hypotesis")
+
+
+def test_texts_longer_than_the_encoder_reads_are_refused(tiny_encoder: Path, tmp_path: Path):
+    asked = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, max_tokens=128)
+    tasks = {"goals": TaskOptions()}
+    build_model(asked, tasks, {}, LOG)
+    with pytest.raises(UsageError, match="128 tokens"):
+        build_model(replace(asked, max_tokens=129), tasks, {}, LOG)
+    write_log(tmp_path / "log" / "a.jsonl", LOG, LABELS)
+    more = [f"--data.train={tmp_path / 'log'}", f"--model.encoder={tiny_encoder}", "--model.max_tokens=129"]
+    with pytest.raises(UsageError, match="129"):
+        finetune(options(*more, out=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
