@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -127,6 +127,27 @@ def fresh_folder(path: Path, force: bool) -> Path:
         raise UsageError(f"{path} is not empty", str(path), "name another output folder, or give --force")
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def whole_folder(path: Path, force: bool) -> Iterator[Path]:
+    """A temporary folder within `path`; on leaving, its files are moved into `path`, in the place of older ones.
+
+    Where the block raises, `path` is as it was, and not there where it was not: what failed can be given again. Raises
+    UsageError as fresh_folder does."""
+    made = not path.exists()
+    fresh_folder(path, force)
+    try:
+        # Within and not beside: what is beside may be another disk, or closed to us.
+        with tempfile.TemporaryDirectory(dir=path, prefix=".", suffix=".part") as part:
+            yield Path(part)
+            for file in sorted(Path(part).iterdir()):
+                os.replace(file, path / file.name)
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def fresh_file(path: Path, force: bool) -> Path:

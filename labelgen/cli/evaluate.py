@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_file, fresh_folder, write_text
+from labelgen.base.files import digest_file, whole_folder, write_text
 from labelgen.cli.arguments import add_domains_from, add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders
@@ -35,16 +35,18 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("name a log, or predictions by --from", "the command line", "one of the two")
     if args.model and args.predictions is not None:
         raise UsageError("a model and predictions are given", "--model, --predictions", "give one of the two")
-    out = fresh_folder(args.out, args.force)
-    found = _again(args.again) if args.again is not None else _anew(args, argv)
-    if args.again is not None:
-        write_log(out / PREDICTIONS, Log([args.again]), force=True)
-    from labelgen.report.page import render
+    with whole_folder(args.out, args.force) as out:
+        if args.again is not None:
+            found = _again(args.again)
+            write_log(out / PREDICTIONS, Log([args.again]))
+        else:
+            found = _anew(args, argv, out / PREDICTIONS)
+        from labelgen.report.page import render
 
-    write_text(out / EVALUATION, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
-    write_text(out / REPORT, render(found))
+        write_text(out / EVALUATION, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
+        write_text(out / REPORT, render(found))
     show_results(found)
-    print(f"\n{out / REPORT}")
+    print(f"\n{args.out / REPORT}")
     return 0
 
 
@@ -119,7 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     return to
 
 
-def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
+def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[str, Any]:
+    """written: where the log goes with the annotations of all who are judged."""
     from labelgen.consensus.vote import CONSENSUS
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.candidates import Judged, candidates_of
@@ -159,8 +162,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
             print(f"{model.name}: {model.sound}", file=sys.stderr)
         if model.learnt_from_feedback and all(without_evidence(d) == d for d in dialogues):
             print(f"{model.name}: no dialogue carries feedback evidence, so there was none to hide", file=sys.stderr)
-    written = args.out / PREDICTIONS
-    write_log(written, dialogues, force=args.force)
+    write_log(written, dialogues)
     # What is judged is what was written, so that the file alone gives the same numbers.
     dialogues = list(Log([written], max_bad_rate=0.0))
     candidates = candidates_of(dialogues, setting)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import fresh_file, fresh_folder, write_text
+from labelgen.base.files import fresh_file, whole_folder, write_text
 from labelgen.base.progress import progress
 from labelgen.base.registry import require
 from labelgen.cli.arguments import add_force, add_reading, open_log, parser
@@ -130,13 +130,14 @@ def _export(argv: Sequence[str]) -> int:
         require(task, TASKS, "task")
     if given.to == "conll" and given.task:
         raise UsageError("columns hold slots and intents, no other questions", "--task", "leave --task away")
-    folder = fresh_folder(given.out, given.force)
-    log = open_log(given, "sample")
-    dialogues = list(log)
-    files, left_out = (_columns if given.to == "conll" else _tasks)(given, log, dialogues)
-    for name, text in files.items():
-        write_text(folder / name, text)
-        print(folder / name)
+    with whole_folder(given.out, given.force) as folder:
+        log = open_log(given, "sample")
+        dialogues = list(log)
+        files, left_out = (_columns if given.to == "conll" else _tasks)(given, log, dialogues)
+        for name, text in files.items():
+            write_text(folder / name, text)
+    for name in files:
+        print(given.out / name)
     print(f"{len(dialogues) - left_out.total():,} of {len(dialogues):,} dialogues")
     for reason, count in left_out.items():
         print(f"{count:,} left out: {reason}")

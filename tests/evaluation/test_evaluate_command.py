@@ -119,6 +119,8 @@ def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, w
     monkeypatch.chdir(tmp_path)
     assert run(*(logs / "log.jsonl" if word == "LOG" else word for word in words)) == code
     assert said in capsys.readouterr().err
+    # Nothing is left behind, so the mended command needs no --force.
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("names", [("gold",), ("a", "a")])

@@ -70,6 +70,13 @@ def test_what_cannot_be_carried_out_is_exit_2(tmp_path, monkeypatch, fake, words
     assert main(["label", *words, "--model", "m"]) == 2
 
 
+def test_what_is_refused_leaves_no_folder(tmp_path):
+    """Of a log without one good record the model is asked for late."""
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    assert label(tmp_path / "bad.jsonl", tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
     """And counts as left what an earlier run did not do."""
     source, out = tmp_path / "in", tmp_path / "out"
