@@ -51,6 +51,12 @@ def add_domains_from(to: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--device", default="cpu", help="where the model runs: cpu, cuda, or cuda:N of several (default %(default)s)"
+    )
+
+
 def open_log(args: argparse.Namespace, name: str = "log") -> Log:
     """The log that add_log's arguments name."""
     given = getattr(args, name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.progress import progress
-from labelgen.cli.arguments import add_domains_from, add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.sound import Folders
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument("--seed", type=int, default=0, help="divides the dialogues (default %(default)s)")
     add_domains_from(to)
-    to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
+    add_device(to)
     add_force(to)
     return to
 

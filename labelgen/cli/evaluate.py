@@ -13,7 +13,7 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, whole_folder, write_text
-from labelgen.cli.arguments import add_domains_from, add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders
 from labelgen.data.log import Log, write_log
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         "and judge them on the other half",
     )
     add_domains_from(to)
-    to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
+    add_device(to)
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
     to.add_argument("--seed", type=int, default=0, help="default %(default)s")

@@ -112,6 +112,26 @@ def test_a_dry_run_plans_for_the_cluster_at_an_address(tmp_path, capsys, monkeyp
         assert ("timed on this machine, not on the cluster" in told) == bool(more)
 
 
+@pytest.mark.parametrize(
+    ("words", "workers"),
+    [((), 77), (("--device", "cuda"), 1), (("--device", "cuda:1"), 1), (("--device", "cuda", "--workers", "3"), 3)],
+)
+def test_a_gpu_has_one_worker_unless_more_are_asked(tmp_path, capsys, monkeypatch, fake, words, workers):
+    monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    asked = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", *words]
+    assert main(asked) == 0
+    assert f"with {workers} workers" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there_is_exit_2(tmp_path, capsys, tiny_model):
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny_model), "--device", "gpu"]
+    for more in ((), ("--workers", "2")):
+        assert main([*words, *more]) == 2
+        assert "did you mean cuda" in capsys.readouterr().err
+
+
 def test_the_last_line_tells_how_fast_it_was_beside_a_person(tmp_path, capsys, fake):
     write_lines(tmp_path / "in" / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
     assert label(tmp_path / "in", tmp_path / "out") == 0
