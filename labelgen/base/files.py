@@ -116,6 +116,14 @@ def digest_file(path: Path) -> str:
         ) from error
 
 
+def existing_file(path: Path) -> Path:
+    """Give `path` back if it is a file. Raises UsageError if it is not: it was named wrongly."""
+    if not path.is_file():
+        what = "is a folder, a file is needed" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {what}", str(path), "name a file that is there")
+    return path
+
+
 def fresh_folder(path: Path, force: bool) -> Path:
     """Make `path` an existing folder that may be written to.
 

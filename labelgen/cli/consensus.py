@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.arguments import add_force, add_log, add_ratings, fresh_log, one_or_more, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import write_log
@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
     questions = asked({})
     exclusive = exclusive_names(questions)
     found = Agreed(questions, setting)
+    fresh_log(args.out, args.force, args.log)
     if args.annotators:
         fresh_file(args.annotators, args.force)
     log = open_log(args)
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument("out", help="the log to write, .jsonl or .parquet")
     to.add_argument("--people", default="kind=person", metavar="WHO", help="names with commas (default %(default)s)")
     to.add_argument(
-        "--least", type=int, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
+        "--least", type=one_or_more, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
     )
     to.add_argument(
         "--method",

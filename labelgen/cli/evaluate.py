@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_file, whole_folder, write_text
-from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_log, add_ratings, open_log, parser
+from labelgen.base.files import digest_file, existing_file, whole_folder, write_text
+from labelgen.cli.arguments import (
+    add_device,
+    add_domains_from,
+    add_force,
+    add_log,
+    add_ratings,
+    one_or_more,
+    open_log,
+    parser,
+)
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders
 from labelgen.data.log import Log, write_log
@@ -35,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("name a log, or predictions by --from", "the command line", "one of the two")
     if args.model and args.predictions is not None:
         raise UsageError("a model and predictions are given", "--model, --predictions", "give one of the two")
+    if args.again is not None:
+        existing_file(args.again)
     with whole_folder(args.out, args.force) as out:
         if args.again is not None:
             found = _again(args.again)
@@ -116,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
     to.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    to.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default %(default)s)")
+    to.add_argument(
+        "--resamples", type=one_or_more, default=1000, metavar="N", help="of the bootstrap (default %(default)s)"
+    )
     add_force(to)
     return to
 

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_file
+from labelgen.base.files import digest_file, existing_file
 from labelgen.base.places import place
-from labelgen.cli.arguments import add_device, add_domains_from, add_force, parser
+from labelgen.cli.arguments import add_device, add_domains_from, add_force, parser, share
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument(
         "--max-bad-rate",
-        type=float,
+        type=share,
         default=MAX_BAD_RATE,
         metavar="RATE",
         help="exit code 3, once all is labelled, above this share of quarantined records (default %(default)s)",
@@ -127,6 +127,8 @@ def _check(args: argparse.Namespace) -> None:
     if not 1 <= args.shard_dialogues <= MOST_SHARD_DIALOGUES:
         known = f"give 1 to {MOST_SHARD_DIALOGUES}"
         raise UsageError("a shard of that size is not made", f"--shard-dialogues {args.shard_dialogues}", known)
+    if args.labels is not None:
+        existing_file(args.labels)
     if args.quarantine is not None and args.input != "-":
         raise UsageError(
             "the quarantine of a folder lies in its output",

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import fresh_file, whole_folder, write_text
+from labelgen.base.files import existing_file, whole_folder, write_text
 from labelgen.base.progress import progress
 from labelgen.base.registry import require
-from labelgen.cli.arguments import add_force, add_reading, open_log, parser
+from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
 from labelgen.data.quarantine import Quarantine, told
@@ -77,8 +77,7 @@ def _sample(argv: Sequence[str]) -> int:
         raise UsageError(f"--n is {given.n}", "the command line", "give --n 1 or more")
     if given.log == "-":
         raise UsageError("the log is read twice, and standard input once", "the log -", "write it to a file first")
-    if given.out != "-":
-        fresh_file(Path(given.out), given.force)
+    fresh_log(given.out, given.force, [given.log])
     log = open_log(given)
     read = progress(log, "reading", "dialogues")
     found = [one for one in (candidate(dialogue, given.how, given.annotator) for dialogue in read) if one is not None]
@@ -184,8 +183,8 @@ def _import(argv: Sequence[str]) -> int:
     if (given.form == "conll") != (given.annotator is not None):
         mend = "give --annotator NAME" if given.form == "conll" else "leave --annotator away"
         raise UsageError("columns do not tell who filled them in, Label Studio does", "--annotator", mend)
-    if given.out != "-":
-        fresh_file(Path(given.out), given.force)
+    existing_file(given.answers)
+    fresh_log(given.out, given.force, [given.log])
     # What is set aside of the log and of the answers stands in one file.
     bad = Quarantine(given.quarantine) if given.quarantine is not None else None
     given.quarantine = bad

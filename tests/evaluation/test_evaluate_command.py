@@ -112,7 +112,8 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
         (["LOG", "--out", "o", "--people", "anna,ben"], 3, "fewer than 3 people"),
         (["LOG", "--out", "o", "--model", "m", "--predictions", "p"], 2, "give one of the two"),
         (["LOG", "--out", "o", "--task", "outcomes"], 2, "did you mean 'outcome'"),
-        (["--from", "nowhere/predictions.jsonl", "--out", "o"], 2, "no evaluation.json beside"),
+        (["--from", "nowhere/predictions.jsonl", "--out", "o"], 2, "does not exist"),
+        (["--from", "LOG", "--out", "o"], 2, "no evaluation.json beside"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, words, code, said):

@@ -146,7 +146,7 @@ def test_faults_are_set_aside_and_too_many_stop_the_import(log, tmp_path, rate, 
         (["export", "{log}", "{out}", "--to", "conll", "--task", "slots"], 2, "leave --task away"),
         (["import", "{log}", "a.json", "{out}/o.jsonl", "--annotator", "anna"], 2, "leave --annotator away"),
         (["import", "{log}", "a.conll", "{out}/o.jsonl", "--from", "conll"], 2, "give --annotator NAME"),
-        (["import", "{log}", "{out}/none.json", "{out}/o.jsonl"], 3, "export the project again"),
+        (["import", "{log}", "{out}/none.json", "{out}/o.jsonl"], 2, "does not exist"),
         (["redo"], 2, "unknown action of review"),
     ],
 )
