@@ -23,7 +23,7 @@ from labelgen.review.label_studio_tasks import task_of
 from labelgen.review.labelling_config import labelling_config, questions_of
 from labelgen.review.merge import Merge
 from labelgen.review.returned import NO_FAULTS
-from labelgen.review.sampling import HOW, candidate, draw, marked
+from labelgen.review.sampling import HOW, candidate, draw, marked, why_none
 from labelgen.review.sheet import TASKS
 
 _ACTIONS = ("sample", "export", "import")
@@ -82,7 +82,8 @@ def _sample(argv: Sequence[str]) -> int:
     read = progress(log, "reading", "dialogues")
     found = [one for one in (candidate(dialogue, given.how, given.annotator) for dialogue in read) if one is not None]
     if log.kept and not found:
-        raise InputError(*_nothing(given, log.kept))
+        what, mend = why_none(log, given.how, given.annotator)
+        raise InputError(what, given.log, mend)
     drawn = {one.dialogue: one for one in draw(found, given.how, given.n, given.seed)}
     chosen = [marked(d, drawn[d.id], given.how, given.seed) for d in log if d.id in drawn]
     chosen.sort(key=lambda dialogue: drawn[dialogue.id].rank)
@@ -90,20 +91,6 @@ def _sample(argv: Sequence[str]) -> int:
     turns = sum(len(dialogue.turns) for dialogue in chosen)
     _say(given.out, f"{count:,} dialogues with {turns:,} turns, {given.how} of {len(found):,} in {log.kept:,}")
     return 0
-
-
-def _nothing(given: argparse.Namespace, count: int) -> tuple[str, str, str]:
-    who = "a model" if given.annotator is None else given.annotator
-    what = {
-        "abstained": f"has a field that {who} withheld, and no person's annotation",
-        "informative": f"has an annotation by {who}, and none by a person",
-        "audit": "has a turn",
-    }[given.how]
-    return (
-        f"none of the {count:,} records {what}",
-        given.log,
-        "`labelgen label` adds a model's annotation to a log; --how audit draws also from what people annotated",
-    )
 
 
 def _export(argv: Sequence[str]) -> int:
@@ -214,6 +201,9 @@ def _merge(given: argparse.Namespace, log: Log, bad: Quarantine | None) -> int:
         _say(
             given.out, f"not asked by labelgen, left out: {', '.join(f'{n} {c:,}' for n, c in sorted(ignored.items()))}"
         )
+    if not merge.added and not merge.reasons:
+        what = f"{given.answers} holds no answers: it is what was given to people, or nobody has answered yet"
+        print(f"{what}; export it once they have", file=sys.stderr)
     if merge.reasons:
         print(told(merge.reasons, f"in {bad}" if bad is not None else "--quarantine FILE keeps them"), file=sys.stderr)
     return 0
