@@ -80,6 +80,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     from labelgen.data.record import encode
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.calibrate import Asked, calibrate
+    from labelgen.evaluation.lacking import with_all_named
     from labelgen.evaluation.question import answered
     from labelgen.evaluation.trials import Setting, named, with_reference
     from labelgen.model.annotator import Annotator
@@ -95,7 +96,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     )
     questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
     read = Folders(log)
-    dialogues = with_reference(read, questions, setting)
+    dialogues = with_reference(with_all_named(read, setting), questions, setting)
     if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.against)) is not None):
         raise InputError(
             f"nothing in the log is answered by {args.against}",

@@ -27,6 +27,7 @@ def main(argv: Sequence[str]) -> int:
     from labelgen.consensus.vote import CONSENSUS, consensus
     from labelgen.evaluation.agreed import Agreed
     from labelgen.evaluation.asked import asked
+    from labelgen.evaluation.lacking import with_all_named
     from labelgen.evaluation.question import exclusive_names
     from labelgen.evaluation.trials import Setting, named, people_of
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         skills = learn(people, exclusive, args.method)
 
     def decided() -> Iterator[Dialogue]:
-        for dialogue in log:
+        for dialogue in with_all_named(log, setting):
             given = people_of(dialogue, setting)
             result = consensus(given, exclusive, args.least, args.ratings, args.method == "unanimous", skills)
             kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
@@ -86,7 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_log(to)
     to.add_argument("out", help="the log to write, .jsonl or .parquet")
-    to.add_argument("--people", default="kind=person", metavar="WHO", help="names with commas (default %(default)s)")
+    to.add_argument(
+        "--people",
+        default="kind=person",
+        metavar="WHO",
+        help="kind=person (or kind:person), or names with commas (default %(default)s)",
+    )
     to.add_argument(
         "--least", type=one_or_more, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
     )

@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--people",
         metavar="WHO",
-        help="kind=person, or names with commas; against an annotator nobody is judged beside unless this is given",
+        help="kind=person (or kind:person), or names with commas; against an annotator nobody is judged beside unless this is given",
     )
     add_ratings(to)
     to.add_argument("--task", action="append", metavar="NAME", help="judge this task only, may be repeated")
@@ -190,7 +190,14 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
         left_out=left_out,
         model=next(iter(cards.values())) if len(cards) == 1 else cards,
     )
-    return evaluate(dialogues, questions, candidates, setting, description)
+    found = evaluate(dialogues, questions, candidates, setting, description)
+    if not candidates:
+        raise UsageError(
+            "there is nobody to judge: no model, llm, user or rule in the log",
+            ", ".join(logs),
+            "give --model or --predictions; labelgen consensus judges people by themselves",
+        )
+    return found
 
 
 def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":
