@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     from labelgen import __version__
+    from labelgen.data.extra import refuse_without_domains
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
     from labelgen.evaluation.asked import asked
@@ -97,6 +98,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
     read = Folders(log)
     dialogues = with_reference(with_all_named(read, setting), questions, setting)
+    refuse_without_domains(dialogues, args.domains_from)
     if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.against)) is not None):
         raise InputError(
             f"nothing in the log is answered by {args.against}",
@@ -139,6 +141,11 @@ def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: Fo
 def told(found: "Calibration") -> Iterator[str]:
     """What was found, for people: a line or two for each task."""
     yield f"at most {found.max_error:.1%} wrong with {found.confidence:.0%} confidence, against {found.against}:"
+    if not found.thresholds():
+        yield (
+            "  nothing was certified: no field is withheld. Probabilities are scaled all the same; with more dialogues give this "
+            "command again (labelgen plan says how many)"
+        )
     for one in found.tasks:
         held, measured = one.certificate, one.measured
         name = f"  {one.task} of a {one.unit}"

@@ -25,6 +25,7 @@ from labelgen.cli.arguments import (
 )
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders
+from labelgen.data.extra import refuse_without_domains
 from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
         questions = of_tasks(questions, args.task)
     log = open_log(args)
     models = _models(args, log)
+    if "-" not in args.log:  # which can be read once
+        refuse_without_domains(log, args.domains_from)
     read = Folders(log)
     dialogues, left_out = prepare(
         read,
