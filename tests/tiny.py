@@ -15,8 +15,8 @@ _TEXT = (
 _SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 
-def write_tiny_encoder(folder: Path) -> Path:
-    """Two layers, width 32, 128 tokens at most; weights from a fixed seed. Gives the folder back."""
+def write_tiny_encoder(folder: Path, most_tokens: int = 128) -> Path:
+    """Two layers, width 32, so many tokens at most; weights from a fixed seed. Gives the folder back."""
     prepare_torchaudio()
     from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
@@ -40,7 +40,7 @@ def write_tiny_encoder(folder: Path) -> Path:
         pad_token="<pad>",
         unk_token="<unk>",
         mask_token="<mask>",
-        model_max_length=128,
+        model_max_length=most_tokens,
     ).save_pretrained(folder)
     config = RobertaConfig(
         vocab_size=tokens.get_vocab_size(),
@@ -48,7 +48,7 @@ def write_tiny_encoder(folder: Path) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
-        max_position_embeddings=130,
+        max_position_embeddings=most_tokens + 2,
         type_vocab_size=1,
     )
     with torch.random.fork_rng(devices=[]):

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -116,6 +116,14 @@ def digest_file(path: Path) -> str:
         ) from error
 
 
+def existing_file(path: Path) -> Path:
+    """Give `path` back if it is a file. Raises UsageError if it is not: it was named wrongly."""
+    if not path.is_file():
+        what = "is a folder, a file is needed" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {what}", str(path), "name a file that is there")
+    return path
+
+
 def fresh_folder(path: Path, force: bool) -> Path:
     """Make `path` an existing folder that may be written to.
 
@@ -127,6 +135,27 @@ def fresh_folder(path: Path, force: bool) -> Path:
         raise UsageError(f"{path} is not empty", str(path), "name another output folder, or give --force")
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def whole_folder(path: Path, force: bool) -> Iterator[Path]:
+    """A temporary folder within `path`; on leaving, its files are moved into `path`, in the place of older ones.
+
+    Where the block raises, `path` is as it was, and not there where it was not: what failed can be given again. Raises
+    UsageError as fresh_folder does."""
+    made = not path.exists()
+    fresh_folder(path, force)
+    try:
+        # Within and not beside: what is beside may be another disk, or closed to us.
+        with tempfile.TemporaryDirectory(dir=path, prefix=".", suffix=".part") as part:
+            yield Path(part)
+            for file in sorted(Path(part).iterdir()):
+                os.replace(file, path / file.name)
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def fresh_file(path: Path, force: bool) -> Path:

@@ -1,9 +1,11 @@
 """Arguments that several commands share."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from labelgen.base.errors import UsageError
+from labelgen.base.files import fresh_file
 from labelgen.data.log import MAX_BAD_RATE, Log
 
 
@@ -31,11 +33,29 @@ def add_reading(to: argparse.ArgumentParser) -> None:
     to.add_argument("--quarantine", type=Path, metavar="FILE", help="write rejected records with their reasons here")
     to.add_argument(
         "--max-bad-rate",
-        type=float,
+        type=share,
         default=MAX_BAD_RATE,
         metavar="RATE",
         help="fail with exit code 3 above this share of rejected records (default %(default)s)",
     )
+
+
+def share(text: str) -> float:
+    """The type of an option that is a part of a whole. Raises ArgumentTypeError for what is none."""
+    try:
+        given = float(text)
+    except ValueError:
+        given = -1.0
+    if not 0 <= given <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share; give a number from 0 to 1")
+    return given
+
+
+def one_or_more(text: str) -> int:
+    """The type of an option that counts. Raises ArgumentTypeError for what counts nothing."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is none; give a whole number of 1 or more")
+    return int(text)
 
 
 def add_force(to: argparse.ArgumentParser) -> None:
@@ -51,6 +71,12 @@ def add_domains_from(to: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--device", default="cpu", help="where the model runs: cpu, cuda, or cuda:N of several (default %(default)s)"
+    )
+
+
 def open_log(args: argparse.Namespace, name: str = "log") -> Log:
     """The log that add_log's arguments name."""
     given = getattr(args, name)
@@ -62,6 +88,17 @@ def open_log(args: argparse.Namespace, name: str = "log") -> Log:
             raise UsageError(f"--option {pair} has no value", "the command line", "write --option NAME=VALUE")
         options[key] = value
     return Log(paths, args.format, options, args.quarantine, args.max_bad_rate)
+
+
+def fresh_log(out: str, force: bool, made_from: Sequence[str | Path]) -> None:
+    """Raises UsageError where `out` may not be written: it exists, and `force` is not given, or it is a file of the log that it
+    is made from, which would be lost."""
+    if out == "-":
+        return
+    target = fresh_file(Path(out), force).resolve()
+    for path in (Path(read).resolve() for read in made_from):
+        if target.exists() and (target == path or (path.is_dir() and target.is_relative_to(path))):
+            raise UsageError(f"{out} is read and would be overwritten", out, "name another output")
 
 
 def add_ratings(to: argparse.ArgumentParser) -> None:

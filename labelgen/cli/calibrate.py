@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.progress import progress
-from labelgen.cli.arguments import add_domains_from, add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_log, add_ratings, open_log, parser
 from labelgen.cli.sound import Folders
 
 if TYPE_CHECKING:
@@ -69,17 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument("--seed", type=int, default=0, help="divides the dialogues (default %(default)s)")
     add_domains_from(to)
-    to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
+    add_device(to)
     add_force(to)
     return to
 
 
 def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     from labelgen import __version__
+    from labelgen.data.extra import refuse_without_domains
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.calibrate import Asked, calibrate
+    from labelgen.evaluation.lacking import with_all_named
     from labelgen.evaluation.question import answered
     from labelgen.evaluation.trials import Setting, named, with_reference
     from labelgen.model.annotator import Annotator
@@ -95,7 +97,8 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     )
     questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
     read = Folders(log)
-    dialogues = with_reference(read, questions, setting)
+    dialogues = with_reference(with_all_named(read, setting), questions, setting)
+    refuse_without_domains(dialogues, args.domains_from)
     if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.against)) is not None):
         raise InputError(
             f"nothing in the log is answered by {args.against}",
@@ -138,6 +141,11 @@ def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: Fo
 def told(found: "Calibration") -> Iterator[str]:
     """What was found, for people: a line or two for each task."""
     yield f"at most {found.max_error:.1%} wrong with {found.confidence:.0%} confidence, against {found.against}:"
+    if not found.thresholds():
+        yield (
+            "  nothing was certified: no field is withheld. Probabilities are scaled all the same; with more dialogues give this "
+            "command again (labelgen plan says how many)"
+        )
     for one in found.tasks:
         held, measured = one.certificate, one.measured
         name = f"  {one.task} of a {one.unit}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.cli.arguments import add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.arguments import add_force, add_log, add_ratings, fresh_log, one_or_more, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import write_log
@@ -27,6 +27,7 @@ def main(argv: Sequence[str]) -> int:
     from labelgen.consensus.vote import CONSENSUS, consensus
     from labelgen.evaluation.agreed import Agreed
     from labelgen.evaluation.asked import asked
+    from labelgen.evaluation.lacking import with_all_named
     from labelgen.evaluation.question import exclusive_names
     from labelgen.evaluation.trials import Setting, named, people_of
 
@@ -34,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
     questions = asked({})
     exclusive = exclusive_names(questions)
     found = Agreed(questions, setting)
+    fresh_log(args.out, args.force, args.log)
     if args.annotators:
         fresh_file(args.annotators, args.force)
     log = open_log(args)
@@ -53,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         skills = learn(people, exclusive, args.method)
 
     def decided() -> Iterator[Dialogue]:
-        for dialogue in log:
+        for dialogue in with_all_named(log, setting):
             given = people_of(dialogue, setting)
             result = consensus(given, exclusive, args.least, args.ratings, args.method == "unanimous", skills)
             kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
@@ -85,9 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_log(to)
     to.add_argument("out", help="the log to write, .jsonl or .parquet")
-    to.add_argument("--people", default="kind=person", metavar="WHO", help="names with commas (default %(default)s)")
     to.add_argument(
-        "--least", type=int, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
+        "--people",
+        default="kind=person",
+        metavar="WHO",
+        help="kind=person (or kind:person), or names with commas (default %(default)s)",
+    )
+    to.add_argument(
+        "--least", type=one_or_more, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
     )
     to.add_argument(
         "--method",

@@ -12,10 +12,10 @@ import msgspec
 from rich.console import Console
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import fresh_file, fresh_folder
+from labelgen.base.files import fresh_folder
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
-from labelgen.cli.arguments import add_force, add_log, open_log, parser
+from labelgen.cli.arguments import add_force, add_log, fresh_log, open_log, parser
 from labelgen.cli.data_stats import columns, stats
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Names, merge, write_labels
@@ -87,8 +87,7 @@ def _convert(argv: Sequence[str]) -> None:
     dialogues: Iterable[Dialogue] = progress(log, "convert", "dialogues")
     if given.sample is not None:
         dialogues = _sample(dialogues, given.sample, given.seed)
-    if given.out != "-":
-        fresh_file(out, given.force)
+    fresh_log(given.out, given.force, given.log)
     names = Names()
     count = 0
     with open_writer(given.out, given.force) as write:

@@ -69,6 +69,7 @@ def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     from labelgen.base.registry import require
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.estimate import estimate
+    from labelgen.evaluation.lacking import with_all_named
     from labelgen.evaluation.question import of_tasks
     from labelgen.evaluation.trials import Setting, named, with_reference
 
@@ -78,7 +79,9 @@ def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
         raise UsageError(f"of {args.task} several names may hold", f"--task {args.task}", "choose outcome or quality")
     require(args.label, question.names, "label")
     setting = Setting(args.against, *named(args.people))
-    dialogues = (d for one in open_log(args) for d in with_reference([one], questions, setting))
+    dialogues = (
+        d for one in with_all_named(open_log(args), setting) for d in with_reference([one], questions, setting)
+    )
     return estimate(dialogues, question, args.label, args.annotator, args.against, args.slice, args.level)
 
 

@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_file, fresh_folder, write_text
-from labelgen.cli.arguments import add_domains_from, add_force, add_log, add_ratings, open_log, parser
+from labelgen.base.files import digest_file, existing_file, whole_folder, write_text
+from labelgen.cli.arguments import (
+    add_device,
+    add_domains_from,
+    add_force,
+    add_log,
+    add_ratings,
+    one_or_more,
+    open_log,
+    parser,
+)
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders
+from labelgen.data.extra import refuse_without_domains
 from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:
@@ -35,16 +45,20 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("name a log, or predictions by --from", "the command line", "one of the two")
     if args.model and args.predictions is not None:
         raise UsageError("a model and predictions are given", "--model, --predictions", "give one of the two")
-    out = fresh_folder(args.out, args.force)
-    found = _again(args.again) if args.again is not None else _anew(args, argv)
     if args.again is not None:
-        write_log(out / PREDICTIONS, Log([args.again]), force=True)
-    from labelgen.report.page import render
+        existing_file(args.again)
+    with whole_folder(args.out, args.force) as out:
+        if args.again is not None:
+            found = _again(args.again)
+            write_log(out / PREDICTIONS, Log([args.again]))
+        else:
+            found = _anew(args, argv, out / PREDICTIONS)
+        from labelgen.report.page import render
 
-    write_text(out / EVALUATION, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
-    write_text(out / REPORT, render(found))
+        write_text(out / EVALUATION, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
+        write_text(out / REPORT, render(found))
     show_results(found)
-    print(f"\n{out / REPORT}")
+    print(f"\n{args.out / REPORT}")
     return 0
 
 
@@ -79,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--people",
         metavar="WHO",
-        help="kind=person, or names with commas; against an annotator nobody is judged beside unless this is given",
+        help="kind=person (or kind:person), or names with commas; against an annotator nobody is judged beside unless this is given",
     )
     add_ratings(to)
     to.add_argument("--task", action="append", metavar="NAME", help="judge this task only, may be repeated")
@@ -110,16 +124,19 @@ def _parser() -> argparse.ArgumentParser:
         "and judge them on the other half",
     )
     add_domains_from(to)
-    to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
+    add_device(to)
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
     to.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    to.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default %(default)s)")
+    to.add_argument(
+        "--resamples", type=one_or_more, default=1000, metavar="N", help="of the bootstrap (default %(default)s)"
+    )
     add_force(to)
     return to
 
 
-def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
+def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[str, Any]:
+    """written: where the log goes with the annotations of all who are judged."""
     from labelgen.consensus.vote import CONSENSUS
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.candidates import Judged, candidates_of
@@ -144,6 +161,8 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
         questions = of_tasks(questions, args.task)
     log = open_log(args)
     models = _models(args, log)
+    if "-" not in args.log:  # which can be read once
+        refuse_without_domains(log, args.domains_from)
     read = Folders(log)
     dialogues, left_out = prepare(
         read,
@@ -159,8 +178,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
             print(f"{model.name}: {model.sound}", file=sys.stderr)
         if model.learnt_from_feedback and all(without_evidence(d) == d for d in dialogues):
             print(f"{model.name}: no dialogue carries feedback evidence, so there was none to hide", file=sys.stderr)
-    written = args.out / PREDICTIONS
-    write_log(written, dialogues, force=args.force)
+    write_log(written, dialogues)
     # What is judged is what was written, so that the file alone gives the same numbers.
     dialogues = list(Log([written], max_bad_rate=0.0))
     candidates = candidates_of(dialogues, setting)
@@ -175,7 +193,14 @@ def _anew(args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
         left_out=left_out,
         model=next(iter(cards.values())) if len(cards) == 1 else cards,
     )
-    return evaluate(dialogues, questions, candidates, setting, description)
+    found = evaluate(dialogues, questions, candidates, setting, description)
+    if not candidates:
+        raise UsageError(
+            "there is nobody to judge: no model, llm, user or rule in the log",
+            ", ".join(logs),
+            "give --model or --predictions; labelgen consensus judges people by themselves",
+        )
+    return found
 
 
 def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":

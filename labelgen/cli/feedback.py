@@ -14,7 +14,7 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
-from labelgen.cli.arguments import add_force, add_reading, open_log, parser
+from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.cli.feedback_ask import ask
 from labelgen.cli.feedback_explain import explain
 from labelgen.cli.feedback_report import report
@@ -201,8 +201,7 @@ def _rewrite(
     heads: tuple[str, ...],
 ) -> int:
     """Write every dialogue as `change` makes it, then the table of what it counted."""
-    if given.out != "-":
-        fresh_file(Path(given.out), given.force)
+    fresh_log(given.out, given.force, [given.log])
     counts: Counts = Counter()
     changed = (change(dialogue, counts) for dialogue in dialogues)
     count = write_log(given.out, progress(changed, "feedback", "dialogues"), log.labels(), given.force)

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_file
+from labelgen.base.files import digest_file, existing_file
 from labelgen.base.places import place
-from labelgen.cli.arguments import add_domains_from, add_force, parser
+from labelgen.cli.arguments import add_device, add_domains_from, add_force, parser, share
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     )
     _check(args)
     if args.dry_run:
-        workers = args.workers or (_cores() if args.address is None else cpus_of(args.address))
+        workers = _workers(args) or (_cores() if args.address is None else cpus_of(args.address))
         found = rehearse(
             place(args.input), place(args.output), load(), _options(args), args.shard_dialogues, args.force
         )
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         metavar="N",
-        help="processes of one thread (default: cores of the machine or the cluster)",
+        help="processes of one thread (default: cores of the machine or the cluster; one with --device cuda)",
     )
     to.add_argument(
         "--engine",
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         help="label each turn from itself and what came before only, without calibration; docs/labelling.md",
     )
     add_domains_from(to)
-    to.add_argument("--device", default="cpu", help="where the model runs (default %(default)s)")
+    add_device(to)
     to.add_argument(
         "--shard-dialogues",
         type=int,
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument(
         "--max-bad-rate",
-        type=float,
+        type=share,
         default=MAX_BAD_RATE,
         metavar="RATE",
         help="exit code 3, once all is labelled, above this share of quarantined records (default %(default)s)",
@@ -127,6 +127,8 @@ def _check(args: argparse.Namespace) -> None:
     if not 1 <= args.shard_dialogues <= MOST_SHARD_DIALOGUES:
         known = f"give 1 to {MOST_SHARD_DIALOGUES}"
         raise UsageError("a shard of that size is not made", f"--shard-dialogues {args.shard_dialogues}", known)
+    if args.labels is not None:
+        existing_file(args.labels)
     if args.quarantine is not None and args.input != "-":
         raise UsageError(
             "the quarantine of a folder lies in its output",
@@ -150,8 +152,17 @@ def _folder(args: argparse.Namespace, load: Load) -> Sums:
 
 def _engine(args: argparse.Namespace, load: Load) -> AbstractContextManager[Engine]:
     if args.engine == "local":
-        return local(load, args.workers or _cores())
-    return on_ray(load, args.workers, args.address, gpus=int(args.device.startswith("cuda")))
+        return local(load, _workers(args) or _cores())
+    return on_ray(load, _workers(args), args.address, gpus=int(_on_gpu(args)))
+
+
+def _workers(args: argparse.Namespace) -> int | None:
+    """None for as many as there are cores; of a GPU these would be too many."""
+    return 1 if args.workers is None and _on_gpu(args) else args.workers
+
+
+def _on_gpu(args: argparse.Namespace) -> bool:
+    return str(args.device).startswith("cuda")
 
 
 def _options(args: argparse.Namespace) -> dict[str, str]:

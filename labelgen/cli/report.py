@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from labelgen.base.errors import InputError, StorageError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.files import existing_file, fresh_file, write_text
 from labelgen.cli.arguments import add_force, parser
 
 _WIDE = 160
@@ -48,7 +48,7 @@ def show_results(evaluation: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        plain = msgspec.json.decode(path.read_bytes())
+        plain = msgspec.json.decode(existing_file(path).read_bytes())
     except OSError as error:
         raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
     except msgspec.DecodeError as error:

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import fresh_file, fresh_folder, write_text
+from labelgen.base.files import existing_file, whole_folder, write_text
 from labelgen.base.progress import progress
 from labelgen.base.registry import require
-from labelgen.cli.arguments import add_force, add_reading, open_log, parser
+from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
 from labelgen.data.quarantine import Quarantine, told
@@ -23,7 +23,7 @@ from labelgen.review.label_studio_tasks import task_of
 from labelgen.review.labelling_config import labelling_config, questions_of
 from labelgen.review.merge import Merge
 from labelgen.review.returned import NO_FAULTS
-from labelgen.review.sampling import HOW, candidate, draw, marked
+from labelgen.review.sampling import HOW, candidate, draw, marked, why_none
 from labelgen.review.sheet import TASKS
 
 _ACTIONS = ("sample", "export", "import")
@@ -77,13 +77,13 @@ def _sample(argv: Sequence[str]) -> int:
         raise UsageError(f"--n is {given.n}", "the command line", "give --n 1 or more")
     if given.log == "-":
         raise UsageError("the log is read twice, and standard input once", "the log -", "write it to a file first")
-    if given.out != "-":
-        fresh_file(Path(given.out), given.force)
+    fresh_log(given.out, given.force, [given.log])
     log = open_log(given)
     read = progress(log, "reading", "dialogues")
     found = [one for one in (candidate(dialogue, given.how, given.annotator) for dialogue in read) if one is not None]
     if log.kept and not found:
-        raise InputError(*_nothing(given, log.kept))
+        what, mend = why_none(log, given.how, given.annotator)
+        raise InputError(what, given.log, mend)
     drawn = {one.dialogue: one for one in draw(found, given.how, given.n, given.seed)}
     chosen = [marked(d, drawn[d.id], given.how, given.seed) for d in log if d.id in drawn]
     chosen.sort(key=lambda dialogue: drawn[dialogue.id].rank)
@@ -91,20 +91,6 @@ def _sample(argv: Sequence[str]) -> int:
     turns = sum(len(dialogue.turns) for dialogue in chosen)
     _say(given.out, f"{count:,} dialogues with {turns:,} turns, {given.how} of {len(found):,} in {log.kept:,}")
     return 0
-
-
-def _nothing(given: argparse.Namespace, count: int) -> tuple[str, str, str]:
-    who = "a model" if given.annotator is None else given.annotator
-    what = {
-        "abstained": f"has a field that {who} withheld, and no person's annotation",
-        "informative": f"has an annotation by {who}, and none by a person",
-        "audit": "has a turn",
-    }[given.how]
-    return (
-        f"none of the {count:,} records {what}",
-        given.log,
-        "`labelgen label` adds a model's annotation to a log; --how audit draws also from what people annotated",
-    )
 
 
 def _export(argv: Sequence[str]) -> int:
@@ -130,13 +116,14 @@ def _export(argv: Sequence[str]) -> int:
         require(task, TASKS, "task")
     if given.to == "conll" and given.task:
         raise UsageError("columns hold slots and intents, no other questions", "--task", "leave --task away")
-    folder = fresh_folder(given.out, given.force)
-    log = open_log(given, "sample")
-    dialogues = list(log)
-    files, left_out = (_columns if given.to == "conll" else _tasks)(given, log, dialogues)
-    for name, text in files.items():
-        write_text(folder / name, text)
-        print(folder / name)
+    with whole_folder(given.out, given.force) as folder:
+        log = open_log(given, "sample")
+        dialogues = list(log)
+        files, left_out = (_columns if given.to == "conll" else _tasks)(given, log, dialogues)
+        for name, text in files.items():
+            write_text(folder / name, text)
+    for name in files:
+        print(given.out / name)
     print(f"{len(dialogues) - left_out.total():,} of {len(dialogues):,} dialogues")
     for reason, count in left_out.items():
         print(f"{count:,} left out: {reason}")
@@ -183,8 +170,8 @@ def _import(argv: Sequence[str]) -> int:
     if (given.form == "conll") != (given.annotator is not None):
         mend = "give --annotator NAME" if given.form == "conll" else "leave --annotator away"
         raise UsageError("columns do not tell who filled them in, Label Studio does", "--annotator", mend)
-    if given.out != "-":
-        fresh_file(Path(given.out), given.force)
+    existing_file(given.answers)
+    fresh_log(given.out, given.force, [given.log])
     # What is set aside of the log and of the answers stands in one file.
     bad = Quarantine(given.quarantine) if given.quarantine is not None else None
     given.quarantine = bad
@@ -214,6 +201,9 @@ def _merge(given: argparse.Namespace, log: Log, bad: Quarantine | None) -> int:
         _say(
             given.out, f"not asked by labelgen, left out: {', '.join(f'{n} {c:,}' for n, c in sorted(ignored.items()))}"
         )
+    if not merge.added and not merge.reasons:
+        what = f"{given.answers} holds no answers: it is what was given to people, or nobody has answered yet"
+        print(f"{what}; export it once they have", file=sys.stderr)
     if merge.reasons:
         print(told(merge.reasons, f"in {bad}" if bad is not None else "--quarantine FILE keeps them"), file=sys.stderr)
     return 0

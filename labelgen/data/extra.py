@@ -1,11 +1,14 @@
 """Fields of a record that labelgen does not know: they stay in `extra` as JSON text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
+
+_SHOWN = 20
 
 
 def extra(held: Dialogue | Turn) -> Mapping[str, Any]:
@@ -20,6 +23,27 @@ def domains_on_offer(dialogue: Dialogue, field: str) -> tuple[str, ...] | None:
     if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
         return None
     return tuple(sorted(set(found)))
+
+
+def refuse_without_domains(dialogues: Iterable[Dialogue], field: str | None) -> None:
+    """Raises UsageError where no dialogue lists domains on offer in `field`; reads until the first that does. None asks for
+    nothing."""
+    if field is None:
+        return
+    lists: set[str] = set()
+    count = 0
+    for dialogue in dialogues:
+        if domains_on_offer(dialogue, field) is not None:
+            return
+        lists.update(name for name in extra(dialogue) if domains_on_offer(dialogue, name) is not None)
+        count += 1
+    if count:
+        named = f"fields that do: {', '.join(sorted(lists)[:_SHOWN])}" if lists else "no field does"
+        raise UsageError(
+            f"none of {count:,} records lists domains in {field!r}",
+            f"--domains-from {field}",
+            f"{named}; without --domains-from every label may be given",
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -21,6 +21,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.evaluation.contrast import adjust
 from labelgen.evaluation.costs import costs
 from labelgen.evaluation.examples import examples
+from labelgen.evaluation.lacking import nothing_to_judge
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.section import section
 from labelgen.evaluation.slices import check_fields
@@ -60,12 +61,9 @@ def evaluate(
     ]
     tasks = [task for task in found if task["items"]]
     if not tasks:
-        reasons = Counter(entry["reason"] for task in found for entry in task["left_out"])
-        raise InputError(
-            f"nothing to judge against {setting.against}: {', '.join(reasons) or 'no dialogue is left'}",
-            ", ".join(description.paths),
-            "name an annotator of the log by --against, or bring three people's answers",
-        )
+        reasons = dict.fromkeys(entry["reason"] for task in found for entry in task["left_out"])
+        where = ", ".join(description.paths)
+        raise nothing_to_judge(dialogues, questions, setting, description.left_out, reasons, where)
     looked_at = adjust([part for task in tasks for part in task["slices"]])
     adjust([part for task in tasks for part in task["worst_slices"]])
     return {

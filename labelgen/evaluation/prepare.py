@@ -7,6 +7,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.split import Seen
 from labelgen.evaluation.baseline import Majority
 from labelgen.evaluation.candidates import Judged, annotated, join
+from labelgen.evaluation.lacking import with_all_named
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Setting, people_of, with_reference
 
@@ -28,14 +29,17 @@ def prepare(
 
     training: what was trained on; its copies are left out, and its majority is judged as a baseline. least_people:
     dialogues that fewer people annotated are left out. predictions: annotations of others, by dialogue id; raises
-    InputError where they are of other dialogues."""
-    kept, left_out = _kept(dialogues, setting, training, least_people)
+    InputError where they are of other dialogues, and UsageError, before any model is asked, where nobody annotated by a name
+    of the setting."""
+    others = None if predictions is None else list(predictions)
+    given = list(with_all_named(dialogues, setting, others or ()))
+    kept, left_out = _kept(given, setting, training, least_people)
     # The reference comes first: models are asked about its goals too.
     kept = with_reference(kept, questions, setting)
     for model in models:
         kept = annotated(kept, model, setting.against)
-    if predictions is not None:
-        kept = join(kept, predictions)
+    if others is not None:
+        kept = join(kept, others)
     if training is not None:
         majority = Majority(training, questions, setting)
         kept = [majority.annotate(dialogue, setting.against) for dialogue in kept]
@@ -43,9 +47,8 @@ def prepare(
 
 
 def _kept(
-    dialogues: Iterable[Dialogue], setting: Setting, training: Iterable[Dialogue] | None, least_people: int
+    given: list[Dialogue], setting: Setting, training: Iterable[Dialogue] | None, least_people: int
 ) -> tuple[list[Dialogue], dict[str, int]]:
-    given = list(dialogues)
     left_out = {}
     if training is not None:
         seen = Seen(training)

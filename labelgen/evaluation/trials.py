@@ -44,9 +44,10 @@ class Setting:
 
 
 def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
-    """`people` and `everyone` of a setting, from words: EVERYONE, or names with commas; None for nobody."""
-    if people is None or people == EVERYONE:
-        return None, people == EVERYONE
+    """`people` and `everyone` of a setting, from words: EVERYONE, also as a config writes it, or names with commas; None for
+    nobody."""
+    if people is None or people in (EVERYONE, "kind:person"):
+        return None, people is not None
     return frozenset(people.split(",")), False
 
 

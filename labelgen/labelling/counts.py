@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.extra import domains_on_offer
 from labelgen.data.labels import UNIT_OF, Annotation, Field, answers, tasks_of
 from labelgen.data.sound import told
 
@@ -26,7 +27,8 @@ class Sums:
     """In dialogues: seen = labelled + quarantined, by the first word of the reason. turns: of labelled dialogues. heard:
     turns whose sound was read; unheard: turns whose sound could not be, by reason, which are labelled without it. Both
     are empty for a model that reads no sound. unseen: turns with a value that the model was not trained on, by feature.
-    unknown: labels of others with names that the model cannot give, by task."""
+    unknown: labels of others with names that the model cannot give, by task. on_offer: dialogues whose record lists the domains on
+    offer, by the field that was asked; empty where none was."""
 
     seen: int = 0
     labelled: int = 0
@@ -37,6 +39,7 @@ class Sums:
     unheard: Mapping[str, int] = field(default_factory=dict)
     unseen: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, int] = field(default_factory=dict)
+    on_offer: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bad(self) -> int:
@@ -48,10 +51,13 @@ def tally(labelled: Iterable[tuple[Dialogue, Annotation]], reasons: Iterable[str
     """Count dialogues with the annotation each was given, and the reasons of the rejected ones."""
     bad = Counter(reason.partition(":")[0] for reason in reasons)
     dialogues = turns = 0
+    on_offer: dict[str, int] = {}
     tasks: Counter[tuple[str, str, str]] = Counter()
     for dialogue, annotation in labelled:
         dialogues += 1
         turns += len(dialogue.turns)
+        if annotation.provenance is not None and (asked := annotation.provenance.domains_from) is not None:
+            on_offer[asked] = on_offer.get(asked, 0) + (domains_on_offer(dialogue, asked) is not None)
         withheld = {abstained.field for abstained in annotation.abstained}
         for task in tasks_of(annotation):
             for at, labels in answers(annotation, task).items():
@@ -60,7 +66,7 @@ def tally(labelled: Iterable[tuple[Dialogue, Annotation]], reasons: Iterable[str
                 tasks[task, UNIT_OF[type(at)], "labels"] += len(labels)
         for abstained in annotation.abstained:
             tasks[abstained.field.task, UNIT_OF[type(abstained.field.at)], "abstained"] += 1
-    return _sums(dialogues + sum(bad.values()), dialogues, turns, bad, tasks)
+    return replace(_sums(dialogues + sum(bad.values()), dialogues, turns, bad, tasks), on_offer=on_offer)
 
 
 def total(parts: Iterable[Sums]) -> Sums:
@@ -70,6 +76,7 @@ def total(parts: Iterable[Sums]) -> Sums:
     unheard: Counter[str] = Counter()
     unseen: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
+    on_offer: Counter[str] = Counter()
     tasks: Counter[tuple[str, str, str]] = Counter()
     for part in parts:
         seen, labelled, turns = seen + part.seen, labelled + part.labelled, turns + part.turns
@@ -78,10 +85,12 @@ def total(parts: Iterable[Sums]) -> Sums:
         unheard.update(part.unheard)
         unseen.update(part.unseen)
         unknown.update(part.unknown)
+        on_offer.update(part.on_offer)
         for one in part.tasks:
             for kind in ("labelled", "abstained", "labels"):
                 tasks[one.task, one.unit, kind] += getattr(one, kind)
-    return with_untold(_sums(seen, labelled, turns, bad, tasks), heard, unheard, unseen, unknown)
+    sums = replace(_sums(seen, labelled, turns, bad, tasks), on_offer=dict(sorted(on_offer.items())))
+    return with_untold(sums, heard, unheard, unseen, unknown)
 
 
 def with_untold(
@@ -124,6 +133,9 @@ def summary(sums: Sums) -> Iterator[str]:
         yield f"{sums.bad:,} quarantined: {_counted(sums.quarantined)}"
     if sound := told(sums.heard, sums.unheard):
         yield sound
+    for name, count in sums.on_offer.items():
+        rest = "; the others may have labels of every domain" if count < sums.labelled else ""
+        yield f"{count:,} of {sums.labelled:,} dialogues list the domains on offer in {name!r}{rest}"
     if sums.unseen:
         yield f"values that the model was not trained on, in turns: {_counted(sums.unseen)}"
     if sums.unknown:

@@ -10,7 +10,7 @@ In a store (base/places.py) there is no lock: whoever runs there sees to it that
 import fcntl
 import glob
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from labelgen.base.errors import StorageError, UsageError
@@ -88,19 +88,23 @@ class Folder:
 
 @contextmanager
 def opened(out: Path, force: bool) -> Iterator[Folder]:
-    """The output folder, made where it was not, for this process alone.
+    """The output folder, made where it was not, for this process alone; where nothing came of it, it is gone again.
 
     Raises UsageError if it holds something else and `force` is not given, StorageError if it cannot be written or
     another process is at work in it."""
     folder = Folder(out)
     with storing(out):
         folder.refuse_foreign(force)
+        made = not in_store(out) and not out.exists()
     with nullcontext() if in_store(out) else _locked(folder):
         try:
             yield folder
         finally:
             if not folder.ledger.exists():
                 remove_tree(folder.work)
+                if made:
+                    with suppress(OSError):  # it holds something
+                        out.rmdir()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.extra import refuse_without_domains
 from labelgen.data.record import encode
 from labelgen.labelling.cut import Cut, cut, read_cut
 from labelgen.labelling.folder import Folder, input_files
@@ -16,7 +17,7 @@ from labelgen.labelling.manifest import Settings
 from labelgen.labelling.pace import beside_people, told_time
 from labelgen.labelling.resume import stands
 from labelgen.labelling.shard import Annotates, annotated, sound_root
-from labelgen.labelling.sources import known, refuse_strangers
+from labelgen.labelling.sources import known, readable, refuse_strangers
 
 _PLACES, _EACH = 4, 96
 """Shards that the sample is drawn from, evenly over what is left, and dialogues from the head of each."""
@@ -59,6 +60,7 @@ def rehearse(
     `force` nothing that is there counts as done, though some of it may stand."""
     inputs = input_files(source)
     refuse_strangers(inputs, annotator.refuses)
+    refuse_without_domains(readable(inputs), annotator.provenance.domains_from)
     settings = Settings(
         annotator=annotator.name, model=annotator.provenance, shard_dialogues=shard_dialogues, options=options
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from labelgen.base.errors import InputError, IntegrityError, UsageError
 from labelgen.base.files import digest_file
 from labelgen.base.places import in_store, remove_tree
+from labelgen.data.extra import refuse_without_domains
 from labelgen.labelling.counts import Sums, total
 from labelgen.labelling.cut import Cut, cut
 from labelgen.labelling.engines import Engine
@@ -29,7 +30,7 @@ from labelgen.labelling.manifest import (
 from labelgen.labelling.pace import paced
 from labelgen.labelling.resume import stands
 from labelgen.labelling.shard import Shard
-from labelgen.labelling.sources import refuse_strangers
+from labelgen.labelling.sources import readable, refuse_strangers
 
 SHARD_DIALOGUES = 1024
 MOST_SHARD_DIALOGUES = 4096
@@ -56,16 +57,17 @@ def label(
     """Label every record file of `source` into `out`, or what an unfinished run left of it; gives the sums of all.
 
     options: what else the labels depend on, by name. Raises UsageError where `out` holds something else, or where the
-    annotator has no label set for any record,
+    annotator has no label set for any record, or no record lists the domains on offer that it asks for,
     IntegrityError where what it holds was made from another input, model or options (unless `force`), StorageError
     where reading or writing fails; what was committed until then stays."""
     inputs = input_files(source)
     _refuse_inside(source, out)
     refuse_strangers(inputs, engine.refuses)
+    settings = Settings(
+        annotator=annotator, model=engine.provenance(), shard_dialogues=shard_dialogues, options=options
+    )
+    refuse_without_domains(readable(inputs), settings.model.domains_from)
     with opened(out, force) as folder:
-        settings = Settings(
-            annotator=annotator, model=engine.provenance(), shard_dialogues=shard_dialogues, options=options
-        )
         state = stands(folder, inputs, settings, force)
         if _is_whole(folder, inputs, state):
             return read_manifest(folder.manifest).sums

@@ -28,15 +28,22 @@ def known(items: Iterable[Dialogue | Rejected], refuses: Refuses, name: str) -> 
             yield item
 
 
+def readable(inputs: Mapping[str, Path]) -> Iterator[Dialogue]:
+    """The good records of all files."""
+    for path, source in inputs.items():
+        for item in read_file(source, path):
+            if isinstance(item, Dialogue):
+                yield item
+
+
 def refuse_strangers(inputs: Mapping[str, Path], refuses: Refuses) -> None:
     """Raises UsageError where no dialogue of the files can be labelled; reads until the first that can."""
     asked: dict[str | None, UsageError] = {}
-    for path, source in inputs.items():
-        for item in read_file(source, path):
-            if isinstance(item, Dialogue) and item.source not in asked:
-                error = refuses(item.source)
-                if error is None:
-                    return
-                asked[item.source] = error
+    for dialogue in readable(inputs):
+        if dialogue.source not in asked:
+            error = refuses(dialogue.source)
+            if error is None:
+                return
+            asked[dialogue.source] = error
     for error in asked.values():
         raise error

@@ -22,7 +22,7 @@ from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.tasks.task import Answers
-from labelgen.tensors.processor import processor
+from labelgen.tensors.processor import check_device, processor
 
 
 class Annotator:
@@ -34,7 +34,7 @@ class Annotator:
     that names the domains on offer in a dialogue; only their labels are given. online: each turn is labelled
     from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
 
-    Raises UsageError for a calibration that was made with another `domains_from`."""
+    Raises UsageError for a calibration that was made with another `domains_from`, and for a device that is not here."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Annotator:
         online: bool = False,
         domains_from: str | None = None,
     ) -> None:
+        check_device(device)
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
         if calibration is not None:

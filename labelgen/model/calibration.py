@@ -78,8 +78,8 @@ def read_calibration(folder: Path) -> Calibration | None:
 
 
 def refuse_calibrated(folder: Path, force: bool) -> None:
-    """Raises UsageError for a folder that holds a calibration, unless `force`."""
-    if CALIBRATION in _digests(folder) and not force:
+    """Raises UsageError for a folder that holds a calibration with thresholds, unless `force`."""
+    if not force and (known := read_calibration(folder)) is not None and known.thresholds():
         raise UsageError(f"{folder} is calibrated already", str(folder / CALIBRATION), "give --force to replace that")
 
 

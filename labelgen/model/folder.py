@@ -93,7 +93,10 @@ def check_model(folder: Path) -> None:
     """Raises UsageError if there is no model, IntegrityError if a file is not what was saved."""
     listing = folder / "digests.json"
     if not listing.is_file():
-        raise UsageError(f"{folder} is no model folder", str(listing), "name a folder that labelgen finetune wrote")
+        within = folder / "model"
+        found = (within / "digests.json").is_file()
+        mend = f"did you mean {within}?" if found else "name a folder that labelgen finetune wrote"
+        raise UsageError(f"{folder} is no model folder", str(listing), mend)
     try:
         digests = msgspec.json.decode(listing.read_bytes(), type=dict[str, str])
     except msgspec.MsgspecError as error:

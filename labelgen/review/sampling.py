@@ -68,6 +68,31 @@ def candidate(dialogue: Dialogue, how: str, model: str | None) -> Candidate | No
     return Candidate(dialogue.id, len(dialogue.turns), doubt) if doubt else None
 
 
+def why_none(dialogues: Iterable[Dialogue], how: str, model: str | None) -> tuple[str, str]:
+    """Why no dialogue of a log is a candidate, and what mends it."""
+    shown = [
+        (reviewed(d, model) is not None, any(a.kind == "person" for a in d.annotations)) for d in dialogues if d.turns
+    ]
+    count, who = len(shown), model or "a model"
+    if not shown:
+        return "no record has a turn", "name a log with turns"
+    if not any(labelled for labelled, _ in shown):
+        return (
+            f"none of {count:,} records has an annotation by {who}",
+            "`labelgen label` adds a model's annotation to a log",
+        )
+    left = sum(labelled and not answered for labelled, answered in shown)
+    if not left:
+        known = sum(labelled for labelled, _ in shown)
+        return f"all {known:,} records with an annotation by {who} were annotated by people already", "use --how audit"
+    if how == "abstained":
+        return (
+            f"{who} withheld nothing in {left:,} records that nobody annotated",
+            "only a calibrated model withholds: `labelgen calibrate`, then `labelgen label` again; or use --how informative",
+        )
+    return f"{who} answers nothing in {left:,} records that nobody annotated", "use --how audit"
+
+
 def draw(candidates: Iterable[Candidate], how: str, count: int, seed: int = 0) -> list[Drawn]:
     """At most `count` of them. The order of the candidates is of no influence.
 

@@ -1,10 +1,13 @@
-"""The kind of processor that labels are computed on, as a short name: the same bits may be expected where names are equal."""
+"""What labels are computed on: whether it is there, and its kind as a short name: the same bits may be expected where names
+are equal."""
 
 import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from labelgen.base.errors import UsageError
 
 _CPUINFO = Path("/proc/cpuinfo")
 _KEYS = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU architecture", "CPU part")
@@ -20,6 +23,20 @@ def processor(device: str = "cpu") -> str:
     if kind.type != "cpu":
         return kind.type
     return " ".join((platform.machine(), *_cpu(), torch.backends.cpu.get_cpu_capability()))
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError where torch cannot compute on `device` here: it has no such name, or there is none."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        where = f"--device {device}"
+        if device.partition(":")[0] != "cuda":
+            meant = "did you mean cuda? " if "gpu" in device.lower() else ""
+            raise UsageError(f"{device!r} is no device here", where, f"{meant}give cpu, cuda or cuda:N") from error
+        count = torch.cuda.device_count()
+        what = f"no {device} here: {error}; CUDA devices: {count}" if count else "no CUDA device here"
+        raise UsageError(what, where, "use --device cpu") from error
 
 
 def _cpu() -> Iterator[str]:

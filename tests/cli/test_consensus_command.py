@@ -63,3 +63,18 @@ def test_a_log_that_lacks_what_agreement_needs_is_told_so(tmp_path, said, words,
 def test_skills_need_a_log_that_can_be_read_again(tmp_path, capsys):
     assert main(["consensus", "-", str(tmp_path / "out.jsonl"), "--method", "mace"]) == 2
     assert "several times" in capsys.readouterr().err
+
+
+def test_people_are_named_as_a_config_does_and_strangers_are_refused(tmp_path, capsys):
+    source, out = log(tmp_path / "log.jsonl", {"a": 5, "b": 5}), tmp_path / "out.jsonl"
+    assert main(["consensus", source, str(out), "--people", "a,nobody"]) == 2
+    said = capsys.readouterr().err
+    assert "nobody annotated as nobody" in said
+    assert "the log's annotators: a, b" in said
+    assert not out.exists()
+    for spelling in ("kind:person", "kind=person", "a,b"):
+        assert main(["consensus", source, str(out), "--people", spelling, "--force"]) == 0
+        [dialogue] = Log([out])
+        agreed = dialogue.annotation("consensus")
+        assert agreed is not None
+        assert [label.name for label in agreed.labels] == ["good"]

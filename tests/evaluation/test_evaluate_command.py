@@ -108,17 +108,29 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
     ("words", "code", "said"),
     [
         (["--out", "o"], 2, "name a log"),
-        (["LOG", "--out", "o", "--against", "nobody"], 3, "not answered by nobody"),
-        (["LOG", "--out", "o", "--people", "anna,ben"], 3, "fewer than 3 people"),
+        (["LOG", "--out", "o", "--against", "nobody"], 2, "nobody annotated as nobody"),
+        (["LOG", "--out", "o", "--people", "x,y"], 2, "nobody annotated as x, y"),
+        (["LOG", "--out", "o", "--people", "x,y"], 2, "the log's annotators: "),
+        (["LOG", "--out", "o", "--people", "kind=llm"], 2, "nobody annotated as kind=llm"),
+        (["LOG", "--out", "o", "--task", "order"], 3, "no annotation by a person answers order"),
+        (["LOG", "--out", "o", "--task", "outcome"], 2, "give --model or --predictions"),
+        (["LOG", "--out", "o", "--task", "outcome", "--people", "kind:person"], 2, "give --model or --predictions"),
+        (["EMPTY", "--out", "o"], 3, "the log holds no dialogue"),
+        (["LOG", "--out", "o", "--task", "outcome", "--least-people", "9"], 3, "no dialogue is left: fewer than 9"),
         (["LOG", "--out", "o", "--model", "m", "--predictions", "p"], 2, "give one of the two"),
         (["LOG", "--out", "o", "--task", "outcomes"], 2, "did you mean 'outcome'"),
-        (["--from", "nowhere/predictions.jsonl", "--out", "o"], 2, "no evaluation.json beside"),
+        (["--from", "nowhere/predictions.jsonl", "--out", "o"], 2, "does not exist"),
+        (["--from", "LOG", "--out", "o"], 2, "no evaluation.json beside"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, words, code, said):
     monkeypatch.chdir(tmp_path)
-    assert run(*(logs / "log.jsonl" if word == "LOG" else word for word in words)) == code
+    (tmp_path / "empty.jsonl").touch()
+    named = {"LOG": logs / "log.jsonl", "EMPTY": "empty.jsonl"}
+    assert run(*(named.get(word, word) for word in words)) == code
     assert said in capsys.readouterr().err
+    # Nothing is left behind, so the mended command needs no --force.
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("names", [("gold",), ("a", "a")])

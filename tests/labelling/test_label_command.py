@@ -70,6 +70,13 @@ def test_what_cannot_be_carried_out_is_exit_2(tmp_path, monkeypatch, fake, words
     assert main(["label", *words, "--model", "m"]) == 2
 
 
+def test_what_is_refused_leaves_no_folder(tmp_path):
+    """Of a log without one good record the model is asked for late."""
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    assert label(tmp_path / "bad.jsonl", tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
     """And counts as left what an earlier run did not do."""
     source, out = tmp_path / "in", tmp_path / "out"
@@ -103,6 +110,26 @@ def test_a_dry_run_plans_for_the_cluster_at_an_address(tmp_path, capsys, monkeyp
         told = capsys.readouterr().out
         assert f"with {workers} workers" in told
         assert ("timed on this machine, not on the cluster" in told) == bool(more)
+
+
+@pytest.mark.parametrize(
+    ("words", "workers"),
+    [((), 77), (("--device", "cuda"), 1), (("--device", "cuda:1"), 1), (("--device", "cuda", "--workers", "3"), 3)],
+)
+def test_a_gpu_has_one_worker_unless_more_are_asked(tmp_path, capsys, monkeypatch, fake, words, workers):
+    monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    asked = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", *words]
+    assert main(asked) == 0
+    assert f"with {workers} workers" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there_is_exit_2(tmp_path, capsys, tiny_model):
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny_model), "--device", "gpu"]
+    for more in ((), ("--workers", "2")):
+        assert main([*words, *more]) == 2
+        assert "did you mean cuda" in capsys.readouterr().err
 
 
 def test_the_last_line_tells_how_fast_it_was_beside_a_person(tmp_path, capsys, fake):

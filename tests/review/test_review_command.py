@@ -1,6 +1,7 @@
 """`labelgen review` from the outside: sample, export, import, on logs in both forms."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,14 +140,14 @@ def test_faults_are_set_aside_and_too_many_stop_the_import(log, tmp_path, rate, 
         (["sample", "{log}", "o.jsonl", "--n", "0", "--how", "audit"], 2, "--n is 0"),
         (["sample", "{log}", "o.jsonl", "--n", "1", "--how", "worst"], 2, "unknown way to sample"),
         (["sample", "-", "o.jsonl", "--n", "1", "--how", "audit"], 2, "read twice"),
-        (["sample", "{log}", "o.jsonl", "--n", "1", "--how", "abstained", "--annotator", "x"], 3, "that x withheld"),
+        (["sample", "{log}", "o.jsonl", "--n", "1", "--how", "abstained", "--annotator", "x"], 3, "an annotation by x"),
         (["sample", "{log}", "{log}", "--n", "1", "--how", "audit"], 2, "exists already"),
         (["export", "{log}", "{out}", "--to", "word"], 2, "unknown form"),
         (["export", "{log}", "{out}", "--to", "label-studio", "--task", "mood"], 2, "unknown task"),
         (["export", "{log}", "{out}", "--to", "conll", "--task", "slots"], 2, "leave --task away"),
         (["import", "{log}", "a.json", "{out}/o.jsonl", "--annotator", "anna"], 2, "leave --annotator away"),
         (["import", "{log}", "a.conll", "{out}/o.jsonl", "--from", "conll"], 2, "give --annotator NAME"),
-        (["import", "{log}", "{out}/none.json", "{out}/o.jsonl"], 3, "export the project again"),
+        (["import", "{log}", "{out}/none.json", "{out}/o.jsonl"], 2, "does not exist"),
         (["redo"], 2, "unknown action of review"),
     ],
 )
@@ -154,3 +155,48 @@ def test_what_cannot_be_done_is_said(log, tmp_path, words, code, told, capsys, m
     monkeypatch.chdir(tmp_path)
     assert run(*(word.format(log=log, out=tmp_path / "new") for word in words)) == code
     assert told in capsys.readouterr().err
+
+
+def person(dialogue: Dialogue) -> Dialogue:
+    return replace(dialogue, annotations=(*dialogue.annotations, Annotation("anna", "person")))
+
+
+def sure(dialogue: Dialogue) -> Dialogue:
+    return replace(dialogue, annotations=tuple(replace(a, abstained=()) for a in dialogue.annotations))
+
+
+def silent(dialogue: Dialogue) -> Dialogue:
+    return replace(dialogue, annotations=tuple(replace(a, abstained=(), labels=()) for a in dialogue.annotations))
+
+
+@pytest.mark.parametrize(
+    ("change", "how", "what", "mend"),
+    [
+        (
+            person,
+            "informative",
+            "all 8 records with an annotation by a model were annotated by people already",
+            "audit",
+        ),
+        (person, "abstained", "all 8 records with an annotation by a model were annotated by people already", "audit"),
+        (sure, "abstained", "a model withheld nothing in 8 records", "labelgen calibrate"),
+        (silent, "informative", "a model answers nothing in 8 records", "audit"),
+        (lambda d: replace(d, annotations=()), "abstained", "none of 8 records has an annotation by a model", "label`"),
+        (lambda d: replace(d, turns=(), annotations=()), "audit", "no record has a turn", "with turns"),
+    ],
+)
+def test_where_nothing_can_be_drawn_the_reason_is_the_true_one(tmp_path, capsys, change, how, what, mend):
+    write_log(tmp_path / "log.jsonl", [change(labelled(k)) for k in range(COUNT)])
+    assert run("sample", tmp_path / "log.jsonl", tmp_path / "o.jsonl", "--n", 3, "--how", how) == 3
+    said_ = capsys.readouterr().err
+    assert what in said_
+    assert mend in said_.partition("mend:")[2]
+
+
+def test_what_was_given_to_people_is_told_from_what_they_answered(log, tmp_path, capsys):
+    folder, out = tmp_path / "review", tmp_path / "out.jsonl"
+    assert run("export", log, folder, "--to", "label-studio") == 0
+    assert run("import", log, folder / "tasks.json", out) == 0
+    assert "tasks.json holds no answers" in capsys.readouterr().err
+    assert run("import", log, answer(folder), out, "--force") == 0
+    assert "no answers" not in capsys.readouterr().err

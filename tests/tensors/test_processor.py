@@ -2,10 +2,12 @@
 
 import platform
 
+import pytest
 import torch
 
+from labelgen.base.errors import UsageError
 from labelgen.tensors import processor as module
-from labelgen.tensors.processor import processor
+from labelgen.tensors.processor import check_device, processor
 
 X86 = "processor\t: {n}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: {model}\nmodel name\t: Xeon {n}\nmicrocode\t: 0x{n}\n"
 ARM = "processor\t: 0\nBogoMIPS\t: {n}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd40\n\nSerial\t: 00{n}\n"
@@ -44,3 +46,31 @@ def test_without_the_file_it_is_what_python_knows(tmp_path, monkeypatch):
 def test_other_devices_are_named_by_their_kind_or_their_own_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda kind: "NVIDIA H100")
     assert [processor(name) for name in ("cuda", "cuda:1", "mps")] == ["NVIDIA H100", "NVIDIA H100", "mps"]
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("gpu", "did you mean cuda"),
+        ("GPU:0", "did you mean cuda"),
+        ("cpuu", "give cpu, cuda or cuda:N"),
+        ("", "give cpu, cuda or cuda:N"),
+        ("cuda:99", "use --device cpu"),
+    ],
+)
+def test_a_device_that_is_not_here_is_refused(device, said):
+    check_device("cpu")
+    with pytest.raises(UsageError) as told:
+        check_device(device)
+    assert said in str(told.value)
+    assert f"--device {device}" in told.value.where
+
+
+def test_where_there_is_no_cuda_it_is_said(monkeypatch):
+    def none(*_: object, **__: object) -> None:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch, "empty", none)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UsageError, match="no CUDA device here"):
+        check_device("cuda")

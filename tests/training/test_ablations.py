@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled import labelled_dialogue
 from small_training import CONFIGS, SMALL, labelled_log
+from tiny import write_tiny_encoder
 
 from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log
@@ -105,13 +106,15 @@ CHOSEN = (
 
 
 def test_a_variant_is_trained_once_and_has_its_row(
-    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(ROOT)
+    # Where response and request are one text, more of it is read.
+    encoder = write_tiny_encoder(tmp_path / "encoder", most_tokens=160)
     train = labelled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
     test, run = labelled_log(tmp_path / "test" / "log.jsonl", range(20, 32), 3), tmp_path / "run"
     words = [str(run), "--table", "public", "--train", str(train), "--test", str(test), "--against", "anna"]
-    words += ["--encoder", str(tiny_encoder), "--dialogues", "8", "--judged", "6", "--unlabelled", "10"]
+    words += ["--encoder", str(encoder), "--dialogues", "8", "--judged", "6", "--unlabelled", "10"]
     words += ["--pretraining-steps", "1"]
     assert trainings.main([*words, "--only", *CHOSEN, "--minutes", "0", "--", *SMALL]) == 0
     assert f"{len(CHOSEN)} of {len(CHOSEN)} trainings are left" in capsys.readouterr().out

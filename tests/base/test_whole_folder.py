@@ -1,0 +1,56 @@
+"""A folder is filled whole, or is as it was."""
+
+from pathlib import Path
+
+import pytest
+
+from labelgen.base.errors import UsageError
+from labelgen.base.files import whole_folder, write_text
+
+OLD = {"a.txt": "old", "kept.txt": "mine"}
+
+
+def content(folder: Path) -> dict[str, str] | None:
+    return {p.name: p.read_text() for p in folder.iterdir()} if folder.is_dir() else None
+
+
+@pytest.fixture(params=[None, {}, OLD], ids=["not there", "empty", "holds files"])
+def folder(request, tmp_path) -> Path:
+    path: Path = tmp_path / "sub" / "out"
+    if request.param is not None:
+        path.mkdir(parents=True)
+        for name, text in request.param.items():
+            (path / name).write_text(text)
+    return path
+
+
+def test_what_was_written_is_there_at_the_end_and_not_before(folder):
+    before = content(folder) or {}
+    with whole_folder(folder, force=True) as part:
+        for name in ("a.txt", "b.txt"):
+            write_text(part / name, "new")
+        assert all((folder / name).read_text() == text for name, text in before.items())
+        assert not (folder / "b.txt").exists()
+    assert content(folder) == {**before, "a.txt": "new", "b.txt": "new"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_where_the_block_raises_it_is_as_it_was(folder, error):
+    before = content(folder)
+
+    def fail() -> None:
+        with whole_folder(folder, force=True) as part:
+            write_text(part / "a.txt", "new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert content(folder) == before
+
+
+def test_what_holds_something_is_refused_without_force(folder):
+    if not content(folder):
+        return
+    with pytest.raises(UsageError, match="not empty"), whole_folder(folder, force=False):
+        pass
+    assert content(folder) == OLD
