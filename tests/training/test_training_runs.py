@@ -449,7 +449,8 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
     if name == "feedback":
         write_log(log, [_with_own_targets(labelled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
     if name == "quality":
-        assert main(["consensus", str(log), str(log), "--least", "1", "--force"]) == 0
+        annotated = log.rename(log.with_name("annotated.jsonl"))
+        assert main(["consensus", str(annotated), str(log), "--least", "1"]) == 0
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
     pretrains = name in ("goals_from_splices", "pretrain")
