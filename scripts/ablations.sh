@@ -9,8 +9,6 @@ data=${1:?the folder of the unpacked corpora}
 public=${2:-runs/public}
 out=${3:-runs/ablations}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-
 . scripts/stage.sh
 recipe "$public"
 stage "$out/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd.jsonl" --format sgd

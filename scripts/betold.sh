@@ -7,8 +7,6 @@ cd "$(dirname "$0")/.."
 data=${1:?the folder of the unpacked corpora}
 out=${2:-runs/betold}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-
 . scripts/stage.sh
 
 stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force

@@ -8,8 +8,6 @@ data=${1:?the folder of the unpacked corpora}
 out=${2:-runs/goals}
 public=${3:-runs/public}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-
 . scripts/stage.sh
 train() {
   # Name of the run, then the command and what differs.

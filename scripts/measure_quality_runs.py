@@ -11,6 +11,7 @@ from typing import Any
 
 from command import tells_errors, write_table
 from measure_quality import METRIC_NAMES, judge, rows_of
+from rated import of_a_table
 
 from labelgen.data.log import Log
 
@@ -19,15 +20,9 @@ COLUMNS = ["log", "judged on", "reference", "metric", "model", "least", "greates
 
 @tells_errors
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = of_a_table(__doc__)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER")
-    parser.add_argument("--ratings", choices=("vote", "mean"), default="vote")
-    parser.add_argument("--first-turn", type=int, default=0, help="turns before it are not judged")
-    parser.add_argument("--order", type=int, required=True, help="place of the table in RESULTS.md")
-    parser.add_argument("--title", required=True)
     parser.add_argument("--text", default="")
-    parser.add_argument("--command", required=True, help="what made the logs and this table")
-    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     names: dict[str, list[Path]] = {}
     for run in args.runs:

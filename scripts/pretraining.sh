@@ -8,8 +8,6 @@ data=${1:?the folder of the unpacked corpora}
 public=${2:-runs/public}
 out=${3:-runs/pretraining}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-
 . scripts/stage.sh
 pretrain() {
   # Name of the run, then its logs and what differs.

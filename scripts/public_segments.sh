@@ -8,8 +8,6 @@ test=$(realpath "${2:?the test folder}")
 cd "$(dirname "$0")/.."
 out=${3:-runs/segments}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-
 . scripts/stage.sh
 encoder=${ENCODER:-$out/encoder}
 options=(--config configs/public_cpu.yaml --model.encoder "$encoder" --hardware.threads 1 --tasks '{goals: {}}')

@@ -18,8 +18,6 @@ case $corpus in
   *) echo "$0: $corpus is neither dbdc3 nor abredial" >&2; exit 2 ;;
 esac
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-
 . scripts/stage.sh
 fold() {
   # Name, the log that is labelled, the logs that are learnt from. A seventh of the latter is kept for the weights of names.

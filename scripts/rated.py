@@ -32,9 +32,15 @@ def together(people: Sequence[Annotation], ratings: Ratings, first_turn: int) ->
 
 
 def arguments(text: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Of a table of one labelled log."""
+    parser = of_a_table(text)
     parser.add_argument("log", type=Path, nargs="+", help="labelled logs; a row for each `source` in them")
     parser.add_argument("--annotator", default="model", help="who is judged (default %(default)s)")
+    return parser
+
+
+def of_a_table(text: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", choices=("vote", "mean"), default="vote")
     parser.add_argument("--first-turn", type=int, default=0, help="turns before it are not judged")
     parser.add_argument("--order", type=int, required=True, help="place of the table in RESULTS.md")

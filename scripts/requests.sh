@@ -11,8 +11,6 @@ data=${1:?the folder of the unpacked corpora}
 out=${2:-runs/requests}
 test=${3:-/nowhere}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-
 . scripts/stage.sh
 convert() {
   # Corpus and name of the log, what is read, then options.

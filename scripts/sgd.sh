@@ -13,8 +13,6 @@ public=${3:-runs/public}
 test=${4:-$data/sgd/test}
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-
 . scripts/stage.sh
 stage "$out/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd.jsonl" --format sgd
 # The last tenth of the same hash is what `make public` holds out too, so pretraining saw none of it.

@@ -1,4 +1,6 @@
-# Sourced by the scripts that run whole corpora.
+# Sourced by the scripts that run whole corpora: one thread a process, and nothing leaves the machine unless HF_HUB_OFFLINE=0 is given.
+export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
 stage() {
   # What a stage makes, then its command; what is there is not made again.
   local made=$1

@@ -14,13 +14,12 @@ The encoder is frozen and each text is encoded once for all trainings of a sitti
 import argparse
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ablation_variants import TABLES, Variant
 from command import tells_errors
-from trainings_here import first_by_hash, has_failed, signed, trained
+from trainings_here import CONFIGS, MEMORY_BYTES, first_by_hash, has_failed, make_all, signed, split_words, trained
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
@@ -30,10 +29,8 @@ from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
-CONFIGS = ("configs/public_cpu.yaml", "configs/label_curves.yaml")
 FROZEN = ("--model.encoder_frozen", "true", "--model.label_refresh_steps", "1000000", "--tracking.wandb", "off")
 """A frozen encoder says the same of a label's text at every step."""
-MEMORY_BYTES = 4 * 2**30
 
 
 class Ablations:
@@ -108,8 +105,7 @@ def _shown(dialogues: Iterable[Dialogue], variant: Variant) -> list[Dialogue]:
 
 @tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    words = list(sys.argv[1:] if argv is None else argv)
-    cut = words.index("--") if "--" in words else len(words)
+    own, more = split_words(argv)
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("run", type=Path, help="folder for what the models say")
     args.add_argument("--table", choices=sorted(TABLES), required=True, help="whose variants are trained")
@@ -125,8 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--only", nargs="+", metavar="VARIANT", help="none but these")
     args.add_argument("--seeds", type=int, nargs="+", default=[1], help="(default %(default)s)")
     args.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after this time")
-    given = args.parse_args(words[:cut])
-    began = time.monotonic()
+    given = args.parse_args(own)
     variants = {variant.name: variant for variant in TABLES[given.table]}
     unknown = [name for name in given.only or () if name not in variants]
     if unknown:
@@ -135,13 +130,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # One encoding after the other, the plain one first: only its memory and another's are held.
     asked.sort(key=lambda one: (one[0].encoding != "plain", one[0].encoding))
     left = [(v, seed) for v, seed in asked if not said_by(given.run, v.name, seed).exists()]
-    ablations = Ablations(given, words[cut + 1 :]) if left else None
-    while left and ablations is not None and time.monotonic() - began < 60 * given.minutes:
-        now = time.monotonic()
-        ablations.make(*left[0])
-        variant, seed = left.pop(0)
-        print(f"{variant.name}, seed {seed}: {time.monotonic() - now:.0f} s", flush=True)
-    print(f"{len(left)} of {len(asked)} trainings are left" if left else f"all {len(asked)} trainings are made")
+    ablations = Ablations(given, more) if left else None
+
+    def make(one: tuple[Variant, int]) -> str:
+        assert ablations is not None
+        ablations.make(*one)
+        return f"{one[0].name}, seed {one[1]}"
+
+    make_all(len(asked), left, given.minutes, make)
     return 0
 
 

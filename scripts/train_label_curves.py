@@ -16,12 +16,11 @@ training, such as: -- --tasks '{outcome: {}}'"""
 import argparse
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from command import tells_errors
-from trainings_here import first_by_hash, has_failed, signed, trained
+from trainings_here import CONFIGS, MEMORY_BYTES, first_by_hash, has_failed, make_all, signed, split_words, trained
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
@@ -33,9 +32,6 @@ from labelgen.training.options import FinetuneOptions
 
 ARMS = ("without", "with")
 SHARES = (1, 5, 10, 25, 100)
-CONFIGS = ("configs/public_cpu.yaml", "configs/label_curves.yaml")
-MEMORY_BYTES = 4 * 2**30
-"""Most of what is kept of texts, for each arm."""
 
 
 class Curves:
@@ -86,8 +82,7 @@ class Curves:
 
 @tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    words = list(sys.argv[1:] if argv is None else argv)
-    cut = words.index("--") if "--" in words else len(words)
+    own, more = split_words(argv)
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("run", type=Path, help="folder for what the models say")
     args.add_argument("--train", required=True, help="log whose labels are learnt from")
@@ -101,19 +96,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--shares", type=int, nargs="+", default=list(SHARES), help="percent (default %(default)s)")
     args.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="(default %(default)s)")
     args.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after this time")
-    given = args.parse_args(words[:cut])
-    began = time.monotonic()
+    given = args.parse_args(own)
     if any(not 0 < share <= 100 for share in given.shares):
         raise UsageError(f"shares are percent, not {given.shares}", "--shares", "give shares above 0, up to 100")
     asked = [(arm, share, seed) for seed in given.seeds for share in given.shares for arm in ARMS]
     # Asked before the logs are read: where all is made, nothing else is to do.
     left = [one for one in asked if not (given.run / "{}-{}-{}.jsonl".format(*one)).exists()]
-    curves = Curves(given, words[cut + 1 :]) if left else None
-    while left and curves is not None and time.monotonic() - began < 60 * given.minutes:
-        now = time.monotonic()
-        curves.make(*left[0])
-        print("{}, {}% of the labels, seed {}:".format(*left.pop(0)), f"{time.monotonic() - now:.0f} s", flush=True)
-    print(f"{len(left)} of {len(asked)} trainings are left" if left else f"all {len(asked)} trainings are made")
+    curves = Curves(given, more) if left else None
+
+    def make(one: tuple[str, int, int]) -> str:
+        assert curves is not None
+        curves.make(*one)
+        return "{}, {}% of the labels, seed {}".format(*one)
+
+    make_all(len(asked), left, given.minutes, make)
     return 0
 
 

@@ -2,10 +2,13 @@
 
 Used by scripts/train_label_curves.py and scripts/train_ablations.py."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
+from typing import TypeVar
 
 import torch
 
@@ -25,6 +28,11 @@ from labelgen.training.options import FinetuneOptions, PretrainOptions
 
 SAID = "model"
 """Who signs what a model says."""
+CONFIGS = ("configs/public_cpu.yaml", "configs/label_curves.yaml")
+MEMORY_BYTES = 4 * 2**30
+"""Most of what is kept of texts, for each encoding of them."""
+
+One = TypeVar("One")
 
 
 def trained(options: FinetuneOptions | PretrainOptions, memory: FrozenMemory) -> LabelModel:
@@ -80,3 +88,24 @@ def has_failed(dialogue: Dialogue, annotator: str) -> bool:
     """Whether a goal of the dialogue failed."""
     annotation = dialogue.annotation(annotator)
     return annotation is not None and any((x.task, x.name) == ("outcome", "failure") for x in annotation.labels)
+
+
+def make_all(asked: int, left: Sequence[One], minutes: float, make: Callable[[One], str]) -> None:
+    """Make what is left of the trainings that were asked for, beginning none after so many minutes, and tell of each. make: gives
+    a training's name back."""
+    began, made = monotonic(), 0
+    for one in left:
+        now = monotonic()
+        if now - began >= 60 * minutes:
+            break
+        print(f"{make(one)}: {monotonic() - now:.0f} s", flush=True)
+        made += 1
+    more = len(left) - made
+    print(f"{more} of {asked} trainings are left" if more else f"all {asked} trainings are made")
+
+
+def split_words(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """What stands before `--` and is the script's own, and what stands behind it, for every training."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    cut = words.index("--") if "--" in words else len(words)
+    return words[:cut], words[cut + 1 :]

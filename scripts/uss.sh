@@ -14,7 +14,6 @@ test=${3:-}
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 folds=${FOLDS:-5}
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 corpora=(MWOZ SGD ReDial CCPE)
 
 . scripts/stage.sh

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.progress import progress
-from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_log, add_ratings, open_log, parser
+from labelgen.cli.arguments import (
+    add_device,
+    add_domains_from,
+    add_force,
+    add_log,
+    add_people,
+    add_ratings,
+    open_log,
+    parser,
+)
 from labelgen.cli.sound import Folders
 
 if TYPE_CHECKING:
@@ -53,12 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--against", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
     )
-    to.add_argument(
-        "--people",
-        default="kind=person",
-        metavar="WHO",
-        help="who makes the consensus, and is judged beside the model: names with commas (default %(default)s)",
-    )
+    add_people(to, "kind=person", "who makes the consensus, and is judged beside the model")
     add_ratings(to)
     to.add_argument(
         "--decide",

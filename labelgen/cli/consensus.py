@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.cli.arguments import add_force, add_log, add_ratings, fresh_log, one_or_more, open_log, parser
+from labelgen.cli.arguments import add_force, add_log, add_people, add_ratings, fresh_log, one_or_more, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import write_log
@@ -87,12 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_log(to)
     to.add_argument("out", help="the log to write, .jsonl or .parquet")
-    to.add_argument(
-        "--people",
-        default="kind=person",
-        metavar="WHO",
-        help="kind=person (or kind:person), or names with commas (default %(default)s)",
-    )
+    add_people(to, "kind=person", "whose annotations are put together")
     to.add_argument(
         "--least", type=one_or_more, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
     )

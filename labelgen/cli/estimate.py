@@ -9,7 +9,7 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.cli.arguments import add_force, add_log, open_log, parser
+from labelgen.cli.arguments import add_force, add_log, add_people, open_log, parser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,9 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--against", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
     )
-    to.add_argument(
-        "--people", default="kind=person", metavar="WHO", help="who makes the consensus (default %(default)s)"
-    )
+    add_people(to, "kind=person", "who makes the consensus")
     to.add_argument("--task", default="outcome", metavar="NAME", help="of which one name holds (default %(default)s)")
     to.add_argument("--label", default="success", metavar="NAME", help="whose share is wanted (default %(default)s)")
     to.add_argument("--level", type=float, default=0.95, help="of each interval by itself (default %(default)s)")

@@ -18,6 +18,7 @@ from labelgen.cli.arguments import (
     add_domains_from,
     add_force,
     add_log,
+    add_people,
     add_ratings,
     one_or_more,
     open_log,
@@ -90,11 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--against", default="consensus", metavar="NAME", help="the reference: consensus (default) or an annotator"
     )
-    to.add_argument(
-        "--people",
-        metavar="WHO",
-        help="kind=person (or kind:person), or names with commas; against an annotator nobody is judged beside unless this is given",
-    )
+    add_people(to, None, "who makes the consensus; against an annotator nobody is judged beside unless this is given")
     add_ratings(to)
     to.add_argument("--task", action="append", metavar="NAME", help="judge this task only, may be repeated")
     to.add_argument(
@@ -183,9 +180,15 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
     dialogues = list(Log([written], max_bad_rate=0.0))
     candidates = candidates_of(dialogues, setting)
     logs = [str(path) for path in args.log]
+    if dialogues and not candidates:
+        raise UsageError(
+            "there is nobody to judge: no model, llm, user or rule in the log",
+            ", ".join(logs),
+            "give --model or --predictions; labelgen consensus judges people by themselves",
+        )
     cards = {model.name: {"digest": model.provenance.model_digest, **model.card} for model in models}
     description = Description(
-        title=args.title or f"{candidates[0] if candidates else 'people'} on {', '.join(Path(p).name for p in logs)}",
+        title=args.title or f"{candidates[0] if candidates else 'nobody'} on {', '.join(Path(p).name for p in logs)}",
         command=shlex.join(["labelgen", "evaluate", *argv]),
         paths=tuple(logs),
         digest=digest_file(written),
@@ -193,14 +196,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
         left_out=left_out,
         model=next(iter(cards.values())) if len(cards) == 1 else cards,
     )
-    found = evaluate(dialogues, questions, candidates, setting, description)
-    if not candidates:
-        raise UsageError(
-            "there is nobody to judge: no model, llm, user or rule in the log",
-            ", ".join(logs),
-            "give --model or --predictions; labelgen consensus judges people by themselves",
-        )
-    return found
+    return evaluate(dialogues, questions, candidates, setting, description)
 
 
 def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":

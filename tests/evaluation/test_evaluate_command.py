@@ -112,7 +112,11 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
         (["LOG", "--out", "o", "--people", "x,y"], 2, "nobody annotated as x, y"),
         (["LOG", "--out", "o", "--people", "x,y"], 2, "the log's annotators: "),
         (["LOG", "--out", "o", "--people", "kind=llm"], 2, "nobody annotated as kind=llm"),
-        (["LOG", "--out", "o", "--task", "order"], 3, "no annotation by a person answers order"),
+        (
+            ["LOG", "--out", "o", "--task", "order", "--predictions", "NET"],
+            3,
+            "no annotation by a person answers order",
+        ),
         (["LOG", "--out", "o", "--task", "outcome"], 2, "give --model or --predictions"),
         (["LOG", "--out", "o", "--task", "outcome", "--people", "kind:person"], 2, "give --model or --predictions"),
         (["EMPTY", "--out", "o"], 3, "the log holds no dialogue"),
@@ -126,7 +130,7 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
 def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, words, code, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.jsonl").touch()
-    named = {"LOG": logs / "log.jsonl", "EMPTY": "empty.jsonl"}
+    named = {"LOG": logs / "log.jsonl", "NET": logs / "net.jsonl", "EMPTY": "empty.jsonl"}
     assert run(*(named.get(word, word) for word in words)) == code
     assert said in capsys.readouterr().err
     # Nothing is left behind, so the mended command needs no --force.

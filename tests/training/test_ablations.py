@@ -82,7 +82,7 @@ def test_trainings_that_share_an_encoder_encode_a_text_once(tiny_encoder: Path, 
 @pytest.mark.parametrize("variant", [v for table in variants.TABLES.values() for v in table], ids=lambda v: v.name)
 def test_every_variant_has_options_of_its_own_and_one_to_stand_beside(variant, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
-    words = [word for config in trainings.CONFIGS for word in ("--config", config)]
+    words = [word for config in here.CONFIGS for word in ("--config", config)]
     words += ["--out", "run", "--data.train", "[log.jsonl]", *trainings.FROZEN]
     plain, own = (parse(FinetuneOptions, "finetune", "", "", [*words, *more]) for more in ((), variant.words))
     changed = [own != plain, variant.text is not None, variant.part is not nullcontext, variant.mixture is not None]

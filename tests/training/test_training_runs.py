@@ -1,4 +1,4 @@
-"""Whole runs of training, on a tiny encoder: what they leave, and that broken ones go on as if nothing had been."""
+"""Whole runs of training, on a tiny encoder: what they leave and tell, by every config."""
 
 import re
 from collections.abc import Callable
@@ -6,20 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import soundfile
 import torch
 import yaml
 from labelled import LABELS, labelled_dialogue
+from whole_runs import common, digest, rows
 
-from labelgen.base.errors import InputError, IntegrityError, LabelgenError, UsageError
+from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Audio, Dialogue, Feedback
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
-from labelgen.data.quarantine import Rejected
 from labelgen.feedback.hiding import without_evidence
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoint import read_checkpoint, weights_of
@@ -31,71 +30,6 @@ from labelgen.training.tracking import read_metrics
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TIMED = ("turns_per_s", "elapsed_s")
-
-
-class BrokenOffError(Exception):
-    """Stands for a kill."""
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "log" / "train.jsonl"
-    write_log(path, [labelled_dialogue(seed) for seed in range(14)], LABELS)
-    return path
-
-
-@pytest.fixture
-def options(log: Path, tiny_encoder: Path) -> Callable[..., FinetuneOptions]:
-    def make(out: str, *argv: str) -> FinetuneOptions:
-        return parse(FinetuneOptions, "finetune", "x", "x", [*_common(log, tiny_encoder, out), *argv])
-
-    return make
-
-
-def _common(log: Path, encoder: Path, out: str) -> list[str]:
-    return [
-        f"--out={log.parents[1] / out}",
-        f"--data.train=[{log}]",
-        f"--model.encoder={encoder}",
-        "--model.dialogue_width=32",
-        "--model.dialogue_layers=1",
-        "--model.dialogue_heads=2",
-        "--model.label_refresh_steps=3",
-        "--tasks={goals: {}, outcome: {}, quality: {weight: 0.5}, intents: {}, slots: {}}",
-        "--batch.turns=16",
-        "--batch.accumulate=2",
-        "--batch.online_share=0.5",
-        "--optimiser.learn_task_weights=true",
-        "--length.max_epochs=2",
-        "--tracking.wandb=off",
-        "--tracking.log_every=2",
-        "--tracking.checkpoint_every=1",
-        "--hardware.accelerator=cpu",
-    ]
-
-
-def break_off_at(monkeypatch: pytest.MonkeyPatch, call: int, error: Exception | None = None) -> None:
-    """Training breaks off in the batch of that number, counted from 0 and over sittings."""
-    whole, calls = TrainingModule.training_step, iter(range(10_000))
-
-    def step(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
-        if next(calls) == call:
-            raise error or BrokenOffError
-        return whole(self, batch, batch_idx)
-
-    monkeypatch.setattr(TrainingModule, "training_step", step)
-
-
-def rows(options: FinetuneOptions) -> list[dict[str, Any]]:
-    return [
-        {k: v for k, v in row.items() if k not in TIMED} for row in read_metrics(Path(options.out) / "metrics.jsonl")
-    ]
-
-
-def digest(options: FinetuneOptions) -> dict[str, str]:
-    """Of every file of the model but the card, which tells the time."""
-    held = msgspec.json.decode((Path(options.out) / "model" / "digests.json").read_bytes(), type=dict[str, str])
-    return {name: value for name, value in held.items() if name != "card.json"}
 
 
 def test_a_run_leaves_a_model_its_config_metrics_and_a_card(options: Callable[..., FinetuneOptions], log: Path):
@@ -147,118 +81,12 @@ def test_the_validation_loss_is_of_dialogues_without_evidence_where_training_hid
     assert loss("whole", 0.0) != pytest.approx(loss("bare", 0.0))
 
 
-@pytest.mark.parametrize("call", [0, 5])
-def test_a_run_that_breaks_off_anywhere_goes_on_to_the_same_bits(
-    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch, call: int
-):
-    more = (f"--data.valid=[{log}]", "--tracking.checkpoint_every=2")
-    whole, broken = options("whole", *more), options("broken", *more)
-    finetune(whole)
-    with monkeypatch.context() as patch:
-        break_off_at(patch, call)
-        with pytest.raises(BrokenOffError):
-            finetune(broken)
-        assert not (Path(broken.out) / "model").exists()
-        finetune(broken)
-    assert digest(broken) == digest(whole)
-    assert rows(broken) == rows(whole)
-
-
-def test_a_run_that_breaks_off_again_and_again_goes_on_to_the_same_bits(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
-    whole, broken = options("whole", "--batch.turns=10"), options("broken", "--batch.turns=10")
-    finetune(whole)
-    sittings = 1
-    while True:
-        with monkeypatch.context() as patch:
-            break_off_at(patch, 3)
-            try:
-                finetune(broken)
-                break
-            except BrokenOffError:
-                sittings += 1
-    assert sittings > 3
-    assert digest(broken) == digest(whole)
-    assert rows(broken) == rows(whole)
-
-
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(options: Callable[..., FinetuneOptions]):
     short = "--length.max_steps=2"
     first, second, other = options("a", short), options("b", short), options("c", short, "--seed=1")
     for asked in (first, second, other):
         finetune(asked)
     assert digest(first) == digest(second) != digest(other)
-
-
-def test_a_run_that_is_done_is_not_done_again(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
-    asked = options("a", "--length.max_steps=2")
-    finetune(asked)
-    before = digest(asked)
-    break_off_at(monkeypatch, 0)
-    assert "already done" in finetune(asked)
-    assert digest(asked) == before
-
-
-def test_a_run_of_another_config_is_refused_by_the_key_that_differs(options: Callable[..., FinetuneOptions]):
-    finetune(options("a", "--length.max_steps=1"))
-    with pytest.raises(UsageError, match=r"optimiser\.clip was 1\.0 and is 0\.5"):
-        finetune(options("a", "--length.max_steps=1", "--optimiser.clip=0.5"))
-
-
-@pytest.mark.parametrize("typo", ["--model.encoder=nothere", "--init=nothere", "--hardware.accelerator=abacus"])
-def test_a_command_that_failed_before_anything_was_learnt_may_be_mended(
-    options: Callable[..., FinetuneOptions], typo: str
-):
-    short = "--length.max_steps=1"
-    with pytest.raises(LabelgenError):
-        finetune(options("a", short, typo))
-    finetune(options("a", short))
-    finetune(options("b", short))
-    assert digest(options("a")) == digest(options("b"))
-
-
-def test_a_folder_of_something_else_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "letter.txt").write_text("dear")
-    with pytest.raises(UsageError, match="no run of training"):
-        finetune(options("a"))
-
-
-def test_other_data_are_refused(options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch):
-    break_off_at(monkeypatch, 2)
-    with pytest.raises(BrokenOffError):
-        finetune(options("a"))
-    write_log(log, [labelled_dialogue(seed) for seed in range(13)], LABELS, force=True)
-    with pytest.raises(UsageError, match="training data are not those"):
-        finetune(options("a"))
-
-
-def test_a_checkpoint_that_is_damaged_or_runs_code_is_refused(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    with monkeypatch.context() as patch:
-        break_off_at(patch, 3)
-        with pytest.raises(BrokenOffError):
-            finetune(options("a"))
-    last = tmp_path / "a" / "checkpoints" / "last.ckpt"
-    whole = last.read_bytes()
-    last.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(IntegrityError, match="checkpoint cannot be read"):
-        finetune(options("a"))
-    torch.save({"global_step": Path("anything that is no plain value")}, last)
-    with pytest.raises(IntegrityError, match="checkpoint cannot be read"):
-        finetune(options("a"))
-
-
-def test_the_time_limit_ends_a_run_and_a_longer_one_goes_on(options: Callable[..., FinetuneOptions]):
-    whole, limited = options("whole"), options("limited", "--length.max_minutes=0")
-    finetune(whole)
-    assert "trained 1 of" in finetune(limited)
-    assert read_card(Path(limited.out) / "model")["step"] == 1
-    assert "already done (length.max_minutes, step 1)" in finetune(limited)
-    finetune(options("limited"))
-    assert digest(limited) == digest(whole)
 
 
 def test_the_best_epoch_is_kept(options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch):
@@ -283,19 +111,6 @@ def test_the_best_epoch_is_kept(options: Callable[..., FinetuneOptions], log: Pa
     assert any(not torch.equal(value, kept[name]) for name, value in last.items() if name.startswith("heads."))
 
 
-def test_a_loss_that_is_no_number_stops_the_run(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
-    with pytest.raises(LabelgenError, match="the loss is nan after step"):
-        finetune(options("a", "--optimiser.learning_rate=1e30", "--optimiser.clip=0"))
-
-
-def test_what_only_corruptions_teach_is_refused_where_no_log_teaches_it(options: Callable[..., FinetuneOptions]):
-    with pytest.raises(UsageError, match="teaches 'order'"):
-        finetune(options("a", "--tasks={goals: {}, order: {}}"))
-    assert not Path(options("a").out).exists()
-
-
 def test_what_was_not_learnt_and_not_chosen_is_told(
     options: Callable[..., FinetuneOptions], log: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -311,21 +126,12 @@ def test_what_was_not_learnt_and_not_chosen_is_told(
     assert "which epoch is best" in capsys.readouterr().err
 
 
-def _without(annotation: Annotation, task: str) -> Annotation:
-    return replace(
-        annotation,
-        labels=tuple(label for label in annotation.labels if label.task != task),
-        none=tuple(field for field in annotation.none if field.task != task),
-        none_probabilities=(),
-    )
-
-
 def test_a_table_of_turns_is_pretrained_on_by_the_options_of_its_reader(tmp_path: Path, tiny_encoder: Path):
     rows = [f"{d},{who},{text} {d}" for d in range(6) for who, text in (("user", "play it"), ("bot", "playing"))]
     table = tmp_path / "log" / "turns.csv"
     table.parent.mkdir()
     table.write_text("\n".join(["call,who,said", *rows]) + "\n")
-    words = [word for word in _common(table, tiny_encoder, "a") if not word.startswith("--tasks")]
+    words = [word for word in common(table, tiny_encoder, "a") if not word.startswith("--tasks")]
     words += ["--data.format=csv_turns", "--tasks={goals: {}}", "--length.max_steps=1", "--batch.accumulate=1"]
     told = ["--data.options={dialogue: call, speaker: who}", "--data.options.text=said"]
     with pytest.raises(UsageError, match="which columns"):
@@ -336,51 +142,11 @@ def test_a_table_of_turns_is_pretrained_on_by_the_options_of_its_reader(tmp_path
     assert read_card(Path(asked.out) / "model")["config"]["data"]["options"] == asked.data.options
 
 
-def test_a_log_without_targets_is_bad_input(options: Callable[..., FinetuneOptions]):
-    with pytest.raises(InputError, match="none of 14 dialogues"):
-        finetune(options("a", "--targets.annotators=[nobody]"))
-
-
-def test_records_that_cannot_be_read_lie_in_the_folder_of_the_run(options: Callable[..., FinetuneOptions], log: Path):
-    """Of all logs in one file, told in the closing words; where too many are bad, the same command goes on once they
-    are mended."""
-    good = log.read_bytes()
-    other = log.parent / "z" / "valid.jsonl"
-    other.parent.mkdir()
-    log.write_bytes(good + b"{\n[]\n")
-    other.write_bytes(good + b'{"id": 7}\n')
-    more = (f"--data.train=[{log.parent}]", f"--data.valid=[{other}]", "--length.max_steps=1")
-    asked = options("a", *more)
-    quarantine = Path(asked.out) / "quarantine.jsonl"
-
-    def bad() -> list[tuple[str, int | None, str]]:
-        kept = [msgspec.json.decode(line, type=Rejected) for line in quarantine.read_bytes().splitlines()]
-        return [(Path(item.file).name, item.line, item.reason.partition(":")[0]) for item in kept]
-
-    with pytest.raises(InputError, match=re.escape(str(quarantine))):
-        finetune(asked)
-    assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type")]
-    spared = options("a", *more, "--data.max_bad_rate=0.2")
-    told = finetune(spared)
-    twice = ("valid.jsonl", 15, "bad_type")
-    assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type"), twice, twice]
-    assert f"4 records were set aside (bad_type 3, bad_json 1; in {quarantine})" in told
-    clean = options("b", "--length.max_steps=1")
-    log.write_bytes(good)
-    assert "set aside" not in finetune(clean)
-    assert not (Path(clean.out) / "quarantine.jsonl").exists()
-
-
-def test_a_mix_of_another_length_is_a_usage_error(options: Callable[..., FinetuneOptions]):
-    with pytest.raises(UsageError, match="2 shares for 1 training logs"):
-        finetune(options("a", "--data.mix=[1, 2]"))
-
-
 def test_pretraining_then_finetuning_takes_its_weights_over(
     options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path
 ):
     argv = [
-        *_common(log, tiny_encoder, "pretrained"),
+        *common(log, tiny_encoder, "pretrained"),
         "--config",
         str(CONFIGS / "pretrain.yaml"),
         "--length.max_steps=3",
@@ -429,21 +195,6 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
     assert digest(alone) == digest(helped)
 
 
-@pytest.mark.parametrize("how", ["--batch.encoder_tokens=24", "--model.encoder_frozen=true"])
-def test_a_broken_run_goes_on_in_pieces_and_from_what_is_remembered_too(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, how: str
-):
-    more = (how, "--length.max_steps=6")
-    whole, broken = options("whole", *more), options("broken", *more)
-    finetune(whole)
-    with monkeypatch.context() as patch:
-        break_off_at(patch, 6)
-        with pytest.raises(BrokenOffError):
-            finetune(broken)
-        finetune(broken)
-    assert digest(broken) == digest(whole)
-
-
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
     if name == "feedback":
@@ -476,6 +227,15 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         told = finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
     assert bool(re.search(r"sound: ([\d,]+) of \1 read\n", told)) == (name == "sound")
     assert read_card(tmp_path / name / "model")["step"] == 2
+
+
+def _without(annotation: Annotation, task: str) -> Annotation:
+    return replace(
+        annotation,
+        labels=tuple(label for label in annotation.labels if label.task != task),
+        none=tuple(field for field in annotation.none if field.task != task),
+        none_probabilities=(),
+    )
 
 
 def _with_own_targets(dialogue: Dialogue) -> Dialogue:

@@ -1,0 +1,112 @@
+"""Runs of training that broke off go on as if nothing had been; what is done is not done again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from whole_runs import BrokenOffError, break_off_at, digest, rows
+
+from labelgen.base.errors import IntegrityError, LabelgenError
+from labelgen.model.folder import read_card
+from labelgen.training.options import FinetuneOptions
+from labelgen.training.run import finetune
+
+
+@pytest.mark.parametrize("call", [0, 5])
+def test_a_run_that_breaks_off_anywhere_goes_on_to_the_same_bits(
+    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch, call: int
+):
+    more = (f"--data.valid=[{log}]", "--tracking.checkpoint_every=2")
+    whole, broken = options("whole", *more), options("broken", *more)
+    finetune(whole)
+    with monkeypatch.context() as patch:
+        break_off_at(patch, call)
+        with pytest.raises(BrokenOffError):
+            finetune(broken)
+        assert not (Path(broken.out) / "model").exists()
+        finetune(broken)
+    assert digest(broken) == digest(whole)
+    assert rows(broken) == rows(whole)
+
+
+def test_a_run_that_breaks_off_again_and_again_goes_on_to_the_same_bits(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    whole, broken = options("whole", "--batch.turns=10"), options("broken", "--batch.turns=10")
+    finetune(whole)
+    sittings = 1
+    while True:
+        with monkeypatch.context() as patch:
+            break_off_at(patch, 3)
+            try:
+                finetune(broken)
+                break
+            except BrokenOffError:
+                sittings += 1
+    assert sittings > 3
+    assert digest(broken) == digest(whole)
+    assert rows(broken) == rows(whole)
+
+
+def test_a_run_that_is_done_is_not_done_again(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
+    asked = options("a", "--length.max_steps=2")
+    finetune(asked)
+    before = digest(asked)
+    break_off_at(monkeypatch, 0)
+    assert "already done" in finetune(asked)
+    assert digest(asked) == before
+
+
+@pytest.mark.parametrize("typo", ["--model.encoder=nothere", "--init=nothere", "--hardware.accelerator=abacus"])
+def test_a_command_that_failed_before_anything_was_learnt_may_be_mended(
+    options: Callable[..., FinetuneOptions], typo: str
+):
+    short = "--length.max_steps=1"
+    with pytest.raises(LabelgenError):
+        finetune(options("a", short, typo))
+    finetune(options("a", short))
+    finetune(options("b", short))
+    assert digest(options("a")) == digest(options("b"))
+
+
+def test_a_checkpoint_that_is_damaged_or_runs_code_is_refused(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 3)
+        with pytest.raises(BrokenOffError):
+            finetune(options("a"))
+    last = tmp_path / "a" / "checkpoints" / "last.ckpt"
+    whole = last.read_bytes()
+    last.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(IntegrityError, match="checkpoint cannot be read"):
+        finetune(options("a"))
+    torch.save({"global_step": Path("anything that is no plain value")}, last)
+    with pytest.raises(IntegrityError, match="checkpoint cannot be read"):
+        finetune(options("a"))
+
+
+def test_the_time_limit_ends_a_run_and_a_longer_one_goes_on(options: Callable[..., FinetuneOptions]):
+    whole, limited = options("whole"), options("limited", "--length.max_minutes=0")
+    finetune(whole)
+    assert "trained 1 of" in finetune(limited)
+    assert read_card(Path(limited.out) / "model")["step"] == 1
+    assert "already done (length.max_minutes, step 1)" in finetune(limited)
+    finetune(options("limited"))
+    assert digest(limited) == digest(whole)
+
+
+@pytest.mark.parametrize("how", ["--batch.encoder_tokens=24", "--model.encoder_frozen=true"])
+def test_a_broken_run_goes_on_in_pieces_and_from_what_is_remembered_too(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, how: str
+):
+    more = (how, "--length.max_steps=6")
+    whole, broken = options("whole", *more), options("broken", *more)
+    finetune(whole)
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 6)
+        with pytest.raises(BrokenOffError):
+            finetune(broken)
+        finetune(broken)
+    assert digest(broken) == digest(whole)

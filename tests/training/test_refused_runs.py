@@ -1,0 +1,91 @@
+"""Runs of training that cannot be are refused, and bad records are set aside."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from labelled import LABELS, labelled_dialogue
+from whole_runs import BrokenOffError, break_off_at
+
+from labelgen.base.errors import InputError, LabelgenError, UsageError
+from labelgen.data.log import write_log
+from labelgen.data.quarantine import Rejected
+from labelgen.training.options import FinetuneOptions
+from labelgen.training.run import finetune
+
+
+def test_a_run_of_another_config_is_refused_by_the_key_that_differs(options: Callable[..., FinetuneOptions]):
+    finetune(options("a", "--length.max_steps=1"))
+    with pytest.raises(UsageError, match=r"optimiser\.clip was 1\.0 and is 0\.5"):
+        finetune(options("a", "--length.max_steps=1", "--optimiser.clip=0.5"))
+
+
+def test_a_folder_of_something_else_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="no run of training"):
+        finetune(options("a"))
+
+
+def test_other_data_are_refused(options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch):
+    break_off_at(monkeypatch, 2)
+    with pytest.raises(BrokenOffError):
+        finetune(options("a"))
+    write_log(log, [labelled_dialogue(seed) for seed in range(13)], LABELS, force=True)
+    with pytest.raises(UsageError, match="training data are not those"):
+        finetune(options("a"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(LabelgenError, match="the loss is nan after step"):
+        finetune(options("a", "--optimiser.learning_rate=1e30", "--optimiser.clip=0"))
+
+
+def test_what_only_corruptions_teach_is_refused_where_no_log_teaches_it(options: Callable[..., FinetuneOptions]):
+    with pytest.raises(UsageError, match="teaches 'order'"):
+        finetune(options("a", "--tasks={goals: {}, order: {}}"))
+    assert not Path(options("a").out).exists()
+
+
+def test_a_log_without_targets_is_bad_input(options: Callable[..., FinetuneOptions]):
+    with pytest.raises(InputError, match="none of 14 dialogues"):
+        finetune(options("a", "--targets.annotators=[nobody]"))
+
+
+def test_records_that_cannot_be_read_lie_in_the_folder_of_the_run(options: Callable[..., FinetuneOptions], log: Path):
+    """Of all logs in one file, told in the closing words; where too many are bad, the same command goes on once they
+    are mended."""
+    good = log.read_bytes()
+    other = log.parent / "z" / "valid.jsonl"
+    other.parent.mkdir()
+    log.write_bytes(good + b"{\n[]\n")
+    other.write_bytes(good + b'{"id": 7}\n')
+    more = (f"--data.train=[{log.parent}]", f"--data.valid=[{other}]", "--length.max_steps=1")
+    asked = options("a", *more)
+    quarantine = Path(asked.out) / "quarantine.jsonl"
+
+    def bad() -> list[tuple[str, int | None, str]]:
+        kept = [msgspec.json.decode(line, type=Rejected) for line in quarantine.read_bytes().splitlines()]
+        return [(Path(item.file).name, item.line, item.reason.partition(":")[0]) for item in kept]
+
+    with pytest.raises(InputError, match=re.escape(str(quarantine))):
+        finetune(asked)
+    assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type")]
+    spared = options("a", *more, "--data.max_bad_rate=0.2")
+    told = finetune(spared)
+    twice = ("valid.jsonl", 15, "bad_type")
+    assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type"), twice, twice]
+    assert f"4 records were set aside (bad_type 3, bad_json 1; in {quarantine})" in told
+    clean = options("b", "--length.max_steps=1")
+    log.write_bytes(good)
+    assert "set aside" not in finetune(clean)
+    assert not (Path(clean.out) / "quarantine.jsonl").exists()
+
+
+def test_a_mix_of_another_length_is_a_usage_error(options: Callable[..., FinetuneOptions]):
+    with pytest.raises(UsageError, match="2 shares for 1 training logs"):
+        finetune(options("a", "--data.mix=[1, 2]"))
