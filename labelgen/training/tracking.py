@@ -93,7 +93,7 @@ class WeightsAndBiases:
             raise UsageError(
                 f"Weights & Biases cannot be used: {error}", "tracking.wandb", "choose offline or off"
             ) from error
-        if self._run.url:
+        if self.online:  # offline the library warns who asks for the address
             print(f"Weights & Biases: {self._run.url}", file=sys.stderr)
 
     def _id(self, step: int) -> str:
