@@ -69,7 +69,10 @@ def _torch() -> str:
         device = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     else:
         device = "works on the CPU"
-    return f"{torch.__version__}, {build}, {device}, {threads}"
+    from labelgen.tensors.processor import has_bf16
+
+    bf16 = "bf16" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no bf16: compute in 32 bits"
+    return f"{torch.__version__}, {build}, {device}, {bf16}, {threads}"
 
 
 def _torchaudio() -> str:

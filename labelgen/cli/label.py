@@ -41,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
         args.domains_from,
     )
     _check(args)
+    if args.precision == "bf16" and args.address is None:
+        _tell_slow(args.device)
     if args.dry_run:
         workers = _workers(args) or (_cores() if args.address is None else cpus_of(args.address))
         found = rehearse(
@@ -200,6 +202,14 @@ def load_annotator(
     torch.set_num_threads(1)
     known = read_labels(labels) if labels is not None else None
     return Annotator(model, known, name, precision, device, online=online, domains_from=domains_from)
+
+
+def _tell_slow(device: str) -> None:
+    from labelgen.tensors.processor import check_device, has_bf16
+
+    check_device(device)
+    if not has_bf16(device):
+        print(f"label: {device} has no bf16 here, and is several times quicker with --precision 32", file=sys.stderr)
 
 
 def _cores() -> int:

@@ -24,6 +24,7 @@ STEP = 128
 """Tokens are filled up to a multiple of it. For each number of rows oneDNN makes itself ready anew and keeps that: it takes
 time, and what is kept lies between what is freed, so that memory grows with the kinds of batches that a log has."""
 
+_MEASURED = ("AVX2", "AVX512")
 _KNOWN = ("bert", "roberta", "xlm-roberta", "camembert")
 
 Rows = Float[Tensor, "tokens d"]
@@ -31,7 +32,7 @@ Wide = Float[Tensor, "tokens _"]
 
 
 def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
-    """Whether the encoder is of a known architecture, on a CPU of the kind that its bits were measured on."""
+    """Whether the encoder is of a known architecture, on a CPU of a kind that its bits were measured on."""
     config = encoder.config
     return (
         config.model_type in _KNOWN
@@ -39,7 +40,7 @@ def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and not getattr(config, "is_decoder", False)
         and next(encoder.parameters()).device.type == "cpu"
-        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        and torch.backends.cpu.get_cpu_capability().startswith(_MEASURED)
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and (precision == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )

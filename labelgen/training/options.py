@@ -97,8 +97,9 @@ class HardwareOptions:
     """Machines."""
     strategy: str = "auto"
     """How devices share the work: `auto`, `ddp`, `fsdp` or another of Lightning's names."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Arithmetic of the forward pass; weights and their updates stay in 32 bits."""
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
+    """Arithmetic of the forward pass; weights and their updates stay in 32 bits. `auto`: bf16-mixed where the hardware has
+    bf16, else 32-true; the run's config says which."""
     threads: int | None = None
     """Threads of one process on the CPU; as many as there are cores where it is not given."""
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from labelgen.training.data import (
     without_labels,
 )
 from labelgen.training.fit import CHECKPOINTS, fit
+from labelgen.training.hardware import arithmetic
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 from labelgen.training.tracking import trackers
 
@@ -82,6 +83,7 @@ class _MakeExamples(Protocol):
 
 def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _MakeExamples) -> str:
     check_options(options)
+    options = replace(options, hardware=replace(options.hardware, precision=arithmetic(options.hardware)))
     folder = Path(options.out)
     before = open_run(folder, options)
     if before is not None and before.ended is not None:

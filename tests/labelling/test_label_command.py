@@ -10,6 +10,7 @@ from fake_annotator import FakeAnnotator
 from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
 
 import labelgen.cli.label
+import labelgen.tensors.processor
 from labelgen.cli.main import main
 
 
@@ -130,6 +131,16 @@ def test_a_device_that_is_not_there_is_exit_2(tmp_path, capsys, tiny_model):
     for more in ((), ("--workers", "2")):
         assert main([*words, *more]) == 2
         assert "did you mean cuda" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_bf16_is_advised_against_where_the_device_has_none(tmp_path, capsys, monkeypatch, fake, there):
+    monkeypatch.setattr(labelgen.tensors.processor, "has_bf16", lambda _: there)
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    assert label(tmp_path / "in", tmp_path / "out", "--precision", "bf16") == 0
+    assert ("--precision 32" in capsys.readouterr().err) is not there
+    assert label(tmp_path / "in", tmp_path / "again") == 0
+    assert "bf16" not in capsys.readouterr().err
 
 
 def test_the_last_line_tells_how_fast_it_was_beside_a_person(tmp_path, capsys, fake):

@@ -7,7 +7,7 @@ import torch
 
 from labelgen.base.errors import UsageError
 from labelgen.tensors import processor as module
-from labelgen.tensors.processor import check_device, processor
+from labelgen.tensors.processor import check_device, has_bf16, processor
 
 X86 = "processor\t: {n}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: {model}\nmodel name\t: Xeon {n}\nmicrocode\t: 0x{n}\n"
 ARM = "processor\t: 0\nBogoMIPS\t: {n}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd40\n\nSerial\t: 00{n}\n"
@@ -74,3 +74,23 @@ def test_where_there_is_no_cuda_it_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UsageError, match="no CUDA device here"):
         check_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_bf16\n", True),
+        ("flags\t\t: fpu avx2 amx_bf16\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("Features\t: fp asimd bf16\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("", False),
+    ],
+)
+def test_a_cpu_has_bf16_where_the_system_says_so(tmp_path, monkeypatch, told, found):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{told}\nprocessor\t: 1\nflags\t\t: avx512_bf16\n")
+    monkeypatch.setattr(module, "_CPUINFO", tmp_path / "cpuinfo")
+    assert has_bf16("cpu") is found
+    assert not has_bf16("mps")
+    monkeypatch.setattr(module, "_CPUINFO", tmp_path / "none")
+    assert not has_bf16("cpu")

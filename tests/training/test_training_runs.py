@@ -227,6 +227,7 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         told = finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
     assert bool(re.search(r"sound: ([\d,]+) of \1 read\n", told)) == (name == "sound")
     assert read_card(tmp_path / name / "model")["step"] == 2
+    assert "precision: auto" not in (tmp_path / name / "config.yaml").read_text()
 
 
 def _without(annotation: Annotation, task: str) -> Annotation:
