@@ -10,7 +10,7 @@ the labelled log; only the model is loaded before. The rows take turns in one pr
 drawn anew in each round, and the first round is not counted: other work on the machine then touches all of them alike. A
 row's figure is the first row's median time over its own, the least and greatest of the rounds beside it.
 Sentence-transformers is left out where it is
-not installed (pip install -e '.[peers]'). Base has the tasks, labels and heads of the model, on an encoder of random weights:
+not installed (pip install -e '.[peers]'), bf16 where the CPU has none. Base has the tasks, labels and heads of the model, on an encoder of random weights:
 they take the same time, but what it says is of no worth, so its changed labels are not told."""
 
 import argparse
@@ -43,12 +43,13 @@ from labelgen.model.label_model import LabelModel
 from labelgen.tensors.offline_encoder import write_offline_encoder
 from labelgen.tensors.prepared import TOKENS, PreparedEncoder
 from labelgen.tensors.pretrained import load_encoder, load_tokenizer
+from labelgen.tensors.processor import has_bf16
 from labelgen.tensors.text import Tokenizer
 
 MAX_TOKENS = 64
 BUDGET = 1_024
 """Tokens of a padded batch, in the row that is named after it."""
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if has_bf16("cpu") else {})
 FIRST = "transformers' pipeline, batches of 32"
 LABEL = "`labelgen label`, files and all tasks"
 PRODUCTS = "matrix products alone"
@@ -76,10 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         times = bench.measured(args.rounds, args.seed, args.rows)
         table = {
             "order": args.order,
-            "title": f"Speed of labelling, {args.size} encoder" + (f": {', '.join(args.rows)}" if args.rows else ""),
+            "title": _title(args),
             "command": _command(args),
             "versions": {"labelgen": __version__, "python": platform.python_version(), "torch": str(torch.__version__)},
-            "columns": ["from text to vectors, one core", "fp32", "of the products", "bf16", "of the products in bf16"],
+            "columns": ["from text to vectors, one core"]
+            + [
+                word
+                for name in PRECISIONS
+                for word in (name, "of the products" + (" in bf16" if name == "bf16" else ""))
+            ],
             "rows": list(_rows(times)),
             "text": "Rates as multiples of the first row in fp32, least and greatest of the rounds in brackets; "
             "`scripts/bench_labelling.py --help` says how.",
@@ -156,7 +162,7 @@ class Bench:
         words = [f"{len(self.dialogues):,} dialogues, {turns:,} turns, {self.tokens:,} tokens; {rounds} rounds."]
         if self.said:
             words.append(f"`labelgen label` encoded {self.encoded_tokens / self.tokens:.3f} of the log's tokens.")
-        if self.said and not self.base:
+        if len(self.said) > 1 and not self.base:
             words.append(f"{_changed(self.said['fp32'], self.said['bf16']):.2%} of its labels were others in bf16.")
         return " ".join(words)
 
@@ -285,6 +291,11 @@ def _rows(times: dict[tuple[str, str], list[float]]) -> Iterator[list[Any]]:
             cells.append({key: round(rate, 3) for key, rate in rates.items()})
             cells.append(f"{median(times[PRODUCTS, name]) / median(own):.0%}")
         yield cells
+
+
+def _title(args: argparse.Namespace) -> str:
+    kind = "" if "bf16" in PRECISIONS else f", a CPU with {torch.backends.cpu.get_cpu_capability()} alone"
+    return f"Speed of labelling, {args.size} encoder{kind}" + (f": {', '.join(args.rows)}" if args.rows else "")
 
 
 def _command(args: argparse.Namespace) -> str:

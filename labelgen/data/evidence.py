@@ -1,9 +1,9 @@
 """Signals, which are evidence found in a log, and targets, which are what a model is trained towards."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from labelgen.data.labels import Annotation, At, AtDialogue, AtGoal, AtSpan, AtTurn, Field, scope
+from labelgen.data.quality import QualityName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,11 +12,12 @@ class Signal:
 
     turns: the turns whose service it speaks of, ascending; all of them for feedback on the whole dialogue.
     evidence: the turns where it was seen (a "thanks" at turn 3 speaks of turn 2); they are hidden from the model when
-    the signal is a target. strength: 0..1, the detector's own certainty. explicit: the user was asked, or rated."""
+    the signal is a target. vote: `fair` is a rating in the middle of its scale. strength: 0..1, the detector's own
+    certainty. explicit: the user was asked, or rated."""
 
     kind: str
     turns: tuple[int, ...]
-    vote: Literal["good", "bad"]
+    vote: QualityName
     strength: float = 1.0
     explicit: bool = False
     evidence: tuple[int, ...] = ()

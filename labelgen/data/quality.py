@@ -3,11 +3,14 @@
 The three classes follow the published protocol for satisfaction from dialogue text (Ye et al. 2023, "Modeling User
 Satisfaction Dynamics in Dialogue via Hawkes Process", ASAP)."""
 
-QUALITY_NAMES = ("bad", "fair", "good")
+from typing import Literal
+
+QualityName = Literal["bad", "fair", "good"]
+QUALITY_NAMES: tuple[QualityName, ...] = ("bad", "fair", "good")
 _RATING_OF = {"bad": 2.0, "fair": 3.0, "good": 4.0}
 
 
-def quality_name(rating: float) -> str:
+def quality_name(rating: float) -> QualityName:
     """bad below 3, fair at 3, good above 3; rating on 1..5."""
     if rating < 3:
         return "bad"

@@ -74,7 +74,7 @@ def places(dialogue: Dialogue, method: Method | None, annotator: str | None = No
     for item in turn_items(dialogue, dialogue.signals):
         t = item.turns[0]
         told = method(item) if method is not None else None
-        said = {s.vote for s in item.signals if s.kind == "answer"}
+        said = {s.vote for s in item.signals if s.kind == "answer" and s.vote != "fair"}
         yield Place(
             dialogue=dialogue.id,
             turn=t,

@@ -50,6 +50,20 @@ class Item:
         return next((domain for domain in domains if domain is not None), None)
 
 
+def fair_places(dialogue: Dialogue, signals: Sequence[Signal]) -> tuple[AtTurn | AtDialogue, ...]:
+    """The turns, and the dialogue, that were rated in the middle of the scale and not otherwise. That is their quality, and
+    evidence of neither good nor bad: such ratings are in no item."""
+    said: dict[AtTurn | AtDialogue, set[str]] = {}
+    for signal in (s for s in signals if s.kind == "rating"):
+        whole = concerns_dialogue(signal, dialogue)
+        if whole:
+            said.setdefault(AtDialogue(), set()).add(signal.vote)
+        if not whole or len(dialogue.turns) == 1:
+            for turn in signal.turns:
+                said.setdefault(AtTurn(turn), set()).add(signal.vote)
+    return tuple(at for at, votes in said.items() if votes == {"fair"})
+
+
 def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | None = None) -> Iterator[Item]:
     """Everything in a dialogue that is judged. annotator: whose goals, where the dialogue has them (goals.py)."""
     yield from goal_items(dialogue, signals, goals_of(dialogue, annotator)[0])
@@ -63,7 +77,7 @@ def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> I
     passing = {t for s in signals if s.kind in IN_PASSING for t in s.evidence if t not in s.turns}
     for goal in goals:
         last = max((turn for turn in goal if turn not in passing), default=0)
-        about = concerning(signals, goal, goals)
+        about = concerning([s for s in signals if s.vote != "fair"], goal, goals)
         yield Item(
             dialogue, AtGoal(goal), tuple(_faded(s, goal) if s.turns and s.turns[-1] < last else s for s in about)
         )
@@ -78,7 +92,7 @@ def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
     """Every turn, with the signals that speak of it singly and of how it was served; feedback on a dialogue of several
     turns says little of each."""
     about: dict[int, list[Signal]] = {}
-    for signal in (s for s in signals if s.kind not in OF_GOALS):
+    for signal in (s for s in signals if s.kind not in OF_GOALS and s.vote != "fair"):
         if len(dialogue.turns) == 1 or not concerns_dialogue(signal, dialogue):
             for turn in signal.turns:
                 about.setdefault(turn, []).append(signal)
@@ -89,6 +103,6 @@ def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
 def rated_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
     """The dialogue, where a rating speaks of the whole of it: that is its quality. A yes to "did you get it?" is an
     outcome."""
-    ratings = tuple(s for s in signals if s.kind == "rating" and concerns_dialogue(s, dialogue))
+    ratings = tuple(s for s in signals if s.kind == "rating" and s.vote != "fair" and concerns_dialogue(s, dialogue))
     if ratings:
         yield Item(dialogue, AtDialogue(), ratings)

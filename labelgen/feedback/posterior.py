@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelgen.data.evidence import Signal
+from labelgen.data.quality import QualityName
 from labelgen.feedback.items import Item
-from labelgen.feedback.wording import Vote
 
 METHODS = {
     "waterfall": "labelgen.feedback.posterior:waterfall",
@@ -52,13 +52,14 @@ Method = Callable[[Item], Posterior | None]
 """From an item, its signals in any order, to its posterior; None where there is no evidence."""
 
 
-def prior_log_odds(kind: str, vote: Vote, strength: float = 1.0) -> float:
+def prior_log_odds(kind: str, vote: QualityName, strength: float = 1.0) -> float:
     """What a vote says by its prior precision alone: log-odds of good, in nats. A strength of s moves the precision r of
     a kind to 1/2 + (r - 1/2) s."""
     right = 0.5 + (PRIOR_PRECISION.get(kind, _UNKNOWN_KIND) - 0.5) * min(max(strength, 0.0), 1.0)
-    return log_odds(right) * (1 if vote == "good" else -1)
+    return log_odds(right) * _SIGN[vote]
 
 
+_SIGN = {"good": 1.0, "fair": 0.0, "bad": -1.0}
 _SURE = 1e-6
 """No probability is held to be nearer to 0 or 1."""
 

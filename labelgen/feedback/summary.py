@@ -8,6 +8,7 @@ from itertools import combinations
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit
+from labelgen.data.quality import QualityName
 from labelgen.feedback.em.fitted import Fitted, KindRates
 from labelgen.feedback.em.patterns import Counts, Pattern, pattern_of
 from labelgen.feedback.goals import domain_of
@@ -25,7 +26,7 @@ class Cast:
 
     kind: str
     explicit: bool
-    vote: Vote
+    vote: QualityName
     count: int
     by_domain: Mapping[str, int]
 
@@ -83,7 +84,7 @@ class SignalCounts:
     def __init__(self) -> None:
         self._dialogues = 0
         self._turns: Counter[str] = Counter()
-        self._casts: dict[tuple[str, bool, Vote], Counter[str]] = {}
+        self._casts: dict[tuple[str, bool, QualityName], Counter[str]] = {}
         self._patterns: Counts = {}
         self._bins: dict[Unit, list[int]] = {}
 

@@ -8,8 +8,8 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import At, AtDialogue, AtSpan, AtTurn
 from labelgen.feedback.dialogue_quality import whole_of
 from labelgen.feedback.goals import goals_of
-from labelgen.feedback.items import goal_items, rated_items, turn_items
-from labelgen.feedback.posterior import Method, Posterior
+from labelgen.feedback.items import fair_places, goal_items, rated_items, turn_items
+from labelgen.feedback.posterior import PRIOR_PRECISION, Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, asked_again, believed, repair_of
 
 VERDICTS = ("outcome", "quality")
@@ -26,17 +26,24 @@ def feedback_targets(
     these intents" of failed turns whose repair was understood otherwise.
 
     annotator: whose goals the evidence attaches to, where the dialogue has them; else goals are provisional. Without a
-    prior, evidence that cancels out gives no target."""
+    prior, evidence that cancels out gives no target. Where the user rated by the middle of the scale, quality is fair,
+    whatever else is evident."""
     goals, whose = goals_of(dialogue, annotator)
     of_goals = [(item.at, method(item)) for item in goal_items(dialogue, signals, goals)]
     of_turns = [method(item) for item in turn_items(dialogue, signals)]
     rated = next((method(item) for item in rated_items(dialogue, signals)), None)
     whole = whole_of([own for _, own in of_goals], of_turns, rated)
     told = {turn: own for turn, own in enumerate(of_turns) if own is not None and _tells(own)}
+    fair = fair_places(dialogue, signals)
     return (
         *(_outcome(at, own, whose) for at, own in of_goals if own is not None and _tells(own)),
-        *(_quality(AtTurn(turn), own) for turn, own in told.items()),
-        *(_quality(AtDialogue(), own) for own in (whole,) if own is not None and _tells(own)),
+        *(_quality(AtTurn(turn), own) for turn, own in told.items() if AtTurn(turn) not in fair),
+        *(
+            _quality(AtDialogue(), own)
+            for own in (whole,)
+            if own is not None and _tells(own) and AtDialogue() not in fair
+        ),
+        *map(_rated_fair, fair),
         *_understanding(dialogue, signals, told),
     )
 
@@ -52,6 +59,14 @@ def _outcome(at: At, told: Posterior, whose: str) -> Target:
 
 def _quality(at: At, told: Posterior) -> Target:
     return _verdict("quality", at, told, _qualities, told.origin)
+
+
+def _rated_fair(at: AtTurn | AtDialogue) -> Target:
+    """As sure as a rating is, the rest on either side of the middle."""
+    right = PRIOR_PRECISION["rating"]
+    slip = (1.0 - right) / 2.0
+    names = (("bad", slip), ("fair", right), ("good", slip))
+    return Target("quality", at, names, None, 2.0 * right - 1.0, "fair by rating")
 
 
 def _verdict(task: str, at: At, told: Posterior, names: Callable[[float], Names], origin: str) -> Target:

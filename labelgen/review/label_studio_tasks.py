@@ -94,7 +94,7 @@ def _dialogue(said: AnnotationForm, asked: Questions) -> Iterator[Result]:
 def stars(form: QualityForm) -> int:
     """The whole rating that is next to the given one and has the same name, bad, fair or good."""
     rating = form.rating if form.scale is None else from_scale(form.rating, form.scale)
-    name = quality_name(rating)
+    name: str = quality_name(rating)
     if form.probabilities is not None:
         p = form.probabilities
         name = max((("bad", p.bad), ("fair", p.fair), ("good", p.good)), key=lambda pair: pair[1])[0]

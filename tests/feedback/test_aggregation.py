@@ -15,7 +15,7 @@ from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn,
 from labelgen.data.record import decode, encode
 from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.goals import concerning, goals_of
-from labelgen.feedback.items import EARLIER, Item, goal_items, turn_items
+from labelgen.feedback.items import EARLIER, Item, fair_places, goal_items, items_of, turn_items
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -212,6 +212,46 @@ def test_feedback_on_the_whole_dialogue_concerns_all_goals_and_no_single_turn() 
     assert AtDialogue() in [t.at for t in feedback_targets(rated, find_signals(rated), waterfall)]
 
 
+def rated(*ratings: float | None, of_all: float | None = None) -> Dialogue:
+    """A dialogue of repeated requests, each turn with a rating of 1 to 5 or none, and one of the whole."""
+
+    def feedback(rating: float | None) -> tuple[Feedback, ...]:
+        return () if rating is None else (Feedback(kind="rating", rating=rating),)
+
+    said = talk(*("play haze", "Sorry, I didn't catch that.") * len(ratings), feedback=feedback(of_all))
+    turns = (replace(turn, feedback=feedback(own)) for turn, own in zip(said.turns, ratings, strict=True))
+    return replace(said, turns=tuple(turns))
+
+
+def qualities(dialogue: Dialogue) -> dict[object, str]:
+    """The most probable name at each place."""
+    made = (t for t in feedback_targets(dialogue, find_signals(dialogue), waterfall) if t.task == "quality")
+    return {t.at: max(t.distribution or (), key=lambda pair: pair[1])[0] for t in made}
+
+
+def test_a_rating_in_the_middle_is_fair_whatever_else_is_evident() -> None:
+    assert set(qualities(rated(None, None)).values()) == {"bad"}
+    assert qualities(rated(3, 5, of_all=3)) == {AtTurn(0): "fair", AtTurn(1): "good", AtDialogue(): "fair"}
+    assert qualities(rated(2, 3, of_all=1)) == {AtTurn(0): "bad", AtTurn(1): "fair", AtDialogue(): "bad"}
+
+
+def test_who_rates_twice_and_not_the_same_is_not_fair() -> None:
+    twice = rated(3, None)
+    both = (*twice.turns[0].feedback, Feedback(kind="rating", rating=1))
+    assert qualities(replace(twice, turns=(replace(twice.turns[0], feedback=both), twice.turns[1])))[AtTurn(0)] == "bad"
+
+
+def test_where_there_is_one_turn_a_rating_of_the_dialogue_is_the_turns_too() -> None:
+    assert qualities(rated(None, of_all=3)) == {AtTurn(0): "fair", AtDialogue(): "fair"}
+
+
+@given(dialogues(), st.lists(st.integers(0, 3), min_size=1, max_size=4, unique=True))
+def test_ratings_in_the_middle_are_evidence_of_neither_side(dialogue: Dialogue, turns: list[int]) -> None:
+    found = find_signals(dialogue)
+    middle = Signal(kind="rating", turns=tuple(sorted(turns)), vote="fair", explicit=True)
+    assert list(items_of(dialogue, (*found, middle))) == list(items_of(dialogue, found))
+
+
 def test_a_goal_is_told_where_it_ended() -> None:
     failed_first = talk("a room", "There is no room.", "try monday", "Booked.", "fine", "Ok.", "thanks", "Bye.")
     (outcome,) = made(failed_first, "outcome")
@@ -247,7 +287,8 @@ def test_laws_of_targets(dialogue: Dialogue, name: str) -> None:
             assert 0.0 <= probability <= 1.0
         if target.task in VERDICTS:
             assert math.isclose(sum(p for _, p in target.distribution or ()), 1.0)
-            assert math.isclose(abs(2.0 * posterior_of(target) - 1.0), target.weight)
+            if target.at not in fair_places(dialogue, find_signals(dialogue)):
+                assert math.isclose(abs(2.0 * posterior_of(target) - 1.0), target.weight)
     again = decode(encode(replace(dialogue, targets=targets)), "memory")
     assert isinstance(again, Dialogue)
     assert again.targets == targets

@@ -53,6 +53,8 @@ SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
     ("rating", talk("play", "Playing.", "I'd give that 2 out of 5"), (0,), "bad"),
     ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=1, scale=(0, 10)),)), (0,), "bad"),
     ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=1, scale=(6, 1)),)), (0,), "good"),
+    ("rating", talk("play", "Playing.", "three stars"), (0,), "fair"),
+    ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=5, scale=(0, 10)),)), (0,), "fair"),
     (
         "questionnaire",
         asked(Feedback(kind="questionnaire", rating=4), Feedback(kind="questionnaire", rating=1)),
@@ -93,7 +95,6 @@ SILENT: list[tuple[str, Dialogue]] = [
     ("answer", talk("a table", "For two at noon, is that correct?", "no, at one")),
     ("answer", talk("a", "b", feedback=(Feedback(kind="questionnaire", answer="yes"),))),
     ("rating", talk("hi", "Hello.", "find a five star hotel")),
-    ("rating", talk("hi", "Hello.", "three stars")),
     ("rating", talk("five stars", "Hm?")),
     ("rating", talk("play", "Playing.", feedback=(Feedback(kind="rating", rating=11, scale=(0, 10)),))),
     ("questionnaire", asked(Feedback(kind="questionnaire", rating=2), Feedback(kind="questionnaire", rating=4))),

@@ -104,6 +104,20 @@ def test_training_goes_on_with_the_weights_that_learn(tiny_encoder, encoder):
     assert not torch.allclose(before, after, atol=1e-3)
 
 
+def test_where_a_row_depends_on_how_many_there_are_nothing_is_prepared(encoder, monkeypatch):
+    if not can_prepare(encoder, torch.float32):
+        pytest.skip("it does here")
+    product = prepared._Product.added
+
+    def by_number(self, rows, to):
+        return product(self, rows, to) + (1e-7 if len(rows) < 1000 else 0.0)
+
+    monkeypatch.setattr(prepared._Product, "added", by_number)
+    prepared._keeps_bits.cache_clear()
+    assert not can_prepare(encoder, torch.float32)
+    prepared._keeps_bits.cache_clear()
+
+
 def test_an_architecture_that_is_not_known_is_left_alone(encoder):
     encoder.config.model_type = "another"
     turn = TurnEncoder(encoder, encoder.config.hidden_size, frozen=False).eval()

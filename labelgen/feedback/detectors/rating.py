@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.data.quality import from_scale
+from labelgen.data.quality import from_scale, quality_name
 from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
-from labelgen.feedback.wording import Vote, plain
+from labelgen.feedback.wording import plain
 
 EVIDENCE = ("feedback", "request")
 
@@ -24,23 +24,22 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads feedback of kind `rating` (1 to 5 where no scale is given), and requests that only say a rating, such as
     "five stars" or "I'd rate that 2 out of 5".
 
-    Votes good above the middle of the scale and bad below, as strongly as it lies from it; explicit. The middle itself,
-    and a rating outside its scale, is silence. Words speak of the turn before, feedback of the turn that is meant or
+    Votes good above the middle of the scale and bad below, as strongly as it lies from it, and fair at the middle itself;
+    explicit. A rating outside its scale is silence. Words speak of the turn before, feedback of the turn that is meant or
     it stands on, feedback of the dialogue of all turns. Where feedback rates, the words beside it are not read."""
     told: set[int] = set()
     for feedback, turns, evidence in recorded_feedback(dialogue, "rating"):
         scale = feedback.scale or (1.0, 5.0)
         if feedback.rating is not None and scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
-            for signal in _signal(from_scale(feedback.rating, scale), turns, evidence):
-                told.update(evidence)
-                yield signal
+            told.update(evidence)
+            yield _signal(from_scale(feedback.rating, scale), turns, evidence)
     for t, turn in enumerate(dialogue.turns):
         if t and t not in told:
             said = _SAID.fullmatch(plain(turn.request))
             if said:
                 number = said["rating"]
                 rating = float(_NUMBERS.get(number, number))
-                yield from _signal(max(rating, 1.0), (t - 1,), (t,))
+                yield _signal(max(rating, 1.0), (t - 1,), (t,))
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
@@ -48,9 +47,9 @@ def observable(dialogue: Dialogue, turn: int) -> bool:
     return turn + 1 < len(dialogue.turns) or recorded(dialogue, turn, "rating")
 
 
-def _signal(rating: float, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Iterator[Signal]:
+def _signal(rating: float, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Signal:
     """rating: on 1..5."""
-    if rating != 3.0:
-        vote: Vote = "good" if rating > 3.0 else "bad"
-        strength = min(1.0, abs(rating - 3.0) / 2.0)
-        yield Signal(kind="rating", turns=turns, vote=vote, strength=strength, explicit=True, evidence=evidence)
+    strength = min(1.0, abs(rating - 3.0) / 2.0) or 1.0
+    return Signal(
+        kind="rating", turns=turns, vote=quality_name(rating), strength=strength, explicit=True, evidence=evidence
+    )

@@ -59,7 +59,7 @@ def pattern_of(item: Item, anchored: bool = False) -> Pattern:
     signals contradict each other, it counts as not observed, and so does a kind that is silent beside an answer. A kind that
     no detector finds could always have spoken. What happened on the way to a goal's end is left out: two classes take any
     trouble for the bad one (docs/decisions.md)."""
-    strongest: dict[str, dict[Vote, float]] = {}
+    strongest: dict[str, dict[str, float]] = {}
     for signal in (s for s in item.signals if s.kind != EARLIER):
         by_vote = strongest.setdefault(signal.kind, {})
         by_vote[signal.vote] = max(signal.strength, by_vote.get(signal.vote, 0.0))
