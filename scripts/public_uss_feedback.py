@@ -23,8 +23,7 @@ from labelgen.data.log import Log, write_log
 METRICS = ("accuracy", "macro_f1", "cohen_kappa", "bad_auprc", "bad_f1", "spearman_rho")
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "uss_feedback.json"
 TEXT = (
-    "A model that learnt from the ratings of one person a dialogue, as recorded feedback that says good or bad and of a three "
-    "nothing (so it can never say fair, which most turns are), beside one that learnt from all raters' annotations of the same "
+    "A model that learnt from the ratings of one person a dialogue, as recorded feedback (a three is fair), beside one that learnt from all raters' annotations of the same "
     "dialogues; the text encoder frozen, three passes. "
     "Each rater is judged against the majority of the others, the models on the same turns against the same consensus."
 )
