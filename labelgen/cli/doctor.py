@@ -16,7 +16,8 @@ _PACKAGES = ("torch", "torchaudio", "transformers", "pytorch-lightning", "datase
 def main(argv: Sequence[str]) -> int:
     arguments = parser(
         "doctor",
-        "Check this machine: versions, torch and its device, sound, weights, the output folder, the tracker. "
+        "Check this machine: versions, torch and its device, sound, weights, whether labels keep their bits, the output folder, the "
+        "tracker. "
         "Exit code 1 if something that labelgen needs is wrong.",
         "labelgen doctor --out runs",
     )
@@ -29,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
         ("torchaudio", _torchaudio),
         ("soundfile", _soundfile),
         ("encoder", _encoder),
+        ("same bits", _same_bits),
         ("output", lambda: _output(args.out)),
         ("tracker", _tracker),
     ]
@@ -109,6 +111,18 @@ def _encoder() -> str:
         raise LabelgenError("no hub (HF_HUB_OFFLINE) and no weights on this machine", mend=INSTALL)
     check_offline_weights(source)
     return f"{PACKAGE} is whole; `labelgen encoder OUT` writes it"
+
+
+def _same_bits() -> str:
+    from labelgen.model.company import same_in_any_company
+    from labelgen.tensors.processor import processor
+
+    if not same_in_any_company():
+        raise LabelgenError(
+            f"on this CPU ({processor()}) and with this torch what a text becomes depends on the texts beside it",
+            mend="labels may differ in their last digits by shards and workers; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",
+        )
+    return "a dialogue's labels do not depend on what is labelled beside it"
 
 
 def _output(folder: Path) -> str:

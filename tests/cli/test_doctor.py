@@ -1,18 +1,33 @@
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+import torch
 
 from labelgen.cli.main import main
+from labelgen.nn.turn_encoder import TurnEncoder
 
 
 def test_a_sound_machine_is_ok(tmp_path: Path, capsys):
     code = main(["doctor", "--out", str(tmp_path / "runs" / "new")])
     lines = capsys.readouterr().out.splitlines()
     found = {line.split()[1]: line for line in lines if not line.startswith(" ")}
-    assert set(found) == {"python", "packages", "torch", "torchaudio", "soundfile", "encoder", "output", "tracker"}
-    assert all(found[name].startswith("ok ") for name in ("python", "packages", "torch", "torchaudio", "soundfile"))
+    assert set(found) == {
+        "python",
+        "packages",
+        "torch",
+        "torchaudio",
+        "soundfile",
+        "encoder",
+        "same",
+        "output",
+        "tracker",
+    }
+    assert all(
+        found[name].startswith("ok ") for name in ("python", "packages", "torch", "torchaudio", "soundfile", "same")
+    )
     assert code == (0 if all(line.startswith("ok ") for line in found.values()) else 1)
     assert not (tmp_path / "runs").exists()
 
@@ -26,6 +41,17 @@ def test_what_is_wrong_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pyte
     out = capsys.readouterr().out
     assert "wrong  packages" in out
     assert "to do: make setup" in out
+
+
+def test_labels_that_depend_on_their_company_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    whole = TurnEncoder.states
+
+    def by_number(self: TurnEncoder, groups: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return [states + (1e-3 if len(groups) > 1 else 0.0) for states in whole(self, groups)]
+
+    monkeypatch.setattr(TurnEncoder, "states", by_number)
+    assert main(["doctor", "--out", str(tmp_path)]) == 1
+    assert "wrong  same bits" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_written_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
