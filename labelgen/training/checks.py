@@ -70,6 +70,7 @@ RANGES: Mapping[str, Range] = {
     "length.max_epochs": _COUNT,
     "length.max_steps": _COUNT,
     "length.max_minutes": Range(0),
+    "length.patience": _COUNT,
     "hardware.devices": _COUNT,
     "hardware.nodes": _COUNT,
     "hardware.threads": _COUNT,
@@ -126,6 +127,13 @@ def _check_together(options: TrainingOptions) -> None:
             f"{len(data.mix)} shares for {len(data.train)} training logs",
             "data.mix",
             "give one share for each log, some of them above 0",
+        )
+
+    if options.length.patience is not None and not data.valid:
+        raise UsageError(
+            "without a validation log there is no loss to be patient with",
+            "length.patience",
+            "give data.valid, or leave length.patience out",
         )
 
 

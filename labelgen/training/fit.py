@@ -23,24 +23,28 @@ from labelgen.training.data import Examples
 from labelgen.training.hardware import arithmetic
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import TrainingModule
-from labelgen.training.options import BatchOptions, HardwareOptions, TrainingOptions
+from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
+from labelgen.training.patience import Patience, lost
 from labelgen.training.progress_line import ProgressLine
 from labelgen.training.recorder import Recorder
 from labelgen.training.sampler import Sampler, total_steps
 from labelgen.training.tracking import Tracker
 
 CHECKPOINTS = "checkpoints"
+TIME, PATIENCE = "length.max_minutes", "length.patience"
+"""Why a run ended before its last step; one that its time ended may go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """step: of `steps` that were to be done. first: the process that writes what comes after. sound: what became of the
+    """step: of `steps` that were to be done. ended: why. first: the process that writes what comes after. sound: what became of the
     turns' sound in this sitting and process, for people; empty where none was sought."""
 
     model: LabelModel
     step: int
     steps: int
     elapsed_s: float
+    ended: str
     first: bool
     sound: str = ""
 
@@ -90,15 +94,15 @@ def fit(
             recorder,
             ProgressLine(steps, recorder),
             Limit(steps, options.length.max_minutes, recorder),
+            Patience(options.length.patience, recorder),
             Checkpoints(saved, options.tracking.checkpoint_every, recorder, keep_best),
         ],
     )
     # A strategy may cut the model's weights up; the trained ones are put into a copy that is whole.
     trained = copy.deepcopy(model)
     last = saved / LAST
-    done = read_checkpoint(last)["global_step"] if last.exists() else 0
     sound = ""
-    if done < steps:
+    if not last.exists() or _ended(read_checkpoint(last), steps, options.length) == TIME:
         # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
         model.train()
         model.turn_encoder.piece_tokens = options.batch.encoder_tokens
@@ -124,8 +128,21 @@ def fit(
     best = saved / BEST
     trained.load_state_dict(weights_of(read_checkpoint(best) if keep_best and best.exists() else held))
     return Fitted(
-        trained, held["global_step"], steps, held["callbacks"]["Recorder"]["elapsed_s"], trainer.is_global_zero, sound
+        trained,
+        held["global_step"],
+        steps,
+        held["callbacks"]["Recorder"]["elapsed_s"],
+        _ended(held, steps, options.length),
+        trainer.is_global_zero,
+        sound,
     )
+
+
+def _ended(checkpoint: dict[str, Any], steps: int, length: LengthOptions) -> str:
+    """Why a run ends at a checkpoint, if it does."""
+    if checkpoint["global_step"] >= steps:
+        return "all steps"
+    return PATIENCE if lost(checkpoint["callbacks"].get("Patience", {"waited": 0}), length.patience) else TIME
 
 
 def make_sampler(

@@ -82,6 +82,8 @@ class LengthOptions:
     """Steps of the optimiser; where given, it decides and not max_epochs."""
     max_minutes: float | None = None
     """Stop after this time, all sittings together, wherever the schedule is then. Raise it to go on."""
+    patience: int | None = None
+    """Stop after so many epochs in a row without a smaller loss on `data.valid`. Learning rates fall as if it were not given."""
     keep: Literal["last", "best"] = "last"
     """Which weights become the model: the last, or those of the epoch with the least loss on `data.valid`, if there is
     such a log."""

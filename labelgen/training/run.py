@@ -33,7 +33,7 @@ from labelgen.training.data import (
     target_counts,
     without_labels,
 )
-from labelgen.training.fit import CHECKPOINTS, fit
+from labelgen.training.fit import CHECKPOINTS, TIME, fit
 from labelgen.training.hardware import arithmetic
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 from labelgen.training.tracking import trackers
@@ -133,8 +133,7 @@ def _train(
     fitted = fit(options, model, training, validation, folder, told)
     if fitted.first:
         save_model(fitted.model, folder / MODEL, card(options, command, corpus, targets, fitted, new))
-        ended = "all steps" if fitted.step >= fitted.steps else "length.max_minutes"
-        _write_state(folder, State(corpus.digest, fitted.step, fitted.steps, fitted.elapsed_s, ended))
+        _write_state(folder, State(corpus.digest, fitted.step, fitted.steps, fitted.elapsed_s, fitted.ended))
     return summary(options, corpus, targets, fitted, new) if fitted.first else ""
 
 
@@ -160,7 +159,7 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
             "name another folder, or give the options of that run to go on with it",
         )
     allowed = options.length.max_minutes
-    if state.ended is not None and state.step < state.steps and (allowed is None or 60 * allowed > state.elapsed_s):
+    if state.ended == TIME and (allowed is None or 60 * allowed > state.elapsed_s):
         return State(state.data_digest)
     return state
 

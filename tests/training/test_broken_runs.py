@@ -97,6 +97,55 @@ def test_the_time_limit_ends_a_run_and_a_longer_one_goes_on(options: Callable[..
     assert digest(limited) == digest(whole)
 
 
+def patient(options: Callable[..., FinetuneOptions], out: str, *more: str) -> FinetuneOptions:
+    """A run that learns nothing, so that no epoch after the first has a smaller loss."""
+    still = ("--optimiser.learning_rate=0", "--optimiser.encoder_learning_rate=0")
+    log = options(out).data.train[0]
+    return options(out, f"--data.valid=[{log}]", "--length.max_epochs=5", "--length.keep=best", *still, *more)
+
+
+def test_a_run_ends_when_the_loss_has_not_fallen_for_long_enough_and_is_then_done(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    asked = patient(options, "a", "--length.patience=2")
+    told = finetune(asked)
+    epochs = {row["epoch"] for row in rows(asked) if "valid_loss" in row}
+    assert epochs == {0, 1, 2}
+    assert "(length.patience)" in told
+    break_off_at(monkeypatch, 0)
+    assert "already done (length.patience" in finetune(asked)
+
+
+def test_a_run_that_is_broken_off_waits_as_long_as_an_unbroken_one(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    whole, broken = (patient(options, out, "--length.patience=1") for out in ("whole", "broken"))
+    finetune(whole)
+    batches = 2 * max(row["step"] for row in rows(whole))  # two batches make a step
+    with monkeypatch.context() as patch:
+        break_off_at(patch, batches // 2 + 1)  # in the second of two epochs
+        with pytest.raises(BrokenOffError):
+            finetune(broken)
+    finetune(broken)
+    assert digest(broken) == digest(whole)
+    assert rows(broken) == rows(whole)
+
+
+def test_a_run_that_was_killed_after_its_last_epoch_does_not_train_on(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    whole, killed = (patient(options, out, "--length.patience=1") for out in ("whole", "killed"))
+    finetune(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr("labelgen.training.run.save_model", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            finetune(killed)
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 0)
+        finetune(killed)
+    assert digest(killed) == digest(whole)
+
+
 @pytest.mark.parametrize("how", ["--batch.encoder_tokens=24", "--model.encoder_frozen=true"])
 def test_a_broken_run_goes_on_in_pieces_and_from_what_is_remembered_too(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, how: str

@@ -46,7 +46,8 @@ def numbers(held: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_every_number_has_a_range_that_holds_its_default():
     """Those whose default is none, or an empty list, are named here."""
-    unset = {"data.mix", "batch.encoder_tokens", "length.max_steps", "length.max_minutes", "hardware.threads"}
+    unset = {"data.mix", "batch.encoder_tokens", "hardware.threads"}
+    unset |= {"length.max_steps", "length.max_minutes", "length.patience"}
     found = [pair for kind in (FinetuneOptions, PretrainOptions) for pair in numbers(plain(options(kind=kind)))]
     assert {key for key, _ in found} | unset == set(RANGES)
     assert all(RANGES[key].holds(value) for key, value in found)
@@ -55,7 +56,7 @@ def test_every_number_has_a_range_that_holds_its_default():
 @given(st.sampled_from(sorted(RANGES)), st.data())
 def test_a_number_out_of_its_range_is_refused_by_its_key(pattern: str, data: st.DataObject):
     kind = PretrainOptions if pattern in ("pool", "mixture.*") else FinetuneOptions
-    made = options("--model.dialogue_layers=0", kind=kind)
+    made = options("--model.dialogue_layers=0", "--data.valid=[held.jsonl]", kind=kind)
     key = pattern.replace("*", "goals" if pattern.startswith("tasks") else "swapped_answers")
     whole = isinstance(dict(numbers(plain(made))).get(pattern, 0.0), int)
     value = data.draw(st.integers(-3, 3) if whole else st.floats())
@@ -96,6 +97,7 @@ def test_a_range_holds_what_it_says(value: float, least: float, most: float, lea
         (["--model.dialogue_heads=7"], "model.dialogue_heads", "divides"),
         (["--data.mix=[1, 2]"], "data.mix", "one share for each log"),
         (["--data.train=[]"], "data.train", "name files"),
+        (["--length.patience=2"], "length.patience", "give data.valid"),
     ],
 )
 def test_what_is_refused_leaves_no_folder(words: list[str], key: str, mend: str, tmp_path: Path):
