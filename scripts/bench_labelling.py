@@ -304,6 +304,7 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--rows", *args.rows] if args.rows else []
     words += ["--size", args.size] if args.size != "small" else []
     words += ["--out", str(args.out)] if args.out else []
+    words += ["--order", str(args.order)] if args.order != 30 else []
     return " ".join((*words, f"--tokens {args.tokens} --rounds {args.rounds} --seed {args.seed}"))
 
 
