@@ -36,7 +36,7 @@ def spoken(*signals: tuple[str, str, int], turns: int = 4, domain: str | None = 
 
 
 kinds = st.sampled_from(["rephrase", "gratitude", "answer", "a kind of its own"])
-signals = st.lists(st.tuples(kinds, st.sampled_from(["good", "bad"]), st.integers(0, 3)), max_size=6)
+signals = st.lists(st.tuples(kinds, st.sampled_from(["good", "fair", "bad"]), st.integers(0, 3)), max_size=6)
 logs = st.lists(st.tuples(signals, st.sampled_from([None, "music", "news"])), max_size=8).map(
     lambda log: [spoken(*s, domain=d, id=f"d{k}") for k, (s, d) in enumerate(log)]
 )
@@ -56,7 +56,7 @@ def test_counts_are_those_of_the_log(log: list[Dialogue]):
         assert len(spread.bins) == BINS
         if spread.unit == "turn":
             assert spread.items == 4 * len(log)
-            assert spread.told == len({(d.id, s.turns) for d in log for s in d.signals})
+            assert spread.told == len({(d.id, s.turns) for d in log for s in d.signals if s.vote != "fair"})
 
 
 @settings(max_examples=40, deadline=None)
@@ -67,7 +67,7 @@ def test_agreement_on_turns_is_as_counted_one_by_one(log: list[Dialogue]):
         for turn in range(4):
             said: dict[str, set[str]] = {}
             for signal in dialogue.signals:
-                if signal.turns == (turn,):
+                if signal.turns == (turn,) and signal.vote != "fair":
                     said.setdefault(signal.kind, set()).add(signal.vote)
             # A kind that contradicts itself counts as not observed.
             sure = {kind: votes for kind, votes in sorted(said.items()) if len(votes) == 1}
@@ -89,6 +89,11 @@ def test_kinds_that_could_not_differ_have_no_agreement_and_copies_a_lift():
     differ = [*log, spoken(("original", "good", 0), ("copy", "bad", 0), id="e")]
     (pair,) = (p for p in summary_of(differ).agreements if p.unit == "turn")
     assert pair.same == 5 / 6
+
+
+def test_every_vote_has_a_mark_of_its_own():
+    html = render_signals(summary_of([spoken(*(("rating", vote, 0) for vote in ("good", "fair", "bad")))]), "", "")
+    assert [x for x in Page(html).text if x[:1] in "▲■▼" and x] == ["▼ bad", "■ fair", "▲ good"]
 
 
 def test_many_domains_are_joined_and_nothing_is_lost():
