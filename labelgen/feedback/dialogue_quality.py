@@ -1,4 +1,4 @@
-"""How a dialogue went as a whole: by the users' rating where they gave one, and by how its goals and turns went.
+"""How a dialogue went as a whole, where nobody rated it: by how its goals and turns went.
 
 Few users rate, and those who do are not like the rest; what is known of the parts is known of nearly every dialogue. Half of
 it are the goals, half the turns, since users mind both what they got and what it took. In the simulated log, where the truth
@@ -8,24 +8,17 @@ weighs them alike, that ranks dialogues as well as a model that learnt from gold
 from collections.abc import Sequence
 from statistics import fmean
 
-from labelgen.feedback.posterior import Posterior, from_log_odds, log_odds, posterior
+from labelgen.feedback.posterior import Posterior, posterior
 
 
-def whole_of(
-    goals: Sequence[Posterior | None], turns: Sequence[Posterior | None], rated: Posterior | None
-) -> Posterior | None:
-    """The posterior of a dialogue from those of its parts and of its rating, each None where nothing is known of it. A part
-    of which nothing is known says nothing of the whole either, so the parts count only where all are known: the mean of the
-    goals' mean and the turns' mean, and so with their priors. What a rating adds to its prior, in log-odds, adds to theirs."""
+def whole_of(goals: Sequence[Posterior | None], turns: Sequence[Posterior | None]) -> Posterior | None:
+    """The posterior of a dialogue from those of its parts, each None where nothing is known of it: the mean of the goals' mean and
+    the turns' mean, and so with their priors. None where a part is unknown, which says nothing of the whole."""
     parts = [[part for part in own if part is not None] for own in (goals, turns)]
     if not any(parts) or sum(map(len, parts)) < len(goals) + len(turns):
-        return rated
+        return None
     good = fmean(fmean(part.good for part in own) for own in parts if own)
     priors = [[part.prior for part in own if part.prior is not None] for own in parts]
     known = list(map(len, priors)) == list(map(len, parts))
     prior = fmean(fmean(own) for own in priors if own) if known else None
-    origin = f"how its {len(goals)} goals and {len(turns)} turns went"
-    if rated is None:
-        return posterior(good, origin, prior)
-    moved = log_odds(rated.good) - log_odds(0.5 if rated.prior is None else rated.prior)
-    return posterior(from_log_odds(log_odds(good) + moved), f"{rated.origin}; {origin}", prior)
+    return posterior(good, f"how its {len(goals)} goals and {len(turns)} turns went", prior)

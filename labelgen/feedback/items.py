@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn
+from labelgen.data.quality import QualityName
 from labelgen.feedback.goals import Goals, concerning, domain_of, goals_of
 from labelgen.feedback.signal import concerns_dialogue
 
@@ -50,10 +51,9 @@ class Item:
         return next((domain for domain in domains if domain is not None), None)
 
 
-def fair_places(dialogue: Dialogue, signals: Sequence[Signal]) -> tuple[AtTurn | AtDialogue, ...]:
-    """The turns, and the dialogue, that were rated in the middle of the scale and not otherwise. That is their quality, and
-    evidence of neither good nor bad: such ratings are in no item."""
-    said: dict[AtTurn | AtDialogue, set[str]] = {}
+def rated_places(dialogue: Dialogue, signals: Sequence[Signal]) -> dict[AtTurn | AtDialogue, QualityName]:
+    """The quality that users gave by rating, of turns and of the dialogue; not of what they rated several times and not alike."""
+    said: dict[AtTurn | AtDialogue, set[QualityName]] = {}
     for signal in (s for s in signals if s.kind == "rating"):
         whole = concerns_dialogue(signal, dialogue)
         if whole:
@@ -61,7 +61,7 @@ def fair_places(dialogue: Dialogue, signals: Sequence[Signal]) -> tuple[AtTurn |
         if not whole or len(dialogue.turns) == 1:
             for turn in signal.turns:
                 said.setdefault(AtTurn(turn), set()).add(signal.vote)
-    return tuple(at for at, votes in said.items() if votes == {"fair"})
+    return {at: min(names) for at, names in said.items() if len(names) == 1}
 
 
 def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | None = None) -> Iterator[Item]:
@@ -101,8 +101,7 @@ def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
 
 
 def rated_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
-    """The dialogue, where a rating speaks of the whole of it: that is its quality. A yes to "did you get it?" is an
-    outcome."""
+    """The dialogue, where a rating speaks of the whole of it. A yes to "did you get it?" is an outcome."""
     ratings = tuple(s for s in signals if s.kind == "rating" and s.vote != "fair" and concerns_dialogue(s, dialogue))
     if ratings:
         yield Item(dialogue, AtDialogue(), ratings)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import At, AtDialogue, AtSpan, AtTurn
+from labelgen.data.quality import QUALITY_NAMES, QualityName
 from labelgen.feedback.dialogue_quality import whole_of
 from labelgen.feedback.goals import goals_of
-from labelgen.feedback.items import fair_places, goal_items, rated_items, turn_items
+from labelgen.feedback.items import goal_items, rated_places, turn_items
 from labelgen.feedback.posterior import PRIOR_PRECISION, Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, asked_again, believed, repair_of
 
@@ -26,24 +27,23 @@ def feedback_targets(
     these intents" of failed turns whose repair was understood otherwise.
 
     annotator: whose goals the evidence attaches to, where the dialogue has them; else goals are provisional. Without a
-    prior, evidence that cancels out gives no target. Where the user rated by the middle of the scale, quality is fair,
-    whatever else is evident."""
+    prior, evidence that cancels out gives no target. A rating is quality by the user's own word, whatever else
+    is evident."""
     goals, whose = goals_of(dialogue, annotator)
     of_goals = [(item.at, method(item)) for item in goal_items(dialogue, signals, goals)]
     of_turns = [method(item) for item in turn_items(dialogue, signals)]
-    rated = next((method(item) for item in rated_items(dialogue, signals)), None)
-    whole = whole_of([own for _, own in of_goals], of_turns, rated)
+    whole = whole_of([own for _, own in of_goals], of_turns)
     told = {turn: own for turn, own in enumerate(of_turns) if own is not None and _tells(own)}
-    fair = fair_places(dialogue, signals)
+    rated = rated_places(dialogue, signals)
     return (
         *(_outcome(at, own, whose) for at, own in of_goals if own is not None and _tells(own)),
-        *(_quality(AtTurn(turn), own) for turn, own in told.items() if AtTurn(turn) not in fair),
+        *(_quality(AtTurn(turn), own) for turn, own in told.items() if AtTurn(turn) not in rated),
         *(
             _quality(AtDialogue(), own)
             for own in (whole,)
-            if own is not None and _tells(own) and AtDialogue() not in fair
+            if own is not None and _tells(own) and AtDialogue() not in rated
         ),
-        *map(_rated_fair, fair),
+        *(_rated(at, name) for at, name in rated.items()),
         *_understanding(dialogue, signals, told),
     )
 
@@ -61,12 +61,12 @@ def _quality(at: At, told: Posterior) -> Target:
     return _verdict("quality", at, told, _qualities, told.origin)
 
 
-def _rated_fair(at: AtTurn | AtDialogue) -> Target:
-    """As sure as a rating is, the rest on either side of the middle."""
+def _rated(at: AtTurn | AtDialogue, name: QualityName) -> Target:
+    """As sure as a rating is; the rest is shared by the other names."""
     right = PRIOR_PRECISION["rating"]
-    slip = (1.0 - right) / 2.0
-    names = (("bad", slip), ("fair", right), ("good", slip))
-    return Target("quality", at, names, None, 2.0 * right - 1.0, "fair by rating")
+    slip = (1.0 - right) / (len(QUALITY_NAMES) - 1)
+    names = tuple((each, right if each == name else slip) for each in QUALITY_NAMES)
+    return Target("quality", at, names, None, 2.0 * right - 1.0, f"{name} by rating")
 
 
 def _verdict(task: str, at: At, told: Posterior, names: Callable[[float], Names], origin: str) -> Target:

@@ -15,7 +15,7 @@ from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn,
 from labelgen.data.record import decode, encode
 from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.goals import concerning, goals_of
-from labelgen.feedback.items import EARLIER, Item, fair_places, goal_items, items_of, turn_items
+from labelgen.feedback.items import EARLIER, Item, goal_items, items_of, rated_places, turn_items
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -229,13 +229,13 @@ def qualities(dialogue: Dialogue) -> dict[object, str]:
     return {t.at: max(t.distribution or (), key=lambda pair: pair[1])[0] for t in made}
 
 
-def test_a_rating_in_the_middle_is_fair_whatever_else_is_evident() -> None:
+def test_a_rating_is_quality_whatever_else_is_evident() -> None:
     assert set(qualities(rated(None, None)).values()) == {"bad"}
     assert qualities(rated(3, 5, of_all=3)) == {AtTurn(0): "fair", AtTurn(1): "good", AtDialogue(): "fair"}
-    assert qualities(rated(2, 3, of_all=1)) == {AtTurn(0): "bad", AtTurn(1): "fair", AtDialogue(): "bad"}
+    assert qualities(rated(2, 3, of_all=4)) == {AtTurn(0): "bad", AtTurn(1): "fair", AtDialogue(): "good"}
 
 
-def test_who_rates_twice_and_not_the_same_is_not_fair() -> None:
+def test_who_rates_twice_and_not_alike_is_heard_with_the_others() -> None:
     twice = rated(3, None)
     both = (*twice.turns[0].feedback, Feedback(kind="rating", rating=1))
     assert qualities(replace(twice, turns=(replace(twice.turns[0], feedback=both), twice.turns[1])))[AtTurn(0)] == "bad"
@@ -287,7 +287,7 @@ def test_laws_of_targets(dialogue: Dialogue, name: str) -> None:
             assert 0.0 <= probability <= 1.0
         if target.task in VERDICTS:
             assert math.isclose(sum(p for _, p in target.distribution or ()), 1.0)
-            if target.at not in fair_places(dialogue, find_signals(dialogue)):
+            if target.at not in rated_places(dialogue, find_signals(dialogue)):
                 assert math.isclose(abs(2.0 * posterior_of(target) - 1.0), target.weight)
     again = decode(encode(replace(dialogue, targets=targets)), "memory")
     assert isinstance(again, Dialogue)

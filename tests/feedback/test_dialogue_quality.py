@@ -1,6 +1,4 @@
-"""A dialogue's quality from its rating and its parts."""
-
-import math
+"""A dialogue's quality from its parts."""
 
 import pytest
 from heard import talk
@@ -15,50 +13,35 @@ from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 
 PARTS = st.lists(st.floats(0.01, 0.99).map(lambda p: posterior(p, "part")), max_size=6)
-RATED = st.floats(0.01, 0.99).map(lambda p: posterior(p, "rated"))
 
 
-@given(PARTS, PARTS, RATED)
-def test_one_part_unknown_and_only_the_rating_counts(
-    goals: list[Posterior], turns: list[Posterior], rated: Posterior
-) -> None:
-    assert whole_of([*goals, None], turns, rated) == rated
-    assert whole_of(goals, [*turns, None], None) is None
+@given(PARTS, PARTS)
+def test_one_part_unknown_and_nothing_is_said_of_the_whole(goals: list[Posterior], turns: list[Posterior]) -> None:
+    assert whole_of([*goals, None], turns) is None
+    assert whole_of(goals, [*turns, None]) is None
 
 
-@given(PARTS, PARTS, RATED)
-def test_the_whole_lies_among_its_parts_and_a_rating_moves_it(
-    goals: list[Posterior], turns: list[Posterior], rated: Posterior
-) -> None:
-    alone, moved = whole_of(goals, turns, None), whole_of(goals, turns, rated)
-    if alone is None:
-        assert not goals
-        assert not turns
-        assert moved == rated
-        return
+@given(PARTS, PARTS)
+def test_the_whole_lies_among_its_parts(goals: list[Posterior], turns: list[Posterior]) -> None:
+    whole = whole_of(goals, turns)
     goods = [part.good for part in (*goals, *turns)]
-    assert min(goods) - 1e-9 <= alone.good <= max(goods) + 1e-9
-    assert moved is not None
-    odds = [math.log(p / (1.0 - p)) for p in (alone.good, rated.good, moved.good)]
-    assert odds[2] == pytest.approx(odds[0] + odds[1], abs=1e-6)
+    assert (whole is None) == (not goods)
+    assert whole is None or min(goods) - 1e-9 <= whole.good <= max(goods) + 1e-9
 
 
-def test_priors_are_those_of_the_parts_and_a_rating_adds_what_it_moved() -> None:
+def test_priors_are_those_of_the_parts() -> None:
     turn, goal = posterior(0.5, "turn", 0.6), posterior(0.7, "goal", 0.8)
-    alone = whole_of([goal], [turn, turn], None)
+    alone = whole_of([goal], [turn, turn])
     assert alone is not None
     assert [alone.good, alone.prior] == pytest.approx([0.6, 0.7])
-    unmoved = whole_of([goal], [turn, turn], posterior(0.9, "rated", 0.9))
-    assert unmoved is not None
-    assert [unmoved.good, unmoved.prior] == pytest.approx([0.6, 0.7])
-    unknown = whole_of([goal], [turn, posterior(0.5, "turn")], None)
+    unknown = whole_of([goal], [turn, posterior(0.5, "turn")])
     assert unknown is not None
     assert unknown.prior is None
 
 
 def test_goals_and_turns_weigh_alike_however_many_they_are() -> None:
     bad, good = posterior(0.2, "bad"), posterior(0.9, "good")
-    whole = whole_of([bad], [good, good, good], None)
+    whole = whole_of([bad], [good, good, good])
     assert whole is not None
     assert whole.good == pytest.approx(0.55)
     assert whole.origin == "how its 1 goals and 3 turns went"
