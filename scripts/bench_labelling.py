@@ -294,7 +294,7 @@ def _rows(times: dict[tuple[str, str], list[float]]) -> Iterator[list[Any]]:
 
 
 def _title(args: argparse.Namespace) -> str:
-    kind = "" if "bf16" in PRECISIONS else f", a CPU with {torch.backends.cpu.get_cpu_capability()} alone"
+    kind = "" if "bf16" in PRECISIONS else f", {torch.backends.cpu.get_cpu_capability()} without bf16"
     return f"Speed of labelling, {args.size} encoder{kind}" + (f": {', '.join(args.rows)}" if args.rows else "")
 
 

@@ -32,6 +32,7 @@ PHRASES = (
     "yes",
     "no",
     "five stars",
+    "three stars",
     "Playing Purple Haze.",
     "Is there anything else?",
     "For how long?",
@@ -50,7 +51,7 @@ def feedbacks(count: int) -> st.SearchStrategy[Feedback]:
         kind=st.sampled_from(("answer", "rating", "barge_in", "stop", "disconnect", "questionnaire")),
         answer=st.sampled_from((None, "yes", "no", "perhaps")),
         about=st.none() | st.integers(0, count - 1) if count else st.none(),
-        rating=st.none() | st.floats(-10, 10, allow_nan=False),
+        rating=st.none() | st.floats(-10, 10, allow_nan=False) | st.integers(1, 5).map(float),
         scale=st.none() | st.tuples(st.floats(0, 5), st.floats(0, 10)),
         question=st.sampled_from((None, "Was it helpful?")),
     )

@@ -31,7 +31,7 @@ from labelgen.data.labels import (
     Rating,
     Threshold,
 )
-from labelgen.data.quality import from_scale, quality_name
+from labelgen.data.quality import QUALITY_NAMES, from_scale, quality_name
 
 WORDS = ("play", "the", "red", "lamp", "für", "音楽", "🎧", "é", "stop", "no")
 
@@ -256,7 +256,7 @@ def signals(draw: st.DrawFn, turns: int) -> Signal:
     return Signal(
         kind=draw(st.sampled_from(["answer", "rephrase"])),
         turns=draw(some) if turns else (),
-        vote=draw(st.sampled_from(["good", "bad"])),
+        vote=draw(st.sampled_from(QUALITY_NAMES)),
         strength=draw(probabilities),
         explicit=draw(st.booleans()),
         evidence=draw(some) if turns else (),

@@ -39,8 +39,9 @@ def main(argv: Sequence[str]) -> int:
     for name, check in checks:
         try:
             print(f"ok     {name:<{width}}  {check()}")
-        except LabelgenError as error:
+        except (LabelgenError, ImportError) as caught:
             wrong += 1
+            error = caught if isinstance(caught, LabelgenError) else LabelgenError(str(caught), mend="see above")
             print(f"wrong  {name:<{width}}  {error.what}\n{'':>{width + 9}}to do: {error.mend}")
     return 1 if wrong else 0
 
@@ -122,7 +123,7 @@ def _same_bits() -> str:
             f"on this CPU ({processor()}) and with this torch what a text becomes depends on the texts beside it",
             mend="labels may differ in their last digits by shards and workers; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",
         )
-    return "a dialogue's labels do not depend on what is labelled beside it"
+    return "what becomes of a text does not depend on the texts beside it"
 
 
 def _output(folder: Path) -> str:

@@ -41,8 +41,8 @@ def main(argv: Sequence[str]) -> int:
         args.domains_from,
     )
     _check(args)
-    if args.precision == "bf16" and args.address is None:
-        _tell_slow(args.device)
+    if args.precision == "bf16" and args.device == "cpu" and args.address is None:
+        _tell_slow()
     if args.dry_run:
         workers = _workers(args) or (_cores() if args.address is None else cpus_of(args.address))
         found = rehearse(
@@ -204,12 +204,11 @@ def load_annotator(
     return Annotator(model, known, name, precision, device, online=online, domains_from=domains_from)
 
 
-def _tell_slow(device: str) -> None:
-    from labelgen.tensors.processor import check_device, has_bf16
+def _tell_slow() -> None:
+    from labelgen.tensors.processor import has_bf16
 
-    check_device(device)
-    if not has_bf16(device):
-        print(f"label: {device} has no bf16 here, and is several times quicker with --precision 32", file=sys.stderr)
+    if not has_bf16("cpu"):
+        print("label: this CPU has no bf16, and is several times quicker with --precision 32", file=sys.stderr)
 
 
 def _cores() -> int:

@@ -77,7 +77,7 @@ def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> I
     passing = {t for s in signals if s.kind in IN_PASSING for t in s.evidence if t not in s.turns}
     for goal in goals:
         last = max((turn for turn in goal if turn not in passing), default=0)
-        about = concerning([s for s in signals if s.vote != "fair"], goal, goals)
+        about = concerning(signals, goal, goals)
         yield Item(
             dialogue, AtGoal(goal), tuple(_faded(s, goal) if s.turns and s.turns[-1] < last else s for s in about)
         )
@@ -92,7 +92,7 @@ def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
     """Every turn, with the signals that speak of it singly and of how it was served; feedback on a dialogue of several
     turns says little of each."""
     about: dict[int, list[Signal]] = {}
-    for signal in (s for s in signals if s.kind not in OF_GOALS and s.vote != "fair"):
+    for signal in (s for s in signals if s.kind not in OF_GOALS):
         if len(dialogue.turns) == 1 or not concerns_dialogue(signal, dialogue):
             for turn in signal.turns:
                 about.setdefault(turn, []).append(signal)
@@ -102,6 +102,6 @@ def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
 
 def rated_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
     """The dialogue, where a rating speaks of the whole of it. A yes to "did you get it?" is an outcome."""
-    ratings = tuple(s for s in signals if s.kind == "rating" and s.vote != "fair" and concerns_dialogue(s, dialogue))
+    ratings = tuple(s for s in signals if s.kind == "rating" and concerns_dialogue(s, dialogue))
     if ratings:
         yield Item(dialogue, AtDialogue(), ratings)

@@ -80,7 +80,8 @@ def waterfall(item: Item) -> Posterior | None:
 
     Within the level that is used, kinds are independent witnesses: their log-odds add up, from even. A kind that says
     the same several times counts once, by its strongest signal."""
-    used = [s for s in item.signals if s.explicit] or list(item.signals)
+    told = judging(item.signals)
+    used = [s for s in told if s.explicit] or told
     if not used:
         return None
     strongest: dict[tuple[str, str], Signal] = {}
@@ -96,10 +97,16 @@ def waterfall(item: Item) -> Posterior | None:
 
 def majority(item: Item) -> Posterior | None:
     """Each signal one vote, whatever its kind and strength; Laplace's rule of succession."""
-    if not item.signals:
+    told = judging(item.signals)
+    if not told:
         return None
-    good = sum(s.vote == "good" for s in item.signals)
-    return posterior((good + 1.0) / (len(item.signals) + 2.0), f"majority: {words(item.signals)}")
+    good = sum(s.vote == "good" for s in told)
+    return posterior((good + 1.0) / (len(told) + 2.0), f"majority: {words(told)}")
+
+
+def judging(signals: Sequence[Signal]) -> list[Signal]:
+    """Those that say good or bad. A rating in the middle is evidence of neither; `em` takes it for a rating it did not see."""
+    return [s for s in signals if s.vote != "fair"]
 
 
 def posterior(good: float, origin: str, prior: float | None = None) -> Posterior:

@@ -32,9 +32,10 @@ def feedback_targets(
     goals, whose = goals_of(dialogue, annotator)
     of_goals = [(item.at, method(item)) for item in goal_items(dialogue, signals, goals)]
     of_turns = [method(item) for item in turn_items(dialogue, signals)]
-    whole = whole_of([own for _, own in of_goals], of_turns)
     told = {turn: own for turn, own in enumerate(of_turns) if own is not None and _tells(own)}
     rated = rated_places(dialogue, signals)
+    heard = [_as_rated(own, rated.get(AtTurn(turn))) for turn, own in enumerate(of_turns)]
+    whole = whole_of([own for _, own in of_goals], heard)
     return (
         *(_outcome(at, own, whose) for at, own in of_goals if own is not None and _tells(own)),
         *(_quality(AtTurn(turn), own) for turn, own in told.items() if AtTurn(turn) not in rated),
@@ -59,6 +60,14 @@ def _outcome(at: At, told: Posterior, whose: str) -> Target:
 
 def _quality(at: At, told: Posterior) -> Target:
     return _verdict("quality", at, told, _qualities, told.origin)
+
+
+def _as_rated(own: Posterior | None, name: QualityName | None) -> Posterior | None:
+    """The posterior of a turn, by the user's rating where there is one."""
+    if name is None:
+        return own
+    good = posterior_of(_rated(AtDialogue(), name))
+    return Posterior(good, abs(2.0 * good - 1.0), f"{name} by rating", None if own is None else own.prior)
 
 
 def _rated(at: AtTurn | AtDialogue, name: QualityName) -> Target:
@@ -87,7 +96,7 @@ def _qualities(good: float) -> Names:
 
 
 def posterior_of(target: Target) -> float:
-    """The probability that it went well, from which the target of a verdict was made."""
+    """The probability that it went well: that from which the target of a verdict was made, or of what a user rated so."""
     names = dict(target.distribution or ())
     return names["success"] if target.task == "outcome" else names["good"] + names["fair"] / 2.0
 

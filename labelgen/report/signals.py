@@ -49,7 +49,8 @@ def sentence(summary: Summary) -> str:
     kinds = len({cast.kind for cast in summary.casts})
     told = {spread.unit: spread.told / spread.items for spread in summary.spreads if spread.items}
     shares = [f"{told[unit]:.1%} of the {unit}s" for unit in ("turn", "goal") if unit in told]
-    return f"{summary.signals:,} signals of {kinds} kind{'' if kinds == 1 else 's'} speak of {' and '.join(shares)}."
+    one = summary.signals == 1
+    return f"{summary.signals:,} signal{'s'[one:]} of {kinds} kind{'s'[kinds == 1 :]} speak{'s'[:one]} of {' and '.join(shares)}."
 
 
 @dataclass(frozen=True, slots=True)

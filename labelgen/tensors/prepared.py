@@ -52,7 +52,8 @@ def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
 @torch.no_grad()
 def _keeps_bits(width: int, wide: int, precision: torch.dtype) -> bool:
     """Whether a row of a product comes out the same in a small batch as in a large one. oneDNN chooses its kernel by the number of
-    rows, and that of torch 2.11 chose among kernels that round differently where there is AVX2 alone, so it is tried."""
+    rows, and that of torch 2.11 chose among kernels that round differently where there is AVX2 alone, so it is tried, for three
+    numbers of rows of those that occur."""
     drawn = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:

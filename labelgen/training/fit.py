@@ -102,7 +102,7 @@ def fit(
     trained = copy.deepcopy(model)
     last = saved / LAST
     sound = ""
-    if not last.exists() or _ended(read_checkpoint(last), steps, options.length) == TIME:
+    if not last.exists() or _over(read_checkpoint(last), steps, options.length) is None:
         # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
         model.train()
         model.turn_encoder.piece_tokens = options.batch.encoder_tokens
@@ -132,17 +132,17 @@ def fit(
         held["global_step"],
         steps,
         held["callbacks"]["Recorder"]["elapsed_s"],
-        _ended(held, steps, options.length),
+        _over(held, steps, options.length) or TIME,
         trainer.is_global_zero,
         sound,
     )
 
 
-def _ended(checkpoint: dict[str, Any], steps: int, length: LengthOptions) -> str:
-    """Why a run ends at a checkpoint, if it does."""
+def _over(checkpoint: dict[str, Any], steps: int, length: LengthOptions) -> str | None:
+    """Why nothing is left to be done after a checkpoint; None where something is."""
     if checkpoint["global_step"] >= steps:
         return "all steps"
-    return PATIENCE if lost(checkpoint["callbacks"].get("Patience", {"waited": 0}), length.patience) else TIME
+    return PATIENCE if lost(checkpoint["callbacks"].get("Patience", {"waited": 0}), length.patience) else None
 
 
 def make_sampler(

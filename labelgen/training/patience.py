@@ -26,7 +26,8 @@ class Patience(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loss = self.recorder.validation_loss
-        if loss is None:
+        # A run that its time ends in the midst of an epoch is validated there too.
+        if loss is None or not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
         self.waited = 0 if self.least is None or loss < self.least else self.waited + 1
         self.least = loss if self.least is None else min(loss, self.least)

@@ -12,10 +12,11 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Turn
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
+from labelgen.data.quality import QualityName
 from labelgen.data.record import decode, encode
 from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.goals import concerning, goals_of
-from labelgen.feedback.items import EARLIER, Item, goal_items, items_of, rated_places, turn_items
+from labelgen.feedback.items import EARLIER, Item, goal_items, rated_places, turn_items
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -24,7 +25,7 @@ signals = st.builds(
     Signal,
     kind=st.sampled_from((*PRIOR_PRECISION, "unheard_of")),
     turns=st.just((0,)),
-    vote=st.sampled_from(("good", "bad")),
+    vote=st.sampled_from(("good", "fair", "bad")),
     strength=st.floats(0, 1),
     explicit=st.booleans(),
     evidence=st.just((1,)),
@@ -75,15 +76,21 @@ def test_witnesses_add_up_as_bayes_has_it() -> None:
     assert posterior.good == pytest.approx(naive)
 
 
+TURNED: dict[QualityName, QualityName] = {"bad": "good", "fair": "fair", "good": "bad"}
+
+
 @given(st.lists(signals, min_size=1, max_size=6), st.randoms(use_true_random=False), st.sampled_from(sorted(METHODS)))
 def test_laws_of_every_method(own: list[Signal], rng, name: str) -> None:
     method = resolve(METHODS, name, "method")
     posterior = method(turn(*own))
+    assert (posterior is None) == all(s.vote == "fair" for s in own)
+    if posterior is None:
+        return
     assert 0.0 < posterior.good < 1.0
     assert posterior.weight == abs(2 * posterior.good - 1)
     shuffled = rng.sample(own, len(own))
     assert method(turn(*shuffled)) == posterior
-    turned = [replace(s, vote="bad" if s.vote == "good" else "good") for s in own]
+    turned = [replace(s, vote=TURNED[s.vote]) for s in own]
     assert method(turn(*turned)).good == pytest.approx(1.0 - posterior.good)
 
 
@@ -245,11 +252,26 @@ def test_where_there_is_one_turn_a_rating_of_the_dialogue_is_the_turns_too() -> 
     assert qualities(rated(None, of_all=3)) == {AtTurn(0): "fair", AtDialogue(): "fair"}
 
 
-@given(dialogues(), st.lists(st.integers(0, 3), min_size=1, max_size=4, unique=True))
-def test_ratings_in_the_middle_are_evidence_of_neither_side(dialogue: Dialogue, turns: list[int]) -> None:
-    found = find_signals(dialogue)
-    middle = Signal(kind="rating", turns=tuple(sorted(turns)), vote="fair", explicit=True)
-    assert list(items_of(dialogue, (*found, middle))) == list(items_of(dialogue, found))
+@given(st.lists(signals, max_size=6), st.sampled_from(sorted(METHODS)))
+def test_ratings_in_the_middle_are_evidence_of_neither_side(own: list[Signal], name: str) -> None:
+    method = resolve(METHODS, name, "method")
+    assert method(turn(*own)) == method(turn(*(s for s in own if s.vote != "fair")))
+
+
+def test_em_takes_a_rating_in_the_middle_for_one_that_it_did_not_see() -> None:
+    said = rated(3, None)
+    pattern = pattern_of(next(turn_items(said, find_signals(said))))
+    assert "rating" in pattern.unseen
+    assert pattern.votes == (("repetition", "bad"),)
+
+
+def test_a_dialogue_that_nobody_rated_went_as_its_turns_were_rated() -> None:
+    def whole(*ratings: float) -> float:
+        said = rated(*ratings)
+        targets = feedback_targets(said, find_signals(said), waterfall)
+        return next(posterior_of(t) for t in targets if t.task == "quality" and t.at == AtDialogue())
+
+    assert whole(1, 1) < whole(3, 3) - 0.1 < whole(5, 5) - 0.2
 
 
 def test_a_goal_is_told_where_it_ended() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import labelgen.feedback.detectors as detectors
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
+from labelgen.data.quality import QUALITY_NAMES
 from labelgen.data.record import decode, encode
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.rephrase import said_again
@@ -305,7 +306,7 @@ def test_laws_of_every_detector(dialogue: Dialogue) -> None:
         assert s.turns
         assert list(s.turns) == sorted(set(s.turns))
         assert all(0 <= t < count for t in (*s.turns, *s.evidence))
-        assert s.vote in ("good", "bad")
+        assert s.vote in (QUALITY_NAMES if s.kind == "rating" else ("good", "bad"))
         assert 0.0 < s.strength <= 1.0
     if not count:
         assert signals == ()

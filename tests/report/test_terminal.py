@@ -48,7 +48,10 @@ def dialogues(draw_from):
     )
     feedback = (Feedback(kind=draw_from(TEXT), rating=draw_from(st.none() | st.floats(1, 5)), scale=(1, 5)),)
     signal = st.builds(
-        Signal, kind=TEXT, turns=st.sets(turn).map(lambda s: tuple(sorted(s))), vote=st.sampled_from(["good", "bad"])
+        Signal,
+        kind=TEXT,
+        turns=st.sets(turn).map(lambda s: tuple(sorted(s))),
+        vote=st.sampled_from(["good", "fair", "bad"]),
     )
     return Dialogue(
         id=draw_from(TEXT),

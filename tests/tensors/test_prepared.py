@@ -114,8 +114,10 @@ def test_where_a_row_depends_on_how_many_there_are_nothing_is_prepared(encoder, 
 
     monkeypatch.setattr(prepared._Product, "added", by_number)
     prepared._keeps_bits.cache_clear()
-    assert not can_prepare(encoder, torch.float32)
-    prepared._keeps_bits.cache_clear()
+    try:
+        assert not can_prepare(encoder, torch.float32)
+    finally:
+        prepared._keeps_bits.cache_clear()
 
 
 def test_an_architecture_that_is_not_known_is_left_alone(encoder):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from whole_runs import BrokenOffError, break_off_at, digest, rows
 
-from labelgen.base.errors import IntegrityError, LabelgenError
+from labelgen.base.errors import IntegrityError, LabelgenError, UsageError
 from labelgen.model.folder import read_card
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
@@ -129,6 +129,29 @@ def test_a_run_that_is_broken_off_waits_as_long_as_an_unbroken_one(
     finetune(broken)
     assert digest(broken) == digest(whole)
     assert rows(broken) == rows(whole)
+
+
+def test_a_part_of_an_epoch_is_no_epoch_to_be_patient_with(options: Callable[..., FinetuneOptions]):
+    more = ("--length.patience=1", "--batch.turns=10")
+    whole = patient(options, "whole", *more)
+    finetune(whole)
+    for limit in ("--length.max_minutes=0", "--length.max_minutes=1e-9"):
+        finetune(patient(options, "limited", *more, limit))
+    limited = patient(options, "limited", *more)
+    finetune(limited)
+    assert read_card(Path(limited.out) / "model")["step"] == read_card(Path(whole.out) / "model")["step"]
+
+
+def test_a_run_of_auto_precision_goes_on_elsewhere_only_as_it_began(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    auto = options("a", "--hardware.precision=auto", "--length.max_minutes=0")
+    monkeypatch.setattr("labelgen.training.hardware.has_bf16", lambda _: False)
+    finetune(auto)
+    monkeypatch.setattr("labelgen.training.hardware.has_bf16", lambda _: True)
+    with pytest.raises(UsageError, match=r"hardware.precision was '32-true' and is 'bf16-mixed'"):
+        finetune(auto)
+    assert "trained" in finetune(options("a", "--hardware.precision=32-true"))
 
 
 def test_a_run_that_was_killed_after_its_last_epoch_does_not_train_on(

@@ -10,7 +10,7 @@ from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.feedback.em.fit import Rates, fit
 from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
 from labelgen.feedback.items import Item
-from labelgen.feedback.posterior import Posterior, posterior, words
+from labelgen.feedback.posterior import Posterior, judging, posterior, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Fitted:
             return None
         own = self.domains[unit].get(pattern.domain or "")
         rates = own or whole
-        contradicted = sorted({s.kind for s in item.signals} & set(pattern.unseen))
+        contradicted = sorted({s.kind for s in judging(item.signals)} & set(pattern.unseen))
         origin = [
             f"em{f', rates of {pattern.domain}' if own else ''}: {words(item.signals) or 'silence'}",
             *(f"{kind} contradicts itself" for kind in contradicted),
