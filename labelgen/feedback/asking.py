@@ -17,12 +17,13 @@ from random import Random
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtTurn
+from labelgen.data.quality import QualityName
 from labelgen.feedback.asking_pools import Pool
 from labelgen.feedback.em.patterns import Votes, pattern_of
 from labelgen.feedback.items import Item, turn_items
 from labelgen.feedback.posterior import Method
 from labelgen.feedback.repair import believed
-from labelgen.feedback.wording import Vote, asks_if_served, gives_up, says_stop, takes_leave, went_wrong
+from labelgen.feedback.wording import asks_if_served, gives_up, says_stop, takes_leave, went_wrong
 
 STRATEGIES = ("gain", "random")
 
@@ -46,7 +47,7 @@ class Place:
     signals: float | None
     model: float | None
     asked: bool = False
-    answer: Vote | None = None
+    answer: QualityName | None = None
     askable: bool = True
 
     def alike(self) -> Key:
@@ -74,7 +75,7 @@ def places(dialogue: Dialogue, method: Method | None, annotator: str | None = No
     for item in turn_items(dialogue, dialogue.signals):
         t = item.turns[0]
         told = method(item) if method is not None else None
-        said = {s.vote for s in item.signals if s.kind == "answer" and s.vote != "fair"}
+        said = {s.vote for s in item.signals if s.kind == "answer"}
         yield Place(
             dialogue=dialogue.id,
             turn=t,

@@ -1,11 +1,11 @@
 """What is judged: a turn, a goal or a dialogue, with the signals that speak of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.data.labels import AtDialogue, AtGoal, AtTurn
+from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn
 from labelgen.data.quality import QualityName
 from labelgen.feedback.goals import Goals, concerning, domain_of, goals_of
 from labelgen.feedback.signal import concerns_dialogue
@@ -51,19 +51,6 @@ class Item:
         return next((domain for domain in domains if domain is not None), None)
 
 
-def rated_places(dialogue: Dialogue, signals: Sequence[Signal]) -> dict[AtTurn | AtDialogue, QualityName]:
-    """The quality that users gave by rating, of turns and of the dialogue; not of what they rated several times and not alike."""
-    said: dict[AtTurn | AtDialogue, set[QualityName]] = {}
-    for signal in (s for s in signals if s.kind == "rating"):
-        whole = concerns_dialogue(signal, dialogue)
-        if whole:
-            said.setdefault(AtDialogue(), set()).add(signal.vote)
-        if not whole or len(dialogue.turns) == 1:
-            for turn in signal.turns:
-                said.setdefault(AtTurn(turn), set()).add(signal.vote)
-    return {at: min(names) for at, names in said.items() if len(names) == 1}
-
-
 def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | None = None) -> Iterator[Item]:
     """Everything in a dialogue that is judged. annotator: whose goals, where the dialogue has them (goals.py)."""
     yield from goal_items(dialogue, signals, goals_of(dialogue, annotator)[0])
@@ -105,3 +92,9 @@ def rated_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]
     ratings = tuple(s for s in signals if s.kind == "rating" and concerns_dialogue(s, dialogue))
     if ratings:
         yield Item(dialogue, AtDialogue(), ratings)
+
+
+def ratings(items: Iterable[Item]) -> dict[At, QualityName]:
+    """The quality that users gave by rating, of those items that they rated, and not several times otherwise."""
+    said = {item.at: {s.vote for s in item.signals if s.kind == "rating"} for item in items}
+    return {at: min(names) for at, names in said.items() if len(names) == 1}

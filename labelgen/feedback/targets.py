@@ -9,7 +9,7 @@ from labelgen.data.labels import At, AtDialogue, AtSpan, AtTurn
 from labelgen.data.quality import QUALITY_NAMES, QualityName
 from labelgen.feedback.dialogue_quality import whole_of
 from labelgen.feedback.goals import goals_of
-from labelgen.feedback.items import goal_items, rated_places, turn_items
+from labelgen.feedback.items import goal_items, rated_items, ratings, turn_items
 from labelgen.feedback.posterior import PRIOR_PRECISION, Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, asked_again, believed, repair_of
 
@@ -31,9 +31,10 @@ def feedback_targets(
     is evident."""
     goals, whose = goals_of(dialogue, annotator)
     of_goals = [(item.at, method(item)) for item in goal_items(dialogue, signals, goals)]
-    of_turns = [method(item) for item in turn_items(dialogue, signals)]
+    turns = list(turn_items(dialogue, signals))
+    of_turns = [method(item) for item in turns]
     told = {turn: own for turn, own in enumerate(of_turns) if own is not None and _tells(own)}
-    rated = rated_places(dialogue, signals)
+    rated = ratings((*turns, *rated_items(dialogue, signals)))
     heard = [_as_rated(own, rated.get(AtTurn(turn))) for turn, own in enumerate(of_turns)]
     whole = whole_of([own for _, own in of_goals], heard)
     return (
@@ -70,7 +71,7 @@ def _as_rated(own: Posterior | None, name: QualityName | None) -> Posterior | No
     return Posterior(good, abs(2.0 * good - 1.0), f"{name} by rating", None if own is None else own.prior)
 
 
-def _rated(at: AtTurn | AtDialogue, name: QualityName) -> Target:
+def _rated(at: At, name: QualityName) -> Target:
     """As sure as a rating is; the rest is shared by the other names."""
     right = PRIOR_PRECISION["rating"]
     slip = (1.0 - right) / (len(QUALITY_NAMES) - 1)

@@ -49,8 +49,10 @@ def sentence(summary: Summary) -> str:
     kinds = len({cast.kind for cast in summary.casts})
     told = {spread.unit: spread.told / spread.items for spread in summary.spreads if spread.items}
     shares = [f"{told[unit]:.1%} of the {unit}s" for unit in ("turn", "goal") if unit in told]
-    one = summary.signals == 1
-    return f"{summary.signals:,} signal{'s'[one:]} of {kinds} kind{'s'[kinds == 1 :]} speak{'s'[:one]} of {' and '.join(shares)}."
+    of_kinds = "1 kind" if kinds == 1 else f"{kinds} kinds"
+    if summary.signals == 1:
+        return f"1 signal of {of_kinds} speaks of {' and '.join(shares)}."
+    return f"{summary.signals:,} signals of {of_kinds} speak of {' and '.join(shares)}."
 
 
 @dataclass(frozen=True, slots=True)

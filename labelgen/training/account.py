@@ -62,7 +62,8 @@ def summary(
     """Lines for people, with what they may not have wanted: tasks without targets, and weights that are not the best."""
     counted = ", ".join(f"{count:,} of {task}" for task, count in targets.items())
     lines = [
-        f"trained {fitted.step:,} of {fitted.steps:,} steps in {fitted.elapsed_s / 60:,.1f} min ({fitted.ended})",
+        f"trained {fitted.step:,} of {fitted.steps:,} steps in {fitted.elapsed_s / 60:,.1f} min"
+        + (f", ended by {fitted.ended}" if fitted.step < fitted.steps else ""),
         f"on {len(corpus):,} of {corpus.read:,} dialogues, {int(corpus.turns.sum()):,} turns"
         + (f"; targets: {counted}" if targets else ""),
         f"encoder: {options.model.encoder} ({_origin(fitted.model)})",

@@ -12,11 +12,11 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Turn
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
-from labelgen.data.quality import QualityName
+from labelgen.data.quality import QUALITY_NAMES, QualityName
 from labelgen.data.record import decode, encode
 from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.goals import concerning, goals_of
-from labelgen.feedback.items import EARLIER, Item, goal_items, rated_places, turn_items
+from labelgen.feedback.items import EARLIER, Item, goal_items, turn_items
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -76,6 +76,7 @@ def test_witnesses_add_up_as_bayes_has_it() -> None:
     assert posterior.good == pytest.approx(naive)
 
 
+RATED = [f"{name} by rating" for name in QUALITY_NAMES]
 TURNED: dict[QualityName, QualityName] = {"bad": "good", "fair": "fair", "good": "bad"}
 
 
@@ -309,7 +310,7 @@ def test_laws_of_targets(dialogue: Dialogue, name: str) -> None:
             assert 0.0 <= probability <= 1.0
         if target.task in VERDICTS:
             assert math.isclose(sum(p for _, p in target.distribution or ()), 1.0)
-            if target.at not in rated_places(dialogue, find_signals(dialogue)):
+            if target.origin not in RATED:
                 assert math.isclose(abs(2.0 * posterior_of(target) - 1.0), target.weight)
     again = decode(encode(replace(dialogue, targets=targets)), "memory")
     assert isinstance(again, Dialogue)

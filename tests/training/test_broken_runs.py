@@ -111,7 +111,7 @@ def test_a_run_ends_when_the_loss_has_not_fallen_for_long_enough_and_is_then_don
     told = finetune(asked)
     epochs = {row["epoch"] for row in rows(asked) if "valid_loss" in row}
     assert epochs == {0, 1, 2}
-    assert "(length.patience)" in told
+    assert "ended by length.patience" in told
     break_off_at(monkeypatch, 0)
     assert "already done (length.patience" in finetune(asked)
 
