@@ -222,4 +222,7 @@ FEATURES = (
     ),
 )
 
-TABLES = {"public": PUBLIC, "features": FEATURES}
+_READ = ("reference", "layers-0", "request", "request-0")
+CONTEXT = tuple(v for v in PUBLIC if v.name in _READ)
+
+TABLES = {"public": PUBLIC, "features": FEATURES, "context": CONTEXT}

@@ -18,7 +18,7 @@ from inspect import getfile
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from labelgen.base.errors import LabelgenError
+from labelgen.base.errors import LabelgenError, UsageError
 from labelgen.base.files import fresh_file, write_text
 
 P = ParamSpec("P")
@@ -54,6 +54,14 @@ def parsed(to: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.
     if given.out is not None:
         fresh_file(given.out, given.force)
     return given
+
+
+def named(words: Sequence[str], option: str) -> dict[str, str]:
+    """Raises UsageError for a word that is not NAME=PATH."""
+    bad = [word for word in words if "=" not in word]
+    if bad:
+        raise UsageError(f"{bad[0]!r} has no name", option, f"write {option} NAME=PATH")
+    return {name: path for name, _, path in (word.partition("=") for word in words)}
 
 
 def write_table(path: Path | None, table: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from labelgen.evaluation.compare import Measured, items_of, measure_all
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Protocol, Setting, Trial
 
-ARMS = ("without", "with")
+WITHOUT = "without"
 SHARES = (1, 5, 10, 25, 100)
 SAID = "model"
 METRICS = {
@@ -43,7 +44,8 @@ COLUMNS = (
     "question",
     "metric",
     "labels",
-    "without pretraining (95%)",
+    "pretraining",
+    "without (95%)",
     "with (95%)",
     "with minus without (95%)",
     "by seed",
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument(
         "--test", help="the log whose dialogues all questions are judged on (default: all that were judged)"
     )
+    args.add_argument("--arms", nargs="+", default=["with"], help="names of pretrained models (default %(default)s)")
     args.add_argument("--shares", type=int, nargs="+", default=list(SHARES), help="percent (default %(default)s)")
     args.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="(default %(default)s)")
     args.add_argument("--title", default="Label curves with and without pretraining", help="of the table")
@@ -82,8 +85,12 @@ def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
     rows: list[list[Any]] = []
     judged = []
     for run in given.runs:
-        said = {(arm, share): [read(run, arm, share, s) for s in given.seeds] for share in given.shares for arm in ARMS}
-        everyone = said[ARMS[0], given.shares[0]][0]
+        said = {
+            (arm, share): [read(run, arm, share, s) for s in given.seeds]
+            for share in given.shares
+            for arm in (WITHOUT, *given.arms)
+        }
+        everyone = said[WITHOUT, given.shares[0]][0]
         for question in (q for q in asked({}) if q.name in METRICS):
             own = [k for k, d in enumerate(everyone) if ids is None or d.id in ids or question.name == "outcome"]
             found = {
@@ -91,14 +98,14 @@ def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
                 for key, logs in said.items()
             }
             if all(found.values()):
-                rows += rows_of(question.name, found, given.shares)
+                rows += rows_of(question.name, found, given.shares, given.arms)
                 fields = _first(found).items // len(given.seeds)
                 judged.append(f"{question.name} on {len(own):,} dialogues, {fields:,} answers")
     return {
         "order": given.order,
         "title": given.title,
         "text": (
-            "`without` begins with the encoder's own weights, `with` with those of the pretrained model; labels, steps and "
+            "`without` begins with the encoder's own weights, `with` with those of a pretrained model; labels, steps and "
             "all else are equal. F1 of failure is on given goals. `by seed`: the least and the greatest difference of one seed."
         ),
         "command": command,
@@ -138,27 +145,28 @@ def measured(
     return found
 
 
-def rows_of(question: str, found: Mapping[tuple[str, int], Sequence[Found]], shares: Sequence[int]) -> list[list[Any]]:
+def rows_of(
+    question: str, found: Mapping[tuple[str, int], Sequence[Found]], shares: Sequence[int], arms: Sequence[str]
+) -> list[list[Any]]:
     rows: list[list[Any]] = []
-    for metric in METRICS[question]:
-        for share in shares:
-            without, with_ = found["without", share], found["with", share]
-            seeds = [
-                b[metric].interval.value - a[metric].interval.value for a, b in zip(without[1:], with_[1:], strict=True)
+    for metric, arm, share in product(METRICS[question], arms, shares):
+        without, with_, full = found[WITHOUT, share], found[arm, share], found.get((WITHOUT, 100))
+        seeds = [
+            b[metric].interval.value - a[metric].interval.value for a, b in zip(without[1:], with_[1:], strict=True)
+        ]
+        rows.append(
+            [
+                question,
+                metric,
+                f"{share}%",
+                arm,
+                without[0][metric].interval.rounded(),
+                with_[0][metric].interval.rounded(),
+                difference(with_[0][metric], without[0][metric]),
+                f"{min(seeds):+.3f} to {max(seeds):+.3f}" if np.isfinite(seeds).all() else None,
+                None if full is None else difference(with_[0][metric], full[0][metric]),
             ]
-            full = found.get(("without", 100))
-            rows.append(
-                [
-                    question,
-                    metric,
-                    f"{share}%",
-                    without[0][metric].interval.rounded(),
-                    with_[0][metric].interval.rounded(),
-                    difference(with_[0][metric], without[0][metric]),
-                    f"{min(seeds):+.3f} to {max(seeds):+.3f}" if np.isfinite(seeds).all() else None,
-                    None if full is None else difference(with_[0][metric], full[0][metric]),
-                ]
-            )
+        )
     return rows
 
 

@@ -13,7 +13,7 @@ Of each log, dialogues that a stable hash draws are corrupted as in pretraining,
   a batch (top 1), and the mean of one over its rank (MRR);
 - splices: F1 of exact goals and B-cubed F1 in two or three dialogues that interleave.
 
-Beside the models stands the cosine of the vectors of request and response, by the plain encoder and by the first model's.
+Beside the models stands the cosine of the vectors of request and response, by the plain encoder and by each model's that differs.
 The last column is the first model minus the better cosine, or minus the second model where there is no cosine. Where a log
 names no domains, the same domain is the same corpus. Intervals are 95% bootstrap intervals over dialogues."""
 
@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from command import arguments, parsed, tells_errors, write_table
+from command import arguments, named, parsed, tells_errors, write_table
 from pretraining_probes import Corruptions, Cosine, Judged, judge_cosine, judge_model, lines_of
+from torch import nn
 
 from labelgen import __version__
-from labelgen.base.errors import UsageError
 from labelgen.confidence.resampling import Array, Interval, interval, paired_difference, resampled, resamples
 from labelgen.model.annotator import Annotator
 from labelgen.nn.turn_encoder import TurnEncoder
@@ -63,14 +63,6 @@ def rows_of(
     return out
 
 
-def named(words: Sequence[str], option: str) -> dict[str, str]:
-    """Raises UsageError for a word that is not NAME=PATH."""
-    bad = [word for word in words if "=" not in word]
-    if bad:
-        raise UsageError(f"{bad[0]!r} has no name", option, f"write {option} NAME=PATH")
-    return {name: path for name, _, path in (word.partition("=") for word in words)}
-
-
 @tells_errors
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
@@ -93,13 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(given: argparse.Namespace, command: str) -> dict[str, Any]:
     annotators = {name: Annotator(Path(path), name=name) for name, path in named(given.model, "--model").items()}
-    first, about = next(iter(annotators)), []
-    model = annotators[first].model
-    plain = TurnEncoder(load_encoder(given.encoder, 0.0), model.turn_encoder.width, frozen=True).eval()
-    cosines = {
-        "cosine": Cosine(plain, model.tokenizer),
-        f"cosine, {first}": Cosine(model.turn_encoder, model.tokenizer),
-    }
+    about = []
+    first = next(iter(annotators.values())).model
+    plain = TurnEncoder(load_encoder(given.encoder, 0.0), first.turn_encoder.width, frozen=True).eval()
+    cosines = {"cosine": Cosine(plain, first.tokenizer)}
+    for name, annotator in annotators.items():
+        model = annotator.model
+        if not _equal(model.turn_encoder.encoder, plain.encoder):
+            cosines[f"cosine, {name}"] = Cosine(model.turn_encoder, model.tokenizer)
     judges = [*annotators, *cosines]
     rows: list[list[Any]] = []
     for name, path in named(given.log, "--log").items():
@@ -120,6 +113,11 @@ def measure(given: argparse.Namespace, command: str) -> dict[str, Any]:
         "columns": ["log", "task", "kind", "metric", *(f"{judge} (95%)" for judge in judges), "first ahead by (95%)"],
         "rows": rows,
     }
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(own, theirs[name]) for name, own in one.state_dict().items())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Trainings on few labels and on all of them, with and without pretraining; scripts/measure_label_curves.py makes the table.
 
     python scripts/train_label_curves.py runs/curves/sgd --train train.jsonl --test test.jsonl --against sgd \\
-        --outcomes sgd-more.jsonl --encoder runs/public/encoder --pretrained runs/public/pretrained/model
+        --outcomes sgd-more.jsonl --encoder runs/public/encoder --pretrained with=runs/public/pretrained/model
 
 For each seed and share the labels of some dialogues of --train are learnt from: those whose ids a hash with the seed puts
-first, so that 1% of them lie within 5%, and so on. Two models learn from the same labels in the same steps: one begins
-with the encoder's own weights (`without`), the other with those of the pretrained model (`with`). What each says of
+first, so that 1% of them lie within 5%, and so on. Several models learn from the same labels in the same steps: one begins
+with the encoder's own weights (`without`), the others each with those of a pretrained model (its name). What each says of
 --test, and of the dialogues with a failed goal among --outcomes that are not in --train, is written to
 RUN/ARM-SHARE-SEED.jsonl beside the reference; outcomes are asked of the reference's goals.
 
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from command import tells_errors
+from command import named, tells_errors
 from trainings_here import CONFIGS, MEMORY_BYTES, first_by_hash, has_failed, make_all, signed, split_words, trained
 
 from labelgen.base.errors import UsageError
@@ -30,7 +30,8 @@ from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
-ARMS = ("without", "with")
+WITHOUT = "without"
+"""The arm that begins with the encoder's own weights."""
 SHARES = (1, 5, 10, 25, 100)
 
 
@@ -44,7 +45,7 @@ class Curves:
         self.train = list(log)
         self.labels: Sources = log.labels()
         self.test = [*Log([given.test]), *self._failed()]
-        self._memories = {arm: FrozenMemory(MEMORY_BYTES) for arm in ARMS}
+        self._memories = {arm: FrozenMemory(MEMORY_BYTES) for arm in (WITHOUT, *given.pretrained)}
 
     def _failed(self) -> Iterator[Dialogue]:
         if self.given.outcomes is None:
@@ -76,7 +77,7 @@ class Curves:
             f"[{self.given.against}]",
         ]
         words += ["--out", str(work / "run"), "--seed", str(seed), "--model.encoder", self.given.encoder]
-        words += ["--init", self.given.pretrained] if arm == "with" else []
+        words += [] if arm == WITHOUT else ["--init", self.given.pretrained[arm]]
         return parse(FinetuneOptions, "finetune", "", "", [*words, *self.more])
 
 
@@ -91,15 +92,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--outcomes", metavar="LOG", help="more dialogues, of which outcomes alone are judged")
     args.add_argument("--most", type=int, default=60, help="dialogues of --outcomes (default %(default)s)")
     args.add_argument("--encoder", required=True, help="where `without` begins")
-    args.add_argument("--pretrained", required=True, metavar="MODEL", help="where `with` begins")
+    args.add_argument(
+        "--pretrained", required=True, action="append", metavar="NAME=MODEL", help="where others begin; may be repeated"
+    )
     args.add_argument("--config", nargs="+", default=list(CONFIGS), help="of a training (default %(default)s)")
     args.add_argument("--shares", type=int, nargs="+", default=list(SHARES), help="percent (default %(default)s)")
     args.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="(default %(default)s)")
     args.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after this time")
     given = args.parse_args(own)
+    given.pretrained = named(given.pretrained, "--pretrained")
+    if WITHOUT in given.pretrained:
+        raise UsageError(f"{WITHOUT!r} is the arm of --encoder", "--pretrained", "give the model another name")
     if any(not 0 < share <= 100 for share in given.shares):
         raise UsageError(f"shares are percent, not {given.shares}", "--shares", "give shares above 0, up to 100")
-    asked = [(arm, share, seed) for seed in given.seeds for share in given.shares for arm in ARMS]
+    arms = (WITHOUT, *given.pretrained)
+    asked = [(arm, share, seed) for seed in given.seeds for share in given.shares for arm in arms]
     # Asked before the logs are read: where all is made, nothing else is to do.
     left = [one for one in asked if not (given.run / "{}-{}-{}.jsonl".format(*one)).exists()]
     curves = Curves(given, more) if left else None

@@ -20,16 +20,25 @@ from labelgen.tensors.layout import Layout, States, TargetTensors
 
 
 class SelectionHead(nn.Module):
-    """scores[n, m]: of the response of turn m for turn n."""
+    """scores[n, m]: of the response of turn m for turn n.
+
+    It begins as the cosine of request and response by the encoder, which finds more than a random projection does after
+    hundreds of steps (docs/decisions.md), and learns what the dialogue adds."""
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
-        self.query = nn.Linear(widths.dialogue, 256)
-        self.response = nn.Linear(widths.encoder, 256)
+        self.request = nn.Linear(widths.encoder, widths.encoder, bias=False)
+        self.response = nn.Linear(widths.encoder, widths.encoder, bias=False)
+        self.query = nn.Linear(widths.dialogue, widths.encoder)
         self.scale = nn.Parameter(torch.tensor(2.5))
+        for kept in (self.request, self.response):
+            nn.init.eye_(kept.weight)
+        for added in (self.query.weight, self.query.bias):
+            nn.init.zeros_(added)
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "N N"]:
-        query = nn.functional.normalize(apply_rows(self.query, states.turns).float(), dim=1)
+        request = nn.functional.normalize(apply_rows(self.request, states.requests).float(), dim=1)
+        query = nn.functional.normalize(request + apply_rows(self.query, states.turns).float(), dim=1)
         response = nn.functional.normalize(apply_rows(self.response, states.responses).float(), dim=1)
         same = layout.response_of[:, None] == layout.response_of[None, :]
         own = torch.eye(len(query), dtype=torch.bool, device=query.device)

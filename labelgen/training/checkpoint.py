@@ -17,8 +17,8 @@ BEST = "best.ckpt"
 
 
 class Checkpoints(pl.Callback):
-    """Writes last.ckpt every so many steps and at the end of each epoch, and best.ckpt where the validation loss is the
-    least so far."""
+    """Writes last.ckpt every so many steps and at the run's end, and both it and best.ckpt where the validation loss is the
+    least so far. Epochs of a few steps would else be mostly writing."""
 
     def __init__(self, folder: Path, every: int, recorder: Recorder, keep_best: bool) -> None:
         self.folder = folder
@@ -46,7 +46,8 @@ class Checkpoints(pl.Callback):
         better = self.keep_best and loss is not None and (self.best is None or loss < self.best)
         if better:
             self.best = loss
-        self._write(trainer, LAST)
+        if better or trainer.should_stop or trainer.global_step % self.every == 0:
+            self._write(trainer, LAST)
         if better and trainer.is_global_zero:
             _replace(self.folder / LAST, self.folder / BEST)
 

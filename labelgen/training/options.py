@@ -113,7 +113,7 @@ class TrackingOptions:
     log_every: int = 10
     """Steps between two rows of metrics.jsonl."""
     checkpoint_every: int = 200
-    """Steps between two checkpoints; one more is written at the end of each epoch."""
+    """Steps between two checkpoints; one more is written where the run ends, and at the end of an epoch that is the best so far."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,5 +138,12 @@ def test_a_variant_is_trained_once_and_has_its_row(
     for value, difference, theirs in zip(row[3::2], row[4::2], beside[3::2], strict=True):
         assert difference["value"] == pytest.approx(value - theirs, abs=3e-4)
     assert rows["goals"][5:] == [None] * len(rows["goals"][5:])
+    other = [word.replace("public", "context") for word in asked]
+    assert measure.main([*other, "--out", str(tmp_path / "context.json")]) == 0
+    context = json.loads((tmp_path / "context.json").read_text())
+    assert [name.rpartition(", ")[0] for name in context["columns"][3::2]] == list(
+        measure.ABOUT["context"].columns.values()
+    )
+    assert context["rows"][0][4::2] == [None] * 3
     (run / "reference-1.jsonl").unlink()
     assert measure.main([*asked, "--out", str(tmp_path / "other.json")]) == 3

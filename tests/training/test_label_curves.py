@@ -30,7 +30,7 @@ def test_what_is_made_is_not_made_again_and_the_table_holds_it(
     model = pretrained(train, tiny_encoder, tmp_path / "first")
     words = [str(run), "--train", str(train), "--test", str(test), "--against", "anna", "--seeds", "1", "2"]
     words += ["--shares", "25", "100", "--outcomes", str(outcomes), "--most", "5"]
-    words += ["--encoder", str(tiny_encoder), "--pretrained", str(model)]
+    words += ["--encoder", str(tiny_encoder), "--pretrained", f"with={model}"]
     assert trainings.main([*words, "--minutes", "0", "--", *SMALL]) == 0
     assert "8 of 8 trainings are left" in capsys.readouterr().out
     assert trainings.main([*words, "--", *SMALL]) == 0
@@ -47,6 +47,8 @@ def test_what_is_made_is_not_made_again_and_the_table_holds_it(
     }
     assert {len(row) for row in table["rows"]} == {len(table["columns"])}
     for row in table["rows"]:
-        assert row[5]["value"] == pytest.approx(row[4]["value"] - row[3]["value"], abs=2e-4)
+        assert row[6]["value"] == pytest.approx(row[5]["value"] - row[4]["value"], abs=2e-4)
+    assert {row[3] for row in table["rows"]} == {"with"}
+    assert trainings.main([*words, "--pretrained", f"without={model}", "--", *SMALL]) == 2
     (run / "with-100-2.jsonl").unlink()
     assert measure.main([*asked, "--out", str(tmp_path / "other.json")]) == 3

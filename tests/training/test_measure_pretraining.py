@@ -48,6 +48,11 @@ def test_the_table_holds_every_question_and_judge(tiny_encoder: Path, tmp_path: 
         if row[5] is not None:
             best = max(row[5]["value"], row[6]["value"])
             assert row[7]["value"] == pytest.approx(row[4]["value"] - best, abs=2e-4)
+    frozen = pretrained(log, tiny_encoder, tmp_path / "frozen", "pretrain_frozen")
+    asked[0] = f"--model=one={frozen}"
+    assert measure.main([*asked, "--out", str(tmp_path / "frozen.json")]) == 0
+    same = json.loads((tmp_path / "frozen.json").read_text())
+    assert [c for c in table["columns"] if c not in same["columns"]] == ["cosine, one (95%)"]
     assert measure.main([*asked, "--model", "nameless", "--out", str(tmp_path / "other.json")]) == 2
 
 

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from labelled import LABELS, labelled_dialogue
+from small_training import PRETRAINING
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
@@ -135,7 +136,7 @@ def test_pretraining_refuses_what_no_corruption_teaches(words: list[str], mend: 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_can_be_carried_out(path: Path):
-    kind = PretrainOptions if path.stem in ("goals_from_splices", "pretrain") else FinetuneOptions
+    kind = PretrainOptions if path.stem in PRETRAINING else FinetuneOptions
     words = [] if "tasks" not in yaml.safe_load(path.read_text()) else [f"--config={path}"]
     check_options(parse(kind, "x", "x", "x", ["--out=x", "--data.train=x", *(words or ["--tasks={goals: {}}"])]))
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_training import PRETRAINING
 
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
@@ -151,7 +152,7 @@ def test_differences_name_the_keys_that_matter():
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_resolves_and_repeats_no_default(path: Path):
-    kind = PretrainOptions if path.stem in ("goals_from_splices", "pretrain") else FinetuneOptions
+    kind = PretrainOptions if path.stem in PRETRAINING else FinetuneOptions
     argv = ["--config", str(path), *NEEDED]
     options = plain(parse(kind, "x", "x", "x", argv))
     for section, said in yaml.safe_load(path.read_text()).items():

@@ -12,6 +12,7 @@ import soundfile
 import torch
 import yaml
 from labelled import LABELS, labelled_dialogue
+from small_training import PRETRAINING
 from whole_runs import common, digest, rows
 
 from labelgen.base.errors import UsageError
@@ -204,7 +205,7 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         assert main(["consensus", str(annotated), str(log), "--least", "1"]) == 0
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
-    pretrains = name in ("goals_from_splices", "pretrain")
+    pretrains = name in PRETRAINING
     laid_over = ("feedback", "label_curves", "quality", "sound")
     base = ["--config", str(CONFIGS / "demo.yaml")] if pretrains or name in laid_over else []
     argv = [
