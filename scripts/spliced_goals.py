@@ -38,7 +38,7 @@ METRICS = ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff")
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
     "Two or three dialogues of one corpus, interleaved in runs of one to four turns; each is one goal. The model learnt from "
-    "splices of other dialogues alone, without any goal label (`configs/goals_from_splices.yaml`, from the pretrained model of `make public`): no dialogue of a test splice "
+    "splices of other dialogues alone, without any goal label (`configs/goals_from_splices.yaml`, from the model that `scripts/pretraining.sh` pretrains, the encoder frozen): no dialogue of a test splice "
     "was in training, not even as a part. The aim is an exact-goal F1 and a B-cubed F1 of .90."
 )
 STAR_TEXT = (

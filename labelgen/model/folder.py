@@ -30,8 +30,8 @@ from labelgen.tasks.task import Task
 from labelgen.tensors.features import FeatureSet
 from labelgen.tensors.pretrained import encoder_from_config, load_tokenizer
 
-_FORM = 3
-"""Before 2 the head of quality was another, before 3 that of intents; labelgen 0.1.0 wrote both."""
+_FORM = 4
+"""Before 2 the head of quality was another, before 3 that of intents, before 4 that of selection; labelgen 0.1.0 wrote all."""
 
 
 @dataclass(frozen=True, slots=True)
