@@ -64,7 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument(
         "--test", help="the log whose dialogues all questions are judged on (default: all that were judged)"
     )
-    args.add_argument("--arms", nargs="+", default=["with"], help="names of pretrained models (default %(default)s)")
+    args.add_argument(
+        "--arms",
+        nargs="+",
+        default=["with"],
+        help="names of pretrained models; a run that has none of one is judged without (default %(default)s)",
+    )
     args.add_argument("--shares", type=int, nargs="+", default=list(SHARES), help="percent (default %(default)s)")
     args.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="(default %(default)s)")
     args.add_argument("--title", default="Label curves with and without pretraining", help="of the table")
@@ -85,10 +90,11 @@ def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
     rows: list[list[Any]] = []
     judged = []
     for run in given.runs:
+        arms = [arm for arm in given.arms if any(run.glob(f"{arm}-*.jsonl"))]
         said = {
             (arm, share): [read(run, arm, share, s) for s in given.seeds]
             for share in given.shares
-            for arm in (WITHOUT, *given.arms)
+            for arm in (WITHOUT, *arms)
         }
         everyone = said[WITHOUT, given.shares[0]][0]
         for question in (q for q in asked({}) if q.name in METRICS):
@@ -98,7 +104,7 @@ def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
                 for key, logs in said.items()
             }
             if all(found.values()):
-                rows += rows_of(question.name, found, given.shares, given.arms)
+                rows += rows_of(question.name, found, given.shares, arms)
                 fields = _first(found).items // len(given.seeds)
                 judged.append(f"{question.name} on {len(own):,} dialogues, {fields:,} answers")
     return {

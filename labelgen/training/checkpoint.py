@@ -17,8 +17,8 @@ BEST = "best.ckpt"
 
 
 class Checkpoints(pl.Callback):
-    """Writes last.ckpt every so many steps and at the run's end, and both it and best.ckpt where the validation loss is the
-    least so far. Epochs of a few steps would else be mostly writing."""
+    """Writes last.ckpt every so many steps, at the end of an epoch where a tenth as many went by since, and at the run's end; and
+    both it and best.ckpt where the validation loss is the least so far."""
 
     def __init__(self, folder: Path, every: int, recorder: Recorder, keep_best: bool) -> None:
         self.folder = folder
@@ -26,6 +26,7 @@ class Checkpoints(pl.Callback):
         self.recorder = recorder
         self.keep_best = keep_best
         self.best: float | None = None
+        self.written = 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -46,12 +47,14 @@ class Checkpoints(pl.Callback):
         better = self.keep_best and loss is not None and (self.best is None or loss < self.best)
         if better:
             self.best = loss
-        if better or trainer.should_stop or trainer.global_step % self.every == 0:
+        # Epochs of a few steps would else be mostly writing.
+        if better or trainer.should_stop or 10 * (trainer.global_step - self.written) >= self.every:
             self._write(trainer, LAST)
         if better and trainer.is_global_zero:
             _replace(self.folder / LAST, self.folder / BEST)
 
     def _write(self, trainer: pl.Trainer, name: str) -> None:
+        self.written = trainer.global_step
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f".{name}.part"
         trainer.save_checkpoint(part, weights_only=False)

@@ -113,7 +113,8 @@ class TrackingOptions:
     log_every: int = 10
     """Steps between two rows of metrics.jsonl."""
     checkpoint_every: int = 200
-    """Steps between two checkpoints; one more is written where the run ends, and at the end of an epoch that is the best so far."""
+    """Steps between two checkpoints; more are written at the end of an epoch, unless a tenth as many have not gone by since the last,
+    and where the run ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
