@@ -3,7 +3,7 @@
 # and on STAR's multi-task dialogues, there beside models that learnt from the wizard's clicks. It goes on from a pretrained model, the one
 # that scripts/pretraining.sh makes first if no other is given, on the encoder's vectors as they are. Needs the corpora in DATA/star,
 # DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
-#   [STEPS=3000] bash scripts/goals.sh DATA [OUT [PRETRAINED]]
+#   [STEPS=1500] bash scripts/goals.sh DATA [OUT [PRETRAINED]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?the folder of the unpacked corpora}
@@ -37,7 +37,7 @@ stage "$out/several/test.jsonl" python scripts/spliced_goals.py several "$out/pa
 # All learn on the vectors of the encoder as it is, which are made once.
 learnt=(--model.encoder_frozen true --model.leave_out "$left_out")
 train splices-alone pretrain --config configs/goals_from_splices.yaml --init "$pretrained" "${learnt[@]}" \
-  --batch.turns 64 --length.max_steps "${STEPS:-3000}" --data.train "[$out/whole/train.jsonl]"
+  --batch.turns 64 --length.max_steps "${STEPS:-1500}" --data.train "[$out/whole/train.jsonl]"
 models=(--model "splices alone=$out/splices-alone/model")
 stage "$out/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \
   "${models[@]}" --out "$out/evaluation-spliced" --title "Goals in spliced dialogues of people"

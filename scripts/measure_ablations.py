@@ -79,7 +79,7 @@ ABOUT = {
     ),
     "context": About(
         title="MultiWOZ by itself: what a request is read with",
-        text="Acts of the user's line, and slots. Each variant is the reference with one thing left out, in equal steps, the encoder trained too. A turn "
+        text="Acts of the user's line, and slots. Each variant is the reference with something left out, in the same pass over the same dialogues, the encoder trained too. A turn "
         "is a request and the response to it, so a model without the dialogue encoder still sees what the assistant answered; ConvLab-3's BERTNLU "
         "without context, beside which a published gain of .044 stands (F1 of acts with slots and values, trained on ten times as much), reads the user's line alone, as the last row does. "
         "Trained on the published validation part, judged on the test part. ",

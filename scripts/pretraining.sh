@@ -42,7 +42,7 @@ stage "$out/curves-sgd.json" python scripts/measure_label_curves.py "$out/sgd" "
 simulate train 2000 201
 simulate test 400 202
 simulate unlabelled 4000 203
-pretrain simulated-frozen --data.train "[$out/simulated/unlabelled/log.jsonl]" --length.max_epochs 4
+pretrain simulated-frozen --data.train "[$out/simulated/unlabelled/log.jsonl]" --length.max_epochs 1
 python scripts/train_label_curves.py "$out/simulated-outcomes" --train "$out/simulated/train/log.jsonl" \
   --test "$out/simulated/test/log.jsonl" --against truth --encoder "$public/encoder" \
   --pretrained "frozen=$out/simulated-frozen/model" -- --tasks '{outcome: {}}'
