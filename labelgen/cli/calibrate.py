@@ -19,6 +19,7 @@ from labelgen.cli.arguments import (
     add_ratings,
     open_log,
     parser,
+    whole,
 )
 from labelgen.cli.sound import Folders
 
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what is said of qualities and outcomes: the most probable name, or by weights, so that rare names are found "
         "(default %(default)s)",
     )
-    to.add_argument("--seed", type=int, default=0, help="divides the dialogues (default %(default)s)")
+    to.add_argument("--seed", type=whole, default=0, help="divides the dialogues (default %(default)s)")
     add_domains_from(to)
     add_device(to)
     add_force(to)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.files import write_text
 from labelgen.cli.arguments import add_force, add_log, add_people, add_ratings, fresh_log, one_or_more, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     found = Agreed(questions, setting)
     fresh_log(args.out, args.force, args.log)
     if args.annotators:
-        fresh_file(args.annotators, args.force)
+        fresh_log(str(args.annotators), args.force, args.log)
     log = open_log(args)
 
     def people() -> Iterator[list[Annotation]]:
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
             found.add(agreed, given, result)
             yield agreed
 
-    count = write_log(args.out, decided(), force=args.force)
+    count = write_log(args.out, decided(), log.labels(), args.force)
     print(f"{count:,} dialogues written to {args.out}")
     rows, annotators = list(found.agreement()), list(found.people(skills))
     _show_agreement(rows)

@@ -24,7 +24,7 @@ from labelgen.data.reader import Reader
 from labelgen.data.readers import READERS
 from labelgen.data.schema import json_schema
 from labelgen.data.split import Seen, part_of, position, read_parts
-from labelgen.data.writer import open_writer
+from labelgen.data.writer import FORMS, open_writer
 
 
 def main(argv: Sequence[str]) -> int:
@@ -137,6 +137,15 @@ def _split(argv: Sequence[str]) -> None:
     parts = read_parts(given.parts)
     log = open_log(given)
     fresh_folder(given.out, given.force)
+    made = {part.name + given.suffix for part in parts}
+    for name in made:
+        fresh_log(str(given.out / name), given.force, given.log)
+    if others := sorted(p.name for p in given.out.iterdir() if p.name.endswith(FORMS) and p.name not in made):
+        raise UsageError(
+            f"{given.out} holds {', '.join(others)} too, which may share users with the new parts",
+            str(given.out),
+            "remove what is no part of this split, or name another folder",
+        )
     first = parts[0].name
     training = (d for d in progress(log, "read", "dialogues") if part_of(d, parts, given.seed) == first)
     seen = Seen(()) if given.keep_copies else Seen(training)

@@ -23,6 +23,7 @@ from labelgen.cli.arguments import (
     one_or_more,
     open_log,
     parser,
+    whole,
 )
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders
@@ -124,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     add_device(to)
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
-    to.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    to.add_argument("--seed", type=whole, default=0, help="default %(default)s")
     to.add_argument(
         "--resamples", type=one_or_more, default=1000, metavar="N", help="of the bootstrap (default %(default)s)"
     )

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.files import write_text
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
-from labelgen.cli.arguments import add_force, add_reading, open_log, parser
+from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.feedback.asking import STRATEGIES, Place, Question, choose, places
@@ -32,8 +31,7 @@ _ROWS = 12
 
 def ask(argv: Sequence[str]) -> int:
     given = _parsed(argv)
-    if given.out != "-":
-        fresh_file(Path(given.out), given.force)
+    fresh_log(given.out, given.force, [given.log])
     log = open_log(given)
     method = _method(given, log)
     found = [place for d in progress(_heard(log), "reading", "dialogues") for place in places(d, method, given.model)]
@@ -167,7 +165,7 @@ def _show(questions: Sequence[Question], found: Sequence[Place], console: Consol
         console.print(table)
     if len(most) > _ROWS:
         console.print(f"... and {len(most) - _ROWS:,} more pools")
-    users = Counter(question.place.user for question in questions)
+    users = {(question.place.user, question.place.user or question.place.dialogue) for question in questions}
     could = sum(place.askable and not place.asked for place in found)
     console.print(
         f"{len(questions):,} questions to {len(users):,} users, of {could:,} turns in {len(found):,} that can be asked about; "

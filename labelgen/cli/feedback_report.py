@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelgen.base.errors import InputError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.files import write_text
 from labelgen.base.progress import progress
-from labelgen.cli.arguments import add_force, add_reading, open_log, parser
+from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 
 
 def report(argv: Sequence[str]) -> int:
@@ -25,7 +25,7 @@ def report(argv: Sequence[str]) -> int:
     )
     add_force(args)
     given = args.parse_args(argv)
-    fresh_file(given.out, given.force)
+    fresh_log(str(given.out), given.force, [given.log])
     log = open_log(given)
 
     from labelgen.feedback.em.fitted import learn

@@ -129,6 +129,8 @@ def _check(args: argparse.Namespace) -> None:
     if not 1 <= args.shard_dialogues <= MOST_SHARD_DIALOGUES:
         known = f"give 1 to {MOST_SHARD_DIALOGUES}"
         raise UsageError("a shard of that size is not made", f"--shard-dialogues {args.shard_dialogues}", known)
+    if not args.annotator:
+        raise UsageError("labels need a name to stand under", "--annotator", "name the model")
     if args.labels is not None:
         existing_file(args.labels)
     if args.quarantine is not None and args.input != "-":

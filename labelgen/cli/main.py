@@ -1,11 +1,13 @@
 """The `labelgen` command: a lazy table of commands, and exit codes (base/errors.py)."""
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from labelgen import __version__
-from labelgen.base.errors import LabelgenError, UsageError
+from labelgen.base.errors import LabelgenError, StorageError, UsageError
 from labelgen.base.registry import require
 
 COMMANDS = {
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         require(words[0], COMMANDS, "command")
         code: int = import_module(COMMANDS[words[0]][0]).main(words[1:])
+        _flush()
         return code
     except LabelgenError as error:
         print(f"labelgen {words[0]}: {error}", file=sys.stderr)
@@ -53,12 +56,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as `| head` does; that is no failure of ours.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        # What no part of the command foresaw: a path below a file, a full disk behind a pipe.
+        where = f"\n  where: {error.filename}" if error.filename else ""
+        print(f"labelgen {words[0]}: {error.strerror or error}{where}", file=sys.stderr)
+        return StorageError.exit_code
     except KeyboardInterrupt:
         print(f"labelgen {words[0]}: stopped; the same command goes on where it can", file=sys.stderr)
         return 130
     except SystemExit as stop:
         # argparse leaves by SystemExit: 0 for --help, 2 for usage.
         return stop.code if isinstance(stop.code, int) else UsageError.exit_code
+
+
+def _flush() -> None:
+    """Write what is still to be written, while it can be told that there is no room. Raises OSError."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python would try again when it ends, and tell it in its own way.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _help() -> str:

@@ -68,7 +68,10 @@ def main(argv: Sequence[str]) -> int:
     scenes = (scene(given.seed, index, options, grown) for index in range(given.dialogues))
     shown = progress(scenes, "simulate", "dialogues", given.dialogues)
     count = write_log(
-        given.out, _dialogues(shown, out.parent), labels() if grown is None else grown.labels(), given.force
+        given.out,
+        _dialogues(shown, out.parent, given.force),
+        labels() if grown is None else grown.labels(),
+        given.force,
     )
     if given.out != "-":
         print(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
@@ -82,12 +85,12 @@ def _grown(named: str) -> GrownWorld:
     return GrownWorld(corpus)
 
 
-def _dialogues(scenes: Iterator[Scene], folder: Path) -> Iterator[Dialogue]:
-    """Pass the dialogues on, and write the sound of those that have any."""
+def _dialogues(scenes: Iterator[Scene], folder: Path, force: bool) -> Iterator[Dialogue]:
+    """Pass the dialogues on, and write the sound of those that have any. Raises UsageError as fresh_file does."""
     for one in scenes:
         if one.voice is not None:
             path = next(turn.audio.path for turn in one.dialogue.turns if turn.audio is not None)
-            write_sound(folder / path, one.voice)
+            write_sound(fresh_file(folder / path, force), one.voice)
         yield one.dialogue
 
 

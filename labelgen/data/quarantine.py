@@ -31,6 +31,21 @@ class Rejected:
         return ", ".join(parts)
 
 
+def is_quarantine(name: str) -> bool:
+    """Whether a file of this name holds what was rejected, so that a folder that is read again has it for no records."""
+    return name == "quarantine.jsonl" or name.endswith(".quarantine.jsonl")
+
+
+def holds_rejected(path: Path) -> bool:
+    """Whether a file is empty or begins with what was rejected."""
+    with path.open("rb") as file:
+        first = file.readline()
+    try:
+        return not first or bool(msgspec.json.decode(first, type=Rejected).reason)
+    except msgspec.MsgspecError:
+        return False
+
+
 class Quarantine:
     """A file of rejected records, one JSON object a line. It is made with the first of them, and then replaces one that
     was there. reasons: how many, by the first word of their reason."""

@@ -51,13 +51,15 @@ def mask(text: str) -> str:
 
 
 def redacted(dialogue: Dialogue) -> Dialogue:
-    """The dialogue with all its texts masked: requests, responses, n-best lists, questions, values of slots and of
+    """The dialogue with all its texts masked: requests, responses, n-best lists, questions and their answers, values of slots and of
     categories, and what stands in `extra`. A slot whose span was masked loses its value too, in whatever form that is."""
     hidden = [list(find(turn.request)) for turn in dialogue.turns]
     return replace(
         dialogue,
         turns=tuple(_turn(turn) for turn in dialogue.turns),
-        feedback=tuple(replace(own, question=_or_none(own.question)) for own in dialogue.feedback),
+        feedback=tuple(
+            replace(own, question=_or_none(own.question), answer=_or_none(own.answer)) for own in dialogue.feedback
+        ),
         annotations=tuple(_annotation(own, hidden) for own in dialogue.annotations),
         extra=_extra(dialogue.extra),
     )
@@ -81,7 +83,9 @@ def _turn(turn: Turn) -> Turn:
         hypothesis=hypothesis,
         nbest=tuple(replace(one, text=mask(one.text)) for one in turn.nbest),
         categories=tuple(replace(one, value=mask(one.value)) for one in turn.categories),
-        feedback=tuple(replace(own, question=_or_none(own.question)) for own in turn.feedback),
+        feedback=tuple(
+            replace(own, question=_or_none(own.question), answer=_or_none(own.answer)) for own in turn.feedback
+        ),
         extra=_extra(turn.extra),
     )
 

@@ -1,24 +1,30 @@
 """The files that a path stands for, and the bytes in them."""
 
-from collections.abc import Iterator, Sequence
+import codecs
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.packed import DamagedError, unpacked
+from labelgen.base.places import in_store
+from labelgen.data.quarantine import is_quarantine
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     """The record files at `path`: itself, or all below a folder, sorted; hidden files and quarantine files are no
-    records. Raises UsageError if there are none."""
+    records. Raises UsageError if there are none, and for a folder below that is a link, which might lead back."""
     if path.is_dir():
+        below = sorted(path.rglob("*"))
+        for link in () if in_store(path) else (p for p in below if p.is_symlink() and p.is_dir()):
+            raise UsageError(f"{link} is a link to a folder", str(path), "name that folder as a log of its own")
         found = [
             p
-            for p in sorted(path.rglob("*"))
+            for p in below
             if p.name.endswith(tuple(suffixes))
             and not any(part.startswith(".") for part in p.relative_to(path).parts)
-            and "quarantine" not in p.name
+            and not is_quarantine(p.name)
         ]
         if not found:
             raise UsageError(f"no records in {path}", str(path), f"a log is made of {', '.join(suffixes)} files")
@@ -41,9 +47,15 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines that are not empty, with their numbers from 1."""
     with reading(path) as file:
-        for number, text in enumerate(file, 1):
-            if text.strip():
-                yield number, text
+        yield from numbered(file)
+
+
+def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Those that are not empty, with their numbers from 1; without the mark that some programs put before UTF-8."""
+    for number, text in enumerate(lines, 1):
+        line = text.removeprefix(codecs.BOM_UTF8) if number == 1 else text
+        if line.strip():
+            yield number, line
 
 
 def read_bytes(path: Path) -> bytes:

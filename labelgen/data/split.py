@@ -50,7 +50,7 @@ def part_of(dialogue: Dialogue, parts: Sequence[Part], seed: int = 0, purpose: s
 
     purpose: other words divide otherwise. A log is often a part of another one already, and divided by the same numbers
     again all of it would fall into one part."""
-    key = f"dialogue {dialogue.id}" if dialogue.user is None else f"user {dialogue.user}"
+    key = f"dialogue {dialogue.id}" if not dialogue.user else f"user {dialogue.user}"
     place = position(seed, f"{purpose} {key}" if purpose else key)
     bound = 0.0
     for part in parts:

@@ -3,16 +3,14 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from labelgen.base.errors import UsageError
 from labelgen.data.quarantine import Rejected
 from labelgen.data.source_files import reading
-
-if TYPE_CHECKING:
-    import _csv
 
 # How undecodable bytes come in, by the error handler "surrogateescape".
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
@@ -25,24 +23,22 @@ def rows_of(file: Path, name: str, columns: Iterable[str]) -> Iterator[tuple[int
     """Rows with the number of the line each ends on, from 1; tabs part the cells of a `.tsv`, commas those of other files.
 
     Raises UsageError where one of `columns` is missing."""
-    with reading(file) as raw:
-        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = _cells(csv.reader(text, delimiter="\t" if ".tsv" in file.suffixes else ",", strict=True), name)
-        line, header = next(rows, (1, None))
-        if header is None or isinstance(header, Rejected):
-            yield from () if header is None else ((line, header),)
-            return
-        for column in columns:
-            if column not in header:
-                raise UsageError(f"{name} has no column {column!r}", str(file), f"it has: {', '.join(header)}")
-        for line, cells in rows:
-            if isinstance(cells, Rejected):
-                yield line, cells
-            elif len(cells) == len(header):
-                yield line, dict(zip(header, cells, strict=True))
-            else:
-                reason = f"bad_row: {len(cells)} cells, the header has {len(header)}"
-                yield line, Rejected(file=name, line=line, reason=reason, raw=repr(cells))
+    rows = _cells(file, name)
+    line, header = next(rows, (1, None))
+    if header is None or isinstance(header, Rejected):
+        yield from () if header is None else ((line, header),)
+        return
+    for column in columns:
+        if column not in header:
+            raise UsageError(f"{name} has no column {column!r}", str(file), f"it has: {', '.join(header)}")
+    for line, cells in rows:
+        if isinstance(cells, Rejected):
+            yield line, cells
+        elif len(cells) == len(header):
+            yield line, dict(zip(header, cells, strict=True))
+        else:
+            reason = f"bad_row: {len(cells)} cells, the header has {len(header)}"
+            yield line, Rejected(file=name, line=line, reason=reason, raw=repr(cells))
 
 
 def not_utf8(row: Row) -> str | None:
@@ -50,16 +46,45 @@ def not_utf8(row: Row) -> str | None:
     return next((column for column, text in row.items() if _NOT_UTF8.search(text)), None)
 
 
-def _cells(reader: "_csv.Reader", name: str) -> Iterator[tuple[int, list[str] | Rejected]]:
-    """Rows that are not empty, each with the number of the line it ends on."""
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            reason = f"bad_row: {error}"
-            yield reader.line_num, Rejected(file=name, line=reader.line_num, reason=reason)
-            continue
-        if cells:
-            yield reader.line_num, cells
+_Cells = tuple[int, list[str] | Rejected]
+
+
+def _cells(file: Path, name: str) -> Iterator[_Cells]:
+    """Rows that are not empty, each with the number of the line it ends on. A quote that is never closed would swallow all
+    that follows: its line is rejected, and what follows is read anew."""
+    read: int | None = 0
+    while read is not None:
+        opened = yield from _cells_behind(read, file, name)
+        if opened is not None:
+            with _text(file) as text:
+                raw = next(islice(text, opened - 1, None)).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            reason = "bad_row: a quote is opened and never closed"
+            yield opened, Rejected(file=name, line=opened, reason=reason, raw=raw)
+        read = opened
+
+
+def _cells_behind(read: int, file: Path, name: str) -> Generator[_Cells, None, int | None]:
+    """The same behind so many lines, as far as a row that never ends; gives the line that opens it."""
+    with _text(file) as text:
+        delimiter = "\t" if ".tsv" in file.suffixes else ","
+        reader = csv.reader(islice(text, read, None), delimiter=delimiter, strict=True)
+        while True:
+            first = read + reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return None
+            except csv.Error as error:
+                line = read + reader.line_num
+                if "end of data" in str(error):
+                    return first
+                yield line, Rejected(file=name, line=line, reason=f"bad_row: {error}")
+                continue
+            if cells:
+                yield read + reader.line_num, cells
+
+
+@contextmanager
+def _text(file: Path) -> Iterator[io.TextIOWrapper]:
+    with reading(file) as raw:
+        yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")

@@ -82,7 +82,7 @@ def judge(sums: Sums, max_bad_rate: float, where: str) -> None:
             f"{sums.bad:,} of {sums.seen:,} records are bad ({sums.bad / sums.seen:.1%}), more than the "
             f"{max_bad_rate:.1%} allowed: {reasons}",
             where,
-            "mend the records or raise --max-bad-rate; the good ones are labelled, the bad ones are in the quarantine",
+            "mend the records or raise --max-bad-rate; the good ones are labelled, and the bad ones kept in the quarantine (of a stream: where --quarantine names one)",
         )
 
 

@@ -1,6 +1,7 @@
 """What people answered in Label Studio, from its JSON export (https://labelstud.io/guide/export: "JSON", with every result
 as it was given; JSON_MIN leaves out which turn an answer is about)."""
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ def read_answers(path: Path, ignored: Counter[str]) -> Iterator[Returned | Rejec
 
     Raises InputError where the file is no JSON list, as when it was cut."""
     try:
-        tasks = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
+        tasks = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=list[msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeError, OSError) as error:
         raise InputError(
             f"{path.name} is no whole JSON export of Label Studio: {error}",

@@ -62,17 +62,23 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         block: list[Row] = []
         first = 0
+        bad: Rejected | None = None
+        broken = False
         for number, row in rows_of(file, name, (*table.columns.values(), *table.categories, *table.numbers)):
             if isinstance(row, Rejected):
                 yield row
+                bad = row
                 continue
             if block and table.cell(row, "dialogue") != table.cell(block[0], "dialogue"):
-                yield _dialogue(block, table, name, first)
-                block = []
+                yield _dialogue(block, table, name, first, broken)
+                block, broken = [], False
+            # A dialogue without one of its rows never took place.
+            broken = broken or (bool(block) and bad is not None)
+            bad = None
             first = first if block else number
             block.append(row)
         if block:
-            yield _dialogue(block, table, name, first)
+            yield _dialogue(block, table, name, first, broken)
 
 
 def _table(options: Options) -> _Table:
@@ -100,9 +106,12 @@ def _speakers(column: str, options: Options) -> Callable[[Row], bool]:
     return by_user
 
 
-def _dialogue(rows: Sequence[Row], table: _Table, file: str, first: int) -> Dialogue | Rejected:
+def _dialogue(rows: Sequence[Row], table: _Table, file: str, first: int, broken: bool) -> Dialogue | Rejected:
+    """broken: a row between these was rejected."""
     identity = table.cell(rows[0], "dialogue")
     try:
+        if broken:
+            raise _CellError(table.columns["dialogue"], "lacks_row: a row between those of this dialogue was rejected")
         made = _build(identity, rows, table)
     except _CellError as bad:
         raw = repr([dict(row) for row in rows])

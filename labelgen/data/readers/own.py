@@ -11,7 +11,7 @@ from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader
 from labelgen.data.record import decode
 from labelgen.data.rows import count_rows, read_rows
-from labelgen.data.source_files import files_of, lines_of
+from labelgen.data.source_files import files_of, lines_of, numbered
 from labelgen.data.writer import FORMS
 
 SUFFIXES = FORMS
@@ -34,9 +34,8 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Reject
 
 def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Dialogue | Rejected]:
     """JSON Lines; empty lines are passed over."""
-    for number, text in enumerate(lines, 1):
-        if text.strip():
-            yield decode(text, name, number)
+    for number, text in numbered(lines):
+        yield decode(text, name, number)
 
 
 def _read_parquet(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
