@@ -76,9 +76,18 @@ def wilson(rate: float, count: float, confidence: float) -> Interval:
 def certifiable(dialogues: int, max_error: float, confidence: float) -> tuple[float, int | None]:
     """The least error that so many independent dialogues can be certified for, and how many of them may be wrong at
     `max_error`; None where even none may."""
+
+    def suffice(wrong: int) -> bool:
+        return dialogues_needed(wrong, max_error, confidence) <= dialogues
+
     allowed = None
-    while dialogues_needed(0 if allowed is None else allowed + 1, max_error, confidence) <= dialogues:
-        allowed = 0 if allowed is None else allowed + 1
+    if suffice(0):
+        allowed, beyond = 0, 1
+        while suffice(beyond):
+            allowed, beyond = beyond, 2 * beyond
+        while beyond - allowed > 1:
+            middle = (allowed + beyond) // 2
+            allowed, beyond = (middle, beyond) if suffice(middle) else (allowed, middle)
     return upper_bound(0, dialogues, confidence), allowed
 
 

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labelgen.cli.main import main
+from labelgen.confidence.certificate import dialogues_needed
 from labelgen.confidence.planning import Plan, certifiable, consensus_error, promise, wilson
 
 
@@ -58,3 +61,11 @@ def test_the_command_says_it_and_refuses_what_cannot_be_planned(capsys):
     for words in (["--items", "1", "--votes", "3"], ["--items", "9", "--votes", "0"]):
         assert main(["plan", *words]) == 2
     assert main(["plan", "--items", "9", "--votes", "3", "--annotator-error", "0.5"]) == 2
+
+
+@given(st.integers(1, 3000), st.sampled_from([0.01, 0.03, 0.2]), st.sampled_from([0.9, 0.95]))
+def test_as_many_may_be_wrong_as_counting_up_finds(dialogues: int, max_error: float, confidence: float):
+    allowed = None
+    while dialogues_needed(0 if allowed is None else allowed + 1, max_error, confidence) <= dialogues:
+        allowed = 0 if allowed is None else allowed + 1
+    assert certifiable(dialogues, max_error, confidence)[1] == allowed
