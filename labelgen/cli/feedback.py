@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import fresh_file, write_text
+from labelgen.base.files import write_text
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
@@ -22,6 +22,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import UNIT_OF
 from labelgen.data.log import Log, write_log
+from labelgen.data.named import with_named
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
@@ -124,7 +125,8 @@ def _aggregate(argv: Sequence[str]) -> int:
         counts.update((t.task, UNIT_OF[type(t.at)], _says(t)) for t in targets)
         return replace(dialogue, targets=targets)
 
-    return _rewrite(given, log, _with_some_signal(log, given.log), make, "targets", ("task", "unit", "says"))
+    heard = with_named(_with_some_signal(log, given.log), [given.goals], "--goals")
+    return _rewrite(given, log, heard, make, "targets", ("task", "unit", "says"))
 
 
 def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
@@ -142,9 +144,9 @@ def _learn(given: argparse.Namespace, log: Log) -> Method:
             "the log -",
             "write the records to a file first",
         )
-    for path in (given.fit, None if given.out == "-" else Path(given.out)):
+    for path in (given.fit, given.out):
         if path:
-            fresh_file(path, given.force)
+            fresh_log(str(path), given.force, [given.log])
 
     def items() -> Iterator[Item]:
         for dialogue in progress(_with_some_signal(log, given.log), "learning", "dialogues"):

@@ -8,6 +8,7 @@ from labelgen.base.errors import InputError
 from labelgen.base.files import write_text
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
+from labelgen.data.named import with_named
 
 
 def report(argv: Sequence[str]) -> int:
@@ -33,7 +34,9 @@ def report(argv: Sequence[str]) -> int:
     from labelgen.report.signals import render_signals, sentence
 
     counts = SignalCounts()
-    fitted = learn(counts.watch(progress(log, "signals", "dialogues"), given.goals))
+    fitted = learn(
+        counts.watch(with_named(progress(log, "signals", "dialogues"), [given.goals], "--goals"), given.goals)
+    )
     summary = counts.summary(fitted)
     if not summary.signals:
         raise InputError(

@@ -15,6 +15,7 @@ from labelgen.base.registry import require
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
+from labelgen.data.named import with_named
 from labelgen.data.quarantine import Quarantine, told
 from labelgen.review.conll import HEADER, conll, read_conll
 from labelgen.review.doubt import reviewed
@@ -118,7 +119,7 @@ def _export(argv: Sequence[str]) -> int:
         raise UsageError("columns hold slots and intents, no other questions", "--task", "leave --task away")
     with whole_folder(given.out, given.force) as folder:
         log = open_log(given, "sample")
-        dialogues = list(log)
+        dialogues = list(with_named(log, [given.annotator], "--annotator"))
         files, left_out = (_columns if given.to == "conll" else _tasks)(given, log, dialogues)
         for name, text in files.items():
             write_text(folder / name, text)

@@ -2,45 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from labelgen.base.errors import InputError, UsageError
+from labelgen.base.errors import InputError
 from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import tasks_of
+from labelgen.data.named import with_named
 from labelgen.evaluation.question import Question, answered
 from labelgen.evaluation.trials import LEAST_PEOPLE, Setting, people_of
-
-_SHOWN = 20
 
 
 def with_all_named(
     dialogues: Iterable[Dialogue], setting: Setting, elsewhere: Iterable[Dialogue] = ()
 ) -> Iterator[Dialogue]:
-    """The dialogues as they come. Raises UsageError at their end where an annotator whom the setting names is in none of them,
-    nor in those that lie elsewhere; in no dialogue at all nobody is missed."""
-    missed = set(setting.people or ()) | ({setting.against} - {CONSENSUS})
-    # Some logs have an annotator a dialogue; so many are not remembered.
-    known: dict[str, None] = {}
-    count = 0
-
-    def see(dialogue: Dialogue) -> None:
-        for annotation in dialogue.annotations:
-            missed.discard(annotation.annotator)
-            if len(known) <= _SHOWN:
-                known[annotation.annotator] = None
-
-    for dialogue in elsewhere:
-        see(dialogue)
-    for dialogue in dialogues:
-        see(dialogue)
-        count += 1
-        yield dialogue
-    if missed and count:
-        names = ", ".join(list(known)[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
-        raise UsageError(
-            f"nobody annotated as {', '.join(sorted(missed))}",
-            "--against, --people",
-            f"the log's annotators: {names}" if known else "the log has no annotations",
-        )
+    """The dialogues as they come. Raises UsageError as with_named does for annotators whom the setting names."""
+    asked = {*(setting.people or ()), setting.against} - {CONSENSUS}
+    return with_named(dialogues, asked, "--against, --people", elsewhere)
 
 
 def nothing_to_judge(
