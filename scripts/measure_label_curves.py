@@ -89,8 +89,10 @@ def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
     ids = {d.id for d in Log([given.test])} if given.test else None
     rows: list[list[Any]] = []
     judged = []
+    if absent := [arm for arm in given.arms if not any(_made(run, arm) for run in given.runs)]:
+        raise InputError(f"nothing was trained from {absent[0]}", "--arms", "run scripts/train_label_curves.py with it")
     for run in given.runs:
-        arms = [arm for arm in given.arms if any(run.glob(f"{arm}-*.jsonl"))]
+        arms = [arm for arm in given.arms if _made(run, arm)]
         said = {
             (arm, share): [read(run, arm, share, s) for s in given.seeds]
             for share in given.shares
@@ -120,6 +122,10 @@ def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
         "columns": list(COLUMNS),
         "rows": rows,
     }
+
+
+def _made(run: Path, arm: str) -> bool:
+    return any(run.glob(f"{arm}-*.jsonl"))
 
 
 def read(run: Path, arm: str, share: int, seed: int) -> list[Dialogue]:

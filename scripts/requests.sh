@@ -90,9 +90,9 @@ if [ -e "$test" ]; then results=$out; fi
 # MultiWOZ by itself: what a request is read with. The encoder is trained, so nothing of it is remembered.
 all=1000000
 python scripts/train_ablations.py "$out/multiwoz-context" --table context --train "$out/multiwoz/parts/train.jsonl" \
-  --test "$out/multiwoz/test.jsonl" --against multiwoz --encoder "$encoder" --dialogues $all --judged $all --seeds ${SEEDS:-1} \
-  --config "${CONFIG:-configs/public_cpu.yaml}" -- --model.encoder_frozen false --model.label_refresh_steps 50 \
-  --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 --length.max_epochs 1 --length.keep last --hardware.threads 1
+  --test "$out/multiwoz/test.jsonl" --against multiwoz --encoder "$encoder" --dialogues $all --judged $all --seeds 1 \
+  --config "${recipe[1]}" -- "${recipe[@]:2}" --model.encoder_frozen false --model.label_refresh_steps 50 \
+  --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 --length.max_epochs 1 --length.keep last
 python scripts/measure_ablations.py "$out/multiwoz-context" --table context --against multiwoz --judged $all --force \
   --out "$results/requests_context.json"
 python scripts/public_requests.py "$out" --out "$results/requests.json"

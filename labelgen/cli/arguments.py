@@ -7,7 +7,6 @@ from pathlib import Path
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
 from labelgen.data.log import MAX_BAD_RATE, Log
-from labelgen.data.quarantine import holds_rejected, is_quarantine
 
 
 def parser(command: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -95,21 +94,7 @@ def open_log(args: argparse.Namespace, name: str = "log") -> Log:
         if not equals:
             raise UsageError(f"--option {pair} has no value", "the command line", "write --option NAME=VALUE")
         options[key] = value
-    if isinstance(args.quarantine, Path):
-        fresh_quarantine(args.quarantine, paths)
     return Log(paths, args.format, options, args.quarantine, args.max_bad_rate)
-
-
-def fresh_quarantine(path: Path, read: Sequence[str | Path]) -> None:
-    """Raises UsageError where `path` is read, would be read as records the next time, or is a file of something else."""
-    mend = "name another file for what is rejected, such as quarantine.jsonl"
-    target = path.resolve()
-    for source in (Path(one).resolve() for one in read):
-        inside = source.is_dir() and target.is_relative_to(source) and not is_quarantine(target.name)
-        if target == source or inside:
-            raise UsageError(f"{path} is read, or lies among what is read", "--quarantine", mend)
-    if path.is_dir() or (path.is_file() and not holds_rejected(path)):
-        raise UsageError(f"{path} is no quarantine, and would be overwritten", "--quarantine", mend)
 
 
 def fresh_log(out: str, force: bool, made_from: Sequence[str | Path]) -> None:

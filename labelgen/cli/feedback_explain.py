@@ -13,7 +13,6 @@ from labelgen.cli.arguments import add_reading, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
-from labelgen.data.named import with_named
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -54,8 +53,9 @@ def explain(argv: Sequence[str]) -> int:
             given.log,
             f"`labelgen show {given.log} --count 20` draws the first ones, each under its id",
         )
-    for _ in with_named([dialogue], [given.goals], "--goals"):
-        pass
+    if given.goals and dialogue.annotation(given.goals) is None:
+        known = ", ".join(a.annotator for a in dialogue.annotations) or "nobody"
+        raise UsageError(f"nobody annotated {dialogue.id} as {given.goals}", "--goals", f"its annotators: {known}")
     if not dialogue.signals:
         dialogue = with_signals(dialogue)
     targets = feedback_targets(dialogue, dialogue.signals, method, given.goals)

@@ -7,6 +7,8 @@ from typing import IO
 
 import msgspec
 
+from labelgen.base.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
@@ -36,7 +38,7 @@ def is_quarantine(name: str) -> bool:
     return name == "quarantine.jsonl" or name.endswith(".quarantine.jsonl")
 
 
-def holds_rejected(path: Path) -> bool:
+def _holds_rejected(path: Path) -> bool:
     """Whether a file is empty or begins with what was rejected."""
     with path.open("rb") as file:
         first = file.readline()
@@ -48,9 +50,16 @@ def holds_rejected(path: Path) -> bool:
 
 class Quarantine:
     """A file of rejected records, one JSON object a line. It is made with the first of them, and then replaces one that
-    was there. reasons: how many, by the first word of their reason."""
+    was there. reasons: how many, by the first word of their reason. Raises UsageError for a path that holds anything else, such as
+    the log that is read."""
 
     def __init__(self, path: Path) -> None:
+        if path.is_dir() or (path.is_file() and not _holds_rejected(path)):
+            raise UsageError(
+                f"{path} is no quarantine, and would be overwritten",
+                "--quarantine",
+                "name another file, such as quarantine.jsonl",
+            )
         self.path = path
         self.reasons: Counter[str] = Counter()
         self._file: IO[bytes] | None = None

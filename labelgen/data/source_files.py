@@ -16,16 +16,13 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     """The record files at `path`: itself, or all below a folder, sorted; hidden files and quarantine files are no
     records. Raises UsageError if there are none, and for a folder below that is a link, which might lead back."""
     if path.is_dir():
-        below = sorted(path.rglob("*"))
-        for link in () if in_store(path) else (p for p in below if p.is_symlink() and p.is_dir()):
-            raise UsageError(f"{link} is a link to a folder", str(path), "name that folder as a log of its own")
-        found = [
-            p
-            for p in below
-            if p.name.endswith(tuple(suffixes))
-            and not any(part.startswith(".") for part in p.relative_to(path).parts)
-            and not is_quarantine(p.name)
+        below = [
+            p for p in sorted(path.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(path).parts)
         ]
+        links = [] if in_store(path) else [p for p in below if p.is_symlink() and p.is_dir()]
+        if links:
+            raise UsageError(f"{links[0]} is a link to a folder", str(path), "name that folder as a log of its own")
+        found = [p for p in below if p.name.endswith(tuple(suffixes)) and not is_quarantine(p.name)]
         if not found:
             raise UsageError(f"no records in {path}", str(path), f"a log is made of {', '.join(suffixes)} files")
         return found
@@ -51,11 +48,16 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Those that are not empty, with their numbers from 1; without the mark that some programs put before UTF-8."""
+    """Those that are not empty, with their numbers from 1."""
     for number, text in enumerate(lines, 1):
-        line = text.removeprefix(codecs.BOM_UTF8) if number == 1 else text
+        line = without_mark(text, number)
         if line.strip():
             yield number, line
+
+
+def without_mark(line: bytes, number: int) -> bytes:
+    """The line of a file without the mark that some programs put before UTF-8."""
+    return line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
 def read_bytes(path: Path) -> bytes:

@@ -17,6 +17,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import decode
 from labelgen.data.rows import count_rows, read_rows
+from labelgen.data.source_files import without_mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ def _read_lines(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dial
         for number, line in enumerate(file, piece.line):
             if line.strip():
                 digest.update(line)
-                yield decode(line, name, number)
+                yield decode(without_mark(line, number), name, number)
                 left -= 1
             if left == 0:
                 return
