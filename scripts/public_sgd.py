@@ -1,9 +1,14 @@
 """The table of `scripts/sgd.sh`: `python scripts/public_sgd.py RUN`. Every number is computed from RUN/evaluation-*/*/predictions.jsonl.
 
+The table keeps the figures of each training. Where OUT has some that RUN lacks, of the same dialogues, they stay, so that
+trainings may be spread over days and machines.
+
 A dialogue is of known labels where all intents and slots that its annotation names occurred in training; Movies_1 has an intent in
 the test part that it lacks in training, so services would not tell."""
 
 import argparse
+import hashlib
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +17,7 @@ from typing import Any
 from against_gold import measured
 from command import tells_errors, write_table
 
+from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.evaluation.candidates import ON_GIVEN_GOALS, candidates_of
@@ -41,15 +47,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder that scripts/sgd.sh wrote")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--command", default="bash scripts/sgd.sh DATA", help="what made the run")
     args = parser.parse_args()
     trained, count = _names(Log([args.run / "parts" / "train.jsonl"]))
-    rows = [row for part, name in PARTS.items() for row in rows_of_part(args.run, part, name, trained)]
+    judged = _digest(args.run)
+    trainings = earlier(args.out, judged) | trainings_of(args.run, trained)
+    rows = list(put_together([trainings[seed] for seed in sorted(trainings)]))
     table = {
         "order": 1,
         "title": "SGD with all training dialogues",
         "text": TEXT.format(count=count),
-        "command": args.command,
+        "command": f'SEEDS="{" ".join(sorted(trainings))}" bash scripts/sgd.sh DATA',
         "data": "Bootstrap over dialogues, seed 0, 1,000 resamples. Of several trainings, the mean of each figure and of each end of its "
         "interval, and the least and the greatest figure.",
         "columns": [
@@ -64,6 +71,8 @@ def main() -> int:
             "items",
         ],
         "rows": rows,
+        "judged": judged,
+        "trainings": trainings,
     }
     write_table(args.out, table)
     for row in rows:
@@ -71,20 +80,51 @@ def main() -> int:
     return 0
 
 
-def rows_of_part(run: Path, part: str, name: str, trained: set[str]) -> Iterator[list[Any]]:
-    """The rows of a part, of all labels and of those of the services given: each training's, put together."""
-    for folder, questions in ((f"evaluation-{part}", tuple(METRICS)), (f"evaluation-given-{part}", OF_REQUESTS)):
-        together: dict[tuple[str, ...], list[list[Any]]] = {}
-        for predictions in sorted((run / folder).glob("*/predictions.jsonl")):
-            dialogues = list(Log([predictions]))
-            known = [d for d in dialogues if _names([d])[0] <= trained]
-            new = [d for d in dialogues if not _names([d])[0] <= trained]
-            for of, own in (("labels trained on", known), ("new labels", new)):
-                if own:
-                    for *key, figure, items in rows_of(f"{name}, {of}", own, questions):
-                        together.setdefault(tuple(key), []).append([figure, items])
-        for found, trainings in together.items():
-            yield [*found, *mean([figure for figure, _ in trainings]), trainings[0][1]]
+def earlier(path: Path, judged: str) -> dict[str, list[list[Any]]]:
+    """The rows of each training that the table there has, by its seed. Raises InputError if it is of other dialogues."""
+    if not path.is_file():
+        return {}
+    table = json.loads(path.read_text(encoding="utf-8"))
+    if table.get("judged") != judged:
+        raise InputError(
+            "it tells of other dialogues than RUN holds", str(path), "write the table elsewhere by --out, or remove it"
+        )
+    found: dict[str, list[list[Any]]] = table["trainings"]
+    return found
+
+
+def trainings_of(run: Path, trained: set[str]) -> dict[str, list[list[Any]]]:
+    """The rows of each training of the run, by its seed: of all labels, and of those of the services given."""
+    found: dict[str, list[list[Any]]] = {}
+    for part, name in PARTS.items():
+        for folder, questions in ((f"evaluation-{part}", tuple(METRICS)), (f"evaluation-given-{part}", OF_REQUESTS)):
+            for predictions in sorted((run / folder).glob("seed*/predictions.jsonl")):
+                dialogues = list(Log([predictions]))
+                known = [d for d in dialogues if _names([d])[0] <= trained]
+                new = [d for d in dialogues if not _names([d])[0] <= trained]
+                own = found.setdefault(predictions.parent.name.removeprefix("seed"), [])
+                for of, group in (("labels trained on", known), ("new labels", new)):
+                    if group:
+                        own.extend(rows_of(f"{name}, {of}", group, questions))
+    return found
+
+
+def put_together(trainings: Sequence[Sequence[Sequence[Any]]]) -> Iterator[list[Any]]:
+    """Each row of the trainings, its figures put together."""
+    together: dict[tuple[str, ...], list[list[Any]]] = {}
+    for rows in trainings:
+        for *key, figure, items in rows:
+            together.setdefault(tuple(key), []).append([figure, items])
+    for found, own in together.items():
+        yield [*found, *mean([figure for figure, _ in own]), own[0][1]]
+
+
+def _digest(run: Path) -> str:
+    """Of what was trained on and what is judged."""
+    both = hashlib.sha256()
+    for log in ("parts/train.jsonl", "parts/test.jsonl", "test/test.jsonl"):
+        both.update((run / log).read_bytes())
+    return both.hexdigest()
 
 
 def mean(figures: Sequence[dict[str, float | None]]) -> list[Any]:

@@ -41,4 +41,4 @@ for seed in "${seeds[@]}"; do
 done
 results=results
 if [ -n "${4:-}" ]; then results=$out; fi
-python scripts/public_sgd.py "$out" --command "${SEEDS:+SEEDS=\"$SEEDS\" }bash scripts/sgd.sh DATA" --out "$results/sgd_full.json"
+python scripts/public_sgd.py "$out" --out "$results/sgd_full.json"
