@@ -181,7 +181,7 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
 
 def _stream(args: argparse.Namespace, load: Load) -> Sums:
     annotator = load()
-    refuses = partial(reason, refuses=annotator.refuses)
+    refuses = partial(reason, refuses=annotator.refuses, signs=annotator.name)
     log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=refuses)
     parts = list(label_stream(log, annotator, sys.stdout.buffer, args.redact))
     return stream_sums(parts, log)

@@ -57,12 +57,12 @@ def label(
     """Label every record file of `source` into `out`, or what an unfinished run left of it; gives the sums of all.
 
     options: what else the labels depend on, by name. Raises UsageError where `out` holds something else, or where the
-    annotator has no label set for any record, or no record lists the domains on offer that it asks for,
+    annotator has no label set for any record or everywhere the name of another, or no record lists the domains on offer that it asks for,
     IntegrityError where what it holds was made from another input, model or options (unless `force`), StorageError
     where reading or writing fails; what was committed until then stays."""
     inputs = input_files(source)
     _refuse_inside(source, out)
-    refuse_strangers(inputs, engine.refuses)
+    refuse_strangers(inputs, engine.refuses, annotator)
     settings = Settings(
         annotator=annotator, model=engine.provenance(), shard_dialogues=shard_dialogues, options=options
     )

@@ -80,7 +80,7 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
     dialogues: list[Dialogue] = []
     rejected: list[Rejected] = []
     items = unique(read_cut(shard.source, shard.path, shard.piece, read), shard.path)
-    for item in known(items, annotator.refuses, shard.path):
+    for item in known(items, annotator.refuses, annotator.name, shard.path):
         if isinstance(item, Dialogue):
             dialogues.append(item)
         else:

@@ -89,3 +89,26 @@ def test_a_model_of_two_corpora_refuses_a_third(tmp_path: Path):
         assert annotator.refuses("toy/test") is None
         assert (annotator.refuses("martian") is not None) == refused
         assert (annotator.refuses(None) is not None) == refused
+
+
+def signed(identity: str, kind: str) -> dict[str, object]:
+    own = {"annotator": "model", "kind": kind, "labels": [{"task": "intents", "turn": 0, "value": "Play"}]}
+    return record(identity, annotations=[own])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_name_that_is_no_models_is_not_signed_with(tmp_path, workers):
+    """A person's labels would stand beside a model's under one name. An earlier model's give way."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_lines(source / "a.jsonl", [signed("a", "person"), signed("b", "model"), record("c")])
+    with local(FakeAnnotator, workers) as engine:
+        sums = label(source, out, engine, "model", {}, 2)
+    assert (sums.labelled, sums.quarantined) == (2, {"name_taken": 1})
+    [bad] = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
+    assert (bad["dialogue"], bad["field"]) == ("a", "annotations")
+    assert "sign with another name" in bad["reason"]
+    assert list(verify(out, source)) == []
+    write_lines(source / "a.jsonl", [signed("a", "person")])
+    with local(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="of kind person"):
+        label(source, tmp_path / "none", engine, "model", {})
+    assert not (tmp_path / "none").exists()
