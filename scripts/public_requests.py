@@ -32,8 +32,8 @@ TEXT = (
     "same budget; each is judged with the labels of its corpus. MultiWOZ's intents are the acts of the user's line; it was trained on "
     "the published validation part, as its training part is not among the corpora, and MultiDoGO's lines stand without "
     "the agents'. Published: ConvLab-3's BERTNLU without and with three turns of context, on acts with their slots and values, trained on ten times as "
-    "much; JointBERT on SNIPS's validation files, which were not used here. 8,000 sentences of SNIPS were shown twice"
-    " among the four corpora, all of them eight times by itself."
+    "much; JointBERT on SNIPS's validation files, which were not used here. 8,000 sentences of SNIPS were shown three"
+    " times among the four corpora and the sentences of SLURP, which are few, twelve times; all of SNIPS eight times by itself."
 )
 
 
