@@ -21,7 +21,9 @@ def parser(command: str, summary: str, example: str) -> argparse.ArgumentParser:
 
 def add_log(to: argparse.ArgumentParser, name: str = "log", nargs: str = "+") -> None:
     """Where records come from and what becomes of the bad ones."""
-    to.add_argument(name, nargs=nargs, help="files or folders of records; - reads standard input")
+    to.add_argument(
+        name, nargs=nargs, help="files or folders of records; - reads standard input, in labelgen's own form"
+    )
     add_reading(to)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from labelgen.base.errors import InputError
+from labelgen.base.errors import InputError, UsageError
 from labelgen.base.places import in_store, place
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
@@ -40,7 +40,8 @@ class Log:
     `reasons`; a dialogue whose id was seen before among the last quarter of a million is rejected too. At the end of a
     pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected.
 
-    refuses: gives the reason why a dialogue, though its record is good, is rejected, None for one that is not.
+    Raises UsageError for a form other than labelgen's own on standard input. refuses: gives the reason why a dialogue, though its record is
+    good, is rejected, None for one that is not.
     quarantine: a file, begun anew with each pass; or an open Quarantine, which other logs may share and which is left
     open. folder: that the audio paths of the dialogue last given start from; None where it lies in a store, from which no
     sound is read."""
@@ -56,6 +57,10 @@ class Log:
     ) -> None:
         self.reader: Reader = resolve(READERS, format, "format")
         self.reader.check(options or {})
+        if format != "labelgen" and "-" in map(str, paths):
+            raise UsageError(
+                f"a log of the form {format!r} is not read from standard input", "-", "name its file or folder"
+            )
         self.format = format
         self.paths = [place(p) for p in paths]
         self.folder: Path | None = None

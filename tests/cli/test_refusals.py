@@ -43,6 +43,8 @@ def content(folder: Path) -> dict[str, bytes]:
         ("data validate log.jsonl --max-bad-rate -0.1", "-0.1 is no share"),
         ("data validate log.jsonl --max-bad-rate nan", "nan is no share"),
         ("data validate log.jsonl --max-bad-rate much", "much is no share"),
+        ("data validate - --format chat", "'chat' is not read from standard input"),
+        ("data convert - out.jsonl --format sgd", "'sgd' is not read from standard input"),
         ("consensus log.jsonl out.jsonl --least 0", "--least: 0 is none"),
         ("evaluate log.jsonl --out out --resamples 0", "--resamples: 0 is none"),
         ("evaluate log.jsonl --out out --resamples x", "--resamples: x is none"),
