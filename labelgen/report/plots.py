@@ -139,7 +139,7 @@ def reliability(bins: Sequence[Bin], words: str) -> Markup:
 
 def precision_coverage(points: Sequence[Point], bar: float | None, words: str) -> Markup:
     """Precision over coverage; bar: a single annotator's precision, a dashed line."""
-    width, height, left, top = 320.0, 220.0, 40.0, 8.0
+    width, height, left, top = 320.0, 220.0, 54.0, 8.0
     y_axis = axis_for([*(p.precision for p in points), bar, 1.0])
     parts = _frame(left, top, width, height, Axis(0, 1), y_axis, "coverage", "precision", 0)
     if bar is not None:
