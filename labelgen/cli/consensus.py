@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.lacking import with_all_named
     from labelgen.evaluation.question import exclusive_names
-    from labelgen.evaluation.trials import Setting, named, people_of
+    from labelgen.evaluation.trials import Setting, named, people_of, with_reference
 
     setting = Setting(CONSENSUS, *named(args.people), ratings=args.ratings)
     questions = asked({})
@@ -54,13 +54,17 @@ def main(argv: Sequence[str]) -> int:
             )
         skills = learn(people, exclusive, args.method)
 
+    plain = args.method == "majority" and args.least == 2
+
     def decided() -> Iterator[Dialogue]:
         for dialogue in with_all_named(log, setting):
             given = people_of(dialogue, setting)
             result = consensus(given, exclusive, args.least, args.ratings, args.method == "unanimous", skills)
             kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
             agreed = replace(dialogue, annotations=(*kept, result.annotation))
-            found.add(agreed, given, result)
+            # The ceiling is of who says what most say, whatever is written.
+            most = agreed if plain else with_reference([dialogue], questions, setting)[0]
+            found.add(most, given, result)
             yield agreed
 
     count = write_log(args.out, decided(), log.labels(), args.force)

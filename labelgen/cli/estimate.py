@@ -36,6 +36,11 @@ def main(argv: Sequence[str]) -> int:
     if not rows[0]["labelled_by_people"]:
         who = "two people of one mind" if args.against == "consensus" else args.against
         print(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --against NAME")
+    if divided := rows[0]["people_divided"]:
+        print(
+            f"in {divided:,} dialogues people are divided about {args.task}: the rates are of what they agree on, and biased where "
+            "that is easier; a third vote, or --against NAME, decides"
+        )
     if args.out is not None:
         write_text(args.out, msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n")
     return 0
@@ -65,11 +70,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     from labelgen.base.registry import require
+    from labelgen.consensus.vote import CONSENSUS
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.estimate import estimate
     from labelgen.evaluation.lacking import with_all_named
     from labelgen.evaluation.question import of_tasks
-    from labelgen.evaluation.trials import Setting, named, with_reference
+    from labelgen.evaluation.trials import Setting, named, people_of, with_reference
 
     questions = asked({})
     question = of_tasks(questions, [args.task])[0]
@@ -80,7 +86,8 @@ def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     dialogues = (
         d for one in with_all_named(open_log(args), setting) for d in with_reference([one], questions, setting)
     )
-    return estimate(dialogues, question, args.label, args.annotator, args.against, args.slice, args.level)
+    voters = (lambda dialogue: people_of(dialogue, setting)) if args.against == CONSENSUS else (lambda _: [])
+    return estimate(dialogues, question, args.label, args.annotator, args.against, args.slice, args.level, voters)
 
 
 def _shown(interval: Mapping[str, float | None]) -> str:

@@ -21,8 +21,7 @@ from labelgen.labelling.manifest import REDACT
 from labelgen.labelling.ray_engine import cpus_of, on_ray
 from labelgen.labelling.rehearse import rehearse
 from labelgen.labelling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
-from labelgen.labelling.shard import Annotates
-from labelgen.labelling.sources import reason
+from labelgen.labelling.shard import Annotates, rules_of
 from labelgen.labelling.stream import label_stream, stream_sums
 
 
@@ -181,8 +180,7 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
 
 def _stream(args: argparse.Namespace, load: Load) -> Sums:
     annotator = load()
-    refuses = partial(reason, refuses=annotator.refuses, signs=annotator.name)
-    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=refuses)
+    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=rules_of(annotator).reason)
     parts = list(label_stream(log, annotator, sys.stdout.buffer, args.redact))
     return stream_sums(parts, log)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
@@ -20,9 +20,17 @@ def domains_on_offer(dialogue: Dialogue, field: str) -> tuple[str, ...] | None:
     """What the record says under `field` of the domains (services, skills) that its user could turn to, sorted; None where it
     holds no list of words there."""
     found = extra(dialogue).get(field)
-    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        return None
-    return tuple(sorted(set(found)))
+    return tuple(sorted(set(found))) if _lists_words(found) else None
+
+
+def says_no_domains(dialogue: Dialogue, field: str) -> bool:
+    """Whether the record has something under `field` that is no list of words; null is nothing."""
+    found = extra(dialogue).get(field)
+    return found is not None and not _lists_words(found)
+
+
+def _lists_words(found: Any) -> TypeGuard[list[str]]:
+    return isinstance(found, list) and all(isinstance(word, str) for word in found)
 
 
 def refuse_without_domains(dialogues: Iterable[Dialogue], field: str | None) -> None:

@@ -30,7 +30,7 @@ class Agreed:
         self._of = {question.name: _OfQuestion() for question in questions}
 
     def add(self, agreed: Dialogue, people: Sequence[Annotation], decided: Consensus) -> None:
-        """agreed: the dialogue with the consensus in it."""
+        """agreed: the dialogue with what most people say as its consensus. decided: the consensus that is given."""
         self.dialogues.update(a.annotator for a in people)
         for question in self.questions:
             of = self._of[question.name]

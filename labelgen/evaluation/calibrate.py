@@ -151,10 +151,20 @@ def _scalings(fitted: Sequence[Answer], judged: Sequence[Answer]) -> tuple[Scali
     none = _better(_none(fitted), _none(judged))
     if not any(x.labels and x.labels[0].distribution is not None for x in fitted):
         return _better(_events(fitted), _events(judged)), none
-    known = _of_one_name(fitted)
-    return fit_temperature(
-        [list(said.values()) for said, _ in known], [[*said].index(name) for said, name in known]
-    ), none
+    return _better_of_one_name(_of_one_name(fitted), _of_one_name(judged)), none
+
+
+def _better_of_one_name(
+    fitted: Sequence[tuple[dict[str, float], str]], judged: Sequence[tuple[dict[str, float], str]]
+) -> Scaling:
+    """Temperature or no change: few answers that are all right would otherwise make everything certain."""
+    found = fit_temperature([list(said.values()) for said, _ in fitted], [[*said].index(name) for said, name in fitted])
+
+    def nats(scaling: Scaling) -> float:
+        right = [scaling.of_all(list(said.values()))[[*said].index(name)] for said, name in judged]
+        return log_loss(Scaling(), right, [True] * len(right))
+
+    return min((Scaling(), found), key=nats) if judged else found
 
 
 Events = tuple[list[float], list[bool]]

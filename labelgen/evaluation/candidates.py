@@ -18,33 +18,39 @@ EVIDENCE_HIDDEN = ", evidence hidden"
 """Ends the name of a model that was shown the dialogues without feedback evidence."""
 
 _JUDGED = ("model", "llm", "user", "rule")
+_REPLACED = ("model", "llm", "rule")
+"""Kinds whose earlier answers give way to those of a log of predictions; what people and users said stays."""
 _AT_ONCE = 256
 
 Annotate = Callable[[Sequence[Dialogue], str | None], Sequence[Annotation]]
 """Dialogues, and the annotator whose goals are given (None: its own), to one annotation each."""
 
 
-def join(dialogues: Sequence[Dialogue], predictions: Iterable[Dialogue]) -> list[Dialogue]:
-    """The dialogues with the annotations of others under the same id. Raises InputError where no id is shared, or where
-    the requests of one differ: its labels would stand at other words."""
+def join(dialogues: Sequence[Dialogue], predictions: Iterable[Dialogue], against: str) -> list[Dialogue]:
+    """The dialogues with the annotations of others under the same id. Who is judged by the predictions is judged by them alone: what
+    the log itself has under that name gives way, in every dialogue; people, users and the reference stay as the log has them. Raises InputError
+    where no id is shared, or where the requests of one differ: its labels would stand at other words."""
     others = {dialogue.id: dialogue for dialogue in predictions}
     if dialogues and not any(d.id in others for d in dialogues):
         raise InputError(
             "the predictions are of other dialogues: no id is shared", f"id={dialogues[0].id}", "predict this log"
         )
+    predicted = {(a.annotator, a.kind) for other in others.values() for a in other.annotations}
+    gone = {who for who in predicted if who[0] != against and who[1] in _REPLACED}
     out = []
     for dialogue in dialogues:
         other = others.get(dialogue.id)
+        kept = tuple(a for a in dialogue.annotations if (a.annotator, a.kind) not in gone)
         if other is None:
-            out.append(dialogue)
+            out.append(replace(dialogue, annotations=kept))
             continue
         if [t.request for t in other.turns] != [t.request for t in dialogue.turns]:
             raise InputError(
                 "the predictions were made of other requests", f"dialogue {dialogue.id}", "predict this very log"
             )
-        known = {(a.annotator, a.kind) for a in dialogue.annotations}
+        known = {(a.annotator, a.kind) for a in kept}
         new = tuple(a for a in other.annotations if (a.annotator, a.kind) not in known)
-        out.append(replace(dialogue, annotations=(*dialogue.annotations, *new)))
+        out.append(replace(dialogue, annotations=(*kept, *new)))
     return out
 
 

@@ -1,6 +1,7 @@
 """How often a label holds in a log, from what people said of some dialogues and a model of all."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +23,14 @@ class _Rows:
     people: list[tuple[float, float]] = field(default_factory=list)
     model: list[tuple[float, float]] = field(default_factory=list)
     rest: list[tuple[float, float]] = field(default_factory=list)
+    divided: int = 0
 
 
-def slice_of(dialogue: Dialogue, by: str, against: str) -> str | None:
-    """The slice of a dialogue; raises UsageError for a name that nothing is sliced by."""
+def slice_of(dialogue: Dialogue, by: str, model: str) -> str | None:
+    """The slice of a dialogue, whose goals are the model's, since people divided few; raises UsageError for a name that nothing
+    is sliced by."""
     require(by, OF_LOGS, "slice")
-    found = value_of(dialogue, by, against)
+    found = value_of(dialogue, by, model)
     return None if found is None else str(found)
 
 
@@ -39,10 +42,12 @@ def estimate(
     against: str,
     by: str | None = None,
     level: float = 0.95,
+    people: Callable[[Dialogue], Sequence[Annotation]] = lambda _: (),
 ) -> list[dict[str, Any]]:
     """The share of `name` among the answers of an exclusive question, in the whole log and in each slice.
 
-    Dialogues that the model did not annotate are left out. Memory: a pair of numbers for each dialogue."""
+    Dialogues that the model did not annotate are left out. people: those whose consensus `against` is; dialogues in which it decides
+    less than two of them answered are counted as divided. Memory: a pair of numbers for each dialogue."""
     slices: dict[str, _Rows] = {ALL: _Rows()}
     for dialogue in dialogues:
         said = dialogue.annotation(model)
@@ -52,10 +57,12 @@ def estimate(
         reference = dialogue.annotation(against)
         ours = None if reference is None or not _labelled(reference, question) else _held(reference, question, name)
         names = [ALL]
-        if by is not None and (own := slice_of(dialogue, by, against)) is not None:
+        if by is not None and (own := slice_of(dialogue, by, model)) is not None:
             names.append(own)
+        divided = _divided(people(dialogue), reference, question)
         for key in names:
             rows = slices.setdefault(key, _Rows())
+            rows.divided += divided
             if ours is None:
                 rows.rest.append(theirs)
             else:
@@ -71,10 +78,16 @@ def _row(name: str, rows: _Rows, level: float) -> dict[str, Any]:
         "slice": name,
         "dialogues": len(rows.people) + len(rows.rest),
         "labelled_by_people": len(rows.people),
+        "people_divided": rows.divided,
         "people_alone": alone.rounded(),
         "prediction_powered": powered.interval.rounded(),
         "weight": round(powered.weight, 4),
     }
+
+
+def _divided(people: Sequence[Annotation], reference: Annotation | None, question: Question) -> bool:
+    said = Counter(at for annotation in people for at in answered(annotation, question))
+    return any(votes > 1 for at, votes in said.items() if at not in answered(reference, question))
 
 
 def _labelled(annotation: Annotation, question: Question) -> bool:

@@ -39,7 +39,7 @@ def prepare(
     for model in models:
         kept = annotated(kept, model, setting.against)
     if others is not None:
-        kept = join(kept, others)
+        kept = join(kept, others, setting.against)
     if training is not None:
         majority = Majority(training, questions, setting)
         kept = [majority.annotate(dialogue, setting.against) for dialogue in kept]

@@ -11,7 +11,7 @@ from labelgen.evaluation.candidates import EVIDENCE_HIDDEN
 from labelgen.evaluation.ceiling import CEILING
 from labelgen.evaluation.compare import answered_share, items_of, measure_all, metric, ratio
 from labelgen.evaluation.curves import confusions, precision_coverage, reliability
-from labelgen.evaluation.question import Question, answered
+from labelgen.evaluation.question import Question, answered, concerns
 from labelgen.evaluation.trials import SINGLE, Protocol, Setting
 from labelgen.metrics.metric import Item
 
@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 
 
 def section(protocol: Protocol, question: Question, candidates: Sequence[str], setting: Setting) -> dict[str, Any]:
-    """What an evaluation says of one question. Candidates who never answer it are left out of it; models come first,
+    """What an evaluation says of one question. Candidates who have no word on it are left out of it; models come first,
     then people and how far anyone could get, then rules."""
     dialogues = protocol.dialogues
     drawn = protocol.trials(question)
@@ -89,7 +89,11 @@ def kind_of(dialogues: Sequence[Dialogue], annotator: str) -> str:
 
 
 def _answers(dialogues: Sequence[Dialogue], annotator: str, question: Question) -> bool:
-    return any(answered(d.annotation(annotator), question) for d in dialogues)
+    """Whether the annotator answers the question anywhere, or says that it abstains: then the fields are misses."""
+    found = (d.annotation(annotator) for d in dialogues)
+    return any(
+        answered(a, question) or any(concerns(x.field, question) for x in a.abstained) for a in found if a is not None
+    )
 
 
 def _of(items: dict[str, list[Item]], people: Sequence[str]) -> list[Item]:

@@ -16,7 +16,7 @@ from labelgen.labelling.ledger import State
 from labelgen.labelling.manifest import Settings
 from labelgen.labelling.pace import beside_people, told_time
 from labelgen.labelling.resume import stands
-from labelgen.labelling.shard import Annotates, annotated, sound_root
+from labelgen.labelling.shard import Annotates, annotated, rules_of, sound_root
 from labelgen.labelling.sources import known, readable, refuse_strangers
 
 _PLACES, _EACH = 4, 96
@@ -59,7 +59,7 @@ def rehearse(
     """Read the log once, and label a sample of what is left. Raises as `label` does where `out` holds other work; with
     `force` nothing that is there counts as done, though some of it may stand."""
     inputs = input_files(source)
-    refuse_strangers(inputs, annotator.refuses, annotator.name)
+    refuse_strangers(inputs, rules_of(annotator))
     refuse_without_domains(readable(inputs), annotator.provenance.domains_from)
     settings = Settings(
         annotator=annotator.name, model=annotator.provenance, shard_dialogues=shard_dialogues, options=options
@@ -93,7 +93,7 @@ def _label(inputs: Mapping[str, Path], places: Sequence[tuple[str, Cut]], annota
     """All that a worker does with a shard but writing it."""
     done: list[Dialogue] = []
     for path, piece in places:
-        items = known(read_cut(inputs[path], path, piece, sha256()), annotator.refuses, annotator.name, path)
+        items = known(read_cut(inputs[path], path, piece, sha256()), rules_of(annotator), path)
         sample = list(islice((item for item in items if isinstance(item, Dialogue)), _EACH))
         for dialogue, _ in annotated(sample, annotator, sound_root(inputs[path])):
             encode(dialogue)

@@ -30,7 +30,7 @@ from labelgen.labelling.manifest import (
 from labelgen.labelling.pace import paced
 from labelgen.labelling.resume import stands
 from labelgen.labelling.shard import Shard
-from labelgen.labelling.sources import readable, refuse_strangers
+from labelgen.labelling.sources import Rules, readable, refuse_strangers
 
 SHARD_DIALOGUES = 1024
 MOST_SHARD_DIALOGUES = 4096
@@ -62,10 +62,10 @@ def label(
     where reading or writing fails; what was committed until then stays."""
     inputs = input_files(source)
     _refuse_inside(source, out)
-    refuse_strangers(inputs, engine.refuses, annotator)
     settings = Settings(
         annotator=annotator, model=engine.provenance(), shard_dialogues=shard_dialogues, options=options
     )
+    refuse_strangers(inputs, Rules(engine.refuses, annotator, settings.model.domains_from))
     refuse_without_domains(readable(inputs), settings.model.domains_from)
     with opened(out, force) as folder:
         state = stands(folder, inputs, settings, force)

@@ -21,7 +21,7 @@ from labelgen.data.redact import redacted, redacted_bad
 from labelgen.labelling.counts import tally, with_untold
 from labelgen.labelling.cut import Cut, read_cut
 from labelgen.labelling.manifest import ShardEntry
-from labelgen.labelling.sources import known
+from labelgen.labelling.sources import Rules, known
 
 
 class Annotates(Protocol):
@@ -80,7 +80,7 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
     dialogues: list[Dialogue] = []
     rejected: list[Rejected] = []
     items = unique(read_cut(shard.source, shard.path, shard.piece, read), shard.path)
-    for item in known(items, annotator.refuses, annotator.name, shard.path):
+    for item in known(items, rules_of(annotator), shard.path):
         if isinstance(item, Dialogue):
             dialogues.append(item)
         else:
@@ -111,6 +111,11 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
     del dialogues, labelled
     give_back()
     return entry
+
+
+def rules_of(annotator: Annotates) -> Rules:
+    """What a record has to be for this annotator."""
+    return Rules(annotator.refuses, annotator.name, annotator.provenance.domains_from)
 
 
 def unfamiliar(dialogues: Iterable[Dialogue], annotator: Annotates) -> tuple[Mapping[str, int], Mapping[str, int]]:

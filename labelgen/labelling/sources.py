@@ -1,11 +1,14 @@
-"""Records that the model cannot label: of a source that it has no label set for, or with somebody else's labels under its name. Each is
-set aside, and a log of nothing else is refused at once."""
+"""Records that the model cannot label: of a source that it has no label set for, with somebody else's labels under its name, or
+without a list of domains where it asks for one. Each is set aside; a log of nothing else is refused at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.extra import says_no_domains
 from labelgen.data.quarantine import Rejected
 from labelgen.data.readers.own import read_file
 from labelgen.data.record import encode
@@ -14,41 +17,55 @@ Refuses = Callable[[str | None], UsageError | None]
 """Why records of a source cannot be labelled; None where they can."""
 
 
-def reason(dialogue: Dialogue, refuses: Refuses, signs: str) -> str | None:
-    """Why the dialogue is to be set aside, with what to do; None for one that can be labelled. signs: who annotates."""
-    error = _refusal(dialogue, refuses, signs)
-    if error is None:
-        return None
-    code = "unknown_source" if _taken(dialogue, signs) is None else "name_taken"
-    return f"{code}: {error.what}; {error.where}; {error.mend}"
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a record has to be for the model. signs: the name that the labels will stand under. domains_from: the field that lists
+    the domains on offer, if one is asked for."""
+
+    refuses: Refuses
+    signs: str
+    domains_from: str | None = None
+
+    def broken(self, dialogue: Dialogue) -> "Broken | None":
+        """Which of them the dialogue breaks; None for one that can be labelled."""
+        kind = next((a.kind for a in dialogue.annotations if a.annotator == self.signs and a.kind != "model"), None)
+        if kind is not None:
+            what = f"the dialogue has labels of {self.signs!r} already, which is no model but of kind {kind}"
+            return Broken("name_taken", "annotations", UsageError(what, "--annotator", "sign with another name"))
+        if self.domains_from is not None and says_no_domains(dialogue, self.domains_from):
+            what = f"{self.domains_from!r} of the dialogue is no list of words"
+            mend = 'write the domains on offer as ["Banks", "Buses"], or leave the field out'
+            return Broken("bad_domains", self.domains_from, UsageError(what, "--domains-from", mend))
+        error = self.refuses(dialogue.source)
+        return None if error is None else Broken("unknown_source", "source", error)
+
+    def reason(self, dialogue: Dialogue) -> str | None:
+        """Why the dialogue is to be set aside, with what to do; None for one that can be labelled."""
+        broken = self.broken(dialogue)
+        return None if broken is None else broken.reason
 
 
-def known(
-    items: Iterable[Dialogue | Rejected], refuses: Refuses, signs: str, name: str
-) -> Iterator[Dialogue | Rejected]:
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """code: counted by. field: of the record."""
+
+    code: str
+    field: str
+    error: UsageError
+
+    @property
+    def reason(self) -> str:
+        return f"{self.code}: {self.error.what}; {self.error.where}; {self.error.mend}"
+
+
+def known(items: Iterable[Dialogue | Rejected], rules: Rules, name: str) -> Iterator[Dialogue | Rejected]:
     """Reject every dialogue that cannot be labelled; `name` is what the file is called."""
     for item in items:
-        if isinstance(item, Dialogue) and (why := reason(item, refuses, signs)):
-            field = "annotations" if _taken(item, signs) else "source"
-            yield Rejected(file=name, dialogue=item.id, field=field, reason=why, raw=encode(item).decode())
+        if isinstance(item, Dialogue) and (broken := rules.broken(item)):
+            raw = encode(item).decode()
+            yield Rejected(file=name, dialogue=item.id, field=broken.field, reason=broken.reason, raw=raw)
         else:
             yield item
-
-
-def _taken(dialogue: Dialogue, signs: str) -> str | None:
-    """What kind of annotator, other than a model, has that name here."""
-    return next((a.kind for a in dialogue.annotations if a.annotator == signs and a.kind != "model"), None)
-
-
-def _refusal(dialogue: Dialogue, refuses: Refuses, signs: str) -> UsageError | None:
-    kind = _taken(dialogue, signs)
-    if kind is None:
-        return refuses(dialogue.source)
-    return UsageError(
-        f"the dialogue has labels of {signs!r} already, which is no model but of kind {kind}",
-        "--annotator",
-        "sign with another name",
-    )
 
 
 def readable(inputs: Mapping[str, Path]) -> Iterator[Dialogue]:
@@ -59,15 +76,15 @@ def readable(inputs: Mapping[str, Path]) -> Iterator[Dialogue]:
                 yield item
 
 
-def refuse_strangers(inputs: Mapping[str, Path], refuses: Refuses, signs: str) -> None:
+def refuse_strangers(inputs: Mapping[str, Path], rules: Rules) -> None:
     """Raises UsageError where no dialogue of the files can be labelled; reads until the first that can."""
-    asked: dict[tuple[str | None, str | None], UsageError] = {}
+    # To ask about a source may be a call to another process, so each is asked about once.
+    rules = replace(rules, refuses=lru_cache(maxsize=None)(rules.refuses))
+    first: UsageError | None = None
     for dialogue in readable(inputs):
-        case = (dialogue.source, _taken(dialogue, signs))
-        if case not in asked:
-            error = _refusal(dialogue, refuses, signs)
-            if error is None:
-                return
-            asked[case] = error
-    for error in asked.values():
-        raise error
+        broken = rules.broken(dialogue)
+        if broken is None:
+            return
+        first = first or broken.error
+    if first is not None:
+        raise first

@@ -51,8 +51,8 @@ def sentence(summary: Summary) -> str:
     shares = [f"{told[unit]:.1%} of the {unit}s" for unit in ("turn", "goal") if unit in told]
     of_kinds = "1 kind" if kinds == 1 else f"{kinds} kinds"
     if summary.signals == 1:
-        return f"1 signal of {of_kinds} speaks of {' and '.join(shares)}."
-    return f"{summary.signals:,} signals of {of_kinds} speak of {' and '.join(shares)}."
+        return f"1 signal of {of_kinds} says good or bad of {' and '.join(shares)}."
+    return f"{summary.signals:,} signals of {of_kinds} say good or bad of {' and '.join(shares)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
 from labelgen.evaluation.baseline import BASELINE, Majority
 from labelgen.evaluation.candidates import Judged, annotated, candidates_of, join
 from labelgen.evaluation.curves import confusions, decisions, precision_coverage, reliability
@@ -106,9 +106,33 @@ def test_candidates_are_joined_by_dialogue_and_ordered_by_kind():
         id="a", turns=turns("x"), annotations=(gold(), gold(name="rules", kind="rule"), gold(name="p", kind="person"))
     )
     there = Dialogue(id="a", turns=turns("x"), annotations=(gold(name="net", kind="model"), gold()))
-    (joined,) = join([here], [there])
+    (joined,) = join([here], [there], "gold")
     assert [a.annotator for a in joined.annotations] == ["gold", "rules", "p", "net"]
     assert candidates_of([joined], GOLD) == ("net", "rules")
+
+
+def test_who_is_judged_by_predictions_is_judged_by_them_alone():
+    """What an earlier model said under the same name would be judged in its place."""
+    good, bad = (Label("quality", AtTurn(0), name) for name in ("good", "bad"))
+    old = (gold(good), gold(bad, name="net", kind="model"), gold(bad, name="ann", kind="person"))
+    new = (gold(bad), gold(good, name="net", kind="model"), gold(good, name="ann", kind="person"))
+    here = [Dialogue(id=name, turns=turns("x"), annotations=old) for name in ("a", "not predicted")]
+    first, second = join(here, [Dialogue(id="a", turns=turns("x"), annotations=new)], "gold")
+    assert {a.annotator: a.labels[0].name for a in first.annotations} == {"gold": "good", "ann": "bad", "net": "good"}
+    assert [a.annotator for a in second.annotations] == ["gold", "ann"]
+    # The reference is never replaced, whatever it is.
+    first, _ = join(here, [Dialogue(id="a", turns=turns("x"), annotations=new)], "net")
+    assert {a.annotator: a.labels[0].name for a in first.annotations}["net"] == "bad"
+
+
+def test_who_abstains_from_all_of_a_question_misses_all_of_it():
+    at = AtTurn(0)
+    held = (Abstained(Field("quality", at), (Label("quality", at, "good", 0.6),)),)
+    said = Annotation("net", "model", (), (), held)
+    log = [Dialogue(id=k, turns=turns("x"), annotations=(gold(Label("quality", at, "good")), said)) for k in "ab"]
+    (found,) = evaluate(log, [QUALITY], ["net"], GOLD, Description("t"))["tasks"]
+    (row,) = found["rows"]
+    assert (row["candidate"], row["answered"], row["metrics"]["accuracy"]["value"]) == ("net", 0.0, 0.0)
 
 
 def test_a_model_is_asked_once_alone_and_once_about_the_goals_of_the_reference():

@@ -152,6 +152,21 @@ def test_unknown_names_are_usage_errors(words: tuple[str, ...]) -> None:
     assert run(*words) == 2
 
 
+def test_em_says_where_it_cannot_believe_what_users_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, found = tmp_path / "log.jsonl", tmp_path / "signals.jsonl"
+    said = (Feedback(kind="answer", answer="yes"),)
+    write_log(log, [talk("play haze", "Playing.", id=f"d{k}", feedback=said) for k in range(20)])
+    assert run("signals", log, found) == 0
+    capsys.readouterr()
+    assert run("aggregate", found, tmp_path / "em.jsonl", "--method", "em", "--no-pool") == 0
+    assert "--method waterfall believes it as written" in capsys.readouterr().out
+    fair = (Feedback(kind="rating", rating=3, scale=(1, 5)),)
+    write_log(log, [talk("play haze", "Playing.", id="d", feedback=fair)], force=True)
+    assert run("signals", log, found, "--force") == 0
+    assert run("aggregate", found, tmp_path / "em.jsonl", "--method", "em", "--force") == 0
+    assert "nothing to learn" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [(), ("signals",), ("aggregate",), ("explain",), ("ask",)])
 def test_help_ends_with_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words, "--help") == 0

@@ -1,5 +1,6 @@
 """How many records list the domains on offer is counted, and a log in which none does is refused before work begins."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -29,7 +30,7 @@ def some(folder, *fields):
 
 
 def test_records_with_the_field_are_counted_however_the_work_is_shared(tmp_path):
-    source = some(tmp_path / "in", {}, {"skills": ["a"]}, {"skills": "a"}, {"skills": []}, {})
+    source = some(tmp_path / "in", {}, {"skills": ["a"]}, {"skills": None}, {"skills": []}, {})
     for name, workers, size in (("one", 1, 1024), ("two", 2, 2)):
         with local(Asks, workers) as engine:
             sums = label(source, tmp_path / name, engine, "model", {}, size)
@@ -38,6 +39,18 @@ def test_records_with_the_field_are_counted_however_the_work_is_shared(tmp_path)
         assert list(verify(tmp_path / name, source)) == []
         assert any("2 of 5 dialogues list the domains on offer in 'skills'" in line for line in summary(sums))
     assert tree(tmp_path / "one")["a.jsonl"] == tree(tmp_path / "two")["a.jsonl"]
+
+
+def test_what_should_list_domains_and_does_not_is_set_aside(tmp_path):
+    """It would be taken for a record that lists none, of which every label may be given."""
+    lists = {"a": ["Banks"], "b": "Banks", "c": ["Banks", None], "d": None}
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_lines(source / "a.jsonl", [*(record(k, skills=found) for k, found in lists.items()), record("e")])
+    with local(Asks, 1) as engine:
+        sums = label(source, out, engine, "model", {})
+    assert (sums.labelled, sums.quarantined) == (3, {"bad_domains": 2})
+    bad = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
+    assert [(b["dialogue"], b["field"]) for b in bad] == [("b", "skills"), ("c", "skills")]
 
 
 def test_nothing_is_counted_that_was_not_asked(tmp_path):

@@ -132,6 +132,6 @@ def test_the_command_writes_the_page_and_wants_signals(tmp_path: Path, capsys: p
     assert main(["feedback", "report", str(bare), str(out)]) == 3
     assert not out.exists()
     assert main(["feedback", "report", str(found), str(out)]) == 0
-    assert "2 signals of 2 kinds speak of" in capsys.readouterr().out
+    assert "2 signals of 2 kinds say good or bad of" in capsys.readouterr().out
     assert "gratitude" in "".join(Page(out.read_text(encoding="utf-8")).text)
     assert main(["feedback", "report", str(found), str(out)]) == 2, "nothing is overwritten"

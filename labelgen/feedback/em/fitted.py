@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from labelgen.data.labels import UNIT_OF, Unit
+from labelgen.data.quality import QualityName
 from labelgen.feedback.em.fit import Rates, fit
 from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
 from labelgen.feedback.items import Item
@@ -21,7 +22,7 @@ class KindRates:
 
     unit: Unit
     kind: str
-    vote: str
+    vote: QualityName
     times: int
     precision: float
     recall: float
