@@ -25,15 +25,12 @@ from labelgen.data.log import Log, write_log
 from labelgen.data.named import with_named
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import Item, items_of
-from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method, prior_log_odds
+from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets
 
 if TYPE_CHECKING:
     from labelgen.feedback.em.fitted import Fitted
-
-_STRONG, _NOTHING = 1.5, 0.1
-"""Log-odds of a vote: at least as much is strong as written, less is nothing as learnt."""
 
 _ACTIONS = ("signals", "aggregate", "explain", "ask", "report")
 
@@ -175,18 +172,16 @@ def _learn(given: argparse.Namespace, log: Log) -> Method:
         if shares
         else "no signal says good or bad: nothing to learn"
     )
-    _print(given.out, [*_aligned([heads, *rows], 3), taken, *_not_believed(fitted), ""])
+    _print(given.out, [*_aligned([heads, *rows], 3), taken, *_untold(fitted), ""])
     return method
 
 
-def _not_believed(fitted: "Fitted") -> Iterator[str]:
-    """Of each kind and vote that is strong as written and tells nothing as learnt: why, and what to do."""
-    for k in fitted.kinds:
-        if abs(prior_log_odds(k.kind, k.vote)) >= _STRONG and abs(k.log_odds) < _NOTHING:
-            yield (
-                f"{k.kind} {k.vote} of {k.unit}s tells nothing by this log, in which nearly all who speak may say the same; "
-                "--method waterfall believes it as written"
-            )
+def _untold(fitted: "Fitted") -> Iterator[str]:
+    """What could not be learnt, and what is done instead."""
+    for unit, rates in fitted.whole.items():
+        for _, votes in sorted(rates.written):
+            said = ", ".join(f"{kind} {vote}" for kind, vote in votes)
+            yield f"nearly all {unit}s have {said}, which this log cannot teach to believe or not: it is believed as written"
 
 
 def _action(name: str, summary: str, example: str) -> argparse.ArgumentParser:

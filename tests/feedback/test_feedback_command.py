@@ -159,7 +159,10 @@ def test_em_says_where_it_cannot_believe_what_users_said(tmp_path: Path, capsys:
     assert run("signals", log, found) == 0
     capsys.readouterr()
     assert run("aggregate", found, tmp_path / "em.jsonl", "--method", "em", "--no-pool") == 0
-    assert "--method waterfall believes it as written" in capsys.readouterr().out
+    assert "nearly all goals have answer good" in capsys.readouterr().out
+    told = [dict(t.distribution or ()) for d in Log([tmp_path / "em.jsonl"]) for t in d.targets if t.task == "outcome"]
+    assert len(told) == 20
+    assert all(outcome["success"] > 0.9 for outcome in told)
     fair = (Feedback(kind="rating", rating=3, scale=(1, 5)),)
     write_log(log, [talk("play haze", "Playing.", id="d", feedback=fair)], force=True)
     assert run("signals", log, found, "--force") == 0

@@ -32,7 +32,7 @@ of Observer Error-Rates Using the EM Algorithm"; silence as an answer, families 
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +55,9 @@ SEARCHING = 1e-4
 SEARCH_STEPS = 200
 """The same, and the most steps, while families and moods are looked for: where there are no moods EM hardly moves, for long."""
 
+NEARLY_ALL, STRONG, NOTHING = 0.99, 1.5, 0.1
+"""An answer's share of those to its question; log-odds of good, in nats, that are strong as written, and that are nothing as learnt."""
+
 MOOD_NUMBERS = 3
 """What moods add: the tilt, and the share of talkative items in each class."""
 
@@ -63,12 +66,14 @@ MOOD_NUMBERS = 3
 class Rates:
     """What was learnt of one unit, in one domain or in all. families: of each kind that spoke somewhere. recorded: the
     kinds whose silence can always be observed. shares: of the hidden states, good ones first; two, or four with moods
-    (latent.py). rates: of each answer that was seen, how often it is given in each state where it could be."""
+    (latent.py). rates: of each answer that was seen, how often it is given in each state where it could be. written: answers that
+    nearly everybody gives and that seem to tell nothing: such a log cannot say how far they are to be believed."""
 
     families: Mapping[str, str]
     recorded: frozenset[str]
     shares: tuple[float, ...]
     rates: Mapping[Answer, tuple[float, ...]]
+    written: frozenset[Answer] = frozenset()
 
     @property
     def good(self) -> float:
@@ -76,12 +81,12 @@ class Rates:
         return sum(self.shares[: len(self.shares) // 2])
 
     def log_odds(self, pattern: Pattern) -> float:
-        """Of good against bad, in nats, from the answers and not from what people said. An answer that was never seen is
-        believed as PRIOR_PRECISION has it."""
+        """Of good against bad, in nats, from the answers and not from what people said. An answer that was never seen, or
+        of which nothing could be learnt, is believed as PRIOR_PRECISION has it."""
         states = np.log(np.array(self.shares))
         added = 0.0
         for answer in self.answers(pattern):
-            rates = self.rates.get(answer)
+            rates = None if answer in self.written else self.rates.get(answer)
             if rates:
                 states = states + np.log(np.array(rates))
             else:
@@ -119,7 +124,21 @@ def fit(counts: Mapping[Pattern, int], whole: Rates | None = None) -> Rates:
         states = _fit_domain(table, whole)
     learnt = {a: tuple(map(float, rates)) for a, rates in zip(table.answers, states.rates, strict=True)}
     shares = tuple(map(float, states.shares))
-    return Rates(families, recorded, shares, {**(whole.rates if whole else {}), **learnt})
+    if whole is not None:
+        return Rates(families, recorded, shares, {**whole.rates, **learnt}, whole.written)
+    found = Rates(families, recorded, shares, learnt)
+    return replace(found, written=frozenset(_untold(table, found)))
+
+
+def _untold(table: Table, found: Rates) -> Iterator[Answer]:
+    """Answers of users who nearly all say the same, which seem to tell nothing though they are strong as written; none where people
+    judged, since they can tell."""
+    if (table.known >= 0.0).any():
+        return
+    for answer, share in zip(table.answers, table.shares, strict=True):
+        good, bad = found.of_class(answer)
+        if share >= NEARLY_ALL and abs(prior_of(answer[1])) >= STRONG and abs(math.log(good / bad)) < NOTHING:
+            yield answer
 
 
 def _fit_domain(table: Table, whole: Rates) -> States:

@@ -10,6 +10,7 @@ from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.quality import QualityName
 from labelgen.feedback.em.fit import Rates, fit
 from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
+from labelgen.feedback.em.written import prior_of
 from labelgen.feedback.items import Item
 from labelgen.feedback.posterior import Posterior, judging, posterior, words
 
@@ -122,6 +123,7 @@ def _plain_answers(rates: Rates) -> list[dict[str, Any]]:
     rows = []
     for observed, votes in sorted(rates.rates):
         good, bad = rates.of_class((observed, votes))
-        odds = math.log(good / bad)
+        untold = (observed, votes) in rates.written
+        odds = prior_of(votes) if untold else math.log(good / bad)
         rows.append({"observed": list(observed), "said": dict(votes), "good": good, "bad": bad, "log_odds": odds})
     return rows
