@@ -57,6 +57,9 @@ class Intents(Task[Float[Tensor, "N scores"]]):
 
     def __init__(self, labels: LabelSet, options: TaskOptions) -> None:
         super().__init__(labels, options)
+        self._domains = [
+            name.partition(".")[0] if "." in name else "" for name in (label.name for label in labels.names)
+        ]
         self._often = frozenset(labels.often)
         self._together = frozenset(labels.together)
 
@@ -114,7 +117,7 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         return Loss(some.total + each.total + order.total, target.total_weight())
 
     def decode(self, out: Float[Tensor, "N scores"], layout: Layout) -> tuple[Answers, ...]:
-        """Every name that is more probable than not, but of names that training knows well and never saw together the most
+        """Every name that is more probable than not, but of names that training knows and never saw together (`_apart`) the most
         probable alone. Where no name is, the most probable one if it is more probable than that the turn has no intent.
 
         A name's probability is that of any intent, times its share of the probability that one of those on offer holds; names
@@ -159,5 +162,9 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         return [(k, p) for k, p in found if k in kept]
 
     def _apart(self, first: int, second: int) -> bool:
-        known = first in self._often and second in self._often
-        return known and (min(first, second), max(first, second)) not in self._together
+        """Names that training never saw together and knows well: both, or one of two of the same domain. A name that it hardly knows scores by
+        its text, which resembles that of others of its kind; but a request may turn to a domain that is new."""
+        if (min(first, second), max(first, second)) in self._together:
+            return False
+        known = (first in self._often) + (second in self._often)
+        return known == 2 or (known == 1 and self._domains[first] == self._domains[second])

@@ -44,9 +44,13 @@ def test_of_names_that_never_stood_together_the_more_probable_is_given():
     known = intents((0, 1, 2), ((1, 2),))
     assert said(known, [2.0, 3.0, 2.5, -9.0]) == "bc"
     assert said(known, [3.5, 3.0, 2.5, -9.0]) == "a"
-    # What training hardly saw may stand beside anything.
-    assert said(known, [3.5, 3.0, -9.0, 3.2]) == "ad"
+    # What training hardly saw stands beside what it knows only where it did in training, or where the domain is another.
+    assert said(known, [3.5, 3.0, -9.0, 3.2]) == "a"
+    assert said(intents((0, 1, 2), ((1, 2), (0, 3))), [3.5, 3.0, -9.0, 3.2]) == "ad"
     assert said(intents(), [2.0, 3.0, 2.5, 2.2]) == "abcd"
+    domains = tuple(LabelName(name) for name in ("Bank.a", "Bank.b", "Bank.c", "Bus.d"))
+    task = Intents(LabelSet("intents", domains, {"*": (0, 1, 2, 3)}, (0, 1)), TaskOptions())
+    assert said(task, [3.5, -9.0, 3.2, 3.0]) == "Bank.aBus.d"
 
 
 SCORES = st.lists(st.floats(-9, 9), min_size=4, max_size=4)
