@@ -1,7 +1,7 @@
 """The table of `scripts/sgd.sh`: `python scripts/public_sgd.py RUN`. Every number is computed from RUN/evaluation-*/*/predictions.jsonl.
 
 The table keeps the figures of each training. Where OUT has some that RUN lacks, of the same dialogues, they stay, so that
-trainings may be spread over days and machines.
+trainings may be spread over days and machines. After a change of the recipe, remove OUT first.
 
 A dialogue is of known labels where all intents and slots that its annotation names occurred in training; Movies_1 has an intent in
 the test part that it lacks in training, so services would not tell."""

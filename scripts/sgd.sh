@@ -40,5 +40,6 @@ for seed in "${seeds[@]}"; do
   done
 done
 results=results
-if [ -n "${4:-}" ]; then results=$out; fi
+# The table's seeds are of the small encoder.
+if [ -n "${4:-}${ENCODER:-}${CONFIG:-}" ]; then results=$out; fi
 python scripts/public_sgd.py "$out" --out "$results/sgd_full.json"

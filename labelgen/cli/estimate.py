@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     dialogues = (
         d for one in with_all_named(open_log(args), setting) for d in with_reference([one], questions, setting)
     )
-    voters = (lambda dialogue: people_of(dialogue, setting)) if args.against == CONSENSUS else (lambda _: [])
+    voters = partial(people_of, setting=setting) if args.against == CONSENSUS else None
     return estimate(dialogues, question, args.label, args.annotator, args.against, args.slice, args.level, voters)
 
 

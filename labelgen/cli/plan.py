@@ -80,8 +80,8 @@ def told(plan: "Plan", max_error: float) -> Iterator[str]:
     left = f", and leaves {found.ties:.1%} open" if found.ties else ""
     yield f"  the consensus is wrong in {found.wrong:.1%}{left}, if people err alone in {plan.annotator_error:.1%}"
     yield f"  against it, who is always right scores {found.perfect:.3f}, one more person {found.single:.3f}"
-    # Where the votes on all answers of a dialogue tie, nobody is judged on it.
-    judged = max(1, round(plan.items // 2 * (1 - found.ties**plan.answers)))
+    # Where the votes on all answers of a dialogue tie, nobody is judged on it; its answers count as so many independent ones.
+    judged = max(1, round(plan.items // 2 * (1 - found.ties ** (found.independent / plan.items))))
     least, errors = certifiable(judged, max_error, plan.confidence)
     allowed = "none of them may be wrong, and that is not enough" if errors is None else f"{errors:,} may be wrong"
     yield (

@@ -77,8 +77,13 @@ class LabelSet:
         found = self.of_source(source)
         if domains is None:
             return found
-        of = [self.names[k].name.partition(".") for k in found]
-        return tuple(k for k, (domain, dot, _) in zip(found, of, strict=True) if not dot or domain in domains)
+        return tuple(k for k in found if (domain := domain_of_name(self.names[k].name)) is None or domain in domains)
+
+
+def domain_of_name(name: str) -> str | None:
+    """What stands before a name's first dot; None without one."""
+    domain, dot, _ = name.partition(".")
+    return domain if dot else None
 
 
 def label_set(task: str, sources: Sources) -> LabelSet:

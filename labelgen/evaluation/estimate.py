@@ -42,7 +42,7 @@ def estimate(
     against: str,
     by: str | None = None,
     level: float = 0.95,
-    people: Callable[[Dialogue], Sequence[Annotation]] = lambda _: (),
+    people: Callable[[Dialogue], Sequence[Annotation]] | None = None,
 ) -> list[dict[str, Any]]:
     """The share of `name` among the answers of an exclusive question, in the whole log and in each slice.
 
@@ -59,7 +59,7 @@ def estimate(
         names = [ALL]
         if by is not None and (own := slice_of(dialogue, by, model)) is not None:
             names.append(own)
-        divided = _divided(people(dialogue), reference, question)
+        divided = people is not None and _divided(people(dialogue), reference, question)
         for key in names:
             rows = slices.setdefault(key, _Rows())
             rows.divided += divided
@@ -87,7 +87,8 @@ def _row(name: str, rows: _Rows, level: float) -> dict[str, Any]:
 
 def _divided(people: Sequence[Annotation], reference: Annotation | None, question: Question) -> bool:
     said = Counter(at for annotation in people for at in answered(annotation, question))
-    return any(votes > 1 for at, votes in said.items() if at not in answered(reference, question))
+    decided = answered(reference, question)
+    return any(votes > 1 for at, votes in said.items() if at not in decided)
 
 
 def _labelled(annotation: Annotation, question: Question) -> bool:

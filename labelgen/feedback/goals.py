@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
+from labelgen.data.label_set import domain_of_name
 from labelgen.data.labels import AtGoal, division
 from labelgen.feedback.wording import gap_s
 
@@ -36,8 +37,7 @@ def domain_of(turn: Turn) -> str | None:
     if turn.domain is not None:
         return turn.domain
     for intent in turn.hypothesis.intents if turn.hypothesis else ():
-        before, dot, _ = intent.name.partition(".")
-        return before if dot else None
+        return domain_of_name(intent.name)
     return None
 
 

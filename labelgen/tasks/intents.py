@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from labelgen.data.evidence import Target
-from labelgen.data.label_set import LabelSet
+from labelgen.data.label_set import LabelSet, domain_of_name
 from labelgen.data.labels import AtTurn, Field, Label, Unit
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, forbid, independent, ranking
@@ -57,9 +57,7 @@ class Intents(Task[Float[Tensor, "N scores"]]):
 
     def __init__(self, labels: LabelSet, options: TaskOptions) -> None:
         super().__init__(labels, options)
-        self._domains = [
-            name.partition(".")[0] if "." in name else "" for name in (label.name for label in labels.names)
-        ]
+        self._domains = [domain_of_name(label.name) for label in labels.names]
         self._often = frozenset(labels.often)
         self._together = frozenset(labels.together)
 
