@@ -1,4 +1,4 @@
-"""Turn the evaluations of `make public` into the small files in results/: `python scripts/collect_results.py RUN`.
+"""Turn the evaluation of SGD by `make public` into the small files in results/: `python scripts/collect_results.py RUN`.
 
 Every number comes from RUN/evaluation-*/evaluation.json, which `labelgen evaluate` computed from predictions.jsonl."""
 
@@ -29,14 +29,12 @@ def main() -> int:
 
 def tables(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of each table."""
-    sgd = _read(run / "evaluation-sgd")
+    sgd = read(run / "evaluation-sgd")
     yield "sgd", table_of(sgd, 1, "SGD: goals, outcomes, intents, slots", SGD_TEXT, SGD_METRICS)
     yield (
         "sgd_parts",
         _table(sgd, 2, "SGD by part, and dialogues whose goals interleave", SLICES_TEXT, _slices(sgd), SLICE_COLUMNS),
     )
-    star = _read(run / "evaluation-star")
-    yield "star", table_of(star, 3, "STAR: outcomes against users' own answers", STAR_TEXT, STAR_METRICS)
 
 
 SGD_TEXT = (
@@ -46,11 +44,6 @@ SGD_TEXT = (
     "of each part are a sample by a stable hash."
 )
 SLICES_TEXT = "`sgd/train` are held-out dialogues of services that were trained on."
-STAR_TEXT = (
-    "Users are on one side only. `model` does not read the wizard's action labels, `model with actions` does. The two rules "
-    "are the share of failures of the same task among the training users' answers, and the waterfall over implicit signals "
-    "alone. The published layout asks only in completed single-task dialogues."
-)
 SGD_METRICS = (
     "exact_goal_f1",
     "b_cubed_f1",
@@ -65,7 +58,6 @@ SGD_METRICS = (
     "slot_turn_accuracy",
     "frame_accuracy",
 )
-STAR_METRICS = ("failure_auprc", "accuracy", "macro_f1", "log_loss", "ece")
 SLICE_COLUMNS = ("question", "metric", "slice", "candidate", "value (95%)", "items")
 
 
@@ -73,10 +65,11 @@ def table_of(
     evaluation: Mapping[str, Any], order: int, title: str, text: str, metrics: Sequence[str]
 ) -> dict[str, Any]:
     """The table of an evaluation: a row for each question, metric and candidate."""
-    return _table(evaluation, order, title, text, _rows(evaluation, metrics))
+    return _table(evaluation, order, title, text, rows_of(evaluation, metrics))
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> dict[str, Any]:
+    """The evaluation that lies in the folder."""
     found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     return found
 
@@ -116,7 +109,8 @@ def _table(
     }
 
 
-def _rows(evaluation: Mapping[str, Any], metrics: Sequence[str]) -> list[Row]:
+def rows_of(evaluation: Mapping[str, Any], metrics: Sequence[str]) -> list[Row]:
+    """Question, candidate, metric, estimate, items, ratio to a single annotator: all that the evaluation has of these metrics."""
     rows: list[Row] = []
     for question in evaluation["tasks"]:
         ratios = {(r["candidate"], r["metric"]): r for r in question["ratios"] if r["over"] == "single annotator"}

@@ -3,20 +3,21 @@
 # and on STAR's multi-task dialogues, there beside models that learnt from the wizard's clicks. It goes on from a pretrained model, the one
 # that scripts/pretraining.sh makes first if no other is given, on the encoder's vectors as they are. Needs the corpora in DATA/star,
 # DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
-#   [STEPS=1500] bash scripts/goals.sh DATA [OUT [PRETRAINED]]
+#   [SEEDS="0 1 2"] bash scripts/goals.sh DATA [OUT [PRETRAINED]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?the folder of the unpacked corpora}
 out=${2:-runs/goals}
 pretrained=${3:-runs/pretraining/frozen/model}
+read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
 . scripts/stage.sh
 train() {
   # Name of the run, then the command and what differs.
   local run=$1 command=$2
   shift 2
-  stage "$out/$run/model/digests.json" labelgen "$command" --config configs/public_cpu.yaml --out "$out/$run" \
-    --model.encoder "$out/encoder" --hardware.threads 1 --length.keep last "$@"
+  stage "$out/seed$seed/$run/model/digests.json" labelgen "$command" --config configs/public_cpu.yaml --out "$out/seed$seed/$run" \
+    --seed "$seed" --model.encoder "$out/encoder" --hardware.threads 1 --length.keep last "$@"
 }
 # The label of the wizard's reply names the task.
 left_out='[latency_s, gap_before_s, gap_after_s, wizard_action]'
@@ -36,17 +37,20 @@ stage "$out/several/test.jsonl" python scripts/spliced_goals.py several "$out/pa
 
 # All learn on the vectors of the encoder as it is, which are made once.
 learnt=(--model.encoder_frozen true --model.leave_out "$left_out")
-train splices-alone pretrain --config configs/goals_from_splices.yaml --init "$pretrained" "${learnt[@]}" \
-  --batch.turns 64 --length.max_steps "${STEPS:-1500}" --data.train "[$out/whole/train.jsonl]"
-models=(--model "splices alone=$out/splices-alone/model")
-stage "$out/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \
-  "${models[@]}" --out "$out/evaluation-spliced" --title "Goals in spliced dialogues of people"
 clicks=("${learnt[@]}" --data.train "[$out/several/train.jsonl]" --tasks '{goals: {}}' --targets.annotators '[wizard]' \
   --length.max_epochs 6)
-train clicks finetune "${clicks[@]}"
-train splices-then-clicks finetune "${clicks[@]}" --init "$out/splices-alone/model"
-models+=(--model "clicks=$out/clicks/model" --model "splices then clicks=$out/splices-then-clicks/model")
-stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/several/test.jsonl" --against wizard --task goals \
-  "${models[@]}" --out "$out/evaluation-star" --title "STAR: goals in completed multi-task dialogues"
+for seed in "${seeds[@]}"; do
+  own=$out/seed$seed
+  train splices-alone pretrain --config configs/goals_from_splices.yaml --init "$pretrained" "${learnt[@]}" \
+    --batch.turns 64 --length.max_steps 1500 --data.train "[$out/whole/train.jsonl]"
+  models=(--model "splices alone=$own/splices-alone/model")
+  stage "$own/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \
+    "${models[@]}" --out "$own/evaluation-spliced" --title "Goals in spliced dialogues of people"
+  train clicks finetune "${clicks[@]}"
+  train splices-then-clicks finetune "${clicks[@]}" --init "$own/splices-alone/model"
+  models+=(--model "clicks=$own/clicks/model" --model "splices then clicks=$own/splices-then-clicks/model")
+  stage "$own/evaluation-star/evaluation.json" labelgen evaluate "$out/several/test.jsonl" --against wizard --task goals \
+    "${models[@]}" --out "$own/evaluation-star" --title "STAR: goals in completed multi-task dialogues"
+done
 python scripts/spliced_goals.py collect "$out"
-printf '\nreports: %s\n' "$out"/evaluation-*/report.html
+printf '\nreports: %s\n' "$out"/seed*/evaluation-*/report.html

@@ -84,34 +84,30 @@ from=(--init "$out/pretrained/model")
 # Small steps: few dialogues, and many names to tell apart.
 sgd_logs=(--data.train "[$out/sgd/train.jsonl]" --data.valid "[$out/sgd/valid.jsonl]" --batch.turns 32 \
   --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}')
-star_logs=(--data.train "[$out/star-parts/train.jsonl]" --data.valid "[$out/star-parts/valid.jsonl]" --tasks '{outcome: {}}' --targets.annotators '[user]')
 
-sgd_context_and_star() {
+sgd_context() {
   train sgd-context "${from[@]}" "${sgd_logs[@]}"
-  train star-plain "${from[@]}" "${star_logs[@]}" --model.leave_out '[wizard_action]'
 }
-sgd_alone_and_star_actions() {
+sgd_alone() {
   train sgd-alone "${from[@]}" "${sgd_logs[@]}" --model.dialogue_layers 0
-  train star-actions "${from[@]}" "${star_logs[@]}"
 }
-side_by_side sgd_context_and_star sgd_alone_and_star_actions
+side_by_side sgd_context sgd_alone
 
 evaluate_sgd() {
   stage "$out/evaluation-sgd/evaluation.json" labelgen evaluate "$out/sgd/test.jsonl" "$out/sgd-dev/sgd-dev.jsonl" "$out/sgd-test/sgd-test.jsonl" \
     --against sgd --model "context=$out/sgd-context/model" --model "no context=$out/sgd-alone/model" \
     --train "$out/sgd/train.jsonl" --out "$out/evaluation-sgd" --title "SGD: held-out dialogues"
 }
-evaluate_star() {
-  stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/star-judged/star.jsonl" --against user --task outcome \
-    --model "model=$out/star-plain/model" --model "model with actions=$out/star-actions/model" \
-    --out "$out/evaluation-star" --title "STAR: outcomes against users' own answers"
+star() {
+  # One training of each; scripts/star.sh by itself makes three.
+  SEEDS=0 bash scripts/star.sh "$out/star-runs" "$out"
 }
-side_by_side evaluate_sgd evaluate_star
+side_by_side evaluate_sgd star
 
 stage "$out/labelled/manifest.json" labelgen label "$out/sgd-dev" "$out/labelled" --model "$out/sgd-context/model" \
   --labels "$out/sgd-dev/labels.json"
 labelgen verify "$out/labelled" --input "$out/sgd-dev"
 labelgen show "$out/labelled" --count 1
 python scripts/collect_results.py "$out"
-printf '\nreports: %s\n' "$out"/evaluation-*/report.html
+printf '\nreports: %s\n' "$out"/evaluation-sgd/report.html "$out"/star-runs/evaluation-*/report.html
 took "$SECONDS" "all of it"

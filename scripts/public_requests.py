@@ -1,6 +1,6 @@
 """What context gains in intents and slots: `python scripts/public_requests.py RUN`, after `scripts/requests.sh`.
 
-Every number is computed from RUN/evaluation-*/predictions.jsonl. The gain is paired: both models on the same resampled dialogues."""
+Every number is computed from RUN/seed*/evaluation-*/predictions.jsonl. The gain is paired: both models on the same resampled dialogues."""
 
 import argparse
 import sys
@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from against_gold import BOOTSTRAP, measured
+from against_gold import measured
 from command import tells_errors, write_table
+from several_trainings import digest, over_trainings
 
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.log import Log
@@ -44,20 +45,26 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="the folder that scripts/requests.sh wrote")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    rows = [list(row) for row in PUBLISHED] + [row for name in CORPORA for row in rows_of(args.run, name, name)]
-    rows += rows_of(args.run, "snips", "snips, by itself", ("context",))
+    logs = [args.run / f"{corpus}/{log}.jsonl" for corpus in CORPORA for log in ("parts/train", "test")]
+    judged = digest([*logs, args.run / "snips/whole/train.jsonl", args.run / "snips/whole/test.jsonl"])
+    trainings = {folder.name.removeprefix("seed"): training(folder) for folder in sorted(args.run.glob("seed*"))}
+    also = [list(row) for row in PUBLISHED]
     table = {
         "order": 2,
         "title": "Intents and slots of four corpora, with context and without",
         "text": TEXT,
-        "command": "bash scripts/requests.sh DATA",
-        "data": BOOTSTRAP,
         "columns": ["corpus", "question", "metric", *CANDIDATES, "gain", "requests"],
-        "rows": rows,
+        **over_trainings(args.out, judged, trainings, "bash scripts/requests.sh DATA", also),
     }
     write_table(args.out, table)
     print(f"wrote {args.out}")
     return 0
+
+
+def training(folder: Path) -> list[list[Any]]:
+    """The rows of the models of one seed."""
+    rows = [row for name in CORPORA for row in rows_of(folder, name, name)]
+    return rows + list(rows_of(folder, "snips", "snips, by itself", ("context",)))
 
 
 def rows_of(run: Path, corpus: str, shown_as: str, candidates: Sequence[str] = CANDIDATES) -> Iterator[list[Any]]:

@@ -1,14 +1,9 @@
 """The table of `scripts/sgd.sh`: `python scripts/public_sgd.py RUN`. Every number is computed from RUN/evaluation-*/*/predictions.jsonl.
 
-The table keeps the figures of each training. Where OUT has some that RUN lacks, of the same dialogues, they stay, so that
-trainings may be spread over days and machines. After a change of the recipe, remove OUT first.
-
 A dialogue is of known labels where all intents and slots that its annotation names occurred in training; Movies_1 has an intent in
 the test part that it lacks in training, so services would not tell."""
 
 import argparse
-import hashlib
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,8 +11,8 @@ from typing import Any
 
 from against_gold import measured
 from command import tells_errors, write_table
+from several_trainings import digest, over_trainings
 
-from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.evaluation.candidates import ON_GIVEN_GOALS, candidates_of
@@ -49,48 +44,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     trained, count = _names(Log([args.run / "parts" / "train.jsonl"]))
-    judged = _digest(args.run)
-    trainings = earlier(args.out, judged) | trainings_of(args.run, trained)
-    rows = list(put_together([trainings[seed] for seed in sorted(trainings)]))
+    judged = digest([args.run / log for log in ("parts/train.jsonl", "parts/test.jsonl", "test/test.jsonl")])
     table = {
         "order": 1,
         "title": "SGD with all training dialogues",
         "text": TEXT.format(count=count),
-        "command": f'SEEDS="{" ".join(sorted(trainings))}" bash scripts/sgd.sh DATA',
-        "data": "Bootstrap over dialogues, seed 0, 1,000 resamples. Of several trainings, the mean of each figure and of each end of its "
-        "interval, and the least and the greatest figure.",
-        "columns": [
-            "dialogues",
-            "question",
-            "candidate",
-            "metric",
-            "value (95%)",
-            "least",
-            "greatest",
-            "trainings",
-            "items",
-        ],
-        "rows": rows,
-        "judged": judged,
-        "trainings": trainings,
+        "columns": ["dialogues", "question", "candidate", "metric", "value (95%)", "items"],
+        **over_trainings(args.out, judged, trainings_of(args.run, trained), "bash scripts/sgd.sh DATA"),
     }
     write_table(args.out, table)
-    for row in rows:
+    for row in table["rows"]:
         print(*row)
     return 0
-
-
-def earlier(path: Path, judged: str) -> dict[str, list[list[Any]]]:
-    """The rows of each training that the table there has, by its seed. Raises InputError if it is of other dialogues."""
-    if not path.is_file():
-        return {}
-    table = json.loads(path.read_text(encoding="utf-8"))
-    if table.get("judged") != judged:
-        raise InputError(
-            "it tells of other dialogues than RUN holds", str(path), "write the table elsewhere by --out, or remove it"
-        )
-    found: dict[str, list[list[Any]]] = table["trainings"]
-    return found
 
 
 def trainings_of(run: Path, trained: set[str]) -> dict[str, list[list[Any]]]:
@@ -107,40 +72,6 @@ def trainings_of(run: Path, trained: set[str]) -> dict[str, list[list[Any]]]:
                     if group:
                         own.extend(rows_of(f"{name}, {of}", group, questions))
     return found
-
-
-def put_together(trainings: Sequence[Sequence[Sequence[Any]]]) -> Iterator[list[Any]]:
-    """Each row of the trainings, its figures put together."""
-    together: dict[tuple[str, ...], list[list[Any]]] = {}
-    for rows in trainings:
-        for *key, figure, items in rows:
-            together.setdefault(tuple(key), []).append([figure, items])
-    for found, own in together.items():
-        yield [*found, *mean([figure for figure, _ in own]), own[0][1]]
-
-
-def _digest(run: Path) -> str:
-    """Of what was trained on and what is judged."""
-    both = hashlib.sha256()
-    for log in ("parts/train.jsonl", "parts/test.jsonl", "test/test.jsonl"):
-        both.update((run / log).read_bytes())
-    return both.hexdigest()
-
-
-def mean(figures: Sequence[dict[str, float | None]]) -> list[Any]:
-    """The mean of several trainings' estimates, the least and the greatest, and how many there are."""
-    known = [{end: value for end, value in one.items() if value is not None} for one in figures]
-    whole = [one for one in known if "value" in one]
-    if len(whole) < 2:
-        return [figures[0], None, None, len(figures)]
-    ends = [end for end in figures[0] if all(end in one for one in whole)]
-    values = [one["value"] for one in whole]
-    return [
-        {end: round(sum(one[end] for one in whole) / len(whole), 4) for end in ends},
-        min(values),
-        max(values),
-        len(whole),
-    ]
 
 
 def _names(dialogues: Log | Sequence[Dialogue]) -> tuple[set[str], int]:

@@ -1,7 +1,7 @@
 """Render RESULTS.md from the small JSON files in results/: `python scripts/render_results.py [--check]`.
 
 A file holds `order`, `title`, `text`, `command`, `versions`, `data`, `columns` and `rows`; a cell is a text, a number, or an
-estimate `{"value", "low", "high"}`. Nothing in RESULTS.md is typed by hand."""
+estimate `{"value", "low", "high"}`, of several trainings with `"least", "greatest"` too. Nothing in RESULTS.md is typed by hand."""
 
 import argparse
 import json
@@ -15,8 +15,8 @@ import yaml
 HEAD = """# Results
 
 Every table is rendered by `python scripts/render_results.py` from a file in `results/`, which the command above the table
-writes. Intervals are 95% bootstrap intervals over dialogues, where the table does not say otherwise. Nothing was tuned on a
-test part, unless the words below a table say so. First the rows that `results/summary.yaml` names.
+writes. Intervals are 95% bootstrap intervals over dialogues, where the table does not say otherwise; in brackets behind them stand the
+least and the greatest figure of several trainings. Nothing was tuned on a test part, unless the words below a table say so. First the rows that `results/summary.yaml` names.
 """
 
 
@@ -75,9 +75,12 @@ def cell(value: Any) -> str:
     if isinstance(value, dict):
         if value.get("value") is None:
             return "–"
-        if value.get("low") is None:
-            return f"{value['value']:.3f}"
-        return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+        shown = f"{value['value']:.3f}"
+        if value.get("low") is not None:
+            shown += f" ({value['low']:.3f} to {value['high']:.3f})"
+        if value.get("least") is not None:
+            shown += f" [{value['least']:.3f} to {value['greatest']:.3f}]"
+        return shown
     if isinstance(value, float):
         return f"{value:.3f}"
     return str(value).replace("|", "\\|")

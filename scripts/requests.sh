@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Intents and slots of MultiWOZ, MultiDoGO, SNIPS and SLURP: one model for all four, each with the labels of its own, with context and
 # without. Needs the corpora in DATA (docs/corpora.md), two cores, no GPU.
-#   bash scripts/requests.sh DATA [OUT [TEST]]
+#   [SEEDS="0 1 2"] bash scripts/requests.sh DATA [OUT [TEST]]
 # Test parts: the published test file of MultiWOZ, the published dev part of MultiDoGO, a tenth of SNIPS and a fifth of SLURP by a
 # stable hash; or, of each corpus that the folder TEST holds in its published layout, what stands there. What is made already is
 # not made again; trainings go on where they stopped. ENCODER and CONFIG: scripts/stage.sh.
@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 data=${1:?the folder of the unpacked corpora}
 out=${2:-runs/requests}
 test=${3:-/nowhere}
+read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
 . scripts/stage.sh
 convert() {
@@ -53,48 +54,55 @@ logs() {
   (IFS=,; echo "${all[*]}")
 }
 train() {
-  # Name of the run, then what differs.
-  local run=$1
-  shift
-  stage "$out/$run/model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/$run" \
-    --data.train "[$(logs train)]" --data.valid "[$(logs valid)]" \
-    --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 --data.mix '[1, 1, 1, 4]' --length.max_epochs 3 --length.keep last \
-    "$@" >"$out/$run.log" 2>&1
+  # Name of the run, the parts of its logs, then what differs.
+  local run=$1 train=$2 valid=$3
+  shift 3
+  stage "$out/seed$seed/$run/model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/seed$seed/$run" --seed "$seed" \
+    --data.train "[$train]" --data.valid "[$valid]" \
+    --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 --length.keep last "$@" >"$out/seed$seed/$run.log" 2>&1
 }
-train context &
-train alone --model.dialogue_layers 0 &
-for _ in 1 2; do
-  wait -n || {
-    tail -n 20 "$out"/{context,alone}.log >&2
-    kill $(jobs -p) 2>/dev/null
-    exit 1
-  }
-done
-
-# SNIPS by itself: all of its sentences, shown more often than among the others. More of them are right where the loss on valid
-# has begun to rise.
+evaluate() {
+  # Name, the log, its corpus, what was trained on, then the models.
+  local name=$1 log=$2 corpus=$3 trained=$4
+  shift 4
+  stage "$out/seed$seed/evaluation-$name/evaluation.json" labelgen evaluate "$log" --against "$corpus" --train "$trained" "$@" \
+    --out "$out/seed$seed/evaluation-$name" --title "${name//-/ }: intents and slots"
+}
 convert snips whole "$data/snips"
 stage "$out/snips/whole/train.jsonl" labelgen data split "$out/snips/whole.jsonl" "$out/snips/whole" --parts train=0.88,valid=0.02,test=0.1
-stage "$out/snips-by-itself/model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/snips-by-itself" \
-  --data.train "[$out/snips/whole/train.jsonl]" --data.valid "[$out/snips/whole/valid.jsonl]" \
-  --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 --length.max_epochs 8 --length.keep last
 whole_test=$out/snips/whole/test.jsonl
 if [ -e "$test/snips" ]; then whole_test=$out/snips/test.jsonl; fi
-stage "$out/evaluation-snips-by-itself/evaluation.json" labelgen evaluate "$whole_test" --against snips \
-  --model "context=$out/snips-by-itself/model" --train "$out/snips/whole/train.jsonl" \
-  --out "$out/evaluation-snips-by-itself" --title "snips by itself: intents and slots"
-for corpus in multiwoz multidogo snips slurp; do
-  stage "$out/evaluation-$corpus/evaluation.json" labelgen evaluate "$out/$corpus/test.jsonl" --against "$corpus" \
-    --model "context=$out/context/model" --model "no context=$out/alone/model" --train "$out/$corpus/parts/train.jsonl" \
-    --out "$out/evaluation-$corpus" --title "$corpus: intents and slots"
+
+for seed in "${seeds[@]}"; do
+  models=$out/seed$seed
+  mkdir -p "$models"
+  four=(--data.mix '[1, 1, 1, 4]' --length.max_epochs 3)
+  train context "$(logs train)" "$(logs valid)" "${four[@]}" &
+  train alone "$(logs train)" "$(logs valid)" "${four[@]}" --model.dialogue_layers 0 &
+  for _ in 1 2; do
+    wait -n || {
+      tail -n 20 "$models"/{context,alone}.log >&2
+      kill $(jobs -p) 2>/dev/null
+      exit 1
+    }
+  done
+  # SNIPS by itself: all of its sentences, shown more often than among the others. More of them are right where the loss on valid
+  # has begun to rise.
+  train snips-by-itself "$out/snips/whole/train.jsonl" "$out/snips/whole/valid.jsonl" --length.max_epochs 8
+  evaluate snips-by-itself "$whole_test" snips "$out/snips/whole/train.jsonl" --model "context=$models/snips-by-itself/model"
+  for corpus in multiwoz multidogo snips slurp; do
+    evaluate "$corpus" "$out/$corpus/test.jsonl" "$corpus" "$out/$corpus/parts/train.jsonl" \
+      --model "context=$models/context/model" --model "no context=$models/alone/model"
+  done
 done
 results=results
-if [ -e "$test" ]; then results=$out; fi
+# The tables' trainings are of the small encoder.
+if [ -e "$test" ] || [ -n "${ENCODER:-}${CONFIG:-}" ]; then results=$out; fi
 
 # MultiWOZ by itself: what a request is read with. The encoder is trained, so nothing of it is remembered.
 all=1000000
 python scripts/train_ablations.py "$out/multiwoz-context" --table context --train "$out/multiwoz/parts/train.jsonl" \
-  --test "$out/multiwoz/test.jsonl" --against multiwoz --encoder "$encoder" --dialogues $all --judged $all --seeds 1 \
+  --test "$out/multiwoz/test.jsonl" --against multiwoz --encoder "$encoder" --dialogues $all --judged $all --seeds 1 2 3 \
   --config "${recipe[1]}" -- "${recipe[@]:2}" --model.encoder_frozen false --model.label_refresh_steps 50 \
   --tasks '{intents: {}, slots: {weight: 10}}' --batch.turns 48 --length.max_epochs 1 --length.keep last
 python scripts/measure_ablations.py "$out/multiwoz-context" --table context --against multiwoz --judged $all --force \

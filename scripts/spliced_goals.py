@@ -24,6 +24,7 @@ from random import Random
 
 from command import tells_errors, write_table
 from goal_rows import candidates_of, goal_rows, judged_of, versions
+from several_trainings import digest, over_trainings
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label, division
@@ -34,6 +35,7 @@ from labelgen.pretraining.splicing import interleaved, put_together
 SPLICE = "splice"
 KINDS = ("same domain", "other domains", "any domain")
 WIZARD = "wizard"
+COMMAND = "bash scripts/goals.sh DATA"
 METRICS = ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff")
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
@@ -63,9 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     collect.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
     if args.action == "collect":
-        for name, found in (("spliced_goals", spliced_table(args.run)), ("star_goals", star_table(args.run))):
-            write_table(args.out / f"{name}.json", found)
-            print(f"wrote {args.out / name}.json")
+        for name, table in (("spliced_goals", spliced_table), ("star_goals", star_table)):
+            path = args.out / f"{name}.json"
+            write_table(path, table(args.run, path))
+            print(f"wrote {path}")
         return 0
     log = Log([args.log])
     made = {
@@ -155,42 +158,54 @@ def spliced(parts: Sequence[Dialogue], kind: str, rng: Random) -> Dialogue:
     )
 
 
-def spliced_table(run: Path) -> dict[str, object]:
+def spliced_table(run: Path, path: Path) -> dict[str, object]:
     """Of each kind of splice and corpus, and of the kind as a whole."""
-    judged = judged_of(run / "evaluation-spliced" / "predictions.jsonl", SPLICE)
-    names = candidates_of(judged, without=(SPLICE,))
-    rows: list[list[object]] = []
-    for kind in KINDS:
-        own = [x for x in judged if json.loads(x.dialogue.extra or "{}")["kind"] == kind]
-        corpora = sorted({corpus_of(x.dialogue) for x in own})
-        for corpus in [*corpora, None] if len(corpora) > 1 else corpora:
-            part = [x for x in own if corpus in (None, corpus_of(x.dialogue))]
-            rows += [[kind, corpus or "all", *row] for row in goal_rows(part, names, METRICS)]
-    ids = {id for x in judged for id in x.dialogue.id.partition(": ")[2].split("+")}
-    data = f"{len(judged):,} splices of {len(ids):,} test dialogues. {about(run, names)}"
-    return _table(2, "Goals in spliced dialogues of people", TEXT, data, ["parts", "corpus"], rows)
+    trainings, data = {}, ""
+    for seed, folder in trainings_of(run):
+        judged = judged_of(folder / "evaluation-spliced" / "predictions.jsonl", SPLICE)
+        names = candidates_of(judged, without=(SPLICE,))
+        rows: list[list[object]] = []
+        for kind in KINDS:
+            own = [x for x in judged if json.loads(x.dialogue.extra or "{}")["kind"] == kind]
+            corpora = sorted({corpus_of(x.dialogue) for x in own})
+            for corpus in [*corpora, None] if len(corpora) > 1 else corpora:
+                part = [x for x in own if corpus in (None, corpus_of(x.dialogue))]
+                rows += [[kind, corpus or "all", *row] for row in goal_rows(part, names, METRICS)]
+        trainings[seed] = rows
+        ids = {id for x in judged for id in x.dialogue.id.partition(": ")[2].split("+")}
+        data = f"{len(judged):,} splices of {len(ids):,} test dialogues. {about(folder, names)}"
+    found = over_trainings(path, digest([run / "whole/train.jsonl", run / "spliced.jsonl"]), trainings, COMMAND)
+    return _table(2, "Goals in spliced dialogues of people", TEXT, data, ["parts", "corpus"], found)
 
 
-def star_table(run: Path) -> dict[str, object]:
-    judged = judged_of(run / "evaluation-star" / "predictions.jsonl", WIZARD)
-    names = candidates_of(judged, without=(WIZARD,))
-    rows = [list(row) for row in goal_rows(judged, names, METRICS)]
-    data = f"{len(judged):,} dialogues of {len({x.dialogue.user for x in judged})} users. {about(run, names)}"
-    return _table(3, "STAR: goals in completed multi-task dialogues", STAR_TEXT, data, [], rows)
+def star_table(run: Path, path: Path) -> dict[str, object]:
+    trainings, data = {}, ""
+    for seed, folder in trainings_of(run):
+        judged = judged_of(folder / "evaluation-star" / "predictions.jsonl", WIZARD)
+        names = candidates_of(judged, without=(WIZARD,))
+        trainings[seed] = goal_rows(judged, names, METRICS)
+        data = f"{len(judged):,} dialogues of {len({x.dialogue.user for x in judged})} users. {about(folder, names)}"
+    logs = [run / log for log in ("whole/train.jsonl", "several/train.jsonl", "several/test.jsonl")]
+    found = over_trainings(path, digest(logs), trainings, COMMAND)
+    return _table(3, "STAR: goals in completed multi-task dialogues", STAR_TEXT, data, [], found)
+
+
+def trainings_of(run: Path) -> list[tuple[str, Path]]:
+    """Seed and folder of each training of the run."""
+    return [(folder.name.removeprefix("seed"), folder) for folder in sorted(run.glob("seed*"))]
 
 
 def _table(
-    order: int, title: str, text: str, data: str, first: list[str], rows: list[list[object]]
+    order: int, title: str, text: str, data: str, first: list[str], found: dict[str, object]
 ) -> dict[str, object]:
     return {
         "order": order,
         "title": title,
         "text": text,
-        "command": "bash scripts/goals.sh DATA",
         "versions": versions(),
-        "data": data,
         "columns": [*first, "candidate", "dialogues", *(f"{m} (95%)" for m in METRICS)],
-        "rows": rows,
+        **found,
+        "data": f"{data} {found['data']}",
     }
 
 

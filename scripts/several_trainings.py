@@ -1,0 +1,86 @@
+"""Tables that keep the figures of each training of a recipe, by its seed, and show them put together.
+
+Where a table has trainings that a run lacks, of the same dialogues, they stay: trainings may be spread over days and machines.
+After a change of the recipe, remove the table first."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labelgen.base.errors import InputError
+
+Row = list[Any]
+"""Texts that name it, numbers that are the same for all trainings, estimates."""
+TOLD = (
+    "Bootstrap over dialogues, seed 0, 1,000 resamples. Trainings with seeds {seeds}: the mean of each figure and of each end of its "
+    "interval; in brackets the least and the greatest figure."
+)
+TOLD_ONE = "Bootstrap over dialogues, seed 0, 1,000 resamples. Training seed {seeds}."
+
+
+def digest(logs: Sequence[Path]) -> str:
+    """Of what was trained on and what is judged: SHA-256 of the files, in hexadecimal."""
+    both = hashlib.sha256()
+    for log in logs:
+        both.update(log.read_bytes())
+    return both.hexdigest()
+
+
+def over_trainings(
+    path: Path, judged: str, own: Mapping[str, Sequence[Row]], command: str, also: Sequence[Row] = ()
+) -> dict[str, Any]:
+    """What a table says of its trainings: `command`, `data`, `rows`, `judged` and `trainings`.
+
+    path: where the table is to lie; own: seed -> rows of a training of this run, which take the place of those that the table there has
+    of the same seed; also: rows that stand before, of no training. Raises InputError if the table there is of other dialogues."""
+    trainings = _earlier(path, judged) | {seed: list(rows) for seed, rows in own.items()}
+    seeds = sorted(trainings, key=int)
+    told = TOLD if len(seeds) > 1 else TOLD_ONE
+    return {
+        "command": f'SEEDS="{" ".join(seeds)}" {command}',
+        "data": told.format(seeds=", ".join(seeds)),
+        "rows": [*also, *put_together([trainings[seed] for seed in seeds])],
+        "judged": judged,
+        "trainings": {seed: trainings[seed] for seed in seeds},
+    }
+
+
+def put_together(trainings: Sequence[Sequence[Row]]) -> Iterator[Row]:
+    """Each row of the trainings, by the texts in it, its estimates put together."""
+    together: dict[tuple[str, ...], list[Row]] = {}
+    for rows in trainings:
+        for row in rows:
+            together.setdefault(tuple(cell for cell in row if isinstance(cell, str)), []).append(row)
+    for same in together.values():
+        yield [
+            mean(cells) if all(isinstance(cell, dict) for cell in cells) else cells[0]
+            for cells in zip(*same, strict=True)
+        ]
+
+
+def mean(figures: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The mean of several trainings' estimates and, where they differ, the least and the greatest figure."""
+    known = [one for one in figures if one.get("value") is not None]
+    if not known or all(one == figures[0] for one in figures):
+        return dict(figures[0])
+    ends = [end for end in ("value", "low", "high") if all(one.get(end) is not None for one in known)]
+    values = [one["value"] for one in known]
+    return {
+        **{end: round(sum(one[end] for one in known) / len(known), 4) for end in ends},  # type: ignore[misc]
+        "least": min(values),  # type: ignore[type-var]
+        "greatest": max(values),  # type: ignore[type-var]
+    }
+
+
+def _earlier(path: Path, judged: str) -> dict[str, list[Row]]:
+    if not path.is_file():
+        return {}
+    table = json.loads(path.read_text(encoding="utf-8"))
+    if table.get("judged") != judged:
+        raise InputError(
+            "it tells of other dialogues than this run holds", str(path), "write the table elsewhere, or remove it"
+        )
+    found: dict[str, list[Row]] = table["trainings"]
+    return found

@@ -1,0 +1,60 @@
+"""Tables of several trainings: what is put together, what stays, what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from render_results import cell
+from several_trainings import digest, mean, over_trainings, put_together
+
+from labelgen.base.errors import InputError
+
+values = st.floats(0, 1)
+estimates = st.fixed_dictionaries({"value": values, "low": values, "high": values})
+
+
+@given(st.lists(estimates, min_size=1, max_size=5))
+def test_a_mean_lies_between_the_least_and_the_greatest(figures):
+    found = mean(figures)
+    least, greatest = (bound(one["value"] for one in figures) for bound in (min, max))
+    assert least - 1e-4 <= found["value"] <= greatest + 1e-4
+    assert found.get("least", found["value"]) == least
+    assert found.get("greatest", found["value"]) == greatest
+
+
+def test_figures_without_a_value_count_for_none():
+    none = {"value": None, "low": None, "high": None}
+    assert mean([none, none]) == none
+    assert mean([none, {"value": 0.5, "low": 0.4, "high": 0.6}])["value"] == 0.5
+    assert mean([{"value": 0.5, "low": 0.4, "high": 0.6}] * 3) == {"value": 0.5, "low": 0.4, "high": 0.6}
+
+
+def test_a_cell_shows_the_range_of_its_trainings():
+    figures = [{"value": x, "low": x - 0.1, "high": x + 0.1} for x in (0.5, 0.7)]
+    assert cell(mean(figures)) == "0.600 (0.500 to 0.700) [0.500 to 0.700]"
+
+
+def row(name: str, value: float) -> list[object]:
+    return [name, {"value": value, "low": value - 0.1, "high": value + 0.1}, None, 7]
+
+
+def test_rows_are_put_together_by_their_texts_wherever_they_stand():
+    found = list(put_together([[row("a", 0.5), row("b", 0.1)], [row("b", 0.3), row("a", 0.7)]]))
+    assert [(one[0], one[1]["value"], one[2:]) for one in found] == [("a", 0.6, [None, 7]), ("b", 0.2, [None, 7])]
+
+
+def test_trainings_of_the_same_dialogues_stay_and_those_of_others_are_refused(tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    log.write_text("one", encoding="utf-8")
+    path, judged = tmp_path / "table.json", digest([log])
+    first = over_trainings(path, judged, {"0": [row("a", 0.5)], "10": [row("a", 0.9)]}, "make it")
+    path.write_text(json.dumps(first), encoding="utf-8")
+    again = over_trainings(path, judged, {"2": [row("a", 0.8)], "0": [row("a", 0.4)]}, "make it")
+    assert again["command"] == 'SEEDS="0 2 10" make it'
+    assert [found[0][1]["value"] for found in again["trainings"].values()] == [0.4, 0.8, 0.9]
+    assert over_trainings(path, judged, {}, "make it") == first
+    log.write_text("other", encoding="utf-8")
+    with pytest.raises(InputError, match="other dialogues"):
+        over_trainings(path, digest([log]), {}, "make it")
