@@ -1,6 +1,7 @@
 """A log is passed over as often as needed; what is bad in it is set aside and counted; a written log is whole."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName, merge, read_labels, write_labels
 from labelgen.data.log import Log, write_log
 from labelgen.data.quarantine import Rejected
+from labelgen.data.readers.own import read_file
 from labelgen.data.record import encode
 from labelgen.data.writer import open_writer
 
@@ -108,12 +110,26 @@ def test_a_log_longer_than_a_row_group_is_the_same_log(tmp_path: Path, suffix: s
     assert list(Log([path], max_bad_rate=0)) == log
 
 
+@pytest.mark.parametrize("packing", ["gz", "zst"])
+def test_a_packed_file_that_was_cut_is_read_up_to_the_cut_and_the_rest_is_one_bad_record(tmp_path: Path, packing: str):
+    written = [Dialogue(id=f"d{k}", turns=(Turn(request=str(k), response=""),)) for k in range(500)]
+    for name in ("a", "b"):
+        write_log(tmp_path / f"{name}.jsonl.{packing}", [replace(d, id=f"{name} {d.id}") for d in written])
+    first = tmp_path / f"a.jsonl.{packing}"
+    first.write_bytes(first.read_bytes()[:-9])
+    log = Log([tmp_path], max_bad_rate=1)
+    ids = [dialogue.id for dialogue in log]
+    before = ids.index("b d0")
+    assert ids == [f"a d{k}" for k in range(before)] + [f"b d{k}" for k in range(500)]
+    assert log.reasons == {"bad_gzip" if packing == "gz" else "bad_zstd": 1}
+
+
 def test_other_endings_and_damaged_files_are_told(tmp_path: Path):
     with pytest.raises(UsageError, match="cannot tell the form"):
         write_log(tmp_path / "log.txt", [])
-    (tmp_path / "a.jsonl.gz").write_bytes(b"\x1f\x8b no gzip")
+    (tmp_path / "a.jsonl.gz").mkdir()
     with pytest.raises(StorageError):
-        list(Log([tmp_path / "a.jsonl.gz"]))
+        next(read_file(tmp_path / "a.jsonl.gz"))
     (tmp_path / "a.parquet").write_bytes(b"no parquet")
     log = Log([tmp_path / "a.parquet"], max_bad_rate=1)
     assert list(log) == []

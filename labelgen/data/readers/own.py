@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from labelgen.base.errors import StorageError
+from labelgen.base.packed import DamagedError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, read_labels
 from labelgen.data.quarantine import Rejected
@@ -23,13 +24,19 @@ def shard_files(path: Path) -> list[Path]:
 
 
 def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Rejected]:
-    """The records of one file, in order. `name` is what the file is called in what is rejected."""
+    """The records of one file, in order; what is behind the place where a packed file is damaged is one rejected record. `name` is
+    what the file is called in what is rejected. Raises StorageError if it cannot be read."""
     name = name or str(path)
     if path.suffix == ".parquet":
         yield from _read_parquet(path, name)
-    else:
+        return
+    try:
         for number, text in lines_of(path):
             yield decode(text, name, number)
+    except StorageError as error:
+        if not isinstance(error.__cause__, DamagedError):
+            raise
+        yield Rejected(file=name, reason=str(error.__cause__))
 
 
 def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Dialogue | Rejected]:
