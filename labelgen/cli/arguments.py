@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
+from labelgen.data.extra import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log
 
 
@@ -87,7 +89,7 @@ def add_device(to: argparse.ArgumentParser) -> None:
 
 
 def open_log(args: argparse.Namespace, name: str = "log") -> Log:
-    """The log that add_log's arguments name."""
+    """The log that add_log's arguments name. Records whose list of domains is asked for by add_domains_from, and is none, are rejected."""
     given = getattr(args, name)
     paths = given if isinstance(given, list) else [given]
     options = {}
@@ -96,7 +98,8 @@ def open_log(args: argparse.Namespace, name: str = "log") -> Log:
         if not equals:
             raise UsageError(f"--option {pair} has no value", "the command line", "write --option NAME=VALUE")
         options[key] = value
-    return Log(paths, args.format, options, args.quarantine, args.max_bad_rate)
+    refuses = partial(bad_domains, field=getattr(args, "domains_from", None))
+    return Log(paths, args.format, options, args.quarantine, args.max_bad_rate, refuses)
 
 
 def fresh_log(out: str, force: bool, made_from: Sequence[str | Path]) -> None:

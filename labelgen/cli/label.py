@@ -180,7 +180,7 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
 
 def _stream(args: argparse.Namespace, load: Load) -> Sums:
     annotator = load()
-    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=rules_of(annotator).reason)
+    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=rules_of(annotator).refusal)
     parts = list(label_stream(log, annotator, sys.stdout.buffer, args.redact))
     return stream_sums(parts, log)
 

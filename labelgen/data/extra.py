@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.refusal import Refusal
 
 _SHOWN = 20
 
@@ -23,10 +24,15 @@ def domains_on_offer(dialogue: Dialogue, field: str) -> tuple[str, ...] | None:
     return tuple(sorted(set(found))) if _lists_words(found) else None
 
 
-def says_no_domains(dialogue: Dialogue, field: str) -> bool:
-    """Whether the record has something under `field` that is no list of words; null is nothing."""
-    found = extra(dialogue).get(field)
-    return found is not None and not _lists_words(found)
+def bad_domains(dialogue: Dialogue, field: str | None) -> Refusal | None:
+    """Where the record has something under `field` that is no list of words; null is nothing. None asks for nothing."""
+    found = None if field is None else extra(dialogue).get(field)
+    if field is None or found is None or _lists_words(found):
+        return None
+    mend = 'write the domains on offer as ["Banks", "Buses"], or leave the field out'
+    return Refusal(
+        "bad_domains", field, UsageError(f"{field!r} of the dialogue is no list of words", "--domains-from", mend)
+    )
 
 
 def _lists_words(found: Any) -> TypeGuard[list[str]]:

@@ -16,6 +16,7 @@ from labelgen.data.reader import Options, Reader
 from labelgen.data.readers import READERS
 from labelgen.data.readers.own import shard_files
 from labelgen.data.record import encode
+from labelgen.data.refusal import Refusal
 from labelgen.data.writer import open_writer
 
 MAX_BAD_RATE = 0.01
@@ -40,8 +41,8 @@ class Log:
     `reasons`; a dialogue whose id was seen before among the last quarter of a million is rejected too. At the end of a
     pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected.
 
-    Raises UsageError for a form other than labelgen's own on standard input. refuses: gives the reason why a dialogue, though its record is
-    good, is rejected, None for one that is not.
+    Raises UsageError for a form other than labelgen's own on standard input. refuses: why a dialogue, though its record is good, is
+    rejected; None for one that is not.
     quarantine: a file, begun anew with each pass; or an open Quarantine, which other logs may share and which is left
     open. folder: that the audio paths of the dialogue last given start from; None where it lies in a store, from which no
     sound is read."""
@@ -53,7 +54,7 @@ class Log:
         options: Options | None = None,
         quarantine: Path | Quarantine | None = None,
         max_bad_rate: float = MAX_BAD_RATE,
-        refuses: Callable[[Dialogue], str | None] | None = None,
+        refuses: Callable[[Dialogue], Refusal | None] | None = None,
     ) -> None:
         self.reader: Reader = resolve(READERS, format, "format")
         self.reader.check(options or {})
@@ -115,7 +116,7 @@ class Log:
                 seen.add(item.id)
                 if self.refuses is not None and (why := self.refuses(item)):
                     raw = encode(item).decode()
-                    yield Rejected(file=str(path), dialogue=item.id, field="source", reason=why, raw=raw)
+                    yield Rejected(file=str(path), dialogue=item.id, field=why.field, reason=why.reason, raw=raw)
                     continue
             yield item
 

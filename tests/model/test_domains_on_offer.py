@@ -1,5 +1,6 @@
 """Where a record says which domains were on offer, only their labels are given."""
 
+import argparse
 import json
 from dataclasses import replace
 
@@ -10,9 +11,11 @@ from labelled import labelled_dialogue
 from random_models import random_model
 
 from labelgen.base.errors import UsageError
+from labelgen.cli.arguments import add_domains_from, add_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.extra import domains_on_offer
 from labelgen.data.label_set import LabelName, label_set
+from labelgen.data.log import write_log
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration, write_calibration
@@ -40,6 +43,21 @@ def test_a_name_is_its_domains_or_everybodys(domains):
 )
 def test_what_is_no_list_of_words_offers_nothing(said):
     assert domains_on_offer(offering(labelled_dialogue(1), said), "skills") is None
+
+
+def test_a_record_whose_list_is_none_is_set_aside_before_it_is_judged(tmp_path):
+    log = tmp_path / "log.jsonl"
+    offered = (["a"], "a", None, [1])
+    write_log(log, [offering(replace(labelled_dialogue(k), id=f"d{k}"), said) for k, said in enumerate(offered)])
+    to = argparse.ArgumentParser()
+    add_log(to)
+    add_domains_from(to)
+    bad = tmp_path / "bad.jsonl"
+    args = to.parse_args([str(log), "--domains-from", "skills", "--quarantine", str(bad), "--max-bad-rate", "1"])
+    read = open_log(args)
+    assert [dialogue.id for dialogue in read] == ["d0", "d2"]
+    assert read.reasons == {"bad_domains": 2}
+    assert {json.loads(line)["field"] for line in bad.read_text(encoding="utf-8").splitlines()} == {"skills"}
 
 
 def test_only_labels_of_the_domains_on_offer_are_given(tiny_encoder, tmp_path):
