@@ -1,15 +1,14 @@
 """Tables that keep the figures of each training of a recipe, by its seed, and show them put together.
 
-Where a table has trainings that a run lacks, of the same dialogues, they stay: trainings may be spread over days and machines.
-After a change of the recipe, remove the table first."""
+Where a table has trainings that a run lacks, of the same dialogues, they stay: trainings may be spread over days and machines. A
+table of other dialogues is begun anew. After a change of the recipe, remove the table first."""
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from labelgen.base.errors import InputError
 
 Row = list[Any]
 """Texts that name it, numbers that are the same for all trainings, estimates."""
@@ -34,7 +33,8 @@ def over_trainings(
     """What a table says of its trainings: `command`, `data`, `rows`, `judged` and `trainings`.
 
     path: where the table is to lie; own: seed -> rows of a training of this run, which take the place of those that the table there has
-    of the same seed; also: rows that stand before, of no training. Raises InputError if the table there is of other dialogues."""
+    of the same seed; also: rows that stand before, of no training. If the table there is of other dialogues, its trainings are left out
+    and this is told."""
     trainings = _earlier(path, judged) | {seed: list(rows) for seed, rows in own.items()}
     seeds = sorted(trainings, key=int)
     told = TOLD if len(seeds) > 1 else TOLD_ONE
@@ -79,8 +79,7 @@ def _earlier(path: Path, judged: str) -> dict[str, list[Row]]:
         return {}
     table = json.loads(path.read_text(encoding="utf-8"))
     if table.get("judged") != judged:
-        raise InputError(
-            "it tells of other dialogues than this run holds", str(path), "write the table elsewhere, or remove it"
-        )
+        print(f"{path} told of other dialogues than this run holds: the table is begun anew", file=sys.stderr)
+        return {}
     found: dict[str, list[Row]] = table["trainings"]
     return found

@@ -3,13 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from render_results import cell
 from several_trainings import digest, mean, over_trainings, put_together
-
-from labelgen.base.errors import InputError
 
 values = st.floats(0, 1)
 estimates = st.fixed_dictionaries({"value": values, "low": values, "high": values})
@@ -45,7 +42,7 @@ def test_rows_are_put_together_by_their_texts_wherever_they_stand():
     assert [(one[0], one[1]["value"], one[2:]) for one in found] == [("a", 0.6, [None, 7]), ("b", 0.2, [None, 7])]
 
 
-def test_trainings_of_the_same_dialogues_stay_and_those_of_others_are_refused(tmp_path: Path):
+def test_trainings_of_the_same_dialogues_stay_and_those_of_others_do_not(tmp_path: Path, capsys):
     log = tmp_path / "log.jsonl"
     log.write_text("one", encoding="utf-8")
     path, judged = tmp_path / "table.json", digest([log])
@@ -56,5 +53,6 @@ def test_trainings_of_the_same_dialogues_stay_and_those_of_others_are_refused(tm
     assert [found[0][1]["value"] for found in again["trainings"].values()] == [0.4, 0.8, 0.9]
     assert over_trainings(path, judged, {}, "make it") == first
     log.write_text("other", encoding="utf-8")
-    with pytest.raises(InputError, match="other dialogues"):
-        over_trainings(path, digest([log]), {}, "make it")
+    other = over_trainings(path, digest([log]), {"1": [row("a", 0.3)]}, "make it")
+    assert list(other["trainings"]) == ["1"]
+    assert "other dialogues" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_every_stage_and_the_whole_say_how_long_they_took(start, tmp_path: Path)
     assert (script.returncode, err) == (0, "")
     took = re.findall(r"^== took \d+:\d\d:\d\d: (.*)$", out, re.M)
     assert took[-1] == "all of it"
-    for stage in ("encoder/origin.json", "sgd-alone/model/digests.json", "evaluation-star/evaluation.json"):
+    for stage in ("encoder/origin.json", "sgd-alone/model/digests.json", "evaluation-sgd/evaluation.json"):
         assert took.count(str(tmp_path / "out" / stage)) == 1
 
 
