@@ -9,7 +9,7 @@ rating. Turns and dialogues are judged together, as published work on satisfacti
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ from labelgen.metrics.metric import Metric
 METRIC_NAMES = ("macro_f1", "accuracy", "cohen_kappa", "bad_f1")
 COLUMNS = ["log", "reference", "metric", "model", "single annotator", "model minus annotator", "ceiling", "items"]
 Row = Counter[tuple[str, str]]
+View = Callable[[Mapping[At, str]], dict[At, str]]
+"""What is looked at: some of the items, their names as they are or put together."""
 
 
 @dataclass(slots=True)
@@ -63,21 +65,23 @@ def _pairs(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def judge(dialogues: Iterable[Dialogue], annotator: str, ratings: Ratings, first_turn: int) -> dict[str, Judged]:
-    """source -> confusions. Raises InputError where the annotator said nothing."""
+def judge(
+    dialogues: Iterable[Dialogue], annotator: str, ratings: Ratings, first_turn: int, view: View = dict
+) -> dict[str, Judged]:
+    """source -> confusions, of what `view` makes of the names of items. Raises InputError where the annotator said nothing."""
     found: dict[str, Judged] = {}
     for dialogue in dialogues:
         people = [a for a in dialogue.annotations if a.kind == "person"]
         said = dialogue.annotation(annotator)
         if not people or said is None:
             continue
-        given = names_of(said, first_turn)
+        given = view(names_of(said, first_turn))
         rows = {name: Row() for name in ("of_all", "model", "person", "ceiling")}
-        of_all = together(people, ratings, first_turn)
+        of_all = view(together(people, ratings, first_turn))
         _count(rows["of_all"], of_all, given)
         for person in people if len(people) > 2 else []:
-            own = names_of(person, first_turn)
-            reference = together([p for p in people if p is not person], ratings, first_turn)
+            own = view(names_of(person, first_turn))
+            reference = view(together([p for p in people if p is not person], ratings, first_turn))
             reference = {at: name for at, name in reference.items() if at in own and at in given and at in of_all}
             _count(rows["model"], reference, given)
             _count(rows["person"], reference, own)
@@ -94,10 +98,10 @@ def _count(row: Row, reference: Mapping[At, str], said: Mapping[At, str]) -> Non
     row.update((name, said.get(at, "")) for at, name in reference.items())
 
 
-def rows_of(name: str, judged: Judged) -> Iterator[list[Any]]:
+def rows_of(name: str, judged: Judged, metrics: Sequence[str] = METRIC_NAMES) -> Iterator[list[Any]]:
     """The rows of one log."""
     times = resamples(len(judged.of_all), RESAMPLES, SEED)
-    for metric_name in METRIC_NAMES:
+    for metric_name in metrics:
         metric: Metric = resolve(METRICS, metric_name, "metric")
         alone = _measured(metric, times, judged.of_all)
         yield [name, "of all", metric_name, alone, None, None, None, _items(judged.of_all)]
