@@ -29,7 +29,7 @@ def main() -> int:
 
 def tables(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of each table."""
-    sgd = read(run / "evaluation-sgd")
+    sgd = _read(run / "evaluation-sgd")
     yield "sgd", table_of(sgd, 1, "SGD: goals, outcomes, intents, slots", SGD_TEXT, SGD_METRICS)
     yield (
         "sgd_parts",
@@ -65,11 +65,10 @@ def table_of(
     evaluation: Mapping[str, Any], order: int, title: str, text: str, metrics: Sequence[str]
 ) -> dict[str, Any]:
     """The table of an evaluation: a row for each question, metric and candidate."""
-    return _table(evaluation, order, title, text, rows_of(evaluation, metrics))
+    return _table(evaluation, order, title, text, _rows(evaluation, metrics))
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """The evaluation that lies in the folder."""
+def _read(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     return found
 
@@ -109,8 +108,7 @@ def _table(
     }
 
 
-def rows_of(evaluation: Mapping[str, Any], metrics: Sequence[str]) -> list[Row]:
-    """Question, candidate, metric, estimate, items, ratio to a single annotator: all that the evaluation has of these metrics."""
+def _rows(evaluation: Mapping[str, Any], metrics: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for question in evaluation["tasks"]:
         ratios = {(r["candidate"], r["metric"]): r for r in question["ratios"] if r["over"] == "single annotator"}

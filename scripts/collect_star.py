@@ -1,20 +1,29 @@
-"""The table of `scripts/star.sh`: `python scripts/collect_star.py RUN PUBLIC`. Every number comes from RUN/evaluation-*/evaluation.json,
-which `labelgen evaluate` computed from predictions.jsonl."""
+"""The table of `scripts/star.sh`: `python scripts/collect_star.py RUN PUBLIC`. Every number is computed from RUN/evaluation-*/predictions.jsonl."""
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from collect_results import read, rows_of
+from against_gold import measured
 from command import tells_errors, write_table
+from public_star import USER
 from several_trainings import digest, over_trainings
+
+from labelgen.confidence.resampling import paired_difference
+from labelgen.data.log import Log
+from labelgen.evaluation.trials import Setting
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "star.json"
 METRICS = ("failure_auprc", "accuracy", "macro_f1", "log_loss", "ece")
+BESIDE = {"model": "the task's own failure rate", "model with actions": "the last action's failure rate"}
+"""model -> the rule that knows of a dialogue what it knows beside the words."""
 TEXT = (
-    "Users are on one side only. `model` does not read the wizard's action labels, `model with actions` does. The two rules "
-    "are the share of failures of the same task among the training users' answers, and the waterfall over implicit signals "
-    "alone. The published layout asks only in completed single-task dialogues."
+    "Users are on one side only. `model` does not read the wizard's action labels, `model with actions` does. The rules are the share "
+    "of failures among the training users' answers, of the same task, or of the same last action of the wizard but for words of "
+    "parting; and the waterfall over implicit signals alone. The published layout asks only in completed single-task dialogues. "
+    "Differences are paired: on the same resampled dialogues."
 )
 
 
@@ -25,20 +34,33 @@ def main() -> int:
     parser.add_argument("public", type=Path, help="the folder that make public wrote")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    found = {folder.name.removeprefix("evaluation-seed"): read(folder) for folder in args.run.glob("evaluation-seed*")}
-    # What stands last in a row tells of a person who judges too; here nobody does.
-    trainings = {seed: [row[:-1] for row in rows_of(one, METRICS)] for seed, one in found.items()}
+    folders = sorted(args.run.glob("evaluation-seed*"))
+    trainings = {folder.name.removeprefix("evaluation-seed"): list(rows_of(folder)) for folder in folders}
     judged = digest([args.public / "star-parts" / "train.jsonl", args.public / "star-judged" / "star.jsonl"])
     table = {
         "order": 3,
         "title": "STAR: outcomes against users' own answers",
         "text": TEXT,
-        "columns": ["question", "candidate", "metric", "value (95%)", "items"],
+        "columns": ["candidate", "metric", "value (95%)", "answers"],
         **over_trainings(args.out, judged, trainings, "bash scripts/star.sh"),
     }
     write_table(args.out, table)
     print(f"wrote {args.out}")
     return 0
+
+
+def rows_of(evaluation: Path) -> Iterator[list[Any]]:
+    """The rows of one training of each model, then how far each is above its rule."""
+    dialogues = list(Log([evaluation / "predictions.jsonl"]))
+    for _, measure in measured(dialogues, Setting(USER, None, everyone=False), {"outcome": METRICS}):
+        found = {who: measure(who) for who in (*BESIDE, *BESIDE.values(), "implicit signals")}
+        for metric in METRICS:
+            for who, values in found.items():
+                yield [who, metric, values[metric].interval.rounded(), values[metric].items]
+        for model, rule in BESIDE.items():
+            ours, rules = found[model]["failure_auprc"], found[rule]["failure_auprc"]
+            gain = paired_difference(ours.interval, rules.interval, (ours.draws, rules.draws))
+            yield [f"{model} minus {rule}", "failure_auprc", gain.rounded(), ours.items]
 
 
 if __name__ == "__main__":

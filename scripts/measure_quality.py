@@ -3,10 +3,12 @@
 Two references. `of all`: what all annotators of an item say together, as published work judges models. `of the others`: each
 annotator is left out in turn and judged against all others, the model on the same items against the same references. The
 ceiling is who always says what all say together, against the others: nobody who knows the dialogue alone can hope to pass it
-(Nili et al. 2014). What all say is the name with most votes (a draw is left out) or, with `--ratings mean`, the class of the mean
+(Nili et al. 2014). Against all, where ratings are means, the ceiling is who knows of an item all but who rates it
+(scripts/item_ceiling.py); raters whom it simulates agree a little more than people, so it is generous. What all say is the name with most votes (a draw is left out) or, with `--ratings mean`, the class of the mean
 rating. Turns and dialogues are judged together, as published work on satisfaction does."""
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from command import tells_errors
+from item_ceiling import macro_f1_of_who_knows_the_item
 from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
 
 from labelgen.base.errors import InputError
@@ -21,7 +24,7 @@ from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.consensus.vote import Ratings
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import At
+from labelgen.data.labels import Annotation, At, answers
 from labelgen.data.log import Log
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Metric
@@ -41,6 +44,8 @@ class Judged:
     model: list[Row] = field(default_factory=list)
     person: list[Row] = field(default_factory=list)
     ceiling: list[Row] = field(default_factory=list)
+    grades: list[list[float]] = field(default_factory=list)
+    """Of each item of a dialogue, by each person."""
 
 
 @tells_errors
@@ -54,9 +59,19 @@ def main() -> int:
         [name, "published, other test rows", "macro_f1", float(value), None, None, None, None]
         for name, value in _pairs(args)
     ]
-    rows += [row for name in sorted(found) for row in rows_of(name, found[name])]
+    for name in sorted(found):
+        for row in rows_of(name, found[name]):
+            if row[1:3] == ["of all", "macro_f1"]:
+                row[COLUMNS.index("ceiling")] = knows_the_item(found[name].grades) if args.ratings == "mean" else None
+            rows.append(row)
     write_table(args, "measure_quality", args.text, COLUMNS, rows)
     return 0
+
+
+def knows_the_item(grades: Sequence[Sequence[float]]) -> float | None:
+    """The macro F1 of who knows of an item all but who rates it; None where no item was rated twice."""
+    found = macro_f1_of_who_knows_the_item(grades, SEED)
+    return None if math.isnan(found) else round(found, 4)
 
 
 def _pairs(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
@@ -87,11 +102,20 @@ def judge(
             _count(rows["person"], reference, own)
             _count(rows["ceiling"], reference, of_all)
         kept = found.setdefault(dialogue.source or "", Judged())
+        kept.grades += grades_of(people, of_all)
         for name, row in rows.items():
             getattr(kept, name).append(row)
     if not found:
         raise InputError(f"no dialogue is labelled by {annotator} and by people", "the logs", "label them first")
     return found
+
+
+def grades_of(people: Sequence[Annotation], items: Mapping[At, str]) -> list[list[float]]:
+    """Of each of these items what each person gave."""
+    given = [answers(person, "quality") for person in people]
+    return [
+        [value for own in given for label in own.get(at, ()) if isinstance(value := label.value, float)] for at in items
+    ]
 
 
 def _count(row: Row, reference: Mapping[At, str], said: Mapping[At, str]) -> None:

@@ -2,15 +2,16 @@
 
     python scripts/public_star.py star/train.jsonl star/test.jsonl star/test_with_baselines.jsonl
 
-Writes the test log with two more annotators of kind `rule`, at the goals of the annotator `user`:
+Writes the test log with three more annotators of kind `rule`, at the goals of the annotator `user`:
 "the task's own failure rate": the share of failures that the training users reported of the same task (smoothed by one
-dialogue at the overall rate); "implicit signals": the waterfall over what behaviour shows, without any answer."""
+dialogue at the overall rate); "the last action's failure rate": the same by the wizard's last action but for words of parting, as
+their tools labelled it; "implicit signals": the waterfall over what behaviour shows, without any answer."""
 
 import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 
 USER = "user"
+_PARTING = ("goodbye", "anything_else")
 
 
 @tells_errors
@@ -34,34 +36,35 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--force", action="store_true")
     args = parser.parse_args()
-    rates, base = failure_rates(Log([args.train]))
+    train = list(Log([args.train]))
+    base, rates = failure_rates(train)
     count = write_log(args.out, judged(Log([args.test]), rates, base), force=args.force)
     print(f"{count:,} answered dialogues in {args.out}; {base:.1%} of the training answers say that it failed")
     return 0
 
 
-def failure_rates(train: Iterable[Dialogue]) -> tuple[dict[str, float], float]:
-    """Share of failures of each task, and over all."""
-    asked: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    for dialogue in train:
-        for label in answers_of(dialogue):
-            asked[task_of(dialogue)] += 1
-            failed[task_of(dialogue)] += label.name == "failure"
-    base = failed.total() / asked.total()
-    return {task: (failed[task] + base) / (count + 1) for task, count in asked.items()}, base
+def failure_rates(train: Sequence[Dialogue]) -> tuple[float, dict[str, dict[str, float]]]:
+    """Share of failures over all, and by each of RATES: rule -> what it goes by -> share."""
+    outcomes = [(dialogue, label.name == "failure") for dialogue in train for label in answers_of(dialogue)]
+    base = sum(failed for _, failed in outcomes) / len(outcomes)
+    rates = {}
+    for rule, by in RATES.items():
+        asked = Counter(by(dialogue) for dialogue, _ in outcomes)
+        failures = Counter(by(dialogue) for dialogue, failed in outcomes if failed)
+        rates[rule] = {key: (failures[key] + base) / (count + 1) for key, count in asked.items()}
+    return base, rates
 
 
-def judged(test: Iterable[Dialogue], rates: dict[str, float], base: float) -> Iterator[Dialogue]:
-    """Answered dialogues with both baselines."""
+def judged(test: Iterable[Dialogue], rates: dict[str, dict[str, float]], base: float) -> Iterator[Dialogue]:
+    """Answered dialogues with what each rule says."""
     for dialogue in test:
         for label in answers_of(dialogue):
-            by_task = rates.get(task_of(dialogue), base)
             signals = [s for s in find_signals(dialogue) if not s.explicit]
             found = [t for t in feedback_targets(dialogue, signals, waterfall, USER) if t.at == label.at]
             by_signals = next((dict(t.distribution)["failure"] for t in found if t.distribution), base)
+            by_rate = {rule: rates[rule].get(by(dialogue), base) for rule, by in RATES.items()}
             new = (
-                _annotation("the task's own failure rate", label.at, by_task),
+                *(_annotation(rule, label.at, rate) for rule, rate in by_rate.items()),
                 _annotation("implicit signals", label.at, by_signals),
             )
             yield replace(dialogue, annotations=(*dialogue.annotations, *new))
@@ -76,6 +79,16 @@ def answers_of(dialogue: Dialogue) -> list[Label]:
 def task_of(dialogue: Dialogue) -> str:
     """The task of the scenario, which the reader keeps in `extra`."""
     return str(json.loads(dialogue.extra or "{}").get("task", ""))
+
+
+def last_action_of(dialogue: Dialogue) -> str:
+    """The label of the wizard's last action that is more than a word of parting; empty where there is none."""
+    actions = [c.value for turn in dialogue.turns for c in turn.categories if c.name == "wizard_action"]
+    return next((action for action in reversed(actions) if not action.startswith(_PARTING)), "")
+
+
+RATES = {"the task's own failure rate": task_of, "the last action's failure rate": last_action_of}
+"""rule -> what of a dialogue its rate goes by."""
 
 
 def _annotation(name: str, at: object, failure: float) -> Annotation:
