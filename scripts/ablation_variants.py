@@ -24,7 +24,8 @@ Text = Callable[[Dialogue], Dialogue]
 class Variant:
     """name: of its files. what: of its row. beside: the variant it differs from by one thing; None for the first.
     words: options. text: what becomes of a dialogue before it is shown. part: exchanges what has no option. encoding: what
-    a frozen encoder's memory is of; variants of one encoding share it. mixture: of the pretraining that it begins with."""
+    a frozen encoder's memory is of; variants of one encoding share it. mixture: of the pretraining that it begins with. online: turns
+    are judged without later ones."""
 
     name: str
     group: str
@@ -35,6 +36,7 @@ class Variant:
     part: Callable[[], Any] = nullcontext
     encoding: str = "plain"
     mixture: tuple[tuple[str, float], ...] | None = None
+    online: bool = False
 
 
 def request_alone(dialogue: Dialogue) -> Dialogue:
@@ -225,4 +227,19 @@ FEATURES = (
 _READ = ("reference", "layers-0", "request", "request-0")
 CONTEXT = tuple(v for v in PUBLIC if v.name in _READ)
 
-TABLES = {"public": PUBLIC, "features": FEATURES, "context": CONTEXT}
+
+def _masks(name: str, share: str, what: str, beside: tuple[str | None, str]) -> tuple[Variant, Variant]:
+    """A training with this share of batches whose turns see no later ones, judged with all turns and with the earlier ones alone."""
+    words = ("--batch.online_share", share)
+    whole = Variant(name=name, group="judged with all turns", what=what, beside=beside[0], words=words)
+    return whole, replace(whole, name=f"{name}-online", group="judged online", what=what, beside=beside[1], online=True)
+
+
+MASKS = (
+    *_masks("reference", "0.0", "trained with all turns", (None, "reference")),
+    *_masks("half", "0.5", "trained online in half of the batches", ("reference", "reference-online")),
+    *_masks("online", "1.0", "trained online alone", ("reference", "reference-online")),
+)
+"""Both directions, earlier turns alone, and both masks in turn."""
+
+TABLES = {"public": PUBLIC, "features": FEATURES, "context": CONTEXT, "masks": MASKS}

@@ -32,10 +32,12 @@ tasks=()
 train public "${sgd[@]}"
 # More seeds for the reference, and for what decides something.
 train public "${sgd[@]}" --seeds 2 3 --only reference pretrained no-splice no-swapped-answers layers-1
+train masks "${sgd[@]}" --seeds 1 2 3
 tasks=(--tasks '{goals: {weight: 2}, outcome: {}, quality: {}, intents: {}, slots: {weight: 10}}')
 train features "${simulated[@]}"
 train features "${simulated[@]}" --seeds 2 3 --only reference no-features
 
 # Made anew each time, from what there is.
 python scripts/measure_ablations.py "$out/public" --table public --against sgd --force --out results/ablations.json
+python scripts/measure_ablations.py "$out/masks" --table masks --against sgd --force --out results/ablations_masks.json
 python scripts/measure_ablations.py "$out/features" --table features --against truth --force --out results/ablations_features.json

@@ -59,7 +59,8 @@ class Ablations:
         with variant.part():
             options = parse(FinetuneOptions, "finetune", "", "", self._words(variant, self.train, work, seed, words))
             model = trained(options, self._remembered(variant))
-            write_log(work / "said.jsonl", signed(model, _shown(self.test, variant), self.given.against))
+            said = signed(model, _shown(self.test, variant), self.given.against, variant.online)
+            write_log(work / "said.jsonl", said)
         (work / "said.jsonl").replace(said_by(self.folder, variant.name, seed))
         shutil.rmtree(work)
 

@@ -58,9 +58,9 @@ def trained(options: FinetuneOptions | PretrainOptions, memory: FrozenMemory) ->
         return fit(options, model, examples, None, folder, ()).model.eval()
 
 
-def signed(model: LabelModel, dialogues: Sequence[Dialogue], against: str) -> list[Dialogue]:
-    """The dialogues with what the model says of them; outcomes of the goals that `against` drew."""
-    said = annotate(model, dialogues, against)
+def signed(model: LabelModel, dialogues: Sequence[Dialogue], against: str, online: bool = False) -> list[Dialogue]:
+    """The dialogues with what the model says of them; outcomes of the goals that `against` drew. online: of turns without later ones."""
+    said = annotate(model, dialogues, against, online=online)
     return [
         replace(
             dialogue,

@@ -86,6 +86,7 @@ def test_every_variant_has_options_of_its_own_and_one_to_stand_beside(variant, m
     words += ["--out", "run", "--data.train", "[log.jsonl]", *trainings.FROZEN]
     plain, own = (parse(FinetuneOptions, "finetune", "", "", [*words, *more]) for more in ((), variant.words))
     changed = [own != plain, variant.text is not None, variant.part is not nullcontext, variant.mixture is not None]
+    changed.append(variant.online)
     assert any(changed) == (variant.beside is not None)
     table = next(table for table in variants.TABLES.values() if variant in table)
     assert variant.beside is None or variant.beside in [v.name for v in table]
@@ -147,3 +148,18 @@ def test_a_variant_is_trained_once_and_has_its_row(
     assert context["rows"][0][4::2] == [None] * 3
     (run / "reference-1.jsonl").unlink()
     assert measure.main([*asked, "--out", str(tmp_path / "other.json")]) == 3
+
+
+def test_one_training_is_judged_with_all_turns_and_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    encoder = write_tiny_encoder(tmp_path / "encoder")
+    train = labelled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
+    test, run = labelled_log(tmp_path / "test" / "log.jsonl", range(20, 32), 3), tmp_path / "run"
+    words = [str(run), "--table", "masks", "--train", str(train), "--test", str(test), "--against", "anna"]
+    words += ["--encoder", str(encoder), "--dialogues", "8", "--judged", "6", "--", *SMALL]
+    assert trainings.main(words) == 0
+    said = {v.name: [d.annotations[-1] for d in Log([run / f"{v.name}-1.jsonl"])] for v in variants.MASKS}
+    assert all(said[name] != said[f"{name}-online"] for name in ("reference", "half", "online"))
+    asked = [str(run), "--table", "masks", "--against", "anna", "--judged", "6", "--resamples", "20"]
+    assert measure.main([*asked, "--out", str(tmp_path / "table.json")]) == 0
+    assert len(json.loads((tmp_path / "table.json").read_text())["rows"]) == len(variants.MASKS)
