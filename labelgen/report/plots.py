@@ -115,7 +115,7 @@ def axis_head(axis: Axis, words: str, reference: str = "", at: float | None = No
 
 def reliability(bins: Sequence[Bin], words: str) -> Markup:
     """Share right over mean probability, a dot a bin, its area by the bin's items; bars below count the items."""
-    side, left, top, bars = 190.0, 34.0, 8.0, 30.0
+    side, left, top, bars = 190.0, 54.0, 8.0, 30.0
     parts = [*_frame(left, top, side, side, Axis(0, 1), Axis(0, 1), "probability", "share right", bars)]
     parts.append(_line(left, top + side, left + side, top, "reference"))
     known = [b for b in bins if b.probability is not None and b.right is not None]
