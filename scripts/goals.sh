@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Goals without goal labels: a model that learnt from splices alone is judged on splices of other dialogues that interleave,
-# and on STAR's multi-task dialogues, there beside models that learnt from the wizard's clicks. It goes on from a pretrained model, the one
-# that scripts/pretraining.sh makes first if no other is given, on the encoder's vectors as they are. Needs the corpora in DATA/star,
+# and on STAR's multi-task dialogues, there beside models that learnt from the wizard's clicks. It goes on from a pretrained model, that
+# of scripts/pretraining.sh if no other is given, on the encoder's vectors as they are. Needs the corpora in DATA/star,
 # DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
 #   [SEEDS="0 1 2"] bash scripts/goals.sh DATA [OUT [PRETRAINED]]
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-out=${2:-runs/goals}
-pretrained=${3:-runs/pretraining/frozen/model}
+. "$(dirname "$0")/stage.sh"
+data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
+out=$(place "${2:-$root/runs/goals}")
+pretrained=$(there "${3:-$root/runs/pretraining/frozen/model}" "a pretrained model, such as scripts/pretraining.sh makes first")
+cd "$root"
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
-. scripts/stage.sh
 train() {
   # Name of the run, then the command and what differs.
   local run=$1 command=$2

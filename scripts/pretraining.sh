@@ -3,12 +3,12 @@
 # and on simulated logs. Goes on from what scripts/public.sh made in RUNS/public, which it needs; DATA as there. One thread;
 # where a core trains 100 turns a second, two hours. What is made already is not made again.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-public=${2:-runs/public}
-out=${3:-runs/pretraining}
+. "$(dirname "$0")/stage.sh"
+data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
+public=$(place "${2:-$root/runs/public}")
+out=$(place "${3:-$root/runs/pretraining}")
+cd "$root"
 mkdir -p "$out"
-. scripts/stage.sh
 pretrain() {
   # Name of the run, then its logs and what differs. On the encoder's vectors as they are.
   local run=$1

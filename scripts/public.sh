@@ -4,11 +4,11 @@
 # made already is not made again; trainings go on where they stopped. Two lanes run side by side, one thread each, and
 # write to logs of their own; where one fails, or the script is interrupted, all that runs is stopped.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-out=${2:-runs/public}
+. "$(dirname "$0")/stage.sh"
+data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
+out=$(place "${2:-$root/runs/public}")
+cd "$root"
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 exec 3>&1
 lanes=() # process -> name of the lane
@@ -109,5 +109,5 @@ stage "$out/labelled/manifest.json" labelgen label "$out/sgd-dev" "$out/labelled
 labelgen verify "$out/labelled" --input "$out/sgd-dev"
 labelgen show "$out/labelled" --count 1
 python scripts/collect_results.py "$out"
-printf '\nreports: %s\n' "$out"/evaluation-sgd/report.html "$out"/star-runs/evaluation-*/report.html
+printf '\nreports: %s\n' "$out"/evaluation-sgd/report.html "$out"/star-runs/evaluation-*/*/report.html
 took "$SECONDS" "all of it"

@@ -1,6 +1,6 @@
 """What context gains in intents and slots: `python scripts/public_requests.py RUN`, after `scripts/requests.sh`.
 
-Every number is computed from RUN/seed*/evaluation-*/predictions.jsonl. The gain is paired: both models on the same resampled dialogues."""
+Every number is computed from RUN/seed*/evaluation-*/*/predictions.jsonl. The gain is paired: both models on the same resampled dialogues."""
 
 import argparse
 import sys
@@ -43,11 +43,15 @@ TEXT = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder that scripts/requests.sh wrote")
+    parser.add_argument("--tested", default="test", help="what the test parts in RUN are called (default %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    logs = [args.run / f"{corpus}/{log}.jsonl" for corpus in CORPORA for log in ("parts/train", "test")]
+    logs = [args.run / f"{corpus}/{log}.jsonl" for corpus in CORPORA for log in ("parts/train", args.tested)]
     judged = digest([*logs, args.run / "snips/whole/train.jsonl", args.run / "snips/whole/test.jsonl"])
-    trainings = {folder.name.removeprefix("seed"): training(folder) for folder in sorted(args.run.glob("seed*"))}
+    trainings = {
+        folder.name.removeprefix("seed"): training(folder / f"evaluation-{args.tested}")
+        for folder in sorted(args.run.glob("seed*"))
+    }
     also = [list(row) for row in PUBLISHED]
     table = {
         "order": 2,
@@ -62,15 +66,14 @@ def main() -> int:
 
 
 def training(folder: Path) -> list[list[Any]]:
-    """The rows of the models of one seed."""
+    """The rows of the models of one seed, from the folder of its evaluations."""
     rows = [row for name in CORPORA for row in rows_of(folder, name, name)]
     return rows + list(rows_of(folder, "snips", "snips, by itself", ("context",)))
 
 
 def rows_of(run: Path, corpus: str, shown_as: str, candidates: Sequence[str] = CANDIDATES) -> Iterator[list[Any]]:
     """The rows of one corpus; the second candidate's cells and the gain stay empty where there is none."""
-    folder = f"evaluation-{shown_as.replace(',', '').replace(' ', '-')}"
-    dialogues = list(Log([run / folder / "predictions.jsonl"]))
+    dialogues = list(Log([run / shown_as.replace(",", "").replace(" ", "-") / "predictions.jsonl"]))
     for question, measure in measured(
         dialogues, Setting(corpus, None, everyone=False), {q: [*m] for q, m in METRICS.items()}
     ):

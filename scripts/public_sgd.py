@@ -5,7 +5,7 @@ the test part that it lacks in training, so services would not tell."""
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ METRICS = {
     "slots": ("slot_span_f1", "slot_value_f1"),
     "intents and slots": ("frame_accuracy",),
 }
-PARTS = {"parts": "held out of train", "test": "test part"}
 OF_REQUESTS = ("intents", "slots", "intents and slots")
 TEXT = (
     "Trained on {count:,} dialogues of the published training part, one and a half passes; a tenth by dialogue was held out. The test part "
@@ -41,16 +40,18 @@ TEXT = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder that scripts/sgd.sh wrote")
+    parser.add_argument("--tested", default="test", help="the folder of the test part in RUN (default %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
+    parts = {"parts": "held out of train", args.tested: "test part"}
     trained, count = _names(Log([args.run / "parts" / "train.jsonl"]))
-    judged = digest([args.run / log for log in ("parts/train.jsonl", "parts/test.jsonl", "test/test.jsonl")])
+    judged = digest([args.run / log for log in ("parts/train.jsonl", "parts/test.jsonl", f"{args.tested}/test.jsonl")])
     table = {
         "order": 1,
         "title": "SGD with all training dialogues",
         "text": TEXT.format(count=count),
         "columns": ["dialogues", "question", "candidate", "metric", "value (95%)", "items"],
-        **over_trainings(args.out, judged, trainings_of(args.run, trained), "bash scripts/sgd.sh DATA"),
+        **over_trainings(args.out, judged, trainings_of(args.run, parts, trained), "bash scripts/sgd.sh DATA"),
     }
     write_table(args.out, table)
     for row in table["rows"]:
@@ -58,10 +59,10 @@ def main() -> int:
     return 0
 
 
-def trainings_of(run: Path, trained: set[str]) -> dict[str, list[list[Any]]]:
-    """The rows of each training of the run, by its seed: of all labels, and of those of the services given."""
+def trainings_of(run: Path, parts: Mapping[str, str], trained: set[str]) -> dict[str, list[list[Any]]]:
+    """The rows of each training of the run, by its seed: of all labels, and of those of the services given. parts: folder -> what it is called."""
     found: dict[str, list[list[Any]]] = {}
-    for part, name in PARTS.items():
+    for part, name in parts.items():
         for folder, questions in ((f"evaluation-{part}", tuple(METRICS)), (f"evaluation-given-{part}", OF_REQUESTS)):
             for predictions in sorted((run / folder).glob("seed*/predictions.jsonl")):
                 dialogues = list(Log([predictions]))

@@ -5,26 +5,27 @@
 # With TEST, a folder in the corpus's published layout, one model learns from all of DATA/CORPUS and is judged there. What is made
 # already is not made again; trainings go on where they stopped.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/stage.sh"
 corpus=${1:?dbdc3 or abredial}
-data=${2:?the folder of the unpacked corpora}
-out=${3:-runs/$corpus}
-test=${4:-}
+data=$(there "${2:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
+out=$(place "${3:-$root/runs/$corpus}")
+test=$(there "${4:-}" "the test part")
+tested=$(tested "$test")
+cd "$root"
 case $corpus in
-  dbdc3) ratings=vote drawn="3 0" title="DBDC3: breakdown beside single annotators" \
+  dbdc3) ratings=vote drawn="3 0" tasks=() title="DBDC3: breakdown beside single annotators" \
     text="Names are those of quality: bad is a breakdown, fair a possible one, good none. One model for the four bots." ;;
-  abredial) ratings=mean drawn=0 title="AB-ReDial: responses and dialogues beside single raters" \
+  abredial) ratings=mean drawn=0 tasks=(--tasks '{quality: {}, outcome: {}}') title="AB-ReDial: responses and dialogues beside single raters" \
     text="Three classes of the mean rating. 140 dialogues: the intervals are wide." ;;
   *) echo "$0: $corpus is neither dbdc3 nor abredial" >&2; exit 2 ;;
 esac
 mkdir -p "$out"
-. scripts/stage.sh
 fold() {
   # Name, the log that is labelled, the logs that are learnt from. A seventh of the latter is kept for the weights of names.
   local name=$1 judged=$2
   shift 2
   stage "$out/$name/parts/held.jsonl" labelgen data split "$@" "$out/$name/parts" --parts train=0.85,held=0.15 --seed 1
-  stage "$out/$name/run/model/digests.json" labelgen finetune "${recipe[@]}" --config configs/quality.yaml --out "$out/$name/run" \
+  stage "$out/$name/run/model/digests.json" labelgen finetune "${recipe[@]}" "${tasks[@]}" --out "$out/$name/run" \
     --data.train "[$out/$name/parts/train.jsonl]" --length.max_epochs 20
   stage "$out/$name/run/model/calibration.json" labelgen calibrate "$out/$name/parts/held.jsonl" --model "$out/$name/run/model" \
     --ratings "$ratings" --decide macro_f1 --max-error 0.0001
@@ -32,13 +33,17 @@ fold() {
 }
 
 recipe "$out"
+of_quality
 stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
 stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
 labelled=$out/labelled results=results first=$out/f0
+if [ -n "${ENCODER:-}${CONFIG:-}" ]; then results=$out; fi
 if [ -n "$test" ]; then
-  labelled=$out/labelled-test results=$out first=$out/test
-  stage "$out/test.jsonl" labelgen data convert "$test" "$out/test.jsonl" --format "$corpus"
-  fold test "$out/test.jsonl" "$out/all.jsonl"
+  labelled=$out/labelled-$tested results=$out/$tested first=$out/whole
+  # One training for all test parts.
+  stage "$out/$tested.raw.jsonl" labelgen data convert "$test" "$out/$tested.raw.jsonl" --format "$corpus"
+  unseen "$out/$tested.jsonl" "$out/all.raw.jsonl"
+  fold whole "$out/$tested.jsonl" "$out/all.jsonl"
 else
   stage "$out/folds/f0.jsonl" labelgen data split "$out/all.jsonl" "$out/folds" --parts f0=0.2,f1=0.2,f2=0.2,f3=0.2,f4=0.2
   for k in 0 1 2 3 4; do
@@ -47,9 +52,13 @@ else
     fold "f$k" "$out/folds/f$k.jsonl" "${others[@]}"
   done
 fi
+mkdir -p "$results"
 stage "$labelled.report/evaluation.json" labelgen evaluate "$labelled"/*/*.jsonl --out "$labelled.report" --title "$title"
 python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
   --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
+if [ "$corpus" = abredial ]; then
+  python scripts/measure_completion.py "$labelled.report" --out "$results/abredial_completion.json"
+fi
 for others in $drawn; do
   name=$([ "$others" = 3 ] && echo "three others drawn" || echo "all others")
   python scripts/measure_above_person.py "$labelled" --model "$first/run/model" --others "$others" --ratings "$ratings" --judged 5 --order 5 \

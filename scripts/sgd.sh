@@ -6,18 +6,24 @@
 # TEST: a folder with schema.json and dialogues_*.json in the published layout, in the place of DATA/sgd/test. What is made already
 # is not made again; trainings go on where they stopped. With ENCODER and CONFIG (scripts/stage.sh) it pretrains by itself.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-out=${2:-runs/sgd}
-public=${3:-runs/public}
-test=${4:-$data/sgd/test}
+. "$(dirname "$0")/stage.sh"
+data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
+out=$(place "${2:-$root/runs/sgd}")
+public=$(place "${3:-$root/runs/public}")
+given=$(there "${4:-}" "the test part")
+test=${given:-$data/sgd/test} tested=$(tested "$given")
+cd "$root"
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
-. scripts/stage.sh
 stage "$out/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd.jsonl" --format sgd
 # The last tenth of the same hash is what `make public` holds out too, so pretraining saw none of it.
 stage "$out/parts/test.jsonl" labelgen data split "$out/sgd.jsonl" "$out/parts" --parts train=0.87,valid=0.03,test=0.1
-stage "$out/test/test.jsonl" labelgen data convert "$test" "$out/test/test.jsonl" --format sgd
+if [ -n "$given" ]; then
+  stage "$out/$tested/test.raw.jsonl" labelgen data convert "$test" "$out/$tested/test.raw.jsonl" --format sgd
+  unseen "$out/$tested/test.jsonl" "$out/parts/train.jsonl"
+else
+  stage "$out/test/test.jsonl" labelgen data convert "$test" "$out/test/test.jsonl" --format sgd
+fi
 recipe "$public"
 pretrained=$public/pretrained/model
 if [ -n "${ENCODER:-}" ]; then
@@ -25,13 +31,14 @@ if [ -n "${ENCODER:-}" ]; then
     --data.train "[$out/parts/train.jsonl]"
   pretrained=$out/pretrained/model
 fi
+there "$pretrained" "the pretrained model of make public DATA=DIR" >/dev/null
 for seed in "${seeds[@]}"; do
   model=$out/seed$seed/model
   # An epoch is a half of the dialogues, drawn anew: one and a half passes in all.
   stage "$model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/seed$seed" --seed "$seed" --init "$pretrained" --batch.turns 48 \
     --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --data.mix '[0.5]' \
     --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}'
-  for part in parts test; do
+  for part in parts "$tested"; do
     stage "$out/evaluation-$part/seed$seed/evaluation.json" labelgen evaluate "$out/$part/test.jsonl" --against sgd \
       --model "model=$model" --train "$out/parts/train.jsonl" --out "$out/evaluation-$part/seed$seed" --title "SGD: ${part/parts/known services}"
     # As in the published task, where the services of a dialogue are given.
@@ -41,5 +48,5 @@ for seed in "${seeds[@]}"; do
 done
 results=results
 # The table's seeds are of the small encoder.
-if [ -n "${4:-}${ENCODER:-}${CONFIG:-}" ]; then results=$out; fi
-python scripts/public_sgd.py "$out" --out "$results/sgd_full.json"
+if [ -n "$given${ENCODER:-}${CONFIG:-}" ]; then results=$out/$tested; fi
+python scripts/public_sgd.py "$out" --tested "$tested" --out "$results/sgd_full.json"

@@ -4,12 +4,12 @@
 # the corpora in DATA (docs/corpora.md), one core, no GPU. What is made already is not made again; the training goes on where it stopped.
 #   [SEEDS="0"] bash scripts/together.sh DATA [OUT]
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-out=${2:-runs/together}
+. "$(dirname "$0")/stage.sh"
+data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
+out=$(place "${2:-$root/runs/together}")
+cd "$root"
 read -ra seeds <<<"${SEEDS:-0}"
 mkdir -p "$out"
-. scripts/stage.sh
 convert() {
   # The log that is made, what of DATA is read, its form, then options.
   local log=$out/$1.jsonl from=$data/$2 format=$3

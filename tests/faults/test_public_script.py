@@ -23,6 +23,8 @@ def start(tmp_path: Path):
             command = tmp_path / "bin" / name
             command.write_text(f"#!/usr/bin/env bash\nbegun={tmp_path}/begun\n{does}\n")
             command.chmod(0o755)
+        (tmp_path / "corpora").mkdir()
+        (tmp_path / "out" / "pretrained" / "model").mkdir(parents=True)
         os.mkfifo(tmp_path / "begun")
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         return subprocess.Popen(
