@@ -7,7 +7,7 @@
 `write` turns a log in which an annotator gives the goals into records of `{"utterances": [...], "segments": [...]}`: a border
 stands wherever the next turn serves another goal. `line` lays each dialogue of a log one after another with one or two
 others. Both are ways to try the script; published corpora are in that form, or in SuperDialseg's, already (reader
-`segments`). `collect` writes results/segments_NAME.json: Pk, WindowDiff and boundary F1 as the published figures have them
+`segments`). `collect` writes segments_NAME.json: Pk, WindowDiff and boundary F1 as the published figures have them
 (scripts/segment_scores.py), with rules beside the model and published figures as rows, each on test data of its own."""
 
 import argparse
@@ -34,7 +34,6 @@ from labelgen.pretraining.splicing import in_line
 
 REFERENCE = "segments"
 SCORES = ("Pk", "WindowDiff", "boundary F1")
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
     "An utterance a turn; a boundary stands between two utterances or not. Each figure is the mean over dialogues, with windows "
     "of half the mean length of the dialogue's own segments, at least 2, as SuperDialseg's evaluation computes them; Pk and "
@@ -61,11 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             action.add_argument("--seed", type=int, default=0)
             action.add_argument("--most", type=int, help="dialogues that are written (default: all)")
     collect = actions.add_parser("collect")
-    collect.add_argument("run", type=Path, help="the folder that scripts/public_segments.sh wrote")
-    collect.add_argument("--name", required=True, help="of the file in results/")
+    collect.add_argument("run", type=Path, help="the folder of a test part that scripts/public_segments.sh wrote")
+    collect.add_argument("--name", required=True, help="of the file, segments_NAME.json")
     collect.add_argument("--title", required=True, help="of the table")
     collect.add_argument("--note", default="", help="what else a reader must know of the data, said below the table")
-    collect.add_argument("--out", type=Path, default=RESULTS)
+    collect.add_argument("--out", type=Path, required=True, help="the folder of the table")
     args = parser.parse_args(argv)
     if args.action == "collect":
         path = args.out / f"segments_{args.name}.json"

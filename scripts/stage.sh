@@ -3,6 +3,11 @@ export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# As they are seen from where the script was called: an encoder's folder rather than its name, a config of one's own.
+for given in ENCODER CONFIG; do
+  [ ! -e "${!given:-}" ] || export "$given=$(realpath -- "${!given}")"
+done
+
 place() {
   # A path as it was given, from where the script was called; nothing where nothing was given.
   [ -z "${1:-}" ] || realpath -m -- "$1"
