@@ -69,13 +69,13 @@ for corpus in "${corpora[@]}"; do
 done
 logs=()
 for corpus in "${corpora[@]}"; do logs+=("$out/$corpus/train.jsonl"); done
-of=$out${test:+/$tested} runs=()
+base=$out${test:+/$tested} runs=()
 for seed in "${seeds[@]}"; do
   train "seed$seed" "$seed" "${logs[@]}"
   for corpus in "${judged[@]}"; do
-    judge "$of" "seed$seed/$corpus" "seed$seed" "$out/$corpus/held.jsonl" "$out/$corpus.$tested.jsonl"
+    judge "$base" "seed$seed/$corpus" "seed$seed" "$out/$corpus/held.jsonl" "$out/$corpus.$tested.jsonl"
   done
-  runs+=("judged part=$of/labelled/seed$seed")
+  runs+=("judged part=$base/labelled/seed$seed")
 done
 first=seed${seeds[0]}
 
@@ -103,21 +103,21 @@ results=results
 if [ -n "$test${ENCODER:-}${CONFIG:-}" ]; then results=$out/$tested; fi
 mkdir -p "$results"
 text="One model for the four corpora, the text encoder frozen; its width was chosen with the valid part seen. The aim was .540, .600 and .514 on MWOZ, SGD and ReDial, which an ensemble with boosted trees had on the same part, without an interval. Published figures are of BERT-base (ASAP, Ye et al. 2023) on other test rows."
-python scripts/measure_quality.py "$of/labelled/$first" --ratings mean --first-turn 2 --order 4 \
+python scripts/measure_quality.py "$base/labelled/$first" --ratings mean --first-turn 2 --order 4 \
   --title "USS: three classes of the mean rating" --text "$text" --published uss/MWOZ=0.556 uss/SGD=0.626 uss/ReDial=0.616 \
   --command "bash scripts/uss.sh DATA" --out "$results/uss_classes.json"
 if [ -e "$out/MWOZ.$tested.jsonl" ]; then
-  judge "$of" zero-shot sgd "$out/SGD/held.jsonl" "$out/MWOZ.$tested.jsonl"
-  python scripts/measure_quality.py "$of/labelled/zero-shot" --ratings mean --first-turn 2 --order 4 \
+  judge "$base" zero-shot sgd "$out/SGD/held.jsonl" "$out/MWOZ.$tested.jsonl"
+  python scripts/measure_quality.py "$base/labelled/zero-shot" --ratings mean --first-turn 2 --order 4 \
     --title "USS: trained on SGD, judged on MWOZ" --command "bash scripts/uss.sh DATA" --out "$results/uss_zero_shot.json"
 fi
-python scripts/measure_dissatisfied.py "$of/labelled/$first" --ratings mean --first-turn 2 --order 4 \
+python scripts/measure_dissatisfied.py "$base/labelled/$first" --ratings mean --first-turn 2 --order 4 \
   --title "USS: dissatisfied or not" --command "bash scripts/uss.sh DATA" --out "$results/uss_dissatisfied.json"
 if [ "$folds" != 0 ]; then
   python scripts/measure_dissatisfied.py "$out/labelled/folds" --ratings mean --first-turn 2 --order 4 --command "bash scripts/uss.sh DATA" \
     --title "USS: dissatisfied or not, $folds folds of the train part" --out "$results/uss_dissatisfied_folds.json"
 fi
-python scripts/measure_above_person.py "$of/labelled/$first" --model "$of/decided/$first/${judged[0]}" --ratings mean --first-turn 2 --order 4 \
+python scripts/measure_above_person.py "$base/labelled/$first" --model "$base/decided/$first/${judged[0]}" --ratings mean --first-turn 2 --order 4 \
   --title "USS: precision of dissatisfaction beside a single rater" --command "bash scripts/uss.sh DATA" \
   --out "$results/uss_above_person.json"
 python scripts/measure_quality_runs.py "${runs[@]}" --ratings mean --first-turn 2 --order 4 --title "USS: seeds and folds by dialogue" \
