@@ -4,12 +4,11 @@
 #   bash scripts/ablations.sh DATA [PUBLIC [OUT]]
 # PUBLIC: where the encoder is, or is written to. What is made already is not made again.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-public=${2:-runs/public}
-out=${3:-runs/ablations}
+. "$(dirname "$0")/stage.sh"
+data=$(path "${1:?the folder of the unpacked corpora}")
+public=$(path "${2:-}" runs/public)
+out=$(path "${3:-}" runs/ablations)
 mkdir -p "$out"
-. scripts/stage.sh
 recipe "$public"
 stage "$out/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd.jsonl" --format sgd
 # As scripts/sgd.sh divides it.

@@ -3,11 +3,10 @@
 # Five models that differ in their seed only learn the outcome from the training calls; they and three rules are judged on
 # the test calls with the hang-up hidden. What is made already is not made again; trainings go on where they stopped.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-out=${2:-runs/betold}
+. "$(dirname "$0")/stage.sh"
+data=$(path "${1:?the folder of the unpacked corpora}")
+out=$(path "${2:-}" runs/betold)
 mkdir -p "$out"
-. scripts/stage.sh
 
 stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force
 stage "$out/betold.jsonl" labelgen data convert "$data/betold" "$out/betold.jsonl" --format betold

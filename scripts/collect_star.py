@@ -21,14 +21,16 @@ TEXT = (
 @tells_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the folder that scripts/star.sh wrote")
+    parser.add_argument("run", type=Path, help="the folder where scripts/star.sh wrote its evaluations")
     parser.add_argument("public", type=Path, help="the folder that make public wrote")
+    parser.add_argument("--judged", type=Path, help="the log that was judged (default: that of make public)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     found = {folder.name.removeprefix("evaluation-seed"): read(folder) for folder in args.run.glob("evaluation-seed*")}
     # What stands last in a row tells of a person who judges too; here nobody does.
     trainings = {seed: [row[:-1] for row in rows_of(one, METRICS)] for seed, one in found.items()}
-    judged = digest([args.public / "star-parts" / "train.jsonl", args.public / "star-judged" / "star.jsonl"])
+    log = args.judged or args.public / "star-judged" / "star.jsonl"
+    judged = digest([args.public / "star-parts" / "train.jsonl", log])
     table = {
         "order": 3,
         "title": "STAR: outcomes against users' own answers",

@@ -4,11 +4,10 @@
 # made already is not made again; trainings go on where they stopped. Two lanes run side by side, one thread each, and
 # write to logs of their own; where one fails, or the script is interrupted, all that runs is stopped.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-out=${2:-runs/public}
+. "$(dirname "$0")/stage.sh"
+data=$(path "${1:?the folder of the unpacked corpora}")
+out=$(path "${2:-}" runs/public)
 mkdir -p "$out"
-export WANDB_MODE=offline HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 exec 3>&1
 lanes=() # process -> name of the lane

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Boundaries of segments on any two folders (or files) of dialogues that are cut into segments, one to learn from and one to be judged on, in
 # the published forms that `labelgen data formats segments` describes. One core, no GPU; ENCODER names another encoder's
-# folder, NAME and TITLE those of the table, INIT a model folder to start from. What is made already is not made again.
+# folder, NAME and TITLE those of the table, INIT a model folder to start from. What is made already is not made again. The table goes to OUT.
+#   bash scripts/public_segments.sh TRAIN TEST [OUT]
 set -euo pipefail
-train=$(realpath "${1:?the training folder}")
-test=$(realpath "${2:?the test folder}")
-cd "$(dirname "$0")/.."
-out=${3:-runs/segments}
+. "$(dirname "$0")/stage.sh"
+train=$(path "${1:?the training folder}")
+out=$(path "${3:-}" runs/segments)
+judging "${2:?the test folder}"
 mkdir -p "$out"
-. scripts/stage.sh
 encoder=${ENCODER:-$out/encoder}
 options=(--config configs/public_cpu.yaml --model.encoder "$encoder" --hardware.threads 1 --tasks '{goals: {}}')
 [ -n "${ENCODER:-}" ] || stage "$encoder/origin.json" labelgen encoder "$encoder" --force
-stage "$out/test/test.jsonl" labelgen data convert "$test" "$out/test/test.jsonl" --format segments
+stage "$judged/test/test.jsonl" labelgen data convert "$test" "$judged/test/test.jsonl" --format segments
 stage "$out/train/train.jsonl" labelgen data convert "$train" "$out/train/train.jsonl" --format segments
 stage "$out/parts/valid.jsonl" labelgen data split "$out/train/train.jsonl" "$out/parts" --parts train=0.9,valid=0.1
 
@@ -24,7 +24,7 @@ stage "$out/splices/model/digests.json" labelgen pretrain "${options[@]}" "${spl
 stage "$out/segments/model/digests.json" labelgen finetune "${options[@]}" --out "$out/segments" --init "$out/splices/model" \
   --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --targets.annotators '[segments]' \
   --model.encoder_frozen "${FROZEN:-false}" --length.max_epochs "${EPOCHS:-3}"
-stage "$out/evaluation/evaluation.json" labelgen evaluate "$out/test/test.jsonl" --against segments --task goals \
+stage "$judged/evaluation/evaluation.json" labelgen evaluate "$judged/test/test.jsonl" --against segments --task goals \
   --model "splices alone=$out/splices/model" --model "marked segments=$out/segments/model" --train "$out/parts/train.jsonl" \
-  --out "$out/evaluation" --title "${TITLE:-Segments}"
-python scripts/public_segments.py collect "$out" --name "${NAME:-public}" --title "${TITLE:-Segments}" --note "${NOTE:-}"
+  --out "$judged/evaluation" --title "${TITLE:-Segments}"
+python scripts/public_segments.py collect "$judged" --name "${NAME:-public}" --title "${TITLE:-Segments}" --note "${NOTE:-}" --out "$results"

@@ -2,43 +2,46 @@
 # Quality beside single annotators by five folds: of DBDC3 breakdown of single responses, which thirty people labelled, by bot, since the
 # bot alone tells much; of AB-ReDial ratings of responses and of dialogues. Needs DATA/CORPUS (docs/corpora.md), one core, no GPU.
 #   bash scripts/quality_folds.sh dbdc3|abredial DATA [OUT [TEST]]
-# With TEST, a folder in the corpus's published layout, one model learns from all of DATA/CORPUS and is judged there. What is made
-# already is not made again; trainings go on where they stopped.
+# With TEST, a folder in the corpus's published layout, one model learns from all of DATA/CORPUS and is judged there: on the eval part where TEST has
+# parts, and on no dialogue that is in DATA/CORPUS. What is made already is not made again; trainings go on where they stopped. ENCODER and
+# CONFIG: scripts/stage.sh.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/stage.sh"
 corpus=${1:?dbdc3 or abredial}
-data=${2:?the folder of the unpacked corpora}
-out=${3:-runs/$corpus}
-test=${4:-}
+data=$(path "${2:?the folder of the unpacked corpora}")
+out=$(path "${3:-}" "runs/$corpus")
+judging "${4:-}"
 case $corpus in
   dbdc3) ratings=vote drawn="3 0" title="DBDC3: breakdown beside single annotators" \
     text="Names are those of quality: bad is a breakdown, fair a possible one, good none. One model for the four bots." ;;
   abredial) ratings=mean drawn=0 title="AB-ReDial: responses and dialogues beside single raters" \
     text="Three classes of the mean rating. 140 dialogues: the intervals are wide." ;;
-  *) echo "$0: $corpus is neither dbdc3 nor abredial" >&2; exit 2 ;;
+  *) refuse "$corpus is neither dbdc3 nor abredial" ;;
 esac
 mkdir -p "$out"
-. scripts/stage.sh
 fold() {
   # Name, the log that is labelled, the logs that are learnt from. A seventh of the latter is kept for the weights of names.
   local name=$1 judged=$2
   shift 2
   stage "$out/$name/parts/held.jsonl" labelgen data split "$@" "$out/$name/parts" --parts train=0.85,held=0.15 --seed 1
-  stage "$out/$name/run/model/digests.json" labelgen finetune "${recipe[@]}" --config configs/quality.yaml --out "$out/$name/run" \
-    --data.train "[$out/$name/parts/train.jsonl]" --length.max_epochs 20
+  stage "$out/$name/run/model/digests.json" labelgen finetune "${recipe[@]}" --out "$out/$name/run" \
+    --data.train "[$out/$name/parts/train.jsonl]"
   stage "$out/$name/run/model/calibration.json" labelgen calibrate "$out/$name/parts/held.jsonl" --model "$out/$name/run/model" \
     --ratings "$ratings" --decide macro_f1 --max-error 0.0001
   stage "$labelled/$name/manifest.json" labelgen label "$judged" "$labelled/$name" --model "$out/$name/run/model" --workers 1
 }
 
-recipe "$out"
+quality_recipe "$out" --length.max_epochs 20
 stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
 stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
-labelled=$out/labelled results=results first=$out/f0
+labelled=$judged/labelled first=$out/f0
 if [ -n "$test" ]; then
-  labelled=$out/labelled-test results=$out first=$out/test
-  stage "$out/test.jsonl" labelgen data convert "$test" "$out/test.jsonl" --format "$corpus"
-  fold test "$out/test.jsonl" "$out/all.jsonl"
+  first=$out/test
+  # Of a whole release of DBDC3 the part that is published for tests.
+  if [ "$corpus" = dbdc3 ]; then test=$(first_of "$test"/{DBDC3/,}{dbdc3_revised/en/,}eval "$test"); fi
+  stage "$judged/given.jsonl" labelgen data convert "$test" "$judged/given.jsonl" --format "$corpus"
+  held_out "$judged/given.jsonl" "$judged/test.jsonl" "$out/all.raw.jsonl"
+  fold test "$judged/test.jsonl" "$out/all.jsonl"
 else
   stage "$out/folds/f0.jsonl" labelgen data split "$out/all.jsonl" "$out/folds" --parts f0=0.2,f1=0.2,f2=0.2,f3=0.2,f4=0.2
   for k in 0 1 2 3 4; do

@@ -2,14 +2,25 @@
 # Outcomes of STAR against users' own answers, by a model that does not read the wizard's action labels and by one that does. Goes on
 # from what `make public` made in PUBLIC: the parts by user, the rules beside which a model is judged, the pretrained model. One core,
 # a quarter of an hour a seed. What is made already is not made again; trainings go on where they stopped.
-#   [SEEDS="0 1 2"] bash scripts/star.sh [OUT [PUBLIC]]
+#   [SEEDS="0 1 2"] bash scripts/star.sh [OUT [PUBLIC [TEST]]]
+# TEST: a folder in STAR's published layout, judged in the place of the test users' part; dialogues of users who were learnt from are left out.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-out=${1:-runs/star}
-public=${2:-runs/public}
+. "$(dirname "$0")/stage.sh"
+out=$(path "${1:-}" runs/star)
+public=$(path "${2:-}" runs/public)
+judging "${3:-}"
+for made in star-parts/train.jsonl star-judged/star.jsonl pretrained/model/digests.json; do
+  needs "$public/$made" "bash scripts/public.sh DATA $public"
+done
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
-. scripts/stage.sh
+log=$public/star-judged/star.jsonl
+if [ -n "$test" ]; then
+  log=$judged/star-judged/star.jsonl
+  stage "$judged/star.jsonl" labelgen data convert "$test" "$judged/star.jsonl" --format star
+  held_out "$judged/star.jsonl" "$judged/held-out.jsonl" "$public/star-parts/train.jsonl" "$public/star-parts/valid.jsonl" --users
+  stage "$log" python scripts/public_star.py "$public/star-parts/train.jsonl" "$judged/held-out.jsonl" "$log"
+fi
 for seed in "${seeds[@]}"; do
   train() {
     # Name of the run, then what differs.
@@ -21,8 +32,8 @@ for seed in "${seeds[@]}"; do
   }
   train plain --model.leave_out '[wizard_action]'
   train actions
-  stage "$out/evaluation-seed$seed/evaluation.json" labelgen evaluate "$public/star-judged/star.jsonl" --against user --task outcome \
+  stage "$judged/evaluation-seed$seed/evaluation.json" labelgen evaluate "$log" --against user --task outcome \
     --model "model=$out/seed$seed/plain/model" --model "model with actions=$out/seed$seed/actions/model" \
-    --out "$out/evaluation-seed$seed" --title "STAR: outcomes against users' own answers"
+    --out "$judged/evaluation-seed$seed" --title "STAR: outcomes against users' own answers"
 done
-python scripts/collect_star.py "$out" "$public"
+python scripts/collect_star.py "$judged" "$public" --judged "$log" --out "$results/star.json"

@@ -3,11 +3,10 @@
 # all of them, both judged on other dialogues beside single raters. Needs the corpus in DATA/uss (docs/corpora.md), one core, no GPU.
 # What is made already is not made again; trainings go on where they stopped.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:?the folder of the unpacked corpora}
-out=${2:-runs/uss-feedback}
+. "$(dirname "$0")/stage.sh"
+data=$(path "${1:?the folder of the unpacked corpora}")
+out=$(path "${2:-}" runs/uss-feedback)
 mkdir -p "$out"
-. scripts/stage.sh
 train() {
   # Name of the run, its log, then what differs.
   local run=$1 log=$2
