@@ -7,7 +7,7 @@
 `write` turns a log in which an annotator gives the goals into records of `{"utterances": [...], "segments": [...]}`: a border
 stands wherever the next turn serves another goal. `line` lays each dialogue of a log one after another with one or two
 others. Both are ways to try the script; published corpora are in that form, or in SuperDialseg's, already (reader
-`segments`). `collect` writes results/segments_NAME.json: Pk, WindowDiff and boundary F1 as the published figures have them
+`segments`). `collect` writes segments_NAME.json: Pk, WindowDiff and boundary F1 as the published figures have them
 (scripts/segment_scores.py), with rules beside the model and published figures as rows, each on test data of its own."""
 
 import argparse
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             action.add_argument("--most", type=int, help="dialogues that are written (default: all)")
     collect = actions.add_parser("collect")
     collect.add_argument("run", type=Path, help="the folder that scripts/public_segments.sh wrote")
-    collect.add_argument("--name", required=True, help="of the file in results/")
+    collect.add_argument("--name", required=True, help="of the table's file")
     collect.add_argument("--title", required=True, help="of the table")
     collect.add_argument("--note", default="", help="what else a reader must know of the data, said below the table")
     collect.add_argument("--out", type=Path, default=RESULTS)

@@ -6,9 +6,13 @@ here=$(pwd -P)
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
 path() {
-  # A path as it was given, seen from where the script was called; else what stands for it. What lies in the repository is told from there, so
-  # that a training that was begun goes on under the same options wherever the script is called.
-  if [ -z "$1" ]; then echo "$2"; else (root=$PWD && cd "$here" && realpath -ms --relative-base="$root" -- "$1"); fi
+  # A path as it was given, seen from where the script was called; else what stands for it. A relative one in the repository is told from there,
+  # so that a training that was begun goes on under the same options.
+  case $1 in
+    '') echo "$2" ;;
+    /*) echo "$1" ;;
+    *) (root=$PWD && cd "$here" && realpath -ms --relative-base="$root" -- "$1") ;;
+  esac
 }
 for named in ENCODER CONFIG INIT; do
   # Each may be a path from here, else one in the repository, or a name.
