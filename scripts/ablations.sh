@@ -5,10 +5,9 @@
 # PUBLIC: where the encoder is, or is written to. What is made already is not made again.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
-data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
-public=$(place "${2:-$root/runs/public}")
-out=$(place "${3:-$root/runs/ablations}")
-cd "$root"
+data=$(path "${1:?the folder of the unpacked corpora}")
+public=$(path "${2:-}" runs/public)
+out=$(path "${3:-}" runs/ablations)
 mkdir -p "$out"
 recipe "$public"
 stage "$out/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd.jsonl" --format sgd

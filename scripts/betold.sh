@@ -4,9 +4,8 @@
 # the test calls with the hang-up hidden. What is made already is not made again; trainings go on where they stopped.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
-data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
-out=$(place "${2:-$root/runs/betold}")
-cd "$root"
+data=$(path "${1:?the folder of the unpacked corpora}")
+out=$(path "${2:-}" runs/betold)
 mkdir -p "$out"
 
 stage "$out/encoder/origin.json" labelgen encoder "$out/encoder" --force

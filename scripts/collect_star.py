@@ -1,5 +1,5 @@
-"""The table of `scripts/star.sh`: `python scripts/collect_star.py EVALUATIONS TRAIN JUDGED`, the last two logs. Every number is computed from
-EVALUATIONS/seed*/predictions.jsonl."""
+"""The table of `scripts/star.sh`: `python scripts/collect_star.py RUN TRAIN JUDGED`, the last two logs. Every number is computed from
+RUN/evaluation-*/predictions.jsonl."""
 
 import argparse
 import sys
@@ -31,13 +31,13 @@ TEXT = (
 @tells_errors
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("evaluations", type=Path, help="a folder of scripts/star.sh, of an evaluation each seed")
+    parser.add_argument("run", type=Path, help="the folder where scripts/star.sh wrote its evaluations")
     parser.add_argument("train", type=Path, help="the log that was trained on")
     parser.add_argument("judged", type=Path, help="the log that is judged")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    folders = sorted(args.evaluations.glob("seed*"))
-    trainings = {folder.name.removeprefix("seed"): list(rows_of(folder)) for folder in folders}
+    folders = sorted(args.run.glob("evaluation-seed*"))
+    trainings = {folder.name.removeprefix("evaluation-seed"): list(rows_of(folder)) for folder in folders}
     table = {
         "order": 3,
         "title": "STAR: outcomes against users' own answers",

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Goals without goal labels: a model that learnt from splices alone is judged on splices of other dialogues that interleave,
-# and on STAR's multi-task dialogues, there beside models that learnt from the wizard's clicks. It goes on from a pretrained model, that
-# of scripts/pretraining.sh if no other is given, on the encoder's vectors as they are. Needs the corpora in DATA/star,
+# and on STAR's multi-task dialogues, there beside models that learnt from the wizard's clicks. It goes on from a pretrained model, if
+# no other is given the one that scripts/pretraining.sh made in runs/pretraining, on the encoder's vectors as they are. Needs the corpora in DATA/star,
 # DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
-#   [SEEDS="0 1 2"] bash scripts/goals.sh DATA [OUT [PRETRAINED]]
+#   [SEEDS="0 1 2"] bash scripts/goals.sh DATA [OUT [PRETRAINED [TEST]]]
+# TEST: a folder in STAR's published layout, whose multi-task dialogues are judged in the place of those of STAR's test users; dialogues of users
+# who were learnt from are left out.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
-data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
-out=$(place "${2:-$root/runs/goals}")
-pretrained=$(there "${3:-$root/runs/pretraining/frozen/model}" "a pretrained model, such as scripts/pretraining.sh makes first")
-cd "$root"
+data=$(path "${1:?the folder of the unpacked corpora}")
+out=$(path "${2:-}" runs/goals)
+pretrained=$(path "${3:-}" runs/pretraining/frozen/model)
+judging "${4:-}"
+needs "$pretrained/digests.json" "bash scripts/pretraining.sh $data"
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
 train() {
@@ -33,7 +36,13 @@ for part in train test; do
 done
 stage "$out/spliced.jsonl" python scripts/spliced_goals.py splice "$out/whole/test.jsonl" "$out/spliced.jsonl" --most 30
 stage "$out/several/train.jsonl" python scripts/spliced_goals.py several "$out/parts/train.jsonl" "$out/several/train.jsonl"
-stage "$out/several/test.jsonl" python scripts/spliced_goals.py several "$out/parts/test.jsonl" "$out/several/test.jsonl" --completed
+of_star=$out/parts/test.jsonl
+if [ -n "$test" ]; then
+  of_star=$judged/held-out.jsonl
+  stage "$judged/star.jsonl" labelgen data convert "$test" "$judged/star.jsonl" --format star
+  held_out "$judged/star.jsonl" "$of_star" "$out/parts/train.jsonl" "$out/parts/valid.jsonl" --users
+fi
+stage "$judged/several/test.jsonl" python scripts/spliced_goals.py several "$of_star" "$judged/several/test.jsonl" --completed
 
 # All learn on the vectors of the encoder as it is, which are made once.
 learnt=(--model.encoder_frozen true --model.leave_out "$left_out")
@@ -49,8 +58,9 @@ for seed in "${seeds[@]}"; do
   train clicks finetune "${clicks[@]}"
   train splices-then-clicks finetune "${clicks[@]}" --init "$own/splices-alone/model"
   models+=(--model "clicks=$own/clicks/model" --model "splices then clicks=$own/splices-then-clicks/model")
-  stage "$own/evaluation-star/evaluation.json" labelgen evaluate "$out/several/test.jsonl" --against wizard --task goals \
-    "${models[@]}" --out "$own/evaluation-star" --title "STAR: goals in completed multi-task dialogues"
+  on_star=$judged/seed$seed/evaluation-star
+  stage "$on_star/evaluation.json" labelgen evaluate "$judged/several/test.jsonl" --against wizard --task goals \
+    "${models[@]}" --out "$on_star" --title "STAR: goals in completed multi-task dialogues"
 done
-python scripts/spliced_goals.py collect "$out"
-printf '\nreports: %s\n' "$out"/seed*/evaluation-*/report.html
+python scripts/spliced_goals.py collect "$out" --judged "$judged" --out "$results"
+printf '\nreports: %s\n' "$out"/seed*/evaluation-spliced/report.html "$judged"/seed*/evaluation-star/report.html

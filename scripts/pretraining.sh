@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # What pretraining learns, and what it is worth: detection on held-out dialogues, and label curves with and without it, on SGD
-# and on simulated logs. Goes on from what scripts/public.sh made in RUNS/public, which it needs; DATA as there. One thread;
+# and on simulated logs. Goes on from what scripts/public.sh made in PUBLIC, which it needs; DATA as there. One thread;
 # where a core trains 100 turns a second, two hours. What is made already is not made again.
+#   bash scripts/pretraining.sh DATA [PUBLIC [OUT]]
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
-data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
-public=$(place "${2:-$root/runs/public}")
-out=$(place "${3:-$root/runs/pretraining}")
-cd "$root"
+data=$(path "${1:?the folder of the unpacked corpora}")
+public=$(path "${2:-}" runs/public)
+out=$(path "${3:-}" runs/pretraining)
+for made in sgd/test.jsonl star-parts/test.jsonl pretrained/model/digests.json; do
+  needs "$public/$made" "bash scripts/public.sh $data $public"
+done
 mkdir -p "$out"
 pretrain() {
   # Name of the run, then its logs and what differs. On the encoder's vectors as they are.

@@ -5,9 +5,8 @@
 # write to logs of their own; where one fails, or the script is interrupted, all that runs is stopped.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
-data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
-out=$(place "${2:-$root/runs/public}")
-cd "$root"
+data=$(path "${1:?the folder of the unpacked corpora}")
+out=$(path "${2:-}" runs/public)
 mkdir -p "$out"
 
 exec 3>&1
@@ -109,5 +108,5 @@ stage "$out/labelled/manifest.json" labelgen label "$out/sgd-dev" "$out/labelled
 labelgen verify "$out/labelled" --input "$out/sgd-dev"
 labelgen show "$out/labelled" --count 1
 python scripts/collect_results.py "$out"
-printf '\nreports: %s\n' "$out"/evaluation-sgd/report.html "$out"/star-runs/evaluation-*/*/report.html
+printf '\nreports: %s\n' "$out"/evaluation-sgd/report.html "$out"/star-runs/evaluation-*/report.html
 took "$SECONDS" "all of it"

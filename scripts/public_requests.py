@@ -1,6 +1,6 @@
 """What context gains in intents and slots: `python scripts/public_requests.py RUN`, after `scripts/requests.sh`.
 
-Every number is computed from RUN/seed*/evaluation-*/*/predictions.jsonl. The gain is paired: both models on the same resampled dialogues."""
+Every number is computed from RUN/seed*/evaluation-*/predictions.jsonl. The gain is paired: both models on the same resampled dialogues."""
 
 import argparse
 import sys
@@ -43,15 +43,16 @@ TEXT = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder that scripts/requests.sh wrote")
-    parser.add_argument("--tested", default="test", help="what the test parts in RUN are called (default %(default)s)")
+    parser.add_argument(
+        "--judged", type=Path, help="the folder of what was made of other test parts, of some corpora or all"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    logs = [args.run / f"{corpus}/{log}.jsonl" for corpus in CORPORA for log in ("parts/train", args.tested)]
-    judged = digest([*logs, args.run / "snips/whole/train.jsonl", args.run / "snips/whole/test.jsonl"])
-    trainings = {
-        folder.name.removeprefix("seed"): training(folder / f"evaluation-{args.tested}")
-        for folder in sorted(args.run.glob("seed*"))
-    }
+    runs = [args.run] if args.judged is None else [args.judged, args.run]
+    logs = [f"{corpus}/{log}.jsonl" for corpus in CORPORA for log in ("parts/train", "test")]
+    judged = digest([first_of(runs, log) for log in (*logs, "snips/whole/train.jsonl", "snips/whole/test.jsonl")])
+    seeds = sorted(folder.name for folder in runs[0].glob("seed*"))
+    trainings = {seed.removeprefix("seed"): training([run / seed for run in runs]) for seed in seeds}
     also = [list(row) for row in PUBLISHED]
     table = {
         "order": 2,
@@ -65,15 +66,23 @@ def main() -> int:
     return 0
 
 
-def training(folder: Path) -> list[list[Any]]:
-    """The rows of the models of one seed, from the folder of its evaluations."""
-    rows = [row for name in CORPORA for row in rows_of(folder, name, name)]
-    return rows + list(rows_of(folder, "snips", "snips, by itself", ("context",)))
+def first_of(folders: Sequence[Path], name: str) -> Path:
+    """The first of the folders that holds a file of this name, else the last."""
+    return next((folder / name for folder in folders if (folder / name).is_file()), folders[-1] / name)
 
 
-def rows_of(run: Path, corpus: str, shown_as: str, candidates: Sequence[str] = CANDIDATES) -> Iterator[list[Any]]:
+def training(folders: Sequence[Path]) -> list[list[Any]]:
+    """The rows of the models of one seed; of each corpus the first of its folders counts that has any."""
+    rows = [row for name in CORPORA for row in rows_of(folders, name, name)]
+    return rows + list(rows_of(folders, "snips", "snips, by itself", ("context",)))
+
+
+def rows_of(
+    folders: Sequence[Path], corpus: str, shown_as: str, candidates: Sequence[str] = CANDIDATES
+) -> Iterator[list[Any]]:
     """The rows of one corpus; the second candidate's cells and the gain stay empty where there is none."""
-    dialogues = list(Log([run / shown_as.replace(",", "").replace(" ", "-") / "predictions.jsonl"]))
+    folder = f"evaluation-{shown_as.replace(',', '').replace(' ', '-')}"
+    dialogues = list(Log([first_of(folders, f"{folder}/predictions.jsonl")]))
     for question, measure in measured(
         dialogues, Setting(corpus, None, everyone=False), {q: [*m] for q, m in METRICS.items()}
     ):

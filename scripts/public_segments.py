@@ -34,6 +34,7 @@ from labelgen.pretraining.splicing import in_line
 
 REFERENCE = "segments"
 SCORES = ("Pk", "WindowDiff", "boundary F1")
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
     "An utterance a turn; a boundary stands between two utterances or not. Each figure is the mean over dialogues, with windows "
     "of half the mean length of the dialogue's own segments, at least 2, as SuperDialseg's evaluation computes them; Pk and "
@@ -60,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             action.add_argument("--seed", type=int, default=0)
             action.add_argument("--most", type=int, help="dialogues that are written (default: all)")
     collect = actions.add_parser("collect")
-    collect.add_argument("run", type=Path, help="the folder of a test part that scripts/public_segments.sh wrote")
-    collect.add_argument("--name", required=True, help="of the file, segments_NAME.json")
+    collect.add_argument("run", type=Path, help="the folder that scripts/public_segments.sh wrote")
+    collect.add_argument("--name", required=True, help="of the table's file")
     collect.add_argument("--title", required=True, help="of the table")
     collect.add_argument("--note", default="", help="what else a reader must know of the data, said below the table")
-    collect.add_argument("--out", type=Path, required=True, help="the folder of the table")
+    collect.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
     if args.action == "collect":
         path = args.out / f"segments_{args.name}.json"

@@ -5,7 +5,7 @@ the test part that it lacks in training, so services would not tell."""
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ METRICS = {
     "slots": ("slot_span_f1", "slot_value_f1"),
     "intents and slots": ("frame_accuracy",),
 }
+PARTS = {"parts": "held out of train", "test": "test part"}
 OF_REQUESTS = ("intents", "slots", "intents and slots")
 TEXT = (
     "Trained on {count:,} dialogues of the published training part, one and a half passes; a tenth by dialogue was held out. The test part "
@@ -40,18 +41,20 @@ TEXT = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder that scripts/sgd.sh wrote")
-    parser.add_argument("--tested", default="test", help="the folder of the test part in RUN (default %(default)s)")
+    parser.add_argument("--judged", type=Path, help="the folder of what was made of the test part (default: the run)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    parts = {"parts": "held out of train", args.tested: "test part"}
+    test = args.judged or args.run
     trained, count = _names(Log([args.run / "parts" / "train.jsonl"]))
-    judged = digest([args.run / log for log in ("parts/train.jsonl", "parts/test.jsonl", f"{args.tested}/test.jsonl")])
+    judged = digest(
+        [args.run / "parts" / "train.jsonl", args.run / "parts" / "test.jsonl", test / "test" / "test.jsonl"]
+    )
     table = {
         "order": 1,
         "title": "SGD with all training dialogues",
         "text": TEXT.format(count=count),
         "columns": ["dialogues", "question", "candidate", "metric", "value (95%)", "items"],
-        **over_trainings(args.out, judged, trainings_of(args.run, parts, trained), "bash scripts/sgd.sh DATA"),
+        **over_trainings(args.out, judged, trainings_of(args.run, test, trained), "bash scripts/sgd.sh DATA"),
     }
     write_table(args.out, table)
     for row in table["rows"]:
@@ -59,16 +62,19 @@ def main() -> int:
     return 0
 
 
-def trainings_of(run: Path, parts: Mapping[str, str], trained: set[str]) -> dict[str, list[list[Any]]]:
-    """The rows of each training of the run, by its seed: of all labels, and of those of the services given. parts: folder -> what it is called."""
+def trainings_of(run: Path, test: Path, trained: set[str]) -> dict[str, list[list[Any]]]:
+    """The rows of each training of the run that was judged on the test part, by its seed: of all labels, and of those of the services
+    given. test: the folder of what was made of the test part."""
+    seeds = [made.parent.name for made in sorted((test / "evaluation-test").glob("seed*/evaluation.json"))]
     found: dict[str, list[list[Any]]] = {}
-    for part, name in parts.items():
+    for part, name in PARTS.items():
         for folder, questions in ((f"evaluation-{part}", tuple(METRICS)), (f"evaluation-given-{part}", OF_REQUESTS)):
-            for predictions in sorted((run / folder).glob("seed*/predictions.jsonl")):
+            for seed in seeds:
+                predictions = (test if part == "test" else run) / folder / seed / "predictions.jsonl"
                 dialogues = list(Log([predictions]))
                 known = [d for d in dialogues if _names([d])[0] <= trained]
                 new = [d for d in dialogues if not _names([d])[0] <= trained]
-                own = found.setdefault(predictions.parent.name.removeprefix("seed"), [])
+                own = found.setdefault(seed.removeprefix("seed"), [])
                 for of, group in (("labels trained on", known), ("new labels", new)):
                     if group:
                         own.extend(rows_of(f"{name}, {of}", group, questions))

@@ -2,22 +2,21 @@
 # Quality beside single annotators by five folds: of DBDC3 breakdown of single responses, which thirty people labelled, by bot, since the
 # bot alone tells much; of AB-ReDial ratings of responses and of dialogues. Needs DATA/CORPUS (docs/corpora.md), one core, no GPU.
 #   bash scripts/quality_folds.sh dbdc3|abredial DATA [OUT [TEST]]
-# With TEST, a folder in the corpus's published layout, one model learns from all of DATA/CORPUS and is judged there. What is made
-# already is not made again; trainings go on where they stopped.
+# With TEST, a folder in the corpus's published layout, one model learns from all of DATA/CORPUS and is judged there: on the eval part where TEST has
+# parts, and on no dialogue that is in DATA/CORPUS. What is made already is not made again; trainings go on where they stopped. ENCODER and
+# CONFIG: scripts/stage.sh.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
 corpus=${1:?dbdc3 or abredial}
-data=$(there "${2:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
-out=$(place "${3:-$root/runs/$corpus}")
-test=$(there "${4:-}" "the test part")
-tested=$(tested "$test")
-cd "$root"
+data=$(path "${2:?the folder of the unpacked corpora}")
+out=$(path "${3:-}" "runs/$corpus")
+judging "${4:-}"
 case $corpus in
   dbdc3) ratings=vote drawn="3 0" tasks=() title="DBDC3: breakdown beside single annotators" \
     text="Names are those of quality: bad is a breakdown, fair a possible one, good none. One model for the four bots." ;;
   abredial) ratings=mean drawn=0 tasks=(--tasks '{quality: {}, outcome: {}}') title="AB-ReDial: responses and dialogues beside single raters" \
     text="Three classes of the mean rating. 140 dialogues: the intervals are wide." ;;
-  *) echo "$0: $corpus is neither dbdc3 nor abredial" >&2; exit 2 ;;
+  *) refuse "$corpus is neither dbdc3 nor abredial" ;;
 esac
 mkdir -p "$out"
 fold() {
@@ -26,24 +25,23 @@ fold() {
   shift 2
   stage "$out/$name/parts/held.jsonl" labelgen data split "$@" "$out/$name/parts" --parts train=0.85,held=0.15 --seed 1
   stage "$out/$name/run/model/digests.json" labelgen finetune "${recipe[@]}" "${tasks[@]}" --out "$out/$name/run" \
-    --data.train "[$out/$name/parts/train.jsonl]" --length.max_epochs 20
+    --data.train "[$out/$name/parts/train.jsonl]"
   stage "$out/$name/run/model/calibration.json" labelgen calibrate "$out/$name/parts/held.jsonl" --model "$out/$name/run/model" \
     --ratings "$ratings" --decide macro_f1 --max-error 0.0001
   stage "$labelled/$name/manifest.json" labelgen label "$judged" "$labelled/$name" --model "$out/$name/run/model" --workers 1
 }
 
-recipe "$out"
-of_quality
+quality_recipe "$out" --length.max_epochs 20
 stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
 stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
-labelled=$out/labelled results=results first=$out/f0
-if [ -n "${ENCODER:-}${CONFIG:-}" ]; then results=$out; fi
+labelled=$judged/labelled first=$out/f0
 if [ -n "$test" ]; then
-  labelled=$out/labelled-$tested results=$out/$tested first=$out/whole
-  # One training for all test parts.
-  stage "$out/$tested.raw.jsonl" labelgen data convert "$test" "$out/$tested.raw.jsonl" --format "$corpus"
-  unseen "$out/$tested.jsonl" "$out/all.raw.jsonl"
-  fold whole "$out/$tested.jsonl" "$out/all.jsonl"
+  first=$out/test
+  # Of a whole release of DBDC3 the part that is published for tests.
+  if [ "$corpus" = dbdc3 ]; then test=$(first_of "$test"/{DBDC3/,}{dbdc3_revised/en/,}eval "$test"); fi
+  stage "$judged/given.jsonl" labelgen data convert "$test" "$judged/given.jsonl" --format "$corpus"
+  held_out "$judged/given.jsonl" "$judged/test.jsonl" "$out/all.raw.jsonl"
+  fold test "$judged/test.jsonl" "$out/all.jsonl"
 else
   stage "$out/folds/f0.jsonl" labelgen data split "$out/all.jsonl" "$out/folds" --parts f0=0.2,f1=0.2,f2=0.2,f3=0.2,f4=0.2
   for k in 0 1 2 3 4; do
@@ -52,7 +50,6 @@ else
     fold "f$k" "$out/folds/f$k.jsonl" "${others[@]}"
   done
 fi
-mkdir -p "$results"
 stage "$labelled.report/evaluation.json" labelgen evaluate "$labelled"/*/*.jsonl --out "$labelled.report" --title "$title"
 python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
   --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"

@@ -62,13 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     given["several"].add_argument("--completed", action="store_true")
     collect = actions.add_parser("collect")
     collect.add_argument("run", type=Path, help="the folder that scripts/goals.sh wrote")
+    collect.add_argument("--judged", type=Path, help="where STAR was judged (default: the run)")
     collect.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
     if args.action == "collect":
-        for name, table in (("spliced_goals", spliced_table), ("star_goals", star_table)):
-            path = args.out / f"{name}.json"
-            write_table(path, table(args.run, path))
-            print(f"wrote {path}")
+        path = args.out / "spliced_goals.json"
+        write_table(path, spliced_table(args.run, path))
+        path = args.out / "star_goals.json"
+        write_table(path, star_table(args.run, args.judged or args.run, path))
+        print(f"wrote {args.out}/spliced_goals.json and {path}")
         return 0
     log = Log([args.log])
     made = {
@@ -178,14 +180,15 @@ def spliced_table(run: Path, path: Path) -> dict[str, object]:
     return _table(2, "Goals in spliced dialogues of people", TEXT, data, ["parts", "corpus"], found)
 
 
-def star_table(run: Path, path: Path) -> dict[str, object]:
+def star_table(run: Path, test: Path, path: Path) -> dict[str, object]:
+    """test: the folder of what was judged, which may be of another test log than the run's own."""
     trainings, data = {}, ""
-    for seed, folder in trainings_of(run):
+    for seed, folder in trainings_of(test):
         judged = judged_of(folder / "evaluation-star" / "predictions.jsonl", WIZARD)
         names = candidates_of(judged, without=(WIZARD,))
         trainings[seed] = goal_rows(judged, names, METRICS)
-        data = f"{len(judged):,} dialogues of {len({x.dialogue.user for x in judged})} users. {about(folder, names)}"
-    logs = [run / log for log in ("whole/train.jsonl", "several/train.jsonl", "several/test.jsonl")]
+        data = f"{len(judged):,} dialogues of {len({x.dialogue.user for x in judged})} users. {about(run / folder.name, names)}"
+    logs = [run / "whole/train.jsonl", run / "several/train.jsonl", test / "several/test.jsonl"]
     found = over_trainings(path, digest(logs), trainings, COMMAND)
     return _table(3, "STAR: goals in completed multi-task dialogues", STAR_TEXT, data, [], found)
 

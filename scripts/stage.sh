@@ -1,32 +1,63 @@
-# Sourced by the scripts that run whole corpora: one thread a process, and nothing leaves the machine unless HF_HUB_OFFLINE=0 is given.
+# Sourced first by the scripts that run whole corpora: one thread a process, and nothing leaves the machine unless HF_HUB_OFFLINE=0 is given.
 export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Where the script was called, and the repository, where it runs.
+here=$(pwd -P)
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# As they are seen from where the script was called: an encoder's folder rather than its name, a config of one's own.
-for given in ENCODER CONFIG; do
-  [ ! -e "${!given:-}" ] || export "$given=$(realpath -- "${!given}")"
+path() {
+  # A path as it was given, seen from where the script was called; else what stands for it. A relative one in the repository is told from there,
+  # so that a training that was begun goes on under the same options.
+  case $1 in
+    '') echo "$2" ;;
+    /*) echo "$1" ;;
+    *) (root=$PWD && cd "$here" && realpath -ms --relative-base="$root" -- "$1") ;;
+  esac
+}
+for named in ENCODER CONFIG INIT; do
+  # Each may be a path from here, else one in the repository, or a name.
+  if [ -n "${!named:-}" ] && [ -e "$(path "${!named}")" ]; then printf -v "$named" %s "$(path "${!named}")"; fi
 done
 
-place() {
-  # A path as it was given, from where the script was called; nothing where nothing was given.
-  [ -z "${1:-}" ] || realpath -m -- "$1"
+refuse() {
+  printf '%s: %s\n' "$0" "$*" >&2
+  exit 2
 }
 
-there() {
-  # The same of what has to be there; what it is, for who is told that it is not.
-  local found
-  found=$(place "${1:-}")
-  if [ -n "$found" ] && [ ! -e "$found" ]; then
-    printf '%s: there is no %s, %s\n' "$0" "$found" "$2" >&2
-    exit 2
+needs() {
+  # What must be there, then the command that makes it.
+  [ -e "$1" ] || refuse "there is no $1; first run: $2"
+}
+
+first_of() {
+  # The first of these paths that is there, else the last.
+  local one
+  for one in "$@"; do
+    if [ -e "$one" ]; then break; fi
+  done
+  echo "$one"
+}
+
+judging() {
+  # TEST as it was given, or nothing. Sets `test`, its path or nothing; `judged`, the folder for what is made of the test part: OUT or, for TEST, a
+  # folder in it that is named by what TEST holds, so that the trainings of an OUT can be judged on any; and `results`, where tables go:
+  # those of other tests or encoders to OUT.
+  test='' judged=$out results=results
+  if [ -n "$1" ]; then
+    test=$(path "$1")
+    [ -e "$test" ] || refuse "there is no $1 to be judged on"
+    judged=$out/test-$(digest "$test")
   fi
-  printf '%s' "$found"
+  if [ -n "$test${ENCODER:-}${CONFIG:-}" ]; then results=$out; fi
 }
 
-tested() {
-  # What the folders of a test part are called, so that another part is judged by the same trainings: `test` where none was given.
-  if [ -z "$1" ]; then echo test; else echo "test-$(printf '%s' "$1" | sha256sum | cut -c 1-8)"; fi
+digest() {
+  # Eight digits that tell what a file, or the files of a folder, hold.
+  if [ -d "$1" ]; then
+    (cd "$1" && find -L . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum) | sha256sum | cut -c1-8
+  else
+    sha256sum <"$1" | cut -c1-8
+  fi
 }
 
 stage() {
@@ -36,13 +67,6 @@ stage() {
   [ -e "$made" ] && return
   printf '== %(%H:%M:%S)T %s\n' -1 "$*"
   "$@"
-}
-
-unseen() {
-  # The log of a test part that was given, and those that are trained on: what stands in the latter is no test.
-  local log=$1
-  shift
-  stage "$log" python scripts/unseen.py "${log%.jsonl}.raw.jsonl" "$log" "$@"
 }
 
 recipe() {
@@ -56,11 +80,18 @@ recipe() {
   if [ -z "${CONFIG:-}" ]; then recipe+=(--hardware.threads 1); fi
 }
 
-of_quality() {
-  # Behind `recipe`: quality alone, as people rated it. The small encoder stays as it is; any other learns as its config says.
+quality_recipe() {
+  # Where the run's folder is, then what differs for the frozen small encoder: `recipe` of models of quality. A CONFIG says itself how is learnt.
+  recipe "$1"
+  shift
   if [ -z "${CONFIG:-}" ]; then
-    recipe+=(--config configs/quality.yaml)
+    recipe+=(--config configs/quality.yaml "$@")
   else
-    recipe+=(--tasks '{quality: {}}' --targets.annotators '[consensus]' --length.keep last)
+    recipe+=(--config configs/quality_trained.yaml)
   fi
+}
+
+held_out() {
+  # A test log, what of it may be judged, the logs that were learnt from, then options.
+  stage "$2" python scripts/held_out.py "$1" "$2" --train "${@:3}"
 }

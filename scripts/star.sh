@@ -3,23 +3,23 @@
 # from what `make public` made in PUBLIC: the parts by user, the rules beside which a model is judged, the pretrained model. One core,
 # a quarter of an hour a seed. What is made already is not made again; trainings go on where they stopped.
 #   [SEEDS="0 1 2"] bash scripts/star.sh [OUT [PUBLIC [TEST]]]
-# TEST: a folder in STAR's published layout in the place of the test users of `make public`; dialogues of training users are left out.
+# TEST: a folder in STAR's published layout, judged in the place of the test users' part; dialogues of users who were learnt from are left out.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
-out=$(place "${1:-$root/runs/star}")
-public=$(place "${2:-$root/runs/public}")
-there "$public/pretrained/model" "the pretrained model of make public DATA=DIR" >/dev/null
-test=$(there "${3:-}" "the test part")
-tested=$(tested "$test")
-cd "$root"
+out=$(path "${1:-}" runs/star)
+public=$(path "${2:-}" runs/public)
+judging "${3:-}"
+for made in star-parts/train.jsonl star-judged/star.jsonl pretrained/model/digests.json; do
+  needs "$public/$made" "bash scripts/public.sh DATA $public"
+done
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
-judged=$public/star-judged/star.jsonl results=results
+log=$public/star-judged/star.jsonl
 if [ -n "$test" ]; then
-  judged=$out/$tested/star.jsonl results=$out/$tested
-  stage "$out/$tested/users.raw.jsonl" labelgen data convert "$test" "$out/$tested/users.raw.jsonl" --format star
-  unseen "$out/$tested/users.jsonl" "$public/star-parts/train.jsonl" "$public/star-parts/valid.jsonl" --users
-  stage "$judged" python scripts/public_star.py "$public/star-parts/train.jsonl" "$out/$tested/users.jsonl" "$judged"
+  log=$judged/star-judged/star.jsonl
+  stage "$judged/star.jsonl" labelgen data convert "$test" "$judged/star.jsonl" --format star
+  held_out "$judged/star.jsonl" "$judged/held-out.jsonl" "$public/star-parts/train.jsonl" "$public/star-parts/valid.jsonl" --users
+  stage "$log" python scripts/public_star.py "$public/star-parts/train.jsonl" "$judged/held-out.jsonl" "$log"
 fi
 for seed in "${seeds[@]}"; do
   train() {
@@ -32,8 +32,8 @@ for seed in "${seeds[@]}"; do
   }
   train plain --model.leave_out '[wizard_action]'
   train actions
-  stage "$out/evaluation-$tested/seed$seed/evaluation.json" labelgen evaluate "$judged" --against user --task outcome \
+  stage "$judged/evaluation-seed$seed/evaluation.json" labelgen evaluate "$log" --against user --task outcome \
     --model "model=$out/seed$seed/plain/model" --model "model with actions=$out/seed$seed/actions/model" \
-    --out "$out/evaluation-$tested/seed$seed" --title "STAR: outcomes against users' own answers"
+    --out "$judged/evaluation-seed$seed" --title "STAR: outcomes against users' own answers"
 done
-python scripts/collect_star.py "$out/evaluation-$tested" "$public/star-parts/train.jsonl" "$judged" --out "$results/star.json"
+python scripts/collect_star.py "$judged" "$public/star-parts/train.jsonl" "$log" --out "$results/star.json"

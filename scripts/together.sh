@@ -5,9 +5,8 @@
 #   [SEEDS="0"] bash scripts/together.sh DATA [OUT]
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
-data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
-out=$(place "${2:-$root/runs/together}")
-cd "$root"
+data=$(path "${1:?the folder of the unpacked corpora}")
+out=$(path "${2:-}" runs/together)
 read -ra seeds <<<"${SEEDS:-0}"
 mkdir -p "$out"
 convert() {

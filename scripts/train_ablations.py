@@ -9,7 +9,8 @@ written to RUN/VARIANT-SEED.jsonl beside the reference, in this order; outcomes 
 through --unlabelled dialogues of --train first, in --pretraining-steps.
 
 The encoder is frozen and each text is encoded once for all trainings of a sitting. What is made is not made again: after
---minutes no other training begins, and the same command goes on. What follows -- is given to every training."""
+--minutes no other training begins, and the same command goes on. With --models the models are kept, and those that are there judge another test log without being trained. What follows -- is
+given to every training."""
 
 import argparse
 import shutil
@@ -24,7 +25,8 @@ from trainings_here import CONFIGS, MEMORY_BYTES, first_by_hash, has_failed, mak
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
-from labelgen.model.folder import save_model
+from labelgen.model.folder import load_model, save_model
+from labelgen.model.label_model import LabelModel
 from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions, PretrainOptions
@@ -53,16 +55,26 @@ class Ablations:
         """One training, and what its model says."""
         work = self.folder / "work"
         shutil.rmtree(work, ignore_errors=True)
-        words = ["--targets.annotators", f"[{self.given.against}]", *FROZEN, *self.more, *variant.words]
-        if variant.mixture is not None:
-            words += ["--init", str(self._pretrained(variant, seed, work))]
+        kept = None if self.given.models is None else self.given.models / f"{variant.name}-{seed}"
         with variant.part():
-            options = parse(FinetuneOptions, "finetune", "", "", self._words(variant, self.train, work, seed, words))
-            model = trained(options, self._remembered(variant))
+            if kept is None:
+                model = self._trained(variant, seed, work)
+            else:
+                if not (kept / "digests.json").exists():
+                    save_model(self._trained(variant, seed, work), kept, {})
+                # The first test log is judged as any later one, to the bit.
+                model = load_model(kept)
             said = signed(model, _shown(self.test, variant), self.given.against, variant.online)
             write_log(work / "said.jsonl", said)
         (work / "said.jsonl").replace(said_by(self.folder, variant.name, seed))
         shutil.rmtree(work)
+
+    def _trained(self, variant: Variant, seed: int, work: Path) -> LabelModel:
+        words = ["--targets.annotators", f"[{self.given.against}]", *FROZEN, *self.more, *variant.words]
+        if variant.mixture is not None:
+            words += ["--init", str(self._pretrained(variant, seed, work))]
+        options = parse(FinetuneOptions, "finetune", "", "", self._words(variant, self.train, work, seed, words))
+        return trained(options, self._remembered(variant))
 
     def _pretrained(self, variant: Variant, seed: int, work: Path) -> Path:
         folder = self.folder / "pretrained" / f"{variant.name}-{seed}"
@@ -119,6 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--unlabelled", type=int, default=4000, help="that are pretrained on (default %(default)s)")
     args.add_argument("--pretraining-steps", type=int, default=600, help="(default %(default)s)")
     args.add_argument("--config", nargs="+", default=list(CONFIGS), help="of a training (default %(default)s)")
+    args.add_argument(
+        "--models", type=Path, help="folder where models are kept; one that is there is not trained again"
+    )
     args.add_argument("--only", nargs="+", metavar="VARIANT", help="none but these")
     args.add_argument("--seeds", type=int, nargs="+", default=[1], help="(default %(default)s)")
     args.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after this time")

@@ -4,9 +4,8 @@
 # What is made already is not made again; trainings go on where they stopped.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
-data=$(there "${1:?the folder of the unpacked corpora}" "the folder of the unpacked corpora")
-out=$(place "${2:-$root/runs/uss-feedback}")
-cd "$root"
+data=$(path "${1:?the folder of the unpacked corpora}")
+out=$(path "${2:-}" runs/uss-feedback)
 mkdir -p "$out"
 train() {
   # Name of the run, its log, then what differs.

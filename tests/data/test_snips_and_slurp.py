@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, answers
 from labelgen.data.log import Log
@@ -169,3 +170,14 @@ def test_the_whole_of_slurp_devel(corpora: Path):
         by_span = sorted((name, re.sub(r"\s", "", words).lower()) for name, words in slots(dialogue))
         differ += by_token != by_span
     assert differ == 4, "orlando florida, rihanna and obama were mended after the tokens were cut; robert lost a comma"
+
+
+def test_snips_gives_the_published_part(tmp_path: Path):
+    for name in ("train_PlayMusic_full", "train_PlayMusic", "validate_PlayMusic"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"PlayMusic": [{"data": [{"text": name}]}]}))
+    said = {
+        part: [d.turns[0].request for d in Log([tmp_path], "snips", {"part": part})] for part in ("train", "validate")
+    }
+    assert said == {"train": ["train_PlayMusic_full"], "validate": ["validate_PlayMusic"]}
+    with pytest.raises(UsageError, match="SNIPS has no part 'test'"):
+        list(Log([tmp_path], "snips", {"part": "test"}))

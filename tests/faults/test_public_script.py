@@ -10,6 +10,11 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "public.sh"
 PATIENCE_S = 60
+PRETRAINS = """if [ "${1:-}" = pretrain ]; then
+  while [ "$1" != --out ]; do shift; done
+  mkdir -p "$2/model"
+  touch "$2/model/digests.json"
+fi"""
 
 
 @pytest.fixture
@@ -21,11 +26,13 @@ def start(tmp_path: Path):
         (tmp_path / "bin").mkdir()
         for name, does in (("labelgen", labelgen), ("python", "")):
             command = tmp_path / "bin" / name
-            command.write_text(f"#!/usr/bin/env bash\nbegun={tmp_path}/begun\n{does}\n")
+            command.write_text(f"#!/usr/bin/env bash\nbegun={tmp_path}/begun\n{PRETRAINS}\n{does}\n")
             command.chmod(0o755)
-        (tmp_path / "corpora").mkdir()
-        (tmp_path / "out" / "pretrained" / "model").mkdir(parents=True)
         os.mkfifo(tmp_path / "begun")
+        # What scripts/star.sh asks for, which nothing makes here.
+        for name in ("star-parts/train.jsonl", "star-judged/star.jsonl"):
+            (tmp_path / "out" / name).parent.mkdir(parents=True)
+            (tmp_path / "out" / name).touch()
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         return subprocess.Popen(
             ["bash", SCRIPT, tmp_path / "corpora", tmp_path / "out"],

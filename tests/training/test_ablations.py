@@ -93,6 +93,23 @@ def test_every_variant_has_options_of_its_own_and_one_to_stand_beside(variant, m
     assert len({v.name for v in table}) == len({(v.group, v.what) for v in table}) == len(table)
 
 
+def test_a_model_that_is_kept_judges_another_log_without_a_training(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(ROOT)
+    train = labelled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
+    one, two = (labelled_log(tmp_path / str(k) / "log.jsonl", range(k, k + 6), 3) for k in (20, 30))
+    words = ["--table", "context", "--only", "request", "--train", str(train), "--against", "anna"]
+    words += ["--encoder", str(tiny_encoder), "--dialogues", "8", "--judged", "6", "--models", str(tmp_path / "models")]
+    assert trainings.main([str(tmp_path / "a"), *words, "--test", str(one), "--", *SMALL]) == 0
+    monkeypatch.setattr(trainings, "trained", None)
+    for run, test in (("b", one), ("c", two)):
+        assert trainings.main([str(tmp_path / run), *words, "--test", str(test), "--", *SMALL]) == 0
+    first, again, other = ((tmp_path / run / "request-1.jsonl").read_bytes() for run in "abc")
+    assert first == again != other
+    assert {d.id for d in Log([tmp_path / "c" / "request-1.jsonl"])} == {d.id for d in Log([two])}
+
+
 CHOSEN = (
     "reference",
     "pretrained",

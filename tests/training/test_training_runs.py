@@ -200,13 +200,13 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
 def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
     if name == "feedback":
         write_log(log, [_with_own_targets(labelled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
-    if name == "quality":
+    if name in ("quality", "quality_trained"):
         annotated = log.rename(log.with_name("annotated.jsonl"))
         assert main(["consensus", str(annotated), str(log), "--least", "1"]) == 0
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
     pretrains = name in PRETRAINING
-    laid_over = ("feedback", "label_curves", "quality", "sound")
+    laid_over = ("feedback", "label_curves", "quality", "quality_trained", "sound")
     base = ["--config", str(CONFIGS / "demo.yaml")] if pretrains or name in laid_over else []
     argv = [
         *base,

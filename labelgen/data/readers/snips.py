@@ -3,7 +3,7 @@ Spoken Language Understanding system for private-by-design voice interfaces", ar
 
 path: the corpus folder, a folder of its intents, or one of its files. `source` is the part that the file's name begins
 with: `snips/train`, `snips/validate`. Where there are `train_INTENT_full.json` and `train_INTENT.json`, the smaller one is
-a subset and left out.
+a subset and left out. `--option part=validate` reads the files of that part.
 
 An utterance is a dialogue of one turn; nothing was answered, so the response is empty. Texts are kept as published, with
 blanks and line breaks at their ends; a slot's span leaves out blanks at its own. One emoji of `PlayMusic` is written as two
@@ -25,6 +25,7 @@ from labelgen.data.record import checked
 from labelgen.data.source_files import read_bytes
 
 _FOLDER = "2017-06-custom-intent-engines"
+_PARTS = ("train", "validate")
 _NAME = re.compile(r"(?P<part>train|validate)_(?P<intent>.+?)(?P<full>_full)?\.json")
 _SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 
@@ -39,7 +40,10 @@ class _Utterance(msgspec.Struct, frozen=True):
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
-    for file, part in _files(path):
+    wanted = options.get("part")
+    if wanted is not None and wanted not in _PARTS:
+        raise UsageError(f"SNIPS has no part {wanted!r}", f"--option part={wanted}", f"known: {', '.join(_PARTS)}")
+    for file, part in _files(path, wanted):
         intents = parse(_utf8(read_bytes(file)), dict[str, list[msgspec.Raw]], file.name)
         if isinstance(intents, Rejected):
             yield intents
@@ -58,8 +62,8 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
                     yield checked(_dialogue(identity, f"snips/{part}", intent, found.data), file.name)
 
 
-def _files(path: Path) -> list[tuple[Path, str]]:
-    """The files at `path`, sorted, each with its part."""
+def _files(path: Path, part: str | None) -> list[tuple[Path, str]]:
+    """The files at `path`, sorted, each with its part; of one part alone where one is named."""
     folder = path / _FOLDER if (path / _FOLDER).is_dir() else path
     files = [path] if path.is_file() else sorted(folder.rglob("*.json"))
     named = [(file, found) for file in files if (found := _NAME.fullmatch(file.name))]
@@ -67,7 +71,8 @@ def _files(path: Path) -> list[tuple[Path, str]]:
     chosen = [
         (file, found["part"])
         for file, found in named
-        if found["full"] or (file.parent, found["part"], found["intent"]) not in full
+        if part in (None, found["part"])
+        and (found["full"] or (file.parent, found["part"], found["intent"]) not in full)
     ]
     if not chosen:
         mend = f"name the folder with {_FOLDER}/INTENT/train_INTENT_full.json, ..., or one such file"
@@ -106,4 +111,4 @@ def _slots(pieces: Sequence[_Piece]) -> Iterator[Label]:
         start = end
 
 
-READER = Reader(_read)
+READER = Reader(_read, options=("part",))

@@ -5,10 +5,7 @@ path: the corpus folder, or one of its `.txt` files. A rating on a user's line t
 so it is the quality of the turn that this line closed; several ratings of one turn, from user lines in a row, count as
 their mean. A line before the assistant has said anything rates nothing. OVERALL is the dialogue's quality. Each rating
 column is an annotator of its own, since a column is one person within a dialogue only. The acts in the files are never
-input.
-
-`--option part=train` or `valid` takes the dialogues that the `.splits.json` beside the file names; `part=test` the last tenth of a
-whole published file, and all of a file that is that tenth alone."""
+input."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +23,7 @@ from labelgen.data.reader import Options, Reader
 from labelgen.data.record import checked
 from labelgen.data.source_files import read_bytes
 
-_PARTS = ("train", "valid", "test")
+_PARTS = ("train", "valid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +47,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         files = [file for file in files if file.with_suffix(".splits.json").is_file()] or files
     for file in files:
         wanted = None if part is None else _positions(file, part)
-        blocks = list(_blocks(file))
-        if part == "test" and wanted is not None:
-            wanted = _held_back(file, wanted, len(blocks))
-        for position, (number, block) in enumerate(blocks):
+        for position, (number, block) in enumerate(_blocks(file)):
             if wanted is None or position in wanted:
                 yield _dialogue(block, f"uss/{file.stem}", position, file.name, number)
 
@@ -76,25 +70,10 @@ def _positions(file: Path, part: str) -> frozenset[int]:
             f"no parts are known of {file.name}", str(name), "leave --option part out, or name other files"
         )
     found = parse(read_bytes(name), dict[str, object], name.name)
-    key = "test_held_back" if part == "test" else part
-    numbers = None if isinstance(found, Rejected) else found.get(key)
-    if not isinstance(numbers, list) or not numbers:
+    numbers = None if isinstance(found, Rejected) else found.get(part)
+    if not isinstance(numbers, list):
         raise UsageError(f"{name.name} names no part {part!r}", str(name), "take it from the corpus as it was shared")
-    # Of what was held back the first and the last are named.
-    return frozenset(range(numbers[0], numbers[-1] + 1) if part == "test" else numbers)
-
-
-def _held_back(file: Path, wanted: frozenset[int], dialogues: int) -> frozenset[int] | None:
-    """Of a file that is the part alone all; raises UsageError where a longer one ends before the part."""
-    if dialogues <= len(wanted):
-        return None
-    if dialogues <= min(wanted):
-        raise UsageError(
-            f"{file.name} has {dialogues:,} dialogues, and the test part begins behind number {min(wanted)}",
-            str(file),
-            "name the whole published file, or one of the test part alone",
-        )
-    return wanted
+    return frozenset(numbers)
 
 
 def _blocks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
