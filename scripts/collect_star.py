@@ -12,6 +12,7 @@ from command import tells_errors, write_table
 from public_star import USER
 from several_trainings import digest, over_trainings
 
+from labelgen.base.errors import InputError
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.log import Log
 from labelgen.evaluation.trials import Setting
@@ -54,7 +55,13 @@ def rows_of(evaluation: Path) -> Iterator[list[Any]]:
     """The rows of one training of each model, then how far each is above its rule."""
     dialogues = list(Log([evaluation / "predictions.jsonl"]))
     for _, measure in measured(dialogues, Setting(USER, None, everyone=False), {"outcome": METRICS}):
-        found = {who: measure(who) for who in (*BESIDE, *BESIDE.values(), "implicit signals")}
+        needed = (*BESIDE, *BESIDE.values(), "implicit signals")
+        for who in needed:
+            if not any(d.annotation(who) for d in dialogues):
+                raise InputError(
+                    f"nobody is called {who!r}", str(evaluation), "remove the folder and run scripts/star.sh again"
+                )
+        found = {who: measure(who) for who in needed}
         for metric in METRICS:
             for who, values in found.items():
                 yield [who, metric, values[metric].interval.rounded(), values[metric].items]

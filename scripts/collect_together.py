@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from command import tells_errors, write_table
-from several_trainings import digest, over_trainings
+from several_trainings import digest, judged_trainings, over_trainings
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "together.json"
+USS = ("uss-MWOZ", "uss-SGD", "uss-ReDial", "uss-CCPE")
+CORPORA = ("sgd", "star", "multiwoz", "multidogo", "snips", "slurp", *USS, "dbdc3")
 METRICS = {
     "goals": ("exact_goal_f1", "b_cubed_f1"),
     "outcome": ("failure_auprc", "accuracy"),
@@ -37,7 +39,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     logs = [path for name in ("train", "test") for path in sorted(args.run.glob(f"*/{name}.jsonl"))]
-    trainings = {folder.name.removeprefix("seed"): list(rows_of(folder)) for folder in sorted(args.run.glob("seed*"))}
+    needed = [f"evaluation-{corpus}/evaluation.json" for corpus in CORPORA]
+    trainings = {seed: list(rows_of(folder)) for seed, folder in judged_trainings(args.run, needed).items()}
     table = {
         "order": 3,
         "title": "One model for eight corpora",
@@ -52,8 +55,8 @@ def main() -> int:
 
 def rows_of(run: Path) -> Iterator[list[Any]]:
     """Of each corpus what the model is right in, and a single annotator where there are several."""
-    for path in sorted(run.glob("evaluation-*/evaluation.json")):
-        corpus = path.parent.name.removeprefix("evaluation-")
+    for corpus in CORPORA:
+        path = run / f"evaluation-{corpus}" / "evaluation.json"
         for question in json.loads(path.read_text(encoding="utf-8"))["tasks"]:
             rows = [row for row in question["rows"] if row["candidate"] in WHO]
             for metric in METRICS.get(question["name"], ()):

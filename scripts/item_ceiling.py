@@ -17,17 +17,19 @@ from labelgen.data.quality import QUALITY_NAMES, quality_name
 
 GRADES = range(1, 6)
 ITEMS, BINS = 60_000, 120
+MOST = 0.999
+"""Share of the variance that can be an item's."""
 WEIGHTS = np.geomspace(0.25, 4.0, 17)
 
 Array = NDArray[np.float64]
 
 
 def macro_f1_of_who_knows_the_item(ratings: Sequence[Sequence[float]], seed: int) -> float:
-    """ratings: of each item, on 1..5, brought to the next whole grade; items of one rating count for the shares of the grades alone.
-    NaN without two raters of an item."""
+    """ratings: of each item, on 1..5, brought to the next whole grade; those of one rating tell how the grades are shared and how many raters
+    an item has. NaN where no item has two raters, or all give one grade."""
     ratings = [[round(grade) for grade in item] for item in ratings]
     pairs = np.array([(a, b) for item in ratings for k, a in enumerate(item) for j, b in enumerate(item) if j != k])
-    if not len(pairs):
+    if not len(pairs) or np.all(pairs == pairs[0, 0]):
         return float("nan")
     shares = np.array([sum(item.count(grade) for item in ratings) for grade in GRADES], dtype=np.float64)
     # Finite, so that no border is lost where a grade was never given.
@@ -41,9 +43,9 @@ def macro_f1_of_who_knows_the_item(ratings: Sequence[Sequence[float]], seed: int
         graded = [1 + np.searchsorted(borders, share**0.5 * item + (1 - share) ** 0.5 * e) for e in (one, other)]
         return float(np.corrcoef(graded)[0, 1])
 
-    share = (
-        float(brentq(lambda x: correlation(x) - agreed, 0.0, 0.999, xtol=1e-3)) if agreed > correlation(0.0) else 0.0
-    )
+    share = 0.0 if agreed <= correlation(0.0) else MOST
+    if correlation(0.0) < agreed < correlation(MOST):
+        share = float(brentq(lambda x: correlation(x) - agreed, 0.0, MOST, xtol=1e-3))
     counts = rng.choice([len(x) for x in ratings if x], size=ITEMS)
     noise = rng.standard_normal((ITEMS, int(counts.max())))
     graded = 1.0 + np.searchsorted(borders, share**0.5 * item[:, None] + (1 - share) ** 0.5 * noise)

@@ -11,7 +11,7 @@ from command import tells_errors, write_table
 
 METRICS = ("accuracy", "macro_f1", "failure_f1", "failure_auprc", "cohen_kappa")
 TEXT = (
-    "What raters said of each text: completed, or not; what was completed in part is neither. By five folds. Few texts failed, so the "
+    "What raters said of each text: completed, or not; what was completed in part is neither. Few texts failed, so the "
     "intervals are wide: the figures are reported, and nothing is claimed."
 )
 

@@ -4,7 +4,7 @@ Two references. `of all`: what all annotators of an item say together, as publis
 annotator is left out in turn and judged against all others, the model on the same items against the same references. The
 ceiling is who always says what all say together, against the others: nobody who knows the dialogue alone can hope to pass it
 (Nili et al. 2014). Against all, where ratings are means, the ceiling is who knows of an item all but who rates it
-(scripts/item_ceiling.py); raters whom it simulates agree a little more than people, so it is generous. What all say is the name with most votes (a draw is left out) or, with `--ratings mean`, the class of the mean
+(scripts/item_ceiling.py), raters being taken for alike. What all say is the name with most votes (a draw is left out) or, with `--ratings mean`, the class of the mean
 rating. Turns and dialogues are judged together, as published work on satisfaction does."""
 
 import argparse

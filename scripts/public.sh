@@ -73,7 +73,7 @@ stage "$out/star/star.jsonl" labelgen data convert "$data/star" "$out/star/star.
 stage "$out/sgd/test.jsonl" labelgen data split "$out/sgd-train/sgd-train.jsonl" "$out/sgd" --parts train=0.85,valid=0.05,test=0.1
 # STAR by user: nobody is on both sides.
 stage "$out/star-parts/test.jsonl" labelgen data split "$out/star/star.jsonl" "$out/star-parts" --parts train=0.65,valid=0.1,test=0.25
-stage "$out/star-judged/star.jsonl" python scripts/public_star.py "$out/star-parts/train.jsonl" "$out/star-parts/test.jsonl" "$out/star-judged/star.jsonl"
+stage "$out/star-judged/with_rules.jsonl" python scripts/public_star.py "$out/star-parts/train.jsonl" "$out/star-parts/test.jsonl" "$out/star-judged/with_rules.jsonl"
 
 command=pretrain
 train pretrained --config configs/pretrain.yaml --data.train "[$out/sgd/train.jsonl, $out/star-parts/train.jsonl]" \

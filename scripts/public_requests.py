@@ -10,7 +10,7 @@ from typing import Any
 
 from against_gold import measured
 from command import tells_errors, write_table
-from several_trainings import digest, over_trainings
+from several_trainings import digest, judged_trainings, over_trainings
 
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.log import Log
@@ -51,8 +51,11 @@ def main() -> int:
     runs = [args.run] if args.judged is None else [args.judged, args.run]
     logs = [f"{corpus}/{log}.jsonl" for corpus in CORPORA for log in ("parts/train", "test")]
     judged = digest([first_of(runs, log) for log in (*logs, "snips/whole/train.jsonl", "snips/whole/test.jsonl")])
-    seeds = sorted(folder.name for folder in runs[0].glob("seed*"))
-    trainings = {seed.removeprefix("seed"): training([run / seed for run in runs]) for seed in seeds}
+    needed = [f"evaluation-{name}/predictions.jsonl" for name in (*CORPORA, "snips-by-itself")]
+    trainings = {
+        seed: training([run / folder.name for run in runs])
+        for seed, folder in judged_trainings(args.run, needed, args.judged).items()
+    }
     also = [list(row) for row in PUBLISHED]
     table = {
         "order": 2,

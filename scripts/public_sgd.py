@@ -65,7 +65,8 @@ def main() -> int:
 def trainings_of(run: Path, test: Path, trained: set[str]) -> dict[str, list[list[Any]]]:
     """The rows of each training of the run that was judged on the test part, by its seed: of all labels, and of those of the services
     given. test: the folder of what was made of the test part."""
-    seeds = [made.parent.name for made in sorted((test / "evaluation-test").glob("seed*/evaluation.json"))]
+    # The last that scripts/sgd.sh makes of a seed.
+    seeds = [made.parent.name for made in sorted((test / "evaluation-given-test").glob("seed*/evaluation.json"))]
     found: dict[str, list[list[Any]]] = {}
     for part, name in PARTS.items():
         for folder, questions in ((f"evaluation-{part}", tuple(METRICS)), (f"evaluation-given-{part}", OF_REQUESTS)):

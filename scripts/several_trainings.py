@@ -27,6 +27,19 @@ def digest(logs: Sequence[Path]) -> str:
     return both.hexdigest()
 
 
+def judged_trainings(run: Path, needed: Sequence[str], of_test: Path | None = None) -> dict[str, Path]:
+    """The folders of the trainings of a run, RUN/seed0 and so on, of which all is there that is needed, by their seeds; of one that is
+    not judged yet nothing is told. needed: files below such a folder. of_test: the run's folder for another test part, which may hold
+    some of them in the place of the run's."""
+    folders = {f.name.removeprefix("seed"): f for f in sorted(run.glob("seed*")) if f.name[4:].isdigit()}
+    runs = [run] if of_test is None else [of_test, run]
+    return {
+        seed: folder
+        for seed, folder in folders.items()
+        if all(any((one / folder.name / name).is_file() for one in runs) for name in needed)
+    }
+
+
 def over_trainings(
     path: Path, judged: str, own: Mapping[str, Sequence[Row]], command: str, also: Sequence[Row] = ()
 ) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from random import Random
 
 from command import tells_errors, write_table
 from goal_rows import candidates_of, goal_rows, judged_of, versions
-from several_trainings import digest, over_trainings
+from several_trainings import digest, judged_trainings, over_trainings
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label, division
@@ -163,7 +163,7 @@ def spliced(parts: Sequence[Dialogue], kind: str, rng: Random) -> Dialogue:
 def spliced_table(run: Path, path: Path) -> dict[str, object]:
     """Of each kind of splice and corpus, and of the kind as a whole."""
     trainings, data = {}, ""
-    for seed, folder in trainings_of(run):
+    for seed, folder in judged_trainings(run, ["evaluation-spliced/predictions.jsonl"]).items():
         judged = judged_of(folder / "evaluation-spliced" / "predictions.jsonl", SPLICE)
         names = candidates_of(judged, without=(SPLICE,))
         rows: list[list[object]] = []
@@ -183,7 +183,7 @@ def spliced_table(run: Path, path: Path) -> dict[str, object]:
 def star_table(run: Path, test: Path, path: Path) -> dict[str, object]:
     """test: the folder of what was judged, which may be of another test log than the run's own."""
     trainings, data = {}, ""
-    for seed, folder in trainings_of(test):
+    for seed, folder in judged_trainings(test, ["evaluation-star/predictions.jsonl"]).items():
         judged = judged_of(folder / "evaluation-star" / "predictions.jsonl", WIZARD)
         names = candidates_of(judged, without=(WIZARD,))
         trainings[seed] = goal_rows(judged, names, METRICS)
@@ -191,11 +191,6 @@ def star_table(run: Path, test: Path, path: Path) -> dict[str, object]:
     logs = [run / "whole/train.jsonl", run / "several/train.jsonl", test / "several/test.jsonl"]
     found = over_trainings(path, digest(logs), trainings, COMMAND)
     return _table(3, "STAR: goals in completed multi-task dialogues", STAR_TEXT, data, [], found)
-
-
-def trainings_of(run: Path) -> list[tuple[str, Path]]:
-    """Seed and folder of each training of the run."""
-    return [(folder.name.removeprefix("seed"), folder) for folder in sorted(run.glob("seed*"))]
 
 
 def _table(

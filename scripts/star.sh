@@ -9,14 +9,14 @@ set -euo pipefail
 out=$(path "${1:-}" runs/star)
 public=$(path "${2:-}" runs/public)
 judging "${3:-}"
-for made in star-parts/train.jsonl star-judged/star.jsonl pretrained/model/digests.json; do
+for made in star-parts/train.jsonl star-judged/with_rules.jsonl pretrained/model/digests.json; do
   needs "$public/$made" "bash scripts/public.sh DATA $public"
 done
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 mkdir -p "$out"
-log=$public/star-judged/star.jsonl
+log=$public/star-judged/with_rules.jsonl
 if [ -n "$test" ]; then
-  log=$judged/star-judged/star.jsonl
+  log=$judged/star-judged/with_rules.jsonl
   stage "$judged/star.jsonl" labelgen data convert "$test" "$judged/star.jsonl" --format star
   held_out "$judged/star.jsonl" "$judged/held-out.jsonl" "$public/star-parts/train.jsonl" "$public/star-parts/valid.jsonl" --users
   stage "$log" python scripts/public_star.py "$public/star-parts/train.jsonl" "$judged/held-out.jsonl" "$log"

@@ -80,7 +80,7 @@ for seed in "${seeds[@]}"; do
     local name=$1 against=$2
     shift 2
     stage "$own/evaluation-$name/evaluation.json" labelgen evaluate "$out/$name/test.jsonl" --against "$against" \
-      --model "together=$own/model" --out "$own/evaluation-$name" --title "${name//-/ }: one model for eight corpora" "$@"
+      --model "together=$own/model" --train "$out/$name/train.jsonl" --out "$own/evaluation-$name" --title "${name//-/ }: one model for eight corpora" "$@"
   }
   judge sgd sgd
   judge star user --task outcome

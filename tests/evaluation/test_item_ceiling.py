@@ -33,6 +33,11 @@ def test_it_is_above_one_more_rater():
     assert one < macro_f1_of_who_knows_the_item([row[1:] for row in grades], 0)
 
 
+def test_raters_who_always_agree_leave_nothing_to_guess():
+    assert macro_f1_of_who_knows_the_item([[2.0, 2.0], [4.0, 4.0]], 0) > 0.6
+    assert math.isnan(macro_f1_of_who_knows_the_item([[3.0, 3.0], [3.0, 3.0, 3.0]], 0))
+
+
 def test_single_ratings_tell_nothing():
     assert math.isnan(macro_f1_of_who_knows_the_item([[3.0], [4.0]], 0))
     assert macro_f1_of_who_knows_the_item(rated(0.4), 0) == macro_f1_of_who_knows_the_item(rated(0.4), 0)

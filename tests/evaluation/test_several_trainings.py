@@ -1,4 +1,4 @@
-"""Tables of several trainings: what is put together, what stays, what is refused."""
+"""Tables of several trainings: what is put together, what stays, what is not told yet."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 from render_results import cell
-from several_trainings import digest, mean, over_trainings, put_together
+from several_trainings import digest, judged_trainings, mean, over_trainings, put_together
 
 values = st.floats(0, 1)
 estimates = st.fixed_dictionaries({"value": values, "low": values, "high": values})
@@ -40,6 +40,16 @@ def row(name: str, value: float) -> list[object]:
 def test_rows_are_put_together_by_their_texts_wherever_they_stand():
     found = list(put_together([[row("a", 0.5), row("b", 0.1)], [row("b", 0.3), row("a", 0.7)]]))
     assert [(one[0], one[1]["value"], one[2:]) for one in found] == [("a", 0.6, [None, 7]), ("b", 0.2, [None, 7])]
+
+
+def test_a_training_counts_once_all_of_it_is_judged_here_or_for_another_test_part(tmp_path: Path):
+    run, other = tmp_path / "run", tmp_path / "run" / "test-1"
+    for name in ("seed0/a", "seed0/b", "seed1/a", "seed10/a", "seed10/b", "test-1/seed1/b"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).touch()
+    (run / "seed0.log").touch()
+    assert list(judged_trainings(run, ["a", "b"])) == ["0", "10"]
+    assert judged_trainings(run, ["a", "b"], other) == {seed: run / f"seed{seed}" for seed in ("0", "1", "10")}
 
 
 def test_trainings_of_the_same_dialogues_stay_and_those_of_others_do_not(tmp_path: Path, capsys):

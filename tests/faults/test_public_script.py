@@ -30,7 +30,7 @@ def start(tmp_path: Path):
             command.chmod(0o755)
         os.mkfifo(tmp_path / "begun")
         # What scripts/star.sh asks for, which nothing makes here.
-        for name in ("star-parts/train.jsonl", "star-judged/star.jsonl"):
+        for name in ("star-parts/train.jsonl", "star-judged/with_rules.jsonl"):
             (tmp_path / "out" / name).parent.mkdir(parents=True)
             (tmp_path / "out" / name).touch()
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"

@@ -48,7 +48,7 @@ CALLS = {
 WITH_TEST = sorted(CALLS.keys() - {"segments"})
 OF_REQUESTS = ("multiwoz/test.json", "MultiDoGO/airline/test.tsv", "snips/a.json", "SLURP/a.jsonl")
 TESTS = ("schema.json", *OF_REQUESTS, "MWOZ.txt", "SGD.txt", "ReDial.txt", "CCPE.txt")
-MAKE = ("sgd/test.jsonl", "star-parts/train.jsonl", "star-judged/star.jsonl", "pretrained/model/digests.json")
+MAKE = ("sgd/test.jsonl", "star-parts/train.jsonl", "star-judged/with_rules.jsonl", "pretrained/model/digests.json")
 
 
 @pytest.fixture
