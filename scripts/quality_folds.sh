@@ -54,7 +54,16 @@ stage "$labelled.report/evaluation.json" labelgen evaluate "$labelled"/*/*.jsonl
 python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
   --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
 if [ "$corpus" = abredial ]; then
-  python scripts/measure_completion.py "$labelled.report" --out "$results/abredial_completion.json"
+  # Outcomes are asked of the goals that people drew, which a log that is labelled does not say.
+  for name in "$labelled"/*/; do
+    name=$(basename "$name") log=$out/folds/$(basename "$name").jsonl
+    if [ -n "$test" ]; then log=$judged/test.jsonl; fi
+    stage "$labelled.asked/$name/evaluation.json" labelgen evaluate "$log" --task outcome --model "model=$out/$name/run/model" \
+      --out "$labelled.asked/$name"
+  done
+  stage "$labelled.completion/evaluation.json" labelgen evaluate "$labelled.asked"/*/predictions.jsonl --task outcome \
+    --out "$labelled.completion" --title "AB-ReDial: completed tasks"
+  python scripts/measure_completion.py "$labelled.completion" --out "$results/abredial_completion.json"
 fi
 for others in $drawn; do
   name=$([ "$others" = 3 ] && echo "three others drawn" || echo "all others")
