@@ -33,8 +33,8 @@ from labelgen.pretraining.corruption import Pool
 from labelgen.pretraining.splicing import in_line
 
 REFERENCE = "segments"
+COMMAND = "bash scripts/public_segments.sh TRAIN TEST"
 SCORES = ("Pk", "WindowDiff", "boundary F1")
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
     "An utterance a turn; a boundary stands between two utterances or not. Each figure is the mean over dialogues, with windows "
     "of half the mean length of the dialogue's own segments, at least 2, as SuperDialseg's evaluation computes them; Pk and "
@@ -65,11 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     collect.add_argument("--name", required=True, help="of the table's file")
     collect.add_argument("--title", required=True, help="of the table")
     collect.add_argument("--note", default="", help="what else a reader must know of the data, said below the table")
-    collect.add_argument("--out", type=Path, default=RESULTS)
+    collect.add_argument(
+        "--command", default=COMMAND, help="what made it, as the table is to say (default %(default)s)"
+    )
+    collect.add_argument("--out", type=Path, required=True, help="the folder of the table")
     args = parser.parse_args(argv)
     if args.action == "collect":
         path = args.out / f"segments_{args.name}.json"
-        write_table(path, table(args.run, args.title, args.note))
+        write_table(path, {**table(args.run, args.title, args.note), "command": args.command})
         print(f"wrote {path}")
     else:
         log = Log([args.log])
@@ -135,7 +138,7 @@ def table(run: Path, title: str, note: str = "") -> dict[str, Any]:
         "order": 3,
         "title": title,
         "text": TEXT,
-        "command": "bash scripts/public_segments.sh TRAIN TEST",
+        "command": COMMAND,
         "versions": versions(),
         "data": " ".join(part for part in (data, note) if part),
         "columns": ["candidate", "dialogues", *(f"{score} (95%)" for score in SCORES)],

@@ -27,4 +27,4 @@ stage "$out/segments/model/digests.json" labelgen finetune "${options[@]}" --out
 stage "$judged/evaluation/evaluation.json" labelgen evaluate "$judged/test/test.jsonl" --against segments --task goals \
   --model "splices alone=$out/splices/model" --model "marked segments=$out/segments/model" --train "$out/parts/train.jsonl" \
   --out "$judged/evaluation" --title "${TITLE:-Segments}"
-python scripts/public_segments.py collect "$judged" --name "${NAME:-public}" --title "${TITLE:-Segments}" --note "${NOTE:-}" --out "$results"
+python scripts/public_segments.py collect "$judged" --name "${NAME:-public}" --title "${TITLE:-Segments}" --note "${NOTE:-}" --out "$results" ${COMMAND:+--command "$COMMAND"}
