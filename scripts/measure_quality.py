@@ -13,13 +13,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from command import tells_errors
 from item_ceiling import macro_f1_of_who_knows_the_item
 from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
+from several_trainings import digest, over_trainings
 
-from labelgen.base.errors import InputError
+from labelgen.base.errors import InputError, UsageError
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.consensus.vote import Ratings
@@ -53,18 +55,32 @@ def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--text", default="")
     parser.add_argument("--published", nargs="*", default=[], metavar="LOG=MACRO_F1", help="rows of published figures")
+    parser.add_argument(
+        "--training", metavar="SEED", help="the table keeps the figures of other trainings of the same logs"
+    )
+    parser.add_argument(
+        "--judged", type=Path, nargs="+", metavar="LOG", help="with --training: those logs, without labels"
+    )
     args = parser.parse_args()
+    if (args.training is None) != (args.judged is None) or (args.training and not args.command):
+        raise UsageError("a training needs its logs and command", "--training", "give --judged and --command too")
     found = judge(Log(args.log), args.annotator, args.ratings, args.first_turn)
-    rows = [
+    published = [
         [name, "published, other test rows", "macro_f1", float(value), None, None, None, None]
         for name, value in _pairs(args)
     ]
+    rows: list[list[Any]] = []
     for name in sorted(found):
         for row in rows_of(name, found[name]):
             if row[1:3] == ["of all", "macro_f1"]:
                 row[COLUMNS.index("ceiling")] = knows_the_item(found[name].grades) if args.ratings == "mean" else None
             rows.append(row)
-    write_table(args, "measure_quality", args.text, COLUMNS, rows)
+    more: dict[str, Any] = {"rows": [*published, *rows]}
+    if args.training is not None:
+        more = over_trainings(args.out, digest(args.judged), {args.training: rows}, args.command, published)
+        seeds = " ".join(more["trainings"])
+        more["command"] = f"for seed in {seeds}; do SEED=$seed {args.command}; done"
+    write_table(args, "measure_quality", args.text, COLUMNS, **more)
     return 0
 
 

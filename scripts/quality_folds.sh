@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Quality beside single annotators by five folds: of DBDC3 breakdown of single responses, which thirty people labelled, by bot, since the
 # bot alone tells much; of AB-ReDial ratings of responses and of dialogues. Needs DATA/CORPUS (docs/corpora.md), one core, no GPU.
-#   bash scripts/quality_folds.sh dbdc3|abredial DATA [OUT [TEST]]
+#   [SEED=0] bash scripts/quality_folds.sh dbdc3|abredial DATA [OUT [TEST]]
+# Another SEED has an OUT of its own, by default runs/CORPUS-SEED, and its figures stand beside those of the others.
 # With TEST, a folder in the corpus's published layout, one model learns from all of DATA/CORPUS and is judged there: on the eval part where TEST has
 # parts, and on no dialogue that is in DATA/CORPUS. What is made already is not made again; trainings go on where they stopped. ENCODER and
 # CONFIG: scripts/stage.sh.
@@ -9,7 +10,10 @@ set -euo pipefail
 . "$(dirname "$0")/stage.sh"
 corpus=${1:?dbdc3 or abredial}
 data=$(path "${2:?the folder of the unpacked corpora}")
-out=$(path "${3:-}" "runs/$corpus")
+seed=${SEED:-0}
+run=$corpus
+if [ "$seed" != 0 ]; then run=$corpus-$seed; fi
+out=$(path "${3:-}" "runs/$run")
 judging "${4:-}"
 case $corpus in
   dbdc3) ratings=vote drawn="3 0" tasks=() title="DBDC3: breakdown beside single annotators" \
@@ -24,7 +28,7 @@ fold() {
   local name=$1 judged=$2
   shift 2
   stage "$out/$name/parts/held.jsonl" labelgen data split "$@" "$out/$name/parts" --parts train=0.85,held=0.15 --seed 1
-  stage "$out/$name/run/model/digests.json" labelgen finetune "${recipe[@]}" "${tasks[@]}" --out "$out/$name/run" \
+  stage "$out/$name/run/model/digests.json" labelgen finetune "${recipe[@]}" "${tasks[@]}" --out "$out/$name/run" --seed "$seed" \
     --data.train "[$out/$name/parts/train.jsonl]"
   stage "$out/$name/run/model/calibration.json" labelgen calibrate "$out/$name/parts/held.jsonl" --model "$out/$name/run/model" \
     --ratings "$ratings" --decide macro_f1 --max-error 0.0001
@@ -34,13 +38,14 @@ fold() {
 quality_recipe "$out" --length.max_epochs 20
 stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
 stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
-labelled=$judged/labelled first=$out/f0
+labelled=$judged/labelled first=$out/f0 logs=("$out/all.jsonl")
 if [ -n "$test" ]; then
   first=$out/test
   # Of a whole release of DBDC3 the part that is published for tests.
   if [ "$corpus" = dbdc3 ]; then test=$(first_of "$test"/{DBDC3/,}{dbdc3_revised/en/,}eval "$test"); fi
   stage "$judged/given.jsonl" labelgen data convert "$test" "$judged/given.jsonl" --format "$corpus"
   held_out "$judged/given.jsonl" "$judged/test.jsonl" "$out/all.raw.jsonl"
+  logs+=("$judged/test.jsonl")
   fold test "$judged/test.jsonl" "$out/all.jsonl"
 else
   stage "$out/folds/f0.jsonl" labelgen data split "$out/all.jsonl" "$out/folds" --parts f0=0.2,f1=0.2,f2=0.2,f3=0.2,f4=0.2
@@ -52,7 +57,8 @@ else
 fi
 stage "$labelled.report/evaluation.json" labelgen evaluate "$labelled"/*/*.jsonl --out "$labelled.report" --title "$title"
 python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
-  --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
+  --training "$seed" --judged "${logs[@]}" --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
+if [ "$seed" != 0 ]; then exit; fi # The tables below are of the first training.
 if [ "$corpus" = abredial ]; then
   # Outcomes are asked of the goals that people drew, which a log that is labelled does not say.
   for name in "$labelled"/*/; do

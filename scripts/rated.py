@@ -51,9 +51,10 @@ def of_a_table(text: str | None) -> argparse.ArgumentParser:
 
 
 def write_table(
-    args: argparse.Namespace, script: str, text: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    args: argparse.Namespace, script: str, text: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], **more: Any
 ) -> None:
-    """Write the table to `--out`, and its rows to the terminal."""
+    """Write the table to `--out`, and its rows to the terminal. more: what it says in the place of its command and its data, or beside
+    them."""
     table = {
         "order": args.order,
         "title": args.title,
@@ -62,6 +63,7 @@ def write_table(
         "data": f"Bootstrap over dialogues, seed {SEED}, {RESAMPLES:,} resamples.",
         "columns": columns,
         "rows": rows,
+        **more,
     }
     command.write_table(args.out, table)
     for row in rows:

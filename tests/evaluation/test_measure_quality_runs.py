@@ -46,3 +46,17 @@ def test_seeds_make_one_row_and_a_single_run_has_an_interval(tmp_path):
     assert (one[4]["value"], one[5:8]) == (1.0, [None, None, 1])
     assert one[8]["value"] == pytest.approx(1.0)
     assert rows["valid", "of all", "accuracy"][9] == 18
+
+
+def test_trainings_of_the_same_log_stand_in_one_table(tmp_path):
+    script, out = SCRIPT.with_name("measure_quality.py"), tmp_path / "t.json"
+    right, wrong = run_of(tmp_path / "a", "good"), run_of(tmp_path / "b", "bad")
+    command = [sys.executable, str(script), "--order", "4", "--title", "T", "--command", "C", "--out", str(out)]
+    for seed, run in (("0", right), ("1", wrong)):
+        more = ["--training", seed, "--judged", str(right / "log.jsonl")]
+        subprocess.run([*command, str(run), *more], check=True, capture_output=True)
+    table = json.loads(out.read_text())
+    accuracy = next(row for row in table["rows"] if row[1:3] == ["of all", "accuracy"])
+    assert (accuracy[3]["least"], accuracy[3]["value"], accuracy[3]["greatest"]) == (0.0, 0.5, 1.0)
+    assert table["command"] == "for seed in 0 1; do SEED=$seed C; done"
+    assert subprocess.run([*command, str(right), "--training", "2"], capture_output=True).returncode == 2
