@@ -19,10 +19,10 @@ from typing import Any
 from command import arguments, parsed, tells_errors, write_table
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.data.log import Log
 from labelgen.evaluation.asked import asked
 from labelgen.evaluation.baseline import BASELINE
-from labelgen.evaluation.candidates import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.evaluation.compare import Measured, items_of, measure_all, ratio
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Protocol, Setting

@@ -9,7 +9,7 @@ from pathlib import Path
 from collect_results import table_of
 from command import tells_errors, write_table
 
-from labelgen.evaluation.candidates import ON_GIVEN_GOALS
+from labelgen.data.labels import ON_GIVEN_GOALS
 
 METRICS = ("accuracy", "macro_f1", "failure_f1", "failure_auprc", "cohen_kappa")
 WHO = ("model" + ON_GIVEN_GOALS, "single annotator")

@@ -14,8 +14,9 @@ from command import tells_errors, write_table
 from several_trainings import digest, over_trainings
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import ON_GIVEN_GOALS
 from labelgen.data.log import Log
-from labelgen.evaluation.candidates import ON_GIVEN_GOALS, candidates_of
+from labelgen.evaluation.candidates import candidates_of
 from labelgen.evaluation.trials import Setting
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "sgd_full.json"

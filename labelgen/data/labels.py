@@ -12,6 +12,12 @@ Unit = Literal["turn", "span", "goal", "dialogue"]
 GOALS = "goals"
 """The task whose labels divide a dialogue into goals; one answer to it is the set of all goals of a dialogue."""
 
+ON_GIVEN_GOALS = " on the reference's goals"
+"""Ends the name of a model that was told the goals and asked about them."""
+
+EVIDENCE_HIDDEN = ", evidence hidden"
+"""Ends the name of a model that was shown the dialogues without feedback evidence."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class AtTurn:

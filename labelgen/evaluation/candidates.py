@@ -6,16 +6,10 @@ from dataclasses import dataclass, replace
 from labelgen.base.errors import InputError
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, AtGoal, divides
+from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation, AtGoal, divides
 from labelgen.evaluation.baseline import BASELINE
 from labelgen.evaluation.trials import Setting, people_of
 from labelgen.feedback.hiding import without_evidence
-
-ON_GIVEN_GOALS = " on the reference's goals"
-"""Ends the name of a model that was told the goals and asked about them."""
-
-EVIDENCE_HIDDEN = ", evidence hidden"
-"""Ends the name of a model that was shown the dialogues without feedback evidence."""
 
 _JUDGED = ("model", "llm", "user", "rule")
 _REPLACED = ("model", "llm", "rule")

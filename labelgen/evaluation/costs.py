@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.evaluation.candidates import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
+from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.evaluation.compare import items_of
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.section import kind_of

@@ -5,9 +5,8 @@ from typing import Any, TypeVar
 
 from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.data.labels import EVIDENCE_HIDDEN, At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.evaluation.apart import apart
-from labelgen.evaluation.candidates import EVIDENCE_HIDDEN
 from labelgen.evaluation.ceiling import CEILING
 from labelgen.evaluation.compare import answered_share, items_of, measure_all, metric, ratio
 from labelgen.evaluation.curves import confusions, precision_coverage, reliability

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.report.form import Estimate, Question, Row
 
 Verdict = Literal["better", "worse", "open", "alone"]
@@ -60,6 +61,8 @@ def rivals(questions: Sequence[tuple[Question, Row]]) -> tuple[str, ...]:
     ]
     firsts = {subject.candidate for _, subject in questions}
     names = [row.candidate for row in (judged[0] if judged else []) if row.candidate not in firsts]
+    # What a model says when it is told more or less is nobody else's word.
+    names = [name for name in names if not name.endswith((ON_GIVEN_GOALS, EVIDENCE_HIDDEN))]
     everywhere = [name for name in names if all(name in {row.candidate for row in rows} for rows in judged)]
     rules = {row.candidate for rows in judged for row in rows if row.kind == "rule"}
     return tuple([name for name in everywhere if name not in rules] or everywhere)

@@ -8,9 +8,9 @@ import pytest
 from labelgen.cli.main import main
 from labelgen.consensus.vote import consensus
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation, AtTurn, Label
 from labelgen.data.log import write_log
-from labelgen.evaluation.candidates import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, candidates_of
+from labelgen.evaluation.candidates import candidates_of
 from labelgen.evaluation.costs import costs
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Protocol, Setting

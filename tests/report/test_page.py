@@ -203,6 +203,11 @@ def test_without_people_candidates_are_set_beside_each_other() -> None:
     assert len(drawn) == 13, "a dot for every candidate of every question"
 
 
+def test_a_model_that_is_told_the_goals_is_no_rival() -> None:
+    found = read(without_people({"new": (0.6, 0.7), "old": (0.4, 0.5), "old on the reference's goals": (0.5, 0.9)}))
+    assert verdict(found) == "Of 1 question, new labels better than old in 1 (q0)."
+
+
 @given(st.lists(st.integers(0, 20), min_size=4, max_size=4), st.booleans())
 def test_two_candidates_differ_just_where_their_intervals_do_not_overlap(ends: list[int], larger: bool) -> None:
     new, old = sorted(ends[:2]), sorted(ends[2:])

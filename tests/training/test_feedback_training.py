@@ -19,9 +19,8 @@ from labelgen.base.errors import UsageError
 from labelgen.cli.main import main as labelgen
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.evidence import Target
-from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, answers, field_of
+from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation, AtGoal, AtTurn, Label, answers, field_of
 from labelgen.data.log import Log, write_log
-from labelgen.evaluation.candidates import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.evaluation.question import questions_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import with_signals
