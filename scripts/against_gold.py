@@ -10,7 +10,6 @@ from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Protocol, Setting
 
 FRAMES = {"frame_accuracy": ("intents", "slots")}
-BOOTSTRAP = "Training seed 0; bootstrap over dialogues, seed 0, 1,000 resamples."
 Measure = Callable[[str], dict[str, Measured]]
 """The metrics of an annotator, by name."""
 

@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("judged", type=Path, help="the log that is judged")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    folders = sorted(args.run.glob("evaluation-seed*"))
+    folders = [made.parent for made in sorted(args.run.glob("evaluation-seed*/evaluation.json"))]
     trainings = {folder.name.removeprefix("evaluation-seed"): list(rows_of(folder)) for folder in folders}
     table = {
         "order": 3,

@@ -61,8 +61,9 @@ python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --t
 if [ "$seed" != 0 ]; then exit; fi # The tables below are of the first training.
 if [ "$corpus" = abredial ]; then
   # Outcomes are asked of the goals that people drew, which a log that is labelled does not say.
-  for name in "$labelled"/*/; do
-    name=$(basename "$name") log=$out/folds/$(basename "$name").jsonl
+  for folder in "$labelled"/*/; do
+    name=$(basename "$folder")
+    log=$out/folds/$name.jsonl
     if [ -n "$test" ]; then log=$judged/test.jsonl; fi
     stage "$labelled.asked/$name/evaluation.json" labelgen evaluate "$log" --task outcome --model "model=$out/$name/run/model" \
       --out "$labelled.asked/$name"

@@ -98,7 +98,8 @@ def open_log(args: argparse.Namespace, name: str = "log") -> Log:
         if not equals:
             raise UsageError(f"--option {pair} has no value", "the command line", "write --option NAME=VALUE")
         options[key] = value
-    refuses = partial(bad_domains, field=getattr(args, "domains_from", None))
+    field = getattr(args, "domains_from", None)
+    refuses = partial(bad_domains, field=field) if field else None
     return Log(paths, args.format, options, args.quarantine, args.max_bad_rate, refuses)
 
 
