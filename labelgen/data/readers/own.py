@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from labelgen.base.errors import StorageError
-from labelgen.base.packed import DamagedError
+from labelgen.base.packed import DamagedError, unpacked
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, read_labels
 from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader
 from labelgen.data.record import decode
 from labelgen.data.rows import count_rows, read_rows
-from labelgen.data.source_files import files_of, lines_of, numbered
+from labelgen.data.source_files import files_of, numbered
 from labelgen.data.writer import FORMS
 
 SUFFIXES = FORMS
@@ -27,16 +27,10 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Reject
     """The records of one file, in order; what is behind the place where a packed file is damaged is one rejected record. `name` is
     what the file is called in what is rejected. Raises StorageError if it cannot be read."""
     name = name or str(path)
-    if path.suffix == ".parquet":
-        yield from _read_parquet(path, name)
-        return
     try:
-        for number, text in lines_of(path):
-            yield decode(text, name, number)
-    except StorageError as error:
-        if not isinstance(error.__cause__, DamagedError):
-            raise
-        yield Rejected(file=name, reason=str(error.__cause__))
+        yield from _rows(path, name) if path.suffix == ".parquet" else _lines(path, name)
+    except OSError as error:
+        raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
 
 
 def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Dialogue | Rejected]:
@@ -45,15 +39,20 @@ def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Dialogue | Rejecte
         yield decode(text, name, number)
 
 
-def _read_parquet(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
+def _lines(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
     try:
-        rows = count_rows(path)
-        if isinstance(rows, str):
-            yield Rejected(file=name, reason=rows)
-        else:
-            yield from read_rows(path, name, 0, rows)
-    except OSError as error:
-        raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
+        with unpacked(path) as file:
+            yield from read_lines(file, name)
+    except DamagedError as error:
+        yield Rejected(file=name, reason=str(error))
+
+
+def _rows(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
+    rows = count_rows(path)
+    if isinstance(rows, str):
+        yield Rejected(file=name, reason=rows)
+    else:
+        yield from read_rows(path, name, 0, rows)
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
