@@ -52,6 +52,28 @@ def test_full_dialogues_without_error_count_alike_however_many_answers_they_have
     assert passed == (dialogues == 99)
 
 
+@pytest.mark.parametrize(("errors", "needed"), [(0, 99), (1, 157), (3, 257)])
+def test_threshold_is_certified_at_the_full_level_and_not_above_it(errors: int, needed: int):
+    """One dialogue fewer than the exact binomial needs has a p-value just above 5%."""
+    for dialogues in (needed - 1, needed):
+        held = scored([[(0.9, k < errors)] for k in range(dialogues)])
+        found = certify(held, [Step(0.9, 1, 1.0, float(dialogues))], 0.03, 0.95, "x")
+        assert found.p_value == pytest.approx(binom.cdf(errors, dialogues, 0.03))
+        assert (found.threshold == 0.9) == (dialogues == needed)
+
+
+def test_certificates_above_the_bound_are_given_as_seldom_as_promised():
+    """Errors just above the bound: of many held-out parts at most the level gets a threshold, over several thresholds."""
+    rng = np.random.default_rng(0)
+    worlds, level = 400, 0.2
+    steps = [Step(threshold, 1, 1.0, 60.0) for threshold in (0.9, 0.8, 0.7)]
+    passed = 0
+    for _ in range(worlds):
+        held = scored([[(rng.choice([0.7, 0.8, 0.9]), int(rng.random() < 0.101))] for _ in range(300)])
+        passed += certify(held, steps, 0.1, 1 - level, "x").threshold is not None
+    assert 0.5 * level * worlds <= passed <= binom.ppf(0.999, worlds, level)
+
+
 def test_refused_with_the_reason_and_what_could_be_supported():
     few = scored([[(0.9, 0)]] * 40)
     found = certify(few, plan(few, 40, 0.03, 0.95), 0.03, 0.95, "x")

@@ -82,6 +82,19 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert held >= 0.91 * 300
 
 
+def test_intervals_are_95_percent_t_intervals_unless_asked_otherwise():
+    """Of people alone, one goal a dialogue and nothing imagined: that of Student's t."""
+    truth = single((np.arange(40) % 4 > 0).astype(float))
+    sums = Sums(truth, truth, truth[:0])
+    error = np.sqrt(0.75 * 0.25 * 40 / 39 / 40)
+    for found, times in (
+        (people_alone(sums, imagined=0), 2.0227),
+        (prediction_powered(sums, imagined=0).interval, 2.0227),
+        (people_alone(sums, 0.9, imagined=0), 1.6849),
+    ):
+        assert (found.high - 0.75, 0.75 - found.low) == pytest.approx((times * error, times * error), rel=1e-3)
+
+
 def test_too_few_dialogues_give_no_interval():
     few = np.ones((LEAST - 1, 2))
     assert np.isnan(people_alone(Sums(few, few, np.ones((50, 2)))).value)

@@ -183,6 +183,27 @@ def test_star_turns_hold_what_was_said_and_nothing_else():
         assert [text for turn in turns for text in (turn.request, turn.response) if text] == said
 
 
+def test_star_turns_name_the_last_action_of_the_wizard(tmp_path: Path):
+    """Of several replies to one request, the action of the last one that has a name."""
+    actions = ("ask_name", "bank_inform_balance", "anything_else")
+    events = [{"Agent": "User", "Action": "utter", "Text": "What is my balance?"}]
+    events += [{"Agent": "Wizard", "Action": "pick_suggestion", "Text": x, "ActionLabel": x} for x in actions]
+    events += [
+        {"Agent": "Wizard", "Action": "utter", "Text": "Bye."},
+        {"Agent": "User", "Action": "utter", "Text": "Bye"},
+    ]
+    scenario = {"Happy": True, "MultiTask": False, "WizardCapabilities": [{"Task": "bank_balance"}]}
+    plain = {"DialogueID": 1, "Scenario": scenario, "Events": events, "CompletionLevel": "Complete"}
+    (tmp_path / "1.json").write_text(json.dumps(plain), encoding="utf-8")
+    reader: Reader = resolve(READERS, "star", "format")
+    [found] = reader.read(tmp_path, {})
+    assert isinstance(found, Dialogue)
+    assert [[(c.name, c.value) for c in turn.categories] for turn in found.turns] == [
+        [("wizard_action", "anything_else")],
+        [],
+    ]
+
+
 def test_getgoing_calls_hold_what_was_said_and_answered():
     denied, praised = dialogues("getgoing").values()
     assert [turn.request for turn in denied.turns] == [

@@ -6,6 +6,7 @@ import pytest
 from labelgen.confidence.resampling import (
     Interval,
     interval,
+    of_statistic,
     paired_difference,
     paired_ratio,
     resampled,
@@ -35,6 +36,35 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
         assert found.low <= found.value <= found.high
         held += found.low <= 0.3 <= found.high
     assert 0.82 <= held / 200 <= 0.95
+
+
+def test_intervals_are_the_middle_95_percent_unless_asked_otherwise():
+    draws = np.arange(2001) / 2000
+    half, none = Interval(0.5, 0.0, 0.0), Interval(0.0, 0.0, 0.0)
+    one, zero = Interval(1.0, 1.0, 1.0), np.zeros(2001)
+    for found in (
+        interval(0.5, draws),
+        paired_difference(half, none, (draws, zero)),
+        paired_ratio(half, one, (draws, zero + 1.0)),
+        of_statistic(lambda times: times[:, 0] - 0.5, 0.5 + draws[:, None]),
+    ):
+        assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.025, 0.975))
+    for found in (
+        interval(0.5, draws, 0.5),
+        paired_difference(half, none, (draws, zero), 0.5),
+        paired_ratio(half, one, (draws, zero + 1.0), 0.5),
+    ):
+        assert (found.low, found.high) == pytest.approx((0.25, 0.75))
+
+
+def test_interval_of_a_mean_is_1_96_standard_errors_to_each_side():
+    """The 90% interval would reach 1.645, and the 99% interval 2.576."""
+    values = np.random.default_rng(0).normal(size=400)
+    found = of_statistic(mean_of(values), resamples(400, 4000, 0))
+    error = values.std() / 20
+    assert found.value == pytest.approx(values.mean())
+    assert (found.value - found.low) / error == pytest.approx(1.96, abs=0.12)
+    assert (found.high - found.value) / error == pytest.approx(1.96, abs=0.12)
 
 
 def test_pairing_removes_what_two_candidates_share():

@@ -143,3 +143,14 @@ def test_fields_that_the_reference_does_not_answer_do_not_count():
         given = [item for item in items(name, 1) if item.requests]
         more = [Item(i.requests, {}, i.predicted) for i in given]
         assert same(measure(metric, given), measure(metric, [*given, *more]))
+
+
+@pytest.mark.parametrize(("turns", "pk"), [(3, 1.0), (5, 0.5), (7, 1 / 3), (6, 1 / 3)])
+def test_half_windows_are_rounded_up(turns, pk):
+    """One goal throughout; the prediction parts the first turn from the rest, so of the windows the first alone is wrong. A
+    window of half the goal's turns, halves rounded up: of 3, 5 and 7 turns 2, 3 and 4, and so 1, 2 and 3 windows."""
+    wanted = (Label("goals", AtGoal(tuple(range(turns))), "goal"),)
+    given = (Label("goals", AtGoal((0,)), "goal"), Label("goals", AtGoal(tuple(range(1, turns))), "goal"))
+    item = Item((REQUEST,) * turns, {AtDialogue(): wanted}, {AtDialogue(): given})
+    for name in ("pk", "window_diff"):
+        assert measure(resolve(METRICS, name, "metric"), [item]) == pytest.approx(pk)
