@@ -11,7 +11,7 @@ from labelgen.base.places import in_store, place
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, merge, write_labels
-from labelgen.data.quarantine import Quarantine, Rejected, told
+from labelgen.data.quarantine import Quarantine, Rejected, loss, told
 from labelgen.data.reader import Options, Reader
 from labelgen.data.readers import READERS
 from labelgen.data.readers.own import shard_files
@@ -39,7 +39,8 @@ class Log:
 
     Rejected records go to the quarantine, if there is one, and are counted by the first word of their reason in
     `reasons`; a dialogue whose id was seen before among the last quarter of a million is rejected too. At the end of a
-    pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected.
+    pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected, or where a file is damaged
+    and the rate is not 1: how many records are lost with it is not known.
 
     Raises UsageError for a form other than labelgen's own on standard input. refuses: why a dialogue, though its record is good, is
     rejected; None for one that is not.
@@ -82,6 +83,7 @@ class Log:
 
     def __iter__(self) -> Iterator[Dialogue]:
         self.kept, self.reasons = 0, Counter()
+        damaged: list[str] = []
         first: Rejected | None = None
         bad = Quarantine(self.quarantine) if isinstance(self.quarantine, Path) else self.quarantine
         try:
@@ -91,12 +93,16 @@ class Log:
                     yield item
                     continue
                 first = first or item
+                if item.is_damage:
+                    damaged.append(item.file)
                 self.reasons[item.reason.partition(":")[0]] += 1
                 if bad is not None:
                     bad.add(item)
         finally:
             if bad is not None and bad is not self.quarantine:
                 bad.close()
+        if damaged and self.max_bad_rate < 1:
+            raise loss(damaged, f"{self.kept:,} records were read")
         self._judge(first)
 
     def _unique(self) -> Iterator[Dialogue | Rejected]:

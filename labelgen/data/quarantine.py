@@ -1,13 +1,20 @@
 """What could not be read: kept with its reason, never dropped."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from labelgen.base.errors import UsageError
+from labelgen.base.errors import InputError, UsageError
+from labelgen.base.packed import DamagedError
+
+_SHOWN = 10
+
+
+_DAMAGE = ("bad_gzip", "bad_zstd", "bad_parquet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +29,11 @@ class Rejected:
     field: str | None = None
     raw: str | None = None
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether it stands for the rest of a damaged file, of which nobody knows how many records it held."""
+        return self.line is None and self.reason.partition(":")[0] in _DAMAGE
+
     def where(self) -> str:
         parts = [self.file]
         if self.line is not None:
@@ -31,6 +43,23 @@ class Rejected:
         if self.field is not None:
             parts.append(f"field {self.field}")
         return ", ".join(parts)
+
+
+def behind(lines: int, error: DamagedError) -> str:
+    """The reason for the rest of a packed file, of which so many lines could be read."""
+    return f"{error}; {lines:,} lines could be read, all behind them is lost"
+
+
+def loss(files: Sequence[str], where: str) -> InputError:
+    """The error of a command that could read these files in part only. where: what it read or wrote."""
+    shown = ", ".join(files[:_SHOWN]) + (f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else "")
+    one = len(files) == 1
+    return InputError(
+        f"{shown} {'is' if one else 'are'} damaged: what could be read was read, and how many records are lost is not known",
+        where,
+        f"replace {'it by a whole copy' if one else 'them by whole copies'} and run the same command again; a bad rate of "
+        "1 (--max-bad-rate, data.max_bad_rate of a training) accepts the loss",
+    )
 
 
 def is_quarantine(name: str) -> bool:

@@ -28,7 +28,8 @@ class Sums:
     turns whose sound was read; unheard: turns whose sound could not be, by reason, which are labelled without it. Both
     are empty for a model that reads no sound. unseen: turns with a value that the model was not trained on, by feature.
     unknown: labels of others with names that the model cannot give, by task. on_offer: dialogues whose record lists the domains on
-    offer, by the field that was asked; empty where none was."""
+    offer, by the field that was asked; empty where none was. damaged: files that could be read in part only; how many
+    records are lost is not known, and the quarantine counts one a file."""
 
     seen: int = 0
     labelled: int = 0
@@ -40,6 +41,7 @@ class Sums:
     unseen: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, int] = field(default_factory=dict)
     on_offer: Mapping[str, int] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
 
     @property
     def bad(self) -> int:
@@ -77,6 +79,7 @@ def total(parts: Iterable[Sums]) -> Sums:
     unseen: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     on_offer: Counter[str] = Counter()
+    damaged: set[str] = set()
     tasks: Counter[tuple[str, str, str]] = Counter()
     for part in parts:
         seen, labelled, turns = seen + part.seen, labelled + part.labelled, turns + part.turns
@@ -86,19 +89,26 @@ def total(parts: Iterable[Sums]) -> Sums:
         unseen.update(part.unseen)
         unknown.update(part.unknown)
         on_offer.update(part.on_offer)
+        damaged.update(part.damaged)
         for one in part.tasks:
             for kind in ("labelled", "abstained", "labels"):
                 tasks[one.task, one.unit, kind] += getattr(one, kind)
     sums = replace(_sums(seen, labelled, turns, bad, tasks), on_offer=dict(sorted(on_offer.items())))
-    return with_untold(sums, heard, unheard, unseen, unknown)
+    return with_untold(sums, heard, unheard, unseen, unknown, damaged)
 
 
 def with_untold(
-    sums: Sums, heard: int, unheard: Mapping[str, int], unseen: Mapping[str, int], unknown: Mapping[str, int]
+    sums: Sums,
+    heard: int,
+    unheard: Mapping[str, int],
+    unseen: Mapping[str, int],
+    unknown: Mapping[str, int],
+    damaged: Iterable[str] = (),
 ) -> Sums:
     """The sums with what the labelled records themselves do not tell."""
     return replace(
         sums,
+        damaged=tuple(sorted(set(damaged))),
         heard=heard,
         unheard=dict(sorted(unheard.items())),
         unseen=dict(sorted(unseen.items())),
@@ -131,6 +141,8 @@ def summary(sums: Sums) -> Iterator[str]:
     yield f"{sums.labelled:,} of {sums.seen:,} dialogues labelled, {sums.turns:,} turns"
     if sums.quarantined:
         yield f"{sums.bad:,} quarantined: {_counted(sums.quarantined)}"
+    if sums.damaged:
+        yield f"damaged, and read in part only: {', '.join(sums.damaged)}"
     if sound := told(sums.heard, sums.unheard):
         yield sound
     for name, count in sums.on_offer.items():

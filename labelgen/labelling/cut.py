@@ -14,7 +14,7 @@ import msgspec
 from labelgen.base.errors import StorageError
 from labelgen.base.packed import DamagedError, unpacked
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.quarantine import Rejected
+from labelgen.data.quarantine import Rejected, behind
 from labelgen.data.record import decode
 from labelgen.data.rows import count_rows, read_rows
 from labelgen.data.source_files import without_mark
@@ -25,30 +25,29 @@ class Cut:
     """A run of records of one file.
 
     start: first record, from 0. line: number of its line or row, from 1. offset: where it begins, in bytes of the
-    unpacked file. fault: why the file as a whole cannot be read; it then stands for one record that is rejected."""
+    unpacked file. damage: why nothing can be read from here to the end of the file; it then stands for one record that is
+    rejected, however many there were."""
 
     start: int
     records: int
     line: int
     offset: int = 0
-    fault: str | None = None
+    damage: str | None = None
 
 
 def cut(path: Path, size: int) -> tuple[Cut, ...]:
-    """Runs of at most `size` records, in order; none for an empty file. Raises StorageError if it cannot be read."""
+    """Runs of at most `size` records, in order; none for an empty file. Of a damaged file the last one has the damage. Raises
+    StorageError if it cannot be read."""
     with _storage(path):
-        try:
-            return _cut_rows(path, size) if path.suffix == ".parquet" else _cut_lines(path, size)
-        except DamagedError as error:
-            return (Cut(start=0, records=1, line=1, fault=str(error)),)
+        return _cut_rows(path, size) if path.suffix == ".parquet" else _cut_lines(path, size)
 
 
 def read_cut(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dialogue | Rejected]:
     """The records of one cut, in order; `name` is what the file is called in what is rejected, and `digest` (of
     hashlib) is fed with what was read."""
-    if piece.fault is not None:
-        digest.update(piece.fault.encode())
-        yield Rejected(file=name, reason=piece.fault)
+    if piece.damage is not None:
+        digest.update(piece.damage.encode())
+        yield Rejected(file=name, reason=piece.damage)
         return
     with _storage(path):
         read = _read_rows if path.suffix == ".parquet" else _read_lines
@@ -59,18 +58,25 @@ def _cut_lines(path: Path, size: int) -> tuple[Cut, ...]:
     cuts: list[Cut] = []
     start = records = offset = position = 0
     first = 1
+    number = 0
+    damage: DamagedError | None = None
     with unpacked(path) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                if records == size:
-                    cuts.append(Cut(start=start, records=records, line=first, offset=offset))
-                    start, records = start + records, 0
-                if records == 0:
-                    first, offset = number, position
-                records += 1
-            position += len(line)
+        try:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    if records == size:
+                        cuts.append(Cut(start=start, records=records, line=first, offset=offset))
+                        start, records = start + records, 0
+                    if records == 0:
+                        first, offset = number, position
+                    records += 1
+                position += len(line)
+        except DamagedError as error:
+            damage = error
     if records:
         cuts.append(Cut(start=start, records=records, line=first, offset=offset))
+    if damage is not None:
+        cuts.append(Cut(start=start + records, records=1, line=number + 1, damage=behind(number, damage)))
     return tuple(cuts)
 
 
@@ -90,7 +96,7 @@ def _read_lines(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dial
 def _cut_rows(path: Path, size: int) -> tuple[Cut, ...]:
     rows = count_rows(path)
     if isinstance(rows, str):
-        return (Cut(start=0, records=1, line=1, fault=rows),)
+        return (Cut(start=0, records=1, line=1, damage=rows),)
     return tuple(Cut(start=start, records=min(size, rows - start), line=start + 1) for start in range(0, rows, size))
 
 

@@ -1,7 +1,8 @@
 """What of an earlier run in the same folder still stands.
 
 Work stands where settings, input and output are, by their digests, those that it was done with. What does not stand is
-refused, and with force forgotten and done again; a part or an output that is just missing is done again anyway."""
+refused, and with force forgotten and done again. Done again anyway is a part or an output that is just missing, and a file
+that was damaged and is another now."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,7 +27,8 @@ def stands(folder: Folder, inputs: Mapping[str, Path], settings: Settings, force
     if earlier is None:
         return State(settings)
     changed = earlier.settings.differences(settings)
-    faults = dict(_faults(folder, inputs, earlier))
+    fallen = dict(_fallen(folder, inputs, earlier))
+    faults = {path: fault for path, fault in fallen.items() if fault is not None}
     if changed and not force:
         raise _refused("the folder was labelled with other settings", folder, changed)
     if faults and not force:
@@ -37,7 +39,7 @@ def stands(folder: Folder, inputs: Mapping[str, Path], settings: Settings, force
             folder.forget(path)
     if not changed:
         for entry in earlier.entries():
-            if entry.path not in faults and _is_there(folder, entry):
+            if entry.path not in fallen and _is_there(folder, entry):
                 kept.add(entry)
     return kept
 
@@ -51,15 +53,16 @@ def _earlier(folder: Folder) -> State | None:
     return State(manifest.settings, {file.path: file for file in manifest.files})
 
 
-def _faults(folder: Folder, inputs: Mapping[str, Path], state: State) -> Iterator[tuple[str, str]]:
-    """Path and what is wrong with it; at most one for each path."""
+def _fallen(folder: Folder, inputs: Mapping[str, Path], state: State) -> Iterator[tuple[str, str | None]]:
+    """Paths whose work does not stand, each with what is wrong; None where a damaged file has given way to another."""
     for path in sorted({*state.files, *state.shards}):
         entry = state.files.get(path)
         digests = {e.input_digest if isinstance(e, FileEntry) else e.file_digest for e in _entries(state, path)}
         if path not in inputs:
             yield path, f"{path} is gone from the input"
         elif digests != {digest_file(inputs[path])}:
-            yield path, f"{path} of the input has changed since"
+            damaged = any(path in e.sums.damaged for e in _entries(state, path))
+            yield path, None if damaged else f"{path} of the input has changed since"
         elif entry is not None and (bad := _spoilt(folder, entry)) is not None:
             yield path, f"{bad} is not the file that was written"
 

@@ -12,6 +12,7 @@ from labelgen.base.errors import InputError, IntegrityError, UsageError
 from labelgen.base.files import digest_file
 from labelgen.base.places import in_store, remove_tree
 from labelgen.data.extra import refuse_without_domains
+from labelgen.data.quarantine import loss
 from labelgen.labelling.counts import Sums, total
 from labelgen.labelling.cut import Cut, cut
 from labelgen.labelling.engines import Engine
@@ -75,7 +76,10 @@ def label(
 
 
 def judge(sums: Sums, max_bad_rate: float, where: str) -> None:
-    """Raises InputError where more than `max_bad_rate` of the records were quarantined."""
+    """Raises InputError where more than `max_bad_rate` of the records were quarantined, or where files are damaged and the rate
+    is not 1: how much of them is lost is not known."""
+    if sums.damaged and max_bad_rate < 1:
+        raise loss(sums.damaged, where)
     if sums.bad > max_bad_rate * sums.seen:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sums.quarantined.items())
         raise InputError(
@@ -136,6 +140,7 @@ class _Run:
                         file_digest=plan.digest,
                         output=self.folder.part(path, index),
                         quarantine=self.folder.part_quarantine(path, index),
+                        damaged=plan.pieces[-1].damage is not None,
                         redact=REDACT in self.state.settings.options,
                     )
 

@@ -59,8 +59,9 @@ class Annotates(Protocol):
 class Shard:
     """One unit of work, all that an engine has to carry: where to read, where to write.
 
-    path: the input file relative to the input's folder, with `/`. file_digest: of the whole input file. redact: whether
-    texts are written with what data/redact.py finds masked; labels are made from the texts as they came."""
+    path: the input file relative to the input's folder, with `/`. file_digest: of the whole input file. damaged: whether
+    that file could be read in part only. redact: whether texts are written with what data/redact.py finds masked; labels are
+    made from the texts as they came."""
 
     source: Path
     path: str
@@ -69,6 +70,7 @@ class Shard:
     file_digest: str
     output: Path
     quarantine: Path
+    damaged: bool = False
     redact: bool = False
 
 
@@ -106,6 +108,8 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
             annotator.heard - heard,
             Counter(annotator.unheard) - unheard,
             *unfamiliar(dialogues, annotator),
+            # All shards of the file say so: those of an unfinished run are done again too, once the file is whole.
+            (shard.path,) if shard.damaged else (),
         ),
     )
     del dialogues, labelled

@@ -81,7 +81,7 @@ def _file(folder: Folder, settings: Settings, entry: FileEntry, hashes: "array[i
     reasons = _reasons(quarantine) if entry.quarantine_digest is not None else []
     counted = total([*sums, tally(labelled, reasons)])
     told = entry.sums
-    if with_untold(counted, told.heard, told.unheard, told.unseen, told.unknown) != told:
+    if with_untold(counted, told.heard, told.unheard, told.unseen, told.unknown, told.damaged) != told:
         yield f"{entry.path}: the sums of its records are not those of the manifest"
 
 

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import random
+from collections import deque
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,9 +14,11 @@ import pytest
 from fake_annotator import FakeAnnotator
 from some_logs import lines, record, tree, write_lines, write_rows
 
-from labelgen.base.errors import InputError
+from labelgen.base.errors import InputError, IntegrityError
 from labelgen.base.packed import packed
+from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log
 from labelgen.data.readers.own import read_file
 from labelgen.labelling.counts import Sums
 from labelgen.labelling.engines import Inline
@@ -141,17 +147,131 @@ def test_a_file_without_records_stays_one(tmp_path, name):
     assert list(read_file(tmp_path / "out" / name)) == []
 
 
-@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.jsonl.zst"])
-def test_a_packed_file_that_was_cut_short_is_one_bad_record(tmp_path, name):
+def write_packed(path: Path, count: int) -> None:
+    """So many records in a packed file, of texts that do not pack well."""
+    rng = random.Random(0)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file, packed(file, path.name) as to:
+        to.write(lines(record(f"d{k}", text=str(rng.getrandbits(2000))) for k in range(count)))
+
+
+def cut_in_half(path: Path) -> bytes:
+    """Gives what the file was before."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return whole
+
+
+def garble_the_middle(path: Path) -> bytes:
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + b"\xff" * 1000 + whole[middle + 1000 :])
+    return whole
+
+
+PACKED_NAMES = pytest.mark.parametrize("name", ["b.jsonl.gz", "b.jsonl.zst"])
+
+
+@PACKED_NAMES
+@pytest.mark.parametrize("size", [7, 4096])
+def test_the_head_of_a_packed_file_that_was_cut_is_labelled(tmp_path, name, size):
     path = tmp_path / "in" / name
-    path.parent.mkdir()
-    with path.open("wb") as file, packed(file, name) as to:
-        to.write(lines(record(f"d{k}") for k in range(500)))
-    path.write_bytes(path.read_bytes()[:-9])
+    write_packed(path, 1000)
+    cut_in_half(path)
+    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
+    sums = run(tmp_path, size)
+    reason = "bad_gzip" if name.endswith("gz") else "bad_zstd"
+    assert (sums.damaged, sums.quarantined) == ((name,), {reason: 1})
+    assert 300 < sums.labelled < 700
+    assert labelled(tmp_path) == {"a", *(f"d{k}" for k in range(sums.labelled - 1))}
+    (bad,) = (tmp_path / "out" / f"{name}.quarantine.jsonl").read_bytes().splitlines()
+    assert f"{sums.labelled - 1:,} lines could be read" in json.loads(bad)["reason"]
+
+
+def test_the_head_of_a_file_that_is_damaged_in_the_middle_is_labelled(tmp_path):
+    """What comes out of damaged bytes before the damage is found out is as good as it looks."""
+    write_packed(tmp_path / "in" / "b.jsonl.gz", 1000)
+    garble_the_middle(tmp_path / "in" / "b.jsonl.gz")
+    sums = run(tmp_path)
+    assert sums.damaged == ("b.jsonl.gz",)
+    assert sums.quarantined["bad_gzip"] == 1
+    assert labelled(tmp_path) >= {f"d{k}" for k in range(300)}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("b.jsonl.gz", garble_the_middle), ("b.jsonl.gz", cut_in_half), ("b.jsonl.zst", cut_in_half)],
+)
+def test_the_size_of_shards_does_not_show_in_what_is_read_of_a_damaged_file(tmp_path, name, damage):
+    write_packed(tmp_path / "in" / name, 1000)
+    damage(tmp_path / "in" / name)
+    for size in (7, 500, 4096):
+        label(tmp_path / "in", tmp_path / str(size), Inline(FakeAnnotator), "model", {}, size)
+    first, *others = ({**tree(tmp_path / str(size)), "manifest.json": b""} for size in (7, 500, 4096))
+    assert all(other == first for other in others)
+
+
+def test_a_damaged_file_ends_a_run_with_an_error_whatever_share_was_bad(tmp_path):
+    write_packed(tmp_path / "in" / "b.jsonl.gz", 1000)
+    cut_in_half(tmp_path / "in" / "b.jsonl.gz")
+    for _ in range(2):
+        sums = run(tmp_path)
+        with pytest.raises(InputError, match=r"b\.jsonl\.gz is damaged"):
+            judge(sums, 0.9, "out")
+    judge(sums, 1.0, "out")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_file_that_is_whole_again_is_labelled_again_and_nothing_else(tmp_path, finished):
+    """Also where the run that met the damage was killed before it reached it."""
+    path = tmp_path / "in" / "b.jsonl.gz"
+    write_packed(path, 100)
+    whole = cut_in_half(path)
+    write_lines(tmp_path / "in" / "a.jsonl", [record(f"a{k}") for k in range(20)])
+
+    def die(done: int) -> None:
+        if not finished and done == 40:
+            raise KeyboardInterrupt
+
+    with nullcontext() if finished else pytest.raises(KeyboardInterrupt):
+        label(tmp_path / "in", tmp_path / "out", Inline(partial(FakeAnnotator, before=die)), "model", {}, 8)
+    path.write_bytes(whole)
+    diary = tmp_path / "diary"
+    sums = label(tmp_path / "in", tmp_path / "out", Inline(partial(FakeAnnotator, diary=diary)), "model", {}, 8)
+    assert diary.read_text().split() == [f"d{k}" for k in range(100)]
+    assert (sums.labelled, sums.damaged, sums.bad) == (120, (), 0)
+    assert not (tmp_path / "out" / "b.jsonl.gz.quarantine.jsonl").exists()
+    assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+    label(tmp_path / "in", tmp_path / "at_once", Inline(FakeAnnotator), "model", {}, 8)
+    assert tree(tmp_path / "at_once") == tree(tmp_path / "out")
+
+
+def test_a_whole_file_that_changed_is_still_refused(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     run(tmp_path)
-    assert set(quarantined(tmp_path).values()) == {"bad_gzip" if name.endswith("gz") else "bad_zstd"}
-    assert labelled(tmp_path) == {"a"}
+    write_lines(tmp_path / "in" / "a.jsonl", [record("b")])
+    with pytest.raises(IntegrityError, match=r"a\.jsonl of the input has changed"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.jsonl.zst", "b.parquet"])
+def test_a_log_with_a_damaged_file_is_read_as_far_as_it_goes_and_ends_with_an_error(tmp_path, capsys, name):
+    path = tmp_path / "in" / name
+    if name.endswith("parquet"):
+        grouped(path)
+    else:
+        write_packed(path, 1000)
+    cut_in_half(path)
+    write_lines(tmp_path / "in" / "a.jsonl", [record(f"a{k}") for k in range(200)])
+    log = Log([tmp_path / "in"])
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        deque(log, maxlen=0)
+    assert log.kept >= 200
+    assert main(["data", "validate", str(tmp_path / "in")]) == 3
+    out, error = capsys.readouterr()
+    assert f"{log.kept:,}" in out
+    assert f"{name} is damaged" in error
+    assert main(["data", "validate", str(tmp_path / "in"), "--max-bad-rate", "1"]) == 0
 
 
 def test_equal_content_packs_to_equal_bytes(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from fake_annotator import FakeAnnotator
 from hypothesis import given
 from hypothesis import strategies as st
-from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
+from some_logs import mixed_log, record, tree, write_lines, write_rows
 
 from labelgen.base.errors import InputError, IntegrityError, StorageError, UsageError
 from labelgen.data.dialogue import Dialogue
@@ -226,17 +226,6 @@ def test_a_hostile_record_does_not_stop_the_night(tmp_path, path):
     sums = run(tmp_path / "in", tmp_path / "out")
     assert (sums.labelled, sums.quarantined) == (2, {"bad_path": 1})
     assert b'"field":"turns[0].audio.path"' in (tmp_path / "out" / "a.jsonl.quarantine.jsonl").read_bytes()
-
-
-@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.parquet"])
-def test_a_file_that_cannot_be_read_is_quarantined_whole(tmp_path, name):
-    write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
-    packed = gzip.compress(lines(record(f"d{k}") for k in range(50)))
-    (tmp_path / "in" / name).write_bytes(packed[: len(packed) // 2])
-    sums = run(tmp_path / "in", tmp_path / "out")
-    (reason,) = sums.quarantined
-    assert (sums.labelled, reason) == (1, "bad_gzip" if name.endswith("gz") else "bad_parquet")
-    assert list(verify(tmp_path / "out", tmp_path / "in")) == []
 
 
 def test_a_rerun_does_no_work(tmp_path):

@@ -8,7 +8,7 @@ from labelgen.base.errors import StorageError
 from labelgen.base.packed import DamagedError, unpacked
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, read_labels
-from labelgen.data.quarantine import Rejected
+from labelgen.data.quarantine import Rejected, behind
 from labelgen.data.reader import Options, Reader
 from labelgen.data.record import decode
 from labelgen.data.rows import count_rows, read_rows
@@ -40,11 +40,13 @@ def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Dialogue | Rejecte
 
 
 def _lines(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
-    try:
-        with unpacked(path) as file:
-            yield from read_lines(file, name)
-    except DamagedError as error:
-        yield Rejected(file=name, reason=str(error))
+    number = 0
+    with unpacked(path) as file:
+        try:
+            for number, text in numbered(file):
+                yield decode(text, name, number)
+        except DamagedError as error:
+            yield Rejected(file=name, reason=behind(number, error))
 
 
 def _rows(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
