@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
 from labelgen.data.dialogue import Dialogue
 from labelgen.evaluation.compare import Measured, measure_all
 from labelgen.evaluation.contrast import Candidate, contrast, within
@@ -20,50 +18,43 @@ SHOWN = 2
 
 def apart(
     items: Mapping[str, Sequence[Item]],
+    first: Sequence[str],
     whole: Mapping[str, Mapping[str, Measured]],
     trials: Sequence[Trial],
     dialogues: Sequence[Dialogue],
     question: Question,
     setting: Setting,
 ) -> dict[str, Any]:
-    """`slices` of all candidates in `items`, the first of which is tested, and `worst_slices` of that one where asked.
+    """`slices` of all candidates in `items`, and `worst_slices` of the one that is tested, where asked.
 
-    whole: candidate -> metric -> its value on all fields."""
+    first: the candidate that is tested, none where it does not answer. whole: candidate -> metric -> its value on all fields."""
     if not items or not trials:
         return {"slices": [], "worst_slices": []}
-    first, *_ = items
     main = question.metrics[0]
-    tested = Candidate(main, items[first], trials, whole[first][main])
-    fields = tested.fields()
+    tested = [Candidate(main, items[name], trials, whole[name][main]) for name in first]
+    fields = [(k, at) for k, trial in enumerate(trials) for at in trial.reference]
     judged: list[Judged] = [
-        (dialogues[trials[k].dialogue], at, items[first][k].predicted.get(at, ())) for k, at in fields
+        (dialogues[trials[k].dialogue], at, tested[0].items[k].predicted.get(at, ()) if tested else ())
+        for k, at in fields
     ]
     parts = {by: slices(judged, by, setting.against) for by in dict.fromkeys((*ALWAYS, *setting.slices))}
     out = []
     for by, named in parts.items():
         for name, places in named.items():
             inside = {fields[k] for k in places.tolist()}
-            beside = contrast(tested, inside, setting)
+            beside = [contrast(one, inside, setting) for one in tested]
             for candidate, own in items.items():
                 own_part, own_trials = within(own, trials, inside)
                 measured = measure_all(question.metrics[:SHOWN], own_part, own_trials, setting)
                 for metric, found in measured.items():
-                    more = beside if (candidate, metric) == (first, main) else {}
+                    more = beside[0] if candidate in first and metric == main else {}
                     out.append(
                         {"by": by, "name": name, "candidate": candidate, "metric": metric, **found.estimate(), **more}
                     )
-    return {"slices": out, "worst_slices": _worst(tested, first, fields, judged, parts, setting)}
-
-
-def _worst(
-    tested: Candidate,
-    candidate: str,
-    fields: Sequence[tuple[int, Any]],
-    judged: Sequence[Judged],
-    parts: Mapping[str, Mapping[str, NDArray[Any]]],
-    setting: Setting,
-) -> list[dict[str, Any]]:
-    if not setting.worst_slices:
-        return []
-    found = worst_slices(tested, fields, judged, parts, setting)
-    return [{"candidate": candidate, "metric": tested.name, **one} for one in found]
+    searched = zip(first, tested, strict=True) if setting.worst_slices else ()
+    worst = [
+        {"candidate": name, "metric": main, **one}
+        for name, candidate in searched
+        for one in worst_slices(candidate, fields, judged, parts, setting)
+    ]
+    return {"slices": out, "worst_slices": worst}

@@ -33,10 +33,6 @@ class Candidate:
     trials: Sequence[Trial]
     whole: Measured
 
-    def fields(self) -> list[tuple[int, Any]]:
-        """(trial, place) of every judged field, in order."""
-        return [(k, at) for k, item in enumerate(self.items) for at in item.reference]
-
 
 def contrast(candidate: Candidate, inside: Collection[tuple[int, Any]], setting: Setting) -> dict[str, float | None]:
     """`rest`, the metric on the fields that are not inside, and `p_value`, None where nothing can be tested.

@@ -34,6 +34,7 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
     models = [name for name in names if name not in rules]
     order = [*models, *people, *rules]
     items = {name: items_of(trials, dialogues, question, name) for name in order}
+    first = [name for name in candidates[:1] if name in items]
     ceiling = people if setting.against == CONSENSUS else []
     if ceiling:
         items[CEILING] = items_of(trials, dialogues, question, CONSENSUS)
@@ -77,7 +78,9 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
         "confusion": _present(confusions(name, items[name], question) for name in order),
         "reliability": _present(reliability(name, items[name]) for name in names),
         "precision_coverage": _present(precision_coverage(name, items[name], _of(items, people)) for name in models),
-        **apart({name: items[name] for name in (*models[:1], *people)}, measured, trials, dialogues, question, setting),
+        **apart(
+            {name: items[name] for name in (*first, *people)}, first, measured, trials, dialogues, question, setting
+        ),
     }
 
 

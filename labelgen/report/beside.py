@@ -7,7 +7,7 @@ from typing import Literal
 from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.report.form import Estimate, Question, Row
 
-Verdict = Literal["better", "worse", "open", "alone"]
+Verdict = Literal["better", "worse", "open", "alone", "unanswered"]
 _CLAUSES: Mapping[Verdict, tuple[str, str]] = {
     "better": ("better than {}", "better"),
     "open": ("with no certain difference from {}", "with no certain difference"),

@@ -1,6 +1,6 @@
 """The annotations of one dialogue side by side: what reference, candidate and others say at each place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -53,9 +53,15 @@ class Line:
 
 
 class Desk:
-    """The annotations of one dialogue side by side."""
+    """The annotations of one dialogue side by side. without: tasks that are left out."""
 
-    def __init__(self, dialogue: Dialogue, reference: Annotation | None, candidate: Annotation | None) -> None:
+    def __init__(
+        self,
+        dialogue: Dialogue,
+        reference: Annotation | None,
+        candidate: Annotation | None,
+        without: Collection[str] = (),
+    ) -> None:
         self.dialogue = dialogue
         self.reference = reference
         self.candidate = candidate
@@ -65,7 +71,7 @@ class Desk:
         seen = [x.task for a in dialogue.annotations for x in a.labels]
         seen += [f.task for a in dialogue.annotations for f in a.none]
         seen += [x.field.task for a in dialogue.annotations for x in a.abstained]
-        self.tasks = tuple(dict.fromkeys(seen))
+        self.tasks = tuple(task for task in dict.fromkeys(seen) if task not in without)
         self.by_task = {task: {id(a): answers(a, task) for a in dialogue.annotations} for task in self.tasks}
 
     def at(self, annotation: Annotation | None, task: str, at: At | None) -> tuple[Label, ...] | None:

@@ -20,6 +20,7 @@ WORDS: Mapping[Verdict, str] = {
     "worse": "worse",
     "open": "no certain difference",
     "alone": "nobody to compare with",
+    "unanswered": "not answered by this model",
 }
 _RATIOS_WITHIN = (0.0, 2.0)
 
@@ -31,6 +32,8 @@ def render(evaluation: Mapping[str, Any]) -> str:
     ratio_axis = plots.axis_for(
         [1.0, *(v for q in questions if q.ratio for v in (q.ratio.value, q.ratio.low, q.ratio.high))], _RATIOS_WITHIN
     )
+    asked = {task for q in found.tasks for task in q.tasks}
+    answered = {task for q in questions if q.verdict != "unanswered" for task in q.question.tasks}
     page = environment().get_template("page.html")
     return page.render(
         evaluation=found,
@@ -50,14 +53,15 @@ def render(evaluation: Mapping[str, Any]) -> str:
         weak=[(q, part) for q in questions for part in q.weak],
         worst=[(q, part) for q in questions for part in q.question.worst_slices],
         certain=_certain,
-        views=[view(example) for example in found.dialogues],
+        views=[view(example, asked - answered) for example in found.dialogues],
         style=Markup(files("labelgen.report").joinpath("page.css").read_text(encoding="utf-8")),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionView:
-    """A question with what the page says of it first. subject: the row that is judged; human: a single annotator's."""
+    """A question with what the page says of it first. subject: the row of the first candidate, None where it does not answer
+    the question; human: a single annotator's."""
 
     question: Question
     anchor: str
@@ -107,8 +111,15 @@ def verdict(evaluation: Evaluation) -> str:
     """The answer in one sentence, by the intervals of the differences between the candidate and a single annotator."""
     questions = [_question(evaluation, q) for q in evaluation.tasks]
     judged = [q for q in questions if q.main is not None and q.main.value is not None]
+    unanswered = [q.question.name for q in questions if q.verdict == "unanswered"]
+    left = f"Not answered by this model: {len(unanswered)} ({'; '.join(unanswered)})." if unanswered else ""
     if not judged:
-        return "Nothing could be judged."
+        return left or "Nothing could be judged."
+    return f"{_compared(judged)} {left}".rstrip()
+
+
+def _compared(judged: list[QuestionView]) -> str:
+    """The answer of the questions that the candidate answers."""
     name = judged[0].subject.candidate if judged[0].subject else ""
     compared = [q for q in judged if q.verdict != "alone"]
     if not compared:
@@ -149,7 +160,7 @@ def _question(evaluation: Evaluation, question: Question) -> QuestionView:
     return QuestionView(
         question=question,
         anchor=f"q{evaluation.tasks.index(question)}",
-        verdict=_verdict(question, ratio),
+        verdict=_verdict(question, subject, ratio),
         subject=subject,
         human=human,
         ratio=ratio,
@@ -160,12 +171,14 @@ def _question(evaluation: Evaluation, question: Question) -> QuestionView:
 
 
 def _subject(evaluation: Evaluation, question: Question) -> Row | None:
-    """The row of the first candidate that the evaluation names, else the first row."""
-    order = [r for name in evaluation.setting.candidates for r in question.rows if r.candidate == name]
-    return next(iter([*order, *question.rows]), None)
+    """The row of the first candidate; None where it does not answer the question. The first row where nobody is named."""
+    names = evaluation.setting.candidates
+    return next((r for r in question.rows if not names or r.candidate == names[0]), None)
 
 
-def _verdict(question: Question, ratio: Ratio | None) -> Verdict:
+def _verdict(question: Question, subject: Row | None, ratio: Ratio | None) -> Verdict:
+    if subject is None and question.rows:
+        return "unanswered"
     if ratio is None or ratio.difference.low is None or ratio.difference.high is None:
         return "alone"
     low, high = ratio.difference.low, ratio.difference.high

@@ -14,13 +14,15 @@ _BARS = ("person", "ceiling")
 
 
 def results_table(evaluation: Mapping[str, Any]) -> Table:
-    """One line a question and candidate, in its main metric; the form of evaluation.json is in docs/evaluation.md.
+    """One line a question and candidate, in its main metric, one for the first candidate also where it does not answer; the form
+    of evaluation.json is in docs/evaluation.md.
 
     Figures carry their intervals; `-` stands where a number is not defined. The ratio is candidate over single
     annotator: green where its interval lies above 1, red where it lies below."""
     level = evaluation["setting"]["level"]
     table = Table(caption=f"intervals at {level:.0%}", caption_justify="left", box=None, pad_edge=False)
-    several = len({name for task in evaluation["tasks"] for name in _candidates(task)}) > 1
+    first = evaluation["setting"].get("candidates", ())[:1]
+    several = len({*first, *(name for task in evaluation["tasks"] for name in _candidates(task))}) > 1
     table.add_column("task")
     if several:
         table.add_column("labels by")
@@ -30,12 +32,15 @@ def results_table(evaluation: Mapping[str, Any]) -> Table:
     for task in evaluation["tasks"]:
         metric = task["main_metric"]
         person = next((row for row in task["rows"] if row["candidate"] == SINGLE), None)
-        for row in task["rows"]:
+        lacks = [{"candidate": name, "kind": "", "metrics": {}} for name in first if name not in _candidates(task)]
+        for row in (*lacks, *task["rows"]):
             if row["kind"] in _BARS:
                 continue
             cells = [Text(escape(task["name"]))]
             cells += [Text(escape(row["candidate"]))] if several else []
             cells += [Text(escape(metric).replace("_", " ")), _figure(row["metrics"].get(metric))]
+            if row in lacks:
+                cells[-1] = Text("not answered", "bright_black")
             cells += [
                 _figure(person["metrics"].get(metric) if person else None),
                 _ratio(task, row["candidate"], metric),

@@ -1,6 +1,6 @@
 """One dialogue as it is looked at: requests and responses, goals, and a candidate's labels beside the reference's."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from labelgen.base.errors import InputError
@@ -46,14 +46,14 @@ class DialogueView:
     turns: tuple[TurnView, ...]
 
 
-def view(example: Example) -> DialogueView:
-    """Lay out one example. Raises InputError if its record is no record."""
+def view(example: Example, without: Collection[str] = ()) -> DialogueView:
+    """Lay out one example. without: tasks that are not shown. Raises InputError if its record is no record."""
     dialogue = convert(example.record, "the evaluation")
     if isinstance(dialogue, Rejected):
         raise InputError(f"an example is no record: {dialogue.reason}", dialogue.where(), "write the evaluation anew")
     reference, candidate = dialogue.annotation(example.reference), dialogue.annotation(example.candidate)
     ours, theirs = pair(reference, candidate)
-    desk = Desk(dialogue, reference, candidate)
+    desk = Desk(dialogue, reference, candidate, without)
     count = len(dialogue.turns)
     return DialogueView(
         example=example,

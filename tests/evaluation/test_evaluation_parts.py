@@ -187,3 +187,28 @@ def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_questions
     assert by_name["intents"]["intent_accuracy"]["value"] == pytest.approx(15 / 21)
     assert by_name["frames"]["frame_accuracy"]["value"] == pytest.approx(15 / 21)
     assert by_name["slots"]["slot_span_f1"]["value"] == 1.0
+
+
+def test_a_question_that_the_first_candidate_leaves_has_none_of_its_parts_tested():
+    """What people are worse at is no weakness of the model."""
+    dialogues = []
+    for k in range(40):
+        people = tuple(
+            Annotation(who, "person", (Label("quality", AtTurn(0), "good"), Label("outcome", AtGoal((0,)), name)))
+            for who, name in zip("abc", ("success", "success", "failure" if k < 10 else "success"), strict=True)
+        )
+        model = Annotation("model", "model", (Label("quality", AtTurn(0), "good", 0.9),))
+        made = Dialogue(id=f"d{k}", turns=turns("x"), source="hard" if k < 10 else "easy", annotations=(*people, model))
+        dialogues.append(made)
+    asked = (
+        *questions_of("quality", ("turn",), ("accuracy",), ("bad", "fair", "good")),
+        *questions_of("outcome", ("goal",), ("accuracy",), ("failure", "success")),
+    )
+    setting = Setting(resamples=20)
+    found = evaluate(dialogues, asked, ("model",), setting, Description("t"))
+    quality, outcome = found["tasks"]
+    assert {row["candidate"] for row in outcome["rows"]} >= {"single annotator"}
+    assert "model" not in {row["candidate"] for row in outcome["rows"]}
+    assert [part for part in outcome["slices"] if part.get("p_value") is not None] == []
+    assert {part["candidate"] for part in outcome["slices"]} == {"single annotator"}
+    assert found["slices_tested"] == sum(part.get("p_value") is not None for part in quality["slices"])

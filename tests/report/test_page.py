@@ -428,3 +428,61 @@ def test_a_real_evaluation_is_shown_with_all_its_parts() -> None:
         len(task["confusion"]) for task in found["tasks"]
     )
     assert all(example["record"]["id"] in text for example in found["dialogues"])
+
+
+def unanswered(name: str, *others: str) -> dict[str, Any]:
+    """A question that the model does not answer: a single annotator and these rules stand alone in it."""
+    asked = question(name, (0.1, 0.2))
+    asked["rows"] = [row for row in asked["rows"] if row["kind"] == "person"] + [
+        {"candidate": other, "kind": "rule", "answered": 1.0, "metrics": {"score": estimate(0.3125)}}
+        for other in others
+    ]
+    asked["ratios"] = [{**r, "candidate": other} for r in asked["ratios"] for other in others]
+    return asked
+
+
+@pytest.mark.parametrize("others", [(), ("baseline",)])
+def test_a_task_that_the_model_lacks_is_not_answered_and_shows_nobody_in_its_place(others: tuple[str, ...]) -> None:
+    found = evaluation(question("q0", (0.01, 0.1)), unanswered("q1", *others))
+    found["setting"]["candidates"] = ["model", *others]
+    said = verdict(read(found))
+    assert said == (
+        "Of 1 question, model labels better than a single annotator in 1 (q0). Not answered by this model: 1 (q1)."
+    )
+    html = render(found)
+    answer = html[html.index('id="answer"') : html.index('id="trust"')]
+    row = answer[answer.index(">q1</a>") :]
+    assert "not answered by this model" in row
+    cells = dict(re.findall(r'data-label="([^"]+)">(.*?)</td>', row, re.DOTALL))
+    assert "0.750" in cells["Single annotator"]
+    assert not re.findall(r"\d", re.sub(r"<[^>]*>", "", cells["model"] + cells["Ratio"]))
+    assert "circle" not in row, "no mark of the model is drawn"
+    trusted = html[html.index('id="trust"') : html.index('id="weak"')]
+    shares = re.findall(r'data-label="Answered">(.*?)</td>', trusted, re.DOTALL)
+    assert "100.0%" in shares[0]
+    assert "%" not in shares[1]
+
+
+def test_a_model_that_answers_nothing_of_what_is_judged_is_said_to() -> None:
+    found = evaluation(unanswered("q0", "baseline"), unanswered("q1", "baseline"))
+    assert verdict(read(found)) == "Not answered by this model: 2 (q0; q1)."
+
+
+def test_beside_others_alone_a_task_that_the_first_lacks_is_not_answered_by_it() -> None:
+    found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5)}, {"old": (0.4, 0.5)})
+    assert verdict(read(found)) == (
+        "Of 1 question, new labels better than old in 1 (q0). Not answered by this model: 1 (q1)."
+    )
+    html = render(found)
+    answer = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert "not answered by this model" in answer[answer.index(">q1</a>") :]
+
+
+def test_a_dialogue_shows_no_misses_of_a_task_that_the_model_lacks() -> None:
+    people = Annotation("truth", "truth", (Label("intents", AtTurn(0), "play"), Label("quality", AtTurn(0), "bad")))
+    model = Annotation("model", "model", (Label("quality", AtTurn(0), "good"),))
+    dialogue = Dialogue(id="d", turns=(Turn(request="a", response="b"),), annotations=(people, model))
+    found = evaluation(question("quality", (0.01, 0.1)), unanswered("intents"), examples=(dialogue,))
+    html = render(found)
+    shown = html[html.index('id="dialogues"') :]
+    assert re.findall(r'class="answer (\w+)"', shown) == ["differs"]

@@ -174,3 +174,27 @@ def test_the_results_table_shows_every_question_with_its_ratio():
         "1.09]",
     ]
     assert second.split() == ["mood,", "turn", "span", "f1", "-", "1.00", "-"]
+
+
+def test_the_results_table_says_where_the_first_candidate_does_not_answer():
+    evaluation = {
+        "setting": {"level": 0.95, "candidates": ["model", "baseline"]},
+        "tasks": [
+            {
+                "name": name,
+                "main_metric": "accuracy",
+                "rows": [{"candidate": who, "kind": "rule", "metrics": {}} for who in rows],
+                "ratios": [],
+            }
+            for name, rows in (("slots", ("model", "baseline")), ("intents", ("baseline",)))
+        ],
+    }
+    lines = draw(results_table(evaluation), 120).splitlines()
+    assert [("model" in line, "not answered" in line) for line in lines if "slots" in line] == [
+        (True, False),
+        (False, False),
+    ]
+    assert [("model" in line, "not answered" in line) for line in lines if "intents" in line] == [
+        (True, True),
+        (False, False),
+    ]
