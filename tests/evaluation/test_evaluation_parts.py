@@ -5,12 +5,13 @@ import pytest
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
 from labelgen.evaluation.baseline import BASELINE, Majority
+from labelgen.evaluation.calibrate import Asked, calibrate
 from labelgen.evaluation.candidates import Judged, annotated, candidates_of, join
 from labelgen.evaluation.curves import confusions, decisions, precision_coverage, reliability
 from labelgen.evaluation.evaluate import Description, evaluate
 from labelgen.evaluation.prepare import COPIES, prepare
 from labelgen.evaluation.question import Question, questions_of
-from labelgen.evaluation.trials import Setting
+from labelgen.evaluation.trials import Setting, with_reference
 from labelgen.metrics.metric import Item
 
 NAMES = ("bad", "fair", "good")
@@ -212,3 +213,47 @@ def test_a_question_that_the_first_candidate_leaves_has_none_of_its_parts_tested
     assert [part for part in outcome["slices"] if part.get("p_value") is not None] == []
     assert {part["candidate"] for part in outcome["slices"]} == {"single annotator"}
     assert found["slices_tested"] == sum(part.get("p_value") is not None for part in quality["slices"])
+
+
+def test_model_and_person_are_right_in_shares_of_the_answers_that_they_give():
+    """A model that leaves half of the fields is judged by the other half, and so is a person."""
+    at = [AtTurn(t) for t in range(4)]
+    reference = {a: said("good", None, a) for a in at}
+    model = {a: said(name, 0.9, a) for a, name in zip(at[:2], ("good", "bad"), strict=True)}
+    person = {a: said("good", None, a) for a in at[:2]}
+    curve = precision_coverage(
+        "model", [item(("",) * 4, reference, model)], [item(("",) * 4, reference, person), item(("",) * 4, {}, {})]
+    )
+    assert curve is not None
+    assert [point["precision"] for point in curve["points"]] == [0.5]
+    assert curve["single_annotator"] == 1.0
+
+
+def test_a_person_like_the_model_is_judged_on_answers_that_name_something():
+    """A model's answers "none here" carry no probability and stand outside the curve; a person's do too."""
+    at = [AtTurn(0), AtTurn(1), AtTurn(2)]
+    reference = {at[0]: (Label("intents", at[0], "a"),), at[1]: (), at[2]: ()}
+    model = {at[0]: (Label("intents", at[0], "a", 0.9),), at[1]: (), at[2]: ()}
+    person = {at[0]: (Label("intents", at[0], "b"),), at[1]: (), at[2]: ()}
+    curve = precision_coverage("model", [item(("",) * 3, reference, model)], [item(("",) * 3, reference, person)])
+    assert curve is not None
+    assert (curve["points"][-1]["precision"], curve["without_probability"]) == (1.0, 2)
+    assert curve["single_annotator"] == 0.0
+
+
+def test_beside_a_certificate_model_and_person_are_judged_on_fields_that_both_answer():
+    goal, parts = AtGoal((0, 1)), (AtGoal((0,)), AtGoal((1,)))
+
+    def person(who, *goals):
+        labels = [x for g in goals for x in (Label("goals", g, "goal"), Label("outcome", g, "success"))]
+        return Annotation(who, "person", tuple(labels))
+
+    model = Annotation("model", "model", (Label("goals", goal, "goal", 0.9), Label("outcome", goal, "success", 0.9)))
+    people = (*(person(who, goal) for who in "abd"), person("c", *parts))
+    dialogues = [Dialogue(id=f"d{k}", turns=turns("x", "y"), annotations=(*people, model)) for k in range(40)]
+    asked = questions_of("outcome", ("goal",), ("accuracy",), ("failure", "success"))
+    setting = Setting(resamples=20)
+    held = with_reference(dialogues, (*asked, *questions_of("goals", ("goal",), ("exact_goal_f1",))), setting)
+    (found,) = calibrate(held, asked, "model", setting, Asked(0.1, 0.9))
+    assert found.measured["beside"]["model"]["value"] == 1.0
+    assert found.measured["beside"]["single_annotator"]["value"] == 1.0
