@@ -5,11 +5,11 @@ An item is a turn or a dialogue that people rated; it is called dissatisfied whe
 Each annotator is left out in turn: what the others say together is right, for the annotator and for the model on the same items.
 Precision is the share of what is called dissatisfied that is; found, the share of what is dissatisfied that is called so.
 
-The dialogues are halved by a stable hash. The one half lays the thresholds, from the one at which the interval of model minus
-annotator reaches highest there, downwards. The other half tests them in that order, each at the full level, until the first at which
+The dialogues are divided in three by a stable hash. The first part lays the thresholds, from the one at which the interval of model minus
+annotator reaches highest there, downwards. The second tests them in that order, each at the full level, until the first at which
 the interval of the difference does not lie above 0; the last before it is kept (fixed-sequence testing), so the search costs no
-certainty. Where the first one fails it is shown, with the interval that says so. Intervals are bootstraps over dialogues, the
-difference paired."""
+certainty. All figures are those of the third part, which had no say in the threshold. Where the first threshold fails the test it is shown,
+as not confirmed. Intervals are bootstraps over dialogues, the difference paired."""
 
 import random
 import sys
@@ -38,6 +38,7 @@ from labelgen.model.annotator import Annotator
 COLUMNS = [
     "log",
     "threshold",
+    "confirmed",
     "precision, model",
     "precision, single annotator",
     "model minus annotator",
@@ -51,7 +52,7 @@ COLUMNS = [
 BAD, ALL = "bad", "all logs together"
 _THRESHOLDS, _LEAST_CALLED, _TIMED = 40, 20, 100
 T = TypeVar("T")
-_HALVES = (Part("choose", 0.5), Part("test", 0.5))
+_PARTS = (Part("choose", 0.3), Part("test", 0.35), Part("report", 0.35))
 
 
 @dataclass(slots=True)
@@ -135,7 +136,7 @@ def speed(dialogues: Sequence[Dialogue], annotator: Annotator) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
+class Share:
     """Counts of each dialogue, [D]: what a single annotator calls dissatisfied, of that what is, and all that is."""
 
     own: Array
@@ -166,18 +167,18 @@ class Half:
         return interval(values, resampled(lambda t: ours(t) - theirs(t), times))
 
 
-def half(items: Items, name: str) -> Half:
-    """The items of one half; both halves share no user."""
-    inside = np.array([part_of(d, _HALVES, SEED, "above a person") == name for d in items.dialogues])
+def share(items: Items, name: str) -> Share:
+    """The items of one part; no two parts share a user."""
+    inside = np.array([part_of(d, _PARTS, SEED, "above a person") == name for d in items.dialogues])
     place = np.cumsum(inside) - 1
     own = np.array(items.own)
     taken = inside[own]
     sure, right, person = (np.array(c, dtype=np.float64)[taken] for c in (items.sure, items.right, items.person))
-    return Half(place[own[taken]].astype(np.float64), sure, right, person, int(inside.sum()))
+    return Share(place[own[taken]].astype(np.float64), sure, right, person, int(inside.sum()))
 
 
-def laid(of: Half) -> list[float]:
-    """The thresholds to test, in order, by one half alone; none where too little is called dissatisfied, or nobody errs."""
+def laid(of: Share) -> list[float]:
+    """The thresholds to test, in order, by one part alone; none where too little is called dissatisfied, or nobody errs."""
     times = resamples(of.dialogues, RESAMPLES, SEED)
     grid = np.unique(np.quantile(of.sure, np.linspace(0.0, 0.99, _THRESHOLDS), method="lower"))
     bounds = [
@@ -188,30 +189,30 @@ def laid(of: Half) -> list[float]:
     return [t for _, t in reversed(bounds) if t <= max(bounds)[1]] if bounds else []
 
 
-def kept(of: Half, thresholds: Sequence[float]) -> float | None:
-    """The last threshold before the first that the other half does not confirm; the first one where that fails."""
+def kept(of: Share, thresholds: Sequence[float]) -> tuple[float | None, bool]:
+    """The last threshold before the first that the second part does not confirm, and True; the first one and False where that fails."""
     times = resamples(of.dialogues, RESAMPLES, SEED)
     last = None
     for threshold in thresholds:
         if not of.gain(threshold, times).low > 0:
-            return threshold if last is None else last
+            return (threshold, False) if last is None else (last, True)
         last = threshold
-    return last
+    return last, last is not None
 
 
 def row(name: str, items: Items, speed: float | None) -> list[Any]:
     """One line of the table. speed: dialogues an hour that the model labels, None where that was not measured."""
-    test = half(items, "test")
-    threshold = kept(test, laid(half(items, "choose")))
+    threshold, confirmed = kept(share(items, "test"), laid(share(items, "choose")))
+    report = share(items, "report")
     count = len(items.dialogues)
     rates = [
         None if speed is None else round(round(speed) * items.rated // count, -2),
         round(60 / HUMAN_MIN * items.each / count),
     ]
     if threshold is None:
-        return [name, None, None, None, None, None, None, None, test.dialogues, *rates]
-    times = resamples(test.dialogues, RESAMPLES, SEED)
-    called = test.called(threshold)
+        return [name, None, "no", None, None, None, None, None, None, report.dialogues, *rates]
+    times = resamples(report.dialogues, RESAMPLES, SEED)
+    called = report.called(threshold)
     every = np.ones(len(called))
 
     def told(statistic: Callable[[Array], Array]) -> dict[str, float | None]:
@@ -220,13 +221,14 @@ def row(name: str, items: Items, speed: float | None) -> list[Any]:
     return [
         name,
         round(threshold, 4),
-        told(test.precision(called)),
-        told(test.precision(test.person)),
-        test.gain(threshold, times).rounded(),
-        told(test.share(called, every)),
-        told(test.share(called * test.right, test.right)),
-        told(test.share(test.person * test.right, test.right)),
-        test.dialogues,
+        "yes" if confirmed else "no",
+        told(report.precision(called)),
+        told(report.precision(report.person)),
+        report.gain(threshold, times).rounded(),
+        told(report.share(called, every)),
+        told(report.share(called * report.right, report.right)),
+        told(report.share(report.person * report.right, report.right)),
+        report.dialogues,
         *rates,
     ]
 
@@ -261,8 +263,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, items in collected(Log(args.log), who).items()
     ]
     text = (
-        "Thresholds were laid on one half of the dialogues and tested on the other, whose figures these are, downwards until the "
-        "difference is no longer above 0; where it is not above 0 here, no threshold was confirmed. "
+        "Thresholds were laid on one part of the dialogues, tested on a second, downwards until the difference is no longer above 0, and are "
+        "reported on a third. Confirmed: whether the first threshold passed its test. "
         "Right is what the other annotators of an item"
         + (f" ({args.others} drawn)" if args.others else "")
         + " say together. Called dissatisfied: the share of items, which is the coverage. Labels an hour: of the model, those of "

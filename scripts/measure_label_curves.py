@@ -49,7 +49,7 @@ COLUMNS = (
     "with (95%)",
     "with minus without (95%)",
     "by seed",
-    "with minus without at 100% (95%)",
+    "with minus without at 100%, 150 steps (95%)",
 )
 
 Found = Mapping[str, Measured]

@@ -1,11 +1,11 @@
 """Quality beside single annotators, on logs that a model labelled: `python scripts/measure_quality.py LOG... --out FILE`.
 
 Two references. `of all`: what all annotators of an item say together, as published work judges models. `of the others`: each
-annotator is left out in turn and judged against all others, the model on the same items against the same references. The
-ceiling is who always says what all say together, against the others: nobody who knows the dialogue alone can hope to pass it
-(Nili et al. 2014). Against all, where ratings are means, the ceiling is who knows of an item all but who rates it
-(scripts/item_ceiling.py), raters being taken for alike. What all say is the name with most votes (a draw is left out) or, with `--ratings mean`, the class of the mean
-rating. Turns and dialogues are judged together, as published work on satisfaction does."""
+annotator is left out in turn and judged against all others, the model on the same items against the same references. A tie among the others leaves an item out, whatever the judged annotator said.
+With `--ratings mean` two ceilings stand beside them. Against the others: who always says what all say together, which nobody who knows
+the dialogue alone can hope to pass (Nili et al. 2014); with votes of many annotators it is 1 by construction and left out. Against all: who
+knows of an item all but who rates it (scripts/item_ceiling.py), raters being taken for alike. What all say is the name with most votes
+(a tie is left out) or, with `--ratings mean`, the class of the mean rating. Turns and dialogues are judged together, as published work on satisfaction does."""
 
 import argparse
 import math
@@ -113,10 +113,11 @@ def judge(
         for person in people if len(people) > 2 else []:
             own = view(names_of(person, first_turn))
             reference = view(together([p for p in people if p is not person], ratings, first_turn))
-            reference = {at: name for at, name in reference.items() if at in own and at in given and at in of_all}
+            reference = {at: name for at, name in reference.items() if at in own and at in given}
             _count(rows["model"], reference, given)
             _count(rows["person"], reference, own)
-            _count(rows["ceiling"], reference, of_all)
+            if ratings == "mean":
+                _count(rows["ceiling"], {at: name for at, name in reference.items() if at in of_all}, of_all)
         kept = found.setdefault(dialogue.source or "", Judged())
         kept.grades += grades_of(people, of_all)
         for name, row in rows.items():
@@ -146,9 +147,8 @@ def rows_of(name: str, judged: Judged, metrics: Sequence[str] = METRIC_NAMES) ->
         alone = _measured(metric, times, judged.of_all)
         yield [name, "of all", metric_name, alone, None, None, None, _items(judged.of_all)]
         if any(judged.person):
-            model, person, ceiling = (
-                _measured(metric, times, rows) for rows in (judged.model, judged.person, judged.ceiling)
-            )
+            model, person = (_measured(metric, times, rows) for rows in (judged.model, judged.person))
+            ceiling = _measured(metric, times, judged.ceiling) if any(judged.ceiling) else None
             gain = _measured(metric, times, judged.model, judged.person)
             yield [name, "of the others", metric_name, model, person, gain, ceiling, _items(judged.person)]
 

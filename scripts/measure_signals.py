@@ -12,8 +12,10 @@ gives the goals. `--without` leaves out the kind of signal that repeats the anno
 
 Per kind and vote: the places (turns, goals) it speaks of, its precision (share of these where the vote agrees), the base
 rate (the precision of voting everywhere) and its recall (share of the places with that truth of which it speaks). The
-same for each method of aggregation that learns nothing from the log, by the side to which the evidence leans, and its
-AUPRC of bad: of implicit signals alone, and of all. Intervals are 95% bootstrap intervals over dialogues. The speed of
+same for each method of aggregation, by the side to which the evidence leans, and its AUPRC of bad: of implicit signals alone, and of
+all. `em` is fitted on the signals of this log, never on the annotations, as `labelgen feedback aggregate --method em --no-anchors` does;
+"not pooled" is without other users' votes and the assistant's confidence. Where a method has no posterior it says the share of good items
+that it learned, or one half. Intervals are 95% bootstrap intervals over dialogues. The speed of
 all detectors together is in turns a second of one core's time; it is printed only."""
 
 import argparse
@@ -22,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -37,12 +40,14 @@ from labelgen.base.registry import require, resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, division
+from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, Unit, division
 from labelgen.data.log import Log
 from labelgen.data.quality import quality_name
 from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.rephrase import said_again
+from labelgen.feedback.em.fitted import Fitted, learn
+from labelgen.feedback.em.log_wide import learn_pooled
 from labelgen.feedback.posterior import METHODS, Method
 from labelgen.feedback.signal import concerns_dialogue, find_signals
 from labelgen.metrics import METRICS
@@ -54,6 +59,9 @@ COLUMNS = ("about", "evidence", "vote", "places", "precision (95%)", "base rate"
 EXPLORATION = "exploration"
 """What `rephrase` sees and keeps to itself: the user asks for another thing of the same kind. Measured as a good vote."""
 TIMED_DIALOGUES = 2_000
+
+Chosen = tuple[str, Method, Callable[[Signal], bool]]
+"""A method's name as the table has it, the method, and which signals it reads."""
 
 Counts = tuple[int, int, int, int]
 """Of one dialogue: places spoken of, of these rightly, places with that truth, places."""
@@ -112,17 +120,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(log: Log, against: str, without: Sequence[str] = (), count: int = 1000, seed: int = 0) -> dict[str, Any]:
     """The table of one log. Raises InputError where no annotation of that kind says anything of quality or outcome."""
     found = {task: Found() for task in TASKS}
-    dialogues = turns = 0
-    for dialogue in log:
-        dialogues, turns = dialogues + 1, turns + len(dialogue.turns)
-        signals = [s for s in find_signals(dialogue) if s.kind not in without]
+    read = [(dialogue, [s for s in find_signals(dialogue) if s.kind not in without]) for dialogue in log]
+    turns = sum(len(dialogue.turns) for dialogue, _ in read)
+    methods = [*_plain_methods(), *_fitted_methods(read, against)]
+    for dialogue, signals in read:
         explored = [
             Signal(kind=EXPLORATION, turns=(again.turn,), vote="good", evidence=(again.later,))
             for again in said_again(dialogue)
             if again.explores
         ]
         annotations = [a for a in dialogue.annotations if a.kind == against]
-        _judge(dialogue, signals, explored, annotations, found)
+        _judge(dialogue, signals, explored, annotations, methods, found)
     if not any(own.known for own in found.values()):
         raise InputError(
             f"no annotation of kind {against} says anything of quality or outcome",
@@ -133,9 +141,13 @@ def measure(log: Log, against: str, without: Sequence[str] = (), count: int = 10
     return {
         "text": f"Signals held against annotations of kind `{against}`; `scripts/measure_signals.py --help` says how.",
         "versions": {"labelgen": __version__, "python": platform.python_version(), "numpy": np.__version__},
-        "data": f"{dialogues:,} dialogues, {turns:,} turns; {', '.join(judged)}; bootstrap seed {seed}, {count:,} resamples.",
+        "data": f"{len(read):,} dialogues, {turns:,} turns; {', '.join(judged)}; bootstrap seed {seed}, {count:,} resamples.",
         "columns": list(COLUMNS),
-        "rows": [row for task, own in found.items() for row in _rows(task, own, count, seed)],
+        "rows": [
+            row
+            for task, own in found.items()
+            for row in _rows(task, own, [name for name, _, _ in methods], count, seed)
+        ],
     }
 
 
@@ -156,6 +168,7 @@ def _judge(
     signals: Sequence[Signal],
     explored: Sequence[Signal],
     annotations: Sequence[Annotation],
+    methods: Sequence[Chosen],
     found: Mapping[str, Found],
 ) -> None:
     """Add what the signals of one dialogue say of the places that the annotations know."""
@@ -169,12 +182,12 @@ def _judge(
         for at, speaking in about.items():
             for signal in speaking:
                 own.speaks(signal.kind, signal.vote, at)
-        for name, method, used in _methods():
+        for name, method, used in methods:
             predicted: dict[At, tuple[Label, ...]] = {}
             for at, speaking in about.items():
                 assert isinstance(at, AtTurn | AtGoal)
                 posterior = method(items.Item(dialogue, at, tuple(s for s in speaking if used(s))))
-                good = 0.5 if posterior is None else posterior.good
+                good = _without_evidence(method, task) if posterior is None else posterior.good
                 both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
                 predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)
                 if good != 0.5:
@@ -182,11 +195,40 @@ def _judge(
             own.items.setdefault(name, []).append(Item((), reference, predicted))
 
 
-def _methods() -> Iterator[tuple[str, Method, Callable[[Signal], bool]]]:
+def _plain_methods() -> Iterator[Chosen]:
+    """Those that learn nothing from the log."""
     for name in METHODS:
         method: Method = resolve(METHODS, name, "method")
-        yield f"{name}, implicit", method, lambda s: not s.explicit and s.kind != EXPLORATION
-        yield f"{name}, all", method, lambda s: s.kind != EXPLORATION
+        yield f"{name}, implicit", method, _implicit
+        yield f"{name}, all", method, _every
+
+
+def _fitted_methods(read: Sequence[tuple[Dialogue, Sequence[Signal]]], against: str) -> Iterator[Chosen]:
+    """`em` fitted on what it is to read; goals are those of the annotations, as for the others."""
+    unanchored = partial(learn, anchored=False)
+    for level, used in (("implicit", _implicit), ("all", _every)):
+
+        def own(used: Callable[[Signal], bool] = used) -> Iterator[items.Item]:
+            for dialogue, signals in read:
+                goals = next((a.annotator for a in dialogue.annotations if a.kind == against and division(a)), None)
+                yield from items.items_of(dialogue, [s for s in signals if used(s)], goals)
+
+        yield f"em, {level}", learn_pooled(own, unanchored)[1], used
+        yield f"em not pooled, {level}", unanchored(own()), used
+
+
+def _implicit(signal: Signal) -> bool:
+    return not signal.explicit and signal.kind != EXPLORATION
+
+
+def _every(signal: Signal) -> bool:
+    return signal.kind != EXPLORATION
+
+
+def _without_evidence(method: Method, task: str) -> float:
+    """What a method says of a place of which no signal speaks: the share of good ones where it learned it."""
+    unit: Unit = "goal" if task == "outcome" else "turn"
+    return method.whole[unit].good if isinstance(method, Fitted) and unit in method.whole else 0.5
 
 
 def _qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:
@@ -217,11 +259,11 @@ def _about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mappin
     return [s for s in signals if at.turn in s.turns and (single or not concerns_dialogue(s, dialogue))]
 
 
-def _rows(task: str, found: Found, count: int, seed: int) -> Iterator[list[Any]]:
+def _rows(task: str, found: Found, methods: Sequence[str], count: int, seed: int) -> Iterator[list[Any]]:
     """A row for each kind and method that speaks, in the order of the registry; kinds that never do are left out."""
     times = resamples(len(found.known), count, seed)
     auprc: Metric = resolve(METRICS, f"{TASKS[task][0]}_auprc", "metric")
-    for evidence in (*DETECTORS, EXPLORATION, *(name for name, _, _ in _methods())):
+    for evidence in (*DETECTORS, EXPLORATION, *methods):
         for vote in ("bad", "good"):
             if (evidence, vote) not in found.spoken:
                 continue

@@ -72,5 +72,6 @@ def write_table(
 
 def _shown(cell: Any) -> str:
     if isinstance(cell, dict):
-        return f"{cell['value']} ({cell['low']} to {cell['high']})"
+        low, high = (cell.get(one, cell.get(other)) for one, other in (("low", "least"), ("high", "greatest")))
+        return f"{cell['value']} ({low} to {high})"
     return "-" if cell is None else str(cell)

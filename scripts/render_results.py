@@ -1,7 +1,9 @@
 """Render RESULTS.md from the small JSON files in results/: `python scripts/render_results.py [--check]`.
 
 A file holds `order`, `title`, `text`, `command`, `versions`, `data`, `columns` and `rows`; a cell is a text, a number, or an
-estimate `{"value", "low", "high"}`, of several trainings with `"least", "greatest"` too. Nothing in RESULTS.md is typed by hand."""
+estimate `{"value", "low", "high"}`, of several trainings with `"least", "greatest"` too. `results/notes.yaml` says of a table what no
+script knows: `simulated: true` heads it "Simulation only", and `seen` tells which reported data had been looked at while choices were
+made. Nothing in RESULTS.md is typed by hand."""
 
 import argparse
 import json
@@ -12,18 +14,27 @@ from typing import Any
 
 import yaml
 
+from labelgen import __version__
+
 HEAD = """# Results
 
 Every table is rendered by `python scripts/render_results.py` from a file in `results/`, which the command above the table
-writes. Intervals are 95% bootstrap intervals over dialogues, where the table does not say otherwise; in brackets behind them stand the
-least and the greatest figure of several trainings. Nothing was tuned on a test part, unless the words below a table say so. First the rows that `results/summary.yaml` names.
+writes. Intervals are 95% bootstrap intervals. For one training they are over dialogues, and say nothing of what another training would give.
+For several trainings they are over dialogues and trainings where the predictions are kept; otherwise a cell holds the mean of the trainings
+and, in brackets, the least and the greatest, without an interval.
+
+Not everything was chosen without a look at the data it is reported on. Where reported data was seen, the paragraph "Seen while choosing"
+below the table says what was chosen and on which data; a table without that paragraph is of a recipe that was fixed before. Tables headed
+"Simulation only" say nothing about people. A table that an older version of labelgen made says so.
+
+First the rows that `results/summary.yaml` names.
 """
 
 
 def render(folder: Path) -> str:
     """The text of RESULTS.md."""
     tables = sorted(
-        (json.loads(p.read_text(encoding="utf-8")) for p in folder.glob("*.json")),
+        (_with_notes(json.loads(p.read_text(encoding="utf-8")), p.stem, notes(folder)) for p in folder.glob("*.json")),
         key=lambda t: (t["order"], t["title"]),
     )
     listed = "".join(f"- [{table['title']}](#{anchor(table['title'])})\n" for table in tables)
@@ -37,7 +48,8 @@ def summary(folder: Path) -> str:
         return ""
     lines = ["", "| what | measured | beside | table |", "| --- | --- | --- | --- |"]
     for entry in yaml.safe_load(named.read_text(encoding="utf-8")):
-        table = json.loads((folder / f"{entry['table']}.json").read_text(encoding="utf-8"))
+        path = folder / f"{entry['table']}.json"
+        table = _with_notes(json.loads(path.read_text(encoding="utf-8")), path.stem, notes(folder))
         rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
         found = [row for row in rows if all(row[column] == value for column, value in entry["row"].items())]
         if len(found) != 1:
@@ -48,6 +60,22 @@ def summary(folder: Path) -> str:
         told = [entry["what"], cell(found[0][entry["figure"]]), beside, f"[table](#{anchor(table['title'])})"]
         lines.append("| " + " | ".join(told) + " |")
     return "\n".join(lines) + "\n"
+
+
+def notes(folder: Path) -> dict[str, dict[str, Any]]:
+    """table -> what notes.yaml says of it; nothing where there is no such file."""
+    path = folder / "notes.yaml"
+    found: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    unknown = {name for name in found if not (folder / f"{name}.json").is_file()}
+    if unknown:
+        raise SystemExit(f"{path}: there is no table {', '.join(sorted(unknown))}")
+    return found
+
+
+def _with_notes(table: dict[str, Any], name: str, of_all: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    noted = of_all.get(name, {})
+    title = f"Simulation only: {table['title']}" if noted.get("simulated") else table["title"]
+    return {**table, "title": title, "seen": noted.get("seen")}
 
 
 def anchor(title: str) -> str:
@@ -64,7 +92,15 @@ def _table(table: dict[str, Any]) -> str:
     lines.append("|" + " --- |" * len(table["columns"]))
     lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in table["rows"]]
     about = "; ".join(f"{name} {value}" for name, value in sorted(table.get("versions", {}).items()))
-    lines.append("\n" + " ".join(part for part in (table.get("data"), about and f"Made with {about}.") if part))
+    made = table.get("versions", {}).get("labelgen")
+    older = (
+        f"Made with an older version than {__version__}: not measured again since."
+        if made and made != __version__
+        else ""
+    )
+    lines.append("\n" + " ".join(part for part in (table.get("data"), about and f"Made with {about}.", older) if part))
+    if table.get("seen"):
+        lines.append(f"\n**Seen while choosing.** {table['seen']}")
     return "\n".join(lines) + "\n"
 
 

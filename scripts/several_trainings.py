@@ -13,8 +13,8 @@ from typing import Any
 Row = list[Any]
 """Texts that name it, numbers that are the same for all trainings, estimates."""
 TOLD = (
-    "Bootstrap over dialogues, seed 0, 1,000 resamples. Trainings with seeds {seeds}: the mean of each figure and of each end of its "
-    "interval; in brackets the least and the greatest figure."
+    "Trainings with seeds {seeds}: the mean of each figure; in brackets the least and the greatest. Figures that no training changes have "
+    "bootstrap intervals over dialogues, seed 0, 1,000 resamples."
 )
 TOLD_ONE = "Bootstrap over dialogues, seed 0, 1,000 resamples. Training seed {seeds}."
 
@@ -74,17 +74,15 @@ def put_together(trainings: Sequence[Sequence[Row]]) -> Iterator[Row]:
 
 
 def mean(figures: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of several trainings' estimates and, where they differ, the least and the greatest figure."""
+    """The mean of several trainings' estimates with the least and the greatest figure, without an interval: the mean of intervals over
+    dialogues is none over trainings (labelgen.confidence.resampling.over_trainings makes one, of the predictions). Estimates that are the
+    same for all trainings, and that of a single one, stay as they are."""
     known = [one for one in figures if one.get("value") is not None]
     if not known or all(one == figures[0] for one in figures):
         return dict(figures[0])
-    ends = [end for end in ("value", "low", "high") if all(one.get(end) is not None for one in known)]
     values = [one["value"] for one in known]
-    return {
-        **{end: round(sum(one[end] for one in known) / len(known), 4) for end in ends},  # type: ignore[misc]
-        "least": min(values),  # type: ignore[type-var]
-        "greatest": max(values),  # type: ignore[type-var]
-    }
+    least, greatest = min(values), max(values)  # type: ignore[type-var]
+    return {"value": round(sum(values) / len(values), 4), "least": least, "greatest": greatest}  # type: ignore[arg-type]
 
 
 def _earlier(path: Path, judged: str) -> dict[str, list[Row]]:

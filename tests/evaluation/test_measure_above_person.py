@@ -1,4 +1,4 @@
-"""scripts/measure_above_person.py: a threshold chosen on one half of the dialogues, and what the other half says of it."""
+"""scripts/measure_above_person.py: a threshold laid on one part of the dialogues, tested on a second, reported on a third."""
 
 import importlib
 import random
@@ -46,26 +46,41 @@ def items(dialogues):
 
 
 def test_a_model_that_knows_is_above_careless_people_and_one_that_guesses_is_not():
-    _, threshold, ours, theirs, gain, called, *_ = script.row("x", items(rated(0, 300, 1.0)), 100.0)
+    _, threshold, confirmed, ours, theirs, gain, called, *_ = script.row("x", items(rated(0, 300, 1.0)), 100.0)
+    assert confirmed == "yes"
     assert threshold > 0.5
     assert gain["low"] > 0
     assert gain["value"] == pytest.approx(ours["value"] - theirs["value"], abs=2e-4)
     assert 0 < called["value"] < 0.5
-    *_, gain, _, _, _, dialogues, hour, human = script.row("x", items(rated(1, 300, 0.0)), 100.0)
-    assert gain["low"] < 0
+    _, _, confirmed, *_, dialogues, hour, human = script.row("x", items(rated(1, 300, 0.0)), 100.0)
+    assert confirmed == "no"
     assert (hour, human) == (600, 180)
-    assert 100 < dialogues < 200
+    assert 80 < dialogues < 130
 
 
-def test_the_half_that_tests_has_no_say_in_the_threshold():
-    found = items(rated(2, 200, 0.7))
-    test = script.half(found, "test")
-    assert script.half(found, "choose").dialogues + test.dialogues == 200
-    before = script.laid(script.half(found, "choose"))
-    assert before == sorted(before, reverse=True) != []
-    inside = np.array([script.part_of(d, script._HALVES, 0, "above a person") == "test" for d in found.dialogues])
+def changed(found, part):
+    """Everything about who is right turned round in one part of the dialogues."""
+    inside = np.array([script.part_of(d, script._PARTS, 0, "above a person") == part for d in found.dialogues])
     found.right = [not r if inside[own] else r for r, own in zip(found.right, found.own, strict=True)]
-    assert script.laid(script.half(found, "choose")) == before
+
+
+def test_the_parts_divide_the_dialogues_and_only_the_first_lays_thresholds():
+    found = items(rated(2, 200, 0.7))
+    assert sum(script.share(found, name).dialogues for name in ("choose", "test", "report")) == 200
+    before = script.laid(script.share(found, "choose"))
+    assert before == sorted(before, reverse=True) != []
+    changed(found, "test")
+    changed(found, "report")
+    assert script.laid(script.share(found, "choose")) == before
+
+
+def test_the_part_that_is_reported_has_no_say_in_the_threshold():
+    found = items(rated(0, 300, 1.0))
+    before = script.row("x", found, None)
+    changed(found, "report")
+    after = script.row("x", found, None)
+    assert after[:3] == before[:3]
+    assert after[3]["value"] < before[3]["value"]
 
 
 def test_the_last_threshold_before_the_first_that_fails_is_kept():
@@ -75,13 +90,13 @@ def test_the_last_threshold_before_the_first_that_fails_is_kept():
         def gain(self, threshold, times):
             return script.Interval(0.1, {0.9: 0.1, 0.8: 0.2, 0.7: 0.0, 0.6: 0.3}[threshold], 0.5)
 
-    assert script.kept(Gains(), (0.9, 0.8, 0.7, 0.6)) == 0.8
-    assert script.kept(Gains(), (0.7, 0.6)) == 0.7
-    assert script.kept(Gains(), ()) is None
+    assert script.kept(Gains(), (0.9, 0.8, 0.7, 0.6)) == (0.8, True)
+    assert script.kept(Gains(), (0.7, 0.6)) == (0.7, False)
+    assert script.kept(Gains(), ()) == (None, False)
 
 
 def test_precision_counts_what_is_called():
-    one = script.Half(
+    one = script.Share(
         *(np.array(x, dtype=float) for x in ([0, 0, 1, 1], [0.9, 0.2, 0.9, 0.1], [1, 0, 0, 1], [1, 1, 0, 1])), 2
     )
     once = np.ones((1, 2))

@@ -60,3 +60,21 @@ def test_trainings_of_the_same_log_stand_in_one_table(tmp_path):
     assert (accuracy[3]["least"], accuracy[3]["value"], accuracy[3]["greatest"]) == (0.0, 0.5, 1.0)
     assert table["command"] == "for seed in 0 1; do SEED=$seed C; done"
     assert subprocess.run([*command, str(right), "--training", "2"], capture_output=True).returncode == 2
+
+
+def test_an_item_on_which_the_judged_annotator_makes_a_tie_counts(tmp_path):
+    """Two say good and two bad: with one of them left out, the other three are two against one, so every item is judged."""
+    dialogues = []
+    for seed in range(6):
+        one = replace(labelled_dialogue(seed, turns=3), annotations=(), source="log")
+        people = tuple(says(f"p{k}", "person", one, "good" if k < 2 else "bad") for k in range(4))
+        dialogues.append(replace(one, annotations=(*people, says("model", "model", one, "good"))))
+    log, out = tmp_path / "log.jsonl", tmp_path / "t.json"
+    write_log(log, dialogues)
+    command = [sys.executable, str(SCRIPT.with_name("measure_quality.py")), str(log), "--order", "4", "--title", "T"]
+    subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
+    rows = {(row[1], row[2]): row for row in json.loads(out.read_text())["rows"]}
+    assert rows["of the others", "accuracy"][-1] == 6 * 3 * 4
+    assert rows["of the others", "accuracy"][4]["value"] == 0.0
+    assert rows["of the others", "accuracy"][3]["value"] == 0.5
+    assert rows["of all", "accuracy"][-1] == 0

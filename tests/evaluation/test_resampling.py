@@ -7,6 +7,7 @@ from labelgen.confidence.resampling import (
     Interval,
     interval,
     of_statistic,
+    over_trainings,
     paired_difference,
     paired_ratio,
     resampled,
@@ -90,3 +91,52 @@ def test_what_is_not_defined_stays_so():
     assert 0.4 <= some.low <= some.high <= 0.6
     zero = Interval(0.0, 0.0, 0.0)
     assert np.isnan(paired_ratio(zero, zero, (np.zeros(3), np.zeros(3))).value)
+
+
+def test_equal_trainings_have_the_interval_of_one():
+    values = np.random.default_rng(2).random(50)
+    times = resamples(50, 300, 0)
+    value, draws = over_trainings([mean_of(values)] * 3, times, 0)
+    assert value == pytest.approx(values.mean())
+    assert draws == pytest.approx(resampled(mean_of(values), times))
+
+
+def test_an_interval_over_trainings_holds_what_a_naive_two_level_bootstrap_draws():
+    """Trainings that differ and dialogues that do not: the spread is that of the mean of trainings drawn with replacement."""
+    constant = [lambda times, v=v: np.full(len(times), v) for v in (0.2, 0.5, 0.8)]
+    value, draws = over_trainings(constant, resamples(10, 4000, 0), 0)
+    assert value == pytest.approx(0.5)
+    naive = np.random.default_rng(5).choice([0.2, 0.5, 0.8], (4000, 3)).mean(axis=1)
+    assert draws.std() == pytest.approx(naive.std(), rel=0.05)
+    found = interval(value, draws)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(naive, [0.025, 0.975])))
+
+
+def test_an_interval_over_dialogues_and_trainings_covers_the_mean_of_all_trainings():
+    """A recipe whose trainings spread around 0.5, judged on 60 noisy dialogues: an interval over both covers 0.5 in nearly 90% of 200
+    worlds, the mean of the trainings' own intervals in far fewer."""
+    rng = np.random.default_rng(3)
+    covered = averaged = 0
+    for world in range(200):
+        noise = rng.normal(0, 0.1, 60)
+        trainings = [mean_of(0.5 + rng.normal(0, 0.04) + noise) for _ in range(5)]
+        times = resamples(60, 300, world)
+        found = interval(*over_trainings(trainings, times, world), 0.9)
+        covered += found.low <= 0.5 <= found.high
+        own = [interval(float(t(np.ones((1, 60)))[0]), resampled(t, times), 0.9) for t in trainings]
+        averaged += np.mean([x.low for x in own]) <= 0.5 <= np.mean([x.high for x in own])
+    assert 0.8 <= covered / 200 <= 0.95
+    assert averaged < covered - 20
+
+
+def test_systems_that_differ_by_a_constant_stay_paired_over_trainings():
+    values = [np.random.default_rng(k).random(40) for k in range(3)]
+    times = resamples(40, 200, 0)
+    ours, theirs = ([mean_of(v + gain) for v in values] for gain in (0.25, 0.0))
+    first, second = over_trainings(ours, times, 7), over_trainings(theirs, times, 7)
+    assert first[1] - second[1] == pytest.approx(0.25)
+
+
+def test_no_training_has_no_mean():
+    with pytest.raises(ValueError, match="no training"):
+        over_trainings([], resamples(3, 5, 0), 0)

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from render_results import render
+from render_results import notes, render
+
+from labelgen import __version__
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,3 +66,29 @@ def test_the_summary_shows_the_row_that_its_cells_find_and_no_other(tmp_path: Pa
     (tmp_path / "summary.yaml").write_text(entry % "nobody")
     with pytest.raises(SystemExit, match=r"0 rows of a\.json"):
         render(tmp_path)
+
+
+def test_notes_head_simulations_tell_what_was_seen_and_older_versions_say_so(tmp_path: Path):
+    (tmp_path / "a.json").write_text(json.dumps(TABLE))
+    (tmp_path / "b.json").write_text(json.dumps({**TABLE, "title": "New", "versions": {"labelgen": __version__}}))
+    (tmp_path / "notes.yaml").write_text("a: {simulated: true, seen: The rule saw these dialogues.}")
+    text = render(tmp_path)
+    assert "[Simulation only: Second](#simulation-only-second)" in text
+    assert "## Simulation only: Second" in text
+    second = text[text.index("## Simulation only: Second") :]
+    assert "**Seen while choosing.** The rule saw these dialogues." in second
+    assert text.count("older version than") == 1 == second.count("older version than")
+    (tmp_path / "notes.yaml").write_text("c: {simulated: true}")
+    with pytest.raises(SystemExit, match="no table c"):
+        render(tmp_path)
+
+
+def test_every_table_made_from_simulated_logs_says_so():
+    """Commands that read no corpus: they simulate, or read logs that were simulated."""
+    noted = notes(ROOT / "results")
+    made = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))["command"] for path in (ROOT / "results").glob("*.json")
+    }
+    simulating = {name for name, command in made.items() if "runs/sim" in command or "simulated" in command}
+    assert simulating
+    assert {name for name in simulating if not noted.get(name, {}).get("simulated")} == set()
