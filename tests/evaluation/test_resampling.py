@@ -116,15 +116,15 @@ def test_an_interval_over_dialogues_and_trainings_covers_the_mean_of_all_trainin
     """A recipe whose trainings spread around 0.5, judged on 60 noisy dialogues: an interval over both covers 0.5 in nearly 90% of 200
     worlds, the mean of the trainings' own intervals in far fewer."""
     rng = np.random.default_rng(3)
-    covered = averaged = 0
+    covered, averaged = 0, 0.0
     for world in range(200):
         noise = rng.normal(0, 0.1, 60)
         trainings = [mean_of(0.5 + rng.normal(0, 0.04) + noise) for _ in range(5)]
         times = resamples(60, 300, world)
         found = interval(*over_trainings(trainings, times, world), 0.9)
-        covered += found.low <= 0.5 <= found.high
+        covered += int(found.low <= 0.5 <= found.high)
         own = [interval(float(t(np.ones((1, 60)))[0]), resampled(t, times), 0.9) for t in trainings]
-        averaged += np.mean([x.low for x in own]) <= 0.5 <= np.mean([x.high for x in own])
+        averaged += float(np.mean([x.low for x in own]) <= 0.5 <= np.mean([x.high for x in own]))
     assert 0.8 <= covered / 200 <= 0.95
     assert averaged < covered - 20
 
