@@ -236,8 +236,8 @@ def _beside(
     question: Question,
     setting: Setting,
 ) -> Array:
-    """[D, 4]: the model's right answers and all, a single person's right answers and all, on the fields of which the model
-    gives something, against the consensus of the others; empty where nobody can be judged."""
+    """[D, 4]: the model's right answers and all, a single person's right answers and all, on the fields that both answer,
+    against the consensus of the others; empty where nobody can be judged."""
     taken: dict[tuple[int, At], list[Answer]] = {}
     for x in answers:
         if accepts(x):
@@ -248,11 +248,11 @@ def _beside(
             continue
         for at, wanted in trial.reference.items():
             ours = taken.get((places[trial.dialogue], at))
-            if not ours:
+            if not ours or at not in trial.person:
                 continue
             given = tuple(label for x in ours for label in x.labels)
             rows[trial.dialogue, :2] += rights(given, wanted, question.divides)
-            rows[trial.dialogue, 2:] += rights(trial.person.get(at, ()), wanted, question.divides)
+            rows[trial.dialogue, 2:] += rights(trial.person[at], wanted, question.divides)
     return rows if rows.any() else np.empty((0, 4))
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from labelgen.data.labels import AtGoal
@@ -71,10 +72,18 @@ def decisions(item: Item) -> list[Decision]:
     return out
 
 
+def _naming(item: Item) -> Item:
+    """The item with the answers that name something."""
+    return replace(item, predicted={at: labels for at, labels in item.predicted.items() if labels})
+
+
 def precision_coverage(candidate: str, items: Sequence[Item], people: Sequence[Item]) -> dict[str, Any] | None:
     """Precision among the answers accepted, from the surest down; equal probabilities are accepted together. Coverage
     is of the fields judged (of the goals given), less those whose answer carries no probability. None where no answer
-    has a probability."""
+    has a probability.
+
+    `single_annotator` has the same denominator as precision: answers that are given and name something, since "none here"
+    carries no probability and stands outside the curve."""
     made = [decision for item in items for decision in decisions(item)]
     ranked = sorted(((p, right) for p, right in made if p is not None), key=lambda pair: -pair[0])
     if not ranked:
@@ -94,11 +103,10 @@ def precision_coverage(candidate: str, items: Sequence[Item], people: Sequence[I
         if k in kept:
             coverage = k / (len(ranked) + missing)
             points.append({"threshold": probability, "coverage": coverage, "precision": right / k, "items": k})
-    human = [is_right for item in people for _, is_right in decisions(item)]
-    human_fields = len(human) + sum(at not in item.predicted for item in people for at in item.reference)
+    human = [is_right for item in people for _, is_right in decisions(_naming(item))]
     return {
         "candidate": candidate,
         "without_probability": without,
-        "single_annotator": sum(human) / human_fields if human_fields else None,
+        "single_annotator": sum(human) / len(human) if human else None,
         "points": points,
     }
