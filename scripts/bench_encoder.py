@@ -31,6 +31,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.model.options import ModelOptions
 from labelgen.nn.turn_encoder import TurnEncoder
+from labelgen.tensors.instruction_set import choose_instruction_set
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.offline_encoder import write_offline_encoder
 from labelgen.tensors.packed import PACKED
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3, help="of each batch (default %(default)s)")
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true", help="default %(default)s")
     args = parser.parse_args()
+    choose_instruction_set()
     torch.set_num_threads(1)
     mixed = args.precision == "bf16-mixed"
     encoder, tokenizer = offline()

@@ -40,6 +40,7 @@ from labelgen.model.annotator import Annotator
 from labelgen.model.build import assemble, take_over
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.label_model import LabelModel
+from labelgen.tensors.instruction_set import choose_instruction_set
 from labelgen.tensors.offline_encoder import write_offline_encoder
 from labelgen.tensors.prepared import TOKENS, PreparedEncoder
 from labelgen.tensors.pretrained import load_encoder, load_tokenizer
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     to.add_argument("--out", type=Path, metavar="OUT", help="write the table here, as results/ has it")
     to.add_argument("--order", type=int, default=30, help="of the table among the others (default %(default)s)")
     args = to.parse_args(argv)
+    choose_instruction_set()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         bench = Bench(args, Path(folder))

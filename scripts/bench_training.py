@@ -44,6 +44,7 @@ from labelgen.model.options import ModelOptions
 from labelgen.nn.dropout import QuickDropout
 from labelgen.tasks.options import TaskOptions
 from labelgen.tensors.features import learn_features
+from labelgen.tensors.instruction_set import choose_instruction_set
 from labelgen.tensors.layout import Batch, Passages
 from labelgen.tensors.packed import PACKED
 from labelgen.tensors.pretrained import load_encoder, load_tokenizer
@@ -75,6 +76,7 @@ def main() -> int:
     to.add_argument("--out", type=Path, help="write the table here, as results/ has it")
     to.add_argument("--order", type=int, default=32, help="of the table among the others (default %(default)s)")
     args = to.parse_args()
+    choose_instruction_set()
     torch.set_num_threads(1)
     if args.one_peak:
         print(json.dumps(_one_peak(Bench(args), *args.one_peak)))

@@ -42,6 +42,13 @@ settings.register_profile(
 settings.load_profile("labelgen")
 
 
+def pytest_configure() -> None:
+    """In every worker, before any test computes: a CPU may die of instructions that it announces."""
+    from labelgen.tensors.instruction_set import choose_instruction_set
+
+    choose_instruction_set()
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     random.seed(0)

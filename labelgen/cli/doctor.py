@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from labelgen.base.environment import MAX_CPU_ISA
 from labelgen.base.errors import LabelgenError
 from labelgen.cli.arguments import parser
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
         ("python", _python),
         ("packages", _packages),
         ("torch", _torch),
+        ("cpu level", _cpu_level),
         ("torchaudio", _torchaudio),
         ("soundfile", _soundfile),
         ("encoder", _encoder),
@@ -65,6 +67,9 @@ def _torch() -> str:
         import torch
     except (ImportError, OSError) as error:
         raise LabelgenError(f"cannot be imported: {error}", mend="install torch again") from error
+    from labelgen.tensors.instruction_set import choose_instruction_set
+
+    choose_instruction_set()
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = f"{torch.get_num_threads()} threads on {cores} cores (OMP_NUM_THREADS sets them)"
@@ -76,6 +81,17 @@ def _torch() -> str:
 
     bf16 = "bf16" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no bf16: compute in 32 bits"
     return f"{torch.__version__}, {build}, {device}, {bf16}, {threads}"
+
+
+def _cpu_level() -> str:
+    from labelgen.tensors.instruction_set import instruction_set, is_lowered
+
+    level = instruction_set()
+    if level is None:
+        return "not an x86 CPU: oneDNN has no levels to choose from"
+    if is_lowered():
+        return f"{level}, lowered: this CPU cannot execute the higher instructions that it announces"
+    return f"{level}, set by {MAX_CPU_ISA}" if os.environ.get(MAX_CPU_ISA) else f"{level}, this CPU's highest"
 
 
 def _torchaudio() -> str:

@@ -198,15 +198,19 @@ def load_annotator(
     import torch
 
     from labelgen.model.annotator import Annotator
+    from labelgen.tensors.instruction_set import choose_instruction_set
 
+    choose_instruction_set()
     torch.set_num_threads(1)
     known = read_labels(labels) if labels is not None else None
     return Annotator(model, known, name, precision, device, online=online, domains_from=domains_from)
 
 
 def _tell_slow() -> None:
+    from labelgen.tensors.instruction_set import choose_instruction_set
     from labelgen.tensors.processor import has_bf16
 
+    choose_instruction_set()
     if not has_bf16("cpu"):
         print("label: this CPU has no bf16, and is several times quicker with --precision 32", file=sys.stderr)
 

@@ -108,7 +108,7 @@ class Threshold:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings. processor: the kind of CPU or
-    GPU that computed them. online: true where each turn was labelled without later ones; absent elsewhere. domains_from: the
+    GPU that computed them. isa: on an x86 CPU the instruction set that oneDNN, which computes the products, could use at most. online: true where each turn was labelled without later ones; absent elsewhere. domains_from: the
     field of the record that named the domains whose labels alone could be given; absent where all could."""
 
     model_digest: str
@@ -119,6 +119,7 @@ class Provenance:
     precision: str | None = None
     threads: int | None = None
     processor: str | None = None
+    isa: str | None = None
     online: bool | None = None
     domains_from: str | None = None
     thresholds: tuple[Threshold, ...] = ()

@@ -13,6 +13,7 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Protocol
 
+from labelgen.base.environment import instruction_set_environment
 from labelgen.base.errors import LabelgenError, UsageError
 from labelgen.data.labels import Provenance
 from labelgen.labelling.manifest import ShardEntry
@@ -60,7 +61,10 @@ class Local:
 
     def provenance(self) -> Provenance:
         with _told():
-            return self._pool.submit(_provenance).result()
+            found, environment = self._pool.submit(_provenance).result()
+        # The other workers start after this one, and compute at its instruction set.
+        os.environ.update(environment)
+        return found
 
     def refuses(self, source: str | None) -> UsageError | None:
         with _told():
@@ -142,8 +146,9 @@ def _annotator() -> Annotates:
     return _load()
 
 
-def _provenance() -> Provenance:
-    return _annotator().provenance
+def _provenance() -> tuple[Provenance, dict[str, str]]:
+    """Of the annotator, and what other workers need of this one's environment."""
+    return _annotator().provenance, instruction_set_environment()
 
 
 def _refuses(source: str | None) -> UsageError | None:

@@ -43,7 +43,7 @@ class OnRay:
 
     def provenance(self) -> Provenance:
         found: list[Provenance] = self._told([worker.provenance.remote() for worker in self._workers])
-        kinds = sorted({str(one.processor) for one in found})
+        kinds = sorted({" ".join(filter(None, (str(one.processor), one.isa))) for one in found})
         if len(kinds) > 1:
             raise UsageError(
                 f"the workers' processors are of {len(kinds)} kinds: {', '.join(kinds)}",

@@ -22,6 +22,7 @@ from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.tasks.task import Answers
+from labelgen.tensors.instruction_set import choose_instruction_set, instruction_set
 from labelgen.tensors.processor import check_device, processor
 
 
@@ -47,6 +48,7 @@ class Annotator:
         online: bool = False,
         domains_from: str | None = None,
     ) -> None:
+        choose_instruction_set()
         check_device(device)
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
@@ -75,6 +77,7 @@ class Annotator:
             precision=precision,
             threads=1,
             processor=processor(device),
+            isa=instruction_set() if torch.device(device).type == "cpu" else None,
             online=online or None,
             domains_from=domains_from,
             thresholds=() if calibration is None else calibration.thresholds(),

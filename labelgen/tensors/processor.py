@@ -3,17 +3,14 @@ where names are equal."""
 
 import platform
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
 from labelgen.base.errors import UsageError
+from labelgen.tensors.instruction_set import WITH_BF16, first_cpu, instruction_set
 
-_CPUINFO = Path("/proc/cpuinfo")
 _KEYS = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU architecture", "CPU part")
 """What names a kind of CPU there, on x86 and on ARM. Marketing names are left out: they differ where kinds do not."""
-_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
-"""As x86 and ARM name it there."""
 
 
 def processor(device: str = "cpu") -> str:
@@ -42,25 +39,18 @@ def check_device(device: str) -> None:
 
 
 def has_bf16(device: str) -> bool:
-    """Whether it computes products of bf16 itself. A CPU that does not takes several times as long for them as for fp32."""
+    """Whether it computes products of bf16 itself, at the instruction set in force. A CPU that does not takes several times as long
+    for them as for fp32."""
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    told = _first_cpu()
-    return kind == "cpu" and not _BF16.isdisjoint((told.get("flags") or told.get("Features") or "").split())
+    on_arm = "bf16" in first_cpu().get("Features", "").split()
+    return kind == "cpu" and (on_arm or instruction_set() in WITH_BF16)
 
 
 def _cpu() -> Iterator[str]:
     """Maker, family and model of the first CPU; what Python knows where there is no such file."""
-    told = _first_cpu()
+    told = first_cpu()
     if not told:
         yield platform.processor()
     yield from (told[key] for key in _KEYS if key in told)
-
-
-def _first_cpu() -> dict[str, str]:
-    """What the system tells of the first CPU; nothing where it has no such file."""
-    if not _CPUINFO.exists():
-        return {}
-    first, _, _ = _CPUINFO.read_text().partition("\n\n")
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}

@@ -11,6 +11,7 @@ import torch
 from labelgen import __version__
 from labelgen.model.folder import read_card
 from labelgen.model.label_model import LabelModel
+from labelgen.tensors.instruction_set import instruction_set
 from labelgen.training.config import plain
 from labelgen.training.corpus import Corpus
 from labelgen.training.fit import Fitted
@@ -41,6 +42,7 @@ def card(
         "steps": fitted.steps,
         "elapsed_s": round(fitted.elapsed_s, 1),
         "not_taken_over": new,
+        "isa": instruction_set(),
         "versions": {
             "labelgen": __version__,
             "torch": str(torch.__version__),

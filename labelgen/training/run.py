@@ -19,6 +19,7 @@ from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as set_aside
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, save_model
+from labelgen.tensors.instruction_set import choose_instruction_set
 from labelgen.training.account import MODEL, NO_BEST, card, summary
 from labelgen.training.checkpoint import LAST
 from labelgen.training.checks import check_options
@@ -83,6 +84,7 @@ class _MakeExamples(Protocol):
 
 def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _MakeExamples) -> str:
     check_options(options)
+    choose_instruction_set()
     options = replace(options, hardware=replace(options.hardware, precision=arithmetic(options.hardware)))
     folder = Path(options.out)
     before = open_run(folder, options)

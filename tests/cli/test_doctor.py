@@ -18,6 +18,7 @@ def test_a_sound_machine_is_ok(tmp_path: Path, capsys):
         "python",
         "packages",
         "torch",
+        "cpu",
         "torchaudio",
         "soundfile",
         "encoder",

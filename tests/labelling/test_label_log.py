@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 from functools import partial
 from pathlib import Path
@@ -80,6 +81,28 @@ def test_the_number_of_workers_does_not_show(tmp_path):
         with local(FakeAnnotator, workers) as engine:
             label(source, tmp_path / str(workers), engine, "model", {}, 2)
     assert tree(tmp_path / "1") == tree(tmp_path / "3")
+
+
+class ChoosesLevel(FakeAnnotator):
+    """Lowers the level of its process, as choose_instruction_set would, and notes that in a file; unless its process started with it."""
+
+    def __init__(self, notes: Path) -> None:
+        super().__init__()
+        if "LABELGEN_PROBED_CPU_ISA" not in os.environ:
+            os.environ.update(LABELGEN_PROBED_CPU_ISA="here AVX2", ONEDNN_MAX_CPU_ISA="AVX2")
+            with notes.open("a") as file:
+                file.write("probed\n")
+
+
+def test_workers_compute_at_the_level_that_the_first_of_them_chose(tmp_path, monkeypatch):
+    for name in ("LABELGEN_PROBED_CPU_ISA", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    source = mixed_log(tmp_path / "in")
+    with local(partial(ChoosesLevel, tmp_path / "notes"), 2) as engine:
+        label(source, tmp_path / "out", engine, "model", {}, 1)
+    assert (tmp_path / "notes").read_text() == "probed\n"
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
 class Shuffled(Inline):

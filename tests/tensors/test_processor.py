@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from labelgen.base.errors import UsageError
-from labelgen.tensors import processor as module
+from labelgen.tensors import instruction_set as module
 from labelgen.tensors.processor import check_device, has_bf16, processor
 
 X86 = "processor\t: {n}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: {model}\nmodel name\t: Xeon {n}\nmicrocode\t: 0x{n}\n"
 ARM = "processor\t: 0\nBogoMIPS\t: {n}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd40\n\nSerial\t: 00{n}\n"
+AVX512 = "sse4_1 avx avx2 avx512f avx512bw avx512dq avx512vl avx512_vnni"
 
 
 def named(tmp_path, monkeypatch, text: str) -> str:
@@ -79,15 +80,16 @@ def test_where_there_is_no_cuda_it_is_said(monkeypatch):
 @pytest.mark.parametrize(
     ("told", "found"),
     [
-        ("flags\t\t: fpu avx2 avx512f avx512_bf16\n", True),
-        ("flags\t\t: fpu avx2 amx_bf16\n", True),
-        ("flags\t\t: fpu avx2 avx512f\n", False),
+        (f"flags\t\t: {AVX512} avx512_bf16\n", True),
+        (f"flags\t\t: {AVX512} avx512_bf16 avx_vnni avx512_fp16 amx_tile amx_int8 amx_bf16\n", True),
+        (f"flags\t\t: {AVX512}\n", False),
         ("Features\t: fp asimd bf16\n", True),
         ("Features\t: fp asimd\n", False),
         ("", False),
     ],
 )
 def test_a_cpu_has_bf16_where_the_system_says_so(tmp_path, monkeypatch, told, found):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{told}\nprocessor\t: 1\nflags\t\t: avx512_bf16\n")
     monkeypatch.setattr(module, "_CPUINFO", tmp_path / "cpuinfo")
     assert has_bf16("cpu") is found

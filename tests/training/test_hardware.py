@@ -1,11 +1,29 @@
 """`hardware.precision: auto` is what the machine is quick at."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
+from announced_amx import announce_amx, crashes_above
 
+from labelgen.model.folder import read_card
+from labelgen.tensors import instruction_set
 from labelgen.training import hardware
 from labelgen.training.hardware import arithmetic
-from labelgen.training.options import HardwareOptions
+from labelgen.training.options import FinetuneOptions, HardwareOptions
+from labelgen.training.run import finetune
+
+
+def test_training_lowers_the_instruction_set_before_it_computes(
+    options: Callable[..., FinetuneOptions], tmp_path: Path, monkeypatch, capfd
+):
+    announce_amx(tmp_path, monkeypatch)
+    monkeypatch.setattr(instruction_set, "_products", crashes_above("AVX2"))
+    asked = options("a", "--length.max_steps=1")
+    finetune(asked)
+    assert read_card(Path(asked.out) / "model")["isa"] == "AVX2"
+    assert capfd.readouterr().err.count("using ONEDNN_MAX_CPU_ISA=AVX2") == 1
 
 
 @pytest.mark.parametrize(
