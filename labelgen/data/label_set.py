@@ -175,7 +175,7 @@ def read_labels(path: Path) -> Sources:
     """Read a labels.json. Raises InputError where it is not of that form."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, tuple[LabelName, ...]]])
-    except (msgspec.MsgspecError, OSError) as error:
+    except (msgspec.MsgspecError, OSError, RecursionError) as error:
         raise InputError(
             f"{path.name} is no label set: {error}", str(path), 'it holds {"source": {"task": [{"name": "..."}]}}'
         ) from error

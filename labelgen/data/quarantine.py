@@ -73,7 +73,7 @@ def _holds_rejected(path: Path) -> bool:
         first = file.readline()
     try:
         return not first or bool(msgspec.json.decode(first, type=Rejected).reason)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return False
 
 

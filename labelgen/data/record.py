@@ -10,7 +10,7 @@ from labelgen.data.check import Fault, faults
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.form import Record
 from labelgen.data.grouping import from_annotation, from_target, to_annotation, to_target
-from labelgen.data.parse import explain, shown, unreadable, unwritable
+from labelgen.data.parse import explain, shown, too_deep, unreadable, unwritable
 from labelgen.data.quarantine import Rejected
 
 _RECORD_FIELDS = frozenset(f.name for f in fields(Record))
@@ -20,9 +20,11 @@ _TURN_FIELDS = frozenset(f.name for f in fields(Turn))
 def decode(text: str | bytes, file: str, line: int | None = None) -> Dialogue | Rejected:
     """Read one JSON record. Never raises for bad input: what is wrong with it stands in the Rejected."""
     data = text.encode("utf-8", errors="surrogatepass") if isinstance(text, str) else text
+    if (deep := too_deep(data)) is not None:
+        return Rejected(file=file, line=line, reason=deep, raw=shown(data))
     try:
         plain = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         reason, field = unreadable(data, error)
         return Rejected(file=file, line=line, field=field, reason=reason, raw=shown(data))
     found = _read(plain)
@@ -50,7 +52,11 @@ def checked(dialogue: Dialogue, file: str, line: int | None = None) -> Dialogue 
 def _read(plain: Any) -> Dialogue | Fault:
     if not isinstance(plain, dict):
         return Fault("", "bad_type: a record is a JSON object")
+    if deep := _deep_extra(plain):
+        return deep
     kept = _keep_extra(plain)
+    if deep := _deep_extra(kept):
+        return deep
     try:
         try:
             record = msgspec.convert(kept, Record)
@@ -61,6 +67,20 @@ def _read(plain: Any) -> Dialogue | Fault:
         reason, field = explain(error)
         return Fault(field or "", reason)
     return next(faults(record), None) or to_dialogue(record)
+
+
+def _deep_extra(plain: dict[str, Any]) -> Fault | None:
+    """What stands in `extra` is JSON too, and is decoded by those who look for a field in it."""
+    turns = plain.get("turns")
+    places = [
+        ("extra", plain),
+        *((f"turns[{k}].extra", turn) for k, turn in enumerate(turns if isinstance(turns, list) else ())),
+    ]
+    for field, held in places:
+        text = held.get("extra") if isinstance(held, dict) else None
+        if isinstance(text, str) and (reason := too_deep(text)) is not None:
+            return Fault(field, reason)
+    return None
 
 
 def drop_null(plain: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, answers_by_task
+from labelgen.data.parse import too_deep
 from labelgen.data.quarantine import Rejected
 from labelgen.review.returned import EMPTY, Returned
 from labelgen.review.tokens import OUTSIDE, Span, overlap, tagged, tags, tokens
@@ -178,7 +179,10 @@ def _slots(
 def _value(column: str) -> str | None:
     if column == ABSENT:
         return None
-    value = json.loads(_unescape(column))
+    text = _unescape(column)
+    if (deep := too_deep(text)) is not None:
+        raise ValueError(deep)
+    value = json.loads(text)
     if not isinstance(value, str) or not _whole(value) == value:
         raise ValueError(f"the value {column} is no text in quotes")
     return value

@@ -13,6 +13,7 @@ import msgspec
 from labelgen.base.errors import InputError
 from labelgen.data.form import AnnotationForm, GoalForm, NamedForm, QualityForm, SlotForm, TurnForm
 from labelgen.data.grouping import to_annotation
+from labelgen.data.parse import too_deep
 from labelgen.data.quarantine import Rejected
 from labelgen.review import sheet
 from labelgen.review.offsets import from_units
@@ -73,8 +74,11 @@ def read_answers(path: Path, ignored: Counter[str]) -> Iterator[Returned | Rejec
 
     Raises InputError where the file is no JSON list, as when it was cut."""
     try:
-        tasks = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeError, OSError) as error:
+        text = path.read_bytes().removeprefix(BOM_UTF8)
+        if (deep := too_deep(text)) is not None:
+            raise ValueError(deep)
+        tasks = msgspec.json.decode(text, type=list[msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, OSError) as error:
         raise InputError(
             f"{path.name} is no whole JSON export of Label Studio: {error}",
             str(path),

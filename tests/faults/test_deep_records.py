@@ -1,0 +1,166 @@
+"""A record whose lists and objects lie too deep within each other is set aside by every command, and ends none."""
+
+import io
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+from fake_annotator import FakeAnnotator
+from hypothesis import given
+from hypothesis import strategies as st
+from labelled import LABELS, labelled_dialogue
+from some_logs import record, write_lines
+
+import labelgen.cli.label
+from labelgen.base.errors import InputError
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.evidence import Signal
+from labelgen.data.log import Log, write_log
+from labelgen.data.quarantine import Rejected
+from labelgen.data.record import decode
+from labelgen.review.label_studio_answers import read_answers
+
+
+def nested(levels: int) -> str:
+    """JSON of so many levels."""
+    return "[" * levels + "]" * levels
+
+
+def levels_of(plain: object) -> int:
+    inner = plain.values() if isinstance(plain, dict) else plain if isinstance(plain, list) else None
+    return 0 if inner is None else 1 + max(map(levels_of, inner), default=0)
+
+
+def text_of(place: str, levels: int) -> str:
+    """A record with something of so many levels in one place."""
+    deep = '{"a": ' + nested(levels - 1) + "}"
+    turn = '{"request": "a", "response": "b", "mine": ' + deep + "}"
+    return {
+        "record": '{"id": "deep", "turns": [], "mine": ' + deep + "}",
+        "turn": '{"id": "deep", "turns": [' + turn + "]}",
+        "known field": '{"id": "deep", "turns": ' + deep + "}",
+        "extra": json.dumps({"id": "deep", "turns": [], "extra": deep}),
+        "extra and more": json.dumps({"id": "deep", "turns": [], "extra": deep, "mine": 1}),
+        "extra of a turn": json.dumps({"id": "deep", "turns": [{"request": "a", "response": "b", "extra": deep}]}),
+        "all": deep,
+    }[place]
+
+
+PLACES = ("record", "turn", "known field", "extra", "extra and more", "extra of a turn", "all")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("levels", [65, 200, 600, 1000, 100_000])
+def test_a_record_that_is_too_deep_is_rejected_with_its_reason(place, levels):
+    found = decode(text_of(place, levels), "log.jsonl", 7)
+    assert isinstance(found, Rejected)
+    assert (found.reason.partition(":")[0], found.line) == ("too_deep", 7)
+
+
+@pytest.mark.parametrize("place", ["record", "turn", "extra", "extra of a turn"])
+def test_a_record_of_sixty_levels_is_read_and_written(tmp_path, place):
+    found = decode(text_of(place, 60), "log.jsonl")
+    assert isinstance(found, Dialogue)
+    for name in ("log.jsonl", "log.parquet"):
+        write_log(tmp_path / name, [found])
+        assert list(Log([tmp_path / name])) == [found]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.text('[]{}"\\ a', max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('[]{}"\\ a', max_size=3), inner, max_size=3),
+    max_leaves=40,
+)
+
+
+@given(plain=JSON, around=st.integers(0, 80), indent=st.sampled_from([None, 1]))
+def test_levels_are_counted_whatever_strings_hold(plain, around, indent):
+    for _ in range(around):
+        plain = [plain, "]"]
+    found = decode(json.dumps({"id": "d", "turns": [], "mine": plain}, indent=indent), "log.jsonl")
+    reason = found.reason if isinstance(found, Rejected) else ""
+    assert reason.startswith("too_deep") == (levels_of(plain) > 63)
+
+
+def test_text_that_was_cut_is_no_json_rather_than_too_deep():
+    found = decode('{"id": "d", "turns": [' + "[] ," * 100, "log.jsonl")
+    assert isinstance(found, Rejected)
+    assert found.reason.startswith("bad_json")
+
+
+COMMANDS = {
+    "validate": ["data", "validate", "LOG", "RATE"],
+    "stats": ["data", "stats", "LOG", "RATE"],
+    "convert": ["data", "convert", "LOG", "OUT.parquet", "RATE"],
+    "split": ["data", "split", "LOG", "OUT", "RATE"],
+    "signals": ["feedback", "signals", "LOG", "OUT.jsonl", "RATE"],
+    "aggregate": ["feedback", "aggregate", "LOG", "OUT.jsonl", "RATE"],
+    "ask": ["feedback", "ask", "LOG", "OUT.jsonl", "--budget", "3", "RATE"],
+    "consensus": ["consensus", "LOG", "OUT.jsonl", "RATE"],
+    "show": ["show", "LOG", "--count", "100", "RATE"],
+    "sample": ["review", "sample", "LOG", "OUT.jsonl", "--n", "3", "--how", "audit", "RATE"],
+    "evaluate": ["evaluate", "LOG", "--against", "anna", "--out", "OUT", "RATE"],
+    "label": ["label", "LOG", "OUT", "--model", "m", "--workers", "1", "RATE"],
+    "redact": ["label", "LOG", "OUT", "--model", "m", "--workers", "1", "--redact", "RATE"],
+    "dry run": ["label", "LOG", "OUT", "--model", "m", "--workers", "1", "--dry-run"],
+    "domains": ["label", "LOG", "OUT", "--model", "m", "--workers", "1", "--domains-from", "skills", "RATE"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_ends_for_a_record_that_is_too_deep(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    log, good = tmp_path / "log.jsonl", tmp_path / "good.jsonl"
+    answer = Signal(kind="answer", turns=(0,), vote="good", explicit=True, evidence=(0,))
+    dialogues = [replace(labelled_dialogue(seed, 2), signals=(answer,)) for seed in range(8)]
+    answered = [
+        replace(d, annotations=(*d.annotations, replace(d.annotations[0], annotator="m", kind="model")))
+        for d in dialogues
+    ]
+    write_log(good, answered, LABELS)
+    first, *others = good.read_text().splitlines()
+    deep = [text_of(place, levels) for place in PLACES for levels in (600, 900, 5000)]
+    write_lines(log, [first.replace('"id"', '"skills": ["a"], "id"', 1), *deep, *others])
+    words = [
+        str(log) if word == "LOG" else word.replace("OUT", str(tmp_path / "out"))
+        for word in COMMANDS[name]
+        if word != "RATE"
+    ]
+    assert main([*words, *(["--max-bad-rate", "1"] if "RATE" in COMMANDS[name] else [])]) == 0, capsys.readouterr().err
+    if words[0] == "label" and name != "dry run":
+        assert main(["verify", str(tmp_path / "out"), "--input", str(log)]) == 0
+        rows = (tmp_path / "out" / "log.jsonl.quarantine.jsonl").read_text().splitlines()
+        assert {json.loads(row)["reason"].partition(":")[0] for row in rows} == {"too_deep"}
+        assert [json.loads(row)["line"] for row in rows] == list(range(2, 2 + len(deep)))
+
+
+def test_a_stream_passes_over_what_is_too_deep(tmp_path, monkeypatch, capsysbinary):
+    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    write_lines(tmp_path / "log.jsonl", [record("a"), text_of("record", 700), record("b")])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "log.jsonl").read_bytes())))
+    assert main(["label", "-", "-", "--model", "m", "--redact", "--max-bad-rate", "1"]) == 0
+    assert [json.loads(line)["id"] for line in capsysbinary.readouterr().out.splitlines()] == ["a", "b"]
+
+
+def test_other_forms_reject_it_too(tmp_path):
+    messages = '"messages": [{"role": "user", "content": "hi"}]'
+    write_lines(tmp_path / "chat.jsonl", ["{" + messages + "}", "{" + messages + ', "mine": ' + nested(700) + "}"])
+    log = Log([tmp_path / "chat.jsonl"], "chat", max_bad_rate=1.0)
+    assert len(list(log)) == 1
+    assert log.reasons == {"too_deep": 1}
+    export = tmp_path / "answers.json"
+    export.write_text('[{"data": ' + nested(5000) + "}]")
+    with pytest.raises(InputError, match="too_deep"):
+        list(read_answers(export, log.reasons))
+
+
+def test_neither_quarantine_nor_label_names_are_read_deeper(tmp_path, capsys):
+    write_lines(tmp_path / "deep.jsonl", [text_of("record", 5000)])
+    write_lines(tmp_path / "log.jsonl", [record("a")])
+    words = ["data", "validate", str(tmp_path / "log.jsonl")]
+    assert main([*words, "--quarantine", str(tmp_path / "deep.jsonl")]) == 2
+    (tmp_path / "labels.json").write_text('{"a": {"intents": [{"name": "b", "c": ' + nested(5000) + "}]}}")
+    assert main(["data", "convert", str(tmp_path / "log.jsonl"), str(tmp_path / "out.jsonl")]) == 3
+    assert "labels.json is no label set" in capsys.readouterr().err
