@@ -74,6 +74,26 @@ def test_certificates_above_the_bound_are_given_as_seldom_as_promised():
     assert 0.5 * level * worlds <= passed <= binom.ppf(0.999, worlds, level)
 
 
+@pytest.mark.parametrize("answers", [1, 3])
+def test_as_few_dialogues_as_suffice_are_planned_with_the_whole_stake(answers: int):
+    """99 full dialogues without an error just suffice, so nothing can be spared for one that would be wrong."""
+    clean = scored([[(0.9, 0)] * answers] * 99)
+    steps = plan(clean, 99, 0.03, 0.95)
+    found = certify(clean, steps, 0.03, 0.95, "x")
+    assert steps == (Step(0.9, answers, 1.0, 99.0),)
+    assert (found.threshold, found.most, found.dialogues, found.items) == (0.9, answers, 99, 99 * answers)
+
+
+def test_with_dialogues_to_spare_one_that_is_wholly_wrong_is_not_the_end():
+    """Planned on dialogues without an error, of which one, the first to be bet on or the last, then is wrong."""
+    clean = scored([[(0.9, 0)] * 3] * 600)
+    (step,) = plan(clean, 600, 0.03, 0.95)
+    assert step.stake < 1
+    for k in range(0, 600, 60):
+        held = scored([[(0.9, int(d == k))] * 3 for d in range(600)])
+        assert certify(held, [step], 0.03, 0.95, "x").threshold == 0.9
+
+
 def test_refused_with_the_reason_and_what_could_be_supported():
     few = scored([[(0.9, 0)]] * 40)
     found = certify(few, plan(few, 40, 0.03, 0.95), 0.03, 0.95, "x")

@@ -30,6 +30,14 @@ def test_the_scores_are_those_of_the_evaluation_of_a_perfect_model_and_a_person(
     assert found.single == pytest.approx((1 - e) * (1 - r) + e * r)
 
 
+def test_the_rate_is_measured_through_the_errors_of_who_labels():
+    """Of 80% that hold, one who errs on a tenth finds 0.8 * 0.9 + 0.2 * 0.1; three who vote err less."""
+    found = promise(Plan(items=100, votes=3, rate=0.8, annotator_error=0.1))
+    assert found.alone.value == pytest.approx(0.74)
+    assert found.measured.value == pytest.approx(0.8 * (1 - 0.028) + 0.2 * 0.028)
+    assert (found.alone.low, found.alone.high) == pytest.approx((0.6464, 0.8160), abs=1e-3)
+
+
 def test_more_dialogues_and_answers_that_depend_less_tell_more():
     widths = []
     for items, within in ((100, 1.0), (100, 0.2), (400, 0.2), (400, 0.0)):

@@ -95,9 +95,24 @@ def test_intervals_are_95_percent_t_intervals_unless_asked_otherwise():
         assert (found.high - 0.75, 0.75 - found.low) == pytest.approx((times * error, times * error), rel=1e-3)
 
 
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_rate_at_its_end_is_uncertain_to_the_other_side_alone(rate: float):
+    """As many dialogues as people labelled may hide errors, and no rate is below 0 or above 1."""
+    same = single(np.full(40, rate))
+    for found in (people_alone(Sums(same, same, same)), prediction_powered(Sums(same, same, same)).interval):
+        assert found.value == rate
+        assert (found.low, found.high)[int(rate)] == rate
+        assert 0.02 < found.high - found.low < 0.2
+
+
 def test_too_few_dialogues_give_no_interval():
     few = np.ones((LEAST - 1, 2))
     assert np.isnan(people_alone(Sums(few, few, np.ones((50, 2)))).value)
     assert np.isnan(prediction_powered(Sums(few, few, np.ones((50, 2)))).interval.value)
+    enough = np.ones((LEAST, 2))
+    assert people_alone(Sums(enough, enough, np.ones((50, 2)))).value == 1
     nothing = np.zeros((LEAST, 2))
+    found = prediction_powered(Sums(nothing, nothing, np.array([[0.0, 1.0], [1.0, 1.0]])))
+    assert np.isnan(found.interval.value)
+    assert found.weight == 0
     assert np.isnan(people_alone(Sums(nothing, nothing, nothing)).value)

@@ -67,10 +67,21 @@ def test_a_curve_says_how_often_it_is_right():
         assert np.mean([p for p, _ in own]) == pytest.approx(np.mean([held for _, held in own]), abs=0.02)
 
 
-def test_few_events_change_nothing():
-    few = [0.5] * (LEAST_EVENTS - 1)
-    assert fit_isotonic(few, [True] * len(few)).kind == "none"
-    assert fit_temperature([(p, 1 - p) for p in few], [0] * len(few)).kind == "none"
+def test_a_curve_is_linear_between_its_points_and_flat_beyond_them():
+    """But for a thousandth of the given probability, so that what differed goes on to differ."""
+    curve = Scaling("isotonic", 1.0, (0.2, 0.4, 0.6), (0.1, 0.2, 0.9))
+    for given_, said in ((0.0, 0.1), (0.2, 0.1), (0.3, 0.15), (0.4, 0.2), (0.5, 0.55), (0.6, 0.9), (1.0, 0.9)):
+        assert curve.of(given_) == pytest.approx(0.999 * said + 0.001 * given_)
+    assert curve.of(0.7) < curve.of(0.8) < curve.of(0.9)
+    assert curve.of_all([0.7, 0.3]) == [0.7, 0.3]
+
+
+@pytest.mark.parametrize("count", [LEAST_EVENTS - 1, LEAST_EVENTS])
+def test_few_events_change_nothing(count: int):
+    few, changed = [0.5] * count, count >= LEAST_EVENTS
+    assert (fit_isotonic(few, [True] * count).kind != "none") == changed
+    assert (fit_temperature([(p, 1 - p) for p in few], [0] * count).kind != "none") == changed
+    assert (fit_weights([[0.5, 0.5]] * count, [0] * count) != ()) == changed
 
 
 def test_weights_find_rare_names_on_other_rows_too():
@@ -101,4 +112,13 @@ def test_weights_of_two_names_are_the_best_threshold():
 def test_without_weights_the_most_probable_is_said():
     assert Scaling().decide([0.2, 0.5, 0.3]) == 1
     assert Scaling(weights=(1.0, 1.0, 2.0)).decide([0.2, 0.5, 0.3]) == 2
-    assert fit_weights([[0.5, 0.5]] * (LEAST_EVENTS - 1), [0] * (LEAST_EVENTS - 1)) == ()
+    assert Scaling().decide([0.2, 0.4, 0.4]) == 1, "the first of those that are equal"
+
+
+def test_weights_take_a_name_that_never_holds_for_one_that_is_said_too_often():
+    rng = np.random.default_rng(5)
+    rows = rng.dirichlet([4.0, 4.0, 5.0], 400)
+    right = [int(row[1] > row[0]) for row in rows]
+    scaling = Scaling(weights=fit_weights(rows.tolist(), right))
+    said = [scaling.decide(row) for row in rows.tolist()]
+    assert said.count(2) < 0.2 * [Scaling().decide(row) for row in rows.tolist()].count(2)

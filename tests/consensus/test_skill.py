@@ -59,6 +59,50 @@ def test_patterns_and_items_give_the_same_posteriors(seed, annotators):
         assert ours == pytest.approx(wanted, abs=1e-4)
 
 
+def mace_by_item(said, steps):
+    """MACE (Hovy et al. 2013), item by item: who does not know an item answers at a rate of their own; .01 answers are added to
+    each sum, shared among the names."""
+    names = sorted({name for votes in said for _, name in votes})
+    who = sorted({a for votes in said for a, _ in votes})
+    added = 0.01 / len(names)
+    post = [{n: sum(v == n for _, v in votes) / len(votes) for n in names} for votes in said]
+    known_if_right = {(a, n): 0.5 for a in who for n in names}
+    for _ in range(steps):
+        says = {}
+        for a in who:
+            own = [(name, p) for p, votes in zip(post, said, strict=True) for b, name in votes if a == b]
+            known = {n: sum(p[n] * known_if_right[a, n] for name, p in own if name == n) for n in names}
+            guessed = {n: sum(name == n for name, _ in own) - known[n] + added for n in names}
+            knows = (sum(known.values()) + added) / (len(own) + 2 * added)
+            for n in names:
+                by_guess = (1 - knows) * guessed[n] / sum(guessed.values())
+                says.update({(a, t, n): by_guess + knows * (t == n) for t in names})
+                known_if_right[a, n] = knows / (knows + by_guess)
+        post = []
+        for votes in said:
+            odds = {t: math.prod(says[a, t, c] for a, c in votes) for t in names}
+            post.append({t: odds[t] / sum(odds.values()) for t in names})
+    return post
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mace_gives_the_posteriors_of_mace_item_by_item(seed):
+    rng = random.Random(seed)
+    said, _ = drawn(seed, 12 + 10 * seed, [rng.uniform(0.3, 0.9) for _ in range(4)], ask=3)
+    skill = fit(Counter(said), "mace")
+    for votes, wanted in zip(said, mace_by_item(said, 1500), strict=True):
+        assert skill.posterior(votes) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
+def test_names_are_in_order_and_posteriors_are_finite_however_many_annotators_agree(method):
+    patterns = {tuple((f"a{k:02}", name) for k in range(60)): 5 for name in ("d", "b", "e", "a", "c", None)}
+    skill = fit(patterns, method)
+    assert skill.names == (None, "a", "b", "c", "d", "e")
+    for pattern in patterns:
+        assert skill.posterior(pattern)[pattern[0][1]] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("method", ["dawid-skene", "mace"])
 def test_who_knows_outvotes_two_who_guess(method):
     said, truth = drawn(0, 3000, [0.95, 0.15, 0.15, 0.9])
@@ -95,6 +139,9 @@ def test_those_of_one_dialogue_share_a_skill_and_the_consensus_follows_skills():
     assert skills.known == {"a0"}
     assert set(skills.of["quality", AtTurn].rows) == {"a0", POOLED}
     two_against = next(k for k, v in enumerate(said) if v[0][1] != v[1][1] == v[2][1])
+    pattern = skills.pattern([("1/a1", "good"), ("1/a2", "bad"), ("a0", "bad"), ("1/a3", None)])
+    assert pattern == ((POOLED, None), (POOLED, "bad"), (POOLED, "good"), ("a0", "bad"))
+    assert skills.pattern([("1/a2", "bad"), ("1/a3", None), ("a0", "bad"), ("1/a1", "good")]) == pattern
     [label] = consensus(log[two_against], EXCLUSIVE, skills=skills).annotation.labels
     assert label.name == said[two_against][0][1]
     assert label.distribution is not None

@@ -85,6 +85,18 @@ def test_spans_must_share_name_start_and_end():
     assert consensus(given_, EXCLUSIVE).annotation.labels == (Label("slots", at, "x", 2 / 3, "Red"),)
 
 
+def test_value_of_a_label_is_the_one_that_most_gave():
+    at = AtSpan(0, 0, 4)
+    for values, value in (
+        (("Red", "red", "Red"), "Red"),
+        (("Red", "red"), None),
+        (("Red", None), "Red"),
+        ((None, None), None),
+    ):
+        found = consensus(people(*([Label("slots", at, "x", value=own)] for own in values)), EXCLUSIVE)
+        assert found.annotation.labels == (Label("slots", at, "x", 1.0, value),)
+
+
 def goal(*turns):
     return Label("goals", AtGoal(turns), "goal")
 
@@ -121,6 +133,19 @@ def test_outcomes_are_kept_for_goals_of_the_consensus():
     ]
 
 
+def test_outcomes_and_ties_about_goals_that_the_consensus_lacks_are_dropped():
+    """Three people part what two hold together; what the two say of their goal goes, whether they agree on it or not."""
+    apart, together = [goal(0), goal(1)], AtGoal((0, 1))
+    for names in (("success", "success"), ("success", "failure"), (None, None)):
+        rows = [Annotation(f"p{k}", "person", tuple(apart)) for k in range(3)]
+        for who, name in zip("qr", names, strict=True):
+            said = () if name is None else (Label("outcome", together, name),)
+            rows.append(Annotation(who, "person", (goal(0, 1), *said), () if said else (Field("outcome", together),)))
+        found = consensus(rows, EXCLUSIVE)
+        assert [(x.task, turns_of(x.at)) for x in found.annotation.labels] == [("goals", (0,)), ("goals", (1,))]
+        assert (found.annotation.none, found.ties) == ((), ())
+
+
 @given(st.integers(0, 500), st.integers(2, 5))
 def test_those_who_agree_are_their_own_consensus(seed, count):
     dialogue = labelled_dialogue(seed)
@@ -148,4 +173,7 @@ def test_a_consensus_is_a_valid_record_and_does_not_depend_on_the_order_of_peopl
     }
     backwards = consensus(given_[::-1], EXCLUSIVE)
     assert set(backwards.ties) == set(found.ties)
+    assert [(x.task, x.at, x.name) for x in backwards.annotation.labels] == [
+        (x.task, x.at, x.name) for x in found.annotation.labels
+    ]
     assert set(backwards.annotation.labels) == set(found.annotation.labels)

@@ -89,6 +89,17 @@ def test_a_perfect_model_beside_people_of_known_error():
     assert (section["items"], section["dialogues"]) == (400 * 5 * 4, 400)
 
 
+def test_intervals_are_of_95_percent_unless_asked_otherwise():
+    dialogues = crowd(100, 4, 0.2)
+    settings = (Setting(resamples=400), Setting(resamples=400, level=0.95), Setting(resamples=400, level=0.8))
+    default, asked, narrow = (judge(dialogues, setting=setting) for setting in settings)
+    assert default["tasks"] == asked["tasks"]
+    assert (default["setting"]["level"], narrow["setting"]["level"]) == (0.95, 0.8)
+    theirs, fewer = (metric_of(section_of(found), SINGLE, "accuracy") for found in (default, narrow))
+    assert theirs["value"] == fewer["value"]
+    assert 1.3 < (theirs["high"] - theirs["low"]) / (fewer["high"] - fewer["low"]) < 1.8
+
+
 def test_of_many_others_three_are_the_reference():
     """With nine people the reference is still the majority of three, so the model meets the same error in it."""
     e = 0.2

@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from labelgen.cli.main import main
 from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
-from labelgen.data.log import write_log
+from labelgen.data.log import Log, write_log
 from labelgen.evaluation.ceiling import Ceiling
+from labelgen.evaluation.estimate import estimate
 from labelgen.evaluation.question import questions_of
 from labelgen.evaluation.trials import EVERYONE, Setting, named, with_reference
 
@@ -64,6 +66,22 @@ def test_a_rate_overall_and_in_slices(log, tmp_path, capsys):
         alone, powered = row["people_alone"], row["prediction_powered"]
         assert powered["high"] - powered["low"] < 0.8 * (alone["high"] - alone["low"])
     assert main(words) == 2
+
+
+def test_intervals_are_of_95_percent_unless_asked_otherwise(log, tmp_path, capsys):
+    rows: list[dict[str, Any]] = []
+    for level in ([], ["--level", "0.95"], ["--level", "0.8"]):
+        out = tmp_path / f"{len(rows)}.json"
+        assert main(["estimate", str(log), "--against", "anna", "--out", str(out), *level]) == 0
+        assert f"{80 if '0.8' in level else 95}% intervals" in capsys.readouterr().out
+        rows += json.loads(out.read_text())
+    assert rows[0] == rows[1]
+    for kind in ("people_alone", "prediction_powered"):
+        wide, narrow = (rows[k][kind]["high"] - rows[k][kind]["low"] for k in (0, 2))
+        assert 1.4 < wide / narrow < 1.7
+    (question,) = questions_of("outcome", ("goal",), ("accuracy",), ("success", "failure"))
+    [row] = estimate(Log([log]), question, "success", "model", "anna")
+    assert row["people_alone"] == rows[0]["people_alone"]
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,15 @@ def test_who_is_right_is_drawn_of_those_who_rated_the_item_and_only_rated_items_
     rated_items, each, beside = script.items_of(dialogue, script.Who(others=2, judged=3))
     assert (rated_items, each) == (2, 1.0)
     assert sorted(beside) == [(0.9, False, False)] * 3 + [(0.9, True, True)] * 3
+
+
+def test_reference_for_an_annotator_excludes_that_annotator():
+    """Two of three say bad. Without one of them the others are tied; without the third they say bad, and the third is wrong."""
+    turn = Turn(request="a", response="b")
+    people = [
+        Annotation(who, "person", (Label("quality", AtTurn(0), name),))
+        for who, name in (("ann", "bad"), ("ben", "bad"), ("cid", "good"))
+    ]
+    sure = Label("quality", AtTurn(0), "bad", 0.9, distribution=(("bad", 0.9), ("fair", 0.0), ("good", 0.1)))
+    dialogue = Dialogue(id="d", turns=(turn,), annotations=(*people, Annotation("model", "model", (sure,))))
+    assert script.items_of(dialogue, script.Who()) == (1, 1.0, [(0.9, False, True)])

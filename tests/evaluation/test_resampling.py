@@ -87,6 +87,8 @@ def test_what_is_not_defined_stays_so():
     nothing = float("nan")
     found = interval(nothing, np.array([nothing, nothing]))
     assert np.isnan([found.value, found.low, found.high]).all()
+    for found in (interval(nothing, np.array([0.4, 0.6])), interval(0.5, np.array([nothing]))):
+        assert np.isnan([found.low, found.high]).all()
     some = interval(0.5, np.array([nothing, 0.4, 0.6]))
     assert 0.4 <= some.low <= some.high <= 0.6
     zero = Interval(0.0, 0.0, 0.0)

@@ -127,6 +127,55 @@ def test_the_division_is_the_one_with_least_disagreement():
     assert missed <= 1
 
 
+def test_a_turn_that_could_as_well_stand_in_another_goal_is_a_tie():
+    """The search ends at the same division from every start, and another one is as good."""
+    divisions = [
+        [(1, 2), (0, 3, 5), (4,)],
+        [(0, 4), (2, 5), (1,), (3,)],
+        [(1,), (0, 2, 4, 5), (3,)],
+        [(2,), (0, 4), (1,)],
+        [(2, 4), (0, 1, 5)],
+    ]
+    turns = [t for t in range(6) if sum(t in goal for goals in divisions for goal in goals) > 2]
+    costs = sorted(disagreement(d, divisions, turns) for d in every_division(turns))
+    assert costs[0] == costs[1]
+    assert divide(divisions) is None
+
+
+def test_no_single_turn_that_moves_and_no_two_goals_that_join_win_votes():
+    """More turns than can be enumerated."""
+    rng = random.Random(1)
+    found = 0
+    for _ in range(150):
+        turns = range(rng.randint(6, 12))
+        divisions = []
+        for _ in range(rng.choice((3, 5, 7))):
+            serves = [rng.choice((0, 1, 2, 3)) for _ in turns]
+            divisions.append([tuple(t for t in turns if serves[t] == g) for g in sorted(set(serves))])
+        ours = divide(divisions)
+        if ours is None:
+            continue
+        found += 1
+        goals = [goal for goal, _ in ours]
+        assert [goal[0] for goal in goals] == sorted(goal[0] for goal in goals)
+        others = []
+        for turn in turns:
+            without = [tuple(t for t in goal if t != turn) for goal in goals]
+            others += [
+                [*without[:k], (*goal, turn), *without[k + 1 :]]
+                for k, goal in enumerate(without)
+                if turn not in goals[k]
+            ]
+            others.append([*without, (turn,)])
+        for a, b in combinations(goals, 2):
+            others.append([goal for goal in goals if goal not in (a, b)] + [(*a, *b)])
+        least = disagreement(goals, divisions, turns)
+        for other in others:
+            same = {tuple(sorted(goal)) for goal in other if goal} == set(goals)
+            assert same or disagreement(other, divisions, turns) > least
+    assert found > 50
+
+
 SPANS = [Label("slots", AtSpan(0, start, end), name) for name in "xy" for start, end in ((0, 2), (0, 3), (3, 5))]
 SETS = st.lists(st.none() | st.lists(st.sampled_from(range(len(SPANS))), unique=True), min_size=1, max_size=5)
 """What each person marks in a turn; None where they left it."""

@@ -267,3 +267,22 @@ def test_auroc_is_that_of_the_library_also_of_weighed_scores(rows):
             assert math.isnan(ours)
         else:
             assert same(float(ours), sk.roc_auc_score(scores[:, 1], scores[:, 0], sample_weight=own))
+
+
+def test_probability_without_a_distribution_is_of_the_name_that_was_given():
+    """The rest is left to the names that were not given; an answer without a probability is not counted."""
+    at = AtTurn(0)
+    for said, p, nats in (("good", 0.7, -math.log(0.7)), ("bad", 0.7, -math.log(0.3)), ("good", None, math.nan)):
+        one = item(("",), {at: (Label("x", at, "good"),)}, {at: (Label("x", at, said, p),)})
+        assert same(value("log_loss", [one]), nats)
+        assert same(value("ece", [one]), math.nan if p is None else abs((said == "good") - p))
+
+
+def test_rank_correlation_leaves_out_answers_that_only_one_side_rates():
+    rated: list[Item] = []
+    other = [(1.0, 2.0), (2.0, 4.0), (4.0, 3.0)]
+    for true, said in [*other, (None, 5.0), (5.0, None), (None, None)]:
+        at = AtTurn(len(rated))
+        rated.append(item(("",), *({at: (Label("x", at, "good", value=v),)} for v in (true, said))))
+    expected = spearmanr(*zip(*other, strict=True)).statistic
+    assert same(value("spearman_rho", rated), float(expected))
