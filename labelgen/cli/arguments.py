@@ -9,6 +9,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
 from labelgen.data.extra import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log
+from labelgen.model.options import PRECISIONS
 
 
 def parser(command: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -79,6 +80,15 @@ def add_domains_from(to: argparse.ArgumentParser) -> None:
         metavar="FIELD",
         help="a field of the record that lists the domains on offer in a dialogue, such as the skills that the user enabled: of "
         "names such as DOMAIN.NAME, only theirs are given; docs/labelling.md",
+    )
+
+
+def add_precision(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="arithmetic of the model; thresholds hold for the one they were certified in (default %(default)s)",
     )
 
 

@@ -16,6 +16,7 @@ from labelgen.cli.arguments import (
     add_force,
     add_log,
     add_people,
+    add_precision,
     add_ratings,
     open_log,
     parser,
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument("--seed", type=whole, default=0, help="divides the dialogues (default %(default)s)")
     add_domains_from(to)
+    add_precision(to)
     add_device(to)
     add_force(to)
     return to
@@ -98,7 +100,13 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     setting = Setting(args.against, *named(args.people), args.seed, ratings=args.ratings)
     log = open_log(args)
     annotator = Annotator(
-        args.model, log.labels(), _MODEL, device=args.device, calibrated=False, domains_from=args.domains_from
+        args.model,
+        log.labels(),
+        _MODEL,
+        args.precision,
+        args.device,
+        calibrated=False,
+        domains_from=args.domains_from,
     )
     questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
     read = Folders(log)
@@ -123,6 +131,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
         confidence=args.confidence,
         command=shlex.join(["labelgen", "calibrate", *argv]),
         domains_from=args.domains_from,
+        precision=args.precision,
         tasks=tuple(
             calibrate(
                 dialogues, questions, _MODEL, setting, Asked(args.max_error, args.confidence, args.seed, args.decide)

@@ -19,6 +19,7 @@ from labelgen.cli.arguments import (
     add_force,
     add_log,
     add_people,
+    add_precision,
     add_ratings,
     one_or_more,
     open_log,
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         "and judge them on the other half",
     )
     add_domains_from(to)
+    add_precision(to)
     add_device(to)
     to.add_argument("--title", help="of the report")
     to.add_argument("--split", metavar="WORDS", help="how the log was divided, as the report is to say it")
@@ -223,7 +225,8 @@ def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":
             Path(folder),
             labels,
             name if equals else "model",
-            device=args.device,
+            args.precision,
+            args.device,
             online=args.online,
             domains_from=args.domains_from,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, existing_file
 from labelgen.base.places import place
-from labelgen.cli.arguments import add_device, add_domains_from, add_force, parser, share
+from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_precision, parser, share
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument("--dry-run", action="store_true", help="plan, time a small sample, write nothing")
     to.add_argument("--annotator", default="model", metavar="NAME", help="who signs (default %(default)s)")
-    to.add_argument("--precision", choices=("32", "bf16"), default="32", help="default %(default)s")
+    add_precision(to)
     to.add_argument(
         "--online",
         action="store_true",

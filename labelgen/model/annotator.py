@@ -20,6 +20,7 @@ from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card
+from labelgen.model.options import PRECISIONS
 from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.tasks.task import Answers
 from labelgen.tensors.instruction_set import choose_instruction_set, instruction_set
@@ -30,12 +31,13 @@ class Annotator:
     """A model folder, ready to annotate.
 
     name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
-    on. precision: `32` or `bf16`; it is part of what the labels depend on and stands in their provenance. calibrated:
+    on. precision: of PRECISIONS; it is part of what the labels depend on and stands in their provenance. calibrated:
     scale probabilities and abstain as the folder's calibration says, where it holds one. domains_from: a field of the record
     that names the domains on offer in a dialogue; only their labels are given. online: each turn is labelled
     from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
 
-    Raises UsageError for a calibration that was made with another `domains_from`, and for a device that is not here."""
+    Raises UsageError for a calibration that was made with another `domains_from`, or certifies labels of another precision, and
+    for a precision or a device that is not here."""
 
     def __init__(
         self,
@@ -48,12 +50,15 @@ class Annotator:
         online: bool = False,
         domains_from: str | None = None,
     ) -> None:
+        if precision not in PRECISIONS:
+            known = f"known: {', '.join(PRECISIONS)}"
+            raise UsageError(f"{precision!r} is no precision of labels", f"precision={precision}", known)
         choose_instruction_set()
         check_device(device)
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
         if calibration is not None:
-            _check_asked_alike(calibration, domains_from, folder)
+            _check_asked_alike(calibration, domains_from, precision, folder)
         self._calibrated = None if calibration is None else by_field(calibration)
         with one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
@@ -131,8 +136,14 @@ class Annotator:
         return nullcontext()
 
 
-def _check_asked_alike(calibration: Calibration, domains_from: str | None, folder: Path) -> None:
-    """Thresholds hold for labels that were chosen from as many."""
+def _check_asked_alike(calibration: Calibration, domains_from: str | None, precision: str, folder: Path) -> None:
+    """Thresholds hold for labels that were chosen from as many, and computed alike."""
+    if calibration.thresholds() and calibration.precision != precision:
+        raise UsageError(
+            f"the model was calibrated in precision {calibration.precision}, and is asked in {precision}",
+            str(folder),
+            f"label with --precision {calibration.precision}, or calibrate again with --precision {precision}",
+        )
     if calibration.domains_from != domains_from:
         made, asked = (
             "without --domains-from" if field is None else f"with --domains-from {field}"

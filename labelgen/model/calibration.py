@@ -39,7 +39,7 @@ class TaskCalibration:
 class Calibration:
     """model_digest: of the folder without a calibration. data_digest: of the held-out dialogues with what was right. against: the
     annotator who was right. max_error, confidence: what each threshold is certified for, by itself. domains_from: as the model was
-    asked; it is calibrated for no other way."""
+    asked; it is calibrated for no other way. precision: of the labels that were judged; thresholds hold for no other."""
 
     form: int = _FORM
     version: str
@@ -51,6 +51,7 @@ class Calibration:
     command: str
     tasks: tuple[TaskCalibration, ...]
     domains_from: str | None = None
+    precision: str = "32"
 
     def thresholds(self) -> tuple[Threshold, ...]:
         return tuple(

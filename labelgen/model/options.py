@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+PRECISIONS = ("32", "bf16")
+"""What labels are computed in; training has precisions of its own."""
+
 
 @dataclass(frozen=True)
 class ModelOptions:

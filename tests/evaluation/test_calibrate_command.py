@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from labelled import LABELS, labelled_dialogue
 
+from labelgen.base.errors import UsageError
+from labelgen.base.files import digest_file
 from labelgen.cli.main import main
 from labelgen.data.labels import said_none, scope
 from labelgen.data.log import Log, write_log
@@ -165,3 +167,50 @@ def _said(folder, log):
         for label in (*said.labels, *(x for one in said.abstained for x in one.best))
         if label.distribution is not None
     }
+
+
+def test_a_precision_that_labels_are_not_made_in_is_refused(tiny_model):
+    for given in ("fp16", "16", "bf16-mixed", ""):
+        with pytest.raises(UsageError, match=f"{given!r} is no precision"):
+            Annotator(tiny_model, precision=given)
+
+
+def test_a_certificate_is_refused_for_labels_in_another_precision(calibrated, tiny_model, log, tmp_path, capsys):
+    found = read_calibration(calibrated)
+    assert found is not None
+    assert (found.precision, bool(found.thresholds())) == ("32", True)
+    words = ["label", str(log), str(tmp_path / "out"), "--model", str(calibrated), "--workers", "1"]
+    assert main([*words, "--precision", "bf16"]) == 2
+    said = capsys.readouterr().err
+    assert "calibrated in precision 32, and is asked in bf16" in said
+    with pytest.raises(UsageError, match="calibrated in precision 32"):
+        Annotator(calibrated, precision="bf16")
+    assert Annotator(calibrated, precision="bf16", calibrated=False).precision == "bf16"
+
+
+def test_a_certificate_is_made_in_the_precision_that_is_asked_for_and_kept_for_it(tiny_model, log, tmp_path):
+    folder = tmp_path / "m"
+    shutil.copytree(tiny_model, folder)
+    words = [str(log), "--model", str(folder), "--against", "anna"]
+    assert main(["calibrate", *words, "--max-error", "0.8", "--confidence", "0.9", "--precision", "bf16"]) == 0
+    found = read_calibration(folder)
+    assert found is not None
+    assert (found.precision, bool(found.thresholds())) == ("bf16", True)
+    assert Annotator(folder, precision="bf16").precision == "bf16"
+    for more, code in (([], 2), (["--precision", "bf16"], 0)):
+        out = ["--resamples", "10", "--task", "intents", "--out", str(tmp_path / "e")]
+        assert main(["evaluate", *words, *out, *more]) == code
+
+
+def test_a_certificate_that_names_no_precision_was_made_in_32(calibrated, tmp_path):
+    folder = tmp_path / "m"
+    shutil.copytree(calibrated, folder)
+    plain = json.loads((folder / "calibration.json").read_text())
+    del plain["precision"]
+    (folder / "calibration.json").write_text(json.dumps(plain))
+    digests = json.loads((folder / "digests.json").read_text())
+    digests["calibration.json"] = digest_file(folder / "calibration.json")
+    (folder / "digests.json").write_text(json.dumps(digests))
+    assert Annotator(folder).precision == "32"
+    with pytest.raises(UsageError, match="calibrated in precision 32"):
+        Annotator(folder, precision="bf16")
