@@ -22,8 +22,8 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.data.log import Log
 from labelgen.evaluation.asked import asked
-from labelgen.evaluation.baseline import BASELINE
 from labelgen.evaluation.compare import Measured, items_of, measure_all, ratio
+from labelgen.evaluation.constant_answers import MajorityClass
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Protocol, Setting
 from labelgen.world.log import TRUTH
@@ -31,7 +31,7 @@ from labelgen.world.log import TRUTH
 GOLD = "gold"
 AIMS = {"feedback": 0.97, "feedback and 5% gold": 0.99}
 """What is learnt from -> the share of gold's F1 that it is to reach."""
-RULES = ("the live assistant", BASELINE)
+RULES = ("the live assistant", MajorityClass.name)
 METRICS = {
     "outcome": ("macro_f1", "failure_f1"),
     "quality, turn": ("bad_f1", "macro_f1"),
@@ -154,9 +154,9 @@ def rows_of(question: Question, logs: Sequence[Sequence[Dialogue]]) -> list[list
 
 def seen_as(unit: str, name: str) -> tuple[str, str]:
     """The annotator whose answers are those without evidence, and the one of those with it. A rule hides nothing."""
-    if name in RULES:
-        return name, name
     asked_of = f"{name}{ON_GIVEN_GOALS if unit == 'goal' else ''}"
+    if name in RULES:
+        return asked_of, asked_of
     return f"{asked_of}{EVIDENCE_HIDDEN}", asked_of
 
 

@@ -24,6 +24,14 @@ def optional(of: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(st.none(), of)
 
 
+rivals = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("dialogues", "turns", "of_dialogues", "of_turns"), counts),
+        "questions": st.dictionaries(names, st.fixed_dictionaries({"answers": counts}), max_size=2),
+        "goals_from": optional(names),
+    }
+)
+
 estimates = st.fixed_dictionaries(
     {"value": values, "low": values, "high": values, "items": counts, "dialogues": counts}
 )
@@ -206,6 +214,7 @@ def evaluations(draw: st.DrawFn) -> dict[str, Any]:
             "carry_evidence": draw(optional(counts)),
             "left_out": [{"reason": draw(words), "dialogues": draw(counts)}],
         },
+        "rivals": draw(optional(rivals)),
         "model": {draw(words): draw(st.one_of(words, values, st.dictionaries(words, values, max_size=2)))},
         "slices_tested": draw(optional(counts)),
         "tasks": draw(st.lists(questions(), max_size=2)),

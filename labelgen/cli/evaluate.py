@@ -104,8 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="LOG",
-        help="what was trained on: for a baseline, and to "
-        "leave out dialogues whose requests all equal a training one's",
+        help="what was trained on: plain rivals learn from it, and "
+        "dialogues whose requests all equal a training one's are left out",
     )
     to.add_argument("--online", action="store_true", help="models see no later turns, as in labelgen label --online")
     to.add_argument(
@@ -164,7 +164,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
     if "-" not in args.log:  # which can be read once
         refuse_without_domains(log, args.domains_from)
     read = Folders(log)
-    dialogues, left_out = prepare(
+    dialogues, left_out, rivals = prepare(
         read,
         questions,
         setting,
@@ -197,6 +197,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
         digest=digest_file(written),
         split=args.split,
         left_out=left_out,
+        rivals=rivals,
         model=next(iter(cards.values())) if len(cards) == 1 else cards,
     )
     return evaluate(dialogues, questions, candidates, setting, description)

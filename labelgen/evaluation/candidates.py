@@ -7,7 +7,7 @@ from labelgen.base.errors import InputError
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation, AtGoal, divides
-from labelgen.evaluation.baseline import BASELINE
+from labelgen.evaluation.rivals import PLAIN
 from labelgen.evaluation.trials import Setting, people_of
 from labelgen.feedback.hiding import without_evidence
 
@@ -92,7 +92,7 @@ def _said(dialogues: Sequence[Dialogue], annotate: Annotate, reference: str, nam
 
 
 def candidates_of(dialogues: Iterable[Dialogue], setting: Setting) -> tuple[str, ...]:
-    """Annotators that can be judged: models first, the baseline last, each kind in the order of the log. People and the
+    """Annotators that can be judged: models first, plain rivals last, each kind in the order of the log. People and the
     reference are not among them."""
     kinds: dict[str, str] = {}
     for dialogue in dialogues:
@@ -101,4 +101,4 @@ def candidates_of(dialogues: Iterable[Dialogue], setting: Setting) -> tuple[str,
             if annotation.annotator != setting.against and annotation.annotator not in people:
                 kinds.setdefault(annotation.annotator, annotation.kind)
     judged = [name for name, kind in kinds.items() if kind in _JUDGED]
-    return tuple(sorted(judged, key=lambda name: (name == BASELINE, _JUDGED.index(kinds[name]))))
+    return tuple(sorted(judged, key=lambda name: (name.startswith(PLAIN), _JUDGED.index(kinds[name]))))

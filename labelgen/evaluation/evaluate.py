@@ -33,7 +33,8 @@ FORM = "labelgen evaluation 1"
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an evaluation says of itself beside its numbers. left_out: reason -> dialogues. model: free."""
+    """What an evaluation says of itself beside its numbers. left_out: reason -> dialogues. rivals: how the plain rivals were
+    fitted, None where there are none. model: free."""
 
     title: str
     command: str = ""
@@ -41,6 +42,7 @@ class Description:
     digest: str | None = None
     split: str | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    rivals: Mapping[str, Any] | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,6 +100,7 @@ def evaluate(
             "carry_evidence": sum(without_evidence(d) != d for d in dialogues),
             "left_out": [{"reason": r, "dialogues": n} for r, n in description.left_out.items()],
         },
+        "rivals": description.rivals,
         "model": dict(description.model),
         "slices_tested": looked_at,
         "tasks": tasks,
@@ -147,6 +150,7 @@ def read_evaluation(path: Path) -> tuple[Description, Setting, tuple[str, ...], 
             digest=data["digest"],
             split=data["split"],
             left_out={entry["reason"]: entry["dialogues"] for entry in data["left_out"]},
+            rivals=plain.get("rivals"),
             model=plain["model"],
         )
         asked = tuple(task["name"] for task in plain["tasks"])

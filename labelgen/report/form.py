@@ -13,6 +13,9 @@ from labelgen.data.form import AtForm
 
 FORM = "labelgen evaluation 1"
 
+NO_RIVAL = "no plain rival: give --train"
+"""What a report says of an evaluation that was given no training part."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
@@ -207,6 +210,26 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """How plain rivals were fitted for a question: from how many answers."""
+
+    answers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rivals:
+    """What plain rivals learnt from: so many dialogues and turns, drawn of so many. goals_from: the candidate at whose goals they label
+    outcomes end to end."""
+
+    dialogues: int = 0
+    turns: int = 0
+    of_dialogues: int = 0
+    of_turns: int = 0
+    questions: dict[str, Learnt] = field(default_factory=dict)
+    goals_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """Of all fields that are judged: shares answered and answered as the reference; price_per_accepted: of the latter."""
 
@@ -238,6 +261,7 @@ class Evaluation:
     command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     data: Data = Data()
+    rivals: Rivals | None = None
     model: dict[str, Any] = field(default_factory=dict)
     slices_tested: int | None = None
     tasks: tuple[Question, ...] = ()

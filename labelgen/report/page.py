@@ -12,7 +12,19 @@ from markupsafe import Markup
 
 from labelgen.report import figures, plots
 from labelgen.report.beside import Beside, Verdict, against, beside, larger_is_better, rivals, tally
-from labelgen.report.form import Curve, Estimate, Evaluation, Point, Question, Ratio, Row, Slice, WorstSlice, read
+from labelgen.report.form import (
+    NO_RIVAL,
+    Curve,
+    Estimate,
+    Evaluation,
+    Point,
+    Question,
+    Ratio,
+    Row,
+    Slice,
+    WorstSlice,
+    read,
+)
 from labelgen.report.viewer import feedback_words, view
 
 WORDS: Mapping[Verdict, str] = {
@@ -53,6 +65,7 @@ def render(evaluation: Mapping[str, Any]) -> str:
         weak=[(q, part) for q in questions for part in q.weak],
         worst=[(q, part) for q in questions for part in q.question.worst_slices],
         certain=_certain,
+        no_rival=NO_RIVAL,
         views=[view(example, asked - answered) for example in found.dialogues],
         style=Markup(files("labelgen.report").joinpath("page.css").read_text(encoding="utf-8")),
     )

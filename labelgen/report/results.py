@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from labelgen.report.form import NO_RIVAL
 from labelgen.report.terminal import escape
 
 SINGLE = "single annotator"
@@ -20,7 +21,8 @@ def results_table(evaluation: Mapping[str, Any]) -> Table:
     Figures carry their intervals; `-` stands where a number is not defined. The ratio is candidate over single
     annotator: green where its interval lies above 1, red where it lies below."""
     level = evaluation["setting"]["level"]
-    table = Table(caption=f"intervals at {level:.0%}", caption_justify="left", box=None, pad_edge=False)
+    caption = f"intervals at {level:.0%}" + ("" if evaluation.get("rivals") else f"; {NO_RIVAL}")
+    table = Table(caption=caption, caption_justify="left", box=None, pad_edge=False)
     first = evaluation["setting"].get("candidates", ())[:1]
     several = len({*first, *(name for task in evaluation["tasks"] for name in _candidates(task))}) > 1
     table.add_column("task")

@@ -28,7 +28,7 @@ class Order(Task[Float[Tensor, "N 2"]]):
     name: ClassVar[str] = "order"
     units: ClassVar[tuple[Unit, ...]] = ("turn",)
     names: ClassVar[tuple[str, ...]] = ("kept", "moved")
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+    metrics: ClassVar[tuple[str, ...]] = ("macro_f1", "accuracy")
 
     def head(self, widths: Widths) -> nn.Module:
         return OrderHead(widths.dialogue)

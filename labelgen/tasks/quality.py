@@ -57,8 +57,8 @@ class Quality(Task[Float[Tensor, "rows 3"]]):
     units: ClassVar[tuple[Unit, ...]] = ("turn", "dialogue")
     names: ClassVar[tuple[str, ...]] = QUALITY_NAMES
     metrics: ClassVar[tuple[str, ...]] = (
-        "accuracy",
         "macro_f1",
+        "accuracy",
         "uar",
         "cohen_kappa",
         "bad_auprc",

@@ -74,7 +74,11 @@ def test_it_writes_numbers_predictions_and_a_report(done, capsys):
     assert found["data"]["left_out"] == [{"reason": "all requests equal those of a training dialogue", "dialogues": 2}]
     assert found["data"]["dialogues"] == 38
     assert found["data"]["digest"] == digest_file(done / "predictions.jsonl")
-    assert found["setting"]["candidates"] == ["net", "baseline: majority class"]
+    plain = [f"baseline: {name}" for name in ("bag of words", "constant per source", "majority class")]
+    assert found["setting"]["candidates"] == [
+        "net",
+        *(f"{name}{goals}" for name in plain for goals in ("", " on the reference's goals")),
+    ]
     names = [task["name"] for task in found["tasks"]]
     assert names == ["goals", "outcome", "quality, turn", "quality, dialogue", "intents", "slots", "intents and slots"]
     for task in found["tasks"]:

@@ -4,13 +4,14 @@ import pytest
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
-from labelgen.evaluation.baseline import BASELINE, Majority
 from labelgen.evaluation.calibrate import Asked, calibrate
 from labelgen.evaluation.candidates import Judged, annotated, candidates_of, join
+from labelgen.evaluation.constant_answers import MajorityClass
 from labelgen.evaluation.curves import confusions, decisions, precision_coverage, reliability
 from labelgen.evaluation.evaluate import Description, evaluate
 from labelgen.evaluation.prepare import COPIES, prepare
 from labelgen.evaluation.question import Question, questions_of
+from labelgen.evaluation.rivals import fit_rivals
 from labelgen.evaluation.trials import Setting, with_reference
 from labelgen.metrics.metric import Item
 
@@ -54,11 +55,15 @@ def test_the_baseline_says_what_the_training_part_says_most():
     ]
     reference = gold(Label("goals", AtGoal((0, 2)), "goal"), Label("outcome", AtGoal((0, 2)), "failure"))
     judged = Dialogue(id="d", turns=turns("x", "y", "z"), annotations=(reference,))
-    found = Majority(training, (QUALITY, INTENTS, SLOTS, GOALS, OUTCOME, FRAMES), GOLD).annotate(judged, "gold")
-    said = found.annotation(BASELINE)
+    asked = (QUALITY, INTENTS, SLOTS, GOALS, OUTCOME, FRAMES)
+    rivals = fit_rivals(training, asked, GOLD, [MajorityClass()])
+    (found,) = rivals.annotate([judged], "gold")
+    said, told = (found.annotation(MajorityClass.name + ending) for ending in ("", " on the reference's goals"))
     assert said is not None
+    assert told is not None
     assert [x.at for x in answers(said, "goals")[AtDialogue()]] == [AtGoal((0, 1, 2))]
-    (outcome,) = answers(said, "outcome")[AtGoal((0, 2))]
+    assert not answers(said, "outcome")
+    (outcome,) = answers(told, "outcome")[AtGoal((0, 2))]
     assert outcome.distribution == (("success", 2 / 3), ("failure", 1 / 3))
     assert (outcome.name, outcome.probability) == ("success", 2 / 3)
     assert {t: answers(said, "quality")[AtTurn(t)][0].name for t in range(3)} == dict.fromkeys(range(3), "bad")
@@ -166,10 +171,18 @@ def test_what_is_left_out_is_counted_and_asked_of_nobody():
         return [gold(Label("quality", AtTurn(0), "good"), name="model", kind="model") for _ in group]
 
     training = [Dialogue(id="t", turns=turns("A "), annotations=(gold(name="ann", kind="person"),))]
-    kept, left_out = prepare(log, (QUALITY,), Setting(), training, 3, [Judged(annotate)])
+    kept, left_out, rivals = prepare(log, (QUALITY,), Setting(), training, 3, [Judged(annotate)])
     assert left_out == {COPIES: 1, "fewer than 3 people": 1}
     assert asked == [(["b"], None), (["b"], "consensus")]
-    assert [a.annotator for a in kept[0].annotations] == ["ann", "ben", "cid", "consensus", "model", BASELINE]
+    assert [a.annotator for a in kept[0].annotations] == ["ann", "ben", "cid", "consensus", "model"]
+    assert rivals == {
+        "dialogues": 0,
+        "turns": 0,
+        "of_dialogues": 0,
+        "of_turns": 0,
+        "questions": {},
+        "goals_from": "model",
+    }
 
 
 def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_questions():

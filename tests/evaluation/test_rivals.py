@@ -1,0 +1,270 @@
+"""Plain rivals: what they learn from, what they answer, and that they never see what they are judged on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, answers
+from labelgen.data.log import write_log
+from labelgen.evaluation import rivals as module
+from labelgen.evaluation.bag_of_words import BagOfWords
+from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClass
+from labelgen.evaluation.prepare import prepare
+from labelgen.evaluation.question import Question, questions_of
+from labelgen.evaluation.rivals import fit_rivals, fold_of
+from labelgen.evaluation.trials import Setting
+from labelgen.world.log import simulate
+
+NAMES = ("bad", "fair", "good")
+(QUALITY,) = questions_of("quality", ("turn",), ("macro_f1",), NAMES)
+(WHOLE,) = questions_of("quality", ("dialogue",), ("macro_f1",), NAMES)
+(OUTCOME,) = questions_of("outcome", ("goal",), ("macro_f1",), ("success", "failure"))
+INTENTS = Question("intents", ("intents",), "turn", ("intent_accuracy",))
+SLOTS = Question("slots", ("slots",), "span", ("slot_span_f1",))
+GOALS = Question("goals", ("goals",), "goal", ("exact_goal_f1",))
+ALL = (QUALITY, OUTCOME, INTENTS, SLOTS, GOALS)
+GOLD = Setting("gold", everyone=False, resamples=20)
+BAG, CONSTANT, MAJORITY = BagOfWords.name, ConstantPerSource.name, MajorityClass.name
+
+
+def rated(k: int, texts: Sequence[tuple[str, str]], names: Sequence[str], source: str = "a/x") -> Dialogue:
+    turns = tuple(Turn(request=request, response=response) for request, response in texts)
+    labels = tuple(Label("quality", AtTurn(t), name) for t, name in enumerate(names))
+    return Dialogue(id=f"d{k}", turns=turns, source=source, annotations=(Annotation("gold", "truth", labels),))
+
+
+def named(dialogue: Dialogue, annotator: str, task: str = "quality") -> dict[object, str]:
+    annotation = dialogue.annotation(annotator)
+    assert annotation is not None
+    return {at: labels[0].name for at, labels in answers(annotation, task).items() if labels}
+
+
+def shares(dialogue: Dialogue, annotator: str) -> dict[object, dict[str, float]]:
+    annotation = dialogue.annotation(annotator)
+    assert annotation is not None
+    return {x.at: dict(x.distribution or ()) for x in annotation.labels if x.task == "quality"}
+
+
+@pytest.mark.parametrize("field", ["request", "response", "request after", "response before"])
+def test_a_bag_of_words_reads_request_response_and_neighbors(field):
+    """The middle turn of three is bad where one word stands at one place."""
+    rng = np.random.default_rng(0)
+    made = []
+    for k in range(120):
+        bad = k % 2 == 0
+        texts = [[rng.choice(["one", "two", "three"]) for _ in range(2)] for _ in range(3)]
+        turn, side = {"request": (1, 0), "response": (1, 1), "request after": (2, 0), "response before": (0, 1)}[field]
+        texts[turn][side] += " broken" if bad else " served"
+        dialogue = rated(k, [(a, b) for a, b in texts], ["good"] * 3)
+        label = Label("quality", AtTurn(1), "bad" if bad else "good")
+        made.append(replace(dialogue, annotations=(Annotation("gold", "truth", (label,)),)))
+    judged = fit_rivals(made[:80], (QUALITY,), GOLD).annotate(made[80:], "gold")
+    for dialogue in judged:
+        assert named(dialogue, BAG)[AtTurn(1)] == named(dialogue, "gold")[AtTurn(1)]
+
+
+def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
+    made = [rated(0, [("x", "y")] * 4, ["bad"] * 4, "one/a"), rated(1, [("x", "y")] * 9, ["fair"] * 9, "one/b")]
+    made += [rated(k, [("x", "y")] * 9, ["good"] * 9, "two/a") for k in (2, 3)]
+    judged = [rated(k, [("x", "y")], ["good"], source) for k, source in enumerate(["one/a", "one/c", "three/a", ""])]
+    judged.append(replace(judged[0], source=None))
+    out = fit_rivals(made, (QUALITY,), GOLD).annotate(judged, "gold")
+    assert [named(d, CONSTANT)[AtTurn(0)] for d in out] == ["bad", "fair", "good", "good", "good"]
+    assert {named(d, MAJORITY)[AtTurn(0)] for d in out} == {"good"}
+
+
+def test_each_answer_of_each_annotator_is_learnt_from():
+    """Three of four say good of the first dialogue, the one who annotated the second says bad: fields weigh alike."""
+    people = [
+        Annotation(who, "person", (Label("quality", AtTurn(0), "bad" if who == "dan" else "good"),))
+        for who in ("ann", "ben", "cid", "dan")
+    ]
+    made = [
+        replace(rated(0, [("x", "y")], []), annotations=tuple(people)),
+        replace(rated(1, [("x", "y")], []), annotations=tuple(people[3:])),
+    ]
+    (out,) = fit_rivals(made, (QUALITY,), Setting()).annotate([rated(2, [("x", "y")], ["good"])], "gold")
+    expected = pytest.approx({"bad": (0.25 + 1) / 2, "fair": 0.0, "good": 0.75 / 2})
+    assert shares(out, MAJORITY)[AtTurn(0)] == expected
+    assert shares(out, CONSTANT)[AtTurn(0)] == expected
+
+
+def test_the_reference_is_learnt_from_where_it_annotated_and_people_elsewhere():
+    person = Annotation("ann", "person", (Label("quality", AtTurn(0), "bad"),))
+    user = Annotation("user", "user", (Label("quality", AtTurn(0), "good"),))
+    turn = rated(0, [("x", "y")], [])
+    by_user = Setting("user", everyone=False)
+    for given, setting, name in (((person, user), by_user, "good"), ((user, person), Setting(), "bad")):
+        (out,) = fit_rivals([replace(turn, annotations=given)], (QUALITY,), setting).annotate([turn], "user")
+        assert named(out, MAJORITY) == {AtTurn(0): name}
+
+
+def test_probabilities_of_every_rival_sum_to_one_and_survive_the_record(tmp_path):
+    made = list(simulate(60, 5))
+    whole = fit_rivals(made[:40], (*ALL, WHOLE), Setting()).annotate(made[40:], "truth")
+    for dialogue in whole:
+        for rival in (BAG, CONSTANT, MAJORITY):
+            annotation = dialogue.annotation(rival)
+            assert annotation is not None
+            assert annotation.kind == "rule"
+            told = [x for x in annotation.labels if x.distribution is not None]
+            assert {x.at for x in told} >= {AtDialogue(), *(AtTurn(t) for t in range(len(dialogue.turns)))}
+            for label in told:
+                assert sum(p for _, p in label.distribution or ()) == pytest.approx(1.0)
+                assert dict(label.distribution or ())[label.name] == label.probability
+            for labels in answers(annotation, "intents").values():
+                assert all(0.0 <= (x.probability or 0.0) <= 1.0 + 1e-9 for x in labels)
+    write_log(tmp_path / "log.jsonl", whole)
+
+
+def test_rivals_are_the_same_by_the_same_seed():
+    made = list(simulate(40, 5))
+    one, other = (fit_rivals(made[:30], ALL, Setting(seed=3)) for _ in range(2))
+    assert one.learnt == other.learnt
+    assert one.annotate(made[30:], "truth") == other.annotate(made[30:], "truth")
+
+
+def test_rivals_never_see_the_texts_that_they_are_judged_on(monkeypatch):
+    seen: list[str] = []
+    fit = TfidfVectorizer.fit_transform
+
+    def spied(self, texts, y=None):
+        texts = list(texts)
+        seen.extend(texts)
+        return fit(self, texts, y)
+
+    monkeypatch.setattr(TfidfVectorizer, "fit_transform", spied)
+    made = list(simulate(40, 5))
+    test = [replace(d, turns=tuple(replace(t, request=t.request + " zyzzyva") for t in d.turns)) for d in made[30:]]
+    plain, _, _ = prepare(made[30:], ALL, GOLD_TRUTH, made[:30])
+    changed, _, _ = prepare(test, ALL, GOLD_TRUTH, made[:30])
+    assert seen
+    assert not [text for text in seen if "zyzzyva" in text]
+    # A word that training lacks is no word at all.
+    for before, after in zip(plain, changed, strict=True):
+        assert before.annotation(BAG) == after.annotation(BAG)
+
+
+GOLD_TRUTH = Setting("truth", everyone=False)
+
+
+def test_what_a_rival_says_of_a_dialogue_does_not_depend_on_the_others():
+    made = list(simulate(40, 5))
+    fitted = fit_rivals(made[:30], ALL, Setting())
+    together = fitted.annotate(made[30:], "truth")
+    for dialogue, annotated in zip(made[30:], together, strict=True):
+        (alone,) = fitted.annotate([dialogue], "truth")
+        for name in (CONSTANT, MAJORITY):
+            assert alone.annotation(name) == annotated.annotation(name)
+        ours, theirs = (shares(d, BAG) for d in (alone, annotated))
+        assert ours.keys() == theirs.keys()
+        for at, said in ours.items():
+            assert said == pytest.approx(theirs[at])
+
+
+def test_dialogues_of_one_user_are_in_one_fold():
+    made = [Dialogue(id=f"d{k}", turns=(), user=f"u{k % 30}") for k in range(300)]
+    folds = {dialogue.user: {fold_of(d, 5, 0) for d in made if d.user == dialogue.user} for dialogue in made}
+    assert all(len(own) == 1 for own in folds.values())
+    assert {fold for own in folds.values() for fold in own} == set(range(5))
+    assert {fold_of(Dialogue(id=f"d{k}", turns=()), 5, 0) for k in range(100)} == set(range(5))
+
+
+def test_regularization_is_strong_where_words_tell_nothing_and_weak_where_they_tell_all():
+    rng = np.random.default_rng(1)
+    chosen = {}
+    for tells in (False, True):
+        made = []
+        for k in range(200):
+            words = rng.choice(["one", "two", "three", "four"], 6)
+            bad = "one" in words if tells else rng.random() < 0.5
+            made.append(rated(k, [(" ".join(words), "ok")], ["bad" if bad else "good"]))
+        about = fit_rivals(made, (QUALITY,), GOLD).learnt["questions"]["quality"]["fitted"][BAG]
+        chosen[tells] = about["c"]
+    assert chosen[False] < chosen[True]
+
+
+def test_of_a_large_training_part_whole_dialogues_are_drawn_by_the_seed(monkeypatch):
+    monkeypatch.setattr(module, "MOST_TURNS", 50)
+    made = list(simulate(40, 5))
+    turns = sum(len(d.turns) for d in made)
+    learnt = [fit_rivals(made, ALL, Setting(seed=seed)).learnt for seed in (0, 0, 1)]
+    assert learnt[0] == learnt[1]
+    assert learnt[0] != learnt[2]
+    for own in learnt:
+        assert (own["of_turns"], own["of_dialogues"]) == (turns, 40)
+        assert 30 < own["turns"] <= 50
+        assert own["dialogues"] < 40
+
+
+def test_labels_of_goals_stand_at_the_goals_that_a_candidate_decoded_and_at_those_of_the_reference():
+    """The candidate divides otherwise than the reference; each is answered under a name of its own."""
+
+    def goal(who: str, kind: str, turns: tuple[int, ...]) -> Annotation:
+        return Annotation(
+            who, kind, (Label("goals", AtGoal(turns), "goal"), Label("outcome", AtGoal(turns), "failure"))
+        )
+
+    turn = Turn(request="x", response="y")
+    made = [Dialogue(id=f"t{k}", turns=(turn, turn), annotations=(goal("gold", "truth", (0, 1)),)) for k in range(3)]
+    test = Dialogue(
+        id="d",
+        turns=(replace(turn, request="z"), turn),
+        annotations=(goal("gold", "truth", (0, 1)), goal("net", "model", (1,))),
+    )
+    (out,), _, learnt = prepare([test], (OUTCOME, GOALS), GOLD, made)
+    assert learnt is not None
+    assert learnt["goals_from"] == "net"
+    for rival in (BAG, CONSTANT, MAJORITY):
+        assert named(out, rival, "outcome") == {AtGoal((1,)): "failure"}
+        assert named(out, f"{rival} on the reference's goals", "outcome") == {AtGoal((0, 1)): "failure"}
+    (alone,), _, _ = prepare([replace(test, annotations=test.annotations[:1])], (OUTCOME, GOALS), GOLD, made)
+    assert alone.annotation(BAG) is None
+    assert named(alone, f"{BAG} on the reference's goals", "outcome") == {AtGoal((0, 1)): "failure"}
+
+
+def test_spans_and_the_division_into_goals_have_the_majority_class_alone():
+    made = list(simulate(20, 5))
+    (out,) = fit_rivals(made[:19], (SLOTS, GOALS), Setting()).annotate(made[19:], "truth")
+    assert [a.annotator for a in out.annotations if a.annotator.startswith("baseline")] == [MAJORITY]
+
+
+def test_an_evaluation_says_how_its_rivals_were_fitted_or_that_there_are_none(tmp_path, capsys):
+    made = list(simulate(60, 5))
+    net = [
+        replace(
+            d, annotations=tuple(replace(a, annotator="net", kind="model") for a in d.annotations if a.kind == "truth")
+        )
+        for d in made
+    ]
+    for name, log in (("train", made[:40]), ("test", made[40:]), ("net", net[40:])):
+        write_log(tmp_path / f"{name}.jsonl", log)
+    words = [
+        "evaluate",
+        str(tmp_path / "test.jsonl"),
+        "--predictions",
+        str(tmp_path / "net.jsonl"),
+        "--resamples",
+        "20",
+    ]
+    words += ["--task", "quality", "--out"]
+    assert main([*words, str(tmp_path / "without")]) == 0
+    assert main([*words, str(tmp_path / "with"), "--train", str(tmp_path / "train.jsonl")]) == 0
+    found = {name: json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("with", "without")}
+    assert found["without"]["rivals"] is None
+    assert found["with"]["rivals"]["turns"] == sum(len(d.turns) for d in made[:40])
+    assert set(found["with"]["rivals"]["questions"]) == {"quality, turn", "quality, dialogue"}
+    for task in found["with"]["tasks"]:
+        rows = {row["candidate"]: row["metrics"] for row in task["rows"]}
+        assert set(rows) == {"net", "single annotator", "noise ceiling", BAG, CONSTANT, MAJORITY}
+        assert all(rows[name]["bad_auprc"]["value"] is not None for name in (BAG, CONSTANT, MAJORITY))
+        assert BAG in {r["candidate"] for r in task["reliability"]}
+    pages = {name: (tmp_path / name / "report.html").read_text() for name in found}
+    assert "no plain rival: give --train" in pages["without"]
+    assert "no plain rival" not in pages["with"]
