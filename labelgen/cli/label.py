@@ -17,7 +17,8 @@ from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
 from labelgen.labelling.counts import Sums, summary
 from labelgen.labelling.engines import Engine, Load, local
-from labelgen.labelling.manifest import REDACT
+from labelgen.labelling.folder import Folder
+from labelgen.labelling.manifest import LABELS, REDACT
 from labelgen.labelling.ray_engine import cpus_of, on_ray
 from labelgen.labelling.rehearse import rehearse
 from labelgen.labelling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
@@ -55,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     sums = _stream(args, load) if args.input == "-" else _folder(args, load)
     for text in summary(sums):
         print(text, file=sys.stderr if args.output == "-" else sys.stdout)
+    if args.output != "-":
+        print(f"digest of the manifest: {digest_file(Folder(place(args.output)).manifest)}")
     judge(sums, args.max_bad_rate, args.output)
     return 0
 
@@ -174,7 +177,7 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
     if args.redact:
         options[REDACT] = KINDS
     if args.labels is not None:
-        options["labels"] = digest_file(args.labels)
+        options[LABELS] = digest_file(args.labels)
     return options
 
 

@@ -1,15 +1,47 @@
 """labelgen verify: is a folder of labelled records what its manifest says?"""
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
-from labelgen.base.errors import IntegrityError
+from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.files import digest_file
 from labelgen.base.places import place
 from labelgen.base.progress import progress
-from labelgen.cli.arguments import parser
-from labelgen.labelling.verify import verify
+from labelgen.cli.arguments import one_or_more, parser, whole
+from labelgen.cli.label import load_annotator
+from labelgen.labelling.folder import Folder
+from labelgen.labelling.manifest import LABELS, Settings, read_manifest
+from labelgen.labelling.shard import Annotates
+from labelgen.labelling.verify import Sample, verify
 
 
 def main(argv: Sequence[str]) -> int:
+    args = _parser().parse_args(argv)
+    if (args.sample is None) != (args.model is None):
+        raise UsageError("records are labelled again by a model", "--sample, --model", "give both, or none")
+    sample = None if args.sample is None else Sample(args.sample, args.seed, lambda settings: _load(args, settings))
+    faults = []
+    found = verify(
+        args.output, args.input, lambda paths: progress(paths, "verify", "files"), args.manifest_digest, sample
+    )
+    for fault in found:
+        print(fault)
+        faults.append(fault)
+    if faults:
+        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+        mend = "label again into this folder; --force replaces what is spoilt"
+        raise IntegrityError(f"{count}, the first: {faults[0]}", str(args.output), mend)
+    again = "" if args.sample is None else "; a sample was labelled again, to the same bytes"
+    print(f"good: digests, sums and ids are as the manifest says{again}")
+    manifest = Folder(args.output).manifest
+    if damaged := read_manifest(manifest).sums.damaged:
+        print(f"not complete: of the input these files were damaged, and read in part only: {', '.join(damaged)}")
+    print(f"digest of the manifest: {digest_file(manifest)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     to = parser(
         "verify",
         "Check labelled records against their manifest: digests, sums, doubled ids. Exit code 4 if anything is wrong.",
@@ -17,14 +49,31 @@ def main(argv: Sequence[str]) -> int:
     )
     to.add_argument("output", type=place, help="a folder that labelgen label wrote")
     to.add_argument("--input", type=place, metavar="IN", help="the log that was labelled, to be compared as well")
-    args = to.parse_args(argv)
-    faults = []
-    for fault in verify(args.output, args.input, lambda paths: progress(paths, "verify", "files")):
-        print(fault)
-        faults.append(fault)
-    if faults:
-        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-        mend = "label again into this folder; --force replaces what is spoilt"
-        raise IntegrityError(f"{count}, the first: {faults[0]}", str(args.output), mend)
-    print("good: digests, sums and ids are as the manifest says")
-    return 0
+    to.add_argument(
+        "--manifest-digest", metavar="SHA", help="digest of the manifest as labelgen label printed it, kept elsewhere"
+    )
+    to.add_argument("--sample", type=one_or_more, metavar="N", help="label N records again, and compare their bytes")
+    to.add_argument("--model", type=Path, metavar="FOLDER", help="the model that labelled, for --sample")
+    to.add_argument(
+        "--labels", type=Path, metavar="FILE", help="labels.json that labelgen label was given, for --sample"
+    )
+    to.add_argument("--seed", type=whole, default=0, help="which records are drawn (default %(default)s)")
+    return to
+
+
+def _load(args: argparse.Namespace, settings: Settings) -> Annotates:
+    """The annotator as it was when it labelled. Raises UsageError where --labels is not the file that it had."""
+    digest = settings.options.get(LABELS)
+    if digest != (None if args.labels is None else digest_file(args.labels)):
+        what = "without a label set" if digest is None else f"with the label set of digest {digest}"
+        raise UsageError(f"the folder was labelled {what}", "--labels", "give the file that labelgen label was given")
+    model = settings.model
+    return load_annotator(
+        args.model,
+        args.labels,
+        settings.annotator,
+        model.precision or "32",
+        settings.options.get("device", "cpu"),
+        bool(model.online),
+        model.domains_from,
+    )

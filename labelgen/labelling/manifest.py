@@ -18,6 +18,9 @@ FORM = 1
 REDACT = "redact"
 """The option that has texts masked, with the kinds of what is masked."""
 
+LABELS = "labels"
+"""The option that says what may be decoded, with the digest of its file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

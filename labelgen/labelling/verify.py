@@ -1,7 +1,9 @@
 """Whether a folder of labelled records is what its manifest says, and, beside the input, whether all of it is there."""
 
+import heapq
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,24 +16,42 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.quarantine import Rejected
 from labelgen.data.readers.own import SUFFIXES, read_file
-from labelgen.data.record import encode
+from labelgen.data.record import decode, encode
 from labelgen.data.redact import redacted
+from labelgen.data.split import position
 from labelgen.labelling.counts import tally, total, with_untold
 from labelgen.labelling.cut import cut, read_cut
-from labelgen.labelling.folder import Folder, input_files
+from labelgen.labelling.folder import MANIFEST, Folder, input_files
 from labelgen.labelling.manifest import REDACT, FileEntry, Manifest, Settings, read_manifest, unbalanced
-from labelgen.labelling.shard import without
+from labelgen.labelling.shard import Annotates, annotated, sound_root, without
 
 Track = Callable[[Iterable[str]], Iterator[str]]
 
 
-def verify(out: Path, source: Path | None = None, track: Track = iter) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Records to be labelled again, drawn by a seed. load: makes the annotator from the settings that the manifest names."""
+
+    records: int
+    seed: int
+    load: Callable[[Settings], Annotates]
+
+
+def verify(
+    out: Path,
+    source: Path | None = None,
+    track: Track = iter,
+    manifest_digest: str | None = None,
+    sample: Sample | None = None,
+) -> Iterator[str]:
     """Everything that is wrong, in words; nothing for a good folder. `track` is passed the paths, to show progress.
 
     Checked: digests, sums against the manifest and against the records themselves, that each record is the one that was
     read (by the digest in its provenance) and was labelled by this model, ids that stand twice in the whole log, files
-    that no manifest names; and beside the input: digests, and that its dialogues stand here in their order, or in the
-    quarantine. Raises UsageError where nothing was labelled, IntegrityError where the manifest cannot be read."""
+    that no manifest names; beside the input: digests, and that its dialogues stand here in their order, or in the
+    quarantine; the manifest against a digest that was kept elsewhere; and that a sample of the records comes out the same, byte by
+    byte, when it is labelled again. Raises UsageError where nothing was labelled, or a sample cannot be labelled again here,
+    IntegrityError where the manifest cannot be read."""
     folder = Folder(out)
     if folder.ledger.exists():
         yield "the run is not finished: give the same labelgen label command again"
@@ -40,6 +60,8 @@ def verify(out: Path, source: Path | None = None, track: Track = iter) -> Iterat
         raise UsageError(
             f"{out} holds no labelled log", str(folder.manifest), "name a folder that labelgen label wrote"
         )
+    if manifest_digest is not None and (found := digest_file(folder.manifest)) != manifest_digest.lower():
+        yield f"{MANIFEST} is not the one with the digest {manifest_digest}: its digest is {found}"
     manifest = read_manifest(folder.manifest)
     yield from unbalanced(manifest)
     hashes = array("Q")
@@ -52,8 +74,65 @@ def verify(out: Path, source: Path | None = None, track: Track = iter) -> Iterat
             whole.append(entries[path])
     yield from _doubles(folder, whole, hashes)
     yield from _strays(folder, manifest)
-    if source is not None:
-        yield from _beside(folder, manifest, input_files(source), whole, track)
+    inputs = None if source is None else input_files(source)
+    if inputs is not None:
+        yield from _beside(folder, manifest, inputs, whole, track)
+    if sample is not None:
+        yield from _again(folder, manifest, inputs, whole, sample)
+
+
+def _again(
+    folder: Folder, manifest: Manifest, inputs: Mapping[str, Path] | None, files: Iterable[FileEntry], sample: Sample
+) -> Iterator[str]:
+    """Label a sample of the records of `files` again: from the input where there is one, else from what was written."""
+    settings, sums = manifest.settings, manifest.sums
+    redact = REDACT in settings.options
+    if inputs is None and (redact or sums.heard or sums.unheard):
+        what = "texts were masked as they were written" if redact else "sound was read beside the input"
+        raise UsageError(f"records cannot be labelled again from the output: {what}", "--sample", "give --input too")
+    drawn = _draw(folder, files, sample)
+    annotator = sample.load(settings)
+    if differences := settings.differences(replace(settings, annotator=annotator.name, model=annotator.provenance)):
+        raise UsageError(
+            f"labels made here would be others: {'; '.join(differences)}",
+            "--model",
+            "give the model that labelled, its --labels, and a machine of the same kind",
+        )
+    for path, written in drawn.items():
+        given = written if inputs is None else _given(inputs.get(path), set(written))
+        root = None if inputs is None or path not in inputs else sound_root(inputs[path])
+        for identity, dialogue in written.items():
+            if identity not in given:
+                yield f"{path}, dialogue {identity}: it is not in the input"
+                continue
+            ((whole, _),) = annotated([given[identity]], annotator, root, redact)
+            # What is read from a file may hold its labels in another order than what was made in memory.
+            made = decode(encode(whole), path)
+            if not isinstance(made, Dialogue) or encode(made) != encode(dialogue):
+                yield f"{path}, dialogue {identity}: labelled again it has other labels"
+
+
+def _draw(folder: Folder, files: Iterable[FileEntry], sample: Sample) -> dict[str, dict[str, Dialogue]]:
+    """File -> id -> labelled dialogue, of those whose place by the seed is first."""
+    every = (
+        (position(sample.seed, f"{file.path} {item.id}"), file.path, item.id, item)
+        for file in files
+        for item in read_file(folder.output(file.path), file.path)
+        if isinstance(item, Dialogue)
+    )
+    drawn: dict[str, dict[str, Dialogue]] = {}
+    for _, path, identity, item in heapq.nsmallest(sample.records, every, key=lambda one: one[:3]):
+        drawn.setdefault(path, {})[identity] = item
+    return drawn
+
+
+def _given(source: Path | None, ids: Set[str]) -> dict[str, Dialogue]:
+    """The first dialogue of each id in an input file."""
+    found: dict[str, Dialogue] = {}
+    for item in () if source is None else read_file(source):
+        if isinstance(item, Dialogue) and item.id in ids:
+            found.setdefault(item.id, item)
+    return found
 
 
 def _file(folder: Folder, settings: Settings, entry: FileEntry, hashes: "array[int]") -> Iterator[str]:
@@ -130,7 +209,9 @@ def _strays(folder: Folder, manifest: Manifest) -> Iterator[str]:
     for file in manifest.files:
         known |= {folder.output(file.path), folder.quarantine(file.path)}
     for path in sorted(folder.out.rglob("*")):
-        if path.is_file() and path.name.endswith(SUFFIXES) and path not in known:
+        if path.is_file() and path.name.startswith(".") and path.name.endswith(".part"):
+            yield f"{path.relative_to(folder.out).as_posix()} is an unfinished temporary file, which can be deleted"
+        elif path.is_file() and path.name.endswith(SUFFIXES) and path not in known:
             yield f"{path.relative_to(folder.out).as_posix()} is not in the manifest"
 
 

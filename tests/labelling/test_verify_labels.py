@@ -11,7 +11,10 @@ import pytest
 from fake_annotator import FakeAnnotator
 from some_logs import mixed_log, record, write_lines
 
+import labelgen.cli.label
+import labelgen.cli.verify
 from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.cli.main import main
 from labelgen.labelling.engines import Inline
 from labelgen.labelling.run import label
 from labelgen.labelling.verify import verify
@@ -139,3 +142,100 @@ def test_an_id_is_found_twice_in_the_whole_log(tmp_path):
     write_lines(tmp_path / "in" / "b.jsonl", [record("f"), record("d", 1)])
     label(tmp_path / "in", tmp_path / "out", Inline(partial(FakeAnnotator)), "model", {}, 2)
     assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of b.jsonl stands in a.jsonl too"]
+
+
+def other_probability(records: list[Any]) -> list[Any]:
+    records[0]["annotations"][-1]["goals"][0]["probability"] = 0.25
+    return records
+
+
+def verify_command(*words: object) -> int:
+    return main(["verify", *map(str, words)])
+
+
+@pytest.fixture
+def fake(monkeypatch) -> None:
+    for command in (labelgen.cli.label, labelgen.cli.verify):
+        monkeypatch.setattr(command, "load_annotator", lambda *_: FakeAnnotator())
+
+
+def label_command(source: Path, out: Path, *more: str) -> int:
+    return main(["label", str(source), str(out), "--model", "m", "--workers", "1", "--max-bad-rate", "1", *more])
+
+
+def test_a_digest_that_was_kept_finds_what_was_rewritten_to_agree(tmp_path, capsys, fake):
+    """Records and manifest agree with each other, and still are not what was written."""
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    assert label_command(source, out) == 0
+    said = capsys.readouterr().out
+    digest = sha256((out / "manifest.json").read_bytes()).hexdigest()
+    assert f"digest of the manifest: {digest}" in said
+    assert verify_command(out, "--input", source, "--manifest-digest", digest.upper()) == 0
+    assert digest in capsys.readouterr().out
+    forge(out, "a.jsonl", other_probability)
+    assert verify_command(out, "--input", source) == 0
+    assert verify_command(out, "--input", source, "--manifest-digest", digest) == 4
+    assert f"manifest.json is not the one with the digest {digest}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_record_with_other_labels_is_found_by_labelling_again(tmp_path, capsys, fake, beside):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    assert label_command(source, out) == 0
+    words = [out, "--model", "m", *(["--input", source] if beside else [])]
+    assert verify_command(*words, "--sample", 99) == 0
+    assert "a sample was labelled again, to the same bytes" in capsys.readouterr().out
+    forge(out, "a.jsonl", other_probability)
+    assert verify_command(*words, "--sample", 99) == 4
+    assert "a.jsonl, dialogue a0: labelled again it has other labels" in capsys.readouterr().out
+    codes = {verify_command(*words, "--sample", 3, "--seed", seed) for seed in range(20)}
+    assert codes == {0, 4}
+    assert [verify_command(*words, "--sample", 3, "--seed", 5) for _ in range(3)] in ([0] * 3, [4] * 3)
+
+
+def test_masked_records_are_labelled_again_from_the_input(tmp_path, capsys, fake):
+    source, out = tmp_path / "in", tmp_path / "out"
+    turns = [{"request": "mail me at anna@example.org", "response": "Done."}]
+    write_lines(source / "a.jsonl", [{"id": "d", "turns": turns}])
+    assert label_command(source, out, "--redact") == 0
+    assert b"anna@example.org" not in (out / "a.jsonl").read_bytes()
+    assert verify_command(out, "--model", "m", "--sample", 1) == 2
+    assert "give --input too" in capsys.readouterr().err
+    assert verify_command(out, "--model", "m", "--sample", 1, "--input", source) == 0
+
+
+def test_nothing_is_labelled_again_by_another_model_or_label_set(tmp_path, capsys, monkeypatch, fake):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    assert label_command(source, out) == 0
+    assert verify_command(out, "--sample", 2) == 2
+    (tmp_path / "labels.json").write_text("{}")
+    assert verify_command(out, "--sample", 2, "--model", "m", "--labels", tmp_path / "labels.json") == 2
+    assert "without a label set" in capsys.readouterr().err
+    monkeypatch.setattr(labelgen.cli.verify, "load_annotator", lambda *_: FakeAnnotator("m2"))
+    assert verify_command(out, "--sample", 2, "--model", "m") == 2
+    assert "model.model_digest: m1, now m2" in capsys.readouterr().err
+
+
+def test_a_temporary_file_is_called_what_it_is(labelled):
+    _, out = labelled
+    (out / "sub" / ".b.jsonl.gz.x1y2.part").write_bytes(b"")
+    (fault,) = verify(out)
+    assert fault == "sub/.b.jsonl.gz.x1y2.part is an unfinished temporary file, which can be deleted"
+
+
+def test_a_real_model_labels_a_sample_again_with_the_settings_of_the_manifest(tmp_path, tiny_model):
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_lines(source / "a.jsonl", [record(f"d{k}", k % 3, source="toy") for k in range(9)])
+    words = ["--model", str(tiny_model), "--workers", "1", "--online", "--annotator", "tiny"]
+    assert main(["label", str(source), str(out), *words]) == 0
+    assert verify_command(out, "--model", tiny_model, "--sample", 5) == 0
+
+
+def test_what_is_not_complete_is_said(tmp_path, capsys, fake):
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_lines(source / "a.jsonl.gz", [record(f"d{k}") for k in range(400)])
+    whole = (source / "a.jsonl.gz").read_bytes()
+    (source / "a.jsonl.gz").write_bytes(whole[:-20])
+    assert label_command(source, out) == 0
+    assert verify_command(out, "--input", source) == 0
+    assert "read in part only: a.jsonl.gz" in capsys.readouterr().out
