@@ -61,6 +61,17 @@ def most_tokens(encoder: nn.Module) -> int | None:
     return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
 
 
+def encoder_widths(name: str) -> tuple[int, int]:
+    """Width of the states of the encoder that a hub name or a folder names, and of the hidden layer of its feed-forward blocks.
+
+    Raises UsageError as load_encoder does."""
+    transformers = _transformers()
+    with _found(name):
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    width = int(config.hidden_size)
+    return width, int(getattr(config, "intermediate_size", None) or getattr(config, "hidden_dim", None) or 4 * width)
+
+
 def load_tokenizer(name: str) -> Any:
     """The fast tokenizer of a hub name or folder. Raises UsageError as load_encoder does, and for a tokenizer that
     cannot tell where its tokens stand in the text."""

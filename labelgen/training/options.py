@@ -100,8 +100,8 @@ class HardwareOptions:
     strategy: str = "auto"
     """How devices share the work: `auto`, `ddp`, `fsdp` or another of Lightning's names."""
     precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
-    """Arithmetic of the forward pass; weights and their updates stay in 32 bits. `auto`: bf16-mixed where the hardware has
-    bf16, else 32-true; the run's config says which."""
+    """Arithmetic of the forward pass; weights and their updates stay in 32 bits. `auto`: on a GPU bf16-mixed if it has bf16; on a CPU
+    32-true unless bf16 is measured to be at least 10% faster. The run's config records the choice, and resuming keeps it."""
     threads: int | None = None
     """Threads of one process on the CPU; as many as there are cores where it is not given."""
 

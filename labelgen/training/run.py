@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast, get_args
 
 import msgspec
 import torch
@@ -35,7 +35,7 @@ from labelgen.training.data import (
     without_labels,
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, fit
-from labelgen.training.hardware import arithmetic
+from labelgen.training.hardware import Precision, auto_precision
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 from labelgen.training.tracking import trackers
 
@@ -85,13 +85,13 @@ class _MakeExamples(Protocol):
 def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _MakeExamples) -> str:
     check_options(options)
     choose_instruction_set()
-    options = replace(options, hardware=replace(options.hardware, precision=arithmetic(options.hardware)))
+    if options.hardware.threads is not None:
+        torch.set_num_threads(options.hardware.threads)
+    options = _with_precision(options)
     folder = Path(options.out)
     before = open_run(folder, options)
     if before is not None and before.ended is not None:
         return f"{folder} is already done ({before.ended}, step {before.step:,}); the model is {folder / MODEL}"
-    if options.hardware.threads is not None:
-        torch.set_num_threads(options.hardware.threads)
     data = options.data
     # The logs are read anew at each sitting, and so is what is wrong with them.
     (folder / QUARANTINE).unlink(missing_ok=True)
@@ -116,6 +116,25 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
             rank_zero_only(print)(f"{command}: {NO_BEST}", file=sys.stderr)
         told = _train(options, command, examples(corpus, training=True), validation, targets)
         return f"{told}\n{set_aside(bad.reasons, f'in {bad}')}" if told and bad.reasons else told
+
+
+def _with_precision(options: TrainingOptions) -> TrainingOptions:
+    """With the precision that `auto` stands for: the one in the folder's config, from an earlier sitting or from the process that started
+    this one; else the one for this machine."""
+    hardware = options.hardware
+    if hardware.precision != "auto":
+        return options
+    precision = _recorded_precision(Path(options.out) / CONFIG) or auto_precision(hardware, options.model)
+    return replace(options, hardware=replace(hardware, precision=precision))
+
+
+def _recorded_precision(config: Path) -> Precision | None:
+    """None where there is no config; one that is damaged is reported by open_run."""
+    with suppress(OSError, UnicodeError, yaml.YAMLError, KeyError, TypeError):
+        found = yaml.safe_load(config.read_text(encoding="utf-8"))["hardware"]["precision"]
+        if found in get_args(Precision):
+            return cast(Precision, found)
+    return None
 
 
 def _train(

@@ -9,7 +9,13 @@ import torch
 
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
-from labelgen.tensors.pretrained import encoder_from_config, encoder_origin, load_encoder, load_tokenizer
+from labelgen.tensors.pretrained import (
+    encoder_from_config,
+    encoder_origin,
+    encoder_widths,
+    load_encoder,
+    load_tokenizer,
+)
 
 
 def test_an_encoder_and_its_tokenizer_come_from_a_folder(tiny_encoder: Path):
@@ -26,6 +32,26 @@ def test_an_encoder_and_its_tokenizer_come_from_a_folder(tiny_encoder: Path):
     assert states.shape == (1, len(ids), 32)
     assert states.dtype == torch.float32
     assert encoder.pooler is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "widths"),
+    [
+        ({"model_type": "roberta", "hidden_size": 24, "intermediate_size": 40}, (24, 40)),
+        ({"model_type": "distilbert", "dim": 24, "hidden_dim": 40}, (24, 40)),
+        ({"model_type": "xlnet", "d_model": 24, "d_inner": 40, "n_head": 2}, (24, 96)),
+    ],
+)
+def test_the_widths_of_an_encoder_are_read_without_its_weights(
+    tmp_path: Path, fields: dict[str, Any], widths: tuple[int, int]
+):
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    assert encoder_widths(str(tmp_path)) == widths
+
+
+def test_the_widths_of_an_encoder_that_is_not_there_are_refused(tmp_path: Path):
+    with pytest.raises(UsageError, match="holds no encoder that can be loaded"):
+        encoder_widths(str(tmp_path))
 
 
 def test_the_tiny_encoder_is_the_same_every_time(tiny_encoder: Path, tmp_path: Path):

@@ -12,6 +12,10 @@ from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
 
+@pytest.fixture(autouse=True)
+def _untimed(untimed: None) -> None: ...
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "log" / "train.jsonl"

@@ -146,12 +146,50 @@ def test_a_run_of_auto_precision_goes_on_elsewhere_only_as_it_began(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
     auto = options("a", "--hardware.precision=auto", "--length.max_minutes=0")
-    monkeypatch.setattr("labelgen.training.hardware.has_bf16", lambda _: False)
+    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32-true")
     finetune(auto)
-    monkeypatch.setattr("labelgen.training.hardware.has_bf16", lambda _: True)
+    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "bf16-mixed")
+    finetune(auto)
     with pytest.raises(UsageError, match=r"hardware.precision was '32-true' and is 'bf16-mixed'"):
+        finetune(options("a", "--hardware.precision=bf16-mixed"))
+    assert "trained" in finetune(options("a", "--hardware.precision=auto"))
+    assert read_card(Path(auto.out) / "model")["config"]["hardware"]["precision"] == "32-true"
+
+
+def test_a_process_that_the_first_one_starts_takes_its_precision(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    auto = options("a", "--hardware.precision=auto", "--length.max_steps=1")
+    found: list[str] = []
+
+    def note(asked: FinetuneOptions, *_: object) -> None:
+        found.append(asked.hardware.precision)
+        raise BrokenOffError
+
+    def run_again(*_: object) -> None:
+        """As Lightning starts the other processes: by the same command, once the first one is about to train."""
+        monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32-true")
+        monkeypatch.setattr("labelgen.training.run.fit", note)
         finetune(auto)
-    assert "trained" in finetune(options("a", "--hardware.precision=32-true"))
+
+    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "bf16-mixed")
+    monkeypatch.setattr("labelgen.training.run.fit", run_again)
+    with pytest.raises(BrokenOffError):
+        finetune(auto)
+    assert found == ["bf16-mixed"]
+
+
+@pytest.mark.parametrize("text", ["", "half: [", "hardware: {precision: 7}", "hardware: auto", "[]"])
+def test_a_config_without_a_precision_records_none(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, text: str
+):
+    auto = options("a", "--hardware.precision=auto", "--length.max_steps=1")
+    finetune(auto)
+    (Path(auto.out) / "config.yaml").write_text(text)
+    (Path(auto.out) / "run.json").unlink()
+    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32-true")
+    with pytest.raises(UsageError, match="no run of training"):
+        finetune(auto)
 
 
 def test_a_run_that_was_killed_after_its_last_epoch_does_not_train_on(
