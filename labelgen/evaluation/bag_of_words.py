@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.confidence.resampling import Array
-from labelgen.confidence.scaling import Scaling, fit_weights
+from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import AtTurn
 from labelgen.evaluation.question import Question
-from labelgen.evaluation.rivals import PLAIN, Example, Given, Names, Place, fold_of, turns_of
+from labelgen.evaluation.rivals import PLAIN, Example, Given, Names, Place, has_names, turns_of
+from labelgen.evaluation.weighted_rows import Rows, given, rows_of
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -26,13 +27,8 @@ if TYPE_CHECKING:
 C_GRID = (0.01, 0.1, 1.0, 10.0)
 """Inverse strengths of regularization that are tried, the strongest first."""
 
-FOLDS = 5
 MOST_ANSWERS = 100
 """Distinct answers to a question; with more this is no task with a fixed list of names."""
-
-_MOST_TRIED = 10_000
-_MOST_SCORED = 100_000
-"""Places that the choice of C is made on, and their probabilities; the fit itself has all."""
 
 _WORD = r"(?u)\b\w+\b"
 _TOLERANCE = 1e-3
@@ -61,43 +57,23 @@ class BagOfWords:
         self._fitted: dict[str, _Fitted] = {}
 
     def learn(self, question: Question, examples: Sequence[Example]) -> Mapping[str, Any]:
-        answers = tuple(sorted({x.names for x in examples}))
-        if question.divides or question.unit == "span" or len(answers) > MOST_ANSWERS:
+        if not has_names(question) or len({x.names for x in examples}) > MOST_ANSWERS:
             return {}
-        place_of = {names: k for k, names in enumerate(answers)}
-        first: dict[tuple[int, Any], int] = {}
-        places: list[Example] = []
-        row = np.empty(len(examples), dtype=np.int64)
-        for k, x in enumerate(examples):
-            key = (id(x.dialogue), x.at)
-            if key not in first:
-                first[key] = len(places)
-                places.append(x)
-            row[k] = first[key]
-        answer = np.array([place_of[x.names] for x in examples])
-        weight = np.array([x.weight for x in examples])
-        shares = np.bincount(answer, weights=weight, minlength=len(answers)) / weight.sum()
-        words, matrix = _vectorized(places)
-        if len(answers) < 2 or matrix is None:
-            self._fitted[question.name] = _Fitted(answers, shares, words, None, Scaling())
+        rows = rows_of(examples, self.seed)
+        words, matrix = _vectorized(rows.places)
+        if len(rows.answers) < 2 or matrix is None:
+            self._fitted[question.name] = _Fitted(rows.answers, rows.shares(), words, None, Scaling())
             return {"words": 0}
-        rows = _Rows(matrix, row, answer, weight, len(answers))
-        fold = np.array([fold_of(x.dialogue, FOLDS, self.seed) for x in places])
-        c, held, out_of_fold = _choose(rows, fold, self.seed)
-        decide = Scaling()
-        if question.names is not None and question.metrics[0] == "macro_f1" and len(held):
-            right = np.array([-1 if x.agreed is None else place_of.get(x.agreed, -1) for x in places])[held]
-            known = right >= 0
-            decide = Scaling(weights=fit_weights(out_of_fold[known].tolist(), right[known].tolist()))
-        model = _fit(rows, np.ones(len(places), dtype=bool), c)
-        self._fitted[question.name] = _Fitted(answers, shares, words, model, decide)
-        return {"words": int(matrix.shape[1]), "c": c, "folds": len(np.unique(fold)), "weights": list(decide.weights)}
+        c, decide = _choose(rows, matrix, question)
+        model = _fit(rows, matrix, np.ones(len(rows.places), dtype=bool), c)
+        self._fitted[question.name] = _Fitted(rows.answers, rows.shares(), words, model, decide)
+        return {"words": int(matrix.shape[1]), "c": c, "weights": list(decide.weights)}
 
     def answer(self, question: Question, places: Sequence[Place]) -> list[Given | None]:
         fitted = self._fitted.get(question.name)
         if fitted is None:
             return [None] * len(places)
-        return [_given(fitted, row) for row in _probabilities(fitted, places)]
+        return [*given(fitted.answers, _probabilities(fitted, places), fitted.decide)]
 
 
 def texts_of(place: Place) -> tuple[str, ...]:
@@ -116,17 +92,6 @@ def texts_of(place: Place) -> tuple[str, ...]:
 
 
 _FIELDS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Weighted answers: matrix [places, words]; of each answer the row of its place, its number and its weight."""
-
-    matrix: Any
-    row: NDArray[np.int64]
-    answer: NDArray[np.int64]
-    weight: Array
-    answers: int
 
 
 def _vectorized(places: Sequence[Place]) -> "tuple[list[TfidfVectorizer | None], Any]":
@@ -148,9 +113,9 @@ def _vectorized(places: Sequence[Place]) -> "tuple[list[TfidfVectorizer | None],
 
 
 def _fit(
-    rows: _Rows, taken: NDArray[np.bool_], c: float, model: "LogisticRegression | None" = None
+    rows: Rows, matrix: Any, places: NDArray[np.bool_], c: float, model: "LogisticRegression | None" = None
 ) -> "LogisticRegression":
-    """On the places taken; a model that is given goes on from where it is."""
+    """On these places; a model that is given goes on from where it is."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -159,36 +124,27 @@ def _fit(
     if model is None:
         model = LogisticRegression(tol=_TOLERANCE, max_iter=_STEPS, warm_start=True)
     model.C = c
-    own = taken[rows.row]
+    own = rows.taken(places)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(rows.matrix[rows.row[own]], rows.answer[own], rows.weight[own])
+        model.fit(matrix[rows.row[own]], rows.answer[own], rows.weight[own])
     return model
 
 
-def _choose(rows: _Rows, fold: NDArray[np.int64], seed: int) -> tuple[float, NDArray[np.int64], Array]:
-    """C with the least log loss on held-out folds; the places that were held out, and their probabilities [places, answers] by it."""
-    tried = np.zeros(len(fold), dtype=bool)
-    most = min(_MOST_TRIED, _MOST_SCORED // rows.answers)
-    tried[np.random.default_rng(seed).permutation(len(fold))[:most]] = True
-    places = np.flatnonzero(tried)
-    out = np.zeros((len(C_GRID), len(places), rows.answers))
-    for k in np.unique(fold[tried]):
-        taken = tried & (fold != k)
-        if len(np.unique(rows.answer[taken[rows.row]])) < 2:
-            return 1.0, places[:0], out[0, :0]
-        held = np.flatnonzero(fold[places] == k)
+def _choose(rows: Rows, matrix: Any, question: Question) -> tuple[float, Scaling]:
+    """C with the least log loss on held-out folds, 1 where there is nothing to hold out, and how answers are chosen by it."""
+    out = np.zeros((len(C_GRID), len(rows.places), len(rows.answers)))
+    any_held = False
+    for places, held in rows.held_out():
+        any_held = True
         model = None
         for i, c in enumerate(C_GRID):
-            model = _fit(rows, taken, c, model)
-            out[i][np.ix_(held, model.classes_)] = model.predict_proba(rows.matrix[places[held]])
-    place_of = np.full(len(fold), -1)
-    place_of[places] = np.arange(len(places))
-    own = np.flatnonzero(tried[rows.row])
-    said = out[:, place_of[rows.row[own]], rows.answer[own]]
-    nats = -(rows.weight[own] * np.log(np.clip(said, np.finfo(np.float64).eps, 1.0))).sum(axis=1)
-    best = int(nats.argmin())
-    return C_GRID[best], places, out[best]
+            model = _fit(rows, matrix, places, c, model)
+            out[i][np.ix_(held, model.classes_)] = model.predict_proba(matrix[held])
+    if not any_held:
+        return 1.0, Scaling()
+    best = int(np.argmin([rows.log_loss(probabilities) for probabilities in out]))
+    return C_GRID[best], rows.decision(question, out[best])
 
 
 def _probabilities(fitted: _Fitted, places: Sequence[Place]) -> Array:
@@ -200,8 +156,3 @@ def _probabilities(fitted: _Fitted, places: Sequence[Place]) -> Array:
     parts = [v.transform(texts) for v, texts in zip(fitted.words, columns, strict=True) if v is not None]
     found: Array = fitted.model.predict_proba(sparse.hstack(parts).tocsr())
     return found
-
-
-def _given(fitted: _Fitted, probabilities: Array) -> Given:
-    shares = dict(zip(fitted.answers, probabilities.tolist(), strict=True))
-    return Given(fitted.answers[fitted.decide.decide(probabilities.tolist())], shares)

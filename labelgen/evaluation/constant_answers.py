@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelgen.evaluation.question import Question
-from labelgen.evaluation.rivals import PLAIN, Example, Given, Names, Place
+from labelgen.evaluation.rivals import PLAIN, Example, Given, Names, Place, has_names
 
 Shares = dict[Names, float]
 
@@ -44,7 +44,7 @@ class ConstantPerSource:
         self._given: dict[str, dict[tuple[str, ...], Given]] = {}
 
     def learn(self, question: Question, examples: Sequence[Example]) -> Mapping[str, Any]:
-        if not _has_names(question):
+        if not has_names(question):
             return {}
         parts: dict[tuple[str, ...], list[Example]] = {}
         for example in examples:
@@ -73,11 +73,6 @@ def _parts(place: Place) -> tuple[tuple[str, ...], ...]:
     source = place.dialogue.source or ""
     corpus = source.partition("/")[0]
     return (), (corpus,), (corpus, source)
-
-
-def _has_names(question: Question) -> bool:
-    """Whether a place is answered by names alone."""
-    return not question.divides and question.unit != "span"
 
 
 def shares_of(examples: Sequence[Example], wider: Shares | None = None) -> Shares:

@@ -190,6 +190,11 @@ def _names(labels: Sequence[Label]) -> Names:
     return tuple(sorted({label.name for label in labels}))
 
 
+def has_names(question: Question) -> bool:
+    """Whether a place is answered by names alone, so that a classifier can answer it."""
+    return not question.divides and question.unit != "span"
+
+
 def turns_of(place: Place) -> tuple[int, ...]:
     """The turns that a place is about."""
     match place.at:

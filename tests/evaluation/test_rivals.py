@@ -15,6 +15,7 @@ from labelgen.data.log import write_log
 from labelgen.evaluation import rivals as module
 from labelgen.evaluation.bag_of_words import BagOfWords
 from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClass
+from labelgen.evaluation.field_trees import FieldTrees
 from labelgen.evaluation.prepare import prepare
 from labelgen.evaluation.question import Question, questions_of
 from labelgen.evaluation.rivals import fit_rivals, fold_of
@@ -67,6 +68,49 @@ def test_a_bag_of_words_reads_request_response_and_neighbors(field):
     judged = fit_rivals(made[:80], (QUALITY,), GOLD).annotate(made[80:], "gold")
     for dialogue in judged:
         assert named(dialogue, BAG)[AtTurn(1)] == named(dialogue, "gold")[AtTurn(1)]
+
+
+def test_trees_read_the_fields_of_a_log_and_none_of_its_texts():
+    """A response is bad where the status is an error and the recognizer was sure, whatever the words."""
+    rng = np.random.default_rng(2)
+    made = []
+    for k in range(300):
+        sure, failed = rng.random() < 0.5, rng.random() < 0.5
+        turn = Turn(
+            request=f"word{k}",
+            response="ok",
+            status="error" if failed else "answered",
+            asr_confidence=0.9 if sure else 0.2,
+        )
+        label = Label("quality", AtTurn(0), "bad" if sure and failed else "good")
+        made.append(Dialogue(id=f"d{k}", turns=(turn,), annotations=(Annotation("gold", "truth", (label,)),)))
+    fitted = fit_rivals(made[:200], (QUALITY, INTENTS, SLOTS), GOLD, [FieldTrees()])
+    for dialogue in fitted.annotate(made[200:], "gold"):
+        assert named(dialogue, FieldTrees.name) == named(dialogue, "gold")
+        assert sum(shares(dialogue, FieldTrees.name)[AtTurn(0)].values()) == pytest.approx(1.0)
+    # Fields that are missing or have a word that training lacks are no error.
+    strange = [
+        replace(d, turns=(replace(d.turns[0], status=s, asr_confidence=None),))
+        for d, s in zip(made, ("x", None), strict=False)
+    ]
+    assert all(named(d, FieldTrees.name) for d in fitted.annotate(strange, "gold"))
+
+
+def test_trees_tell_goals_and_dialogues_by_all_of_their_turns():
+    """A goal failed where any of its turns has an error, the last one or an earlier one."""
+    rng = np.random.default_rng(3)
+    made = []
+    for k in range(300):
+        status = [str(rng.choice(["answered", "answered", "error"])) for _ in range(4)]
+        goal = AtGoal((0, 2))
+        name = "failure" if "error" in (status[0], status[2]) else "success"
+        labels = (Label("goals", goal, "goal"), Label("outcome", goal, name))
+        turns = tuple(Turn(request="x", response="y", status=s) for s in status)
+        made.append(Dialogue(id=f"d{k}", turns=turns, annotations=(Annotation("gold", "truth", labels),)))
+    for dialogue in fit_rivals(made[:200], (OUTCOME,), GOLD, [FieldTrees()]).annotate(made[200:], "gold"):
+        assert named(dialogue, f"{FieldTrees.name} on the reference's goals", "outcome") == named(
+            dialogue, "gold", "outcome"
+        )
 
 
 def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
