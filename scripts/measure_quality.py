@@ -13,6 +13,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from several_trainings import digest, over_trainings
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.registry import resolve
-from labelgen.confidence.resampling import Array, of_statistic, resamples
+from labelgen.confidence.resampling import Array, interval, of_statistic, resamples
+from labelgen.confidence.resampling import over_trainings as mean_over_trainings
 from labelgen.consensus.vote import Ratings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, answers
@@ -151,6 +154,32 @@ def rows_of(name: str, judged: Judged, metrics: Sequence[str] = METRIC_NAMES) ->
             ceiling = _measured(metric, times, judged.ceiling) if any(judged.ceiling) else None
             gain = _measured(metric, times, judged.model, judged.person)
             yield [name, "of the others", metric_name, model, person, gain, ceiling, _items(judged.person)]
+
+
+def beside(systems: Mapping[str, Sequence[Mapping[str, Judged]]], metrics: Sequence[str]) -> Iterator[list[Any]]:
+    """Rows of systems judged on the same dialogues: log, reference, metric, system, value, the first system minus it, items.
+
+    systems: name -> what each of its trainings was judged to be. Intervals are over dialogues and trainings, differences paired."""
+    (leader, trainings), *_ = systems.items()
+    for log, first in sorted(trainings[0].items()):
+        times = resamples(len(first.of_all), RESAMPLES, SEED)
+        for (reference, counts), name in product((("of all", "of_all"), ("of the others", "model")), metrics):
+            value = resolve(METRICS, name, "metric").value
+            rows = {system: [getattr(one[log], counts) for one in own] for system, own in systems.items()}
+            if counts == "model":
+                rows["single annotator"] = [first.person]
+            if not any(rows[leader][0]):
+                continue
+            drawn = {
+                system: mean_over_trainings([partial(value, one) for one in own], times, SEED)
+                for system, own in rows.items()
+            }
+            for system, (found, draws) in drawn.items():
+                gain = None
+                if system != leader:
+                    gain = interval(drawn[leader][0] - found, drawn[leader][1] - draws).rounded()
+                items = _items(getattr(first, counts))
+                yield [log, reference, name, system, interval(found, draws).rounded(), gain, items]
 
 
 def _measured(metric: Metric, times: Array, rows: Sequence[Row], less: Sequence[Row] | None = None) -> dict[str, Any]:
