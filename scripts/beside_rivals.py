@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from command import tells_errors
-from labelgen.evaluation.rivals import fit_rivals
 from measure_quality import beside, judge
 from rated import of_a_table, write_table
 
@@ -16,6 +15,7 @@ from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.evaluation.question import questions_of
+from labelgen.evaluation.rivals import fit_rivals
 from labelgen.evaluation.trials import Setting
 from labelgen.tasks.quality import Quality
 

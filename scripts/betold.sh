@@ -26,7 +26,7 @@ done
 
 for part in all open; do
   stage "$out/evaluation-$part/evaluation.json" labelgen evaluate "$out/judged/$part.jsonl" --against user --task outcome \
-    "${models[@]}" --out "$out/evaluation-$part" --title "BETOLD: late hang-ups from the dialogue before them, $part calls"
+    --train "$out/parts/train.jsonl" "${models[@]}" --out "$out/evaluation-$part" --title "BETOLD: late hang-ups from the dialogue before them, $part calls"
 done
 python scripts/public_betold.py collect "$out"
 printf '\nreports: %s\n' "$out"/evaluation-*/report.html

@@ -18,6 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from command import tells_errors
 from item_ceiling import macro_f1_of_who_knows_the_item
 from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
@@ -25,7 +26,7 @@ from several_trainings import digest, over_trainings
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.registry import resolve
-from labelgen.confidence.resampling import Array, interval, of_statistic, resamples
+from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.confidence.resampling import over_trainings as mean_over_trainings
 from labelgen.consensus.vote import Ratings
 from labelgen.data.dialogue import Dialogue
@@ -170,8 +171,13 @@ def beside(systems: Mapping[str, Sequence[Mapping[str, Judged]]], metrics: Seque
                 rows["single annotator"] = [first.person]
             if not any(rows[leader][0]):
                 continue
+            ones = np.ones((1, len(first.of_all)))
             drawn = {
-                system: mean_over_trainings([partial(value, one) for one in own], times, SEED)
+                system: mean_over_trainings(
+                    [float(value(one, ones)[0]) for one in own],
+                    [resampled(partial(value, one), times) for one in own],
+                    SEED,
+                )
                 for system, own in rows.items()
             }
             for system, (found, draws) in drawn.items():

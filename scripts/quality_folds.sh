@@ -8,6 +8,7 @@
 # CONFIG: scripts/stage.sh.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
+shopt -s nullglob
 corpus=${1:?dbdc3 or abredial}
 data=$(path "${2:?the folder of the unpacked corpora}")
 seed=${SEED:-0}
@@ -58,6 +59,18 @@ fi
 stage "$labelled.report/evaluation.json" labelgen evaluate "$labelled"/*/*.jsonl --out "$labelled.report" --title "$title"
 python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
   --training "$seed" --judged "${logs[@]}" --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
+if [ -z "$test" ]; then
+  # All trainings that are there, beside plain rivals that learn from the same folds.
+  trainings=("${out%"-$seed"}"{,-[0-9]*}/labelled.report/evaluation.json)
+  splits=()
+  for k in 0 1 2 3 4; do
+    others=$(printf ",$out/folds/f%s.jsonl" $(for other in 0 1 2 3 4; do [ "$other" = "$k" ] || echo "$other"; done))
+    splits+=("${others#,}=$labelled/f$k/f$k.jsonl")
+  done
+  python scripts/beside_rivals.py --labeled "${trainings[@]/%.report\/evaluation.json/}" --split "${splits[@]}" --ratings "$ratings" \
+    --order 1 --title "${title%% beside*} beside plain rivals" --command "bash scripts/quality_folds.sh $corpus DATA, with SEED=0, 1 and 2" \
+    --out "$results/${corpus}_rivals.json"
+fi
 if [ "$seed" != 0 ]; then exit; fi # The tables below are of the first training.
 if [ "$corpus" = abredial ]; then
   # Outcomes are asked of the goals that people drew, which a log that is labelled does not say.

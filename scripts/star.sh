@@ -36,4 +36,4 @@ for seed in "${seeds[@]}"; do
     --model "model=$out/seed$seed/plain/model" --model "model with actions=$out/seed$seed/actions/model" \
     --out "$judged/evaluation-seed$seed" --title "STAR: outcomes against users' own answers"
 done
-python scripts/collect_star.py "$judged" "$public/star-parts/train.jsonl" "$log" --out "$results/star.json"
+python scripts/collect_star.py "$judged" "$public/star-parts/train.jsonl" --out "$results/star.json"

@@ -119,3 +119,23 @@ python scripts/measure_above_person.py "$judged/labelled/$first" --model "$out/d
 python scripts/measure_quality_runs.py "${runs[@]}" --ratings mean --first-turn 2 --order 4 --title "USS: seeds and folds by dialogue" \
   --text "Folds are those of the published train part, each judged by a model of the others. Later dialogues of the files were rated more strictly, which folds do not have to bear." \
   --command "bash scripts/uss.sh DATA" --out "$results/uss_runs.json"
+# Beside plain rivals: all seeds on the judged part, one training of each fold.
+list() { local IFS=,; echo "$*"; }
+train_logs=("${corpora[@]/#/$out/}")
+logs=()
+for corpus in "${asked[@]}"; do logs+=("$judged/labelled/$first/$corpus/$corpus.test.jsonl"); done
+python scripts/beside_rivals.py --labeled "${seeds[@]/#/$judged/labelled/seed}" --split "$(list "${train_logs[@]/%/.train.jsonl}")=$(list "${logs[@]}")" \
+  --ratings mean --first-turn 2 --order 1 --title "USS beside plain rivals" --command "bash scripts/uss.sh DATA" --out "$results/uss_rivals.json"
+if [ "$folds" != 0 ]; then
+  splits=()
+  for ((k = 0; k < folds; k++)); do
+    learnt=() logs=()
+    for corpus in "${corpora[@]}"; do
+      for ((other = 0; other < folds; other++)); do [ "$other" = "$k" ] || learnt+=("$out/folds/$corpus/f$other.jsonl"); done
+      logs+=("$out/labelled/folds/$corpus/f$k/f$k.jsonl")
+    done
+    splits+=("$(list "${learnt[@]}")=$(list "${logs[@]}")")
+  done
+  python scripts/beside_rivals.py --labeled "$out/labelled/folds" --split "${splits[@]}" --ratings mean --first-turn 2 --order 1 \
+    --title "USS beside plain rivals, $folds folds of the train part" --command "bash scripts/uss.sh DATA" --out "$results/uss_rivals_folds.json"
+fi

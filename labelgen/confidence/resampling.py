@@ -62,23 +62,21 @@ def of_statistic(statistic: Statistic, times: Array) -> Interval:
     return interval(float(statistic(np.ones((1, times.shape[1])))[0]), resampled(statistic, times))
 
 
-def over_trainings(statistics: Sequence[Statistic], times: Array, seed: int) -> tuple[float, Array]:
+def over_trainings(values: Sequence[float], draws: Sequence[Array], seed: int) -> tuple[float, Array]:
     """The mean over trainings of a statistic, and its value in each resample of dialogues and trainings, [R].
 
-    statistics: one for each training of the same recipe, all about the same dialogues. Each resample takes its dialogues
-    from `times` and as many trainings as there are, with replacement. With few trainings the spread between them is
-    underestimated: by a third of its variance with three. Differences stay paired where two systems get the same `times`
-    and `seed`.
+    values: the statistic of each training of one recipe, all about the same dialogues; draws: its values in the same resamples of
+    dialogues, [R] each. A resample takes as many trainings as there are, with replacement. With few trainings the spread between
+    them is underestimated: by a third of its variance with three. Differences stay paired where two systems get the same
+    resamples and `seed`.
 
     Raises ValueError without any training. Source: Davison and Hinkley 1997, "Bootstrap Methods and their Application",
     section 3.8 (resampling at two levels, crossed)."""
-    if not statistics:
+    if not values:
         raise ValueError("no training to take the mean of")
-    ones = np.ones((1, times.shape[1]))
-    values = np.array([float(statistic(ones)[0]) for statistic in statistics])
-    draws = np.stack([resampled(statistic, times) for statistic in statistics], axis=1)
-    taken = resamples(len(statistics), len(times), seed + 1)
-    return float(values.mean()), (np.where(taken > 0, draws, 0.0) * taken).sum(axis=1) / len(statistics)
+    table = np.stack(draws, axis=1)
+    taken = resamples(len(values), len(table), seed + 1)
+    return float(np.mean(values)), (np.where(taken > 0, table, 0.0) * taken).sum(axis=1) / len(values)
 
 
 def paired_ratio(first: Interval, second: Interval, draws: tuple[Array, Array], level: float = 0.95) -> Interval:

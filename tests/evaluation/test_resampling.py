@@ -95,10 +95,15 @@ def test_what_is_not_defined_stays_so():
     assert np.isnan(paired_ratio(zero, zero, (np.zeros(3), np.zeros(3))).value)
 
 
+def trained(statistics, times, seed):
+    ones = np.ones((1, times.shape[1]))
+    return over_trainings([float(s(ones)[0]) for s in statistics], [resampled(s, times) for s in statistics], seed)
+
+
 def test_equal_trainings_have_the_interval_of_one():
     values = np.random.default_rng(2).random(50)
     times = resamples(50, 300, 0)
-    value, draws = over_trainings([mean_of(values)] * 3, times, 0)
+    value, draws = trained([mean_of(values)] * 3, times, 0)
     assert value == pytest.approx(values.mean())
     assert draws == pytest.approx(resampled(mean_of(values), times))
 
@@ -106,7 +111,7 @@ def test_equal_trainings_have_the_interval_of_one():
 def test_an_interval_over_trainings_holds_what_a_naive_two_level_bootstrap_draws():
     """Trainings that differ and dialogues that do not: the spread is that of the mean of trainings drawn with replacement."""
     constant = [lambda times, v=v: np.full(len(times), v) for v in (0.2, 0.5, 0.8)]
-    value, draws = over_trainings(constant, resamples(10, 4000, 0), 0)
+    value, draws = trained(constant, resamples(10, 4000, 0), 0)
     assert value == pytest.approx(0.5)
     naive = np.random.default_rng(5).choice([0.2, 0.5, 0.8], (4000, 3)).mean(axis=1)
     assert draws.std() == pytest.approx(naive.std(), rel=0.05)
@@ -123,7 +128,8 @@ def test_an_interval_over_dialogues_and_trainings_covers_the_mean_of_all_trainin
         noise = rng.normal(0, 0.1, 60)
         trainings = [mean_of(0.5 + rng.normal(0, 0.04) + noise) for _ in range(5)]
         times = resamples(60, 300, world)
-        found = interval(*over_trainings(trainings, times, world), 0.9)
+        value, draws = trained(trainings, times, world)
+        found = interval(value, draws, 0.9)
         covered += int(found.low <= 0.5 <= found.high)
         own = [interval(float(t(np.ones((1, 60)))[0]), resampled(t, times), 0.9) for t in trainings]
         averaged += float(np.mean([x.low for x in own]) <= 0.5 <= np.mean([x.high for x in own]))
@@ -135,10 +141,10 @@ def test_systems_that_differ_by_a_constant_stay_paired_over_trainings():
     values = [np.random.default_rng(k).random(40) for k in range(3)]
     times = resamples(40, 200, 0)
     ours, theirs = ([mean_of(v + gain) for v in values] for gain in (0.25, 0.0))
-    first, second = over_trainings(ours, times, 7), over_trainings(theirs, times, 7)
+    first, second = trained(ours, times, 7), trained(theirs, times, 7)
     assert first[1] - second[1] == pytest.approx(0.25)
 
 
 def test_no_training_has_no_mean():
     with pytest.raises(ValueError, match="no training"):
-        over_trainings([], resamples(3, 5, 0), 0)
+        over_trainings([], [], 0)
