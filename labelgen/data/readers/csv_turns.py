@@ -3,16 +3,19 @@
 path: a `.csv` or `.tsv` file (also `.gz`), or a folder of them. Options name the columns; those in capitals say which
 values mean what:
 
-    dialogue=COLUMN              the dialogue's id; rows of one dialogue stand together
+    dialogue=COLUMN              the dialogue's id; rows of one dialogue may stand apart within a file, not over several files
     speaker=COLUMN text=COLUMN   one row an utterance
     request=COLUMN response=COLUMN   or one row a turn
     user=COLUMN time=COLUMN domain=COLUMN status=COLUMN asr_confidence=COLUMN nlu_confidence=COLUMN
     categories=COLUMN,...  numbers=COLUMN,...   further features of a turn
     is_user=VALUE,...  is_assistant=VALUE,...   what stands in the speaker's column (upper and lower case are equal)
 
-A time is in seconds, or ISO 8601; it is counted from the dialogue's first. An empty cell is an unknown value. Of
+A time is in seconds, or ISO 8601; it is counted from the dialogue's first. Rows of a dialogue are put in the order of their times;
+those of equal times stay as they stand, and a row without one stays behind the row before it. An empty cell is an unknown value. Of
 several rows that make one turn, the first that gives a value counts."""
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,25 +63,64 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     table = _table(options)
     for file in files_of(path, _SUFFIXES):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-        block: list[Row] = []
-        first = 0
-        bad: Rejected | None = None
-        broken = False
-        for number, row in rows_of(file, name, (*table.columns.values(), *table.categories, *table.numbers)):
-            if isinstance(row, Rejected):
-                yield row
-                bad = row
+        left = _apart(file, name, table)
+        waiting: dict[str, _Block] = {}
+        for block in _blocks(file, name, table):
+            if isinstance(block, Rejected):
+                yield block
                 continue
-            if block and table.cell(row, "dialogue") != table.cell(block[0], "dialogue"):
-                yield _dialogue(block, table, name, first, broken)
-                block, broken = [], False
-            # A dialogue without one of its rows never took place.
-            broken = broken or (bool(block) and bad is not None)
-            bad = None
-            first = first if block else number
-            block.append(row)
-        if block:
-            yield _dialogue(block, table, name, first, broken)
+            if block.dialogue in left:
+                block = _joined(waiting.pop(block.dialogue, None), block)
+                left[block.dialogue] -= 1
+                if left[block.dialogue]:
+                    waiting[block.dialogue] = block
+                    continue
+            yield _dialogue(block, table, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Rows of one dialogue. line: of the first. broken: a row between these was rejected."""
+
+    dialogue: str
+    line: int
+    rows: tuple[Row, ...]
+    broken: bool
+
+
+def _joined(before: _Block | None, block: _Block) -> _Block:
+    if before is None:
+        return block
+    return _Block(before.dialogue, before.line, before.rows + block.rows, before.broken or block.broken)
+
+
+def _apart(file: Path, name: str, table: _Table) -> Counter[str]:
+    """In how many blocks the rows of a dialogue stand, of those that stand in several."""
+    blocks = Counter(block.dialogue for block in _blocks(file, name, table) if isinstance(block, _Block))
+    return Counter({dialogue: count for dialogue, count in blocks.items() if count > 1})
+
+
+def _blocks(file: Path, name: str, table: _Table) -> Iterator[_Block | Rejected]:
+    """Rows of one dialogue that stand together, and rows that are rejected."""
+    rows: list[Row] = []
+    first = 0
+    bad: Rejected | None = None
+    broken = False
+    for number, row in rows_of(file, name, (*table.columns.values(), *table.categories, *table.numbers)):
+        if isinstance(row, Rejected):
+            yield row
+            bad = row
+            continue
+        if rows and table.cell(row, "dialogue") != table.cell(rows[0], "dialogue"):
+            yield _Block(table.cell(rows[0], "dialogue"), first, tuple(rows), broken)
+            rows, broken = [], False
+        # A dialogue without one of its rows never took place.
+        broken = broken or (bool(rows) and bad is not None)
+        bad = None
+        first = first if rows else number
+        rows.append(row)
+    if rows:
+        yield _Block(table.cell(rows[0], "dialogue"), first, tuple(rows), broken)
 
 
 def _table(options: Options) -> _Table:
@@ -106,27 +148,27 @@ def _speakers(column: str, options: Options) -> Callable[[Row], bool]:
     return by_user
 
 
-def _dialogue(rows: Sequence[Row], table: _Table, file: str, first: int, broken: bool) -> Dialogue | Rejected:
-    """broken: a row between these was rejected."""
-    identity = table.cell(rows[0], "dialogue")
+def _dialogue(block: _Block, table: _Table, file: str) -> Dialogue | Rejected:
+    identity = block.dialogue
     try:
-        if broken:
+        if block.broken:
             raise _CellError(table.columns["dialogue"], "lacks_row: a row between those of this dialogue was rejected")
-        made = _build(identity, rows, table)
+        made = _build(identity, block.rows, table)
     except _CellError as bad:
-        raw = repr([dict(row) for row in rows])
-        return Rejected(file=file, line=first, dialogue=identity, field=bad.column, reason=str(bad), raw=raw)
-    return checked(made, file, first)
+        raw = repr([dict(row) for row in block.rows])
+        return Rejected(file=file, line=block.line, dialogue=identity, field=bad.column, reason=str(bad), raw=raw)
+    return checked(made, file, block.line)
 
 
 def _build(identity: str, rows: Sequence[Row], table: _Table) -> Dialogue:
     for row in rows:
         if (column := not_utf8(row)) is not None:
             raise _CellError(column, "bad_text: this is not UTF-8")
+    times = {id(row): _time(row, table) for row in rows}
+    rows = _in_order(rows, times)
     turns = exchanges(rows, table.by_user) if table.by_user else [Exchange((row,), (row,)) for row in rows]
     request, response = ("text", "text") if table.by_user else ("request", "response")
-    times = {id(row): _time(row, table) for row in rows}
-    start = next((time for time in times.values() if time is not None), None)
+    start = next((time for row in rows if (time := times[id(row)]) is not None), None)
 
     def since(of: Sequence[Row]) -> float | None:
         time = times[id(of[0])] if of else None
@@ -159,6 +201,17 @@ def _build(identity: str, rows: Sequence[Row], table: _Table) -> Dialogue:
             for turn in turns
         ),
     )
+
+
+def _in_order(rows: Sequence[Row], times: Mapping[int, float | None]) -> list[Row]:
+    """The rows by their times; one without a time stays behind the row before it."""
+    last = -math.inf
+    placed: list[tuple[float, Row]] = []
+    for row in rows:
+        time = times[id(row)]
+        last = last if time is None else time
+        placed.append((last, row))
+    return [row for _, row in sorted(placed, key=lambda one: one[0])]
 
 
 def _first(turn: Exchange[Row], table: _Table, name: str) -> str | None:

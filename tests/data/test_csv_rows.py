@@ -1,0 +1,76 @@
+"""Rows of a table give the same dialogues in whatever order they stand."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log
+
+OPTIONS = {"dialogue": "call", "speaker": "who", "text": "said", "time": "at"}
+
+
+def row(call: int, place: int, at: object = None) -> list[object]:
+    who = "user" if place % 2 == 0 else "agent"
+    return [f"c{call}", who, f"{who} {call} {place}", 100 * call + place if at is None else at]
+
+
+def write(path: Path, rows: list[list[object]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["call", "who", "said", "at"], *rows])
+    return path
+
+
+def dialogues(path: Path, options: dict[str, str] = OPTIONS) -> dict[str, Dialogue]:
+    return {dialogue.id: dialogue for dialogue in Log([path], "csv_turns", options, max_bad_rate=0.0)}
+
+
+ROWS = [row(call, place) for call in range(4) for place in range(2 * call + 1)]
+
+
+@given(rows=st.permutations(ROWS))
+def test_shuffled_rows_give_the_same_dialogues(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("tables")
+    shuffled = dialogues(write(folder / "shuffled.csv", rows))
+    assert shuffled == dialogues(write(folder / "ordered.csv", ROWS))
+    assert [len(shuffled[f"c{call}"].turns) for call in range(4)] == [1, 2, 3, 4]
+
+
+def test_rows_that_stand_apart_are_joined_where_there_are_no_times(tmp_path):
+    options = {key: value for key, value in OPTIONS.items() if key != "time"}
+    rows = [row(0, 0), row(1, 0), row(0, 1), row(1, 1), row(0, 2)]
+    found = dialogues(write(tmp_path / "t.csv", rows), options)
+    assert [turn.request for turn in found["c0"].turns] == ["user 0 0", "user 0 2"]
+    assert [turn.response for turn in found["c1"].turns] == ["agent 1 1"]
+
+
+def test_equal_times_and_missing_ones_keep_their_place(tmp_path):
+    rows = [row(0, 0, 5), row(0, 1, ""), row(0, 2, 5), row(0, 3, "")]
+    found = dialogues(write(tmp_path / "t.csv", rows))
+    assert [(turn.request, turn.response) for turn in found["c0"].turns] == [
+        ("user 0 0", "agent 0 1"),
+        ("user 0 2", "agent 0 3"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_a_row_of_a_turn_is_put_in_order_too(tmp_path, name):
+    text = "call,q,a,at\nc,b,B,2026-01-01T10:00:09\nx,z,Z,2026-01-01T10:00:00\nc,a,A,2026-01-01T10:00:04\n"
+    if name.endswith("gz"):
+        import gzip
+
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    else:
+        (tmp_path / name).write_text(text)
+    found = dialogues(tmp_path / name, {"dialogue": "call", "request": "q", "response": "a", "time": "at"})
+    assert [(turn.request, turn.time_s) for turn in found["c"].turns] == [("a", 0.0), ("b", 5.0)]
+
+
+def test_a_dialogue_that_lacks_a_row_is_rejected_whole_wherever_its_rows_stand(tmp_path):
+    rows: list[list[object]] = [row(0, 0), row(1, 0), row(0, 1), ["c0"], row(0, 2), row(1, 1)]
+    log = Log([write(tmp_path / "t.csv", rows)], "csv_turns", OPTIONS, max_bad_rate=1.0)
+    assert [dialogue.id for dialogue in log] == ["c1"]
+    assert log.reasons == {"bad_row": 1, "lacks_row": 1}
