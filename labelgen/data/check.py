@@ -121,6 +121,11 @@ def _annotation(at: str, annotation: AnnotationForm, lengths: list[int]) -> Iter
     for n, abstained in enumerate(annotation.abstained):
         place = AtForm(turn=abstained.turn, turns=abstained.turns)
         yield from _at(f"{at}.abstained[{n}]", place, lengths)
+        for g, guess in enumerate(abstained.best):
+            field = f"{at}.abstained[{n}].best[{g}]"
+            guessed = AtForm(turn=abstained.turn, start=guess.start, end=guess.end, turns=guess.turns)
+            yield from _at(field, guessed, lengths)
+            yield from _probability(f"{field}.probability", guess.probability)
 
 
 def _quality(field: str, quality: QualityForm) -> Iterator[Fault]:
@@ -156,6 +161,8 @@ def _span(field: str, turn: int, start: int, end: int, lengths: list[int]) -> It
 
 
 def _at(field: str, at: AtForm, lengths: list[int]) -> Iterator[Fault]:
+    if (at.start is None) != (at.end is None) or (at.start is not None and at.turn is None):
+        yield Fault(field, "bad_span: a span needs turn, start and end")
     for turn in at.turns or ():
         yield from _turn(f"{field}.turns", turn, len(lengths))
     if at.turn is not None:

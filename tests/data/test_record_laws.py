@@ -124,6 +124,30 @@ def test_a_rating_keeps_its_scale_and_an_outcome_that_nobody_can_tell(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_label_of_a_task_without_a_group_keeps_its_distribution(tmp_path: Path, suffix: str):
+    label = '{"task":"mood","at":{"turn":1},"name":"calm","distribution":[{"name":"calm","probability":0.75},{"name":"angry","probability":0.25}]}'
+    found = decode(ANNOTATED % f'"labels":[{label}]', "log")
+    assert isinstance(found, Dialogue)
+    assert found.annotations[0].labels[0].distribution == (("calm", 0.75), ("angry", 0.25))
+    write_log(tmp_path / f"log{suffix}", [found])
+    assert list(Log([tmp_path])) == [found]
+
+
+@pytest.mark.parametrize(("name", "said"), [(None, "bad"), ("bad", "bad"), ("good", "good")])
+def test_quality_is_named_by_its_most_probable_class_unless_another_one_is_given(name: str | None, said: str):
+    given_ = {
+        "rating": 2.0,
+        "probabilities": {"bad": 0.5, "fair": 0.25, "good": 0.25},
+        **({"name": name} if name else {}),
+    }
+    found = decode(ANNOTATED % f'"quality":{json.dumps(given_)}', "log")
+    assert isinstance(found, Dialogue)
+    (label,) = found.annotations[0].labels
+    assert (label.name, label.probability) == (said, {"bad": 0.5, "good": 0.25}[said])
+    assert to_plain(found)["annotations"][0]["quality"]["name"] == ("good" if said == "good" else None)
+
+
 def test_the_least_record_is_an_id_and_turns():
     assert decode('{"id": "d", "turns": []}', "log") == Dialogue(id="d", turns=())
 
@@ -169,6 +193,26 @@ FAULTS = [
         "bad_span",
         "annotations[0].turns[0].slots[0]",
     ),
+    *(
+        (ANNOTATED % f'"labels":[{{"task":"x","name":"n","at":{at}}}]', "bad_span", "annotations[0].labels[0].at")
+        for at in ('{"turn":1,"start":0}', '{"turn":1,"end":1}', '{"start":0,"end":1}', '{"turns":[1],"start":0,"end":1}')
+    ),
+    *(
+        (
+            ANNOTATED % f'"abstained":[{{"task":"x",{of}"best":[{{"name":"n"{span}}}]}}]',
+            "bad_span",
+            "annotations[0].abstained[0].best[0]",
+        )
+        for of, span in (
+            ('"turn":1,', ',"start":0'),
+            ('"turn":1,', ',"end":1'),
+            ("", ',"start":0,"end":1'),
+            ('"turns":[1],', ',"start":0,"end":1'),
+            ('"turn":1,', ',"start":1,"end":1'),
+        )
+    ),
+    (ANNOTATED % '"abstained":[{"task":"x","best":[{"name":"n","turns":[7]}]}]', "no_such_turn", "annotations[0].abstained[0].best[0].turns"),
+    (ANNOTATED % '"abstained":[{"task":"x","best":[{"name":"n","probability":2}]}]', "bad_probability", "annotations[0].abstained[0].best[0].probability"),
     (ANNOTATED % GOALS, "goals_overlap", "annotations[0].goals[1].turns"),
     (ANNOTATED % '"goals":[{"turns":[1,0]}]', "bad_goal", "annotations[0].goals[0].turns"),
     (ANNOTATED % '"goals":[{"turns":[0],"outcome":"maybe"}]', "bad_outcome", "annotations[0].goals[0].outcome"),
