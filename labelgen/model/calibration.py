@@ -3,9 +3,10 @@
 For each task and unit of field: how its probabilities are scaled, the threshold below which it abstains, and the
 certificate of that. The file is one of those in digests.json, so a calibrated model has a digest of its own."""
 
+import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import msgspec
 
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
 from labelgen.base.files import digest_file, write_text
+from labelgen.base.untrusted import read_file
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import Threshold, Unit
+from labelgen.model.folder import SETTINGS, read_digests
+from labelgen.model.saved import read_saved
 
 CALIBRATION = "calibration.json"
 _FORM = 1
@@ -65,17 +69,46 @@ def read_calibration(folder: Path) -> Calibration | None:
     """None for a model that was not calibrated. Raises IntegrityError where the file cannot be read; load_model has found
     it whole."""
     path = folder / CALIBRATION
-    if CALIBRATION not in _digests(folder):
+    if CALIBRATION not in read_digests(folder):
         return None
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Calibration)
-    except msgspec.MsgspecError as error:
-        raise IntegrityError(f"{CALIBRATION} cannot be read: {error}", str(path), "calibrate again") from error
+    found = read_file(path, Calibration, "calibrate again")
     if found.form != _FORM:
         raise IntegrityError(
             f"the calibration has form {found.form}, this version reads {_FORM}", str(path), "calibrate again"
         )
+    saved = read_saved(folder / SETTINGS)
+    names = {name: len(task.labels.names) for name, task in saved.tasks.items()}
+    fault = next(_faults(found, names), None)
+    if fault is not None:
+        raise IntegrityError(f"{CALIBRATION} holds what no calibration can: {fault}", str(path), "calibrate again")
     return found
+
+
+def _faults(calibration: Calibration, names: Mapping[str, int]) -> Iterator[str]:
+    """names: how many labels each task of the model has."""
+    units = [(one.task, one.unit) for one in calibration.tasks]
+    if len(set(units)) < len(units):
+        yield "a task is calibrated twice"
+    if not (0 < calibration.max_error <= 1 and 0 < calibration.confidence < 1):
+        yield f"an error of {calibration.max_error} at a confidence of {calibration.confidence}"
+    for one in calibration.tasks:
+        if one.task not in names:
+            yield f"the model has no task {one.task!r}"
+        for scaling in (one.labels, one.none):
+            if not 0 < scaling.temperature < math.inf:
+                yield f"{one.task}: a temperature of {scaling.temperature}"
+            curve = len(scaling.x) == len(scaling.y) and all(
+                list(part) == sorted(part) and all(0 <= p <= 1 for p in part) for part in (scaling.x, scaling.y)
+            )
+            if not curve or (scaling.kind == "isotonic" and not scaling.x):
+                yield f"{one.task}: a curve that does not rise from 0 to 1"
+            if not all(0 < weight < math.inf for weight in scaling.weights):
+                yield f"{one.task}: a weight that is not above 0"
+            if scaling.weights and len(scaling.weights) != names.get(one.task):
+                yield f"{one.task}: {len(scaling.weights)} weights for {names.get(one.task)} names"
+        threshold = one.certificate.threshold
+        if threshold is not None and not 0 <= threshold <= 1:
+            yield f"{one.task}: a threshold of {threshold}"
 
 
 def refuse_calibrated(folder: Path, force: bool) -> None:
@@ -95,7 +128,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
         shutil.copytree(folder, part, copy_function=os.link)
         text = msgspec.json.format(msgspec.json.encode(calibration), indent=1).decode() + "\n"
         write_text(part / CALIBRATION, text)
-        digests = {**_digests(folder), CALIBRATION: digest_file(part / CALIBRATION)}
+        digests = {**read_digests(folder), CALIBRATION: digest_file(part / CALIBRATION)}
         listing = msgspec.json.format(msgspec.json.encode(digests, order="sorted"), indent=1).decode() + "\n"
         write_text(part / "digests.json", listing)
         os.replace(folder, old)
@@ -103,7 +136,3 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"cannot write {CALIBRATION}: {error.strerror}", str(folder), "check the folder") from error
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return msgspec.json.decode((folder / "digests.json").read_bytes(), type=dict[str, str])

@@ -4,8 +4,10 @@ The only importer of transformers. No code of a repository or folder is run, and
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import nn
 
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
+from labelgen.base.untrusted import first_line, untrusted
 from labelgen.tensors.packed import PACKED, packed_attention
 from labelgen.tensors.sound_library import prepare_torchaudio
 
@@ -86,19 +89,88 @@ def load_tokenizer(name: str) -> Any:
 def encoder_from_config(path: Path) -> nn.Module:
     """An encoder of the architecture that the JSON file describes; its weights come from torch's seed.
 
-    Raises IntegrityError if the file describes none."""
+    Of the file only what the installed transformers' own config class declares for this architecture is used. Raises
+    IntegrityError if it describes no encoder, or names code or kernels."""
     transformers = _transformers()
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        config = transformers.AutoConfig.for_model(**fields)
+    with untrusted(f"no encoder can be made from {path.name}", path):
+        config = _config(transformers, json.loads(path.read_text(encoding="utf-8")))
         encoder = transformers.AutoModel.from_config(
             config, trust_remote_code=False, dtype="float32", **_no_pooling(transformers, config)
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise IntegrityError(
-            f"no encoder can be made from {path.name}: {_first_line(error)}", str(path), "copy or train the model again"
-        ) from error
-    return _prepared(transformers, encoder)
+        return _prepared(transformers, encoder)
+
+
+def _config(transformers: Any, held: Any) -> Any:
+    """The config of a text encoder. Raises ValueError, or what transformers raises."""
+    if not isinstance(held, dict):
+        raise ValueError("it holds no object")
+    if refused := next(_refused(held), None):
+        raise ValueError(f"{refused} names code, kernels or a quantization, which a model's folder may not")
+    if held.get("model_type") not in transformers.CONFIG_MAPPING:
+        raise ValueError(f"transformers {transformers.__version__} has no architecture {held.get('model_type')!r}")
+    kind = transformers.CONFIG_MAPPING[held["model_type"]]
+    if kind not in transformers.MODEL_MAPPING or kind.sub_configs:
+        raise ValueError(f"{held['model_type']!r} is no text encoder")
+    passed = _declared(kind) - _OUTPUTS
+    return kind(**{name: value for name, value in held.items() if name in passed})
+
+
+def _refused(held: Any, within: str = "") -> Iterator[str]:
+    """Keys, at any depth, by which files choose code to run."""
+    items = held.items() if isinstance(held, dict) else enumerate(held) if isinstance(held, list) else ()
+    for name, value in items:
+        key = f"{within}{name}"
+        if isinstance(name, str) and _RUNS.fullmatch(name) and value not in (None, False):
+            yield key
+        yield from _refused(value, f"{key}.")
+
+
+_OUTPUTS = frozenset(
+    [
+        "transformers_version",
+        "architectures",
+        "output_hidden_states",
+        "output_attentions",
+        "return_dict",
+        "dtype",
+        "torch_dtype",
+        "name_or_path",
+        "id2label",
+        "label2id",
+        "num_labels",
+        "problem_type",
+        "is_encoder_decoder",
+        "chunk_size_feed_forward",
+    ]
+)
+"""What every config may have, and says nothing of the encoder's weights; as it is by default, labelgen relies on it."""
+
+_RUNS = re.compile(
+    r"auto_map|custom_pipelines|(quantization|compression)_config|.*_implementation(_internal)?|use_.*kernels?|kernel_config"
+)
+
+
+def _declared(kind: Any) -> set[str]:
+    if is_dataclass(kind):
+        return {one.name for one in fields(kind)}
+    made = [inspect.signature(base.__init__).parameters for base in kind.__mro__]
+    return {name for parameters in made for name in parameters} - {"self", "args", "kwargs"}
+
+
+def saved_tokenizer(folder: Path) -> Any:
+    """The fast tokenizer that save_pretrained wrote. Of the folder only tokenizer.json is read, and from the settings beside it
+    which end of a long text is cut. Raises IntegrityError where they cannot be read."""
+    transformers = _transformers()
+    from tokenizers import Tokenizer
+
+    settings = folder / "tokenizer_config.json"
+    with untrusted("the tokenizer cannot be read", folder):
+        held = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+        side = held.get("truncation_side", "right")
+        if side not in ("left", "right"):
+            raise ValueError(f"truncation_side is {side!r}")
+        backend = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, truncation_side=side)
 
 
 def encoder_origin(name: str) -> dict[str, Any]:
@@ -144,17 +216,12 @@ def _found(name: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError) as error:
         if Path(name).is_dir():
             raise UsageError(
-                f"{name} holds no encoder that can be loaded: {_first_line(error)}",
+                f"{name} holds no encoder that can be loaded: {first_line(error)}",
                 name,
                 "name a folder that `labelgen encoder` or save_pretrained wrote",
             ) from error
         raise UsageError(
-            f"the encoder {name} is neither a folder nor to be had from the hub: {_first_line(error)}",
+            f"the encoder {name} is neither a folder nor to be had from the hub: {first_line(error)}",
             name,
             "check the name and the network (HF_HUB_OFFLINE), or run `labelgen encoder OUT` and name OUT instead",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from labelgen.base.errors import IntegrityError
 from labelgen.base.files import digest_file
-from labelgen.model.folder import _FORM, load_model, save_model
+from labelgen.model.folder import load_model, save_model
+from labelgen.model.saved import FORM
 
 
 def as_if_saved(folder: Path, form: int) -> None:
@@ -57,6 +58,6 @@ def test_every_head_that_was_another_is_named(folder):
 
 
 def test_a_later_one_is_refused(folder):
-    as_if_saved(folder, _FORM + 1)
-    with pytest.raises(IntegrityError, match=f"form {_FORM + 1}"):
+    as_if_saved(folder, FORM + 1)
+    with pytest.raises(IntegrityError, match=f"form {FORM + 1}"):
         load_model(folder)

@@ -1,5 +1,6 @@
 """Online, a turn is labelled as if its dialogue ended with it."""
 
+import json
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -9,12 +10,13 @@ from hypothesis import strategies as st
 from labelled import labelled_dialogue
 from random_models import random_model
 
+from labelgen.base.files import digest_bytes
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn
 from labelgen.model import reading
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import CALIBRATION
-from labelgen.model.folder import save_model
+from labelgen.model.folder import DIGESTS, read_digests, save_model
 
 
 @settings(max_examples=15)
@@ -61,7 +63,9 @@ def test_with_both_directions_it_is_not_so(tiny_encoder):
 
 def test_the_provenance_says_so_and_no_calibration_is_applied(tiny_encoder, tmp_path):
     save_model(random_model(tiny_encoder, 1, band=6), tmp_path / "m", {})
-    (tmp_path / "m" / CALIBRATION).write_text("not read", encoding="utf-8")
+    digest = {CALIBRATION: digest_bytes(b"not read")}
+    (tmp_path / "m" / CALIBRATION).write_bytes(b"not read")
+    (tmp_path / "m" / DIGESTS).write_text(json.dumps(read_digests(tmp_path / "m") | digest), encoding="utf-8")
     dialogue = labelled_dialogue(1, turns=5)
     (said,) = Annotator(tmp_path / "m", online=True).annotate([dialogue])
     assert said.provenance is not None
