@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
+from labelgen.base.untrusted import read_file, untrusted
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as set_aside
@@ -44,6 +45,7 @@ METRICS = "metrics.jsonl"
 STATE = "run.json"
 QUARANTINE = "quarantine.jsonl"
 FINETUNE, PRETRAIN = "finetune", "pretrain"
+_ANEW = "restore the file, or name another folder to train anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +164,22 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
     """What an earlier sitting of this run left in the folder; None where it is new, or nothing was learnt in it yet, so that
     a command that failed may be mended.
 
-    Raises UsageError where the folder holds something else, or a run of another config, naming what differs."""
+    Raises UsageError where the folder holds something else, or a run of another config, naming what differs, and
+    IntegrityError where its files are damaged."""
     # A quarantine alone is of logs that were too bad to begin with.
     if not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {QUARANTINE}):
         return None
     if not (folder / STATE).is_file() or not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} holds something, but no run of training", str(folder), "name another folder")
-    state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
+    state = read_file(folder / STATE, State, _ANEW)
     # Who has a model may have made room by removing the checkpoints.
     if state.ended is None and not (folder / CHECKPOINTS / LAST).is_file():
         return None
-    differing = differences(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")), options)
+    with untrusted(f"{CONFIG} of the run cannot be read", folder / CONFIG, _ANEW):
+        saved = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        if not isinstance(saved, dict) or (lacking := sorted(plain(options).keys() - saved.keys())):
+            raise ValueError(f"it lacks {', '.join(lacking)}" if isinstance(saved, dict) else "it holds no options")
+        differing = differences(saved, options)
     if differing:
         raise UsageError(
             f"{folder} holds a run of another config: {'; '.join(differing)}",
