@@ -1,5 +1,6 @@
 """A model folder, ready to annotate: what it says, joined into annotations that are calibrated and name where they come from."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from labelgen import __version__
-from labelgen.base.errors import UsageError
+from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.labels import Annotation, AtSpan, Label, Provenance
@@ -37,7 +38,7 @@ class Annotator:
     from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
 
     Raises UsageError for a calibration that was made with another `domains_from`, or certifies labels of another precision, and
-    for a precision or a device that is not here."""
+    for a precision or a device that is not here. `annotate` raises IntegrityError where the model gives no finite probabilities."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Annotator:
         self.collator = self.model.collator()
         self.collator.domains_from = domains_from
         self._unfamiliar = Unfamiliar(self.model)
+        self.folder = folder
         self.name = name
         self.device = device
         self.precision = precision
@@ -97,6 +99,10 @@ class Annotator:
         joined = [
             _joined(self.name, one, dialogue, self.provenance) for one, dialogue in zip(said, dialogues, strict=True)
         ]
+        if not all(map(_is_finite, joined)):
+            raise IntegrityError(
+                "the model gives probabilities that are no finite numbers", str(self.folder), "train the model again"
+            )
         if self._calibrated is None:
             return joined
         return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
@@ -164,6 +170,12 @@ def _joined(name: str, said: Sequence[Answers], dialogue: Dialogue, provenance: 
         none_probabilities=tuple(p for one in said for p in one.none_probabilities),
         provenance=provenance,
     )
+
+
+def _is_finite(annotation: Annotation) -> bool:
+    """Finite weights may still give what is beyond the numbers of their precision."""
+    given = [label.probability for label in annotation.labels] + list(annotation.none_probabilities)
+    return all(p is None or math.isfinite(p) for p in given)
 
 
 def _with_text(label: Label, dialogue: Dialogue) -> Label:

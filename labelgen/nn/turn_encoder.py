@@ -93,7 +93,7 @@ class TurnEncoder(nn.Module):
         return [x[: len(asked)] for x, asked in zip(states, groups, strict=True)]
 
     def _in_pieces(
-        self, looked_up: Float[Tensor, "tokens d"], groups: Sequence[Int[Tensor, "_ _"]], most: int
+        self, looked_up: Float[Tensor, "tokens e"], groups: Sequence[Int[Tensor, "_ _"]], most: int
     ) -> list[Float[Tensor, "_ _ d"]]:
         """Piece by piece without keeping what lies between the layers; when its gradient has come, each piece is computed
         anew, with the same dropout. Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory
@@ -109,7 +109,7 @@ class TurnEncoder(nn.Module):
         return [x.view(*ids.shape, -1) for x, ids in zip(flat, groups, strict=True)]
 
     def _layers(
-        self, looked_up: Float[Tensor, "tokens d"], groups: Sequence[Int[Tensor, "_ _"]]
+        self, looked_up: Float[Tensor, "tokens e"], groups: Sequence[Int[Tensor, "_ _"]]
     ) -> list[Float[Tensor, "_ _ d"]]:
         sizes = [ids.numel() for ids in groups]
         if self.encoder.config._attn_implementation == PACKED:

@@ -32,6 +32,8 @@ def load_encoder(name: str, attention_dropout: float | None = None) -> nn.Module
     transformers = _transformers()
     with _found(name):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        # A folder or repository may name kernels of others here, which transformers would fetch and run.
+        config._attn_implementation = config._experts_implementation = None
         if attention_dropout is not None:
             for field in ("attention_probs_dropout_prob", "attention_dropout"):
                 if hasattr(config, field):

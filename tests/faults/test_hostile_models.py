@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from changed_folders import Change, name_all, put, text
 from safetensors.torch import load_file, save_file
 from some_logs import record, write_lines
 
@@ -21,30 +22,10 @@ from labelgen.base.files import digest_file
 from labelgen.cli.main import main
 from labelgen.model.annotator import Annotator
 
-Change = Callable[[Path], object]
-
 
 class RunsCode:
     def __reduce__(self):
         return (Path.touch, (Path("canary"),))
-
-
-def name_all(folder: Path) -> None:
-    """digests.json as if all that is there had been saved."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "digests.json")
-    listing = {str(p.relative_to(folder)): digest_file(p) for p in files}
-    (folder / "digests.json").write_text(json.dumps(listing), encoding="utf-8")
-
-
-def text(name: str, content: str | bytes) -> Change:
-    def change(folder: Path) -> None:
-        data = content if isinstance(content, bytes) else content.encode()
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.write_bytes(data)
-
-    return change
 
 
 def half(name: str) -> Change:
@@ -53,21 +34,6 @@ def half(name: str) -> Change:
 
 def gone(name: str) -> Change:
     return lambda folder: (folder / name).unlink()
-
-
-def put(name: str, key: str, value: Any) -> Change:
-    """key: dotted, indices too."""
-
-    def change(folder: Path) -> None:
-        held = json.loads((folder / name).read_text(encoding="utf-8"))
-        at = held
-        *way, last = [int(part) if part.isdigit() else part for part in key.split(".")]
-        for part in way:
-            at = at[part]
-        at[last] = value
-        text(name, json.dumps(held))(folder)
-
-    return change
 
 
 def without(name: str, key: str) -> Change:
@@ -377,3 +343,31 @@ def test_what_a_hub_adds_beside_a_model_is_passed_over(tiny_model, tmp_path):
     for name in ("README.md", ".gitattributes"):
         text(name, "what a hub writes")(folder)
     assert Annotator(folder).provenance.model_digest == digest_file(tiny_model / "digests.json")
+
+
+@pytest.mark.parametrize("part", ["heads", "dialogue_encoder", "fusion"])
+def test_finite_weights_whose_labels_are_no_numbers_end_the_run(tiny_model, tmp_path, capsys, part):
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "m"))
+    weights(lambda held: [w.fill_(3e38) for name, w in held.items() if name.startswith(part)])(folder)
+    name_all(folder)
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d1")])
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(folder), "--workers", "1"]
+    assert main(words) == 4
+    assert "no finite numbers" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "a.jsonl").exists()
+
+
+def test_a_run_does_not_begin_with_a_hostile_model(tiny_model, tmp_path):
+    """Training from it, calibrating it and reading its card refuse it alike."""
+    from labelgen.model.calibration import read_calibration
+    from labelgen.model.folder import load_model, read_card
+
+    for name, read in (
+        ("auto_map", load_model),
+        ("a list as card.json", read_card),
+        ("temperature 0", read_calibration),
+    ):
+        place = tmp_path / name.replace(" ", "_")
+        place.mkdir()
+        with pytest.raises(IntegrityError):
+            read(hostile(name, tiny_model, place))

@@ -116,6 +116,7 @@ def test_a_folder_with_code_runs_none_of_it(tiny_encoder: Path, tmp_path: Path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())
     config["auto_map"] = {"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}
+    config["attn_implementation"] = "someone/kernel"
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\n")
     load_encoder(str(tmp_path))
