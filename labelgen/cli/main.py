@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from labelgen import __version__
-from labelgen.base.errors import LabelgenError, StorageError, UsageError
+from labelgen.base.errors import LabelgenError, StorageError, UsageError, lacking
 from labelgen.base.registry import require
 
 COMMANDS = {
@@ -50,13 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         _flush()
         return code
     except LabelgenError as error:
-        print(f"labelgen {words[0]}: {error}", file=sys.stderr)
-        return error.exit_code
+        # What a part of the command took for a failed file may have been a lack of memory.
+        shown = lacking(error.__cause__) or error
+        print(f"labelgen {words[0]}: {shown}", file=sys.stderr)
+        return shown.exit_code
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does; that is no failure of ours.
         sys.stderr.close()
         return 0
-    except OSError as error:
+    except Exception as error:
+        if (lack := lacking(error)) is not None:
+            print(f"labelgen {words[0]}: {lack}", file=sys.stderr)
+            return lack.exit_code
+        if not isinstance(error, OSError):
+            raise
         # What no part of the command foresaw: a path below a file, a full disk behind a pipe.
         where = f"\n  where: {error.filename}" if error.filename else ""
         print(f"labelgen {words[0]}: {error.strerror or error}{where}", file=sys.stderr)
@@ -89,7 +96,8 @@ def _help() -> str:
         "",
     ]
     lines += [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
-    lines += ["", "example: labelgen data validate logs/"]
+    codes = "0 done, 1 unexpected, 2 usage, 3 too much bad input, 4 integrity, 5 storage, 6 memory or a killed worker"
+    lines += ["", f"exit codes: {codes}", "", "example: labelgen data validate logs/"]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol
 
 from labelgen.base.environment import instruction_set_environment
-from labelgen.base.errors import LabelgenError, UsageError
+from labelgen.base.errors import ResourceError, UsageError
 from labelgen.data.labels import Provenance
 from labelgen.labelling.manifest import ShardEntry
 from labelgen.labelling.shard import Annotates, Shard, label_shard
@@ -26,7 +26,7 @@ to one thread: what is added up in another order is another number."""
 
 class Engine(Protocol):
     """provenance: of the annotator, as the workers see it. refuses: as the annotator does. label: entries of all shards, in any order; shards are
-    taken as they are needed, in the caller's thread. Raises LabelgenError if a worker is killed."""
+    taken as they are needed, in the caller's thread. Raises ResourceError if a worker is killed."""
 
     def provenance(self) -> Provenance: ...
 
@@ -117,7 +117,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool as error:
-        raise LabelgenError(
+        raise ResourceError(
             "a worker process was killed",
             "labelling",
             "see whether memory ran out; run the same command again, with fewer --workers: it goes on where it stopped",

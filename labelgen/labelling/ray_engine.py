@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from labelgen.base.errors import LabelgenError, UsageError
+from labelgen.base.errors import ResourceError, UsageError
 from labelgen.data.labels import Provenance
 from labelgen.labelling.engines import Engine, Load
 from labelgen.labelling.manifest import ShardEntry
@@ -79,7 +79,7 @@ class OnRay:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
-            raise LabelgenError(
+            raise ResourceError(
                 f"a worker of Ray was lost, {_AGAIN + 1} times: {lines[0]} {lines[-1] if lines[1:] else ''}".rstrip(),
                 "labelling",
                 "see that labelgen is installed on every node and memory suffices; the same command goes on",

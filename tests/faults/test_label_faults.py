@@ -17,7 +17,7 @@ import pytest
 from fake_annotator import DieAfter, FakeAnnotator
 from some_logs import record, tree, write_lines
 
-from labelgen.base.errors import IntegrityError, LabelgenError, StorageError
+from labelgen.base.errors import IntegrityError, LabelgenError, ResourceError, StorageError
 from labelgen.labelling.counts import Sums
 from labelgen.labelling.engines import Inline, local
 from labelgen.labelling.run import label
@@ -123,7 +123,7 @@ def test_an_annotator_that_dies_is_gone_on_from(tmp_path, unbroken, dialogues):
 def test_a_killed_worker_ends_the_run_with_a_word_and_the_rerun_finishes_it(tmp_path, unbroken):
     source, expected = unbroken
     load = partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died"))
-    with pytest.raises(LabelgenError, match="worker process was killed"), local(load, 2) as engine:
+    with pytest.raises(ResourceError, match="worker process was killed"), local(load, 2) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
     with local(load, 2) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
@@ -135,7 +135,7 @@ def test_work_handed_to_an_engine_whose_worker_was_killed_is_told_of_too(tmp_pat
     source, _ = unbroken
     with local(partial(FakeAnnotator, before=DieAfter(0)), 2) as engine:
         for folder in ("first", "second"):
-            with pytest.raises(LabelgenError, match="worker process was killed"):
+            with pytest.raises(ResourceError, match="worker process was killed"):
                 label(source, tmp_path / folder, engine, "model", {}, 2)
 
 
