@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     from labelgen.evaluation.lacking import with_all_named
     from labelgen.evaluation.question import answered
     from labelgen.evaluation.trials import Setting, named, with_reference
+    from labelgen.evaluation.unfit import held_out
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
     from labelgen.model.folder import check_model, model_digest
@@ -110,7 +112,9 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     )
     questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
     read = Folders(log)
-    dialogues = with_reference(with_all_named(read, setting), questions, setting)
+    given, left_out = held_out(with_all_named(read, setting), annotator.trained_on.holds)
+    _tell_left_out(left_out, bool(given), annotator.trained_on.complete, args)
+    dialogues = with_reference(given, questions, setting)
     refuse_without_domains(dialogues, args.domains_from)
     if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.against)) is not None):
         raise InputError(
@@ -140,6 +144,24 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     )
     write_calibration(args.model, found)
     return found
+
+
+def _tell_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, args: argparse.Namespace) -> None:
+    """What cannot be certified on is said; raises UsageError where nothing else is there."""
+    for reason, count in left_out.items():
+        print(f"calibrate: {count:,} dialogues are left out: {reason}", file=sys.stderr)
+    if left_out and not any_left:
+        raise UsageError(
+            f"nothing can be certified on this log: {'; '.join(left_out)}",
+            ", ".join(map(str, args.log)),
+            "calibrate on dialogues that are new to the model and were not chosen, such as those of `labelgen data split`",
+        )
+    if not known:
+        print(
+            f"calibrate: {args.model} does not know all dialogues that it was trained on; a certificate holds only for dialogues that "
+            "are new to it",
+            file=sys.stderr,
+        )
 
 
 def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: Folders) -> "Iterator[Dialogue]":

@@ -20,23 +20,44 @@ def main(argv: Sequence[str]) -> int:
     if args.out is not None:
         fresh_file(args.out, args.force)
     rows = _rows(args)
+    from labelgen.evaluation.unfit import DIFFICULT, TRAINED_ON
+
+    if rows[0]["trained_on"] and not rows[0]["dialogues"]:
+        raise InputError(
+            f"no dialogue is left that is new to {args.annotator}: {TRAINED_ON}",
+            ", ".join(map(str, args.log)),
+            "label a log that it was not trained on",
+        )
     if not rows[0]["dialogues"]:
         raise InputError(
             f"no dialogue is annotated by {args.annotator}",
             ", ".join(map(str, args.log)),
             "label the log first, or name who labelled it by --annotator",
         )
-    width = max(len(row["slice"]) for row in rows)
+    names = [
+        row["slice"] if len(set(args.slice)) < 2 or row["by"] is None else f"{row['by']}: {row['slice']}"
+        for row in rows
+    ]
+    width = max(map(len, ("slice", *names)))
     print(f"share of {args.label} among {args.task}, {args.level:.0%} intervals")
     print(f"{'slice':<{width}} {'dialogues':>9} {'by people':>9}  {'people alone':<24}  {'people and model':<24}")
-    for row in rows:
+    for name, row in zip(names, rows, strict=True):
         print(
-            f"{row['slice']:<{width}} {row['dialogues']:>9,} {row['labelled_by_people']:>9,}  "
+            f"{name:<{width}} {row['dialogues']:>9,} {row['labelled_by_people']:>9,}  "
             f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
         )
     if not rows[0]["labelled_by_people"]:
         who = "two people of one mind" if args.against == "consensus" else args.against
         print(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --against NAME")
+    if trained := rows[0]["trained_on"]:
+        print(
+            f"{trained:,} dialogues are left out: {args.annotator} was trained on them, and its labels there are too good"
+        )
+    if difficult := rows[0]["drawn_for_difficulty"]:
+        print(
+            f"of {difficult:,} dialogues people's labels are passed over: {DIFFICULT}; draw some with `labelgen review sample --how "
+            "audit`"
+        )
     if divided := rows[0]["people_divided"]:
         print(
             f"in {divided:,} dialogues people are divided about {args.task}: the rates are of what they agree on, and biased where "
@@ -55,7 +76,13 @@ def _parser() -> argparse.ArgumentParser:
         "labelgen estimate labelled.jsonl --slice domain",
     )
     add_log(to)
-    to.add_argument("--slice", metavar="FIELD", help="source, device, domain, length, interleaved, locale or user")
+    to.add_argument(
+        "--slice",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="source, device, domain, length, interleaved, locale or user; may be repeated, each field by itself",
+    )
     to.add_argument("--annotator", default="model", metavar="NAME", help="the model (default %(default)s)")
     to.add_argument(
         "--against", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"

@@ -173,6 +173,13 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
         [Judged(partial(read.annotate, model), model.learnt_from_feedback) for model in models],
         Log([args.predictions]) if args.predictions is not None else None,
     )
+    if rivals is not None and not rivals["questions"]:
+        who = "its people" if args.against == CONSENSUS else f"{args.against} or its people"
+        print(
+            f"--train: nobody annotated its dialogues ({who} answer nothing that is judged), so there is no plain rival and no "
+            "baseline; copies of them are left out all the same",
+            file=sys.stderr,
+        )
     for model in models:
         if model.sound:
             print(f"{model.name}: {model.sound}", file=sys.stderr)

@@ -37,13 +37,19 @@ def main(argv: Sequence[str]) -> int:
 
 
 def show_results(evaluation: Mapping[str, Any]) -> None:
-    """Print each question in its main metric: the candidates, a single annotator, their ratio."""
+    """Print each question in its main metric: the candidates, a single annotator, their ratio; and, as errors are, what is to be
+    known before any figure."""
     from rich.console import Console
 
+    from labelgen.report.caveats import caveats
+    from labelgen.report.form import read
     from labelgen.report.results import results_table
+    from labelgen.report.terminal import escape
 
     # A pipe or a file has no width; the table is then as wide as it wants to be.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(results_table(evaluation))
+    for caveat in caveats(read(evaluation)):
+        print(f"note: {escape(caveat)}", file=sys.stderr)
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -109,7 +109,8 @@ class Threshold:
 class Provenance:
     """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings. processor: the kind of CPU or
     GPU that computed them. isa: on an x86 CPU the instruction set that oneDNN, which computes the products, could use at most. online: true where each turn was labelled without later ones; absent elsewhere. domains_from: the
-    field of the record that named the domains whose labels alone could be given; absent where all could."""
+    field of the record that named the domains whose labels alone could be given; absent where all could.
+    trained_on: whether the model learnt labels or feedback of this very dialogue; absent where its folder does not know."""
 
     model_digest: str
     data_digest: str | None = None
@@ -122,6 +123,7 @@ class Provenance:
     isa: str | None = None
     online: bool | None = None
     domains_from: str | None = None
+    trained_on: bool | None = None
     thresholds: tuple[Threshold, ...] = ()
 
 

@@ -13,7 +13,9 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label, division
 from labelgen.evaluation.question import Question, answered
 from labelgen.evaluation.slices import OF_LOGS, value_of
+from labelgen.evaluation.unfit import trained_on
 from labelgen.metrics.scores import probability_of
+from labelgen.review.sampling import drawn_for_difficulty
 
 ALL = "all"
 
@@ -24,6 +26,8 @@ class _Rows:
     model: list[tuple[float, float]] = field(default_factory=list)
     rest: list[tuple[float, float]] = field(default_factory=list)
     divided: int = 0
+    trained_on: int = 0
+    difficult: int = 0
 
 
 def slice_of(dialogue: Dialogue, by: str, model: str) -> str | None:
@@ -40,15 +44,16 @@ def estimate(
     name: str,
     model: str,
     against: str,
-    by: str | None = None,
+    by: Sequence[str] = (),
     level: float = 0.95,
     people: Callable[[Dialogue], Sequence[Annotation]] | None = None,
 ) -> list[dict[str, Any]]:
     """The share of `name` among the answers of an exclusive question, in the whole log and in each slice.
 
-    Dialogues that the model did not annotate are left out. people: those whose consensus `against` is; dialogues in which it decides
+    Dialogues that the model did not annotate are left out, and so are those that it was trained on. What people said of dialogues
+    that were drawn because they are difficult is passed over: it does not hold for the rest. people: those whose consensus `against` is; dialogues in which it decides
     less than two of them answered are counted as divided. Memory: a pair of numbers for each dialogue."""
-    slices: dict[str, _Rows] = {ALL: _Rows()}
+    slices: dict[tuple[str | None, str], _Rows] = {(None, ALL): _Rows()}
     for dialogue in dialogues:
         said = dialogue.annotation(model)
         if said is None:
@@ -56,29 +61,39 @@ def estimate(
         theirs = _said(said, question, name)
         reference = dialogue.annotation(against)
         ours = None if reference is None or not _labelled(reference, question) else _held(reference, question, name)
-        names = [ALL]
-        if by is not None and (own := slice_of(dialogue, by, model)) is not None:
-            names.append(own)
+        names: list[tuple[str | None, str]] = [(None, ALL)]
+        names += [(field, own) for field in by if (own := slice_of(dialogue, field, model)) is not None]
         divided = people is not None and _divided(people(dialogue), reference, question)
+        difficult = ours is not None and drawn_for_difficulty(dialogue) is not None
+        if difficult:
+            ours = None
         for key in names:
             rows = slices.setdefault(key, _Rows())
+            if trained_on(said):
+                rows.trained_on += 1
+                continue
             rows.divided += divided
+            rows.difficult += difficult
             if ours is None:
                 rows.rest.append(theirs)
             else:
                 rows.people.append(ours)
                 rows.model.append(theirs)
-    return [_row(key, slices[key], level) for key in (ALL, *sorted(set(slices) - {ALL}))]
+    fields = (None, *dict.fromkeys(by))
+    return [_row(*key, slices[key], level) for key in sorted(slices, key=lambda key: (fields.index(key[0]), key[1]))]
 
 
-def _row(name: str, rows: _Rows, level: float) -> dict[str, Any]:
+def _row(by: str | None, name: str, rows: _Rows, level: float) -> dict[str, Any]:
     sums = Sums(*(np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in (rows.people, rows.model, rows.rest)))
     alone, powered = people_alone(sums, level), prediction_powered(sums, level)
     return {
+        "by": by,
         "slice": name,
         "dialogues": len(rows.people) + len(rows.rest),
         "labelled_by_people": len(rows.people),
         "people_divided": rows.divided,
+        "trained_on": rows.trained_on,
+        "drawn_for_difficulty": rows.difficult,
         "people_alone": alone.rounded(),
         "prediction_powered": powered.interval.rounded(),
         "weight": round(powered.weight, 4),

@@ -26,6 +26,7 @@ from labelgen.evaluation.question import Question
 from labelgen.evaluation.section import section
 from labelgen.evaluation.slices import check_fields
 from labelgen.evaluation.trials import EVERYONE, Protocol, Setting, named
+from labelgen.evaluation.unfit import annotated_by, drawn
 from labelgen.feedback.hiding import without_evidence
 
 FORM = "labelgen evaluation 1"
@@ -97,6 +98,8 @@ def evaluate(
             "turns": sum(len(d.turns) for d in dialogues),
             "sources": dict(sorted(Counter(d.source or "" for d in dialogues).items())),
             "split": description.split,
+            "annotated": annotated_by(dialogues, candidates),
+            "drawn_for_difficulty": drawn(dialogues),
             "carry_evidence": sum(without_evidence(d) != d for d in dialogues),
             "left_out": [{"reason": r, "dialogues": n} for r, n in description.left_out.items()],
         },

@@ -22,6 +22,7 @@ from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.options import PRECISIONS
+from labelgen.model.trained_on import read_trained_on
 from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.tasks.task import Answers
 from labelgen.tensors.instruction_set import choose_instruction_set, instruction_set
@@ -69,6 +70,7 @@ class Annotator:
         self.collator.domains_from = domains_from
         self._unfamiliar = Unfamiliar(self.model)
         self.folder = folder
+        self.trained_on = read_trained_on(folder)
         self.name = name
         self.device = device
         self.precision = precision
@@ -97,7 +99,8 @@ class Annotator:
         about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
         said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator, self.online)
         joined = [
-            _joined(self.name, one, dialogue, self.provenance) for one, dialogue in zip(said, dialogues, strict=True)
+            _joined(self.name, one, dialogue, replace(self.provenance, trained_on=self.trained_on.holds(dialogue)))
+            for one, dialogue in zip(said, dialogues, strict=True)
         ]
         if not all(map(_is_finite, joined)):
             raise IntegrityError(

@@ -6,6 +6,7 @@ encoder.json          the architecture of the turn encoder
 tokenizer/            the tokenizer's own files
 card.json             what the model was trained on, from which weights, by whom it may be used
 calibration.json      once it is calibrated (model/calibration.py)
+trained_on.bin        fingerprints of the dialogues whose labels or feedback it learnt (model/trained_on.py)
 digests.json          SHA-256 of each of these; the model's digest is that of this file
 
 The folder holds these files and no others: what a digest does not cover is not read. README.md and .gitattributes, which
@@ -40,13 +41,15 @@ DIGESTS, WEIGHTS, SETTINGS, ENCODER, CARD = (
     "encoder.json",
     "card.json",
 )
+TRAINED_ON = "trained_on.bin"
 _NEEDED = (SETTINGS, WEIGHTS, ENCODER, CARD, "tokenizer/tokenizer.json")
 _UNREAD = (DIGESTS, "README.md", ".gitattributes")
 """May be there without a digest; nothing is read of the last two."""
 
 
-def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any]) -> str:
-    """Write the folder, whole or not at all, in the place of an older one; gives the model's digest."""
+def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained_on: bytes | None = None) -> str:
+    """Write the folder, whole or not at all, in the place of an older one; gives the model's digest. trained_on: what
+    model/trained_on.py keeps there, None where that is not known."""
     from safetensors.torch import save_file
 
     model.refresh_labels()
@@ -68,6 +71,8 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any]) -> str:
     write_text(part / ENCODER, encoder.config.to_json_string(use_diff=False))
     model.tokenizer.tokenizer.save_pretrained(part / "tokenizer")
     write_text(part / CARD, _pretty({**card, "encoder": model.origin}))
+    if trained_on is not None:
+        (part / TRAINED_ON).write_bytes(trained_on)
     digests = {str(p.relative_to(part)): digest_file(p) for p in sorted(part.rglob("*")) if p.is_file()}
     write_text(part / DIGESTS, _pretty(digests))
     old = folder.with_name(f".{folder.name}.old")

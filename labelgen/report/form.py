@@ -198,6 +198,16 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Annotated:
+    """dialogues: that the model annotated. trained_on: of how many of them it was trained on, None where nobody says."""
+
+    candidate: str
+    kind: str = "model"
+    dialogues: int
+    trained_on: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
     paths: tuple[str, ...] = ()
     digest: str | None = None
@@ -206,6 +216,8 @@ class Data:
     sources: dict[str, int] = field(default_factory=dict)
     split: str | None = None
     carry_evidence: int | None = None
+    annotated: tuple[Annotated, ...] = ()
+    drawn_for_difficulty: dict[str, int] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
 

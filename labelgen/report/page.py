@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from labelgen.report import figures, plots
 from labelgen.report.beside import Beside, Verdict, against, beside, larger_is_better, rivals, tally
+from labelgen.report.caveats import caveats, training_unknown
 from labelgen.report.form import (
     NO_RIVAL,
     Curve,
@@ -51,6 +52,8 @@ def render(evaluation: Mapping[str, Any]) -> str:
         evaluation=found,
         questions=questions,
         verdict=verdict(found),
+        caveats=caveats(found),
+        training_unknown=training_unknown(found),
         ratio_axis=ratio_axis,
         people=any(q.human is not None or q.verdict != "alone" for q in questions),
         values_axis=plots.axis_for(

@@ -22,7 +22,10 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.extra import extra
 from labelgen.review.doubt import doubts, reviewed
 
-HOW = ("abstained", "informative", "audit")
+DIFFICULT = ("abstained", "informative")
+"""Ways that choose what a model is in doubt about; what is found there does not hold for the log."""
+
+HOW = (*DIFFICULT, "audit")
 
 SAMPLE = "sample"
 """The field of a record that says how it came into a sample."""
@@ -145,6 +148,13 @@ def marked(dialogue: Dialogue, drawn: Drawn, how: str, seed: int) -> Dialogue:
     if drawn.gain is not None:
         said["gain"] = round(drawn.gain, 6)
     return replace(dialogue, extra=msgspec.json.encode({**_extra(dialogue), SAMPLE: said}, order="sorted").decode())
+
+
+def drawn_for_difficulty(dialogue: Dialogue) -> str | None:
+    """The way that chose the dialogue because a model is in doubt about it; None where none did, as in an audit."""
+    said = extra(dialogue).get(SAMPLE)
+    how = said.get("how") if isinstance(said, dict) else None
+    return how if isinstance(how, str) and how in DIFFICULT else None
 
 
 def inclusion(dialogue: Dialogue) -> float | None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -12,6 +13,7 @@ import numpy as np
 from labelgen.base.errors import IntegrityError
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.fingerprint import fingerprint
 from labelgen.data.label_set import Sources, collect, merge
 from labelgen.data.log import Log, by_folder
 from labelgen.data.quarantine import Quarantine
@@ -27,7 +29,7 @@ class Corpus(Sequence[Dialogue]):
     """The dialogues of several logs, as `prepare` left them. Memory grows by some tens of bytes a dialogue.
 
     logs: how many. turns, words, log: of each dialogue, its size and the log it comes from. labels: the label sets that the logs publish
-    or their targets show. read: dialogues before any was left out. digest: of everything that is kept. Records that
+    or their targets show. read: dialogues before any was left out. digest: of everything that is kept; fingerprints: of each dialogue. Records that
     cannot be read go to the quarantine. options: of the reader of the format."""
 
     def __init__(
@@ -63,6 +65,7 @@ class Corpus(Sequence[Dialogue]):
         options: Options | None,
     ) -> None:
         ends, turns, words, log, roots = [0], [], [], [], []
+        known = array("Q")
         digest = hashlib.sha256()
         for number, path in enumerate(logs):
             for root, files in by_folder(Path(path), format):
@@ -74,6 +77,7 @@ class Corpus(Sequence[Dialogue]):
                     kept = prepare(dialogue)
                     if kept is None or not kept.turns:
                         continue
+                    known.append(fingerprint(dialogue))
                     line = encode(kept)
                     digest.update(line)
                     self._spool.write(line)
@@ -86,6 +90,7 @@ class Corpus(Sequence[Dialogue]):
         self._ends, self._root = np.array(ends, dtype=np.int64), np.array(roots, dtype=np.int64)
         self.turns, self.words, self.log = (np.array(row, dtype=np.int64) for row in (turns, words, log))
         self.digest = digest.hexdigest()
+        self.fingerprints = known
         self.labels = merge(self.labels, collect((d.source, t) for d in self for t in d.targets))
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as set_aside
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, save_model
+from labelgen.model.trained_on import COMPLETE, joined
 from labelgen.tensors.instruction_set import choose_instruction_set
 from labelgen.training.account import MODEL, NO_BEST, card, summary
 from labelgen.training.checkpoint import LAST
@@ -155,7 +156,11 @@ def _train(
     told = trackers(options.tracking, folder, folder / METRICS, plain(options))
     fitted = fit(options, model, training, validation, folder, told)
     if fitted.first:
-        save_model(fitted.model, folder / MODEL, card(options, command, corpus, targets, fitted, new))
+        # Pretraining learns no labels.
+        init = None if options.init is None else Path(options.init)
+        trained_on, complete = joined(corpus.fingerprints if command == FINETUNE else (), init)
+        made = card(options, command, corpus, targets, fitted, new)
+        save_model(fitted.model, folder / MODEL, {**made, COMPLETE: complete}, trained_on)
         _write_state(folder, State(corpus.digest, fitted.step, fitted.steps, fitted.elapsed_s, fitted.ended))
     return summary(options, corpus, targets, fitted, new) if fitted.first else ""
 

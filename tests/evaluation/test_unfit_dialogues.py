@@ -1,0 +1,205 @@
+"""Dialogues that a model was trained on, or that were drawn because they are difficult: told, and nothing is certified on them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labelled import LABELS, labelled_dialogue
+from random_models import random_model
+
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.fingerprint import fingerprint, pack
+from labelgen.data.labels import Annotation
+from labelgen.data.log import Log, write_log
+from labelgen.model.annotator import Annotator
+from labelgen.model.calibration import read_calibration
+from labelgen.model.folder import save_model
+from labelgen.model.trained_on import COMPLETE
+from labelgen.review.sampling import Drawn, marked
+
+TRAINED, NEW = ([labelled_dialogue(seed, 1 + seed % 3) for seed in seeds] for seeds in (range(60), range(60, 120)))
+
+
+def marked_as(dialogues: Sequence[Dialogue], how: str) -> list[Dialogue]:
+    return [marked(d, Drawn(d.id, rank), how, 0) for rank, d in enumerate(dialogues)]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose folder says that it was trained on TRAINED."""
+    folder = tmp_path_factory.mktemp("model") / "m"
+    card = {COMPLETE: True, "learnt_from_feedback": False}
+    save_model(random_model(tiny_encoder, 1, band=6), folder, card, pack(map(fingerprint, TRAINED)))
+    return folder
+
+
+@pytest.fixture
+def log(tmp_path: Path):
+    def written(dialogues: Sequence[Dialogue]) -> Path:
+        path = tmp_path / "log.jsonl"
+        write_log(path, dialogues, LABELS, force=True)
+        return path
+
+    return written
+
+
+def evaluated(log: Path, out: Path, *words: object) -> tuple[dict[str, Any], str]:
+    """The evaluation, and the head of its report."""
+    given = ["evaluate", log, "--against", "anna", "--task", "intents", "--resamples", 10, "--out", out, *words]
+    assert main([str(word) for word in given]) == 0
+    html = (out / "report.html").read_text()
+    return json.loads((out / "evaluation.json").read_text()), html[html.index("<header") : html.index("<nav")]
+
+
+def test_a_dialogue_is_known_again_by_id_and_texts_alone():
+    one = TRAINED[0]
+    assert fingerprint(replace(one, annotations=(), source="elsewhere", device=None, user="u")) == fingerprint(one)
+    shouted = tuple(replace(turn, request=f" {turn.request.upper()} ") for turn in one.turns)
+    assert fingerprint(replace(one, turns=shouted)) == fingerprint(one)
+    for other in (replace(one, id="x"), replace(one, turns=(*one.turns, one.turns[0])), replace(one, turns=())):
+        assert fingerprint(other) != fingerprint(one)
+    assert len({fingerprint(d) for d in (*TRAINED, *NEW)}) == 120
+
+
+def test_labels_say_whether_the_model_was_trained_on_their_dialogue(model: Path, tiny_model: Path):
+    def said(folder: Path, dialogues: Sequence[Dialogue]) -> set[bool | None]:
+        return {a.provenance.trained_on for a in Annotator(folder).annotate(dialogues) if a.provenance is not None}
+
+    assert said(model, [replace(d, annotations=()) for d in TRAINED]) == {True}
+    assert said(model, NEW) == {False}
+    assert said(tiny_model, TRAINED) == {None}, "a folder of an earlier version does not know"
+
+
+def test_an_evaluation_on_training_dialogues_says_so_at_its_head(model: Path, log, tmp_path: Path, capsys):
+    path = log([*TRAINED[:7], *NEW[:23]])
+    found, head = evaluated(path, tmp_path / "e", "--model", model)
+    assert found["data"]["annotated"] == [{"candidate": "model", "kind": "model", "dialogues": 30, "trained_on": 7}]
+    assert "model was trained on 7 of these 30 dialogues" in head
+    assert "model was trained on 7 of these 30 dialogues" in capsys.readouterr().err
+    # Labels from a file say it themselves, and so does the evaluation that is computed again.
+    assert main(["label", str(path), str(tmp_path / "labelled"), "--model", str(model), "--workers", "1"]) == 0
+    _, head = evaluated(path, tmp_path / "p", "--predictions", tmp_path / "labelled" / "log.jsonl")
+    assert "model was trained on 7 of these 30 dialogues" in head
+    assert main(["evaluate", "--from", str(tmp_path / "p" / "predictions.jsonl"), "--out", str(tmp_path / "q")]) == 0
+    assert (tmp_path / "q" / "report.html").read_bytes() == (tmp_path / "p" / "report.html").read_bytes()
+    _, head = evaluated(log(NEW), tmp_path / "n", "--model", model)
+    assert "caveat" not in head
+
+
+def test_where_nobody_knows_what_was_trained_on_the_report_says_that(tiny_model: Path, log, tmp_path: Path):
+    found, head = evaluated(log(NEW[:9]), tmp_path / "e", "--model", tiny_model)
+    assert found["data"]["annotated"][0]["trained_on"] is None
+    assert "caveat" not in head
+    assert "trained on these dialogues is not known" in (tmp_path / "e" / "report.html").read_text()
+
+
+def test_predictions_of_a_part_are_named_at_the_head(model: Path, log, tmp_path: Path, capsys):
+    write_log(
+        tmp_path / "some.jsonl",
+        [replace(d, annotations=(Annotation("net", "model", d.annotations[0].labels),)) for d in NEW[:8]],
+    )
+    found, head = evaluated(log(NEW), tmp_path / "e", "--predictions", tmp_path / "some.jsonl")
+    assert found["data"]["annotated"] == [{"candidate": "net", "kind": "model", "dialogues": 8, "trained_on": None}]
+    assert "net annotated 8 of 60 dialogues; all others count as not answered" in head
+    assert "net annotated 8 of 60 dialogues" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("how", "named"), [("abstained", True), ("informative", True), ("audit", False)])
+def test_a_sample_of_difficult_dialogues_is_named_at_the_head(
+    model: Path, log, tmp_path: Path, how: str, named: bool
+):
+    found, head = evaluated(log([*marked_as(NEW[:20], how), *NEW[20:30]]), tmp_path / "e", "--model", model)
+    assert found["data"]["drawn_for_difficulty"] == ({how: 20} if named else {})
+    said = f"20 of 30 dialogues were drawn because they are difficult ({how} 20)"
+    assert (said in head) == named
+
+
+def calibrated(log: Path, folder: Path) -> int:
+    return main(["calibrate", str(log), "--model", str(folder), "--against", "anna", "--max-error", "0.8", "--force"])
+
+
+@pytest.mark.parametrize(
+    ("unfit", "reason"),
+    [(TRAINED, "the model was trained on them"), (marked_as(NEW, "informative"), "drawn because they are difficult")],
+)
+def test_nothing_is_certified_on_dialogues_that_are_no_evidence(
+    model: Path, log, tmp_path: Path, capsys, unfit: list[Dialogue], reason: str
+):
+    import shutil
+
+    folder = tmp_path / "m"
+    shutil.copytree(model, folder)
+    assert calibrated(log(unfit), folder) == 2
+    assert reason in capsys.readouterr().err
+    assert read_calibration(folder) is None
+    new = [replace(d, id=f"new-{d.id}") for d in NEW[:40]]
+    assert calibrated(log([*unfit, *new]), folder) == 0
+    assert "60 dialogues are left out: " in capsys.readouterr().err
+    both = read_calibration(folder)
+    assert calibrated(log(new), folder) == 0
+    alone = read_calibration(folder)
+    assert both is not None
+    assert alone is not None
+    assert (both.data_digest, both.tasks) == (alone.data_digest, alone.tasks)
+
+
+def test_a_certificate_of_a_model_that_does_not_know_its_training_says_so(tiny_model: Path, log, tmp_path: Path, capsys):
+    import shutil
+
+    folder = tmp_path / "m"
+    shutil.copytree(tiny_model, folder)
+    assert calibrated(log(NEW), folder) == 0
+    assert "does not know all dialogues that it was trained on" in capsys.readouterr().err
+
+
+def test_a_rate_leaves_out_what_the_model_was_trained_on_and_peoples_word_on_difficult_dialogues(
+    model: Path, log, tmp_path: Path, capsys
+):
+    def rates(dialogues: Sequence[Dialogue], code: int = 0) -> Any:
+        path = log(dialogues)
+        labelled, out = tmp_path / "labelled", tmp_path / "rates.json"
+        words = ["label", str(path), str(labelled), "--model", str(model), "--workers", "1", "--force"]
+        assert main(words) == 0
+        words = ["estimate", str(labelled / "log.jsonl"), "--against", "anna", "--out", str(out), "--force"]
+        assert main([*words, "--task", "quality", "--label", "bad"]) == code
+        return json.loads(out.read_text()) if not code else None
+
+    bare = [replace(d, annotations=()) for d in NEW[30:]]
+    hard = marked_as(NEW[20:30], "abstained")
+    [found] = rates([*TRAINED[:25], *NEW[:20], *hard, *bare])
+    told = capsys.readouterr().out
+    assert "25 dialogues are left out: model was trained on them" in told
+    assert "of 10 dialogues people's labels are passed over" in told
+    assert (found["dialogues"], found["labelled_by_people"]) == (60, 20)
+    assert (found["trained_on"], found["drawn_for_difficulty"]) == (25, 10)
+    [plain] = rates([*NEW[:20], *(replace(d, annotations=()) for d in hard), *bare])
+    for kind in ("people_alone", "prediction_powered"):
+        assert found[kind] == plain[kind]
+    rates(TRAINED, code=3)
+    assert "no dialogue is left that is new to model" in capsys.readouterr().err
+
+
+def test_training_data_that_nobody_annotated_give_no_baseline_and_that_is_said(model: Path, log, tmp_path: Path, capsys):
+    write_log(tmp_path / "train.jsonl", [replace(d, annotations=()) for d in TRAINED])
+    found, _ = evaluated(log(NEW), tmp_path / "e", "--model", model, "--train", tmp_path / "train.jsonl")
+    assert not any("baseline" in name for name in found["setting"]["candidates"])
+    told = capsys.readouterr().err
+    assert "--train: nobody annotated its dialogues" in told
+
+
+def test_two_slices_are_both_given(log, model: Path, tmp_path: Path, capsys):
+    path = log([replace(d, device="car" if k % 2 else "speaker") for k, d in enumerate(NEW)])
+    assert main(["label", str(path), str(tmp_path / "l"), "--model", str(model), "--workers", "1"]) == 0
+    words = ["estimate", str(tmp_path / "l" / "log.jsonl"), "--against", "anna", "--out", str(tmp_path / "r.json")]
+    assert main([*words, "--slice", "device", "--slice", "length"]) == 0
+    rows = json.loads((tmp_path / "r.json").read_text())
+    assert [row["by"] for row in rows][:3] == [None, "device", "device"]
+    assert {row["by"] for row in rows} == {None, "device", "length"}
+    told = capsys.readouterr().out
+    assert "device: car" in told
+    assert "length: 1 to" in told
+    assert list(Log([path]))
