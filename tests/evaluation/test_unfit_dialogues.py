@@ -109,9 +109,7 @@ def test_predictions_of_a_part_are_named_at_the_head(model: Path, log, tmp_path:
 
 
 @pytest.mark.parametrize(("how", "named"), [("abstained", True), ("informative", True), ("audit", False)])
-def test_a_sample_of_difficult_dialogues_is_named_at_the_head(
-    model: Path, log, tmp_path: Path, how: str, named: bool
-):
+def test_a_sample_of_difficult_dialogues_is_named_at_the_head(model: Path, log, tmp_path: Path, how: str, named: bool):
     found, head = evaluated(log([*marked_as(NEW[:20], how), *NEW[20:30]]), tmp_path / "e", "--model", model)
     assert found["data"]["drawn_for_difficulty"] == ({how: 20} if named else {})
     said = f"20 of 30 dialogues were drawn because they are difficult ({how} 20)"
@@ -147,7 +145,9 @@ def test_nothing_is_certified_on_dialogues_that_are_no_evidence(
     assert (both.data_digest, both.tasks) == (alone.data_digest, alone.tasks)
 
 
-def test_a_certificate_of_a_model_that_does_not_know_its_training_says_so(tiny_model: Path, log, tmp_path: Path, capsys):
+def test_a_certificate_of_a_model_that_does_not_know_its_training_says_so(
+    tiny_model: Path, log, tmp_path: Path, capsys
+):
     import shutil
 
     folder = tmp_path / "m"
@@ -183,7 +183,9 @@ def test_a_rate_leaves_out_what_the_model_was_trained_on_and_peoples_word_on_dif
     assert "no dialogue is left that is new to model" in capsys.readouterr().err
 
 
-def test_training_data_that_nobody_annotated_give_no_baseline_and_that_is_said(model: Path, log, tmp_path: Path, capsys):
+def test_training_data_that_nobody_annotated_give_no_baseline_and_that_is_said(
+    model: Path, log, tmp_path: Path, capsys
+):
     write_log(tmp_path / "train.jsonl", [replace(d, annotations=()) for d in TRAINED])
     found, _ = evaluated(log(NEW), tmp_path / "e", "--model", model, "--train", tmp_path / "train.jsonl")
     assert not any("baseline" in name for name in found["setting"]["candidates"])
