@@ -52,10 +52,11 @@ def overconfident(count: int, temperature: float) -> tuple[list[float], list[boo
     return list(1 / (1 + np.exp(-odds * temperature))), [bool(x) for x in holds]
 
 
-def test_the_temperature_that_was_is_found():
-    said, holds = overconfident(20_000, 3.0)
+@pytest.mark.parametrize("temperature", [0.1, 3.0, 12.0])
+def test_the_temperature_that_was_is_found(temperature: float):
+    said, holds = overconfident(20_000, temperature)
     scaling = fit_temperature([(p, 1 - p) for p in said], [0 if held else 1 for held in holds])
-    assert scaling.temperature == pytest.approx(3.0, rel=0.05)
+    assert scaling.temperature == pytest.approx(temperature, rel=0.05)
 
 
 def test_a_curve_says_how_often_it_is_right():
@@ -113,6 +114,13 @@ def test_without_weights_the_most_probable_is_said():
     assert Scaling().decide([0.2, 0.5, 0.3]) == 1
     assert Scaling(weights=(1.0, 1.0, 2.0)).decide([0.2, 0.5, 0.3]) == 2
     assert Scaling().decide([0.2, 0.4, 0.4]) == 1, "the first of those that are equal"
+
+
+def test_where_the_most_probable_name_is_always_right_no_name_gains_weight():
+    """Nor where one of the names neither holds nor is said."""
+    rows, right = [[0.9, 0.05, 0.05], [0.1, 0.1, 0.8]] * 40, [0, 2] * 40
+    assert fit_weights(rows, right) == pytest.approx((1.0, 1.0, 1.0))
+    assert Scaling(weights=fit_weights(rows, right)).decide([0.4, 0.3, 0.3]) == 0
 
 
 def test_weights_take_a_name_that_never_holds_for_one_that_is_said_too_often():

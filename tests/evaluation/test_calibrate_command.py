@@ -16,7 +16,7 @@ from labelgen.data.log import Log, write_log
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE
 from labelgen.model.annotator import Annotator
-from labelgen.model.calibration import read_calibration
+from labelgen.model.calibration import Calibration, read_calibration, write_calibration
 from labelgen.model.folder import check_model, model_digest
 
 
@@ -47,6 +47,30 @@ def test_the_folder_stays_whole_and_is_another_model(tiny_model, calibrated):
     assert found.thresholds()
     assert all(one.certificate.threshold is not None or one.certificate.reason for one in found.tasks)
     assert not list(calibrated.parent.glob(".*"))
+
+
+def test_weights_are_not_copied_where_a_calibration_is_put_beside_them(tiny_model, tmp_path):
+    """The folder is made anew beside the old one, and on a full disk it would be the weights that do not fit twice."""
+    folder = tmp_path / "m"
+    shutil.copytree(tiny_model, folder)
+    plain, weights = model_digest(folder), (folder / "weights.safetensors").stat().st_ino
+    calibration = Calibration(
+        version="0",
+        model_digest=model_digest(folder),
+        data_digest="",
+        against="anna",
+        max_error=0.1,
+        confidence=0.9,
+        command="",
+        tasks=(),
+    )
+    for _ in range(2):
+        write_calibration(folder, calibration)
+        check_model(folder)
+        assert read_calibration(folder) == calibration
+        assert (folder / "weights.safetensors").stat().st_ino == weights
+        assert model_digest(folder) != plain
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibrated, log, tmp_path):

@@ -275,6 +275,15 @@ def test_a_dialogue_that_nobody_rated_went_as_its_turns_were_rated() -> None:
     assert whole(1, 1) < whole(3, 3) - 0.1 < whole(5, 5) - 0.2
 
 
+def test_evidence_that_cancels_out_gives_no_target() -> None:
+    """Of goals, turns and dialogues alike."""
+    said = talk("play haze", "Playing.")
+    assert feedback_targets(said, (bad(), good()), majority) == ()
+    assert {t.at for t in feedback_targets(said, (good(),), majority)} == {AtGoal((0,)), AtTurn(0), AtDialogue()}
+    apart = talk("play haze", "Playing.", "louder", "Louder.")
+    assert AtDialogue() not in {t.at for t in feedback_targets(apart, (bad(), good(at=1)), majority)}
+
+
 def test_a_goal_is_told_where_it_ended() -> None:
     failed_first = talk("a room", "There is no room.", "try monday", "Booked.", "fine", "Ok.", "thanks", "Bye.")
     (outcome,) = made(failed_first, "outcome")

@@ -13,6 +13,7 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import AtSpan, AtTurn
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.projection import words
+from labelgen.feedback.repair import asked_again
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets, posterior_of
 from labelgen.world.log import simulate
@@ -89,6 +90,25 @@ def test_silence_confirms_slots_and_the_intents_that_were_believed_both_times() 
     assert [(t.task, t.complement) for t in differing] == [("slots", None), ("intents", ("BuyMusic",))]
     heard = projected(played("play purple hays", "play purple haze", "BuyMusic"), [REPHRASED, THANKED])
     assert [(t.task, t.distribution) for t in heard] == [("intents", (("PlayMusic", 1.0),)), ("slots", ())]
+
+
+def test_feedback_on_the_whole_dialogue_is_silence_about_the_repair() -> None:
+    """It speaks of no single turn, so the turn that repaired is still believed by the silence about it."""
+    dialogue = played("play purple hays", "play purple haze", song="purple haze")
+    praised = Signal(kind="answer", turns=(0, 1, 2), vote="good", explicit=True)
+    places = [(t.task, t.at) for t in projected(dialogue, [REPHRASED])]
+    assert places == [("intents", AtTurn(0)), ("slots", AtSpan(0, 5, 16)), ("slots", AtTurn(0))]
+    assert [(t.task, t.at) for t in projected(dialogue, [REPHRASED, praised])] == places
+
+
+def test_a_request_is_not_its_own_repair() -> None:
+    dialogue = played("play purple hays", "play purple haze", song="purple haze")
+    found, wanted = (
+        [replace(t, origin="") for t in projected(dialogue, [signal, THANKED])]
+        for signal in (replace(REPHRASED, evidence=(0, 1)), REPHRASED)
+    )
+    assert found == wanted != []
+    assert asked_again(0, [replace(REPHRASED, evidence=(0, 1, 2))]) == {1: "rephrase", 2: "rephrase"}
 
 
 def test_a_correction_counts_where_it_repeats_the_request() -> None:

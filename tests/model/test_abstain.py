@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dialogues
@@ -144,6 +145,19 @@ def test_one_unsure_span_leaves_the_turns_spans_out_and_one_unsure_goal_only_its
     # That turns 1 and 2 serve no goal is nothing that was said, so nobody learns it.
     assert [t.at for t in targets_of(said)] == [AtGoal((0,))]
     assert AtDialogue() in [t.at for t in targets_of(annotation)]
+
+
+def test_probabilities_of_labels_and_of_none_are_scaled_each_by_its_own():
+    """Log-odds of labels are doubled, those of "none here" halved; what has no probability, or no calibration, stays."""
+    labels = (_label("intents", AtTurn(0), 0.8), Label("intents", AtTurn(1), "x"), _label("order", AtTurn(0), 0.8))
+    none = Field("intents", AtTurn(2))
+    annotation = Annotation("m", "model", labels, (none,), none_probabilities=(0.8,))
+    both = calibration(None, Scaling("temperature", 0.5))
+    tasks = [replace(one, none=Scaling("temperature", 2.0)) for one in both.tasks]
+    said = scaled(annotation, by_field(replace(both, tasks=tuple(tasks))))
+    assert [x.probability for x in said.labels] == [pytest.approx(16 / 17), None, 0.8]
+    assert said.none == (none,)
+    assert list(said.none_probabilities) == pytest.approx([2 / 3])
 
 
 def test_distributions_are_scaled_as_a_whole():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelName, LabelSet
-from labelgen.data.labels import AtGoal
+from labelgen.data.labels import AtDialogue, AtGoal
 from labelgen.nn.losses import exclusive
 from labelgen.tasks import goals
 from labelgen.tasks.goals import Goals, divide, goal_probabilities
@@ -98,6 +98,51 @@ def test_a_turn_whose_goal_is_out_of_reach_opens_one():
         target.expected[2:5, -1] = 1.0
         (said,) = TASK.decode(20.0 * target.expected, layout_of(6))
     assert [label.at for label in said.labels] == [AtGoal((0, 1)), AtGoal((5,))]
+
+
+def goal(weight: float, *turns: int) -> Target:
+    return Target("goals", AtGoal(turns), (("goal", 1.0),), None, weight)
+
+
+def whole(weight: float, complete: bool = True) -> Target:
+    """All goals are told."""
+    return Target("goals", AtDialogue(), (), None, weight, complete=complete)
+
+
+def test_annotators_who_divide_differently_share_the_links_of_a_turn():
+    """One has 0 and 1 in a goal and 2 in none; another, of half the weight, 0 alone and 1 and 2 in a goal."""
+    targets = [goal(0.5, 0, 1), whole(0.5), goal(0.25, 0), goal(0.25, 1, 2), whole(0.25)]
+    target = TASK.encode([targets], layout_of(3))
+    opens, none = 3, 4
+    wanted = torch.zeros(3, 5)
+    wanted[0, opens] = 1
+    wanted[1, 0], wanted[1, opens] = 2 / 3, 1 / 3
+    wanted[2, none], wanted[2, 0] = 2 / 3, 1 / 3
+    torch.testing.assert_close(target.expected, wanted)
+    assert target.weight.tolist() == [0.75] * 3
+
+
+def test_of_some_goals_alone_the_other_turns_are_unknown():
+    for targets in ([goal(0.5, 0, 2)], [goal(0.5, 0, 2), whole(0.5, complete=False)]):
+        target = TASK.encode([targets], layout_of(3))
+        assert target.weight.tolist() == [0.5, 0, 0.5]
+        assert target.expected[1].tolist() == [0] * 5
+        assert target.expected[2].tolist() == [0, 1, 0, 0, 0]
+    heavy = TASK.encode([[goal(0.75, 0), whole(0.75), goal(0.75, 0), whole(0.75)]], layout_of(2))
+    assert heavy.weight.tolist() == [1, 1]
+    assert heavy.expected.tolist() == [[0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+MASSES = (0.1, 0.3, 0.2, 0.4)
+"""Their sum from the last to the first is a little more than one."""
+
+
+def test_rounding_lifts_no_probability_above_one():
+    stays = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    links = [[0.0, 0.0, 0.0, 0.0, 1.0, 0.0], stays, stays, stays, [*MASSES, 0.0, 0.0]]
+    assert sum(MASSES[::-1]) > 1.0
+    assert goal_probabilities(links, [(0, 1, 2, 3, 4)]) == [1.0]
+    assert goal_probabilities(links, [(0, 1, 2, 3)]) == [0.0]
 
 
 def test_goals_of_thousands_of_turns():

@@ -1,6 +1,7 @@
 """Several intents of one turn: those that training knows well and never saw together exclude each other."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelName, LabelSet
-from labelgen.data.labels import AtTurn
+from labelgen.data.labels import AtGoal, AtTurn
 from labelgen.tasks.intents import Intents
 from labelgen.tasks.options import TaskOptions
 from labelgen.tensors.layout import Layout
@@ -126,3 +127,55 @@ def test_any_intent_is_known_where_all_are_or_one_is_likely(probability, complet
     )
     assert target.weight[0, 0] == (0.5 if known else 0.0)
     assert target.expected[0, 0] == pytest.approx(probability if known else 0.0)
+
+
+def told(weight: float, *shares: tuple[str, float], complete: bool = True) -> Target:
+    return Target("intents", AtTurn(0), shares, None, weight, complete=complete)
+
+
+def encoded(*targets: Target, source: str = "all") -> dict[str, Any]:
+    """Of "some" and of each name what is expected, and with what weight; without what is not known."""
+    task = Intents(LabelSet("intents", NAMES, {"all": (0, 1, 2, 3), "two": (0, 1), "none": ()}), TaskOptions())
+    found = task.encode([list(targets)], replace(ONE_TURN, sources=(source,)))
+    known = zip(("some", *"abcd"), found.expected[0].tolist(), found.weight[0].tolist(), strict=True)
+    return {name: (pytest.approx(p), pytest.approx(weight)) for name, p, weight in known if weight}
+
+
+def test_annotators_who_differ_share_each_name_by_their_weights():
+    """One gives a and b, another of half the weight gives a alone; c and d hold for nobody."""
+    found = encoded(told(0.5, ("a", 1.0), ("b", 1.0)), told(0.25, ("a", 1.0)))
+    assert found == {"some": (1, 0.75), "a": (1, 0.75), "b": (2 / 3, 0.75), "c": (0, 0.75), "d": (0, 0.75)}
+    none = encoded(told(0.75, ("a", 1.0)), told(0.75))
+    assert none == {"some": (0.5, 1), "a": (0.5, 1), "b": (0, 1), "c": (0, 1), "d": (0, 1)}
+
+
+def test_a_target_that_is_not_complete_tells_of_its_own_names_alone():
+    assert encoded(told(0.5, ("a", 0.4), ("b", 0.2), complete=False)) == {
+        "some": (1 - 0.6 * 0.8, 0.5),
+        "a": (0.4, 0.5),
+        "b": (0.2, 0.5),
+    }
+
+
+def test_names_that_the_source_cannot_give_are_not_known():
+    assert encoded(told(0.5, ("a", 1.0), ("d", 1.0)), source="two") == {"some": (1, 0.5), "a": (1, 0.5), "b": (0, 0.5)}
+    assert encoded(told(0.5, ("a", 1.0)), source="none") == {}
+    assert encoded(told(0.5, ("z", 1.0))) == {"some": (1, 0.5), **dict.fromkeys("abcd", (0, 0.5))}
+
+
+def test_targets_of_other_places_and_names_that_are_wrong_leave_what_is_said_beside_them():
+    elsewhere = Target("intents", AtGoal((0,)), (("b", 1.0),))
+    wrong = Target("intents", AtTurn(0), None, ("b",), complete=False)
+    assert encoded(elsewhere, wrong, told(0.5, ("a", 1.0))) == encoded(told(0.5, ("a", 1.0)))
+
+
+def test_the_loss_is_least_where_each_score_says_what_is_told():
+    """At even scores it falls towards the names that hold and away from the others."""
+    target = intents().encode([[told(1.0, ("a", 1.0))]], ONE_TURN)
+    out = torch.zeros(1, 5, requires_grad=True)
+    loss = intents().loss(out, target)
+    loss.total.backward()
+    assert out.grad is not None
+    assert out.grad[0].sign().tolist() == [-1, -1, 1, 1, 1]
+    # Five even events, and one name that is to stand above three others and "none of them".
+    assert loss.total.item() == pytest.approx(5 * 0.6931472 + 1.6094379, rel=1e-5)
