@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -20,7 +20,47 @@ def _read_umask() -> int:
 
 
 # The umask can only be read by setting it, which is no thing to do while other threads write files.
-_UMASK = _read_umask()
+_umask = _read_umask()
+_narrows = False
+
+_GROUP, _OTHERS = 0o070, 0o007
+
+
+@contextmanager
+def privacy() -> Iterator[None]:
+    """Within the block keep_private narrows what the process writes, and the processes that it starts; at its end all is as before."""
+    global _umask, _narrows
+    before = _umask, _narrows
+    _narrows = True
+    try:
+        yield
+    finally:
+        os.umask(before[0])
+        _umask, _narrows = before
+
+
+def keep_private(paths: Iterable[Path]) -> None:
+    """From here to the end of the privacy block, write nothing that more may read than may read these files; a folder stands for all
+    files below it. Outside of such a block, and of a store, nothing changes."""
+    global _umask
+    if not _narrows:
+        return
+    hidden = 0
+    for path in paths:
+        for file in () if in_store(path) else path.rglob("*") if path.is_dir() else (path,):
+            # A file that cannot be looked at is told of by those who read it.
+            with suppress(OSError):
+                if not file.is_dir():
+                    mode = file.stat().st_mode
+                    hidden |= (0 if mode & 0o040 else _GROUP) | (0 if mode & 0o004 else _OTHERS)
+    if hidden & ~_umask:
+        _umask |= hidden
+        os.umask(_umask)
+
+
+def share(path: Path) -> None:
+    """Give a file that another library wrote the mode of those written here."""
+    path.chmod(0o666 & ~_umask)
 
 
 @contextmanager
@@ -48,7 +88,7 @@ def atomic_write(path: Path, make_folder: bool = True) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(handle, "wb") as file:
             # mkstemp lets only the owner read; a log or a report is for colleagues too, as the umask says.
-            os.fchmod(handle, 0o666 & ~_UMASK)
+            os.fchmod(handle, 0o666 & ~_umask)
             yield file
             file.flush()
             os.fsync(file.fileno())

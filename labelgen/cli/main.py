@@ -8,6 +8,7 @@ from importlib import import_module
 
 from labelgen import __version__
 from labelgen.base.errors import LabelgenError, StorageError, UsageError, lacking
+from labelgen.base.files import privacy
 from labelgen.base.registry import require
 
 COMMANDS = {
@@ -46,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         require(words[0], COMMANDS, "command")
-        code: int = import_module(COMMANDS[words[0]][0]).main(words[1:])
+        with privacy():
+            code: int = import_module(COMMANDS[words[0]][0]).main(words[1:])
         _flush()
         return code
     except LabelgenError as error:

@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from labelgen.base.errors import InputError, UsageError
+from labelgen.base.files import keep_private
 from labelgen.base.places import in_store, place
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
@@ -65,6 +66,7 @@ class Log:
             )
         self.format = format
         self.paths = [place(p) for p in paths]
+        keep_private(path for path in self.paths if str(path) != "-")
         self.folder: Path | None = None
         self.options: Options = options or {}
         self.quarantine = quarantine

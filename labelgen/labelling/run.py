@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelgen.base.errors import InputError, IntegrityError, UsageError
-from labelgen.base.files import digest_file
+from labelgen.base.files import digest_file, keep_private, privacy
 from labelgen.base.places import in_store, remove_tree
 from labelgen.data.extra import refuse_without_domains
 from labelgen.data.quarantine import loss
@@ -68,11 +68,13 @@ def label(
     )
     refuse_strangers(inputs, Rules(engine.refuses, annotator, settings.model.domains_from))
     refuse_without_domains(readable(inputs), settings.model.domains_from)
-    with opened(out, force) as folder:
-        state = stands(folder, inputs, settings, force)
-        if _is_whole(folder, inputs, state):
-            return read_manifest(folder.manifest).sums
-        return _Run(folder, inputs, state, engine).finish()
+    with privacy():
+        keep_private(inputs.values())
+        with opened(out, force) as folder:
+            state = stands(folder, inputs, settings, force)
+            if _is_whole(folder, inputs, state):
+                return read_manifest(folder.manifest).sums
+            return _Run(folder, inputs, state, engine).finish()
 
 
 def judge(sums: Sums, max_bad_rate: float, where: str) -> None:

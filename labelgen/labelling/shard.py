@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import atomic_write, digest_bytes
+from labelgen.base.files import atomic_write, digest_bytes, keep_private, privacy
 from labelgen.base.memory import give_back
 from labelgen.base.places import in_store
 from labelgen.data.dialogue import Dialogue
@@ -90,10 +90,12 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
     heard, unheard = annotator.heard, Counter(annotator.unheard)
     labelled = annotated(dialogues, annotator, sound_root(shard.source), shard.redact)
     sums = tally(labelled, (item.reason for item in rejected))
-    output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labelled))
     quarantine_digest = None
-    if rejected:
-        quarantine_digest = _write(shard.quarantine, (msgspec.json.encode(item) for item in rejected))
+    with privacy():
+        keep_private((shard.source,))
+        output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labelled))
+        if rejected:
+            quarantine_digest = _write(shard.quarantine, (msgspec.json.encode(item) for item in rejected))
     entry = ShardEntry(
         path=shard.path,
         index=shard.index,

@@ -23,7 +23,7 @@ import msgspec
 
 from labelgen import __version__
 from labelgen.base.errors import IntegrityError, UsageError
-from labelgen.base.files import digest_file, write_text
+from labelgen.base.files import digest_file, share, write_text
 from labelgen.base.registry import resolve
 from labelgen.base.untrusted import COPY, read_file
 from labelgen.model.build import assemble
@@ -67,6 +67,7 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
     write_text(part / SETTINGS, _pretty(saved))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, part / WEIGHTS)
+    share(part / WEIGHTS)
     encoder: Any = model.turn_encoder.encoder
     write_text(part / ENCODER, encoder.config.to_json_string(use_diff=False))
     model.tokenizer.tokenizer.save_pretrained(part / "tokenizer")
