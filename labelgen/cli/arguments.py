@@ -88,7 +88,7 @@ def add_precision(to: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help="arithmetic of the model; thresholds hold for the one they were certified in (default %(default)s)",
+        help="arithmetic of the model, int8 of its text encoder alone; thresholds hold for the one they were certified in (default %(default)s)",
     )
 
 

@@ -28,6 +28,8 @@ from labelgen.tasks.task import Answers
 from labelgen.tensors.instruction_set import choose_instruction_set, instruction_set
 from labelgen.tensors.processor import check_device, processor
 
+_DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
+
 
 class Annotator:
     """A model folder, ready to annotate.
@@ -39,7 +41,7 @@ class Annotator:
     from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
 
     Raises UsageError for a calibration that was made with another `domains_from`, or certifies labels of another precision, and
-    for a precision or a device that is not here. `annotate` raises IntegrityError where the model gives no finite probabilities."""
+    for a precision or a device that is not here. int8 is of the text encoder alone, on a CPU. `annotate` raises IntegrityError where the model gives no finite probabilities."""
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class Annotator:
         with one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
             # After the texts of labels were encoded as they are in training.
-            self.model.turn_encoder.prepare(torch.bfloat16 if precision == "bf16" else torch.float32)
+            self.model.turn_encoder.prepare(_DTYPES[precision])
         self.collator = self.model.collator()
         self.collator.domains_from = domains_from
         self._unfamiliar = Unfamiliar(self.model)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-PRECISIONS = ("32", "bf16")
+PRECISIONS = ("32", "bf16", "int8")
 """What labels are computed in; training has precisions of its own."""
 
 

@@ -8,9 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from labelgen.base.errors import UsageError
 from labelgen.nn.dropout import quicken
 from labelgen.nn.frozen_memory import FrozenMemory, passage_vectors
 from labelgen.nn.passage_memory import PassageMemory
+from labelgen.tensors.int8 import check_int8
 from labelgen.tensors.layout import Passages
 from labelgen.tensors.packed import LEAST_TOKENS, PACKED, packed_positions
 from labelgen.tensors.prepared import PreparedEncoder, can_prepare
@@ -40,8 +42,14 @@ class TurnEncoder(nn.Module):
 
     def prepare(self, precision: torch.dtype) -> None:
         """Make ready for labelling by the weights as they are now; of no effect where tensors/prepared.py cannot serve.
-        Undone by training."""
-        self._prepared = PreparedEncoder(self.encoder, precision) if can_prepare(self.encoder, precision) else None
+        Undone by training. precision: of the encoder; int8 raises UsageError where it cannot be had."""
+        if precision == torch.int8:
+            check_int8()
+        able = can_prepare(self.encoder, precision)
+        if precision == torch.int8 and not able:
+            what = f"8-bit products need an encoder of BERT's kind on a CPU, not {self.encoder.config.model_type}"
+            raise UsageError(what, "--precision int8", "use --precision 32 or --device cpu")
+        self._prepared = PreparedEncoder(self.encoder, precision) if able else None
         self.memory = PassageMemory()
 
     def read_ahead(self, passages: Iterable[tuple[int, ...]]) -> None:

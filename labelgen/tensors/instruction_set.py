@@ -93,6 +93,11 @@ def is_lowered() -> bool:
     return bool(level) and os.environ.get(PROBED_CPU_ISA) == f"{_machine()} {level}"
 
 
+def crash_of(work: Callable[[], object]) -> str | None:
+    """What happens to a forked process that does some work, in words; None if it survives."""
+    return _fault("", work, _LIMIT_S)
+
+
 def first_cpu() -> dict[str, str]:
     """Fields of /proc/cpuinfo for the first CPU; empty if there is no such file."""
     if not _CPUINFO.exists():
@@ -131,7 +136,7 @@ def _tell(best: str, fault: str, level: str) -> None:
     print(f"labelgen: matrix products {fault} with this CPU's {best} instructions: {action}", file=sys.stderr)
 
 
-def _fault(level: str, products: Callable[[], None], limit_s: float) -> str | None:
+def _fault(level: str, products: Callable[[], object], limit_s: float) -> str | None:
     """What happens to a forked process that computes at a level, in words; None if it survives. An exception counts as surviving:
     not every CPU has all products. The empty level is the default."""
     done, tell = os.pipe()
@@ -165,7 +170,7 @@ def _fault(level: str, products: Callable[[], None], limit_s: float) -> str | No
     return f"crash ({signal.strsignal(number)})" if number else "end the process"
 
 
-def _try(level: str, products: Callable[[], None], tell: int) -> None:
+def _try(level: str, products: Callable[[], object], tell: int) -> None:
     """Body of the forked process; does not return."""
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from labelgen.tensors.int8 import Int8Product
 from labelgen.tensors.packed import LEAST_TOKENS, packed_positions
 
 TOKENS = 4096
@@ -43,8 +44,8 @@ def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
         and next(encoder.parameters()).device.type == "cpu"
         and torch.backends.cpu.get_cpu_capability().startswith(("AVX2", "AVX512"))
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and (precision == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        and _keeps_bits(config.hidden_size, config.intermediate_size, precision)
+        and (precision != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        and (precision == torch.int8 or _keeps_bits(config.hidden_size, config.intermediate_size, precision))
     )
 
 
@@ -78,7 +79,8 @@ def _keeps_bits(width: int, wide: int, precision: torch.dtype) -> bool:
 
 
 class PreparedEncoder:
-    """The weights as they are now, copied. precision: float32 or bfloat16, of weights and of what lies between layers."""
+    """The weights as they are now, copied. precision: float32 or bfloat16, of weights and of what lies between products; int8: of the
+    products alone, what lies between them is float32."""
 
     def __init__(self, encoder: Any, precision: torch.dtype) -> None:
         config, embeddings = encoder.config, encoder.embeddings
@@ -88,7 +90,7 @@ class PreparedEncoder:
         self._places = (
             embeddings.position_embeddings.weight.detach() + embeddings.token_type_embeddings.weight[0].detach()
         )
-        self._precision = precision
+        self._between = _between_products(precision)
         self._norm = _Norm(embeddings.LayerNorm, torch.float32)
         self._layers = [_Layer(layer, self._heads, precision) for layer in encoder.encoder.layer]
 
@@ -109,7 +111,7 @@ class PreparedEncoder:
         groups = [*groups, groups[0].new_zeros(-count % STEP, 1)]
         ids = torch.cat([ids.reshape(-1) for ids in groups])
         rows = F.embedding(ids, self._words) + F.embedding(packed_positions(self._encoder, groups)[0], self._places)
-        rows = self._norm(rows).to(self._precision)
+        rows = self._norm(rows).to(self._between)
         passages = [tuple(ids.shape) for ids in groups if ids.numel()]
         for layer in self._layers:
             rows = layer(rows, passages)
@@ -122,12 +124,12 @@ class _Layer:
     def __init__(self, layer: Any, heads: int, precision: torch.dtype) -> None:
         own, after = layer.attention.self, layer.attention.output
         self._heads = heads
-        self._mix = _Product([own.query, own.key, own.value], precision)
-        self._out = _Product([after.dense], precision)
-        self._norm = _Norm(after.LayerNorm, precision)
-        self._wide = _Product([layer.intermediate.dense], precision)
-        self._narrow = _Product([layer.output.dense], precision)
-        self._last_norm = _Norm(layer.output.LayerNorm, precision)
+        self._mix = _product([own.query, own.key, own.value], precision)
+        self._out = _product([after.dense], precision)
+        self._norm = _Norm(after.LayerNorm, _between_products(precision))
+        self._wide = _product([layer.intermediate.dense], precision)
+        self._narrow = _product([layer.output.dense], precision)
+        self._last_norm = _Norm(layer.output.LayerNorm, _between_products(precision))
 
     def __call__(self, rows: Rows, passages: Sequence[tuple[int, ...]]) -> Rows:
         rows = self._norm(self._out.added(self._attend(self._mix(rows), passages), rows))
@@ -151,6 +153,17 @@ def _attention(
     q, k, v = (x.reshape(count * heads, length, width) for x in (q, k, v))
     scores = torch.baddbmm(q.new_zeros(1), k, q.transpose(1, 2), beta=0, alpha=width**-0.5)
     return torch.bmm(scores.softmax(dim=1).transpose(1, 2), v).view(count, heads, length, width)
+
+
+def _between_products(precision: torch.dtype) -> torch.dtype:
+    return torch.float32 if precision == torch.int8 else precision
+
+
+def _product(maps: Sequence[Any], precision: torch.dtype) -> "_Product | Int8Product":
+    """Linear maps of one input, side by side."""
+    if precision != torch.int8:
+        return _Product(maps, precision)
+    return Int8Product(torch.cat([each.weight for each in maps]), torch.cat([each.bias for each in maps]))
 
 
 class _Product:
