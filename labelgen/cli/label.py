@@ -14,7 +14,7 @@ from labelgen.base.places import place
 from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_precision, parser, share
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
-from labelgen.data.redact import KINDS
+from labelgen.data.personal_data import KINDS
 from labelgen.labelling.counts import Sums, summary
 from labelgen.labelling.engines import Engine, Load, local
 from labelgen.labelling.folder import Folder
@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster; without it, one is started here")
     to.add_argument(
-        "--redact", action="store_true", help="mask e-mail addresses, phone and card numbers in what is written"
+        "--redact",
+        action="store_true",
+        help="mask e-mail and IP addresses, phone, card and account (IBAN) numbers in what is written",
     )
     to.add_argument("--dry-run", action="store_true", help="plan, time a small sample, write nothing")
     to.add_argument("--annotator", default="model", metavar="NAME", help="who signs (default %(default)s)")

@@ -54,14 +54,12 @@ def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One dialogue judged once. dialogue: its position. reference: the fields that count, and what is right there.
-    person: what the judged person said, None where nobody is; who: the person's name. others: how many people the reference is
-    the consensus of, 0 where it is one annotator's word."""
+    person: what the judged person said, None where nobody is; who: the person's name."""
 
     dialogue: int
     reference: dict[At, tuple[Label, ...]]
     person: dict[At, tuple[Label, ...]] | None
     who: str = ""
-    others: int = 0
 
 
 @dataclass(slots=True)
@@ -107,13 +105,12 @@ class Protocol:
             out.dialogues_left_out[f"fewer than {LEAST_PEOPLE} people answered"] += 1
             return
         for person in people:
-            others = self._others(dialogue, people, person)
-            decided = self._consensus(place, others)
+            decided = self._consensus(place, self._others(dialogue, people, person))
             own = answered(person, question)
             tied = [f.at for f in decided.ties if concerns(f, question) and _asked(person, own, f.at)]
             out.ties += [(dialogue.id, at) for at in dict.fromkeys(tied)]
             out.left_out["tie among the others"] += len(set(tied))
-            _add(place, answered(decided.annotation, question), person, own, out, len(others))
+            _add(place, answered(decided.annotation, question), person, own, out)
 
     def _against_one(self, place: int, dialogue: Dialogue, question: Question, out: Trials) -> None:
         reference = answered(dialogue.annotation(self.setting.against), question)
@@ -160,12 +157,11 @@ def _add(
     person: Annotation,
     own: dict[At, tuple[Label, ...]],
     out: Trials,
-    others: int = 0,
 ) -> None:
     fields = {at: labels for at, labels in reference.items() if _asked(person, own, at)}
     out.left_out["the judged person left it unanswered"] += len(reference) - len(fields)
     if fields:
-        out.trials.append(Trial(place, fields, own, person.annotator, others))
+        out.trials.append(Trial(place, fields, own, person.annotator))
 
 
 def with_reference(dialogues: Iterable[Dialogue], questions: Sequence[Question], setting: Setting) -> list[Dialogue]:

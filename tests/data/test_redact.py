@@ -1,12 +1,23 @@
 """What is masked, what is not, and that spans stay valid."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisSlot, Recognition, Turn
+from labelgen.data.dialogue import (
+    Category,
+    Dialogue,
+    Feedback,
+    Hypothesis,
+    HypothesisSlot,
+    Number,
+    Recognition,
+    Turn,
+)
+from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import encode
@@ -27,6 +38,27 @@ from labelgen.data.redact import mask, redacted, redacted_bad
         "4111 1111 1111 1111",
         "5500-0000-0000-0004",
         "378282246310005",
+        "4111.1111.1111.1111",
+        "(707)555-0123",
+        "[707] 555 0123",
+        "1 (707) 555-0123",
+        "1-707-555-0123",
+        "707\u00a0555\u00a00123",
+        "707\u2011555\u20110123",
+        "707 – 555 – 0123",
+        "７０７－５５５－０１２３",
+        "7 0 7 5 5 5 0 1 2 3",
+        "+44 (0) 20 7946 0958",
+        "0049 171 2345678",
+        "ann＠example．org",
+        "ann@\u200bexample.org",
+        "DE89 3704 0044 0532 0130 00",
+        "GB82WEST12345698765432",
+        "gb82 west 1234 5698 7654 32",
+        "2001:db8::ff00:42:8329",
+        "2001:0db8:0000:0000:0000:ff00:0042:8329",
+        "::ffff:192.0.2.128",
+        "192.0.2.128",
     ],
 )
 def test_these_are_masked_wherever_they_stand(text):
@@ -47,10 +79,48 @@ def test_these_are_masked_wherever_they_stand(text):
         "five five five one two",
         "@ann and ann at example",
         "the 3rd of 1200 people",
+        "on 20190301",
+        "std::vector and a::b",
+        "at 10:30:45 and 08:15",
+        "flight 3704 at 12.30, gate 22",
+        "DE89 3704 0044 0532 0130 01 is no account",
+        "rooms 12, 14, 16, 18 and 20",
     ],
 )
 def test_these_are_left(text):
     assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('{"text": "call\\n7075550123"}', '{"text": "call\\n##########"}'),
+        ('{"text": "7075550123\\u3067\\u3059"}', '{"text": "##########\\u3067\\u3059"}'),
+        ('{"text": "ann\\u0040example.org"}', '{"text": "####################"}'),
+        ('"{\\\\"a\\\\": \\\\"call\\\\\\\\n7075550123\\\\"}"', None),
+        ("call\n7075550123", "call\n##########"),
+        ("<a href=tel:+1-707-555-0123>", "<a href=tel:###############>"),
+        ("tel:7075550123", "tel:##########"),
+        ("phone:707-555-0123", "phone:############"),
+        ("电话7075550123吗", "电话##########吗"),
+        ("7075550123,7075550124", "##########,##########"),
+        ("707-555-0123x22", "############x22"),
+        ("mailto:ann%40mail.test", "mailto:###############"),
+        ("mine:2001:db8::ff00:42:8329", "mine:######################"),
+        ("192.0.2.128:8080", "###########:8080"),
+        ("https://example.org/7075550123", None),
+    ],
+)
+def test_these_are_masked_within_others(text, masked):
+    found = mask(text)
+    assert "5550123" not in found
+    assert "example" not in found or "0040" not in text
+    assert masked in (None, found)
+
+
+def test_a_locale_tells_what_a_number_looks_like():
+    assert mask("ring 91234567", "en-SG") == "ring ########"
+    assert mask("ring 91234567", "no_SUCH") == mask("ring 91234567") == "ring 91234567"
 
 
 def test_a_long_number_is_a_card_only_with_its_check_digit():
@@ -58,7 +128,7 @@ def test_a_long_number_is_a_card_only_with_its_check_digit():
     assert mask("4111111111111112") == "4111111111111112"
 
 
-NUMBERS = st.from_regex(r"[\d +().@a-z/-]{0,40}", fullmatch=True)
+NUMBERS = st.from_regex(r"[\d +().@a-z:/\\\u00a0\u2013\[\]-]{0,40}", fullmatch=True)
 
 
 @given(st.one_of(st.text(max_size=60), NUMBERS))
@@ -92,3 +162,36 @@ def test_every_text_of_a_dialogue_is_masked_and_spans_stay():
         redacted_bad(Rejected(file="a", reason="bad_json: x", raw='{"id": "ann@example.org"')).raw
         == '{"id": "###############"'
     )
+
+
+def test_no_text_of_a_record_is_passed_over():
+    """Whatever is free text, keys too; the record's identity and the vocabulary of labels stay."""
+    text = "mail ann@example.org or 707-555-0123"
+    turn = Turn(
+        request=text,
+        response=text,
+        domain=text,
+        status=text,
+        categories=(Category(name=text, value=text),),
+        numbers=(Number(name=text, value=1.0),),
+        hypothesis=Hypothesis(slots=(HypothesisSlot(name="s", start=0, end=4, value=text),)),
+        nbest=(Recognition(text=text),),
+        feedback=(Feedback(kind=text, question=text),),
+        extra=json.dumps({text: {text: [text]}}),
+    )
+    dialogue = Dialogue(
+        id="d",
+        turns=(turn,),
+        device=text,
+        feedback=(Feedback(kind=text, question=text),),
+        annotations=(Annotation("anna", "person", (Label("slots", AtSpan(0, 0, 4), "s", value=text),)),),
+        signals=(Signal(kind=text, turns=(0,), vote="bad"),),
+        targets=(Target("quality", AtTurn(0), (("bad", 1.0),), origin=text),),
+        extra=json.dumps({"ann@example.org": 1, "bob@example.org": 2}),
+    )
+    found = redacted(dialogue)
+    assert b"example" not in encode(found)
+    assert b"555" not in encode(found)
+    assert found.extra is not None
+    assert sorted(json.loads(found.extra).values()) == [1, 2]
+    assert redacted(found) == found
