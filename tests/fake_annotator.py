@@ -113,11 +113,16 @@ class DieAfter:
 
 
 class KillParent:
-    """Kills the process that started this one, then waits to be ended."""
+    """Sends a signal to the process that started this one, ahead of one dialogue, then waits to be ended."""
+
+    def __init__(self, number: signal.Signals = signal.SIGKILL, dialogues: int = 0) -> None:
+        self._number = number
+        self._dialogues = dialogues
 
     def __call__(self, done: int) -> None:
-        os.kill(os.getppid(), signal.SIGKILL)
-        signal.pause()
+        if done >= self._dialogues:
+            os.kill(os.getppid(), self._number)
+            signal.pause()
 
 
 class KillGroup:

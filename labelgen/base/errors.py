@@ -5,9 +5,10 @@
     ├── InputError           3   data that cannot be used, or too much bad input
     ├── IntegrityError       4   a model folder or an output folder that is not what it says it is
     ├── StorageError         5   reading or writing failed
-    └── ResourceError        6   memory ran out, or a worker process was killed
+    ├── ResourceError        6   memory ran out, or a worker process was killed
+    └── DivergedError        7   a training whose loss or weights are no finite numbers any more
 
-The number is the exit code of the command that raised it.
+The number is the exit code of the command that raised it. A command that SIGTERM ends has 143 (base/terminated.py).
 """
 
 import errno
@@ -52,6 +53,10 @@ class StorageError(LabelgenError):
 
 class ResourceError(LabelgenError):
     exit_code = 6
+
+
+class DivergedError(LabelgenError):
+    exit_code = 7
 
 
 _SIGNS = (

@@ -129,6 +129,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers of files of that name (a pattern) left in the folder under temporary names."""
+    for stale in folder.glob(f".{name}.*.part"):
+        stale.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_write(path) as file:

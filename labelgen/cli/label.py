@@ -11,6 +11,7 @@ from pathlib import Path
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, existing_file
 from labelgen.base.places import place
+from labelgen.base.terminated import sigterm_raises
 from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_precision, parser, share
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
@@ -146,7 +147,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _folder(args: argparse.Namespace, load: Load) -> Sums:
-    with _engine(args, load) as engine:
+    # Again, since Ray answers signals by itself once it is started.
+    with _engine(args, load) as engine, sigterm_raises():
         return label(
             place(args.input),
             place(args.output),

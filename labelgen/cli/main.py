@@ -10,6 +10,7 @@ from labelgen import __version__
 from labelgen.base.errors import LabelgenError, StorageError, UsageError, lacking
 from labelgen.base.files import privacy
 from labelgen.base.registry import require
+from labelgen.base.terminated import Terminated, sigterm_raises
 
 COMMANDS = {
     "data": ("labelgen.cli.data", "validate, convert, count and split logs; print the record's schema"),
@@ -47,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         require(words[0], COMMANDS, "command")
-        with privacy():
-            code: int = import_module(COMMANDS[words[0]][0]).main(words[1:])
-        _flush()
+        with sigterm_raises():
+            with privacy():
+                code: int = import_module(COMMANDS[words[0]][0]).main(words[1:])
+            _flush()
         return code
     except LabelgenError as error:
         # What a part of the command took for a failed file may have been a lack of memory.
@@ -73,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"labelgen {words[0]}: stopped; the same command goes on where it can", file=sys.stderr)
         return 130
+    except Terminated as stop:
+        print(f"labelgen {words[0]}: {stop}", file=sys.stderr)
+        return stop.exit_code
     except SystemExit as stop:
         # argparse leaves by SystemExit: 0 for --help, 2 for usage.
         return stop.code if isinstance(stop.code, int) else UsageError.exit_code

@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from labelgen.base.environment import instruction_set_environment
 from labelgen.base.errors import ResourceError, UsageError
+from labelgen.base.terminated import sigterm_waits
 from labelgen.data.labels import Provenance
 from labelgen.labelling.manifest import ShardEntry
 from labelgen.labelling.shard import Annotates, Shard, label_shard
+
+Out = TypeVar("Out")
 
 Load = Callable[[], Annotates]
 """Makes the annotator where it is needed; it travels to other processes, so it must pickle. It also limits the process
@@ -61,14 +64,19 @@ class Local:
 
     def provenance(self) -> Provenance:
         with _told():
-            found, environment = self._pool.submit(_provenance).result()
+            found, environment = self._submit(_provenance).result()
         # The other workers start after this one, and compute at its instruction set.
         os.environ.update(environment)
         return found
 
     def refuses(self, source: str | None) -> UsageError | None:
         with _told():
-            return self._pool.submit(_refuses, source).result()
+            return self._submit(_refuses, source).result()
+
+    def _submit(self, work: Callable[..., Out], *words: Any) -> Future[Out]:
+        """It may start a worker, which would complain of a parent that goes away meanwhile."""
+        with sigterm_waits():
+            return self._pool.submit(work, *words)
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         waiting = iter(shards)
@@ -77,7 +85,7 @@ class Local:
             # Two for each worker: none waits for us, and the cutting of files stays just ahead.
             for shard in islice(waiting, 2 * self._workers - len(at_work)):
                 with _told():
-                    at_work.add(self._pool.submit(_label, shard))
+                    at_work.add(self._submit(_label, shard))
             if not at_work:
                 return
             done, at_work = wait(at_work, return_when=FIRST_COMPLETED)

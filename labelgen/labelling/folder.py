@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.files import sweep
 from labelgen.base.places import in_store, remove_tree
 from labelgen.data.readers.own import SUFFIXES, shard_files
 
@@ -75,8 +76,7 @@ class Folder:
         """Remove what a killed run left of `path` under temporary names; a store has none."""
         if in_store(path):
             return
-        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            stale.unlink(missing_ok=True)
+        sweep(path.parent, glob.escape(path.name))
 
     def forget(self, path: str) -> None:
         """Remove all that stands for one input file."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from labelgen.base.errors import InputError, IntegrityError, UsageError
 from labelgen.base.files import digest_file, keep_private, privacy
 from labelgen.base.places import in_store, remove_tree
+from labelgen.base.terminated import Terminated
 from labelgen.data.extra import refuse_without_domains
 from labelgen.data.quarantine import loss
 from labelgen.labelling.counts import Sums, total
@@ -60,7 +61,7 @@ def label(
     options: what else the labels depend on, by name. Raises UsageError where `out` holds something else, or where the
     annotator has no label set for any record or everywhere the name of another, or no record lists the domains on offer that it asks for,
     IntegrityError where what it holds was made from another input, model or options (unless `force`), StorageError
-    where reading or writing fails; what was committed until then stays."""
+    where reading or writing fails, Terminated where SIGTERM came; what was committed until then stays."""
     inputs = input_files(source)
     _refuse_inside(source, out)
     settings = Settings(
@@ -74,7 +75,11 @@ def label(
             state = stands(folder, inputs, settings, force)
             if _is_whole(folder, inputs, state):
                 return read_manifest(folder.manifest).sums
-            return _Run(folder, inputs, state, engine).finish()
+            run = _Run(folder, inputs, state, engine)
+            try:
+                return run.finish()
+            except Terminated:
+                raise Terminated(run.done()) from None
 
 
 def judge(sums: Sums, max_bad_rate: float, where: str) -> None:
@@ -120,6 +125,14 @@ class _Run:
             write_manifest(folder.manifest, manifest)
             remove_tree(folder.work)
         return manifest.sums
+
+    def done(self) -> str:
+        """What is committed, in words."""
+        shards = sum(map(len, self.state.shards.values()))
+        return (
+            f"finished files: {len(self.state.files):,} of {len(self.inputs):,}; committed shards of the others: {shards:,}; "
+            "the same command resumes"
+        )
 
     def _left(self) -> list[str]:
         return [path for path in self.inputs if path not in self.state.files]

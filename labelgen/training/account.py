@@ -1,14 +1,17 @@
 """What is told of a training that is done: the card of its model, and the closing words."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from labelgen import __version__
+from labelgen.base.errors import DivergedError
 from labelgen.model.folder import read_card
 from labelgen.model.label_model import LabelModel
 from labelgen.tensors.instruction_set import instruction_set
@@ -17,7 +20,9 @@ from labelgen.training.corpus import Corpus
 from labelgen.training.fit import Fitted
 from labelgen.training.options import FinetuneOptions, TrainingOptions
 
+CONFIG = "config.yaml"
 MODEL = "model"
+BEFORE = "model_before_divergence"
 NO_BEST = "without data.valid nobody can say which epoch is best (length.keep), so the last weights become the model"
 
 
@@ -82,6 +87,28 @@ def summary(
         named = ", ".join(f"{part} ({count})" for part, count in parts.items())
         lines.append(f"from {options.init}; weights that are new: {named or 'none'}")
     return "\n".join([*lines, f"model: {Path(options.out) / MODEL}"])
+
+
+def diverged(options: TrainingOptions, command: str, fitted: Fitted) -> DivergedError:
+    """Why a run ended, with the command that starts another folder from what was right, a tenth as fast."""
+    assert fitted.diverged is not None
+    folder = Path(options.out)
+    rates = options.optimiser
+    words = ["labelgen", command, "--config", str(folder / CONFIG)]
+    if fitted.step:
+        words += ["--init", str(folder / BEFORE)]
+        hint = f"start another run, with lower learning rates, from the model of step {fitted.step:,}:"
+    else:
+        hint = "no checkpoint is known to be safe; start another run with lower learning rates:"
+    words += ["--out", str(_free(folder))]
+    words += ["--optimiser.learning_rate", f"{rates.learning_rate / 10:g}"]
+    words += ["--optimiser.encoder_learning_rate", f"{rates.encoder_learning_rate / 10:g}"]
+    return DivergedError(f"training diverged: {fitted.diverged.what}", str(folder), f"{hint}\n{shlex.join(words)}")
+
+
+def _free(folder: Path) -> Path:
+    """The folder's name with the first number that no other has."""
+    return next(path for n in count(2) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
 
 
 def _origin(model: LabelModel) -> str:

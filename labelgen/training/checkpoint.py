@@ -1,91 +1,180 @@
-"""Checkpoints: written whole or not at all, and read without running anything that stands in them."""
+"""Checkpoints: files that an index names, whose writing is the one commit of them all.
 
-import os
-import shutil
+checkpoints/step-120.ckpt   weights, optimizer and the place in the run
+checkpoints/index.json      which of them is which, with their digests
+
+What the index does not name is of no run. Nothing that stands in a checkpoint is run when it is read."""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-import pytorch_lightning as pl
+import msgspec
 import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from labelgen.base.errors import IntegrityError
-from labelgen.training.loader import StepBatch
-from labelgen.training.recorder import Recorder
+from labelgen.base.errors import DivergedError, IntegrityError, LabelgenError, StorageError
+from labelgen.base.files import atomic_write, digest_file, sweep, write_text
 
-LAST = "last.ckpt"
-BEST = "best.ckpt"
-
-
-class Checkpoints(pl.Callback):
-    """Writes last.ckpt every so many steps, at the end of an epoch where a tenth as many went by since, and at the run's end; and
-    both it and best.ckpt where the validation loss is the least so far."""
-
-    def __init__(self, folder: Path, every: int, recorder: Recorder, keep_best: bool) -> None:
-        self.folder = folder
-        self.every = every
-        self.recorder = recorder
-        self.keep_best = keep_best
-        self.best: float | None = None
-        self.written = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: StepBatch, batch_idx: int
-    ) -> None:
-        # The last step of an epoch is saved at its end, when it has been validated too.
-        at_end = trainer.should_stop or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if batch.part.last and trainer.global_step % self.every == 0 and not at_end:
-            self._write(trainer, LAST)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = self.recorder.validation_loss
-        better = self.keep_best and loss is not None and (self.best is None or loss < self.best)
-        if better:
-            self.best = loss
-        # Epochs of a few steps would else be mostly writing.
-        if better or trainer.should_stop or 10 * (trainer.global_step - self.written) >= self.every:
-            self._write(trainer, LAST)
-        if better and trainer.is_global_zero:
-            _replace(self.folder / LAST, self.folder / BEST)
-
-    def _write(self, trainer: pl.Trainer, name: str) -> None:
-        self.written = trainer.global_step
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f".{name}.part"
-        trainer.save_checkpoint(part, weights_only=False)
-        if trainer.is_global_zero:
-            handle = os.open(part, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            os.replace(part, self.folder / name)
+INDEX = "index.json"
+_OLD = "last.ckpt"
+"""What labelgen 0.2 named its last checkpoint, which had no digest."""
+_OURS = re.compile(r"step-\d+(-\d+)?\.ckpt")
 
 
-def _replace(source: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    os.replace(part, target)
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint of the folder. sha256: of the file, in hexadecimal."""
+
+    file: str
+    sha256: str
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU: tensors and plain values alone.
+@dataclass(frozen=True, slots=True)
+class Index:
+    """last: where training stands. best: of the epoch with the least validation loss so far. safe: the newest whose weights are known to
+    give a finite loss; None before there is one."""
 
-    Raises IntegrityError if it is none, or holds anything else."""
-    try:
-        held: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise IntegrityError(
-            f"the checkpoint cannot be read: {str(error).splitlines()[0]}",
-            str(path),
-            "remove the folder of the run and train again",
-        ) from error
-    return held
+    last: Saved
+    best: Saved | None
+    safe: Saved | None
+
+    def files(self) -> set[str]:
+        return {saved.file for saved in (self.last, self.best, self.safe) if saved is not None}
+
+
+class CheckpointFolder:
+    """The checkpoints of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def index(self) -> Index | None:
+        """None where nothing was committed yet. Raises IntegrityError where it cannot be read, or is of labelgen 0.2."""
+        path = self.path / INDEX
+        if not path.exists():
+            if (self.path / _OLD).exists():
+                raise IntegrityError(
+                    f"{_OLD} was written by labelgen 0.2, without a digest",
+                    str(self.path / _OLD),
+                    "finish that run by labelgen 0.2, or name another folder for `out` and train anew",
+                )
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Index)
+        except OSError as error:
+            raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise IntegrityError(f"{path.name} of the checkpoints is damaged: {error}", str(path), _MEND) from error
+
+    def read(self, saved: Saved) -> dict[str, Any]:
+        """What a checkpoint holds, on the CPU: tensors and plain values alone.
+
+        Raises IntegrityError if it is not the file that was written, or holds anything else."""
+        path = self.path / saved.file
+        if not path.is_file():
+            raise IntegrityError("the checkpoint is gone", str(path), _MEND)
+        if digest_file(path) != saved.sha256:
+            raise IntegrityError("the checkpoint is not the file that was written", str(path), _MEND)
+        try:
+            held: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            why = str(error).splitlines()[0]
+            raise IntegrityError(f"the checkpoint cannot be read: {why}", str(path), _MEND) from error
+        return held
+
+    def new(self, step: int) -> Path:
+        """Where a checkpoint of this step goes: never where one lies that counts."""
+        index = self.index()
+        taken = index.files() if index else set()
+        names = (f"step-{step}{again}.ckpt" for again in ("", *(f"-{n}" for n in range(2, len(taken) + 3))))
+        return self.path / next(name for name in names if name not in taken)
+
+    def commit(self, index: Index) -> None:
+        """From here on the index counts, and what it does not name is removed."""
+        write_text(self.path / INDEX, msgspec.json.encode(index).decode() + "\n")
+        self.sweep(index)
+
+    def sweep(self, index: Index | None) -> None:
+        """Remove what is of no use any more, or was left by a kill."""
+        sweep(self.path)
+        kept = index.files() if index else set()
+        for path in self.path.glob("step-*.ckpt"):
+            if _OURS.fullmatch(path.name) and path.name not in kept:
+                path.unlink(missing_ok=True)
+
+
+_MEND = "bring the file back from a copy, or name another folder for `out` and train anew"
+
+
+class CheckpointWriter(TorchCheckpointIO):
+    """Writes a checkpoint to a temporary name beside its own, and renames it once it is synced; in the first process alone.
+
+    outcome: of the last one; why it was not written, or what was. A checkpoint that holds numbers that are not finite is not
+    written: DivergedError."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outcome: Saved | LabelgenError | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        # Raised here, an error would leave the other processes waiting.
+        try:
+            self.outcome = _write(checkpoint, Path(path))
+        except LabelgenError as error:
+            self.outcome = error
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> Saved:
+    place = next(_not_finite(checkpoint), None)
+    if place is not None:
+        raise DivergedError(f"{place} is not finite after step {checkpoint['global_step']:,}")
+    with atomic_write(path) as file:
+        hashing = _Hashing(file)
+        try:
+            torch.save(checkpoint, cast(IO[bytes], hashing))
+        except RuntimeError as error:
+            # torch puts an error of its own in the place of the system's.
+            raise hashing.error or error from error
+    return Saved(path.name, hashing.digest.hexdigest())
+
+
+class _Hashing:
+    """A file to be written from front to back, and the digest of what was to be written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+        self._write: Callable[[bytes], int] = file.write
+        self.flush = file.flush
+
+    def write(self, data: bytes) -> int:
+        try:
+            written = self._write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.digest.update(data)
+        return written
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """Where numbers are not finite, as dotted keys."""
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            yield place
+    elif isinstance(value, dict):
+        for key, held in value.items():
+            yield from _not_finite(held, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for held in value:
+            yield from _not_finite(held, place)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place
 
 
 def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:

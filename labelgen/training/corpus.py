@@ -5,12 +5,13 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from labelgen.base.errors import IntegrityError
+from labelgen.base.errors import IntegrityError, StorageError
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.fingerprint import fingerprint
@@ -51,7 +52,8 @@ class Corpus(Sequence[Dialogue]):
         try:
             self._fill(logs, format, max_bad_rate, prepare, name, quarantine, options)
         except BaseException:
-            self.close()
+            with suppress(OSError):  # what could not be written is tried again
+                self.close()
             raise
 
     def _fill(
@@ -80,18 +82,32 @@ class Corpus(Sequence[Dialogue]):
                     known.append(fingerprint(dialogue))
                     line = encode(kept)
                     digest.update(line)
-                    self._spool.write(line)
+                    self._keep(line)
                     ends.append(ends[-1] + len(line))
                     turns.append(len(kept.turns))
                     words.append(word_count([t for turn in kept.turns for t in (turn.request, turn.response)]))
                     log.append(number)
                     roots.append(len(self._roots) - 1)
-        self._spool.flush()
+        self._keep(b"")
         self._ends, self._root = np.array(ends, dtype=np.int64), np.array(roots, dtype=np.int64)
         self.turns, self.words, self.log = (np.array(row, dtype=np.int64) for row in (turns, words, log))
         self.digest = digest.hexdigest()
         self.fingerprints = known
         self.labels = merge(self.labels, collect((d.source, t) for d in self for t in d.targets))
+
+    def _keep(self, line: bytes) -> None:
+        """An empty one: all that came before is on the disk."""
+        try:
+            if line:
+                self._spool.write(line)
+            else:
+                self._spool.flush()
+        except OSError as error:
+            raise StorageError(
+                f"the dialogues to learn from cannot be kept: {error.strerror}",
+                tempfile.gettempdir(),
+                "free some room there, or name another disk by TMPDIR",
+            ) from error
 
     def close(self) -> None:
         """Gives the disk back."""

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import FSDPStrategy, Strategy
 from torch import nn
 
-from labelgen.base.errors import UsageError
+from labelgen.base.errors import DivergedError, UsageError
 from labelgen.data.sound import told
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.frozen_memory import FrozenMemory
-from labelgen.training.checkpoint import BEST, LAST, Checkpoints, read_checkpoint, weights_of
+from labelgen.training.checkpoint import CheckpointFolder, CheckpointWriter, weights_of
 from labelgen.training.data import Examples
 from labelgen.training.hardware import precision_of
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
@@ -28,17 +29,20 @@ from labelgen.training.patience import Patience, lost
 from labelgen.training.progress_line import ProgressLine
 from labelgen.training.recorder import Recorder
 from labelgen.training.sampler import Sampler, total_steps
+from labelgen.training.saving import Checkpoints
+from labelgen.training.together import Together
 from labelgen.training.tracking import Tracker
 
 CHECKPOINTS = "checkpoints"
-TIME, PATIENCE = "length.max_minutes", "length.patience"
+TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
 """Why a run ended before its last step; one that its time ended may go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """step: of `steps` that were to be done. ended: why. first: the process that writes what comes after. sound: what became of the
-    turns' sound in this sitting and process, for people; empty where none was sought."""
+    turns' sound in this sitting and process, for people; empty where none was sought. diverged: why nothing more can be learnt; the model
+    is then that of the last checkpoint which is known to be safe, and step is 0 where there is none."""
 
     model: LabelModel
     step: int
@@ -47,6 +51,7 @@ class Fitted:
     ended: str
     first: bool
     sound: str = ""
+    diverged: DivergedError | None = None
 
 
 class Limit(pl.Callback):
@@ -80,12 +85,13 @@ def fit(
     """Train, from the last checkpoint in the folder if there is one. What the model's frozen encoder remembers is used and
     added to.
 
-    Raises UsageError where the hardware cannot be had; IntegrityError for a checkpoint that cannot be read."""
+    Raises UsageError where the hardware cannot be had; IntegrityError for a checkpoint that cannot be read; StorageError where none can
+    be written; Terminated where SIGTERM came. In a process that is not the first SystemExit stands for these: one tells of them."""
     sampler = make_sampler(training, options.batch, options.hardware, options.data.mix, options.seed)
     steps = total_steps(sampler, options.length.max_epochs, options.length.max_steps)
     recorder = Recorder(trackers, options.tracking.log_every, steps)
     keep_best = options.length.keep == "best"
-    saved = folder / CHECKPOINTS
+    saved, writer = CheckpointFolder(folder / CHECKPOINTS), CheckpointWriter()
     # Callbacks run in this order: the limit is known before a checkpoint is written, and what it records before that.
     trainer = make_trainer(
         options,
@@ -95,14 +101,15 @@ def fit(
             ProgressLine(steps, recorder),
             Limit(steps, options.length.max_minutes, recorder),
             Patience(options.length.patience, recorder),
-            Checkpoints(saved, options.tracking.checkpoint_every, recorder, keep_best),
+            Checkpoints(saved, writer, options.tracking.checkpoint_every, recorder, keep_best),
         ],
+        [writer],
     )
     # A strategy may cut the model's weights up; the trained ones are put into a copy that is whole.
     trained = copy.deepcopy(model)
-    last = saved / LAST
+    index = saved.index()
     sound = ""
-    if not last.exists() or _over(read_checkpoint(last), steps, options.length) is None:
+    if index is None or _over(saved.read(index.last), steps, options.length) is None:
         # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
         model.train()
         model.turn_encoder.piece_tokens = options.batch.encoder_tokens
@@ -118,24 +125,40 @@ def fit(
             order = make_sampler(validation, options.batch, options.hardware, (), 0)
             valid = ValidationLoader(validation, collator, order, lambda: trainer.global_rank, workers)
         with _quiet():
+            last = None if index is None else saved.path / index.last.file
             try:
-                trainer.fit(module, train, valid, ckpt_path=last if last.exists() else None, weights_only=True)
+                trainer.fit(module, train, valid, ckpt_path=last, weights_only=True)
             except SystemExit as stop:
                 # Lightning leaves by SystemExit when it is interrupted; the command line knows better what to say.
                 raise KeyboardInterrupt from stop
+            except Together as stop:
+                if not trainer.is_global_zero:
+                    # Who ends with another code has the others killed, the one that tells why among them.
+                    raise SystemExit(0) from stop
+                if not isinstance(stop.why, DivergedError):
+                    raise stop.why from None
+                return _diverged(saved, trained, steps, stop.why)
         sound = told(train.heard, train.unheard)
-    held = read_checkpoint(last)
-    best = saved / BEST
-    trained.load_state_dict(weights_of(read_checkpoint(best) if keep_best and best.exists() else held))
-    return Fitted(
-        trained,
-        held["global_step"],
-        steps,
-        held["callbacks"]["Recorder"]["elapsed_s"],
-        _over(held, steps, options.length) or TIME,
-        trainer.is_global_zero,
-        sound,
-    )
+        index = saved.index()
+    assert index is not None
+    held = saved.read(index.last)
+    best = saved.read(index.best) if keep_best and index.best is not None else held
+    trained.load_state_dict(weights_of(best))
+    ended = _over(held, steps, options.length) or TIME
+    return Fitted(trained, held["global_step"], steps, _elapsed_s(held), ended, trainer.is_global_zero, sound)
+
+
+def _diverged(saved: CheckpointFolder, model: LabelModel, steps: int, why: DivergedError) -> Fitted:
+    index = saved.index()
+    if index is None or index.safe is None:
+        return Fitted(model, 0, steps, 0.0, DIVERGED, True, diverged=why)
+    held = saved.read(index.safe)
+    model.load_state_dict(weights_of(held))
+    return Fitted(model, held["global_step"], steps, _elapsed_s(held), DIVERGED, True, diverged=why)
+
+
+def _elapsed_s(checkpoint: dict[str, Any]) -> float:
+    return float(checkpoint["callbacks"]["Recorder"]["elapsed_s"])
 
 
 def _over(checkpoint: dict[str, Any], steps: int, length: LengthOptions) -> str | None:
@@ -163,7 +186,12 @@ def make_sampler(
     )
 
 
-def make_trainer(options: TrainingOptions, model: nn.Module, callbacks: list[pl.Callback]) -> pl.Trainer:
+def make_trainer(
+    options: TrainingOptions,
+    model: nn.Module,
+    callbacks: list[pl.Callback],
+    plugins: Sequence[CheckpointIO] = (),
+) -> pl.Trainer:
     """A Trainer whose every default that matters is set. Raises UsageError where the hardware cannot be had."""
     hardware = options.hardware
     # It would advertise other products.
@@ -178,6 +206,7 @@ def make_trainer(options: TrainingOptions, model: nn.Module, callbacks: list[pl.
             max_epochs=-1,
             accumulate_grad_batches=options.batch.accumulate,
             callbacks=callbacks,
+            plugins=list(plugins),
             logger=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,

@@ -1,5 +1,6 @@
 """Batches for Lightning, each with what its whole step weighs."""
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -124,7 +125,13 @@ def _batches(
         batch_sampler=[list(row) for row in keys],
         collate_fn=Heard(collator),
         num_workers=workers,
+        worker_init_fn=_leave_sigterm,
         # A loader draws a seed for its workers; from a generator of its own, training's numbers stay as they are.
         generator=torch.Generator(),
     )
     return iter(loader)
+
+
+def _leave_sigterm(worker: int) -> None:
+    """The training process answers it, and needs its batches until it has saved what it has."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -8,9 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from labelgen.base.errors import LabelgenError
+from labelgen.base.errors import DivergedError
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import Measured, TrainingModule
+from labelgen.training.together import Together
 from labelgen.training.tracking import Tracker
 
 
@@ -56,11 +57,19 @@ class Recorder(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: StepBatch, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
-        _gather(self._sums, outputs["measured"])
-        counted = torch.tensor([batch.batch.turns, batch.batch.tokens], device=pl_module.device)
-        turns, tokens = torch.as_tensor(trainer.strategy.reduce(counted, reduce_op="sum")).tolist()
-        self.turns += int(turns)
-        self.tokens += int(tokens)
+        measured: Mapping[str, Measured] = outputs["measured"]
+        tasks = list(pl_module.model.tasks)
+        lost = [int(task in measured and not math.isfinite(float(measured[task][0]))) for task in tasks]
+        counted = torch.tensor([batch.batch.turns, batch.batch.tokens, *lost], device=pl_module.device)
+        turns, tokens, *lost = map(int, torch.as_tensor(trainer.strategy.reduce(counted, reduce_op="sum")).tolist())
+        if any(lost):
+            # What was learnt from it may not be saved, so it is looked for at once and in all processes.
+            names = " and ".join(task for task, count in zip(tasks, lost, strict=True) if count)
+            step = trainer.global_step + (not batch.part.last)
+            raise Together(DivergedError(f"the loss of {names} is not finite in step {step:,}"))
+        _gather(self._sums, measured)
+        self.turns += turns
+        self.tokens += tokens
         self._epoch = batch.part.epoch
         if not batch.part.last:
             return
@@ -120,11 +129,8 @@ class Recorder(pl.Callback):
         each = {task: nats / weight for task, (nats, weight) in zip(tasks, whole, strict=True) if weight > 0}
         total: float = sum(module.model.tasks[task].options.weight * loss for task, loss in each.items())
         if not math.isfinite(total):
-            raise LabelgenError(
-                f"the loss is {total} after step {trainer.global_step}",
-                ", ".join(f"{task} {loss}" for task, loss in each.items()),
-                "lower the learning rates, or clip gradients; the last checkpoint is from before",
-            )
+            lost = " and ".join(f"{name}/{task}" for task, loss in each.items() if not math.isfinite(loss))
+            raise Together(DivergedError(f"{lost or name} is not finite after step {trainer.global_step:,}"))
         return {name: total, **{f"{name}/{task}": loss for task, loss in each.items()}}
 
     def _add(self, trainer: pl.Trainer, row: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import write_text
+from labelgen.base.files import sweep, write_text
 from labelgen.base.untrusted import read_file, untrusted
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
@@ -22,8 +22,8 @@ from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.trained_on import COMPLETE, joined
 from labelgen.tensors.instruction_set import choose_instruction_set
-from labelgen.training.account import MODEL, NO_BEST, card, summary
-from labelgen.training.checkpoint import LAST
+from labelgen.training.account import BEFORE, CONFIG, MODEL, NO_BEST, card, diverged, summary
+from labelgen.training.checkpoint import CheckpointFolder
 from labelgen.training.checks import check_options
 from labelgen.training.config import differences, plain, to_yaml
 from labelgen.training.corpus import Corpus, Prepare
@@ -41,7 +41,6 @@ from labelgen.training.hardware import Precision, auto_precision
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 from labelgen.training.tracking import trackers
 
-CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 STATE = "run.json"
 QUARANTINE = "quarantine.jsonl"
@@ -151,16 +150,26 @@ def _train(
     torch.manual_seed(options.seed)
     model = build_model(options.model, options.tasks, corpus.labels, corpus)
     new = take_over(model, load_model(Path(options.init))) if options.init is not None else None
-    write_text(folder / CONFIG, to_yaml(options))
+    # In this order: a folder with a state is a run, however soon it was killed.
     _write_state(folder, State(corpus.digest))
+    write_text(folder / CONFIG, to_yaml(options))
     told = trackers(options.tracking, folder, folder / METRICS, plain(options))
     fitted = fit(options, model, training, validation, folder, told)
-    if fitted.first:
+
+    def save(name: str) -> None:
         # Pretraining learns no labels.
         init = None if options.init is None else Path(options.init)
         trained_on, complete = joined(corpus.fingerprints if command == FINETUNE else (), init)
         made = card(options, command, corpus, targets, fitted, new)
-        save_model(fitted.model, folder / MODEL, {**made, COMPLETE: complete}, trained_on)
+        save_model(fitted.model, folder / name, {**made, COMPLETE: complete}, trained_on)
+
+    if fitted.diverged is not None:
+        if fitted.step:
+            save(BEFORE)
+        raise diverged(options, command, fitted)
+    if fitted.first:
+        sweep(folder)
+        save(MODEL)
         _write_state(folder, State(corpus.digest, fitted.step, fitted.steps, fitted.elapsed_s, fitted.ended))
     return summary(options, corpus, targets, fitted, new) if fitted.first else ""
 
@@ -171,14 +180,13 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
 
     Raises UsageError where the folder holds something else, or a run of another config, naming what differs, and
     IntegrityError where its files are damaged."""
-    # A quarantine alone is of logs that were too bad to begin with.
-    if not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {QUARANTINE}):
+    if not folder.exists() or (folder.is_dir() and all(map(_is_nothing, folder.iterdir()))):
         return None
-    if not (folder / STATE).is_file() or not (folder / CONFIG).is_file():
+    if not (folder / STATE).is_file():
         raise UsageError(f"{folder} holds something, but no run of training", str(folder), "name another folder")
     state = read_file(folder / STATE, State, _ANEW)
     # Who has a model may have made room by removing the checkpoints.
-    if state.ended is None and not (folder / CHECKPOINTS / LAST).is_file():
+    if state.ended is None and CheckpointFolder(folder / CHECKPOINTS).index() is None:
         return None
     with untrusted(f"{CONFIG} of the run cannot be read", folder / CONFIG, _ANEW):
         saved = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
@@ -195,6 +203,11 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
     if state.ended == TIME and (allowed is None or 60 * allowed > state.elapsed_s):
         return State(state.data_digest)
     return state
+
+
+def _is_nothing(path: Path) -> bool:
+    """Left by a command that ended before it began to learn: a quarantine of logs that were too bad, or half a state."""
+    return path.name == QUARANTINE or path.match(f".{STATE}.*.part")
 
 
 def _write_state(folder: Path, state: State) -> None:

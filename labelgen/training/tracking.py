@@ -2,14 +2,15 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Protocol
 
 import msgspec
 
-from labelgen.base.errors import UsageError
+from labelgen.base.errors import StorageError
 from labelgen.base.files import atomic_write, write_text
 from labelgen.training.options import TrackingOptions
 
@@ -42,8 +43,16 @@ class MetricsFile:
             file.writelines(msgspec.json.encode(row) + b"\n" for row in rows if row["step"] <= step)
 
     def add(self, row: Row) -> None:
-        with self.path.open("ab") as file:
-            file.write(msgspec.json.encode(row) + b"\n")
+        """Raises StorageError where the row cannot be written."""
+        try:
+            with self.path.open("ab") as file:
+                file.write(msgspec.json.encode(row) + b"\n")
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self.path.name}: {error.strerror}",
+                str(self.path),
+                "free some room and run the same command again: it resumes",
+            ) from error
 
     def end(self) -> None:
         """Every row was written when it came."""
@@ -76,23 +85,18 @@ class WeightsAndBiases:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        try:
-            self._run = wandb.init(
-                project=os.environ.get("WANDB_PROJECT") or "labelgen",
-                name=os.environ.get("WANDB_NAME") or self.folder.name,
-                id=self._id(step),
-                resume="allow",
-                dir=self.folder,
-                config=self.config,
-                mode="online" if self.online else "offline",
-                settings=wandb.Settings(
-                    silent=True, console="off", disable_git=True, disable_code=True, x_disable_machine_info=True
-                ),
-            )
-        except wandb.errors.Error as error:
-            raise UsageError(
-                f"Weights & Biases cannot be used: {error}", "tracking.wandb", "choose offline or off"
-            ) from error
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT") or "labelgen",
+            name=os.environ.get("WANDB_NAME") or self.folder.name,
+            id=self._id(step),
+            resume="allow",
+            dir=self.folder,
+            config=self.config,
+            mode="online" if self.online else "offline",
+            settings=wandb.Settings(
+                silent=True, console="off", disable_git=True, disable_code=True, x_disable_machine_info=True
+            ),
+        )
         if self.online:  # offline the library warns who asks for the address
             print(f"Weights & Biases: {self._run.url}", file=sys.stderr)
 
@@ -112,10 +116,51 @@ class WeightsAndBiases:
             self._run.finish()
             self._run = None
 
+    def drop(self) -> None:
+        """Let go of the library's process: a broken one would be waited for, and complain, when this process ends."""
+        import wandb
+
+        wandb.teardown()
+
+
+class Dropped:
+    """Weights & Biases, until it fails: then it is dropped with a warning, and training goes on."""
+
+    def __init__(self, tracker: WeightsAndBiases) -> None:
+        self._tracker: WeightsAndBiases | None = tracker
+
+    def start(self, step: int) -> None:
+        self._try(lambda tracker: tracker.start(step))
+
+    def add(self, row: Row) -> None:
+        self._try(lambda tracker: tracker.add(row))
+
+    def end(self) -> None:
+        self._try(lambda tracker: tracker.end())
+
+    def _try(self, call: Callable[[WeightsAndBiases], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            call(self._tracker)
+        # The library raises errors of its own, of its connection and of the system alike, and may leave by SystemExit.
+        except (Exception, SystemExit) as error:
+            failed, self._tracker = self._tracker, None
+            print(
+                f"warning: Weights & Biases failed and is left out from here on ({_line(error)}); the rows are in metrics.jsonl",
+                file=sys.stderr,
+            )
+            with suppress(Exception, SystemExit):
+                failed.drop()
+
+
+def _line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
 
 def trackers(options: TrackingOptions, folder: Path, metrics: Path, config: Mapping[str, Any]) -> list[Tracker]:
     """Those that the options ask for."""
     found: list[Tracker] = [MetricsFile(metrics)]
     if options.wandb != "off":
-        found.append(WeightsAndBiases(folder, config, options.wandb == "online"))
+        found.append(Dropped(WeightsAndBiases(folder, config, options.wandb == "online")))
     return found

@@ -3,6 +3,7 @@ and the bytes are those of an unbroken run."""
 
 import errno
 import os
+import re
 import resource
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from fake_annotator import DieAfter, FakeAnnotator
 from some_logs import record, tree, write_lines
 
 from labelgen.base.errors import IntegrityError, LabelgenError, ResourceError, StorageError
+from labelgen.base.terminated import Terminated, sigterm_raises
 from labelgen.labelling.counts import Sums
 from labelgen.labelling.engines import Inline, local
 from labelgen.labelling.run import label
@@ -163,6 +166,73 @@ if __name__ == "__main__":
     assert ended.returncode == -signal.SIGKILL
     run(source, tmp_path / "out")
     assert tree(tmp_path / "out") == expected
+
+
+TERMINATED = r"stopped by SIGTERM; finished files: {}; committed shards of the others: {}; the same command resumes"
+
+
+def test_sigterm_says_what_is_committed_and_the_rerun_finishes_it(tmp_path, unbroken):
+    source, expected = unbroken
+
+    def terminate(done: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with sigterm_raises(), pytest.raises(Terminated, match=TERMINATED.format("1 of 2", 0)):
+        run(source, tmp_path / "out", before=terminate)
+    diary = tmp_path / "diary"
+    run(source, tmp_path / "out", diary=diary)
+    assert tree(tmp_path / "out") == expected
+    assert len(diary.read_text().split()) == 2
+
+
+def test_sigterm_waits_while_a_worker_is_started(tmp_path, unbroken, monkeypatch):
+    """One that is half started would tell of a parent that went away."""
+    source, _ = unbroken
+    started: list[str] = []
+    submit = ProcessPoolExecutor.submit
+
+    def terminated(self: ProcessPoolExecutor, work: Callable[..., object], *words: object):
+        signal.raise_signal(signal.SIGTERM)
+        future = submit(self, work, *words)
+        started.append(work.__name__)
+        return future
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", terminated)
+    with sigterm_raises(), pytest.raises(Terminated), local(FakeAnnotator, 2) as engine:
+        label(source, tmp_path / "out", engine, "model", {}, 2)
+    assert len(started) == 1
+
+
+def test_a_terminated_command_ends_its_workers_with_one_line_and_code_143(tmp_path, unbroken):
+    """They hold its standard output: were one left, the pipe would never end."""
+    source, _ = unbroken
+    path = tmp_path / "script.py"
+    path.write_text(f"""
+import signal
+import sys
+from fake_annotator import FakeAnnotator, KillParent
+import labelgen.cli.label
+from labelgen.cli.main import main
+def load(*words, **more):
+    return FakeAnnotator(before=KillParent(signal.SIGTERM, 1))
+if __name__ == "__main__":
+    labelgen.cli.label.load_annotator = load
+    words = ["--model", "none", "--workers", "2", "--shard-dialogues", "2"]
+    sys.exit(main(["label", {str(source)!r}, {str(tmp_path / "out")!r}, *words]))
+""")
+    ended = subprocess.run(
+        [sys.executable, path],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        timeout=120,
+        text=True,
+    )
+    assert ended.returncode == 143
+    assert re.fullmatch("labelgen label: " + TERMINATED.format(r"\d of 2", r"\d") + "\n", ended.stderr)
+    for out in ("out", "unbroken"):
+        label(source, tmp_path / out, Inline(FakeAnnotator), "model", {"device": "cpu"}, 2)
+    assert tree(tmp_path / "out") == tree(tmp_path / "unbroken")
 
 
 def limited_run(source: Path, out: Path, size: int) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from whole_runs import BrokenOffError, break_off_at, digest, rows
 
 from labelgen.base.errors import IntegrityError, LabelgenError, UsageError
+from labelgen.base.files import digest_bytes, digest_file
 from labelgen.model.folder import read_card
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
@@ -77,12 +79,14 @@ def test_a_checkpoint_that_is_damaged_or_runs_code_is_refused(
         break_off_at(patch, 3)
         with pytest.raises(BrokenOffError):
             finetune(options("a"))
-    last = tmp_path / "a" / "checkpoints" / "last.ckpt"
+    index = tmp_path / "a" / "checkpoints" / "index.json"
+    last = index.with_name(msgspec.json.decode(index.read_bytes())["last"]["file"])
     whole = last.read_bytes()
     last.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(IntegrityError, match="checkpoint cannot be read"):
+    with pytest.raises(IntegrityError, match="not the file that was written"):
         finetune(options("a"))
     torch.save({"global_step": Path("anything that is no plain value")}, last)
+    index.write_text(index.read_text().replace(digest_bytes(whole), digest_file(last)))
     with pytest.raises(IntegrityError, match="checkpoint cannot be read"):
         finetune(options("a"))
 

@@ -9,7 +9,7 @@ import pytest
 from labelled import LABELS, labelled_dialogue
 from whole_runs import BrokenOffError, break_off_at
 
-from labelgen.base.errors import InputError, LabelgenError, UsageError
+from labelgen.base.errors import DivergedError, InputError, UsageError
 from labelgen.data.log import write_log
 from labelgen.data.quarantine import Rejected
 from labelgen.training.options import FinetuneOptions
@@ -41,7 +41,7 @@ def test_other_data_are_refused(options: Callable[..., FinetuneOptions], log: Pa
 def test_a_loss_that_is_no_number_stops_the_run(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
-    with pytest.raises(LabelgenError, match="the loss is nan after step"):
+    with pytest.raises(DivergedError, match=r"training diverged: the loss of .* is not finite in step 2"):
         finetune(options("a", "--optimiser.learning_rate=1e30", "--optimiser.clip=0"))
 
 

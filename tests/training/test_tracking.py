@@ -1,11 +1,14 @@
 """Weights & Biases beside the metrics: one run there for all sittings, named as its own variables say."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import wandb
+from whole_runs import common
 
 from labelgen.training.options import TrackingOptions
 from labelgen.training.tracking import MetricsFile, WeightsAndBiases, read_metrics, trackers
@@ -89,6 +92,93 @@ def test_offline_the_library_itself_keeps_the_rows_beside_the_metrics(tmp_path: 
     own = (tmp_path / "wandb_id.txt").read_text().strip()
     kept = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
     assert {path.name for path in kept} == {f"run-{own}.wandb"}
+
+
+class Broken:
+    """Stands for the library's run, whose calls fail from `bad` on."""
+
+    url = None
+
+    def __init__(self, bad: str) -> None:
+        self.bad = bad
+
+    def log(self, *_: Any, **__: Any) -> None:
+        if self.bad == "log":
+            raise ConnectionResetError("Connection lost")
+
+    def finish(self) -> None:
+        raise SystemExit(1)
+
+
+@pytest.mark.parametrize("bad", ["init", "log", "finish"])
+def test_what_fails_in_it_is_warned_of_once_and_the_rows_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bad: str
+):
+    def init(**_: Any) -> Broken:
+        if bad == "init":
+            raise wandb.errors.CommError("no account")
+        return Broken(bad)
+
+    monkeypatch.setattr(wandb, "init", init)
+    both = trackers(TrackingOptions(wandb="offline"), tmp_path, tmp_path / "metrics.jsonl", {})
+    rows = [{"step": step, "loss": 1.0} for step in (1, 2, 3)]
+    for tracker in both:
+        tracker.start(0)
+        for row in rows:
+            tracker.add(row)
+        tracker.end()
+    assert read_metrics(tmp_path / "metrics.jsonl") == rows
+    told = capsys.readouterr().err
+    assert told.count("\n") == told.count("warning: Weights & Biases failed and is left out from here on") == 1
+
+
+TRAINING = """
+import os, signal, sys
+from pathlib import Path
+from labelgen.cli.main import main
+from labelgen.training.recorder import Recorder
+
+def children(pid):
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        yield from (task / "children").read_text().split()
+
+def kill_core():
+    for pid in children(os.getpid()):
+        if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(int(pid), signal.SIGKILL)
+            Path("killed").touch()
+
+started = Recorder.on_train_start
+
+def on_train_start(self, *words):
+    started(self, *words)
+    kill_core()
+
+if sys.argv.pop(1) == "kill":
+    Recorder.on_train_start = on_train_start
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("how", ["kill", "file"])
+def test_training_ends_well_where_the_librarys_process_is_killed_or_its_folder_cannot_be_made(
+    log: Path, tiny_encoder: Path, tmp_path: Path, how: str
+):
+    """Nothing of it is left to complain when the process ends."""
+    argv = ["finetune", *common(log, tiny_encoder, "a"), "--tracking.wandb=offline", "--tracking.log_every=1"]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "run.json").write_text('{"data_digest": ""}')
+    if how == "file":
+        (tmp_path / "a" / "wandb").write_text("in its way")
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING, how, *argv], capture_output=True, text=True, timeout=300, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "killed").exists() == (how == "kill")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("warning: ") == done.stderr.count("Weights & Biases failed and is left out") == 1
+    found = read_metrics(tmp_path / "a" / "metrics.jsonl")
+    assert len([row for row in found if "loss" in row]) == found[-1]["step"]
 
 
 def test_without_it_there_are_the_metrics_alone(tmp_path: Path):

@@ -22,7 +22,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
 from labelgen.feedback.hiding import without_evidence
 from labelgen.model.folder import check_model, load_model, read_card
-from labelgen.training.checkpoint import read_checkpoint, weights_of
+from labelgen.training.checkpoint import CheckpointFolder, weights_of
 from labelgen.training.config import parse
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions, PretrainOptions
@@ -102,13 +102,17 @@ def test_the_best_epoch_is_kept(options: Callable[..., FinetuneOptions], log: Pa
     finetune(asked)
     found = [(row["valid_loss"], row["step"]) for row in rows(asked) if "valid_loss" in row]
     assert [loss for loss, _ in found] == [13.5, 4.5, 9.0]
-    best = read_checkpoint(Path(asked.out) / "checkpoints" / "best.ckpt")
+    saved = CheckpointFolder(Path(asked.out) / "checkpoints")
+    index = saved.index()
+    assert index is not None
+    assert index.best is not None
+    best = saved.read(index.best)
     assert best["global_step"] == found[1][1]
     kept = load_model(Path(asked.out) / "model").state_dict()
     other = [name for name, value in weights_of(best).items() if not torch.equal(value, kept[name])]
     # Texts of labels are encoded anew when a model is saved.
     assert [name for name in other if not name.startswith("labels_")] == []
-    last = weights_of(read_checkpoint(Path(asked.out) / "checkpoints" / "last.ckpt"))
+    last = weights_of(saved.read(index.last))
     assert any(not torch.equal(value, kept[name]) for name, value in last.items() if name.startswith("heads."))
 
 

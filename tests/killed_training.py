@@ -1,0 +1,121 @@
+"""Trainings in processes of their own, which are killed ahead of a change to the disk."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from labelgen.cli.main import main
+from labelgen.tensors.sound_library import prepare_torchaudio
+from labelgen.training.module import TrainingModule
+from labelgen.training.saving import Checkpoints
+
+CHANGES = ("replace", "rename", "fsync", "unlink", "mkdir")
+"""What reaches the disk goes through these."""
+
+
+@contextmanager
+def processes() -> Iterator[Callable[..., int]]:
+    """Gives what does work in a process of its own and gives its exit code, or minus the signal that killed it.
+
+    These are forked from a process that has loaded what takes long, and in which nothing was trained yet."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["labelgen.training.saving", "labelgen.training.run", "labelgen.cli.main"])
+    ours, theirs = context.Pipe()
+    server = context.Process(target=_serve, args=(theirs,))
+    server.start()
+    theirs.close()
+
+    def run(work: Callable[..., None], *words: Any) -> int:
+        ours.send((work, words))
+        return int(ours.recv())
+
+    try:
+        yield run
+    finally:
+        ours.close()
+        server.join()
+
+
+def _serve(asked: Connection) -> None:
+    prepare_torchaudio()
+    import_module("transformers.models.roberta.modeling_roberta")
+    while True:
+        try:
+            work, words = asked.recv()
+        except EOFError:
+            return
+        child = os.fork()
+        if child == 0:
+            _do(work, words)
+        asked.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def _do(work: Callable[..., None], words: Sequence[Any]) -> None:
+    code = 99
+    try:
+        work(*words)
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def train(argv: Sequence[str], losses: Sequence[float], epoch: int, change: int | None) -> None:
+    """labelgen finetune, whose validation losses are given by epoch. It is killed ahead of this change to the disk, counted from 0, while
+    it saves what stands at the end of this epoch; never, where that is None."""
+
+    def measure(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
+        first = float(batch_idx == 0)
+        return {
+            name: (torch.tensor(losses[self.trainer.current_epoch] * first), torch.tensor(first))
+            for name in self.model.tasks
+        }
+
+    setattr(TrainingModule, "validation_step", measure)  # noqa: B010
+    if change is not None:
+        kill_in_epoch(epoch, change)
+    sys.exit(main(["finetune", *argv]))
+
+
+def kill_in_epoch(epoch: int, change: int) -> None:
+    left: list[int] = []
+    save = Checkpoints.on_train_epoch_end
+
+    def at_end(self: Checkpoints, trainer: Any, module: Any) -> None:
+        if trainer.current_epoch == epoch:
+            left.append(change)
+        save(self, trainer, module)
+        left.clear()
+
+    setattr(Checkpoints, "on_train_epoch_end", at_end)  # noqa: B010
+    _count(left)
+
+
+def kill_from_now_on(change: int) -> None:
+    """This process dies ahead of its change to the disk of that number, counted from 0."""
+    _count([change])
+
+
+def _count(left: list[int]) -> None:
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*words: Any, **more: Any) -> Any:
+            if left:
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return real(*words, **more)
+
+        return changed
+
+    for name in CHANGES:
+        setattr(os, name, counted(getattr(os, name)))

@@ -1,0 +1,112 @@
+"""Two processes train one model: whichever is late, both come to the same end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from whole_runs import common
+
+from labelgen.model.folder import check_model
+from labelgen.training.tracking import read_metrics
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from labelgen.cli.main import main
+from labelgen.training.module import TrainingModule
+
+HERE = Path(sys.argv[0]).parent
+FIRST = os.environ.get("LOCAL_RANK", "0") == "0"
+how = os.environ["HOW"]
+
+def late_commit(replaced):
+    # The first process commits its last checkpoint only once the other has gone on without it, or clearly waits.
+    def replace(old, new):
+        if Path(new).parent.name == "checkpoints" and (HERE / "all steps").exists():
+            until = time.monotonic() + 2.0
+            while not (HERE / "went on").exists() and time.monotonic() < until:
+                time.sleep(0.01)
+        replaced(old, new)
+    return replace
+
+def last_step(step):
+    def training_step(self, batch, batch_idx):
+        if self.global_step == self.steps - 1:
+            (HERE / "all steps").touch()
+        return step(self, batch, batch_idx)
+    return training_step
+
+def terminated(step):
+    def training_step(self, batch, batch_idx):
+        if not FIRST and self.global_step == 1:
+            import signal
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, batch, batch_idx)
+    return training_step
+
+def full(written):
+    def write(checkpoint, path):
+        from labelgen.base.errors import StorageError
+        raise StorageError("no room", str(path), "make some")
+    return write
+
+if how == "late":
+    TrainingModule.training_step = last_step(TrainingModule.training_step)
+    if FIRST:
+        os.replace = late_commit(os.replace)
+    else:
+        from labelgen.training import fit as fitting
+        made = fitting.told
+        def told(*words):
+            (HERE / "went on").touch()
+            return made(*words)
+        fitting.told = told
+if how == "sigterm":
+    TrainingModule.training_step = terminated(TrainingModule.training_step)
+if how == "full":
+    import labelgen.training.checkpoint as checkpoint
+    checkpoint._write = full(checkpoint._write)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def train(log: Path, encoder: Path, how: str) -> subprocess.CompletedProcess[str]:
+    """On two processes; under its own time limit, as one that waits for another would never end."""
+    script = log.parents[1] / "script.py"
+    script.write_text(SCRIPT)
+    more = ["--hardware.devices=2", "--hardware.strategy=ddp_find_unused_parameters_true", "--length.max_steps=3"]
+    return subprocess.run(
+        [sys.executable, script, "finetune", *common(log, encoder, "a"), *more],
+        env={**os.environ, "HOW": how},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def out(log: Path) -> Path:
+    return log.parents[1] / "a"
+
+
+def test_no_process_reads_a_checkpoint_before_it_is_committed(log: Path, tiny_encoder: Path, out: Path):
+    done = train(log, tiny_encoder, "late")
+    assert (done.returncode, "mend:" in done.stderr) == (0, False), done.stderr
+    check_model(out / "model")
+    assert read_metrics(out / "metrics.jsonl")[-1]["step"] == 3
+
+
+def test_sigterm_to_one_process_saves_and_ends_all_with_one_message(log: Path, tiny_encoder: Path, out: Path):
+    done = train(log, tiny_encoder, "sigterm")
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.count("a checkpoint is saved after step 2") == 1
+    assert train(log, tiny_encoder, "").returncode == 0
+    check_model(out / "model")
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_all_processes_with_one_message(log: Path, tiny_encoder: Path):
+    done = train(log, tiny_encoder, "full")
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.count("no room") == 1

@@ -1,0 +1,124 @@
+"""SIGTERM while a model is trained: the run is saved at the next step, says so, and resumes to the same bytes."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_training import SMALL
+from whole_runs import common, digest, rows
+
+from labelgen.base.terminated import Terminated
+from labelgen.cli.main import main
+from labelgen.training.data import AnnotatedExamples
+from labelgen.training.module import TrainingModule
+from labelgen.training.options import FinetuneOptions
+from labelgen.training.run import finetune
+
+
+def terminate_at(patch: pytest.MonkeyPatch, call: int) -> None:
+    """SIGTERM comes in the batch of that number, counted from 0."""
+    whole, calls = TrainingModule.training_step, iter(range(10_000))
+
+    def step(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
+        if next(calls) == call:
+            signal.raise_signal(signal.SIGTERM)
+        return whole(self, batch, batch_idx)
+
+    patch.setattr(TrainingModule, "training_step", step)
+
+
+def checkpoints(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "checkpoints").glob("*.ckpt"))
+
+
+# In the first batch of a step, in its last, and in the last step of an epoch.
+@pytest.mark.parametrize(("call", "step"), [(0, 1), (4, 3), (2, 2)])
+def test_a_terminated_run_saves_the_step_says_so_and_resumes_to_the_same_bytes(
+    options: Callable[..., FinetuneOptions],
+    log: Path,
+    tiny_encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    call: int,
+    step: int,
+):
+    more = [f"--data.valid=[{log}]", "--tracking.checkpoint_every=1000", "--length.max_steps=5"]
+    before = signal.getsignal(signal.SIGTERM)
+    finetune(options("whole", *more))
+    asked = options("ended", *more)
+    argv = ["finetune", *common(log, tiny_encoder, "ended"), *more]
+    with monkeypatch.context() as patch:
+        terminate_at(patch, call)
+        assert main(argv) == 143
+    told = capsys.readouterr().err
+    assert f"stopped by SIGTERM; a checkpoint is saved after step {step}, and the same command resumes there" in told
+    assert "Traceback" not in told
+    assert checkpoints(Path(asked.out)) == [f"step-{step}.ckpt"]
+    assert main(argv) == 0
+    assert digest(asked) == digest(options("whole"))
+    assert rows(asked) == rows(options("whole"))
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_pretraining_answers_sigterm_alike(
+    log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    argv = [f"--data.train=[{log}]", f"--out={tmp_path / 'a'}", f"--model.encoder={tiny_encoder}", *SMALL]
+    argv += ["--tasks={order: {}}", "--mixture={shuffled_order: 1}", "--length.max_steps=4", "--tracking.wandb=off"]
+    with monkeypatch.context() as patch:
+        terminate_at(patch, 0)
+        assert main(["pretrain", *argv]) == 143
+    assert "a checkpoint is saved after step 1" in capsys.readouterr().err
+    assert main(["pretrain", *argv]) == 0
+
+
+def test_sigterm_before_anything_was_learnt_ends_the_command_with_a_word(
+    log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    argv = ["finetune", *common(log, tiny_encoder, "a")]
+    with monkeypatch.context() as patch:
+        patch.setattr(AnnotatedExamples, "__init__", lambda *_: signal.raise_signal(signal.SIGTERM))
+        assert main(argv) == 143
+    assert "stopped by SIGTERM; the same command goes on where it can" in capsys.readouterr().err
+    assert main(argv) == 0
+
+
+def test_a_caller_from_python_gets_terminated_and_its_own_handler_back(
+    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
+):
+    came: list[int] = []
+    own = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        terminate_at(monkeypatch, 0)
+        with pytest.raises(Terminated, match="after step 1"):
+            finetune(options("a"))
+        assert came == []
+        signal.raise_signal(signal.SIGTERM)
+        assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, own)
+
+
+def test_processes_that_prepare_batches_outlive_sigterm_until_the_run_is_saved(
+    log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    """As where a whole process group is asked to end."""
+    import multiprocessing
+
+    whole = TrainingModule.training_step
+
+    def step(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
+        for child in multiprocessing.active_children():
+            child.terminate()
+            child.join(0.2)
+        signal.raise_signal(signal.SIGTERM)
+        return whole(self, batch, batch_idx)
+
+    argv = ["finetune", *common(log, tiny_encoder, "a"), "--data.workers=1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", step)
+        assert main(argv) == 143
+    assert "a checkpoint is saved after step 1" in capsys.readouterr().err
+    assert main(argv) == 0
