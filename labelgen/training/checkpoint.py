@@ -17,8 +17,9 @@ import msgspec
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from labelgen.base.errors import DivergedError, IntegrityError, LabelgenError, StorageError
+from labelgen.base.errors import DivergedError, IntegrityError, LabelgenError
 from labelgen.base.files import atomic_write, digest_file, sweep, write_text
+from labelgen.base.untrusted import read_file, untrusted
 
 INDEX = "index.json"
 _OLD = "last.ckpt"
@@ -64,12 +65,7 @@ class CheckpointFolder:
                     "finish that run by labelgen 0.2, or name another folder for `out` and train anew",
                 )
             return None
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Index)
-        except OSError as error:
-            raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
-        except (msgspec.MsgspecError, UnicodeError) as error:
-            raise IntegrityError(f"{path.name} of the checkpoints is damaged: {error}", str(path), _MEND) from error
+        return read_file(path, Index, _MEND)
 
     def read(self, saved: Saved) -> dict[str, Any]:
         """What a checkpoint holds, on the CPU: tensors and plain values alone.
@@ -80,11 +76,8 @@ class CheckpointFolder:
             raise IntegrityError("the checkpoint is gone", str(path), _MEND)
         if digest_file(path) != saved.sha256:
             raise IntegrityError("the checkpoint is not the file that was written", str(path), _MEND)
-        try:
+        with untrusted("the checkpoint cannot be read", path, _MEND):
             held: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            why = str(error).splitlines()[0]
-            raise IntegrityError(f"the checkpoint cannot be read: {why}", str(path), _MEND) from error
         return held
 
     def new(self, step: int) -> Path:

@@ -12,6 +12,7 @@ import msgspec
 
 from labelgen.base.errors import StorageError
 from labelgen.base.files import atomic_write, write_text
+from labelgen.base.untrusted import first_line
 from labelgen.training.options import TrackingOptions
 
 Row = Mapping[str, Any]
@@ -147,15 +148,11 @@ class Dropped:
         except (Exception, SystemExit) as error:
             failed, self._tracker = self._tracker, None
             print(
-                f"warning: Weights & Biases failed and is left out from here on ({_line(error)}); the rows are in metrics.jsonl",
+                f"warning: Weights & Biases failed and is left out from here on ({first_line(error)}); the rows are in metrics.jsonl",
                 file=sys.stderr,
             )
             with suppress(Exception, SystemExit):
                 failed.drop()
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def trackers(options: TrackingOptions, folder: Path, metrics: Path, config: Mapping[str, Any]) -> list[Tracker]:
