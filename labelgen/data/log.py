@@ -12,11 +12,11 @@ from labelgen.base.places import in_store, place
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, merge, write_labels
+from labelgen.data.placed import Placed
 from labelgen.data.quarantine import Quarantine, Rejected, loss, told
 from labelgen.data.reader import Options, Reader
 from labelgen.data.readers import READERS
-from labelgen.data.readers.own import shard_files
-from labelgen.data.record import encode
+from labelgen.data.readers.own import read_placed, shard_files
 from labelgen.data.refusal import Refusal
 from labelgen.data.writer import open_writer
 
@@ -111,30 +111,34 @@ class Log:
         # Two generations of ids, of which the older is forgotten, bound the memory of a log without end.
         seen: set[str] = set()
         older: set[str] = set()
-        for path, item in self._read():
-            if isinstance(item, Dialogue):
-                if item.id in seen or item.id in older:
-                    reason = "doubled_id: a dialogue with this id stands earlier in the log"
-                    yield Rejected(
-                        file=str(path), dialogue=item.id, field="id", reason=reason, raw=encode(item).decode()
-                    )
-                    continue
-                if len(seen) == _REMEMBERED_IDS:
-                    seen, older = set(), seen
-                seen.add(item.id)
-                if self.refuses is not None and (why := self.refuses(item)):
-                    raw = encode(item).decode()
-                    yield Rejected(file=str(path), dialogue=item.id, field=why.field, reason=why.reason, raw=raw)
-                    continue
-            yield item
+        for item in self._read():
+            if isinstance(item, Rejected):
+                yield item
+                continue
+            dialogue = item.dialogue
+            if dialogue.id in seen or dialogue.id in older:
+                yield item.rejected("id", "doubled_id: a dialogue with this id stands earlier in the log")
+                continue
+            if len(seen) == _REMEMBERED_IDS:
+                seen, older = set(), seen
+            seen.add(dialogue.id)
+            why = None if self.refuses is None else self.refuses(dialogue)
+            yield dialogue if why is None else item.rejected(why.field, why.reason)
 
-    def _read(self) -> Iterator[tuple[Path, Dialogue | Rejected]]:
+    def _read(self) -> Iterator[Placed | Rejected]:
         for path in self.paths:
             for folder, parts in by_folder(path, self.format):
                 for part in parts:
-                    for item in self.reader.read(part, self.options):
+                    for item in self._placed(part):
                         self.folder = None if in_store(part) else folder
-                        yield part, item
+                        yield item
+
+    def _placed(self, part: Path) -> Iterator[Placed | Rejected]:
+        if self.format == "labelgen":
+            yield from read_placed(part)
+            return
+        for item in self.reader.read(part, self.options):
+            yield item if isinstance(item, Rejected) else Placed(item, str(part))
 
     def _judge(self, first: Rejected | None) -> None:
         bad = sum(self.reasons.values())

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.placed import Placed, placed
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import convert, drop_null
 
@@ -37,7 +37,7 @@ def count_rows(path: Path) -> int | str:
 
 def read_rows(
     path: Path, name: str, start: int, end: int, hear: Hear = lambda row: None
-) -> Iterator[Dialogue | Rejected]:
+) -> Iterator[Placed | Rejected]:
     """Rows `[start, end)` of a file that count_rows has opened, each a dialogue or rejected; `hear` is passed what each
     holds, without nulls. Raises OSError where the disk fails."""
     with _opened(path) as file:
@@ -50,7 +50,7 @@ def read_rows(
 
 def _read_group(
     file: "pq.ParquetFile", group: int, name: str, first: int, start: int, end: int, hear: Hear
-) -> Iterator[Dialogue | Rejected]:
+) -> Iterator[Placed | Rejected]:
     """Rows `[start, end)` of one row group, which begins at `first`."""
     row = start
     try:
@@ -67,7 +67,7 @@ def _read_group(
                 # Every row has all columns, so in one that labelgen does not know null is absent too.
                 held = drop_null(plain)
                 hear(held)
-                yield convert(held, name, row)
+                yield placed(convert(held, name, row), name, row, held)
     except _damage() as error:
         reason = _reason(error)
         for lost in range(row, end):

@@ -13,7 +13,7 @@ import msgspec
 
 from labelgen.base.errors import StorageError
 from labelgen.base.packed import DamagedError, unpacked
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.placed import Placed, placed
 from labelgen.data.quarantine import Rejected, behind
 from labelgen.data.record import decode
 from labelgen.data.rows import count_rows, read_rows
@@ -42,7 +42,7 @@ def cut(path: Path, size: int) -> tuple[Cut, ...]:
         return _cut_rows(path, size) if path.suffix == ".parquet" else _cut_lines(path, size)
 
 
-def read_cut(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dialogue | Rejected]:
+def read_cut(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Placed | Rejected]:
     """The records of one cut, in order; `name` is what the file is called in what is rejected, and `digest` (of
     hashlib) is fed with what was read."""
     if piece.damage is not None:
@@ -80,14 +80,15 @@ def _cut_lines(path: Path, size: int) -> tuple[Cut, ...]:
     return tuple(cuts)
 
 
-def _read_lines(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dialogue | Rejected]:
+def _read_lines(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Placed | Rejected]:
     with unpacked(path) as file:
         _skip(file, piece.offset)
         left = piece.records
         for number, line in enumerate(file, piece.line):
             if line.strip():
                 digest.update(line)
-                yield decode(without_mark(line, number), name, number)
+                text = without_mark(line, number)
+                yield placed(decode(text, name, number), name, number, text)
                 left -= 1
             if left == 0:
                 return
@@ -100,7 +101,7 @@ def _cut_rows(path: Path, size: int) -> tuple[Cut, ...]:
     return tuple(Cut(start=start, records=min(size, rows - start), line=start + 1) for start in range(0, rows, size))
 
 
-def _read_rows(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Dialogue | Rejected]:
+def _read_rows(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Placed | Rejected]:
     def hear(row: Mapping[str, Any]) -> None:
         digest.update(msgspec.json.encode(row, enc_hook=repr))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.extra import refuse_without_domains
+from labelgen.data.placed import Placed
 from labelgen.data.record import encode
 from labelgen.labelling.cut import Cut, cut, read_cut
 from labelgen.labelling.folder import Folder, input_files
@@ -93,8 +94,8 @@ def _label(inputs: Mapping[str, Path], places: Sequence[tuple[str, Cut]], annota
     """All that a worker does with a shard but writing it."""
     done: list[Dialogue] = []
     for path, piece in places:
-        items = known(read_cut(inputs[path], path, piece, sha256()), rules_of(annotator), path)
-        sample = list(islice((item for item in items if isinstance(item, Dialogue)), _EACH))
+        items = known(read_cut(inputs[path], path, piece, sha256()), rules_of(annotator))
+        sample = list(islice((item.dialogue for item in items if isinstance(item, Placed)), _EACH))
         for dialogue, _ in annotated(sample, annotator, sound_root(inputs[path])):
             encode(dialogue)
             done.append(dialogue)

@@ -15,6 +15,7 @@ from labelgen.base.memory import give_back
 from labelgen.base.places import in_store
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
+from labelgen.data.placed import Placed
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import encode
 from labelgen.data.redact import redacted, redacted_bad
@@ -81,10 +82,10 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
     read = sha256()
     dialogues: list[Dialogue] = []
     rejected: list[Rejected] = []
-    items = unique(read_cut(shard.source, shard.path, shard.piece, read), shard.path)
-    for item in known(items, rules_of(annotator), shard.path):
-        if isinstance(item, Dialogue):
-            dialogues.append(item)
+    items = unique(read_cut(shard.source, shard.path, shard.piece, read))
+    for item in known(items, rules_of(annotator)):
+        if isinstance(item, Placed):
+            dialogues.append(item.dialogue)
         else:
             rejected.append(redacted_bad(item) if shard.redact else item)
     heard, unheard = annotator.heard, Counter(annotator.unheard)
@@ -159,16 +160,15 @@ def without(dialogue: Dialogue, annotator: str) -> Dialogue:
     return replace(dialogue, annotations=kept)
 
 
-def unique(items: Iterable[Dialogue | Rejected], name: str) -> Iterator[Dialogue | Rejected]:
+def unique(items: Iterable[Placed | Rejected]) -> Iterator[Placed | Rejected]:
     """Reject every dialogue whose id was seen before among `items`."""
     seen: set[str] = set()
     for item in items:
-        if isinstance(item, Dialogue) and item.id in seen:
-            reason = "doubled_id: a dialogue with this id stands earlier in the shard"
-            yield Rejected(file=name, dialogue=item.id, field="id", reason=reason, raw=encode(item).decode())
+        if isinstance(item, Placed) and item.dialogue.id in seen:
+            yield item.rejected("id", "doubled_id: a dialogue with this id stands earlier in the shard")
             continue
-        if isinstance(item, Dialogue):
-            seen.add(item.id)
+        if isinstance(item, Placed):
+            seen.add(item.dialogue.id)
         yield item
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.extra import bad_domains
+from labelgen.data.placed import Placed
 from labelgen.data.quarantine import Rejected
 from labelgen.data.readers.own import read_file
-from labelgen.data.record import encode
 from labelgen.data.refusal import Refusal
 
 Refuses = Callable[[str | None], UsageError | None]
@@ -39,14 +39,11 @@ class Rules:
         return None if error is None else Refusal("unknown_source", "source", error)
 
 
-def known(items: Iterable[Dialogue | Rejected], rules: Rules, name: str) -> Iterator[Dialogue | Rejected]:
-    """Reject every dialogue that cannot be labelled; `name` is what the file is called."""
+def known(items: Iterable[Placed | Rejected], rules: Rules) -> Iterator[Placed | Rejected]:
+    """Reject every dialogue that cannot be labelled."""
     for item in items:
-        if isinstance(item, Dialogue) and (refusal := rules.refusal(item)):
-            raw = encode(item).decode()
-            yield Rejected(file=name, dialogue=item.id, field=refusal.field, reason=refusal.reason, raw=raw)
-        else:
-            yield item
+        refusal = rules.refusal(item.dialogue) if isinstance(item, Placed) else None
+        yield item.rejected(refusal.field, refusal.reason) if isinstance(item, Placed) and refusal else item
 
 
 def readable(inputs: Mapping[str, Path]) -> Iterator[Dialogue]:

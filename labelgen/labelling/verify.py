@@ -14,6 +14,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_bytes, digest_file, short_digest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
+from labelgen.data.placed import Placed
 from labelgen.data.quarantine import Rejected
 from labelgen.data.readers.own import SUFFIXES, read_file
 from labelgen.data.record import decode, encode
@@ -243,7 +244,7 @@ def _in_order(output: Path, source: Path, settings: Settings, entry: FileEntry) 
     skipped = 0
     for piece in cut(source, 4096):
         for item in read_cut(source, entry.path, piece, sha256()):
-            if isinstance(item, Dialogue) and wanted == written(item):
+            if isinstance(item, Placed) and wanted == written(item.dialogue):
                 wanted = next(found, None)
             else:
                 skipped += 1

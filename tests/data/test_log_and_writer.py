@@ -39,7 +39,7 @@ def test_every_record_is_kept_or_rejected_with_its_place(tmp_path: Path):
     assert [(r.line, r.reason.partition(":")[0], r.dialogue, r.field) for r in kept] == [
         (3, "bad_json", None, None),
         (5, "bad_type", "d2", None),
-        (None, "doubled_id", "d0", "id"),
+        (6, "doubled_id", "d0", "id"),
     ]
     assert (kept[0].raw or "").strip() == "{"
 

@@ -69,7 +69,7 @@ def test_one_record_in_a_hundred_is_bad(tmp_path, name):
     assert quarantined(tmp_path) == {
         (name, 41, None): "bad_json",
         (name, 81, None): "bad_json",
-        (name, None, "a119"): "doubled_id",
+        (name, 121, "a119"): "doubled_id",
         (name, 161, None): "lone_surrogate",
     }
     assert labelled(tmp_path) == {f"a{k}" for k in range(400)} - {"a40", "a80", "a120", "a160"}

@@ -11,12 +11,13 @@ import pytest
 from fake_annotator import FakeAnnotator
 from hypothesis import given
 from hypothesis import strategies as st
-from some_logs import mixed_log, record, tree, write_lines, write_rows
+from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
 
 from labelgen.base.errors import InputError, IntegrityError, StorageError, UsageError
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log
 from labelgen.data.readers.own import read_file
-from labelgen.data.record import encode
+from labelgen.data.record import decode, encode
 from labelgen.labelling.counts import Sums, summary, tally, total
 from labelgen.labelling.engines import Inline, local
 from labelgen.labelling.folder import opened
@@ -57,7 +58,7 @@ def test_the_mixed_log_is_labelled_in_kind_and_in_order(tmp_path):
     bad = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
     assert [(b["file"], b.get("line"), b.get("dialogue")) for b in bad] == [
         ("a.jsonl", 3, None),
-        ("a.jsonl", None, "a1"),
+        ("a.jsonl", 5, "a1"),
         ("a.jsonl", 7, "a3"),
     ]
     assert list(verify(out, source)) == []
@@ -237,6 +238,46 @@ def test_a_doubled_id_is_quarantined_within_a_shard_and_found_across(tmp_path):
     sums = run(tmp_path / "in", tmp_path / "out", 2)
     assert sums.quarantined == {"doubled_id": 1}
     assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of a.jsonl stands in a.jsonl too"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
+@pytest.mark.parametrize("size", [2, 4096])
+def test_good_records_that_are_set_aside_hold_their_line_and_what_stood_there(tmp_path, name, size):
+    """Doubled, with the name taken, of an unknown source: read from the quarantine they can be mended as they were."""
+    taken = [{"annotator": "model", "kind": "person", "goals": []}]
+    records = [
+        record("d"),
+        record("d", 1, mine={"b": 1, "a": "é"}),
+        record("e", annotations=taken),
+        record("f", source="martian"),
+    ]
+    if name.endswith("parquet"):
+        write_rows(tmp_path / "in" / name, records)
+    else:
+        write_lines(tmp_path / "in" / name, records)
+    run(tmp_path / "in", tmp_path / "out", size)
+    rows = [json.loads(line) for line in (tmp_path / "out" / f"{name}.quarantine.jsonl").read_bytes().splitlines()]
+    assert [(row["reason"].partition(":")[0], row["line"], row["dialogue"]) for row in rows] == [
+        ("doubled_id", 2, "d"),
+        ("name_taken", 3, "e"),
+        ("unknown_source", 4, "f"),
+    ]
+    if name.endswith("parquet"):
+        assert [decode(row["raw"], name) for row in rows] == dialogues(tmp_path / "in" / name)[1:]
+    else:
+        assert [row["raw"] for row in rows] == [json.dumps(one) for one in records[1:]]
+
+
+def test_a_log_keeps_line_and_text_of_a_doubled_record_too(tmp_path):
+    write_lines(tmp_path / "a.jsonl", [record("d"), "", record("d", 1, mine=1)])
+    (tmp_path / "b.jsonl").write_bytes(lines([record("d", 2)]))
+    log = Log([tmp_path], quarantine=tmp_path / "quarantine.jsonl", max_bad_rate=1.0)
+    assert len(list(log)) == 1
+    rows = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_bytes().splitlines()]
+    assert [(row["file"], row["line"], row["raw"]) for row in rows] == [
+        (str(tmp_path / "a.jsonl"), 3, json.dumps(record("d", 1, mine=1))),
+        (str(tmp_path / "b.jsonl"), 1, json.dumps(record("d", 2))),
+    ]
 
 
 @pytest.mark.parametrize(

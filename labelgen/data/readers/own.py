@@ -8,6 +8,7 @@ from labelgen.base.errors import StorageError
 from labelgen.base.packed import DamagedError, unpacked
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, read_labels
+from labelgen.data.placed import Placed, placed
 from labelgen.data.quarantine import Rejected, behind
 from labelgen.data.reader import Options, Reader
 from labelgen.data.record import decode
@@ -26,30 +27,38 @@ def shard_files(path: Path) -> list[Path]:
 def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Rejected]:
     """The records of one file, in order; what is behind the place where a packed file is damaged is one rejected record. `name` is
     what the file is called in what is rejected. Raises StorageError if it cannot be read."""
+    return map(_bare, read_placed(path, name))
+
+
+def read_placed(path: Path, name: str | None = None) -> Iterator[Placed | Rejected]:
+    """The same, each good record with its place. `-` is standard input."""
     name = name or str(path)
+    if name == "-":
+        yield from _lines(sys.stdin.buffer, name)
+        return
     try:
-        yield from _rows(path, name) if path.suffix == ".parquet" else _lines(path, name)
+        yield from _rows(path, name) if path.suffix == ".parquet" else _packed_lines(path, name)
     except OSError as error:
         raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
 
 
-def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Dialogue | Rejected]:
+def _lines(lines: Iterable[bytes], name: str) -> Iterator[Placed | Rejected]:
     """JSON Lines; empty lines are passed over."""
     for number, text in numbered(lines):
-        yield decode(text, name, number)
+        yield placed(decode(text, name, number), name, number, text)
 
 
-def _lines(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
+def _packed_lines(path: Path, name: str) -> Iterator[Placed | Rejected]:
     number = 0
     with unpacked(path) as file:
         try:
             for number, text in numbered(file):
-                yield decode(text, name, number)
+                yield placed(decode(text, name, number), name, number, text)
         except DamagedError as error:
             yield Rejected(file=name, reason=behind(number, error))
 
 
-def _rows(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
+def _rows(path: Path, name: str) -> Iterator[Placed | Rejected]:
     rows = count_rows(path)
     if isinstance(rows, str):
         yield Rejected(file=name, reason=rows)
@@ -58,11 +67,12 @@ def _rows(path: Path, name: str) -> Iterator[Dialogue | Rejected]:
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
-    if str(path) == "-":
-        yield from read_lines(sys.stdin.buffer, "-")
-        return
-    for file in shard_files(path):
+    for file in [path] if str(path) == "-" else shard_files(path):
         yield from read_file(file)
+
+
+def _bare(item: Placed | Rejected) -> Dialogue | Rejected:
+    return item.dialogue if isinstance(item, Placed) else item
 
 
 def _labels(path: Path, options: Options) -> Sources:
