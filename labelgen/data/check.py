@@ -3,11 +3,19 @@
 import math
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import PureWindowsPath
 
 from labelgen.data.dialogue import Feedback
-from labelgen.data.form import AnnotationForm, AtForm, QualityForm, Record, TargetForm
+from labelgen.data.form import (
+    AnnotationForm,
+    AtForm,
+    OutcomeProbabilities,
+    QualityForm,
+    QualityProbabilities,
+    Record,
+    TargetForm,
+)
 from labelgen.data.quality import QUALITY_NAMES
 
 
@@ -98,6 +106,8 @@ def _annotation(at: str, annotation: AnnotationForm, lengths: list[int]) -> Iter
         if goal.outcome not in (None, "success", "failure", "unknown"):
             yield Fault(f"{at}.goals[{g}].outcome", f"bad_outcome: {goal.outcome!r} is not success, failure or unknown")
         yield from _probability(f"{at}.goals[{g}].probability", goal.probability)
+        if goal.outcome_probabilities is not None:
+            yield from _shares(f"{at}.goals[{g}].outcome_probabilities", goal.outcome_probabilities)
     if annotation.quality is not None:
         yield from _quality(f"{at}.quality", annotation.quality)
     seen: set[int] = set()
@@ -118,6 +128,8 @@ def _annotation(at: str, annotation: AnnotationForm, lengths: list[int]) -> Iter
     for n, label in enumerate(annotation.labels):
         yield from _at(f"{at}.labels[{n}].at", label.at, lengths)
         yield from _probability(f"{at}.labels[{n}].probability", label.probability)
+        for k, share in enumerate(label.distribution or ()):
+            yield from _probability(f"{at}.labels[{n}].distribution[{k}].probability", share.probability)
     for n, abstained in enumerate(annotation.abstained):
         place = AtForm(turn=abstained.turn, turns=abstained.turns)
         yield from _at(f"{at}.abstained[{n}]", place, lengths)
@@ -138,6 +150,13 @@ def _quality(field: str, quality: QualityForm) -> Iterator[Fault]:
         yield Fault(f"{field}.name", f"bad_name: {quality.name!r} is none of {', '.join(QUALITY_NAMES)}")
     if quality.name is not None and quality.probabilities is None:
         yield Fault(f"{field}.name", "bad_name: a name without probabilities; the rating names the quality")
+    if quality.probabilities is not None:
+        yield from _shares(f"{field}.probabilities", quality.probabilities)
+
+
+def _shares(field: str, shares: QualityProbabilities | OutcomeProbabilities) -> Iterator[Fault]:
+    for share in fields(shares):
+        yield from _probability(f"{field}.{share.name}", getattr(shares, share.name))
 
 
 def _probability(field: str, value: float | None) -> Iterator[Fault]:

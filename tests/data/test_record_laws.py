@@ -213,6 +213,24 @@ FAULTS = [
     ),
     (ANNOTATED % '"abstained":[{"task":"x","best":[{"name":"n","turns":[7]}]}]', "no_such_turn", "annotations[0].abstained[0].best[0].turns"),
     (ANNOTATED % '"abstained":[{"task":"x","best":[{"name":"n","probability":2}]}]', "bad_probability", "annotations[0].abstained[0].best[0].probability"),
+    *(
+        (ANNOTATED % text, "bad_probability", f"annotations[0].{field}")
+        for text, field in (
+            ('"quality":{"rating":2,"probabilities":{"bad":7,"fair":0,"good":0}}', "quality.probabilities.bad"),
+            (
+                '"turns":[{"turn":1,"quality":{"rating":2,"probabilities":{"bad":1,"fair":0,"good":-1}}}]',
+                "turns[0].quality.probabilities.good",
+            ),
+            (
+                '"goals":[{"turns":[0],"outcome":"success","outcome_probabilities":{"success":1,"failure":2}}]',
+                "goals[0].outcome_probabilities.failure",
+            ),
+            (
+                '"labels":[{"task":"x","name":"n","distribution":[{"name":"n"},{"name":"m","probability":2}]}]',
+                "labels[0].distribution[1].probability",
+            ),
+        )
+    ),
     (ANNOTATED % GOALS, "goals_overlap", "annotations[0].goals[1].turns"),
     (ANNOTATED % '"goals":[{"turns":[1,0]}]', "bad_goal", "annotations[0].goals[0].turns"),
     (ANNOTATED % '"goals":[{"turns":[0],"outcome":"maybe"}]', "bad_outcome", "annotations[0].goals[0].outcome"),
