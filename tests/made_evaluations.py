@@ -32,6 +32,17 @@ rivals = st.fixed_dictionaries(
     }
 )
 
+verdicts = st.sampled_from(["better", "uncompared", "ahead", "leaning", "open", "worse", "alone"])
+comparisons = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("value", "low", "high"), values),
+        **dict.fromkeys(("p_value", "p_adjusted"), optional(shares)),
+        "over": names,
+        "kind": st.sampled_from(["person", "rival"]),
+        "certain": st.booleans(),
+    }
+)
+
 estimates = st.fixed_dictionaries(
     {"value": values, "low": values, "high": values, "items": counts, "dialogues": counts}
 )
@@ -83,6 +94,16 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
         "ratios": [
             {"candidate": draw(some), "over": draw(some), "metric": metrics[0], **r, "difference": draw(estimates)}
             for r in draw(st.lists(estimates, max_size=2))
+        ],
+        "verdicts": [
+            {
+                "candidate": draw(some),
+                "verdict": draw(verdicts),
+                "p_adjusted": draw(optional(shares)),
+                "against": draw(st.lists(comparisons, max_size=3)),
+                "beaten_by": draw(st.lists(names, max_size=2)),
+            }
+            for _ in range(draw(st.integers(0, 2)))
         ],
         "ties": {
             "items": draw(counts),
@@ -236,8 +257,22 @@ def estimate(value: float, half: float = 0.02) -> dict[str, Any]:
     return {"value": value, "low": value - half, "high": value + half, "items": 120, "dialogues": 40}
 
 
-def question(name: str, difference: tuple[float, float] | None, larger: bool = True) -> dict[str, Any]:
-    """A question with a model, a single annotator and a baseline; difference: the interval, None for no person."""
+def verdict_of(
+    candidate: str, verdict: str, *rivals: str, person: bool = True, beaten_by: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What the tests said of a candidate beside a single annotator and these rivals."""
+    overs = [("single annotator", "person")] * person + [(rival, "rival") for rival in rivals]
+    against = [
+        {"over": over, "kind": kind, "value": 0.05, "p_value": 0.01, "certain": over in beaten_by}
+        for over, kind in overs
+    ]
+    return {"candidate": candidate, "verdict": verdict, "against": against, "beaten_by": list(beaten_by)}
+
+
+def question(
+    name: str, difference: tuple[float, float] | None, larger: bool = True, *verdicts: dict[str, Any]
+) -> dict[str, Any]:
+    """A question with a model, a single annotator and a baseline; difference: the interval, None for no person; verdicts: of candidates."""
     rows = [("model", "model", 0.8), ("single annotator", "person", 0.75), ("baseline", "rule", 0.3)]
     ratio = {
         "candidate": "model",
@@ -263,6 +298,7 @@ def question(name: str, difference: tuple[float, float] | None, larger: bool = T
         "ratios": []
         if difference is None
         else [{**ratio, "difference": {"value": sum(difference) / 2, "low": difference[0], "high": difference[1]}}],
+        "verdicts": list(verdicts),
     }
 
 

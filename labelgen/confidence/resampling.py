@@ -89,6 +89,16 @@ def paired_difference(first: Interval, second: Interval, draws: tuple[Array, Arr
     return interval(first.value - second.value, draws[0] - draws[1], level)
 
 
+def two_sided(draws: Array) -> float | None:
+    """The p-value of a statistic that would be 0, from its resamples: twice the smaller share of them beyond 0, counting one more on either
+    side, so that it is never 0. None where it is not defined. Source: Davison and Hinkley 1997, "Bootstrap Methods and their Application"."""
+    defined = draws[np.isfinite(draws)]
+    if not len(defined):
+        return None
+    least = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2.0 * (1 + least) / (1 + len(defined)))
+
+
 def _ratio(above: Array, below: Array) -> Array:
     out = np.full(above.shape, np.nan)
     np.divide(above, below, out=out, where=below != 0)

@@ -27,6 +27,7 @@ from labelgen.evaluation.section import section
 from labelgen.evaluation.slices import check_fields
 from labelgen.evaluation.trials import EVERYONE, Protocol, Setting, named
 from labelgen.evaluation.unfit import annotated_by, drawn
+from labelgen.evaluation.verdict import decide
 from labelgen.feedback.hiding import without_evidence
 
 FORM = "labelgen evaluation 1"
@@ -69,6 +70,7 @@ def evaluate(
         raise nothing_to_judge(dialogues, questions, setting, description.left_out, reasons, where)
     looked_at = adjust([part for task in tasks for part in task["slices"]])
     adjust([part for task in tasks for part in task["worst_slices"]])
+    decide(tasks, setting.level)
     return {
         "form": FORM,
         "title": description.title,

@@ -12,6 +12,7 @@ from labelgen.evaluation.compare import answered_share, items_of, measure_all, m
 from labelgen.evaluation.curves import confusions, precision_coverage, reliability
 from labelgen.evaluation.question import Question, answered, concerns
 from labelgen.evaluation.trials import SINGLE, Protocol, Setting
+from labelgen.evaluation.verdict import comparisons
 from labelgen.metrics.metric import Item
 
 _TIES_SHOWN = 20
@@ -69,6 +70,7 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
             for name in (*models, *people, *([CEILING] if ceiling else []), *rules)
             if trials
         ],
+        "verdicts": comparisons(models, measured, question, setting.level) if trials else [],
         "ratios": [r for r in ratios if r["value"] is not None],
         "ties": {
             "items": len(drawn.ties),

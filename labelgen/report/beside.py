@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
-from labelgen.report.form import Estimate, Question, Row
+from labelgen.report.form import Estimate, Question, Row, Tested
 
-Verdict = Literal["better", "worse", "open", "alone", "unanswered"]
+Verdict = Tested | Literal["unanswered"]
 _CLAUSES: Mapping[Verdict, tuple[str, str]] = {
     "better": ("better than {}", "better"),
     "open": ("with no certain difference from {}", "with no certain difference"),

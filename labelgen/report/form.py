@@ -4,7 +4,7 @@ A number that is not defined is None. Fields that a report does not show are pas
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,6 +15,10 @@ FORM = "labelgen evaluation 1"
 
 NO_RIVAL = "no plain rival: give --train"
 """What a report says of an evaluation that was given no training part."""
+
+
+Tested = Literal["better", "uncompared", "ahead", "leaning", "open", "worse", "alone"]
+"""What tests say of a candidate (docs/evaluation.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,29 @@ class Ratio(Interval):
     over: str
     metric: str
     difference: Interval = Interval()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(Interval):
+    """The paired difference of a candidate's main metric less that of `over`, a `person` or a plain `rival`. certain: by its adjusted
+    p-value."""
+
+    over: str
+    kind: str
+    certain: bool = False
+    p_value: float | None = None
+    p_adjusted: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgment:
+    """What the tests say of a candidate. beaten_by: plain rivals that are certainly ahead of it."""
+
+    candidate: str
+    verdict: Tested = "alone"
+    p_adjusted: float | None = None
+    against: tuple[Comparison, ...] = ()
+    beaten_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +204,7 @@ class Question:
     dialogues: int = 0
     rows: tuple[Row, ...] = ()
     ratios: tuple[Ratio, ...] = ()
+    verdicts: tuple[Judgment, ...] = ()
     ties: Ties = Ties()
     left_out: tuple[LeftOut, ...] = ()
     confusion: tuple[Confusion, ...] = ()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -26,15 +26,10 @@ from labelgen.report.form import (
     WorstSlice,
     read,
 )
+from labelgen.report.verdicts import BADGES, PLAIN, Judged, headline, tested
+from labelgen.report.verdicts import questions as counted
 from labelgen.report.viewer import feedback_words, view
 
-WORDS: Mapping[Verdict, str] = {
-    "better": "better",
-    "worse": "worse",
-    "open": "no certain difference",
-    "alone": "nobody to compare with",
-    "unanswered": "not answered by this model",
-}
 _RATIOS_WITHIN = (0.0, 2.0)
 
 
@@ -55,7 +50,7 @@ def render(evaluation: Mapping[str, Any]) -> str:
         caveats=caveats(found),
         training_unknown=training_unknown(found),
         ratio_axis=ratio_axis,
-        people=any(q.human is not None or q.verdict != "alone" for q in questions),
+        people=any(q.human is not None for q in questions),
         values_axis=plots.axis_for(
             [
                 v
@@ -77,11 +72,12 @@ def render(evaluation: Mapping[str, Any]) -> str:
 @dataclass(frozen=True, slots=True)
 class QuestionView:
     """A question with what the page says of it first. subject: the row of the first candidate, None where it does not answer
-    the question; human: a single annotator's."""
+    the question; tested: what was tested of it; human: a single annotator's."""
 
     question: Question
     anchor: str
     verdict: Verdict
+    tested: Judged | None
     subject: Row | None
     human: Row | None
     ratio: Ratio | None
@@ -95,8 +91,18 @@ class QuestionView:
 
     @property
     def beside(self) -> tuple[Beside, ...]:
-        """All candidates, against the one that is judged first."""
-        return beside(self.question, self.subject)
+        """All candidates, against the one that is judged first; plain rivals by their tests."""
+        found = beside(self.question, self.subject)
+        return tuple(
+            replace(b, verdict=(self.tested and self.tested.of_rival(b.row.candidate)) or b.verdict) for b in found
+        )
+
+    @property
+    def plain(self) -> list[tuple[str, Estimate | None]]:
+        """The plain rivals that the subject was compared with, by their short names."""
+        rows = {row.candidate: row.metrics.get(self.question.main_metric) for row in self.question.rows}
+        against = self.tested.own.against if self.tested else ()
+        return [(x.over.removeprefix(PLAIN), rows.get(x.over)) for x in against if x.kind == "rival"]
 
     @property
     def parts(self) -> dict[str, list[Slice]]:
@@ -124,7 +130,7 @@ def _natural(name: str) -> list[tuple[float, str]]:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """The answer in one sentence, by the intervals of the differences between the candidate and a single annotator."""
+    """The answer in sentences, by the verdicts of the evaluation."""
     questions = [_question(evaluation, q) for q in evaluation.tasks]
     judged = [q for q in questions if q.main is not None and q.main.value is not None]
     unanswered = [q.question.name for q in questions if q.verdict == "unanswered"]
@@ -134,34 +140,32 @@ def verdict(evaluation: Evaluation) -> str:
     return f"{_compared(judged)} {left}".rstrip()
 
 
-def _compared(judged: list[QuestionView]) -> str:
+def _compared(answered: list[QuestionView]) -> str:
     """The answer of the questions that the candidate answers."""
-    name = judged[0].subject.candidate if judged[0].subject else ""
-    compared = [q for q in judged if q.verdict != "alone"]
-    if not compared:
-        return _without_people(judged)
-    rest = len(judged) - len(compared)
-    alone = f" In {rest} more there is no single annotator." if rest else ""
-    said = tally([(q.question.name, q.verdict) for q in compared], "a single annotator")
-    return f"Of {_questions(len(compared))}, {name} labels {said}.{alone}"
+    name = answered[0].subject.candidate if answered[0].subject else ""
+    compared = [(q.question.name, q.tested) for q in answered if q.tested is not None and q.verdict != "alone"]
+    said = [headline(name, compared)] if compared else []
+    if not any(found.person for _, found in compared):
+        said += _others(answered)
+    rest = len(answered) - len(compared)
+    if compared and rest:
+        said.append(f"In {rest} more there is nobody to compare with.")
+    return " ".join(said) or f"There is nobody to compare {name} with."
 
 
-def _without_people(judged: list[QuestionView]) -> str:
-    """The answer where nobody but other candidates is there to compare with, by whether their intervals overlap."""
-    pairs = [(q.question, q.subject) for q in judged if q.subject is not None]
+def _others(answered: list[QuestionView]) -> list[str]:
+    """A sentence on the other candidates, plain rivals that were tested apart, by whether intervals overlap; none where there are none."""
+    pairs = [(q.question, q.subject) for q in answered if q.subject is not None]
     name = pairs[0][1].candidate
-    others = rivals(pairs)
+    people = {row.candidate for q, _ in pairs for row in q.rows if row.kind == "person"}
+    others = [other for other in rivals(pairs) if not other.startswith(PLAIN) and other not in people]
     if not others:
-        return f"There is nobody to compare {name} with."
+        return []
     said = []
     for other in others:
         found = [(q.name, against(q, s, r)) for q, s in pairs for r in q.rows if r.candidate == other]
         said.append(tally(found, other))
-    return f"Of {_questions(len(pairs))}, {name} labels {'; '.join(said)}."
-
-
-def _questions(number: int) -> str:
-    return f"{number} question{'' if number == 1 else 's'}"
+    return [f"Of {counted(len(pairs))}, {name} labels {'; '.join(said)}."]
 
 
 def _question(evaluation: Evaluation, question: Question) -> QuestionView:
@@ -173,10 +177,12 @@ def _question(evaluation: Evaluation, question: Question) -> QuestionView:
     human = human or next((r for r in question.rows if r.kind == "person" and r != subject), None)
     values = [v for r in question.rows if (e := r.metrics.get(question.main_metric)) for v in (e.value, e.low, e.high)]
     curve = next((c for c in question.precision_coverage if c.candidate == name), None)
+    found = tested(question, name)
     return QuestionView(
         question=question,
         anchor=f"q{evaluation.tasks.index(question)}",
-        verdict=_verdict(question, subject, ratio),
+        verdict=_verdict(question, subject, found),
+        tested=found,
         subject=subject,
         human=human,
         ratio=ratio,
@@ -192,15 +198,10 @@ def _subject(evaluation: Evaluation, question: Question) -> Row | None:
     return next((r for r in question.rows if not names or r.candidate == names[0]), None)
 
 
-def _verdict(question: Question, subject: Row | None, ratio: Ratio | None) -> Verdict:
+def _verdict(question: Question, subject: Row | None, found: Judged | None) -> Verdict:
     if subject is None and question.rows:
         return "unanswered"
-    if ratio is None or ratio.difference.low is None or ratio.difference.high is None:
-        return "alone"
-    low, high = ratio.difference.low, ratio.difference.high
-    if not larger_is_better(question, question.main_metric):
-        low, high = -high, -low
-    return "better" if low > 0 else "worse" if high < 0 else "open"
+    return "alone" if found is None else found.own.verdict
 
 
 def _weak(question: Question, subject: Row | None, level: float) -> tuple[Slice, ...]:
@@ -239,5 +240,5 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.globals.update(data=figures.data, plots=plots, mark=plots.Mark, words=WORDS, feedback_words=feedback_words)
+    found.globals.update(data=figures.data, plots=plots, mark=plots.Mark, words=BADGES, feedback_words=feedback_words)
     return found

@@ -19,7 +19,7 @@ def results_table(evaluation: Mapping[str, Any]) -> Table:
     of evaluation.json is in docs/evaluation.md.
 
     Figures carry their intervals; `-` stands where a number is not defined. The ratio is candidate over single
-    annotator: green where its interval lies above 1, red where it lies below."""
+    annotator: green where the verdict is that the candidate is better, red where it is worse."""
     level = evaluation["setting"]["level"]
     caption = f"intervals at {level:.0%}" + ("" if evaluation.get("rivals") else f"; {NO_RIVAL}")
     table = Table(caption=caption, caption_justify="left", box=None, pad_edge=False)
@@ -70,9 +70,10 @@ def _ratio(task: Mapping[str, Any], candidate: str, metric: str) -> Text:
         (r for r in task["ratios"] if (r["candidate"], r["over"], r["metric"]) == (candidate, SINGLE, metric)), None
     )
     text = _figure(found)
-    if found is not None and found["low"] is not None and found["low"] > 1.0:
+    verdict = next((one["verdict"] for one in task.get("verdicts", ()) if one["candidate"] == candidate), None)
+    if verdict in ("better", "uncompared"):
         text.stylize("green")
-    elif found is not None and found["high"] is not None and found["high"] < 1.0:
+    elif verdict == "worse":
         text.stylize("red")
     return text
 

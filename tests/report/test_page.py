@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_evaluations import dialogues, estimate, evaluation, evaluations, labelled, names, question
+from made_evaluations import dialogues, estimate, evaluation, evaluations, labelled, names, question, verdict_of
 from parsed_page import Page
 
 from labelgen.base.errors import InputError
@@ -119,45 +119,95 @@ def test_numbers_as_written() -> None:
     assert [count(x) for x in (4100, None)] == ["4,100", ABSENT]
 
 
+PLAIN = ("baseline: bag of words", "baseline: constant per source")
+
+
 @pytest.mark.parametrize(
-    ("differences", "larger", "said"),
+    ("verdicts", "said"),
     [
-        ([(0.01, 0.1)], True, "Of 1 question, model labels better than a single annotator in 1 (q0)."),
-        ([(0.01, 0.1)], False, "Of 1 question, model labels worse than a single annotator in 1 (q0)."),
         (
-            [(-0.1, 0.0)],
-            True,
-            "Of 1 question, model labels with no certain difference from a single annotator in 1 (q0).",
+            ["uncompared"],
+            "Of 1 question, model labels better than one annotator (not compared with plain rivals) in 1 (q0).",
+        ),
+        (["worse"], "Of 1 question, model labels worse than one annotator in 1 (q0)."),
+        (["open"], "Of 1 question, model labels with no certain difference from one annotator in 1 (q0)."),
+        (
+            ["better", "open", "worse"],
+            "Of 3 questions, model labels better than one annotator and the plain rivals in 1 (q0), with no certain difference"
+            " in 1 (q1), and worse in 1 (q2).",
         ),
         (
-            [(0.01, 0.1), (-0.1, 0.1), (-0.2, -0.1)],
-            True,
-            "Of 3 questions, model labels better than a single annotator in 1 (q0), with no certain difference in 1 (q1),"
-            " and worse in 1 (q2).",
+            ["ahead", "leaning"],
+            "Of 2 questions, model labels ahead of one annotator but not certainly of the plain rivals in 1 (q0) and ahead of"
+            " one annotator only with the users' feedback in view in 1 (q1).",
         ),
         (
-            [(0.01, 0.1), None],
-            True,
-            "Of 1 question, model labels better than a single annotator in 1 (q0). In 1 more there is no single annotator.",
+            ["better", "alone"],
+            "Of 1 question, model labels better than one annotator and the plain rivals in 1 (q0)."
+            " In 1 more there is nobody to compare with.",
         ),
-        (
-            [None],
-            True,
-            "Of 1 question, model labels better than baseline in 1 (q0).",
-        ),
-        (
-            [None],
-            False,
-            "Of 1 question, model labels worse than baseline in 1 (q0).",
-        ),
-        ([], True, "Nothing could be judged."),
+        ([], "Nothing could be judged."),
     ],
 )
-def test_the_verdict_follows_the_intervals(
-    differences: list[tuple[float, float] | None], larger: bool, said: str
-) -> None:
-    asked = [question(f"q{k}", d, larger) for k, d in enumerate(differences)]
+def test_the_headline_follows_the_verdicts(verdicts: list[str], said: str) -> None:
+    rivals = {word: () if word == "uncompared" else PLAIN for word in verdicts}
+    asked = [
+        question(f"q{k}", (0.01, 0.1), True, verdict_of("model", word, *rivals[word]))
+        for k, word in enumerate(verdicts)
+    ]
     assert verdict(read(evaluation(*asked))) == said
+
+
+@pytest.mark.parametrize(("larger", "said"), [(True, "better"), (False, "worse")])
+def test_where_nobody_else_is_there_a_rule_of_the_log_is_set_beside(larger: bool, said: str) -> None:
+    found = evaluation(question("q0", None, larger))
+    assert verdict(read(found)) == f"Of 1 question, model labels {said} than baseline in 1 (q0)."
+
+
+def test_the_answer_shows_rivals_and_the_verdict_without_evidence() -> None:
+    hidden = "model, evidence hidden"
+    asked = question(
+        "q0",
+        (0.01, 0.1),
+        True,
+        verdict_of("model", "leaning", *PLAIN, beaten_by=PLAIN[:1]),
+        verdict_of(hidden, "worse", *PLAIN),
+    )
+    asked["rows"] += [
+        {"candidate": name, "kind": kind, "answered": 1.0, "metrics": {"score": estimate(value)}}
+        for name, kind, value in (
+            (PLAIN[0], "rule", 0.703125),
+            (PLAIN[1], "rule", 0.296875),
+            (hidden, "model", 0.53125),
+        )
+    ]
+    found = evaluation(asked) | {"rivals": {"dialogues": 9, "turns": 70, "of_dialogues": 9, "of_turns": 70}}
+    html = " ".join(render(found).split())
+    answer = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert 'bag of words <data class="number" value="0.703125">0.703</data>' in answer
+    assert 'constant per source <data class="number" value="0.296875">0.297</data>' in answer
+    assert '<span class="badge leaning">only with feedback in view</span>' in answer
+    notes = re.findall(r'<small class="note">([^<]+)</small>', answer)
+    assert notes == ["behind bag of words", "evidence hidden: worse"]
+    said = html[html.index('class="verdict"') : html.index('class="facts"')]
+    assert "better" not in said
+    assert "With the evidence hidden it labels worse than one annotator in 1 (q0)." in said
+    assert "It is certainly behind a plain rival in 1 (q0: bag of words)." in said
+    assert "no plain rival" not in html
+    assert "no plain rival: give --train" in render(evaluation(asked))
+
+
+def test_without_people_plain_rivals_are_shown_by_their_tests() -> None:
+    """Intervals that overlap can hide a certain difference of pairs."""
+    asked = question("q0", None, True, verdict_of("model", "better", *PLAIN, person=False))
+    asked["verdicts"][0]["against"][0]["certain"] = True
+    asked["rows"] += [
+        {"candidate": name, "kind": "rule", "answered": 1.0, "metrics": {"score": estimate(0.79)}} for name in PLAIN
+    ]
+    html = " ".join(render(evaluation(asked)).split())
+    answer = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert re.findall(r'class="badge (\w+)"', answer) == ["better", "worse", "worse", "open"]
+    assert "model labels better than the plain rivals in 1 (q0)." in html
 
 
 def without_people(*models: dict[str, tuple[float, float] | None], larger: bool = True) -> dict[str, Any]:
@@ -443,11 +493,13 @@ def unanswered(name: str, *others: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("others", [(), ("baseline",)])
 def test_a_task_that_the_model_lacks_is_not_answered_and_shows_nobody_in_its_place(others: tuple[str, ...]) -> None:
-    found = evaluation(question("q0", (0.01, 0.1)), unanswered("q1", *others))
+    tested = verdict_of("model", "uncompared")
+    found = evaluation(question("q0", (0.01, 0.1), True, tested), unanswered("q1", *others))
     found["setting"]["candidates"] = ["model", *others]
     said = verdict(read(found))
     assert said == (
-        "Of 1 question, model labels better than a single annotator in 1 (q0). Not answered by this model: 1 (q1)."
+        "Of 1 question, model labels better than one annotator (not compared with plain rivals) in 1 (q0)."
+        " Not answered by this model: 1 (q1)."
     )
     html = render(found)
     answer = html[html.index('id="answer"') : html.index('id="trust"')]

@@ -1,0 +1,239 @@
+"""Verdicts: when a candidate is better than one annotator and the plain rivals, and when it is not."""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.confidence.resampling import two_sided
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.evaluation.asked import asked
+from labelgen.evaluation.candidates import candidates_of
+from labelgen.evaluation.evaluate import Description, evaluate
+from labelgen.evaluation.question import questions_of
+from labelgen.evaluation.trials import Setting
+from labelgen.evaluation.verdict import decide, opponents
+from labelgen.report.form import read
+from labelgen.report.page import verdict
+
+(QUALITY,) = questions_of("quality", ("turn",), ("macro_f1", "accuracy"), ("bad", "fair", "good"))
+GOLD = Setting("gold", resamples=400)
+BAG, CONSTANT, MAJORITY = (f"baseline: {name}" for name in ("bag of words", "constant per source", "majority class"))
+
+
+def log(rates: Mapping[tuple[str, str], float], seed: int = 0, dialogues: int = 150) -> list[Dialogue]:
+    """Turns of which a quarter are bad; (name, kind) -> how often an annotator is right, 0 for one who says good always."""
+    rng = random.Random(seed)
+    out = []
+    for k in range(dialogues):
+        true = ["bad" if rng.random() < 0.25 else "good" for _ in range(3)]
+        said = {("gold", "truth"): true}
+        for who, rate in rates.items():
+            said[who] = [
+                "good" if not rate else name if rng.random() < rate else {"bad": "good", "good": "bad"}[name]
+                for name in true
+            ]
+        annotations = tuple(
+            Annotation(name, kind, tuple(Label("quality", AtTurn(t), x) for t, x in enumerate(names)))
+            for (name, kind), names in said.items()
+        )
+        out.append(Dialogue(id=f"d{k}", turns=(Turn(request="x", response="y"),) * 3, annotations=annotations))
+    return out
+
+
+def judge(rates: Mapping[tuple[str, str], float], setting: Setting = GOLD) -> dict[str, Any]:
+    made = log(rates)
+    return evaluate(made, (QUALITY,), candidates_of(made, setting), setting, Description("t"))
+
+
+def said_of(found: Mapping[str, Any], candidate: str = "model") -> dict[str, Any]:
+    (one,) = (x for x in found["tasks"][0]["verdicts"] if x["candidate"] == candidate)
+    return dict(one)
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    return verdict(read(found))
+
+
+PERSON = {("ann", "person"): 0.8}
+MODEL = ("model", "model")
+
+
+def test_better_than_the_annotator_and_all_rivals_is_better() -> None:
+    found = judge({MODEL: 0.97, **PERSON, (BAG, "rule"): 0.8, (CONSTANT, "rule"): 0, (MAJORITY, "rule"): 0})
+    one = said_of(found)
+    assert one["verdict"] == "better"
+    assert [x["over"] for x in one["against"]] == ["single annotator", BAG, CONSTANT]
+    assert (
+        sentence(found) == "Of 1 question, model labels better than one annotator and the plain rivals in 1 (quality)."
+    )
+
+
+@pytest.mark.parametrize("rival", [BAG, CONSTANT])
+def test_better_than_the_annotator_but_not_than_one_rival_is_not_better(rival: str) -> None:
+    """The other rival is beaten by far; the model is no better than this one."""
+    rates = {MODEL: 0.97, **PERSON, (BAG, "rule"): 0.7, (CONSTANT, "rule"): 0.7} | {(rival, "rule"): 0.97}
+    found = judge(rates)
+    assert said_of(found)["verdict"] == "ahead"
+    assert sentence(found).startswith(
+        "Of 1 question, model labels ahead of one annotator but not certainly of the plain rivals in 1 (quality)."
+    )
+
+
+def test_a_rival_that_is_certainly_ahead_is_named() -> None:
+    found = judge({MODEL: 0.9, **PERSON, (BAG, "rule"): 0.99, (CONSTANT, "rule"): 0})
+    one = said_of(found)
+    assert (one["verdict"], one["beaten_by"]) == ("ahead", [BAG])
+    assert sentence(found).endswith("It is certainly behind a plain rival in 1 (quality: bag of words).")
+
+
+def test_without_rivals_the_sentence_says_so() -> None:
+    found = judge({MODEL: 0.97, **PERSON})
+    assert said_of(found)["verdict"] == "uncompared"
+    assert sentence(found) == (
+        "Of 1 question, model labels better than one annotator (not compared with plain rivals) in 1 (quality)."
+    )
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.6, "worse"), (0.8, "open")])
+def test_worse_and_open_are_by_the_annotator(rate: float, expected: str) -> None:
+    assert said_of(judge({MODEL: rate, **PERSON, (CONSTANT, "rule"): 0}))["verdict"] == expected
+
+
+def test_a_constant_answer_that_wins_accuracy_does_not_win_the_verdict() -> None:
+    """Who always says good is right in three of four, more often than a person who errs in a third."""
+    found = judge({MODEL: 0, ("ann", "person"): 0.67, (BAG, "rule"): 0.5})
+    rows = {row["candidate"]: row["metrics"]["accuracy"]["value"] for row in found["tasks"][0]["rows"]}
+    assert rows["model"] > rows["single annotator"]
+    assert said_of(found)["verdict"] == "worse"
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected", "words"),
+    [
+        (0.97, "better", "better than the plain rivals"),
+        (0.7, "worse", "worse than a plain rival"),
+        (0.85, "open", "with no certain difference from the plain rivals"),
+    ],
+)
+def test_where_nobody_is_judged_beside_rivals_are(rate: float, expected: str, words: str) -> None:
+    setting = Setting("gold", everyone=False, resamples=400)
+    found = judge({MODEL: rate, (BAG, "rule"): 0.85, (CONSTANT, "rule"): 0}, setting)
+    assert said_of(found)["verdict"] == expected
+    assert words in sentence(found)
+
+
+def test_nobody_to_compare_with_is_alone() -> None:
+    found = judge({MODEL: 0.9}, Setting("gold", everyone=False, resamples=50))
+    assert said_of(found)["verdict"] == "alone"
+    assert sentence(found) == "There is nobody to compare model with."
+
+
+@pytest.mark.parametrize("rivals", [{}, {(BAG, "rule"): 0.7, (CONSTANT, "rule"): 0}])
+def test_who_is_worse_with_the_evidence_hidden_is_not_called_better(rivals: dict[tuple[str, str], float]) -> None:
+    hidden = ("model, evidence hidden", "model")
+    found = judge({MODEL: 0.97, hidden: 0.6, **PERSON, **rivals})
+    assert said_of(found)["verdict"] == "leaning"
+    assert said_of(found, hidden[0])["verdict"] == "worse"
+    said = sentence(found)
+    assert "better" not in said
+    assert "ahead of one annotator only with the users' feedback in view in 1 (quality)." in said
+    assert said.endswith("With the evidence hidden it labels worse than one annotator in 1 (quality).")
+    # What stays right without the evidence is better with it and without it.
+    stays = judge({MODEL: 0.97, hidden: 0.96, **PERSON, **rivals})
+    expected = "better" if rivals else "uncompared"
+    assert [said_of(stays, name)["verdict"] for name in ("model", hidden[0])] == [expected, expected]
+
+
+def ahead_of(*p_values: float, rival: float = 0.001) -> list[dict[str, Any]]:
+    """Tasks in which a model is ahead of a person with these p-values, and of a rival."""
+    return [
+        {
+            "main_metric": "macro_f1",
+            "verdicts": [
+                {
+                    "candidate": "model",
+                    "against": [
+                        {"over": "single annotator", "kind": "person", "value": 0.1, "p_value": p},
+                        {"over": BAG, "kind": "rival", "value": 0.1, "p_value": rival},
+                    ],
+                }
+            ],
+        }
+        for p in p_values
+    ]
+
+
+def test_a_verdict_among_many_tasks_needs_more() -> None:
+    alone, among = ahead_of(0.02), ahead_of(0.02, *[0.6] * 6)
+    for tasks in (alone, among):
+        decide(tasks, 0.95)
+    assert alone[0]["verdicts"][0]["verdict"] == "better"
+    assert [task["verdicts"][0]["verdict"] for task in among] == ["open"] * 7
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(1, 60))
+def test_better_is_said_just_where_holm_rejects_the_largest_p_value(thousandths: list[int], rival: int) -> None:
+    """By the definition: from the least p-value on, each is held against the level divided by how many are left."""
+    tasks = ahead_of(*(k / 1000 for k in thousandths), rival=rival / 1000)
+    decide(tasks, 0.95)
+    largest = [max(k, rival) / 1000 for k in thousandths]
+    rejected = set()
+    for step, k in enumerate(sorted(range(len(largest)), key=lambda k: largest[k])):
+        if largest[k] * (len(largest) - step) > 0.05 + 1e-12:
+            break
+        rejected.add(k)
+    said = [task["verdicts"][0]["verdict"] for task in tasks]
+    assert {k for k, word in enumerate(said) if word == "better"} == rejected
+
+
+@given(st.lists(st.floats(-1, 1) | st.just(0.0) | st.just(float("nan")), max_size=30))
+def test_a_p_value_is_twice_the_share_of_resamples_on_the_rarer_side(draws: list[float]) -> None:
+    known = [x for x in draws if x == x]
+    found = two_sided(np.array(draws))
+    if not known:
+        assert found is None
+    else:
+        sides = [sum(1 for x in known if x <= 0) + 1, sum(1 for x in known if x >= 0) + 1]
+        assert found == pytest.approx(min(1.0, 2 * min(sides) / (len(known) + 1)))
+
+
+def test_p_values_of_a_null_are_spread_evenly() -> None:
+    """Two annotators of one skill: the share of p-values below a tenth is a tenth, within what 60 trials tell."""
+    below = 0
+    for seed in range(60):
+        made = log({("model", "model"): 0.8, ("ann", "person"): 0.8}, seed, dialogues=60)
+        found = evaluate(made, (QUALITY,), ("model",), Setting("gold", resamples=100), Description("t"))
+        below += said_of(found)["against"][0]["p_value"] < 0.1
+    assert 1 <= below <= 14
+
+
+def test_rivals_are_those_that_were_told_as_much_of_the_goals() -> None:
+    told = " on the reference's goals"
+    answering = ["model", f"model{told}", "single annotator", *(f"{x}{g}" for x in (BAG, MAJORITY) for g in ("", told))]
+    assert opponents("model", answering) == ["single annotator", BAG]
+    assert opponents(f"model{told}", answering) == ["single annotator", f"{BAG}{told}"]
+    assert opponents("model", ["model", MAJORITY]) == [MAJORITY]
+
+
+def test_few_resamples_are_certain_of_nothing() -> None:
+    settings: Sequence[Setting] = (Setting("gold", resamples=20), GOLD)
+    rates = {MODEL: 0.99, **PERSON, (BAG, "rule"): 0.6}
+    assert [said_of(judge(rates, setting))["verdict"] for setting in settings] == ["open", "better"]
+
+
+def test_main_metrics_of_tasks_with_one_name_are_not_won_by_a_constant_and_stand_in_the_document() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    table = document[document.index("## Verdicts") : document.index("## Metrics")]
+    for question in asked({}):
+        if question.names is not None:
+            assert question.metrics[0] == "macro_f1", question.name
+        assert any(question.tasks[0] in line and f"`{question.metrics[0]}`" in line for line in table.splitlines()), (
+            question.name
+        )
