@@ -181,7 +181,9 @@ def test_the_answer_shows_rivals_and_the_verdict_without_evidence() -> None:
             (hidden, "model", 0.53125),
         )
     ]
-    found = evaluation(asked) | {"rivals": {"dialogues": 9, "turns": 70, "of_dialogues": 9, "of_turns": 70}}
+    found = evaluation(asked) | {
+        "rivals": {"dialogues": 9, "turns": 70, "of_dialogues": 9, "of_turns": 70, "questions": {"q0": {"answers": 5}}}
+    }
     html = " ".join(render(found).split())
     answer = html[html.index('id="answer"') : html.index('id="trust"')]
     assert 'bag of words <data class="number" value="0.703125">0.703</data>' in answer
