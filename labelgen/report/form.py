@@ -10,6 +10,7 @@ import msgspec
 
 from labelgen.base.errors import InputError
 from labelgen.data.form import AtForm
+from labelgen.report.drawn import Confusion, Curve, Reliability
 
 FORM = "labelgen evaluation 1"
 
@@ -141,54 +142,6 @@ class Tied:
 class Ties:
     items: int = 0
     examples: tuple[Tied, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confusion:
-    """counts[i][j]: items where the reference says labels[i] and the candidate columns[j]."""
-
-    candidate: str
-    labels: tuple[str, ...]
-    columns: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bin:
-    """Answers whose probability lies in [low, high]: their mean probability, and the share of them that is right."""
-
-    low: float
-    high: float
-    items: int
-    probability: float | None
-    right: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reliability:
-    candidate: str
-    ece: float | None = None
-    bins: tuple[Bin, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """What holds where answers of at least the probability `threshold` are accepted."""
-
-    threshold: float | None = None
-    coverage: float | None
-    precision: float | None
-    items: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """without_probability: answers outside the curve. single_annotator: share of right answers of the human bar."""
-
-    candidate: str
-    without_probability: int = 0
-    single_annotator: float | None = None
-    points: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

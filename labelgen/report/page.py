@@ -13,12 +13,11 @@ from markupsafe import Markup
 from labelgen.report import figures, plots
 from labelgen.report.beside import Beside, Verdict, against, beside, larger_is_better, rivals, tally
 from labelgen.report.caveats import caveats, training_unknown
+from labelgen.report.drawn import Curve, Point
 from labelgen.report.form import (
     NO_RIVAL,
-    Curve,
     Estimate,
     Evaluation,
-    Point,
     Question,
     Ratio,
     Row,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from labelgen.report.form import Bin, Point
+from labelgen.report.drawn import Bin, Point
 
 
 @dataclass(frozen=True, slots=True)

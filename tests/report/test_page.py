@@ -21,8 +21,9 @@ from labelgen.data.record import to_plain
 from labelgen.evaluation.evaluate import Description, evaluate
 from labelgen.evaluation.question import questions_of
 from labelgen.evaluation.trials import Setting, with_reference
+from labelgen.report.drawn import Curve, Point
 from labelgen.report.figures import ABSENT, count, number, percent
-from labelgen.report.form import Curve, Example, Point, read
+from labelgen.report.form import Example, read
 from labelgen.report.page import enough, render, verdict
 from labelgen.report.tracks import Goal, letter, pair, tracks
 from labelgen.report.viewer import view

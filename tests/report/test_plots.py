@@ -6,7 +6,7 @@ import xml.etree.ElementTree as Tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.report.form import Bin, Point
+from labelgen.report.drawn import Bin, Point
 from labelgen.report.plots import Axis, Mark, axis_for, axis_head, key, precision_coverage, reliability, whiskers
 
 numbers = st.one_of(st.none(), st.just(math.nan), st.floats(-1e6, 1e6))
