@@ -2,7 +2,7 @@
 
 What it says of a dialogue depends on the model and the dialogue alone, to the last bit: encoder batches hold one exact
 token length, dialogue batches one exact number of turns (a long dialogue is a batch of its own, read in windows), nothing
-is padded, no product has fewer rows than the libraries need to round alike, and one thread computes (with two, the share
+is padded, rows pass a product in blocks of one size, and one thread computes (with two, the share
 of each decides how sums are rounded). Several processes use several cores."""
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,6 @@ from labelgen.feedback.goals import goals_of
 from labelgen.model.collate import Collator, Goals
 from labelgen.model.label_model import LabelModel
 from labelgen.model.reading import WINDOW, Read, read
-from labelgen.nn.rows import LEAST_ROWS
 from labelgen.tasks.task import Answers, Task
 from labelgen.tensors.layout import Layout
 
@@ -106,16 +105,11 @@ def _annotate_group(
     root: Path | None,
     online: bool,
 ) -> list[list[Answers]]:
-    """Dialogues of one exact number of turns; a small group is filled up with copies."""
-    turns = len(dialogues[0].turns)
-    fill = max(1, -(-LEAST_ROWS // turns)) - len(dialogues)
-    filled = [*dialogues, *[dialogues[0]] * max(0, fill)]
-    # Copies are there to fill up; their sound need not be read again.
-    roots = [root] * len(dialogues) + [None] * max(0, fill)
+    """Dialogues of one exact number of turns."""
     divides = any(task.divides for task in model.tasks.values())
-    given = tuple(_given_goals(d, goals_from, divides) for d in filled)
-    seen = read(model, collator, filled, given, roots, online)
-    said: list[list[Answers]] = [[] for _ in filled]
+    given = tuple(_given_goals(d, goals_from, divides) for d in dialogues)
+    seen = read(model, collator, dialogues, given, [root] * len(dialogues), online)
+    said: list[list[Answers]] = [[] for _ in dialogues]
     layout = seen.layout
     ordered = sorted(model.tasks.values(), key=lambda task: not task.divides)
     by_name: dict[str, tuple[Answers, ...]] = {}
@@ -129,7 +123,7 @@ def _annotate_group(
     for name in model.tasks:
         for b, own in enumerate(by_name.get(name, ())):
             said[b].append(own)
-    return said[: len(dialogues)]
+    return said
 
 
 def _decode(model: LabelModel, task: Task[Any], seen: Read, layout: Layout) -> tuple[Answers, ...]:

@@ -13,6 +13,7 @@ from labelgen.model.options import ModelOptions
 from labelgen.nn.audio_encoder import AudioEncoder
 from labelgen.nn.dialogue_encoder import DialogueEncoder
 from labelgen.nn.losses import Loss
+from labelgen.nn.rows import keep_bits
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.nn.turn_fusion import TurnFusion
 from labelgen.tasks.task import Task, Widths
@@ -75,6 +76,7 @@ class LabelModel(nn.Module):
             width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
         )
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
+        keep_bits(self)
         self.reads_alone = any(task.reads_alone for task in tasks.values())
         self.reads_tokens = any(task.reads_tokens for task in tasks.values())
         self._label_ids = {

@@ -20,7 +20,7 @@ class AudioEncoder(nn.Module):
         self.out = nn.Linear(2 * width, width)
 
     def forward(self, frames: Float[Tensor, "n frames mels"]) -> Float[Tensor, "n width"]:
-        return torch.cat([self._one(sound[None]) for sound in frames])
+        return torch.cat([self._one(sound[None].clone()) for sound in frames])
 
     def _one(self, frames: Float[Tensor, "1 frames mels"]) -> Float[Tensor, "1 width"]:
         hidden = frames.transpose(1, 2)

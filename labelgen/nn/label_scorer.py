@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.nn.rows import apply_rows, score_rows
+from labelgen.nn.rows import score_rows
 
 
 class LabelScorer(nn.Module):
@@ -25,7 +25,7 @@ class LabelScorer(nn.Module):
         self.label_dropout = label_dropout
 
     def forward(self, queries: Float[Tensor, "rows q"], labels: Float[Tensor, "K d"]) -> Float[Tensor, "rows K"]:
-        text = apply_rows(self.text, labels)
+        text = self.text(labels)
         if self.training and self.label_dropout:
             known = (torch.rand(len(labels), device=labels.device) >= self.label_dropout).to(text.dtype)
             text = text + self.own * known[:, None]
@@ -33,6 +33,6 @@ class LabelScorer(nn.Module):
         else:
             text = text + self.own
             bias = self.bias + self.own_bias
-        query = apply_rows(self.query, queries)
+        query = self.query(queries)
         scores: Tensor = score_rows(query, text) + bias
         return scores

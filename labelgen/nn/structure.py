@@ -32,8 +32,8 @@ class Biaffine(nn.Module):
         """scores[b, t, k]: of turn t - 1 - k as the predecessor of turn t; of no meaning where there is no such turn."""
         count, length, _ = turns.shape
         earlier = self.earlier(turns)
-        later = self.later(turns) @ self.pair
-        bias = score_rows(earlier, self.bias.weight) + self.bias.bias
+        later = score_rows(self.later(turns), self.pair.T)
+        bias = self.bias(earlier)
         # Turn s stands at s + reach, so that each row has as many turns before it.
         earlier, bias = F.pad(earlier, (0, 0, reach, 0)), F.pad(bias, (0, 0, reach, 0))
         blocks = []

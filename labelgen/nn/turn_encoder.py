@@ -12,10 +12,14 @@ from labelgen.base.errors import UsageError
 from labelgen.nn.dropout import quicken
 from labelgen.nn.frozen_memory import FrozenMemory, passage_vectors
 from labelgen.nn.passage_memory import PassageMemory
+from labelgen.nn.rows import keep_bits
 from labelgen.tensors.int8 import check_int8
 from labelgen.tensors.layout import Passages
-from labelgen.tensors.packed import LEAST_TOKENS, PACKED, packed_positions
+from labelgen.tensors.packed import PACKED, packed_positions
 from labelgen.tensors.prepared import PreparedEncoder, can_prepare
+
+_BLOCK = 256
+"""Tokens that pass a linear map of transformers' own layers at once, where no gradient is asked for."""
 
 
 class TurnEncoder(nn.Module):
@@ -30,6 +34,7 @@ class TurnEncoder(nn.Module):
         super().__init__()
         self.encoder: Any = encoder
         quicken(encoder)
+        keep_bits(encoder, _BLOCK)
         # Architectures that leave attention to transformers' table run packed; the others a pass for each length.
         if getattr(encoder, "_supports_attention_backend", False):
             encoder.set_attn_implementation(PACKED)
@@ -85,20 +90,16 @@ class TurnEncoder(nn.Module):
         return torch.cat(pooled), torch.cat(tokens) if with_tokens else None
 
     def states(self, groups: Sequence[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _ d"]]:
-        """Last hidden states of each group. A single short passage gets company, since a product of very few rows rounds
-        otherwise."""
-        filled = [_with_company(ids) for ids in groups]
+        """Last hidden states of each group."""
         if self.prepared:
             assert self._prepared is not None
-            return [x[: len(asked)] for x, asked in zip(self._prepared(filled), groups, strict=True)]
+            return self._prepared(groups)
         # All ids are looked up at once: the gradient of a look-up is as large as the vocabulary, and one for each group
         # takes longer on a CPU (scripts/bench_encoder.py).
-        looked_up = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in filled]))
+        looked_up = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in groups]))
         if self.piece_tokens is None or not torch.is_grad_enabled():
-            states = self._layers(looked_up, filled)
-        else:
-            states = self._in_pieces(looked_up, filled, self.piece_tokens)
-        return [x[: len(asked)] for x, asked in zip(states, groups, strict=True)]
+            return self._layers(looked_up, groups)
+        return self._in_pieces(looked_up, groups, self.piece_tokens)
 
     def _in_pieces(
         self, looked_up: Float[Tensor, "tokens e"], groups: Sequence[Int[Tensor, "_ _"]], most: int
@@ -144,11 +145,6 @@ def _pieces(sizes: Sequence[int], most: int) -> list[slice]:
             start, held = k, 0
         held += size
     return [*pieces, slice(start, len(sizes))]
-
-
-def _with_company(ids: Int[Tensor, "n L"]) -> Int[Tensor, "m L"]:
-    few = -(-LEAST_TOKENS // ids.numel())
-    return ids.repeat(few, 1) if few > 1 else ids
 
 
 def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[Tensor, "K d"]:

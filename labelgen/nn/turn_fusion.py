@@ -5,7 +5,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.nn.rows import apply_rows
 from labelgen.tensors.layout import FeatureTensors
 
 _WORDS_STD = 0.02
@@ -64,14 +63,14 @@ class TurnFusion(nn.Module):
         if hidden is not None:
             response = torch.where(hidden[:, None], self.hidden_response.to(response.dtype), response)
         both = torch.cat([request, response, request * response, (request - response).abs()], dim=1)
-        turns = apply_rows(self.texts, both)
+        turns = self.texts(both)
         if self.categories is not None:
             values = features.categories if hidden is None else features.categories * (~hidden[:, None])
             turns = turns + self.categories(values + self.offsets).sum(dim=1)
         if self.numbers is not None:
             # A response's length or delay would give a hidden response away, as its status would above.
             seen = features.present if hidden is None else features.present * (~hidden[:, None])
-            turns = turns + apply_rows(self.numbers, torch.cat([features.numbers * seen, seen], dim=1))
+            turns = turns + self.numbers(torch.cat([features.numbers * seen, seen], dim=1))
         if self.words is not None:
             turns = turns + self._worded(self.words.weight, features, hidden)
         if self.sound is not None and self.no_sound is not None:
@@ -107,4 +106,4 @@ class TurnFusion(nn.Module):
             turn, vectors = turn[kept], vectors[kept]
         if not len(turn):
             return heard
-        return heard.index_copy(0, turn, apply_rows(self.sound, vectors).to(dtype))
+        return heard.index_copy(0, turn, self.sound(vectors).to(dtype))

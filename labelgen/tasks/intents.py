@@ -17,7 +17,6 @@ from labelgen.data.label_set import LabelSet, domain_of_name
 from labelgen.data.labels import AtTurn, Field, Label, Unit
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, forbid, independent, ranking
-from labelgen.nn.rows import score_rows
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
@@ -44,7 +43,7 @@ class IntentsHead(nn.Module):
         queries = self.mix(torch.cat([states.turns, states.requests], dim=1))
         scores = self.scorer(queries, states.labels[self.task_name]).float()
         named = forbid(scores, self.of_source(layout)[layout.dialogue_of])
-        some = score_rows(queries, self.some.weight) + self.some.bias
+        some = self.some(queries)
         return torch.cat([some.float(), named], dim=1)
 
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtTurn, Unit
 from labelgen.nn.losses import Loss, exclusive
-from labelgen.nn.rows import apply_rows
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
@@ -21,7 +20,8 @@ class OrderHead(nn.Module):
         self.score = nn.Linear(width, 2)
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "N 2"]:
-        return apply_rows(self.score, states.turns)
+        out: Float[Tensor, "N 2"] = self.score(states.turns)
+        return out
 
 
 class Order(Task[Float[Tensor, "N 2"]]):

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtGoal, Unit
 from labelgen.nn.losses import Loss, exclusive
-from labelgen.nn.rows import apply_rows
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
@@ -27,7 +26,8 @@ class OutcomeHead(nn.Module):
         goal, turn, last = layout.goal_members()
         total = states.turns.new_zeros(layout.goal_count, states.turns.shape[1]).index_add(0, goal, states.turns[turn])
         count = torch.bincount(goal, minlength=layout.goal_count).clamp(min=1)
-        return apply_rows(self.score, torch.cat([total / count[:, None], states.turns[last]], dim=1))
+        out: Tensor = self.score(torch.cat([total / count[:, None], states.turns[last]], dim=1))
+        return out
 
 
 class Outcome(Task[Float[Tensor, "G 2"]]):

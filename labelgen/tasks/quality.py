@@ -15,7 +15,6 @@ from labelgen.data.evidence import Target
 from labelgen.data.labels import AtDialogue, AtTurn, Unit
 from labelgen.data.quality import QUALITY_NAMES, to_scale
 from labelgen.nn.losses import Loss, exclusive
-from labelgen.nn.rows import apply_rows
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
@@ -35,7 +34,7 @@ class QualityHead(nn.Module):
         count = torch.tensor(layout.turns, device=total.device).clamp(min=1)
         mean = total / count[:, None]
         turns = torch.cat([states.turns, *_around(states, layout, mean)], dim=1)
-        return torch.cat([apply_rows(self.turn, turns), apply_rows(self.dialogue, mean)], dim=0).float()
+        return torch.cat([self.turn(turns), self.dialogue(mean)], dim=0).float()
 
 
 def _around(states: States, layout: Layout, mean: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "N D"], ...]:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtTurn, Label, Unit
 from labelgen.nn.losses import Loss, exclusive, forbid
-from labelgen.nn.rows import apply_rows
 from labelgen.tasks.exclusive import softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
@@ -37,9 +36,9 @@ class SelectionHead(nn.Module):
             nn.init.zeros_(added)
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "N N"]:
-        request = nn.functional.normalize(apply_rows(self.request, states.requests).float(), dim=1)
-        query = nn.functional.normalize(request + apply_rows(self.query, states.turns).float(), dim=1)
-        response = nn.functional.normalize(apply_rows(self.response, states.responses).float(), dim=1)
+        request = nn.functional.normalize(self.request(states.requests).float(), dim=1)
+        query = nn.functional.normalize(request + self.query(states.turns).float(), dim=1)
+        response = nn.functional.normalize(self.response(states.responses).float(), dim=1)
         same = layout.response_of[:, None] == layout.response_of[None, :]
         own = torch.eye(len(query), dtype=torch.bool, device=query.device)
         return forbid(query @ response.T * self.scale.exp(), ~same | own)

@@ -12,7 +12,6 @@ from labelgen.data.evidence import Target
 from labelgen.data.labels import AtSpan, AtTurn, Field, Label, Unit
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, exclusive, forbid
-from labelgen.nn.rows import score_rows
 from labelgen.nn.structure import span_probability, tag_rows, tag_sums, viterbi
 from labelgen.tasks.task import Answers, Task, Widths
 from labelgen.tensors.layout import Layout, States, TargetTensors
@@ -54,7 +53,7 @@ class SlotsHead(nn.Module):
         # Special tokens are no part of the request; a blank that is a token of its own can only go on with a span.
         begins = allowed & (layout.token_end > layout.token_start)[:, None]
         named = forbid(named, torch.cat([begins, allowed & (layout.token_end > 0)[:, None]], dim=1))
-        outside = score_rows(fused, self.outside.weight) + self.outside.bias
+        outside = self.outside(fused)
         return torch.cat([outside.float(), named], dim=1)
 
 

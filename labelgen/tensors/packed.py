@@ -16,9 +16,6 @@ from torch.nn import functional as F
 PACKED = "labelgen_packed"
 """Name of this attention among those of transformers."""
 
-LEAST_TOKENS = 8
-"""A product of very few rows rounds otherwise, so fewer tokens are not encoded by themselves."""
-
 
 def packed_attention(
     module: nn.Module,

@@ -7,8 +7,6 @@ so a passage's bits do not depend on its company (tests/tensors/test_prepared.py
 Source: Devlin et al. 2019, "BERT"; the operators are those that torch's own compiler calls."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,15 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelgen.tensors.int8 import Int8Product
-from labelgen.tensors.packed import LEAST_TOKENS, packed_positions
+from labelgen.tensors.packed import packed_positions
+from labelgen.tensors.products import Product, has_onednn
 
-TOKENS = 4096
-"""Tokens that pass through the layers at once, about: few enough that what lies between two products stays in the cache.
-Of no influence on what comes out."""
-
-STEP = 128
-"""Tokens are filled up to a multiple of it. For each number of rows oneDNN makes itself ready anew and keeps that: it takes
-time, and what is kept lies between what is freed, so that memory grows with the kinds of batches that a log has."""
+TOKENS = 512
+"""Tokens that pass through the layers at once: so few that what lies between two products stays in the cache. A batch of fewer is
+filled up, so that each product always has as many rows; for each other number oneDNN would also make itself ready anew and keep that."""
 
 _KNOWN = ("bert", "roberta", "xlm-roberta", "camembert")
 
@@ -34,7 +29,7 @@ Wide = Float[Tensor, "tokens _"]
 
 
 def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
-    """Whether the encoder is of a known architecture, on a CPU whose products keep the bits of their rows."""
+    """Whether the encoder is of a known architecture, on a CPU that oneDNN has kernels for."""
     config = encoder.config
     return (
         config.model_type in _KNOWN
@@ -42,39 +37,7 @@ def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and not getattr(config, "is_decoder", False)
         and next(encoder.parameters()).device.type == "cpu"
-        and torch.backends.cpu.get_cpu_capability().startswith(("AVX2", "AVX512"))
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and (precision != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        and (precision == torch.int8 or _keeps_bits(config.hidden_size, config.intermediate_size, precision))
-    )
-
-
-@lru_cache
-@torch.no_grad()
-def _keeps_bits(width: int, wide: int, precision: torch.dtype) -> bool:
-    """Whether a row of a product comes out the same in a small batch as in a large one. oneDNN chooses its kernel by the number of
-    rows, and that of torch 2.11 chose among kernels that round differently where there is AVX2 alone, so it is tried, for three
-    numbers of rows of those that occur."""
-    drawn = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=drawn).to(precision)
-
-    def linear(inner: int, outer: int) -> _Product:
-        return _Product([SimpleNamespace(weight=normal(outer, inner), bias=normal(outer))], precision)
-
-    mix, out, grow, shrink = (linear(*s) for s in ((width, 3 * width), (width, width), (width, wide), (wide, width)))
-
-    def of_a_layer(rows: Rows, wider: Wide) -> list[Wide]:
-        return [mix(rows), out.added(rows, rows), grow.gelu(rows), shrink.added(wider, rows)]
-
-    rows, wider = normal(TOKENS, width), normal(TOKENS, wide)
-    whole = of_a_layer(rows, wider)
-    parts = [slice(at, at + count) for at, count in ((5, STEP), (STEP + 3, 3 * STEP), (2 * STEP, 8 * STEP))]
-    return all(
-        torch.equal(some, of_all[part])
-        for part in parts
-        for some, of_all in zip(of_a_layer(rows[part], wider[part]), whole, strict=True)
+        and has_onednn(precision)
     )
 
 
@@ -107,12 +70,12 @@ class PreparedEncoder:
 
     def _rows(self, groups: Sequence[Int[Tensor, "_ _"]]) -> Rows:
         count = sum(ids.numel() for ids in groups)
-        # Passages of one token: attention does next to nothing for them.
-        groups = [*groups, groups[0].new_zeros(-count % STEP, 1)]
         ids = torch.cat([ids.reshape(-1) for ids in groups])
-        rows = F.embedding(ids, self._words) + F.embedding(packed_positions(self._encoder, groups)[0], self._places)
+        places = packed_positions(self._encoder, groups)[0]
+        fill = (0, -count % TOKENS)
+        rows = F.embedding(F.pad(ids, fill), self._words) + F.embedding(F.pad(places, fill), self._places)
         rows = self._norm(rows).to(self._between)
-        passages = [tuple(ids.shape) for ids in groups if ids.numel()]
+        passages = [tuple(ids.shape) for ids in groups]
         for layer in self._layers:
             rows = layer(rows, passages)
         return rows[:count]
@@ -137,10 +100,14 @@ class _Layer:
 
     def _attend(self, mixed: Wide, passages: Sequence[tuple[int, ...]]) -> Wide:
         sizes = [count * length for count, length in passages]
+        fill = len(mixed) - sum(sizes)
+        *parts, _ = torch.split_with_sizes(mixed, [*sizes, fill])
         seen = []
-        for (count, length), part in zip(passages, torch.split_with_sizes(mixed, sizes), strict=True):
+        for (count, length), part in zip(passages, parts, strict=True):
             q, k, v = part.view(count, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
             seen.append(_attention(q, k, v).transpose(1, 2).reshape(count * length, -1))
+        if fill:
+            seen.append(mixed.new_zeros(fill, mixed.shape[1] // 3))
         return torch.cat(seen) if len(seen) > 1 else seen[0]
 
 
@@ -159,35 +126,13 @@ def _between_products(precision: torch.dtype) -> torch.dtype:
     return torch.float32 if precision == torch.int8 else precision
 
 
-def _product(maps: Sequence[Any], precision: torch.dtype) -> "_Product | Int8Product":
+def _product(maps: Sequence[Any], precision: torch.dtype) -> Product | Int8Product:
     """Linear maps of one input, side by side."""
-    if precision != torch.int8:
-        return _Product(maps, precision)
-    return Int8Product(torch.cat([each.weight for each in maps]), torch.cat([each.bias for each in maps]))
-
-
-class _Product:
-    """Linear maps of one input, side by side, with weights in oneDNN's own layout.
-
-    Overloads are called by name: to choose between them, torch writes the tensors of each that does not fit into a message."""
-
-    def __init__(self, maps: Sequence[Any], precision: torch.dtype) -> None:
-        weight = torch.cat([each.weight.detach() for each in maps]).to(precision)
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-        self._bias = torch.cat([each.bias.detach() for each in maps]).to(precision)
-
-    def __call__(self, rows: Rows) -> Wide:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, self._weight, self._bias, "none", [], "")
-        return out
-
-    def gelu(self, rows: Rows) -> Wide:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, self._weight, self._bias, "gelu", [], "none")
-        return out
-
-    def added(self, rows: Wide, to: Rows) -> Rows:
-        """The product plus `to`."""
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(rows, to, self._weight, self._bias, "add")
-        return out
+    weight = torch.cat([each.weight.detach() for each in maps])
+    bias = torch.cat([each.bias.detach() for each in maps])
+    if precision == torch.int8:
+        return Int8Product(weight, bias)
+    return Product(weight.to(precision), bias.to(precision), TOKENS)
 
 
 class _Norm:
@@ -200,18 +145,19 @@ class _Norm:
 
 
 def _batches(groups: Sequence[Int[Tensor, "_ _"]]) -> list[list[tuple[int, Int[Tensor, "_ _"]]]]:
-    """Whole passages, in order, about TOKENS at a time and never fewer than LEAST_TOKENS where there are as many, each part
-    with the index of its group."""
-    batches: list[list[tuple[int, Tensor]]] = [[]]
-    held = 0
+    """Whole passages, in order, as many as TOKENS have room for, each part with the index of its group. One that is longer than
+    that is a batch of its own."""
+    batches: list[list[tuple[int, Tensor]]] = []
+    room = 0
     for k, ids in enumerate(groups):
-        for part in torch.split(ids, max(1, TOKENS // ids.shape[1])):
-            if held >= LEAST_TOKENS and held + part.numel() > TOKENS:
+        count, length = ids.shape
+        start = 0
+        while start < count:
+            if room < length:
                 batches.append([])
-                held = 0
-            batches[-1].append((k, part))
-            held += part.numel()
-    if held < LEAST_TOKENS and len(batches) > 1:
-        last = batches.pop()
-        batches[-1] += last
-    return batches if groups else []
+                room = TOKENS
+            end = min(count, start + max(1, room // length))
+            batches[-1].append((k, ids[start:end]))
+            room -= (end - start) * length
+            start = end
+    return batches
