@@ -151,10 +151,10 @@ def _same_bits() -> str:
 
     if not same_in_any_company():
         raise LabelgenError(
-            f"on this CPU ({processor()}) and with this torch what a text becomes depends on the texts beside it",
-            mend="labels may differ in their last digits by shards and workers; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",
+            f"on this CPU ({processor()}) and with this torch the labels of a dialogue depend on the dialogues beside it",
+            mend="probabilities may differ in their last digits by shards and workers, and `batch_dependent` stands in the labels' provenance; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",
         )
-    return "what becomes of a text does not depend on the texts beside it"
+    return "the labels of a dialogue do not depend on the dialogues beside it"
 
 
 def _output(folder: Path) -> str:

@@ -108,7 +108,8 @@ class Threshold:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings. processor: the kind of CPU or
-    GPU that computed them. isa: on an x86 CPU the instruction set that oneDNN, which computes the products, could use at most. online: true where each turn was labelled without later ones; absent elsewhere. domains_from: the
+    GPU that computed them. batch_dependent: true where a trial there found that labels depend in their last bits on the records beside them; absent
+    elsewhere. isa: on an x86 CPU the instruction set that oneDNN, which computes the products, could use at most. online: true where each turn was labelled without later ones; absent elsewhere. domains_from: the
     field of the record that named the domains whose labels alone could be given; absent where all could.
     trained_on: whether the model learnt labels or feedback of this very dialogue; absent where its folder does not know."""
 
@@ -121,6 +122,7 @@ class Provenance:
     threads: int | None = None
     processor: str | None = None
     isa: str | None = None
+    batch_dependent: bool | None = None
     online: bool | None = None
     domains_from: str | None = None
     trained_on: bool | None = None

@@ -20,6 +20,7 @@ from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
+from labelgen.model.company import depends_on_company
 from labelgen.model.folder import load_model, model_digest, read_card
 from labelgen.model.options import PRECISIONS
 from labelgen.model.trained_on import read_trained_on
@@ -89,6 +90,7 @@ class Annotator:
             threads=1,
             processor=processor(device),
             isa=instruction_set() if torch.device(device).type == "cpu" else None,
+            batch_dependent=depends_on_company(self.model, self._autocast, online) or None,
             online=online or None,
             domains_from=domains_from,
             thresholds=() if calibration is None else calibration.thresholds(),

@@ -1,43 +1,101 @@
-"""Whether what becomes of a text depends on the texts beside it: tried on this machine, since it depends on its CPU and on the
-libraries (docs/decisions.md)."""
+"""Whether what a model says of a dialogue depends on the dialogues beside it: tried on this machine, since it depends on its CPU
+and on the libraries (docs/decisions.md)."""
 
 import json
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import torch
 
-from labelgen.model.annotate import one_thread
-from labelgen.nn.turn_encoder import TurnEncoder
-from labelgen.tensors.pretrained import encoder_from_config
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.label_set import ANY_SOURCE, LabelName, Sources
+from labelgen.model.annotate import annotate, one_thread
+from labelgen.model.build import assemble, make_tasks
+from labelgen.model.label_model import LabelModel
+from labelgen.model.options import ModelOptions
+from labelgen.nn.passage_memory import PassageMemory
+from labelgen.tasks import TASKS
+from labelgen.tasks.options import TaskOptions
+from labelgen.tensors.features import FeatureSet
+from labelgen.tensors.pretrained import encoder_from_config, tokenizer_of_words
 
-_WORDS = 1_000
+_TEXT = "yes no please play stop the red blue lamp timer for ten minutes rain in paris add milk to my list"
+_WORDS = _TEXT.split()
+_TURNS = (1, 2, 2, 2, 3, 3, 7)
+_MOST_WORDS = 7
 _WIDTH = 384
 _ENCODER = {
     "model_type": "roberta",
-    "vocab_size": _WORDS,
+    "vocab_size": 64,
     "hidden_size": _WIDTH,
     "intermediate_size": 1536,
     "num_attention_heads": 12,
     "num_hidden_layers": 1,
 }
-"""As wide as the small encoder, with random weights."""
+"""As wide as the small encoder."""
+_LABELS: Sources = {ANY_SOURCE: {task: tuple(LabelName(f"{word} {task}") for word in _WORDS) for task in TASKS}}
 
 
-@torch.no_grad()
+def depends_on_company(
+    model: LabelModel, autocast: Callable[[], AbstractContextManager[Any]] = nullcontext, online: bool = False
+) -> bool:
+    """Whether some made dialogues have other labels or probabilities, if only in their last bits, alone or in another order than all
+    together. The model is ready to annotate, and remembers nothing of it."""
+    dialogues = list(_dialogues(_source(model)))
+
+    def said(some: list[Dialogue]) -> list[Any]:
+        model.turn_encoder.memory = PassageMemory()
+        found = annotate(model, some, autocast=autocast(), online=online)
+        model.turn_encoder.memory = PassageMemory()
+        return found
+
+    together = said(dialogues)
+    backwards = said(dialogues[:0:-1])[::-1]
+    return together != [*said(dialogues[:1]), *backwards]
+
+
 def same_in_any_company() -> bool:
-    """Whether texts by themselves, in small groups and among some hundred others have the same states to the last bit, on one thread in 32
-    bits, by the steps that labelling takes here."""
+    """The same of a model of all tasks with random weights, in 32 bits."""
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(0)
         config = Path(folder) / "config.json"
         config.write_text(json.dumps(_ENCODER), encoding="utf-8")
-        encoder = TurnEncoder(encoder_from_config(config), _WIDTH, frozen=True).eval()
-        encoder.prepare(torch.float32)
-        groups = [torch.randint(5, _WORDS, (40, length)) for length in (3, 4, 7, 12, 19)]
-        together = encoder.states(groups)
-        return all(
-            torch.equal(encoder.states([ids[:count]])[0], states[:count])
-            for ids, states in zip(groups, together, strict=True)
-            for count in (1, 2, 7)
+        tasks = make_tasks({name: TaskOptions() for name in TASKS}, _LABELS)
+        options = ModelOptions(dialogue_width=_WIDTH, encoder_frozen=True)
+        encoder = encoder_from_config(config)
+        model = assemble(options, tasks, FeatureSet(), encoder, tokenizer_of_words(_WORDS), {}).eval()
+        # A new block of the dialogue encoder adds nothing, and a new label has no weights of its own.
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.05)
+        model.refresh_labels()
+        model.turn_encoder.prepare(torch.float32)
+        return not depends_on_company(model)
+
+
+def _dialogues(source: str | None) -> Iterator[Dialogue]:
+    rng = Random(0)
+
+    def text() -> str:
+        return " ".join(rng.choices(_WORDS, k=rng.randint(1, _MOST_WORDS)))
+
+    for k, turns in enumerate(_TURNS):
+        yield Dialogue(
+            id=str(k), source=source, turns=tuple(Turn(request=text(), response=text()) for _ in range(turns))
         )
+
+
+def _source(model: LabelModel) -> str | None:
+    """One whose records the model can label."""
+    for source in (None, *sorted({s for task in model.tasks.values() for s in task.labels.sources})):
+        try:
+            for task in model.tasks.values():
+                task.labels.of_source(source)
+        except UsageError:
+            continue
+        return source
+    return None

@@ -1,8 +1,8 @@
 """Linear maps that give each row the same bits whatever rows stand beside it (tensors/products.py), wherever no gradient is asked for.
 
 Of the functions of one number, torch's sigmoid, softplus and silu round differently at the end of a tensor than in its
-middle; logsigmoid, exp, log, log1p, tanh and softmax do not, nor does gelu where rows are 32 wide or a multiple of it
-(measured on CPUs with AVX-512, for single and double precision). What is decoded uses the latter alone."""
+middle; logsigmoid, exp, log, log1p, tanh and softmax do not, nor does gelu of more than one number in single precision
+(measured at AVX-512 and AVX2). What is decoded uses the latter alone."""
 
 from typing import Any
 
@@ -37,8 +37,7 @@ def keep_bits(module: nn.Module, block: int = BLOCK) -> None:
         if type(part) is nn.Linear:
             # The same weights under the same names, so that whoever holds the map holds it still.
             part.__class__ = RowLinear
-            part.block = block
-            part.made = _Made()
+            vars(part).update(block=block, made=_Made())
 
 
 def score_rows(rows: Float[Tensor, "*n d"], columns: Float[Tensor, "k d"]) -> Float[Tensor, "*n k"]:

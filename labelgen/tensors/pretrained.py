@@ -5,7 +5,7 @@ The only importer of transformers. No code of a repository or folder is run, and
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -86,6 +86,18 @@ def load_tokenizer(name: str) -> Any:
     if not tokenizer.is_fast:
         raise UsageError(f"the tokenizer of {name} gives no offsets", name, "choose an encoder with a fast tokenizer")
     return tokenizer
+
+
+def tokenizer_of_words(words: Sequence[str]) -> Any:
+    """A tokenizer that knows these words alone, split at blanks; made without a download."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    special = ("<s>", "<pad>", "</s>", "<unk>")
+    vocabulary = {word: k for k, word in enumerate((*special, *words))}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.post_processor = processors.RobertaProcessing(("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"]))
+    return _transformers().PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>")
 
 
 def encoder_from_config(path: Path) -> nn.Module:

@@ -1,66 +1,96 @@
-"""What the real annotator says of a dialogue depends on no batch mate: in groups of any size, to the last bit."""
+"""Labels do not depend on how the work is shared, whichever kernels the libraries choose.
 
-from collections.abc import Sequence
-from dataclasses import replace
+The libraries' levels are fixed when they are loaded, so each runs in a process of its own. Caps above what the CPU has change
+nothing."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 import torch
-from labelled import LABELS, labelled_dialogue
+from labelled import labelled_dialogue
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from labelgen.data.dialogue import Audio, Dialogue
-from labelgen.data.label_set import Sources
-from labelgen.data.labels import Annotation
+from labelgen.data.log import write_log
 from labelgen.model.annotator import Annotator
-from labelgen.model.build import build_model
-from labelgen.model.folder import save_model
-from labelgen.model.options import ModelOptions
-from labelgen.nn.label_scorer import LabelScorer
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.model.folder import load_model, save_model
+from labelgen.nn.rows import BLOCK
+from labelgen.tensors.prepared import TOKENS
 
-DIALOGUES = [labelled_dialogue(seed) for seed in range(32)]
-ONE_NAME: Sources = {"toy": {task: names[:1] for task, names in LABELS["toy"].items()}}
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+LEVELS = {"own": {}, "AVX512_CORE": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, "AVX2": AVX2}
+PRECISIONS = ("32", "bf16", "int8") if find_spec("onnx") and find_spec("onnxruntime") else ("32", "bf16")
+
+RUNS = """
+import sys
+from pathlib import Path
+from labelgen.cli.main import main
+from labelgen.data.log import Log
+
+if __name__ == "__main__":
+    folder, model = Path(sys.argv[1]), sys.argv[2]
+    for precision in sys.argv[3:]:
+        said = []
+        for name, *words in (
+            ("in",),
+            ("in", "--shard-dialogues", "1"),
+            ("in", "--shard-dialogues", "5", "--workers", "2"),
+            ("backwards", "--shard-dialogues", "7"),
+        ):
+            if precision != "32" and "--workers" in words:
+                continue
+            out = folder / f"out-{precision}-{len(said)}"
+            words = ["--workers", "1", *words, "--precision", precision]
+            assert main(["label", str(folder / f"{name}.jsonl"), str(out), "--model", model, *words]) == 0
+            said.append(sorted((out / f"{name}.jsonl").read_bytes().splitlines()))
+        assert len(said[0]) == 24
+        assert all(one == said[0] for one in said), f"labels differ by shards, workers or order, precision {precision}"
+        assert not any(d.annotations[-1].provenance.batch_dependent for d in Log([str(folder / f"out-{precision}-0")]))
+"""
 
 
-def spoken(dialogue: Dialogue) -> Dialogue:
-    """With sound at every second turn, segments of several lengths of one file."""
-    turns = [
-        replace(turn, audio=Audio(path="a.wav", end_s=0.2 + 0.1 * t)) if t % 2 == 0 else turn
-        for t, turn in enumerate(dialogue.turns)
-    ]
-    return replace(dialogue, turns=tuple(turns))
+@pytest.fixture(scope="module")
+def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of its weights tell; those of a new dialogue encoder are zero."""
+    made = load_model(tiny_model)
+    with torch.no_grad():
+        for weight in made.parameters():
+            torch.nn.init.normal_(weight, std=0.2)
+    folder = tmp_path_factory.mktemp("stirred") / "model"
+    save_model(made.eval(), folder, {})
+    return folder
 
 
-@pytest.mark.parametrize("sound", [False, True], ids=["text", "sound"])
-@pytest.mark.parametrize("labels", [LABELS, ONE_NAME], ids=["several_names", "one_name"])
-def test_groups_of_any_size_give_the_same_bits(
-    tmp_path: Path, tiny_encoder: Path, labels: Sources, sound: bool
-) -> None:
-    torch.manual_seed(0)
-    options = ModelOptions(
-        encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1, sound=sound, words=20
-    )
-    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
-    dialogues = [spoken(dialogue) for dialogue in DIALOGUES] if sound else DIALOGUES
-    model = build_model(options, {name: TaskOptions() for name in TASKS}, labels, DIALOGUES[:8]).eval()
-    for part in model.modules():
-        if isinstance(part, LabelScorer):
-            part.bias.data.fill_(2.0)  # a new model gives no name, then there would be little to compare
-    save_model(model, tmp_path / "m", {})
-    annotator = Annotator(tmp_path / "m")
+@pytest.mark.parametrize("level", LEVELS)
+def test_shards_workers_and_order_change_no_byte(level: str, model: Path, tmp_path: Path):
+    dialogues = [labelled_dialogue(seed) for seed in range(24)]
+    write_log(tmp_path / "in.jsonl", dialogues)
+    write_log(tmp_path / "backwards.jsonl", dialogues[::-1])
+    script = tmp_path / "runs.py"
+    script.write_text(RUNS)
+    words = [sys.executable, str(script), str(tmp_path), str(model), *PRECISIONS]
+    done = subprocess.run(words, env={**os.environ, **LEVELS[level]}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
-    def in_groups(size: int) -> Sequence[Annotation]:
-        before = annotator.heard
-        starts = range(0, len(dialogues), size)
-        said = [one for k in starts for one in annotator.annotate(dialogues[k : k + size], root=tmp_path)]
-        assert annotator.heard - before == sum(turn.audio is not None for d in dialogues for turn in d.turns)
-        return said
 
-    together = in_groups(len(dialogues))
-    assert {label.task for said in together for label in said.labels} == {n for n in TASKS if n != "selection"}
-    for size in (1, 2, 5, 7):
-        differing = [k for k, (a, b) in enumerate(zip(in_groups(size), together, strict=True)) if a != b]
-        assert differing == [], f"in groups of {size}"
+def test_products_meet_two_numbers_of_rows(model: Path):
+    """However many dialogues, turns and tokens there are: those of the text encoder, and those of all else."""
+    met: set[int] = set()
+
+    class Counted(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            name = func.overloadpacket.__name__
+            if name in ("linear", "addmm", "mm", "_linear_pointwise") or (name == "matmul" and args[1].dim() == 2):
+                at = 1 if name == "addmm" else 0
+                met.add(args[at].numel() // args[at].shape[-1])
+            return func(*args, **(kwargs or {}))
+
+    annotator = Annotator(model)
+    for count in (1, 3, 24):
+        with Counted():
+            annotator.annotate([labelled_dialogue(seed) for seed in range(count)])
+    assert met == {BLOCK, TOKENS}
