@@ -14,6 +14,8 @@ The number is the exit code of the command that raised it. A command that SIGTER
 import errno
 from typing import ClassVar
 
+from labelgen.base.printable import printable
+
 
 class LabelgenError(Exception):
     """Says what happened, where, and how to mend it; printed as three lines."""
@@ -27,11 +29,11 @@ class LabelgenError(Exception):
         super().__init__(what, where, mend)
 
     def __str__(self) -> str:
-        lines = [self.what]
+        lines = [printable(self.what)]
         if self.where:
-            lines.append(f"  where: {self.where}")
+            lines.append(f"  where: {printable(self.where)}")
         if self.mend:
-            lines.append(f"  mend:  {self.mend}")
+            lines.append(f"  mend:  {printable(self.mend)}")
         return "\n".join(lines)
 
 

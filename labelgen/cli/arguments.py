@@ -4,9 +4,11 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
+from labelgen.base.printable import printable
 from labelgen.data.extra import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.model.options import PRECISIONS
@@ -14,12 +16,19 @@ from labelgen.model.options import PRECISIONS
 
 def parser(command: str, summary: str, example: str) -> argparse.ArgumentParser:
     """A parser whose help ends with an example that can be copied."""
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"labelgen {command}",
         description=summary,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose errors, which repeat words of the command line, are printable."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def add_log(to: argparse.ArgumentParser, name: str = "log", nargs: str = "+") -> None:

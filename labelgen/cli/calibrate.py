@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
+from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import (
     add_device,
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(f"{option} is not between 0 and 1", f"{option} {getattr(args, name)}", "write 0.03, 0.95")
     found = _calibrate(args, argv)
     for line in told(found):
-        print(line)
+        print_lines(line)
     return 0
 
 
@@ -149,7 +150,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
 def _tell_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, args: argparse.Namespace) -> None:
     """What cannot be certified on is said; raises UsageError where nothing else is there."""
     for reason, count in left_out.items():
-        print(f"calibrate: {count:,} dialogues are left out: {reason}", file=sys.stderr)
+        print_lines(f"calibrate: {count:,} dialogues are left out: {reason}", file=sys.stderr)
     if left_out and not any_left:
         raise UsageError(
             f"nothing can be certified on this log: {'; '.join(left_out)}",
@@ -157,7 +158,7 @@ def _tell_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, arg
             "calibrate on dialogues that are new to the model and were not chosen, such as those of `labelgen data split`",
         )
     if not known:
-        print(
+        print_lines(
             f"calibrate: {args.model} does not know all dialogues that it was trained on; a certificate holds only for dialogues that "
             "are new to it",
             file=sys.stderr,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import write_text
+from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import add_force, add_log, add_people, add_ratings, fresh_log, one_or_more, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
@@ -68,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
             yield agreed
 
     count = write_log(args.out, decided(), log.labels(), args.force)
-    print(f"{count:,} dialogues written to {args.out}")
+    print_lines(f"{count:,} dialogues written to {args.out}")
     rows, annotators = list(found.agreement()), list(found.people(skills))
     _show_agreement(rows)
     _show_annotators(annotators)
@@ -111,14 +112,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show_agreement(rows: Iterable[Mapping[str, Any]]) -> None:
-    print(
+    print_lines(
         f"{'question':<20} {'judged twice':>12} {'ties':>6} {'alpha':>7} {'ordinal':>8} {'kappa':>7} {'ceiling':>8} {'person':>7}"
     )
     for row in rows:
         alpha, ordinal, kappa, ceiling, person = (
             _shown(row[key]) for key in ("alpha", "alpha_ordinal", "kappa", "ceiling", "person")
         )
-        print(
+        print_lines(
             f"{row['question']:<20} {row['judged_twice']:>12,} {row['ties']:>6,} {alpha:>7} {ordinal:>8} {kappa:>7} "
             f"{ceiling:>8} {person:>7}"
         )
@@ -128,31 +129,31 @@ def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
     """Those with most answers; all of them are in --annotators FILE."""
     if not rows:
         return
-    print()
-    print(f"{'annotator':<28} {'question':<20} {'answers':>8} {'judged':>8} {'right':>7} {'skill':>7}")
+    print_lines("")
+    print_lines(f"{'annotator':<28} {'question':<20} {'answers':>8} {'judged':>8} {'right':>7} {'skill':>7}")
     most = sorted(rows, key=lambda row: -row["answers"])[:_SHOWN]
     for row in most:
         name = row["annotator"] or f"{row['annotators']:,} of one dialogue"
-        print(
+        print_lines(
             f"{name:<28} {row['question']:<20} {row['answers']:>8,} {row['judged']:>8,} {_shown(row['right']):>7} "
             f"{_shown(row['skill']):>7}"
         )
     if len(rows) > len(most):
-        print(f"... and {len(rows) - len(most):,} rows more; --annotators FILE writes all")
+        print_lines(f"... and {len(rows) - len(most):,} rows more; --annotators FILE writes all")
 
 
 def _say_what_lacks(rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int], args: argparse.Namespace) -> None:
     """Why a figure is missing, and what would mend it."""
     if not dialogues:
-        print(f"nobody annotated: no annotation is by {args.people}; --people names others")
+        print_lines(f"nobody annotated: no annotation is by {args.people}; --people names others")
     elif not rows:
-        print("nothing was answered: the annotations of people are empty")
+        print_lines("nothing was answered: the annotations of people are empty")
     elif not any(row["judged_twice"] for row in rows):
         alone = len(dialogues) == 1
         reason = (
             f"{next(iter(dialogues))} is the only annotator" if alone else "no two annotators answered the same field"
         )
-        print(f"no consensus and no agreement: {reason}; both need items that two or more people annotated")
+        print_lines(f"no consensus and no agreement: {reason}; both need items that two or more people annotated")
 
 
 def _shown(value: float | None) -> str:

@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_folder
+from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_log, fresh_log, open_log, parser
@@ -25,6 +25,7 @@ from labelgen.data.readers import READERS
 from labelgen.data.schema import json_schema
 from labelgen.data.split import Seen, part_of, position, read_parts
 from labelgen.data.writer import FORMS, open_writer
+from labelgen.report.terminal import PlainConsole
 
 
 def main(argv: Sequence[str]) -> int:
@@ -63,8 +64,8 @@ def _validate(argv: Sequence[str]) -> None:
         table.add_row("good", f"{log.kept:,}")
         for reason, count in sorted(log.reasons.items()):
             table.add_row(reason, f"{count:,}")
-        Console().print(table)
-    print(f"{turns:,} turns in {log.kept:,} dialogues")
+        PlainConsole().print(table)
+    print_lines(f"{turns:,} turns in {log.kept:,} dialogues")
 
 
 def _convert(argv: Sequence[str]) -> None:
@@ -99,7 +100,7 @@ def _convert(argv: Sequence[str]) -> None:
             count += 1
     if given.out != "-":
         write_labels(out.parent / "labels.json", merge(log.labels(), names.sources()))
-        print(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}{_rejected(log)}")
+        print_lines(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}{_rejected(log)}")
 
 
 def _sample(dialogues: Iterable[Dialogue], count: int, seed: int) -> Iterator[Dialogue]:
@@ -168,13 +169,13 @@ def _split(argv: Sequence[str]) -> None:
     table = columns("part", ">dialogues", f">copies of {first} left out")
     for name in kept:
         table.add_row(name, f"{kept[name]:,}", f"{copies[name]:,}")
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def _schema(argv: Sequence[str]) -> None:
     args = parser("data schema", "Print the JSON Schema of a record.", "labelgen data schema > record.schema.json")
     args.parse_args(argv)
-    print(schema_text(), end="")
+    print_lines(*schema_text().splitlines())
 
 
 def schema_text() -> str:
@@ -192,13 +193,13 @@ def _formats(argv: Sequence[str]) -> None:
     given = args.parse_args(argv)
     if given.name is not None:
         require(given.name, READERS, "format")
-        print(_about(given.name))
+        print_lines(*_about(given.name).split("\n"))
         return
     table = columns("format", "what it reads", "options")
     for name in READERS:
         reader: Reader = resolve(READERS, name, "format")
         table.add_row(name, _about(name).partition("\n\n")[0].replace("\n", " "), ", ".join(reader.options))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def _about(name: str) -> str:

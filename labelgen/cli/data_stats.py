@@ -7,9 +7,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from labelgen.base.printable import print_lines, printable_json
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import add_log, open_log, parser
 from labelgen.data.stats import LogStats, log_stats, spread
+from labelgen.report.terminal import PlainConsole
 
 _SHOWN_LABELS = 8
 
@@ -25,9 +27,10 @@ def stats(argv: Sequence[str]) -> None:
     given = args.parse_args(argv)
     found = log_stats(progress(open_log(given), "stats", "dialogues"))
     if given.json:
-        print(msgspec.json.format(msgspec.json.encode(_plain(found)), indent=2).decode())
+        text = msgspec.json.format(msgspec.json.encode(_plain(found)), indent=2).decode()
+        print_lines(*printable_json(text).split("\n"))
     else:
-        _print(found, Console())
+        _print(found, PlainConsole())
 
 
 def _plain(found: LogStats) -> dict[str, object]:

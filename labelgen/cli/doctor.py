@@ -9,6 +9,7 @@ from pathlib import Path
 
 from labelgen.base.environment import MAX_CPU_ISA
 from labelgen.base.errors import LabelgenError
+from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import parser
 
 _PACKAGES = ("torch", "torchaudio", "transformers", "pytorch-lightning", "datasets", "pyarrow", "numpy", "wandb")
@@ -41,11 +42,11 @@ def main(argv: Sequence[str]) -> int:
     wrong = 0
     for name, check in checks:
         try:
-            print(f"ok     {name:<{width}}  {check()}")
+            print_lines(f"ok     {name:<{width}}  {check()}")
         except (LabelgenError, ImportError) as caught:
             wrong += 1
             error = caught if isinstance(caught, LabelgenError) else LabelgenError(str(caught), mend="see above")
-            print(f"wrong  {name:<{width}}  {error.what}\n{'':>{width + 9}}to do: {error.mend}")
+            print_lines(f"wrong  {name:<{width}}  {error.what}", f"{'':>{width + 9}}to do: {error.mend}")
     return 1 if wrong else 0
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import add_force, parser
 
 
@@ -19,5 +20,5 @@ def main(argv: Sequence[str]) -> int:
     from labelgen.tensors.offline_encoder import write_offline_encoder
 
     origin = write_offline_encoder(args.out, args.force)
-    print(f"wrote {args.out}: {origin['name']}, {origin['licence']}")
+    print_lines(f"wrote {args.out}: {origin['name']}, {origin['licence']}")
     return 0

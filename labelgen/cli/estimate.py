@@ -10,6 +10,7 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
+from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import add_force, add_log, add_people, open_log, parser
 
 
@@ -39,27 +40,27 @@ def main(argv: Sequence[str]) -> int:
         for row in rows
     ]
     width = max(map(len, ("slice", *names)))
-    print(f"share of {args.label} among {args.task}, {args.level:.0%} intervals")
-    print(f"{'slice':<{width}} {'dialogues':>9} {'by people':>9}  {'people alone':<24}  {'people and model':<24}")
+    print_lines(f"share of {args.label} among {args.task}, {args.level:.0%} intervals")
+    print_lines(f"{'slice':<{width}} {'dialogues':>9} {'by people':>9}  {'people alone':<24}  {'people and model':<24}")
     for name, row in zip(names, rows, strict=True):
-        print(
+        print_lines(
             f"{name:<{width}} {row['dialogues']:>9,} {row['labelled_by_people']:>9,}  "
             f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
         )
     if not rows[0]["labelled_by_people"]:
         who = "two people of one mind" if args.against == "consensus" else args.against
-        print(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --against NAME")
+        print_lines(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --against NAME")
     if trained := rows[0]["trained_on"]:
-        print(
+        print_lines(
             f"{trained:,} dialogues are left out: {args.annotator} was trained on them, and its labels there are too good"
         )
     if difficult := rows[0]["drawn_for_difficulty"]:
-        print(
+        print_lines(
             f"of {difficult:,} dialogues people's labels are passed over: {DIFFICULT}; draw some with `labelgen review sample --how "
             "audit`"
         )
     if divided := rows[0]["people_divided"]:
-        print(
+        print_lines(
             f"in {divided:,} dialogues people are divided about {args.task}: the rates are of what they agree on, and biased where "
             "that is easier; a third vote, or --against NAME, decides"
         )

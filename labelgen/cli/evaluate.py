@@ -13,6 +13,7 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, existing_file, whole_folder, write_text
+from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import (
     add_device,
     add_domains_from,
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         write_text(out / EVALUATION, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
         write_text(out / REPORT, render(found))
     show_results(found)
-    print(f"\n{args.out / REPORT}")
+    print_lines("", args.out / REPORT)
     return 0
 
 
@@ -175,16 +176,18 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
     )
     if rivals is not None and not rivals["questions"]:
         who = "its people" if args.against == CONSENSUS else f"{args.against} or its people"
-        print(
+        print_lines(
             f"--train: nobody annotated its dialogues ({who} answer nothing that is judged), so there is no plain rival and no "
             "baseline; copies of them are left out all the same",
             file=sys.stderr,
         )
     for model in models:
         if model.sound:
-            print(f"{model.name}: {model.sound}", file=sys.stderr)
+            print_lines(f"{model.name}: {model.sound}", file=sys.stderr)
         if model.learnt_from_feedback and all(without_evidence(d) == d for d in dialogues):
-            print(f"{model.name}: no dialogue carries feedback evidence, so there was none to hide", file=sys.stderr)
+            print_lines(
+                f"{model.name}: no dialogue carries feedback evidence, so there was none to hide", file=sys.stderr
+            )
     write_log(written, dialogues)
     # What is judged is what was written, so that the file alone gives the same numbers.
     dialogues = list(Log([written], max_bad_rate=0.0))

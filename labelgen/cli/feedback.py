@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
+from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
@@ -247,4 +248,4 @@ def _aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
 
 def _print(out: str, lines: Sequence[str]) -> None:
     """To standard output, or to standard error where that holds the records."""
-    print("\n".join(lines), file=sys.stderr if out == "-" else sys.stdout)
+    print_lines(*lines, file=sys.stderr if out == "-" else sys.stdout)

@@ -21,7 +21,7 @@ from labelgen.feedback.asking import STRATEGIES, Place, Question, choose, places
 from labelgen.feedback.items import turn_items
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
-from labelgen.report.terminal import escape
+from labelgen.report.terminal import PlainConsole
 
 CONTESTED = 0.25
 """Signals and model disagree where their probabilities lie this far apart."""
@@ -47,7 +47,7 @@ def ask(argv: Sequence[str]) -> int:
         sys.stdout.writelines(lines)
     else:
         write_text(Path(given.out), "".join(lines))
-    _show(questions, found, Console(stderr=given.out == "-", highlight=False))
+    _show(questions, found, PlainConsole(stderr=given.out == "-", highlight=False))
     return 0
 
 
@@ -159,7 +159,7 @@ def _show(questions: Sequence[Question], found: Sequence[Place], console: Consol
     most = sorted(by_pool.values(), key=len, reverse=True)
     for own in most[:_ROWS]:
         pool, gain = own[0].pool, sum(question.gain for question in own)
-        row = (f"{len(own):,}", f"{gain:.2f}", f"{pool.rate()[0]:.2f}", f"{pool.turns:,}", escape(_alike(own[0].place)))
+        row = (f"{len(own):,}", f"{gain:.2f}", f"{pool.rate()[0]:.2f}", f"{pool.turns:,}", _alike(own[0].place))
         table.add_row(*row)
     if most:
         console.print(table)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from labelgen.base.errors import UsageError
+from labelgen.base.printable import printable
 from labelgen.base.registry import resolve
 from labelgen.cli.arguments import add_reading, open_log, parser
 from labelgen.data.dialogue import Dialogue
@@ -16,7 +16,7 @@ from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
-from labelgen.report.terminal import DialogueView, escape, ranges
+from labelgen.report.terminal import DialogueView, PlainConsole, ranges
 
 _MUTED = "bright_black"
 
@@ -59,7 +59,7 @@ def explain(argv: Sequence[str]) -> int:
     if not dialogue.signals:
         dialogue = with_signals(dialogue)
     targets = feedback_targets(dialogue, dialogue.signals, method, given.goals)
-    console = Console(width=given.width, highlight=False)
+    console = PlainConsole(width=given.width, highlight=False)
     console.print(DialogueView(dialogue, dialogue.annotation(given.goals) if given.goals else None))
     console.print()
     for line in _explained(dialogue, targets):
@@ -75,7 +75,7 @@ def _explained(dialogue: Dialogue, targets: Sequence[Target]) -> Iterator[Text |
         yield Text(_HEADS[place[0]] + ranges(place[1]), "bold")
         for origin, alike in groupby(own, lambda target: target.origin):
             yield from (Padding(_says(dialogue, target), (0, 0, 0, 2), expand=False) for target in alike)
-            yield Padding(Text(escape(origin), _MUTED), (0, 0, 0, 4), expand=False)
+            yield Padding(Text(printable(origin), _MUTED), (0, 0, 0, 4), expand=False)
 
 
 def _place(at: At) -> tuple[int, tuple[int, ...]]:
@@ -96,15 +96,15 @@ def _says(dialogue: Dialogue, target: Target) -> Text:
     """What a target says, how much it weighs, and for a verdict the posterior that it was made from."""
     names = target.distribution or ()
     if target.complement is not None:
-        said = f"not {' and '.join(map(escape, target.complement))}"
+        said = f"not {' and '.join(map(printable, target.complement))}"
     elif not names:
         said = "nothing else"
     else:
-        said = ", ".join(escape(name) if p == 1.0 else f"{escape(name)} {p:.2f}" for name, p in names)
-    text = Text(f"{escape(target.task)} ", _MUTED).append(said, "")
+        said = ", ".join(printable(name) if p == 1.0 else f"{printable(name)} {p:.2f}" for name, p in names)
+    text = Text(f"{printable(target.task)} ", _MUTED).append(said, "")
     if isinstance(target.at, AtSpan):
         words = dialogue.turns[target.at.turn].request[target.at.start : target.at.end]
-        text.append(f": {escape(words)}").append("" if target.complete else " · others unknown", _MUTED)
+        text.append(f": {printable(words)}").append("" if target.complete else " · others unknown", _MUTED)
     if target.task in VERDICTS:
         text.append(f" · went well {posterior_of(target):.2f}")
     return text.append(f" · weight {target.weight:.2f}", _MUTED)

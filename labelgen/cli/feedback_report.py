@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labelgen.base.errors import InputError
 from labelgen.base.files import write_text
+from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.named import with_named
@@ -46,5 +47,5 @@ def report(argv: Sequence[str]) -> int:
         )
     title = "Signals" if given.log == "-" else f"Signals in {Path(given.log).name}"
     write_text(given.out, render_signals(summary, title, shlex.join(["labelgen", "feedback", "report", *argv])))
-    print(f"{sentence(summary)}\nwrote {given.out}")
+    print_lines(sentence(summary), f"wrote {given.out}")
     return 0

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from labelgen.base.printable import print_lines
+
 
 def main(argv: Sequence[str]) -> int:
     from labelgen.training.config import parse
@@ -19,5 +21,5 @@ def main(argv: Sequence[str]) -> int:
 
     told = finetune(options)
     if told:
-        print(told)
+        print_lines(*told.split("\n"))
     return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file, existing_file
 from labelgen.base.places import place
+from labelgen.base.printable import print_lines
 from labelgen.base.terminated import sigterm_raises
 from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_precision, parser, share
 from labelgen.data.label_set import read_labels
@@ -50,15 +51,15 @@ def main(argv: Sequence[str]) -> int:
             place(args.input), place(args.output), load(), _options(args), args.shard_dialogues, args.force
         )
         for text in found.lines(workers):
-            print(text)
+            print_lines(text)
         if args.address is not None:
-            print("the sample was timed on this machine, not on the cluster")
+            print_lines("the sample was timed on this machine, not on the cluster")
         return 0
     sums = _stream(args, load) if args.input == "-" else _folder(args, load)
     for text in summary(sums):
-        print(text, file=sys.stderr if args.output == "-" else sys.stdout)
+        print_lines(text, file=sys.stderr if args.output == "-" else sys.stdout)
     if args.output != "-":
-        print(f"digest of the manifest: {digest_file(Folder(place(args.output)).manifest)}")
+        print_lines(f"digest of the manifest: {digest_file(Folder(place(args.output)).manifest)}")
     judge(sums, args.max_bad_rate, args.output)
     return 0
 
@@ -219,7 +220,7 @@ def _tell_slow() -> None:
 
     choose_instruction_set()
     if not has_bf16("cpu"):
-        print("label: this CPU has no bf16, and is several times quicker with --precision 32", file=sys.stderr)
+        print_lines("label: this CPU has no bf16, and is several times quicker with --precision 32", file=sys.stderr)
 
 
 def _cores() -> int:

@@ -9,6 +9,7 @@ from importlib import import_module
 from labelgen import __version__
 from labelgen.base.errors import LabelgenError, StorageError, UsageError, lacking
 from labelgen.base.files import privacy
+from labelgen.base.printable import print_lines, printable
 from labelgen.base.registry import require
 from labelgen.base.terminated import Terminated, sigterm_raises
 
@@ -41,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
-        print(_help())
+        print_lines(*_help().split("\n"))
         return 0
     if words[0] == "--version":
-        print(f"labelgen {__version__}")
+        print_lines(f"labelgen {__version__}")
         return 0
     try:
         require(words[0], COMMANDS, "command")
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LabelgenError as error:
         # What a part of the command took for a failed file may have been a lack of memory.
         shown = lacking(error.__cause__) or error
-        print(f"labelgen {words[0]}: {shown}", file=sys.stderr)
+        _tell(words[0], str(shown))
         return shown.exit_code
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does; that is no failure of ours.
@@ -64,23 +65,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if (lack := lacking(error)) is not None:
-            print(f"labelgen {words[0]}: {lack}", file=sys.stderr)
+            _tell(words[0], str(lack))
             return lack.exit_code
         if not isinstance(error, OSError):
             raise
         # What no part of the command foresaw: a path below a file, a full disk behind a pipe.
-        where = f"\n  where: {error.filename}" if error.filename else ""
-        print(f"labelgen {words[0]}: {error.strerror or error}{where}", file=sys.stderr)
+        unforeseen = StorageError(str(error.strerror or error), str(error.filename or ""))
+        _tell(words[0], str(unforeseen))
         return StorageError.exit_code
     except KeyboardInterrupt:
-        print(f"labelgen {words[0]}: stopped; the same command goes on where it can", file=sys.stderr)
+        _tell(words[0], "stopped; the same command goes on where it can")
         return 130
     except Terminated as stop:
-        print(f"labelgen {words[0]}: {stop}", file=sys.stderr)
+        _tell(words[0], str(stop))
         return stop.exit_code
     except SystemExit as stop:
         # argparse leaves by SystemExit: 0 for --help, 2 for usage.
         return stop.code if isinstance(stop.code, int) else UsageError.exit_code
+
+
+def _tell(command: str, error: str) -> None:
+    """error: of lines that are printable already."""
+    print_lines(*f"labelgen {printable(command)}: {error}".split("\n"), file=sys.stderr)
 
 
 def _flush() -> None:

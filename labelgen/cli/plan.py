@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from labelgen.base.errors import UsageError
+from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import parser
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
         confidence=args.confidence,
     )
     for line in told(plan, args.max_error):
-        print(line)
+        print_lines(line)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from labelgen.base.printable import print_lines
+
 
 def main(argv: Sequence[str]) -> int:
     from labelgen.training.config import parse
@@ -21,5 +23,5 @@ def main(argv: Sequence[str]) -> int:
 
     told = pretrain(options)
     if told:
-        print(told)
+        print_lines(*told.split("\n"))
     return 0

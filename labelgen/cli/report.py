@@ -9,6 +9,7 @@ import msgspec
 
 from labelgen.base.errors import InputError, StorageError
 from labelgen.base.files import existing_file, fresh_file, write_text
+from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import add_force, parser
 
 _WIDE = 160
@@ -32,24 +33,23 @@ def main(argv: Sequence[str]) -> int:
     evaluation = _read(args.evaluation)
     write_text(args.out, render(evaluation))
     show_results(evaluation)
-    print(f"\nwrote {args.out}")
+    print_lines("", f"wrote {args.out}")
     return 0
 
 
 def show_results(evaluation: Mapping[str, Any]) -> None:
     """Print each question in its main metric: the candidates, a single annotator, their ratio; and, as errors are, what is to be
     known before any figure."""
-    from rich.console import Console
 
     from labelgen.report.caveats import caveats
     from labelgen.report.form import read
     from labelgen.report.results import results_table
-    from labelgen.report.terminal import escape
+    from labelgen.report.terminal import PlainConsole
 
     # A pipe or a file has no width; the table is then as wide as it wants to be.
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(results_table(evaluation))
+    PlainConsole(width=None if sys.stdout.isatty() else _WIDE).print(results_table(evaluation))
     for caveat in caveats(read(evaluation)):
-        print(f"note: {escape(caveat)}", file=sys.stderr)
+        print_lines(f"note: {caveat}", file=sys.stderr)
 
 
 def _read(path: Path) -> dict[str, object]:

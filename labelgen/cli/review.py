@@ -10,6 +10,7 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import existing_file, whole_folder, write_text
+from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.base.registry import require
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
@@ -124,10 +125,10 @@ def _export(argv: Sequence[str]) -> int:
         for name, text in files.items():
             write_text(folder / name, text)
     for name in files:
-        print(given.out / name)
-    print(f"{len(dialogues) - left_out.total():,} of {len(dialogues):,} dialogues")
+        print_lines(given.out / name)
+    print_lines(f"{len(dialogues) - left_out.total():,} of {len(dialogues):,} dialogues")
     for reason, count in left_out.items():
-        print(f"{count:,} left out: {reason}")
+        print_lines(f"{count:,} left out: {reason}")
     return 0
 
 
@@ -204,9 +205,11 @@ def _merge(given: argparse.Namespace, log: Log, bad: Quarantine | None) -> int:
         )
     if not merge.added and not merge.reasons:
         what = f"{given.answers} holds no answers: it is what was given to people, or nobody has answered yet"
-        print(f"{what}; export it once they have", file=sys.stderr)
+        print_lines(f"{what}; export it once they have", file=sys.stderr)
     if merge.reasons:
-        print(told(merge.reasons, f"in {bad}" if bad is not None else "--quarantine FILE keeps them"), file=sys.stderr)
+        print_lines(
+            told(merge.reasons, f"in {bad}" if bad is not None else "--quarantine FILE keeps them"), file=sys.stderr
+        )
     return 0
 
 
@@ -230,4 +233,4 @@ def _add_model(to: argparse.ArgumentParser) -> None:
 
 def _say(out: str, line: str) -> None:
     """To standard output, or to standard error where that holds the records."""
-    print(line, file=sys.stderr if out == "-" else sys.stdout)
+    print_lines(line, file=sys.stderr if out == "-" else sys.stdout)

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console
-
 from labelgen.base.errors import UsageError
 from labelgen.cli.arguments import add_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
-from labelgen.report.terminal import DialogueView
+from labelgen.report.terminal import DialogueView, PlainConsole
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     )
     args.add_argument("--width", type=int, metavar="COLUMNS", help="width of the drawing (default: the terminal's)")
     given = args.parse_args(argv)
-    console = Console(width=given.width, highlight=False)
+    console = PlainConsole(width=given.width, highlight=False)
     missing = dict.fromkeys(given.id or ())
     annotators: set[str] = set()
     shown = 0

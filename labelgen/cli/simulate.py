@@ -7,6 +7,7 @@ from pathlib import Path
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
+from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.base.registry import require
 from labelgen.cli.arguments import add_force, parser
@@ -74,14 +75,14 @@ def main(argv: Sequence[str]) -> int:
         given.force,
     )
     if given.out != "-":
-        print(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
+        print_lines(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
     return 0
 
 
 def _grown(named: str) -> GrownWorld:
     corpus = read_corpus(named)
     told = "".join(f"; left out: {why}, {count:,}" for why, count in corpus.left_out.most_common())
-    print(f"{len(corpus.scripts):,} dialogues of {named} can be retold{told}", file=sys.stderr)
+    print_lines(f"{len(corpus.scripts):,} dialogues of {named} can be retold{told}", file=sys.stderr)
     return GrownWorld(corpus)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
 from labelgen.base.places import place
+from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import one_or_more, parser, whole
 from labelgen.cli.label import load_annotator
@@ -26,18 +27,18 @@ def main(argv: Sequence[str]) -> int:
         args.output, args.input, lambda paths: progress(paths, "verify", "files"), args.manifest_digest, sample
     )
     for fault in found:
-        print(fault)
+        print_lines(fault)
         faults.append(fault)
     if faults:
         count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
         mend = "label again into this folder; --force replaces what is spoilt"
         raise IntegrityError(f"{count}, the first: {faults[0]}", str(args.output), mend)
     again = "" if args.sample is None else "; a sample was labelled again, to the same bytes"
-    print(f"good: digests, sums and ids are as the manifest says{again}")
+    print_lines(f"good: digests, sums and ids are as the manifest says{again}")
     manifest = Folder(args.output).manifest
     if damaged := read_manifest(manifest).sums.damaged:
-        print(f"not complete: of the input these files were damaged, and read in part only: {', '.join(damaged)}")
-    print(f"digest of the manifest: {digest_file(manifest)}")
+        print_lines(f"not complete: of the input these files were damaged, and read in part only: {', '.join(damaged)}")
+    print_lines(f"digest of the manifest: {digest_file(manifest)}")
     return 0
 
 

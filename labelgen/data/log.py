@@ -9,6 +9,7 @@ from pathlib import Path
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import keep_private
 from labelgen.base.places import in_store, place
+from labelgen.base.printable import print_lines
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, merge, write_labels
@@ -149,7 +150,7 @@ class Log:
             if not self._told:
                 self._told = True
                 where = f"in {self.quarantine}" if self.quarantine else "--quarantine FILE keeps them"
-                print(told(self.reasons, where), file=sys.stderr)
+                print_lines(told(self.reasons, where), file=sys.stderr)
             return
         counts = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common())
         kept = f"; all of them are in {self.quarantine}" if self.quarantine else ""

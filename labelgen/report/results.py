@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from labelgen.base.printable import printable
 from labelgen.report.form import NO_RIVAL
-from labelgen.report.terminal import escape
 
 SINGLE = "single annotator"
 _BARS = ("person", "ceiling")
@@ -38,9 +38,9 @@ def results_table(evaluation: Mapping[str, Any]) -> Table:
         for row in (*lacks, *task["rows"]):
             if row["kind"] in _BARS:
                 continue
-            cells = [Text(escape(task["name"]))]
-            cells += [Text(escape(row["candidate"]))] if several else []
-            cells += [Text(escape(metric).replace("_", " ")), _figure(row["metrics"].get(metric))]
+            cells = [Text(printable(task["name"]))]
+            cells += [Text(printable(row["candidate"]))] if several else []
+            cells += [Text(printable(metric).replace("_", " ")), _figure(row["metrics"].get(metric))]
             if row in lacks:
                 cells[-1] = Text("not answered", "bright_black")
             cells += [

@@ -4,17 +4,18 @@ Nothing here knows a task by name: what is about goals becomes a track, what is 
 what is about a turn or the dialogue is listed. All text of the log is escaped; it can neither move the cursor nor
 style itself."""
 
-import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from labelgen.base.printable import printable
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import (
@@ -62,20 +63,11 @@ class DialogueView:
             yield Text("(a dialogue without turns)", _MUTED)
 
 
-def escape(text: str) -> str:
-    """The text on one line, with control and other invisible characters written out: `\\x1b`, `\\u202e`, `⏎`."""
-    return "".join(_visible(character) for character in text)
+class PlainConsole(Console):
+    """A console whose strings, cells of tables too, are shown as they are, made printable: no markup, no emoji names."""
 
-
-def _visible(character: str) -> str:
-    if character == "\n":
-        return " ⏎ "
-    if character == "\t":
-        return " "
-    # Controls, formats such as bidi overrides, surrogates, private use and unassigned, line separators.
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-        return character.encode("unicode_escape").decode("ascii")
-    return character
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
 
 
 def _goals(annotation: Annotation | None) -> list[AtGoal]:
@@ -97,11 +89,15 @@ def _tracks(goals: Sequence[AtGoal], turn: int, first_line: bool) -> Iterator[Se
 
 def _title(dialogue: Dialogue, annotation: Annotation | None) -> Text:
     text = Text()
-    text.append(escape(dialogue.id), "bold")
+    text.append(printable(dialogue.id), "bold")
     for part in (dialogue.user, dialogue.device, dialogue.source):
         if part is not None:
-            text.append(f" · {escape(part)}", _MUTED)
-    who = "no labels" if annotation is None else f"labels by {escape(annotation.annotator)} ({escape(annotation.kind)})"
+            text.append(f" · {printable(part)}", _MUTED)
+    who = (
+        "no labels"
+        if annotation is None
+        else f"labels by {printable(annotation.annotator)} ({printable(annotation.kind)})"
+    )
     text.append(f" · {who}", _MUTED)
     return text
 
@@ -115,7 +111,7 @@ def _legend(g: int, at: AtGoal, annotation: Annotation | None) -> Text:
             if divides(label.task):
                 _append_probability(text, label)
             else:
-                text.append(f" · {escape(label.task)} ", _MUTED)
+                text.append(f" · {printable(label.task)} ", _MUTED)
                 _append_name(text, label)
     for field, probability in said_none(annotation):
         if field.at == at:
@@ -154,7 +150,7 @@ def _turn(dialogue: Dialogue, k: int, turn: Turn, annotation: Annotation | None)
     """Request, response, labels and marks of one turn; one paragraph each."""
     spans = [x for x in annotation.labels if isinstance(x.at, AtSpan) and x.at.turn == k] if annotation else []
     lines = [Text("user  ", "bold").append_text(_request(turn.request, spans))]
-    lines.append(Text("reply ", f"bold {_MUTED}").append(escape(turn.response) or "(nothing)", "italic"))
+    lines.append(Text("reply ", f"bold {_MUTED}").append(printable(turn.response) or "(nothing)", "italic"))
     said: list[Text] = []
     if annotation is not None:
         said += [_named(label) for label in annotation.labels if label.at == AtTurn(k)]
@@ -163,7 +159,7 @@ def _turn(dialogue: Dialogue, k: int, turn: Turn, annotation: Annotation | None)
     said += [_feedback(feedback) for feedback in turn.feedback]
     said += [_signal(signal) for signal in dialogue.signals if k in _places(signal)]
     if turn.status is not None:
-        said.append(Text(f"status {escape(turn.status)}", _MUTED))
+        said.append(Text(f"status {printable(turn.status)}", _MUTED))
     if said:
         lines.append(Text("      ").append_text(Text(" · ", _MUTED).join(said)))
     return Text("\n").join(lines)
@@ -179,36 +175,36 @@ def _request(request: str, spans: Sequence[Label]) -> Text:
             aside.append(label)
             continue
         colour = _SPANS[zlib.crc32(label.name.encode("utf-8", "surrogatepass")) % len(_SPANS)]
-        text.append(escape(request[at : label.at.start]))
+        text.append(printable(request[at : label.at.start]))
         words = request[label.at.start : label.at.end]
-        text.append(escape(words), f"underline {colour}")
-        text.append(f"‹{escape(label.name)}", colour)
+        text.append(printable(words), f"underline {colour}")
+        text.append(f"‹{printable(label.name)}", colour)
         if isinstance(label.value, str) and label.value != words:
-            text.append(f"={escape(label.value)}", colour)
+            text.append(f"={printable(label.value)}", colour)
         _append_probability(text, label)
         text.append("›", colour)
         at = label.at.end
-    text.append(escape(request[at:]))
+    text.append(printable(request[at:]))
     for label in aside:
         assert isinstance(label.at, AtSpan)
-        words = escape(request[label.at.start : label.at.end])
-        text.append(f"  (also {escape(label.name)}: {words})", _MUTED)
+        words = printable(request[label.at.start : label.at.end])
+        text.append(f"  (also {printable(label.name)}: {words})", _MUTED)
     return text if text.plain else Text("(nothing)", _MUTED)
 
 
 def _named(label: Label) -> Text:
-    text = Text(f"{escape(label.task)} ", _MUTED)
+    text = Text(f"{printable(label.task)} ", _MUTED)
     _append_name(text, label)
     return text
 
 
 def _none(field: Field, probability: float | None) -> Text:
-    text = Text(f"no {escape(field.task)}", _MUTED)
+    text = Text(f"no {printable(field.task)}", _MUTED)
     return text if probability is None else text.append(f" {probability:.2f}", _MUTED)
 
 
 def _append_name(text: Text, label: Label) -> None:
-    text.append(escape(label.name), _TELLING.get(label.name, "bold"))
+    text.append(printable(label.name), _TELLING.get(label.name, "bold"))
     if isinstance(label.value, float):
         text.append(f" {round(label.value, 1):g}", _TELLING.get(label.name, ""))
     _append_probability(text, label)
@@ -221,10 +217,10 @@ def _append_probability(text: Text, label: Label) -> None:
 
 def _withheld(abstained: Abstained) -> Text:
     """A field that was left absent, with the guess that was not good enough."""
-    text = Text(f"{escape(abstained.field.task)} withheld", f"italic {_MUTED}")
+    text = Text(f"{printable(abstained.field.task)} withheld", f"italic {_MUTED}")
     for guess in abstained.best:
         place = f" {ranges(guess.at.turns)}" if isinstance(guess.at, AtGoal) and guess.at != abstained.field.at else ""
-        text.append(f" ({escape(guess.name)}{place}?", f"italic {_MUTED}")
+        text.append(f" ({printable(guess.name)}{place}?", f"italic {_MUTED}")
         _append_probability(text, guess)
         text.append(")", f"italic {_MUTED}")
     return text
@@ -237,13 +233,13 @@ def _places(signal: Signal) -> tuple[int, ...]:
 
 def _signal(signal: Signal) -> Text:
     about = f" on {ranges(signal.turns)}" if signal.turns != _places(signal) else ""
-    return Text(f"⚐ {escape(signal.kind)} {signal.vote} {signal.strength:.2f}{about}", "yellow")
+    return Text(f"⚐ {printable(signal.kind)} {signal.vote} {signal.strength:.2f}{about}", "yellow")
 
 
 def _feedback(feedback: Feedback) -> Text:
-    text = f"⚑ {escape(feedback.kind)}"
+    text = f"⚑ {printable(feedback.kind)}"
     if feedback.answer is not None:
-        text += f" {escape(feedback.answer)}"
+        text += f" {printable(feedback.answer)}"
     if feedback.rating is not None:
         text += f" {feedback.rating:g}"
         if feedback.scale is not None:

@@ -21,6 +21,7 @@ import torch
 from torch.nn import functional as F
 
 from labelgen.base.environment import MAX_CPU_ISA, PROBED_CPU_ISA
+from labelgen.base.printable import print_lines
 
 _OLDER = "DNNL_MAX_CPU_ISA"
 _CPUINFO = Path("/proc/cpuinfo")
@@ -133,7 +134,7 @@ def _tell(best: str, fault: str, level: str) -> None:
         action = f"using {MAX_CPU_ISA}={level}; hint: set {MAX_CPU_ISA} yourself to choose another level"
     else:
         action = f"and no lower level works; hint: set {MAX_CPU_ISA}=AVX2 before torch computes anything"
-    print(f"labelgen: matrix products {fault} with this CPU's {best} instructions: {action}", file=sys.stderr)
+    print_lines(f"labelgen: matrix products {fault} with this CPU's {best} instructions: {action}", file=sys.stderr)
 
 
 def _fault(level: str, products: Callable[[], object], limit_s: float) -> str | None:

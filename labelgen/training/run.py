@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import sweep, write_text
+from labelgen.base.printable import print_lines
 from labelgen.base.untrusted import read_file, untrusted
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
@@ -115,7 +116,7 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
             _check_data(held, "data.valid", None, folder)
             validation = examples(held, training=False)
         elif options.length.keep == "best":
-            rank_zero_only(print)(f"{command}: {NO_BEST}", file=sys.stderr)
+            rank_zero_only(print_lines)(f"{command}: {NO_BEST}", file=sys.stderr)
         told = _train(options, command, examples(corpus, training=True), validation, targets)
         return f"{told}\n{set_aside(bad.reasons, f'in {bad}')}" if told and bad.reasons else told
 

@@ -12,6 +12,7 @@ import msgspec
 
 from labelgen.base.errors import StorageError
 from labelgen.base.files import atomic_write, write_text
+from labelgen.base.printable import print_lines
 from labelgen.base.untrusted import first_line
 from labelgen.training.options import TrackingOptions
 
@@ -99,7 +100,7 @@ class WeightsAndBiases:
             ),
         )
         if self.online:  # offline the library warns who asks for the address
-            print(f"Weights & Biases: {self._run.url}", file=sys.stderr)
+            print_lines(f"Weights & Biases: {self._run.url}", file=sys.stderr)
 
     def _id(self, step: int) -> str:
         """That of the earlier sittings, of which nothing is left where training begins anew."""
@@ -147,7 +148,7 @@ class Dropped:
         # The library raises errors of its own, of its connection and of the system alike, and may leave by SystemExit.
         except (Exception, SystemExit) as error:
             failed, self._tracker = self._tracker, None
-            print(
+            print_lines(
                 f"warning: Weights & Biases failed and is left out from here on ({first_line(error)}); the rows are in metrics.jsonl",
                 file=sys.stderr,
             )

@@ -1,6 +1,7 @@
 """Tasks are known by their units alone where models are trained, applied and judged."""
 
 import ast
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -46,3 +47,11 @@ def test_the_law_itself_sees_a_name():
 
 def test_tasks_and_records_agree_on_what_divides_a_dialogue():
     assert {name for name in TASKS if divides(name)} == {n for n in TASKS if resolve(TASKS, n, "task").divides}
+
+
+def test_all_that_is_said_is_made_printable():
+    """Ids and names of a log may hold what a terminal obeys; base/printable.py is where that ends."""
+    places = {"printable.py": ("print(",), "terminal.py": ("Console(",)}
+    for path in sorted((ROOT / "labelgen").rglob("*.py")):
+        for call in re.findall(r"(?<![\w.])(?:print|Console)\(", path.read_text(encoding="utf-8")):
+            assert call in places.get(path.name, ()), f"{path}: use print_lines or PlainConsole in the place of {call})"
