@@ -10,7 +10,7 @@ the labelled log; only the model is loaded before. The rows take turns in one pr
 drawn anew in each round, and the first round is not counted: other work on the machine then touches all of them alike. A
 row's figure is the first row's median time over its own, the least and greatest of the rounds beside it.
 Sentence-transformers is left out where it is
-not installed (pip install -e '.[peers]'), bf16 where the CPU has none. Base has the tasks, labels and heads of the model, on an encoder of random weights:
+not installed (pip install -e '.[peers]'), bf16 where the CPU has none, int8 where ONNX Runtime is not installed. Base has the tasks, labels and heads of the model, on an encoder of random weights:
 they take the same time, but what it says is of no worth, so its changed labels are not told."""
 
 import argparse
@@ -51,6 +51,8 @@ MAX_TOKENS = 64
 BUDGET = 1_024
 """Tokens of a padded batch, in the row that is named after it."""
 PRECISIONS = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if has_bf16("cpu") else {})
+if find_spec("onnx") and find_spec("onnxruntime"):
+    PRECISIONS["int8"] = torch.int8
 FIRST = "transformers' pipeline, batches of 32"
 LABEL = "`labelgen label`, files and all tasks"
 PRODUCTS = "matrix products alone"
@@ -87,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 word
                 for name in PRECISIONS
                 for word in (name, "of the products" + (" in bf16" if name == "bf16" else ""))
+                if word == name or name != "int8"
             ],
             "rows": list(_rows(times)),
             "text": "Rates as multiples of the first row in fp32, least and greatest of the rounds in brackets; "
@@ -110,7 +113,7 @@ class Bench:
         if args.model:
             trained = load_model(args.model)
             trained.turn_encoder.encoder.save_pretrained(self.encoder)
-            trained.tokenizer.tokenizer.save_pretrained(self.encoder)
+            load_tokenizer(str(args.model / "tokenizer")).save_pretrained(self.encoder)
         else:
             write_offline_encoder(self.encoder)
         self.base = args.size == "base"
@@ -132,6 +135,7 @@ class Bench:
         self.source = folder / "log.jsonl"
         write_log(self.source, self.dialogues)
         self.said: dict[str, list[Annotation]] = {}
+        self.vectors: dict[str, torch.Tensor] = {}
         self.encoded_tokens = 0
         self._runs = count()
 
@@ -164,14 +168,31 @@ class Bench:
         words = [f"{len(self.dialogues):,} dialogues, {turns:,} turns, {self.tokens:,} tokens; {rounds} rounds."]
         if self.said:
             words.append(f"`labelgen label` encoded {self.encoded_tokens / self.tokens:.3f} of the log's tokens.")
-        if len(self.said) > 1 and not self.base:
-            words.append(f"{_changed(self.said['fp32'], self.said['bf16']):.2%} of its labels were others in bf16.")
+        if not self.base:
+            words += [
+                f"{_changed(self.said['fp32'], said):.2%} of its labels were others in {name}."
+                for name, said in self.said.items()
+                if name != "fp32"
+            ]
+        exact = self.vectors.get("fp32")
+        for name, vectors in self.vectors.items():
+            if exact is not None and name != "fp32":
+                alike = torch.cosine_similarity(exact.float(), vectors.float())
+                words.append(
+                    f"Cosine of the texts' vectors with fp32's in {name}: mean {alike.mean():.4f}, least {alike.min():.4f}."
+                )
         return " ".join(words)
 
     def _works(self, name: str) -> Iterator[tuple[str, Work]]:
         precision = PRECISIONS[name]
         plain: Any = load_encoder(str(self.encoder)).eval()
         prepared = PreparedEncoder(plain, precision)
+        own: list[tuple[str, Work]] = [("labelgen's encoder", lambda: self._prepared(name, prepared))]
+        if name in self.annotators:
+            own.append((LABEL, lambda: self._label(name, precision)))
+        if name == "int8":
+            yield from own
+            return
         plain = plain.to(precision)
         plain.set_attn_implementation("sdpa")
         yield FIRST, self._pipeline(precision)
@@ -182,9 +203,7 @@ class Bench:
             "the bare encoder, no padding",
             lambda: [plain(ids).last_hidden_state.mean(dim=1) for ids in self._groups()],
         )
-        yield "labelgen's encoder", lambda: [states.mean(dim=1) for states in prepared(self._groups(None))]
-        if name in self.annotators:
-            yield LABEL, lambda: self._label(name, precision)
+        yield from own
         yield PRODUCTS, self._products(plain.config, precision)
 
     def _groups(self, budget: int | None = BUDGET) -> list[torch.Tensor]:
@@ -194,6 +213,9 @@ class Bench:
             by_length.setdefault(len(tokens.ids), []).append(tokens.ids)
         groups = [torch.tensor(by_length[length]) for length in sorted(by_length)]
         return [part for ids in groups for part in torch.split(ids, max(1, (budget or ids.numel()) // ids.shape[1]))]
+
+    def _prepared(self, name: str, encoder: PreparedEncoder) -> None:
+        self.vectors[name] = torch.cat([states.mean(dim=1) for states in encoder(self._groups(None))])
 
     def _padded(self, encoder: Any) -> None:
         found = sorted(Tokenizer(self.tokenizer, MAX_TOKENS)(self.texts), key=lambda tokens: len(tokens.ids))
@@ -288,10 +310,14 @@ def _rows(times: dict[tuple[str, str], list[float]]) -> Iterator[list[Any]]:
     for row in dict.fromkeys(row for row, _ in times):
         cells: list[Any] = [row]
         for name in PRECISIONS:
-            own = times[row, name]
+            own = times.get((row, name))
+            if own is None:
+                cells.append(None)
+                continue
             rates = {"value": first / median(own), "low": first / max(own), "high": first / min(own)}
             cells.append({key: round(rate, 3) for key, rate in rates.items()})
-            cells.append(f"{median(times[PRODUCTS, name]) / median(own):.0%}")
+            if (PRODUCTS, name) in times:
+                cells.append(f"{median(times[PRODUCTS, name]) / median(own):.0%}")
         yield cells
 
 
