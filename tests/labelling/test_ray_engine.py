@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,8 +122,17 @@ def test_workers_on_processors_of_different_kinds_are_refused(kinds):
             engine.provenance()
 
 
+def test_workers_that_compute_at_different_levels_are_refused():
+    actors = [FakeActor(FakeAnnotator(processor="a")) for _ in range(2)]
+    for actor, level in zip(actors, ("AVX2", "AVX512_CORE"), strict=True):
+        actor.annotator.provenance = replace(actor.annotator.provenance, isa=level)
+    with pytest.raises(UsageError, match="of 2 kinds: a AVX2, a AVX512_CORE"):
+        OnRay(SimpleNamespace(get=lambda found: found), actors).provenance()
+
+
 class FakeActor:
     def __init__(self, annotator: FakeAnnotator) -> None:
+        self.annotator = annotator
         self.provenance = SimpleNamespace(remote=lambda: annotator.provenance)
 
 
