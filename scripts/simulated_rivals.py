@@ -1,0 +1,55 @@
+"""The demo's model beside annotators, plain rivals and trees on the log's own fields: `python scripts/simulated_rivals.py [RUN] --out FILE`.
+
+RUN: the folder of scripts/demo.sh. Rivals learn from its training part; all are judged on its test part, in the main metric of each question."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from against_gold import FRAMES, measured
+from command import arguments, parsed, tells_errors, write_table
+
+from labelgen import __version__
+from labelgen.confidence.resampling import paired_difference
+from labelgen.consensus.vote import CONSENSUS
+from labelgen.data.labels import ON_GIVEN_GOALS
+from labelgen.data.log import Log
+from labelgen.evaluation.asked import asked
+from labelgen.evaluation.bag_of_words import BagOfWords
+from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClass
+from labelgen.evaluation.field_trees import FieldTrees
+from labelgen.evaluation.rivals import fit_rivals
+from labelgen.evaluation.trials import SINGLE, Setting
+
+COMMAND = "make demo && python scripts/simulated_rivals.py --out results/simulated_rivals.json"
+DATA = "Bootstrap over dialogues, seed 0, 1,000 resamples, differences paired; one training."
+COLUMNS = ["question", "metric", "candidate", "value (95%)", "model minus it (95%)", "answers"]
+
+
+@tells_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = arguments(__doc__)
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"))
+    given = parsed(parser, argv)
+    rows: list[list[Any]] = []
+    plain = (BagOfWords(), FieldTrees(), ConstantPerSource(), MajorityClass())
+    rivals = fit_rivals(Log([given.run / "parts/train.jsonl"]), asked(FRAMES), Setting(), plain)
+    dialogues = rivals.annotate(list(Log([given.run / "evaluation/predictions.jsonl"])), CONSENSUS, "model")
+    known = {a.annotator for dialogue in dialogues for a in dialogue.annotations}
+    metrics = {question.name: question.metrics[:1] for question in asked(FRAMES)}
+    for question, measure in measured(dialogues, Setting(), metrics):
+        for at in ("", ON_GIVEN_GOALS) if question == "outcome" else ("",):
+            model = measure(f"model{at}")[metrics[question][0]]
+            for name in (f"model{at}", SINGLE, *(rival.name + at for rival in plain)):
+                if name in known or name == SINGLE:
+                    one = measure(name)[metrics[question][0]]
+                    gain = paired_difference(model.interval, one.interval, (model.draws, one.draws)).rounded()
+                    rows.append([question, *metrics[question], name, one.interval.rounded(), gain, one.items])
+    about = {"order": 1, "title": "The demo's model beside plain rivals", "text": "", "command": COMMAND, "data": DATA}
+    write_table(given.out, {**about, "versions": {"labelgen": __version__}, "columns": COLUMNS, "rows": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
