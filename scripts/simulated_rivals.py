@@ -19,6 +19,7 @@ from labelgen.evaluation.asked import asked
 from labelgen.evaluation.bag_of_words import BagOfWords
 from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClass
 from labelgen.evaluation.field_trees import FieldTrees
+from labelgen.evaluation.question import answered
 from labelgen.evaluation.rivals import fit_rivals
 from labelgen.evaluation.trials import SINGLE, Setting
 
@@ -36,16 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     plain = (BagOfWords(), FieldTrees(), ConstantPerSource(), MajorityClass())
     rivals = fit_rivals(Log([given.run / "parts/train.jsonl"]), asked(FRAMES), Setting(), plain)
     dialogues = rivals.annotate(list(Log([given.run / "evaluation/predictions.jsonl"])), CONSENSUS, "model")
-    known = {a.annotator for dialogue in dialogues for a in dialogue.annotations}
-    metrics = {question.name: question.metrics[:1] for question in asked(FRAMES)}
-    for question, measure in measured(dialogues, Setting(), metrics):
-        for at in ("", ON_GIVEN_GOALS) if question == "outcome" else ("",):
-            model = measure(f"model{at}")[metrics[question][0]]
+    known = {question.name: question for question in asked(FRAMES)}
+    for task, measure in measured(dialogues, Setting(), {name: one.metrics[:1] for name, one in known.items()}):
+        metric = known[task].metrics[0]
+        for at in ("", ON_GIVEN_GOALS) if task == "outcome" else ("",):
+            model = measure(f"model{at}")[metric]
             for name in (f"model{at}", SINGLE, *(rival.name + at for rival in plain)):
-                if name in known or name == SINGLE:
-                    one = measure(name)[metrics[question][0]]
+                if name == SINGLE or any(answered(dialogue.annotation(name), known[task]) for dialogue in dialogues):
+                    one = measure(name)[metric]
                     gain = paired_difference(model.interval, one.interval, (model.draws, one.draws)).rounded()
-                    rows.append([question, *metrics[question], name, one.interval.rounded(), gain, one.items])
+                    rows.append(
+                        [task, metric, name, one.interval.rounded(), None if name[:5] == "model" else gain, one.items]
+                    )
+    rows = [row for row in rows if row[-1]]
     about = {"order": 1, "title": "The demo's model beside plain rivals", "text": "", "command": COMMAND, "data": DATA}
     write_table(given.out, {**about, "versions": {"labelgen": __version__}, "columns": COLUMNS, "rows": rows})
     return 0

@@ -96,6 +96,13 @@ def test_trees_read_the_fields_of_a_log_and_none_of_its_texts():
     assert all(named(d, FieldTrees.name) for d in fitted.annotate(strange, "gold"))
 
 
+def test_a_field_that_one_dialogue_has_is_no_error_in_the_folds_without_it():
+    made = [rated(k, [("x" * (k % 5 + 1), "y")], ["bad" if k % 2 else "good"]) for k in range(40)]
+    made[7] = replace(made[7], turns=(replace(made[7].turns[0], nlu_confidence=0.5),))
+    out = fit_rivals(made, (QUALITY,), GOLD, [FieldTrees()]).annotate(made[:5], "gold")
+    assert all(named(d, FieldTrees.name) for d in out)
+
+
 def test_trees_tell_goals_and_dialogues_by_all_of_their_turns():
     """A goal failed where any of its turns has an error, the last one or an earlier one."""
     rng = np.random.default_rng(3)
