@@ -1,7 +1,7 @@
 """Plain rivals: baselines that learn from the training part alone and need no network.
 
-They tell whether a model is worth its cost. Each is defined for a task with a list of names at a turn, a goal or the dialogue; tasks
-about spans and the division into goals have the majority class alone. Labels of goals stand twice in a log of predictions: at the goals
+They tell whether a model is worth its cost. Classifiers are defined for a task with a list of names at a turn, a goal or the dialogue; tasks
+about spans and the division into goals have a rule and the majority class. Labels of goals stand twice in a log of predictions: at the goals
 that a candidate decoded, and, under a name that says so, at those of the reference, as a model's do.
 
     rivals = fit_rivals(training, questions, setting)
@@ -48,19 +48,22 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Example(Place):
     """One answer of the training part. weight: 0..1, the share of those who answered the field that gave it. agreed: what all of them
-    together say, of a task of which exactly one name holds; None for a tie."""
+    together say, of a task of which exactly one name holds; None for a tie. labels: the answer as one of them gave it."""
 
     names: Names
     weight: float
     agreed: Names | None = None
+    labels: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a rival answers at one place. shares: the probability of each answer, summing to 1; names: the answer that is given."""
+    """What a rival answers at one place. shares: the probability of each answer, summing to 1; names: the answer that is given; labels: the same
+    where names alone do not say it, of spans and of a division."""
 
     names: Names
     shares: Mapping[Names, float]
+    labels: tuple[Label, ...] | None = None
 
 
 class Rival(Protocol):
@@ -144,8 +147,9 @@ def fit_rivals(
     if rivals is None:
         from labelgen.evaluation.bag_of_words import BagOfWords
         from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClass
+        from labelgen.evaluation.rules import Rules
 
-        rivals = (BagOfWords(setting.seed), ConstantPerSource(), MajorityClass())
+        rivals = (BagOfWords(setting.seed), ConstantPerSource(), Rules(), MajorityClass())
     asked = tuple(question for question in questions if len(question.tasks) == 1)
     drawn, counts = _drawn(training, setting)
     learnt: dict[str, Any] = {}
@@ -167,12 +171,12 @@ def _teachers(dialogue: Dialogue, setting: Setting) -> Sequence[Annotation]:
 
 def examples_of(dialogue: Dialogue, question: Question, setting: Setting) -> Iterator[Example]:
     """An example for each distinct answer in a training dialogue, in the order of the places."""
-    fields: dict[At, list[Names]] = {}
+    fields: dict[At, list[tuple[Label, ...]]] = {}
     ballots: list[Annotation] = []
     for annotation in _teachers(dialogue, setting):
         said = answered(annotation, question)
         for at, labels in said.items():
-            fields.setdefault(at, []).append(_names(labels))
+            fields.setdefault(at, []).append(labels)
         ballots.append(
             Annotation(annotation.annotator, annotation.kind, tuple(x for own in said.values() for x in own))
         )
@@ -180,10 +184,12 @@ def examples_of(dialogue: Dialogue, question: Question, setting: Setting) -> Ite
     if question.names is not None:
         exclusive = {question.tasks[0]: question.names}
         agreed = answered(consensus(ballots, exclusive, least=1, ratings=setting.ratings).annotation, question)
-    for at, answers in fields.items():
+    for at, given in fields.items():
+        answers = [_names(labels) for labels in given]
         for names in dict.fromkeys(answers):
             together = _names(agreed[at]) if at in agreed else None
-            yield Example(dialogue, at, names, answers.count(names) / len(answers), together)
+            share = answers.count(names) / len(answers)
+            yield Example(dialogue, at, names, share, together, given[answers.index(names)])
 
 
 def _names(labels: Sequence[Label]) -> Names:
@@ -247,6 +253,8 @@ def _places(dialogue: Dialogue, question: Question, goals_from: str | None, told
 
 def _labels(question: Question, place: Place, given: Given) -> tuple[Label, ...]:
     task, at = question.tasks[0], place.at
+    if given.labels is not None:
+        return given.labels
     if question.divides:
         return tuple(Label(task, AtGoal(turns_of(place)), name) for name in given.names)
     if question.names is None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from labelgen.confidence.resampling import paired_difference, two_sided
 from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
 from labelgen.evaluation.compare import Measured, bounds, metric
-from labelgen.evaluation.constant_answers import MajorityClass
+from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClass
 from labelgen.evaluation.contrast import holm
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.rivals import PLAIN
@@ -46,11 +46,12 @@ def comparisons(
 
 
 def opponents(candidate: str, answering: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """The annotator, and the plain rivals that were told as much of the goals: all but the majority class, or that where it is alone."""
+    """The annotator, and the plain rivals that were told as much of the goals; the majority class only where there is no constant per source."""
     told = ON_GIVEN_GOALS in candidate
     rivals = [x for x in answering if x.startswith(PLAIN) and x.endswith(ON_GIVEN_GOALS) == told]
-    learned = [x for x in rivals if not x.startswith(MajorityClass.name)]
-    return [*(x for x in answering if x == SINGLE), *(learned or rivals)]
+    if any(x.startswith(ConstantPerSource.name) for x in rivals):
+        rivals = [x for x in rivals if not x.startswith(MajorityClass.name)]
+    return [*(x for x in answering if x == SINGLE), *rivals]
 
 
 def decide(tasks: Sequence[dict[str, Any]], level: float) -> None:

@@ -77,7 +77,9 @@ def test_it_writes_numbers_predictions_and_a_report(done, capsys):
     plain = [f"baseline: {name}" for name in ("bag of words", "constant per source", "majority class")]
     assert found["setting"]["candidates"] == [
         "net",
-        *(f"{name}{goals}" for name in plain for goals in ("", " on the reference's goals")),
+        *(f"{name}{goals}" for name in plain[:2] for goals in ("", " on the reference's goals")),
+        "baseline: rule",
+        *(f"{plain[2]}{goals}" for goals in ("", " on the reference's goals")),
     ]
     names = [task["name"] for task in found["tasks"]]
     assert names == ["goals", "outcome", "quality, turn", "quality, dialogue", "intents", "slots", "intents and slots"]

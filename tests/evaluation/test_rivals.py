@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, answers
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
 from labelgen.data.log import write_log
 from labelgen.evaluation import rivals as module
 from labelgen.evaluation.bag_of_words import BagOfWords
@@ -19,6 +19,7 @@ from labelgen.evaluation.field_trees import FieldTrees
 from labelgen.evaluation.prepare import prepare
 from labelgen.evaluation.question import Question, questions_of
 from labelgen.evaluation.rivals import fit_rivals, fold_of
+from labelgen.evaluation.rules import Rules
 from labelgen.evaluation.trials import Setting
 from labelgen.world.log import simulate
 
@@ -280,10 +281,48 @@ def test_labels_of_goals_stand_at_the_goals_that_a_candidate_decoded_and_at_thos
     assert named(alone, f"{BAG} on the reference's goals", "outcome") == {AtGoal((0, 1)): "failure"}
 
 
-def test_spans_and_the_division_into_goals_have_the_majority_class_alone():
+def test_spans_and_the_division_into_goals_have_a_rule_and_the_majority_class():
     made = list(simulate(20, 5))
     (out,) = fit_rivals(made[:19], (SLOTS, GOALS), Setting()).annotate(made[19:], "truth")
-    assert [a.annotator for a in out.annotations if a.annotator.startswith("baseline")] == [MAJORITY]
+    assert [a.annotator for a in out.annotations if a.annotator.startswith("baseline")] == [Rules.name, MAJORITY]
+
+
+def test_a_rule_marks_phrases_that_training_marks_in_most_places():
+    def marked(k: int, request: str, *spans: tuple[str, str]) -> Dialogue:
+        at = [(AtSpan(0, request.index(text), request.index(text) + len(text)), name) for text, name in spans]
+        labels = tuple(Label("slots", place, name) for place, name in at)
+        none = () if labels else (Field("slots", AtTurn(0)),)
+        turn = Turn(request=request, response="")
+        return Dialogue(id=f"d{k}", turns=(turn,), annotations=(Annotation("gold", "truth", labels, none),))
+
+    made = [
+        marked(0, "play Purple Haze by Jimi Hendrix", ("Purple Haze", "song"), ("Jimi Hendrix", "artist")),
+        marked(1, "play purple haze again", ("purple haze", "song")),
+        marked(2, "play the purple one", ("one", "song")),
+        marked(3, "no not that one"),
+        marked(4, "that one"),
+    ]
+    judged = marked(5, "one purple haze, purple HAZE and jimi hendrix")
+    (out,) = fit_rivals(made, (SLOTS,), GOLD).annotate([judged], "gold")
+    annotation = out.annotation(Rules.name)
+    assert annotation is not None
+    request = judged.turns[0].request
+    said = [(x.name, request[x.at.start : x.at.end]) for x in annotation.labels if isinstance(x.at, AtSpan)]
+    assert said == [("song", "purple haze"), ("song", "purple HAZE"), ("artist", "jimi hendrix")]
+    (nothing,) = fit_rivals(made, (SLOTS,), GOLD).annotate([marked(6, "stop")], "gold")
+    annotation = nothing.annotation(Rules.name)
+    assert annotation is not None
+    assert annotation.none == (Field("slots", AtTurn(0)),)
+
+
+def test_a_rule_divides_a_dialogue_by_the_domains_of_its_turns():
+    labels = (Label("goals", AtGoal((0,)), "goal"),)
+    turns = tuple(Turn(request="x", response="y", domain=domain) for domain in ("music", None, "weather", "music"))
+    made = Dialogue(id="d", turns=turns, annotations=(Annotation("gold", "truth", labels),))
+    (out,) = fit_rivals([made], (GOALS,), GOLD).annotate([made], "gold")
+    annotation = out.annotation(Rules.name)
+    assert annotation is not None
+    assert [x.at for x in annotation.labels] == [AtGoal((0, 1)), AtGoal((2,)), AtGoal((3,))]
 
 
 def test_an_evaluation_says_how_its_rivals_were_fitted_or_that_there_are_none(tmp_path, capsys):

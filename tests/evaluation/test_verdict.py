@@ -216,10 +216,16 @@ def test_p_values_of_a_null_are_spread_evenly() -> None:
 
 def test_rivals_are_those_that_were_told_as_much_of_the_goals() -> None:
     told = " on the reference's goals"
-    answering = ["model", f"model{told}", "single annotator", *(f"{x}{g}" for x in (BAG, MAJORITY) for g in ("", told))]
-    assert opponents("model", answering) == ["single annotator", BAG]
-    assert opponents(f"model{told}", answering) == ["single annotator", f"{BAG}{told}"]
+    answering = [
+        "model",
+        f"model{told}",
+        "single annotator",
+        *(f"{x}{g}" for x in (BAG, CONSTANT, MAJORITY) for g in ("", told)),
+    ]
+    assert opponents("model", answering) == ["single annotator", BAG, CONSTANT]
+    assert opponents(f"model{told}", answering) == ["single annotator", f"{BAG}{told}", f"{CONSTANT}{told}"]
     assert opponents("model", ["model", MAJORITY]) == [MAJORITY]
+    assert opponents("model", ["model", BAG, CONSTANT, MAJORITY]) == [BAG, CONSTANT]
 
 
 def test_few_resamples_are_certain_of_nothing() -> None:
