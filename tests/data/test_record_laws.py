@@ -126,10 +126,10 @@ def test_a_rating_keeps_its_scale_and_an_outcome_that_nobody_can_tell(tmp_path: 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_label_of_a_task_without_a_group_keeps_its_distribution(tmp_path: Path, suffix: str):
-    label = '{"task":"mood","at":{"turn":1},"name":"calm","distribution":[{"name":"calm","probability":0.75},{"name":"angry","probability":0.25}]}'
+    label = '{"task":"mood","at":{"turn":1},"name":"calm","distribution":[{"name":"calm","probability":0.75},{"name":"angry","probability":0.25},{"name":"sad"}]}'
     found = decode(ANNOTATED % f'"labels":[{label}]', "log")
     assert isinstance(found, Dialogue)
-    assert found.annotations[0].labels[0].distribution == (("calm", 0.75), ("angry", 0.25))
+    assert found.annotations[0].labels[0].distribution == (("calm", 0.75), ("angry", 0.25), ("sad", 0.0))
     write_log(tmp_path / f"log{suffix}", [found])
     assert list(Log([tmp_path])) == [found]
 
