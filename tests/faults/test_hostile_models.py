@@ -4,16 +4,18 @@ import json
 import math
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from changed_folders import Change, name_all, put, text
+from labelled import labelled_dialogue
 from safetensors.torch import load_file, save_file
 from some_logs import record, write_lines
 
@@ -371,3 +373,40 @@ def test_a_run_does_not_begin_with_a_hostile_model(tiny_model, tmp_path):
         place.mkdir()
         with pytest.raises(IntegrityError):
             read(hostile(name, tiny_model, place))
+
+
+ODD: tuple[Any, ...] = (None, -1, 0, 1, 3, 2**40, 2**70, -0.5, 1e300, "x", "", [], {}, [1], {"a": 1}, True)
+
+
+def places(held: Any, within: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of the values in a JSON value; of long objects and lists the first ones."""
+    keys = list(held)[:12] if isinstance(held, dict) else range(min(2, len(held))) if isinstance(held, list) else ()
+    for key in keys:
+        yield (*within, key)
+        yield from places(held[key], (*within, key))
+
+
+@pytest.mark.parametrize("name", ["model.json", "encoder.json", "calibration.json", T])
+def test_any_odd_value_is_refused_or_labels(tiny_model, tmp_path, name):
+    """Drawn by a seed: nothing but IntegrityError, at loading or at labelling."""
+    rng = random.Random(name)
+    whole = Path(shutil.copytree(tiny_model, tmp_path / "whole"))
+    calibration()(whole)
+    held = json.loads((whole / name).read_text(encoding="utf-8"))
+    found = list(places(held))
+    refused = 0
+    for _ in range(12):
+        folder = Path(shutil.copytree(whole, tmp_path / "m", dirs_exist_ok=True))
+        changed = json.loads(json.dumps(held))
+        *way, last = rng.choice(found)
+        at = changed
+        for key in way:
+            at = at[key]
+        at[last] = rng.choice(ODD)
+        text(name, json.dumps(changed))(folder)
+        name_all(folder)
+        try:
+            Annotator(folder).annotate([labelled_dialogue(1, turns=3)])
+        except IntegrityError:
+            refused += 1
+    assert refused
