@@ -1,10 +1,12 @@
 """Arguments that several commands share."""
 
 import argparse
+import difflib
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
@@ -12,6 +14,28 @@ from labelgen.base.printable import printable
 from labelgen.data.extra import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.model.options import PRECISIONS
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names an unknown option before anything that is missing, since it may be what was meant. Errors, which repeat words of the
+    command line, are printable."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        if not {"-h", "--help"} & set(words):
+            for word in words[: words.index("--") if "--" in words else None]:
+                self._require(word.partition("=")[0])
+        return super().parse_known_args(args, namespace)
+
+    def _require(self, name: str) -> None:
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            near = difflib.get_close_matches(name, known, n=1)
+            mend = f"did you mean {near[0]!r}?" if near else f"{self.prog} --help lists the options"
+            raise UsageError(f"unknown option {name!r}", "the command line", mend)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def parser(command: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -22,13 +46,6 @@ def parser(command: str, summary: str, example: str) -> argparse.ArgumentParser:
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-class _Parser(argparse.ArgumentParser):
-    """One whose errors, which repeat words of the command line, are printable."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
 
 
 def add_log(to: argparse.ArgumentParser, name: str = "log", nargs: str = "+") -> None:

@@ -97,6 +97,8 @@ def _gather(argv: Sequence[str], kind: type[TrainingOptions]) -> Held:
         name, equals, text = word.partition("=")
         if not name.startswith("--"):
             raise UsageError(f"{word!r} is no option", "the command line", "write --OPTION VALUE")
+        if name != "--config":
+            _check(_nested(name.removeprefix("--"), {}), "", (*known, "config"), "the command line")
         value = text if equals else next(words, None)
         if value is None:
             raise UsageError(f"{name} has no value", "the command line", f"write {name} VALUE")
@@ -107,12 +109,17 @@ def _gather(argv: Sequence[str], kind: type[TrainingOptions]) -> Held:
         else:
             overrides.append((name.removeprefix("--"), _scalar(value)))
     for key, value in overrides:
-        held = value
-        for part in reversed(key.split(".")):
-            held = {part: held}
+        held = _nested(key, value)
         _check(held, "", known, "the command line")
         _merge(given, typed(held, kind, "", "the command line"), "", known if f"{key}.{ANY}" in known else ())
     return given
+
+
+def _nested(key: str, value: Any) -> Held:
+    held = value
+    for part in reversed(key.split(".")):
+        held = {part: held}
+    return held  # type: ignore[no-any-return]
 
 
 class _Loader(yaml.SafeLoader):
