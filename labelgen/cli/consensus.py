@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelgen.base.errors import UsageError
+from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
 from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import add_force, add_log, add_people, add_ratings, fresh_log, one_or_more, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
-from labelgen.data.log import write_log
+from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:
     from labelgen.consensus.skill import Skills
@@ -67,6 +67,8 @@ def main(argv: Sequence[str]) -> int:
             most = agreed if plain else with_reference([dialogue], questions, setting)[0]
             found.add(most, given, result)
             yield agreed
+        if not found.dialogues:
+            raise _nobody(log, args)
 
     count = write_log(args.out, decided(), log.labels(), args.force)
     print_lines(f"{count:,} dialogues written to {args.out}")
@@ -142,11 +144,18 @@ def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
         print_lines(f"... and {len(rows) - len(most):,} rows more; --annotators FILE writes all")
 
 
+def _nobody(log: Log, args: argparse.Namespace) -> InputError:
+    """The error of a log without an annotation by those who are asked for; nothing is written."""
+    where = ", ".join(map(str, args.log))
+    if not log.kept:
+        return InputError("the log holds no dialogue", where, "name a log with annotated dialogues")
+    what = f"nobody annotated: none of {log.kept:,} dialogues has an annotation by {args.people}"
+    return InputError(what, where, "name others by --people, or let people annotate first: labelgen review export")
+
+
 def _say_what_lacks(rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int], args: argparse.Namespace) -> None:
     """Why a figure is missing, and what would mend it."""
-    if not dialogues:
-        print_lines(f"nobody annotated: no annotation is by {args.people}; --people names others")
-    elif not rows:
+    if not rows:
         print_lines("nothing was answered: the annotations of people are empty")
     elif not any(row["judged_twice"] for row in rows):
         alone = len(dialogues) == 1

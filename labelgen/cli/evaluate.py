@@ -147,7 +147,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
     from labelgen.evaluation.trials import EVERYONE, Setting, named
     from labelgen.feedback.hiding import without_evidence
 
-    people = args.people or (EVERYONE if args.against == CONSENSUS else None)
+    people = EVERYONE if args.people is None and args.against == CONSENSUS else args.people
     setting = Setting(
         args.against,
         *named(people),

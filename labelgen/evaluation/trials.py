@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from labelgen.base.errors import UsageError
 from labelgen.consensus.vote import CONSENSUS, Consensus, Ratings, consensus
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtGoal, Label, division
@@ -45,10 +46,14 @@ class Setting:
 
 def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
     """`people` and `everyone` of a setting, from words: EVERYONE, also as a config writes it, or names with commas; None for
-    nobody."""
+    nobody. Raises UsageError for another kind, and for an empty name."""
     if people is None or people in (EVERYONE, "kind:person"):
         return None, people is not None
-    return frozenset(people.split(",")), False
+    names = people.split(",")
+    if not all(names) or any(name.startswith(("kind=", "kind:")) for name in names):
+        mend = f"give names with commas between them, or {EVERYONE} for all people"
+        raise UsageError(f"{people!r} names no people", "--people", mend)
+    return frozenset(names), False
 
 
 @dataclass(frozen=True, slots=True)

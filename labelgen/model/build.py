@@ -1,6 +1,7 @@
 """A new model from options, label sets and a training log; and a model with other labels from a trained one."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ def build_model(
 
     Raises UsageError for an unknown task, or a task that has no labels; for a feature to be left out that there is not; and for
     more tokens than the encoder has places for."""
+    made = make_tasks(tasks, labels, dialogues)
     encoder = load_encoder(options.encoder, attention_dropout=0.0)
     places = most_tokens(encoder)
     if places is not None and options.max_tokens > places:
@@ -37,7 +39,7 @@ def build_model(
         )
     return assemble(
         options,
-        make_tasks(tasks, labels, dialogues),
+        made,
         learn_features(dialogues, options.leave_out, options.words),
         encoder,
         load_tokenizer(options.encoder),
@@ -49,20 +51,33 @@ def make_tasks(
     tasks: Mapping[str, TaskOptions], labels: Sources, dialogues: Collection[Dialogue] = ()
 ) -> dict[str, Task[Any]]:
     """The task objects of a model. dialogues: the training log; its targets tell which labels stand beside each other."""
+    kinds: dict[str, type[Task[Any]]] = {name: resolve(TASKS, name, "task") for name in tasks}
+    sets = {name: fixed_labels(kind) or label_set(name, labels) for name, kind in kinds.items()}
+    if lacking := [name for name in tasks if not sets[name].names]:
+        raise _without_labels(lacking, {name: options for name, options in tasks.items() if name not in lacking})
     made = {}
-    for name, options in tasks.items():
-        kind: type[Task[Any]] = resolve(TASKS, name, "task")
-        own = fixed_labels(kind) or label_set(name, labels)
-        if not own.names:
-            raise UsageError(
-                f"the task {name!r} has no labels",
-                f"tasks.{name}",
-                "give targets or a labels.json that name some, or leave the task out",
-            )
+    for name, kind in kinds.items():
+        own = sets[name]
         if kind.gives_several:
             own = with_company(own, (target for dialogue in dialogues for target in dialogue.targets))
-        made[name] = kind(own, options)
+        made[name] = kind(own, tasks[name])
     return made
+
+
+def _without_labels(lacking: Sequence[str], others: Mapping[str, TaskOptions]) -> UsageError:
+    """Names every such task at once, with the option that trains the others."""
+    kept = ", ".join(f"{name}: {{{_changed(options)}}}" for name, options in others.items())
+    leave = f"leave them out by --tasks '{{{kept}}}', or " if others else ""
+    return UsageError(
+        f"no labels for the tasks {', '.join(lacking)}",
+        "tasks",
+        f"{leave}give a log that names some: in annotations, in a labels.json beside it, or in hypotheses with feedback",
+    )
+
+
+def _changed(options: TaskOptions) -> str:
+    given = {item.name: getattr(options, item.name) for item in fields(options)}
+    return ", ".join(f"{name}: {value}" for name, value in given.items() if value != getattr(TaskOptions(), name))
 
 
 def assemble(

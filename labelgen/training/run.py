@@ -20,7 +20,7 @@ from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as set_aside
 from labelgen.model.build import build_model, take_over
-from labelgen.model.folder import load_model, save_model
+from labelgen.model.folder import check_model, load_model, save_model
 from labelgen.model.trained_on import COMPLETE, joined
 from labelgen.tensors.instruction_set import choose_instruction_set
 from labelgen.training.account import BEFORE, CONFIG, MODEL, NO_BEST, card, diverged, summary
@@ -95,6 +95,8 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
     before = open_run(folder, options)
     if before is not None and before.ended is not None:
         return f"{folder} is already done ({before.ended}, step {before.step:,}); the model is {folder / MODEL}"
+    if options.init is not None:
+        check_model(Path(options.init))
     data = options.data
     # The logs are read anew at each sitting, and so is what is wrong with them.
     (folder / QUARANTINE).unlink(missing_ok=True)

@@ -62,7 +62,6 @@ def test_the_ceiling_is_of_who_says_what_most_say_whatever_is_written(tmp_path, 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ([{}, {}], "nobody annotated"),
         ([{"a": 5}, {"a": 1}], "a is the only annotator"),
         ([{"a": 5}, {"b": 1}], "no two annotators answered the same field"),
     ],
@@ -71,6 +70,50 @@ def test_a_log_that_lacks_what_agreement_needs_is_told_so(tmp_path, said, words,
     assert main(["consensus", log(tmp_path / "log.jsonl", *said), str(tmp_path / "out.jsonl")]) == 0
     assert words in capsys.readouterr().out
     assert len(list(Log([tmp_path / "out.jsonl"]))) == len(said)
+
+
+@pytest.mark.parametrize("method", ["majority", "dawid-skene"])
+@pytest.mark.parametrize(
+    ("said", "people", "words"),
+    [
+        ([{}, {}], "kind=person", "none of 2 dialogues has an annotation by kind=person"),
+        ([], "kind=person", "the log holds no dialogue"),
+    ],
+)
+def test_a_log_that_nobody_annotated_is_an_error_and_nothing_is_written(tmp_path, said, people, words, method, capsys):
+    source, out = log(tmp_path / "log.jsonl", *said), tmp_path / "out.jsonl"
+    assert main(["consensus", source, str(out), "--people", people, "--method", method]) == 3
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("people", ["kind=persn", "kind:llm", "a,,b", "", "a,kind=person"])
+@pytest.mark.parametrize("command", ["consensus", "evaluate", "calibrate", "estimate"])
+def test_people_are_checked_before_the_log_is_read(tmp_path, people, command, tiny_model, capsys):
+    """The log is no log at all, and that is not what is told."""
+    (tmp_path / "log.jsonl").write_text("broken{\n")
+    source, out = str(tmp_path / "log.jsonl"), str(tmp_path / "out")
+    words = {
+        "consensus": ["consensus", source, f"{out}.jsonl"],
+        "evaluate": ["evaluate", source, "--out", out],
+        "calibrate": ["calibrate", source, "--model", str(tiny_model)],
+        "estimate": ["estimate", source, "--task", "outcome", "--label", "success", "--annotator", "model"],
+    }[command]
+    assert main([*words, "--people", people]) == 2
+    assert "names no people" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["label", "evaluate", "calibrate"])
+def test_a_model_is_checked_before_the_log_is_read(tmp_path, command, capsys):
+    (tmp_path / "log.jsonl").write_text("broken{\n")
+    source, out = str(tmp_path / "log.jsonl"), str(tmp_path / "out")
+    words = {
+        "label": ["label", source, out, "--workers", "1"],
+        "evaluate": ["evaluate", source, "--out", out],
+        "calibrate": ["calibrate", source],
+    }[command]
+    assert main([*words, "--model", str(tmp_path / "nowhere")]) == 2
+    assert "is no model folder" in capsys.readouterr().err
 
 
 def test_skills_need_a_log_that_can_be_read_again(tmp_path, capsys):

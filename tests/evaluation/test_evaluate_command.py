@@ -117,7 +117,7 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
         (["LOG", "--out", "o", "--against", "nobody"], 2, "nobody annotated as nobody"),
         (["LOG", "--out", "o", "--people", "x,y"], 2, "nobody annotated as x, y"),
         (["LOG", "--out", "o", "--people", "x,y"], 2, "the log's annotators: "),
-        (["LOG", "--out", "o", "--people", "kind=llm"], 2, "nobody annotated as kind=llm"),
+        (["LOG", "--out", "o", "--people", "kind=llm"], 2, "'kind=llm' names no people"),
         (
             ["LOG", "--out", "o", "--task", "order", "--predictions", "NET"],
             3,

@@ -263,8 +263,13 @@ def test_any_subset_of_targets_trains(tiny_encoder):
 
 def test_a_task_needs_labels(tiny_encoder):
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2)
-    with pytest.raises(UsageError, match="has no labels"):
+    tasks = {name: TaskOptions() for name in ("goals", "intents", "slots")} | {"quality": TaskOptions(weight=0.5)}
+    with pytest.raises(UsageError, match="no labels for the tasks intents, slots") as told:
+        build_model(options, tasks, {}, DIALOGUES)
+    assert "--tasks '{goals: {}, quality: {weight: 0.5}}'" in told.value.mend
+    with pytest.raises(UsageError, match="no labels for the tasks intents") as told:
         build_model(options, {"intents": TaskOptions()}, {}, DIALOGUES)
+    assert "--tasks" not in told.value.mend
 
 
 def test_a_source_without_labels_gets_no_answer(folder):

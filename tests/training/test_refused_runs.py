@@ -51,6 +51,14 @@ def test_what_only_corruptions_teach_is_refused_where_no_log_teaches_it(options:
     assert not Path(options("a").out).exists()
 
 
+def test_a_model_to_begin_with_is_checked_before_the_logs_are_read(
+    options: Callable[..., FinetuneOptions], log: Path, tmp_path: Path
+):
+    log.write_text("broken{\n")
+    with pytest.raises(UsageError, match="is no model folder"):
+        finetune(options("a", f"--init={tmp_path / 'nowhere'}"))
+
+
 def test_a_log_without_targets_is_bad_input(options: Callable[..., FinetuneOptions]):
     with pytest.raises(InputError, match="none of 14 dialogues"):
         finetune(options("a", "--targets.annotators=[nobody]"))
