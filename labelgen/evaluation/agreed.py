@@ -48,7 +48,7 @@ class Agreed:
         for question in self.questions:
             of = self._of[question.name]
             if of.answers:
-                most, one = self._ceiling.of(question.name) or (math.nan, math.nan)
+                most, one = self._ceiling.of(question.name) or (None, None)
                 yield {
                     "question": question.name,
                     "judged_twice": of.twice,
@@ -56,8 +56,8 @@ class Agreed:
                     "alpha": _number(of.alpha.value()),
                     "alpha_ordinal": _number(of.ordinal.value()),
                     "kappa": _number(of.kappa()),
-                    "ceiling": _number(most),
-                    "person": _number(one),
+                    "ceiling": most,
+                    "person": one,
                 }
 
     def people(self, skills: Skills | None) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import EVIDENCE_HIDDEN, At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.evaluation.apart import apart
-from labelgen.evaluation.ceiling import CEILING
+from labelgen.evaluation.ceiling import CEILING, no_ceiling
 from labelgen.evaluation.compare import answered_share, items_of, measure_all, metric, ratio
 from labelgen.evaluation.curves import confusions, precision_coverage, reliability
 from labelgen.evaluation.question import Question, answered, concerns
@@ -36,7 +36,8 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
     order = [*models, *people, *rules]
     items = {name: items_of(trials, dialogues, question, name) for name in order}
     first = [name for name in candidates[:1] if name in items]
-    ceiling = people if setting.against == CONSENSUS else []
+    why_none = no_ceiling(trials) if people and setting.against == CONSENSUS else None
+    ceiling = people if setting.against == CONSENSUS and why_none is None else []
     if ceiling:
         items[CEILING] = items_of(trials, dialogues, question, CONSENSUS)
     measured = {name: measure_all(question.metrics, items[name], trials, setting) for name in items if trials}
@@ -58,6 +59,7 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
         "metrics": {
             m: {"larger_is_better": metric(m).larger_is_better, "what": metric(m).what} for m in question.metrics
         },
+        "fields": len({(trial.dialogue, at) for trial in trials for at in trial.reference}),
         "items": sum(len(trial.reference) for trial in trials),
         "dialogues": len({trial.dialogue for trial in trials}),
         "rows": [
@@ -77,6 +79,7 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
             "examples": [{"dialogue": d, "at": _plain(at)} for d, at in drawn.ties[:_TIES_SHOWN]],
         },
         "left_out": left_out,
+        "no_ceiling": why_none,
         "confusion": _present(confusions(name, items[name], question) for name in order),
         "reliability": _present(reliability(name, items[name]) for name in names),
         "precision_coverage": _present(precision_coverage(name, items[name], _of(items, people)) for name in models),

@@ -59,12 +59,14 @@ def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One dialogue judged once. dialogue: its position. reference: the fields that count, and what is right there.
-    person: what the judged person said, None where nobody is; who: the person's name."""
+    person: what the judged person said, None where nobody is; who: the person's name. others: how many people the reference is
+    the consensus of, 0 where it is one annotator's word."""
 
     dialogue: int
     reference: dict[At, tuple[Label, ...]]
     person: dict[At, tuple[Label, ...]] | None
     who: str = ""
+    others: int = 0
 
 
 @dataclass(slots=True)
@@ -110,12 +112,13 @@ class Protocol:
             out.dialogues_left_out[f"fewer than {LEAST_PEOPLE} people answered"] += 1
             return
         for person in people:
-            decided = self._consensus(place, self._others(dialogue, people, person))
+            others = self._others(dialogue, people, person)
+            decided = self._consensus(place, others)
             own = answered(person, question)
             tied = [f.at for f in decided.ties if concerns(f, question) and _asked(person, own, f.at)]
             out.ties += [(dialogue.id, at) for at in dict.fromkeys(tied)]
             out.left_out["tie among the others"] += len(set(tied))
-            _add(place, answered(decided.annotation, question), person, own, out)
+            _add(place, answered(decided.annotation, question), person, own, out, len(others))
 
     def _against_one(self, place: int, dialogue: Dialogue, question: Question, out: Trials) -> None:
         reference = answered(dialogue.annotation(self.setting.against), question)
@@ -162,11 +165,12 @@ def _add(
     person: Annotation,
     own: dict[At, tuple[Label, ...]],
     out: Trials,
+    others: int = 0,
 ) -> None:
     fields = {at: labels for at, labels in reference.items() if _asked(person, own, at)}
     out.left_out["the judged person left it unanswered"] += len(reference) - len(fields)
     if fields:
-        out.trials.append(Trial(place, fields, own, person.annotator))
+        out.trials.append(Trial(place, fields, own, person.annotator, others))
 
 
 def with_reference(dialogues: Iterable[Dialogue], questions: Sequence[Question], setting: Setting) -> list[Dialogue]:

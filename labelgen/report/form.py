@@ -146,13 +146,15 @@ class Ties:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What was asked of every candidate: one task at one unit, or several tasks joined."""
+    """What was asked of every candidate: one task at one unit, or several tasks joined. fields: answers that were judged; items:
+    comparisons, one for each person who is judged on an answer."""
 
     name: str
     unit: str
     main_metric: str
     tasks: tuple[str, ...] = ()
     metrics: dict[str, MetricForm] = field(default_factory=dict)
+    fields: int | None = None
     items: int = 0
     dialogues: int = 0
     rows: tuple[Row, ...] = ()
@@ -160,6 +162,7 @@ class Question:
     verdicts: tuple[Judgment, ...] = ()
     ties: Ties = Ties()
     left_out: tuple[LeftOut, ...] = ()
+    no_ceiling: str | None = None
     confusion: tuple[Confusion, ...] = ()
     reliability: tuple[Reliability, ...] = ()
     precision_coverage: tuple[Curve, ...] = ()

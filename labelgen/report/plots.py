@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from labelgen.report.drawn import Bin, Point
+from labelgen.report.drawn import Bin, Curve, Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,34 +113,49 @@ def axis_head(axis: Axis, words: str, reference: str = "", at: float | None = No
     return _svg(_WIDTH, height, words, parts, "whiskers")
 
 
+LEAST_JOINED = 10
+"""Answers of a bin that a line runs through: the share right of fewer is chance."""
+
+
 def reliability(bins: Sequence[Bin], words: str) -> Markup:
-    """Share right over mean probability, a dot a bin, its area by the bin's items; bars below count the items."""
+    """Share right over mean probability, a dot a bin, its area by the bin's items; bars below count the items. Lines join
+    neighbors of LEAST_JOINED items or more; the dots of others are hollow."""
     side, left, top, bars = 190.0, 54.0, 8.0, 30.0
     parts = [*_frame(left, top, side, side, Axis(0, 1), Axis(0, 1), "probability", "share right", bars)]
     parts.append(_line(left, top + side, left + side, top, "reference"))
-    known = [b for b in bins if b.probability is not None and b.right is not None]
     most = max((b.items for b in bins), default=0)
-    dots, path = [], []
+    dots: list[Markup] = []
+    lines: list[list[tuple[float, float]]] = [[]]
+    end = 0.0
     for b in bins:
         if most:
             tall = bars * 0.8 * b.items / most
             x, wide = left + side * max(b.low, 0.0), side * (min(b.high, 1.0) - max(b.low, 0.0))
             parts.append(_rect(x + 0.5, top + side + bars - tall + 2, max(wide - 1, 1), tall, "bar"))
-    for b in known:
-        assert b.probability is not None
-        assert b.right is not None
+        if b.probability is None or b.right is None:
+            continue
         x, y = left + side * b.probability, top + side * (1 - b.right)
-        path.append((x, y))
-        dots.append(_shape("circle", x, y, 2.5 + 4 * math.sqrt(b.items / most) if most else 2.5))
-    series = Markup("").join([_polyline(path), *dots])
+        few = b.items < LEAST_JOINED
+        if few or b.low > end + 1e-9:
+            lines.append([])
+        if not few:
+            lines[-1].append((x, y))
+        end = b.high
+        size = 2.5 + 4 * math.sqrt(b.items / most) if most else 2.5
+        dots.append(_shape("circle", x, y, size, "dot few" if few else "dot"))
+    series = Markup("").join([*map(_polyline, lines), *dots])
     parts.append(Markup('<g class="model">{}</g>').format(series))
     return _svg(left + side + 10, top + side + bars + 34, words, parts, "plot")
 
 
-def precision_coverage(points: Sequence[Point], bar: float | None, words: str) -> Markup:
-    """Precision over coverage; bar: a single annotator's precision, a dashed line."""
+def precision_axis(curves: Sequence[Curve]) -> Axis:
+    """The axis of precision that curves beside each other share."""
+    return axis_for([1.0, *(p.precision for c in curves for p in c.points), *(c.single_annotator for c in curves)])
+
+
+def precision_coverage(points: Sequence[Point], bar: float | None, words: str, y_axis: Axis) -> Markup:
+    """Precision over coverage; bar: a single annotator's precision, a dashed line. y_axis: of precision."""
     width, height, left, top = 320.0, 220.0, 54.0, 8.0
-    y_axis = axis_for([*(p.precision for p in points), bar, 1.0])
     parts = _frame(left, top, width, height, Axis(0, 1), y_axis, "coverage", "precision", 0)
     if bar is not None:
         y = top + height - y_axis.place(bar, height)
@@ -227,15 +242,15 @@ def _polyline(points: Sequence[tuple[float, float]]) -> Markup:
     return Markup('<polyline class="line" points="{}"/>').format(" ".join(f"{_px(x)},{_px(y)}" for x, y in points))
 
 
-def _shape(shape: str, x: float, y: float, r: float) -> Markup:
+def _shape(shape: str, x: float, y: float, r: float, style: str = "dot") -> Markup:
     at, up = _px(x), _px(y)
     if shape == "circle":
-        return Markup('<circle class="dot" cx="{}" cy="{}" r="{}"/>').format(at, up, _px(r))
+        return Markup('<circle class="{}" cx="{}" cy="{}" r="{}"/>').format(style, at, up, _px(r))
     paths = {
         "diamond": f"M{x:.1f} {y - r * 1.2:.1f}l{r * 1.2:.1f} {r * 1.2:.1f}l{-r * 1.2:.1f} {r * 1.2:.1f}l{-r * 1.2:.1f} {-r * 1.2:.1f}z",
         "square": f"M{x - r * 0.85:.1f} {y - r * 0.85:.1f}h{r * 1.7:.1f}v{r * 1.7:.1f}h{-r * 1.7:.1f}z",
     }
-    return Markup('<path class="dot" d="{}"/>').format(paths[shape])
+    return Markup('<path class="{}" d="{}"/>').format(style, paths[shape])
 
 
 def _text(x: float, y: float, text: str, anchor: str, style: str = "tick") -> Markup:

@@ -228,14 +228,17 @@ def test_the_same_seed_gives_the_same_evaluation_and_another_one_other_intervals
 
 
 def test_the_noise_ceiling_stands_beside_the_single_annotator_as_consensus_counts_it():
-    """Three careless people and a model that is right: nobody but the ceiling can be above the model."""
+    """Four careless people and a model that is right: nobody but the ceiling can be above the model."""
     rng = random.Random(3)
     made = []
     for k in range(60):
-        people = [rates(who, [rng.choice(("good", "good", "bad")) for _ in range(4)]) for who in ("ann", "ben", "cid")]
+        people = [
+            rates(who, [rng.choice(("good", "good", "bad")) for _ in range(4)]) for who in ("ann", "ben", "cid", "dan")
+        ]
         made.append(dialogue(k, [*people, rates("model", ["good"] * 4, "model")], turns=4))
     section = section_of(judge(made))
     assert [row["candidate"] for row in section["rows"]] == ["model", SINGLE, CEILING]
+    assert section["no_ceiling"] is None
     ceiling = Ceiling([QUALITY], Setting())
     for one in with_reference(made, [QUALITY], Setting()):
         ceiling.add(one)
@@ -245,7 +248,35 @@ def test_the_noise_ceiling_stands_beside_the_single_annotator_as_consensus_count
     assert CEILING not in {x["candidate"] for part in ("confusion", "slices", "ratios") for x in section[part]}
 
 
+@pytest.mark.parametrize(("more", "reason"), [(0, "60 of 60"), (10, "50 of 60")])
+def test_with_three_annotators_there_is_no_ceiling_and_the_reason_stands_in_its_place(more, reason):
+    """Where two others agree, most of three say the same: who says what most say is right by construction."""
+    rng = random.Random(3)
+    made = []
+    for k in range(60):
+        names = ("ann", "ben", "cid", "dan")[: 4 if k < more else 3]
+        people = [rates(who, [rng.choice(("good", "good", "bad")) for _ in range(4)]) for who in names]
+        made.append(dialogue(k, [*people, rates("model", ["good"] * 4, "model")], turns=4))
+    section = section_of(judge(made))
+    assert [row["candidate"] for row in section["rows"]] == ["model", SINGLE]
+    assert f"in {reason} dialogues three people answered" in section["no_ceiling"]
+    ceiling = Ceiling([QUALITY], Setting())
+    for one in with_reference(made, [QUALITY], Setting()):
+        ceiling.add(one)
+    most, person = ceiling.of("quality") or (None, None)
+    assert metric_of(section, SINGLE, "accuracy")["value"] == pytest.approx(person)
+    assert (most is None) == (not more)
+    assert most is None or most < 1.0
+
+
 def test_where_one_annotator_is_right_by_definition_there_is_no_ceiling():
     annotations = [rates("gold", ["good"], "truth"), rates("ann", ["bad"]), rates("model", ["good"], "model")]
     section = section_of(judge([dialogue(0, annotations)], setting=Setting("gold", resamples=10)))
     assert [row["candidate"] for row in section["rows"]] == ["model", SINGLE]
+
+
+def test_fields_are_counted_once_and_items_once_for_each_judged_person():
+    people = [rates(who, ["good", "good"]) for who in ("ann", "ben", "cid")]
+    made = [dialogue(k, [*people, rates("model", ["good", "good"], "model")], turns=2) for k in range(5)]
+    section = section_of(judge(made))
+    assert (section["fields"], section["items"], section["dialogues"]) == (10, 30, 5)

@@ -541,3 +541,57 @@ def test_a_dialogue_shows_no_misses_of_a_task_that_the_model_lacks() -> None:
     html = render(found)
     shown = html[html.index('id="dialogues"') :]
     assert re.findall(r'class="answer (\w+)"', shown) == ["differs"]
+
+
+def test_curves_beside_each_other_share_an_axis() -> None:
+    asked = question("q", (0.01, 0.1))
+    asked["precision_coverage"] = [
+        {
+            "candidate": name,
+            "single_annotator": 0.9,
+            "points": [{"threshold": 0.9, "coverage": 0.5, "precision": p, "items": 50}],
+        }
+        for name, p in (("model", 0.95), ("other", 0.4), ("baseline", 0.2))
+    ]
+    html = render(evaluation(asked))
+    drawn = re.findall(r"<svg[^>]*><title>Precision over coverage.*?</svg>", html, re.DOTALL)
+    assert len(drawn) == 3
+    axes = [re.findall(r'text-anchor="end">([^<]+)<', svg) for svg in drawn]
+    assert axes[0] == axes[1] == axes[2] == ["0.2", "0.4", "0.6", "0.8", "1"]
+
+
+def test_answers_and_their_comparisons_are_told_apart() -> None:
+    """With three annotators each answer is compared up to three times."""
+    asked = {**question("q", (0.01, 0.1)), "fields": 950, "items": 2849, "dialogues": 463}
+    text = " ".join(" ".join(Page(render(evaluation(asked))).text).split())
+    assert text.count("950 answers in 463 dialogues, 2,849 comparisons") == 2
+    assert "judged in" not in text
+    alone = {**question("q", None), "fields": 950, "items": 950, "dialogues": 463}
+    text = " ".join(" ".join(Page(render(evaluation(alone))).text).split())
+    assert "950 answers in 463 dialogues" in text
+    assert "950 comparisons" not in text
+
+
+def test_errors_of_a_dialogue_are_listed_one_by_one() -> None:
+    found = evaluation(question("q", (0.01, 0.1)), examples=labelled(2, 3))
+    found["dialogues"][0] |= {"errors": 7, "errors_by_task": {"goals": 1, "outcome": 2, "quality, turn": 4}}
+    found["dialogues"][1] |= {"errors": 1, "errors_by_task": {"goals": 1}}
+    text = " ".join("".join(Page(render(found)).text).split())
+    assert "7 errors (goals: 1; outcome: 2; quality, turn: 4)" in text
+    assert "1 error (goals: 1)" in text
+
+
+def test_digests_and_the_models_card_are_folded() -> None:
+    found = evaluation(question("q", (0.01, 0.1))) | {"model": {"digest": "f" * 64, "command": "finetune"}}
+    found["data"] = {"digest": "e" * 64}
+    html = render(found)
+    made = html[html.index('id="made"') :]
+    folded = "".join(re.findall(r"<details.*?</details>", made, re.DOTALL))
+    for digest in ("f" * 64, "e" * 64):
+        assert digest in folded
+        assert made.count(digest) == folded.count(digest)
+
+
+def test_why_there_is_no_noise_ceiling_stands_with_the_question() -> None:
+    asked = {**question("q", (0.01, 0.1)), "no_ceiling": "no noise ceiling: three people answered"}
+    assert "no noise ceiling: three people answered" in render(evaluation(asked))

@@ -42,13 +42,27 @@ def test_each_bin_with_numbers_is_one_dot(given_bins: list[Bin]) -> None:
     known = [b for b in given_bins if b.probability is not None and b.right is not None]
     svg = reliability(given_bins, "words")
     assert named(svg, "dot") == len(known)
-    assert named(svg, "line") == (len(known) > 1)
+    assert named(svg, "line") == 0, "bins of fewer than ten answers"
+
+
+@given(st.lists(st.sampled_from([None, 0, 9, 10, 400]), max_size=15))
+def test_only_neighboring_bins_of_ten_answers_are_joined(sizes: list[int | None]) -> None:
+    made = [
+        Bin(low=k / 15, high=(k + 1) / 15, items=items, probability=(k + 0.5) / 15, right=0.5)
+        for k, items in enumerate(sizes)
+        if items is not None
+    ]
+    svg = reliability(made, "words")
+    joined = [e.get("points", "").split() for e in drawn(svg) if e.get("class") == "line"]
+    runs = "".join("x" if (items or 0) >= 10 else " " for items in sizes).split()
+    assert [len(points) for points in joined] == [len(run) for run in runs if len(run) > 1]
+    assert named(svg, "few") == sum(b.items < 10 for b in made)
 
 
 @given(st.lists(points, max_size=4), shares)
 def test_a_curve_ends_with_a_dot(given_points: list[Point], bar: float | None) -> None:
     known = [p for p in given_points if p.coverage is not None and p.precision is not None]
-    svg = precision_coverage(given_points, bar, "words")
+    svg = precision_coverage(given_points, bar, "words", Axis(0, 1))
     assert named(svg, "dot") == bool(known)
     assert named(svg, "line") == (len(known) > 1)
     assert named(svg, "reference") == (bar is not None)
