@@ -27,12 +27,17 @@ def confusions(candidate: str, items: Sequence[Item], question: Question) -> dic
     return {"candidate": candidate, "labels": labels, "columns": [*labels, "absent"], "counts": counts}
 
 
-def reliability(candidate: str, items: Sequence[Item]) -> dict[str, Any] | None:
-    """For each bin of probability, how often the label was right. None where no label has a probability."""
+def reliability(candidate: str, items: Sequence[Item], shares: Sequence[float] | None = None) -> dict[str, Any] | None:
+    """For each bin of probability, how often the label was right. None where no label has a probability.
+
+    shares: of each item, 1 by the number of items of its dialogue, so that an answer that is compared several times counts once
+    among `answers`; by default 1."""
     bins: dict[int, list[tuple[float, float]]] = {}
-    for item in items:
+    answers: dict[int, float] = {}
+    for item, share in zip(items, shares or [1.0] * len(items), strict=True):
         for event in events(item):
             bins.setdefault(bin_of(event[0]), []).append(event)
+            answers[bin_of(event[0])] = answers.get(bin_of(event[0]), 0.0) + share
     if not bins:
         return None
     return {
@@ -43,6 +48,7 @@ def reliability(candidate: str, items: Sequence[Item]) -> dict[str, Any] | None:
                 "low": b / CALIBRATION_BINS,
                 "high": (b + 1) / CALIBRATION_BINS,
                 "items": len(held),
+                "answers": round(answers[b]),
                 "probability": sum(p for p, _ in held) / len(held),
                 "right": sum(right for _, right in held) / len(held),
             }

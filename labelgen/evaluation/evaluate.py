@@ -71,6 +71,8 @@ def evaluate(
     looked_at = adjust([part for task in tasks for part in task["slices"]])
     adjust([part for task in tasks for part in task["worst_slices"]])
     decide(tasks, setting.level)
+    places = sorted({trial.dialogue for question in questions for trial in protocol.trials(question).trials})
+    judged = [dialogues[place] for place in places]
     return {
         "form": FORM,
         "title": description.title,
@@ -100,8 +102,9 @@ def evaluate(
             "turns": sum(len(d.turns) for d in dialogues),
             "sources": dict(sorted(Counter(d.source or "" for d in dialogues).items())),
             "split": description.split,
-            "annotated": annotated_by(dialogues, candidates),
-            "drawn_for_difficulty": drawn(dialogues),
+            "judged": len(judged),
+            "annotated": annotated_by(judged, candidates),
+            "drawn_for_difficulty": drawn(judged),
             "carry_evidence": sum(without_evidence(d) != d for d in dialogues),
             "left_out": [{"reason": r, "dialogues": n} for r, n in description.left_out.items()],
         },

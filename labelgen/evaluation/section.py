@@ -1,5 +1,6 @@
 """One question of an evaluation: all candidates and the people on the same fields, as plain data."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -49,6 +50,8 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
         if over in measured
         for m in question.metrics
     ]
+    times = Counter(trial.dialogue for trial in trials)
+    shares = [1.0 / times[trial.dialogue] for trial in trials]
     left_out = [{"reason": r, "items": n} for r, n in drawn.left_out.items() if n]
     left_out += [{"reason": r, "dialogues": n} for r, n in drawn.dialogues_left_out.items() if n]
     return {
@@ -81,7 +84,7 @@ def section(protocol: Protocol, question: Question, candidates: Sequence[str], s
         "left_out": left_out,
         "no_ceiling": why_none,
         "confusion": _present(confusions(name, items[name], question) for name in order),
-        "reliability": _present(reliability(name, items[name]) for name in names),
+        "reliability": _present(reliability(name, items[name], shares) for name in names),
         "precision_coverage": _present(precision_coverage(name, items[name], _of(items, people)) for name in models),
         **apart(
             {name: items[name] for name in (*first, *people)}, first, measured, trials, dialogues, question, setting

@@ -15,11 +15,13 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Answers whose probability lies in [low, high]: their mean probability, and the share of them that is right."""
+    """Comparisons of answers whose probability lies in [low, high]: their mean probability, and the share of them that is right.
+    answers: each counted once, however often it was compared."""
 
     low: float
     high: float
     items: int
+    answers: int | None = None
     probability: float | None
     right: float | None
 

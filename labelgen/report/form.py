@@ -183,7 +183,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotated:
-    """dialogues: that the model annotated. trained_on: of how many of them it was trained on, None where nobody says."""
+    """dialogues: judged ones that the model annotated. trained_on: of how many of them it was trained on, None where nobody says."""
 
     candidate: str
     kind: str = "model"
@@ -200,6 +200,7 @@ class Data:
     sources: dict[str, int] = field(default_factory=dict)
     split: str | None = None
     carry_evidence: int | None = None
+    judged: int = 0
     annotated: tuple[Annotated, ...] = ()
     drawn_for_difficulty: dict[str, int] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()

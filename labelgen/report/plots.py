@@ -114,12 +114,12 @@ def axis_head(axis: Axis, words: str, reference: str = "", at: float | None = No
 
 
 LEAST_JOINED = 10
-"""Answers of a bin that a line runs through: the share right of fewer is chance."""
+"""What a line runs through: the share right of fewer answers is chance."""
 
 
 def reliability(bins: Sequence[Bin], words: str) -> Markup:
     """Share right over mean probability, a dot a bin, its area by the bin's items; bars below count the items. Lines join
-    neighbors of LEAST_JOINED items or more; the dots of others are hollow."""
+    neighbors of LEAST_JOINED answers or more; the dots of others are hollow."""
     side, left, top, bars = 190.0, 54.0, 8.0, 30.0
     parts = [*_frame(left, top, side, side, Axis(0, 1), Axis(0, 1), "probability", "share right", bars)]
     parts.append(_line(left, top + side, left + side, top, "reference"))
@@ -135,7 +135,7 @@ def reliability(bins: Sequence[Bin], words: str) -> Markup:
         if b.probability is None or b.right is None:
             continue
         x, y = left + side * b.probability, top + side * (1 - b.right)
-        few = b.items < LEAST_JOINED
+        few = (b.items if b.answers is None else b.answers) < LEAST_JOINED
         if few or b.low > end + 1e-9:
             lines.append([])
         if not few:
@@ -150,7 +150,14 @@ def reliability(bins: Sequence[Bin], words: str) -> Markup:
 
 def precision_axis(curves: Sequence[Curve]) -> Axis:
     """The axis of precision that curves beside each other share."""
-    return axis_for([1.0, *(p.precision for c in curves for p in c.points), *(c.single_annotator for c in curves)])
+    return axis_for(
+        [1.0, *(p.precision for c in curves for p in _shown(c.points)), *(c.single_annotator for c in curves)]
+    )
+
+
+def _shown(points: Sequence[Point]) -> Sequence[Point]:
+    """Those of LEAST_JOINED comparisons or more, where there are any: the precision of a first few is chance."""
+    return [p for p in points if p.items >= LEAST_JOINED] or points
 
 
 def precision_coverage(points: Sequence[Point], bar: float | None, words: str, y_axis: Axis) -> Markup:
@@ -163,7 +170,7 @@ def precision_coverage(points: Sequence[Point], bar: float | None, words: str, y
         parts.append(_text(left + 4, y - 5 if y > top + 16 else y + 13, "single annotator", "start", "name"))
     path = [
         (left + width * p.coverage, top + height - y_axis.place(p.precision, height))
-        for p in points
+        for p in _shown(points)
         if p.coverage is not None and p.precision is not None
     ]
     drawn = [_polyline(path), *(_shape("circle", x, y, 4) for x, y in path[-1:])]

@@ -280,3 +280,12 @@ def test_fields_are_counted_once_and_items_once_for_each_judged_person():
     made = [dialogue(k, [*people, rates("model", ["good", "good"], "model")], turns=2) for k in range(5)]
     section = section_of(judge(made))
     assert (section["fields"], section["items"], section["dialogues"]) == (10, 30, 5)
+
+
+def test_a_bin_of_probability_counts_an_answer_once_however_often_it_is_compared():
+    people = [rates(who, ["good", "good"]) for who in ("ann", "ben", "cid")]
+    made = [
+        dialogue(k, [*people, rates("model", ["good", "good"], "model", probability=0.9)], turns=2) for k in range(5)
+    ]
+    [found] = section_of(judge(made))["reliability"]
+    assert [(b["items"], b["answers"]) for b in found["bins"]] == [(30, 10)]

@@ -78,12 +78,12 @@ def test_an_evaluation_on_training_dialogues_says_so_at_its_head(model: Path, lo
     path = log([*TRAINED[:7], *NEW[:23]])
     found, head = evaluated(path, tmp_path / "e", "--model", model)
     assert found["data"]["annotated"] == [{"candidate": "model", "kind": "model", "dialogues": 30, "trained_on": 7}]
-    assert "model was trained on 7 of these 30 dialogues" in head
-    assert "model was trained on 7 of these 30 dialogues" in capsys.readouterr().err
+    assert "model was trained on 7 of the 30 judged dialogues" in head
+    assert "model was trained on 7 of the 30 judged dialogues" in capsys.readouterr().err
     # Labels from a file say it themselves, and so does the evaluation that is computed again.
     assert main(["label", str(path), str(tmp_path / "labelled"), "--model", str(model), "--workers", "1"]) == 0
     _, head = evaluated(path, tmp_path / "p", "--predictions", tmp_path / "labelled" / "log.jsonl")
-    assert "model was trained on 7 of these 30 dialogues" in head
+    assert "model was trained on 7 of the 30 judged dialogues" in head
     assert main(["evaluate", "--from", str(tmp_path / "p" / "predictions.jsonl"), "--out", str(tmp_path / "q")]) == 0
     assert (tmp_path / "q" / "report.html").read_bytes() == (tmp_path / "p" / "report.html").read_bytes()
     _, head = evaluated(log(NEW), tmp_path / "n", "--model", model)
@@ -104,15 +104,15 @@ def test_predictions_of_a_part_are_named_at_the_head(model: Path, log, tmp_path:
     )
     found, head = evaluated(log(NEW), tmp_path / "e", "--predictions", tmp_path / "some.jsonl")
     assert found["data"]["annotated"] == [{"candidate": "net", "kind": "model", "dialogues": 8, "trained_on": None}]
-    assert "net annotated 8 of 60 dialogues; all others count as not answered" in head
-    assert "net annotated 8 of 60 dialogues" in capsys.readouterr().err
+    assert "net annotated 8 of the 60 judged dialogues; all others count as not answered" in head
+    assert "net annotated 8 of the 60 judged dialogues" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("how", "named"), [("abstained", True), ("informative", True), ("audit", False)])
 def test_a_sample_of_difficult_dialogues_is_named_at_the_head(model: Path, log, tmp_path: Path, how: str, named: bool):
     found, head = evaluated(log([*marked_as(NEW[:20], how), *NEW[20:30]]), tmp_path / "e", "--model", model)
     assert found["data"]["drawn_for_difficulty"] == ({how: 20} if named else {})
-    said = f"20 of 30 dialogues were drawn because they are difficult ({how} 20)"
+    said = f"20 of the 30 judged dialogues were drawn because they are difficult ({how} 20)"
     assert (said in head) == named
 
 

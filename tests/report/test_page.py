@@ -595,3 +595,13 @@ def test_digests_and_the_models_card_are_folded() -> None:
 def test_why_there_is_no_noise_ceiling_stands_with_the_question() -> None:
     asked = {**question("q", (0.01, 0.1)), "no_ceiling": "no noise ceiling: three people answered"}
     assert "no noise ceiling: three people answered" in render(evaluation(asked))
+
+
+def test_every_table_scrolls_where_the_page_is_narrow() -> None:
+    asked = question("q", (0.01, 0.1))
+    asked["reliability"] = [{"candidate": "model", "ece": 0.1, "bins": []}]
+    asked["confusion"] = [{"candidate": "model", "labels": ["a"], "columns": ["a"], "counts": [[1]]}]
+    html = render(evaluation(asked, examples=labelled(2, 1)))
+    assert len(re.findall(r'<div class="scroll" tabindex="0"[^>]*>\s*<table', html)) == html.count("<table") > 4
+    narrow = html[html.index("@media (max-width: 700px)") : html.index("@media print")]
+    assert not re.search(r"(table|tbody|tr|td)[^{}]*\{[^}]*display: (block|flex)", narrow), "rows stay rows"

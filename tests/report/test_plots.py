@@ -6,8 +6,18 @@ import xml.etree.ElementTree as Tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.report.drawn import Bin, Point
-from labelgen.report.plots import Axis, Mark, axis_for, axis_head, key, precision_coverage, reliability, whiskers
+from labelgen.report.drawn import Bin, Curve, Point
+from labelgen.report.plots import (
+    Axis,
+    Mark,
+    axis_for,
+    axis_head,
+    key,
+    precision_axis,
+    precision_coverage,
+    reliability,
+    whiskers,
+)
 
 numbers = st.one_of(st.none(), st.just(math.nan), st.floats(-1e6, 1e6))
 shares = st.one_of(st.none(), st.floats(0, 1))
@@ -96,3 +106,20 @@ def test_what_lies_outside_ends_in_an_arrow() -> None:
 def test_signs_have_shapes_of_their_own() -> None:
     assert len({key("model", shape) for shape in ("circle", "diamond", "square")}) == 3
     drawn(key("model", "square"))
+
+
+def test_a_bin_is_joined_by_its_answers_and_not_by_how_often_they_are_compared() -> None:
+    made = [
+        Bin(low=k / 15, high=(k + 1) / 15, items=30, answers=answers, probability=(k + 0.5) / 15, right=0.5)
+        for k, answers in enumerate((9, 10, 10))
+    ]
+    assert named(reliability(made, "words"), "few") == 1
+
+
+def test_a_curve_begins_where_chance_ends() -> None:
+    shown = [Point(threshold=0.9 - k / 10, coverage=k / 5, precision=0.9, items=10 * k) for k in (1, 2, 3)]
+    first = Point(threshold=0.95, coverage=0.01, precision=0.0, items=3)
+    assert precision_coverage([first, *shown], None, "w", Axis(0, 1)) == precision_coverage(
+        shown, None, "w", Axis(0, 1)
+    )
+    assert precision_axis([Curve(candidate="m", points=(first, *shown))]).low > 0.8
