@@ -174,7 +174,7 @@ def examples_of(dialogue: Dialogue, question: Question, setting: Setting) -> Ite
     fields: dict[At, list[tuple[Label, ...]]] = {}
     ballots: list[Annotation] = []
     for annotation in _teachers(dialogue, setting):
-        said = answered(annotation, question)
+        said = {at: labels for at, labels in answered(annotation, question).items() if _known(labels, question)}
         for at, labels in said.items():
             fields.setdefault(at, []).append(labels)
         ballots.append(
@@ -190,6 +190,11 @@ def examples_of(dialogue: Dialogue, question: Question, setting: Setting) -> Ite
             together = _names(agreed[at]) if at in agreed else None
             share = answers.count(names) / len(answers)
             yield Example(dialogue, at, names, share, together, given[answers.index(names)])
+
+
+def _known(labels: Sequence[Label], question: Question) -> bool:
+    """Whether a task with a list of names is answered by one of them."""
+    return question.names is None or all(label.name in question.names for label in labels)
 
 
 def _names(labels: Sequence[Label]) -> Names:

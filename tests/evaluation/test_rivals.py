@@ -358,3 +358,18 @@ def test_an_evaluation_says_how_its_rivals_were_fitted_or_that_there_are_none(tm
     pages = {name: (tmp_path / name / "report.html").read_text() for name in found}
     assert "no plain rival: give --train" in pages["without"]
     assert "no plain rival" not in pages["with"]
+
+
+def test_answers_that_are_no_names_of_the_task_are_not_learned():
+    """A record may hold any name; where exactly one of a list holds, others are no answers that a distribution has."""
+    strange = [rated(k, [("x", "y")], ["superb"]) for k in range(5)]
+    made = [*strange, rated(5, [("x", "y")], ["good"])]
+    judged = rated(6, [("z", "y")], ["good"])
+    (out,) = fit_rivals(made, (QUALITY,), GOLD, [BagOfWords(), ConstantPerSource(), MajorityClass()]).annotate(
+        [judged], "gold"
+    )
+    for rival in (BAG, CONSTANT, MAJORITY):
+        assert named(out, rival) == {AtTurn(0): "good"}
+        assert shares(out, rival)[AtTurn(0)] == {"bad": 0.0, "fair": 0.0, "good": 1.0}
+    (out,) = fit_rivals(strange, (QUALITY,), GOLD).annotate([judged], "gold")
+    assert not [a for a in out.annotations if a.annotator.startswith("baseline")]
