@@ -42,7 +42,8 @@ class Annotator:
     from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
 
     Raises UsageError for a calibration that was made with another `domains_from`, or certifies labels of another precision, and
-    for a precision or a device that is not here. int8 is of the text encoder alone, on a CPU. `annotate` raises IntegrityError where the model gives no finite probabilities."""
+    for a precision or a device that is not here. int8 is of the text encoder alone, on a CPU. `annotate` raises IntegrityError where
+    the model gives no finite probabilities."""
 
     def __init__(
         self,
