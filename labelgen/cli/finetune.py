@@ -14,7 +14,7 @@ def main(argv: Sequence[str]) -> int:
         "finetune",
         "Train a model on logs whose records have annotations or targets. The same command goes on with a run that was "
         "broken off.",
-        "labelgen finetune --config configs/demo.yaml --data.train '[train.jsonl]' --data.valid '[valid.jsonl]' --out runs/first",
+        "labelgen finetune --config demo --data.train '[train.jsonl]' --data.valid '[valid.jsonl]' --out runs/first",
         argv,
     )
     from labelgen.training.run import finetune

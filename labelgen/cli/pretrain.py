@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> int:
         "Train a model on corruptions of unlabelled dialogues: swapped answers, spliced dialogues, shuffled turns, hidden "
         "answers. Its model folder is the `init` of labelgen finetune. The same command goes on with a run that was "
         "broken off.",
-        "labelgen pretrain --config configs/demo.yaml --config configs/pretrain.yaml --data.train '[train.jsonl]' "
+        "labelgen pretrain --config demo --config pretrain --data.train '[train.jsonl]' "
         "--data.valid '[valid.jsonl]' --out runs/pretrained",
         argv,
     )

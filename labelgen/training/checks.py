@@ -148,6 +148,6 @@ def _check_pretraining(options: PretrainOptions) -> None:
             f"tasks.{task}",
             f"give {by} a share in `mixture`, or leave the task out"
             if by
-            else f"leave it for finetune; --config configs/pretrain.yaml names what unlabelled dialogues teach: "
+            else f"leave it for finetune; --config pretrain names what unlabelled dialogues teach: "
             f"{', '.join(dict.fromkeys(TEACHES.values()))}",
         )

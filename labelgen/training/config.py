@@ -20,12 +20,14 @@ from labelgen.training.typed import typed
 Options = TypeVar("Options", bound=TrainingOptions)
 Held = dict[str, Any]
 
+_CONFIGS = Path(__file__).parents[1] / "configs"
+
 ANY = "*"
 """Stands in a key for a name that the user chooses, such as a task."""
 
 
 def parse(kind: type[Options], command: str, summary: str, example: str, argv: Sequence[str]) -> Options:
-    """Options from `--config FILE` and `--key.subkey VALUE`, each repeatable; later ones win, overrides over files.
+    """Options from `--config FILE` (or the name of one of labelgen's own) and `--key.subkey VALUE`, each repeatable; later ones win, overrides over files.
 
     What a file, or an override such as `--tasks '{goals: {}}'`, says of an option whose names the user chooses replaces
     what was said of it before; an override of one name, such as `--tasks.goals.weight 2`, adds to it. Raises UsageError
@@ -57,7 +59,11 @@ def _parser(kind: type[TrainingOptions], command: str, summary: str, example: st
         epilog=f"example: {example}",
         exit_on_error=False,
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML file of options; may be repeated, later ones win")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="YAML file of options, or the name of a config that labelgen brings, such as base_gpu; may be repeated, later ones win",
+    )
     parser.add_class_arguments(kind, None)
     return parser
 
@@ -103,7 +109,7 @@ def _gather(argv: Sequence[str], kind: type[TrainingOptions]) -> Held:
         if value is None:
             raise UsageError(f"{name} has no value", "the command line", f"write {name} VALUE")
         if name == "--config":
-            held = _read(Path(value))
+            held = _read(_config(value))
             _check(held, "", known, value)
             _merge(given, typed(held, kind, "", value), "", known)
         else:
@@ -136,6 +142,16 @@ def _scalar(text: str) -> Any:
         return yaml.load(text, _Loader)
     except yaml.YAMLError:
         return text
+
+
+def _config(given: str) -> Path:
+    """A file, or one of labelgen's own configs by its name, such as `base_gpu`. Raises UsageError, with those there are, where it is neither."""
+    path, name = Path(given), given.removesuffix(".yaml")
+    if path.is_file() or path.name != given:
+        return path
+    own = {path.stem: path for path in sorted(_CONFIGS.glob("*.yaml"))}
+    require(name, own, "config")
+    return own[name]
 
 
 def _read(path: Path) -> Held:

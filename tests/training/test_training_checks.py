@@ -123,7 +123,7 @@ def test_a_corruption_teaches_the_task_that_is_said(name: str):
 @pytest.mark.parametrize(
     ("words", "mend"),
     [
-        (["--tasks={goals: {}, slots: {}}"], "pretrain.yaml"),
+        (["--tasks={goals: {}, slots: {}}"], "--config pretrain"),
         (["--tasks={goals: {}, order: {}}", "--mixture={splice: 1, shuffled_order: 0}"], "shuffled_order"),
     ],
 )

@@ -193,3 +193,29 @@ def test_the_example_of_the_help_is_a_command_that_can_be_carried_out(
 def test_the_command_gives_the_exit_code_of_usage(capsys: pytest.CaptureFixture[str]):
     assert main(["finetune", "--outt", "x"]) == 2
     assert "did you mean 'out'" in capsys.readouterr().err
+
+
+def test_a_config_is_found_by_its_name_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    by_path = finetune("--config", str(CONFIGS / "demo.yaml"))
+    for name in ("demo", "demo.yaml"):
+        assert finetune("--config", name) == by_path
+    (tmp_path / "demo.yaml").write_text(
+        "seed: 77\nout: here\ndata: {train: [a]}\ntasks: {goals: {}}\nmodel: {encoder: e}\n"
+    )
+    assert finetune("--config", "demo.yaml").seed == 77
+    with pytest.raises(UsageError, match="unknown config 'dmo'") as told:
+        finetune("--config", "dmo")
+    assert "did you mean 'demo'?" in told.value.mend
+
+
+def test_configs_are_part_of_the_package():
+    import tomllib
+
+    import labelgen
+
+    root = Path(labelgen.__file__).parents[1]
+    parts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert "configs/*.yaml" in parts["package-data"]["labelgen"]
+    assert (root / "labelgen" / "configs" / "base_gpu.yaml").is_file()
