@@ -77,6 +77,11 @@ class FakeAnnotator:
                 self.unheard += Counter(no_file=not found)
 
 
+def stand_in(*_: object) -> FakeAnnotator:
+    """In the place of what loads a model for `labelgen label`."""
+    return FakeAnnotator()
+
+
 def _annotation(name: str, dialogue: Dialogue) -> Annotation:
     labels: list[Label] = []
     none = [Field("goals", AtDialogue())]
