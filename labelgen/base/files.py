@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and digests of what is in them."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -184,16 +185,40 @@ def fresh_folder(path: Path, force: bool) -> Path:
 
 
 @contextmanager
+def _at_work(folder: Path) -> Iterator[None]:
+    """Within, a temporary folder is known to be in use: the lock goes with the process, however that ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sweep_folders(path: Path) -> None:
+    """Remove temporary folders within `path` that nobody is at work in."""
+    for stale in path.glob(".*.part"):
+        with suppress(OSError):  # somebody is at work in it, or just left
+            handle = os.open(stale, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(stale)
+            finally:
+                os.close(handle)
+
+
+@contextmanager
 def whole_folder(path: Path, force: bool) -> Iterator[Path]:
     """A temporary folder within `path`; on leaving, its files are moved into `path`, in the place of older ones.
 
-    Where the block raises, `path` is as it was, and not there where it was not: what failed can be given again. Raises
-    UsageError as fresh_folder does."""
+    Where the block raises, `path` is as it was, and not there where it was not: what failed can be given again; what a kill left of it
+    is removed by the next. Raises UsageError as fresh_folder does."""
     made = not path.exists()
+    _sweep_folders(path)
     fresh_folder(path, force)
     try:
         # Within and not beside: what is beside may be another disk, or closed to us.
-        with tempfile.TemporaryDirectory(dir=path, prefix=".", suffix=".part") as part:
+        with tempfile.TemporaryDirectory(dir=path, prefix=".", suffix=".part") as part, _at_work(Path(part)):
             yield Path(part)
             for file in sorted(Path(part).iterdir()):
                 os.replace(file, path / file.name)

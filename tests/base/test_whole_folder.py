@@ -1,5 +1,8 @@
 """A folder is filled whole, or is as it was."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -54,3 +57,30 @@ def test_what_holds_something_is_refused_without_force(folder):
     with pytest.raises(UsageError, match="not empty"), whole_folder(folder, force=False):
         pass
     assert content(folder) == OLD
+
+
+def fill_and_die(folder: Path) -> None:
+    with whole_folder(folder, force=False) as part:
+        write_text(part / "a.txt", "half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_kill_left_is_removed_by_the_next_without_force(tmp_path):
+    out = tmp_path / "out"
+    killed = multiprocessing.get_context("spawn").Process(target=fill_and_die, args=(out,))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    assert [path.name for path in out.iterdir() if not path.name.endswith(".part")] == []
+    with whole_folder(out, force=False) as part:
+        write_text(part / "a.txt", "new")
+    assert content(out) == {"a.txt": "new"}
+
+
+def test_a_folder_that_another_is_at_work_in_is_refused(tmp_path):
+    out = tmp_path / "out"
+    with whole_folder(out, force=False) as part:
+        write_text(part / "a.txt", "new")
+        with pytest.raises(UsageError, match="not empty"), whole_folder(out, force=False):
+            pass
+    assert content(out) == {"a.txt": "new"}
