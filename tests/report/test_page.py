@@ -210,6 +210,12 @@ def test_the_answer_shows_rivals_and_the_verdict_without_evidence() -> None:
     assert "It is certainly behind a plain rival in 1 (q0: bag of words)." in said
     assert "no plain rival" not in html
     assert "no plain rival: give --train" in render(evaluation(asked))
+    assert "drawn of" not in html
+    drawn = found | {"rivals": {**found["rivals"], "of_turns": 123_456}}
+    assert (
+        '<data class="count" value="70">70</data> turns, drawn of <data class="count" value="123456">123,456'
+        in render(drawn)
+    )
 
 
 def test_without_people_plain_rivals_are_shown_by_their_tests() -> None:
