@@ -16,6 +16,7 @@ from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task, fixed_labels
 from labelgen.tensors.features import FeatureSet, learn_features
+from labelgen.tensors.instruction_set import choose_instruction_set
 from labelgen.tensors.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
 from labelgen.tensors.text import Tokenizer
 
@@ -88,7 +89,10 @@ def assemble(
     tokenizer: Any,
     origin: Mapping[str, Any],
 ) -> LabelModel:
-    """Put the parts of a model together, its tasks in the registry's order; its new weights come from torch's seed."""
+    """Put the parts of a model together, its tasks in the registry's order; its new weights come from torch's seed.
+
+    Every model that is made or loaded passes here before it computes, so the CPU's instruction set is checked here too."""
+    choose_instruction_set()
     width = int(encoder.config.hidden_size)
     ordered = {name: tasks[name] for name in TASKS if name in tasks}
     return LabelModel(options, ordered, features, encoder, width, Tokenizer(tokenizer, options.max_tokens), origin)

@@ -11,6 +11,7 @@ from some_logs import record, write_lines
 
 from labelgen.cli.main import main
 from labelgen.model.annotator import Annotator
+from labelgen.model.folder import load_model
 from labelgen.tensors import instruction_set as module
 from labelgen.tensors.instruction_set import choose_instruction_set, instruction_set, is_lowered
 from labelgen.tensors.processor import has_bf16
@@ -126,6 +127,11 @@ def test_other_cpus_have_no_levels(amx: Path, monkeypatch, tmp_path: Path):
 def broken_amx(amx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which nothing above AVX2 works."""
     monkeypatch.setattr(module, "_products", crashes_above("AVX2"))
+
+
+def test_a_model_that_is_loaded_by_itself_computes_at_the_level_that_works(broken_amx, tiny_model: Path):
+    load_model(tiny_model)
+    assert (instruction_set(), is_lowered()) == ("AVX2", True)
 
 
 def test_an_annotator_names_the_level_it_computes_at(broken_amx, tiny_model: Path, capfd):
