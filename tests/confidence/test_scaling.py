@@ -59,6 +59,15 @@ def test_the_temperature_that_was_is_found(temperature: float):
     assert scaling.temperature == pytest.approx(temperature, rel=0.05)
 
 
+def test_one_temperature_is_found_for_distributions_over_fewer_and_more_names():
+    """A name of probability 0 changes next to nothing."""
+    said, holds = overconfident(2_000, 3.0)
+    right = [0 if held else 1 for held in holds]
+    plain = fit_temperature([(p, 1 - p) for p in said], right)
+    mixed = fit_temperature([(p, 1 - p, 0.0)[: 2 + k % 2] for k, p in enumerate(said)], right)
+    assert mixed.temperature == pytest.approx(plain.temperature, rel=0.05)
+
+
 def test_a_curve_says_how_often_it_is_right():
     said, holds = overconfident(20_000, 3.0)
     curve = fit_isotonic(said, holds)

@@ -147,6 +147,12 @@ def test_one_unsure_span_leaves_the_turns_spans_out_and_one_unsure_goal_only_its
     assert AtDialogue() in [t.at for t in targets_of(annotation)]
 
 
+def test_thresholds_name_the_task_and_the_unit_of_its_fields():
+    found = calibration(0.7).thresholds()
+    assert [(t.task, t.unit, t.probability) for t in found] == [(task, unit, 0.7) for task, unit in FIELDS]
+    assert calibration(None).thresholds() == ()
+
+
 def test_probabilities_of_labels_and_of_none_are_scaled_each_by_its_own():
     """Log-odds of labels are doubled, those of "none here" halved; what has no probability, or no calibration, stays."""
     labels = (_label("intents", AtTurn(0), 0.8), Label("intents", AtTurn(1), "x"), _label("order", AtTurn(0), 0.8))
