@@ -70,7 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, OSError):
             raise
         # What no part of the command foresaw: a path below a file, a full disk behind a pipe.
-        unforeseen = StorageError(str(error.strerror or error), str(error.filename or ""))
+        unforeseen = StorageError(
+            str(error.strerror or error),
+            str(error.filename or ""),
+            "check that it exists, may be read and written, and has room",
+        )
         _tell(words[0], str(unforeseen))
         return StorageError.exit_code
     except KeyboardInterrupt:

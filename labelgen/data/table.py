@@ -22,7 +22,11 @@ Row = Mapping[str, str]
 def rows_of(file: Path, name: str, columns: Iterable[str]) -> Iterator[tuple[int, Row | Rejected]]:
     """Rows with the number of the line each ends on, from 1; tabs part the cells of a `.tsv`, commas those of other files.
 
-    Raises UsageError where one of `columns` is missing."""
+    Raises UsageError where one of `columns` is missing, and for Parquet."""
+    with reading(file) as raw:
+        if raw.read(4) == b"PAR1":
+            mend = "leave out --format if these are labelgen's records (the name is to end in .parquet), else write the table as CSV"
+            raise UsageError(f"{name} is Parquet and no table of text", str(file), mend)
     rows = _cells(file, name)
     line, header = next(rows, (1, None))
     if header is None or isinstance(header, Rejected):

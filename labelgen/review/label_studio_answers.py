@@ -88,11 +88,30 @@ def read_answers(path: Path, ignored: Counter[str]) -> Iterator[Returned | Rejec
         try:
             task = msgspec.json.decode(raw, type=_Task)
         except (msgspec.MsgspecError, UnicodeError) as error:
+            if _is_short(raw):
+                raise InputError(
+                    f"{path.name} is an export of Label Studio in the short form JSON-MIN, which leaves out what is needed to read it",
+                    str(path),
+                    "export the project again, in the format JSON",
+                ) from error
             yield Rejected(file=str(path), reason=f"bad_task: {error}", raw=_shown(raw))
             continue
         texts = tuple(line.text for line in task.data.dialogue)
         for own in task.annotations:
             yield _read(own, task.data.id, texts, str(path), ignored)
+
+
+def _is_short(raw: msgspec.Raw) -> bool:
+    """Whether a task is as JSON-MIN has it: the fields of its data and its answers, side by side."""
+    try:
+        plain = msgspec.json.decode(raw)
+    except msgspec.MsgspecError:
+        return False
+    return (
+        isinstance(plain, dict)
+        and not {"data", "annotations"} & plain.keys()
+        and {"annotation_id", "annotator"} <= plain.keys()
+    )
 
 
 def _read(
