@@ -13,6 +13,7 @@ from labelgen.model.build import build_model
 from labelgen.model.collate import Example
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
+from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
 from labelgen.tensors.layout import Batch
 from labelgen.training.loader import StepBatch
@@ -163,6 +164,52 @@ def test_a_step_is_made_with_gradients_clipped_by_their_common_norm(
     stepped = gradients(model, tmp_path, 8, clip=clip * norm, when=SteppedBy)
     for name, gradient in whole.items():
         torch.testing.assert_close(stepped[name], share * gradient, rtol=1e-3, atol=1e-6)
+
+
+class Measured(pl.Callback):
+    """What a batch costs before and after a step, without gradient and as trained."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.nats: list[tuple[float, float]] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        with torch.no_grad():
+            plain = pl_module.model.losses(self.batch)
+        with torch.enable_grad():
+            trained = pl_module.model.losses(self.batch)
+        self.nats.append((_sum(plain), _sum(trained)))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.on_train_start(trainer, pl_module)
+
+
+def _sum(losses: dict[str, Loss]) -> float:
+    return sum(float(loss.total.detach()) for loss in losses.values())
+
+
+@pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
+def test_what_is_computed_without_gradient_follows_every_step(model: LabelModel):
+    """Products are prepared from weights, which an optimizer changes later."""
+    model.refresh_labels()
+    model.eval()
+    steps = Steps(model, 8, lambda _: False, 1)
+    measured = Measured(steps.all[0])
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        callbacks=[measured],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(TrainingModule(model, OptimiserOptions(learning_rate=0.1, encoder_learning_rate=0.1), 1, 0), steps)
+    before, after = measured.nats
+    assert before[0] == pytest.approx(before[1], rel=1e-4)
+    assert after[0] == pytest.approx(after[1], rel=1e-4)
+    assert abs(after[1] - before[1]) > 0.01 * before[1]
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing(model: LabelModel):
