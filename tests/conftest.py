@@ -43,10 +43,14 @@ settings.load_profile("labelgen")
 
 
 def pytest_configure() -> None:
-    """In every worker, before any test computes: a CPU may die of instructions that it announces."""
+    """In every worker, before any test computes: a CPU may die of instructions that it announces. oneDNN's first call then fixes the
+    level, so that a test which sets another one changes nothing for those after it."""
+    import torch
+
     from labelgen.tensors.instruction_set import choose_instruction_set
 
     choose_instruction_set()
+    torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @pytest.fixture(autouse=True)
