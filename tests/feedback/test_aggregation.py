@@ -17,7 +17,7 @@ from labelgen.data.record import decode, encode
 from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.goals import concerning, goals_of
 from labelgen.feedback.items import EARLIER, Item, goal_items, turn_items
-from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, majority, waterfall
+from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, from_log_odds, log_odds, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 
@@ -48,6 +48,11 @@ def turn(*own: Signal) -> Item:
 def test_no_evidence_no_posterior() -> None:
     assert waterfall(turn()) is None
     assert majority(turn()) is None
+
+
+def test_certain_probabilities_have_finite_log_odds() -> None:
+    assert log_odds(1.0) == pytest.approx(-log_odds(0.0))
+    assert 0.999 < from_log_odds(log_odds(1.0)) < 1.0
 
 
 def test_explicit_beats_any_number_of_implicit() -> None:

@@ -101,6 +101,14 @@ def test_feedback_on_the_whole_dialogue_is_silence_about_the_repair() -> None:
     assert [(t.task, t.at) for t in projected(dialogue, [REPHRASED, praised])] == places
 
 
+def test_the_first_turn_that_repaired_a_request_tells_what_it_meant() -> None:
+    dialogue = talk("play purple hays", "Sorry?", "play purple haze", "Playing.", "play purple", "Playing.", "ok", "")
+    dialogue = believing(believing(dialogue, 1, "PlayMusic", song="purple haze"), 2, "PlayMusic", song="purple")
+    found = projected(dialogue, [replace(REPHRASED, evidence=(1, 2))])
+    assert found
+    assert all("rephrase at turn 1" in t.origin for t in found)
+
+
 def test_a_request_is_not_its_own_repair() -> None:
     dialogue = played("play purple hays", "play purple haze", song="purple haze")
     found, wanted = (
