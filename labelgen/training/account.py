@@ -103,7 +103,7 @@ def diverged(options: TrainingOptions, command: str, fitted: Fitted) -> Diverged
     words += ["--out", str(_free(folder))]
     words += ["--optimiser.learning_rate", f"{rates.learning_rate / 10:g}"]
     words += ["--optimiser.encoder_learning_rate", f"{rates.encoder_learning_rate / 10:g}"]
-    return DivergedError(f"training diverged: {fitted.diverged.what}", str(folder), f"{hint}\n{shlex.join(words)}")
+    return DivergedError(f"training diverged: {fitted.diverged.what}", str(folder), f"{hint} {shlex.join(words)}")
 
 
 def _free(folder: Path) -> Path:
