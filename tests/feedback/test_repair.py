@@ -106,7 +106,7 @@ def test_the_first_turn_that_repaired_a_request_tells_what_it_meant() -> None:
     dialogue = believing(believing(dialogue, 1, "PlayMusic", song="purple haze"), 2, "PlayMusic", song="purple")
     found = projected(dialogue, [replace(REPHRASED, evidence=(1, 2))])
     assert found
-    assert all("rephrase at turn 1" in t.origin for t in found)
+    assert all(t.origin.startswith("projected from the rephrase at turn 1,") for t in found)
 
 
 def test_a_request_is_not_its_own_repair() -> None:
