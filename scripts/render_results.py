@@ -42,7 +42,8 @@ def render(folder: Path) -> str:
 
 
 def summary(folder: Path) -> str:
-    """The rows that summary.yaml names, as a table of their own; empty where there is no such file."""
+    """The rows that summary.yaml names, as a table of their own; empty where there is no such file. What a figure stands beside is a text, or
+    one or several cells with words: of the same row, or of the one where the cells that `row` names differ."""
     named = folder / "summary.yaml"
     if not named.is_file():
         return ""
@@ -50,16 +51,26 @@ def summary(folder: Path) -> str:
     for entry in yaml.safe_load(named.read_text(encoding="utf-8")):
         path = folder / f"{entry['table']}.json"
         table = _with_notes(json.loads(path.read_text(encoding="utf-8")), path.stem, notes(folder))
-        rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
-        found = [row for row in rows if all(row[column] == value for column, value in entry["row"].items())]
-        if len(found) != 1:
-            raise SystemExit(f"{named}: {len(found)} rows of {entry['table']}.json are {entry['row']}; name one")
+        found = _found(entry["row"], table, path)
         beside = entry["beside"]
-        if isinstance(beside, dict):
-            beside = f"{beside['words']}: {cell(found[0][beside['column']])}"
-        told = [entry["what"], cell(found[0][entry["figure"]]), beside, f"[table](#{anchor(table['title'])})"]
+        if not isinstance(beside, str):
+            shown = []
+            for one in beside if isinstance(beside, list) else [beside]:
+                row = _found({**entry["row"], **one.get("row", {})}, table, path)
+                shown.append(f"{one['words']}: {cell(row[one['column']])}")
+            beside = "; ".join(shown)
+        told = [entry["what"], cell(found[entry["figure"]]), beside, f"[table](#{anchor(table['title'])})"]
         lines.append("| " + " | ".join(told) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _found(wanted: dict[str, Any], table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The one row of a table whose cells are these."""
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    found = [row for row in rows if all(row[column] == value for column, value in wanted.items())]
+    if len(found) != 1:
+        raise SystemExit(f"{path.parent / 'summary.yaml'}: {len(found)} rows of {path.name} are {wanted}; name one")
+    return found[0]
 
 
 def notes(folder: Path) -> dict[str, dict[str, Any]]:

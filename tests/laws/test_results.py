@@ -63,6 +63,9 @@ def test_the_summary_shows_the_row_that_its_cells_find_and_no_other(tmp_path: Pa
     entry = "- {what: right, table: a, row: {candidate: %s}, figure: accuracy, beside: {column: items, words: items}}"
     (tmp_path / "summary.yaml").write_text(entry % "model")
     assert "| right | 0.812 (0.700 to 0.900) | items: 1200 | [table](#second) |" in render(tmp_path)
+    several = "beside: [{column: items, words: items}, {row: {candidate: c}, column: accuracy, words: c}]}"
+    (tmp_path / "summary.yaml").write_text((entry % "model").partition("beside")[0] + several)
+    assert "| items: 1200; c: 0.500 | [table](#second) |" in render(tmp_path)
     (tmp_path / "summary.yaml").write_text(entry % "nobody")
     with pytest.raises(SystemExit, match=r"0 rows of a\.json"):
         render(tmp_path)
