@@ -30,8 +30,9 @@ below the table says what was chosen and on which data; a table without that par
 **Where people judged, a bag of words (TF-IDF and logistic regression) is about as good as the network.** On USS's four corpora, on AB-ReDial and on three of DBDC3's
 four bots no difference is certain; on DBDC3's IRIS and, with the wizard's actions, on STAR the network is ahead; on BETOLD it is behind. It is certainly
 better than one annotator on two of USS's corpora and two of DBDC3's bots, certainly worse on AB-ReDial, and on the rest no difference is
-certain. `em`, which wins on simulated logs, is at chance on both real logs. In the simulated log of the demo the model is behind one annotator on
-goals, outcomes and quality, and ahead on intents; a bag of words or trees on the log's own fields equal it on quality and outcomes.
+certain. `em`, which wins on simulated logs, is at chance on both real logs. In the demo's simulated log the
+model is behind one annotator on quality, ahead on intents, and not certainly different on goals, outcomes and slots; a bag of words or trees on the
+log's own fields equal it on quality, the trees on outcomes too.
 
 First the rows that `results/summary.yaml` names.
 """

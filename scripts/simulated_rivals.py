@@ -21,6 +21,7 @@ from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClas
 from labelgen.evaluation.field_trees import FieldTrees
 from labelgen.evaluation.question import answered
 from labelgen.evaluation.rivals import fit_rivals
+from labelgen.evaluation.rules import Rules
 from labelgen.evaluation.trials import SINGLE, Setting
 
 COMMAND = "make demo && python scripts/simulated_rivals.py --out results/simulated_rivals.json"
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"))
     given = parsed(parser, argv)
     rows: list[list[Any]] = []
-    plain = (BagOfWords(), FieldTrees(), ConstantPerSource(), MajorityClass())
+    plain = (BagOfWords(), FieldTrees(), Rules(), ConstantPerSource(), MajorityClass())
     rivals = fit_rivals(Log([given.run / "parts/train.jsonl"]), asked(FRAMES), Setting(), plain)
     dialogues = rivals.annotate(list(Log([given.run / "evaluation/predictions.jsonl"])), CONSENSUS, "model")
     known = {question.name: question for question in asked(FRAMES)}
