@@ -51,7 +51,7 @@ COMMANDS = {
     "explain nobody": (["feedback", "explain", "LOG", f"9{EVIL}"], 2),
     "ask": (["feedback", "ask", "LOG", "OUT.jsonl", "--budget", "2"], 0),
     "sample": (["review", "sample", "LOG", "OUT.jsonl", "--n", "2", "--how", "audit"], 0),
-    "estimate": (["estimate", "LOG", "--model", f"anna{EVIL}", "--against", f"zoe{EVIL}"], 2),
+    "estimate": (["estimate", "LOG", "--annotator", f"anna{EVIL}", "--against", f"zoe{EVIL}"], 2),
     "a log that is not there": (["data", "stats", f"LOG{EVIL}"], 2),
     "a format": (["data", "stats", "LOG", "--format", EVIL], 2),
     "an option": (["data", "stats", "LOG", f"--{EVIL}"], 2),
