@@ -23,7 +23,7 @@ COLUMNS = ["log", "reference", "metric", "system", "value (95%)", "model minus i
 METRICS = ("macro_f1", "accuracy", "bad_f1")
 RIVALS = ("baseline: bag of words", "baseline: constant per source")
 ASKED = questions_of(Quality.name, Quality.units, Quality.metrics, Quality.names)
-TOLD = "Bootstrap over dialogues and trainings, seed 0, 1,000 resamples; {} trainings."
+TOLD = "Bootstrap over dialogues and trainings, seed 0, 1,000 resamples; trainings: {}."
 
 
 @tells_errors
