@@ -113,7 +113,10 @@ def _help() -> str:
         "",
     ]
     lines += [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
-    codes = "0 done, 1 unexpected, 2 usage, 3 too much bad input, 4 integrity, 5 storage, 6 memory or a killed worker"
+    codes = (
+        "0 done, 1 unexpected, 2 usage, 3 too much bad input, 4 integrity, 5 storage, 6 memory or a killed worker, "
+        "7 a training that diverged, 143 ended by SIGTERM"
+    )
     lines += ["", f"exit codes: {codes}", "", "example: labelgen data validate logs/"]
     return "\n".join(lines)
 
