@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import FSDPStrategy, Strategy
-from torch import nn
+from torch import distributed, nn
 
 from labelgen.base.errors import DivergedError, UsageError
 from labelgen.data.sound import told
@@ -132,12 +132,14 @@ def fit(
                 # Lightning leaves by SystemExit when it is interrupted; the command line knows better what to say.
                 raise KeyboardInterrupt from stop
             except Together as stop:
+                _end_processes()
                 if not trainer.is_global_zero:
                     # Who ends with another code has the others killed, the one that tells why among them.
                     raise SystemExit(0) from stop
                 if not isinstance(stop.why, DivergedError):
                     raise stop.why from None
                 return _diverged(saved, trained, steps, stop.why)
+        _end_processes()
         sound = told(train.heard, train.unheard)
         index = saved.index()
     assert index is not None
@@ -146,6 +148,12 @@ def fit(
     trained.load_state_dict(weights_of(best))
     ended = _over(held, steps, options.length) or TIME
     return Fitted(trained, held["global_step"], steps, _elapsed_s(held), ended, trainer.is_global_zero, sound)
+
+
+def _end_processes() -> None:
+    """Ends the threads of the process group: one that is left at the interpreter's end may abort the process (exit code -6)."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _diverged(saved: CheckpointFolder, model: LabelModel, steps: int, why: DivergedError) -> Fitted:

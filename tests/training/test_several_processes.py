@@ -68,7 +68,11 @@ if how == "sigterm":
 if how == "full":
     import labelgen.training.checkpoint as checkpoint
     checkpoint._write = full(checkpoint._write)
-sys.exit(main(sys.argv[1:]))
+code = main(sys.argv[1:])
+# Threads of a process group that is left when the interpreter ends may abort the process.
+import torch
+assert not torch.distributed.is_initialized(), "a process group is left"
+sys.exit(code)
 """
 
 
