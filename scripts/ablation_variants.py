@@ -193,7 +193,7 @@ PUBLIC = (
         name="learned-weights",
         group="weights of tasks",
         what="learned, beginning with the reference's",
-        words=("--optimiser.learn_task_weights", "true"),
+        words=("--optimizer.learn_task_weights", "true"),
     ),
 )
 

@@ -25,7 +25,7 @@ train() {
   shift
   python scripts/train_ablations.py "$out/$table" --table "$table" --encoder "$encoder" "$@" -- --length.max_steps 150 "${tasks[@]}"
 }
-sgd=(--train "$out/parts/train.jsonl" --test "$out/parts/test.jsonl" --against sgd --unlabelled 2000 --pretraining-steps 300)
+sgd=(--train "$out/parts/train.jsonl" --test "$out/parts/test.jsonl" --against sgd --unlabeled 2000 --pretraining-steps 300)
 simulated=(--train "$out/simulated/train/log.jsonl" --test "$out/simulated/test/log.jsonl" --against truth)
 tasks=()
 train public "${sgd[@]}"

@@ -159,7 +159,7 @@ def worst_ratio(world: World, rates: Rates, said: Array) -> float:
 
 
 def label_model(said: Array, rows: Array, seed: int) -> Array:
-    """Probability of good of each row [P, K] by LabelModel, learnt from all items [N, K]."""
+    """Probability of good of each row [P, K] by LabelModel, learned from all items [N, K]."""
     model = importlib.import_module("snorkel.labeling.model").LabelModel(cardinality=2, verbose=False)
     votes = [np.where(x == 0, -1, (x > 0).astype(int)) for x in (said, rows)]
     model.fit(votes[0], seed=seed, progress_bar=False)

@@ -6,7 +6,7 @@
 
 Attention packed over passages of all lengths is held against a pass for each length, attention in plain products against
 torch's own kernel, and one look-up of all ids against one for each length. Timed is what training does with the encoder
-in one batch, forward and backward, without the optimiser, in seconds of one core's work, which other processes change
+in one batch, forward and backward, without the optimizer, in seconds of one core's work, which other processes change
 little. The forms take turns, and a ratio is of two times of one turn. Prints one JSON object: for each peer its time over ours, the median with the least and the
 greatest over all seeds and repetitions."""
 
@@ -29,16 +29,16 @@ from torch.nn import functional as F
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
+from labelgen.features.layout import Passages
+from labelgen.features.offline_encoder import write_offline_encoder
+from labelgen.features.pretrained import load_encoder, load_tokenizer
+from labelgen.features.text import Tokenizer, group_passages
+from labelgen.kernels.instruction_set import choose_instruction_set
+from labelgen.kernels.packed import PACKED
 from labelgen.model.options import ModelOptions
 from labelgen.nn.turn_encoder import TurnEncoder
-from labelgen.tensors.instruction_set import choose_instruction_set
-from labelgen.tensors.layout import Passages
-from labelgen.tensors.offline_encoder import write_offline_encoder
-from labelgen.tensors.packed import PACKED
-from labelgen.tensors.pretrained import load_encoder, load_tokenizer
-from labelgen.tensors.text import Tokenizer, group_passages
+from labelgen.simulator.log import simulate
 from labelgen.training.options import BatchOptions
-from labelgen.world.log import simulate
 
 TURNS = BatchOptions().turns
 LEAST_TOKENS = 8
@@ -149,8 +149,8 @@ def passes_apart(encoder: TurnEncoder) -> Iterator[None]:
 
 @contextmanager
 def own_attention() -> Iterator[None]:
-    """Packed, but with torch's own kernel in training as in labelling."""
-    with patch("labelgen.tensors.packed.in_products", F.scaled_dot_product_attention):
+    """Packed, but with torch's own kernel in training as in labeling."""
+    with patch("labelgen.kernels.packed.in_products", F.scaled_dot_product_attention):
         yield
 
 

@@ -21,9 +21,9 @@ from command import arguments, parsed, tells_errors, write_table
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
-from labelgen.labelling.engines import Engine, local
-from labelgen.labelling.ray_engine import on_ray
-from labelgen.labelling.run import label
+from labelgen.labeling.engines import Engine, local
+from labelgen.labeling.ray_engine import on_ray
+from labelgen.labeling.run import label
 
 SHARD = 64
 
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(scratch: Path, dialogues: int, runs: int) -> dict[str, Any]:
     """The table of these engines; their runs alternate."""
     from labelgen.data.log import write_log
-    from labelgen.world.log import simulate
-    from labelgen.world.options import WorldOptions
+    from labelgen.simulator.log import simulate
+    from labelgen.simulator.options import WorldOptions
 
     write_log(scratch / "in" / "a.jsonl", simulate(dialogues, 0, WorldOptions(annotated=0.0)))
     shards = -(-dialogues // SHARD)

@@ -1,9 +1,9 @@
-"""Whether labelling costs the same for each turn however long the log is: turns a second of CPU and peak memory, by length.
+"""Whether labeling costs the same for each turn however long the log is: turns a second of CPU and peak memory, by length.
 
     python scripts/bench_growth.py --turns 10000 100000 --out results/growth.json
     python scripts/bench_growth.py --turns 50000 500000 --layers 2 --out results/growth_long.json
 
-Each length is a simulated log of its own, read, labelled and written by one process that is started anew, on one thread. The
+Each length is a simulated log of its own, read, labeled and written by one process that is started anew, on one thread. The
 model is new, with the offline encoder's width, so many of its layers, and heads for goals, outcome and quality: untrained
 heads take as long as trained ones. Memory is the process's peak, model and libraries with it."""
 
@@ -25,16 +25,16 @@ from command import arguments, parsed, tells_errors, write_table
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
-from labelgen.labelling.engines import Inline
-from labelgen.labelling.run import label
+from labelgen.features.offline_encoder import write_offline_encoder
+from labelgen.features.pretrained import load_encoder
+from labelgen.labeling.engines import Inline
+from labelgen.labeling.run import label
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
+from labelgen.simulator.log import simulate
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.offline_encoder import write_offline_encoder
-from labelgen.tensors.pretrained import load_encoder
-from labelgen.world.log import simulate
 
 AT_ONCE = 1_000
 """Dialogues simulated at a time."""
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     args = parsed(parser, argv)
     if args.one:
-        print(json.dumps(labelled(args.one, args.turns[0], args.precision)))
+        print(json.dumps(labeled(args.one, args.turns[0], args.precision)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         made(Path(folder), args.layers)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def apart(folder: Path, turns: int, precision: str) -> dict[str, float]:
-    """What `labelled` gives in a process of its own."""
+    """What `labeled` gives in a process of its own."""
     own = [sys.executable, __file__, "--one", str(folder), "--turns", str(turns), "--precision", precision]
     found: dict[str, float] = json.loads(subprocess.run(own, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return found
@@ -77,7 +77,7 @@ def told(found: Sequence[dict[str, float]], args: argparse.Namespace) -> dict[st
     return {
         "order": 34,
         "title": f"Rate and memory by the length of the log, encoder of {args.layers} layers",
-        "text": "A simulated log is read, labelled and written by one process on one thread; turns a second of CPU, and the "
+        "text": "A simulated log is read, labeled and written by one process on one thread; turns a second of CPU, and the "
         "process's peak of memory with model and libraries, also as multiples of the shortest log's.",
         "command": " ".join(words),
         "versions": {name: version(name) for name in ("labelgen", "torch")},
@@ -96,7 +96,7 @@ def told(found: Sequence[dict[str, float]], args: argparse.Namespace) -> dict[st
 
 
 def made(folder: Path, layers: int) -> None:
-    """The model that all logs are labelled by."""
+    """The model that all logs are labeled by."""
     encoder = folder / "encoder"
     write_offline_encoder(encoder)
     whole: Any = load_encoder(str(encoder))
@@ -109,10 +109,10 @@ def made(folder: Path, layers: int) -> None:
     )
 
 
-def labelled(folder: Path, turns: int, precision: str) -> dict[str, float]:
+def labeled(folder: Path, turns: int, precision: str) -> dict[str, float]:
     """Turns of the log, turns a second of CPU, and the peak of memory in MB."""
     torch.set_num_threads(1)
-    source, out = folder / f"log-{turns}.jsonl", folder / f"labelled-{turns}"
+    source, out = folder / f"log-{turns}.jsonl", folder / f"labeled-{turns}"
     write_log(source, simulated(turns))
     annotator = Annotator(folder / "model", precision=precision)
     began = time.process_time()

@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.record import encode
-from labelgen.world.corpus.grown import GrownWorld
-from labelgen.world.corpus.scripts import read_corpus
-from labelgen.world.log import simulate
-from labelgen.world.options import WorldOptions
+from labelgen.simulator.corpus.grown import GrownWorld
+from labelgen.simulator.corpus.scripts import read_corpus
+from labelgen.simulator.log import simulate
+from labelgen.simulator.options import WorldOptions
 
 
 def rates(dialogues: int, seed: int, grown: GrownWorld | None) -> dict[str, float]:

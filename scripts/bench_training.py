@@ -37,19 +37,19 @@ from torch import nn
 from labelgen import __version__
 from labelgen.data.evidence import targets_of
 from labelgen.data.log import Log
+from labelgen.features.features import learn_features
+from labelgen.features.layout import Batch, Passages
+from labelgen.features.pretrained import load_encoder, load_tokenizer
+from labelgen.kernels.instruction_set import choose_instruction_set
+from labelgen.kernels.packed import PACKED
 from labelgen.model.build import assemble, make_tasks
 from labelgen.model.collate import Example
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.nn.dropout import QuickDropout
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.features import learn_features
-from labelgen.tensors.instruction_set import choose_instruction_set
-from labelgen.tensors.layout import Batch, Passages
-from labelgen.tensors.packed import PACKED
-from labelgen.tensors.pretrained import load_encoder, load_tokenizer
 from labelgen.training.module import TrainingModule
-from labelgen.training.options import OptimiserOptions
+from labelgen.training.options import OptimizerOptions
 
 TASKS = {"goals": TaskOptions(2.0), "outcome": TaskOptions(), "intents": TaskOptions(), "slots": TaskOptions(10.0)}
 MAX_TOKENS = 64
@@ -117,7 +117,7 @@ def main() -> int:
 
 
 class Bench:
-    """A model with its optimiser, the dialogues, and each way to make a step."""
+    """A model with its optimizer, the dialogues, and each way to make a step."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -136,8 +136,8 @@ class Bench:
         self.model: LabelModel = assemble(options, make_tasks(TASKS, log.labels()), features, encoder, tokenizer, {})
         self.model.train()
         self.labels = sum(len(t.labels.names) for t in self.model.tasks.values() if t.reads_label_texts)
-        self.module = TrainingModule(self.model, OptimiserOptions(), 1000, 0)
-        self.optimiser: Any = self.module.configure_optimizers()["optimizer"]
+        self.module = TrainingModule(self.model, OptimizerOptions(), 1000, 0)
+        self.optimizer: Any = self.module.configure_optimizers()["optimizer"]
         self.collator = self.model.collator()
         self.rng = Random(args.seed)
 
@@ -186,13 +186,13 @@ class Bench:
     def step(self, examples: Sequence[Example], precision: str) -> None:
         batch = self.collator(examples)
         self.model.steps.fill_(1)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             losses = self.model.losses(batch)
         self._finish(losses)
 
     def padded(self, batch: Batch) -> None:
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         with _plain(self.model.turn_encoder.encoder):
             given, encoded = _padded(self.model, batch)
             states = self.model.states(given, encoded)
@@ -201,7 +201,7 @@ class Bench:
             self._finish(losses)
 
     def bare(self, batch: Batch, precision: str) -> None:
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             pooled, tokens = self.model.turn_encoder(batch.passages, True)
         (pooled.float().square().mean() + tokens.float().square().mean()).backward()
@@ -217,7 +217,7 @@ class Bench:
         whole = [options[name].weight * found.total / found.weight.clamp(min=1.0) for name, found in losses.items()]
         torch.autograd.backward(torch.stack(whole).sum())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimizer.step()
 
 
 @contextmanager

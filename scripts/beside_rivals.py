@@ -11,7 +11,7 @@ from command import tells_errors
 from measure_quality import beside, judge
 from rated import of_a_table, write_table
 
-from labelgen.consensus.vote import CONSENSUS
+from labelgen.agreement.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.evaluation.question import questions_of

@@ -16,7 +16,7 @@ from collections import Counter
 import pandas as pd
 from crowdkit.aggregation import MACE, DawidSkene, MajorityVote
 
-from labelgen.consensus.skill import Method, fit
+from labelgen.agreement.skill import Method, fit
 
 LOGS = ((2, 3, 500), (3, 3, 1000), (3, 5, 500), (4, 12, 500))
 """Names, annotators, items."""

@@ -1,4 +1,4 @@
-"""Checks tasks and a labelling configuration by Label Studio's own SDK, in an environment of its own:
+"""Checks tasks and a labeling configuration by Label Studio's own SDK, in an environment of its own:
 
     python -m venv runs/label-studio && runs/label-studio/bin/pip install label-studio-sdk==2.1.2
     runs/label-studio/bin/python scripts/check_label_studio.py review/config.xml review/tasks.json

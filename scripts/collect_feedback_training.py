@@ -4,7 +4,7 @@
     python scripts/collect_feedback_training.py table runs/feedback --seeds 1 2 3 --method em --out table.json
 
 `choose` names the method whose targets taught best: the greatest mean, over the questions, of the F1 that the aim is about,
-with the evidence hidden. `table` makes the table. The test dialogues of all seeds are put together. A ratio is a metric of what was learnt otherwise over that of what was learnt
+with the evidence hidden. `table` makes the table. The test dialogues of all seeds are put together. A ratio is a metric of what was learned otherwise over that of what was learned
 from gold, on the same dialogues; its interval is of a bootstrap over dialogues in which both are drawn together, and beside
 it stand the least and the greatest of a single seed, since chance in training is not in the interval."""
 
@@ -26,11 +26,11 @@ from labelgen.evaluation.compare import Measured, items_of, measure_all, ratio
 from labelgen.evaluation.constant_answers import MajorityClass
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.trials import Protocol, Setting
-from labelgen.world.log import TRUTH
+from labelgen.simulator.log import TRUTH
 
 GOLD = "gold"
 AIMS = {"feedback": 0.97, "feedback and 5% gold": 0.99}
-"""What is learnt from -> the share of gold's F1 that it is to reach."""
+"""What is learned from -> the share of gold's F1 that it is to reach."""
 RULES = ("the live assistant", MajorityClass.name)
 METRICS = {
     "outcome": ("macro_f1", "failure_f1"),
@@ -40,7 +40,7 @@ METRICS = {
     "slots": ("slot_span_f1", "slot_value_f1"),
 }
 """question -> its metrics, the F1 that the aim is about first. Of quality that of bad: no feedback says "fair", so the mean
-over bad, fair and good tells of the form of the targets and not of what was learnt from them."""
+over bad, fair and good tells of the form of the targets and not of what was learned from them."""
 SETTING = Setting(TRUTH, everyone=False)
 
 
@@ -101,7 +101,7 @@ def table(
         "columns": [
             "question",
             "metric",
-            "learnt from",
+            "learned from",
             "value (95%)",
             "of gold's (95%)",
             "by seed",
@@ -181,7 +181,7 @@ def _short(estimate: Mapping[str, Any]) -> dict[str, float | None] | None:
 
 
 def _about(evaluations: Sequence[Mapping[str, Any]], logs: Sequence[Sequence[Dialogue]]) -> str:
-    """What was judged, and what each arm learnt from, over all seeds."""
+    """What was judged, and what each arm learned from, over all seeds."""
     told = []
     for arm in (GOLD, *AIMS):
         cards = [evaluation["model"][arm] for evaluation in evaluations]
@@ -196,7 +196,7 @@ def _about(evaluations: Sequence[Mapping[str, Any]], logs: Sequence[Sequence[Dia
     hidden = sum(evaluation["data"]["carry_evidence"] for evaluation in evaluations)
     return (
         f"{len(logs)} seeds; {judged:,} dialogues judged, {turns:,} turns; {hidden:,} of them carry evidence. {steps:,} steps. "
-        f"Learnt from: {'; '.join(told)}."
+        f"Learned from: {'; '.join(told)}."
     )
 
 

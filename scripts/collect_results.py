@@ -94,8 +94,8 @@ def _table(
     seeds = f"bootstrap seed {evaluation['setting']['seed']}, {evaluation['setting']['resamples']:,} resamples"
     models = evaluation["model"]
     cards = [models] if "digest" in models else models.values()
-    learnt = " and ".join(f"{count:,}" for count in sorted({card["dialogues"] for card in cards}))
-    trained = f"training seed 0, {learnt} dialogues." if learnt else "training seed 0."
+    learned = " and ".join(f"{count:,}" for count in sorted({card["dialogues"] for card in cards}))
+    trained = f"training seed 0, {learned} dialogues." if learned else "training seed 0."
     return {
         "order": order,
         "title": title,

@@ -25,7 +25,7 @@ METRICS = {
 }
 WHO = ("together", "single annotator")
 TEXT = (
-    "One training for all eight, three short passes; a question is learnt from the corpora that answer it, and each corpus is judged with its own "
+    "One training for all eight, three short passes; a question is learned from the corpora that answer it, and each corpus is judged with its own "
     "labels. Test parts are those of the tables of each corpus, but for DBDC3 (a fifth by dialogue) and SGD (those of `make public`); of USS all turns are judged, without "
     "weights for its classes. Where several annotated, each is judged against the others, and the model on the same answers against the same. Some texts of USS "
     "stand in SGD and MultiWOZ too, there without ratings. Models of one corpus or four, with more passes over each, stand in the other tables."

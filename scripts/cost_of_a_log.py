@@ -3,7 +3,7 @@
     python scripts/cost_of_a_log.py runs/public/sgd-dev/sgd-dev.jsonl --model runs/public/sgd-context/model \\
         --speed results/speed.json --out results/cost.json
 
-Measured: turns a second (`turns_a_s` in the files of --speed, which scripts/bench_labelling.py writes), and the tokens of the
+Measured: turns a second (`turns_a_s` in the files of --speed, which scripts/bench_labeling.py writes), and the tokens of the
 log by the model's tokenizer: of its texts, of the names and descriptions of all labels that its sources could give, and of
 its annotated labels as JSON. Assumed: every price, the tokens of instructions, a minute of a person; that cores add up (one
 process a core); and that an LLM is asked once a dialogue, with the label names each time, and answers with the labels and
@@ -25,10 +25,10 @@ from command import write_table
 from labelgen import __version__
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
-from labelgen.labelling.pace import HUMAN_MIN
+from labelgen.features.text import label_text
+from labelgen.labeling.pace import HUMAN_MIN
 from labelgen.model.folder import load_model
 from labelgen.model.label_model import LabelModel
-from labelgen.tensors.text import label_text
 
 LLMS = ("gpt-4o-mini=0.15:0.60", "gpt-4o=2.50:10.00")
 """OpenAI's list prices of 2024, in USD a million tokens in and out."""
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = measured(args.log, load_model(args.model))
     table = {
         "order": args.order,
-        "title": f"What labelling {args.turns:,.0f} turns costs, on paper",
+        "title": f"What labeling {args.turns:,.0f} turns costs, on paper",
         "command": _command(args),
         "versions": {"labelgen": __version__, "python": platform.python_version()},
         "columns": ["by", "turns a second", "hours", "USD", "measured", "assumed"],

@@ -38,9 +38,9 @@ stage "fine-tuning on feedback and people's labels" "$out/finetuned/model/digest
   --data.train "[$out/targets/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" \
   --targets.annotators '[kind:person]' --targets.feedback true \
   --model.encoder "$out/encoder" --init "$out/pretrained/model"
-stage "labels for the log" "$out/labelled/manifest.json" \
-  labelgen label "$out/parts/test.jsonl" "$out/labelled" --model "$out/finetuned/model"
-labelgen verify "$out/labelled" --input "$out/parts/test.jsonl"
+stage "labels for the log" "$out/labeled/manifest.json" \
+  labelgen label "$out/parts/test.jsonl" "$out/labeled" --model "$out/finetuned/model"
+labelgen verify "$out/labeled" --input "$out/parts/test.jsonl"
 if [ -e "$out/evaluation/evaluation.json" ]; then
   labelgen report "$out/evaluation/evaluation.json" "$out/evaluation/report.html" --force
 else
@@ -48,6 +48,6 @@ else
     labelgen evaluate "$out/parts/test.jsonl" --model "$out/finetuned/model" --train "$out/parts/train.jsonl" \
     --out "$out/evaluation" --title "Demo: a simulated log"
 fi
-labelgen show "$out/labelled" --count 3
+labelgen show "$out/labeled" --count 3
 
-printf 'report: %s\nlabels: %s\n' "$out/evaluation/report.html" "$out/labelled"
+printf 'report: %s\nlabels: %s\n' "$out/evaluation/report.html" "$out/labeled"

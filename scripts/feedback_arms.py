@@ -1,4 +1,4 @@
-"""Logs for scripts/measure_feedback_training.py: what is learnt from, and what is judged.
+"""Logs for scripts/measure_feedback_training.py: what is learned from, and what is judged.
 
     python scripts/feedback_arms.py learn targets.jsonl FOLDER
     python scripts/feedback_arms.py judge test.jsonl judged.jsonl
@@ -20,7 +20,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import position
-from labelgen.world.log import TRUTH
+from labelgen.simulator.log import TRUTH
 
 ARMS = ("gold", "feedback", "mixed")
 SHARE = 0.05
@@ -40,11 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_log(given.out, map(with_belief, log), log.labels(), force=True)
         return 0
     for arm in ARMS:
-        write_log(given.out / arm / "train.jsonl", learnt_from(log, arm), log.labels(), force=True)
+        write_log(given.out / arm / "train.jsonl", learned_from(log, arm), log.labels(), force=True)
     return 0
 
 
-def learnt_from(log: Iterable[Dialogue], arm: str) -> Iterator[Dialogue]:
+def learned_from(log: Iterable[Dialogue], arm: str) -> Iterator[Dialogue]:
     """The dialogues with what an arm may learn from."""
     for dialogue in log:
         told = arm == "gold" or (arm == "mixed" and position(0, f"gold {dialogue.id}") < SHARE)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Goals without goal labels: a model that learnt from splices alone is judged on splices of other dialogues that interleave,
-# and on STAR's multi-task dialogues, there beside models that learnt from the wizard's clicks. It goes on from a pretrained model, if
+# Goals without goal labels: a model that learned from splices alone is judged on splices of other dialogues that interleave,
+# and on STAR's multi-task dialogues, there beside models that learned from the wizard's clicks. It goes on from a pretrained model, if
 # no other is given the one that scripts/pretraining.sh made in runs/pretraining, on the encoder's vectors as they are. Needs the corpora in DATA/star,
 # DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
 #   [SEEDS="0 1 2"] bash scripts/goals.sh DATA [OUT [PRETRAINED [TEST]]]
 # TEST: a folder in STAR's published layout, whose multi-task dialogues are judged in the place of those of STAR's test users; dialogues of users
-# who were learnt from are left out.
+# who were learned from are left out.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
 data=$(path "${1:?the folder of the unpacked corpora}")
@@ -45,12 +45,12 @@ fi
 stage "$judged/several/test.jsonl" python scripts/spliced_goals.py several "$of_star" "$judged/several/test.jsonl" --completed
 
 # All learn on the vectors of the encoder as it is, which are made once.
-learnt=(--model.encoder_frozen true --model.leave_out "$left_out")
-clicks=("${learnt[@]}" --data.train "[$out/several/train.jsonl]" --tasks '{goals: {}}' --targets.annotators '[wizard]' \
+learned=(--model.encoder_frozen true --model.leave_out "$left_out")
+clicks=("${learned[@]}" --data.train "[$out/several/train.jsonl]" --tasks '{goals: {}}' --targets.annotators '[wizard]' \
   --length.max_epochs 6)
 for seed in "${seeds[@]}"; do
   own=$out/seed$seed
-  train splices-alone pretrain --config configs/goals_from_splices.yaml --init "$pretrained" "${learnt[@]}" \
+  train splices-alone pretrain --config configs/goals_from_splices.yaml --init "$pretrained" "${learned[@]}" \
     --batch.turns 64 --length.max_steps 1500 --data.train "[$out/whole/train.jsonl]"
   models=(--model "splices alone=$own/splices-alone/model")
   stage "$own/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \

@@ -1,4 +1,4 @@
-"""What of a log may be judged: `python scripts/held_out.py LOG OUT --train LOG...` writes the dialogues that nothing was learnt from.
+"""What of a log may be judged: `python scripts/held_out.py LOG OUT --train LOG...` writes the dialogues that nothing was learned from.
 
 Left out, and told with their number, are those that are in the training logs: with the same requests in the same order or, with
 --users, of one of their users, as far as these are known. With --splits FILE, of USS, a LOG that goes on behind the parts that
@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--train", type=Path, nargs="+", required=True, metavar="LOG", help="what was learnt from")
+    parser.add_argument("--train", type=Path, nargs="+", required=True, metavar="LOG", help="what was learned from")
     parser.add_argument("--users", action="store_true", help="users of the training logs are left out")
     parser.add_argument("--splits", type=Path, metavar="FILE", help="that names the positions that are held back")
     args = parser.parse_args(argv)

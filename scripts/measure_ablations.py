@@ -79,7 +79,7 @@ ABOUT = {
     ),
     "masks": About(
         title="One model for whole dialogues and for turns as they come",
-        text="A dialogue is labelled with all of its turns in sight, or, as `labelgen label --online` does, each turn with the earlier ones alone. "
+        text="A dialogue is labeled with all of its turns in sight, or, as `labelgen label --online` does, each turn with the earlier ones alone. "
         "Each training has some share of its batches seen that way (`batch.online_share`). As the ablations on SGD: 150 steps on 2,000 dialogues, "
         "judged on 400 of the held-out tenth, outcomes on its other failures too. The trainings of a group stand beside its first, which stands beside the very first. "
         + FROZEN,

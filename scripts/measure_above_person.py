@@ -1,4 +1,4 @@
-"""From which threshold on a model finds dissatisfaction more precisely than a single annotator, on logs that it labelled:
+"""From which threshold on a model finds dissatisfaction more precisely than a single annotator, on logs that it labeled:
 `python scripts/measure_above_person.py LOG... --out FILE`.
 
 An item is a turn or a dialogue that people rated; it is called dissatisfied where its probability of `bad` is at least the threshold.
@@ -23,14 +23,14 @@ import numpy as np
 from command import tells_errors
 from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
 
+from labelgen.agreement.vote import Ratings
 from labelgen.base.errors import InputError
 from labelgen.confidence.resampling import Array, Interval, interval, of_statistic, resampled, resamples
-from labelgen.consensus.vote import Ratings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, answers
 from labelgen.data.log import Log
 from labelgen.data.split import Part, part_of
-from labelgen.labelling.pace import HUMAN_MIN
+from labelgen.labeling.pace import HUMAN_MIN
 from labelgen.metrics.metric import divide
 from labelgen.metrics.scores import probability_of
 from labelgen.model.annotator import Annotator
@@ -58,7 +58,7 @@ _PARTS = (Part("choose", 0.3), Part("test", 0.35), Part("report", 0.35))
 @dataclass(slots=True)
 class Items:
     """One item judged beside one annotator: own: its dialogue; sure: p(bad) of the model; person, right: 1 where the annotator,
-    and the others together, say bad. rated: items that people rated and the model labelled, each counted once; each: how many one
+    and the others together, say bad. rated: items that people rated and the model labeled, each counted once; each: how many one
     person rated, summed over dialogues."""
 
     own: list[int] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Who:
 
 
 def items_of(dialogue: Dialogue, who: Who) -> tuple[int, float, list[tuple[float, bool, bool]]] | None:
-    """How many items people rated and the model labelled, how many one person rated, and each item beside each of its
+    """How many items people rated and the model labeled, how many one person rated, and each item beside each of its
     annotators, as Items takes them; None without three people or a model. Who is judged and who is right are drawn of those who
     rated the item."""
     people = [a for a in dialogue.annotations if a.kind == "person"]

@@ -1,8 +1,8 @@
-"""What kills of the whole process group and corrupt input cost a labelled log: lost, doubled, left over, other bytes.
+"""What kills of the whole process group and corrupt input cost a labeled log: lost, doubled, left over, other bytes.
 
     python scripts/measure_faults.py --out results/faults.json
 
-A simulated log of two files (JSON Lines, plain and packed) is labelled by a stand-in for a model, quick and the same bits
+A simulated log of two files (JSON Lines, plain and packed) is labeled by a stand-in for a model, quick and the same bits
 everywhere, with two worker processes. Runs are killed with SIGKILL at seeded random points of the time that an unbroken run
 takes, five kills one after the other into the same folder, and then finished; what is there is compared with what an unbroken
 run writes. With --ray N kills a run on a Ray cluster of its own is treated alike. Then 1% of the records of the log are
@@ -29,9 +29,9 @@ from command import arguments, parsed, tells_errors, write_table
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtTurn, Label, Provenance
 from labelgen.data.log import Log, write_log
-from labelgen.labelling.engines import Engine, local
-from labelgen.labelling.ray_engine import on_ray
-from labelgen.labelling.run import label
+from labelgen.labeling.engines import Engine, local
+from labelgen.labeling.ray_engine import on_ray
+from labelgen.labeling.run import label
 
 IN_A_ROW = 5
 SHARD = 32
@@ -88,8 +88,8 @@ def work(source: Path, out: Path, name: str, workers: int = 2, shard: int = SHAR
 def measure(scratch: Path, kills: int, ray: int, dialogues: int, seed: int) -> dict[str, Any]:
     """The table of these faults."""
     # Workers read this file too, and have no need of the simulator.
-    from labelgen.world.log import simulate
-    from labelgen.world.options import WorldOptions
+    from labelgen.simulator.log import simulate
+    from labelgen.simulator.options import WorldOptions
 
     source = scratch / "in"
     options = WorldOptions(annotated=0.0)
@@ -106,13 +106,13 @@ def measure(scratch: Path, kills: int, ray: int, dialogues: int, seed: int) -> d
     names = ["labelgen", "pyarrow", *(["ray"] if ray else [])]
     return {
         "order": 50,
-        "title": "Faults while a log is labelled",
+        "title": "Faults while a log is labeled",
         "text": (
             f"SIGKILL to the whole process group at random points, {IN_A_ROW} times in a row into one folder, then finished by "
             "the same command; shards done at a kill: least, median and greatest of what the ledger held. Lost and doubled are "
             "dialogues; left over are temporary files; the bytes are compared with those of an unbroken run (where shards are "
             "cut otherwise, of all files but the manifest, which says how they were cut). Of corrupt input, lost are records "
-            "that are neither labelled nor quarantined, or good ones that were quarantined. The annotator is a stand-in "
+            "that are neither labeled nor quarantined, or good ones that were quarantined. The annotator is a stand-in "
             "without a model: what is tested is what surrounds one."
         ),
         "command": (
@@ -140,7 +140,7 @@ def killed(scratch: Path, source: Path, expected: Mapping[str, bytes], engine: s
             if attempt(source, out, engine, rng.random() * whole_s):
                 break  # it was through before it could be killed
             done += 1
-            ledger = out / ".labelling" / "ledger.jsonl"
+            ledger = out / ".labeling" / "ledger.jsonl"
             held.append(ledger.read_bytes().count(b'{"shard"') if ledger.exists() else 0)
         assert attempt(source, out, "local", None), Path(f"{out}.log").read_text()
         counts += compared(out, source, expected)
@@ -201,7 +201,7 @@ def divided(scratch: Path, source: Path, expected: Mapping[str, bytes], workers:
 
 
 def compared(out: Path, source: Path, expected: Mapping[str, bytes]) -> Counter[str]:
-    from labelgen.labelling.verify import verify
+    from labelgen.labeling.verify import verify
 
     found = tree(out)
     given = Counter(dialogue.id for dialogue in Log([source]))
@@ -219,7 +219,7 @@ def compared(out: Path, source: Path, expected: Mapping[str, bytes]) -> Counter[
 def corrupted(scratch: Path, log: Sequence[Dialogue], seed: int) -> list[Any]:
     """Lines of one file cut, of bad UTF-8, or doubled: 1 in 100."""
     from labelgen.data.record import encode
-    from labelgen.labelling.verify import verify
+    from labelgen.labeling.verify import verify
 
     rng = random.Random(seed)
     lines = [encode(dialogue) for dialogue in log]

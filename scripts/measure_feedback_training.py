@@ -1,13 +1,13 @@
-"""How near a model that learnt from feedback comes to the same model that learnt from gold, on simulated logs.
+"""How near a model that learned from feedback comes to the same model that learned from gold, on simulated logs.
 
     python scripts/measure_feedback_training.py runs/feedback --out results/feedback_training.json
 
-Of each seed a log is simulated and divided by user. Its training part is learnt from three times: by the truth (gold), by
+Of each seed a log is simulated and divided by user. Its training part is learned from three times: by the truth (gold), by
 the targets that its feedback gives (feedback), and by these with the truth of 5% of the dialogues added (feedback and 5%
 gold). Model, pretrained weights, steps, seed and command are the same, and so is what is hidden of the dialogues; the
 targets alone differ (scripts/feedback_arms.py). Goals are those of the truth in all three: no feedback marks them. All are
 judged on the test part against the truth, and so is what the live assistant believed. The method that makes targets is chosen
-on a log whose figures are not reported, by the mean F1 of what learnt from its targets; on its dialogues, unlabelled, the
+on a log whose figures are not reported, by the mean F1 of what learned from its targets; on its dialogues, unlabeled, the
 model that all start from was pretrained.
 
 What is made is not made again, and trainings go on where they stopped: the same command, or one with more seeds, goes on.
@@ -33,11 +33,11 @@ from command import arguments, parsed, tells_errors
 
 from labelgen.base.errors import LabelgenError, UsageError
 from labelgen.base.files import write_text
-from labelgen.world.log import TRUTH
+from labelgen.simulator.log import TRUTH
 
 ROOT = Path(__file__).resolve().parent.parent
 ARMS = {"gold": "gold", "feedback": "feedback", "mixed": "feedback and 5% gold"}
-"""Log that is learnt from (scripts/feedback_arms.py) -> its name in the table."""
+"""Log that is learned from (scripts/feedback_arms.py) -> its name in the table."""
 METHODS = ("waterfall", "em")
 COLLECT = "scripts/collect_feedback_training.py"
 SIDE_BY_SIDE = 2

@@ -1,8 +1,8 @@
-"""What one long dialogue costs: seconds of CPU and peak memory of labelling it, by its number of turns; and odd ones.
+"""What one long dialogue costs: seconds of CPU and peak memory of labeling it, by its number of turns; and odd ones.
 
     python scripts/measure_long_dialogues.py --turns 1000 10000 --out results/long_dialogues.json
 
-A dialogue is made of the turns of simulated ones, one behind the other, and labelled with every task from file to file by a
+A dialogue is made of the turns of simulated ones, one behind the other, and labeled with every task from file to file by a
 process that is started anew, on one thread. The model is new, of the offline encoder, with 50 names of intents and 100 of
 slots: untrained heads take as long as trained ones. Memory is the process's peak, model and libraries with it. The labels of
 the shortest are compared with what is said of it at once, without windows. The odd ones are in one log: a turn whose texts have
@@ -29,18 +29,18 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
-from labelgen.labelling.engines import Inline
-from labelgen.labelling.run import label
+from labelgen.features.offline_encoder import write_offline_encoder
+from labelgen.labeling.engines import Inline
+from labelgen.labeling.run import label
 from labelgen.model import reading
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
 from labelgen.nn import dialogue_encoder
+from labelgen.simulator.log import simulate
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.offline_encoder import write_offline_encoder
-from labelgen.world.log import simulate
 
 
 @tells_errors
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parsed(parser, argv)
     if args.one:
         dialogues = odd() if args.odd else [dialogue_of(args.turns[0])]
-        print(json.dumps(labelled(args.one, dialogues, "odd" if args.odd else str(args.turns[0]))))
+        print(json.dumps(labeled(args.one, dialogues, "odd" if args.odd else str(args.turns[0]))))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         table = measured(Path(folder), sorted(args.turns))
@@ -73,11 +73,11 @@ def measured(folder: Path, turns: Sequence[int]) -> dict[str, Any]:
         "order": 51,
         "title": "Long dialogues and odd ones",
         "text": (
-            "A dialogue of simulated turns is labelled with every task, from file to file, on one core; peak memory is that of "
+            "A dialogue of simulated turns is labeled with every task, from file to file, on one core; peak memory is that of "
             "the process, 50 names of intents and 100 of slots. At once: the same model without windows on the shortest; labels "
             "that differ (task, place or name), and the greatest difference of a probability. The odd ones, in one log: a turn "
             "whose texts have 100,000 characters each, requests without responses, responses without requests, turns of nothing, "
-            "and no turns; all of them were labelled."
+            "and no turns; all of them were labeled."
         ),
         "command": (
             f"python scripts/measure_long_dialogues.py --turns {' '.join(map(str, turns))} --out results/long_dialogues.json"
@@ -130,15 +130,15 @@ def odd() -> list[Dialogue]:
     ]
 
 
-def labelled(folder: Path, dialogues: Sequence[Dialogue], name: str) -> dict[str, float]:
+def labeled(folder: Path, dialogues: Sequence[Dialogue], name: str) -> dict[str, float]:
     torch.set_num_threads(1)
     source = folder / f"{name}.jsonl"
     write_log(source, dialogues)
     annotator = Annotator(folder / "model")
     began = time.process_time()
-    sums = label(source, folder / f"labelled-{name}", Inline(lambda: annotator), annotator.name, {})
-    if sums.labelled != len(dialogues):
-        raise RuntimeError(f"{sums.labelled} of {len(dialogues)} dialogues labelled: {sums.quarantined}")
+    sums = label(source, folder / f"labeled-{name}", Inline(lambda: annotator), annotator.name, {})
+    if sums.labeled != len(dialogues):
+        raise RuntimeError(f"{sums.labeled} of {len(dialogues)} dialogues labeled: {sums.quarantined}")
     spent_s = time.process_time() - began
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return {"spent_s": round(spent_s, 1), "peak_gb": round(peak_gb, 2)}
@@ -146,7 +146,7 @@ def labelled(folder: Path, dialogues: Sequence[Dialogue], name: str) -> dict[str
 
 def at_once(folder: Path, turns: int) -> list[Any]:
     """How many labels differ from those without windows, and by how much a probability at most."""
-    (dialogue,) = Log([folder / f"labelled-{turns}" / f"{turns}.jsonl"])
+    (dialogue,) = Log([folder / f"labeled-{turns}" / f"{turns}.jsonl"])
     windows = dialogue.annotation("model")
     assert windows is not None
     reading.WINDOW = dialogue_encoder._WINDOW = turns

@@ -4,7 +4,7 @@
 
 Turns, goals of the truth, and dialogues are judged that are good or bad by the truth, fair ones left out; of turns also those
 of which no signal speaks, and those whose request and response at least two other users had (feedback/em/others.py). Nothing
-but signals is learnt from. Intervals are over the seeds' dialogues, drawn with replacement."""
+but signals is learned from. Intervals are over the seeds' dialogues, drawn with replacement."""
 
 import json
 import sys
@@ -29,8 +29,8 @@ from labelgen.feedback.posterior import Method, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 from labelgen.metrics.metric import divide, f1
-from labelgen.world.log import TRUTH, simulate
-from labelgen.world.options import WorldOptions
+from labelgen.simulator.log import TRUTH, simulate
+from labelgen.simulator.options import WorldOptions
 
 RESAMPLES = 1000
 LEAST = 1e-6

@@ -1,4 +1,4 @@
-"""What a pretrained model has learnt, on dialogues that it was not pretrained on.
+"""What a pretrained model has learned, on dialogues that it was not pretrained on.
 
     python scripts/measure_pretraining.py --model pretrained=runs/public/pretrained/model \\
         --model "without context=runs/pretraining/alone/model" --encoder runs/public/encoder \\
@@ -33,9 +33,9 @@ from torch import nn
 
 from labelgen import __version__
 from labelgen.confidence.resampling import Array, Interval, interval, paired_difference, resampled, resamples
+from labelgen.features.pretrained import load_encoder
 from labelgen.model.annotator import Annotator
 from labelgen.nn.turn_encoder import TurnEncoder
-from labelgen.tensors.pretrained import load_encoder
 
 
 def rows_of(

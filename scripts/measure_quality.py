@@ -1,4 +1,4 @@
-"""Quality beside single annotators, on logs that a model labelled: `python scripts/measure_quality.py LOG... --out FILE`.
+"""Quality beside single annotators, on logs that a model labeled: `python scripts/measure_quality.py LOG... --out FILE`.
 
 Two references. `of all`: what all annotators of an item say together, as published work judges models. `of the others`: each
 annotator is left out in turn and judged against all others, the model on the same items against the same references. A tie among the others leaves an item out, whatever the judged annotator said.
@@ -24,11 +24,11 @@ from item_ceiling import macro_f1_of_who_knows_the_item
 from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
 from several_trainings import digest, over_trainings
 
+from labelgen.agreement.vote import Ratings
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.confidence.resampling import over_trainings as mean_over_trainings
-from labelgen.consensus.vote import Ratings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, answers
 from labelgen.data.log import Log
@@ -127,7 +127,7 @@ def judge(
         for name, row in rows.items():
             getattr(kept, name).append(row)
     if not found:
-        raise InputError(f"no dialogue is labelled by {annotator} and by people", "the logs", "label them first")
+        raise InputError(f"no dialogue is labeled by {annotator} and by people", "the logs", "label them first")
     return found
 
 

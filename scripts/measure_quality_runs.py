@@ -1,6 +1,6 @@
 """Quality of several trainings beside each other: `python scripts/measure_quality_runs.py RUN... --out FILE`.
 
-A RUN is a folder of logs that one training labelled, or NAME=FOLDER; runs of one name (seeds) make one row for each log: the mean of
+A RUN is a folder of logs that one training labeled, or NAME=FOLDER; runs of one name (seeds) make one row for each log: the mean of
 their figures, the least and the greatest. Where a name has one run, its interval stands in their place. Items and references are
 those of `scripts/measure_quality.py`."""
 

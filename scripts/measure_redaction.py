@@ -85,7 +85,7 @@ def marked(corpora: Sequence[str], out: Path | None) -> dict[str, Any]:
         "1,000 utterances; some of them are phone numbers, addresses and cards that nobody marked. The 95% intervals are exact.",
         "command": f"python scripts/measure_redaction.py {parts}" + (f" --out {out}" if out else ""),
         "versions": {"labelgen": version("labelgen"), "phonenumbers": version("phonenumbers")},
-        "data": "Requests and responses of SGD and MultiWOZ; MultiDoGO has the requests alone, with its misspelt and incomplete numbers.",
+        "data": "Requests and responses of SGD and MultiWOZ; MultiDoGO has the requests alone, with its misspelled and incomplete numbers.",
         "columns": ["part", "utterances", "marked numbers", "found", "masked spans", "right", "wrong words"],
         "rows": rows,
     }
@@ -167,7 +167,7 @@ def _multidogo(files: Sequence[Path]) -> Marked:
             for word, label in zip(words, labels.split(), strict=True):
                 start, end = end + 1, end + 1 + len(word)
                 if "phone" in label.lower() and any(c.isdecimal() for c in word):
-                    # Neighbouring words of one label are one number.
+                    # Neighboring words of one label are one number.
                     joins = spans and spans[-1][1] == start - 1
                     spans[-1 if joins else len(spans) :] = [(spans[-1][0] if joins else start, end)]
                 elif any(kind in label.lower() for kind in ("mail", "card", "account", "ssn")):
@@ -188,7 +188,7 @@ def _is_masked(text: str, hidden: str, span: Span) -> bool:
 
 
 def _runs(text: str, hidden: str) -> Iterator[Span]:
-    """What was masked, neighbours together."""
+    """What was masked, neighbors together."""
     start = None
     for k in range(len(text) + 1):
         changed = k < len(text) and text[k] != hidden[k]

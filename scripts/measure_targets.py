@@ -31,8 +31,8 @@ from labelgen.feedback.posterior import FITTED_METHODS, METHODS
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.metric import divide, f1
-from labelgen.world.log import TRUTH, simulate
-from labelgen.world.options import WorldOptions
+from labelgen.simulator.log import TRUTH, simulate
+from labelgen.simulator.options import WorldOptions
 
 RESAMPLES = 1000
 

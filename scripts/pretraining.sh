@@ -32,7 +32,7 @@ stage "$out/detection.json" python scripts/measure_pretraining.py "${models[@]/#
   --log "SGD=$public/sgd/test.jsonl" --log "STAR=$public/star-parts/test.jsonl" --out "$out/detection.json" \
   --note "trained: as scripts/public.sh pretrains, the encoder too, for a quarter of an epoch. frozen: eight epochs, the encoder as it was."
 
-# SGD: slots are learnt apart, since they alone read tokens. More failed goals are judged than the held-out part has.
+# SGD: slots are learned apart, since they alone read tokens. More failed goals are judged than the held-out part has.
 stage "$out/sgd-more/sgd.jsonl" labelgen data convert "$data/sgd/train" "$out/sgd-more/sgd.jsonl" --format sgd --sample 5000
 sgd=(--train "$public/sgd/train.jsonl" --test "$public/sgd/test.jsonl" --against sgd --outcomes "$out/sgd-more/sgd.jsonl" \
   --encoder "$public/encoder" "${arms[@]}")
@@ -44,8 +44,8 @@ stage "$out/curves-sgd.json" python scripts/measure_label_curves.py "$out/sgd" "
 # Simulated logs, where many goals fail.
 simulate train 2000 201
 simulate test 400 202
-simulate unlabelled 4000 203
-pretrain simulated-frozen --data.train "[$out/simulated/unlabelled/log.jsonl]" --length.max_epochs 1
+simulate unlabeled 4000 203
+pretrain simulated-frozen --data.train "[$out/simulated/unlabeled/log.jsonl]" --length.max_epochs 1
 python scripts/train_label_curves.py "$out/simulated-outcomes" --train "$out/simulated/train/log.jsonl" \
   --test "$out/simulated/test/log.jsonl" --against truth --encoder "$public/encoder" \
   --pretrained "frozen=$out/simulated-frozen/model" -- --tasks '{outcome: {}}'

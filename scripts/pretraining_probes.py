@@ -16,6 +16,7 @@ from labelgen.data.evidence import Target
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtTurn, Label, answers
 from labelgen.data.log import Log
 from labelgen.data.split import position
+from labelgen.features.text import Tokenizer
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item, Metric, divide, of_counts, of_scored
 from labelgen.metrics.scores import auroc, probability_of
@@ -31,7 +32,6 @@ from labelgen.pretraining.corruption import (
     swapped_answers,
 )
 from labelgen.pretraining.splicing import splice
-from labelgen.tensors.text import Tokenizer
 
 BATCH_TURNS = 96
 Corrupted = tuple[Dialogue, tuple[Target, ...]]

@@ -103,10 +103,10 @@ star() {
 }
 side_by_side evaluate_sgd star
 
-stage "$out/labelled/manifest.json" labelgen label "$out/sgd-dev" "$out/labelled" --model "$out/sgd-context/model" \
+stage "$out/labeled/manifest.json" labelgen label "$out/sgd-dev" "$out/labeled" --model "$out/sgd-context/model" \
   --labels "$out/sgd-dev/labels.json"
-labelgen verify "$out/labelled" --input "$out/sgd-dev"
-labelgen show "$out/labelled" --count 1
+labelgen verify "$out/labeled" --input "$out/sgd-dev"
+labelgen show "$out/labeled" --count 1
 python scripts/collect_results.py "$out"
 printf '\nreports: %s\n' "$out"/evaluation-sgd/report.html "$out"/star-runs/evaluation-*/report.html
 took "$SECONDS" "all of it"

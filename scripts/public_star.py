@@ -5,7 +5,7 @@
 Writes the test log with three more annotators of kind `rule`, at the goals of the annotator `user`:
 "the task's own failure rate": the share of failures that the training users reported of the same task (smoothed by one
 dialogue at the overall rate); "the last action's failure rate": the same by the wizard's last action but for words of parting, as
-their tools labelled it; "implicit signals": the waterfall over what behaviour shows, without any answer."""
+their tools labeled it; "implicit signals": the waterfall over what behavior shows, without any answer."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""USS with one rater as the only feedback: what is learnt from, and the figures of `scripts/uss_feedback.sh`.
+"""USS with one rater as the only feedback: what is learned from, and the figures of `scripts/uss_feedback.sh`.
 
     python scripts/public_uss_feedback.py one uss/train.jsonl one/train.jsonl
     python scripts/public_uss_feedback.py collect runs/uss-feedback
@@ -23,7 +23,7 @@ from labelgen.data.log import Log, write_log
 METRICS = ("accuracy", "macro_f1", "cohen_kappa", "bad_auprc", "bad_f1", "spearman_rho")
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "uss_feedback.json"
 TEXT = (
-    "A model that learnt from the ratings of one person a dialogue, as recorded feedback (a three is fair), beside one that learnt from all raters' annotations of the same "
+    "A model that learned from the ratings of one person a dialogue, as recorded feedback (a three is fair), beside one that learned from all raters' annotations of the same "
     "dialogues; the text encoder frozen, three passes. "
     "Each rater is judged against the majority of the others, the models on the same turns against the same consensus."
 )

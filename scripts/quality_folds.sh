@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Quality beside single annotators by five folds: of DBDC3 breakdown of single responses, which thirty people labelled, by bot, since the
+# Quality beside single annotators by five folds: of DBDC3 breakdown of single responses, which thirty people labeled, by bot, since the
 # bot alone tells much; of AB-ReDial ratings of responses and of dialogues. Needs DATA/CORPUS (docs/corpora.md), one core, no GPU.
 #   [SEED=0] bash scripts/quality_folds.sh dbdc3|abredial DATA [OUT [TEST]]
 # Another SEED has an OUT of its own, by default runs/CORPUS-SEED, and its figures stand beside those of the others.
@@ -25,7 +25,7 @@ case $corpus in
 esac
 mkdir -p "$out"
 fold() {
-  # Name, the log that is labelled, the logs that are learnt from. A seventh of the latter is kept for the weights of names.
+  # Name, the log that is labeled, the logs that are learned from. A seventh of the latter is kept for the weights of names.
   local name=$1 judged=$2
   shift 2
   stage "$out/$name/parts/held.jsonl" labelgen data split "$@" "$out/$name/parts" --parts train=0.85,held=0.15 --seed 1
@@ -33,13 +33,13 @@ fold() {
     --data.train "[$out/$name/parts/train.jsonl]"
   stage "$out/$name/run/model/calibration.json" labelgen calibrate "$out/$name/parts/held.jsonl" --model "$out/$name/run/model" \
     --ratings "$ratings" --decide macro_f1 --max-error 0.0001
-  stage "$labelled/$name/manifest.json" labelgen label "$judged" "$labelled/$name" --model "$out/$name/run/model" --workers 1
+  stage "$labeled/$name/manifest.json" labelgen label "$judged" "$labeled/$name" --model "$out/$name/run/model" --workers 1
 }
 
 quality_recipe "$out" --length.max_epochs 20
 stage "$out/all.raw.jsonl" labelgen data convert "$data/$corpus" "$out/all.raw.jsonl" --format "$corpus"
 stage "$out/all.jsonl" labelgen consensus "$out/all.raw.jsonl" "$out/all.jsonl" --ratings "$ratings"
-labelled=$judged/labelled first=$out/f0 logs=("$out/all.jsonl")
+labeled=$judged/labeled first=$out/f0 logs=("$out/all.jsonl")
 if [ -n "$test" ]; then
   first=$out/test
   # Of a whole release of DBDC3 the part that is published for tests.
@@ -56,16 +56,16 @@ else
     fold "f$k" "$out/folds/f$k.jsonl" "${others[@]}"
   done
 fi
-stage "$labelled.report/evaluation.json" labelgen evaluate "$labelled"/*/*.jsonl --out "$labelled.report" --title "$title"
-python scripts/measure_quality.py "$labelled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
+stage "$labeled.report/evaluation.json" labelgen evaluate "$labeled"/*/*.jsonl --out "$labeled.report" --title "$title"
+python scripts/measure_quality.py "$labeled" --ratings "$ratings" --order 5 --title "$title" --text "$text" \
   --training "$seed" --judged "${logs[@]}" --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/$corpus.json"
 if [ -z "$test" ]; then
   # All trainings that are there, beside plain rivals that learn from the same folds.
-  trainings=("${out%"-$seed"}"{,-[0-9]*}/labelled.report/evaluation.json)
+  trainings=("${out%"-$seed"}"{,-[0-9]*}/labeled.report/evaluation.json)
   splits=()
   for k in 0 1 2 3 4; do
     others=$(printf ",$out/folds/f%s.jsonl" $(for other in 0 1 2 3 4; do [ "$other" = "$k" ] || echo "$other"; done))
-    splits+=("${others#,}=$labelled/f$k/f$k.jsonl")
+    splits+=("${others#,}=$labeled/f$k/f$k.jsonl")
   done
   python scripts/beside_rivals.py --labeled "${trainings[@]/%.report\/evaluation.json/}" --split "${splits[@]}" --ratings "$ratings" \
     --order 1 --title "${title%% beside*} beside plain rivals" --command "bash scripts/quality_folds.sh $corpus DATA, with SEED=0, 1 and 2" \
@@ -73,21 +73,21 @@ if [ -z "$test" ]; then
 fi
 if [ "$seed" != 0 ]; then exit; fi # The tables below are of the first training.
 if [ "$corpus" = abredial ]; then
-  # Outcomes are asked of the goals that people drew, which a log that is labelled does not say.
-  for folder in "$labelled"/*/; do
+  # Outcomes are asked of the goals that people drew, which a log that is labeled does not say.
+  for folder in "$labeled"/*/; do
     name=$(basename "$folder")
     log=$out/folds/$name.jsonl
     if [ -n "$test" ]; then log=$judged/test.jsonl; fi
-    stage "$labelled.asked/$name/evaluation.json" labelgen evaluate "$log" --task outcome --model "model=$out/$name/run/model" \
-      --out "$labelled.asked/$name"
+    stage "$labeled.asked/$name/evaluation.json" labelgen evaluate "$log" --task outcome --model "model=$out/$name/run/model" \
+      --out "$labeled.asked/$name"
   done
-  stage "$labelled.completion/evaluation.json" labelgen evaluate "$labelled.asked"/*/predictions.jsonl --task outcome \
-    --out "$labelled.completion" --title "AB-ReDial: completed tasks"
-  python scripts/measure_completion.py "$labelled.completion" --out "$results/abredial_completion.json"
+  stage "$labeled.completion/evaluation.json" labelgen evaluate "$labeled.asked"/*/predictions.jsonl --task outcome \
+    --out "$labeled.completion" --title "AB-ReDial: completed tasks"
+  python scripts/measure_completion.py "$labeled.completion" --out "$results/abredial_completion.json"
 fi
 for others in $drawn; do
   name=$([ "$others" = 3 ] && echo "three others drawn" || echo "all others")
-  python scripts/measure_above_person.py "$labelled" --model "$first/run/model" --others "$others" --ratings "$ratings" --judged 5 --order 5 \
+  python scripts/measure_above_person.py "$labeled" --model "$first/run/model" --others "$others" --ratings "$ratings" --judged 5 --order 5 \
     --title "${title%% beside*}: precision of bad beside a single annotator, against $name" \
     --command "bash scripts/quality_folds.sh $corpus DATA" --out "$results/${corpus}_above_person_$others.json"
 done

@@ -9,7 +9,7 @@ from typing import Any
 
 import command
 
-from labelgen.consensus.vote import Ratings, consensus
+from labelgen.agreement.vote import Ratings, consensus
 from labelgen.data.labels import Annotation, At, AtTurn, Label, answers
 from labelgen.data.quality import QUALITY_NAMES
 
@@ -32,9 +32,9 @@ def together(people: Sequence[Annotation], ratings: Ratings, first_turn: int) ->
 
 
 def arguments(text: str | None) -> argparse.ArgumentParser:
-    """Of a table of one labelled log."""
+    """Of a table of one labeled log."""
     parser = of_a_table(text)
-    parser.add_argument("log", type=Path, nargs="+", help="labelled logs; a row for each `source` in them")
+    parser.add_argument("log", type=Path, nargs="+", help="labeled logs; a row for each `source` in them")
     parser.add_argument("--annotator", default="model", help="who is judged (default %(default)s)")
     return parser
 

@@ -41,7 +41,7 @@ holds() {
 }
 test_part() {
   # Corpus, what of it is its test part where TEST has none, then options of the reader. Of a whole release in TEST the part that is
-  # published for tests is judged: the others were learnt from.
+  # published for tests is judged: the others were learned from.
   local corpus=$1 from=${given[$1]}
   shift
   if [ -n "$from" ]; then
@@ -64,7 +64,7 @@ test_part() {
 
 recipe "$out"
 # In so few steps the small encoder has to move faster (docs/decisions.md); any other has its own config.
-if [ -z "${CONFIG:-}" ]; then recipe+=(--optimiser.encoder_learning_rate 3e-4); fi
+if [ -z "${CONFIG:-}" ]; then recipe+=(--optimizer.encoder_learning_rate 3e-4); fi
 convert "$out/multiwoz/train.jsonl" multiwoz "$data/multiwoz/val.json"
 split multiwoz train train=0.95,valid=0.05
 test_part multiwoz "$data/multiwoz/test.json"

@@ -11,8 +11,8 @@ from against_gold import FRAMES, measured
 from command import arguments, parsed, tells_errors, write_table
 
 from labelgen import __version__
+from labelgen.agreement.vote import CONSENSUS
 from labelgen.confidence.resampling import paired_difference
-from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.labels import ON_GIVEN_GOALS
 from labelgen.data.log import Log
 from labelgen.evaluation.asked import asked

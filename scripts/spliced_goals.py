@@ -39,13 +39,13 @@ COMMAND = "bash scripts/goals.sh DATA"
 METRICS = ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff")
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 TEXT = (
-    "Two or three dialogues of one corpus, interleaved in runs of one to four turns; each is one goal. The model learnt from "
+    "Two or three dialogues of one corpus, interleaved in runs of one to four turns; each is one goal. The model learned from "
     "splices of other dialogues alone, without any goal label (`configs/goals_from_splices.yaml`, from the model that `scripts/pretraining.sh` pretrains, the encoder frozen): no dialogue of a test splice "
     "was in training, not even as a part. The aim is an exact-goal F1 and a B-cubed F1 of .90."
 )
 STAR_TEXT = (
     "Completed multi-task dialogues in which the wizard selected two tasks or more, of users of whom nothing was seen in "
-    "training. The reference are the wizard's clicks, as the reader takes them. `splices alone` learnt from no goal label."
+    "training. The reference are the wizard's clicks, as the reader takes them. `splices alone` learned from no goal label."
 )
 
 
@@ -208,7 +208,7 @@ def _table(
 
 
 def about(run: Path, names: Sequence[str]) -> str:
-    """What the models learnt from: of each that was judged the dialogues and steps that its card names."""
+    """What the models learned from: of each that was judged the dialogues and steps that its card names."""
     told = []
     for name in names:
         path = run / name.replace(" ", "-") / "model" / "card.json"

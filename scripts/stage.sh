@@ -81,7 +81,7 @@ recipe() {
 }
 
 quality_recipe() {
-  # Where the run's folder is, then what differs for the frozen small encoder: `recipe` of models of quality. A CONFIG says itself how is learnt.
+  # Where the run's folder is, then what differs for the frozen small encoder: `recipe` of models of quality. A CONFIG says itself how is learned.
   recipe "$1"
   shift
   if [ -z "${CONFIG:-}" ]; then
@@ -92,6 +92,6 @@ quality_recipe() {
 }
 
 held_out() {
-  # A test log, what of it may be judged, the logs that were learnt from, then options.
+  # A test log, what of it may be judged, the logs that were learned from, then options.
   stage "$2" python scripts/held_out.py "$1" "$2" --train "${@:3}"
 }

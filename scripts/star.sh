@@ -3,7 +3,7 @@
 # from what `make public` made in PUBLIC: the parts by user, the rules beside which a model is judged, the pretrained model. One core,
 # a quarter of an hour a seed. What is made already is not made again; trainings go on where they stopped.
 #   [SEEDS="0 1 2"] bash scripts/star.sh [OUT [PUBLIC [TEST]]]
-# TEST: a folder in STAR's published layout, judged in the place of the test users' part; dialogues of users who were learnt from are left out.
+# TEST: a folder in STAR's published layout, judged in the place of the test users' part; dialogues of users who were learned from are left out.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
 out=$(path "${1:-}" runs/star)

@@ -68,7 +68,7 @@ shares() {
 }
 rate=()
 # In so few steps the small encoder has to move faster (docs/decisions.md); any other has its own config.
-if [ -z "${CONFIG:-}" ]; then rate=(--optimiser.encoder_learning_rate 3e-4); fi
+if [ -z "${CONFIG:-}" ]; then rate=(--optimizer.encoder_learning_rate 3e-4); fi
 for seed in "${seeds[@]}"; do
   own=$out/seed$seed
   stage "$own/model/digests.json" labelgen finetune "${recipe[@]}" "${rate[@]}" --out "$own" --seed "$seed" \

@@ -6,7 +6,7 @@
 Each variant of scripts/ablation_variants.py is trained on the --dialogues of --train that a stable hash puts first. What its
 model says of the --judged dialogues of --test that the same hash puts first, and of the others there with a failed goal, is
 written to RUN/VARIANT-SEED.jsonl beside the reference, in this order; outcomes are asked of the reference's goals. Variants that are pretrained go
-through --unlabelled dialogues of --train first, in --pretraining-steps.
+through --unlabeled dialogues of --train first, in --pretraining-steps.
 
 The encoder is frozen and each text is encoded once for all trainings of a sitting. What is made is not made again: after
 --minutes no other training begins, and the same command goes on. With --models the models are kept, and those that are there judge another test log without being trained. What follows -- is
@@ -44,7 +44,7 @@ class Ablations:
         log = Log([given.train])
         self.labels = log.labels()
         everyone = first_by_hash(list(log), 0)
-        self.unlabelled, self.train = everyone[: given.unlabelled], everyone[: given.dialogues]
+        self.unlabeled, self.train = everyone[: given.unlabeled], everyone[: given.dialogues]
         held_out = first_by_hash(list(Log([given.test])), 0)
         self.test = held_out[: given.judged]
         self.test += [d for d in held_out[given.judged :] if has_failed(d, given.against)]
@@ -83,7 +83,7 @@ class Ablations:
             words = ["--config", "configs/pretrain.yaml", *FROZEN, "--mixture", f"{{{shares}}}"]
             words += [*self.more, "--length.max_steps", str(self.given.pretraining_steps)]
             options = parse(
-                PretrainOptions, "pretrain", "", "", self._words(variant, self.unlabelled, work, seed, words)
+                PretrainOptions, "pretrain", "", "", self._words(variant, self.unlabeled, work, seed, words)
             )
             save_model(trained(options, self._remembered(variant)), folder, {})
             shutil.rmtree(work)
@@ -124,11 +124,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.add_argument("--table", choices=sorted(TABLES), required=True, help="whose variants are trained")
     args.add_argument("--train", required=True, help="log to learn from")
     args.add_argument("--test", required=True, help="log that is held out")
-    args.add_argument("--against", required=True, metavar="ANNOTATOR", help="whose labels are learnt and judged by")
+    args.add_argument("--against", required=True, metavar="ANNOTATOR", help="whose labels are learned and judged by")
     args.add_argument("--encoder", required=True, help="where all begin")
-    args.add_argument("--dialogues", type=int, default=2000, help="that are learnt from (default %(default)s)")
+    args.add_argument("--dialogues", type=int, default=2000, help="that are learned from (default %(default)s)")
     args.add_argument("--judged", type=int, default=400, help="dialogues that are judged (default %(default)s)")
-    args.add_argument("--unlabelled", type=int, default=4000, help="that are pretrained on (default %(default)s)")
+    args.add_argument("--unlabeled", type=int, default=4000, help="that are pretrained on (default %(default)s)")
     args.add_argument("--pretraining-steps", type=int, default=600, help="(default %(default)s)")
     args.add_argument("--config", nargs="+", default=list(CONFIGS), help="of a training (default %(default)s)")
     args.add_argument(

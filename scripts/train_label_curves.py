@@ -3,7 +3,7 @@
     python scripts/train_label_curves.py runs/curves/sgd --train train.jsonl --test test.jsonl --against sgd \\
         --outcomes sgd-more.jsonl --encoder runs/public/encoder --pretrained with=runs/public/pretrained/model
 
-For each seed and share the labels of some dialogues of --train are learnt from: those whose ids a hash with the seed puts
+For each seed and share the labels of some dialogues of --train are learned from: those whose ids a hash with the seed puts
 first, so that 1% of them lie within 5%, and so on. Several models learn from the same labels in the same steps: one begins
 with the encoder's own weights (`without`), the others each with those of a pretrained model (its name). What each says of
 --test, and of the dialogues with a failed goal among --outcomes that are not in --train, is written to
@@ -86,9 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     own, more = split_words(argv)
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("run", type=Path, help="folder for what the models say")
-    args.add_argument("--train", required=True, help="log whose labels are learnt from")
+    args.add_argument("--train", required=True, help="log whose labels are learned from")
     args.add_argument("--test", required=True, help="log that is held out")
-    args.add_argument("--against", required=True, metavar="ANNOTATOR", help="whose labels are learnt and judged by")
+    args.add_argument("--against", required=True, metavar="ANNOTATOR", help="whose labels are learned and judged by")
     args.add_argument("--outcomes", metavar="LOG", help="more dialogues, of which outcomes alone are judged")
     args.add_argument("--most", type=int, default=60, help="dialogues of --outcomes (default %(default)s)")
     args.add_argument("--encoder", required=True, help="where `without` begins")

@@ -35,14 +35,14 @@ train() {
     --data.train "[$(IFS=,; echo "$*")]"
 }
 judge() {
-  # The folder and the name of what is labelled, the run whose model is taken, the log that weights are found on, the one that is labelled. No
+  # The folder and the name of what is labeled, the run whose model is taken, the log that weights are found on, the one that is labeled. No
   # threshold is wanted: nothing is to be left out.
-  local labelled=$1/labelled/$2 name=$2 run=$3 held=$4 log=$5
-  mkdir -p "$(dirname "$out/decided/$name")" "$(dirname "$labelled")"
+  local labeled=$1/labeled/$2 name=$2 run=$3 held=$4 log=$5
+  mkdir -p "$(dirname "$out/decided/$name")" "$(dirname "$labeled")"
   stage "$out/decided/$name/digests.json" cp -r "$out/$run/model" "$out/decided/$name"
   stage "$out/decided/$name/calibration.json" labelgen calibrate "$held" --model "$out/decided/$name" --ratings mean \
     --decide macro_f1 --max-error 0.0001
-  stage "$labelled/manifest.json" labelgen label "$log" "$labelled" --model "$out/decided/$name" --workers 1
+  stage "$labeled/manifest.json" labelgen label "$log" "$labeled" --model "$out/decided/$name" --workers 1
 }
 
 quality_recipe "$out" --model.words 2000 --model.dropout 0.4
@@ -69,7 +69,7 @@ for seed in "${seeds[@]}"; do
   for corpus in "${asked[@]}"; do
     judge "$judged" "seed$seed/$corpus" "seed$seed" "$out/$corpus/held.jsonl" "$judged/$corpus.test.jsonl"
   done
-  runs+=("judged part=$judged/labelled/seed$seed")
+  runs+=("judged part=$judged/labeled/seed$seed")
 done
 first=seed${seeds[0]}
 
@@ -90,7 +90,7 @@ for ((k = 0; k < folds; k++)); do
     judge "$out" "folds/$corpus/f$k" "fold$k" "$out/folds/$corpus/without$k/held.jsonl" "$out/folds/$corpus/f$k.jsonl"
   done
 done
-if [ "$folds" != 0 ]; then runs+=("$folds folds of the train part=$out/labelled/folds"); fi
+if [ "$folds" != 0 ]; then runs+=("$folds folds of the train part=$out/labeled/folds"); fi
 
 text="One model for the four corpora, the text encoder frozen; its width was chosen with the valid part seen. The aim was .540, .600 and .514 on MWOZ, SGD and ReDial. Published figures are of BERT-base (ASAP, Ye et al. 2023) on other test rows."
 declare -A of_asap=([MWOZ]=0.556 [SGD]=0.626 [ReDial]=0.616)
@@ -98,22 +98,22 @@ published=()
 for corpus in "${asked[@]}"; do
   if [ -n "${of_asap[$corpus]:-}" ]; then published+=("uss/$corpus=${of_asap[$corpus]}"); fi
 done
-python scripts/measure_quality.py "$judged/labelled/$first" --ratings mean --first-turn 2 --order 4 \
+python scripts/measure_quality.py "$judged/labeled/$first" --ratings mean --first-turn 2 --order 4 \
   --title "USS: three classes of the mean rating" --text "$text" --published "${published[@]}" \
   --command "bash scripts/uss.sh DATA" --out "$results/uss_classes.json"
 if [ -f "$judged/MWOZ.test.jsonl" ]; then
   train sgd "${seeds[0]}" "$out/SGD/train.jsonl"
   judge "$judged" zero-shot sgd "$out/SGD/held.jsonl" "$judged/MWOZ.test.jsonl"
-  python scripts/measure_quality.py "$judged/labelled/zero-shot" --ratings mean --first-turn 2 --order 4 \
+  python scripts/measure_quality.py "$judged/labeled/zero-shot" --ratings mean --first-turn 2 --order 4 \
     --title "USS: trained on SGD, judged on MWOZ" --command "bash scripts/uss.sh DATA" --out "$results/uss_zero_shot.json"
 fi
-python scripts/measure_dissatisfied.py "$judged/labelled/$first" --ratings mean --first-turn 2 --order 4 \
+python scripts/measure_dissatisfied.py "$judged/labeled/$first" --ratings mean --first-turn 2 --order 4 \
   --title "USS: dissatisfied or not" --command "bash scripts/uss.sh DATA" --out "$results/uss_dissatisfied.json"
 if [ "$folds" != 0 ]; then
-  python scripts/measure_dissatisfied.py "$out/labelled/folds" --ratings mean --first-turn 2 --order 4 --command "bash scripts/uss.sh DATA" \
+  python scripts/measure_dissatisfied.py "$out/labeled/folds" --ratings mean --first-turn 2 --order 4 --command "bash scripts/uss.sh DATA" \
     --title "USS: dissatisfied or not, $folds folds of the train part" --out "$results/uss_dissatisfied_folds.json"
 fi
-python scripts/measure_above_person.py "$judged/labelled/$first" --model "$out/decided/$first/${asked[0]}" --ratings mean --first-turn 2 --order 4 \
+python scripts/measure_above_person.py "$judged/labeled/$first" --model "$out/decided/$first/${asked[0]}" --ratings mean --first-turn 2 --order 4 \
   --title "USS: precision of dissatisfaction beside a single rater" --command "bash scripts/uss.sh DATA" \
   --out "$results/uss_above_person.json"
 python scripts/measure_quality_runs.py "${runs[@]}" --ratings mean --first-turn 2 --order 4 --title "USS: seeds and folds by dialogue" \
@@ -123,19 +123,19 @@ python scripts/measure_quality_runs.py "${runs[@]}" --ratings mean --first-turn 
 list() { local IFS=,; echo "$*"; }
 train_logs=("${corpora[@]/#/$out/}")
 logs=()
-for corpus in "${asked[@]}"; do logs+=("$judged/labelled/$first/$corpus/$corpus.test.jsonl"); done
-python scripts/beside_rivals.py --labeled "${seeds[@]/#/$judged/labelled/seed}" --split "$(list "${train_logs[@]/%/.train.jsonl}")=$(list "${logs[@]}")" \
+for corpus in "${asked[@]}"; do logs+=("$judged/labeled/$first/$corpus/$corpus.test.jsonl"); done
+python scripts/beside_rivals.py --labeled "${seeds[@]/#/$judged/labeled/seed}" --split "$(list "${train_logs[@]/%/.train.jsonl}")=$(list "${logs[@]}")" \
   --ratings mean --first-turn 2 --order 1 --title "USS beside plain rivals" --command "bash scripts/uss.sh DATA" --out "$results/uss_rivals.json"
 if [ "$folds" != 0 ]; then
   splits=()
   for ((k = 0; k < folds; k++)); do
-    learnt=() logs=()
+    learned=() logs=()
     for corpus in "${corpora[@]}"; do
-      for ((other = 0; other < folds; other++)); do [ "$other" = "$k" ] || learnt+=("$out/folds/$corpus/f$other.jsonl"); done
-      logs+=("$out/labelled/folds/$corpus/f$k/f$k.jsonl")
+      for ((other = 0; other < folds; other++)); do [ "$other" = "$k" ] || learned+=("$out/folds/$corpus/f$other.jsonl"); done
+      logs+=("$out/labeled/folds/$corpus/f$k/f$k.jsonl")
     done
-    splits+=("$(list "${learnt[@]}")=$(list "${logs[@]}")")
+    splits+=("$(list "${learned[@]}")=$(list "${logs[@]}")")
   done
-  python scripts/beside_rivals.py --labeled "$out/labelled/folds" --split "${splits[@]}" --ratings mean --first-turn 2 --order 1 \
+  python scripts/beside_rivals.py --labeled "$out/labeled/folds" --split "${splits[@]}" --ratings mean --first-turn 2 --order 1 \
     --title "USS beside plain rivals, $folds folds of the train part" --command "bash scripts/uss.sh DATA" --out "$results/uss_rivals_folds.json"
 fi

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.tensors import instruction_set
+from labelgen.kernels import instruction_set
 
 MAX, PROBED = "ONEDNN_MAX_CPU_ISA", "LABELGEN_PROBED_CPU_ISA"
 LEVELS = ["SSE41", "AVX", "AVX2", "AVX2_VNNI"]

@@ -28,7 +28,9 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 # Shapes and types of every call are checked while tests run, and only then: work pays nothing for it.
-install_import_hook(["labelgen.tensors", "labelgen.nn", "labelgen.tasks", "labelgen.model"], "beartype.beartype")
+install_import_hook(
+    ["labelgen.kernels", "labelgen.features", "labelgen.nn", "labelgen.tasks", "labelgen.model"], "beartype.beartype"
+)
 
 # The same examples every time and no deadline, so that a slow machine fails no test.
 settings.register_profile(
@@ -47,7 +49,7 @@ def pytest_configure() -> None:
     level, so that a test which sets another one changes nothing for those after it."""
     import torch
 
-    from labelgen.tensors.instruction_set import choose_instruction_set
+    from labelgen.kernels.instruction_set import choose_instruction_set
 
     choose_instruction_set()
     torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -108,7 +110,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an untrained model of all tasks; whoever changes it takes a copy."""
     import torch
-    from labelled import LABELS, labelled_dialogue
+    from labeled import LABELS, labeled_dialogue
 
     from labelgen.model.build import build_model
     from labelgen.model.folder import save_model
@@ -118,7 +120,7 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
     torch.manual_seed(0)
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    seen = [labelled_dialogue(seed) for seed in range(8)]
+    seen = [labeled_dialogue(seed) for seed in range(8)]
     folder = tmp_path_factory.mktemp("model") / "m"
     save_model(build_model(options, {n: TaskOptions() for n in TASKS}, LABELS, seen).eval(), folder, {})
     return folder

@@ -9,7 +9,7 @@ from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
 from labelgen.data.record import to_plain
-from labelgen.world.log import simulate
+from labelgen.simulator.log import simulate
 
 words = st.one_of(
     st.text(max_size=12), st.sampled_from(["<script>alert('x')</script>", '"><b onclick="1">', "&amp; {{ 7 }}"])
@@ -315,7 +315,7 @@ def evaluation(*asked: dict[str, Any], examples: tuple[Dialogue, ...] = ()) -> d
     }
 
 
-def labelled(count: int, seed: int) -> tuple[Dialogue, ...]:
+def labeled(count: int, seed: int) -> tuple[Dialogue, ...]:
     """Simulated dialogues; their first annotator plays the model."""
     out = []
     for dialogue in simulate(count, seed):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.model.build import build_model
 from labelgen.model.label_model import LabelModel
@@ -19,7 +19,7 @@ def random_model(tiny_encoder: Path, layers: int, band: int) -> LabelModel:
     options = ModelOptions(
         encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=layers, dialogue_band=band
     )
-    seen = [labelled_dialogue(seed) for seed in range(8)]
+    seen = [labeled_dialogue(seed) for seed in range(8)]
     model = build_model(options, {name: TaskOptions() for name in TASKS}, LABELS, seen).eval()
     with torch.no_grad():
         for parameter in model.dialogue_encoder.parameters():

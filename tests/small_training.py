@@ -1,9 +1,9 @@
-"""What tests of scripts train on and with: logs of labelled dialogues, and trainings that take a moment."""
+"""What tests of scripts train on and with: logs of labeled dialogues, and trainings that take a moment."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.cli.main import main
 from labelgen.data.log import write_log
@@ -14,9 +14,9 @@ PRETRAINING = ("goals_from_splices", "pretrain", "pretrain_frozen")
 SMALL = ["--model={dialogue_width: 32, dialogue_layers: 1, dialogue_heads: 2}", "--length.max_steps=1"]
 
 
-def labelled_log(path: Path, seeds: Iterable[int], turns: int | None = None) -> Path:
-    """A log of the labelled dialogue of each seed; gives its path back."""
-    write_log(path, [labelled_dialogue(seed, turns) for seed in seeds], LABELS)
+def labeled_log(path: Path, seeds: Iterable[int], turns: int | None = None) -> Path:
+    """A log of the labeled dialogue of each seed; gives its path back."""
+    write_log(path, [labeled_dialogue(seed, turns) for seed in seeds], LABELS)
     return path
 
 

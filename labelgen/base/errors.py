@@ -18,22 +18,22 @@ from labelgen.base.printable import printable
 
 
 class LabelgenError(Exception):
-    """Says what happened, where, and how to mend it; printed as three lines."""
+    """Says what happened, where, and how to fix it; printed as three lines."""
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, where: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
         self.what = what
         self.where = where
-        self.mend = mend
-        super().__init__(what, where, mend)
+        self.hint = hint
+        super().__init__(what, where, hint)
 
     def __str__(self) -> str:
         lines = [printable(self.what)]
         if self.where:
             lines.append(f"  where: {printable(self.where)}")
-        if self.mend:
-            lines.append(f"  mend:  {printable(self.mend)}")
+        if self.hint:
+            lines.append(f"  hint:  {printable(self.hint)}")
         return "\n".join(lines)
 
 

@@ -21,8 +21,8 @@ def place(path: Path | str) -> Path:
         found = UPath(path)
         _ = found.fs
     except (ImportError, ValueError) as error:
-        mend = "pip install -e '.[store]' -c constraints.txt, and what fsspec asks for, such as s3fs"
-        raise UsageError(f"{path} cannot be reached: {error}", str(path), mend) from error
+        hint = "pip install -e '.[store]' -c constraints.txt, and what fsspec asks for, such as s3fs"
+        raise UsageError(f"{path} cannot be reached: {error}", str(path), hint) from error
     return cast(Path, found)
 
 

@@ -24,5 +24,5 @@ def require(name: str, known: Iterable[str], kind: str) -> None:
         return
     names.sort()
     near = difflib.get_close_matches(name, names, n=1)
-    mend = f"did you mean {near[0]!r}? " if near else ""
-    raise UsageError(f"unknown {kind} {name!r}", f"{kind}={name}", f"{mend}known: {', '.join(names)}")
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UsageError(f"unknown {kind} {name!r}", f"{kind}={name}", f"{hint}known: {', '.join(names)}")

@@ -15,7 +15,7 @@ Form = TypeVar("Form")
 
 
 @contextmanager
-def untrusted(what: str, where: Path, mend: str = COPY) -> Iterator[None]:
+def untrusted(what: str, where: Path, hint: str = COPY) -> Iterator[None]:
     """Whatever fails in the block is an IntegrityError: what failed, and the reason's first line. Errors of labelgen's own, a lack of
     memory and an interruption stay what they are."""
     try:
@@ -26,7 +26,7 @@ def untrusted(what: str, where: Path, mend: str = COPY) -> Iterator[None]:
         # Tokenizers are written in Rust, whose panics are no Exceptions.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise IntegrityError(f"{what}: {first_line(error)}", str(where), mend) from error
+        raise IntegrityError(f"{what}: {first_line(error)}", str(where), hint) from error
 
 
 def first_line(error: BaseException) -> str:
@@ -35,9 +35,9 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def read_file(path: Path, form: type[Form], mend: str = COPY) -> Form:
+def read_file(path: Path, form: type[Form], hint: str = COPY) -> Form:
     """A JSON file. Raises IntegrityError where it cannot be read as `form`."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=form)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise IntegrityError(f"{path.name} cannot be read: {error}", str(path), mend) from error
+        raise IntegrityError(f"{path.name} cannot be read: {error}", str(path), hint) from error

@@ -31,8 +31,8 @@ class _Parser(argparse.ArgumentParser):
         known = [option for option in self._option_string_actions if option.startswith("--")]
         if name.startswith("--") and not any(option.startswith(name) for option in known):
             near = difflib.get_close_matches(name, known, n=1)
-            mend = f"did you mean {near[0]!r}?" if near else f"{self.prog} --help lists the options"
-            raise UsageError(f"unknown option {name!r}", "the command line", mend)
+            hint = f"did you mean {near[0]!r}?" if near else f"{self.prog} --help lists the options"
+            raise UsageError(f"unknown option {name!r}", "the command line", hint)
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
@@ -105,7 +105,7 @@ def add_domains_from(to: argparse.ArgumentParser) -> None:
         "--domains-from",
         metavar="FIELD",
         help="a field of the record that lists the domains on offer in a dialogue, such as the skills that the user enabled: of "
-        "names such as DOMAIN.NAME, only theirs are given; docs/labelling.md",
+        "names such as DOMAIN.NAME, only theirs are given; docs/labeling.md",
     )
 
 

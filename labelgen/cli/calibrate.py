@@ -166,7 +166,7 @@ def _tell_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, arg
 
 
 def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: Folders) -> "Iterator[Dialogue]":
-    from labelgen.labelling.shard import without
+    from labelgen.labeling.shard import without
 
     bare = [without(dialogue, _MODEL) for dialogue in dialogues]
     for start in progress(range(0, len(bare), _AT_ONCE), "annotate", f"times {_AT_ONCE} dialogues"):

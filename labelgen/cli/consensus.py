@@ -16,7 +16,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:
-    from labelgen.consensus.skill import Skills
+    from labelgen.agreement.skill import Skills
 
 METHODS = ("majority", "unanimous", "dawid-skene", "mace")
 _SHOWN = 20
@@ -24,8 +24,8 @@ _SHOWN = 20
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
-    from labelgen.consensus.skill import learn
-    from labelgen.consensus.vote import CONSENSUS, consensus
+    from labelgen.agreement.skill import learn
+    from labelgen.agreement.vote import CONSENSUS, consensus
     from labelgen.evaluation.agreed import Agreed
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.lacking import with_all_named
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=METHODS,
         default="majority",
         help="majority: most votes; unanimous: what all say alike; dawid-skene, mace: outcomes and qualities by what each "
-        "annotator's word is worth, learnt from the log, all else by majority (default %(default)s)",
+        "annotator's word is worth, learned from the log, all else by majority (default %(default)s)",
     )
     add_ratings(to)
     to.add_argument(
@@ -154,7 +154,7 @@ def _nobody(log: Log, args: argparse.Namespace) -> InputError:
 
 
 def _say_what_lacks(rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int], args: argparse.Namespace) -> None:
-    """Why a figure is missing, and what would mend it."""
+    """Why a figure is missing, and what would fix it."""
     if not rows:
         print_lines("nothing was answered: the annotations of people are empty")
     elif not any(row["judged_twice"] for row in rows):

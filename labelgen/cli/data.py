@@ -20,8 +20,7 @@ from labelgen.cli.data_stats import columns, stats
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Names, merge, write_labels
 from labelgen.data.log import Log
-from labelgen.data.reader import Reader
-from labelgen.data.readers import READERS
+from labelgen.data.reader import READERS, Reader
 from labelgen.data.schema import json_schema
 from labelgen.data.split import Seen, part_of, position, read_parts
 from labelgen.data.writer import FORMS, open_writer

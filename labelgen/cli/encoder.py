@@ -17,8 +17,8 @@ def main(argv: Sequence[str]) -> int:
     arguments.add_argument("out", type=Path, help="the folder to write")
     add_force(arguments)
     args = arguments.parse_args(argv)
-    from labelgen.tensors.offline_encoder import write_offline_encoder
+    from labelgen.features.offline_encoder import write_offline_encoder
 
     origin = write_offline_encoder(args.out, args.force)
-    print_lines(f"wrote {args.out}: {origin['name']}, {origin['licence']}")
+    print_lines(f"wrote {args.out}: {origin['name']}, {origin['license']}")
     return 0

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(
             f"no dialogue is annotated by {args.annotator}",
             ", ".join(map(str, args.log)),
-            "label the log first, or name who labelled it by --annotator",
+            "label the log first, or name who labeled it by --annotator",
         )
     names = [
         row["slice"] if len(set(args.slice)) < 2 or row["by"] is None else f"{row['by']}: {row['slice']}"
@@ -44,10 +44,10 @@ def main(argv: Sequence[str]) -> int:
     print_lines(f"{'slice':<{width}} {'dialogues':>9} {'by people':>9}  {'people alone':<24}  {'people and model':<24}")
     for name, row in zip(names, rows, strict=True):
         print_lines(
-            f"{name:<{width}} {row['dialogues']:>9,} {row['labelled_by_people']:>9,}  "
+            f"{name:<{width}} {row['dialogues']:>9,} {row['labeled_by_people']:>9,}  "
             f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
         )
-    if not rows[0]["labelled_by_people"]:
+    if not rows[0]["labeled_by_people"]:
         who = "two people of one mind" if args.against == "consensus" else args.against
         print_lines(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --against NAME")
     if trained := rows[0]["trained_on"]:
@@ -72,9 +72,9 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     to = parser(
         "estimate",
-        "Estimate how often goals are reached in a log that a model labelled whole, and people in a part drawn by chance: "
+        "Estimate how often goals are reached in a log that a model labeled whole, and people in a part drawn by chance: "
         "by people's labels alone, and by both (prediction-powered inference).",
-        "labelgen estimate labelled.jsonl --slice domain",
+        "labelgen estimate labeled.jsonl --slice domain",
     )
     add_log(to)
     to.add_argument(
@@ -98,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from labelgen.agreement.vote import CONSENSUS
     from labelgen.base.registry import require
-    from labelgen.consensus.vote import CONSENSUS
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.estimate import estimate
     from labelgen.evaluation.lacking import with_all_named

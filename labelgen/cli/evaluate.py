@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="[NAME=]FOLDER",
-        help="annotate the log with this model first, and, where it learnt from feedback, once more with the evidence "
+        help="annotate the log with this model first, and, where it learned from feedback, once more with the evidence "
         "hidden; with names, several can be judged beside each other",
     )
     to.add_argument("--predictions", type=Path, metavar="LOG", help="take annotations from here, by dialogue id")
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[str, Any]:
     """written: where the log goes with the annotations of all who are judged."""
-    from labelgen.consensus.vote import CONSENSUS
+    from labelgen.agreement.vote import CONSENSUS
     from labelgen.evaluation.asked import asked
     from labelgen.evaluation.candidates import Judged, candidates_of
     from labelgen.evaluation.evaluate import Description, evaluate
@@ -171,7 +171,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
         setting,
         Log(args.train, args.format, log.options) if args.train else None,
         args.least_people,
-        [Judged(partial(read.annotate, model), model.learnt_from_feedback) for model in models],
+        [Judged(partial(read.annotate, model), model.learned_from_feedback) for model in models],
         Log([args.predictions]) if args.predictions is not None else None,
     )
     if rivals is not None and not rivals["questions"]:
@@ -184,7 +184,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
     for model in models:
         if model.sound:
             print_lines(f"{model.name}: {model.sound}", file=sys.stderr)
-        if model.learnt_from_feedback and all(without_evidence(d) == d for d in dialogues):
+        if model.learned_from_feedback and all(without_evidence(d) == d for d in dialogues):
             print_lines(
                 f"{model.name}: no dialogue carries feedback evidence, so there was none to hide", file=sys.stderr
             )

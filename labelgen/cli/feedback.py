@@ -100,9 +100,9 @@ def _aggregate(argv: Sequence[str]) -> int:
     )
     level = args.add_mutually_exclusive_group()
     level.add_argument("--explicit-only", action="store_true", help="use only what users said when asked")
-    level.add_argument("--implicit-only", action="store_true", help="use only what users' behaviour shows")
+    level.add_argument("--implicit-only", action="store_true", help="use only what users' behavior shows")
     fitted = args.add_argument_group("of a method that learns from the log", f"{', '.join(FITTED_METHODS)}")
-    fitted.add_argument("--fit", type=Path, metavar="FILE", help="write what was learnt of each kind here, as JSON")
+    fitted.add_argument("--fit", type=Path, metavar="FILE", help="write what was learned of each kind here, as JSON")
     fitted.add_argument("--no-anchors", action="store_true", help="do not learn from people's annotations in the log")
     fitted.add_argument(
         "--no-pool",
@@ -136,7 +136,7 @@ def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
 
 
 def _learn(given: argparse.Namespace, log: Log) -> Method:
-    """Go over the log, and show what was learnt of each kind."""
+    """Go over the log, and show what was learned of each kind."""
     from labelgen.feedback.em.log_wide import learn_pooled
 
     if given.log == "-":
@@ -178,7 +178,7 @@ def _learn(given: argparse.Namespace, log: Log) -> Method:
 
 
 def _untold(fitted: "Fitted") -> Iterator[str]:
-    """What could not be learnt, and what is done instead."""
+    """What could not be learned, and what is done instead."""
     for unit, rates in fitted.whole.items():
         for _, votes in sorted(rates.written):
             said = ", ".join(f"{kind} {vote}" for kind, vote in votes)

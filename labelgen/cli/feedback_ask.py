@@ -97,10 +97,10 @@ def _method(given: argparse.Namespace, log: Log) -> Method:
         method: Method = resolve(METHODS, given.method, "method")
         return method
     heard = progress(_heard(log), "learning", "dialogues")
-    learnt: Method = resolve(FITTED_METHODS, given.method, "method")(
+    learned: Method = resolve(FITTED_METHODS, given.method, "method")(
         item for dialogue in heard for item in turn_items(dialogue, dialogue.signals)
     )
-    return learnt
+    return learned
 
 
 def _heard(log: Log) -> Iterator[Dialogue]:

@@ -17,15 +17,15 @@ from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.personal_data import KINDS
-from labelgen.labelling.counts import Sums, summary
-from labelgen.labelling.engines import Engine, Load, local
-from labelgen.labelling.folder import Folder
-from labelgen.labelling.manifest import LABELS, REDACT
-from labelgen.labelling.ray_engine import cpus_of, on_ray
-from labelgen.labelling.rehearse import rehearse
-from labelgen.labelling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
-from labelgen.labelling.shard import Annotates, rules_of
-from labelgen.labelling.stream import label_stream, stream_sums
+from labelgen.labeling.counts import Sums, summary
+from labelgen.labeling.engines import Engine, Load, local
+from labelgen.labeling.folder import Folder
+from labelgen.labeling.manifest import LABELS, REDACT
+from labelgen.labeling.ray_engine import cpus_of, on_ray
+from labelgen.labeling.rehearse import rehearse
+from labelgen.labeling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
+from labelgen.labeling.shard import Annotates, rules_of
+from labelgen.labeling.stream import label_stream, stream_sums
 
 
 def main(argv: Sequence[str]) -> int:
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     to = parser(
         "label",
         "Label a log: each record is written with one more annotation. The same command again finishes the rest.",
-        "labelgen label logs/ labelled/ --model model/ --workers 8",
+        "labelgen label logs/ labeled/ --model model/ --workers 8",
     )
     to.add_argument(
         "input", help="a record file or a folder of them, also PROTOCOL://... such as s3://; or - for standard input"
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="who runs them (default %(default)s); docs/labelling.md",
+        help="who runs them (default %(default)s); docs/labeling.md",
     )
     to.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster; without it, one is started here")
     to.add_argument(
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--online",
         action="store_true",
-        help="label each turn from itself and what came before only, without calibration; docs/labelling.md",
+        help="label each turn from itself and what came before only, without calibration; docs/labeling.md",
     )
     add_domains_from(to)
     add_device(to)
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         type=share,
         default=MAX_BAD_RATE,
         metavar="RATE",
-        help="exit code 3, once all is labelled, above this share of quarantined records (default %(default)s)",
+        help="exit code 3, once all is labeled, above this share of quarantined records (default %(default)s)",
     )
     to.add_argument("--quarantine", type=Path, metavar="FILE", help="rejected records of a stream")
     add_force(to)
@@ -127,7 +127,7 @@ def _check(args: argparse.Namespace) -> None:
     if (args.input == "-") != (args.output == "-"):
         raise UsageError("a stream goes in and out", "the command line", "write - for both, or for none")
     if args.input == "-" and (args.dry_run or args.engine != "local"):
-        raise UsageError("a stream is labelled in this process, and cannot be rehearsed", "-", "name files and folders")
+        raise UsageError("a stream is labeled in this process, and cannot be rehearsed", "-", "name files and folders")
     if args.address is not None and args.engine != "ray":
         raise UsageError("only Ray has an address", "--address", "give --engine ray with it")
     if args.workers is not None and args.workers < 1:
@@ -143,7 +143,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(
             "the quarantine of a folder lies in its output",
             "--quarantine",
-            "leave the option out; see docs/labelling.md",
+            "leave the option out; see docs/labeling.md",
         )
 
 
@@ -205,8 +205,8 @@ def load_annotator(
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
 
+    from labelgen.kernels.instruction_set import choose_instruction_set
     from labelgen.model.annotator import Annotator
-    from labelgen.tensors.instruction_set import choose_instruction_set
 
     choose_instruction_set()
     torch.set_num_threads(1)
@@ -215,8 +215,8 @@ def load_annotator(
 
 
 def _tell_slow() -> None:
-    from labelgen.tensors.instruction_set import choose_instruction_set
-    from labelgen.tensors.processor import has_bf16
+    from labelgen.features.processor import has_bf16
+    from labelgen.kernels.instruction_set import choose_instruction_set
 
     choose_instruction_set()
     if not has_bf16("cpu"):

@@ -1,4 +1,4 @@
-"""labelgen pretrain: train a model on dialogues that nobody labelled."""
+"""labelgen pretrain: train a model on dialogues that nobody labeled."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ def main(argv: Sequence[str]) -> int:
     options = parse(
         PretrainOptions,
         "pretrain",
-        "Train a model on corruptions of unlabelled dialogues: swapped answers, spliced dialogues, shuffled turns, hidden "
+        "Train a model on corruptions of unlabeled dialogues: swapped answers, spliced dialogues, shuffled turns, hidden "
         "answers. Its model folder is the `init` of labelgen finetune. The same command goes on with a run that was "
         "broken off.",
         "labelgen pretrain --config demo --config pretrain --data.train '[train.jsonl]' "

@@ -22,7 +22,7 @@ from labelgen.review.conll import HEADER, conll, read_conll
 from labelgen.review.doubt import reviewed
 from labelgen.review.label_studio_answers import read_answers
 from labelgen.review.label_studio_tasks import task_of
-from labelgen.review.labelling_config import labelling_config, questions_of
+from labelgen.review.labeling_config import labeling_config, questions_of
 from labelgen.review.merge import Merge
 from labelgen.review.returned import NO_FAULTS
 from labelgen.review.sampling import HOW, candidate, draw, marked, why_none
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     args = parser(
         "review",
         "Choose what people are to look at, hand it to Label Studio or a text editor, and take their answers back.",
-        "labelgen review sample labelled/ sample.jsonl --n 200 --how abstained\n"
+        "labelgen review sample labeled/ sample.jsonl --n 200 --how abstained\n"
         "  labelgen review export sample.jsonl review/ --to label-studio\n"
         "  labelgen review import sample.jsonl answers.json answered.jsonl",
     )
@@ -61,11 +61,11 @@ def _sample(argv: Sequence[str]) -> int:
     args = parser(
         "review sample",
         "Write the dialogues that people are to look at, the first first. abstained: those with a field that the model\n"
-        "withheld; informative: those from whose answers most is learnt; audit: drawn at random, each as likely, so that an\n"
+        "withheld; informative: those from whose answers most is learned; audit: drawn at random, each as likely, so that an\n"
         "estimate holds for the log. How a dialogue was drawn stands in its field `sample`.",
-        "labelgen review sample labelled/ sample.jsonl --n 200 --how abstained",
+        "labelgen review sample labeled/ sample.jsonl --n 200 --how abstained",
     )
-    args.add_argument("log", help="file or folder of labelled records")
+    args.add_argument("log", help="file or folder of labeled records")
     add_reading(args)
     args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
     args.add_argument("--n", type=int, required=True, metavar="N", help="how many dialogues at most")
@@ -84,8 +84,8 @@ def _sample(argv: Sequence[str]) -> int:
     read = progress(log, "reading", "dialogues")
     found = [one for one in (candidate(dialogue, given.how, given.annotator) for dialogue in read) if one is not None]
     if log.kept and not found:
-        what, mend = why_none(log, given.how, given.annotator)
-        raise InputError(what, given.log, mend)
+        what, hint = why_none(log, given.how, given.annotator)
+        raise InputError(what, given.log, hint)
     drawn = {one.dialogue: one for one in draw(found, given.how, given.n, given.seed)}
     chosen = [marked(d, drawn[d.id], given.how, given.seed) for d in log if d.id in drawn]
     chosen.sort(key=lambda dialogue: drawn[dialogue.id].rank)
@@ -99,7 +99,7 @@ def _export(argv: Sequence[str]) -> int:
     args = parser(
         "review export",
         f"Write a sample for people. label-studio: {TASKS_FILE}, with what the model said as predictions, and {CONFIG_FILE},\n"
-        f"the project's labelling configuration; conll: {CONLL_FILE}, slots and intents in columns.",
+        f"the project's labeling configuration; conll: {CONLL_FILE}, slots and intents in columns.",
         "labelgen review export sample.jsonl review/ --to label-studio",
     )
     args.add_argument("sample", help="file or folder of records")
@@ -137,7 +137,7 @@ def _tasks(given: argparse.Namespace, log: Log, dialogues: Sequence[Dialogue]) -
     asked = questions_of(dialogues, log.labels(), given.task or TASKS)
     made = [task_of(d, reviewed(d, given.annotator), asked, given.blind) for d in dialogues if d.turns]
     tasks = msgspec.json.format(msgspec.json.encode(made), indent=1).decode() + "\n"
-    return {TASKS_FILE: tasks, CONFIG_FILE: labelling_config(asked)}, left_out
+    return {TASKS_FILE: tasks, CONFIG_FILE: labeling_config(asked)}, left_out
 
 
 def _columns(given: argparse.Namespace, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
@@ -170,8 +170,8 @@ def _import(argv: Sequence[str]) -> int:
     given = args.parse_args(argv)
     require(given.form, FORMS, "form")
     if (given.form == "conll") != (given.annotator is not None):
-        mend = "give --annotator NAME" if given.form == "conll" else "leave --annotator away"
-        raise UsageError("columns do not tell who filled them in, Label Studio does", "--annotator", mend)
+        hint = "give --annotator NAME" if given.form == "conll" else "leave --annotator away"
+        raise UsageError("columns do not tell who filled them in, Label Studio does", "--annotator", hint)
     existing_file(given.answers)
     fresh_log(given.out, given.force, [given.log])
     # What is set aside of the log and of the answers stands in one file.
@@ -223,7 +223,7 @@ def _judge(merge: Merge, given: argparse.Namespace) -> None:
         f"{faults:,} of {faults + good:,} annotations cannot be taken ({faults / (faults + good):.1%}), more than the "
         f"{given.max_bad_rate:.1%} allowed: {counts}",
         f"the first: {merge.first.where()}: {merge.first.reason}",
-        "mend the answers, or raise --max-bad-rate to take the others",
+        "fix the answers, or raise --max-bad-rate to take the others",
     )
 
 

@@ -1,4 +1,4 @@
-"""`labelgen show`: draw labelled dialogues in the terminal."""
+"""`labelgen show`: draw labeled dialogues in the terminal."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,7 +12,7 @@ from labelgen.report.terminal import DialogueView, PlainConsole
 def main(argv: Sequence[str]) -> int:
     args = parser(
         "show",
-        "Draw labelled dialogues: goals as coloured tracks, slots named in the request, probabilities, abstentions.",
+        "Draw labeled dialogues: goals as colored tracks, slots named in the request, probabilities, abstentions.",
         "labelgen show labels/ --count 3 --annotator anna",
     )
     add_log(args)
@@ -40,9 +40,7 @@ def main(argv: Sequence[str]) -> int:
         )
     if given.annotator is not None and shown and given.annotator not in annotators:
         known = ", ".join(sorted(annotators)) or "nobody"
-        raise UsageError(
-            f"{given.annotator!r} labelled none of these dialogues", "--annotator", f"they are by: {known}"
-        )
+        raise UsageError(f"{given.annotator!r} labeled none of these dialogues", "--annotator", f"they are by: {known}")
     return 0
 
 

@@ -13,11 +13,11 @@ from labelgen.base.registry import require
 from labelgen.cli.arguments import add_force, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
-from labelgen.world.corpus.grown import GrownWorld
-from labelgen.world.corpus.scripts import read_corpus
-from labelgen.world.log import Scene, labels, scene
-from labelgen.world.options import WorldOptions
-from labelgen.world.sound import write_sound
+from labelgen.simulator.corpus.grown import GrownWorld
+from labelgen.simulator.corpus.scripts import read_corpus
+from labelgen.simulator.log import Scene, labels, scene
+from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.sound import write_sound
 
 
 def main(argv: Sequence[str]) -> int:
@@ -104,6 +104,6 @@ def _options(pairs: Sequence[str], named: dict[str, float | None]) -> WorldOptio
         try:
             values[name] = int(text) if name == "users" else float(text)
         except ValueError as error:
-            mend = "write a number" if equals else "write --set NAME=VALUE"
-            raise UsageError(f"{text!r} is no value for {name}", f"--set {pair}", mend) from error
+            hint = "write a number" if equals else "write --set NAME=VALUE"
+            raise UsageError(f"{text!r} is no value for {name}", f"--set {pair}", hint) from error
     return WorldOptions(**values)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""labelgen verify: is a folder of labelled records what its manifest says?"""
+"""labelgen verify: is a folder of labeled records what its manifest says?"""
 
 import argparse
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import one_or_more, parser, whole
 from labelgen.cli.label import load_annotator
-from labelgen.labelling.folder import Folder
-from labelgen.labelling.manifest import LABELS, Settings, read_manifest
-from labelgen.labelling.shard import Annotates
-from labelgen.labelling.verify import Sample, verify
+from labelgen.labeling.folder import Folder
+from labelgen.labeling.manifest import LABELS, Settings, read_manifest
+from labelgen.labeling.shard import Annotates
+from labelgen.labeling.verify import Sample, verify
 
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if (args.sample is None) != (args.model is None):
-        raise UsageError("records are labelled again by a model", "--sample, --model", "give both, or none")
+        raise UsageError("records are labeled again by a model", "--sample, --model", "give both, or none")
     sample = None if args.sample is None else Sample(args.sample, args.seed, lambda settings: _load(args, settings))
     faults = []
     found = verify(
@@ -31,9 +31,9 @@ def main(argv: Sequence[str]) -> int:
         faults.append(fault)
     if faults:
         count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-        mend = "label again into this folder; --force replaces what is spoilt"
-        raise IntegrityError(f"{count}, the first: {faults[0]}", str(args.output), mend)
-    again = "" if args.sample is None else "; a sample was labelled again, to the same bytes"
+        hint = "label again into this folder; --force replaces what is spoilt"
+        raise IntegrityError(f"{count}, the first: {faults[0]}", str(args.output), hint)
+    again = "" if args.sample is None else "; a sample was labeled again, to the same bytes"
     print_lines(f"good: digests, sums and ids are as the manifest says{again}")
     manifest = Folder(args.output).manifest
     if damaged := read_manifest(manifest).sums.damaged:
@@ -45,16 +45,16 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     to = parser(
         "verify",
-        "Check labelled records against their manifest: digests, sums, doubled ids. Exit code 4 if anything is wrong.",
-        "labelgen verify labelled/ --input logs/",
+        "Check labeled records against their manifest: digests, sums, doubled ids. Exit code 4 if anything is wrong.",
+        "labelgen verify labeled/ --input logs/",
     )
     to.add_argument("output", type=place, help="a folder that labelgen label wrote")
-    to.add_argument("--input", type=place, metavar="IN", help="the log that was labelled, to be compared as well")
+    to.add_argument("--input", type=place, metavar="IN", help="the log that was labeled, to be compared as well")
     to.add_argument(
         "--manifest-digest", metavar="SHA", help="digest of the manifest as labelgen label printed it, kept elsewhere"
     )
     to.add_argument("--sample", type=one_or_more, metavar="N", help="label N records again, and compare their bytes")
-    to.add_argument("--model", type=Path, metavar="FOLDER", help="the model that labelled, for --sample")
+    to.add_argument("--model", type=Path, metavar="FOLDER", help="the model that labeled, for --sample")
     to.add_argument(
         "--labels", type=Path, metavar="FILE", help="labels.json that labelgen label was given, for --sample"
     )
@@ -63,11 +63,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(args: argparse.Namespace, settings: Settings) -> Annotates:
-    """The annotator as it was when it labelled. Raises UsageError where --labels is not the file that it had."""
+    """The annotator as it was when it labeled. Raises UsageError where --labels is not the file that it had."""
     digest = settings.options.get(LABELS)
     if digest != (None if args.labels is None else digest_file(args.labels)):
         what = "without a label set" if digest is None else f"with the label set of digest {digest}"
-        raise UsageError(f"the folder was labelled {what}", "--labels", "give the file that labelgen label was given")
+        raise UsageError(f"the folder was labeled {what}", "--labels", "give the file that labelgen label was given")
     model = settings.model
     return load_annotator(
         args.model,

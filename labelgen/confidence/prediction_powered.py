@@ -1,8 +1,8 @@
-"""A rate from many labels of a model and few of people: the model's word, mended by how far it differs from theirs.
+"""A rate from many labels of a model and few of people: the model's word, fixed by how far it differs from theirs.
 
 The rate is a ratio of sums over dialogues (goals that succeeded, over goals), because the goals of a dialogue depend on each
 other. The model's part is weighted so that the interval is shortest: a model that knows nothing gets a weight of about 0, and the
-interval is about that of people alone (a little wider, by what fitting the weight to few dialogues costs). Valid whatever the model says, where the dialogues that people labelled were drawn from the
+interval is about that of people alone (a little wider, by what fitting the weight to few dialogues costs). Valid whatever the model says, where the dialogues that people labeled were drawn from the
 log by chance. Where a model is nearly always right, people's few dialogues hold almost no error of it, and an interval that trusts
 that is too narrow: a few more dialogues are imagined that err by one, up and down. Sources: Angelopoulos et al. 2023, "Prediction-powered inference", and "PPI++: Efficient Prediction-Powered
 Inference" (weight); Agresti and Coull 1998, "Approximate is Better than Exact" (imagined ones); delta method for ratios, Cochran 1977, "Sampling Techniques", chapter 6."""
@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from labelgen.confidence.resampling import Array, Interval
 
 LEAST = 5
-"""Fewer dialogues labelled by people give no interval."""
+"""Fewer dialogues labeled by people give no interval."""
 
 IMAGINED = 4
 """Dialogues, half of which err by one answer upwards, half downwards."""
@@ -26,7 +26,7 @@ _ROUNDS = 5
 @dataclass(frozen=True, slots=True)
 class Sums:
     """(counted, all) of each dialogue. people: [n, 2], what people say; model: [n, 2], what the model says of the same; rest:
-    [m, 2], what it says of dialogues that no person labelled."""
+    [m, 2], what it says of dialogues that no person labeled."""
 
     people: Array
     model: Array

@@ -19,7 +19,7 @@ class HypothesisIntent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypothesisSlot:
-    """A slot that the live assistant believed; value is its normalised form, confidence in 0..1."""
+    """A slot that the live assistant believed; value is its normalized form, confidence in 0..1."""
 
     name: str
     start: int
@@ -38,7 +38,7 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recognition:
-    """One entry of a recogniser's n-best list; score is its log-probability where the recogniser gives one."""
+    """One entry of a recognizer's n-best list; score is its log-probability where the recognizer gives one."""
 
     text: str
     score: float | None = None

@@ -32,7 +32,7 @@ class Target:
     do not all hold together ("not this"). An empty distribution says that no name holds.
     complete: a name (or a span) that is not mentioned is known not to hold, else it is unknown.
     prior: where the distribution is a posterior, what each of its names had before the evidence; such a target tells what the
-    evidence says, and leaves it to the model how often each name holds. None: the distribution is to be learnt as it stands.
+    evidence says, and leaves it to the model how often each name holds. None: the distribution is to be learned as it stands.
     weight: 0..1, usually the posterior. origin: in words, where the target comes from."""
 
     task: str

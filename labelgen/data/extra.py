@@ -29,9 +29,9 @@ def bad_domains(dialogue: Dialogue, field: str | None) -> Refusal | None:
     found = None if field is None else extra(dialogue).get(field)
     if field is None or found is None or _lists_words(found):
         return None
-    mend = 'write the domains on offer as ["Banks", "Buses"], or leave the field out'
+    hint = 'write the domains on offer as ["Banks", "Buses"], or leave the field out'
     return Refusal(
-        "bad_domains", field, UsageError(f"{field!r} of the dialogue is no list of words", "--domains-from", mend)
+        "bad_domains", field, UsageError(f"{field!r} of the dialogue is no list of words", "--domains-from", hint)
     )
 
 

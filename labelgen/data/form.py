@@ -131,7 +131,7 @@ class AnnotationForm:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetForm:
     """`labels` or `not`, exactly one of them (in Python `not_`, since `not` is a word of the language). prior: the same names
-    as `labels`, as probable as they were before the evidence; absent where the labels are to be learnt as they stand."""
+    as `labels`, as probable as they were before the evidence; absent where the labels are to be learned as they stand."""
 
     task: str
     at: AtForm = AtForm()

@@ -62,7 +62,7 @@ class Rating:
 class Label:
     """One answer of one annotator to one task.
 
-    probability: of exactly this label, where the annotator gives one. value: what the name does not say; the normalised
+    probability: of exactly this label, where the annotator gives one. value: what the name does not say; the normalized
     form of a slot (text), the rating of a quality (1..5). distribution: over all names of an exclusive task, in the
     order of its label set, where the annotator gives it. given: the rating that `value` was mapped from, where the
     annotator names the scale."""
@@ -109,9 +109,9 @@ class Threshold:
 class Provenance:
     """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings. processor: the kind of CPU or
     GPU that computed them. batch_dependent: true where a trial there found that labels depend in their last bits on the records beside them; absent
-    elsewhere. isa: on an x86 CPU the instruction set that oneDNN, which computes the products, could use at most. online: true where each turn was labelled without later ones; absent elsewhere. domains_from: the
+    elsewhere. isa: on an x86 CPU the instruction set that oneDNN, which computes the products, could use at most. online: true where each turn was labeled without later ones; absent elsewhere. domains_from: the
     field of the record that named the domains whose labels alone could be given; absent where all could.
-    trained_on: whether the model learnt labels or feedback of this very dialogue; absent where its folder does not know."""
+    trained_on: whether the model learned labels or feedback of this very dialogue; absent where its folder does not know."""
 
     model_digest: str
     data_digest: str | None = None

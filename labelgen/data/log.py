@@ -13,11 +13,10 @@ from labelgen.base.printable import print_lines
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, merge, write_labels
+from labelgen.data.own import read_placed, shard_files
 from labelgen.data.placed import Placed
 from labelgen.data.quarantine import Quarantine, Rejected, loss, told
-from labelgen.data.reader import Options, Reader
-from labelgen.data.readers import READERS
-from labelgen.data.readers.own import read_placed, shard_files
+from labelgen.data.reader import READERS, Options, Reader
 from labelgen.data.refusal import Refusal
 from labelgen.data.writer import open_writer
 
@@ -157,7 +156,7 @@ class Log:
         raise InputError(
             f"{bad:,} of {bad + self.kept:,} records are bad ({rate:.1%}), more than the {self.max_bad_rate:.1%} allowed: {counts}",
             f"the first: {first.where()}: {first.reason}",
-            f"mend the records or raise --max-bad-rate{kept}",
+            f"fix the records or raise --max-bad-rate{kept}",
         )
 
 

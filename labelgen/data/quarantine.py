@@ -20,7 +20,7 @@ _DAMAGE = ("bad_gzip", "bad_zstd", "bad_parquet")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A record that stays out. file and line (from 1) say where it stood, field what was wrong with it; raw is the
-    record as it came, so that it can be mended and read again."""
+    record as it came, so that it can be fixed and read again."""
 
     file: str
     reason: str

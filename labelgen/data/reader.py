@@ -36,3 +36,25 @@ class Reader:
             if name not in self.options:
                 known = ", ".join(self.options) or "it takes none"
                 raise UsageError(f"the reader knows no option {name!r}", f"--option {name}=...", f"known: {known}")
+
+
+READERS = {
+    "labelgen": "labelgen.data.own:READER",
+    "chat": "labelgen.corpora.chat:READER",
+    "csv_turns": "labelgen.corpora.csv_turns:READER",
+    "sgd": "labelgen.corpora.sgd:READER",
+    "star": "labelgen.corpora.star:READER",
+    "getgoing": "labelgen.corpora.getgoing:READER",
+    "betold": "labelgen.corpora.betold:READER",
+    "segments": "labelgen.corpora.segments:READER",
+    "uss": "labelgen.corpora.uss:READER",
+    "snips": "labelgen.corpora.snips:READER",
+    "slurp": "labelgen.corpora.slurp:READER",
+    "multiwoz": "labelgen.corpora.multiwoz:READER",
+    "dbdc3": "labelgen.corpora.dbdc3:READER",
+    "abredial": "labelgen.corpora.abredial:READER",
+    "stc3": "labelgen.corpora.stc3:READER",
+    "dstc10": "labelgen.corpora.dstc10:READER",
+    "multidogo": "labelgen.corpora.multidogo:READER",
+}
+"""Name of a format -> its reader."""

@@ -16,4 +16,4 @@ class Refusal:
     @property
     def reason(self) -> str:
         """What a quarantine says, with what to do."""
-        return f"{self.code}: {self.error.what}; {self.error.where}; {self.error.mend}"
+        return f"{self.code}: {self.error.what}; {self.error.where}; {self.error.hint}"

@@ -25,8 +25,8 @@ def rows_of(file: Path, name: str, columns: Iterable[str]) -> Iterator[tuple[int
     Raises UsageError where one of `columns` is missing, and for Parquet."""
     with reading(file) as raw:
         if raw.read(4) == b"PAR1":
-            mend = "leave out --format if these are labelgen's records (the name is to end in .parquet), else write the table as CSV"
-            raise UsageError(f"{name} is Parquet and no table of text", str(file), mend)
+            hint = "leave out --format if these are labelgen's records (the name is to end in .parquet), else write the table as CSV"
+            raise UsageError(f"{name} is Parquet and no table of text", str(file), hint)
     rows = _cells(file, name)
     line, header = next(rows, (1, None))
     if header is None or isinstance(header, Rejected):

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
-from labelgen.consensus.agreement import Alpha, Kappas
-from labelgen.consensus.skill import POOLED, Skills
-from labelgen.consensus.vote import Consensus
+from labelgen.agreement.agreement import Alpha, Kappas
+from labelgen.agreement.skill import POOLED, Skills
+from labelgen.agreement.vote import Consensus
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtSpan, Label, scope
 from labelgen.evaluation.ceiling import Ceiling

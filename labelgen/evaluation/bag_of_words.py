@@ -1,7 +1,7 @@
 """A bag of words: logistic regression on TF-IDF of requests, responses and their neighbors.
 
 Words and pairs of neighboring words, each text field with a vocabulary of its own, sublinear term frequencies. Vocabulary, weights of
-words and coefficients are learnt from the training part alone. The strength of regularization is the one with the least log loss on
+words and coefficients are learned from the training part alone. The strength of regularization is the one with the least log loss on
 held-out folds of the training part. Where a question is judged by macro F1, the name that is given is found by weights that serve it on
 the same held-out folds, as in `labelgen calibrate --decide macro_f1`; probabilities stay as they are. Source: Salton and Buckley 1988,
 "Term-weighting approaches in automatic text retrieval"."""

@@ -50,7 +50,7 @@ def join(dialogues: Sequence[Dialogue], predictions: Iterable[Dialogue], against
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A model to be judged. from_feedback: it learnt from feedback, so it may have learnt to read labels off the evidence."""
+    """A model to be judged. from_feedback: it learned from feedback, so it may have learned to read labels off the evidence."""
 
     annotate: Annotate
     from_feedback: bool = False
@@ -58,7 +58,7 @@ class Judged:
 
 def annotated(dialogues: Sequence[Dialogue], model: Judged, reference: str) -> list[Dialogue]:
     """The dialogues with what a model says of them: once from end to end, and once more about the goals of the
-    reference, under a name that says so, where it labels goals. Where the model learnt from feedback and a dialogue carries
+    reference, under a name that says so, where it labels goals. Where the model learned from feedback and a dialogue carries
     evidence of it, both again of the dialogues without it, under names that say so."""
     hidden = [without_evidence(dialogue) if model.from_feedback else dialogue for dialogue in dialogues]
     carrying = [k for k, dialogue in enumerate(dialogues) if hidden[k] != dialogue]

@@ -8,7 +8,7 @@ Representational Similarity Analysis" (upper and lower noise ceiling)."""
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from labelgen.consensus.vote import CONSENSUS
+from labelgen.agreement.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.evaluation.question import Question, answered
 from labelgen.evaluation.trials import OTHERS, Protocol, Setting, Trial

@@ -60,7 +60,7 @@ def estimate(
             continue
         theirs = _said(said, question, name)
         reference = dialogue.annotation(against)
-        ours = None if reference is None or not _labelled(reference, question) else _held(reference, question, name)
+        ours = None if reference is None or not _labeled(reference, question) else _held(reference, question, name)
         names: list[tuple[str | None, str]] = [(None, ALL)]
         names += [(field, own) for field in by if (own := slice_of(dialogue, field, model)) is not None]
         divided = people is not None and _divided(people(dialogue), reference, question)
@@ -90,7 +90,7 @@ def _row(by: str | None, name: str, rows: _Rows, level: float) -> dict[str, Any]
         "by": by,
         "slice": name,
         "dialogues": len(rows.people) + len(rows.rest),
-        "labelled_by_people": len(rows.people),
+        "labeled_by_people": len(rows.people),
         "people_divided": rows.divided,
         "trained_on": rows.trained_on,
         "drawn_for_difficulty": rows.difficult,
@@ -106,7 +106,7 @@ def _divided(people: Sequence[Annotation], reference: Annotation | None, questio
     return any(votes > 1 for at, votes in said.items() if at not in decided)
 
 
-def _labelled(annotation: Annotation, question: Question) -> bool:
+def _labeled(annotation: Annotation, question: Question) -> bool:
     """Whether the annotation answers, if it is that the dialogue has no goal to speak of."""
     return bool(answered(annotation, question)) or (question.scope is AtGoal and division(annotation) is not None)
 

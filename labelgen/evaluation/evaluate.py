@@ -14,9 +14,9 @@ import numpy as np
 import scipy
 
 from labelgen import __version__
+from labelgen.agreement.vote import CONSENSUS
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.progress import progress
-from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.evaluation.contrast import adjust
 from labelgen.evaluation.costs import costs

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from labelgen.agreement.vote import CONSENSUS
 from labelgen.base.errors import InputError
-from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import tasks_of
 from labelgen.data.named import with_named
@@ -42,13 +42,13 @@ def nothing_to_judge(
     ]
     who = "a person" if by_all else setting.against
     if not given:
-        mend = "--people names who is one, --against NAME takes one annotator's word; or have people annotate the log"
-        return InputError(f"no annotation in the log is by {who}", where, mend)
+        hint = "--people names who is one, --against NAME takes one annotator's word; or have people annotate the log"
+        return InputError(f"no annotation in the log is by {who}", where, hint)
     if not any(answered(a, question) for a in given for question in questions):
         asked = ", ".join(question.name for question in questions)
         told = ", ".join(sorted({task for a in given for task in tasks_of(a)})) or "nothing"
         return InputError(f"no annotation by {who} answers {asked}", where, f"what they answer: {told}")
-    mend = f"bring {LEAST_PEOPLE} people's answers of a dialogue, or take one annotator's word by --against NAME"
+    hint = f"bring {LEAST_PEOPLE} people's answers of a dialogue, or take one annotator's word by --against NAME"
     if not by_all:
-        mend = f"have people answer what {setting.against} answered, or leave --people away"
-    return InputError(f"nothing to judge against {setting.against}: {', '.join(reasons)}", where, mend)
+        hint = f"have people answer what {setting.against} answered, or leave --people away"
+    return InputError(f"nothing to judge against {setting.against}: {', '.join(reasons)}", where, hint)

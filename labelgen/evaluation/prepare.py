@@ -47,7 +47,7 @@ def prepare(
     judged = [name for name in candidates_of(kept, setting) if not name.startswith(PLAIN)]
     goals_from = judged[0] if judged else None
     kept = rivals.annotate(kept, setting.against, goals_from)
-    return kept, left_out, {**rivals.learnt, "goals_from": goals_from}
+    return kept, left_out, {**rivals.learned, "goals_from": goals_from}
 
 
 def _kept(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from labelgen.consensus.vote import CONSENSUS, consensus
+from labelgen.agreement.vote import CONSENSUS, consensus
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (
     ON_GIVEN_GOALS,
@@ -76,17 +76,17 @@ class Rival(Protocol):
     def learn(self, question: Question, examples: Sequence[Example]) -> Mapping[str, Any]: ...
 
     def answer(self, question: Question, places: Sequence[Place]) -> list[Given | None]:
-        """None where nothing is said, for all places or for none: the question was not learnt, or the rival is not defined for it."""
+        """None where nothing is said, for all places or for none: the question was not learned, or the rival is not defined for it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """Fitted rivals. learnt: how they were, as an evaluation tells it."""
+    """Fitted rivals. learned: how they were, as an evaluation tells it."""
 
     rivals: tuple[Rival, ...]
     questions: tuple[Question, ...]
-    learnt: Mapping[str, Any]
+    learned: Mapping[str, Any]
 
     def annotate(self, dialogues: Sequence[Dialogue], reference: str, goals_from: str | None = None) -> list[Dialogue]:
         """The dialogues with the annotations of every rival. Labels about goals stand at those of the annotator goals_from, where it is
@@ -139,7 +139,7 @@ def fit_rivals(
     setting: Setting,
     rivals: Sequence[Rival] | None = None,
 ) -> Rivals:
-    """Rivals that learnt from the training part: from the answers of the annotator who is the reference; where that is the consensus, or
+    """Rivals that learned from the training part: from the answers of the annotator who is the reference; where that is the consensus, or
     did not annotate the dialogue, from those of its people, or of a consensus that stands alone. By default all rivals.
 
     Each answer of each annotator is an example; those of one field weigh 1 together. Where there are more than MOST_TURNS turns, whole
@@ -152,13 +152,13 @@ def fit_rivals(
         rivals = (BagOfWords(setting.seed), ConstantPerSource(), Rules(), MajorityClass())
     asked = tuple(question for question in questions if len(question.tasks) == 1)
     drawn, counts = _drawn(training, setting)
-    learnt: dict[str, Any] = {}
+    learned: dict[str, Any] = {}
     for question in asked:
         examples = [x for dialogue in drawn for x in examples_of(dialogue, question, setting)]
         if examples:
             about = {rival.name: dict(rival.learn(question, examples)) for rival in rivals}
-            learnt[question.name] = {"answers": len(examples), "fitted": {k: v for k, v in about.items() if v}}
-    return Rivals(tuple(rivals), asked, {**counts, "questions": learnt})
+            learned[question.name] = {"answers": len(examples), "fitted": {k: v for k, v in about.items() if v}}
+    return Rivals(tuple(rivals), asked, {**counts, "questions": learned})
 
 
 def _teachers(dialogue: Dialogue, setting: Setting) -> Sequence[Annotation]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from labelgen.consensus.vote import CONSENSUS
+from labelgen.agreement.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import EVIDENCE_HIDDEN, At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.evaluation.apart import apart

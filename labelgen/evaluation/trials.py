@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from labelgen.agreement.vote import CONSENSUS, Consensus, Ratings, consensus
 from labelgen.base.errors import UsageError
-from labelgen.consensus.vote import CONSENSUS, Consensus, Ratings, consensus
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtGoal, Label, division
 from labelgen.evaluation.question import Question, answered, concerns, exclusive_names
@@ -51,8 +51,8 @@ def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
         return None, people is not None
     names = people.split(",")
     if not all(names) or any(name.startswith(("kind=", "kind:")) for name in names):
-        mend = f"give names with commas between them, or {EVERYONE} for all people"
-        raise UsageError(f"{people!r} names no people", "--people", mend)
+        hint = f"give names with commas between them, or {EVERYONE} for all people"
+        raise UsageError(f"{people!r} names no people", "--people", hint)
     return frozenset(names), False
 
 

@@ -6,7 +6,7 @@ squared error of the posterior, summed over the turns of the pool. With mean m, 
 
     loss of the others  = n (m (1 - m) s / (s + 1) + m (1 - m) / (s + 1) * s / (s + x))
 
-of which only the second part can be learnt; so each question about a pool gains less than the one before it, and large,
+of which only the second part can be learned; so each question about a pool gains less than the one before it, and large,
 doubtful, contested pools come first. An answer that is wrong with probability w tells of the rate as much as (1 - 2 w)^2
 right ones. Source: Gelman et al. 2013, "Bayesian Data Analysis", chapter 2 (posterior variance of a beta-binomial)."""
 

@@ -76,7 +76,7 @@ def from_log_odds(nats: float) -> float:
 
 
 def waterfall(item: Item) -> Posterior | None:
-    """What users said when asked; only where they said nothing, what their behaviour shows.
+    """What users said when asked; only where they said nothing, what their behavior shows.
 
     Within the level that is used, kinds are independent witnesses: their log-odds add up, from even. A kind that says
     the same several times counts once, by its strongest signal."""

@@ -110,7 +110,7 @@ class SignalCounts:
             bins[min(int(posterior.good * BINS), BINS - 1)] += 1
 
     def summary(self, fitted: Fitted) -> Summary:
-        """What was counted, and what was learnt of the same items."""
+        """What was counted, and what was learned of the same items."""
         casts = (Cast(*key, found.total(), dict(found)) for key, found in sorted(self._casts.items()))
         units = sorted(self._patterns)
         return Summary(

@@ -2,7 +2,7 @@
 
 Goals may interleave, and a turn may serve none. B-cubed looks at which turns belong together; boundaries, Pk and
 WindowDiff read the dialogue as a line of segments: a border lies between two turns that do not serve the same goal, so
-returning to a goal is a border too, and neighbouring turns that serve none are one segment."""
+returning to a goal is a border too, and neighboring turns that serve none are one segment."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -53,7 +53,7 @@ def _shared(ours: Goals, theirs: Goals) -> float:
 
 
 def borders(goals: Goals, turns: int) -> list[bool]:
-    """For each pair of neighbouring turns, whether a border lies between them; empty for fewer than two turns."""
+    """For each pair of neighboring turns, whether a border lies between them; empty for fewer than two turns."""
     serves: list[int | None] = [None] * turns
     for k, goal in enumerate(goals):
         for turn in goal:
@@ -96,7 +96,7 @@ b_cubed_f1 = Metric(_b_cubed, of_counts(_b_cubed_f1), "B-cubed F1 over turns (Ba
 boundary_f1 = Metric(
     _borders,
     of_counts(lambda n: f1(n[:, 0], n[:, 1], n[:, 2])),
-    "F1 over borders between neighbouring turns that serve different goals",
+    "F1 over borders between neighboring turns that serve different goals",
 )
 pk = Metric(
     _windows(lambda a, b: any(a) != any(b)),

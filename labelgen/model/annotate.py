@@ -15,12 +15,12 @@ import torch
 from labelgen.base.memory import give_back
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
+from labelgen.features.layout import Layout
 from labelgen.feedback.goals import goals_of
 from labelgen.model.collate import Collator, Goals
 from labelgen.model.label_model import LabelModel
 from labelgen.model.reading import WINDOW, Read, read
 from labelgen.tasks.task import Answers, Task
-from labelgen.tensors.layout import Layout
 
 _AHEAD = 2 * WINDOW
 """Turns whose texts are encoded at once, about; of no influence on what is said."""
@@ -118,7 +118,7 @@ def _annotate_group(
             continue
         decoded = _decode(model, task, seen, layout)
         if task.divides and goals_from is None:
-            layout = layout.with_goals(tuple(_labelled_goals(a) for a in decoded))
+            layout = layout.with_goals(tuple(_labeled_goals(a) for a in decoded))
         by_name[task.name] = decoded
     for name in model.tasks:
         for b, own in enumerate(by_name.get(name, ())):
@@ -142,5 +142,5 @@ def _given_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Go
     return tuple(sorted({label.at.turns for label in annotation.labels if isinstance(label.at, AtGoal)}))
 
 
-def _labelled_goals(decoded: Answers) -> Goals:
+def _labeled_goals(decoded: Answers) -> Goals:
     return tuple(label.at.turns for label in decoded.labels if isinstance(label.at, AtGoal))

@@ -16,6 +16,8 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.labels import Annotation, AtSpan, Label, Provenance
 from labelgen.data.sound import told
+from labelgen.features.processor import check_device, processor
+from labelgen.kernels.instruction_set import choose_instruction_set, instruction_set
 from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import with_labels
@@ -26,8 +28,6 @@ from labelgen.model.options import PRECISIONS
 from labelgen.model.trained_on import read_trained_on
 from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.tasks.task import Answers
-from labelgen.tensors.instruction_set import choose_instruction_set, instruction_set
-from labelgen.tensors.processor import check_device, processor
 
 _DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
 
@@ -38,7 +38,7 @@ class Annotator:
     name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
     on. precision: of PRECISIONS; it is part of what the labels depend on and stands in their provenance. calibrated:
     scale probabilities and abstain as the folder's calibration says, where it holds one. domains_from: a field of the record
-    that names the domains on offer in a dialogue; only their labels are given. online: each turn is labelled
+    that names the domains on offer in a dialogue; only their labels are given. online: each turn is labeled
     from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
 
     Raises UsageError for a calibration that was made with another `domains_from`, or certifies labels of another precision, and
@@ -81,7 +81,7 @@ class Annotator:
         self.online = online
         self.card = read_card(folder)
         # A card that does not say so may be of a model that did.
-        self.learnt_from_feedback: bool = self.card.get("learnt_from_feedback", True)
+        self.learned_from_feedback: bool = self.card.get("learned_from_feedback", True)
         self.provenance = Provenance(
             model_digest=model_digest(folder),
             data_digest=self.card.get("data_digest"),
@@ -116,7 +116,7 @@ class Annotator:
         return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
 
     def refuses(self, source: str | None) -> UsageError | None:
-        """Why records of this source cannot be labelled: a task has several label sets, and none is theirs. None where
+        """Why records of this source cannot be labeled: a task has several label sets, and none is theirs. None where
         they can."""
         for task in self.model.tasks.values():
             try:

@@ -10,22 +10,22 @@ from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import LabelSet, Sources, carry_company, label_set, with_company
+from labelgen.features.features import FeatureSet, learn_features
+from labelgen.features.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
+from labelgen.features.text import Tokenizer
+from labelgen.kernels.instruction_set import choose_instruction_set
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task, fixed_labels
-from labelgen.tensors.features import FeatureSet, learn_features
-from labelgen.tensors.instruction_set import choose_instruction_set
-from labelgen.tensors.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
-from labelgen.tensors.text import Tokenizer
 
 
 def build_model(
     options: ModelOptions, tasks: Mapping[str, TaskOptions], labels: Sources, dialogues: Collection[Dialogue]
 ) -> LabelModel:
     """A model with pretrained encoder and new heads. labels: per source and task, for tasks whose labels depend on the
-    corpus. dialogues: the training log, from which the features are learnt.
+    corpus. dialogues: the training log, from which the features are learned.
 
     Raises UsageError for an unknown task, or a task that has no labels; for a feature to be left out that there is not; and for
     more tokens than the encoder has places for."""

@@ -11,11 +11,11 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.extra import domains_on_offer
 from labelgen.data.labels import AtGoal
+from labelgen.features.features import FeatureSet
+from labelgen.features.layout import Batch, Layout
+from labelgen.features.sound import SoundSource
+from labelgen.features.text import Tokenizer, group_passages
 from labelgen.tasks.task import Task
-from labelgen.tensors.features import FeatureSet
-from labelgen.tensors.layout import Batch, Layout
-from labelgen.tensors.sound import SoundSource
-from labelgen.tensors.text import Tokenizer, group_passages
 
 Goals = tuple[tuple[int, ...], ...]
 

@@ -14,6 +14,8 @@ import torch
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import ANY_SOURCE, LabelName, Sources
+from labelgen.features.features import FeatureSet
+from labelgen.features.pretrained import encoder_from_config, tokenizer_of_words
 from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import assemble, make_tasks
 from labelgen.model.label_model import LabelModel
@@ -21,8 +23,6 @@ from labelgen.model.options import ModelOptions
 from labelgen.nn.passage_memory import PassageMemory
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.features import FeatureSet
-from labelgen.tensors.pretrained import encoder_from_config, tokenizer_of_words
 
 _TEXT = "yes no please play stop the red blue lamp timer for ten minutes rain in paris add milk to my list"
 _WORDS = _TEXT.split()

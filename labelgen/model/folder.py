@@ -6,7 +6,7 @@ encoder.json          the architecture of the turn encoder
 tokenizer/            the tokenizer's own files
 card.json             what the model was trained on, from which weights, by whom it may be used
 calibration.json      once it is calibrated (model/calibration.py)
-trained_on.bin        fingerprints of the dialogues whose labels or feedback it learnt (model/trained_on.py)
+trained_on.bin        fingerprints of the dialogues whose labels or feedback it learned (model/trained_on.py)
 digests.json          SHA-256 of each of these; the model's digest is that of this file
 
 The folder holds these files and no others: what a digest does not cover is not read. README.md and .gitattributes, which
@@ -26,13 +26,13 @@ from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file, share, write_text
 from labelgen.base.registry import resolve
 from labelgen.base.untrusted import COPY, read_file
+from labelgen.features.pretrained import encoder_from_config, saved_tokenizer
 from labelgen.model.build import assemble
 from labelgen.model.label_model import LabelModel
 from labelgen.model.saved import FORM, Saved, SavedTask, read_saved
 from labelgen.model.weights import Shapes, check_shapes, outline, read_shapes, read_weights, try_out
 from labelgen.tasks import TASKS
 from labelgen.tasks.task import Task
-from labelgen.tensors.pretrained import encoder_from_config, saved_tokenizer
 
 DIGESTS, WEIGHTS, SETTINGS, ENCODER, CARD = (
     "digests.json",
@@ -96,8 +96,8 @@ def check_model(folder: Path) -> None:
     if not listing.is_file() and not (folder / WEIGHTS).exists():
         within = folder / "model"
         found = (within / DIGESTS).is_file()
-        mend = f"did you mean {within}?" if found else "name a folder that labelgen finetune wrote"
-        raise UsageError(f"{folder} is no model folder", str(listing), mend)
+        hint = f"did you mean {within}?" if found else "name a folder that labelgen finetune wrote"
+        raise UsageError(f"{folder} is no model folder", str(listing), hint)
     there = set(_files(folder))
     digests = read_digests(folder)
     copy = "copy the whole folder again"
@@ -201,7 +201,7 @@ class _Card:
 
     command: str = "finetune"
     data_digest: str | None = None
-    learnt_from_feedback: bool = True
+    learned_from_feedback: bool = True
 
 
 def read_card(folder: Path) -> dict[str, Any]:

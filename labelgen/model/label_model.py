@@ -8,19 +8,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from labelgen.features.features import FeatureSet
+from labelgen.features.layout import Batch, Layout, States
+from labelgen.features.sound import MELS, SoundSource
+from labelgen.features.text import Tokenizer, label_text
+from labelgen.kernels.rows import keep_bits
 from labelgen.model.collate import Collator
 from labelgen.model.options import ModelOptions
 from labelgen.nn.audio_encoder import AudioEncoder
 from labelgen.nn.dialogue_encoder import DialogueEncoder
 from labelgen.nn.losses import Loss
-from labelgen.nn.rows import keep_bits
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.nn.turn_fusion import TurnFusion
 from labelgen.tasks.task import Task, Widths
-from labelgen.tensors.features import FeatureSet
-from labelgen.tensors.layout import Batch, Layout, States
-from labelgen.tensors.sound import MELS, SoundSource
-from labelgen.tensors.text import Tokenizer, label_text
 
 _SOUND_WIDTH = 64
 _READ_ALONE = 0.4

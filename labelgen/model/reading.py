@@ -1,4 +1,4 @@
-"""Dialogues read for labelling: as one batch, or, where a dialogue is long, a window of its turns at a time.
+"""Dialogues read for labeling: as one batch, or, where a dialogue is long, a window of its turns at a time.
 
 What stands in memory of a long dialogue is then a window's texts and sound, and vectors of its turns. Turns meet in the
 dialogue encoder alone, which sees the whole dialogue (nn/dialogue_encoder.py), so that windows change nothing of what is said;
@@ -13,10 +13,10 @@ import torch
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn
+from labelgen.features.layout import Batch, FeatureTensors, Layout, States
 from labelgen.model.collate import Collator, Goals
 from labelgen.model.label_model import LabelModel, Turns
 from labelgen.tasks.task import Answers, Task
-from labelgen.tensors.layout import Batch, FeatureTensors, Layout, States
 
 WINDOW = 512
 """Most turns that are read at once; dialogues of no more than these are read several at a time."""
@@ -83,7 +83,7 @@ def read(
 
 
 def _windows(collator: Collator, dialogue: Dialogue, root: Path | None, features: FeatureTensors) -> Iterator[Batch]:
-    """Runs of about equally many turns; features are those that the whole dialogue has, where turns know their neighbours."""
+    """Runs of about equally many turns; features are those that the whole dialogue has, where turns know their neighbors."""
     turns = len(dialogue.turns)
     count = -(-turns // WINDOW)
     for k in range(count):

@@ -9,10 +9,10 @@ from typing import Any
 from labelgen.base.errors import IntegrityError
 from labelgen.base.untrusted import COPY, read_file
 from labelgen.data.label_set import LabelSet
+from labelgen.features.features import FeatureSet
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.features import FeatureSet
 
 FORM = 4
 """Before 2 the head of quality was another, before 3 that of intents, before 4 that of selection; labelgen 0.1.0 wrote all."""

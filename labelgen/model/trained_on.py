@@ -1,6 +1,6 @@
 """The dialogues that a model was trained on, as its folder knows them: trained_on.bin, a fingerprint of each.
 
-They are those whose labels or feedback it learnt, also those of the model that it began from. Pretraining learns no labels,
+They are those whose labels or feedback it learned, also those of the model that it began from. Pretraining learns no labels,
 so its dialogues are not among them. Fingerprints let nobody read a dialogue; who has one can tell whether it is there."""
 
 from collections.abc import Iterable
@@ -49,9 +49,9 @@ def read_trained_on(folder: Path) -> TrainedOn:
         raise IntegrityError(f"{TRAINED_ON} cannot be read: {error}", str(path), "copy the model again") from error
 
 
-def joined(learnt: Iterable[int], init: Path | None) -> tuple[bytes, bool]:
-    """The file's bytes and whether it is complete, for a model that learnt from these dialogues and began from `init`."""
+def joined(learned: Iterable[int], init: Path | None) -> tuple[bytes, bool]:
+    """The file's bytes and whether it is complete, for a model that learned from these dialogues and began from `init`."""
     if init is None:
-        return pack(learnt), True
+        return pack(learned), True
     before = read_trained_on(init)
-    return pack([*learnt, *before.fingerprints.tolist()]), before.complete
+    return pack([*learned, *before.fingerprints.tolist()]), before.complete

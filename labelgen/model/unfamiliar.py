@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.features.features import categories_of
 from labelgen.model.label_model import LabelModel
-from labelgen.tensors.features import categories_of
 
 
 class Unfamiliar:

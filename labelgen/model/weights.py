@@ -10,9 +10,9 @@ from torch import nn
 
 from labelgen.base.errors import IntegrityError
 from labelgen.base.untrusted import COPY, untrusted
+from labelgen.features.pretrained import most_tokens
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.turn_encoder import pool_texts
-from labelgen.tensors.pretrained import most_tokens
 
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 """name -> dtype as safetensors writes it, shape."""

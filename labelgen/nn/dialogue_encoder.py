@@ -72,7 +72,7 @@ class DialogueEncoder(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward layer, each on normalised input and added to it."""
+    """Attention, then a feed-forward layer, each on normalized input and added to it."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from labelgen.tensors.layout import Passages
+from labelgen.features.layout import Passages
 
 MOST_BYTES = 2 * 2**30
 """Of what is kept. What comes when they are full is encoded each time: forgetting the oldest would forget all of them before
@@ -45,7 +45,7 @@ class FrozenMemory:
         rows = torch.split(torch.tensor(unknown, device=device), [len(ids) for ids in passages.groups])
         asked = [ids[new] for ids, new in zip(passages.groups, rows, strict=True) if bool(new.any())]
         read = {keys[k] for k in requests}
-        # What is made while validating could not be learnt from, if it were not made so.
+        # What is made while validating could not be learned from, if it were not made so.
         with torch.inference_mode(mode=False), torch.no_grad():
             for ids, states in zip(asked, encode(asked) if asked else [], strict=True):
                 vectors = passage_vectors(states)

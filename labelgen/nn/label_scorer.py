@@ -4,11 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.nn.rows import score_rows
+from labelgen.kernels.rows import score_rows
 
 
 class LabelScorer(nn.Module):
-    """score(query, label) = query . (text of the label + what was learnt of it beyond its text).
+    """score(query, label) = query . (text of the label + what was learned of it beyond its text).
 
     The second part is zero for a label that was not trained on, and is dropped now and then in training, so that the
     text alone learns to carry the score. The product is not scaled down by its width: steps of AdamW are of one size, so

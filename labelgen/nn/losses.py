@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelgen.tensors.layout import TargetTensors
+from labelgen.features.layout import TargetTensors
 
 NEVER = -1e4
 """Score of a label that cannot be given; finite, so that a gradient through it stays a number."""

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from labelgen.base.errors import UsageError
+from labelgen.features.layout import Passages
+from labelgen.kernels.int8 import check_int8
+from labelgen.kernels.packed import PACKED, packed_positions
+from labelgen.kernels.prepared import PreparedEncoder, can_prepare
+from labelgen.kernels.rows import keep_bits
 from labelgen.nn.dropout import quicken
 from labelgen.nn.frozen_memory import FrozenMemory, passage_vectors
 from labelgen.nn.passage_memory import PassageMemory
-from labelgen.nn.rows import keep_bits
-from labelgen.tensors.int8 import check_int8
-from labelgen.tensors.layout import Passages
-from labelgen.tensors.packed import PACKED, packed_positions
-from labelgen.tensors.prepared import PreparedEncoder, can_prepare
 
 _BLOCK = 256
 """Tokens that pass a linear map of transformers' own layers at once, where no gradient is asked for."""
@@ -46,7 +46,7 @@ class TurnEncoder(nn.Module):
         self.memory = PassageMemory()
 
     def prepare(self, precision: torch.dtype) -> None:
-        """Make ready for labelling by the weights as they are now; of no effect where tensors/prepared.py cannot serve.
+        """Make ready for labeling by the weights as they are now; of no effect where kernels/prepared.py cannot serve.
         Undone by training. precision: of the encoder; int8 raises UsageError where it cannot be had."""
         if precision == torch.int8:
             check_int8()
@@ -63,7 +63,7 @@ class TurnEncoder(nn.Module):
 
     @property
     def prepared(self) -> bool:
-        """Whether passages are encoded for labelling, each that was announced to `memory` once."""
+        """Whether passages are encoded for labeling, each that was announced to `memory` once."""
         return self._prepared is not None and not torch.is_grad_enabled()
 
     def train(self, mode: bool = True) -> "TurnEncoder":
@@ -137,7 +137,7 @@ class TurnEncoder(nn.Module):
 
 
 def _pieces(sizes: Sequence[int], most: int) -> list[slice]:
-    """Runs of neighbours whose sizes add up to `most` at most; one that is larger is a piece of its own."""
+    """Runs of neighbors whose sizes add up to `most` at most; one that is larger is a piece of its own."""
     pieces, start, held = [], 0, 0
     for k, size in enumerate(sizes):
         if k > start and held + size > most:
@@ -148,7 +148,7 @@ def _pieces(sizes: Sequence[int], most: int) -> list[slice]:
 
 
 def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[Tensor, "K d"]:
-    """Pooled vectors of tokenised texts, without gradient, each on its own length; used for the texts of labels."""
+    """Pooled vectors of tokenized texts, without gradient, each on its own length; used for the texts of labels."""
     device = next(encoder.parameters()).device
     lengths = sorted({len(ids) for ids in texts})
     places = [[k for k, ids in enumerate(texts) if len(ids) == length] for length in lengths]

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.tensors.layout import FeatureTensors
+from labelgen.features.layout import FeatureTensors
 
 _WORDS_STD = 0.02
 """Of new words: they begin as hardly more than silence, so that rare ones stay it."""
@@ -13,7 +13,7 @@ _WORDS_STD = 0.02
 
 class TurnFusion(nn.Module):
     """Request and response with their product and difference, plus embedded categories, scaled numbers with flags of
-    presence, vectors of its words, and a sound vector; the sum is normalised.
+    presence, vectors of its words, and a sound vector; the sum is normalized.
 
     words: how many of requests and of responses are known. sound_dropout: probability that a turn's sound is left out in training, so that text alone stays as good."""
 

@@ -1,1 +1,1 @@
-"""What nobody labelled is made to teach: dialogues with a defect, or put together, so that what is right is known."""
+"""What nobody labeled is made to teach: dialogues with a defect, or put together, so that what is right is known."""

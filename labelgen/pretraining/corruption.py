@@ -1,4 +1,4 @@
-"""Synthetic defects for pretraining: from dialogues nobody labelled to dialogues whose targets are known.
+"""Synthetic defects for pretraining: from dialogues nobody labeled to dialogues whose targets are known.
 
 A corruption is pure: `corrupt(dialogue, pool, rng) -> (dialogue, targets)`; the same arguments and seed give the same
 result. What it gives carries no annotations, feedback, signals or targets of its own."""

@@ -1,5 +1,5 @@
 """Dialogues put together so that it is known which turns serve which goal: each dialogue is one goal, though nobody
-labelled it. In life users go back and forth between goals, take them one after the other, or have one only, and a model
+labeled it. In life users go back and forth between goals, take them one after the other, or have one only, and a model
 must see all three: from interleaved dialogues alone it would learn that there are always several goals.
 
 Times are dropped everywhere, since clocks would give the seams away, and sound with them: a path to sound starts from the

@@ -207,7 +207,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learnt:
+class Learned:
     """How plain rivals were fitted for a question: from how many answers."""
 
     answers: int = 0
@@ -215,14 +215,14 @@ class Learnt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rivals:
-    """What plain rivals learnt from: so many dialogues and turns, drawn of so many. goals_from: the candidate at whose goals they label
+    """What plain rivals learned from: so many dialogues and turns, drawn of so many. goals_from: the candidate at whose goals they label
     outcomes end to end."""
 
     dialogues: int = 0
     turns: int = 0
     of_dialogues: int = 0
     of_turns: int = 0
-    questions: dict[str, Learnt] = field(default_factory=dict)
+    questions: dict[str, Learned] = field(default_factory=dict)
     goals_from: str | None = None
 
 
@@ -268,14 +268,14 @@ class Evaluation:
 
 def read(plain: Mapping[str, Any]) -> Evaluation:
     """The evaluation that `plain` holds. Raises InputError, with the field, for anything else."""
-    mend = "give the JSON file that `labelgen evaluate` of this version wrote"
+    hint = "give the JSON file that `labelgen evaluate` of this version wrote"
     form = plain.get("form") if isinstance(plain, Mapping) else None
     if form != FORM:
-        raise InputError(f"this is no evaluation: its form is {form!r}, {FORM!r} is needed", "field form", mend)
+        raise InputError(f"this is no evaluation: its form is {form!r}, {FORM!r} is needed", "field form", hint)
     try:
         return msgspec.convert(plain, Evaluation)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at ")
         raise InputError(
-            f"the evaluation cannot be read: {reason}", path.strip("`") or "the whole of it", mend
+            f"the evaluation cannot be read: {reason}", path.strip("`") or "the whole of it", hint
         ) from error

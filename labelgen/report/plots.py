@@ -1,4 +1,4 @@
-"""Small drawings as SVG text: data in, markup out. Colours and fonts come from the page's style sheet.
+"""Small drawings as SVG text: data in, markup out. Colors and fonts come from the page's style sheet.
 
 Coordinates are in pixels of the drawing's own view box. A number that is None is not drawn; a drawing without any
 number still shows its axes. `words` say the same to who cannot see the drawing."""

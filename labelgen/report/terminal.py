@@ -1,4 +1,4 @@
-"""A labelled dialogue drawn for a terminal: goals as coloured tracks, spans named within the request.
+"""A labeled dialogue drawn for a terminal: goals as colored tracks, spans named within the request.
 
 Nothing here knows a task by name: what is about goals becomes a track, what is about spans is drawn in the request,
 what is about a turn or the dialogue is listed. All text of the log is escaped; it can neither move the cursor nor
@@ -166,7 +166,7 @@ def _turn(dialogue: Dialogue, k: int, turn: Turn, annotation: Annotation | None)
 
 
 def _request(request: str, spans: Sequence[Label]) -> Text:
-    """The request with each span coloured and named behind it; spans that lie over others are named at the end."""
+    """The request with each span colored and named behind it; spans that lie over others are named at the end."""
     text, at = Text(), 0
     aside: list[Label] = []
     for label in sorted(spans, key=lambda span: (span.at, span.name)):
@@ -174,15 +174,15 @@ def _request(request: str, spans: Sequence[Label]) -> Text:
         if label.at.start < at or label.at.end > len(request):
             aside.append(label)
             continue
-        colour = _SPANS[zlib.crc32(label.name.encode("utf-8", "surrogatepass")) % len(_SPANS)]
+        color = _SPANS[zlib.crc32(label.name.encode("utf-8", "surrogatepass")) % len(_SPANS)]
         text.append(printable(request[at : label.at.start]))
         words = request[label.at.start : label.at.end]
-        text.append(printable(words), f"underline {colour}")
-        text.append(f"‹{printable(label.name)}", colour)
+        text.append(printable(words), f"underline {color}")
+        text.append(f"‹{printable(label.name)}", color)
         if isinstance(label.value, str) and label.value != words:
-            text.append(f"={printable(label.value)}", colour)
+            text.append(f"={printable(label.value)}", color)
         _append_probability(text, label)
-        text.append("›", colour)
+        text.append("›", color)
         at = label.at.end
     text.append(printable(request[at:]))
     for label in aside:

@@ -234,7 +234,7 @@ def _turn_of(name: str, value: _Value, texts: tuple[str, ...]) -> int:
     return first // sheet.LINES
 
 
-def _slots(t: int, value: _Value, texts: tuple[str, ...], normalised: str | None) -> list[SlotForm]:
+def _slots(t: int, value: _Value, texts: tuple[str, ...], normalized: str | None) -> list[SlotForm]:
     line = sheet.LINES * t + 1
     if not int(value.start or 0) == int(value.end or 0) == line:
         raise _AnswerError(f"bad_span: the slot {_named(value)} of turn {t} does not lie within the request")
@@ -251,7 +251,7 @@ def _slots(t: int, value: _Value, texts: tuple[str, ...], normalised: str | None
         raise _AnswerError(
             f"bad_span: the slot {_named(value)} of turn {t} is said to be {value.text!r}, at its place is {words!r}"
         )
-    return [SlotForm(name=name, start=start, end=end, value=normalised) for name in value.paragraphlabels]
+    return [SlotForm(name=name, start=start, end=end, value=normalized) for name in value.paragraphlabels]
 
 
 def _named(value: _Value) -> str:

@@ -14,7 +14,7 @@ from labelgen.data.labels import Annotation, AtTurn
 from labelgen.data.quality import from_scale, quality_name
 from labelgen.review import sheet
 from labelgen.review.doubt import doubts
-from labelgen.review.labelling_config import Questions
+from labelgen.review.labeling_config import Questions
 from labelgen.review.offsets import to_units
 
 Result = dict[str, Any]

@@ -1,7 +1,7 @@
 """Offsets in texts: code points here, UTF-16 code units in a browser.
 
 Label Studio's Paragraphs tag counts `range.toString().length` of what is selected (HtxParagraphs.jsx), so a character
-outside the Basic Multilingual Plane counts twice there. Its Text tag counts code points since it was mended."""
+outside the Basic Multilingual Plane counts twice there. Its Text tag counts code points since it was fixed."""
 
 
 def to_units(text: str, offset: int) -> int:

@@ -1,6 +1,6 @@
 """Which dialogues people are to see.
 
-`abstained` and `informative` choose those from which most is learnt for an hour of reading; `audit` draws at random, so
+`abstained` and `informative` choose those from which most is learned for an hour of reading; `audit` draws at random, so
 that what is found in the sample holds for the log.
 
 What a set S of dialogues tells is the sum over kinds of answers of the square root of the doubt about that kind within S.
@@ -72,21 +72,21 @@ def candidate(dialogue: Dialogue, how: str, model: str | None) -> Candidate | No
 
 
 def why_none(dialogues: Iterable[Dialogue], how: str, model: str | None) -> tuple[str, str]:
-    """Why no dialogue of a log is a candidate, and what mends it."""
+    """Why no dialogue of a log is a candidate, and what fixes it."""
     shown = [
         (reviewed(d, model) is not None, any(a.kind == "person" for a in d.annotations)) for d in dialogues if d.turns
     ]
     count, who = len(shown), model or "a model"
     if not shown:
         return "no record has a turn", "name a log with turns"
-    if not any(labelled for labelled, _ in shown):
+    if not any(labeled for labeled, _ in shown):
         return (
             f"none of {count:,} records has an annotation by {who}",
             "`labelgen label` adds a model's annotation to a log",
         )
-    left = sum(labelled and not answered for labelled, answered in shown)
+    left = sum(labeled and not answered for labeled, answered in shown)
     if not left:
-        known = sum(labelled for labelled, _ in shown)
+        known = sum(labeled for labeled, _ in shown)
         return f"all {known:,} records with an annotation by {who} were annotated by people already", "use --how audit"
     if how == "abstained":
         return (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labelgen.data.evidence import Target
 from labelgen.data.labels import At, Label
-from labelgen.tensors.layout import TargetTensors
+from labelgen.features.layout import TargetTensors
 
 
 def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -> TargetTensors:

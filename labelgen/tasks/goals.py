@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtDialogue, AtGoal, Field, Label, Unit
+from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.nn.structure import Biaffine
 from labelgen.tasks.exclusive import softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
-from labelgen.tensors.layout import Layout, States, TargetTensors
 
 _REACH = 256
 """Turns that a link reaches back at most; a goal that is taken up after more of them is a new one."""

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelSet, domain_of_name
 from labelgen.data.labels import AtTurn, Field, Label, Unit
+from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, forbid, independent, ranking
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Answers, Task, Widths
-from labelgen.tensors.layout import Layout, States, TargetTensors
 
 _LEAST = 1e-9
 """The least sum of the names' own probabilities that is divided by."""
@@ -119,7 +119,7 @@ class Intents(Task[Float[Tensor, "N scores"]]):
 
         A name's probability is that of any intent, times its share of the probability that one of those on offer holds; names
         nearly always exclude each other, so this is the sum of their own: p(some) q / min(1, sum of q)."""
-        # The sigmoid, written so that a row's place in the batch cannot change its last bits (nn/rows.py).
+        # The sigmoid, written so that a row's place in the batch cannot change its last bits (kernels/rows.py).
         scores = nn.functional.logsigmoid(out.double()).exp()
         some, allowed = scores[:, :1], self.allowed(layout)
         named = scores[:, 1:] * allowed[layout.dialogue_of]

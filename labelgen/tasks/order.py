@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtTurn, Unit
+from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
-from labelgen.tensors.layout import Layout, States, TargetTensors
 
 
 class OrderHead(nn.Module):

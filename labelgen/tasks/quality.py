@@ -1,7 +1,7 @@
 """Quality: how well a response served its request, for each turn, and for the dialogue as a whole.
 
 One of bad (below 3), fair (3) and good (above 3). What the user says next tells most of a response, and how the dialogue goes
-in all tells how its raters judge, so a turn is read beside its neighbours and the mean of the dialogue."""
+in all tells how its raters judge, so a turn is read beside its neighbors and the mean of the dialogue."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtDialogue, AtTurn, Unit
 from labelgen.data.quality import QUALITY_NAMES, to_scale
+from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
-from labelgen.tensors.layout import Layout, States, TargetTensors
 
 
 class QualityHead(nn.Module):

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtTurn, Label, Unit
+from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.tasks.exclusive import softmax_rows
 from labelgen.tasks.task import Answers, Task, Widths
-from labelgen.tensors.layout import Layout, States, TargetTensors
 
 
 class SelectionHead(nn.Module):

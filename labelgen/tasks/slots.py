@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtSpan, AtTurn, Field, Label, Unit
+from labelgen.features.layout import Layout, States, TargetTensors
+from labelgen.features.text import tokens_of_span
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.nn.structure import span_probability, tag_rows, tag_sums, viterbi
 from labelgen.tasks.task import Answers, Task, Widths
-from labelgen.tensors.layout import Layout, States, TargetTensors
-from labelgen.tensors.text import tokens_of_span
 
 
 class SlotsHead(nn.Module):

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelName, LabelSet
 from labelgen.data.labels import Field, Label, Unit
+from labelgen.features.layout import Layout, TargetTensors
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.layout import Layout, TargetTensors
 
 Out = TypeVar("Out")
 
@@ -48,7 +48,7 @@ class Task(ABC, Generic[Out]):
     decoded before the tasks about goals. reads_tokens: its head reads token states; it is then about turns and spans
     alone, since those of a long dialogue are read a window at a time. reads_alone: its head reads turns without their
     dialogue too. gives_several: several of its labels may hold at one place, and which do is
-    learnt from its targets. reads_label_texts: its labels are scored by their texts. hides_response: its states are made with the
+    learned from its targets. reads_label_texts: its labels are scored by their texts. hides_response: its states are made with the
     responses of its target turns hidden, and of earlier turns only."""
 
     name: ClassVar[str]

@@ -12,9 +12,9 @@ import torch
 
 from labelgen import __version__
 from labelgen.base.errors import DivergedError
+from labelgen.kernels.instruction_set import instruction_set
 from labelgen.model.folder import read_card
 from labelgen.model.label_model import LabelModel
-from labelgen.tensors.instruction_set import instruction_set
 from labelgen.training.config import plain
 from labelgen.training.corpus import Corpus
 from labelgen.training.fit import Fitted
@@ -38,7 +38,7 @@ def card(
     return {
         "command": command,
         "config": plain(options),
-        "learnt_from_feedback": _learnt_from_feedback(options),
+        "learned_from_feedback": _learned_from_feedback(options),
         "data_digest": corpus.digest,
         "dialogues": len(corpus),
         "turns": int(corpus.turns.sum()),
@@ -56,11 +56,11 @@ def card(
     }
 
 
-def _learnt_from_feedback(options: TrainingOptions) -> bool:
+def _learned_from_feedback(options: TrainingOptions) -> bool:
     """It, or the model that it began from."""
     if isinstance(options, FinetuneOptions) and options.targets.feedback:
         return True
-    return options.init is not None and bool(read_card(Path(options.init)).get("learnt_from_feedback", True))
+    return options.init is not None and bool(read_card(Path(options.init)).get("learned_from_feedback", True))
 
 
 def summary(
@@ -77,7 +77,7 @@ def summary(
     ]
     untaught = [task for task in options.tasks if targets and task not in targets]
     if untaught:
-        lines.append(f"NO targets of {', '.join(untaught)}: of these nothing was learnt here")
+        lines.append(f"NO targets of {', '.join(untaught)}: of these nothing was learned here")
     if options.length.keep == "best" and not options.data.valid:
         lines.append(NO_BEST)
     if fitted.sound:
@@ -93,7 +93,7 @@ def diverged(options: TrainingOptions, command: str, fitted: Fitted) -> Diverged
     """Why a run ended, with the command that starts another folder from what was right, a tenth as fast."""
     assert fitted.diverged is not None
     folder = Path(options.out)
-    rates = options.optimiser
+    rates = options.optimizer
     words = ["labelgen", command, "--config", str(folder / CONFIG)]
     if fitted.step:
         words += ["--init", str(folder / BEFORE)]
@@ -101,8 +101,8 @@ def diverged(options: TrainingOptions, command: str, fitted: Fitted) -> Diverged
     else:
         hint = "no checkpoint is known to be safe; start another run with lower learning rates:"
     words += ["--out", str(_free(folder))]
-    words += ["--optimiser.learning_rate", f"{rates.learning_rate / 10:g}"]
-    words += ["--optimiser.encoder_learning_rate", f"{rates.encoder_learning_rate / 10:g}"]
+    words += ["--optimizer.learning_rate", f"{rates.learning_rate / 10:g}"]
+    words += ["--optimizer.encoder_learning_rate", f"{rates.encoder_learning_rate / 10:g}"]
     return DivergedError(f"training diverged: {fitted.diverged.what}", str(folder), f"{hint} {shlex.join(words)}")
 
 

@@ -62,11 +62,11 @@ RANGES: Mapping[str, Range] = {
     "batch.accumulate": _COUNT,
     "batch.online_share": _SHARE,
     "targets.evidence_hidden": _SHARE,
-    "optimiser.learning_rate": Range(0),
-    "optimiser.encoder_learning_rate": Range(0),
-    "optimiser.weight_decay": Range(0),
-    "optimiser.warmup": _SHARE,
-    "optimiser.clip": Range(0),
+    "optimizer.learning_rate": Range(0),
+    "optimizer.encoder_learning_rate": Range(0),
+    "optimizer.weight_decay": Range(0),
+    "optimizer.warmup": _SHARE,
+    "optimizer.clip": Range(0),
     "length.max_epochs": _COUNT,
     "length.max_steps": _COUNT,
     "length.max_minutes": Range(0),
@@ -148,6 +148,6 @@ def _check_pretraining(options: PretrainOptions) -> None:
             f"tasks.{task}",
             f"give {by} a share in `mixture`, or leave the task out"
             if by
-            else f"leave it for finetune; --config pretrain names what unlabelled dialogues teach: "
+            else f"leave it for finetune; --config pretrain names what unlabeled dialogues teach: "
             f"{', '.join(dict.fromkeys(TEACHES.values()))}",
         )

@@ -190,8 +190,8 @@ def _reject(key: str, known: Sequence[str], where: str) -> None:
     concrete = [_fill(pattern, words) for pattern in known]
     alike = [name for name in concrete if name.count(".") == len(words) - 1]
     near = difflib.get_close_matches(key, alike, n=1) or difflib.get_close_matches(key, concrete, n=1, cutoff=0.3)
-    mend = f"did you mean {near[0]!r}?" if near else "--help lists the options"
-    raise UsageError(f"unknown option {key!r}", where, mend)
+    hint = f"did you mean {near[0]!r}?" if near else "--help lists the options"
+    raise UsageError(f"unknown option {key!r}", where, hint)
 
 
 def _fits(key: str, pattern: str, section: bool = False) -> bool:

@@ -23,7 +23,7 @@ from labelgen.data.record import decode, encode
 from labelgen.training.sampler import Indices, word_count
 
 Prepare = Callable[[Dialogue], Dialogue | None]
-"""What is kept of a dialogue, with the targets that it is learnt by; None: nothing."""
+"""What is kept of a dialogue, with the targets that it is learned by; None: nothing."""
 
 
 class Corpus(Sequence[Dialogue]):

@@ -1,4 +1,4 @@
-"""What a model is shown: examples from annotated logs (finetune) and from unlabelled ones (pretrain).
+"""What a model is shown: examples from annotated logs (finetune) and from unlabeled ones (pretrain).
 
 The two commands differ in this file alone. An example is a pure function of (seed, epoch, index)."""
 

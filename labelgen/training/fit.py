@@ -41,7 +41,7 @@ TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """step: of `steps` that were to be done. ended: why. first: the process that writes what comes after. sound: what became of the
-    turns' sound in this sitting and process, for people; empty where none was sought. diverged: why nothing more can be learnt; the model
+    turns' sound in this sitting and process, for people; empty where none was sought. diverged: why nothing more can be learned; the model
     is then that of the last checkpoint which is known to be safe, and step is 0 where there is none."""
 
     model: LabelModel
@@ -115,7 +115,7 @@ def fit(
         model.turn_encoder.piece_tokens = options.batch.encoder_tokens
         known = model.turn_encoder.remembered or FrozenMemory()
         model.turn_encoder.remembered = known if options.model.encoder_frozen else None
-        module = TrainingModule(model, options.optimiser, steps, options.seed, options.batch.online_share)
+        module = TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share)
         collator, workers = model.collator(), options.data.workers
         train = TrainingLoader(
             training, collator, sampler, lambda: trainer.global_step, lambda: trainer.global_rank, steps, workers

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from labelgen.base.errors import StorageError
 from labelgen.base.files import write_text
+from labelgen.features.pretrained import encoder_widths
+from labelgen.features.processor import has_bf16, processor
+from labelgen.kernels.instruction_set import instruction_set
 from labelgen.model.options import ModelOptions
-from labelgen.tensors.instruction_set import instruction_set
-from labelgen.tensors.pretrained import encoder_widths
-from labelgen.tensors.processor import has_bf16, processor
 from labelgen.training.options import HardwareOptions
 
 Precision = Literal["32-true", "bf16-mixed"]

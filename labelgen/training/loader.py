@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from labelgen.features.layout import Batch
 from labelgen.model.collate import Collator, Example
-from labelgen.tensors.layout import Batch
 from labelgen.training.data import Examples, ExampleTable
 from labelgen.training.sampler import Part, Sampler
 

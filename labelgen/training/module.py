@@ -13,11 +13,11 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from labelgen.features.layout import Batch
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.losses import Loss
-from labelgen.tensors.layout import Batch
 from labelgen.training.loader import StepBatch
-from labelgen.training.options import OptimiserOptions
+from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import Part
 from labelgen.training.task_weights import LearnedWeights
 
@@ -30,14 +30,14 @@ Measured = tuple[Tensor, Tensor]
 
 class TrainingModule(pl.LightningModule):
     """The loss of a step is, for each task, the sum of its nats over all batches of the step in all processes divided by
-    their weight, so cutting a step into batches changes no gradient; tasks are added by their weights, and by learnt ones
+    their weight, so cutting a step into batches changes no gradient; tasks are added by their weights, and by learned ones
     besides where the options ask for it.
 
     steps: of the whole run, which the learning rate falls over. gradient_norm: of the last step, before it was clipped. online_share: of the batches, whose turns see no later
     ones."""
 
     def __init__(
-        self, model: LabelModel, options: OptimiserOptions, steps: int, seed: int, online_share: float = 0.0
+        self, model: LabelModel, options: OptimizerOptions, steps: int, seed: int, online_share: float = 0.0
     ) -> None:
         super().__init__()
         self.model = model
@@ -90,7 +90,7 @@ class TrainingModule(pl.LightningModule):
                 groups.setdefault((own.startswith(ENCODER), own in self.undecayed), []).append(parameter)
         if self.learned_weights is not None:
             groups.setdefault((False, True), []).extend(self.learned_weights.parameters())
-        optimiser = AdamW(
+        optimizer = AdamW(
             [
                 {
                     "params": parameters,
@@ -101,18 +101,18 @@ class TrainingModule(pl.LightningModule):
             ],
             fused=True,
         )
-        schedule = LambdaLR(optimiser, self.rate_at)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        schedule = LambdaLR(optimizer, self.rate_at)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def optimizer_step(self, *words: Any, **more: Any) -> None:
         super().optimizer_step(*words, **more)
-        # A fused optimizer writes weights and tells nobody, so what was prepared from them would be used on (nn/rows.py).
+        # A fused optimizer writes weights and tells nobody, so what was prepared from them would be used on (kernels/rows.py).
         increment_version([p for p in self.parameters() if p.requires_grad])
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """By the norm of all gradients. Lightning's own refuses fused optimisers, and sharded parameters."""
+        """By the norm of all gradients. Lightning's own refuses fused optimizers, and sharded parameters."""
         # Clipped to infinity, gradients stay what they are, and are measured.
         most = self.options.clip or math.inf
         whole = self.trainer.strategy.model
@@ -122,7 +122,7 @@ class TrainingModule(pl.LightningModule):
             self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), most)
 
     def task_weights(self) -> dict[str, float]:
-        """Those that are learnt, as they are now; empty where none are."""
+        """Those that are learned, as they are now; empty where none are."""
         return {} if self.learned_weights is None else self.learned_weights.told()
 
     def rate_at(self, step: int) -> float:

@@ -59,7 +59,7 @@ class TargetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserOptions:
+class OptimizerOptions:
     learning_rate: float = 3e-4
     """Peak learning rate of the new layers (AdamW)."""
     encoder_learning_rate: float = 2e-5
@@ -79,7 +79,7 @@ class LengthOptions:
     max_epochs: int = 3
     """Passes over the training logs."""
     max_steps: int | None = None
-    """Steps of the optimiser; where given, it decides and not max_epochs."""
+    """Steps of the optimizer; where given, it decides and not max_epochs."""
     max_minutes: float | None = None
     """Stop after this time, all sittings together, wherever the schedule is then. Raise it to go on."""
     patience: int | None = None
@@ -126,14 +126,14 @@ class TrainingOptions:
     data: DataOptions
     """Logs."""
     tasks: Mapping[str, TaskOptions]
-    """What is learnt: for each task its options, such as '{goals: {}, quality: {weight: 2}}'."""
+    """What is learned: for each task its options, such as '{goals: {}, quality: {weight: 2}}'."""
     model: ModelOptions = field(default_factory=ModelOptions)
     """The model."""
     init: str | None = None
     """Model folder to start from; weights whose names and shapes agree are taken over."""
     batch: BatchOptions = field(default_factory=BatchOptions)
     """Batches."""
-    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     """Steps."""
     length: LengthOptions = field(default_factory=LengthOptions)
     """When it ends."""
@@ -155,7 +155,7 @@ class FinetuneOptions(TrainingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptions(TrainingOptions):
-    """Training towards what unlabelled dialogues tell of themselves."""
+    """Training towards what unlabeled dialogues tell of themselves."""
 
     mixture: Mapping[str, float] = field(default_factory=lambda: dict(MIXTURE))
     """Shares of the dialogues that are given to each corruption; one that is not named gets none."""

@@ -63,7 +63,7 @@ class Recorder(pl.Callback):
         counted = torch.tensor([batch.batch.turns, batch.batch.tokens, *lost], device=pl_module.device)
         turns, tokens, *lost = map(int, torch.as_tensor(trainer.strategy.reduce(counted, reduce_op="sum")).tolist())
         if any(lost):
-            # What was learnt from it may not be saved, so it is looked for at once and in all processes.
+            # What was learned from it may not be saved, so it is looked for at once and in all processes.
             names = " and ".join(task for task, count in zip(tasks, lost, strict=True) if count)
             step = trainer.global_step + (not batch.part.last)
             raise Together(DivergedError(f"the loss of {names} is not finite in step {step:,}"))

@@ -19,10 +19,10 @@ from labelgen.base.untrusted import read_file, untrusted
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as set_aside
+from labelgen.kernels.instruction_set import choose_instruction_set
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import check_model, load_model, save_model
 from labelgen.model.trained_on import COMPLETE, joined
-from labelgen.tensors.instruction_set import choose_instruction_set
 from labelgen.training.account import BEFORE, CONFIG, MODEL, NO_BEST, card, diverged, summary
 from labelgen.training.checkpoint import CheckpointFolder
 from labelgen.training.checks import check_options
@@ -73,7 +73,7 @@ def finetune(options: FinetuneOptions) -> str:
 
 
 def pretrain(options: PretrainOptions) -> str:
-    """Train towards corruptions of unlabelled dialogues; gives what is to be told of it, in the first process."""
+    """Train towards corruptions of unlabeled dialogues; gives what is to be told of it, in the first process."""
 
     def examples(corpus: Corpus, training: bool) -> Examples:
         return CorruptedExamples(corpus, options.mixture, options.pool, options.seed)
@@ -178,8 +178,8 @@ def _train(
 
 
 def open_run(folder: Path, options: TrainingOptions) -> State | None:
-    """What an earlier sitting of this run left in the folder; None where it is new, or nothing was learnt in it yet, so that
-    a command that failed may be mended.
+    """What an earlier sitting of this run left in the folder; None where it is new, or nothing was learned in it yet, so that
+    a command that failed may be fixed.
 
     Raises UsageError where the folder holds something else, or a run of another config, naming what differs, and
     IntegrityError where its files are damaged."""

@@ -48,7 +48,7 @@ class Sampler:
     _steps: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def steps(self, epoch: int) -> int:
-        """Steps of the optimiser in that epoch."""
+        """Steps of the optimizer in that epoch."""
         if epoch not in self._steps:
             batches = len(self.plan(epoch)) // self.processes
             self._steps[epoch] = -(-batches // self.accumulate)

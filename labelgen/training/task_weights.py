@@ -1,4 +1,4 @@
-"""Weights of tasks that are learnt beside the model: a task whose loss stays large, since its labels are noisy, weighs less.
+"""Weights of tasks that are learned beside the model: a task whose loss stays large, since its labels are noisy, weighs less.
 
 Each task has one number s, and its loss L counts as exp(-s) L + s, which is least at s = log L: so every task ends with a
 weighted loss of about one. Source: Kendall, Gal and Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses

@@ -45,10 +45,10 @@ def _plain(value: Any, kind: type, key: str, where: str, besides: str = "") -> A
             pass
     if type(value) is kind:
         return value
-    word, mend = _WORDS[kind]
-    raise _other(key, value, word + besides, where, mend)
+    word, hint = _WORDS[kind]
+    raise _other(key, value, word + besides, where, hint)
 
 
-def _other(key: str, value: Any, word: str, where: str, mend: str) -> UsageError:
+def _other(key: str, value: Any, word: str, where: str, hint: str) -> UsageError:
     said = "null" if value is None else repr(value)
-    return UsageError(f"{key} is {said}, which is not {word}", where, mend)
+    return UsageError(f"{key} is {said}, which is not {word}", where, hint)

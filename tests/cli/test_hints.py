@@ -24,7 +24,7 @@ def test_a_short_export_of_label_studio_is_called_that(tmp_path: Path):
     export.write_text(json.dumps([task, task]))
     with pytest.raises(InputError, match="JSON-MIN") as told:
         list(read_answers(export, Counter()))
-    assert "in the format JSON" in told.value.mend
+    assert "in the format JSON" in told.value.hint
 
 
 @pytest.mark.parametrize("name", ["log.parquet", "log.csv"])
@@ -35,7 +35,7 @@ def test_parquet_that_is_read_as_a_table_is_called_that(tmp_path: Path, name: st
     assert main(["data", "validate", str(tmp_path / name), *words]) == 2
     said = capsys.readouterr().err
     assert "is Parquet and no table of text" in said
-    assert "mend:  leave out --format" in said
+    assert "hint:  leave out --format" in said
 
 
 @pytest.mark.parametrize("words", [["data", "split", "LOG", "OUT"], ["data", "convert", "LOG", "OUT/log.jsonl"]])
@@ -48,4 +48,4 @@ def test_a_place_that_cannot_be_written_is_named_with_a_hint(words, tmp_path, ca
     assert main(given) == 5
     said = capsys.readouterr().err
     assert str(tmp_path / "file") in said
-    assert "mend:  check that" in said
+    assert "hint:  check that" in said

@@ -13,7 +13,7 @@ from some_logs import record, write_lines
 
 import labelgen.cli.label
 from labelgen.cli.main import main
-from labelgen.labelling.engines import Engine, local
+from labelgen.labeling.engines import Engine, local
 
 
 def fail(error: Exception) -> None:
@@ -45,7 +45,7 @@ def test_a_lack_of_memory_is_exit_6_with_a_message(name, tmp_path, monkeypatch, 
     assert label(tmp_path) == 6
     said = capsys.readouterr().err
     assert ("a worker process was killed" if name == "loader" else "labelgen label: memory ran out") in said
-    assert "mend:  take fewer --workers" in said
+    assert "hint:  take fewer --workers" in said
 
 
 def no_memory(done: int) -> None:

@@ -10,7 +10,7 @@ WORDS = {
     "review": ["review", "sample"],
 }
 NEAR = [
-    (["label", "logs/", "labelled/", "--modle", "m"], "--model"),
+    (["label", "logs/", "labeled/", "--modle", "m"], "--model"),
     (["evaluate", "log.jsonl", "--aginst=anna"], "--against"),
     (["calibrate", "log.jsonl", "--modle", "m"], "model"),
     (["review", "export", "log.jsonl", "out", "--anotator", "x"], "--annotator"),

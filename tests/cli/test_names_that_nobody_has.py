@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.cli.main import main
 from labelgen.data.log import Log, write_log
@@ -21,7 +21,7 @@ def test_a_name_that_nobody_has_is_refused_with_those_there_are(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     plain, log = tmp_path / "plain.jsonl", tmp_path / "log.jsonl"
-    write_log(plain, [labelled_dialogue(seed, 4) for seed in range(12)], LABELS)
+    write_log(plain, [labeled_dialogue(seed, 4) for seed in range(12)], LABELS)
     assert main(["feedback", "signals", str(plain), str(log)]) == 0
     if command == "report":
         assert main(["simulate", str(log), "--dialogues", "12", "--force"]) == 0

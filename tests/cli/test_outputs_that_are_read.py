@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.cli.main import main
 from labelgen.data.log import write_log
@@ -25,14 +25,14 @@ COMMANDS = {
 def test_what_is_read_stays_as_it_is(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder, other = tmp_path / "logs", tmp_path / "other.jsonl"
     log = folder / "log.jsonl"
-    write_log(log, [labelled_dialogue(seed) for seed in range(6)], LABELS)
+    write_log(log, [labeled_dialogue(seed) for seed in range(6)], LABELS)
     log.write_bytes(b"broken{\n" + log.read_bytes())
     other.write_text('{"id": "d"}\n')
     before = log.read_bytes(), other.read_bytes()
     where = {"LOG": log, "FOLDER": folder, "OTHER": other, "OUT": tmp_path / "out.jsonl"}
     assert main([*(str(where.get(word, word)) for word in COMMANDS[name]), "--max-bad-rate", "1"]) == 2
     assert (log.read_bytes(), other.read_bytes()) == before
-    assert "mend:" in capsys.readouterr().err
+    assert "hint:" in capsys.readouterr().err
 
 
 def test_an_older_quarantine_is_replaced(tmp_path: Path):
@@ -45,7 +45,7 @@ def test_an_older_quarantine_is_replaced(tmp_path: Path):
 
 def test_a_split_into_other_parts_leaves_none_of_the_older_ones(tmp_path: Path):
     log, out = tmp_path / "log.jsonl", tmp_path / "parts"
-    write_log(log, [labelled_dialogue(seed) for seed in range(9)], LABELS)
+    write_log(log, [labeled_dialogue(seed) for seed in range(9)], LABELS)
     assert main(["data", "split", str(log), str(out)]) == 0
     assert main(["data", "split", str(log), str(out), "--force"]) == 0
     assert main(["data", "split", str(log), str(out), "--parts", "train=0.5,test=0.5", "--force"]) == 2
@@ -53,7 +53,7 @@ def test_a_split_into_other_parts_leaves_none_of_the_older_ones(tmp_path: Path):
 
 def test_a_failure_of_the_system_is_told_with_its_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     log, file = tmp_path / "log.jsonl", tmp_path / "file"
-    write_log(log, [labelled_dialogue(1)], LABELS)
+    write_log(log, [labeled_dialogue(1)], LABELS)
     file.write_text("")
     assert main(["data", "split", str(log), str(file / "parts")]) == 5
     assert "Not a directory" in capsys.readouterr().err

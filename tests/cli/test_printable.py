@@ -80,9 +80,9 @@ def test_json_stays_the_same_json(log, capsys):
 
 
 def test_an_error_keeps_its_three_lines():
-    error = UsageError(f"what {EVIL}", f"where {EVIL}", f"mend {EVIL}")
+    error = UsageError(f"what {EVIL}", f"where {EVIL}", f"fix {EVIL}")
     lines = str(error).split("\n")
-    assert [line.split()[0] for line in lines] == ["what", "where:", "mend:"]
+    assert [line.split()[0] for line in lines] == ["what", "where:", "hint:"]
     assert not FOUND.search("".join(lines))
     assert error.where == f"where {EVIL}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_annotator import DieAfter, FakeAnnotator
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from some_logs import record, write_lines
 
 import labelgen.cli.label
@@ -15,8 +15,8 @@ from labelgen.base.errors import ResourceError
 from labelgen.cli.main import main
 from labelgen.data.evidence import Signal
 from labelgen.data.log import write_log
-from labelgen.labelling.engines import local
-from labelgen.labelling.run import label
+from labelgen.labeling.engines import local
+from labelgen.labeling.run import label
 
 COMMANDS = {
     "convert": ["data", "convert", "LOG", "OUT/log.parquet", "--quarantine", "OUT/bad.jsonl"],
@@ -28,7 +28,7 @@ COMMANDS = {
     "sample": ["review", "sample", "LOG", "OUT/sample.jsonl", "--n", "3", "--how", "audit"],
     "export": ["review", "export", "LOG", "OUT/review", "--to", "label-studio"],
     "evaluate": ["evaluate", "LOG", "--against", "anna", "--out", "OUT/evaluation"],
-    "label": ["label", "LOG", "OUT/labelled", "--model", "m", "--workers", "1"],
+    "label": ["label", "LOG", "OUT/labeled", "--model", "m", "--workers", "1"],
 }
 
 
@@ -50,7 +50,7 @@ def made(folder: Path, name: str, mode: int, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
     log, out = folder / "in" / "log.jsonl", folder / "out"
     answer = Signal(kind="answer", turns=(0,), vote="good", explicit=True, evidence=(0,))
-    dialogues = [replace(labelled_dialogue(seed, 2), signals=(answer,)) for seed in range(8)]
+    dialogues = [replace(labeled_dialogue(seed, 2), signals=(answer,)) for seed in range(8)]
     answered = [
         replace(d, annotations=(*d.annotations, replace(d.annotations[0], annotator="m", kind="model")))
         for d in dialogues
@@ -91,9 +91,9 @@ def test_what_a_killed_run_leaves_is_private_too(tmp_path):
     (tmp_path / "in" / "a.jsonl").chmod(0o600)
     with pytest.raises(ResourceError), local(partial(FakeAnnotator, before=DieAfter(2)), 2) as engine:
         label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
-    assert (tmp_path / "out" / ".labelling" / "ledger.jsonl").exists()
+    assert (tmp_path / "out" / ".labeling" / "ledger.jsonl").exists()
     assert modes(tmp_path / "out") == hiding(0o077)
 
 
-def test_the_weights_of_a_model_have_the_mode_of_their_neighbours(tiny_model):
+def test_the_weights_of_a_model_have_the_mode_of_their_neighbors(tiny_model):
     assert len(modes(tiny_model)) == 1

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 
 from labelgen.cli.main import main
 from labelgen.data.log import write_log
@@ -15,7 +15,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a log, the same in a folder, answers without answers, and a run that holds a model."""
     monkeypatch.chdir(tmp_path)
     for path in ("log.jsonl", "logs/a.jsonl"):
-        write_log(tmp_path / path, [labelled_dialogue(seed) for seed in range(4)])
+        write_log(tmp_path / path, [labeled_dialogue(seed) for seed in range(4)])
     (tmp_path / "answers.json").write_text("[]")
     (tmp_path / "run" / "model").mkdir(parents=True)
     (tmp_path / "run" / "model" / "digests.json").write_text("{}")

@@ -7,8 +7,8 @@ import pytest
 from labelgen.cli.main import main
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import Log
-from labelgen.world.log import labels, simulate
-from labelgen.world.options import WorldOptions
+from labelgen.simulator.log import labels, simulate
+from labelgen.simulator.options import WorldOptions
 
 
 def test_simulate_writes_the_log_and_its_labels(tmp_path, capsys):
@@ -60,7 +60,7 @@ def test_simulate_writes_sound_beside_the_log(tmp_path, capsys):
 )
 def test_simulate_refuses_what_it_cannot_do(tmp_path, capsys, wrong):
     assert main(["simulate", str(tmp_path / "x.jsonl"), *wrong]) == 2
-    assert "mend:" in capsys.readouterr().err
+    assert "hint:" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -97,7 +97,7 @@ def test_intervals_are_95_percent_t_intervals_unless_asked_otherwise():
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_a_rate_at_its_end_is_uncertain_to_the_other_side_alone(rate: float):
-    """As many dialogues as people labelled may hide errors, and no rate is below 0 or above 1."""
+    """As many dialogues as people labeled may hide errors, and no rate is below 0 or above 1."""
     same = single(np.full(40, rate))
     for found in (people_alone(Sums(same, same, same)), prediction_powered(Sums(same, same, same)).interval):
         assert found.value == rate

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelgen.base.errors import UsageError
+from labelgen.corpora.abredial import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, answers
 from labelgen.data.log import Log
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers.abredial import READER
 from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "abredial"
@@ -91,14 +91,14 @@ def test_abredial_partly_done_may_count_as_a_failure(tmp_path: Path):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     starts=st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)),
-    mended=st.sets(st.integers(0, 3), max_size=2),
+    fixed=st.sets(st.integers(0, 3), max_size=2),
     overall=st.lists(st.integers(1, 5), min_size=3, max_size=3),
 )
 def test_abredial_cuts_rate_the_turn_of_their_third_utterance(
-    starts: tuple[int, int, int], mended: set[int], overall: list[int], tmp_path: Path
+    starts: tuple[int, int, int], fixed: set[int], overall: list[int], tmp_path: Path
 ):
     places = [4 * k + 2 * (start > k) for k, start in enumerate(starts)]
-    lines = [CHAT[place + j] + " mended" * (j in mended) for place in places for j in range(4)]
+    lines = [CHAT[place + j] + " fixed" * (j in fixed) for place in places for j in range(4)]
     other = [f"{line} of another" for line in CHAT]
     write(
         tmp_path,

@@ -9,7 +9,7 @@ from labelgen.cli.main import main
 from labelgen.data.label_set import LabelName, read_labels
 from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
-from labelgen.data.readers import READERS
+from labelgen.data.reader import READERS
 
 
 def test_a_new_reader_is_converted_counted_and_listed(

@@ -6,12 +6,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labelgen.corpora.betold import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
-from labelgen.data.readers.betold import READER
+from labelgen.features.features import categories_of, numbers_of
 from labelgen.feedback.hiding import hide
 from labelgen.feedback.signal import find_signals
-from labelgen.tensors.features import categories_of, numbers_of
 
 SAMPLE = Path(__file__).parent / "samples" / "betold"
 

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import Log, write_log
-from labelgen.data.readers import READERS
+from labelgen.data.reader import READERS
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -18,7 +18,7 @@ SAMPLES = Path(__file__).parent / "samples"
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "log" / "log.jsonl"
-    write_log(path, (labelled_dialogue(seed) for seed in range(40)), LABELS)
+    write_log(path, (labeled_dialogue(seed) for seed in range(40)), LABELS)
     return path
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labelgen.corpora.dbdc3 import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers.dbdc3 import READER
 from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "dbdc3"

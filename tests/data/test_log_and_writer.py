@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 
 from labelgen.base.errors import InputError, StorageError, UsageError
 from labelgen.cli.sound import Folders
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName, merge, read_labels, write_labels
 from labelgen.data.log import Log, write_log
+from labelgen.data.own import read_file
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers.own import read_file
 from labelgen.data.record import encode
 from labelgen.data.writer import open_writer
 
@@ -138,7 +138,7 @@ def test_other_endings_and_damaged_files_are_told(tmp_path: Path):
 
 def test_labels_lie_beside_the_log(tmp_path: Path):
     sets = {"toy": {"intents": (LabelName("A", "the first"), LabelName("B"))}}
-    write_log(tmp_path / "log.jsonl", [labelled_dialogue(1)], sets)
+    write_log(tmp_path / "log.jsonl", [labeled_dialogue(1)], sets)
     assert read_labels(tmp_path / "labels.json") == sets
     assert Log([tmp_path]).labels() == Log([tmp_path / "log.jsonl"]).labels() == sets
     other = {"toy": {"intents": (LabelName("A"), LabelName("B", "the second"), LabelName("C"))}}
@@ -151,8 +151,8 @@ def test_labels_lie_beside_the_log(tmp_path: Path):
 
 
 def test_equal_dialogues_give_equal_bytes():
-    assert encode(labelled_dialogue(3)) == encode(labelled_dialogue(3))
-    assert json.loads(encode(labelled_dialogue(3)))["id"] == "d3"
+    assert encode(labeled_dialogue(3)) == encode(labeled_dialogue(3))
+    assert json.loads(encode(labeled_dialogue(3)))["id"] == "d3"
 
 
 def test_a_log_knows_the_folder_of_each_record(tmp_path: Path):

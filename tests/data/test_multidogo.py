@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labelgen.corpora.multidogo import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, answers
 from labelgen.data.log import Log
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers.multidogo import READER
 
 SAMPLE = Path(__file__).parent / "samples" / "multidogo"
 HEADER = ["conversationId", "turnNumber", "utteranceId", "utterance", "slot-labels", "intent"]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labelgen.corpora.multiwoz import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, answers, division
 from labelgen.data.log import Log
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers.multiwoz import READER
 from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "multiwoz"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
@@ -18,13 +18,13 @@ COLUMNS = {"dialogue": "d", "request": "q", "response": "a"}
 def test_only_files_of_rejected_records_are_no_records(tmp_path: Path):
     names = ("quarantine-ward.jsonl", "quarantine.jsonl", "a.jsonl.quarantine.jsonl", "b.jsonl")
     for seed, name in enumerate(names):
-        write_log(tmp_path / name, [labelled_dialogue(seed)], LABELS)
-    assert sorted(d.id for d in Log([tmp_path])) == sorted(labelled_dialogue(seed).id for seed in (0, 3))
+        write_log(tmp_path / name, [labeled_dialogue(seed)], LABELS)
+    assert sorted(d.id for d in Log([tmp_path])) == sorted(labeled_dialogue(seed).id for seed in (0, 3))
 
 
 def test_a_linked_folder_is_refused_by_name(tmp_path: Path):
-    write_log(tmp_path / "log" / "a.jsonl", [labelled_dialogue(1)], LABELS)
-    write_log(tmp_path / "other" / "b.jsonl", [labelled_dialogue(2)], LABELS)
+    write_log(tmp_path / "log" / "a.jsonl", [labeled_dialogue(1)], LABELS)
+    write_log(tmp_path / "other" / "b.jsonl", [labeled_dialogue(2)], LABELS)
     (tmp_path / "log" / "linked").symlink_to(tmp_path / "other")
     with pytest.raises(UsageError, match="linked is a link"):
         list(Log([tmp_path / "log"]))
@@ -32,7 +32,7 @@ def test_a_linked_folder_is_refused_by_name(tmp_path: Path):
 
 def test_a_byte_order_mark_costs_no_record(tmp_path: Path):
     log = tmp_path / "log.jsonl"
-    write_log(log, [labelled_dialogue(1), labelled_dialogue(2)], LABELS)
+    write_log(log, [labeled_dialogue(1), labeled_dialogue(2)], LABELS)
     plain = list(Log([log]))
     log.write_bytes(b"\xef\xbb\xbf" + log.read_bytes().replace(b"\n", b"\r\n"))
     assert list(Log([log], max_bad_rate=0.0)) == plain

@@ -31,7 +31,7 @@ def test_the_full_record_shows_every_field():
 def test_every_reason_is_named():
     code = "\n".join(
         (ROOT / "labelgen" / "data" / name).read_text(encoding="utf-8")
-        for name in ("check.py", "parse.py", "record.py", "log.py", "readers/own.py")
+        for name in ("check.py", "parse.py", "record.py", "log.py", "own.py")
     )
     reasons = set(re.findall(r'"([a-z]+_[a-z_]+): ', code))
     named = set(re.findall(r"`([a-z]+_[a-z_]+)`", TEXT[TEXT.index("## What is rejected") :]))

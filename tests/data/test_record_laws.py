@@ -153,9 +153,9 @@ def test_the_least_record_is_an_id_and_turns():
 
 
 def test_fields_that_nobody_knows_are_kept():
-    found = decode('{"id":"d","colour":"red","turns":[{"request":"a","response":"b","skill":{"n":1}}]}', "log")
+    found = decode('{"id":"d","color":"red","turns":[{"request":"a","response":"b","skill":{"n":1}}]}', "log")
     assert isinstance(found, Dialogue)
-    assert json.loads(found.extra or "") == {"colour": "red"}
+    assert json.loads(found.extra or "") == {"color": "red"}
     assert json.loads(found.turns[0].extra or "") == {"skill": {"n": 1}}
     assert decode(encode(found), "log") == found
 
@@ -296,9 +296,9 @@ def test_json_schema_in_the_documents_is_the_one_of_the_code():
 @pytest.mark.filterwarnings("ignore")
 def test_datasets_reads_what_we_write(tmp_path: Path):
     import datasets
-    from labelled import labelled_dialogue
+    from labeled import labeled_dialogue
 
-    log = [labelled_dialogue(seed) for seed in range(5)]
+    log = [labeled_dialogue(seed) for seed in range(5)]
     # A field that is null in the first records must not spoil the type of the column.
     log.sort(key=lambda d: max((t.time_s or 0 for t in d.turns), default=0))
     write_log(tmp_path / "log.parquet", log)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.corpora.segments import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal, answers
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers.segments import READER
 
 SAMPLES = Path(__file__).parent / "samples" / "segments"
 
@@ -27,8 +27,8 @@ def test_lengths_and_labels_of_last_utterances_are_both_read():
     first, second = read(SAMPLES / "lengths.json")
     assert goals(first) == [(0, 1), (2, 3, 4)]
     assert goals(second) == [(0, 1, 2)]
-    (labelled,) = read(SAMPLES / "segmentation_file.json")
-    assert goals(labelled) == [(0, 1), (2, 3)], "the label of the last utterance says nothing"
+    (labeled,) = read(SAMPLES / "segmentation_file.json")
+    assert goals(labeled) == [(0, 1), (2, 3)], "the label of the last utterance says nothing"
 
 
 def test_every_utterance_is_a_turn_on_the_side_that_said_it():

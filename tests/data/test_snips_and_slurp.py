@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelgen.base.errors import UsageError
+from labelgen.corpora import slurp, snips
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, answers
 from labelgen.data.log import Log
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers import slurp, snips
 from labelgen.data.stats import log_stats
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -169,7 +169,7 @@ def test_the_whole_of_slurp_devel(corpora: Path):
         by_token = sorted((e["type"], "".join(surface[k] for k in e["span"])) for e in told["entities"])
         by_span = sorted((name, re.sub(r"\s", "", words).lower()) for name, words in slots(dialogue))
         differ += by_token != by_span
-    assert differ == 4, "orlando florida, rihanna and obama were mended after the tokens were cut; robert lost a comma"
+    assert differ == 4, "orlando florida, rihanna and obama were fixed after the tokens were cut; robert lost a comma"
 
 
 def test_snips_gives_the_published_part(tmp_path: Path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
@@ -72,7 +72,7 @@ def test_copies_of_training_dialogues_are_seen_whatever_case_and_spacing():
 
 
 def test_answers_do_not_matter_for_copies():
-    made = labelled_dialogue(4)
+    made = labeled_dialogue(4)
     other = replace(made, id="other", turns=tuple(replace(t, response="x") for t in made.turns))
     assert other in Seen([made])
 

@@ -1,4 +1,4 @@
-"""STC-3, nineteen people and no texts; DSTC10, spoken requests as a recogniser heard them."""
+"""STC-3, nineteen people and no texts; DSTC10, spoken requests as a recognizer heard them."""
 
 import json
 from collections import Counter
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labelgen.corpora import dstc10, stc3
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, Rating, answers
 from labelgen.data.log import Log
 from labelgen.data.quarantine import Rejected
-from labelgen.data.readers import dstc10, stc3
 from labelgen.data.stats import log_stats
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -85,7 +85,7 @@ def test_dstc10_labels_must_be_as_many_as_the_dialogues_and_may_be_missing(tmp_p
     (tmp_path / "labels.json").write_text(json.dumps([{"target": True}] * 2))
     first, second = dstc10.READER.read(tmp_path, {})
     assert isinstance(second, Dialogue)
-    assert second.annotations == (), "nothing was said that could be labelled"
+    assert second.annotations == (), "nothing was said that could be labeled"
 
 
 @pytest.mark.corpora

@@ -1,4 +1,4 @@
-"""labelgen calibrate, and labelling with what it found; with a tiny model of random weights."""
+"""labelgen calibrate, and labeling with what it found; with a tiny model of random weights."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
@@ -24,7 +24,7 @@ from labelgen.model.folder import check_model, model_digest
 def log(tmp_path_factory) -> Path:
     """Some users have several dialogues."""
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
-    dialogues = [labelled_dialogue(seed, turns=1 + seed % 3) for seed in range(90)]
+    dialogues = [labeled_dialogue(seed, turns=1 + seed % 3) for seed in range(90)]
     write_log(path, [replace(d, user=f"u{k // 2}") for k, d in enumerate(dialogues)], LABELS)
     return path
 
@@ -95,7 +95,7 @@ def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibr
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     turns = manifest["sums"]["turns"]
     by_turn = [t for t in manifest["sums"]["tasks"] if t["unit"] == "turn" and t["task"] != "order"]
-    assert {t["labelled"] + t["abstained"] for t in by_turn} == {turns}
+    assert {t["labeled"] + t["abstained"] for t in by_turn} == {turns}
     assert sum(t["abstained"] for t in manifest["sums"]["tasks"]) == abstained
 
 
@@ -136,7 +136,7 @@ def test_refused_with_the_reason_and_labels_go_on_as_before(tiny_model, log, tmp
     assert "no threshold" in said
     assert "nothing was certified: no field is withheld" in said
     assert "3.0% at 95% needs 99 dialogues" in said
-    [annotation] = Annotator(folder).annotate([labelled_dialogue(3)])
+    [annotation] = Annotator(folder).annotate([labeled_dialogue(3)])
     assert not annotation.abstained
     # Nothing is lost by trying again.
     assert main(["calibrate", str(log), "--model", str(folder), "--against", "anna"]) == 0

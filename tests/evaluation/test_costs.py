@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from labelgen.agreement.vote import consensus
 from labelgen.cli.main import main
-from labelgen.consensus.vote import consensus
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation, AtTurn, Label
 from labelgen.data.log import write_log

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from labelgen.agreement.vote import CONSENSUS
 from labelgen.cli.main import main
-from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
@@ -56,7 +56,7 @@ def test_a_rate_overall_and_in_slices(log, tmp_path, capsys):
     assert main(words) == 0
     assert "people and model" in capsys.readouterr().out
     rows = json.loads((tmp_path / "rates.json").read_text())
-    assert [(r["slice"], r["dialogues"], r["labelled_by_people"]) for r in rows] == [
+    assert [(r["slice"], r["dialogues"], r["labeled_by_people"]) for r in rows] == [
         ("all", 400, 60),
         ("car", 200, 30),
         ("speaker", 200, 30),
@@ -104,7 +104,7 @@ def test_goals_are_those_of_the_model_where_a_log_is_sliced_by_them(log, tmp_pat
     assert main(["estimate", str(log), "--against", "anna", "--slice", "interleaved", "--out", str(out)]) == 0
     every, *slices = json.loads(out.read_text())
     assert sum(row["dialogues"] for row in slices) == every["dialogues"] == 400
-    assert sum(row["labelled_by_people"] for row in slices) == every["labelled_by_people"] == 60
+    assert sum(row["labeled_by_people"] for row in slices) == every["labeled_by_people"] == 60
 
 
 def test_dialogues_that_people_are_divided_about_are_told(tmp_path, capsys):

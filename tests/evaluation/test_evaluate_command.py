@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.base.files import digest_file
 from labelgen.cli.main import main
@@ -19,9 +19,9 @@ from labelgen.metrics import METRICS
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
+from labelgen.simulator.log import simulate
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
-from labelgen.world.log import simulate
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, w
     named = {"LOG": logs / "log.jsonl", "NET": logs / "net.jsonl", "EMPTY": "empty.jsonl"}
     assert run(*(named.get(word, word) for word in words)) == code
     assert said in capsys.readouterr().err
-    # Nothing is left behind, so the mended command needs no --force.
+    # Nothing is left behind, so the fixed command needs no --force.
     assert not (tmp_path / "o").exists()
 
 
@@ -171,7 +171,7 @@ def test_nothing_of_another_evaluation_is_overwritten(done, logs, capsys):
 
 @pytest.fixture(scope="module")
 def model_folder(tiny_encoder, tmp_path_factory):
-    dialogues = [labelled_dialogue(seed) for seed in range(12)]
+    dialogues = [labeled_dialogue(seed) for seed in range(12)]
     torch.manual_seed(0)
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
     folder = tmp_path_factory.mktemp("model") / "m"
@@ -181,7 +181,7 @@ def model_folder(tiny_encoder, tmp_path_factory):
 
 
 def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_path, capsys):
-    dialogues = [labelled_dialogue(seed) for seed in range(12)]
+    dialogues = [labeled_dialogue(seed) for seed in range(12)]
     write_log(tmp_path / "log.jsonl", dialogues)
     out = tmp_path / "e"
     words = (tmp_path / "log.jsonl", "--model", model_folder, "--against", "anna", "--resamples", 20)
@@ -205,7 +205,7 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
 
 
 def test_where_nothing_can_be_hidden_there_is_no_second_candidate_and_it_is_said(model_folder, tmp_path, capsys):
-    dialogues = [d for d in (labelled_dialogue(seed) for seed in range(40)) if without_evidence(d) == d]
+    dialogues = [d for d in (labeled_dialogue(seed) for seed in range(40)) if without_evidence(d) == d]
     write_log(tmp_path / "log.jsonl", dialogues)
     words = (tmp_path / "log.jsonl", "--model", model_folder, "--against", "anna", "--resamples", 20)
     assert run(*words, "--out", tmp_path / "e") == 0

@@ -8,10 +8,10 @@ import public_segments
 import spliced_goals
 from heard import talk
 
+from labelgen.corpora.segments import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label
 from labelgen.data.log import Log, write_log
-from labelgen.data.readers.segments import READER
 
 
 def dialogue(name: str, turns: int = 3, **extra: object) -> Dialogue:

@@ -1,4 +1,4 @@
-"""scripts/held_out.py: of a test log, what nothing was learnt from."""
+"""scripts/held_out.py: of a test log, what nothing was learned from."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ PART = [Dialogue(id="uss/MWOZ/0", turns=(Turn(request="new 0", response=""),))]
 
 @pytest.fixture
 def kept(tmp_path: Path):
-    """The ids that are kept of dialogues, by the script with these words; those of `KNOWN` were learnt from."""
+    """The ids that are kept of dialogues, by the script with these words; those of `KNOWN` were learned from."""
     write_log(tmp_path / "train.jsonl", KNOWN)
     (tmp_path / "splits.json").write_text(json.dumps({"dialogues_published": 6, "test_held_back": [4, 5]}))
 
@@ -30,7 +30,7 @@ def kept(tmp_path: Path):
     return kept
 
 
-def test_dialogues_that_were_learnt_from_are_left_out_whatever_their_ids(kept, capsys: pytest.CaptureFixture[str]):
+def test_dialogues_that_were_learned_from_are_left_out_whatever_their_ids(kept, capsys: pytest.CaptureFixture[str]):
     assert kept(NEW) == [d.id for d in NEW]
     assert kept(PART) == ["uss/MWOZ/0"]
     assert capsys.readouterr().err == ""
@@ -38,7 +38,7 @@ def test_dialogues_that_were_learnt_from_are_left_out_whatever_their_ids(kept, c
     assert "3 dialogues are known from training and are left out; 3 are judged" in capsys.readouterr().err
 
 
-def test_users_who_were_learnt_from_are_left_out_where_this_is_asked(kept):
+def test_users_who_were_learned_from_are_left_out_where_this_is_asked(kept):
     again = Dialogue(id="other", user="u0", turns=(Turn(request="other", response=""),))
     assert kept([again, *PART]) == ["other", "uss/MWOZ/0"]
     assert kept([again, *PART], "--users") == ["uss/MWOZ/0"]

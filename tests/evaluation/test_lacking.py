@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelgen.agreement.vote import CONSENSUS
 from labelgen.base.errors import UsageError
-from labelgen.consensus.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.evaluation.lacking import nothing_to_judge, with_all_named
@@ -36,14 +36,14 @@ def test_whoever_is_named_is_in_the_log_or_refused(said, people, elsewhere):
     with pytest.raises(UsageError) as told:
         list(passed)
     assert told.value.what == f"nobody annotated as {', '.join(sorted(missed))}"
-    assert all(name in told.value.mend for name in set().union(*said))
+    assert all(name in told.value.hint for name in set().union(*said))
 
 
 def test_a_log_of_many_annotators_shows_some():
     log = [dialogue(k, {f"r{k:03}"}) for k in range(100)]
     with pytest.raises(UsageError) as told:
         list(with_all_named(log, Setting(against="nobody")))
-    assert told.value.mend.endswith("r019, ...")
+    assert told.value.hint.endswith("r019, ...")
 
 
 @pytest.mark.parametrize("words", [EVERYONE, "kind:person"])
@@ -66,4 +66,4 @@ def test_everyone_is_named_in_either_spelling(words):
 def test_what_is_lacking_is_told_as_it_is(log, setting, left_out, said):
     error = nothing_to_judge(log, [QUALITY], setting, left_out, ["too few"], "log.jsonl")
     assert error.what == said
-    assert error.mend
+    assert error.hint

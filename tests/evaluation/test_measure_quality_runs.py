@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 
 from labelgen import write_log
 from labelgen.data.labels import Annotation, AtTurn, Label
@@ -24,7 +24,7 @@ def run_of(folder: Path, word: str) -> Path:
     """Three people say good of every turn; the model says the word."""
     dialogues = []
     for seed in range(6):
-        one = replace(labelled_dialogue(seed, turns=3), annotations=(), source="log")
+        one = replace(labeled_dialogue(seed, turns=3), annotations=(), source="log")
         people = tuple(says(f"p{k}", "person", one, "good") for k in range(3))
         dialogues.append(replace(one, annotations=(*people, says("model", "model", one, word))))
     folder.mkdir()
@@ -66,7 +66,7 @@ def test_an_item_on_which_the_judged_annotator_makes_a_tie_counts(tmp_path):
     """Two say good and two bad: with one of them left out, the other three are two against one, so every item is judged."""
     dialogues = []
     for seed in range(6):
-        one = replace(labelled_dialogue(seed, turns=3), annotations=(), source="log")
+        one = replace(labeled_dialogue(seed, turns=3), annotations=(), source="log")
         people = tuple(says(f"p{k}", "person", one, "good" if k < 2 else "bad") for k in range(4))
         dialogues.append(replace(one, annotations=(*people, says("model", "model", one, "good"))))
     log, out = tmp_path / "log.jsonl", tmp_path / "t.json"

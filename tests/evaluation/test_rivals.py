@@ -21,7 +21,7 @@ from labelgen.evaluation.question import Question, questions_of
 from labelgen.evaluation.rivals import fit_rivals, fold_of
 from labelgen.evaluation.rules import Rules
 from labelgen.evaluation.trials import Setting
-from labelgen.world.log import simulate
+from labelgen.simulator.log import simulate
 
 NAMES = ("bad", "fair", "good")
 (QUALITY,) = questions_of("quality", ("turn",), ("macro_f1",), NAMES)
@@ -131,7 +131,7 @@ def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
     assert {named(d, MAJORITY)[AtTurn(0)] for d in out} == {"good"}
 
 
-def test_each_answer_of_each_annotator_is_learnt_from():
+def test_each_answer_of_each_annotator_is_learned_from():
     """Three of four say good of the first dialogue, the one who annotated the second says bad: fields weigh alike."""
     people = [
         Annotation(who, "person", (Label("quality", AtTurn(0), "bad" if who == "dan" else "good"),))
@@ -147,7 +147,7 @@ def test_each_answer_of_each_annotator_is_learnt_from():
     assert shares(out, CONSTANT)[AtTurn(0)] == expected
 
 
-def test_the_reference_is_learnt_from_where_it_annotated_and_people_elsewhere():
+def test_the_reference_is_learned_from_where_it_annotated_and_people_elsewhere():
     person = Annotation("ann", "person", (Label("quality", AtTurn(0), "bad"),))
     user = Annotation("user", "user", (Label("quality", AtTurn(0), "good"),))
     turn = rated(0, [("x", "y")], [])
@@ -178,7 +178,7 @@ def test_probabilities_of_every_rival_sum_to_one_and_survive_the_record(tmp_path
 def test_rivals_are_the_same_by_the_same_seed():
     made = list(simulate(40, 5))
     one, other = (fit_rivals(made[:30], ALL, Setting(seed=3)) for _ in range(2))
-    assert one.learnt == other.learnt
+    assert one.learned == other.learned
     assert one.annotate(made[30:], "truth") == other.annotate(made[30:], "truth")
 
 
@@ -237,7 +237,7 @@ def test_regularization_is_strong_where_words_tell_nothing_and_weak_where_they_t
             words = rng.choice(["one", "two", "three", "four"], 6)
             bad = "one" in words if tells else rng.random() < 0.5
             made.append(rated(k, [(" ".join(words), "ok")], ["bad" if bad else "good"]))
-        about = fit_rivals(made, (QUALITY,), GOLD).learnt["questions"]["quality"]["fitted"][BAG]
+        about = fit_rivals(made, (QUALITY,), GOLD).learned["questions"]["quality"]["fitted"][BAG]
         chosen[tells] = about["c"]
     assert chosen[False] < chosen[True]
 
@@ -246,10 +246,10 @@ def test_of_a_large_training_part_whole_dialogues_are_drawn_by_the_seed(monkeypa
     monkeypatch.setattr(module, "MOST_TURNS", 50)
     made = list(simulate(40, 5))
     turns = sum(len(d.turns) for d in made)
-    learnt = [fit_rivals(made, ALL, Setting(seed=seed)).learnt for seed in (0, 0, 1)]
-    assert learnt[0] == learnt[1]
-    assert learnt[0] != learnt[2]
-    for own in learnt:
+    learned = [fit_rivals(made, ALL, Setting(seed=seed)).learned for seed in (0, 0, 1)]
+    assert learned[0] == learned[1]
+    assert learned[0] != learned[2]
+    for own in learned:
         assert (own["of_turns"], own["of_dialogues"]) == (turns, 40)
         assert 30 < own["turns"] <= 50
         assert own["dialogues"] < 40
@@ -270,9 +270,9 @@ def test_labels_of_goals_stand_at_the_goals_that_a_candidate_decoded_and_at_thos
         turns=(replace(turn, request="z"), turn),
         annotations=(goal("gold", "truth", (0, 1)), goal("net", "model", (1,))),
     )
-    (out,), _, learnt = prepare([test], (OUTCOME, GOALS), GOLD, made)
-    assert learnt is not None
-    assert learnt["goals_from"] == "net"
+    (out,), _, learned = prepare([test], (OUTCOME, GOALS), GOLD, made)
+    assert learned is not None
+    assert learned["goals_from"] == "net"
     for rival in (BAG, CONSTANT, MAJORITY):
         assert named(out, rival, "outcome") == {AtGoal((1,)): "failure"}
         assert named(out, f"{rival} on the reference's goals", "outcome") == {AtGoal((0, 1)): "failure"}

@@ -23,7 +23,7 @@ from labelgen.evaluation.slices import OTHER, known_fields, slices, value_of
 from labelgen.evaluation.trials import Protocol, Setting
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item
-from labelgen.world.log import simulate
+from labelgen.simulator.log import simulate
 
 (QUALITY,) = questions_of("quality", ("turn",), ("accuracy",), ("bad", "good"))
 ACCENTS, SCREENS, LEVELS = ("north", "south", "east", "west"), ("yes", "no"), 8

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from random_models import random_model
 
 from labelgen.cli.main import main
@@ -21,7 +21,7 @@ from labelgen.model.folder import save_model
 from labelgen.model.trained_on import COMPLETE
 from labelgen.review.sampling import Drawn, marked
 
-TRAINED, NEW = ([labelled_dialogue(seed, 1 + seed % 3) for seed in seeds] for seeds in (range(60), range(60, 120)))
+TRAINED, NEW = ([labeled_dialogue(seed, 1 + seed % 3) for seed in seeds] for seeds in (range(60), range(60, 120)))
 
 
 def marked_as(dialogues: Sequence[Dialogue], how: str) -> list[Dialogue]:
@@ -32,7 +32,7 @@ def marked_as(dialogues: Sequence[Dialogue], how: str) -> list[Dialogue]:
 def model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose folder says that it was trained on TRAINED."""
     folder = tmp_path_factory.mktemp("model") / "m"
-    card = {COMPLETE: True, "learnt_from_feedback": False}
+    card = {COMPLETE: True, "learned_from_feedback": False}
     save_model(random_model(tiny_encoder, 1, band=6), folder, card, pack(map(fingerprint, TRAINED)))
     return folder
 
@@ -81,8 +81,8 @@ def test_an_evaluation_on_training_dialogues_says_so_at_its_head(model: Path, lo
     assert "model was trained on 7 of the 30 judged dialogues" in head
     assert "model was trained on 7 of the 30 judged dialogues" in capsys.readouterr().err
     # Labels from a file say it themselves, and so does the evaluation that is computed again.
-    assert main(["label", str(path), str(tmp_path / "labelled"), "--model", str(model), "--workers", "1"]) == 0
-    _, head = evaluated(path, tmp_path / "p", "--predictions", tmp_path / "labelled" / "log.jsonl")
+    assert main(["label", str(path), str(tmp_path / "labeled"), "--model", str(model), "--workers", "1"]) == 0
+    _, head = evaluated(path, tmp_path / "p", "--predictions", tmp_path / "labeled" / "log.jsonl")
     assert "model was trained on 7 of the 30 judged dialogues" in head
     assert main(["evaluate", "--from", str(tmp_path / "p" / "predictions.jsonl"), "--out", str(tmp_path / "q")]) == 0
     assert (tmp_path / "q" / "report.html").read_bytes() == (tmp_path / "p" / "report.html").read_bytes()
@@ -161,10 +161,10 @@ def test_a_rate_leaves_out_what_the_model_was_trained_on_and_peoples_word_on_dif
 ):
     def rates(dialogues: Sequence[Dialogue], code: int = 0) -> Any:
         path = log(dialogues)
-        labelled, out = tmp_path / "labelled", tmp_path / "rates.json"
-        words = ["label", str(path), str(labelled), "--model", str(model), "--workers", "1", "--force"]
+        labeled, out = tmp_path / "labeled", tmp_path / "rates.json"
+        words = ["label", str(path), str(labeled), "--model", str(model), "--workers", "1", "--force"]
         assert main(words) == 0
-        words = ["estimate", str(labelled / "log.jsonl"), "--against", "anna", "--out", str(out), "--force"]
+        words = ["estimate", str(labeled / "log.jsonl"), "--against", "anna", "--out", str(out), "--force"]
         assert main([*words, "--task", "quality", "--label", "bad"]) == code
         return json.loads(out.read_text()) if not code else None
 
@@ -174,7 +174,7 @@ def test_a_rate_leaves_out_what_the_model_was_trained_on_and_peoples_word_on_dif
     told = capsys.readouterr().out
     assert "25 dialogues are left out: model was trained on them" in told
     assert "of 10 dialogues people's labels are passed over" in told
-    assert (found["dialogues"], found["labelled_by_people"]) == (60, 20)
+    assert (found["dialogues"], found["labeled_by_people"]) == (60, 20)
     assert (found["trained_on"], found["drawn_for_difficulty"]) == (25, 10)
     [plain] = rates([*NEW[:20], *(replace(d, annotations=()) for d in hard), *bare])
     for kind in ("people_alone", "prediction_powered"):

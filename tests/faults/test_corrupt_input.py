@@ -1,4 +1,4 @@
-"""What is corrupt is set aside, record by record where it can be told apart, and all others are labelled."""
+"""What is corrupt is set aside, record by record where it can be told apart, and all others are labeled."""
 
 import gzip
 import json
@@ -19,22 +19,22 @@ from labelgen.base.packed import packed
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
-from labelgen.data.readers.own import read_file
-from labelgen.labelling.counts import Sums
-from labelgen.labelling.engines import Inline
-from labelgen.labelling.run import judge, label
-from labelgen.labelling.verify import verify
+from labelgen.data.own import read_file
+from labelgen.labeling.counts import Sums
+from labelgen.labeling.engines import Inline
+from labelgen.labeling.run import judge, label
+from labelgen.labeling.verify import verify
 
 
 def run(folder: Path, size: int = 64) -> Sums:
     """Label what is in `in`; what was seen is all that there is, and the manifest says so."""
     sums = label(folder / "in", folder / "out", Inline(FakeAnnotator), "model", {}, size)
-    assert sums.seen == sums.labelled + sums.bad
+    assert sums.seen == sums.labeled + sums.bad
     assert list(verify(folder / "out", folder / "in")) == []
     return sums
 
 
-def labelled(folder: Path) -> set[str]:
+def labeled(folder: Path) -> set[str]:
     found = set()
     for name in tree(folder / "out"):
         if not name.endswith(("manifest.json", ".quarantine.jsonl")):
@@ -72,7 +72,7 @@ def test_one_record_in_a_hundred_is_bad(tmp_path, name):
         (name, 121, "a119"): "doubled_id",
         (name, 161, None): "lone_surrogate",
     }
-    assert labelled(tmp_path) == {f"a{k}" for k in range(400)} - {"a40", "a80", "a120", "a160"}
+    assert labeled(tmp_path) == {f"a{k}" for k in range(400)} - {"a40", "a80", "a120", "a160"}
     judge(sums, 0.01, "out")
     with pytest.raises(InputError, match="4 of 400 records are bad"):
         judge(sums, 0.009, "out")
@@ -102,7 +102,7 @@ def test_a_flipped_bit_of_parquet_costs_its_row_group(tmp_path, size):
     run(tmp_path, size)
     lost = range(75, 100)
     assert quarantined(tmp_path) == {("c.parquet", row + 1, None): "bad_parquet" for row in lost}
-    assert labelled(tmp_path) == {f"c{k}" for k in range(200)} - {f"c{k}" for k in lost}
+    assert labeled(tmp_path) == {f"c{k}" for k in range(200)} - {f"c{k}" for k in lost}
 
 
 def test_text_that_is_no_utf8_costs_its_row(tmp_path):
@@ -113,7 +113,7 @@ def test_text_that_is_no_utf8_costs_its_row(tmp_path):
     pq.write_table(pa.table({"id": ids, "turns": turns}), path)
     run(tmp_path)
     assert quarantined(tmp_path) == {("c.parquet", 2, None): "bad_utf8"}
-    assert labelled(tmp_path) == {"c0", "c2"}
+    assert labeled(tmp_path) == {"c0", "c2"}
 
 
 def test_what_is_not_finite_or_of_another_type_in_parquet_costs_its_row(tmp_path):
@@ -133,7 +133,7 @@ def test_a_parquet_file_that_was_cut_short_is_one_bad_record(tmp_path, kept):
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     run(tmp_path)
     assert set(quarantined(tmp_path).values()) == {"bad_parquet"}
-    assert labelled(tmp_path) == {"a"}
+    assert labeled(tmp_path) == {"a"}
 
 
 @pytest.mark.parametrize("name", ["e.jsonl", "e.jsonl.gz", "e.jsonl.zst", "e.parquet"])
@@ -174,7 +174,7 @@ PACKED_NAMES = pytest.mark.parametrize("name", ["b.jsonl.gz", "b.jsonl.zst"])
 
 @PACKED_NAMES
 @pytest.mark.parametrize("size", [7, 4096])
-def test_the_head_of_a_packed_file_that_was_cut_is_labelled(tmp_path, name, size):
+def test_the_head_of_a_packed_file_that_was_cut_is_labeled(tmp_path, name, size):
     path = tmp_path / "in" / name
     write_packed(path, 1000)
     cut_in_half(path)
@@ -182,20 +182,20 @@ def test_the_head_of_a_packed_file_that_was_cut_is_labelled(tmp_path, name, size
     sums = run(tmp_path, size)
     reason = "bad_gzip" if name.endswith("gz") else "bad_zstd"
     assert (sums.damaged, sums.quarantined) == ((name,), {reason: 1})
-    assert 300 < sums.labelled < 700
-    assert labelled(tmp_path) == {"a", *(f"d{k}" for k in range(sums.labelled - 1))}
+    assert 300 < sums.labeled < 700
+    assert labeled(tmp_path) == {"a", *(f"d{k}" for k in range(sums.labeled - 1))}
     (bad,) = (tmp_path / "out" / f"{name}.quarantine.jsonl").read_bytes().splitlines()
-    assert f"{sums.labelled - 1:,} lines could be read" in json.loads(bad)["reason"]
+    assert f"{sums.labeled - 1:,} lines could be read" in json.loads(bad)["reason"]
 
 
-def test_the_head_of_a_file_that_is_damaged_in_the_middle_is_labelled(tmp_path):
+def test_the_head_of_a_file_that_is_damaged_in_the_middle_is_labeled(tmp_path):
     """What comes out of damaged bytes before the damage is found out is as good as it looks."""
     write_packed(tmp_path / "in" / "b.jsonl.gz", 1000)
     garble_the_middle(tmp_path / "in" / "b.jsonl.gz")
     sums = run(tmp_path)
     assert sums.damaged == ("b.jsonl.gz",)
     assert sums.quarantined["bad_gzip"] == 1
-    assert labelled(tmp_path) >= {f"d{k}" for k in range(300)}
+    assert labeled(tmp_path) >= {f"d{k}" for k in range(300)}
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_damaged_file_ends_a_run_with_an_error_whatever_share_was_bad(tmp_path
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_file_that_is_whole_again_is_labelled_again_and_nothing_else(tmp_path, finished):
+def test_a_file_that_is_whole_again_is_labeled_again_and_nothing_else(tmp_path, finished):
     """Also where the run that met the damage was killed before it reached it."""
     path = tmp_path / "in" / "b.jsonl.gz"
     write_packed(path, 100)
@@ -239,7 +239,7 @@ def test_a_file_that_is_whole_again_is_labelled_again_and_nothing_else(tmp_path,
     diary = tmp_path / "diary"
     sums = label(tmp_path / "in", tmp_path / "out", Inline(partial(FakeAnnotator, diary=diary)), "model", {}, 8)
     assert diary.read_text().split() == [f"d{k}" for k in range(100)]
-    assert (sums.labelled, sums.damaged, sums.bad) == (120, (), 0)
+    assert (sums.labeled, sums.damaged, sums.bad) == (120, (), 0)
     assert not (tmp_path / "out" / "b.jsonl.gz.quarantine.jsonl").exists()
     assert list(verify(tmp_path / "out", tmp_path / "in")) == []
     label(tmp_path / "in", tmp_path / "at_once", Inline(FakeAnnotator), "model", {}, 8)

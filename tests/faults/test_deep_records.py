@@ -9,7 +9,7 @@ import pytest
 from fake_annotator import FakeAnnotator
 from hypothesis import given
 from hypothesis import strategies as st
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from some_logs import record, write_lines
 
 import labelgen.cli.label
@@ -114,7 +114,7 @@ def test_no_command_ends_for_a_record_that_is_too_deep(name, tmp_path, capsys, m
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
     log, good = tmp_path / "log.jsonl", tmp_path / "good.jsonl"
     answer = Signal(kind="answer", turns=(0,), vote="good", explicit=True, evidence=(0,))
-    dialogues = [replace(labelled_dialogue(seed, 2), signals=(answer,)) for seed in range(8)]
+    dialogues = [replace(labeled_dialogue(seed, 2), signals=(answer,)) for seed in range(8)]
     answered = [
         replace(d, annotations=(*d.annotations, replace(d.annotations[0], annotator="m", kind="model")))
         for d in dialogues

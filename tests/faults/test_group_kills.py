@@ -11,9 +11,9 @@ import pytest
 from fake_annotator import FakeAnnotator, KillGroup
 from some_logs import record, tree, write_lines, write_rows
 
-from labelgen.labelling.engines import Inline, local
-from labelgen.labelling.run import label
-from labelgen.labelling.verify import verify
+from labelgen.labeling.engines import Inline, local
+from labelgen.labeling.run import label
+from labelgen.labeling.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from changed_folders import Change, name_all, put, text
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 from safetensors.torch import load_file, save_file
 from some_logs import record, write_lines
 
@@ -221,7 +221,7 @@ LISTED: dict[str, Change] = {
     "tokenizer settings of a list": text("tokenizer/tokenizer_config.json", "[]"),
     "half tokenizer settings": half("tokenizer/tokenizer_config.json"),
     "a digest that is a number": put("card.json", "data_digest", 7),
-    "feedback as text": put("card.json", "learnt_from_feedback", "no"),
+    "feedback as text": put("card.json", "learned_from_feedback", "no"),
     "half a calibration": text("calibration.json", '{"form": 1, "ver'),
     "temperature 0": calibration(labels={"kind": "temperature", "temperature": 0.0}),
     "a negative temperature": calibration(none={"kind": "temperature", "temperature": -1.0}),
@@ -297,7 +297,7 @@ def test_a_hostile_model_is_refused_and_runs_nothing(tiny_model, tmp_path, monke
         Annotator(folder)
     error = refused.value
     assert error.what
-    assert error.mend
+    assert error.hint
     assert str(folder) in error.where
     assert not (tmp_path / "canary").exists()
     outside = [path for path in opened if Path(path).name in ("canary.txt", "passwd", "secret.json")]
@@ -388,7 +388,7 @@ def places(held: Any, within: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 @pytest.mark.parametrize("name", ["model.json", "encoder.json", "calibration.json", T])
 def test_any_odd_value_is_refused_or_labels(tiny_model, tmp_path, name):
-    """Drawn by a seed: nothing but IntegrityError, at loading or at labelling."""
+    """Drawn by a seed: nothing but IntegrityError, at loading or at labeling."""
     rng = random.Random(name)
     whole = Path(shutil.copytree(tiny_model, tmp_path / "whole"))
     calibration()(whole)
@@ -406,7 +406,7 @@ def test_any_odd_value_is_refused_or_labels(tiny_model, tmp_path, name):
         text(name, json.dumps(changed))(folder)
         name_all(folder)
         try:
-            Annotator(folder).annotate([labelled_dialogue(1, turns=3)])
+            Annotator(folder).annotate([labeled_dialogue(1, turns=3)])
         except IntegrityError:
             refused += 1
     assert refused

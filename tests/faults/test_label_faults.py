@@ -21,10 +21,10 @@ from some_logs import record, tree, write_lines
 
 from labelgen.base.errors import IntegrityError, LabelgenError, ResourceError, StorageError
 from labelgen.base.terminated import Terminated, sigterm_raises
-from labelgen.labelling.counts import Sums
-from labelgen.labelling.engines import Inline, local
-from labelgen.labelling.run import label
-from labelgen.labelling.verify import verify
+from labelgen.labeling.counts import Sums
+from labelgen.labeling.engines import Inline, local
+from labelgen.labeling.run import label
+from labelgen.labeling.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -119,7 +119,7 @@ def test_an_annotator_that_dies_is_gone_on_from(tmp_path, unbroken, dialogues):
     assert in_child(death) == -signal.SIGKILL
     run(source, tmp_path / "out", diary=diary)
     assert tree(tmp_path / "out") == expected
-    # Shards hold a0 | a1 a2 | b0 b1: what was committed is not labelled again.
+    # Shards hold a0 | a1 a2 | b0 b1: what was committed is not labeled again.
     assert len(diary.read_text().split()) == {0: 5, 1: 4, 2: 4, 3: 2, 4: 2}[dialogues]
 
 
@@ -149,8 +149,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, unbroken):
 from functools import partial
 from pathlib import Path
 from fake_annotator import FakeAnnotator, KillParent
-from labelgen.labelling.engines import local
-from labelgen.labelling.run import label
+from labelgen.labeling.engines import local
+from labelgen.labeling.run import label
 if __name__ == "__main__":
     with local(partial(FakeAnnotator, before=KillParent()), 2) as engine:
         label(Path({str(source)!r}), Path({str(tmp_path / "out")!r}), engine, "model", {{}}, 2)
@@ -317,7 +317,7 @@ def test_a_read_only_folder_is_a_storage_error(open_folder):
 def half_done(source: Path, out: Path) -> Path:
     """One shard of a.jsonl is committed; gives the ledger."""
     assert in_child(partial(run, source, out, before=DieAfter(1))) == -signal.SIGKILL
-    return out / ".labelling" / "ledger.jsonl"
+    return out / ".labeling" / "ledger.jsonl"
 
 
 @pytest.mark.parametrize("kept", [1, 30, -1])
@@ -333,7 +333,7 @@ def test_a_line_that_a_kill_cut_short_says_nothing(tmp_path, unbroken, kept):
 def test_a_damaged_part_is_made_again(tmp_path, unbroken):
     source, expected = unbroken
     half_done(source, tmp_path / "out")
-    part = tmp_path / "out" / ".labelling" / "parts" / "a.jsonl" / "000000.jsonl"
+    part = tmp_path / "out" / ".labeling" / "parts" / "a.jsonl" / "000000.jsonl"
     part.write_bytes(part.read_bytes()[:-5])
     run(source, tmp_path / "out")
     assert tree(tmp_path / "out") == expected
@@ -342,7 +342,7 @@ def test_a_damaged_part_is_made_again(tmp_path, unbroken):
 def test_a_damaged_ledger_is_refused_unless_forced(tmp_path, unbroken):
     source, expected = unbroken
     ledger = half_done(source, tmp_path / "out")
-    ledger.write_bytes(ledger.read_bytes().replace(b'"labelled":', b'"labelled"?', 1))
+    ledger.write_bytes(ledger.read_bytes().replace(b'"labeled":', b'"labeled"?', 1))
     with pytest.raises(IntegrityError, match="ledger"):
         run(source, tmp_path / "out")
     run(source, tmp_path / "out", force=True)

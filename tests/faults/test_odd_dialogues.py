@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 from some_logs import write_lines
 
 from labelgen.base.errors import IntegrityError
@@ -69,7 +69,7 @@ def test_what_the_model_was_not_trained_on_is_counted(tiny_model):
     unseen, unknown = annotator.unfamiliar(ODD)
     assert unseen == {"status": 1, "screen": 1, "device": 1}
     assert unknown == {"intents": 1}
-    assert annotator.unfamiliar(labelled_dialogue(seed) for seed in range(8)) == ({}, {})
+    assert annotator.unfamiliar(labeled_dialogue(seed) for seed in range(8)) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_numbers_that_are_none_are_quarantined_counted_and_told(tiny_model, tmp_
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny_model), "--workers", "1"]
     assert main([*words, "--max-bad-rate", "1"]) == 0
     told = capsys.readouterr().out
-    assert "2 of 4 dialogues labelled" in told
+    assert "2 of 4 dialogues labeled" in told
     assert "not_finite 2" in told
     for name in ("a.jsonl", "b.parquet"):
         (line,) = (tmp_path / "out" / f"{name}.quarantine.jsonl").read_text().splitlines()

@@ -16,14 +16,14 @@ import msgspec
 import pytest
 from fake_annotator import stand_in
 from killed_training import kill_from_now_on, kill_within, processes
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from some_logs import tree
 from whole_runs import common
 
 import labelgen.cli.label
 from labelgen.cli.main import main
 from labelgen.data.log import write_log
-from labelgen.labelling.verify import verify
+from labelgen.labeling.verify import verify
 from labelgen.training.tracking import read_metrics
 
 KILLS = int(os.environ.get("LABELGEN_KILLS", "2"))
@@ -85,14 +85,14 @@ def test_training_that_is_killed_at_random_leaves_the_bytes_of_an_unbroken_run(
     tmp_path: Path, tiny_encoder: Path, in_process: Callable[..., int]
 ):
     log = tmp_path / "log" / "train.jsonl"
-    write_log(log, [labelled_dialogue(seed) for seed in range(14)], LABELS)
+    write_log(log, [labeled_dialogue(seed) for seed in range(14)], LABELS)
 
     def argv(out: str) -> list[str]:
         more = [
             f"--data.valid=[{log}]",
             "--length.keep=best",
             "--length.max_epochs=6",
-            "--optimiser.learning_rate=0.01",
+            "--optimizer.learning_rate=0.01",
         ]
         return ["finetune", *common(log, tiny_encoder, out), *more]
 
@@ -128,20 +128,20 @@ def test_training_that_is_killed_at_random_leaves_the_bytes_of_an_unbroken_run(
 
 
 @pytest.mark.parametrize("model", [False, True] if "LABELGEN_KILLS" in os.environ else [False])
-def test_labelling_that_is_killed_at_random_leaves_the_bytes_of_an_unbroken_run(
+def test_labeling_that_is_killed_at_random_leaves_the_bytes_of_an_unbroken_run(
     tmp_path: Path, tiny_model: Path, in_process: Callable[..., int], model: bool
 ):
     """By a stand-in, which leaves more of the time to what is around it, and where kills are asked for by a model too."""
     source = tmp_path / "in"
     for k, name in enumerate(("a.jsonl", "b.jsonl.gz", "c.jsonl")):
-        write_log(source / name, [labelled_dialogue(100 * k + seed) for seed in range(12)])
+        write_log(source / name, [labeled_dialogue(100 * k + seed) for seed in range(12)])
 
     def argv(out: str) -> list[str]:
         words = ["--model", str(tiny_model), "--workers", "2", "--shard-dialogues", "2"]
         return ["label", str(source), str(tmp_path / out), *words]
 
     def state(out: str) -> str:
-        ledger = tmp_path / out / ".labelling" / "ledger.jsonl"
+        ledger = tmp_path / out / ".labeling" / "ledger.jsonl"
         if not ledger.exists():
             return "after the manifest" if (tmp_path / out / "manifest.json").exists() else "before the first commit"
         return "with shards committed" if ledger.read_bytes().count(b"\n") > 1 else "before the first commit"

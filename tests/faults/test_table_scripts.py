@@ -117,7 +117,7 @@ def test_another_test_is_judged_by_the_trainings_that_are_there(name: str, place
     assert not any(words.startswith("labelgen") for words in called(place, name, "../two"))
     for path in (place / "two").rglob("*"):
         if path.is_file():
-            path.write_text("mended")
+            path.write_text("fixed")
     again = {words.split()[1] for words in called(place, name, "../two") if words.startswith("labelgen")}
     assert again & {"evaluate", "label"}
     assert not again & {"encoder", "pretrain", "finetune"}
@@ -195,7 +195,7 @@ def test_what_is_gone_on_from_is_asked_for_at_once(name: str, place: Path):
 
 
 @pytest.mark.parametrize("name", ["uss", "dbdc3"])
-def test_a_config_of_ones_own_says_how_quality_is_learnt(name: str, place: Path):
+def test_a_config_of_ones_own_says_how_quality_is_learned(name: str, place: Path):
     (place / "elsewhere" / "own.yaml").write_text("")
     for config, shown in (
         ("own.yaml", f"{place}/elsewhere/own.yaml"),

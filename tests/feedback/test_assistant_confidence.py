@@ -14,8 +14,8 @@ from labelgen.feedback.em.fitted import learn
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
-from labelgen.world.log import simulate
-from labelgen.world.options import WorldOptions
+from labelgen.simulator.log import simulate
+from labelgen.simulator.options import WorldOptions
 
 CONFIDENCES = st.lists(st.one_of(st.none(), st.floats(0.0, 1.0)), max_size=30)
 

@@ -23,8 +23,8 @@ from labelgen.feedback.posterior import majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.feedback.wording import Vote
-from labelgen.world.log import simulate
-from labelgen.world.options import WorldOptions
+from labelgen.simulator.log import simulate
+from labelgen.simulator.options import WorldOptions
 
 Counts = Mapping[Pattern, int]
 KINDS = ("a", "b", "c", "d", "e")
@@ -257,9 +257,9 @@ def test_a_kind_that_is_recorded_where_it_happens_was_silent_elsewhere(world) ->
     """Nothing shows where it could have been observed: only where it spoke."""
     _, _, counts, rates = world
     shown = {p if "b" in dict(p.votes) else replace(p, unseen=("b",)): count for p, count in counts.items()}
-    learnt = fit(shown)
-    assert learnt.recorded == {"b"}
-    assert [learnt.posterior(p) for p in shown] == [rates.posterior(p) for p in counts]
+    learned = fit(shown)
+    assert learned.recorded == {"b"}
+    assert [learned.posterior(p) for p in shown] == [rates.posterior(p) for p in counts]
 
 
 def test_people_turn_a_kind_that_everybody_misreads(world) -> None:
@@ -296,7 +296,7 @@ def log_of(*own: Dialogue) -> Fitted:
     return learn(item for d in own for item in items_of(d, find_signals(d)))
 
 
-def test_without_any_feedback_nothing_is_learnt_and_nothing_said() -> None:
+def test_without_any_feedback_nothing_is_learned_and_nothing_said() -> None:
     silent = talk("play haze", "Playing.", "louder", "Louder.")
     for method in (log_of(), log_of(silent), log_of(Dialogue(id="empty", turns=()))):
         assert method.kinds == ()
@@ -360,7 +360,7 @@ def test_people_judge_exactly_the_item() -> None:
 
 
 @given(st.lists(dialogues(), max_size=5))
-def test_laws_of_what_is_learnt_from_any_log(log: list[Dialogue]) -> None:
+def test_laws_of_what_is_learned_from_any_log(log: list[Dialogue]) -> None:
     method = log_of(*log)
     assert method == log_of(*reversed(log))
     for dialogue in log:

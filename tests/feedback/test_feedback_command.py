@@ -64,8 +64,8 @@ def test_em_learns_from_the_log_and_shows_what(log: Path, tmp_path: Path, capsys
     shown = capsys.readouterr().out
     assert "log-odds" in shown
     assert "em takes" in shown
-    learnt = json.loads(fit.read_text(encoding="utf-8"))
-    assert {row["kind"] for row in learnt["goal"]["kinds"]} >= {"answer", "gratitude"}
+    learned = json.loads(fit.read_text(encoding="utf-8"))
+    assert {row["kind"] for row in learned["goal"]["kinds"]} >= {"answer", "gratitude"}
     assert all(
         t.origin.startswith(("em: ", "confirmed hypothesis; em", "failed", "how its"))
         for d in Log([made])

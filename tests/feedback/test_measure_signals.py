@@ -17,7 +17,7 @@ from labelgen.data.log import Log, write_log
 from labelgen.feedback.items import Item
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
-from labelgen.world.log import simulate
+from labelgen.simulator.log import simulate
 
 
 def judged(name: str, lines: Sequence[str], ratings: Sequence[float], outcome: str) -> Dialogue:

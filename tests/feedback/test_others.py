@@ -18,8 +18,8 @@ from labelgen.feedback.em.others import LEAST_USERS, OTHERS, Others
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import Method, Posterior, waterfall
 from labelgen.feedback.signal import find_signals
-from labelgen.world.log import TRUTH, simulate
-from labelgen.world.options import WorldOptions
+from labelgen.simulator.log import TRUTH, simulate
+from labelgen.simulator.options import WorldOptions
 
 Row = tuple[str | None, str, float]
 """User, request, and what is thought of the turn."""
@@ -118,7 +118,7 @@ def log_loss_of_turns(made: list[Item], method: Method) -> float:
     return fmean(nats)
 
 
-def test_a_vote_is_learnt_as_one_more_kind_and_lowers_the_log_loss() -> None:
+def test_a_vote_is_learned_as_one_more_kind_and_lowers_the_log_loss() -> None:
     dialogues = [replace(d, signals=find_signals(d)) for d in simulate(600, 7, WorldOptions(annotated=0.0))]
     made = [item for d in dialogues for item in items_of(d, d.signals)]
     alone = learn(made, anchored=False)

@@ -16,7 +16,7 @@ from labelgen.feedback.projection import words
 from labelgen.feedback.repair import asked_again
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets, posterior_of
-from labelgen.world.log import simulate
+from labelgen.simulator.log import simulate
 
 REPHRASED = Signal(kind="rephrase", turns=(0,), vote="bad", evidence=(1,))
 THANKED = Signal(kind="gratitude", turns=(1,), vote="good", evidence=(2,))

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.cli.main import COMMANDS
 from labelgen.model.build import build_model
@@ -89,7 +89,7 @@ def model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
     tasks = {task: TaskOptions() for task in TASKS}
     folder = tmp_path_factory.mktemp("documents") / "model"
-    save_model(build_model(options, tasks, LABELS, [labelled_dialogue(0)]), folder, {})
+    save_model(build_model(options, tasks, LABELS, [labeled_dialogue(0)]), folder, {})
     return folder
 
 

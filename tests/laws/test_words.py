@@ -13,7 +13,7 @@ from labelgen.data.labels import divides
 from labelgen.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
-UNAWARE = ("consensus", "model", "training", "labelling", "evaluation", "report")
+UNAWARE = ("agreement", "model", "training", "labeling", "evaluation", "report")
 NAMES = set(TASKS)
 
 

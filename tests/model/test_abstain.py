@@ -27,7 +27,7 @@ from labelgen.data.labels import (
     scope,
 )
 from labelgen.data.record import decode, encode
-from labelgen.labelling.counts import tally
+from labelgen.labeling.counts import tally
 from labelgen.model.abstain import abstaining, by_field, scaled
 from labelgen.model.calibration import Calibration, TaskCalibration
 
@@ -121,8 +121,8 @@ def test_what_abstains_goes_to_disk_and_back_and_adds_up(pair: tuple[Dialogue, A
     assert isinstance(read, Dialogue)
     assert encode(read) == record
     sums, before = tally([(dialogue, said)], ()), tally([(dialogue, annotation)], ())
-    own = {(x.task, x.unit): x.labelled + x.abstained for x in sums.tasks}
-    assert own == {(x.task, x.unit): x.labelled + x.abstained for x in before.tasks}
+    own = {(x.task, x.unit): x.labeled + x.abstained for x in sums.tasks}
+    assert own == {(x.task, x.unit): x.labeled + x.abstained for x in before.tasks}
 
 
 def _label(task: str, at: AtTurn | AtSpan | AtGoal | AtDialogue, p: float, name: str = "x") -> Label:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from changed_folders import name_all, put
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 from random_models import random_model
 
 from labelgen.model.annotate import annotate
@@ -54,7 +54,7 @@ def test_it_loads_to_the_same_labels(encoder, tmp_path):
     held = model.state_dict()
     assert again.state_dict().keys() == held.keys()
     assert all(torch.equal(value, held[name]) for name, value in again.state_dict().items())
-    dialogues = [labelled_dialogue(seed, turns=3) for seed in range(3)]
+    dialogues = [labeled_dialogue(seed, turns=3) for seed in range(3)]
     assert annotate(again, dialogues) == annotate(model, dialogues)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 from random_models import random_model
 
 from labelgen.base.errors import UsageError
@@ -42,13 +42,13 @@ def test_a_name_is_its_domains_or_everybodys(domains):
     )
 )
 def test_what_is_no_list_of_words_offers_nothing(said):
-    assert domains_on_offer(offering(labelled_dialogue(1), said), "skills") is None
+    assert domains_on_offer(offering(labeled_dialogue(1), said), "skills") is None
 
 
 def test_a_record_whose_list_is_none_is_set_aside_before_it_is_judged(tmp_path):
     log = tmp_path / "log.jsonl"
     offered = (["a"], "a", None, [1])
-    write_log(log, [offering(replace(labelled_dialogue(k), id=f"d{k}"), said) for k, said in enumerate(offered)])
+    write_log(log, [offering(replace(labeled_dialogue(k), id=f"d{k}"), said) for k, said in enumerate(offered)])
     to = argparse.ArgumentParser()
     add_log(to)
     add_domains_from(to)
@@ -64,7 +64,7 @@ def test_only_labels_of_the_domains_on_offer_are_given(tiny_encoder, tmp_path):
     model = random_model(tiny_encoder, 1, band=6)
     labels = {"toy": dict.fromkeys(("intents", "slots"), NAMES)}
     save_model(with_labels(model, labels), tmp_path / "m", {})
-    plain = [replace(labelled_dialogue(k, turns=8), source="toy") for k in range(6)]
+    plain = [replace(labeled_dialogue(k, turns=8), source="toy") for k in range(6)]
     asked = Annotator(tmp_path / "m", domains_from="skills")
     everything = named(Annotator(tmp_path / "m").annotate(plain))
     assert {name.partition(".")[0] for name in everything} >= {"a", "b"}
@@ -76,7 +76,7 @@ def test_only_labels_of_the_domains_on_offer_are_given(tiny_encoder, tmp_path):
     for k, own in enumerate(asked.annotate(mixed)):
         given_ = {name.partition(".")[0] for name in named([own])}
         assert given_ <= ({"b", "plain"} if k % 2 else {"a", "plain"})
-        # Who else is labelled with it does not show.
+        # Who else is labeled with it does not show.
         assert asked.annotate([mixed[k]]) == [own]
 
 

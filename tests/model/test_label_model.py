@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from labelled import LABELS, every_target, labelled_dialogue
+from labeled import LABELS, every_target, labeled_dialogue
 
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
@@ -22,7 +22,7 @@ from labelgen.nn.label_scorer import LabelScorer
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 
-DIALOGUES = [labelled_dialogue(seed) for seed in range(20)]
+DIALOGUES = [labeled_dialogue(seed) for seed in range(20)]
 
 
 def new_model(tiny_encoder, seed: int = 0, **options) -> LabelModel:
@@ -103,8 +103,8 @@ def test_padding_changes_no_decision(folder):
 
 def test_a_causal_turn_sees_no_later_turn(folder):
     model = load_model(folder)
-    long = labelled_dialogue(3, turns=6)
-    changed = dataclasses.replace(long, turns=(*long.turns[:3], *labelled_dialogue(77, turns=3).turns))
+    long = labeled_dialogue(3, turns=6)
+    changed = dataclasses.replace(long, turns=(*long.turns[:3], *labeled_dialogue(77, turns=3).turns))
     first, second = (model.collator()([Example(d)]) for d in (long, changed))
     a = model.states(first, model.encode(first), causal=True).turns[:3]
     b = model.states(second, model.encode(second), causal=True).turns[:3]
@@ -116,7 +116,7 @@ def test_a_causal_turn_sees_no_later_turn(folder):
 def test_a_hidden_response_is_not_seen(folder):
     """Turns hide their response and numbers that would give it away."""
     model = load_model(folder)
-    long = labelled_dialogue(3, turns=4)
+    long = labeled_dialogue(3, turns=4)
     other = dataclasses.replace(
         long, turns=(*long.turns[:-1], dataclasses.replace(long.turns[-1], response="something else altogether"))
     )
@@ -130,7 +130,7 @@ def test_a_hidden_response_is_not_seen(folder):
 def test_without_layers_turns_stand_alone(tiny_encoder):
     model = new_model(tiny_encoder, dialogue_layers=0)
     # Gaps to the turns beside are features of a turn, so the clock is taken away.
-    turns = tuple(dataclasses.replace(turn, time_s=None) for turn in labelled_dialogue(5, turns=4).turns)
+    turns = tuple(dataclasses.replace(turn, time_s=None) for turn in labeled_dialogue(5, turns=4).turns)
     whole = model.collator()([Example(Dialogue(id="a", turns=turns))])
     alone = model.collator()([Example(Dialogue(id="a", turns=turns[2:3]))])
     a = model.states(whole, model.encode(whole)).turns[2:3]
@@ -190,8 +190,8 @@ def test_annotations_are_valid_records(folder):
     from labelgen.data.record import decode, encode
 
     for annotation, dialogue in zip(Annotator(folder).annotate(DIALOGUES), DIALOGUES, strict=True):
-        labelled = dataclasses.replace(dialogue, annotations=(*dialogue.annotations, annotation))
-        again = decode(encode(labelled), "x")
+        labeled = dataclasses.replace(dialogue, annotations=(*dialogue.annotations, annotation))
+        again = decode(encode(labeled), "x")
         assert isinstance(again, Dialogue)
         own = again.annotation("model")
         assert own is not None
@@ -266,10 +266,10 @@ def test_a_task_needs_labels(tiny_encoder):
     tasks = {name: TaskOptions() for name in ("goals", "intents", "slots")} | {"quality": TaskOptions(weight=0.5)}
     with pytest.raises(UsageError, match="no labels for the tasks intents, slots") as told:
         build_model(options, tasks, {}, DIALOGUES)
-    assert "--tasks '{goals: {}, quality: {weight: 0.5}}'" in told.value.mend
+    assert "--tasks '{goals: {}, quality: {weight: 0.5}}'" in told.value.hint
     with pytest.raises(UsageError, match="no labels for the tasks intents") as told:
         build_model(options, {"intents": TaskOptions()}, {}, DIALOGUES)
-    assert "--tasks" not in told.value.mend
+    assert "--tasks" not in told.value.hint
 
 
 def test_a_source_without_labels_gets_no_answer(folder):

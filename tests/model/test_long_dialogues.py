@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 from random_models import random_model
 
 from labelgen.base.files import digest_file
@@ -35,7 +35,7 @@ def assert_alike(said, other):
 @settings(max_examples=12)
 @given(turns=st.integers(9, 60), layers=st.integers(0, 2), band=st.integers(1, 20), reach=st.integers(1, 80))
 def test_windows_give_what_is_given_at_once(tiny_encoder, turns, layers, band, reach):
-    model, dialogue = random_model(tiny_encoder, layers, band), labelled_dialogue(turns, turns=turns)
+    model, dialogue = random_model(tiny_encoder, layers, band), labeled_dialogue(turns, turns=turns)
     with patch.object(goals, "_REACH", reach):
         (whole,) = annotate(model, [dialogue])
         with (
@@ -49,7 +49,7 @@ def test_windows_give_what_is_given_at_once(tiny_encoder, turns, layers, band, r
 
 def test_a_dialogue_of_2000_turns(tiny_encoder):
     """Every turn is answered by each task about turns, links reach no further than they may, and at once it is the same."""
-    model, dialogue = random_model(tiny_encoder, 3, 16), labelled_dialogue(1, turns=2000)
+    model, dialogue = random_model(tiny_encoder, 3, 16), labeled_dialogue(1, turns=2000)
     (windows,) = annotate(model, [dialogue])
     for task in ("quality", "intents", "slots", "order"):
         said = windows[list(model.tasks).index(task)]
@@ -65,7 +65,7 @@ def test_a_dialogue_of_2000_turns(tiny_encoder):
 
 
 def test_given_goals_are_those_of_the_whole_dialogue(tiny_encoder):
-    dialogue = labelled_dialogue(2, turns=40)
+    dialogue = labeled_dialogue(2, turns=40)
     with patch.object(reading, "WINDOW", 8):
         (said,) = annotate(random_model(tiny_encoder, 1, 4), [dialogue], goals_from="anna")
     given = {x.at for x in dialogue.annotations[0].labels if isinstance(x.at, AtGoal)}
@@ -81,5 +81,5 @@ def test_a_model_from_before_the_band_has_its_default(tiny_model, tmp_path):
     digests = {name: digest_file(older / name) for name in json.loads((older / "digests.json").read_text())}
     (older / "digests.json").write_text(json.dumps(digests))
     assert load_model(older).dialogue_encoder.band == ModelOptions.dialogue_band
-    dialogues = [labelled_dialogue(seed) for seed in range(4)]
+    dialogues = [labeled_dialogue(seed) for seed in range(4)]
     assert Annotator(older).annotate(dialogues) == Annotator(tiny_model).annotate(dialogues)

@@ -1,4 +1,4 @@
-"""Online, a turn is labelled as if its dialogue ended with it."""
+"""Online, a turn is labeled as if its dialogue ended with it."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 from random_models import random_model
 
 from labelgen.base.files import digest_bytes
@@ -24,7 +24,7 @@ from labelgen.model.folder import DIGESTS, read_digests, save_model
 def test_the_labels_of_a_prefix_are_those_of_the_first_turns(tiny_encoder, turns, share, layers, seed):
     """Of turns and spans the same labels, of goals the same turns, and the same outcome of a goal that ended there."""
     model = random_model(tiny_encoder, layers, band=6)
-    whole = labelled_dialogue(seed, turns=turns)
+    whole = labeled_dialogue(seed, turns=turns)
     end = max(1, int(share * turns))
     prefix = replace(whole, turns=whole.turns[:end])
     with patch.object(reading, "WINDOW", 8):
@@ -54,7 +54,7 @@ def ends(at, end: int) -> bool:
 
 
 def test_with_both_directions_it_is_not_so(tiny_encoder):
-    model, whole = random_model(tiny_encoder, 2, band=6), labelled_dialogue(1, turns=12)
+    model, whole = random_model(tiny_encoder, 2, band=6), labeled_dialogue(1, turns=12)
     prefix = replace(whole, turns=whole.turns[:6])
     quality = list(model.tasks).index("quality")
     late, early = (annotate(model, [d])[0][quality].labels for d in (whole, prefix))
@@ -66,7 +66,7 @@ def test_the_provenance_says_so_and_no_calibration_is_applied(tiny_encoder, tmp_
     digest = {CALIBRATION: digest_bytes(b"not read")}
     (tmp_path / "m" / CALIBRATION).write_bytes(b"not read")
     (tmp_path / "m" / DIGESTS).write_text(json.dumps(read_digests(tmp_path / "m") | digest), encoding="utf-8")
-    dialogue = labelled_dialogue(1, turns=5)
+    dialogue = labeled_dialogue(1, turns=5)
     (said,) = Annotator(tmp_path / "m", online=True).annotate([dialogue])
     assert said.provenance is not None
     assert (said.provenance.online, said.provenance.thresholds) == (True, ())

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import soundfile
 import torch
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.data.dialogue import Audio
 from labelgen.model.annotator import Annotator
@@ -18,7 +18,7 @@ from labelgen.tasks.options import TaskOptions
 
 def test_sound_that_cannot_be_read_is_told(tiny_encoder, tmp_path):
     torch.manual_seed(0)
-    dialogues = [labelled_dialogue(seed) for seed in range(3)]
+    dialogues = [labeled_dialogue(seed) for seed in range(3)]
     options = ModelOptions(
         encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1, sound=True
     )

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.consensus.agreement import Kappas, krippendorff_alpha
-from labelgen.consensus.division import divide
-from labelgen.consensus.vote import consensus
+from labelgen.agreement.agreement import Kappas, krippendorff_alpha
+from labelgen.agreement.division import divide
+from labelgen.agreement.vote import consensus
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
 
 

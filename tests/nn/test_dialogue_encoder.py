@@ -39,7 +39,7 @@ def test_padding_is_never_seen():
     assert not torch.allclose(first, encoder(turns, None)[:, :3], atol=1e-3)
 
 
-def test_a_new_block_looks_at_its_neighbours_and_everywhere():
+def test_a_new_block_looks_at_its_neighbors_and_everywhere():
     """The heads that are biased by distance prefer theirs to any other; at least one is free."""
     for heads in (1, 2, 6):
         (block,) = DialogueEncoder(16 * heads, layers=1, heads=heads, dropout=0.0, band=128).blocks

@@ -17,7 +17,7 @@ def test_it_drops_with_its_probability_wherever_a_number_stands(p: float, dtype:
     kept = (QuickDropout(p)(torch.ones(count, 4, dtype=dtype)) != 0).double()
     # Six standard deviations of a share of so many.
     assert (kept.mean(dim=0) - (1 - p)).abs().max() < 6 * (p * (1 - p) / count) ** 0.5
-    # Neighbours share random bits, and must not share their fate.
+    # Neighbors share random bits, and must not share their fate.
     assert (torch.corrcoef(kept.T) - torch.eye(4)).abs().max() < 6 / count**0.5
 
 

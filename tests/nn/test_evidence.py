@@ -76,13 +76,13 @@ def test_the_model_finds_what_silence_hides() -> None:
     rows = [[evidence(1.0 - (1.0 if c else silent), 1.0 - share)] for c in complained.tolist()]
     target = exclusive_rows(rows, INDEX)
     score = torch.zeros(2, requires_grad=True)
-    optimiser = torch.optim.LBFGS([score], max_iter=50)
+    optimizer = torch.optim.LBFGS([score], max_iter=50)
 
     def step() -> torch.Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = exclusive(torch.stack([torch.zeros(20_000), score[kind]], dim=1), target).total / 20_000
         loss.backward()
         return loss
 
-    optimiser.step(step)
+    optimizer.step(step)
     assert (1.0 - score.detach().sigmoid()).tolist() == pytest.approx([0.05, 0.8], abs=0.03)

@@ -1,4 +1,4 @@
-"""What is learnt of a label beyond its text is dropped now and then in training, and never at work."""
+"""What is learned of a label beyond its text is dropped now and then in training, and never at work."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_at_work_nothing_is_dropped():
     assert torch.equal(kept, dropping)
 
 
-def test_in_training_a_label_has_all_that_was_learnt_of_it_or_its_text_alone():
+def test_in_training_a_label_has_all_that_was_learned_of_it_or_its_text_alone():
     made = scorer(0.5)
     with torch.inference_mode():
         whole = made.eval()(QUERIES, LABELS)
@@ -42,7 +42,7 @@ def test_in_training_a_label_has_all_that_was_learnt_of_it_or_its_text_alone():
 
 
 @pytest.mark.parametrize("dropout", [0.0, 1.0])
-def test_what_is_always_dropped_is_never_learnt(dropout: float):
+def test_what_is_always_dropped_is_never_learned(dropout: float):
     made = scorer(dropout).train()
     made(QUERIES, LABELS).sum().backward()
     assert made.own.grad is not None

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from labelled import labelled_dialogue
+from labeled import labeled_dialogue
 
+from labelgen.kernels.prepared import can_prepare
 from labelgen.nn import passage_memory
 from labelgen.nn.passage_memory import PassageMemory
-from labelgen.tensors.prepared import can_prepare
 
 
 class Counted:
@@ -139,8 +139,8 @@ def test_what_was_kept_in_inference_is_read_and_written_in_any_mode():
     assert encode.times == {(1, 2): 1, (3, 4): 1}
 
 
-def test_a_shard_is_labelled_without_encoding_a_text_twice(tiny_encoder, tmp_path, monkeypatch):
-    from labelled import LABELS
+def test_a_shard_is_labeled_without_encoding_a_text_twice(tiny_encoder, tmp_path, monkeypatch):
+    from labeled import LABELS
 
     from labelgen.model import annotate
     from labelgen.model.annotator import Annotator
@@ -150,12 +150,12 @@ def test_a_shard_is_labelled_without_encoding_a_text_twice(tiny_encoder, tmp_pat
     from labelgen.tasks.options import TaskOptions
 
     monkeypatch.setattr(annotate, "WINDOW", 8)
-    dialogues = [labelled_dialogue(seed) for seed in range(40)]
+    dialogues = [labeled_dialogue(seed) for seed in range(40)]
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
     save_model(build_model(options, {"slots": TaskOptions()}, LABELS, dialogues), tmp_path / "m", {})
     annotator = Annotator(tmp_path / "m")
     if not can_prepare(annotator.model.turn_encoder.encoder, torch.float32):
-        pytest.skip("labelling has no kernels of its own for this CPU")
+        pytest.skip("labeling has no kernels of its own for this CPU")
     annotator.annotate(dialogues)
     texts = [text for d in dialogues for turn in d.turns for text in (turn.request, turn.response)]
     distinct = {tokens.ids for tokens in annotator.collator.tokenizer(texts)}

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from labelgen.features.layout import Passages
+from labelgen.features.pretrained import load_encoder
+from labelgen.kernels.packed import PACKED
 from labelgen.nn import turn_encoder
 from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
-from labelgen.tensors.layout import Passages
-from labelgen.tensors.packed import PACKED
-from labelgen.tensors.pretrained import load_encoder
 
 LENGTHS = [(3, 4), (1, 7), (5, 2), (2, 40)]
 
@@ -54,7 +54,7 @@ def test_gradients_are_those_of_the_groups(encoder):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
 
 
-def learnt(encoder: TurnEncoder, own: Passages) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def learned(encoder: TurnEncoder, own: Passages) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     torch.manual_seed(0)
     encoder.zero_grad()
     pooled, tokens = encoder(own, with_tokens=True)
@@ -69,11 +69,11 @@ def test_pieces_have_the_gradients_of_the_whole(encoder, most):
     encoder.encoder.register_forward_pre_hook(
         lambda _module, _args, given: seen.append(given["inputs_embeds"].shape[1]), with_kwargs=True
     )
-    whole = learnt(encoder, own)
+    whole = learned(encoder, own)
     (tokens,) = seen
     seen.clear()
     encoder.piece_tokens = most
-    for one, two in zip(learnt(encoder, own), whole, strict=True):
+    for one, two in zip(learned(encoder, own), whole, strict=True):
         for a, b in zip(one, two, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     longest = max(length for _, length in LENGTHS)
@@ -88,9 +88,9 @@ def test_pieces_are_computed_anew_with_the_same_dropout(tiny_encoder, monkeypatc
     assert made.config.hidden_dropout_prob > 0
     encoder.piece_tokens = 13
     own = passages()
-    anew = learnt(encoder, own)
+    anew = learned(encoder, own)
     monkeypatch.setattr(turn_encoder, "checkpoint", lambda layers, *given, use_reentrant: layers(*given))
-    kept = learnt(encoder, own)
+    kept = learned(encoder, own)
     for one, two in zip(anew, kept, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 

@@ -1,11 +1,11 @@
-"""The notebooks run from top to bottom on a labelled log."""
+"""The notebooks run from top to bottom on a labeled log."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
-from made_evaluations import labelled
+from made_evaluations import labeled
 
 from labelgen.data.log import write_log
 
@@ -16,7 +16,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 def test_a_notebook_runs(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dialogues = labelled(12, 2)
+    dialogues = labeled(12, 2)
     write_log(tmp_path / "labels" / "a.jsonl", dialogues)
     monkeypatch.chdir(tmp_path)
     notebook = json.loads(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_evaluations import dialogues, estimate, evaluation, evaluations, labelled, names, question, verdict_of
+from made_evaluations import dialogues, estimate, evaluation, evaluations, labeled, names, question, verdict_of
 from parsed_page import Page
 
 from labelgen.base.errors import InputError
@@ -382,7 +382,7 @@ def test_goals_that_share_most_turns_share_a_letter() -> None:
 
 
 def test_a_page_shows_one_cell_a_turn_and_track() -> None:
-    examples = labelled(6, 3)
+    examples = labeled(6, 3)
     page = Page(render(evaluation(examples=examples)))
     cells = [a["class"] or "" for tag, a in page.tags if tag == "span" and (a.get("class") or "").startswith("cell ")]
     views = [view(Example(record=to_plain(d), candidate="model", reference="truth")) for d in examples]
@@ -450,7 +450,7 @@ def test_outcomes_on_goals_that_were_given_are_compared() -> None:
 
 
 def test_what_is_no_evaluation_is_refused() -> None:
-    good = evaluation(question("q", (0.1, 0.2)), examples=labelled(1, 0))
+    good = evaluation(question("q", (0.1, 0.2)), examples=labeled(1, 0))
     for bad, word in (
         ({}, "form"),
         ({**good, "form": "labelgen evaluation 0"}, "evaluation 0"),
@@ -473,7 +473,7 @@ def test_the_command_writes_a_page(tmp_path: Any, capsys: pytest.CaptureFixture[
     assert main(["report", str(source), str(out), "--force"]) == 3
     assert main(["report", str(tmp_path / "none.json"), str(out), "--force"]) == 2
     assert out.read_text(encoding="utf-8") == render(found)
-    assert "mend:" in capsys.readouterr().err
+    assert "hint:" in capsys.readouterr().err
 
 
 @given(names)
@@ -489,7 +489,7 @@ def test_a_real_evaluation_is_shown_with_all_its_parts() -> None:
         *questions_of("goals", ("goal",), ("exact_goal_f1",)),
         *questions_of("slots", ("span",), ("slot_span_f1",)),
     )
-    held = with_reference(labelled(30, 4), questions, setting)
+    held = with_reference(labeled(30, 4), questions, setting)
     found = evaluate(held, questions, ("model",), setting, Description("Evaluation of model"))
     page = Page(render(found))
     text = " ".join(" ".join(page.text).split())
@@ -591,7 +591,7 @@ def test_answers_and_their_comparisons_are_told_apart() -> None:
 
 
 def test_errors_of_a_dialogue_are_listed_one_by_one() -> None:
-    found = evaluation(question("q", (0.01, 0.1)), examples=labelled(2, 3))
+    found = evaluation(question("q", (0.01, 0.1)), examples=labeled(2, 3))
     found["dialogues"][0] |= {"errors": 7, "errors_by_task": {"goals": 1, "outcome": 2, "quality, turn": 4}}
     found["dialogues"][1] |= {"errors": 1, "errors_by_task": {"goals": 1}}
     text = " ".join("".join(Page(render(found)).text).split())
@@ -619,7 +619,7 @@ def test_every_table_scrolls_where_the_page_is_narrow() -> None:
     asked = question("q", (0.01, 0.1))
     asked["reliability"] = [{"candidate": "model", "ece": 0.1, "bins": []}]
     asked["confusion"] = [{"candidate": "model", "labels": ["a"], "columns": ["a"], "counts": [[1]]}]
-    html = render(evaluation(asked, examples=labelled(2, 1)))
+    html = render(evaluation(asked, examples=labeled(2, 1)))
     assert len(re.findall(r'<div class="scroll" tabindex="0"[^>]*>\s*<table', html)) == html.count("<table") > 4
     narrow = html[html.index("@media (max-width: 700px)") : html.index("@media print")]
     assert not re.search(r"(table|tbody|tr|td)[^{}]*\{[^}]*display: (block|flex)", narrow), "rows stay rows"

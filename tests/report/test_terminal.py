@@ -12,12 +12,12 @@ from labelgen.data.evidence import Signal
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
 from labelgen.report.results import results_table
 from labelgen.report.terminal import DialogueView
-from labelgen.world.log import simulate
+from labelgen.simulator.log import simulate
 
 
-def draw(what, width=100, colour=False):
+def draw(what, width=100, color=False):
     out = io.StringIO()
-    Console(file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None).print(what)
+    Console(file=out, width=width, force_terminal=color, color_system="truecolor" if color else None).print(what)
     return out.getvalue()
 
 
@@ -65,8 +65,8 @@ def dialogues(draw_from):
 
 @settings(max_examples=50, deadline=None)
 @given(dialogues(), st.integers(30, 140), st.booleans())
-def test_any_dialogue_is_drawn_and_none_reaches_the_terminal(dialogue, width, labelled):
-    drawn = draw(DialogueView(dialogue, dialogue.annotations[0] if labelled else None), width)
+def test_any_dialogue_is_drawn_and_none_reaches_the_terminal(dialogue, width, labeled):
+    drawn = draw(DialogueView(dialogue, dialogue.annotations[0] if labeled else None), width)
     for character in drawn:
         assert character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
     drawn.encode("utf-8")
@@ -74,7 +74,7 @@ def test_any_dialogue_is_drawn_and_none_reaches_the_terminal(dialogue, width, la
 
 def test_colour_brings_no_sequence_but_those_of_style():
     dialogue = Dialogue(id="d", turns=(Turn(request="\x1b[2J\x1b]0;title\x07 play", response="\x1b[31mred"),))
-    drawn = draw(DialogueView(dialogue, None), colour=True)
+    drawn = draw(DialogueView(dialogue, None), color=True)
     assert "\\x1b[2J\\x1b]0;title\\x07 play" in drawn
     assert "\x1b[2J" not in drawn
     assert "\x1b]" not in drawn
@@ -89,7 +89,7 @@ def test_markup_of_a_log_is_text():
         assert text in drawn
 
 
-def test_what_is_labelled_and_what_is_withheld_can_be_seen():
+def test_what_is_labeled_and_what_is_withheld_can_be_seen():
     turns = (
         Turn(request="play purple haze", response="Okay.", feedback=(Feedback(kind="barge_in"),)),
         Turn(request="set a timer", response="For how long?", status="clarify"),

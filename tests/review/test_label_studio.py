@@ -21,7 +21,7 @@ from labelgen.data.quarantine import Rejected
 from labelgen.review.doubt import reviewed
 from labelgen.review.label_studio_answers import read_answers
 from labelgen.review.label_studio_tasks import task_of
-from labelgen.review.labelling_config import labelling_config, questions_of
+from labelgen.review.labeling_config import labeling_config, questions_of
 from labelgen.review.merge import Merge
 from labelgen.review.returned import Returned
 
@@ -84,7 +84,7 @@ def test_accepted_as_it_is_a_prediction_comes_back_as_the_same_labels(tmp_path_f
 @given(dialogues().filter(lambda d: d.turns), st.booleans())
 def test_every_result_answers_a_question_of_the_configuration(dialogue, blind):
     asked = questions_of([dialogue], {})
-    view = ElementTree.fromstring(labelling_config(asked))
+    view = ElementTree.fromstring(labeling_config(asked))
     controls = {node.get("name"): node for node in view.iter() if node.get("toName")}
     assert len(controls) == sum(node.get("toName") is not None for node in view.iter())
     for result in task_of(dialogue, reviewed(dialogue, None), asked, blind)["predictions"][0]["result"]:
@@ -258,7 +258,7 @@ def test_a_label_that_label_studio_cannot_show_is_refused(name):
 
 def test_only_the_named_tasks_are_asked():
     asked = questions_of([DIALOGUE], {}, ("quality",))
-    assert "<Rating" in labelling_config(asked)
-    assert "<Choices" not in labelling_config(asked)
+    assert "<Rating" in labeling_config(asked)
+    assert "<Choices" not in labeling_config(asked)
     results = task_of(DIALOGUE, MODEL, asked)["predictions"][0]["result"]
     assert {r["from_name"] for r in results} == {"turn", "quality", "dialogue_quality"}

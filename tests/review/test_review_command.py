@@ -17,7 +17,7 @@ from labelgen.review.sampling import inclusion
 COUNT = 12
 
 
-def labelled(k: int) -> Dialogue:
+def labeled(k: int) -> Dialogue:
     """Every third dialogue has a turn whose intent the model withheld; one has no turns."""
     turns = tuple(Turn(request=f"😀 play song {k}", response="Playing.") for _ in range(k % 3))
     labels = tuple(Label("intents", AtTurn(t), "play", 0.9 - k / 100) for t in range(len(turns) - (k % 3 == 2)))
@@ -32,7 +32,7 @@ def labelled(k: int) -> Dialogue:
 def log(request, tmp_path) -> Path:
     path: Path = tmp_path / request.param
     names = {"*": {"intents": (LabelName("play"), LabelName("other")), "slots": (LabelName("song"),)}}
-    write_log(path, [labelled(k) for k in range(COUNT)], names)
+    write_log(path, [labeled(k) for k in range(COUNT)], names)
     return path
 
 
@@ -170,7 +170,7 @@ def silent(dialogue: Dialogue) -> Dialogue:
 
 
 @pytest.mark.parametrize(
-    ("change", "how", "what", "mend"),
+    ("change", "how", "what", "hint"),
     [
         (
             person,
@@ -185,12 +185,12 @@ def silent(dialogue: Dialogue) -> Dialogue:
         (lambda d: replace(d, turns=(), annotations=()), "audit", "no record has a turn", "with turns"),
     ],
 )
-def test_where_nothing_can_be_drawn_the_reason_is_the_true_one(tmp_path, capsys, change, how, what, mend):
-    write_log(tmp_path / "log.jsonl", [change(labelled(k)) for k in range(COUNT)])
+def test_where_nothing_can_be_drawn_the_reason_is_the_true_one(tmp_path, capsys, change, how, what, hint):
+    write_log(tmp_path / "log.jsonl", [change(labeled(k)) for k in range(COUNT)])
     assert run("sample", tmp_path / "log.jsonl", tmp_path / "o.jsonl", "--n", 3, "--how", how) == 3
     said_ = capsys.readouterr().err
     assert what in said_
-    assert mend in said_.partition("mend:")[2]
+    assert hint in said_.partition("hint:")[2]
 
 
 def test_what_was_given_to_people_is_told_from_what_they_answered(log, tmp_path, capsys):

@@ -31,7 +31,7 @@ def dialogue(seed: int) -> Dialogue:
     return Dialogue(id=f"p{seed}", turns=tuple(turns), annotations=(Annotation("anna", "person", tuple(labels)),))
 
 
-def test_a_toy_task_is_learnt_saved_and_labels(monkeypatch, tiny_encoder, tmp_path):
+def test_a_toy_task_is_learned_saved_and_labels(monkeypatch, tiny_encoder, tmp_path):
     monkeypatch.setitem(TASKS, "politeness", "toy_task:Politeness")
     torch.manual_seed(0)
     train, test = [dialogue(s) for s in range(60)], [dialogue(s) for s in range(1000, 1020)]
@@ -41,14 +41,14 @@ def test_a_toy_task_is_learnt_saved_and_labels(monkeypatch, tiny_encoder, tmp_pa
         {},
         train,
     ).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     collate = model.collator()
     examples = [Example(d, targets_of(d.annotations[0])) for d in train]
     for step in range(60):
         losses = model.losses(collate(random.Random(step).sample(examples, 20)))
         (losses["politeness"].total / losses["politeness"].weight).backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     save_model(model, tmp_path / "m", {})
     said = Annotator(tmp_path / "m").annotate(test)
     pairs = [
@@ -59,8 +59,8 @@ def test_a_toy_task_is_learnt_saved_and_labels(monkeypatch, tiny_encoder, tmp_pa
     assert len(pairs) == 60
     assert sum(a == b for a, b in pairs) / len(pairs) > 0.9
     # On disk its labels stand in the group for tasks that have none of their own.
-    labelled = dataclasses.replace(test[0], annotations=(said[0],))
-    again = decode(encode(labelled), "x")
+    labeled = dataclasses.replace(test[0], annotations=(said[0],))
+    again = decode(encode(labeled), "x")
     assert isinstance(again, Dialogue)
     assert [(x.task, x.at, x.name) for x in again.annotations[0].labels] == [
         (x.task, x.at, x.name) for x in said[0].labels

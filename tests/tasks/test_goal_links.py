@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelName, LabelSet
 from labelgen.data.labels import AtDialogue, AtGoal
+from labelgen.features.layout import Layout, TargetTensors
 from labelgen.nn.losses import exclusive
 from labelgen.tasks import goals
 from labelgen.tasks.goals import Goals, divide, goal_probabilities
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.layout import Layout, TargetTensors
 
 TASK = Goals(LabelSet("goals", (LabelName("goal"),), {}), TaskOptions())
 

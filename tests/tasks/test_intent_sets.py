@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelName, LabelSet
 from labelgen.data.labels import AtGoal, AtTurn
+from labelgen.features.layout import Layout
 from labelgen.tasks.intents import Intents
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.layout import Layout
 
 EMPTY = torch.zeros(0, dtype=torch.long)
 ONE_TURN = Layout(

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelgen.features.layout import Layout, States
 from labelgen.tasks.quality import QualityHead, _around
-from labelgen.tensors.layout import Layout, States
 
 D = 4
 NONE = torch.zeros(0, dtype=torch.long)

@@ -1,13 +1,13 @@
-"""A response is at first chosen by its likeness to the request; what the dialogue adds is learnt."""
+"""A response is at first chosen by its likeness to the request; what the dialogue adds is learned."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelgen.features.layout import Layout, States
 from labelgen.nn.losses import NEVER
 from labelgen.tasks.selection import SelectionHead
 from labelgen.tasks.task import Widths
-from labelgen.tensors.layout import Layout, States
 
 NONE = torch.zeros(0, dtype=torch.long)
 
@@ -34,7 +34,7 @@ def test_a_new_head_ranks_by_the_cosine_of_request_and_response(texts: list[int]
                 torch.testing.assert_close(scores[n, m], cosine * torch.tensor(2.5).exp(), rtol=1e-4, atol=1e-4)
 
 
-def test_what_the_dialogue_says_is_learnt_from_the_first_step():
+def test_what_the_dialogue_says_is_learned_from_the_first_step():
     states, layout = batch_of(5, [0, 1, 2, 3, 4], 0)
     head = SelectionHead(Widths(encoder=8, dialogue=6))
     torch.nn.functional.cross_entropy(head(states, layout), torch.arange(5)).backward()

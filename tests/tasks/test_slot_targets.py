@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from labelled import LABELS, every_target, labelled_dialogue
+from labeled import LABELS, every_target, labeled_dialogue
 
 from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelName, LabelSet
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Field
+from labelgen.features.layout import Layout
 from labelgen.model.build import build_model
 from labelgen.model.collate import Example
 from labelgen.model.options import ModelOptions
 from labelgen.nn.losses import NEVER
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.slots import Slots
-from labelgen.tensors.layout import Layout
 
 NO, B_A, B_B, I_A, I_B = range(5)
 TASK = Slots(
@@ -161,7 +161,7 @@ def test_the_probability_of_an_empty_turn_is_that_no_span_begins():
 def test_special_tokens_belong_to_no_span_and_a_blank_begins_none(tiny_encoder):
     torch.manual_seed(0)
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    dialogues = [replace(labelled_dialogue(seed), source=("toy", "other")[seed % 2]) for seed in range(4)]
+    dialogues = [replace(labeled_dialogue(seed), source=("toy", "other")[seed % 2]) for seed in range(4)]
     labels = {**LABELS, "other": {"slots": LABELS["toy"]["slots"][:1]}}
     model = build_model(options, {"slots": TaskOptions()}, labels, dialogues).eval()
     batch = model.collator()([Example(d, every_target(d)) for d in dialogues])

@@ -2,20 +2,20 @@
 
 import pytest
 import torch
-from labelled import LABELS, every_target, labelled_dialogue
+from labeled import LABELS, every_target, labeled_dialogue
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtSpan, scope
+from labelgen.features.layout import Batch, TargetTensors
 from labelgen.model.build import build_model
 from labelgen.model.collate import Example
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.layout import Batch, TargetTensors
 
-DIALOGUES = [labelled_dialogue(seed) for seed in range(24)]
+DIALOGUES = [labeled_dialogue(seed) for seed in range(24)]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from whole_runs import common
 
 from labelgen.data.log import write_log
@@ -19,7 +19,7 @@ def _untimed(untimed: None) -> None: ...
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "log" / "train.jsonl"
-    write_log(path, [labelled_dialogue(seed) for seed in range(14)], LABELS)
+    write_log(path, [labeled_dialogue(seed) for seed in range(14)], LABELS)
     return path
 
 

@@ -12,8 +12,8 @@ import train_ablations as trainings
 import trainings_here as here
 from hypothesis import given
 from hypothesis import strategies as st
-from labelled import labelled_dialogue
-from small_training import CONFIGS, SMALL, labelled_log
+from labeled import labeled_dialogue
+from small_training import CONFIGS, SMALL, labeled_log
 from tiny import write_tiny_encoder
 
 from labelgen.data.labels import AtSpan
@@ -33,7 +33,7 @@ def slots_of(dialogue) -> list[tuple[int, str, str]]:
 
 @given(st.integers(0, 500))
 def test_another_text_keeps_every_span_on_its_words(seed: int):
-    dialogue = labelled_dialogue(seed)
+    dialogue = labeled_dialogue(seed)
     for text in (variants.request_alone, variants.one_text, variants.after_response):
         changed = text(dialogue)
         assert slots_of(changed) == slots_of(dialogue)
@@ -64,7 +64,7 @@ class Counting(FrozenMemory):
 
 
 def test_trainings_that_share_an_encoder_encode_a_text_once(tiny_encoder: Path, tmp_path: Path):
-    log, memory = labelled_log(tmp_path / "log" / "log.jsonl", range(8), 3), Counting()
+    log, memory = labeled_log(tmp_path / "log" / "log.jsonl", range(8), 3), Counting()
     dialogues = list(Log([log]))
     words = [f"--config={CONFIGS / name}.yaml" for name in ("public_cpu", "label_curves")]
     words += [f"--data.train=[{log}]", "--targets.annotators=[anna]", *SMALL, "--length.max_steps=3"]
@@ -97,8 +97,8 @@ def test_a_model_that_is_kept_judges_another_log_without_a_training(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(ROOT)
-    train = labelled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
-    one, two = (labelled_log(tmp_path / str(k) / "log.jsonl", range(k, k + 6), 3) for k in (20, 30))
+    train = labeled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
+    one, two = (labeled_log(tmp_path / str(k) / "log.jsonl", range(k, k + 6), 3) for k in (20, 30))
     words = ["--table", "context", "--only", "request", "--train", str(train), "--against", "anna"]
     words += ["--encoder", str(tiny_encoder), "--dialogues", "8", "--judged", "6", "--models", str(tmp_path / "models")]
     assert trainings.main([str(tmp_path / "a"), *words, "--test", str(one), "--", *SMALL]) == 0
@@ -129,10 +129,10 @@ def test_a_variant_is_trained_once_and_has_its_row(
     monkeypatch.chdir(ROOT)
     # Where response and request are one text, more of it is read.
     encoder = write_tiny_encoder(tmp_path / "encoder", most_tokens=160)
-    train = labelled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
-    test, run = labelled_log(tmp_path / "test" / "log.jsonl", range(20, 32), 3), tmp_path / "run"
+    train = labeled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
+    test, run = labeled_log(tmp_path / "test" / "log.jsonl", range(20, 32), 3), tmp_path / "run"
     words = [str(run), "--table", "public", "--train", str(train), "--test", str(test), "--against", "anna"]
-    words += ["--encoder", str(encoder), "--dialogues", "8", "--judged", "6", "--unlabelled", "10"]
+    words += ["--encoder", str(encoder), "--dialogues", "8", "--judged", "6", "--unlabeled", "10"]
     words += ["--pretraining-steps", "1"]
     assert trainings.main([*words, "--only", *CHOSEN, "--minutes", "0", "--", *SMALL]) == 0
     assert f"{len(CHOSEN)} of {len(CHOSEN)} trainings are left" in capsys.readouterr().out
@@ -170,8 +170,8 @@ def test_a_variant_is_trained_once_and_has_its_row(
 def test_one_training_is_judged_with_all_turns_and_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     encoder = write_tiny_encoder(tmp_path / "encoder")
-    train = labelled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
-    test, run = labelled_log(tmp_path / "test" / "log.jsonl", range(20, 32), 3), tmp_path / "run"
+    train = labeled_log(tmp_path / "train" / "log.jsonl", range(12), 3)
+    test, run = labeled_log(tmp_path / "test" / "log.jsonl", range(20, 32), 3), tmp_path / "run"
     words = [str(run), "--table", "masks", "--train", str(train), "--test", str(test), "--against", "anna"]
     words += ["--encoder", str(encoder), "--dialogues", "8", "--judged", "6", "--", *SMALL]
     assert trainings.main(words) == 0

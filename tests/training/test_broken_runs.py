@@ -61,7 +61,7 @@ def test_a_run_that_is_done_is_not_done_again(options: Callable[..., FinetuneOpt
 
 
 @pytest.mark.parametrize("typo", ["--model.encoder=nothere", "--init=nothere", "--hardware.accelerator=abacus"])
-def test_a_command_that_failed_before_anything_was_learnt_may_be_mended(
+def test_a_command_that_failed_before_anything_was_learned_may_be_mended(
     options: Callable[..., FinetuneOptions], typo: str
 ):
     short = "--length.max_steps=1"
@@ -103,7 +103,7 @@ def test_the_time_limit_ends_a_run_and_a_longer_one_goes_on(options: Callable[..
 
 def patient(options: Callable[..., FinetuneOptions], out: str, *more: str) -> FinetuneOptions:
     """A run that learns nothing, so that no epoch after the first has a smaller loss."""
-    still = ("--optimiser.learning_rate=0", "--optimiser.encoder_learning_rate=0")
+    still = ("--optimizer.learning_rate=0", "--optimizer.encoder_learning_rate=0")
     log = options(out).data.train[0]
     return options(out, f"--data.valid=[{log}]", "--length.max_epochs=5", "--length.keep=best", *still, *more)
 

@@ -55,7 +55,7 @@ def train_and_die(argv: list[str], change: int) -> None:
     raise SystemExit(main(["finetune", *argv]))
 
 
-def test_a_kill_before_anything_is_learnt_leaves_a_folder_that_the_same_command_takes(
+def test_a_kill_before_anything_is_learned_leaves_a_folder_that_the_same_command_takes(
     options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path, in_process: Callable[..., int]
 ):
     """At each of the first changes of the disk, which are of what lies beside the checkpoints."""
@@ -89,7 +89,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_refused_by_its_path(
     told = capsys.readouterr().err
     assert "the checkpoint is not the file that was written" in told
     assert f"where: {Path(options('a').out) / 'checkpoints'}{os.sep}step-" in told
-    assert "mend:" in told
+    assert "hint:" in told
 
 
 @pytest.mark.parametrize("damage", ["{", '{"last": {"file": "step-1.ckpt"}}', "cut"])
@@ -133,7 +133,7 @@ def test_a_run_leaves_only_the_checkpoints_that_its_index_names(options: Callabl
 def test_checkpoints_need_no_temporary_folder(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    """What a corpus keeps there has no name, and is made before anything is learnt."""
+    """What a corpus keeps there has no name, and is made before anything is learned."""
     other = tmp_path / "temporary"
     other.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(other))
@@ -184,7 +184,7 @@ def test_a_full_disk_is_told_with_the_path_of_the_checkpoint(
     assert in_process(fill_up, [*argv, str(tmp_path / "told")]) == StorageError.exit_code
     told = (tmp_path / "told").read_text()
     folder = tmp_path / "a" / "checkpoints"
-    assert f"cannot write step-1.ckpt: File too large\n  where: {folder / 'step-1.ckpt'}\n  mend:" in told
+    assert f"cannot write step-1.ckpt: File too large\n  where: {folder / 'step-1.ckpt'}\n  hint:" in told
     assert list(folder.iterdir()) == []
     assert main(["finetune", *argv]) == 0
 
@@ -220,4 +220,4 @@ def test_a_full_disk_for_prepared_dialogues_is_told_with_its_folder(
     with pytest.raises(StorageError, match="No space left on device") as told:
         finetune(options("a"))
     assert told.value.where == tempfile.gettempdir()
-    assert "TMPDIR" in told.value.mend
+    assert "TMPDIR" in told.value.hint

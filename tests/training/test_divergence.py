@@ -83,8 +83,8 @@ def test_a_diverged_run_keeps_the_last_finite_checkpoint_and_its_command_goes_on
     made = Path(f"{asked.out}-2") / "model"
     assert read_card(made)["not_taken_over"] == []
     config = read_card(made)["config"]
-    assert config["optimiser"]["learning_rate"] == pytest.approx(asked.optimiser.learning_rate / 10)
-    assert config["optimiser"]["encoder_learning_rate"] == pytest.approx(asked.optimiser.encoder_learning_rate / 10)
+    assert config["optimizer"]["learning_rate"] == pytest.approx(asked.optimizer.learning_rate / 10)
+    assert config["optimizer"]["encoder_learning_rate"] == pytest.approx(asked.optimizer.encoder_learning_rate / 10)
 
 
 def test_the_model_before_divergence_is_of_weights_that_are_known_to_give_a_finite_loss(
@@ -110,8 +110,8 @@ def test_a_diverged_run_without_a_safe_checkpoint_names_a_command_that_starts_an
     lose(monkeypatch, 1)
     with pytest.raises(DivergedError) as told:
         finetune(options("a"))
-    assert "no checkpoint is known to be safe" in told.value.mend
-    assert "--init" not in told.value.mend
+    assert "no checkpoint is known to be safe" in told.value.hint
+    assert "--init" not in told.value.hint
     assert not (Path(options("a").out) / "model_before_divergence").exists()
 
 

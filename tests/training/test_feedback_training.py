@@ -25,10 +25,10 @@ from labelgen.evaluation.question import questions_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import feedback_targets
+from labelgen.simulator.log import TRUTH, simulate
+from labelgen.simulator.options import WorldOptions
 from labelgen.training.data import ChosenTargets
 from labelgen.training.options import TargetOptions
-from labelgen.world.log import TRUTH, simulate
-from labelgen.world.options import WorldOptions
 
 ROOT = Path(__file__).parents[2]
 TASKS = ("outcome", "quality", "intents", "slots")
@@ -40,7 +40,7 @@ def with_targets(dialogue: Dialogue) -> Dialogue:
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Dialogue]]:
+def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Dialogue]]:
     """Of each arm what it learns from."""
     folder = tmp_path_factory.mktemp("arms")
     made = map(with_targets, simulate(400, 5, WorldOptions(annotated=0.1)))
@@ -49,29 +49,29 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Dialogue]
     return {arm: list(Log([folder / arm / "train.jsonl"])) for arm in arms.ARMS}
 
 
-def test_arms_differ_in_targets_and_truth_alone(learnt: dict[str, list[Dialogue]]):
-    bare = [[replace(d, annotations=(), targets=()) for d in log] for log in learnt.values()]
+def test_arms_differ_in_targets_and_truth_alone(learned: dict[str, list[Dialogue]]):
+    bare = [[replace(d, annotations=(), targets=()) for d in log] for log in learned.values()]
     assert bare[0] == bare[1] == bare[2]
-    assert all([a.annotator for a in d.annotations] == [TRUTH] and not d.targets for d in learnt["gold"])
-    assert not any(d.annotations for d in learnt["feedback"])
-    assert any(d.targets for d in learnt["feedback"])
-    assert [d.targets for d in learnt["mixed"]] == [d.targets for d in learnt["feedback"]]
+    assert all([a.annotator for a in d.annotations] == [TRUTH] and not d.targets for d in learned["gold"])
+    assert not any(d.annotations for d in learned["feedback"])
+    assert any(d.targets for d in learned["feedback"])
+    assert [d.targets for d in learned["mixed"]] == [d.targets for d in learned["feedback"]]
 
 
-def test_gold_is_added_to_a_share_of_the_dialogues_that_their_ids_draw(learnt: dict[str, list[Dialogue]]):
-    told = {d.id for d in learnt["mixed"] if d.annotations}
+def test_gold_is_added_to_a_share_of_the_dialogues_that_their_ids_draw(learned: dict[str, list[Dialogue]]):
+    told = {d.id for d in learned["mixed"] if d.annotations}
     assert 0.02 < len(told) / 400 < 0.09
-    later = [replace(d, turns=()) for d in reversed(learnt["gold"])]
-    assert {d.id for d in arms.learnt_from(later, "mixed") if d.annotations} == told
+    later = [replace(d, turns=()) for d in reversed(learned["gold"])]
+    assert {d.id for d in arms.learned_from(later, "mixed") if d.annotations} == told
 
 
-def test_where_gold_was_added_it_is_what_training_takes(learnt: dict[str, list[Dialogue]]):
+def test_where_gold_was_added_it_is_what_training_takes(learned: dict[str, list[Dialogue]]):
     choose = ChosenTargets(TargetOptions(annotators=(TRUTH,), feedback=True), TASKS)
 
     def fields(targets: Sequence[Target]) -> set[object]:
         return {field_of(t.task, t.at) for t in targets}
 
-    for gold, feedback, mixed in zip(*learnt.values(), strict=True):
+    for gold, feedback, mixed in zip(*learned.values(), strict=True):
         ours, of_gold, of_feedback = choose(mixed), choose(gold), choose(feedback)
         assert of_gold is not None
         if not mixed.annotations:

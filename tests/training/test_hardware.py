@@ -8,9 +8,9 @@ import pytest
 import torch
 from announced_amx import announce_amx, crashes_above
 
+from labelgen.kernels import instruction_set
 from labelgen.model.folder import read_card
 from labelgen.model.options import ModelOptions
-from labelgen.tensors import instruction_set
 from labelgen.training import hardware
 from labelgen.training.hardware import auto_precision, bf16_speedup
 from labelgen.training.options import FinetuneOptions, HardwareOptions

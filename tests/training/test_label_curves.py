@@ -1,4 +1,4 @@
-"""scripts/train_label_curves.py and measure_label_curves.py: which labels are learnt from, and that nothing is made twice."""
+"""scripts/train_label_curves.py and measure_label_curves.py: which labels are learned from, and that nothing is made twice."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import measure_label_curves as measure
 import pytest
 import train_label_curves as trainings
-from labelled import labelled_dialogue
-from small_training import SMALL, labelled_log, pretrained
+from labeled import labeled_dialogue
+from small_training import SMALL, labeled_log, pretrained
 from trainings_here import first_by_hash
 
 
 def test_fewer_labels_lie_within_more_and_depend_on_the_seed_alone():
-    dialogues = [labelled_dialogue(seed) for seed in range(40)]
+    dialogues = [labeled_dialogue(seed) for seed in range(40)]
     ordered = [d.id for d in first_by_hash(dialogues, 3)]
     assert sorted(ordered) == sorted(d.id for d in dialogues)
     assert ordered == [d.id for d in first_by_hash(dialogues[::-1], 3)]
@@ -24,9 +24,9 @@ def test_fewer_labels_lie_within_more_and_depend_on_the_seed_alone():
 def test_what_is_made_is_not_made_again_and_the_table_holds_it(
     tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    train = labelled_log(tmp_path / "train" / "log.jsonl", range(12))
-    test, run = labelled_log(tmp_path / "test" / "log.jsonl", range(20, 28), 3), tmp_path / "run"
-    outcomes = labelled_log(tmp_path / "more" / "log.jsonl", range(40), 3)
+    train = labeled_log(tmp_path / "train" / "log.jsonl", range(12))
+    test, run = labeled_log(tmp_path / "test" / "log.jsonl", range(20, 28), 3), tmp_path / "run"
+    outcomes = labeled_log(tmp_path / "more" / "log.jsonl", range(40), 3)
     model = pretrained(train, tiny_encoder, tmp_path / "first")
     words = [str(run), "--train", str(train), "--test", str(test), "--against", "anna", "--seeds", "1", "2"]
     words += ["--shares", "25", "100", "--outcomes", str(outcomes), "--most", "5"]

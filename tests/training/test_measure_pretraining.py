@@ -9,7 +9,7 @@ import pretraining_probes as probes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_training import labelled_log, pretrained
+from small_training import labeled_log, pretrained
 
 from labelgen.data.log import write_log
 from labelgen.pretraining.corruption import NEGATIVES
@@ -24,7 +24,7 @@ def test_a_rank_counts_other_texts_that_score_more_each_once(row: list[tuple[int
 
 
 def test_the_table_holds_every_question_and_judge(tiny_encoder: Path, tmp_path: Path):
-    log = labelled_log(tmp_path / "log" / "log.jsonl", range(12), 4)
+    log = labeled_log(tmp_path / "log" / "log.jsonl", range(12), 4)
     model = pretrained(log, tiny_encoder, tmp_path / "run")
     asked = [f"--model=one={model}", f"--log=toy={log}", f"--encoder={tiny_encoder}"]
     asked += ["--dialogues=8", "--resamples=20"]
@@ -58,9 +58,9 @@ def test_the_table_holds_every_question_and_judge(tiny_encoder: Path, tmp_path: 
 
 def test_a_cosine_finds_answers_that_repeat_their_request(tiny_encoder: Path, tmp_path: Path):
     from labelgen.data.dialogue import Dialogue, Turn
+    from labelgen.features.pretrained import load_encoder, load_tokenizer
+    from labelgen.features.text import Tokenizer
     from labelgen.nn.turn_encoder import TurnEncoder
-    from labelgen.tensors.pretrained import load_encoder, load_tokenizer
-    from labelgen.tensors.text import Tokenizer
 
     said = [
         [" ".join([word] * count) for count in (1, 2)] for word in ("rain", "timer", "lamp", "milk", "paris", "list")

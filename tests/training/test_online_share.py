@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from labelgen.training.module import TrainingModule
-from labelgen.training.options import OptimiserOptions
+from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import Part
 
 
@@ -24,7 +24,7 @@ class Told(nn.Linear):
 
 
 def drawn(seed: int, share: float) -> list[bool]:
-    module = TrainingModule(Told(), OptimiserOptions(), 1, seed, share)  # type: ignore[arg-type]
+    module = TrainingModule(Told(), OptimizerOptions(), 1, seed, share)  # type: ignore[arg-type]
     places = [(step, part) for step in range(200) for part in range(2)]
     return [module._online(Part(step, part, part == 1, 0, ())) for step, part in places]
 
@@ -38,6 +38,6 @@ def test_the_share_is_kept_and_the_seed_alone_decides(share: float):
 
 
 def test_validation_sees_both_ways():
-    module: Any = TrainingModule(Told(), OptimiserOptions(), 1, 0, 1.0)  # type: ignore[arg-type]
+    module: Any = TrainingModule(Told(), OptimizerOptions(), 1, 0, 1.0)  # type: ignore[arg-type]
     module.validation_step(None, 0)
     assert module.model.asked == [False]

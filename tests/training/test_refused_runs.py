@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from whole_runs import BrokenOffError, break_off_at
 
 from labelgen.base.errors import DivergedError, InputError, UsageError
@@ -18,8 +18,8 @@ from labelgen.training.run import finetune
 
 def test_a_run_of_another_config_is_refused_by_the_key_that_differs(options: Callable[..., FinetuneOptions]):
     finetune(options("a", "--length.max_steps=1"))
-    with pytest.raises(UsageError, match=r"optimiser\.clip was 1\.0 and is 0\.5"):
-        finetune(options("a", "--length.max_steps=1", "--optimiser.clip=0.5"))
+    with pytest.raises(UsageError, match=r"optimizer\.clip was 1\.0 and is 0\.5"):
+        finetune(options("a", "--length.max_steps=1", "--optimizer.clip=0.5"))
 
 
 def test_a_folder_of_something_else_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
@@ -33,7 +33,7 @@ def test_other_data_are_refused(options: Callable[..., FinetuneOptions], log: Pa
     break_off_at(monkeypatch, 2)
     with pytest.raises(BrokenOffError):
         finetune(options("a"))
-    write_log(log, [labelled_dialogue(seed) for seed in range(13)], LABELS, force=True)
+    write_log(log, [labeled_dialogue(seed) for seed in range(13)], LABELS, force=True)
     with pytest.raises(UsageError, match="training data are not those"):
         finetune(options("a"))
 
@@ -42,7 +42,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
     with pytest.raises(DivergedError, match=r"training diverged: the loss of .* is not finite in step 2"):
-        finetune(options("a", "--optimiser.learning_rate=1e30", "--optimiser.clip=0"))
+        finetune(options("a", "--optimizer.learning_rate=1e30", "--optimizer.clip=0"))
 
 
 def test_what_only_corruptions_teach_is_refused_where_no_log_teaches_it(options: Callable[..., FinetuneOptions]):
@@ -66,7 +66,7 @@ def test_a_log_without_targets_is_bad_input(options: Callable[..., FinetuneOptio
 
 def test_records_that_cannot_be_read_lie_in_the_folder_of_the_run(options: Callable[..., FinetuneOptions], log: Path):
     """Of all logs in one file, told in the closing words; where too many are bad, the same command goes on once they
-    are mended."""
+    are fixed."""
     good = log.read_bytes()
     other = log.parent / "z" / "valid.jsonl"
     other.parent.mkdir()

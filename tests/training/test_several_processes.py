@@ -98,7 +98,7 @@ def out(log: Path) -> Path:
 
 def test_no_process_reads_a_checkpoint_before_it_is_committed(log: Path, tiny_encoder: Path, out: Path):
     done = train(log, tiny_encoder, "late")
-    assert (done.returncode, "mend:" in done.stderr) == (0, False), done.stderr
+    assert (done.returncode, "hint:" in done.stderr) == (0, False), done.stderr
     check_model(out / "model")
     assert read_metrics(out / "metrics.jsonl")[-1]["step"] == 3
 

@@ -74,7 +74,7 @@ def test_pretraining_answers_sigterm_alike(
     assert main(["pretrain", *argv]) == 0
 
 
-def test_sigterm_before_anything_was_learnt_ends_the_command_with_a_word(
+def test_sigterm_before_anything_was_learned_ends_the_command_with_a_word(
     log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     argv = ["finetune", *common(log, tiny_encoder, "a")]

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from labelled import LABELS, every_target, labelled_dialogue
+from labeled import LABELS, every_target, labeled_dialogue
 
+from labelgen.features.layout import Batch
 from labelgen.model.build import build_model
 from labelgen.model.collate import Example
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.layout import Batch
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import TrainingModule
-from labelgen.training.options import OptimiserOptions
+from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import Part
 
-DIALOGUES = [labelled_dialogue(seed) for seed in range(8)]
+DIALOGUES = [labeled_dialogue(seed) for seed in range(8)]
 # Selection is left out: its negatives are its batch.
 TASKS = {
     "goals": TaskOptions(),
@@ -114,7 +114,7 @@ def gradients(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    module = TrainingModule(model, OptimiserOptions(learning_rate=0.0, encoder_learning_rate=0.0, clip=clip), 1, 0)
+    module = TrainingModule(model, OptimizerOptions(learning_rate=0.0, encoder_learning_rate=0.0, clip=clip), 1, 0)
     (path / "gradients").unlink(missing_ok=True)
     steps.process = lambda: trainer.global_rank
     trainer.fit(module, steps)
@@ -205,7 +205,7 @@ def test_what_is_computed_without_gradient_follows_every_step(model: LabelModel)
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(TrainingModule(model, OptimiserOptions(learning_rate=0.1, encoder_learning_rate=0.1), 1, 0), steps)
+    trainer.fit(TrainingModule(model, OptimizerOptions(learning_rate=0.1, encoder_learning_rate=0.1), 1, 0), steps)
     before, after = measured.nats
     assert before[0] == pytest.approx(before[1], rel=1e-4)
     assert after[0] == pytest.approx(after[1], rel=1e-4)
@@ -213,7 +213,7 @@ def test_what_is_computed_without_gradient_follows_every_step(model: LabelModel)
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing(model: LabelModel):
-    module = TrainingModule(model, OptimiserOptions(warmup=0.2), 100, 0)
+    module = TrainingModule(model, OptimizerOptions(warmup=0.2), 100, 0)
     rates = [module.rate_at(step) for step in range(100)]
     peak = rates.index(max(rates))
     assert 18 <= peak <= 20
@@ -224,7 +224,7 @@ def test_the_learning_rate_rises_then_falls_to_nothing(model: LabelModel):
 
 
 def test_groups_of_parameters(model: LabelModel):
-    options = OptimiserOptions(learning_rate=0.5, encoder_learning_rate=0.25, weight_decay=0.125)
+    options = OptimizerOptions(learning_rate=0.5, encoder_learning_rate=0.25, weight_decay=0.125)
     configured: Any = TrainingModule(model, options, 10, 0).configure_optimizers()
     names = {id(p): (n, p) for n, p in model.named_parameters()}
     seen = []

@@ -1,4 +1,4 @@
-"""Laws of learnt task weights."""
+"""Laws of learned task weights."""
 
 import pytest
 import torch
@@ -28,11 +28,11 @@ def test_the_parts_of_a_step_add_up_to_the_step():
 def test_where_losses_stay_as_they_are_every_task_comes_to_weigh_one():
     weights = LearnedWeights(["noisy", "sure"])
     losses = {"noisy": torch.tensor(4.0), "sure": torch.tensor(0.05)}
-    optimiser = torch.optim.Adam(weights.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(weights.parameters(), lr=0.05)
     for _ in range(2_000):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         sum(weights(name, loss, torch.tensor(1.0)) for name, loss in losses.items()).backward()
-        optimiser.step()
+        optimizer.step()
     told = weights.told()
     assert {name: told[name] * loss.item() for name, loss in losses.items()} == pytest.approx(
         {"noisy": 1.0, "sure": 1.0}, rel=0.01

@@ -1,4 +1,4 @@
-"""A model's folder knows the dialogues that it learnt labels of, also through the model that it began from."""
+"""A model's folder knows the dialogues that it learned labels of, also through the model that it began from."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from small_training import pretrained
 
 from labelgen.base.errors import IntegrityError
@@ -21,7 +21,7 @@ from labelgen.training.run import finetune
 def test_training_keeps_its_dialogues_and_those_it_began_from(
     options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path, tiny_model: Path, tmp_path: Path
 ):
-    known, others = list(Log([log])), [labelled_dialogue(seed) for seed in range(20, 26)]
+    known, others = list(Log([log])), [labeled_dialogue(seed) for seed in range(20, 26)]
     write_log(tmp_path / "other" / "train.jsonl", others, LABELS)
     before = pretrained(log, tiny_encoder, tmp_path / "before")
     found = read_trained_on(before)
@@ -37,7 +37,7 @@ def test_training_keeps_its_dialogues_and_those_it_began_from(
     finetune(second)
     found = read_trained_on(Path(second.out) / "model")
     assert {found.holds(d) for d in (*known, *others)} == {True}
-    # Of what a model of an earlier version learnt nothing is known.
+    # Of what a model of an earlier version learned nothing is known.
     third = options("third", f"--init={tiny_model}", *words)
     finetune(third)
     found = read_trained_on(Path(third.out) / "model")

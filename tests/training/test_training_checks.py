@@ -11,24 +11,24 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from small_training import PRETRAINING
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.log import write_log
+from labelgen.features.features import NAMES, categories_of, learn_features, numbers_of
 from labelgen.model.build import build_model
 from labelgen.model.options import ModelOptions
 from labelgen.pretraining.corruption import CORRUPTIONS, TEACHES, Pool
 from labelgen.tasks.options import TaskOptions
-from labelgen.tensors.features import NAMES, categories_of, learn_features, numbers_of
 from labelgen.training.checks import RANGES, Range, check_options
 from labelgen.training.config import parse, plain
 from labelgen.training.options import FinetuneOptions, HardwareOptions, PretrainOptions, TrainingOptions
 from labelgen.training.run import finetune, pretrain
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-LOG = [labelled_dialogue(seed) for seed in range(8)]
+LOG = [labeled_dialogue(seed) for seed in range(8)]
 
 
 def options(*argv: str, kind: type[TrainingOptions] = FinetuneOptions, out: str = "run") -> Any:
@@ -69,7 +69,7 @@ def test_a_number_out_of_its_range_is_refused_by_its_key(pattern: str, data: st.
         with pytest.raises(UsageError) as error:
             check_options(put)
         assert error.value.where == key
-        assert error.value.mend
+        assert error.value.hint
 
 
 def _put(made: Any, parts: list[str], value: Any) -> Any:
@@ -90,7 +90,7 @@ def test_a_range_holds_what_it_says(value: float, least: float, most: float, lea
 
 
 @pytest.mark.parametrize(
-    ("words", "key", "mend"),
+    ("words", "key", "hint"),
     [
         (["--tracking.log_every=0"], "tracking.log_every", "1 or more"),
         (["--model.dropout=2"], "model.dropout", "from 0 to below 1"),
@@ -101,11 +101,11 @@ def test_a_range_holds_what_it_says(value: float, least: float, most: float, lea
         (["--length.patience=2"], "length.patience", "give data.valid"),
     ],
 )
-def test_what_is_refused_leaves_no_folder(words: list[str], key: str, mend: str, tmp_path: Path):
+def test_what_is_refused_leaves_no_folder(words: list[str], key: str, hint: str, tmp_path: Path):
     with pytest.raises(UsageError) as error:
         finetune(options(*words, out=str(tmp_path / "run")))
     assert error.value.where == key
-    assert mend in error.value.mend
+    assert hint in error.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
@@ -121,16 +121,16 @@ def test_a_corruption_teaches_the_task_that_is_said(name: str):
 
 
 @pytest.mark.parametrize(
-    ("words", "mend"),
+    ("words", "hint"),
     [
         (["--tasks={goals: {}, slots: {}}"], "--config pretrain"),
         (["--tasks={goals: {}, order: {}}", "--mixture={splice: 1, shuffled_order: 0}"], "shuffled_order"),
     ],
 )
-def test_pretraining_refuses_what_no_corruption_teaches(words: list[str], mend: str, tmp_path: Path):
+def test_pretraining_refuses_what_no_corruption_teaches(words: list[str], hint: str, tmp_path: Path):
     with pytest.raises(UsageError, match="teaches") as error:
         pretrain(options(*words, kind=PretrainOptions, out=str(tmp_path / "run")))
-    assert mend in error.value.mend
+    assert hint in error.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,7 +141,7 @@ def test_every_config_can_be_carried_out(path: Path):
     check_options(parse(kind, "x", "x", "x", ["--out=x", "--data.train=x", *(words or ["--tasks={goals: {}}"])]))
 
 
-def test_a_misspelt_feature_is_refused_with_those_there_are():
+def test_a_misspelled_feature_is_refused_with_those_there_are():
     present = {name for d in LOG for turn in d.turns for name, _ in categories_of(d, turn)}
     present |= {name for d in LOG for t in range(len(d.turns)) for name, _ in numbers_of(d, t)}
     assert present
@@ -151,8 +151,8 @@ def test_a_misspelt_feature_is_refused_with_those_there_are():
         with pytest.raises(UsageError) as error:
             learn_features(LOG, ["status", wrong])
         assert error.value.where == "model.leave_out"
-        assert all(name in error.value.mend for name in {*present, *NAMES})
-        assert ("did you mean 'hypothesis'" in error.value.mend) == (wrong == "hypotesis")
+        assert all(name in error.value.hint for name in {*present, *NAMES})
+        assert ("did you mean 'hypothesis'" in error.value.hint) == (wrong == "hypotesis")
 
 
 def test_texts_longer_than_the_encoder_reads_are_refused(tiny_encoder: Path, tmp_path: Path):

@@ -56,7 +56,7 @@ def test_overrides_win_over_files_and_later_files_over_earlier(tmp_path: Path):
 def test_an_unknown_option_names_the_nearest(argument: str, near: str):
     with pytest.raises(UsageError, match="did you mean") as error:
         finetune(*NEEDED, argument)
-    assert repr(near) in error.value.mend
+    assert repr(near) in error.value.hint
 
 
 def test_an_unknown_key_of_a_file_names_the_file(tmp_path: Path):
@@ -65,7 +65,7 @@ def test_an_unknown_key_of_a_file_names_the_file(tmp_path: Path):
     with pytest.raises(UsageError, match=r"model\.encodr") as error:
         finetune("--config", str(path), *NEEDED)
     assert error.value.where == str(path)
-    assert "'model.encoder'" in error.value.mend
+    assert "'model.encoder'" in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_unknown_key_of_a_file_names_the_file(tmp_path: Path):
         ("--batch.turns=many", "batch.turns", "a whole number"),
         ("--batch.turns=1.5", "batch.turns", "a whole number"),
         ("--length.max_steps=many", "length.max_steps", "a whole number or null"),
-        ("--optimiser.clip=", "optimiser.clip", "a number"),
+        ("--optimizer.clip=", "optimizer.clip", "a number"),
         ("--model.sound=maybe", "model.sound", "true or false"),
         ("--hardware.precision=8", "hardware.precision", "one of 32-true, bf16-mixed"),
         ("--tasks.quality.weight=heavy", "tasks.quality.weight", "a number"),
@@ -103,9 +103,9 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path):
 @settings(max_examples=20)
 @given(st.floats(min_value=0, allow_infinity=False), st.integers(0), st.booleans(), st.text("abc/._- ", min_size=1))
 def test_what_was_said_is_what_is_held(clip: float, turns: int, sound: bool, log: str):
-    said = {"optimiser.clip": clip, "batch.turns": turns, "model.sound": sound, "data.format": f"x{log}x"}
+    said = {"optimizer.clip": clip, "batch.turns": turns, "model.sound": sound, "data.format": f"x{log}x"}
     options = finetune(*NEEDED, *(f"--{key}={json.dumps(value)}" for key, value in said.items()))
-    held = (options.optimiser.clip, options.batch.turns, options.model.sound, options.data.format)
+    held = (options.optimizer.clip, options.batch.turns, options.model.sound, options.data.format)
     assert held == tuple(said.values())
 
 
@@ -207,7 +207,7 @@ def test_a_config_is_found_by_its_name_in_any_folder(tmp_path: Path, monkeypatch
     assert finetune("--config", "demo.yaml").seed == 77
     with pytest.raises(UsageError, match="unknown config 'dmo'") as told:
         finetune("--config", "dmo")
-    assert "did you mean 'demo'?" in told.value.mend
+    assert "did you mean 'demo'?" in told.value.hint
 
 
 def test_configs_are_part_of_the_package():

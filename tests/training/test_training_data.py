@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal, Target
@@ -101,7 +101,7 @@ def test_an_outcome_that_nobody_can_tell_teaches_nothing_and_hides_no_feedback()
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "a" / "log.jsonl"
     write_log(path, [replace(DIALOGUE, id=f"d{k}") for k in range(60)])
-    write_log(tmp_path / "a" / "sub" / "more.parquet", [labelled_dialogue(k) for k in range(3)], LABELS)
+    write_log(tmp_path / "a" / "sub" / "more.parquet", [labeled_dialogue(k) for k in range(3)], LABELS)
     return path.parent
 
 
@@ -161,7 +161,7 @@ def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(lo
         assert corpus.log.tolist() == [0] * 63 + [1] * 3
         assert {corpus.root(0), corpus.root(60)} == {log, log / "sub"}
         assert [len(d.turns) for d in corpus] == corpus.turns.tolist()
-        assert corpus[62] == chosen(labelled_dialogue(2))
+        assert corpus[62] == chosen(labeled_dialogue(2))
         assert corpus.words[0] == 4
         assert {n.name for n in corpus.labels["toy"]["intents"]} == {n.name for n in LABELS["toy"]["intents"]}
         assert target_counts(corpus)["quality"] == sum(t.task == "quality" for d in corpus for t in d.targets)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from labelled import LABELS, labelled_dialogue
+from labeled import LABELS, labeled_dialogue
 from small_training import PRETRAINING
 from whole_runs import common, digest, rows
 
@@ -64,7 +64,7 @@ def test_the_validation_loss_is_of_dialogues_without_evidence_where_training_hid
     options: Callable[..., FinetuneOptions], tmp_path: Path
 ):
     said = (Feedback(kind="barge_in"),)
-    made = [labelled_dialogue(seed) for seed in range(8)]
+    made = [labeled_dialogue(seed) for seed in range(8)]
     whole = [replace(d, turns=tuple(replace(turn, feedback=said) for turn in d.turns)) for d in made]
     bare = [without_evidence(dialogue) for dialogue in whole]
     write_log(tmp_path / "whole.jsonl", whole, LABELS)
@@ -116,7 +116,7 @@ def test_the_best_epoch_is_kept(options: Callable[..., FinetuneOptions], log: Pa
     assert any(not torch.equal(value, kept[name]) for name, value in last.items() if name.startswith("heads."))
 
 
-def test_what_was_not_learnt_and_not_chosen_is_told(
+def test_what_was_not_learned_and_not_chosen_is_told(
     options: Callable[..., FinetuneOptions], log: Path, capsys: pytest.CaptureFixture[str]
 ):
     short = "--length.max_steps=1"
@@ -162,7 +162,7 @@ def test_pretraining_then_finetuning_takes_its_weights_over(
     found = rows(asked)  # type: ignore[arg-type]
     assert any(name.startswith("loss/") for name in found[-1])
     folder = Path(asked.out) / "model"
-    tuned = options("tuned", f"--init={folder}", "--length.max_steps=1", "--optimiser.encoder_learning_rate=0")
+    tuned = options("tuned", f"--init={folder}", "--length.max_steps=1", "--optimizer.encoder_learning_rate=0")
     assert "heads.slots" in finetune(tuned)
     card = read_card(Path(tuned.out) / "model")
     assert all(
@@ -181,7 +181,7 @@ def test_sound_that_cannot_be_read_is_told_whoever_reads_it(
     def summary(out: str, path: str, *argv: str) -> str:
         lost = [
             replace(d, turns=tuple(replace(turn, audio=Audio(path=path)) for turn in d.turns))
-            for d in (labelled_dialogue(seed) for seed in range(14))
+            for d in (labeled_dialogue(seed) for seed in range(14))
         ]
         write_log(log, lost, LABELS, force=True)
         return finetune(options(out, "--length.max_steps=1", f"--data.workers={workers}", *argv))
@@ -203,7 +203,7 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
     if name == "feedback":
-        write_log(log, [_with_own_targets(labelled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
+        write_log(log, [_with_own_targets(labeled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
     if name in ("quality", "quality_trained"):
         annotated = log.rename(log.with_name("annotated.jsonl"))
         assert main(["consensus", str(annotated), str(log), "--least", "1"]) == 0

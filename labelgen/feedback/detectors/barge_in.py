@@ -20,7 +20,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     response could have been spoken.
 
     Votes bad, weaker where only the clocks say so; implicit. It speaks of the turn whose response was cut. A dialogue
-    is spoken where a turn has sound, a list of recognitions or a recogniser's confidence: who types may answer while
+    is spoken where a turn has sound, a list of recognitions or a recognizer's confidence: who types may answer while
     reading. Without clocks, or where they run backwards: silence."""
     turns = dialogue.turns
     # Who stopped the assistant has no need to interrupt it.

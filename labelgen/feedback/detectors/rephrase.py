@@ -44,7 +44,7 @@ class Again(NamedTuple):
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads requests of three words or more and the two after each, within 90 seconds where there are clocks; near is a
-    normalised similarity (edits, or edits of the sorted words) of 75 of 100, or 65 after a visible failure.
+    normalized similarity (edits, or edits of the sorted words) of 75 of 100, or 65 after a visible failure.
 
     Votes bad for the earlier turn (struggle), as strongly as the two are alike; implicit. Silence where the two differ
     by a word that was put in another's place and is not alike ("weather in Paris", "weather in Rome"), or are equal and

@@ -1,9 +1,9 @@
 """How sure the assistant was of what it understood, by its place among the turns of the log.
 
-A recogniser's confidence is no feedback, but it tells where silence hides a failure: who is not understood and lets it pass
+A recognizer's confidence is no feedback, but it tells where silence hides a failure: who is not understood and lets it pass
 leaves no other trace. What a confidence of .6 means differs from assistant to assistant, so a turn's is compared with the
 rest of the log: the lowest tenth votes bad, the upper half good, as one more kind of signal, `confidence`. How far that can
-be believed is then learnt as of any kind (fit.py)."""
+be believed is then learned as of any kind (fit.py)."""
 
 from array import array
 from collections.abc import Iterable

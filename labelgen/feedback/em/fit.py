@@ -1,10 +1,10 @@
-"""EM over answer patterns: how far each family of signals can be believed, learnt from the log itself.
+"""EM over answer patterns: how far each family of signals can be believed, learned from the log itself.
 
 Two latent classes c, good and bad. The families of an item answer independently given its class, each at rates of its own:
 
     P(answers, c) = share_c * product over families f of rate_c(answer of f | the kinds of f that could be observed)
 
-Silence is one of the answers, so feedback that is missing not at random (who is annoyed answers more often) is modelled.
+Silence is one of the answers, so feedback that is missing not at random (who is annoyed answers more often) is modeled.
 A family of which nothing could be observed is no factor. Kinds of one family may copy each other: what they say together
 is one answer, so a copy adds nothing. What people said of an item stands in place of its expected class.
 
@@ -37,7 +37,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labelgen.feedback.em.copies import closest_pair, joined
-from labelgen.feedback.em.latent import States, log_likelihood, maximise, talkative
+from labelgen.feedback.em.latent import States, log_likelihood, maximize, talkative
 from labelgen.feedback.em.patterns import Answer, Pattern, families_of, family_answers, recorded_kinds
 from labelgen.feedback.em.table import Array, Table, both, sigmoid, table_of
 from labelgen.feedback.em.tied import both_ways, several_factors, tied
@@ -56,7 +56,7 @@ SEARCH_STEPS = 200
 """The same, and the most steps, while families and moods are looked for: where there are no moods EM hardly moves, for long."""
 
 NEARLY_ALL, STRONG, NOTHING = 0.99, 1.5, 0.1
-"""An answer's share of those to its question; log-odds of good, in nats, that are strong as written, and that are nothing as learnt."""
+"""An answer's share of those to its question; log-odds of good, in nats, that are strong as written, and that are nothing as learned."""
 
 MOOD_NUMBERS = 3
 """What moods add: the tilt, and the share of talkative items in each class."""
@@ -64,7 +64,7 @@ MOOD_NUMBERS = 3
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What was learnt of one unit, in one domain or in all. families: of each kind that spoke somewhere. recorded: the
+    """What was learned of one unit, in one domain or in all. families: of each kind that spoke somewhere. recorded: the
     kinds whose silence can always be observed. shares: of the hidden states, good ones first; two, or four with moods
     (latent.py). rates: of each answer that was seen, how often it is given in each state where it could be. written: answers that
     nearly everybody gives and that seem to tell nothing: such a log cannot say how far they are to be believed."""
@@ -82,7 +82,7 @@ class Rates:
 
     def log_odds(self, pattern: Pattern) -> float:
         """Of good against bad, in nats, from the answers and not from what people said. An answer that was never seen, or
-        of which nothing could be learnt, is believed as PRIOR_PRECISION has it."""
+        of which nothing could be learned, is believed as PRIOR_PRECISION has it."""
         states = np.log(np.array(self.shares))
         added = 0.0
         for answer in self.answers(pattern):
@@ -122,11 +122,11 @@ def fit(counts: Mapping[Pattern, int], whole: Rates | None = None) -> Rates:
         families = whole.families
         table = table_of(counts, families, recorded)
         states = _fit_domain(table, whole)
-    learnt = {a: tuple(map(float, rates)) for a, rates in zip(table.answers, states.rates, strict=True)}
+    learned = {a: tuple(map(float, rates)) for a, rates in zip(table.answers, states.rates, strict=True)}
     shares = tuple(map(float, states.shares))
     if whole is not None:
-        return Rates(families, recorded, shares, {**whole.rates, **learnt}, whole.written)
-    found = Rates(families, recorded, shares, learnt)
+        return Rates(families, recorded, shares, {**whole.rates, **learned}, whole.written)
+    found = Rates(families, recorded, shares, learned)
     return replace(found, written=frozenset(_untold(table, found)))
 
 
@@ -148,9 +148,9 @@ def _fit_domain(table: Table, whole: Rates) -> States:
 
     def update(counts: Array, items: Array, states: States) -> States:
         total = items + DOMAIN_ITEMS * shares
-        return States(total / total.sum(), table.normalised(counts + fixed))
+        return States(total / total.sum(), table.normalized(counts + fixed))
 
-    return maximise(table, States(shares, rates), update, TOLERANCE)
+    return maximize(table, States(shares, rates), update, TOLERANCE)
 
 
 def _fit_whole(
@@ -217,9 +217,9 @@ class _Whole:
         def update(counts: Array, items: Array, states: States) -> States:
             # Two items hold the share where it began, so that it cannot reach 0 or 1.
             total = items + self._classes
-            return States(total / total.sum(), self.table.normalised(counts + self._prior(states.good)))
+            return States(total / total.sum(), self.table.normalized(counts + self._prior(states.good)))
 
-        return maximise(self.table, self._start(), update, tolerance)
+        return maximize(self.table, self._start(), update, tolerance)
 
     def _start(self) -> States:
-        return States(both(self._share), self.table.normalised(self._prior(self._share)))
+        return States(both(self._share), self.table.normalized(self._prior(self._share)))

@@ -1,4 +1,4 @@
-"""The method `em`: rates learnt from the items of a log (fit.py), for each unit in all and in each domain."""
+"""The method `em`: rates learned from the items of a log (fit.py), for each unit in all and in each domain."""
 
 import math
 from collections import Counter
@@ -33,7 +33,7 @@ class KindRates:
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A Method. whole: the rates over all domains; domains: those of each domain, by unit. kinds: what the table shows.
-    items: how many items of each unit were learnt from."""
+    items: how many items of each unit were learned from."""
 
     whole: Mapping[Unit, Rates]
     domains: Mapping[Unit, Mapping[str, Rates]]
@@ -42,7 +42,7 @@ class Fitted:
 
     def __call__(self, item: Item) -> Posterior | None:
         """Silence tells something too, so there is a posterior wherever some kind could be observed. A domain that was
-        not learnt from has the whole's rates."""
+        not learned from has the whole's rates."""
         unit = UNIT_OF[type(item.at)]
         whole = self.whole.get(unit)
         pattern = pattern_of(item)
@@ -58,7 +58,7 @@ class Fitted:
         return posterior(rates.posterior(pattern), "; ".join(origin), rates.good)
 
     def to_plain(self) -> dict[str, Any]:
-        """All that was learnt, as it stands in a JSON file."""
+        """All that was learned, as it stands in a JSON file."""
         return {
             unit: {
                 "items": self.items[unit],
@@ -76,7 +76,7 @@ class Fitted:
 
 
 def learn(items: Iterable[Item], anchored: bool = True) -> Fitted:
-    """The method, learnt from all items of a log. anchored: people's annotations of items tell their classes; without,
+    """The method, learned from all items of a log. anchored: people's annotations of items tell their classes; without,
     nothing but feedback is used. A unit of which no signal speaks has no posteriors."""
     whole: dict[Unit, Rates] = {}
     domains: dict[Unit, dict[str, Rates]] = {}

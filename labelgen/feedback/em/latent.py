@@ -76,7 +76,7 @@ def expected(table: Table, states: States) -> Array:
     return judged
 
 
-def maximise(table: Table, start: States, update: Update, tolerance: float, steps: int = MOST_STEPS) -> States:
+def maximize(table: Table, start: States, update: Update, tolerance: float, steps: int = MOST_STEPS) -> States:
     """EM; ends where no pattern's posterior moves further than `tolerance` in one step, or after so many steps."""
     states, before = start, expected(table, start)
     for _ in range(steps):
@@ -122,13 +122,13 @@ def talkative(
         moods = (items[1::2] + 0.5) / (items.reshape(2, 2).sum(axis=1) + 1.0)
         return with_moods(table, rates, tilt, float(of_classes[0] / of_classes.sum()), moods)
 
-    return maximise(table, begun, update, tolerance, steps)
+    return maximize(table, begun, update, tolerance, steps)
 
 
 def with_moods(table: Table, calm: Array, tilt: float, good: float, moods: Array) -> States:
     """Four states. calm [A, 2]: rates in proportion; moods [2]: the share of talkative items in each class."""
-    calm = table.normalised(np.maximum(calm, _LEAST))
-    loud = table.normalised(calm * np.exp(tilt * table.spoke)[:, None])
+    calm = table.normalized(np.maximum(calm, _LEAST))
+    loud = table.normalized(calm * np.exp(tilt * table.spoke)[:, None])
     shares = both(good)[:, None] * np.stack([1.0 - moods, moods], axis=1)
     return States(shares.ravel(), np.stack([calm, loud], axis=2).reshape(len(calm), 4), tilt)
 

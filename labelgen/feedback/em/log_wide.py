@@ -1,4 +1,4 @@
-"""The method that is learnt from a log hears, of every turn, what the log as a whole tells of it: other users (others.py)
+"""The method that is learned from a log hears, of every turn, what the log as a whole tells of it: other users (others.py)
 and how sure the assistant was (assistant_confidence.py)."""
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ Learn = Callable[[Iterable[Item]], Fitted]
 
 
 def learn_pooled(items: Callable[[], Iterable[Item]], learn: Learn) -> tuple[Fitted, Method]:
-    """What is learnt of all kinds, these among them, and the method that hears them. Goes over the items four times: for
+    """What is learned of all kinds, these among them, and the method that hears them. Goes over the items four times: for
     the confidences, to learn without the others, to pool, and to learn with them."""
     sureness = Sureness(items())
 

@@ -2,7 +2,7 @@
 
 Most users stay silent, but many ask for the same. Of every turn the others who made the same request and got the same
 response are looked up, and on the mean of what a fitted method thinks of their turns they vote as one more kind of signal,
-`others`. How far that can be believed is then learnt as of any kind, from how it agrees with the rest; so is what it tells
+`others`. How far that can be believed is then learned as of any kind, from how it agrees with the rest; so is what it tells
 that nobody else asked for this. A user counts once, with the mean of all such turns, and never for own turns."""
 
 from array import array
@@ -23,7 +23,7 @@ OTHERS = "others"
 """The kind of the pooled vote."""
 
 LEAST_USERS = 2
-"""Fewer others do not vote: one alone says little, and could be recognised."""
+"""Fewer others do not vote: one alone says little, and could be recognized."""
 
 _ROUNDING = 1e-9
 """A tie is not to be decided by it."""

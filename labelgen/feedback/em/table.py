@@ -37,7 +37,7 @@ class Table:
         """How many kinds spoke in each answer, [A]."""
         return np.array([float(len(votes)) for _, votes in self.answers])
 
-    def normalised(self, counts: Array) -> Array:
+    def normalized(self, counts: Array) -> Array:
         """Counts of answers [A, S] as rates: those of one question sum to 1 in each state."""
         return counts / self.by_question(counts)
 

@@ -112,7 +112,7 @@ class _Model:
         good = float(sigmoid(x[self.share]))
         if self.moods:
             return with_moods(self.table, calm, float(x[self.share + 1]), good, sigmoid(x[self.share + 2 :]))
-        return States(both(good), self.table.normalised(calm))
+        return States(both(good), self.table.normalized(calm))
 
     def loss(self, x: Array) -> tuple[float, Array]:
         """Minus the logarithm of likelihood times prior, and its gradient."""

@@ -1,0 +1,228 @@
+"""AB-ReDial, recommendations of films rated by several people (Siro et al. 2023, "Understanding and Predicting User
+Satisfaction with Conversational Recommender Systems", TOIS).
+
+path: the corpus folder, its `Data` folder, or `annotated_dialogues.csv`. A row is a rater of a dialogue; rows with the same
+ConvId and the same text are one dialogue, `abredial/ConvId/0`, since some ids stand for two. Who rates is not published: row after
+row they are annotators `<dialogue>/r1`, ... A dialogue is one goal, of all turns with a request. Task completion 3 is its
+outcome `success`, 1 `failure`, and 2, partly, `unknown`; `--option partly=failure` makes it a failure. `dialogue-overall`
+is the dialogue's quality. The other ratings stand in `extra`.
+
+Where `annotated_turns.csv` lies beside, its rows are annotators `<dialogue>/t1`, ...: each shows three cuts of four
+utterances, and `overallK` is the quality of the turn whose response is the third of them. A cut is where most of its utterances
+stand in the dialogue, and at least two, since some were fixed; a row with one that is not found is rejected."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.exchange import Exchange, exchanges, joined
+from labelgen.data.grouping import UNKNOWN
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
+from labelgen.data.quality import quality_name
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Options, Reader
+from labelgen.data.record import checked
+from labelgen.data.table import Row, not_utf8, rows_of
+
+_DIALOGUES, _TURNS = "annotated_dialogues.csv", "annotated_turns.csv"
+_SCALE = {
+    "understanding": (0, 3),
+    "task-completion": (1, 3),
+    "interest-arousal": (0, 3),
+    "efficiency": (0, 1),
+    "dialogue-overall": (1, 5),
+}
+_ASPECTS = tuple(_SCALE)
+_OVERALL = ("overall1", "overall2", "overall3")
+_CUT, _RATED = 4, 2
+"""Utterances of a cut, and which of them, from 0, is the one that is rated."""
+_PARTLY = (UNKNOWN, "failure")
+_LINE = re.compile(r"(?P<side>USER|SYSTEM)\b\s*(?P<text>.*)", re.DOTALL)
+
+
+class _Line(NamedTuple):
+    by_user: bool
+    text: str
+
+
+@dataclass(slots=True)
+class _Rated:
+    """A dialogue with the ratings of its raters, in their order. turns: of each rater of cuts, the rating by turn."""
+
+    identity: str
+    lines: tuple[_Line, ...]
+    first: int
+    ratings: list[Mapping[str, float]] = field(default_factory=list)
+    turns: list[Mapping[int, float]] = field(default_factory=list)
+
+
+_Found = dict[tuple[str, tuple[_Line, ...]], _Rated]
+"""Dialogues by their ConvId and text, in the order of their first rows."""
+
+
+class _RowError(ValueError):
+    """column, and why its value cannot be used."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
+    partly = options.get("partly", _PARTLY[0])
+    if partly not in _PARTLY:
+        raise UsageError(f"partly is no {partly!r}", f"--option partly={partly}", f"known: {', '.join(_PARTLY)}")
+    file = _file(path)
+    found: _Found = {}
+    yield from _rows(file, ("ConvId", *_ASPECTS), lambda row, line: _rate(row, line, found))
+    beside = file.with_name(_TURNS)
+    if beside.is_file():
+        yield from _rows(beside, ("ConvId", *_OVERALL), lambda row, line: _rate_turns(row, found))
+    for rated in found.values():
+        yield checked(_dialogue(rated, partly), file.name, rated.first)
+
+
+def _file(path: Path) -> Path:
+    file = next((f for f in (path / "Data" / _DIALOGUES, path / _DIALOGUES, path) if f.is_file()), None)
+    if file is None:
+        raise UsageError(f"no AB-ReDial dialogues in {path}", str(path), f"name the folder of {_DIALOGUES}")
+    return file
+
+
+def _rows(file: Path, columns: Sequence[str], use: Callable[[Row, int], None]) -> Iterator[Rejected]:
+    """Each row is used, or comes back rejected."""
+    for line, row in rows_of(file, file.name, columns):
+        if isinstance(row, Rejected):
+            yield row
+            continue
+        try:
+            if (column := not_utf8(row)) is not None:
+                raise _RowError(column, "bad_text: this is not UTF-8")
+            use(row, line)
+        except _RowError as error:
+            raw = repr(dict(row))
+            reason = str(error)
+            yield Rejected(
+                file=file.name, line=line, dialogue=row["ConvId"], field=error.column, reason=reason, raw=raw
+            )
+
+
+def _rate(row: Row, line: int, found: _Found) -> None:
+    lines = tuple(told for _, told in _lines(row))
+    ratings = {aspect: rating for aspect in _ASPECTS if (rating := _rating(row, aspect, *_SCALE[aspect])) is not None}
+    same = sum(name == row["ConvId"] for name, _ in found)
+    rated = found.setdefault((row["ConvId"], lines), _Rated(f"abredial/{row['ConvId']}/{same}", lines, line))
+    rated.ratings.append(ratings)
+
+
+def _rate_turns(row: Row, found: _Found) -> None:
+    cuts = _lines(row)
+    if len(cuts) != _CUT * len(_OVERALL):
+        raise _RowError("utterance0", f"bad_cut: {len(cuts)} utterances, three cuts have {_CUT * len(_OVERALL)}")
+    dialogues = [(rated, _places(rated.lines, cuts)) for (name, _), rated in found.items() if name == row["ConvId"]]
+    rated, places = max(dialogues, key=lambda pair: sum(place is not None for place in pair[1]), default=(None, ()))
+    if rated is None:
+        raise _RowError("ConvId", f"unknown_dialogue: {_DIALOGUES} has no {row['ConvId']!r}")
+    turn_of = [t for t, turn in enumerate(_turns(rated.lines)) for _ in (*turn.user, *turn.assistant)]
+    ratings = {}
+    for k, place in enumerate(places):
+        if place is None:
+            raise _RowError(f"utterance{4 * k}", f"bad_cut: it is not in {rated.identity}")
+        rating = _rating(row, _OVERALL[k], 1, 5)
+        if rating is not None:
+            ratings[turn_of[place + _RATED]] = rating
+    rated.turns.append(ratings)
+
+
+def _places(lines: Sequence[_Line], cuts: Sequence[tuple[str, _Line]]) -> list[int | None]:
+    """Where each cut begins in the dialogue: where most of its lines stand; None where fewer than two do, or in two places
+    as many."""
+    starts: list[int | None] = []
+    for first in range(0, len(cuts), _CUT):
+        cut = [line for _, line in cuts[first : first + _CUT]]
+        equal = [sum(a == b for a, b in zip(cut, lines[k:], strict=False)) for k in range(len(lines) - _RATED)]
+        best = max(equal, default=0)
+        starts.append(equal.index(best) if best >= 2 and equal.count(best) == 1 else None)
+    return starts
+
+
+def _lines(row: Row) -> list[tuple[str, _Line]]:
+    """The utterances that a row holds, each with its column; blanks count as one."""
+    found = []
+    for column, cell in row.items():
+        if column.startswith("utterance") and cell.strip():
+            line = _LINE.fullmatch(cell.strip())
+            if line is None:
+                raise _RowError(column, f"bad_line: {cell!r} begins neither with USER nor with SYSTEM")
+            found.append((column, _Line(line["side"] == "USER", " ".join(line["text"].split()))))
+    return found
+
+
+def _rating(row: Row, column: str, least: float, most: float) -> float | None:
+    """None for an empty cell."""
+    cell = row[column].strip()
+    try:
+        rating = float(cell) if cell else None
+    except ValueError:
+        rating = -1.0
+    if rating is not None and not (least <= rating <= most and rating.is_integer()):
+        raise _RowError(column, f"bad_rating: {cell!r} is not a whole number from {least:g} to {most:g}")
+    return rating
+
+
+def _turns(lines: Sequence[_Line]) -> list[Exchange[_Line]]:
+    return exchanges(lines, lambda line: line.by_user)
+
+
+def _dialogue(rated: _Rated, partly: str) -> Dialogue:
+    turns = tuple(
+        Turn(request=joined(x.text for x in turn.user), response=joined(x.text for x in turn.assistant))
+        for turn in _turns(rated.lines)
+    )
+    goal = AtGoal(tuple(t for t, turn in enumerate(turns) if turn.request))
+    of_dialogue = [_of_dialogue(ratings, goal, partly) for ratings in rated.ratings]
+    of_turns = [
+        Annotation(f"{rated.identity}/t{k}", "person", tuple(_quality(AtTurn(t), r) for t, r in sorted(given.items())))
+        for k, given in enumerate(rated.turns, 1)
+    ]
+    raters = [
+        Annotation(f"{rated.identity}/r{k}", "person", labels, none) for k, (labels, none) in enumerate(of_dialogue, 1)
+    ]
+    return Dialogue(
+        id=rated.identity,
+        source="abredial",
+        turns=turns,
+        annotations=(*raters, *of_turns),
+        extra=msgspec.json.encode({"ratings": rated.ratings}).decode(),
+    )
+
+
+def _of_dialogue(
+    ratings: Mapping[str, float], goal: AtGoal, partly: str
+) -> tuple[tuple[Label, ...], tuple[Field, ...]]:
+    labels: list[Label] = []
+    none: list[Field] = []
+    done = ratings.get("task-completion")
+    if done is not None and goal.turns:
+        labels.append(Label("goals", goal, "goal"))
+        outcome = {1.0: "failure", 2.0: partly, 3.0: "success"}[done]
+        if outcome == UNKNOWN:
+            none.append(Field("outcome", goal))
+        else:
+            labels.append(Label("outcome", goal, outcome))
+    if "dialogue-overall" in ratings:
+        labels.append(_quality(AtDialogue(), ratings["dialogue-overall"]))
+    return tuple(labels), tuple(none)
+
+
+def _quality(at: AtTurn | AtDialogue, rating: float) -> Label:
+    return Label("quality", at, quality_name(rating), value=rating)
+
+
+READER = Reader(_read, options=("partly",))

@@ -1,0 +1,115 @@
+"""Dialogues cut into segments, an utterance a turn, in two published forms.
+
+path: a `.json` or `.jsonl` file (also packed), or a folder of them. A record is
+
+- `{"utterances": [...], "segments": [3, 4]}`, with the number of utterances of each segment in order; `dial_id` names it
+  (github.com/lxing532/Dialogue-Topic-Segmenter, folder data; also there: DialSeg711, Doc2Dial, TIAGE and others), or
+- `{"turns": [{"utterance", "role", "segmentation_label"}, ...]}`, where the label is 1 at the last utterance of a segment;
+  that of the dialogue's own last utterance says nothing (SuperDialseg, github.com/Coldog2333/SuperDialseg).
+
+A file holds a list of records, one record a line, or SuperDialseg's `{"dial_data": {NAME: [records]}}`. An utterance is a
+text, or an object with `text` and `speaker`. What the role `user` (`human`, `customer`) says is the request of its turn,
+what any other role says the response of its own; without roles all are requests. Annotator `segments` gives each segment as
+a goal, so the borders between turns are those between utterances. `segments` of other kinds (ids, marks) are rejected."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import GOALS, Annotation, AtGoal, Label
+from labelgen.data.parse import parse, shown
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Options, Reader
+from labelgen.data.record import checked
+from labelgen.data.source_files import files_of, lines_of, reading
+
+_SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zst")
+_USERS = frozenset({"user", "human", "customer"})
+
+
+class _Utterance(msgspec.Struct, frozen=True):
+    text: str
+    speaker: str | None = None
+
+
+class _Segmented(msgspec.Struct, frozen=True):
+    utterances: tuple[str | _Utterance, ...]
+    segments: tuple[int, ...]
+    dial_id: str | int | None = None
+
+
+class _LabeledTurn(msgspec.Struct, frozen=True):
+    utterance: str
+    segmentation_label: Literal[0, 1]
+    role: str | None = None
+
+
+class _Labeled(msgspec.Struct, frozen=True):
+    turns: tuple[_LabeledTurn, ...]
+    dial_id: str | int | None = None
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
+    for file in files_of(path, _SUFFIXES):
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        lines = ".jsonl" in file.name
+        for number, record in lines_of(file) if lines else _records(file, name):
+            fallback = f"{name.partition('.json')[0]}/{number}"
+            found = (
+                record if isinstance(record, Rejected) else _dialogue(record, name, number if lines else None, fallback)
+            )
+            yield found
+
+
+def _records(file: Path, name: str) -> Iterator[tuple[int, bytes | Rejected]]:
+    """The records of a file that is one JSON text, each as JSON, numbered from 1."""
+    with reading(file) as opened:
+        held: Any = parse(opened.read(), Any, name)
+    if isinstance(held, Rejected):
+        yield 1, held
+        return
+    if isinstance(held, dict) and isinstance(held.get("dial_data"), dict):
+        held = [record for records in held["dial_data"].values() for record in records]
+    for number, record in enumerate(held if isinstance(held, list) else [held], 1):
+        yield number, msgspec.json.encode(record)
+
+
+def _dialogue(text: bytes, file: str, line: int | None, fallback: str) -> Dialogue | Rejected:
+    plain = parse(text, dict[str, Any], file, line, fallback)
+    if isinstance(plain, Rejected):
+        return plain
+    found: _Labeled | _Segmented | Rejected
+    if "turns" in plain:
+        found = parse(text, _Labeled, file, line, fallback)
+    else:
+        found = parse(text, _Segmented, file, line, fallback)
+    if isinstance(found, Rejected):
+        return found
+    identity = fallback if found.dial_id in (None, "") else f"{fallback.rpartition('/')[0]}/{found.dial_id}"
+    if isinstance(found, _Labeled):
+        said = [_Utterance(turn.utterance, turn.role) for turn in found.turns]
+        ends = [t for t, turn in enumerate(found.turns[:-1], 1) if turn.segmentation_label]
+    else:
+        said = [x if isinstance(x, _Utterance) else _Utterance(x) for x in found.utterances]
+        ends = list(accumulate(found.segments))[:-1]
+        if min(found.segments, default=1) < 1 or sum(found.segments) != len(said):
+            reason = f"bad_segments: lengths of segments that sum to {sum(found.segments)}, for {len(said)} utterances"
+            return Rejected(file=file, line=line, dialogue=identity, field="segments", reason=reason, raw=shown(text))
+    borders = [0, *ends, len(said)] if said else []
+    labels = tuple(Label(GOALS, AtGoal(tuple(range(a, b))), "goal") for a, b in pairwise(borders))
+    annotations = (Annotation("segments", "person", labels),) if labels else ()
+    return checked(Dialogue(id=identity, turns=_turns(said), annotations=annotations), file, line)
+
+
+def _turns(said: Sequence[_Utterance]) -> tuple[Turn, ...]:
+    asked = [x.speaker is None or x.speaker.casefold() in _USERS for x in said]
+    return tuple(
+        Turn(request=x.text if own else "", response="" if own else x.text) for x, own in zip(said, asked, strict=True)
+    )
+
+
+READER = Reader(_read)

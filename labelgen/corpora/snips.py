@@ -1,0 +1,114 @@
+"""SNIPS, single requests to a voice assistant in seven intents (Coucke et al. 2018, "Snips Voice Platform: an embedded
+Spoken Language Understanding system for private-by-design voice interfaces", arXiv:1805.10190).
+
+path: the corpus folder, a folder of its intents, or one of its files. `source` is the part that the file's name begins
+with: `snips/train`, `snips/validate`. Where there are `train_INTENT_full.json` and `train_INTENT.json`, the smaller one is
+a subset and left out. `--option part=validate` reads the files of that part.
+
+An utterance is a dialogue of one turn; nothing was answered, so the response is empty. Texts are kept as published, with
+blanks and line breaks at their ends; a slot's span leaves out blanks at its own. One emoji of `PlayMusic` is written as two
+surrogates (CESU-8), for which the file is often read as Latin-1; that would spoil its 29 other letters beyond ASCII."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
+from labelgen.data.parse import parse, shown
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import Options, Reader
+from labelgen.data.record import checked
+from labelgen.data.source_files import read_bytes
+
+_FOLDER = "2017-06-custom-intent-engines"
+_PARTS = ("train", "validate")
+_NAME = re.compile(r"(?P<part>train|validate)_(?P<intent>.+?)(?P<full>_full)?\.json")
+_SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    text: str
+    entity: str | None = None
+
+
+class _Utterance(msgspec.Struct, frozen=True):
+    data: tuple[_Piece, ...]
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
+    wanted = options.get("part")
+    if wanted is not None and wanted not in _PARTS:
+        raise UsageError(f"SNIPS has no part {wanted!r}", f"--option part={wanted}", f"known: {', '.join(_PARTS)}")
+    for file, part in _files(path, wanted):
+        intents = parse(_utf8(read_bytes(file)), dict[str, list[msgspec.Raw]], file.name)
+        if isinstance(intents, Rejected):
+            yield intents
+            continue
+        for intent, utterances in intents.items():
+            for position, raw in enumerate(utterances):
+                identity = f"snips/{part}/{intent}/{position}"
+                found = parse(bytes(raw), _Utterance, file.name, dialogue=identity)
+                if isinstance(found, Rejected):
+                    yield found
+                elif not any(piece.text.strip() for piece in found.data):
+                    yield Rejected(
+                        file=file.name, dialogue=identity, field="data", reason="empty_text", raw=shown(bytes(raw))
+                    )
+                else:
+                    yield checked(_dialogue(identity, f"snips/{part}", intent, found.data), file.name)
+
+
+def _files(path: Path, part: str | None) -> list[tuple[Path, str]]:
+    """The files at `path`, sorted, each with its part; of one part alone where one is named."""
+    folder = path / _FOLDER if (path / _FOLDER).is_dir() else path
+    files = [path] if path.is_file() else sorted(folder.rglob("*.json"))
+    named = [(file, found) for file in files if (found := _NAME.fullmatch(file.name))]
+    full = {(file.parent, found["part"], found["intent"]) for file, found in named if found["full"]}
+    chosen = [
+        (file, found["part"])
+        for file, found in named
+        if part in (None, found["part"])
+        and (found["full"] or (file.parent, found["part"], found["intent"]) not in full)
+    ]
+    if not chosen:
+        hint = f"name the folder with {_FOLDER}/INTENT/train_INTENT_full.json, ..., or one such file"
+        raise UsageError(f"no SNIPS utterances in {path}", str(path), hint)
+    return chosen
+
+
+def _utf8(data: bytes) -> bytes:
+    """The file with every emoji that was written as two surrogates of three bytes each in the four bytes of UTF-8."""
+    return _SURROGATES.sub(lambda pair: _joined(pair[0]), data)
+
+
+def _joined(pair: bytes) -> bytes:
+    halves = pair.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+    return halves.decode("utf-16-le").encode("utf-8")
+
+
+def _dialogue(identity: str, source: str, intent: str, pieces: Sequence[_Piece]) -> Dialogue:
+    slots = tuple(_slots(pieces))
+    none = () if slots else (Field("slots", AtTurn(0)),)
+    return Dialogue(
+        id=identity,
+        source=source,
+        turns=(Turn(request="".join(piece.text for piece in pieces), response=""),),
+        annotations=(Annotation("snips", "person", (Label("intents", AtTurn(0), intent), *slots), none),),
+    )
+
+
+def _slots(pieces: Sequence[_Piece]) -> Iterator[Label]:
+    start = 0
+    for piece in pieces:
+        end = start + len(piece.text)
+        if piece.entity is not None and piece.text.strip():
+            left, right = (len(piece.text) - len(text) for text in (piece.text.lstrip(), piece.text.rstrip()))
+            yield Label("slots", AtSpan(0, start + left, end - right), piece.entity)
+        start = end
+
+
+READER = Reader(_read, options=("part",))

@@ -1,0 +1,212 @@
+"""The simulated assistant: a pipeline of hearing, understanding, finding and doing, each of which can fail.
+
+It answers by what it believes, so that a mistake shows in the response where the words allow it. What it did is known
+to the simulation (`Reply.served`, `Reply.quality`) and stands nowhere else in the record."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from labelgen.data.dialogue import Hypothesis, HypothesisIntent, HypothesisSlot
+from labelgen.simulator.goals import Step
+from labelgen.simulator.meaning import Meanings
+from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.phrases import pick
+from labelgen.simulator.recognizer import Heard
+from labelgen.simulator.responses import BROKEN, NOT_FOUND, UNHEARD, speak
+from labelgen.simulator.setting import Setting, Skills
+from labelgen.simulator.user import User
+
+Mistake = Literal["unheard", "intent", "slot", "entity", "not_found", "broken", "silent", "asked_again", "partly"]
+
+_REJECT_BELOW = 0.3
+_QUALITY: dict[Mistake, int] = {
+    "unheard": 2,
+    "intent": 1,
+    "slot": 2,
+    "entity": 2,
+    "not_found": 2,
+    "broken": 2,
+    "silent": 1,
+    "asked_again": 3,
+    "partly": 3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """status and the confidences are what a log would hold. served: the step is done as the user meant it. mistake:
+    what went wrong, None for nothing. wrong: index, among the slots said, of the one that was got wrong. asks: the slot
+    that the assistant asked for. quality: 1..5, how well the response served the request. faults: the stages of
+    `faults.STAGES` that failed after the words were heard, in order, harmful or not."""
+
+    text: str
+    status: str
+    hypothesis: Hypothesis
+    nlu_confidence: float
+    domain: str | None
+    served: bool
+    mistake: Mistake | None
+    wrong: int | None
+    asks: str | None
+    quality: int
+    delay_s: float
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """slots: as understood. missed, misread: indices, among the slots said, of those not understood at all, or with a
+    wrong border. slipped: one of them for no fault of the recognizer."""
+
+    slots: tuple[HypothesisSlot, ...]
+    missed: frozenset[int]
+    misread: frozenset[int]
+    slipped: bool
+
+
+def answer(step: Step, heard: Heard, user: User, setting: Setting, options: WorldOptions, rng: Random) -> Reply:
+    """Handle one request that meant `step`, as it was heard."""
+    skills = setting.skills
+    # Distortion of plain words misleads about the intent, distortion of a slot's words about the slot.
+    doubt = (2.0 if -1 in heard.distorted else 1.0) * (2.0 if step.manner == "follow" else 1.0)
+    confusable = len(step.intents) > 1 or bool(setting.meanings.others[step.intents[0]])
+    confused = rng.random() < options.intent_errors * doubt and confusable
+    confidence = rng.betavariate(4.0, 3.0) if confused else rng.betavariate(11.0, 1.6)
+    if heard.distorted:
+        confidence *= rng.uniform(0.55, 1.0)
+    intents = _confused(step.intents, setting.meanings, rng) if confused else step.intents
+    reading = _read(step, heard, setting.meanings.slots, options, rng)
+    believed = tuple(HypothesisIntent(name=name, confidence=round(confidence, 3)) for name in intents)
+    delay_s = round(0.4 + rng.expovariate(1.1), 2)
+    faults = [stage for stage, failed in (("intent", confused), ("slot", reading.slipped)) if failed]
+
+    def reply(
+        text: str,
+        status: str,
+        mistake: Mistake | None = None,
+        wrong: int | None = None,
+        asks: str | None = None,
+        served: bool = False,
+    ) -> Reply:
+        return Reply(
+            text=text,
+            status=status,
+            hypothesis=Hypothesis(intents=believed, slots=reading.slots),
+            nlu_confidence=round(confidence, 3),
+            domain=None if status == "no_match" else skills.domain(intents[0]),
+            served=served,
+            mistake=mistake,
+            wrong=wrong,
+            asks=asks,
+            quality=_QUALITY[mistake] if mistake else 4 if asks or delay_s > 3.5 else 5,
+            delay_s=delay_s,
+            faults=tuple(faults),
+        )
+
+    if confidence < _REJECT_BELOW:
+        if not (faults or heard.faults):
+            faults.append("intent")
+        return reply(speak(pick(UNHEARD, rng), {}, rng), "no_match", "unheard")
+    if rng.random() < options.result_errors:
+        faults.append("result")
+        return reply(speak(pick(BROKEN, rng), {}, rng), "error", "broken")
+    if confused:
+        return reply(skills.mistaken(step, intents, user, rng), "answered", "intent")
+    frame = dict(step.frame)
+    for k in reading.missed:
+        frame.pop(step.slot_key(k), None)
+    needed = skills.lacking(step, frame, reading.missed, user, rng)
+    if needed is not None:
+        # Asking is fair where the user left it out, and a nuisance where it was said.
+        said = next((k for k, (name, _) in enumerate(step.said) if name == needed), None)
+        return reply(skills.ask(needed, rng), "clarify", None if said is None else "asked_again", said, needed)
+    wrong, found = _find(step, heard, frame, reading, skills, options, rng)
+    if wrong is not None:
+        faults.append("entity")
+    if wrong is not None and not found:
+        words = {"words": _words(heard, wrong)}
+        return reply(speak(pick(NOT_FOUND, rng), words, rng), "not_found", "not_found", wrong)
+    text = skills.done(step, frame, rng)
+    if wrong is not None:
+        return reply(text, "answered", "entity", wrong)
+    if rng.random() < options.silent_errors:
+        faults.append("result")
+        return reply(text, "answered", "silent")
+    if reading.missed:
+        # What was missed changes what is done, or only spoils it.
+        worst = min(reading.missed, key=lambda k: (skills.spoils(step.said[k][0]), k))
+        if skills.spoils(step.said[worst][0]):
+            return reply(text, "answered", "partly", worst, served=True)
+        return reply(text, "answered", "slot", worst)
+    return reply(text, "answered", served=True)
+
+
+def _confused(intents: tuple[str, ...], meanings: Meanings, rng: Random) -> tuple[str, ...]:
+    if len(intents) > 1:
+        return (intents[int(rng.random() * len(intents))],)
+    others = meanings.others[intents[0]]
+    return (others[int(rng.random() * len(others))],)
+
+
+def _read(step: Step, heard: Heard, names: tuple[str, ...], options: WorldOptions, rng: Random) -> _Reading:
+    """Find the slots in what was heard. names: all that the assistant knows."""
+    found: list[HypothesisSlot] = []
+    missed: set[int] = set()
+    misread: set[int] = set()
+    slipped = False
+    spans = heard.phrase.spans()
+    text = heard.phrase.text()
+    for k, (name, _) in enumerate(step.said):
+        if k not in spans:
+            missed.add(k)
+            continue
+        start, end = spans[k]
+        slip = rng.random() / options.slot_errors if options.slot_errors else 1.0
+        slipped = slipped or slip < 1.0
+        if slip < 0.5:
+            missed.add(k)
+            continue
+        if slip < 0.75 and " " in text[start:end]:
+            end = start + text[start:end].rindex(" ")
+            misread.add(k)
+        elif slip < 1.0:
+            others = [other for other in names if other != name] or [name]
+            name = others[int(rng.random() * len(others))]
+            missed.add(k)
+        confidence = round(rng.betavariate(10.0, 2.0) * (0.8 if k in heard.distorted else 1.0), 3)
+        found.append(HypothesisSlot(name=name, start=start, end=end, value=text[start:end], confidence=confidence))
+    return _Reading(tuple(sorted(found, key=lambda slot: slot.start)), frozenset(missed), frozenset(misread), slipped)
+
+
+def _find(
+    step: Step,
+    heard: Heard,
+    frame: dict[str, str],
+    reading: _Reading,
+    skills: Skills,
+    options: WorldOptions,
+    rng: Random,
+) -> tuple[int | None, bool]:
+    """Look the entities up; gives the index of the slot that went wrong, and whether anything was found for it.
+
+    What was wrongly found stands in the frame afterwards. A misheard name is often recovered, as catalogs forgive
+    spelling, and sometimes is the name of something else."""
+    for k, (name, meant) in enumerate(step.said):
+        unclear = k in heard.distorted or k in reading.misread
+        if k in reading.missed or rng.random() >= (0.6 if unclear else options.entity_errors):
+            continue
+        words = _words(heard, k)
+        if unclear and words != meant and skills.takes(name, words):
+            frame[step.slot_key(k)] = words
+        elif unclear and rng.random() < 0.5:
+            return k, False
+        else:
+            frame[step.slot_key(k)] = skills.another(name, meant, rng)
+        return k, True
+    return None, True
+
+
+def _words(heard: Heard, k: int) -> str:
+    span = heard.phrase.spans().get(k)
+    return "that" if span is None else heard.phrase.text()[span[0] : span[1]]

@@ -1,0 +1,195 @@
+"""Skills: EM over patterns equals EM over items, and finds who errs."""
+
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelgen.agreement.skill import POOLED, fit, learn
+from labelgen.agreement.vote import consensus
+from labelgen.data.labels import Annotation, AtTurn, Field, Label
+
+EXCLUSIVE = {"quality": ("bad", "fair", "good")}
+NAMES = EXCLUSIVE["quality"]
+
+
+def drawn(seed, items, knows, ask=None):
+    """(what each annotator says of each item, the truth): annotators know it with these chances and guess else."""
+    rng = random.Random(seed)
+    truth = [rng.choice(NAMES) for _ in range(items)]
+    said = []
+    for name in truth:
+        asked = rng.sample(range(len(knows)), ask or len(knows))
+        said.append(tuple((f"a{k}", name if rng.random() < knows[k] else rng.choice(NAMES)) for k in sorted(asked)))
+    return said, truth
+
+
+def by_item(said, steps):
+    """Dawid and Skene 1979 as they write it, item by item."""
+    names = sorted({name for votes in said for _, name in votes})
+    who = sorted({a for votes in said for a, _ in votes})
+    post = [{n: sum(v == n for _, v in votes) / len(votes) for n in names} for votes in said]
+    for _ in range(steps):
+        share = {n: sum(p[n] for p in post) / len(said) for n in names}
+        rate = {}
+        for a in who:
+            for t in names:
+                given_ = [max(1e-10, sum(p[t] for p, v in zip(post, said, strict=True) if (a, c) in v)) for c in names]
+                rate.update({(a, t, c): g / sum(given_) for c, g in zip(names, given_, strict=True)})
+        post = []
+        for votes in said:
+            odds = {t: max(share[t], 1e-10) * math.prod(rate[a, t, c] for a, c in votes) for t in names}
+            post.append({t: odds[t] / sum(odds.values()) for t in names})
+    return post
+
+
+@settings(max_examples=4)
+@given(st.integers(0, 10_000), st.integers(3, 4))
+def test_patterns_and_items_give_the_same_posteriors(seed, annotators):
+    rng = random.Random(seed)
+    said, _ = drawn(seed, 40, [rng.uniform(0.5, 0.9) for _ in range(annotators)])
+    skill = fit(Counter(said), "dawid-skene")
+    # Until both have settled: EM may creep, and they stop at different steps.
+    for votes, wanted in zip(said, by_item(said, 1000), strict=True):
+        ours = skill.posterior(votes)
+        assert ours == pytest.approx(wanted, abs=1e-4)
+
+
+def mace_by_item(said, steps):
+    """MACE (Hovy et al. 2013), item by item: who does not know an item answers at a rate of their own; .01 answers are added to
+    each sum, shared among the names."""
+    names = sorted({name for votes in said for _, name in votes})
+    who = sorted({a for votes in said for a, _ in votes})
+    added = 0.01 / len(names)
+    post = [{n: sum(v == n for _, v in votes) / len(votes) for n in names} for votes in said]
+    known_if_right = {(a, n): 0.5 for a in who for n in names}
+    for _ in range(steps):
+        says = {}
+        for a in who:
+            own = [(name, p) for p, votes in zip(post, said, strict=True) for b, name in votes if a == b]
+            known = {n: sum(p[n] * known_if_right[a, n] for name, p in own if name == n) for n in names}
+            guessed = {n: sum(name == n for name, _ in own) - known[n] + added for n in names}
+            knows = (sum(known.values()) + added) / (len(own) + 2 * added)
+            for n in names:
+                by_guess = (1 - knows) * guessed[n] / sum(guessed.values())
+                says.update({(a, t, n): by_guess + knows * (t == n) for t in names})
+                known_if_right[a, n] = knows / (knows + by_guess)
+        post = []
+        for votes in said:
+            odds = {t: math.prod(says[a, t, c] for a, c in votes) for t in names}
+            post.append({t: odds[t] / sum(odds.values()) for t in names})
+    return post
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mace_gives_the_posteriors_of_mace_item_by_item(seed):
+    rng = random.Random(seed)
+    said, _ = drawn(seed, 12 + 10 * seed, [rng.uniform(0.3, 0.9) for _ in range(4)], ask=3)
+    skill = fit(Counter(said), "mace")
+    for votes, wanted in zip(said, mace_by_item(said, 1500), strict=True):
+        assert skill.posterior(votes) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
+def test_names_are_in_order_and_posteriors_are_finite_however_many_annotators_agree(method):
+    patterns = {tuple((f"a{k:02}", name) for k in range(60)): 5 for name in ("d", "b", "e", "a", "c", None)}
+    skill = fit(patterns, method)
+    assert skill.names == (None, "a", "b", "c", "d", "e")
+    for pattern in patterns:
+        assert skill.posterior(pattern)[pattern[0][1]] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
+def test_who_knows_outvotes_two_who_guess(method):
+    said, truth = drawn(0, 3000, [0.95, 0.15, 0.15, 0.9])
+    skill = fit(Counter(said), method)
+    right = [skill.right(f"a{k}") for k in range(4)]
+    assert right == pytest.approx([0.95 + 0.05 / 3, 0.15 + 0.85 / 3, 0.15 + 0.85 / 3, 0.9 + 0.1 / 3], abs=0.04)
+    found = [max(odds, key=odds.__getitem__) for odds in map(skill.posterior, said)]
+    voted = [Counter(name for _, name in votes).most_common(1)[0][0] for votes in said]
+    ours, theirs = (np.mean([a == b for a, b in zip(x, truth, strict=True)]) for x in (found, voted))
+    assert ours > theirs + 0.005
+
+
+@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
+def test_all_who_agree_are_right_and_the_order_is_of_no_influence(method):
+    said, _ = drawn(1, 200, [0.8, 0.7, 0.6])
+    assert fit(Counter(said), method).posterior(said[0]) == fit(Counter(said[::-1]), method).posterior(said[0])
+    one = fit({(("a", "bad"), ("b", "bad")): 5}, method)
+    assert one.posterior((("a", "bad"),)) == {"bad": 1.0}
+
+
+def annotations(votes):
+    found = []
+    for who, name in votes:
+        labels = () if name is None else (Label("quality", AtTurn(0), name),)
+        found.append(Annotation(who, "person", labels, () if labels else (Field("quality", AtTurn(0)),)))
+    return found
+
+
+def test_those_of_one_dialogue_share_a_skill_and_the_consensus_follows_skills():
+    said, _ = drawn(2, 400, [0.95, 0.3, 0.3])
+    # a0 is one and the same person; the others have a name of their own in each dialogue.
+    log = [annotations([(who if who == "a0" else f"{k}/{who}", name) for who, name in v]) for k, v in enumerate(said)]
+    skills = learn(lambda: log, EXCLUSIVE, "mace")
+    assert skills.known == {"a0"}
+    assert set(skills.of["quality", AtTurn].rows) == {"a0", POOLED}
+    two_against = next(k for k, v in enumerate(said) if v[0][1] != v[1][1] == v[2][1])
+    pattern = skills.pattern([("1/a1", "good"), ("1/a2", "bad"), ("a0", "bad"), ("1/a3", None)])
+    assert pattern == ((POOLED, None), (POOLED, "bad"), (POOLED, "good"), ("a0", "bad"))
+    assert skills.pattern([("1/a2", "bad"), ("1/a3", None), ("a0", "bad"), ("1/a1", "good")]) == pattern
+    [label] = consensus(log[two_against], EXCLUSIVE, skills=skills).annotation.labels
+    assert label.name == said[two_against][0][1]
+    assert label.distribution is not None
+    assert label.probability == pytest.approx(dict(label.distribution)[label.name])
+    assert consensus(log[two_against], EXCLUSIVE).annotation.labels[0].name == said[two_against][1][1]
+
+
+def test_that_nobody_can_tell_is_one_of_the_answers():
+    log = [annotations([("a", None), ("b", None)]), annotations([("a", "bad"), ("b", "bad")])]
+    skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
+    assert consensus(log[0], EXCLUSIVE, skills=skills).annotation.none == (Field("quality", AtTurn(0)),)
+
+
+def test_a_fit_without_items_that_two_answered_leaves_the_vote():
+    log = [annotations([("a", "bad")]), annotations([("a", "good")])]
+    skills = learn(lambda: log, EXCLUSIVE, "mace")
+    assert not skills.of
+    assert skills.posterior("quality", AtTurn(0), [("a", "bad")]) is None
+    both = annotations([("a", "bad"), ("b", "bad")])
+    assert consensus(both, EXCLUSIVE, skills=skills) == consensus(both, EXCLUSIVE)
+
+
+@pytest.mark.parametrize("alone", [("c", "bad"), ("a", "good")])
+def test_who_or_what_was_only_seen_alone_is_voted_on(alone):
+    """With one annotator enough, such a field has a consensus too."""
+    log = [annotations([("a", "bad"), ("b", "fair")]), annotations([alone]), annotations([("c", "fair")])]
+    skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
+    assert skills.of
+    found = consensus(log[1], EXCLUSIVE, least=1, skills=skills)
+    assert found == consensus(log[1], EXCLUSIVE, least=1)
+    assert [label.name for label in found.annotation.labels] == [alone[1]]
+
+
+def test_two_who_never_differ_in_worth_and_differ_here_are_a_tie():
+    log = [annotations([("a", x), ("b", y)]) for x in NAMES for y in NAMES]
+    skills = learn(lambda: log, EXCLUSIVE, "mace")
+    assert consensus(log[1], EXCLUSIVE, skills=skills).ties == (Field("quality", AtTurn(0)),)
+
+
+def test_unanimous_keeps_what_all_say_alike():
+    alike, apart = (
+        annotations([("a", "bad"), ("b", "bad"), ("c", "bad")]),
+        annotations([("a", "bad"), ("b", "bad"), ("c", "good")]),
+    )
+    assert consensus(alike, EXCLUSIVE, unanimous=True) == consensus(alike, EXCLUSIVE)
+    assert consensus(apart, EXCLUSIVE, unanimous=True).ties == (Field("quality", AtTurn(0)),)
+    intents = [
+        Annotation(w, "person", tuple(Label("intents", AtTurn(0), n) for n in names))
+        for w, names in (("a", "xy"), ("b", "yx"))
+    ]
+    assert {x.name for x in consensus(intents, EXCLUSIVE, unanimous=True).annotation.labels} == {"x", "y"}

@@ -1,0 +1,179 @@
+"""Consensus: votes are counted, ties are named, goals share no turn."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from labeled import labeled_dialogue
+
+from labelgen.agreement.vote import CONSENSUS, consensus
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import turns_of
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
+from labelgen.data.record import decode, encode
+
+EXCLUSIVE = {"outcome": ("success", "failure"), "quality": ("bad", "fair", "good")}
+
+
+def people(*labels, none=()):
+    return [Annotation(f"p{k}", "person", tuple(own), tuple(none)) for k, own in enumerate(labels)]
+
+
+def quality(name, rating, turn=0):
+    return Label("quality", AtTurn(turn), name, value=rating)
+
+
+def test_most_votes_win_with_their_share_and_the_mean_of_their_ratings():
+    found = consensus(people([quality("good", 5.0)], [quality("good", 4.0)], [quality("bad", 1.0)]), EXCLUSIVE)
+    shares = (("bad", 1 / 3), ("fair", 0.0), ("good", 2 / 3))
+    assert found.annotation.labels == (Label("quality", AtTurn(0), "good", 2 / 3, 4.5, shares),)
+    assert (found.annotation.annotator, found.ties) == (CONSENSUS, ())
+
+
+def test_the_mean_of_ratings_knows_no_tie_and_other_tasks_vote():
+    said = people([quality("good", 5.0)], [quality("bad", 2.0)])
+    success = [replace(p, labels=(*p.labels, Label("outcome", AtGoal((0,)), "success"))) for p in said]
+    found = consensus(success, EXCLUSIVE, ratings="mean")
+    assert [(x.name, x.value, x.probability) for x in found.annotation.labels] == [
+        ("success", None, 1.0),
+        ("good", 3.5, None),
+    ]
+    assert not found.ties
+    silent = [*said, Annotation("u", "person", (), (Field("quality", AtTurn(0)),))]
+    assert consensus(silent, EXCLUSIVE, ratings="mean") == consensus(silent, EXCLUSIVE)
+
+
+def test_a_draw_is_a_named_tie_and_left_absent():
+    found = consensus(people([quality("good", 5.0)], [quality("bad", 1.0)]), EXCLUSIVE)
+    assert found.ties == (Field("quality", AtTurn(0)),)
+    assert not found.annotation.labels
+    assert not found.annotation.none
+
+
+def test_a_name_needs_more_than_half_and_half_ties_the_field():
+    a, b = Label("intents", AtTurn(0), "a"), Label("intents", AtTurn(0), "b")
+    found = consensus(people([a, b], [a], [a, b]), EXCLUSIVE).annotation
+    assert [(x.name, x.probability) for x in found.labels] == [("a", 1.0), ("b", 2 / 3)]
+    assert consensus(people([a, b], [a]), EXCLUSIVE).ties == (Field("intents", AtTurn(0)),)
+
+
+def test_none_is_an_answer_and_silence_is_not():
+    a, field = Label("intents", AtTurn(0), "a"), Field("intents", AtTurn(0))
+    silent = Annotation("s", "person")
+    says_none = [Annotation(f"n{k}", "person", (), (field,)) for k in range(2)]
+    assert consensus([*people([a]), *says_none], EXCLUSIVE).annotation.none == (field,)
+    assert consensus([*people([a], [a]), silent], EXCLUSIVE).annotation.labels[0].probability == 1.0
+    alone = consensus([*people([a]), silent], EXCLUSIVE)
+    assert (alone.annotation.labels, alone.ties) == ((), ())
+
+
+def test_that_nobody_can_tell_is_a_vote():
+    at = AtGoal((0,))
+    unknown = Annotation("u", "person", (Label("goals", at, "goal"),), (Field("outcome", at),))
+    success = Annotation("s", "person", (*unknown.labels, Label("outcome", at, "success")))
+    found = consensus([unknown, replace(unknown, annotator="v"), success], EXCLUSIVE)
+    assert (found.annotation.none, found.ties) == ((Field("outcome", at),), ())
+    found = consensus([unknown, success], EXCLUSIVE)
+    assert (found.annotation.none, found.ties) == ((), (Field("outcome", at),))
+
+
+def test_spans_must_share_name_start_and_end():
+    at, off = AtSpan(0, 0, 4), AtSpan(0, 0, 5)
+    given_ = people(
+        [Label("slots", at, "x", value="Red")], [Label("slots", at, "x", value="Red")], [Label("slots", off, "x")]
+    )
+    assert consensus(given_, EXCLUSIVE).annotation.labels == (Label("slots", at, "x", 2 / 3, "Red"),)
+
+
+def test_value_of_a_label_is_the_one_that_most_gave():
+    at = AtSpan(0, 0, 4)
+    for values, value in (
+        (("Red", "red", "Red"), "Red"),
+        (("Red", "red"), None),
+        (("Red", None), "Red"),
+        ((None, None), None),
+    ):
+        found = consensus(people(*([Label("slots", at, "x", value=own)] for own in values)), EXCLUSIVE)
+        assert found.annotation.labels == (Label("slots", at, "x", 1.0, value),)
+
+
+def goal(*turns):
+    return Label("goals", AtGoal(turns), "goal")
+
+
+def test_goals_follow_the_links_of_the_majority():
+    found = consensus(
+        people([goal(0, 1, 3), goal(2)], [goal(0, 2, 3), goal(1)], [goal(0, 3), goal(1), goal(2)]), EXCLUSIVE
+    )
+    assert [turns_of(x.at) for x in found.annotation.labels] == [(0, 3), (1,), (2,)]
+
+
+def test_votes_that_contradict_each_other_still_give_goals_that_share_no_turn():
+    """Two annotators move the border in opposite directions: 4 and 5 are together for both, yet not the rest."""
+    divisions = ((5, 10), (4, 10), (6, 10))
+    found = consensus(people(*([goal(*range(cut)), goal(*range(cut, end))] for cut, end in divisions)), EXCLUSIVE)
+    assert [turns_of(x.at) for x in found.annotation.labels] == [tuple(range(5)), tuple(range(5, 10))]
+
+
+def test_two_who_divide_differently_tie_and_take_the_outcomes_along():
+    outcome = Label("outcome", AtGoal((0, 1)), "success")
+    found = consensus(people([goal(0, 1), outcome], [goal(0), goal(1)], none=()), EXCLUSIVE)
+    assert found.ties == (Field("goals", AtDialogue()),)
+    assert not found.annotation.labels
+
+
+def test_outcomes_are_kept_for_goals_of_the_consensus():
+    rows = []
+    for turns, name in (((0, 1), "success"), ((0, 1), "success"), ((0,), "failure")):
+        rows.append([goal(*turns), Label("outcome", AtGoal(turns), name)])
+    found = consensus(people(*rows), EXCLUSIVE).annotation
+    assert [(x.task, x.at, x.name) for x in found.labels] == [
+        ("goals", AtGoal((0, 1)), "goal"),
+        ("outcome", AtGoal((0, 1)), "success"),
+    ]
+
+
+def test_outcomes_and_ties_about_goals_that_the_consensus_lacks_are_dropped():
+    """Three people part what two hold together; what the two say of their goal goes, whether they agree on it or not."""
+    apart, together = [goal(0), goal(1)], AtGoal((0, 1))
+    for names in (("success", "success"), ("success", "failure"), (None, None)):
+        rows = [Annotation(f"p{k}", "person", tuple(apart)) for k in range(3)]
+        for who, name in zip("qr", names, strict=True):
+            said = () if name is None else (Label("outcome", together, name),)
+            rows.append(Annotation(who, "person", (goal(0, 1), *said), () if said else (Field("outcome", together),)))
+        found = consensus(rows, EXCLUSIVE)
+        assert [(x.task, turns_of(x.at)) for x in found.annotation.labels] == [("goals", (0,)), ("goals", (1,))]
+        assert (found.annotation.none, found.ties) == ((), ())
+
+
+@given(st.integers(0, 500), st.integers(2, 5))
+def test_those_who_agree_are_their_own_consensus(seed, count):
+    dialogue = labeled_dialogue(seed)
+    own = dialogue.annotations[0]
+    found = consensus([replace(own, annotator=f"p{k}") for k in range(count)], EXCLUSIVE)
+    assert not found.ties
+    for task in ("goals", "outcome", "quality", "intents", "slots"):
+        ours, theirs = answers(found.annotation, task), answers(own, task)
+        assert {at: {(x.at, x.name) for x in labels} for at, labels in ours.items()} == {
+            at: {(x.at, x.name) for x in labels} for at, labels in theirs.items()
+        }
+    assert all(label.probability == 1.0 for label in found.annotation.labels)
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=5))
+def test_a_consensus_is_a_valid_record_and_does_not_depend_on_the_order_of_people(seeds):
+    given_ = [replace(labeled_dialogue(s, 5).annotations[0], annotator=f"p{k}") for k, s in enumerate(seeds)]
+    found = consensus(given_, EXCLUSIVE)
+    turns = tuple(Turn(request="x" * 200, response="") for _ in range(5))
+    dialogue = Dialogue(id="d", turns=turns, annotations=(found.annotation,))
+    again = decode(encode(dialogue), "test")
+    assert isinstance(again, Dialogue)
+    assert {(x.task, x.at, x.name) for x in again.annotations[0].labels} == {
+        (x.task, x.at, x.name) for x in found.annotation.labels
+    }
+    backwards = consensus(given_[::-1], EXCLUSIVE)
+    assert set(backwards.ties) == set(found.ties)
+    assert [(x.task, x.at, x.name) for x in backwards.annotation.labels] == [
+        (x.task, x.at, x.name) for x in found.annotation.labels
+    ]
+    assert set(backwards.annotation.labels) == set(found.annotation.labels)

@@ -1,0 +1,92 @@
+"""Words that are read by themselves: learned from a log, the same whatever stands beside a turn."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from labeled import LABELS, labeled_dialogue
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.features.features import learn_features
+from labelgen.features.words import Words, learn_words, words_of
+from labelgen.model.build import build_model, take_over
+from labelgen.model.folder import load_model, save_model
+from labelgen.model.options import ModelOptions
+from labelgen.tasks.options import TaskOptions
+
+TEXT = st.text(alphabet="ab' ?Né", max_size=12)
+LOG = [labeled_dialogue(seed) for seed in range(12)]
+
+
+def test_words_are_lower_case_and_marks_stand_alone():
+    assert words_of("No, I don't want THAT!") == ["no", ",", "i", "don't", "want", "that", "!"]
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), max_size=12), st.integers(1, 8), st.integers(1, 3))
+def test_the_most_frequent_are_kept(texts, most, least):
+    """Beside a count of each word by itself."""
+    turns = tuple(Turn(request=a, response=b) for a, b in texts)
+    found = learn_words([Dialogue(id="d", turns=turns)], most, least)
+    counts = {
+        (role, word): sum(word in words_of(pair[role]) for pair in texts)
+        for role in (0, 1)
+        for pair in texts
+        for word in words_of(pair[role])
+    }
+    kept = {(0, w) for w in found.request} | {(1, w) for w in found.response}
+    assert len(kept) == min(most, sum(c >= least for c in counts.values()))
+    assert all(counts[key] >= least for key in kept)
+    left = [c for key, c in counts.items() if key not in kept and c >= least]
+    assert not left or max(left) <= min(counts[key] for key in kept)
+
+
+def test_a_turn_has_each_of_its_words_once():
+    words = Words(("no", "?"), ("no",))
+    turns = [Turn(request="No no?", response="yes"), Turn(request="", response="no"), Turn(request="", response="")]
+    assert words.of(turns) == [[0, 1], [2], []]
+
+
+def model_of(encoder, words: int):
+    torch.manual_seed(0)
+    options = ModelOptions(encoder=str(encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1, words=words)
+    return build_model(options, {"quality": TaskOptions()}, LABELS, LOG).eval()
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder):
+    return model_of(tiny_encoder, 40)
+
+
+def by_themselves(model, dialogues, hidden=None):
+    batch = model.collator().batch(dialogues, [()] * len(dialogues), [None] * len(dialogues))
+    with torch.no_grad():
+        return model.by_itself(batch, model.encode(batch), hidden).turns
+
+
+def test_company_changes_no_bit(model):
+    together = by_themselves(model, LOG)
+    assert torch.equal(together, torch.cat([by_themselves(model, [one]) for one in LOG]))
+
+
+def test_the_words_of_a_hidden_response_are_not_seen(model):
+    dialogue = next(d for d in LOG if len(d.turns) > 1)
+    muted = replace(dialogue, turns=tuple(replace(turn, response="") for turn in dialogue.turns))
+    assert model.features.words.response
+    assert not torch.equal(by_themselves(model, [dialogue]), by_themselves(model, [muted]))
+    hidden = torch.ones(len(dialogue.turns), dtype=torch.bool)
+    assert torch.equal(by_themselves(model, [dialogue], hidden), by_themselves(model, [muted], hidden))
+
+
+def test_a_folder_keeps_them_and_other_words_take_no_weights(model, tiny_encoder, tmp_path):
+    save_model(model, tmp_path / "m", {})
+    loaded = load_model(tmp_path / "m")
+    assert loaded.features == model.features
+    assert torch.equal(by_themselves(loaded, LOG), by_themselves(model, LOG))
+    assert "fusion.words.weight" in take_over(model_of(tiny_encoder, 5), model)
+    assert "fusion.words.weight" not in take_over(model_of(tiny_encoder, 40), model)
+
+
+def test_without_the_option_there_are_none():
+    assert learn_features(LOG).words == Words()

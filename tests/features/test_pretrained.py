@@ -1,0 +1,145 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.files import digest_file
+from labelgen.features.pretrained import (
+    encoder_from_config,
+    encoder_origin,
+    encoder_widths,
+    load_encoder,
+    load_tokenizer,
+)
+
+
+def test_an_encoder_and_its_tokenizer_come_from_a_folder(tiny_encoder: Path):
+    encoder, tokenizer = load_encoder(str(tiny_encoder)), load_tokenizer(str(tiny_encoder))
+    text = "play 紫の煙 for ten minutes 🎵!"
+    found = tokenizer([text], return_offsets_mapping=True)
+    ids, spans = found["input_ids"][0], found["offset_mapping"][0]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert (ids[0], ids[-1], spans[0], spans[-1]) == (0, 2, (0, 0), (0, 0))
+    assert {character for start, end in spans for character in range(start, end)} == {
+        k for k, character in enumerate(text) if character != " "
+    }
+    states = encoder(input_ids=torch.tensor([ids])).last_hidden_state
+    assert states.shape == (1, len(ids), 32)
+    assert states.dtype == torch.float32
+    assert encoder.pooler is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "widths"),
+    [
+        ({"model_type": "roberta", "hidden_size": 24, "intermediate_size": 40}, (24, 40)),
+        ({"model_type": "distilbert", "dim": 24, "hidden_dim": 40}, (24, 40)),
+        ({"model_type": "xlnet", "d_model": 24, "d_inner": 40, "n_head": 2}, (24, 96)),
+    ],
+)
+def test_the_widths_of_an_encoder_are_read_without_its_weights(
+    tmp_path: Path, fields: dict[str, Any], widths: tuple[int, int]
+):
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    assert encoder_widths(str(tmp_path)) == widths
+
+
+def test_the_widths_of_an_encoder_that_is_not_there_are_refused(tmp_path: Path):
+    with pytest.raises(UsageError, match="holds no encoder that can be loaded"):
+        encoder_widths(str(tmp_path))
+
+
+def test_the_tiny_encoder_is_the_same_every_time(tiny_encoder: Path, tmp_path: Path):
+    from tiny import write_tiny_encoder
+
+    again = write_tiny_encoder(tmp_path / "again")
+    for path in sorted(tiny_encoder.iterdir()):
+        assert digest_file(path) == digest_file(again / path.name), path.name
+
+
+def test_a_config_alone_gives_the_same_architecture_and_nothing_of_the_folder(tiny_encoder: Path, tmp_path: Path):
+    encoder: Any = load_encoder(str(tiny_encoder), attention_dropout=0.0)
+    written = tmp_path / "encoder.json"
+    written.write_text(encoder.config.to_json_string(use_diff=False))
+    assert str(tiny_encoder) not in written.read_text()
+    made: Any = encoder_from_config(written)
+    assert made.config.attention_probs_dropout_prob == 0.0
+    made.load_state_dict(encoder.state_dict())
+    ids = torch.tensor([[0, 9, 10, 11, 2]])
+    torch.testing.assert_close(
+        made.eval()(input_ids=ids).last_hidden_state, encoder.eval()(input_ids=ids).last_hidden_state, rtol=0, atol=0
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"model_type": "no such"}', '{"model_type": "roberta", "hidden_size": 7}']
+)
+def test_a_config_that_describes_no_encoder_is_an_integrity_error(tmp_path: Path, text: str):
+    path = tmp_path / "encoder.json"
+    path.write_text(text)
+    with pytest.raises(IntegrityError, match=r"no encoder can be made from encoder\.json"):
+        encoder_from_config(path)
+
+
+def test_no_hub_points_at_labelgen_encoder():
+    with pytest.raises(UsageError, match="labelgen encoder OUT"):
+        load_encoder("FacebookAI/roberta-base")
+    with pytest.raises(UsageError, match="labelgen encoder OUT"):
+        load_tokenizer("no/such-model")
+
+
+def test_a_folder_without_encoder_is_a_usage_error(tmp_path: Path):
+    with pytest.raises(UsageError, match="holds no encoder"):
+        load_encoder(str(tmp_path))
+
+
+def test_missing_weights_are_an_error_and_not_noise(tiny_encoder: Path, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(tiny_encoder / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_bytes((tiny_encoder / "config.json").read_bytes())
+    with pytest.raises(
+        IntegrityError, match=r"lacks 1 of its weights, such as encoder\.layer\.1\.output\.dense\.weight"
+    ):
+        load_encoder(str(tmp_path))
+
+
+def test_a_folder_with_code_runs_none_of_it(tiny_encoder: Path, tmp_path: Path):
+    for path in tiny_encoder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}
+    config["attn_implementation"] = "someone/kernel"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\n")
+    load_encoder(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_origin_tells_what_is_known(tiny_encoder: Path, tmp_path: Path):
+    assert encoder_origin("FacebookAI/roberta-base") == {"name": "FacebookAI/roberta-base"}
+    known = encoder_origin(str(tiny_encoder))
+    assert known["digests"] == {"model.safetensors": digest_file(tiny_encoder / "model.safetensors")}
+    assert str(tiny_encoder.parent) not in json.dumps(known)
+    (tmp_path / "origin.json").write_text('{"name": "mine", "license": "CC0-1.0"}')
+    assert encoder_origin(str(tmp_path)) == {"name": "mine", "license": "CC0-1.0"}
+
+
+def test_torchaudio_and_transformers_import_once_prepared():
+    code = (
+        "from labelgen.features.sound_library import prepare_torchaudio\n"
+        "prepare_torchaudio(); prepare_torchaudio()\n"
+        "import torchaudio.functional, transformers\n"
+        "import torch\n"
+        "print(len(torchaudio.functional.resample(torch.zeros(8000), 8000, 16000)))\n"
+        "transformers.RobertaModel\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "16000\n", done.stderr

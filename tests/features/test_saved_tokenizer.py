@@ -1,0 +1,93 @@
+"""A tokenizer comes back from a model's folder as it was, whatever its kind, and by its own file alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from labelgen.base.errors import IntegrityError
+from labelgen.features.pretrained import load_tokenizer, saved_tokenizer
+from labelgen.features.sound_library import prepare_torchaudio
+
+TEXTS = ("play stop the red lamp", "Rain in Paris? add milk, bread", "é 紫の煙 🎵 [SEP] </s> <mask>")
+KINDS = ("BertTokenizer", "XLMRobertaTokenizer", "RobertaTokenizer", "PreTrainedTokenizerFast")
+
+
+def folder_of(kind: str, folder: Path) -> Path:
+    """A folder as a repository of such a model has it."""
+    prepare_torchaudio()
+    from transformers import PreTrainedTokenizerFast
+
+    if kind == "BertTokenizer":
+        names = {
+            "unk_token": "[UNK]",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "pad_token": "[PAD]",
+            "mask_token": "[MASK]",
+        }
+        made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+        trainer: Any = trainers.WordPieceTrainer(
+            vocab_size=200, special_tokens=sorted(names.values()), show_progress=False
+        )
+    else:
+        names = {
+            "unk_token": "<unk>",
+            "cls_token": "<s>",
+            "sep_token": "</s>",
+            "pad_token": "<pad>",
+            "mask_token": "<mask>",
+        }
+        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        if kind == "XLMRobertaTokenizer":
+            made, trainer = (
+                Tokenizer(models.Unigram()),
+                trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False),
+            )
+            made.pre_tokenizer = pre_tokenizers.Metaspace()
+        else:
+            made, trainer = (
+                Tokenizer(models.BPE()),
+                trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False),
+            )
+            made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.train_from_iterator(TEXTS, trainer)
+    (end, last), (start, first) = ((names[key], made.token_to_id(names[key])) for key in ("sep_token", "cls_token"))
+    assert last is not None
+    assert first is not None
+    made.post_processor = processors.BertProcessing((end, last), (start, first))
+    PreTrainedTokenizerFast(tokenizer_object=made, truncation_side="left", **names).save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": kind}), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_gives_the_tokens_that_training_saw(kind, tmp_path):
+    trained = load_tokenizer(str(folder_of(kind, tmp_path / "encoder")))
+    trained.save_pretrained(tmp_path / "tokenizer")
+    again = saved_tokenizer(tmp_path / "tokenizer")
+    ours, theirs = ([one.backend_tokenizer.encode(text) for text in TEXTS] for one in (again, trained))
+    assert [(one.ids, one.offsets) for one in ours] == [(one.ids, one.offsets) for one in theirs]
+    assert again.truncation_side == trained.truncation_side == "left"
+
+
+def test_other_files_of_the_folder_are_not_read(tmp_path):
+    folder = folder_of("BertTokenizer", tmp_path / "t")
+    before = saved_tokenizer(folder).backend_tokenizer.to_str()
+    (folder / "added_tokens.json").write_text('{"play": 5}', encoding="utf-8")
+    (folder / "vocab.txt").write_text("[UNK]\nplay\n", encoding="utf-8")
+    (folder / "special_tokens_map.json").write_text('{"unk_token": "play"}', encoding="utf-8")
+    assert saved_tokenizer(folder).backend_tokenizer.to_str() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"version": "1.0", "model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}']
+)
+def test_a_damaged_one_is_an_integrity_error(tmp_path, text):
+    (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
+    with pytest.raises(IntegrityError, match="tokenizer"):
+        saved_tokenizer(tmp_path)

@@ -1,0 +1,444 @@
+"""Laws of labeling a log: what is written depends on the model and the records, and everything is accounted for."""
+
+import gzip
+import json
+import os
+import random
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fake_annotator import FakeAnnotator
+from hypothesis import given
+from hypothesis import strategies as st
+from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
+
+from labelgen.base.errors import InputError, IntegrityError, StorageError, UsageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log
+from labelgen.data.own import read_file
+from labelgen.data.record import decode, encode
+from labelgen.labeling.counts import Sums, summary, tally, total
+from labelgen.labeling.engines import Inline, local
+from labelgen.labeling.folder import opened
+from labelgen.labeling.pace import closing, line, told_time
+from labelgen.labeling.run import judge, label
+from labelgen.labeling.shard import without
+from labelgen.labeling.verify import verify
+
+
+def run(source: Path, out: Path, size: int = 2, force: bool = False, **fake) -> Sums:
+    return label(source, out, Inline(partial(FakeAnnotator, **fake)), "model", {}, size, force)
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path: data for path, data in tree(folder).items() if path != "manifest.json"}
+
+
+def dialogues(path: Path) -> list[Dialogue]:
+    return [item for item in read_file(path) if isinstance(item, Dialogue)]
+
+
+def test_the_mixed_log_is_labeled_in_kind_and_in_order(tmp_path):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    sums = run(source, out)
+    assert set(tree(out)) == {
+        "a.jsonl",
+        "a.jsonl.quarantine.jsonl",
+        "empty.jsonl",
+        "sub/b.jsonl.gz",
+        "sub/c.parquet",
+        "manifest.json",
+    }
+    assert (sums.seen, sums.labeled, sums.quarantined) == (16, 13, {"bad_json": 1, "bad_type": 1, "doubled_id": 1})
+    for name in ("sub/b.jsonl.gz", "sub/c.parquet"):
+        labeled = dialogues(out / name)
+        assert [encode(without(d, "model")) for d in labeled] == [encode(d) for d in dialogues(source / name)]
+        assert all(d.annotations[-1].kind == "model" for d in labeled)
+    bad = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
+    assert [(b["file"], b.get("line"), b.get("dialogue")) for b in bad] == [
+        ("a.jsonl", 3, None),
+        ("a.jsonl", 5, "a1"),
+        ("a.jsonl", 7, "a3"),
+    ]
+    assert list(verify(out, source)) == []
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 4096])
+def test_the_size_of_shards_does_not_show(tmp_path, size):
+    """But in which doubled ids are found: those of one shard; so this log has none."""
+    source = tmp_path / "in"
+    write_lines(source / "a.jsonl", [record("a0"), "{", record("a1"), record("a2"), "[]", record("a3")])
+    write_lines(source / "b.jsonl.gz", [record(f"b{k}") for k in range(7)])
+    write_rows(source / "c.parquet", [record(f"c{k}") for k in range(11)])
+    run(source, tmp_path / "two", 2)
+    run(source, tmp_path / "other", size)
+    assert outputs(tmp_path / "two") == outputs(tmp_path / "other")
+
+
+def test_the_number_of_workers_does_not_show(tmp_path):
+    source = mixed_log(tmp_path / "in")
+    for workers in (1, 3):
+        with local(FakeAnnotator, workers) as engine:
+            label(source, tmp_path / str(workers), engine, "model", {}, 2)
+    assert tree(tmp_path / "1") == tree(tmp_path / "3")
+
+
+class ChoosesLevel(FakeAnnotator):
+    """Lowers the level of its process, as choose_instruction_set would, and notes that in a file; unless its process started with it."""
+
+    def __init__(self, notes: Path) -> None:
+        super().__init__()
+        if "LABELGEN_PROBED_CPU_ISA" not in os.environ:
+            os.environ.update(LABELGEN_PROBED_CPU_ISA="here AVX2", ONEDNN_MAX_CPU_ISA="AVX2")
+            with notes.open("a") as file:
+                file.write("probed\n")
+
+
+def test_workers_compute_at_the_level_that_the_first_of_them_chose(tmp_path, monkeypatch):
+    for name in ("LABELGEN_PROBED_CPU_ISA", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    source = mixed_log(tmp_path / "in")
+    with local(partial(ChoosesLevel, tmp_path / "notes"), 2) as engine:
+        label(source, tmp_path / "out", engine, "model", {}, 1)
+    assert (tmp_path / "notes").read_text() == "probed\n"
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
+class Shuffled(Inline):
+    """Takes the shards in any order."""
+
+    def label(self, shards):
+        every = list(shards)
+        random.Random(len(every)).shuffle(every)
+        return super().label(every)
+
+
+def test_the_order_of_shards_does_not_show(tmp_path):
+    source = mixed_log(tmp_path / "in")
+    run(source, tmp_path / "in_order", 1)
+    label(source, tmp_path / "shuffled", Shuffled(FakeAnnotator), "model", {}, 1)
+    assert tree(tmp_path / "in_order") == tree(tmp_path / "shuffled")
+
+
+def test_a_row_group_may_end_within_a_shard(tmp_path):
+    """Rows are found by their number, wherever the file that was given divides them."""
+    import pyarrow.parquet as pq
+
+    write_rows(tmp_path / "whole.parquet", [record(f"c{k}") for k in range(11)])
+    (tmp_path / "in").mkdir()
+    pq.write_table(pq.read_table(tmp_path / "whole.parquet"), tmp_path / "in" / "c.parquet", row_group_size=3)
+    run(tmp_path / "in", tmp_path / "out", 4)
+    assert [d.id for d in dialogues(tmp_path / "out" / "c.parquet")] == [f"c{k}" for k in range(11)]
+
+
+def test_equal_content_gives_equal_gzip(tmp_path):
+    """Neither the time nor the name of a file is in its bytes."""
+    for name in ("x", "y"):
+        write_lines(tmp_path / name / f"{name}.jsonl.gz", [record("d")])
+        run(tmp_path / name, tmp_path / f"{name}_out")
+    first, second = (tmp_path / f"{n}_out" / f"{n}.jsonl.gz" for n in "xy")
+    assert first.read_bytes() == second.read_bytes()
+    assert gzip.decompress(first.read_bytes()).startswith(b'{"id":"d"')
+
+
+RECORDS = st.lists(
+    st.one_of(
+        st.integers(0, 5).map(lambda k: json.dumps(record(f"d{k}", k))),
+        st.just(""),
+        st.just("{nonsense"),
+        st.just('{"id": "x", "turns": 5}'),
+        st.just('{"id": "y", "turns": [{"request": "a", "response": "", "audio": {"path": "../b.wav"}}]}'),
+    ),
+    max_size=12,
+)
+
+
+@given(records=RECORDS, size=st.integers(1, 5))
+def test_labeled_and_quarantined_are_all_that_was_seen(tmp_path_factory, records, size):
+    base = tmp_path_factory.mktemp("sums")
+    write_lines(base / "in" / "a.jsonl", records)
+    sums = run(base / "in", base / "out", size)
+    assert sums.seen == sum(1 for text in records if text) == sums.labeled + sum(sums.quarantined.values())
+    quarantine = base / "out" / "a.jsonl.quarantine.jsonl"
+    assert sums.bad == (len(quarantine.read_bytes().splitlines()) if quarantine.exists() else 0)
+    labeled = dialogues(base / "out" / "a.jsonl")
+    assert len(labeled) == sums.labeled
+    assert sums == total(
+        [tally([(d, d.annotations[-1]) for d in labeled], []), Sums(seen=sums.bad, quarantined=sums.quarantined)]
+    )
+    faults = list(verify(base / "out", base / "in"))
+    assert all(fault.startswith("doubled_id") for fault in faults)
+    assert bool(faults) == (len({d.id for d in labeled}) < len(labeled))
+
+
+def test_each_task_adds_up_in_its_unit(tmp_path):
+    write_lines(tmp_path / "in" / "a.jsonl", [record(f"d{k}", 4) for k in range(30)])
+    sums = run(tmp_path / "in", tmp_path / "out")
+    found = {task.task: task for task in sums.tasks}
+    intents = found["intents"]
+    assert intents.unit == "turn"
+    assert min(intents.labeled, intents.abstained) > 0
+    assert intents.labeled + intents.abstained == sums.turns == 120
+    assert (found["goals"].unit, found["goals"].labeled, found["goals"].abstained) == ("dialogue", 30, 0)
+    text = "\n".join(summary(sums))
+    assert "30 of 30 dialogues labeled, 120 turns" in text
+    assert f"{intents.labels} labels on {intents.labeled} turns, {intents.abstained} abstained" in text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sound_that_cannot_be_read_is_counted_with_its_reason(tmp_path, workers):
+    """And stops nothing; the sums of shards, files and the whole agree, and a rerun tells the same."""
+
+    def spoken(identity: str, *paths: str) -> dict[str, object]:
+        turns = [{"request": "a", "response": "b", "audio": {"path": path}} for path in paths]
+        return record(identity, turns=0) | {"turns": turns}
+
+    write_lines(tmp_path / "in" / "a.jsonl", [spoken("a0", "x.wav", "y.wav"), record("a1"), spoken("a2", "y.wav")])
+    write_lines(tmp_path / "in" / "sub" / "b.jsonl", [spoken("b0", "x.wav"), "{"])
+    (tmp_path / "in" / "x.wav").touch()
+    for _ in range(2):
+        with local(FakeAnnotator, workers) as engine:
+            sums = label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
+        assert (sums.labeled, sums.heard, sums.unheard) == (4, 1, {"no_file": 3})
+        assert "sound: 1 of 4 read; not read: no_file 3" in list(summary(sums))
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert [file["sums"]["unheard"] for file in manifest["files"]] == [{"no_file": 2}, {"no_file": 1}]
+        assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+    assert not any(text.startswith("sound") for text in summary(Sums(seen=1, labeled=1)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_model_does_not_know_is_counted_and_told(tmp_path, workers):
+    """And stops nothing; earlier labels by the same name give way, so they are not counted."""
+
+    def of(identity: str, domain: str, intent: str, annotator: str = "anna") -> dict[str, object]:
+        labels = [{"task": "intents", "turn": 0, "name": intent}]
+        kind = "person" if annotator == "anna" else "model"
+        turns = [{"request": "a", "response": "b", "domain": domain}] * 2
+        said = [{"annotator": annotator, "kind": kind, "labels": labels}]
+        return record(identity, turns=0) | {"turns": turns, "annotations": said}
+
+    write_lines(tmp_path / "in" / "a.jsonl", [of("a0", "car", "Play"), of("a1", "home", "Fly"), of("a2", "bus", "Fly")])
+    write_lines(tmp_path / "in" / "b.jsonl", [of("b0", "car", "Fly", "model"), "{"])
+    for _ in range(2):
+        with local(FakeAnnotator, workers) as engine:
+            sums = label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
+        assert (sums.labeled, sums.unseen, sums.unknown) == (4, {"domain": 6}, {"intents": 2})
+        assert "values that the model was not trained on, in turns: domain 6" in list(summary(sums))
+        assert "labels in the log that the model cannot give: intents 2" in list(summary(sums))
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert [file["sums"]["unseen"] for file in manifest["files"]] == [{"domain": 4}, {"domain": 2}]
+        assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+
+
+def test_a_doubled_id_is_quarantined_within_a_shard_and_found_across(tmp_path):
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("d", 1), record("e"), record("d", 3)])
+    sums = run(tmp_path / "in", tmp_path / "out", 2)
+    assert sums.quarantined == {"doubled_id": 1}
+    assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of a.jsonl stands in a.jsonl too"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
+@pytest.mark.parametrize("size", [2, 4096])
+def test_good_records_that_are_set_aside_hold_their_line_and_what_stood_there(tmp_path, name, size):
+    """Doubled, with the name taken, of an unknown source: read from the quarantine they can be fixed as they were."""
+    taken = [{"annotator": "model", "kind": "person", "goals": []}]
+    records = [
+        record("d"),
+        record("d", 1, mine={"b": 1, "a": "é"}),
+        record("e", annotations=taken),
+        record("f", source="martian"),
+    ]
+    if name.endswith("parquet"):
+        write_rows(tmp_path / "in" / name, records)
+    else:
+        write_lines(tmp_path / "in" / name, records)
+    run(tmp_path / "in", tmp_path / "out", size)
+    rows = [json.loads(line) for line in (tmp_path / "out" / f"{name}.quarantine.jsonl").read_bytes().splitlines()]
+    assert [(row["reason"].partition(":")[0], row["line"], row["dialogue"]) for row in rows] == [
+        ("doubled_id", 2, "d"),
+        ("name_taken", 3, "e"),
+        ("unknown_source", 4, "f"),
+    ]
+    if name.endswith("parquet"):
+        assert [decode(row["raw"], name) for row in rows] == dialogues(tmp_path / "in" / name)[1:]
+    else:
+        assert [row["raw"] for row in rows] == [json.dumps(one) for one in records[1:]]
+
+
+def test_a_log_keeps_line_and_text_of_a_doubled_record_too(tmp_path):
+    write_lines(tmp_path / "a.jsonl", [record("d"), "", record("d", 1, mine=1)])
+    (tmp_path / "b.jsonl").write_bytes(lines([record("d", 2)]))
+    log = Log([tmp_path], quarantine=tmp_path / "quarantine.jsonl", max_bad_rate=1.0)
+    assert len(list(log)) == 1
+    rows = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_bytes().splitlines()]
+    assert [(row["file"], row["line"], row["raw"]) for row in rows] == [
+        (str(tmp_path / "a.jsonl"), 3, json.dumps(record("d", 1, mine=1))),
+        (str(tmp_path / "b.jsonl"), 1, json.dumps(record("d", 2))),
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../x.wav", "a/../../x.wav", "..\\x.wav", "C:\\x.wav", "\\\\host\\x.wav", "", "..", "a\0b"]
+)
+def test_a_hostile_record_does_not_stop_the_night(tmp_path, path):
+    hostile = {"id": "h", "turns": [{"request": "a", "response": "b", "audio": {"path": path}}]}
+    fine = {"id": "f", "turns": [{"request": "a", "response": "b", "audio": {"path": "a/../calls/..x/7.wav"}}]}
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d"), hostile, fine])
+    sums = run(tmp_path / "in", tmp_path / "out")
+    assert (sums.labeled, sums.quarantined) == (2, {"bad_path": 1})
+    assert b'"field":"turns[0].audio.path"' in (tmp_path / "out" / "a.jsonl.quarantine.jsonl").read_bytes()
+
+
+def test_a_rerun_does_no_work(tmp_path):
+    source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
+    first = run(source, out, diary=diary)
+    times = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+    assert len(diary.read_text().splitlines()) == first.labeled
+    assert run(source, out, diary=diary) == first
+    assert len(diary.read_text().splitlines()) == first.labeled
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == times
+
+
+def test_a_new_file_is_all_that_a_rerun_labels(tmp_path):
+    source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
+    run(source, out)
+    write_lines(source / "new.jsonl", [record("n0"), record("n1")])
+    run(source, out, diary=diary)
+    assert diary.read_text().split() == ["n0", "n1"]
+    run(source, tmp_path / "unbroken")
+    assert tree(out) == tree(tmp_path / "unbroken")
+
+
+def _change(source: Path) -> None:
+    write_lines(source / "a.jsonl", [record("other")])
+
+
+def _remove(source: Path) -> None:
+    (source / "a.jsonl").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (_change, {}),
+        (_remove, {}),
+        (lambda source: None, {"model": "m2"}),
+        (lambda source: None, {"size": 3}),
+        (lambda source: None, {"processor": "abacus"}),
+    ],
+)
+def test_another_input_model_or_option_is_refused_unless_forced(tmp_path, change, again):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    run(source, out)
+    change(source)
+    before = tree(out)
+    with pytest.raises(
+        IntegrityError, match=r"a\.jsonl|model_digest: m1, now m2|processor: None, now abacus|shard_dialogues: 2, now 3"
+    ):
+        run(source, out, **again)
+    assert tree(out) == before
+    run(source, out, force=True, **again)
+    run(source, tmp_path / "unbroken", **again)
+    assert tree(out) == tree(tmp_path / "unbroken")
+
+
+def test_force_redoes_only_what_no_longer_stands(tmp_path):
+    source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
+    run(source, out)
+    _change(source)
+    run(source, out, force=True, diary=diary)
+    assert diary.read_text().split() == ["other"]
+
+
+def test_an_output_that_was_removed_is_made_again(tmp_path):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    run(source, out)
+    before = tree(out)
+    (out / "sub" / "c.parquet").unlink()
+    (out / "a.jsonl.quarantine.jsonl").unlink()
+    run(source, out)
+    assert tree(out) == before
+
+
+def test_labeling_again_by_the_same_name_replaces(tmp_path):
+    """And by another name stands beside it: the first model's labels are part of the record then."""
+    write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
+    run(tmp_path / "in", tmp_path / "one")
+    (tmp_path / "one" / "manifest.json").unlink()
+    run(tmp_path / "one", tmp_path / "two")
+    assert outputs(tmp_path / "one") == outputs(tmp_path / "two")
+
+
+def test_nothing_of_another_is_overwritten(tmp_path):
+    source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        run(source, out)
+    assert tree(out) == {"mine.txt": b"mine"}
+    for inside in (source, source / "labeled", tmp_path):
+        with pytest.raises(UsageError, match="within"):
+            run(source, inside, force=True)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    source = mixed_log(tmp_path / "in")
+    with opened(tmp_path / "out", False), pytest.raises(StorageError, match="another process"):
+        run(source, tmp_path / "out")
+
+
+def test_an_input_that_changes_meanwhile_is_noticed(tmp_path):
+    source = tmp_path / "in" / "a.jsonl"
+    write_lines(source, [record("d"), record("e"), record("f")])
+
+    def meddle(done: int) -> None:
+        if done == 2:
+            write_lines(source, [record("d"), record("e"), record("x")])
+
+    with pytest.raises(IntegrityError, match="changed while"):
+        run(source, tmp_path / "out", before=meddle)
+    assert not (tmp_path / "out" / "a.jsonl").exists()
+
+
+def test_the_bad_rate_is_judged_at_the_end():
+    sums = Sums(seen=10, labeled=9, quarantined={"bad_json": 1})
+    judge(sums, 0.1, "out")
+    judge(Sums(), 0.0, "out")
+    with pytest.raises(InputError, match=r"1 of 10 records are bad \(10.0%\).*bad_json 1"):
+        judge(sums, 0.09, "out")
+
+
+def test_the_line_of_progress():
+    assert line(100, 800, 25.0, 100.0, 10.0) == ("label: 100 dialogues, 10.0/s; 800 turns, 80.0/s; 25% done, 30 s left")
+    assert line(0, 0, 0.0, 0.0, 0.0).endswith("100% done, 0 s left")
+
+
+def test_the_closing_line():
+    assert closing(1200, 9600, 30.0) == (
+        "label: 1,200 dialogues in 30 s, 40.0/s, 320.0 turns/s; "
+        "a person at 2 minutes a dialogue (assumed) needs 40.0 h, 4,800 times as long"
+    )
+    assert [told_time(s) for s in (0.2, 119, 300, 7200)] == ["0 s", "119 s", "5 min", "2.0 h"]
+
+
+def test_redacted_records_are_labeled_by_what_was_said_and_verified(tmp_path):
+    """Labels are those of the texts as they came; the texts and the quarantine hold nothing of what is masked."""
+    told = {"request": "call 707-555-0123", "response": "Mail to ann@example.org?"}
+    write_lines(tmp_path / "in" / "a.jsonl", [{"id": f"d{k}", "turns": [told]} for k in range(3)] + ['{"707-555-0123"'])
+    load = partial(FakeAnnotator)
+    plain = label(tmp_path / "in", tmp_path / "plain", Inline(load), "model", {}, 2)
+    masked = label(tmp_path / "in", tmp_path / "out", Inline(load), "model", {"redact": "email phone card"}, 2)
+    assert masked == plain
+    assert list(verify(tmp_path / "out", tmp_path / "in")) == []
+    written = b"".join(tree(tmp_path / "out").values())
+    assert b"0123" not in written
+    assert b"ann@" not in written
+    for one, other in zip(
+        dialogues(tmp_path / "plain" / "a.jsonl"), dialogues(tmp_path / "out" / "a.jsonl"), strict=True
+    ):
+        assert one.annotations[-1].labels == other.annotations[-1].labels
+    with pytest.raises(IntegrityError, match="redact"):
+        label(tmp_path / "in", tmp_path / "out", Inline(load), "model", {}, 2)

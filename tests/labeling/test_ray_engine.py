@@ -1,0 +1,160 @@
+"""Ray does the same work to the same bytes; where it is not installed, that is said. One small cluster for all of it."""
+
+import builtins
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fake_annotator import DieAfter, FakeAnnotator
+from some_logs import mixed_log, tree
+
+import labelgen.cli.label
+from labelgen.base.errors import StorageError, UsageError
+from labelgen.cli.main import main
+from labelgen.labeling.engines import Inline
+from labelgen.labeling.ray_engine import OnRay, on_ray
+from labelgen.labeling.run import label
+from labelgen.labeling.verify import verify
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    """Of a cluster of two CPUs, whose processes find the tests' modules."""
+    pytest.importorskip("ray")
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield cluster.address
+    cluster.shutdown()
+    os.environ["PYTHONPATH"] = before or ""
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    base = tmp_path_factory.mktemp("unbroken")
+    label(mixed_log(base / "in"), base / "out", Inline(FakeAnnotator), "model", {}, 2)
+    return base / "in", tree(base / "out")
+
+
+def test_ray_gives_the_same_bytes(tmp_path, unbroken, address):
+    source, expected = unbroken
+    with on_ray(FakeAnnotator, 2, address) as engine:
+        label(source, tmp_path / "out", engine, "model", {}, 2)
+    assert tree(tmp_path / "out") == expected
+
+
+def test_a_worker_that_dies_is_replaced_and_its_errors_are_ours(tmp_path, unbroken, address):
+    source, expected = unbroken
+    with on_ray(partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died")), 2, address) as engine:
+        label(source, tmp_path / "out", engine, "model", {}, 2)
+    assert (tmp_path / "died").exists()
+    assert tree(tmp_path / "out") == expected
+    with on_ray(partial(FakeAnnotator, before=Full()), 2, address) as engine, pytest.raises(StorageError, match="full"):
+        label(source, tmp_path / "other", engine, "model", {}, 2)
+
+
+class Full:
+    def __call__(self, done: int) -> None:
+        raise StorageError("the disk is full", "here")
+
+
+KILLED = """
+import os, sys
+from functools import partial
+from pathlib import Path
+from fake_annotator import FakeAnnotator, KillGroup
+from labelgen.labeling.ray_engine import on_ray
+from labelgen.labeling.run import label
+source, scratch, dialogues, address = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+(scratch / "group").write_text(str(os.getpgid(0)))
+load = partial(FakeAnnotator, before=KillGroup(dialogues, scratch / "steps", scratch / "group"))
+with on_ray(load, 2, address) as engine:
+    label(source, scratch / "out", engine, "model", {}, 2)
+"""
+
+
+@pytest.mark.parametrize("dialogues", [3, 9])
+def test_a_killed_run_on_ray_is_finished_by_any_engine(tmp_path, unbroken, address, dialogues):
+    source, expected = unbroken
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(source), str(tmp_path), str(dialogues), address],
+        start_new_session=True,
+        capture_output=True,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    label(source, tmp_path / "out", Inline(FakeAnnotator), "model", {}, 2)
+    assert tree(tmp_path / "out") == expected
+    assert list(verify(tmp_path / "out", source)) == []
+
+
+def test_a_dry_run_plans_for_the_cluster_at_the_address(tmp_path, monkeypatch, capsys, address):
+    """And not for the cores of this machine."""
+    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
+    mixed_log(tmp_path / "in")
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", "--engine", "ray"]
+    assert main([*words, "--address", address]) == 0
+    told = capsys.readouterr().out
+    assert "with 2 workers" in told
+    assert "timed on this machine, not on the cluster" in told
+    assert main(words) == 0
+    assert "with 77 workers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kinds", [["a", "a", "a"], ["a", "b", "a"]])
+def test_workers_on_processors_of_different_kinds_are_refused(kinds):
+    """Told by a stand-in for Ray, since a cluster on this machine has one kind."""
+    actors = [FakeActor(FakeAnnotator(processor=kind)) for kind in kinds]
+    engine = OnRay(SimpleNamespace(get=lambda found: found), actors)
+    if len(set(kinds)) == 1:
+        assert engine.provenance().processor == "a"
+    else:
+        with pytest.raises(UsageError, match="of 2 kinds: a, b"):
+            engine.provenance()
+
+
+def test_workers_that_compute_at_different_levels_are_refused():
+    actors = [FakeActor(FakeAnnotator(processor="a")) for _ in range(2)]
+    for actor, level in zip(actors, ("AVX2", "AVX512_CORE"), strict=True):
+        actor.annotator.provenance = replace(actor.annotator.provenance, isa=level)
+    with pytest.raises(UsageError, match="of 2 kinds: a AVX2, a AVX512_CORE"):
+        OnRay(SimpleNamespace(get=lambda found: found), actors).provenance()
+
+
+class FakeActor:
+    def __init__(self, annotator: FakeAnnotator) -> None:
+        self.annotator = annotator
+        self.provenance = SimpleNamespace(remote=lambda: annotator.provenance)
+
+
+def test_more_workers_than_the_cluster_has_are_refused(address):
+    with pytest.raises(UsageError, match="has 2 CPUs"), on_ray(FakeAnnotator, 3, address):
+        pass
+
+
+def test_without_ray_the_command_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    real = builtins.__import__
+
+    def missing(name, *rest, **more):
+        if name.split(".")[0] == "ray":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    mixed_log(tmp_path / "in")
+    assert main(["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--engine", "ray"]) == 2
+    assert "pip install -e '.[ray]' -c constraints.txt" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_is_rays_alone(tmp_path):
+    assert main(["label", str(tmp_path), str(tmp_path / "out"), "--model", "m", "--address", "127.0.0.1:1"]) == 2

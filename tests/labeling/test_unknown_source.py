@@ -1,0 +1,114 @@
+"""Records of a source that the model has no labels for: set aside and counted; a log of nothing else is refused at once."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from fake_annotator import FakeAnnotator
+from labeled import LABELS, labeled_dialogue
+from some_logs import lines, record, write_lines
+from tiny import write_tiny_encoder
+
+import labelgen.cli.label
+from labelgen.base.errors import UsageError
+from labelgen.cli.main import main
+from labelgen.data.label_set import LabelName
+from labelgen.labeling.engines import local
+from labelgen.labeling.run import label
+from labelgen.labeling.verify import verify
+from labelgen.model.annotator import Annotator
+from labelgen.model.build import build_model
+from labelgen.model.folder import save_model
+from labelgen.model.options import ModelOptions
+from labelgen.tasks.options import TaskOptions
+
+LOG = [record("a"), record("b", source="martian"), record("c", source="toy"), record("d", source="martian")]
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_they_are_quarantined_with_the_reason_and_how_to_mend_it(tmp_path, workers):
+    source, out = tmp_path / "in", tmp_path / "out"
+    # The first shard holds nothing that can be labeled.
+    write_lines(source / "a.jsonl", [record(f"m{k}", source="martian") for k in range(2)])
+    write_lines(source / "b.jsonl", LOG)
+    with local(FakeAnnotator, workers) as engine:
+        sums = label(source, out, engine, "model", {}, 2)
+    assert (sums.seen, sums.labeled, sums.quarantined) == (6, 2, {"unknown_source": 4})
+    bad = [json.loads(text) for text in (out / "b.jsonl.quarantine.jsonl").read_text().splitlines()]
+    assert [(b["dialogue"], b["field"]) for b in bad] == [("b", "source"), ("d", "source")]
+    assert "known: toy; set the source" in bad[0]["reason"]
+    assert json.loads(bad[0]["raw"])["id"] == "b"
+    assert list(verify(out, source)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_log_of_nothing_else_is_refused_and_nothing_written(tmp_path, workers):
+    write_lines(tmp_path / "in" / "a.jsonl", ["not json", *(record(f"m{k}", source="martian") for k in range(3))])
+    with local(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="the source 'martian'"):
+        label(tmp_path / "in", tmp_path / "out", engine, "model", {})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_bad_rate_holds_for_them_too(tmp_path, fake, capsys):
+    write_lines(tmp_path / "in" / "a.jsonl", LOG)
+    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--workers", "1"]
+    assert main([*words, "--dry-run"]) == 0
+    assert "a sample of 2 dialogues" in capsys.readouterr().out
+    assert main(words) == 3
+    assert "unknown_source 2" in capsys.readouterr().err
+    assert main([*words, "--max-bad-rate", "0.5"]) == 0
+
+
+def test_a_stream_sets_them_aside(tmp_path, fake, monkeypatch, capsysbinary):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines(LOG))))
+    bad = tmp_path / "bad.jsonl"
+    words = ["label", "-", "-", "--model", "m", "--quarantine", str(bad), "--max-bad-rate", "0.5"]
+    assert main(words) == 0
+    assert [json.loads(text)["id"] for text in capsysbinary.readouterr().out.splitlines()] == ["a", "c"]
+    assert [json.loads(text)["dialogue"] for text in bad.read_text().splitlines()] == ["b", "d"]
+
+
+def test_a_model_of_two_corpora_refuses_a_third(tmp_path: Path):
+    """And one of a single corpus labels whatever comes."""
+    encoder = write_tiny_encoder(tmp_path / "encoder")
+    options = ModelOptions(encoder=str(encoder), dialogue_width=32, dialogue_layers=1, dialogue_heads=2, max_tokens=16)
+    for name, labels, refused in (
+        ("one", LABELS, False),
+        ("two", {**LABELS, "other": {"intents": (LabelName("Stop"),), "slots": (LabelName("song"),)}}, True),
+    ):
+        model = build_model(options, {"intents": TaskOptions(), "slots": TaskOptions()}, labels, [labeled_dialogue(0)])
+        save_model(model, tmp_path / name, {})
+        annotator = Annotator(tmp_path / name)
+        assert annotator.refuses("toy/test") is None
+        assert (annotator.refuses("martian") is not None) == refused
+        assert (annotator.refuses(None) is not None) == refused
+
+
+def signed(identity: str, kind: str) -> dict[str, object]:
+    own = {"annotator": "model", "kind": kind, "labels": [{"task": "intents", "turn": 0, "value": "Play"}]}
+    return record(identity, annotations=[own])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_name_that_is_no_models_is_not_signed_with(tmp_path, workers):
+    """A person's labels would stand beside a model's under one name. An earlier model's give way."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_lines(source / "a.jsonl", [signed("a", "person"), signed("b", "model"), record("c")])
+    with local(FakeAnnotator, workers) as engine:
+        sums = label(source, out, engine, "model", {}, 2)
+    assert (sums.labeled, sums.quarantined) == (2, {"name_taken": 1})
+    [bad] = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
+    assert (bad["dialogue"], bad["field"]) == ("a", "annotations")
+    assert "sign with another name" in bad["reason"]
+    assert list(verify(out, source)) == []
+    write_lines(source / "a.jsonl", [signed("a", "person")])
+    with local(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="of kind person"):
+        label(source, tmp_path / "none", engine, "model", {})
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,50 @@
+"""Templates: what is said can be found again at the spans that it claims."""
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelgen.simulator.grammar import CLOSING, OPENING, Phrase, bare, plain, say, template, write
+from labelgen.simulator.phrases import TABLE
+
+WORD = st.text("abcdefgh'", max_size=4).map(lambda inner: f"a{inner}h")
+WORDS = st.lists(WORD, min_size=1, max_size=3).map(" ".join)
+
+
+def test_alternatives_are_all_drawn_and_nothing_else():
+    one = template("(turn|switch) on the {room} (lights|)")
+    said = {" ".join(say(one, [("room", "attic")], Random(seed)).words) for seed in range(60)}
+    assert said == {f"{verb} on the attic{rest}" for verb in ("turn", "switch") for rest in (" lights", "")}
+
+
+def test_text_keeps_punctuation():
+    assert (
+        write(template("Playing {song}, by {artist}."), {"song": "A", "artist": "B"}, Random(0)) == "Playing A, by B."
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(sorted(TABLE)), st.data(), st.integers(0, 2**32))
+def test_every_phrase_holds_its_slots_at_its_spans(key, data, seed):
+    for slots, templates in TABLE[key].items():
+        values = [(name, data.draw(WORDS)) for name in slots]
+        for one in templates:
+            phrase = plain("oh well") + say(one, values, Random(seed))
+            spans = phrase.spans()
+            assert sorted(spans) == list(range(len(values)))
+            for k, (_, words) in enumerate(values):
+                start, end = spans[k]
+                assert phrase.text()[start:end] == words
+
+
+@given(st.text("ab'(\".?", min_size=1, max_size=8))
+def test_a_word_is_what_its_parts_make_and_stops_belong_to_no_slot(word):
+    start, core, end = bare(word)
+    assert start + core + end == word
+    assert core
+    if set(word) - set(OPENING + CLOSING):
+        assert core[0] not in OPENING
+        assert core[-1] not in CLOSING
+    first, last = Phrase(["oh", word], [-1, 0]).spans()[0]
+    assert f"oh {word}"[first:last] == core

@@ -1,0 +1,216 @@
+"""The simulated log: pure, valid, and with a truth that fits what the log holds."""
+
+import re
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtGoal, AtSpan, AtTurn, answers
+from labelgen.data.record import decode, encode
+from labelgen.simulator.log import SOURCE, TRUTH, labels, scene, simulate
+from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.people import PEOPLE
+
+FAULTLESS = WorldOptions(
+    wake_missed=0, misheard=0, intent_errors=0, slot_errors=0, entity_errors=0, result_errors=0, silent_errors=0
+)
+
+
+@pytest.fixture(scope="module")
+def log() -> list[Dialogue]:
+    return list(simulate(800, 11))
+
+
+def truth_of(dialogue):
+    annotation = dialogue.annotation(TRUTH)
+    assert annotation is not None
+    return annotation
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(-(2**63), 2**63), st.integers(1, 12), st.integers(0, 12))
+def test_a_longer_log_begins_with_the_shorter_one(seed, count, more):
+    short = [encode(d) for d in simulate(count, seed)]
+    long = [encode(d) for d in islice(simulate(count + more, seed), count)]
+    assert short == long
+    assert encode(scene(seed, count - 1).dialogue) == short[-1]
+
+
+def test_seeds_differ():
+    assert [d.turns for d in simulate(5, 1)] != [d.turns for d in simulate(5, 2)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**9), st.floats(0, 1), st.floats(0, 1))
+def test_every_record_is_valid_in_any_world(seed, trouble, reactions):
+    options = WorldOptions(
+        misheard=trouble, wake_missed=trouble, slot_errors=trouble, entity_errors=trouble, result_errors=trouble / 2,
+        intent_errors=trouble / 2, reactions=reactions, asked=reactions, carelessness=trouble, sound=0.5,
+    )  # fmt: skip
+    for dialogue in simulate(8, seed, options):
+        assert decode(encode(dialogue), "simulated") == dialogue
+        assert [a.annotator for a in dialogue.annotations] == [TRUTH, *(p.name for p in PEOPLE)]
+
+
+def test_ids_are_unique_and_times_ascend(log):
+    assert len({d.id for d in log}) == len(log)
+    starts = [d.start for d in log]
+    assert starts == sorted(starts)
+    for dialogue in log:
+        assert dialogue.source == SOURCE
+        times = [time for t in dialogue.turns for time in (t.time_s, t.response_time_s)]
+        assert times == sorted(times)
+
+
+def test_dialogues_are_as_lively_as_promised(log):
+    turns = sorted(len(d.turns) for d in log)
+    assert turns[len(turns) // 4] >= 2
+    assert turns[-len(turns) // 10] <= 8
+    goals = [label for d in log for label in truth_of(d).labels if label.task == "outcome"]
+    assert 1.4 <= len(goals) / len(log) <= 2.4
+    failures = sum(label.name == "failure" for label in goals) / len(goals)
+    assert 0.2 <= failures <= 0.3
+    interleaved = sum(_interleaves(d) for d in log) / len(log)
+    assert interleaved >= 0.08
+
+
+def _interleaves(dialogue):
+    goals = [label.at.turns for label in truth_of(dialogue).labels if label.task == "goals"]
+    return any(a[0] < turn < a[-1] for a in goals for b in goals if a != b for turn in b)
+
+
+def test_the_truth_answers_every_question(log):
+    known = {task: {label.name for label in names} for task, names in labels()[SOURCE].items()}
+    for dialogue in log:
+        truth = truth_of(dialogue)
+        turns = {AtTurn(k) for k in range(len(dialogue.turns))}
+        assert set(answers(truth, "intents")) == turns == set(answers(truth, "slots"))
+        assert {x.name for x in truth.labels if x.task == "intents"} <= known["intents"]
+        assert {x.name for x in truth.labels if x.task == "slots"} <= known["slots"]
+        # A turn serves no goal exactly where it asks for nothing; then there is nothing to rate either.
+        serving = {
+            AtTurn(t) for x in truth.labels if x.task == "goals" and isinstance(x.at, AtGoal) for t in x.at.turns
+        }
+        meaning = {at for at, found in answers(truth, "intents").items() if found}
+        rated = {x.at for x in truth.labels if x.task == "quality" and isinstance(x.at, AtTurn)}
+        assert serving == meaning == rated
+
+
+def test_spans_stand_on_words(log):
+    for dialogue in log:
+        for label in truth_of(dialogue).labels:
+            if isinstance(label.at, AtSpan):
+                request = dialogue.turns[label.at.turn].request
+                assert request[label.at.start : label.at.end].strip() == request[label.at.start : label.at.end] != ""
+                assert re.search(r"\S$", request[: label.at.start]) is None
+                assert re.match(r"\S", request[label.at.end :]) is None
+
+
+def test_what_is_heard_well_stands_at_the_span():
+    spans = 0
+    for dialogue in simulate(200, 5, FAULTLESS):
+        for label in truth_of(dialogue).labels:
+            if isinstance(label.at, AtSpan):
+                assert dialogue.turns[label.at.turn].request[label.at.start : label.at.end] == label.value
+                spans += 1
+    assert spans > 300
+
+
+def test_without_faults_goals_fail_only_where_a_question_stays_open():
+    for dialogue in simulate(300, 5, FAULTLESS):
+        for label in truth_of(dialogue).labels:
+            if label.task == "outcome" and label.name == "failure":
+                assert isinstance(label.at, AtGoal)
+                assert "clarify" in {dialogue.turns[t].status for t in label.at.turns}
+            if label.task == "quality" and isinstance(label.at, AtTurn):
+                assert label.name == "good"
+
+
+@pytest.mark.parametrize(
+    "stage", ["misheard", "intent_errors", "slot_errors", "entity_errors", "result_errors", "silent_errors"]
+)
+def test_each_stage_of_the_pipeline_does_harm(stage):
+    def bad_turns(options):
+        found = [x.name for d in simulate(150, 9, options) for x in truth_of(d).labels if x.task == "quality"]
+        return found.count("bad") / len(found)
+
+    harmful = replace(FAULTLESS, **{stage: 0.5})  # type: ignore[arg-type]
+    assert bad_turns(harmful) > bad_turns(FAULTLESS) + 0.05
+
+
+def test_who_was_served_badly_reacts_more_often(log):
+    counts = {"bad": [0, 0], "good": [0, 0]}
+    for dialogue in log:
+        for label in truth_of(dialogue).labels:
+            if label.task == "quality" and isinstance(label.at, AtTurn) and label.name in counts:
+                counts[label.name][0] += bool(dialogue.turns[label.at.turn].feedback)
+                counts[label.name][1] += 1
+    assert counts["bad"][0] / counts["bad"][1] > 3 * counts["good"][0] / counts["good"][1]
+    assert counts["bad"][0] / counts["bad"][1] < 0.8
+
+
+@pytest.mark.parametrize("kind", ["barge_in", "stop", "disconnect"])
+def test_each_reaction_tells_of_the_turn_that_it_stands_on(log, kind):
+    marked = [
+        rated[AtTurn(k)][0].name
+        for dialogue in log
+        for rated in [answers(truth_of(dialogue), "quality")]
+        for k, turn in enumerate(dialogue.turns)
+        for feedback in turn.feedback
+        if feedback.kind == kind and AtTurn(k) in rated
+    ]
+    assert len(marked) > 20
+    assert marked.count("bad") / len(marked) > 0.5
+
+
+def test_answers_tell_of_the_truth_but_not_always(log):
+    agree = [
+        (feedback.answer == "yes") == (rated[AtTurn(feedback.about)][0].name != "bad")
+        for dialogue in log
+        for rated in [answers(truth_of(dialogue), "quality")]
+        for turn in dialogue.turns
+        for feedback in turn.feedback
+        if feedback.kind == "answer"
+    ]
+    assert len(agree) > 100
+    assert 0.85 < sum(agree) / len(agree) < 1.0
+
+
+def test_no_single_status_tells_the_outcome(log):
+    found: dict[str | None, list[bool]] = {}
+    for dialogue in log:
+        for label in truth_of(dialogue).labels:
+            if label.task == "outcome" and isinstance(label.at, AtGoal):
+                last = dialogue.turns[label.at.turns[-1]].status
+                found.setdefault(last, []).append(label.name == "failure")
+    assert 0.05 < sum(found["answered"]) / len(found["answered"]) < 0.5
+    failures = {status: sum(failed) for status, failed in found.items()}
+    assert failures["answered"] > 0.5 * sum(failures.values())
+
+
+def test_silent_users_leave_no_feedback():
+    for dialogue in simulate(100, 3, WorldOptions(reactions=0.0)):
+        assert not dialogue.feedback
+        assert not any(turn.feedback for turn in dialogue.turns)
+
+
+def test_users_come_back_with_their_habits(log):
+    cities: dict[str | None, list[str]] = {}
+    for dialogue in log:
+        for label in truth_of(dialogue).labels:
+            if label.task == "slots" and label.name == "place":
+                cities.setdefault(dialogue.user, []).append(label.value)
+    again = [values for values in cities.values() if len(values) >= 3]
+    assert again
+    assert sum(len(set(v)) < len(v) for v in again) > len(again) / 2
+
+
+@pytest.mark.parametrize("wrong", [{"misheard": 1.5}, {"asked": -0.1}, {"users": 0}, {"silent_errors": float("nan")}])
+def test_impossible_worlds_are_refused(wrong):
+    with pytest.raises(UsageError):
+        WorldOptions(**wrong)

@@ -1,0 +1,100 @@
+"""The four annotators: good, not perfect, and better together."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from labelgen.data.labels import AtDialogue, AtTurn
+from labelgen.simulator.log import TRUTH, simulate
+from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.people import PEOPLE
+
+TASKS = ("goals", "outcome", "quality", "intents", "slots")
+
+
+def marks(annotation):
+    """task -> what the annotation says, as a set; outcomes are asked of the true goals alone."""
+    return {
+        task: {(x.at, x.name) for x in annotation.labels if x.task == task and x.at != AtDialogue()} for task in TASKS
+    }
+
+
+def f1(truth, given):
+    hits, said, meant = (
+        sum(len(t & g) for t, g in zip(truth, given, strict=True)),
+        sum(map(len, given)),
+        sum(map(len, truth)),
+    )
+    return 2 * hits / (said + meant)
+
+
+@pytest.fixture(scope="module")
+def views():
+    """Per dialogue: the truth and the four people's marks."""
+    return [[marks(a) for a in d.annotations] for d in simulate(700, 21)]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_single_person_is_good_but_not_perfect(views, task):
+    for k in range(len(PEOPLE)):
+        # Given the true goal: an outcome of a goal that the person cut differently is no error of the outcome.
+        goals = [{at for at, _ in v[1 + k]["goals"]} for v in views]
+        truth = [{m for m in v[0][task] if task != "outcome" or m[0] in g} for v, g in zip(views, goals, strict=True)]
+        given = [
+            {m for m in v[1 + k][task] if task != "outcome" or m[0] in {at for at, _ in v[0]["goals"]}} for v in views
+        ]
+        assert 0.82 <= f1(truth, given) <= 0.96, PEOPLE[k].name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_majority_of_three_beats_each_of_them(views, task):
+    truth = [v[0][task] for v in views]
+    for left_out in range(4):
+        three = [k for k in range(1, 5) if k != left_out + 1]
+        agreed = []
+        for view in views:
+            votes = Counter(mark for k in three for mark in view[k][task])
+            agreed.append({mark for mark, count in votes.items() if count >= 2})
+        best = max(f1(truth, [v[k][task] for v in views]) for k in three)
+        assert f1(truth, agreed) > best + 0.02
+
+
+def test_people_differ(views):
+    scores = [f1([v[0]["intents"] for v in views], [v[k]["intents"] for v in views]) for k in range(1, 5)]
+    assert len(set(scores)) == 4
+
+
+def test_careful_people_see_the_truth():
+    for dialogue in simulate(60, 2, WorldOptions(carelessness=0.0)):
+        truth = dialogue.annotation(TRUTH)
+        for annotation in dialogue.annotations[1:]:
+            assert replace(annotation, annotator=TRUTH, kind="truth", price=None) == truth
+
+
+def test_who_annotates_leaves_the_dialogues_as_they_are():
+    everyone = list(simulate(200, 4))
+    some = list(simulate(200, 4, WorldOptions(annotated=0.3)))
+    nobody = list(simulate(200, 4, WorldOptions(annotated=0.0)))
+    for a, b, c in zip(everyone, some, nobody, strict=True):
+        assert a.turns == b.turns == c.turns
+        assert b.annotations in (a.annotations, c.annotations)
+        assert len(c.annotations) == 1
+    share = sum(len(d.annotations) > 1 for d in some) / len(some)
+    assert 0.2 < share < 0.4
+
+
+def test_ratings_err_by_little(views):
+    apart = Counter(
+        abs(truth[at] - rating)
+        for d in simulate(200, 6)
+        for truth in [_ratings(d.annotations[0])]
+        for annotation in d.annotations[1:]
+        for at, rating in _ratings(annotation).items()
+    )
+    assert set(apart) == {0.0, 1.0, 2.0}
+    assert apart[0.0] > apart[1.0] > apart[2.0]
+
+
+def _ratings(annotation):
+    return {x.at: x.value for x in annotation.labels if x.task == "quality" and isinstance(x.at, AtTurn)}
