@@ -1,24 +1,27 @@
-"""Every error that labelgen raises on purpose.
+"""Every error that labelgen raises on purpose, and the translation of other errors into these.
 
-    LabelgenError            1   unexpected, the base of the family
+    LabelgenError            1   unexpected; the base class
     ├── UsageError           2   a command, option or config that cannot be carried out
     ├── InputError           3   data that cannot be used, or too much bad input
-    ├── IntegrityError       4   a model folder or an output folder that is not what it says it is
+    ├── IntegrityError       4   a model folder or an output folder is damaged
     ├── StorageError         5   reading or writing failed
     ├── ResourceError        6   memory ran out, or a worker process was killed
-    └── DivergedError        7   a training whose loss or weights are no finite numbers any more
+    └── DivergedError        7   the loss or the weights of a training are not finite
 
-The number is the exit code of the command that raised it. A command that SIGTERM ends has 143 (base/terminated.py).
+The number is the exit code of the command that raised it. A command that SIGTERM ends returns 143 (base/process.py).
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 from labelgen.base.printable import printable
 
 
 class LabelgenError(Exception):
-    """Says what happened, where, and how to fix it; printed as three lines."""
+    """What happened, where, and a hint; printed as three lines."""
 
     exit_code: ClassVar[int] = 1
 
@@ -61,7 +64,7 @@ class DivergedError(LabelgenError):
     exit_code = 7
 
 
-_SIGNS = (
+_OUT_OF_MEMORY = (
     "can't allocate memory",
     "Cannot allocate memory",
     "not enough memory",
@@ -69,27 +72,53 @@ _SIGNS = (
     "bad_alloc",
     "ALLOC_FAILED",
 )
-"""What torch's allocators say, each in its own way; those of a CPU raise a plain RuntimeError."""
+"""Words of torch's allocators; those for a CPU raise a plain RuntimeError."""
 
-_KILLED = "killed by signal: Killed"
-"""What torch says of a process that prepares batches and was killed by the system."""
+_WORKER_KILLED = "killed by signal: Killed"
+"""Words of torch for a data loader process that the system killed."""
 
 
-def lacking(error: BaseException | None) -> ResourceError | None:
-    """The error as what it is where memory ran out, or where the system killed a worker; None for any other."""
-    said = str(error)
-    if isinstance(error, RuntimeError) and _KILLED in said:
+def resource_error(error: BaseException | None) -> ResourceError | None:
+    """A ResourceError where memory ran out or the system killed a worker; None for any other error."""
+    message = str(error)
+    if isinstance(error, RuntimeError) and _WORKER_KILLED in message:
         what = "a worker process was killed"
     elif (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-        or (isinstance(error, RuntimeError) and any(sign in said for sign in _SIGNS))
+        or (isinstance(error, RuntimeError) and any(words in message for words in _OUT_OF_MEMORY))
     ):
         what = "memory ran out"
     else:
         return None
     return ResourceError(
         what,
-        said.partition("\n")[0],
+        message.partition("\n")[0],
         "take fewer --workers or a smaller --shard-dialogues to label, a smaller batch.turns to train; the same command goes on where it can",
     )
+
+
+MODEL_HINT = "copy or train the model again"
+
+
+@contextmanager
+def integrity_errors(what: str, where: Path, hint: str = MODEL_HINT) -> Iterator[None]:
+    """Turn whatever fails in the block into an IntegrityError with the first line of its reason.
+
+    For untrusted files that go to libraries which were not made for them. Errors of labelgen, a lack of memory and an
+    interruption pass unchanged."""
+    try:
+        yield
+    except (LabelgenError, MemoryError):
+        raise
+    except BaseException as error:
+        # Tokenizers are written in Rust, whose panics are no Exceptions.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise IntegrityError(f"{what}: {first_line(error)}", str(where), hint) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, else the name of its class."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_file, existing_file, whole_folder, write_text
+from labelgen.base.files import atomic_folder, digest_file, existing_file, write_text
 from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import (
     add_device,
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("a model and predictions are given", "--model, --predictions", "give one of the two")
     if args.again is not None:
         existing_file(args.again)
-    with whole_folder(args.out, args.force) as out:
+    with atomic_folder(args.out, args.force) as out:
         if args.again is not None:
             found = _again(args.again)
             write_log(out / PREDICTIONS, Log([args.again]))

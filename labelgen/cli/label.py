@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_file, existing_file
-from labelgen.base.places import place
+from labelgen.base.files import digest_file, existing_file, to_path
 from labelgen.base.printable import print_lines
-from labelgen.base.terminated import sigterm_raises
+from labelgen.base.process import raise_on_sigterm
 from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_precision, parser, share
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
@@ -31,7 +30,7 @@ from labelgen.labeling.stream import label_stream, stream_sums
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     for path in (args.input, args.output):
-        place(path)  # what cannot be reached is told before a model is loaded
+        to_path(path)  # what cannot be reached is told before a model is loaded
     load = partial(
         load_annotator,
         args.model,
@@ -48,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     if args.dry_run:
         workers = _workers(args) or (_cores() if args.address is None else cpus_of(args.address))
         found = rehearse(
-            place(args.input), place(args.output), load(), _options(args), args.shard_dialogues, args.force
+            to_path(args.input), to_path(args.output), load(), _options(args), args.shard_dialogues, args.force
         )
         for text in found.lines(workers):
             print_lines(text)
@@ -59,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     for text in summary(sums):
         print_lines(text, file=sys.stderr if args.output == "-" else sys.stdout)
     if args.output != "-":
-        print_lines(f"digest of the manifest: {digest_file(Folder(place(args.output)).manifest)}")
+        print_lines(f"digest of the manifest: {digest_file(Folder(to_path(args.output)).manifest)}")
     judge(sums, args.max_bad_rate, args.output)
     return 0
 
@@ -149,10 +148,10 @@ def _check(args: argparse.Namespace) -> None:
 
 def _folder(args: argparse.Namespace, load: Load) -> Sums:
     # Again, since Ray answers signals by itself once it is started.
-    with _engine(args, load) as engine, sigterm_raises():
+    with _engine(args, load) as engine, raise_on_sigterm():
         return label(
-            place(args.input),
-            place(args.output),
+            to_path(args.input),
+            to_path(args.output),
             engine,
             args.annotator,
             _options(args),

@@ -7,11 +7,11 @@ from contextlib import suppress
 from importlib import import_module
 
 from labelgen import __version__
-from labelgen.base.errors import LabelgenError, StorageError, UsageError, lacking
+from labelgen.base.errors import LabelgenError, StorageError, UsageError, resource_error
 from labelgen.base.files import privacy
 from labelgen.base.printable import print_lines, printable
+from labelgen.base.process import Terminated, raise_on_sigterm
 from labelgen.base.registry import require
-from labelgen.base.terminated import Terminated, sigterm_raises
 
 COMMANDS = {
     "data": ("labelgen.cli.data", "validate, convert, count and split logs; print the record's schema"),
@@ -49,14 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         require(words[0], COMMANDS, "command")
-        with sigterm_raises():
+        with raise_on_sigterm():
             with privacy():
                 code: int = import_module(COMMANDS[words[0]][0]).main(words[1:])
             _flush()
         return code
     except LabelgenError as error:
         # What a part of the command took for a failed file may have been a lack of memory.
-        shown = lacking(error.__cause__) or error
+        shown = resource_error(error.__cause__) or error
         _tell(words[0], str(shown))
         return shown.exit_code
     except BrokenPipeError:
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
-        if (lack := lacking(error)) is not None:
+        if (lack := resource_error(error)) is not None:
             _tell(words[0], str(lack))
             return lack.exit_code
         if not isinstance(error, OSError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import existing_file, whole_folder, write_text
+from labelgen.base.files import atomic_folder, existing_file, write_text
 from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.base.registry import require
@@ -118,7 +118,7 @@ def _export(argv: Sequence[str]) -> int:
         require(task, TASKS, "task")
     if given.to == "conll" and given.task:
         raise UsageError("columns hold slots and intents, no other questions", "--task", "leave --task away")
-    with whole_folder(given.out, given.force) as folder:
+    with atomic_folder(given.out, given.force) as folder:
         log = open_log(given, "sample")
         dialogues = list(with_named(log, [given.annotator], "--annotator"))
         files, left_out = (_columns if given.to == "conll" else _tasks)(given, log, dialogues)

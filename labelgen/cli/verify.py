@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelgen.base.errors import IntegrityError, UsageError
-from labelgen.base.files import digest_file
-from labelgen.base.places import place
+from labelgen.base.files import digest_file, to_path
 from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import one_or_more, parser, whole
@@ -48,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         "Check labeled records against their manifest: digests, sums, doubled ids. Exit code 4 if anything is wrong.",
         "labelgen verify labeled/ --input logs/",
     )
-    to.add_argument("output", type=place, help="a folder that labelgen label wrote")
-    to.add_argument("--input", type=place, metavar="IN", help="the log that was labeled, to be compared as well")
+    to.add_argument("output", type=to_path, help="a folder that labelgen label wrote")
+    to.add_argument("--input", type=to_path, metavar="IN", help="the log that was labeled, to be compared as well")
     to.add_argument(
         "--manifest-digest", metavar="SHA", help="digest of the manifest as labelgen label printed it, kept elsewhere"
     )

@@ -7,8 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import keep_private
-from labelgen.base.places import in_store, place
+from labelgen.base.files import is_remote, keep_private, to_path
 from labelgen.base.printable import print_lines
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
@@ -65,7 +64,7 @@ class Log:
                 f"a log of the form {format!r} is not read from standard input", "-", "name its file or folder"
             )
         self.format = format
-        self.paths = [place(p) for p in paths]
+        self.paths = [to_path(p) for p in paths]
         keep_private(path for path in self.paths if str(path) != "-")
         self.folder: Path | None = None
         self.options: Options = options or {}
@@ -130,7 +129,7 @@ class Log:
             for folder, parts in by_folder(path, self.format):
                 for part in parts:
                     for item in self._placed(part):
-                        self.folder = None if in_store(part) else folder
+                        self.folder = None if is_remote(part) else folder
                         yield item
 
     def _placed(self, part: Path) -> Iterator[Placed | Rejected]:
@@ -172,5 +171,5 @@ def write_log(
             write(dialogue)
             count += 1
     if labels and str(path) != "-":
-        write_labels(place(path).parent / "labels.json", labels)
+        write_labels(to_path(path).parent / "labels.json", labels)
     return count

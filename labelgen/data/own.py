@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from labelgen.base.errors import StorageError
-from labelgen.base.packed import DamagedError, unpacked
+from labelgen.base.files import DamagedError, decompressed
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources, read_labels
 from labelgen.data.placed import Placed, placed
@@ -50,7 +50,7 @@ def _lines(lines: Iterable[bytes], name: str) -> Iterator[Placed | Rejected]:
 
 def _packed_lines(path: Path, name: str) -> Iterator[Placed | Rejected]:
     number = 0
-    with unpacked(path) as file:
+    with decompressed(path) as file:
         try:
             for number, text in numbered(file):
                 yield placed(decode(text, name, number), name, number, text)

@@ -9,7 +9,7 @@ from typing import IO
 import msgspec
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.packed import DamagedError
+from labelgen.base.files import DamagedError
 
 _SHOWN = 10
 

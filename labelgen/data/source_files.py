@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from labelgen.base.errors import StorageError, UsageError
-from labelgen.base.packed import DamagedError, unpacked
-from labelgen.base.places import in_store
+from labelgen.base.files import DamagedError, decompressed, is_remote
 from labelgen.data.quarantine import is_quarantine
 
 
@@ -19,7 +18,7 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
         below = [
             p for p in sorted(path.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(path).parts)
         ]
-        links = [] if in_store(path) else [p for p in below if p.is_symlink() and p.is_dir()]
+        links = [] if is_remote(path) else [p for p in below if p.is_symlink() and p.is_dir()]
         if links:
             raise UsageError(f"{links[0]} is a link to a folder", str(path), "name that folder as a log of its own")
         found = [p for p in below if p.name.endswith(tuple(suffixes)) and not is_quarantine(p.name)]
@@ -35,7 +34,7 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
 def reading(path: Path) -> Iterator[IO[bytes]]:
     """Open to read; `.gz` and `.zst` are unpacked. Raises StorageError if the file cannot be read whole."""
     try:
-        with unpacked(path) as file:
+        with decompressed(path) as file:
             yield file
     except (OSError, DamagedError) as error:
         raise StorageError(f"cannot read {path}: {error}", str(path), "check that the file is whole") from error

@@ -9,9 +9,7 @@ from typing import IO
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import atomic_write, fresh_file
-from labelgen.base.packed import packed
-from labelgen.base.places import place
+from labelgen.base.files import atomic_write, compressed, fresh_file, to_path
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.record import encode, to_plain
 from labelgen.data.schema import arrow_schema
@@ -35,12 +33,12 @@ def open_writer(path: Path | str, force: bool = False) -> Iterator[Write]:
         with _write_lines(sys.stdout.buffer) as write:
             yield write
         return
-    path = place(path)
+    path = to_path(path)
     if not path.name.endswith(FORMS):
         raise UsageError(f"cannot tell the form of {path.name}", str(path), f"let the name end in {', '.join(FORMS)}")
     fresh_file(path, force)
     form = _write_rows if path.suffix == ".parquet" else _write_lines
-    with atomic_write(path) as file, packed(file, path.name) as to, form(to) as write:
+    with atomic_write(path) as file, compressed(file, path.name) as to, form(to) as write:
         yield write
 
 

@@ -13,9 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.errors import IntegrityError, UsageError, first_line, integrity_errors
 from labelgen.base.files import digest_file
-from labelgen.base.untrusted import first_line, untrusted
 from labelgen.features.sound_library import prepare_torchaudio
 from labelgen.kernels.packed import PACKED, packed_attention
 
@@ -106,7 +105,7 @@ def encoder_from_config(path: Path) -> nn.Module:
     Of the file only what the installed transformers' own config class declares for this architecture is used. Raises
     IntegrityError if it describes no encoder, or names code or kernels."""
     transformers = _transformers()
-    with untrusted(f"no encoder can be made from {path.name}", path):
+    with integrity_errors(f"no encoder can be made from {path.name}", path):
         config = _config(transformers, json.loads(path.read_text(encoding="utf-8")))
         encoder = transformers.AutoModel.from_config(
             config, trust_remote_code=False, dtype="float32", **_no_pooling(transformers, config)
@@ -178,7 +177,7 @@ def saved_tokenizer(folder: Path) -> Any:
     from tokenizers import Tokenizer
 
     settings = folder / "tokenizer_config.json"
-    with untrusted("the tokenizer cannot be read", folder):
+    with integrity_errors("the tokenizer cannot be read", folder):
         held = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
         side = held.get("truncation_side", "right")
         if side not in ("left", "right"):

@@ -12,7 +12,7 @@ from typing import IO, Any
 import msgspec
 
 from labelgen.base.errors import StorageError
-from labelgen.base.packed import DamagedError, unpacked
+from labelgen.base.files import DamagedError, decompressed
 from labelgen.data.placed import Placed, placed
 from labelgen.data.quarantine import Rejected, behind
 from labelgen.data.record import decode
@@ -60,7 +60,7 @@ def _cut_lines(path: Path, size: int) -> tuple[Cut, ...]:
     first = 1
     number = 0
     damage: DamagedError | None = None
-    with unpacked(path) as file:
+    with decompressed(path) as file:
         try:
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -81,7 +81,7 @@ def _cut_lines(path: Path, size: int) -> tuple[Cut, ...]:
 
 
 def _read_lines(path: Path, name: str, piece: Cut, digest: Any) -> Iterator[Placed | Rejected]:
-    with unpacked(path) as file:
+    with decompressed(path) as file:
         _skip(file, piece.offset)
         left = piece.records
         for number, line in enumerate(file, piece.line):

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from labelgen.base.environment import instruction_set_environment
 from labelgen.base.errors import ResourceError, UsageError
-from labelgen.base.terminated import sigterm_waits
+from labelgen.base.process import defer_sigterm
 from labelgen.data.labels import Provenance
 from labelgen.labeling.manifest import ShardEntry
 from labelgen.labeling.shard import Annotates, Shard, label_shard
@@ -75,7 +75,7 @@ class Local:
 
     def _submit(self, work: Callable[..., Out], *words: Any) -> Future[Out]:
         """It may start a worker, which would complain of a parent that goes away meanwhile."""
-        with sigterm_waits():
+        with defer_sigterm():
             return self._pool.submit(work, *words)
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:

@@ -5,7 +5,7 @@ OUT/a.jsonl.quarantine.jsonl     its rejected records with their reasons, where 
 OUT/manifest.json                written last
 OUT/.labeling/                  while a run is unfinished: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl
 
-In a store (base/places.py) there is no lock: whoever runs there sees to it that no two runs share an output."""
+In a store (base/files.py) there is no lock: whoever runs there sees to it that no two runs share an output."""
 
 import fcntl
 import glob
@@ -14,8 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from labelgen.base.errors import StorageError, UsageError
-from labelgen.base.files import sweep
-from labelgen.base.places import in_store, remove_tree
+from labelgen.base.files import is_remote, remove_tree, sweep
 from labelgen.data.own import SUFFIXES, shard_files
 
 MANIFEST = "manifest.json"
@@ -74,7 +73,7 @@ class Folder:
 
     def sweep(self, path: Path) -> None:
         """Remove what a killed run left of `path` under temporary names; a store has none."""
-        if in_store(path):
+        if is_remote(path):
             return
         sweep(path.parent, glob.escape(path.name))
 
@@ -95,8 +94,8 @@ def opened(out: Path, force: bool) -> Iterator[Folder]:
     folder = Folder(out)
     with storing(out):
         folder.refuse_foreign(force)
-        made = not in_store(out) and not out.exists()
-    with nullcontext() if in_store(out) else _locked(folder):
+        made = not is_remote(out) and not out.exists()
+    with nullcontext() if is_remote(out) else _locked(folder):
         try:
             yield folder
         finally:

@@ -11,8 +11,7 @@ from typing import IO
 
 import msgspec
 
-from labelgen.base.files import atomic_write
-from labelgen.base.packed import packed
+from labelgen.base.files import atomic_write, compressed
 from labelgen.data.schema import arrow_schema
 
 _GROUP = 1024
@@ -25,7 +24,7 @@ def join(parts: Sequence[Path], path: Path) -> None:
         if path.suffix == ".parquet":
             _write_rows(parts, file)
         else:
-            with packed(file, path.name) as to:
+            with compressed(file, path.name) as to:
                 _copy(parts, to)
 
 

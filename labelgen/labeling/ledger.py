@@ -13,8 +13,7 @@ from typing import IO
 import msgspec
 
 from labelgen.base.errors import IntegrityError, StorageError
-from labelgen.base.files import atomic_write
-from labelgen.base.places import in_store
+from labelgen.base.files import atomic_write, is_remote
 from labelgen.labeling.manifest import FileEntry, Settings, ShardEntry
 
 
@@ -55,7 +54,7 @@ class Ledger:
         self.path = path
         self._file: IO[bytes] | None = None
         begin = b"".join([_encode(state.settings), *(_encode(entry) for entry in state.entries())])
-        if in_store(path):
+        if is_remote(path):
             # What begins with settings stands alone, whatever stood before it.
             older = _objects(path)
             self._number = int(older[-1].name) + 1 if older else 0
@@ -100,7 +99,7 @@ def read_ledger(path: Path) -> State:
     """Raises IntegrityError where a whole line is not one of ours."""
     try:
         # The last piece is empty, or a line that a kill cut short.
-        held = b"".join(o.read_bytes() for o in _objects(path)) if in_store(path) else path.read_bytes()
+        held = b"".join(o.read_bytes() for o in _objects(path)) if is_remote(path) else path.read_bytes()
         *lines, _ = held.split(b"\n")
     except OSError as error:
         raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelgen.base.errors import InputError, IntegrityError, UsageError
-from labelgen.base.files import digest_file, keep_private, privacy
-from labelgen.base.places import in_store, remove_tree
-from labelgen.base.terminated import Terminated
+from labelgen.base.files import digest_file, is_remote, keep_private, privacy, remove_tree
+from labelgen.base.process import Terminated
 from labelgen.data.extra import refuse_without_domains
 from labelgen.data.quarantine import loss
 from labelgen.labeling.counts import Sums, total
@@ -142,7 +141,7 @@ class _Run:
             source = self.inputs[path]
             plan = _Plan(source, digest_file(source), cut(source, self.state.settings.shard_dialogues))
             self.plans[path] = plan
-            if not in_store(self.folder.out):
+            if not is_remote(self.folder.out):
                 self.folder.parts(path).mkdir(parents=True, exist_ok=True)
             done = self.state.shards.get(path, {})
             for index, piece in enumerate(plan.pieces):
@@ -210,7 +209,7 @@ def _is_whole(folder: Folder, inputs: Mapping[str, Path], state: State) -> bool:
 
 
 def _refuse_inside(source: Path, out: Path) -> None:
-    if in_store(source) != in_store(out):
+    if is_remote(source) != is_remote(out):
         return
     root, target = (source if source.is_dir() else source.parent).resolve(), out.resolve()
     if root.is_relative_to(target) or (source.is_dir() and target.is_relative_to(root)):

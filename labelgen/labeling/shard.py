@@ -10,9 +10,8 @@ from typing import Protocol
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import atomic_write, digest_bytes, keep_private, privacy
-from labelgen.base.memory import give_back
-from labelgen.base.places import in_store
+from labelgen.base.files import atomic_write, digest_bytes, is_remote, keep_private, privacy
+from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
 from labelgen.data.placed import Placed
@@ -116,7 +115,7 @@ def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
         ),
     )
     del dialogues, labeled
-    give_back()
+    release_memory()
     return entry
 
 
@@ -132,7 +131,7 @@ def unfamiliar(dialogues: Iterable[Dialogue], annotator: Annotates) -> tuple[Map
 
 def sound_root(source: Path) -> Path | None:
     """The folder that sound is read below: libraries read it from this machine's files alone, so none in a store."""
-    return None if in_store(source) else source.parent
+    return None if is_remote(source) else source.parent
 
 
 def annotated(

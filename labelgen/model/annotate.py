@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from labelgen.base.memory import give_back
+from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
 from labelgen.features.layout import Layout
@@ -60,7 +60,7 @@ def annotate(
                     said[place] = one
             # The next run's tensors are of other sizes, and do not fit where this one's were.
             if n % _GIVE_BACK_EVERY == _GIVE_BACK_EVERY - 1:
-                give_back()
+                release_memory()
     model.train(training)
     return said
 

@@ -14,8 +14,7 @@ from typing import Any
 import msgspec
 
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
-from labelgen.base.files import digest_file, write_text
-from labelgen.base.untrusted import read_file
+from labelgen.base.files import digest_file, read_json, write_text
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import Threshold, Unit
@@ -71,7 +70,7 @@ def read_calibration(folder: Path) -> Calibration | None:
     path = folder / CALIBRATION
     if CALIBRATION not in read_digests(folder):
         return None
-    found = read_file(path, Calibration, "calibrate again")
+    found = read_json(path, Calibration, "calibrate again")
     if found.form != _FORM:
         raise IntegrityError(
             f"the calibration has form {found.form}, this version reads {_FORM}", str(path), "calibrate again"

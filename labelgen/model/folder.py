@@ -22,10 +22,9 @@ from typing import Any
 import msgspec
 
 from labelgen import __version__
-from labelgen.base.errors import IntegrityError, UsageError
-from labelgen.base.files import digest_file, share, write_text
+from labelgen.base.errors import MODEL_HINT, IntegrityError, UsageError
+from labelgen.base.files import digest_file, read_json, share, write_text
 from labelgen.base.registry import resolve
-from labelgen.base.untrusted import COPY, read_file
 from labelgen.features.pretrained import encoder_from_config, saved_tokenizer
 from labelgen.model.build import assemble
 from labelgen.model.label_model import LabelModel
@@ -115,7 +114,7 @@ def check_model(folder: Path) -> None:
             raise IntegrityError(
                 f"{name} of the model is not the file that was saved",
                 str(folder / name),
-                COPY,
+                MODEL_HINT,
             )
 
 
@@ -141,7 +140,7 @@ def _files(folder: Path, within: str = "") -> Iterator[str]:
 
 def read_digests(folder: Path) -> dict[str, str]:
     """digests.json. Raises IntegrityError where it cannot be read."""
-    return read_file(folder / DIGESTS, dict[str, str], "copy the model again")
+    return read_json(folder / DIGESTS, dict[str, str], "copy the model again")
 
 
 def load_model(folder: Path) -> LabelModel:
@@ -182,7 +181,7 @@ def _tasks(saved: Saved, path: Path) -> dict[str, Task[Any]]:
     for name, held in saved.tasks.items():
         kind: type[Task[Any]] = resolve(TASKS, name, "task")
         if kind.names is not None and tuple(label.name for label in held.labels.names) != kind.names:
-            raise IntegrityError(f"the labels of {name} are not those that the task has", str(path), COPY)
+            raise IntegrityError(f"the labels of {name} are not those that the task has", str(path), MODEL_HINT)
         tasks[name] = kind(held.labels, held.options)
     return tasks
 
@@ -206,8 +205,8 @@ class _Card:
 
 def read_card(folder: Path) -> dict[str, Any]:
     """What the model says of itself. Raises IntegrityError where it cannot be read."""
-    read_file(folder / CARD, _Card)
-    return read_file(folder / CARD, dict[str, Any])
+    read_json(folder / CARD, _Card)
+    return read_json(folder / CARD, dict[str, Any])
 
 
 def _pretty(value: Any) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.errors import IntegrityError
-from labelgen.base.untrusted import COPY, read_file
+from labelgen.base.errors import MODEL_HINT, IntegrityError
+from labelgen.base.files import read_json
 from labelgen.data.label_set import LabelSet
 from labelgen.features.features import FeatureSet
 from labelgen.model.options import ModelOptions
@@ -36,17 +36,17 @@ class Saved:
 
 def read_saved(path: Path) -> Saved:
     """model.json. Raises IntegrityError where it cannot be read, is of a later version, or holds what no model can have."""
-    head = read_file(path, _Head)
+    head = read_json(path, _Head)
     if head.form > FORM:
         raise IntegrityError(
             f"the model has form {head.form}, this version reads {FORM} and before",
             str(path.parent),
             f"use labelgen {head.version}",
         )
-    saved = read_file(path, Saved, "use the version that wrote it, or copy the model again")
+    saved = read_json(path, Saved, "use the version that wrote it, or copy the model again")
     fault = next(_faults(saved), None)
     if fault is not None:
-        raise IntegrityError(f"model.json describes no model: {fault}", str(path), COPY)
+        raise IntegrityError(f"model.json describes no model: {fault}", str(path), MODEL_HINT)
     return saved
 
 

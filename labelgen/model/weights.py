@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from labelgen.base.errors import IntegrityError
-from labelgen.base.untrusted import COPY, untrusted
+from labelgen.base.errors import MODEL_HINT, IntegrityError, integrity_errors
 from labelgen.features.pretrained import most_tokens
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.turn_encoder import pool_texts
@@ -37,7 +36,7 @@ def read_shapes(path: Path) -> Shapes:
     """From the header alone. Raises IntegrityError where it cannot be read."""
     from safetensors import safe_open
 
-    with untrusted("the weights cannot be read", path), safe_open(path, "pt") as file:
+    with integrity_errors("the weights cannot be read", path), safe_open(path, "pt") as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         return {name: (one.get_dtype(), tuple(one.get_shape())) for name, one in slices.items()}
 
@@ -54,11 +53,11 @@ def outline(make: Callable[[], LabelModel], shapes: Shapes, folder: Path) -> Lab
         nonlocal made
         made += 1
         if made > most or parameter.numel() > largest:
-            raise IntegrityError("the model's files describe a larger one than its weights", str(folder), COPY)
+            raise IntegrityError("the model's files describe a larger one than its weights", str(folder), MODEL_HINT)
 
     hook = nn.modules.module.register_module_parameter_registration_hook(bounded)
     try:
-        with untrusted("no model can be made as its files say", folder), torch.device("meta"):
+        with integrity_errors("no model can be made as its files say", folder), torch.device("meta"):
             model = make()
             places = most_tokens(model.turn_encoder.encoder)
             if places is not None and model.options.max_tokens > places:
@@ -86,11 +85,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Raises IntegrityError where they cannot be read, or are not finite."""
     from safetensors.torch import load_file
 
-    with untrusted("the weights cannot be read", path):
+    with integrity_errors("the weights cannot be read", path):
         found = load_file(path)
     for name, tensor in found.items():
         if not bool(tensor.isfinite().all()):
-            raise IntegrityError(f"{name} of the weights holds what is no finite number", str(path), COPY)
+            raise IntegrityError(f"{name} of the weights holds what is no finite number", str(path), MODEL_HINT)
     return found
 
 
@@ -99,7 +98,7 @@ def try_out(model: LabelModel, folder: Path) -> None:
     tokens that the encoder does not know."""
     known = model.turn_encoder.encoder.get_input_embeddings().num_embeddings
     backend = model.tokenizer.tokenizer.backend_tokenizer
-    with untrusted("the encoder cannot read a text", folder):
+    with integrity_errors("the encoder cannot read a text", folder):
         tokens = model.tokenizer(["", "a " * min(model.options.max_tokens, _TRIED_TOKENS)])
         ids = [one.ids for one in tokens if one.ids]
         last = max([*backend.get_vocab(with_added_tokens=True).values(), *(k for one in ids for k in one)], default=0)

@@ -17,9 +17,8 @@ import msgspec
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from labelgen.base.errors import DivergedError, IntegrityError, LabelgenError
-from labelgen.base.files import atomic_write, digest_file, sweep, write_text
-from labelgen.base.untrusted import read_file, untrusted
+from labelgen.base.errors import DivergedError, IntegrityError, LabelgenError, integrity_errors
+from labelgen.base.files import atomic_write, digest_file, read_json, sweep, write_text
 
 INDEX = "index.json"
 _OLD = "last.ckpt"
@@ -65,7 +64,7 @@ class CheckpointFolder:
                     "finish that run by labelgen 0.2, or name another folder for `out` and train anew",
                 )
             return None
-        return read_file(path, Index, _MEND)
+        return read_json(path, Index, _MEND)
 
     def read(self, saved: Saved) -> dict[str, Any]:
         """What a checkpoint holds, on the CPU: tensors and plain values alone.
@@ -76,7 +75,7 @@ class CheckpointFolder:
             raise IntegrityError("the checkpoint is gone", str(path), _MEND)
         if digest_file(path) != saved.sha256:
             raise IntegrityError("the checkpoint is not the file that was written", str(path), _MEND)
-        with untrusted("the checkpoint cannot be read", path, _MEND):
+        with integrity_errors("the checkpoint cannot be read", path, _MEND):
             held: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return held
 

@@ -12,10 +12,9 @@ import torch
 import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
-from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import sweep, write_text
+from labelgen.base.errors import InputError, UsageError, integrity_errors
+from labelgen.base.files import read_json, sweep, write_text
 from labelgen.base.printable import print_lines
-from labelgen.base.untrusted import read_file, untrusted
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as set_aside
@@ -187,11 +186,11 @@ def open_run(folder: Path, options: TrainingOptions) -> State | None:
         return None
     if not (folder / STATE).is_file():
         raise UsageError(f"{folder} holds something, but no run of training", str(folder), "name another folder")
-    state = read_file(folder / STATE, State, _ANEW)
+    state = read_json(folder / STATE, State, _ANEW)
     # Who has a model may have made room by removing the checkpoints.
     if state.ended is None and CheckpointFolder(folder / CHECKPOINTS).index() is None:
         return None
-    with untrusted(f"{CONFIG} of the run cannot be read", folder / CONFIG, _ANEW):
+    with integrity_errors(f"{CONFIG} of the run cannot be read", folder / CONFIG, _ANEW):
         saved = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         if not isinstance(saved, dict) or (lacking := sorted(plain(options).keys() - saved.keys())):
             raise ValueError(f"it lacks {', '.join(lacking)}" if isinstance(saved, dict) else "it holds no options")

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from labelgen.base.errors import LabelgenError
-from labelgen.base.terminated import Terminated
+from labelgen.base.process import Terminated
 from labelgen.training.checkpoint import CheckpointFolder, CheckpointWriter, Index, Saved
 from labelgen.training.loader import StepBatch
 from labelgen.training.recorder import Recorder

@@ -3,7 +3,7 @@
 import pytorch_lightning as pl
 
 from labelgen.base.errors import LabelgenError
-from labelgen.base.terminated import Terminated
+from labelgen.base.process import Terminated
 
 
 class Together(Exception):  # noqa: N818

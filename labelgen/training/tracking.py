@@ -10,10 +10,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from labelgen.base.errors import StorageError
+from labelgen.base.errors import StorageError, first_line
 from labelgen.base.files import atomic_write, write_text
 from labelgen.base.printable import print_lines
-from labelgen.base.untrusted import first_line
 from labelgen.training.options import TrackingOptions
 
 Row = Mapping[str, Any]

@@ -15,7 +15,7 @@ from fake_annotator import FakeAnnotator
 from some_logs import lines, record, tree, write_lines, write_rows
 
 from labelgen.base.errors import InputError, IntegrityError
-from labelgen.base.packed import packed
+from labelgen.base.files import compressed
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
@@ -63,7 +63,7 @@ def test_one_record_in_a_hundred_is_bad(tmp_path, name):
     given[160] = given[160].replace(b"Playing.", b"\\ud800")
     path = tmp_path / "in" / name
     path.parent.mkdir()
-    with path.open("wb") as file, packed(file, name) as to:
+    with path.open("wb") as file, compressed(file, name) as to:
         to.write(b"\n".join(given) + b"\n")
     sums = run(tmp_path)
     assert quarantined(tmp_path) == {
@@ -151,7 +151,7 @@ def write_packed(path: Path, count: int) -> None:
     """So many records in a packed file, of texts that do not pack well."""
     rng = random.Random(0)
     path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file, packed(file, path.name) as to:
+    with path.open("wb") as file, compressed(file, path.name) as to:
         to.write(lines(record(f"d{k}", text=str(rng.getrandbits(2000))) for k in range(count)))
 
 
@@ -279,7 +279,7 @@ def test_equal_content_packs_to_equal_bytes(tmp_path):
     for folder in ("x", "y"):
         write_lines(tmp_path / folder / "a.jsonl", [record("d")])
         for end in (".gz", ".zst"):
-            with (tmp_path / folder / f"a{end}").open("wb") as file, packed(file, end) as to:
+            with (tmp_path / folder / f"a{end}").open("wb") as file, compressed(file, end) as to:
                 to.write((tmp_path / folder / "a.jsonl").read_bytes())
     assert tree(tmp_path / "x") == tree(tmp_path / "y")
     assert gzip.decompress((tmp_path / "x" / "a.gz").read_bytes()) == (tmp_path / "x" / "a.jsonl").read_bytes()

@@ -20,7 +20,7 @@ from fake_annotator import DieAfter, FakeAnnotator
 from some_logs import record, tree, write_lines
 
 from labelgen.base.errors import IntegrityError, LabelgenError, ResourceError, StorageError
-from labelgen.base.terminated import Terminated, sigterm_raises
+from labelgen.base.process import Terminated, raise_on_sigterm
 from labelgen.labeling.counts import Sums
 from labelgen.labeling.engines import Inline, local
 from labelgen.labeling.run import label
@@ -178,7 +178,7 @@ def test_sigterm_says_what_is_committed_and_the_rerun_finishes_it(tmp_path, unbr
         if done == 3:
             signal.raise_signal(signal.SIGTERM)
 
-    with sigterm_raises(), pytest.raises(Terminated, match=TERMINATED.format("1 of 2", 0)):
+    with raise_on_sigterm(), pytest.raises(Terminated, match=TERMINATED.format("1 of 2", 0)):
         run(source, tmp_path / "out", before=terminate)
     diary = tmp_path / "diary"
     run(source, tmp_path / "out", diary=diary)
@@ -199,7 +199,7 @@ def test_sigterm_waits_while_a_worker_is_started(tmp_path, unbroken, monkeypatch
         return future
 
     monkeypatch.setattr(ProcessPoolExecutor, "submit", terminated)
-    with sigterm_raises(), pytest.raises(Terminated), local(FakeAnnotator, 2) as engine:
+    with raise_on_sigterm(), pytest.raises(Terminated), local(FakeAnnotator, 2) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
     assert len(started) == 1
 

@@ -10,7 +10,7 @@ from fake_annotator import DieAfter, FakeAnnotator
 from some_logs import mixed_log, record, tree, write_lines
 
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
-from labelgen.base.places import in_store, place, remove_tree
+from labelgen.base.files import is_remote, remove_tree, to_path
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.log import Log, write_log
@@ -31,7 +31,7 @@ def unbroken(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
 
 @pytest.fixture(params=["memory", "file"])
 def bucket(request, tmp_path):
-    found = place("memory://labelgen-tests" if request.param == "memory" else f"file://{tmp_path}/bucket")
+    found = to_path("memory://labelgen-tests" if request.param == "memory" else f"file://{tmp_path}/bucket")
     yield found
     remove_tree(found)
 
@@ -84,7 +84,7 @@ def test_a_run_that_broke_off_is_gone_on_with(bucket, unbroken, tmp_path):
 
 @pytest.mark.parametrize("dialogues", [0, 3, 8])
 def test_a_killed_run_is_finished_by_processes(tmp_path, unbroken, dialogues):
-    out = place(f"file://{tmp_path}/out")
+    out = to_path(f"file://{tmp_path}/out")
     child = os.fork()
     if child == 0:
         run(unbroken[0], out, before=DieAfter(dialogues))
@@ -99,7 +99,7 @@ def test_the_commands_take_such_paths(bucket, monkeypatch, capsys):
     import labelgen.cli.label
 
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
-    assert in_store(bucket)
+    assert is_remote(bucket)
     write_log(str(bucket / "in" / "a.jsonl.zst"), [Dialogue(id="d", turns=(Turn(request="a", response="b"),))])
     assert [d.id for d in Log([str(bucket / "in")])] == ["d"]
     assert main(["label", str(bucket / "in"), str(bucket / "out"), "--model", "m", "--workers", "1"]) == 0

@@ -9,7 +9,7 @@ import pytest
 from small_training import SMALL
 from whole_runs import common, digest, rows
 
-from labelgen.base.terminated import Terminated
+from labelgen.base.process import Terminated
 from labelgen.cli.main import main
 from labelgen.training.data import AnnotatedExamples
 from labelgen.training.module import TrainingModule

@@ -1,4 +1,4 @@
-"""A folder is filled whole, or is as it was."""
+"""atomic_folder fills a folder completely, or does not change it."""
 
 import multiprocessing
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import whole_folder, write_text
+from labelgen.base.files import atomic_folder, write_text
 
 OLD = {"a.txt": "old", "kept.txt": "mine"}
 
@@ -27,9 +27,9 @@ def folder(request, tmp_path) -> Path:
     return path
 
 
-def test_what_was_written_is_there_at_the_end_and_not_before(folder):
+def test_atomic_folder_moves_files_at_the_end_and_not_before(folder):
     before = content(folder) or {}
-    with whole_folder(folder, force=True) as part:
+    with atomic_folder(folder, force=True) as part:
         for name in ("a.txt", "b.txt"):
             write_text(part / name, "new")
         assert all((folder / name).read_text() == text for name, text in before.items())
@@ -38,11 +38,11 @@ def test_what_was_written_is_there_at_the_end_and_not_before(folder):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_where_the_block_raises_it_is_as_it_was(folder, error):
+def test_atomic_folder_when_the_block_raises_stays_unchanged(folder, error):
     before = content(folder)
 
     def fail() -> None:
-        with whole_folder(folder, force=True) as part:
+        with atomic_folder(folder, force=True) as part:
             write_text(part / "a.txt", "new")
             raise error
 
@@ -51,36 +51,36 @@ def test_where_the_block_raises_it_is_as_it_was(folder, error):
     assert content(folder) == before
 
 
-def test_what_holds_something_is_refused_without_force(folder):
+def test_atomic_folder_not_empty_without_force_raises(folder):
     if not content(folder):
         return
-    with pytest.raises(UsageError, match="not empty"), whole_folder(folder, force=False):
+    with pytest.raises(UsageError, match="not empty"), atomic_folder(folder, force=False):
         pass
     assert content(folder) == OLD
 
 
 def fill_and_die(folder: Path) -> None:
-    with whole_folder(folder, force=False) as part:
+    with atomic_folder(folder, force=False) as part:
         write_text(part / "a.txt", "half")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_a_kill_left_is_removed_by_the_next_without_force(tmp_path):
+def test_atomic_folder_after_a_kill_removes_the_remains(tmp_path):
     out = tmp_path / "out"
     killed = multiprocessing.get_context("spawn").Process(target=fill_and_die, args=(out,))
     killed.start()
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
     assert [path.name for path in out.iterdir() if not path.name.endswith(".part")] == []
-    with whole_folder(out, force=False) as part:
+    with atomic_folder(out, force=False) as part:
         write_text(part / "a.txt", "new")
     assert content(out) == {"a.txt": "new"}
 
 
-def test_a_folder_that_another_is_at_work_in_is_refused(tmp_path):
+def test_atomic_folder_in_use_by_another_raises(tmp_path):
     out = tmp_path / "out"
-    with whole_folder(out, force=False) as part:
+    with atomic_folder(out, force=False) as part:
         write_text(part / "a.txt", "new")
-        with pytest.raises(UsageError, match="not empty"), whole_folder(out, force=False):
+        with pytest.raises(UsageError, match="not empty"), atomic_folder(out, force=False):
             pass
     assert content(out) == {"a.txt": "new"}
