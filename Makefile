@@ -3,6 +3,7 @@
 #   make demo              the whole road on a simulated log, minutes on two cores
 #   make test              all tests (LABELGEN_DATA=DIR adds those that read real corpora)
 #   make check             format, lint, types
+#   make site              the documentation as a site in site/
 #   make golden            rewrite what readers make of the samples; read the diff
 #   make public DATA=DIR   the road on public corpora, SGD and STAR, unpacked in DIR
 #   make clean             remove the virtual environment, caches and builds; runs/ stays
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: setup demo test check golden public clean
+.PHONY: setup demo test check site golden public clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -36,13 +37,16 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
+site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 golden: $(READY)
 	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/data/test_readers.py -k golden
 
 public: $(READY)
-	@test -n "$(DATA)" || { echo "make public needs DATA=DIR, the folder of the unpacked corpora (docs/corpora.md)"; exit 2; }
+	@test -n "$(DATA)" || { echo "make public needs DATA=DIR, the folder of the unpacked corpora (docs/reference/corpora.md)"; exit 2; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/public.sh "$(DATA)"
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""How much faster the turn encoder trains than in the forms that it was chosen over (docs/decisions.md).
+"""How much faster the turn encoder trains than in the forms that it was chosen over (docs/explanation/decisions.md).
 
     python scripts/bench_encoder.py
     python scripts/bench_encoder.py sgd/dev --format sgd

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# BETOLD: late hang-ups from the dialogue before them. Needs the corpus in DATA/betold (docs/corpora.md), one core, no GPU.
+# BETOLD: late hang-ups from the dialogue before them. Needs the corpus in DATA/betold (docs/reference/corpora.md), one core, no GPU.
 # Five models that differ in their seed only learn the outcome from the training calls; they and three rules are judged on
 # the test calls with the hang-up hidden. What is made already is not made again; trainings go on where they stopped.
 set -euo pipefail

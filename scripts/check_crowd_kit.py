@@ -6,7 +6,7 @@
 Draws logs of annotators who know the truth at rates of their own and guess else, fits both to them, and prints of each: the largest
 difference between two posteriors, the share of items of which both say the same, the share that each gets right, and the seconds
 that each takes. Majority: items without a draw alone, as crowd-kit decides draws by chance. Ends with 1 where majority or
-Dawid-Skene differ on an item; of MACE see docs/decisions.md. Takes minutes, nearly all of them in crowd-kit."""
+Dawid-Skene differ on an item; of MACE see docs/explanation/decisions.md. Takes minutes, nearly all of them in crowd-kit."""
 
 import random
 import sys

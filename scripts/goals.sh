@@ -2,7 +2,7 @@
 # Goals without goal labels: a model that learned from splices alone is judged on splices of other dialogues that interleave,
 # and on STAR's multi-task dialogues, there beside models that learned from the wizard's clicks. It goes on from a pretrained model, if
 # no other is given the one that scripts/pretraining.sh made in runs/pretraining, on the encoder's vectors as they are. Needs the corpora in DATA/star,
-# DATA/uss and DATA/multiwoz (docs/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
+# DATA/uss and DATA/multiwoz (docs/reference/corpora.md), one core, no GPU. What is made already is not made again; trainings go on where they stopped.
 #   [SEEDS="0 1 2"] bash scripts/goals.sh DATA [OUT [PRETRAINED [TEST]]]
 # TEST: a folder in STAR's published layout, whose multi-task dialogues are judged in the place of those of STAR's test users; dialogues of users
 # who were learned from are left out.

@@ -202,7 +202,7 @@ def intervals(worlds: int, people: int, dialogues: int) -> dict[str, Any]:
         "text": (
             f"{people:,} dialogues of {dialogues:,} are labeled by people, all by a model that knows the outcome of a goal as often "
             "as its name says, leans towards success otherwise, and at times divides a dialogue into one goal more. Coverage: how "
-            "often the 95% interval holds the true rate. Goals of a dialogue succeed together. Before four dialogues were imagined (docs/confidence.md) a first "
+            "often the 95% interval holds the true rate. Goals of a dialogue succeed together. Before four dialogues were imagined (docs/explanation/confidence.md) a first "
             "measurement on other logs gave 0.926 for the very good model; these logs are new ones."
         ),
         "command": f"python scripts/measure_confidence.py intervals --out results/prediction_powered.json --worlds {worlds} "

@@ -124,7 +124,7 @@ def collected(run: Path) -> dict[str, Any]:
         "order": 4,
         "title": "BETOLD: late hang-ups from the dialogue before them",
         "text": (
-            "The assistant's calls as acts, cut where the user is waited for, the hang-up hidden (docs/corpora.md). The "
+            "The assistant's calls as acts, cut where the user is waited for, the hang-up hidden (docs/reference/corpora.md). The "
             "rules are shares of hang-ups among the training calls: of all, of those as long, of those that end with the same "
             "act; the baselines learn from them too. Only the published validation part was at hand, divided by a stable hash."
         ),

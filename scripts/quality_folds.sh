@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Quality beside single annotators by five folds: of DBDC3 breakdown of single responses, which thirty people labeled, by bot, since the
-# bot alone tells much; of AB-ReDial ratings of responses and of dialogues. Needs DATA/CORPUS (docs/corpora.md), one core, no GPU.
+# bot alone tells much; of AB-ReDial ratings of responses and of dialogues. Needs DATA/CORPUS (docs/reference/corpora.md), one core, no GPU.
 #   [SEED=0] bash scripts/quality_folds.sh dbdc3|abredial DATA [OUT [TEST]]
 # Another SEED has an OUT of its own, by default runs/CORPUS-SEED, and its figures stand beside those of the others.
 # With TEST, a folder in the corpus's published layout, one model learns from all of DATA/CORPUS and is judged there: on the eval part where TEST has

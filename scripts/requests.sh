@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Intents and slots of MultiWOZ, MultiDoGO, SNIPS and SLURP: one model for all four, each with the labels of its own, with context and
-# without. Needs the corpora in DATA (docs/corpora.md), two cores, no GPU.
+# without. Needs the corpora in DATA (docs/reference/corpora.md), two cores, no GPU.
 #   [SEEDS="0 1 2"] bash scripts/requests.sh DATA [OUT [TEST]]
 # Test parts: the published test file of MultiWOZ, the published dev part of MultiDoGO, a tenth of SNIPS and a fifth of SLURP by a
 # stable hash; or, of each corpus of which the folder TEST holds one in its published layout (TEST/multiwoz, TEST/multidogo, TEST/snips,
@@ -63,7 +63,7 @@ test_part() {
 }
 
 recipe "$out"
-# In so few steps the small encoder has to move faster (docs/decisions.md); any other has its own config.
+# In so few steps the small encoder has to move faster (docs/explanation/decisions.md); any other has its own config.
 if [ -z "${CONFIG:-}" ]; then recipe+=(--optimizer.encoder_learning_rate 3e-4); fi
 convert "$out/multiwoz/train.jsonl" multiwoz "$data/multiwoz/val.json"
 split multiwoz train train=0.95,valid=0.05

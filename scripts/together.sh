@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One model for eight corpora, each with the questions and the labels of its own: SGD (goals, outcomes, intents, slots), STAR (users' own
 # answers), MultiWOZ, MultiDoGO, SNIPS, SLURP (intents, slots), USS and DBDC3 (quality). Each is judged on a part that was held out. Needs
-# the corpora in DATA (docs/corpora.md), one core, no GPU. What is made already is not made again; the training goes on where it stopped.
+# the corpora in DATA (docs/reference/corpora.md), one core, no GPU. What is made already is not made again; the training goes on where it stopped.
 #   [SEEDS="0"] bash scripts/together.sh DATA [OUT]
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
@@ -67,7 +67,7 @@ shares() {
   (IFS=,; echo "${all[*]}")
 }
 rate=()
-# In so few steps the small encoder has to move faster (docs/decisions.md); any other has its own config.
+# In so few steps the small encoder has to move faster (docs/explanation/decisions.md); any other has its own config.
 if [ -z "${CONFIG:-}" ]; then rate=(--optimizer.encoder_learning_rate 3e-4); fi
 for seed in "${seeds[@]}"; do
   own=$out/seed$seed

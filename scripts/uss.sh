@@ -2,7 +2,7 @@
 # USS in the published protocol: three classes of the mean rating, the first three user turns dropped, the dialogue's row included.
 # One model for the four corpora, with the weights of names of each, beside single raters; the same with other seeds, and by FOLDS folds
 # of the train part's dialogues; and one that saw SGD alone, on MWOZ.
-# Needs DATA/uss (docs/corpora.md), one core, no GPU.
+# Needs DATA/uss (docs/reference/corpora.md), one core, no GPU.
 #   [SEEDS="0 1 2"] [FOLDS=5] bash scripts/uss.sh DATA [OUT [TEST]]
 # Trained on the published train part, a seventh of it kept for the weights; judged on the valid part, or on TEST, a folder of MWOZ.txt,
 # SGD.txt, ReDial.txt and CCPE.txt, or some of them, in the published layout, or its parent with dataset/. Of a file with more dialogues than

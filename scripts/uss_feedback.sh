@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # USS with one rater as the only feedback: a model that learned from the ratings of one person a dialogue, beside one that learned from
-# all of them, both judged on other dialogues beside single raters. Needs the corpus in DATA/uss (docs/corpora.md), one core, no GPU.
+# all of them, both judged on other dialogues beside single raters. Needs the corpus in DATA/uss (docs/reference/corpora.md), one core, no GPU.
 # What is made already is not made again; trainings go on where they stopped.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"

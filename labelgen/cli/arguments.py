@@ -105,7 +105,7 @@ def add_domains_from(to: argparse.ArgumentParser) -> None:
         "--domains-from",
         metavar="FIELD",
         help="a field of the record that lists the domains on offer in a dialogue, such as the skills that the user enabled: of "
-        "names such as DOMAIN.NAME, only theirs are given; docs/labeling.md",
+        "names such as DOMAIN.NAME, only theirs are given; docs/how-to/label.md",
     )
 
 

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="who runs them (default %(default)s); docs/labeling.md",
+        help="who runs them (default %(default)s); docs/how-to/label.md",
     )
     to.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster; without it, one is started here")
     to.add_argument(
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     to.add_argument(
         "--online",
         action="store_true",
-        help="label each turn from itself and what came before only, without calibration; docs/labeling.md",
+        help="label each turn from itself and what came before only, without calibration; docs/how-to/label.md",
     )
     add_domains_from(to)
     add_device(to)
@@ -142,7 +142,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(
             "the quarantine of a folder lies in its output",
             "--quarantine",
-            "leave the option out; see docs/labeling.md",
+            "leave the option out; see docs/how-to/label.md",
         )
 
 

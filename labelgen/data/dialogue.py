@@ -1,7 +1,7 @@
 """What a log holds: dialogues, their turns, and what the user let be known of them.
 
 All values are frozen. `None` means unknown, an empty tuple means none. Every span is `[start, end)` in Unicode code
-points of the turn's request. The field names are those of the record on disk (docs/record.md)."""
+points of the turn's request. The field names are those of the record on disk (docs/reference/record.md)."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """Personal data in a dialogue's texts (data/personal_data.py), masked by as many `#`, so that spans stay valid.
 
 What is written out in words, split over turns, or is a name, an address or an identifier is not found; ids, users, annotators, names
-of labels, paths of sound and the sound itself stay as they are (docs/labeling.md)."""
+of labels, paths of sound and the sound itself stay as they are (docs/how-to/label.md)."""
 
 from collections.abc import Callable
 from dataclasses import replace

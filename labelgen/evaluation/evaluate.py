@@ -1,6 +1,6 @@
 """One evaluation as plain data, from dialogues that hold the annotations of all who are judged.
 
-Its form is described in docs/evaluation.md; a report shows nothing that is not in it."""
+Its form is described in docs/explanation/evaluation.md; a report shows nothing that is not in it."""
 
 import platform
 from collections import Counter

@@ -3,7 +3,7 @@
 Few users rate, and those who do are not like the rest; what is known of the parts is known of nearly every dialogue. Half of
 it are the goals, half the turns, since users mind both what they got and what it took. In the simulated log, where the truth
 weighs them alike, that ranks dialogues as well as a model that learned from gold; real ratings are not so simple
-(docs/decisions.md)."""
+(docs/explanation/decisions.md)."""
 
 from collections.abc import Sequence
 from statistics import fmean

@@ -21,7 +21,7 @@ IN_PASSING = ("answer", "gratitude", "stop")
 
 OF_GOALS = ("abandonment",)
 """Kinds that tell whether a goal was reached, and nothing of how well the turn they speak of was served: a question that
-nobody answered may have been the right one (docs/decisions.md)."""
+nobody answered may have been the right one (docs/explanation/decisions.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def in_products(
     scale: float | None,
 ) -> Float[Tensor, "n heads L h"]:
     """The same attention in plain products. On a CPU the backward pass of torch's own is made for long texts: over those
-    of turns it takes longer than all products of the layer (docs/decisions.md)."""
+    of turns it takes longer than all products of the layer (docs/explanation/decisions.md)."""
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     weights = torch.matmul(query * scale, key.transpose(-1, -2)).softmax(dim=-1)
     return torch.matmul(F.dropout(weights, dropout_p), value)

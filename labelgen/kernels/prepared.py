@@ -3,7 +3,7 @@
 The same function as transformers computes, in other steps: weights are laid out once as oneDNN reads them fastest, the
 three products of attention are one, and GELU and the residual sums are done while a product is still in the cache.
 Passages of all lengths stand in one row, a bounded number of tokens at a time, and attention alone runs for each length,
-so a passage's bits do not depend on its company (tests/kernels/test_prepared.py; docs/decisions.md says what was measured).
+so a passage's bits do not depend on its company (tests/kernels/test_prepared.py; docs/explanation/decisions.md says what was measured).
 Source: Devlin et al. 2019, "BERT"; the operators are those that torch's own compiler calls."""
 
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ def _attention(
     q: Float[Tensor, "n heads L h"], k: Float[Tensor, "n heads L h"], v: Float[Tensor, "n heads L h"]
 ) -> Float[Tensor, "n heads L h"]:
     """In plain products, since torch's own kernel is made for long texts. Scores stand with the keys first: a softmax over
-    a last axis as short as an utterance takes twice as long (docs/decisions.md)."""
+    a last axis as short as an utterance takes twice as long (docs/explanation/decisions.md)."""
     count, heads, length, width = q.shape
     q, k, v = (x.reshape(count * heads, length, width) for x in (q, k, v))
     scores = torch.baddbmm(q.new_zeros(1), k, q.transpose(1, 2), beta=0, alpha=width**-0.5)

@@ -1,7 +1,7 @@
 """Matrix products that give each row the same bits whatever rows stand beside it.
 
 A library chooses its kernel, and with it the order of its sums, by the number of rows, and some of MKL's kernels sum otherwise at
-the end of a block than in its middle (docs/decisions.md says where that was measured). So every call of a library has one number of
+the end of a block than in its middle (docs/explanation/decisions.md says where that was measured). So every call of a library has one number of
 rows: rows are handed over in blocks, the last filled up with zeros. And where torch has oneDNN for this CPU it is called, with weights laid out once as
 its kernels read them."""
 

@@ -1,5 +1,5 @@
 """Whether what a model says of a dialogue depends on the dialogues beside it: tried on this machine, since it depends on its CPU
-and on the libraries (docs/decisions.md)."""
+and on the libraries (docs/explanation/decisions.md)."""
 
 import json
 import tempfile

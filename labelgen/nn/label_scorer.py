@@ -12,7 +12,7 @@ class LabelScorer(nn.Module):
 
     The second part is zero for a label that was not trained on, and is dropped now and then in training, so that the
     text alone learns to carry the score. The product is not scaled down by its width: steps of AdamW are of one size, so
-    scores would then grow by less in each (measured, docs/decisions.md). Sources: Larochelle et al. 2008, "Zero-data learning of new tasks"; Obeidat et
+    scores would then grow by less in each (measured, docs/explanation/decisions.md). Sources: Larochelle et al. 2008, "Zero-data learning of new tasks"; Obeidat et
     al. 2019, "Description-Based Zero-shot Fine-Grained Entity Typing"."""
 
     def __init__(self, query_width: int, label_width: int, labels: int, inner: int, label_dropout: float) -> None:

@@ -1,4 +1,4 @@
-"""The evaluation as a report reads it: the fields of `labelgen evaluation 1` (docs/report.md).
+"""The evaluation as a report reads it: the fields of `labelgen evaluation 1` (docs/reference/report.md).
 
 A number that is not defined is None. Fields that a report does not show are passed over."""
 
@@ -19,7 +19,7 @@ NO_RIVAL = "no plain rival: give --train"
 
 
 Tested = Literal["better", "uncompared", "ahead", "leaning", "open", "worse", "alone"]
-"""What tests say of a candidate (docs/evaluation.md)."""
+"""What tests say of a candidate (docs/explanation/evaluation.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

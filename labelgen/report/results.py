@@ -16,7 +16,7 @@ _BARS = ("person", "ceiling")
 
 def results_table(evaluation: Mapping[str, Any]) -> Table:
     """One line a question and candidate, in its main metric, one for the first candidate also where it does not answer; the form
-    of evaluation.json is in docs/evaluation.md.
+    of evaluation.json is in docs/explanation/evaluation.md.
 
     Figures carry their intervals; `-` stands where a number is not defined. The ratio is candidate over single
     annotator: green where the verdict is that the candidate is better, red where it is worse."""

@@ -1,4 +1,4 @@
-"""Slots and intents in columns, as taggers and text editors read them, and back. docs/review.md gives the layout.
+"""Slots and intents in columns, as taggers and text editors read them, and back. docs/how-to/review.md gives the layout.
 
 A token's columns hold its place, so no offset is guessed from its form. Columns have no blanks in them: those stand as
 `\\uXXXX`, as control characters and backslashes do."""

@@ -18,7 +18,7 @@ the corpus's assistant answered counts as right; a mistake shows in one response
 had not happened; a rephrased request may differ in what no slot marks. Success here alone proves nothing about real
 logs.
 
-What the labels mean is written in docs/simulation.md."""
+What the labels mean is written in docs/explanation/simulation.md."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -22,7 +22,7 @@ class SelectionHead(nn.Module):
     """scores[n, m]: of the response of turn m for turn n.
 
     It begins as the cosine of request and response by the encoder, which finds more than a random projection does after
-    hundreds of steps (docs/decisions.md), and learns what the dialogue adds."""
+    hundreds of steps (docs/explanation/decisions.md), and learns what the dialogue adds."""
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ class SlotsHead(nn.Module):
     """Scores of O, B of each name, I of each name. The state of the turn tells a token what its dialogue is about.
 
     What a dialogue says of names that were trained on misleads about new ones. So in training some turns are read by
-    themselves, and what is given is the mean of both readings (docs/decisions.md)."""
+    themselves, and what is given is the mean of both readings (docs/explanation/decisions.md)."""
 
     def __init__(self, task: "Slots", widths: Widths) -> None:
         super().__init__()

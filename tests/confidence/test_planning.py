@@ -21,7 +21,7 @@ def test_the_consensus_errs_as_often_as_promised(votes: int):
 
 
 def test_the_scores_are_those_of_the_evaluation_of_a_perfect_model_and_a_person():
-    """docs/evaluation.md: r = 3e²(1-e) + e³; a perfect model reaches 1-r and a person (1-e)(1-r) + er."""
+    """docs/explanation/evaluation.md: r = 3e²(1-e) + e³; a perfect model reaches 1-r and a person (1-e)(1-r) + er."""
     e = 0.1
     r = 3 * e**2 * (1 - e) + e**3
     found = promise(Plan(items=100, votes=3, annotator_error=e))

@@ -1,4 +1,4 @@
-"""docs/record.md shows records that are records, and names every reason for which one is rejected."""
+"""docs/reference/record.md shows records that are records, and names every reason for which one is rejected."""
 
 import json
 import re
@@ -9,14 +9,14 @@ from labelgen.data.form import Record
 from labelgen.data.record import decode
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "record.md").read_text(encoding="utf-8")
 
 
 def test_the_records_that_are_shown_can_be_read():
     shown = [block for block in re.findall(r"```json\n(.*?)```", TEXT, re.S) if '"id"' in block]
     assert len(shown) == 2
     for text in shown:
-        found = decode(text, "docs/record.md")
+        found = decode(text, "docs/reference/record.md")
         assert isinstance(found, Dialogue)
         assert found.extra is None, "a field that is shown is a field that is known"
         assert all(turn.extra is None for turn in found.turns)

@@ -23,7 +23,7 @@ from labelgen.data.record import convert, decode, encode, to_plain
 from labelgen.data.schema import arrow_schema, features, json_schema
 
 ROOT = Path(__file__).parents[2]
-FULL = ROOT / "docs" / "record.md"
+FULL = ROOT / "docs" / "reference" / "record.md"
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 

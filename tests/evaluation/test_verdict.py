@@ -235,7 +235,7 @@ def test_few_resamples_are_certain_of_nothing() -> None:
 
 
 def test_main_metrics_of_tasks_with_one_name_are_not_won_by_a_constant_and_stand_in_the_document() -> None:
-    document = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[2] / "docs" / "explanation" / "evaluation.md").read_text(encoding="utf-8")
     table = document[document.index("## Verdicts") : document.index("## Metrics")]
     for question in asked({}):
         if question.names is not None:

@@ -1,27 +1,23 @@
-"""The help of every command, asked for once in a process of its own."""
+"""The help of every command, shown once in a process of its own; and the built site."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-_HELP_OF_ALL = """
-import contextlib, io, json, re, sys
-from labelgen.cli.main import COMMANDS, main
-shown = {}
-def show(words):
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        code = main([*words, "--help"])
-    shown[" ".join(words)] = [code, out.getvalue()]
-    for found in re.findall(r"^ +\\{([\\w,-]+)\\}", out.getvalue(), re.M)[:1] if len(words) == 1 else []:
-        for name in found.split(","):
-            show([*words, name])
-for command in COMMANDS:
-    show([command])
-print(json.dumps({"shown": shown, "modules": sorted(sys.modules)}))
+ROOT = Path(__file__).parents[2]
+
+_WITHOUT_NETWORK = """
+import socket, sys
+def refuse(*_):
+    raise OSError("the site must build without network")
+socket.socket.connect = socket.getaddrinfo = refuse
+from mkdocs.__main__ import cli
+sys.exit(cli(["build", "--strict", "--quiet", "--site-dir", sys.argv[1]]))
 """
 
 
@@ -36,7 +32,24 @@ class Helps:
 @pytest.fixture(scope="session")
 def helps() -> Helps:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _HELP_OF_ALL], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", str(ROOT / "docs" / "hooks.py")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return Helps(**json.loads(done.stdout.splitlines()[-1]))
+    shown = json.loads(done.stdout.splitlines()[-1])
+    return Helps({words: tuple(pair) for words, pair in shown["shown"].items() if words}, shown["modules"])
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation site, built with `--strict` and without network."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_NETWORK, str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder

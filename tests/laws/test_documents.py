@@ -17,7 +17,7 @@ from labelgen.tasks.options import TaskOptions
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
-    p for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/*/*.md"), *ROOT.glob("scripts/*.sh"))
+    p for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/*/*.md"), *ROOT.glob("scripts/*.sh"))
 )
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
 COMMAND = re.compile(r"(?:^|[\s;&|(`])labelgen +([a-z][\w-]*)((?: +[^\s|;&>`]+)*)", re.M)

@@ -1,4 +1,4 @@
-"""The floors of the code (docs/architecture.md): imports go down only, and what is heavy stays where it belongs."""
+"""The floors of the code (docs/explanation/architecture.md): imports go down only, and what is heavy stays where it belongs."""
 
 import ast
 from collections.abc import Iterator

@@ -12,13 +12,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SESSION = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
 SESSIONS = {
     str(path.relative_to(ROOT)): found
-    for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
     if (found := SESSION.findall(path.read_text(encoding="utf-8")))
 }
 
 
 def test_some_sessions_are_shown():
-    assert {"README.md", "docs/feedback.md"} <= set(SESSIONS)
+    assert {"README.md", "docs/explanation/feedback.md"} <= set(SESSIONS)
 
 
 @pytest.mark.parametrize("document", SESSIONS)

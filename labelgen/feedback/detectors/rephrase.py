@@ -50,7 +50,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     by a word that was put in another's place and is not alike ("weather in Paris", "weather in Rome"), or are equal and
     nothing visibly failed ("next song" said twice): that may be exploration. Silence too for what only answers the
     assistant: "yes, that is correct", or the same request with what was asked for. That exploration says nothing good of
-    the turn was measured (docs/decisions.md)."""
+    the turn was measured (docs/explanation/decisions.md)."""
     for again in said_again(dialogue):
         if again.struggles:
             strength = again.alike / (100.0 if again.failed else 125.0)

@@ -1,2 +1,2 @@
 """The method that learns from the log itself how far each kind of signal can be believed: answer patterns of items, hidden
-classes, rates (docs/feedback.md)."""
+classes, rates (docs/explanation/feedback.md)."""

@@ -19,7 +19,7 @@ Answer = tuple[tuple[str, ...], Votes]
 
 ANSWER = "answer"
 """The kind of an answer to "did I answer your question?". Whoever has said it need not show it: silence of other kinds
-beside an answer tells nothing, so they count as not observed (docs/decisions.md)."""
+beside an answer tells nothing, so they count as not observed (docs/explanation/decisions.md)."""
 
 COPY = 0.9
 """A kind copies another one that says the same in this share of the items of which it speaks."""
@@ -58,7 +58,7 @@ def pattern_of(item: Item, anchored: bool = False) -> Pattern:
     """The pattern of one item. Of a kind that speaks several times the strongest signal counts; where its strongest
     signals contradict each other, it counts as not observed, and so does a kind that is silent beside an answer. A kind that
     no detector finds could always have spoken. What happened on the way to a goal's end is left out: two classes take any
-    trouble for the bad one (docs/decisions.md)."""
+    trouble for the bad one (docs/explanation/decisions.md)."""
     strongest: dict[str, dict[str, float]] = {}
     for signal in (s for s in item.signals if s.kind != EARLIER):
         by_vote = strongest.setdefault(signal.kind, {})
