@@ -25,7 +25,7 @@ for seed in 0 1 2 3 4; do
 done
 
 for part in all open; do
-  stage "$out/evaluation-$part/evaluation.json" labelgen evaluate "$out/judged/$part.jsonl" --against user --task outcome \
+  stage "$out/evaluation-$part/evaluation.json" labelgen evaluate "$out/judged/$part.jsonl" --reference user --task outcome \
     --train "$out/parts/train.jsonl" "${models[@]}" --out "$out/evaluation-$part" --title "BETOLD: late hang-ups from the dialogue before them, $part calls"
 done
 python scripts/public_betold.py collect "$out"

@@ -36,7 +36,7 @@ stage "pretraining on corrupted dialogues" "$out/pretrained/model/digests.json" 
 stage "fine-tuning on feedback and people's labels" "$out/finetuned/model/digests.json" \
   labelgen finetune --config configs/demo.yaml --out "$out/finetuned" \
   --data.train "[$out/targets/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" \
-  --targets.annotators '[kind:person]' --targets.feedback true \
+  --targets.annotators '[kind=person]' --targets.feedback true \
   --model.encoder "$out/encoder" --init "$out/pretrained/model"
 stage "labels for the log" "$out/labeled/manifest.json" \
   labelgen label "$out/parts/test.jsonl" "$out/labeled" --model "$out/finetuned/model"

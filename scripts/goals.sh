@@ -53,13 +53,13 @@ for seed in "${seeds[@]}"; do
   train splices-alone pretrain --config configs/goals_from_splices.yaml --init "$pretrained" "${learned[@]}" \
     --batch.turns 64 --length.max_steps 1500 --data.train "[$out/whole/train.jsonl]"
   models=(--model "splices alone=$own/splices-alone/model")
-  stage "$own/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --against splice --task goals \
+  stage "$own/evaluation-spliced/evaluation.json" labelgen evaluate "$out/spliced.jsonl" --reference splice --task goals \
     "${models[@]}" --out "$own/evaluation-spliced" --title "Goals in spliced dialogues of people"
   train clicks finetune "${clicks[@]}"
   train splices-then-clicks finetune "${clicks[@]}" --init "$own/splices-alone/model"
   models+=(--model "clicks=$own/clicks/model" --model "splices then clicks=$own/splices-then-clicks/model")
   on_star=$judged/seed$seed/evaluation-star
-  stage "$on_star/evaluation.json" labelgen evaluate "$judged/several/test.jsonl" --against wizard --task goals \
+  stage "$on_star/evaluation.json" labelgen evaluate "$judged/several/test.jsonl" --reference wizard --task goals \
     "${models[@]}" --out "$on_star" --title "STAR: goals in completed multi-task dialogues"
 done
 python scripts/spliced_goals.py collect "$out" --judged "$judged" --out "$results"

@@ -169,7 +169,7 @@ class Run:
             "labelgen",
             "evaluate",
             at / "judged" / "test.jsonl",
-            "--against",
+            "--reference",
             TRUTH,
             "--train",
             parts / "train.jsonl",

@@ -94,7 +94,7 @@ side_by_side sgd_context sgd_alone
 
 evaluate_sgd() {
   stage "$out/evaluation-sgd/evaluation.json" labelgen evaluate "$out/sgd/test.jsonl" "$out/sgd-dev/sgd-dev.jsonl" "$out/sgd-test/sgd-test.jsonl" \
-    --against sgd --model "context=$out/sgd-context/model" --model "no context=$out/sgd-alone/model" \
+    --reference sgd --model "context=$out/sgd-context/model" --model "no context=$out/sgd-alone/model" \
     --train "$out/sgd/train.jsonl" --out "$out/evaluation-sgd" --title "SGD: held-out dialogues"
 }
 star() {

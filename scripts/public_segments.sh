@@ -24,7 +24,7 @@ stage "$out/splices/model/digests.json" labelgen pretrain "${options[@]}" "${spl
 stage "$out/segments/model/digests.json" labelgen finetune "${options[@]}" --out "$out/segments" --init "$out/splices/model" \
   --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --targets.annotators '[segments]' \
   --model.encoder_frozen "${FROZEN:-false}" --length.max_epochs "${EPOCHS:-3}"
-stage "$judged/evaluation/evaluation.json" labelgen evaluate "$judged/test/test.jsonl" --against segments --task goals \
+stage "$judged/evaluation/evaluation.json" labelgen evaluate "$judged/test/test.jsonl" --reference segments --task goals \
   --model "splices alone=$out/splices/model" --model "marked segments=$out/segments/model" --train "$out/parts/train.jsonl" \
   --out "$judged/evaluation" --title "${TITLE:-Segments}"
 python scripts/public_segments.py collect "$judged" --name "${NAME:-public}" --title "${TITLE:-Segments}" --note "${NOTE:-}" --out "$results" ${COMMAND:+--command "$COMMAND"}

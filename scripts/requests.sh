@@ -98,7 +98,7 @@ evaluate() {
   local name=$1 log=$2 corpus=$3 trained=$4
   local made=${at[$corpus]}/seed$seed/evaluation-$name
   shift 4
-  stage "$made/evaluation.json" labelgen evaluate "$log" --against "$corpus" --train "$trained" "$@" \
+  stage "$made/evaluation.json" labelgen evaluate "$log" --reference "$corpus" --train "$trained" "$@" \
     --out "$made" --title "${name//-/ }: intents and slots"
 }
 convert "$out/snips/whole.jsonl" snips "$data/snips"

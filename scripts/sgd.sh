@@ -36,10 +36,10 @@ for seed in "${seeds[@]}"; do
   for part in parts test; do
     at=$judged
     if [ $part = parts ]; then at=$out; fi
-    stage "$at/evaluation-$part/seed$seed/evaluation.json" labelgen evaluate "$at/$part/test.jsonl" --against sgd \
+    stage "$at/evaluation-$part/seed$seed/evaluation.json" labelgen evaluate "$at/$part/test.jsonl" --reference sgd \
       --model "model=$model" --train "$out/parts/train.jsonl" --out "$at/evaluation-$part/seed$seed" --title "SGD: ${part/parts/known services}"
     # As in the published task, where the services of a dialogue are given.
-    stage "$at/evaluation-given-$part/seed$seed/evaluation.json" labelgen evaluate "$at/$part/test.jsonl" --against sgd --domains-from services \
+    stage "$at/evaluation-given-$part/seed$seed/evaluation.json" labelgen evaluate "$at/$part/test.jsonl" --reference sgd --domains-from services \
       --model "model, services given=$model" --out "$at/evaluation-given-$part/seed$seed"
   done
 done

@@ -32,7 +32,7 @@ for seed in "${seeds[@]}"; do
   }
   train plain --model.leave_out '[wizard_action]'
   train actions
-  stage "$judged/evaluation-seed$seed/evaluation.json" labelgen evaluate "$log" --against user --task outcome \
+  stage "$judged/evaluation-seed$seed/evaluation.json" labelgen evaluate "$log" --reference user --task outcome \
     --model "model=$out/seed$seed/plain/model" --model "model with actions=$out/seed$seed/actions/model" \
     --out "$judged/evaluation-seed$seed" --title "STAR: outcomes against users' own answers"
 done

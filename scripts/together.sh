@@ -79,7 +79,7 @@ for seed in "${seeds[@]}"; do
     # Name, who is right, then options; the log is the held-out part of the name.
     local name=$1 against=$2
     shift 2
-    stage "$own/evaluation-$name/evaluation.json" labelgen evaluate "$out/$name/test.jsonl" --against "$against" \
+    stage "$own/evaluation-$name/evaluation.json" labelgen evaluate "$out/$name/test.jsonl" --reference "$against" \
       --model "together=$own/model" --train "$out/$name/train.jsonl" --out "$own/evaluation-$name" --title "${name//-/ }: one model for eight corpora" "$@"
   }
   judge sgd sgd

@@ -25,7 +25,7 @@ stage "$out/targets.jsonl" labelgen feedback aggregate "$out/signals.jsonl" "$ou
 # A recorded rating is not in the words of the dialogue, so nothing of these has to be hidden.
 train one-rater "$out/targets.jsonl" --targets.annotators '[]' --targets.feedback true --targets.evidence_hidden 0
 train all-raters "$out/parts/train.jsonl"
-stage "$out/evaluation/evaluation.json" labelgen evaluate "$out/parts/test.jsonl" --least-people 4 --out "$out/evaluation" \
+stage "$out/evaluation/evaluation.json" labelgen evaluate "$out/parts/test.jsonl" --min-annotators 4 --out "$out/evaluation" \
   --model "one rater as feedback=$out/one-rater/model" --model "all raters=$out/all-raters/model" \
   --title "USS: one rater as the only feedback"
 python scripts/public_uss_feedback.py collect "$out"

@@ -150,14 +150,14 @@ def fresh_log(out: str, force: bool, made_from: Sequence[str | Path]) -> None:
             raise UsageError(f"{out} is read and would be overwritten", out, "name another output")
 
 
-def add_people(to: argparse.ArgumentParser, default: str | None, what: str) -> None:
+def add_annotators(to: argparse.ArgumentParser, default: str | None, what: str) -> None:
     """what: they do, for the help."""
     shown = "" if default is None else " (default %(default)s)"
     to.add_argument(
-        "--people",
+        "--annotators",
         default=default,
         metavar="WHO",
-        help=f"{what}: kind=person (or kind:person), or names with commas{shown}",
+        help=f"{what}: kind=person, or names with commas{shown}",
     )
 
 

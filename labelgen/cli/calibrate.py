@@ -13,11 +13,11 @@ from labelgen.base.files import digest_bytes
 from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import (
+    add_annotators,
     add_device,
     add_domains_from,
     add_force,
     add_log,
-    add_people,
     add_precision,
     add_ratings,
     open_log,
@@ -64,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         "--confidence", type=float, default=0.95, metavar="P", help="for each task by itself (default %(default)s)"
     )
     to.add_argument(
-        "--against", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
+        "--reference", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
     )
-    add_people(to, "kind=person", "who makes the consensus, and is judged beside the model")
+    add_annotators(to, "kind=person", "who makes the consensus, and is judged beside the model")
     add_ratings(to)
     to.add_argument(
         "--decide",
@@ -100,7 +100,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
 
     check_model(args.model)
     refuse_calibrated(args.model, args.force)
-    setting = Setting(args.against, *named(args.people), args.seed, ratings=args.ratings)
+    setting = Setting(args.reference, *named(args.annotators), args.seed, ratings=args.ratings)
     log = open_log(args)
     annotator = Annotator(
         args.model,
@@ -117,13 +117,13 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     _tell_left_out(left_out, bool(given), annotator.trained_on.complete, args)
     dialogues = with_reference(given, questions, setting)
     refuse_without_domains(dialogues, args.domains_from)
-    if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.against)) is not None):
+    if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.reference)) is not None):
         raise InputError(
-            f"nothing in the log is answered by {args.against}",
+            f"nothing in the log is answered by {args.reference}",
             ", ".join(map(str, args.log)),
-            "two people or more make a consensus; --against NAME takes one annotator's word",
+            "two people or more make a consensus; --reference NAME takes one annotator's word",
         )
-    questions = [q for q in questions if any(answered(d.annotation(args.against), q) for d in dialogues)]
+    questions = [q for q in questions if any(answered(d.annotation(args.reference), q) for d in dialogues)]
     data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
     before = read_calibration(args.model)
     dialogues = list(_annotated(dialogues, annotator, read))
@@ -131,7 +131,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
         version=__version__,
         model_digest=model_digest(args.model) if before is None else before.model_digest,
         data_digest=data_digest,
-        against=args.against,
+        against=args.reference,
         max_error=args.max_error,
         confidence=args.confidence,
         command=shlex.join(["labelgen", "calibrate", *argv]),

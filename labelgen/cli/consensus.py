@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
 from labelgen.base.printable import print_lines
-from labelgen.cli.arguments import add_force, add_log, add_people, add_ratings, fresh_log, one_or_more, open_log, parser
+from labelgen.cli.arguments import (
+    add_annotators,
+    add_force,
+    add_log,
+    add_ratings,
+    fresh_log,
+    one_or_more,
+    open_log,
+    parser,
+)
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
@@ -32,13 +41,13 @@ def main(argv: Sequence[str]) -> int:
     from labelgen.evaluation.question import exclusive_names
     from labelgen.evaluation.trials import Setting, named, people_of, with_reference
 
-    setting = Setting(CONSENSUS, *named(args.people), ratings=args.ratings)
+    setting = Setting(CONSENSUS, *named(args.annotators), ratings=args.ratings)
     questions = asked({})
     exclusive = exclusive_names(questions)
     found = Agreed(questions, setting)
     fresh_log(args.out, args.force, args.log)
-    if args.annotators:
-        fresh_log(str(args.annotators), args.force, args.log)
+    if args.statistics:
+        fresh_log(str(args.statistics), args.force, args.log)
     log = open_log(args)
 
     def people() -> Iterator[list[Annotation]]:
@@ -55,12 +64,12 @@ def main(argv: Sequence[str]) -> int:
             )
         skills = learn(people, exclusive, args.method)
 
-    plain = args.method == "majority" and args.least == 2
+    plain = args.method == "majority" and args.min_annotators == 2
 
     def decided() -> Iterator[Dialogue]:
         for dialogue in with_all_named(log, setting):
             given = people_of(dialogue, setting)
-            result = consensus(given, exclusive, args.least, args.ratings, args.method == "unanimous", skills)
+            result = consensus(given, exclusive, args.min_annotators, args.ratings, args.method == "unanimous", skills)
             kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
             agreed = replace(dialogue, annotations=(*kept, result.annotation))
             # The ceiling is of who says what most say, whatever is written.
@@ -76,9 +85,9 @@ def main(argv: Sequence[str]) -> int:
     _show_agreement(rows)
     _show_annotators(annotators)
     _say_what_lacks(rows, found.dialogues, args)
-    if args.annotators:
+    if args.statistics:
         told = {"form": "labelgen annotators 1", "method": args.method, "agreement": rows, "annotators": annotators}
-        write_text(args.annotators, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        write_text(args.statistics, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
@@ -94,9 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_log(to)
     to.add_argument("out", help="the log to write, .jsonl or .parquet")
-    add_people(to, "kind=person", "whose annotations are put together")
+    add_annotators(to, "kind=person", "whose annotations are put together")
     to.add_argument(
-        "--least", type=one_or_more, default=2, metavar="N", help="people who must answer a field (default %(default)s)"
+        "--min-annotators",
+        type=one_or_more,
+        default=2,
+        metavar="N",
+        help="people who must answer a field (default %(default)s)",
     )
     to.add_argument(
         "--method",
@@ -107,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_ratings(to)
     to.add_argument(
-        "--annotators", type=Path, metavar="FILE", help="write agreement and every annotator's figures here, JSON"
+        "--statistics", type=Path, metavar="FILE", help="write agreement and every annotator's figures here, JSON"
     )
     add_force(to)
     return to
@@ -128,7 +141,7 @@ def _show_agreement(rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Those with most answers; all of them are in --annotators FILE."""
+    """Those with most answers; all of them are in --statistics FILE."""
     if not rows:
         return
     print_lines("")
@@ -141,7 +154,7 @@ def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
             f"{_shown(row['skill']):>7}"
         )
     if len(rows) > len(most):
-        print_lines(f"... and {len(rows) - len(most):,} rows more; --annotators FILE writes all")
+        print_lines(f"... and {len(rows) - len(most):,} rows more; --statistics FILE writes all")
 
 
 def _nobody(log: Log, args: argparse.Namespace) -> InputError:
@@ -149,8 +162,8 @@ def _nobody(log: Log, args: argparse.Namespace) -> InputError:
     where = ", ".join(map(str, args.log))
     if not log.kept:
         return InputError("the log holds no dialogue", where, "name a log with annotated dialogues")
-    what = f"nobody annotated: none of {log.kept:,} dialogues has an annotation by {args.people}"
-    return InputError(what, where, "name others by --people, or let people annotate first: labelgen review export")
+    what = f"nobody annotated: none of {log.kept:,} dialogues has an annotation by {args.annotators}"
+    return InputError(what, where, "name others by --annotators, or let people annotate first: labelgen review export")
 
 
 def _say_what_lacks(rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int], args: argparse.Namespace) -> None:

@@ -104,7 +104,7 @@ def _precision() -> str:
     from labelgen.training.hardware import cached_speedup, faster_precision
 
     if torch.cuda.is_available() or not has_bf16("cpu"):
-        chosen = "bf16-mixed" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "32-true"
+        chosen = "bf16" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "32"
         return f"hardware.precision auto takes {chosen}"
     speedup = cached_speedup(384, 1536, trained=True)
     return f"hardware.precision auto takes {faster_precision(speedup)} on this CPU: bf16 is {speedup:.3g} times as fast as fp32"

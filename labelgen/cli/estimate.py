@@ -11,13 +11,15 @@ import msgspec
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.base.printable import print_lines
-from labelgen.cli.arguments import add_force, add_log, add_people, open_log, parser
+from labelgen.cli.arguments import add_annotators, add_force, add_log, open_log, parser
 
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
-    if not 0 < args.level < 1:
-        raise UsageError("--level is not between 0 and 1", f"--level {args.level}", "write --level 0.95")
+    if not 0 < args.confidence < 1:
+        raise UsageError(
+            "--confidence is not between 0 and 1", f"--confidence {args.confidence}", "write --confidence 0.95"
+        )
     if args.out is not None:
         fresh_file(args.out, args.force)
     rows = _rows(args)
@@ -40,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         for row in rows
     ]
     width = max(map(len, ("slice", *names)))
-    print_lines(f"share of {args.label} among {args.task}, {args.level:.0%} intervals")
+    print_lines(f"share of {args.label} among {args.task}, {args.confidence:.0%} intervals")
     print_lines(f"{'slice':<{width}} {'dialogues':>9} {'by people':>9}  {'people alone':<24}  {'people and model':<24}")
     for name, row in zip(names, rows, strict=True):
         print_lines(
@@ -48,8 +50,8 @@ def main(argv: Sequence[str]) -> int:
             f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
         )
     if not rows[0]["labeled_by_people"]:
-        who = "two people of one mind" if args.against == "consensus" else args.against
-        print_lines(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --against NAME")
+        who = "two people of one mind" if args.reference == "consensus" else args.reference
+        print_lines(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --reference NAME")
     if trained := rows[0]["trained_on"]:
         print_lines(
             f"{trained:,} dialogues are left out: {args.annotator} was trained on them, and its labels there are too good"
@@ -62,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     if divided := rows[0]["people_divided"]:
         print_lines(
             f"in {divided:,} dialogues people are divided about {args.task}: the rates are of what they agree on, and biased where "
-            "that is easier; a third vote, or --against NAME, decides"
+            "that is easier; a third vote, or --reference NAME, decides"
         )
     if args.out is not None:
         write_text(args.out, msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n")
@@ -86,12 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument("--annotator", default="model", metavar="NAME", help="the model (default %(default)s)")
     to.add_argument(
-        "--against", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
+        "--reference", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
     )
-    add_people(to, "kind=person", "who makes the consensus")
+    add_annotators(to, "kind=person", "who makes the consensus")
     to.add_argument("--task", default="outcome", metavar="NAME", help="of which one name holds (default %(default)s)")
     to.add_argument("--label", default="success", metavar="NAME", help="whose share is wanted (default %(default)s)")
-    to.add_argument("--level", type=float, default=0.95, help="of each interval by itself (default %(default)s)")
+    to.add_argument("--confidence", type=float, default=0.95, help="of each interval by itself (default %(default)s)")
     to.add_argument("--out", type=Path, metavar="FILE", help="write every number here, as JSON")
     add_force(to)
     return to
@@ -111,12 +113,14 @@ def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     if question.names is None:
         raise UsageError(f"of {args.task} several names may hold", f"--task {args.task}", "choose outcome or quality")
     require(args.label, question.names, "label")
-    setting = Setting(args.against, *named(args.people))
+    setting = Setting(args.reference, *named(args.annotators))
     dialogues = (
         d for one in with_all_named(open_log(args), setting) for d in with_reference([one], questions, setting)
     )
-    voters = partial(people_of, setting=setting) if args.against == CONSENSUS else None
-    return estimate(dialogues, question, args.label, args.annotator, args.against, args.slice, args.level, voters)
+    voters = partial(people_of, setting=setting) if args.reference == CONSENSUS else None
+    return estimate(
+        dialogues, question, args.label, args.annotator, args.reference, args.slice, args.confidence, voters
+    )
 
 
 def _shown(interval: Mapping[str, float | None]) -> str:

@@ -15,11 +15,11 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_folder, digest_file, existing_file, write_text
 from labelgen.base.printable import print_lines
 from labelgen.cli.arguments import (
+    add_annotators,
     add_device,
     add_domains_from,
     add_force,
     add_log,
-    add_people,
     add_precision,
     add_ratings,
     one_or_more,
@@ -45,16 +45,16 @@ REPORT = "report.html"
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
-    if (args.again is None) == (not args.log):
-        raise UsageError("name a log, or predictions by --from", "the command line", "one of the two")
+    if (args.recompute is None) == (not args.log):
+        raise UsageError("name a log, or predictions by --recompute", "the command line", "one of the two")
     if args.model and args.predictions is not None:
         raise UsageError("a model and predictions are given", "--model, --predictions", "give one of the two")
-    if args.again is not None:
-        existing_file(args.again)
+    if args.recompute is not None:
+        existing_file(args.recompute)
     with atomic_folder(args.out, args.force) as out:
-        if args.again is not None:
-            found = _again(args.again)
-            write_log(out / PREDICTIONS, Log([args.again]))
+        if args.recompute is not None:
+            found = _again(args.recompute)
+            write_log(out / PREDICTIONS, Log([args.recompute]))
         else:
             found = _anew(args, argv, out / PREDICTIONS)
         from labelgen.report.page import render
@@ -85,20 +85,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     to.add_argument("--predictions", type=Path, metavar="LOG", help="take annotations from here, by dialogue id")
     to.add_argument(
-        "--from",
-        dest="again",
+        "--recompute",
         type=Path,
         metavar="FILE",
         help=f"compute an evaluation again from its {PREDICTIONS}, with the setting beside it in {EVALUATION}",
     )
     to.add_argument(
-        "--against", default="consensus", metavar="NAME", help="the reference: consensus (default) or an annotator"
+        "--reference", default="consensus", metavar="NAME", help="the reference: consensus (default) or an annotator"
     )
-    add_people(to, None, "who makes the consensus; against an annotator nobody is judged beside unless this is given")
+    add_annotators(
+        to, None, "who makes the consensus; against an annotator nobody is judged beside unless this is given"
+    )
     add_ratings(to)
     to.add_argument("--task", action="append", metavar="NAME", help="judge this task only, may be repeated")
     to.add_argument(
-        "--least-people", type=int, default=0, metavar="N", help="leave out dialogues that fewer people annotated"
+        "--min-annotators", type=int, default=0, metavar="N", help="leave out dialogues that fewer people annotated"
     )
     to.add_argument(
         "--train",
@@ -147,9 +148,9 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
     from labelgen.evaluation.trials import EVERYONE, Setting, named
     from labelgen.feedback.hiding import without_evidence
 
-    people = EVERYONE if args.people is None and args.against == CONSENSUS else args.people
+    people = EVERYONE if args.annotators is None and args.reference == CONSENSUS else args.annotators
     setting = Setting(
-        args.against,
+        args.reference,
         *named(people),
         args.seed,
         args.resamples,
@@ -170,12 +171,12 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
         questions,
         setting,
         Log(args.train, args.format, log.options) if args.train else None,
-        args.least_people,
+        args.min_annotators,
         [Judged(partial(read.annotate, model), model.learned_from_feedback) for model in models],
         Log([args.predictions]) if args.predictions is not None else None,
     )
     if rivals is not None and not rivals["questions"]:
-        who = "its people" if args.against == CONSENSUS else f"{args.against} or its people"
+        who = "its people" if args.reference == CONSENSUS else f"{args.reference} or its people"
         print_lines(
             f"--train: nobody annotated its dialogues ({who} answer nothing that is judged), so there is no plain rival and no "
             "baseline; copies of them are left out all the same",
@@ -221,12 +222,12 @@ def _models(args: argparse.Namespace, log: Log) -> "list[Annotator]":
 
     labels = log.labels()
     parts = [given.rpartition("=") for given in args.model]
-    taken = [args.against]
+    taken = [args.reference]
     for given, equals, folder in parts:
         name = given if equals else "model"
         if name in taken:
             # Its answers would take the place of the other's.
-            whose = "the reference" if name == args.against else "another model"
+            whose = "the reference" if name == args.reference else "another model"
             raise UsageError(
                 f"{name!r} names {whose} too", f"--model {folder}", "write --model NAME=FOLDER with a name of its own"
             )

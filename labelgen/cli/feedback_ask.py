@@ -34,12 +34,14 @@ def ask(argv: Sequence[str]) -> int:
     fresh_log(given.out, given.force, [given.log])
     log = open_log(given)
     method = _method(given, log)
-    found = [place for d in progress(_heard(log), "reading", "dialogues") for place in places(d, method, given.model)]
-    if given.model is not None and all(place.model is None for place in found):
+    found = [
+        place for d in progress(_heard(log), "reading", "dialogues") for place in places(d, method, given.annotator)
+    ]
+    if given.annotator is not None and all(place.model is None for place in found):
         raise InputError(
-            f"no turn's quality was judged by a model {given.model}",
+            f"no turn's quality was judged by a model {given.annotator}",
             given.log,
-            "`labelgen label` adds a model's annotation; without --model the first one is taken",
+            "`labelgen label` adds a model's annotation; without --annotator the first one is taken",
         )
     questions = choose(found, given.budget, given.strategy, given.per_dialogue, given.seed)
     lines = (json.dumps(_plain(question), ensure_ascii=False) + "\n" for question in questions)
@@ -71,9 +73,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     args.add_argument(
         "--method", default="em", help=f"what signals are believed by: {', '.join(names)} (default %(default)s)"
     )
-    args.add_argument(
-        "--model", metavar="ANNOTATOR", help="whose quality of turns is used (default: the first model's)"
-    )
+    args.add_argument("--annotator", metavar="NAME", help="whose quality of turns is used (default: the first model's)")
     args.add_argument("--seed", type=int, default=0, help="of the choice between equals (default %(default)s)")
     add_force(args)
     given = args.parse_args(argv)

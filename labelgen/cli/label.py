@@ -94,7 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         help="mask e-mail and IP addresses, phone, card and account (IBAN) numbers in what is written",
     )
     to.add_argument("--dry-run", action="store_true", help="plan, time a small sample, write nothing")
-    to.add_argument("--annotator", default="model", metavar="NAME", help="who signs (default %(default)s)")
+    to.add_argument(
+        "--annotator",
+        default="model",
+        metavar="NAME",
+        help="annotator name written to the output (default %(default)s)",
+    )
     add_precision(to)
     to.add_argument(
         "--online",

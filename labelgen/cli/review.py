@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     args = parser(
         "review",
         "Choose what people are to look at, hand it to Label Studio or a text editor, and take their answers back.",
-        "labelgen review sample labeled/ sample.jsonl --n 200 --how abstained\n"
+        "labelgen review sample labeled/ sample.jsonl --count 200 --strategy abstained\n"
         "  labelgen review export sample.jsonl review/ --to label-studio\n"
         "  labelgen review import sample.jsonl answers.json answered.jsonl",
     )
@@ -63,35 +63,37 @@ def _sample(argv: Sequence[str]) -> int:
         "Write the dialogues that people are to look at, the first first. abstained: those with a field that the model\n"
         "withheld; informative: those from whose answers most is learned; audit: drawn at random, each as likely, so that an\n"
         "estimate holds for the log. How a dialogue was drawn stands in its field `sample`.",
-        "labelgen review sample labeled/ sample.jsonl --n 200 --how abstained",
+        "labelgen review sample labeled/ sample.jsonl --count 200 --strategy abstained",
     )
     args.add_argument("log", help="file or folder of labeled records")
     add_reading(args)
     args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
-    args.add_argument("--n", type=int, required=True, metavar="N", help="how many dialogues at most")
-    args.add_argument("--how", required=True, metavar="HOW", help=", ".join(HOW))
+    args.add_argument("--count", type=int, required=True, metavar="N", help="how many dialogues at most")
+    args.add_argument("--strategy", required=True, metavar="NAME", help=", ".join(HOW))
     args.add_argument("--seed", type=int, default=0, help="of the draw (default %(default)s)")
     _add_model(args)
     add_force(args)
     given = args.parse_args(argv)
-    require(given.how, HOW, "way to sample")
-    if given.n < 1:
-        raise UsageError(f"--n is {given.n}", "the command line", "give --n 1 or more")
+    require(given.strategy, HOW, "way to sample")
+    if given.count < 1:
+        raise UsageError(f"--count is {given.count}", "the command line", "give --count 1 or more")
     if given.log == "-":
         raise UsageError("the log is read twice, and standard input once", "the log -", "write it to a file first")
     fresh_log(given.out, given.force, [given.log])
     log = open_log(given)
     read = progress(log, "reading", "dialogues")
-    found = [one for one in (candidate(dialogue, given.how, given.annotator) for dialogue in read) if one is not None]
+    found = [
+        one for one in (candidate(dialogue, given.strategy, given.annotator) for dialogue in read) if one is not None
+    ]
     if log.kept and not found:
-        what, hint = why_none(log, given.how, given.annotator)
+        what, hint = why_none(log, given.strategy, given.annotator)
         raise InputError(what, given.log, hint)
-    drawn = {one.dialogue: one for one in draw(found, given.how, given.n, given.seed)}
-    chosen = [marked(d, drawn[d.id], given.how, given.seed) for d in log if d.id in drawn]
+    drawn = {one.dialogue: one for one in draw(found, given.strategy, given.count, given.seed)}
+    chosen = [marked(d, drawn[d.id], given.strategy, given.seed) for d in log if d.id in drawn]
     chosen.sort(key=lambda dialogue: drawn[dialogue.id].rank)
     count = write_log(given.out, chosen, log.labels(), given.force)
     turns = sum(len(dialogue.turns) for dialogue in chosen)
-    _say(given.out, f"{count:,} dialogues with {turns:,} turns, {given.how} of {len(found):,} in {log.kept:,}")
+    _say(given.out, f"{count:,} dialogues with {turns:,} turns, {given.strategy} of {len(found):,} in {log.kept:,}")
     return 0
 
 

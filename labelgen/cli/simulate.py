@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         "tones that follow the user's mood, no speech",
     )
     args.add_argument(
-        "--set",
+        "--option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     )
     add_force(args)
     given = args.parse_args(argv)
-    options = _options(given.set, {"annotated": given.annotated, "sound": given.sound})
+    options = _options(given.option, {"annotated": given.annotated, "sound": given.sound})
     if given.dialogues < 0:
         raise UsageError(f"cannot write {given.dialogues} dialogues", "--dialogues", "give a count of 0 or more")
     if given.out == "-" and options.sound:
@@ -104,6 +104,6 @@ def _options(pairs: Sequence[str], named: dict[str, float | None]) -> WorldOptio
         try:
             values[name] = int(text) if name == "users" else float(text)
         except ValueError as error:
-            hint = "write a number" if equals else "write --set NAME=VALUE"
-            raise UsageError(f"{text!r} is no value for {name}", f"--set {pair}", hint) from error
+            hint = "write a number" if equals else "write --option NAME=VALUE"
+            raise UsageError(f"{text!r} is no value for {name}", f"--option {pair}", hint) from error
     return WorldOptions(**values)  # type: ignore[arg-type]

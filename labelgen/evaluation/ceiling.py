@@ -27,7 +27,7 @@ def no_ceiling(trials: Iterable[Trial]) -> str | None:
         return None
     return (
         f"no noise ceiling: in {three:,} of {len(votes):,} dialogues three people answered, and there who says what most of them say "
-        "is right by construction; --least-people 4 leaves these out"
+        "is right by construction; --min-annotators 4 leaves these out"
     )
 
 

@@ -16,7 +16,7 @@ def with_all_named(
 ) -> Iterator[Dialogue]:
     """The dialogues as they come. Raises UsageError as with_named does for annotators whom the setting names."""
     asked = {*(setting.people or ()), setting.against} - {CONSENSUS}
-    return with_named(dialogues, asked, "--against, --people", elsewhere)
+    return with_named(dialogues, asked, "--reference, --annotators", elsewhere)
 
 
 def nothing_to_judge(
@@ -42,13 +42,13 @@ def nothing_to_judge(
     ]
     who = "a person" if by_all else setting.against
     if not given:
-        hint = "--people names who is one, --against NAME takes one annotator's word; or have people annotate the log"
+        hint = "--annotators names who is one, --reference NAME takes one annotator's word; or have people annotate the log"
         return InputError(f"no annotation in the log is by {who}", where, hint)
     if not any(answered(a, question) for a in given for question in questions):
         asked = ", ".join(question.name for question in questions)
         told = ", ".join(sorted({task for a in given for task in tasks_of(a)})) or "nothing"
         return InputError(f"no annotation by {who} answers {asked}", where, f"what they answer: {told}")
-    hint = f"bring {LEAST_PEOPLE} people's answers of a dialogue, or take one annotator's word by --against NAME"
+    hint = f"bring {LEAST_PEOPLE} people's answers of a dialogue, or take one annotator's word by --reference NAME"
     if not by_all:
-        hint = f"have people answer what {setting.against} answered, or leave --people away"
+        hint = f"have people answer what {setting.against} answered, or leave --annotators out"
     return InputError(f"nothing to judge against {setting.against}: {', '.join(reasons)}", where, hint)

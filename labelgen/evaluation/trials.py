@@ -45,14 +45,14 @@ class Setting:
 
 
 def named(people: str | None) -> tuple[frozenset[str] | None, bool]:
-    """`people` and `everyone` of a setting, from words: EVERYONE, also as a config writes it, or names with commas; None for
+    """`people` and `everyone` of a setting, from words: EVERYONE, or names with commas; None for
     nobody. Raises UsageError for another kind, and for an empty name."""
-    if people is None or people in (EVERYONE, "kind:person"):
+    if people is None or people == EVERYONE:
         return None, people is not None
     names = people.split(",")
     if not all(names) or any(name.startswith(("kind=", "kind:")) for name in names):
         hint = f"give names with commas between them, or {EVERYONE} for all people"
-        raise UsageError(f"{people!r} names no people", "--people", hint)
+        raise UsageError(f"{people!r} names no people", "--annotators", hint)
     return frozenset(names), False
 
 

@@ -117,8 +117,8 @@ class ChosenTargets:
 
 
 def _fits(annotation: Annotation, pattern: str) -> bool:
-    kind, colon, name = pattern.partition(":")
-    if colon and kind == "kind":
+    kind, equals, name = pattern.partition("=")
+    if equals and kind == "kind":
         return annotation.kind == name
     return fnmatchcase(annotation.annotator, pattern)
 

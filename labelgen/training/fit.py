@@ -21,7 +21,7 @@ from labelgen.model.label_model import LabelModel
 from labelgen.nn.frozen_memory import FrozenMemory
 from labelgen.training.checkpoint import CheckpointFolder, CheckpointWriter, weights_of
 from labelgen.training.data import Examples
-from labelgen.training.hardware import precision_of
+from labelgen.training.hardware import LIGHTNING_PRECISION, precision_of
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
@@ -210,7 +210,7 @@ def make_trainer(
             devices=hardware.devices,
             num_nodes=hardware.nodes,
             strategy=_strategy(hardware, model),
-            precision=precision_of(hardware, options.model),
+            precision=LIGHTNING_PRECISION[precision_of(hardware, options.model)],
             max_epochs=-1,
             accumulate_grad_batches=options.batch.accumulate,
             callbacks=callbacks,

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,10 @@ from labelgen.kernels.instruction_set import instruction_set
 from labelgen.model.options import ModelOptions
 from labelgen.training.options import HardwareOptions
 
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["32", "bf16"]
+
+LIGHTNING_PRECISION: Mapping[Precision, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
+"""Lightning's names of the two: weights stay in 32 bits."""
 
 LEAST_SPEEDUP = 1.1
 """bf16 rounds more coarsely, so it has to be at least this many times as fast as fp32."""
@@ -41,17 +44,17 @@ def auto_precision(asked: HardwareOptions, model: ModelOptions) -> Precision:
     """The precision to train the model in on the device that is asked for.
 
     On a CPU it is measured, unless several launchers would each measure for themselves (several nodes, torchrun, SLURM): then it is
-    32-true. Raises UsageError if the encoder cannot be found."""
+    32. Raises UsageError if the encoder cannot be found."""
     if asked.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if has_bf16("cuda") else "32-true"
+        return "bf16" if has_bf16("cuda") else "32"
     if asked.accelerator not in ("auto", "cpu") or not has_bf16("cpu") or asked.nodes > 1 or _has_other_launchers():
-        return "32-true"
+        return "32"
     widths = encoder_widths(model.encoder)
     return faster_precision(cached_speedup(*widths, trained=not model.encoder_frozen))
 
 
 def faster_precision(speedup: float) -> Precision:
-    return "bf16-mixed" if speedup >= LEAST_SPEEDUP else "32-true"
+    return "bf16" if speedup >= LEAST_SPEEDUP else "32"
 
 
 def cached_speedup(width: int, wide: int, trained: bool) -> float:

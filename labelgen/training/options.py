@@ -47,8 +47,8 @@ class BatchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    annotators: tuple[str, ...] = ("kind:person",)
-    """Whose annotations to learn from: `kind:` and a kind, or names (`*` and `?` as in file names). Where several of
+    annotators: tuple[str, ...] = ("kind=person",)
+    """Whose annotations to learn from: `kind=` and a kind, or names (`*` and `?` as in file names). Where several of
     one dialogue fit, each one's labels weigh the same."""
     feedback: bool = False
     """Learn from the records' own targets, which `labelgen feedback aggregate` writes."""
@@ -99,9 +99,9 @@ class HardwareOptions:
     """Machines."""
     strategy: str = "auto"
     """How devices share the work: `auto`, `ddp`, `fsdp` or another of Lightning's names."""
-    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
-    """Arithmetic of the forward pass; weights and their updates stay in 32 bits. `auto`: on a GPU bf16-mixed if it has bf16; on a CPU
-    32-true unless bf16 is measured to be at least 10% faster. The run's config records the choice, and resuming keeps it."""
+    precision: Literal["32", "bf16", "auto"] = "32"
+    """Arithmetic of the forward pass; weights and their updates stay in 32 bits. `auto`: on a GPU bf16 if it has bf16; on a CPU
+    32 unless bf16 is measured to be at least 10% faster. The run's config records the choice, and resuming keeps it."""
     threads: int | None = None
     """Threads of one process on the CPU; as many as there are cores where it is not given."""
 

@@ -27,9 +27,10 @@ def typed(value: Any, hint: Any, key: str, where: str) -> Any:
     if get_origin(hint) is tuple:
         return [typed(v, held[0], key, where) for v in (value if isinstance(value, list) else [value])]
     if get_origin(hint) is Literal:
-        if value not in held:
+        # YAML reads the precision 32 as a number.
+        if str(value) not in held:
             raise _other(key, value, f"one of {', '.join(held)}", where, "give one of these")
-        return value
+        return str(value)
     if NoneType in held:
         (kind,) = (one for one in held if one is not NoneType)
         return None if value is None else _plain(value, kind, key, where, " or null")

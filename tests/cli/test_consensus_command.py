@@ -32,7 +32,7 @@ def log(path, *said):
 def test_every_method_writes_a_consensus_and_everyones_figures(tmp_path, method, capsys):
     said = [{"a": 5, "b": 5, "c": 1}, {"a": 5, "b": 5, "c": 5}, {"a": 1, "b": 1, "c": 5}, {"a": 1, "b": 1, "c": 1}]
     source, out, told = log(tmp_path / "log.jsonl", *said), tmp_path / "out.jsonl", tmp_path / "told.json"
-    assert main(["consensus", source, str(out), "--method", method, "--annotators", str(told)]) == 0
+    assert main(["consensus", source, str(out), "--method", method, "--statistics", str(told)]) == 0
     agreed = [a for d in Log([out]) for a in d.annotations if a.annotator == "consensus"]
     assert [[label.name for label in a.labels] for a in agreed] == (
         [[], ["good"], [], ["bad"]] if method == "unanimous" else [["good"], ["good"], ["bad"], ["bad"]]
@@ -46,14 +46,14 @@ def test_every_method_writes_a_consensus_and_everyones_figures(tmp_path, method,
     assert "quality, turn" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--least", "4"], ["--method", "unanimous"], ["--method", "mace"]])
+@pytest.mark.parametrize("words", [["--min-annotators", "4"], ["--method", "unanimous"], ["--method", "mace"]])
 def test_the_ceiling_is_of_who_says_what_most_say_whatever_is_written(tmp_path, words):
     said = [{"a": 5, "b": 5, "c": 1}, {"a": 5, "b": 5, "c": 5}, {"a": 1, "b": 1, "c": 5}, {"a": 1, "b": 5, "c": 5}]
     source = log(tmp_path / "log.jsonl", *said)
     ceilings = []
     for k, options in enumerate(([], words)):
         told = tmp_path / f"told{k}.json"
-        assert main(["consensus", source, str(tmp_path / f"out{k}.jsonl"), "--annotators", str(told), *options]) == 0
+        assert main(["consensus", source, str(tmp_path / f"out{k}.jsonl"), "--statistics", str(told), *options]) == 0
         (row,) = json.loads(told.read_text())["agreement"]
         ceilings.append((row["ceiling"], row["person"]))
     assert ceilings[0] == ceilings[1]
@@ -82,7 +82,7 @@ def test_a_log_that_lacks_what_agreement_needs_is_told_so(tmp_path, said, words,
 )
 def test_a_log_that_nobody_annotated_is_an_error_and_nothing_is_written(tmp_path, said, people, words, method, capsys):
     source, out = log(tmp_path / "log.jsonl", *said), tmp_path / "out.jsonl"
-    assert main(["consensus", source, str(out), "--people", people, "--method", method]) == 3
+    assert main(["consensus", source, str(out), "--annotators", people, "--method", method]) == 3
     assert words in capsys.readouterr().err
     assert not out.exists()
 
@@ -99,7 +99,7 @@ def test_people_are_checked_before_the_log_is_read(tmp_path, people, command, ti
         "calibrate": ["calibrate", source, "--model", str(tiny_model)],
         "estimate": ["estimate", source, "--task", "outcome", "--label", "success", "--annotator", "model"],
     }[command]
-    assert main([*words, "--people", people]) == 2
+    assert main([*words, "--annotators", people]) == 2
     assert "names no people" in capsys.readouterr().err
 
 
@@ -123,13 +123,13 @@ def test_skills_need_a_log_that_can_be_read_again(tmp_path, capsys):
 
 def test_people_are_named_as_a_config_does_and_strangers_are_refused(tmp_path, capsys):
     source, out = log(tmp_path / "log.jsonl", {"a": 5, "b": 5}), tmp_path / "out.jsonl"
-    assert main(["consensus", source, str(out), "--people", "a,nobody"]) == 2
+    assert main(["consensus", source, str(out), "--annotators", "a,nobody"]) == 2
     said = capsys.readouterr().err
     assert "nobody annotated as nobody" in said
     assert "the log's annotators: a, b" in said
     assert not out.exists()
-    for spelling in ("kind:person", "kind=person", "a,b"):
-        assert main(["consensus", source, str(out), "--people", spelling, "--force"]) == 0
+    for spelling in ("kind=person", "kind=person", "a,b"):
+        assert main(["consensus", source, str(out), "--annotators", spelling, "--force"]) == 0
         [dialogue] = Log([out])
         agreed = dialogue.annotation("consensus")
         assert agreed is not None

@@ -77,7 +77,7 @@ def test_the_tracker_that_sends_is_named(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 @pytest.mark.parametrize(
-    ("speedup", "said"), [(3.25, "bf16-mixed on this CPU: bf16 is 3.25"), (1.05, "32-true on this CPU: bf16 is 1.05")]
+    ("speedup", "said"), [(3.25, "bf16 on this CPU: bf16 is 3.25"), (1.05, "32 on this CPU: bf16 is 1.05")]
 )
 def test_what_auto_precision_takes_is_said(monkeypatch: pytest.MonkeyPatch, capsys, speedup: float, said: str):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -11,7 +11,7 @@ WORDS = {
 }
 NEAR = [
     (["label", "logs/", "labeled/", "--modle", "m"], "--model"),
-    (["evaluate", "log.jsonl", "--aginst=anna"], "--against"),
+    (["evaluate", "log.jsonl", "--refrence=anna"], "--reference"),
     (["calibrate", "log.jsonl", "--modle", "m"], "model"),
     (["review", "export", "log.jsonl", "out", "--anotator", "x"], "--annotator"),
     (["data", "convert", "a", "b", "--froce"], "--force"),

@@ -16,7 +16,7 @@ COMMANDS = {
     "other file": ["data", "validate", "LOG", "--quarantine", "OTHER"],
     "report": ["feedback", "report", "LOG", "LOG", "--force"],
     "ask": ["feedback", "ask", "LOG", "LOG", "--budget", "3", "--force"],
-    "annotators": ["consensus", "LOG", "OUT", "--annotators", "LOG", "--force"],
+    "annotators": ["consensus", "LOG", "OUT", "--statistics", "LOG", "--force"],
     "split": ["data", "split", "LOG", "FOLDER", "--parts", "log=0.5,b=0.5", "--force"],
 }
 

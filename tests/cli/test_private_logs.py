@@ -24,10 +24,10 @@ COMMANDS = {
     "signals": ["feedback", "signals", "LOG", "OUT/signals.jsonl"],
     "aggregate": ["feedback", "aggregate", "LOG", "OUT/targets.jsonl"],
     "signals page": ["feedback", "report", "LOG", "OUT/page.html"],
-    "consensus": ["consensus", "LOG", "OUT/agreed.jsonl", "--annotators", "OUT/people.json"],
-    "sample": ["review", "sample", "LOG", "OUT/sample.jsonl", "--n", "3", "--how", "audit"],
+    "consensus": ["consensus", "LOG", "OUT/agreed.jsonl", "--statistics", "OUT/people.json"],
+    "sample": ["review", "sample", "LOG", "OUT/sample.jsonl", "--count", "3", "--strategy", "audit"],
     "export": ["review", "export", "LOG", "OUT/review", "--to", "label-studio"],
-    "evaluate": ["evaluate", "LOG", "--against", "anna", "--out", "OUT/evaluation"],
+    "evaluate": ["evaluate", "LOG", "--reference", "anna", "--out", "OUT/evaluation"],
     "label": ["label", "LOG", "OUT/labeled", "--model", "m", "--workers", "1"],
 }
 

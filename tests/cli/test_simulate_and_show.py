@@ -14,7 +14,8 @@ from labelgen.simulator.options import WorldOptions
 def test_simulate_writes_the_log_and_its_labels(tmp_path, capsys):
     out = tmp_path / "log.jsonl"
     assert (
-        main(["simulate", str(out), "--dialogues", "12", "--seed", "4", "--annotated", "0.5", "--set", "asked=1"]) == 0
+        main(["simulate", str(out), "--dialogues", "12", "--seed", "4", "--annotated", "0.5", "--option", "asked=1"])
+        == 0
     )
     assert list(Log([out])) == list(simulate(12, 4, WorldOptions(annotated=0.5, asked=1.0)))
     assert read_labels(tmp_path / "labels.json") == labels()
@@ -52,9 +53,9 @@ def test_simulate_writes_sound_beside_the_log(tmp_path, capsys):
     [
         ["--dialogues", "-1"],
         ["--annotated", "2"],
-        ["--set", "moods=1"],
-        ["--set", "asked"],
-        ["--set", "users=few"],
+        ["--option", "moods=1"],
+        ["--option", "asked"],
+        ["--option", "users=few"],
         ["--corpus", "sgd"],
     ],
 )

@@ -33,7 +33,7 @@ def log(tmp_path_factory) -> Path:
 def calibrated(tiny_model, log, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("calibrated") / "m"
     shutil.copytree(tiny_model, folder)
-    words = ["calibrate", str(log), "--model", str(folder), "--against", "anna", "--max-error", "0.8"]
+    words = ["calibrate", str(log), "--model", str(folder), "--reference", "anna", "--max-error", "0.8"]
     assert main([*words, "--confidence", "0.9"]) == 0
     return folder
 
@@ -116,7 +116,7 @@ def test_no_user_is_in_two_parts(log):
 
 
 def test_it_is_not_done_twice_unasked_and_the_same_again_gives_the_same_bytes(calibrated, tiny_model, log, tmp_path):
-    words = ["--against", "anna", "--max-error", "0.8", "--confidence", "0.9"]
+    words = ["--reference", "anna", "--max-error", "0.8", "--confidence", "0.9"]
     assert main(["calibrate", str(log), "--model", str(calibrated), *words]) == 2
     folder = tmp_path / "again"
     shutil.copytree(tiny_model, folder)
@@ -131,7 +131,7 @@ def test_it_is_not_done_twice_unasked_and_the_same_again_gives_the_same_bytes(ca
 def test_refused_with_the_reason_and_labels_go_on_as_before(tiny_model, log, tmp_path, capsys):
     folder = tmp_path / "m"
     shutil.copytree(tiny_model, folder)
-    assert main(["calibrate", str(log), "--model", str(folder), "--against", "anna"]) == 0
+    assert main(["calibrate", str(log), "--model", str(folder), "--reference", "anna"]) == 0
     said = capsys.readouterr().out
     assert "no threshold" in said
     assert "nothing was certified: no field is withheld" in said
@@ -139,7 +139,7 @@ def test_refused_with_the_reason_and_labels_go_on_as_before(tiny_model, log, tmp
     [annotation] = Annotator(folder).annotate([labeled_dialogue(3)])
     assert not annotation.abstained
     # Nothing is lost by trying again.
-    assert main(["calibrate", str(log), "--model", str(folder), "--against", "anna"]) == 0
+    assert main(["calibrate", str(log), "--model", str(folder), "--reference", "anna"]) == 0
 
 
 def test_a_changed_calibration_is_exit_4(calibrated, log, tmp_path):
@@ -155,7 +155,7 @@ def test_a_changed_calibration_is_exit_4(calibrated, log, tmp_path):
     [
         (["--max-error", "0"], 2),
         (["--confidence", "1"], 2),
-        (["--against", "nobody"], 2),
+        (["--reference", "nobody"], 2),
         ([], 3),
     ],
 )
@@ -168,7 +168,7 @@ def test_what_cannot_be_done_is_said(tiny_model, log, words, code):
 def test_weights_decide_what_is_said_and_probabilities_stay(tiny_model, log, tmp_path):
     folder = tmp_path / "m"
     shutil.copytree(tiny_model, folder)
-    words = ["calibrate", str(log), "--model", str(folder), "--against", "anna", "--max-error", "0.8"]
+    words = ["calibrate", str(log), "--model", str(folder), "--reference", "anna", "--max-error", "0.8"]
     assert main([*words, "--decide", "macro_f1", "--ratings", "mean"]) == 0
     found = read_calibration(folder)
     assert found is not None
@@ -215,7 +215,7 @@ def test_a_certificate_is_refused_for_labels_in_another_precision(calibrated, ti
 def test_a_certificate_is_made_in_the_precision_that_is_asked_for_and_kept_for_it(tiny_model, log, tmp_path):
     folder = tmp_path / "m"
     shutil.copytree(tiny_model, folder)
-    words = [str(log), "--model", str(folder), "--against", "anna"]
+    words = [str(log), "--model", str(folder), "--reference", "anna"]
     assert main(["calibrate", *words, "--max-error", "0.8", "--confidence", "0.9", "--precision", "bf16"]) == 0
     found = read_calibration(folder)
     assert found is not None

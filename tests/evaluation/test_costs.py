@@ -125,7 +125,7 @@ def test_labels_of_an_llm_from_a_file_are_judged_beside_the_models(logs, capsys)
     page = (logs / "e" / "report.html").read_text()
     assert "What it costs" in page
     assert '<a href="#costs">' in page
-    assert main(["evaluate", "--from", str(logs / "e" / "predictions.jsonl"), "--out", str(logs / "again")]) == 0
+    assert main(["evaluate", "--recompute", str(logs / "e" / "predictions.jsonl"), "--out", str(logs / "again")]) == 0
     assert (logs / "again" / "evaluation.json").read_bytes() == (logs / "e" / "evaluation.json").read_bytes()
 
 
@@ -133,7 +133,7 @@ def test_an_llm_votes_where_it_is_named_among_the_people(logs, capsys):
     ann = says("ann", "person", ("good", "bad"), ("a", "b"))
     llm = says("gpt", "llm", ("good", "good"), ("a", "b"))
     write_log(logs / "two.jsonl", [dialogue(0, ann, llm)])
-    assert main(["consensus", str(logs / "two.jsonl"), str(logs / "agreed.jsonl"), "--people", "ann,gpt"]) == 0
+    assert main(["consensus", str(logs / "two.jsonl"), str(logs / "agreed.jsonl"), "--annotators", "ann,gpt"]) == 0
     record = json.loads((logs / "agreed.jsonl").read_text())
     [agreed] = [a for a in record["annotations"] if a["annotator"] == "consensus"]
     expected = consensus([ann, llm], {"quality": ("bad", "fair", "good")}).annotation

@@ -52,7 +52,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_a_rate_overall_and_in_slices(log, tmp_path, capsys):
-    words = ["estimate", str(log), "--against", "anna", "--slice", "device", "--out", str(tmp_path / "rates.json")]
+    words = ["estimate", str(log), "--reference", "anna", "--slice", "device", "--out", str(tmp_path / "rates.json")]
     assert main(words) == 0
     assert "people and model" in capsys.readouterr().out
     rows = json.loads((tmp_path / "rates.json").read_text())
@@ -70,9 +70,9 @@ def test_a_rate_overall_and_in_slices(log, tmp_path, capsys):
 
 def test_intervals_are_of_95_percent_unless_asked_otherwise(log, tmp_path, capsys):
     rows: list[dict[str, Any]] = []
-    for level in ([], ["--level", "0.95"], ["--level", "0.8"]):
+    for level in ([], ["--confidence", "0.95"], ["--confidence", "0.8"]):
         out = tmp_path / f"{len(rows)}.json"
-        assert main(["estimate", str(log), "--against", "anna", "--out", str(out), *level]) == 0
+        assert main(["estimate", str(log), "--reference", "anna", "--out", str(out), *level]) == 0
         assert f"{80 if '0.8' in level else 95}% intervals" in capsys.readouterr().out
         rows += json.loads(out.read_text())
     assert rows[0] == rows[1]
@@ -91,17 +91,17 @@ def test_intervals_are_of_95_percent_unless_asked_otherwise(log, tmp_path, capsy
         (["--slice", "weather"], 2),
         (["--task", "intents"], 2),
         (["--label", "victory"], 2),
-        (["--level", "1"], 2),
+        (["--confidence", "1"], 2),
     ],
 )
 def test_what_cannot_be_estimated_is_said(log, words, code):
-    assert main(["estimate", str(log), "--against", "anna", *words]) == code
+    assert main(["estimate", str(log), "--reference", "anna", *words]) == code
 
 
 def test_goals_are_those_of_the_model_where_a_log_is_sliced_by_them(log, tmp_path):
     """People divided few dialogues; the others would be in no slice."""
     out = tmp_path / "rates.json"
-    assert main(["estimate", str(log), "--against", "anna", "--slice", "interleaved", "--out", str(out)]) == 0
+    assert main(["estimate", str(log), "--reference", "anna", "--slice", "interleaved", "--out", str(out)]) == 0
     every, *slices = json.loads(out.read_text())
     assert sum(row["dialogues"] for row in slices) == every["dialogues"] == 400
     assert sum(row["labeled_by_people"] for row in slices) == every["labeled_by_people"] == 60
@@ -120,7 +120,7 @@ def test_dialogues_that_people_are_divided_about_are_told(tmp_path, capsys):
     assert divided > 2
     assert main(["estimate", str(tmp_path / "log.jsonl")]) == 0
     assert f"in {divided} dialogues people are divided about outcome" in capsys.readouterr().out
-    assert main(["estimate", str(tmp_path / "log.jsonl"), "--against", "anna"]) == 0
+    assert main(["estimate", str(tmp_path / "log.jsonl"), "--reference", "anna"]) == 0
     assert "divided" not in capsys.readouterr().out
 
 

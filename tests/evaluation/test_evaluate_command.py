@@ -92,7 +92,7 @@ def test_it_writes_numbers_predictions_and_a_report(done, capsys):
 
 
 def test_the_predictions_alone_give_the_same_bytes(done, tmp_path, capsys):
-    assert run("--from", done / "predictions.jsonl", "--out", tmp_path / "again") == 0
+    assert run("--recompute", done / "predictions.jsonl", "--out", tmp_path / "again") == 0
     for name in ("evaluation.json", "predictions.jsonl", "report.html"):
         assert (tmp_path / "again" / name).read_bytes() == (done / name).read_bytes()
     printed = capsys.readouterr().out
@@ -104,7 +104,7 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
     (tmp_path / "evaluation.json").write_bytes((done / "evaluation.json").read_bytes())
     lines = (done / "predictions.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "predictions.jsonl").write_text("".join(lines[:20]))
-    assert run("--from", tmp_path / "predictions.jsonl", "--out", tmp_path / "again") == 0
+    assert run("--recompute", tmp_path / "predictions.jsonl", "--out", tmp_path / "again") == 0
     found = json.loads((tmp_path / "again" / "evaluation.json").read_text())
     assert found["data"]["dialogues"] == 20
     assert found["data"]["digest"] == digest_file(tmp_path / "predictions.jsonl")
@@ -114,23 +114,23 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
     ("words", "code", "said"),
     [
         (["--out", "o"], 2, "name a log"),
-        (["LOG", "--out", "o", "--against", "nobody"], 2, "nobody annotated as nobody"),
-        (["LOG", "--out", "o", "--people", "x,y"], 2, "nobody annotated as x, y"),
-        (["LOG", "--out", "o", "--people", "x,y"], 2, "the log's annotators: "),
-        (["LOG", "--out", "o", "--people", "kind=llm"], 2, "'kind=llm' names no people"),
+        (["LOG", "--out", "o", "--reference", "nobody"], 2, "nobody annotated as nobody"),
+        (["LOG", "--out", "o", "--annotators", "x,y"], 2, "nobody annotated as x, y"),
+        (["LOG", "--out", "o", "--annotators", "x,y"], 2, "the log's annotators: "),
+        (["LOG", "--out", "o", "--annotators", "kind=llm"], 2, "'kind=llm' names no people"),
         (
             ["LOG", "--out", "o", "--task", "order", "--predictions", "NET"],
             3,
             "no annotation by a person answers order",
         ),
         (["LOG", "--out", "o", "--task", "outcome"], 2, "give --model or --predictions"),
-        (["LOG", "--out", "o", "--task", "outcome", "--people", "kind:person"], 2, "give --model or --predictions"),
+        (["LOG", "--out", "o", "--task", "outcome", "--annotators", "kind=person"], 2, "give --model or --predictions"),
         (["EMPTY", "--out", "o"], 3, "the log holds no dialogue"),
-        (["LOG", "--out", "o", "--task", "outcome", "--least-people", "9"], 3, "no dialogue is left: fewer than 9"),
+        (["LOG", "--out", "o", "--task", "outcome", "--min-annotators", "9"], 3, "no dialogue is left: fewer than 9"),
         (["LOG", "--out", "o", "--model", "m", "--predictions", "p"], 2, "give one of the two"),
         (["LOG", "--out", "o", "--task", "outcomes"], 2, "did you mean 'outcome'"),
-        (["--from", "nowhere/predictions.jsonl", "--out", "o"], 2, "does not exist"),
-        (["--from", "LOG", "--out", "o"], 2, "no evaluation.json beside"),
+        (["--recompute", "nowhere/predictions.jsonl", "--out", "o"], 2, "does not exist"),
+        (["--recompute", "LOG", "--out", "o"], 2, "no evaluation.json beside"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, words, code, said):
@@ -146,14 +146,14 @@ def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, w
 @pytest.mark.parametrize("names", [("gold",), ("a", "a")])
 def test_two_who_would_sign_alike_are_refused(model_folder, logs, tmp_path, capsys, names):
     models = [word for name in names for word in ("--model", f"{name}={model_folder}")]
-    assert run(logs / "log.jsonl", "--against", "gold", *models, "--out", tmp_path / "e") == 2
+    assert run(logs / "log.jsonl", "--reference", "gold", *models, "--out", tmp_path / "e") == 2
     assert f"{names[-1]!r} names" in capsys.readouterr().err
 
 
 def test_some_tasks_alone_can_be_judged(logs, tmp_path, capsys):
     words = (logs / "log.jsonl", "--predictions", logs / "net.jsonl", "--task", "slots", "--task", "intents")
     assert run(*words, "--out", tmp_path / "e", "--resamples", 20) == 0
-    assert run("--from", tmp_path / "e" / "predictions.jsonl", "--out", tmp_path / "again") == 0
+    assert run("--recompute", tmp_path / "e" / "predictions.jsonl", "--out", tmp_path / "again") == 0
     found = json.loads((tmp_path / "again" / "evaluation.json").read_text())
     assert [task["name"] for task in found["tasks"]] == ["intents", "slots", "intents and slots"]
     assert found == json.loads((tmp_path / "e" / "evaluation.json").read_text())
@@ -184,7 +184,7 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
     dialogues = [labeled_dialogue(seed) for seed in range(12)]
     write_log(tmp_path / "log.jsonl", dialogues)
     out = tmp_path / "e"
-    words = (tmp_path / "log.jsonl", "--model", model_folder, "--against", "anna", "--resamples", 20)
+    words = (tmp_path / "log.jsonl", "--model", model_folder, "--reference", "anna", "--resamples", 20)
     assert run(*words, "--out", out) == 0
     found = json.loads((out / "evaluation.json").read_text())
     assert found["model"]["digest"] == digest_file(model_folder / "digests.json")
@@ -207,7 +207,7 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
 def test_where_nothing_can_be_hidden_there_is_no_second_candidate_and_it_is_said(model_folder, tmp_path, capsys):
     dialogues = [d for d in (labeled_dialogue(seed) for seed in range(40)) if without_evidence(d) == d]
     write_log(tmp_path / "log.jsonl", dialogues)
-    words = (tmp_path / "log.jsonl", "--model", model_folder, "--against", "anna", "--resamples", 20)
+    words = (tmp_path / "log.jsonl", "--model", model_folder, "--reference", "anna", "--resamples", 20)
     assert run(*words, "--out", tmp_path / "e") == 0
     found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
     assert found["setting"]["candidates"] == ["model", "model on the reference's goals"]

@@ -46,7 +46,7 @@ def test_a_log_of_many_annotators_shows_some():
     assert told.value.hint.endswith("r019, ...")
 
 
-@pytest.mark.parametrize("words", [EVERYONE, "kind:person"])
+@pytest.mark.parametrize("words", [EVERYONE, "kind=person"])
 def test_everyone_is_named_in_either_spelling(words):
     assert named(words) == (None, True)
 

@@ -196,7 +196,7 @@ def test_every_metric_adds_fields_up():
 def test_the_command_takes_any_field_and_the_predictions_alone_give_the_same_bytes(tmp_path, capsys):
     log = tmp_path / "log.jsonl"
     write_log(log, world(2, 160, lambda accent, _: 0.8 if accent == "south" else 0.1))
-    words = ["evaluate", str(log), "--against", "gold", "--task", "quality", "--resamples", "50"]
+    words = ["evaluate", str(log), "--reference", "gold", "--task", "quality", "--resamples", "50"]
     more = ["--slice", "accent", "--slice", "probability", "--worst-slices"]
     assert main([*words, *more, "--out", str(tmp_path / "e")]) == 0
     found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
@@ -206,7 +206,8 @@ def test_the_command_takes_any_field_and_the_predictions_alone_give_the_same_byt
     assert [s["name"] for s in task["slices"] if s.get("p_adjusted", 1) <= 0.05] == ["south"]
     assert {"by": "accent", "name": "south"} in task["worst_slices"][0]["conditions"]
     assert (
-        main(["evaluate", "--from", str(tmp_path / "e" / "predictions.jsonl"), "--out", str(tmp_path / "again")]) == 0
+        main(["evaluate", "--recompute", str(tmp_path / "e" / "predictions.jsonl"), "--out", str(tmp_path / "again")])
+        == 0
     )
     for name in ("evaluation.json", "report.html"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "e" / name).read_bytes()

@@ -49,7 +49,7 @@ def log(tmp_path: Path):
 
 def evaluated(log: Path, out: Path, *words: object) -> tuple[dict[str, Any], str]:
     """The evaluation, and the head of its report."""
-    given = ["evaluate", log, "--against", "anna", "--task", "intents", "--resamples", 10, "--out", out, *words]
+    given = ["evaluate", log, "--reference", "anna", "--task", "intents", "--resamples", 10, "--out", out, *words]
     assert main([str(word) for word in given]) == 0
     html = (out / "report.html").read_text()
     return json.loads((out / "evaluation.json").read_text()), html[html.index("<header") : html.index("<nav")]
@@ -84,7 +84,9 @@ def test_an_evaluation_on_training_dialogues_says_so_at_its_head(model: Path, lo
     assert main(["label", str(path), str(tmp_path / "labeled"), "--model", str(model), "--workers", "1"]) == 0
     _, head = evaluated(path, tmp_path / "p", "--predictions", tmp_path / "labeled" / "log.jsonl")
     assert "model was trained on 7 of the 30 judged dialogues" in head
-    assert main(["evaluate", "--from", str(tmp_path / "p" / "predictions.jsonl"), "--out", str(tmp_path / "q")]) == 0
+    assert (
+        main(["evaluate", "--recompute", str(tmp_path / "p" / "predictions.jsonl"), "--out", str(tmp_path / "q")]) == 0
+    )
     assert (tmp_path / "q" / "report.html").read_bytes() == (tmp_path / "p" / "report.html").read_bytes()
     _, head = evaluated(log(NEW), tmp_path / "n", "--model", model)
     assert "caveat" not in head
@@ -117,7 +119,7 @@ def test_a_sample_of_difficult_dialogues_is_named_at_the_head(model: Path, log, 
 
 
 def calibrated(log: Path, folder: Path) -> int:
-    return main(["calibrate", str(log), "--model", str(folder), "--against", "anna", "--max-error", "0.8", "--force"])
+    return main(["calibrate", str(log), "--model", str(folder), "--reference", "anna", "--max-error", "0.8", "--force"])
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_a_rate_leaves_out_what_the_model_was_trained_on_and_peoples_word_on_dif
         labeled, out = tmp_path / "labeled", tmp_path / "rates.json"
         words = ["label", str(path), str(labeled), "--model", str(model), "--workers", "1", "--force"]
         assert main(words) == 0
-        words = ["estimate", str(labeled / "log.jsonl"), "--against", "anna", "--out", str(out), "--force"]
+        words = ["estimate", str(labeled / "log.jsonl"), "--reference", "anna", "--out", str(out), "--force"]
         assert main([*words, "--task", "quality", "--label", "bad"]) == code
         return json.loads(out.read_text()) if not code else None
 
@@ -196,7 +198,7 @@ def test_training_data_that_nobody_annotated_give_no_baseline_and_that_is_said(
 def test_two_slices_are_both_given(log, model: Path, tmp_path: Path, capsys):
     path = log([replace(d, device="car" if k % 2 else "speaker") for k, d in enumerate(NEW)])
     assert main(["label", str(path), str(tmp_path / "l"), "--model", str(model), "--workers", "1"]) == 0
-    words = ["estimate", str(tmp_path / "l" / "log.jsonl"), "--against", "anna", "--out", str(tmp_path / "r.json")]
+    words = ["estimate", str(tmp_path / "l" / "log.jsonl"), "--reference", "anna", "--out", str(tmp_path / "r.json")]
     assert main([*words, "--slice", "device", "--slice", "length"]) == 0
     rows = json.loads((tmp_path / "r.json").read_text())
     assert [row["by"] for row in rows][:3] == [None, "device", "device"]

@@ -71,8 +71,8 @@ def test_a_model_in_the_records_is_heard(log: Path, tmp_path: Path, capsys: pyte
     write_log(judged, map(with_model, Log([log])))
     assert run(judged, out, "--budget", 5, "--method", "waterfall") == 0
     assert all(q["model"] == pytest.approx(0.075, abs=1e-4) for q in read(out))
-    assert run(judged, out, "--budget", 5, "--model", "m", "--force") == 0
-    assert run(judged, out, "--budget", 5, "--model", "another", "--force") == 3
+    assert run(judged, out, "--budget", 5, "--annotator", "m", "--force") == 0
+    assert run(judged, out, "--budget", 5, "--annotator", "another", "--force") == 3
     assert "no turn's quality was judged by a model another" in capsys.readouterr().err
 
 

@@ -53,7 +53,7 @@ def answer(folder: Path, who: object = "anna") -> Path:
 
 def test_the_whole_loop(log, tmp_path, capsys):
     sample, folder, out = tmp_path / f"sample{log.suffix}", tmp_path / "review", tmp_path / f"out{log.suffix}"
-    assert run("sample", log, sample, "--n", 3, "--how", "abstained") == 0
+    assert run("sample", log, sample, "--count", 3, "--strategy", "abstained") == 0
     drawn = read(sample)
     assert len(drawn) == 3
     assert all(a.abstained for d in drawn for a in d.annotations)
@@ -80,7 +80,7 @@ def test_the_whole_loop(log, tmp_path, capsys):
 
 def test_the_loop_in_columns(log, tmp_path, capsys):
     sample, folder, out = tmp_path / "sample.jsonl", tmp_path / "review", tmp_path / "out.jsonl"
-    assert run("sample", log, sample, "--n", 99, "--how", "informative") == 0
+    assert run("sample", log, sample, "--count", 99, "--strategy", "informative") == 0
     assert run("export", sample, folder, "--to", "conll") == 0
     assert run("import", log, folder / "turns.conll", out, "--from", "conll", "--annotator", "anna") == 0
     for d in read(out):
@@ -93,7 +93,7 @@ def test_an_audit_says_how_probable_each_dialogue_was_and_seeds_differ(log, tmp_
     drawn: list[bytes] = []
     for seed in (1, 1, 2):
         out = tmp_path / f"{len(drawn)}.jsonl"
-        assert run("sample", log, out, "--n", 4, "--how", "audit", "--seed", seed) == 0
+        assert run("sample", log, out, "--count", 4, "--strategy", "audit", "--seed", seed) == 0
         drawn.append(out.read_bytes())
         # Four of the dialogues have no turns, and nobody can look at them.
         assert [inclusion(d) for d in read(out)] == [0.5] * 4
@@ -137,11 +137,15 @@ def test_faults_are_set_aside_and_too_many_stop_the_import(log, tmp_path, rate, 
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["sample", "{log}", "o.jsonl", "--n", "0", "--how", "audit"], 2, "--n is 0"),
-        (["sample", "{log}", "o.jsonl", "--n", "1", "--how", "worst"], 2, "unknown way to sample"),
-        (["sample", "-", "o.jsonl", "--n", "1", "--how", "audit"], 2, "read twice"),
-        (["sample", "{log}", "o.jsonl", "--n", "1", "--how", "abstained", "--annotator", "x"], 3, "an annotation by x"),
-        (["sample", "{log}", "{log}", "--n", "1", "--how", "audit"], 2, "exists already"),
+        (["sample", "{log}", "o.jsonl", "--count", "0", "--strategy", "audit"], 2, "--count is 0"),
+        (["sample", "{log}", "o.jsonl", "--count", "1", "--strategy", "worst"], 2, "unknown way to sample"),
+        (["sample", "-", "o.jsonl", "--count", "1", "--strategy", "audit"], 2, "read twice"),
+        (
+            ["sample", "{log}", "o.jsonl", "--count", "1", "--strategy", "abstained", "--annotator", "x"],
+            3,
+            "an annotation by x",
+        ),
+        (["sample", "{log}", "{log}", "--count", "1", "--strategy", "audit"], 2, "exists already"),
         (["export", "{log}", "{out}", "--to", "word"], 2, "unknown form"),
         (["export", "{log}", "{out}", "--to", "label-studio", "--task", "mood"], 2, "unknown task"),
         (["export", "{log}", "{out}", "--to", "conll", "--task", "slots"], 2, "leave --task away"),
@@ -187,7 +191,7 @@ def silent(dialogue: Dialogue) -> Dialogue:
 )
 def test_where_nothing_can_be_drawn_the_reason_is_the_true_one(tmp_path, capsys, change, how, what, hint):
     write_log(tmp_path / "log.jsonl", [change(labeled(k)) for k in range(COUNT)])
-    assert run("sample", tmp_path / "log.jsonl", tmp_path / "o.jsonl", "--n", 3, "--how", how) == 3
+    assert run("sample", tmp_path / "log.jsonl", tmp_path / "o.jsonl", "--count", 3, "--strategy", how) == 3
     said_ = capsys.readouterr().err
     assert what in said_
     assert hint in said_.partition("hint:")[2]

@@ -150,14 +150,14 @@ def test_a_run_of_auto_precision_goes_on_elsewhere_only_as_it_began(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
     auto = options("a", "--hardware.precision=auto", "--length.max_minutes=0")
-    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32-true")
+    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32")
     finetune(auto)
-    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "bf16-mixed")
+    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "bf16")
     finetune(auto)
-    with pytest.raises(UsageError, match=r"hardware.precision was '32-true' and is 'bf16-mixed'"):
-        finetune(options("a", "--hardware.precision=bf16-mixed"))
+    with pytest.raises(UsageError, match=r"hardware.precision was '32' and is 'bf16'"):
+        finetune(options("a", "--hardware.precision=bf16"))
     assert "trained" in finetune(options("a", "--hardware.precision=auto"))
-    assert read_card(Path(auto.out) / "model")["config"]["hardware"]["precision"] == "32-true"
+    assert read_card(Path(auto.out) / "model")["config"]["hardware"]["precision"] == "32"
 
 
 def test_a_process_that_the_first_one_starts_takes_its_precision(
@@ -172,15 +172,15 @@ def test_a_process_that_the_first_one_starts_takes_its_precision(
 
     def run_again(*_: object) -> None:
         """As Lightning starts the other processes: by the same command, once the first one is about to train."""
-        monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32-true")
+        monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32")
         monkeypatch.setattr("labelgen.training.run.fit", note)
         finetune(auto)
 
-    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "bf16-mixed")
+    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "bf16")
     monkeypatch.setattr("labelgen.training.run.fit", run_again)
     with pytest.raises(BrokenOffError):
         finetune(auto)
-    assert found == ["bf16-mixed"]
+    assert found == ["bf16"]
 
 
 @pytest.mark.parametrize("text", ["", "half: [", "hardware: {precision: 7}", "hardware: auto", "[]"])
@@ -191,7 +191,7 @@ def test_a_config_without_a_precision_records_none(
     finetune(auto)
     (Path(auto.out) / "config.yaml").write_text(text)
     (Path(auto.out) / "run.json").unlink()
-    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32-true")
+    monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32")
     with pytest.raises(UsageError, match="no run of training"):
         finetune(auto)
 

@@ -31,17 +31,17 @@ def test_training_lowers_the_instruction_set_before_it_computes(
 @pytest.mark.parametrize(
     ("accelerator", "with_bf16", "cuda", "speedup", "found"),
     [
-        ("auto", {"cpu"}, False, 1.1, "bf16-mixed"),
-        ("auto", {"cpu"}, False, 1.09, "32-true"),
-        ("auto", {"cpu"}, True, 9.0, "32-true"),
-        ("auto", {"cuda"}, True, 0.0, "bf16-mixed"),
-        ("auto", set(), False, 9.0, "32-true"),
-        ("cpu", {"cpu"}, True, 9.0, "bf16-mixed"),
-        ("cpu", {"cpu"}, False, 0.7, "32-true"),
-        ("cpu", {"cuda"}, True, 9.0, "32-true"),
-        ("gpu", {"cuda"}, True, 0.0, "bf16-mixed"),
-        ("gpu", {"cpu"}, False, 9.0, "32-true"),
-        ("mps", {"cpu"}, False, 9.0, "32-true"),
+        ("auto", {"cpu"}, False, 1.1, "bf16"),
+        ("auto", {"cpu"}, False, 1.09, "32"),
+        ("auto", {"cpu"}, True, 9.0, "32"),
+        ("auto", {"cuda"}, True, 0.0, "bf16"),
+        ("auto", set(), False, 9.0, "32"),
+        ("cpu", {"cpu"}, True, 9.0, "bf16"),
+        ("cpu", {"cpu"}, False, 0.7, "32"),
+        ("cpu", {"cuda"}, True, 9.0, "32"),
+        ("gpu", {"cuda"}, True, 0.0, "bf16"),
+        ("gpu", {"cpu"}, False, 9.0, "32"),
+        ("mps", {"cpu"}, False, 9.0, "32"),
     ],
 )
 def test_auto_is_bf16_where_the_device_that_trains_is_faster_in_it(
@@ -64,10 +64,8 @@ def test_processes_that_would_each_measure_for_themselves_take_32_bits(monkeypat
     model = ModelOptions(encoder=str(tiny_encoder))
     monkeypatch.setenv(name, count)
     alone = count in ("", "1")
-    assert auto_precision(HardwareOptions(accelerator="cpu", precision="auto"), model) == (
-        "bf16-mixed" if alone else "32-true"
-    )
-    assert auto_precision(HardwareOptions(accelerator="cpu", precision="auto", nodes=2), model) == "32-true"
+    assert auto_precision(HardwareOptions(accelerator="cpu", precision="auto"), model) == ("bf16" if alone else "32")
+    assert auto_precision(HardwareOptions(accelerator="cpu", precision="auto", nodes=2), model) == "32"
 
 
 @pytest.mark.parametrize("trained", [True, False])

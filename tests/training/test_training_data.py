@@ -55,8 +55,8 @@ def names(dialogue: Dialogue | None) -> dict[int, str]:
         (("b*",), {"bad": 1.0}),
         (("anna", "ben"), {"good": 0.5, "bad": 0.5}),
         (("anna", "ben", "bill"), {"good": 1 / 3, "bad": 2 / 3}),
-        (("kind:person",), {"good": 1 / 3, "bad": 2 / 3}),
-        (("kind:truth",), {"good": 1.0}),
+        (("kind=person",), {"good": 1 / 3, "bad": 2 / 3}),
+        (("kind=truth",), {"good": 1.0}),
     ],
 )
 def test_annotators_are_chosen_by_name_or_kind_and_each_weighs_the_same(

@@ -206,7 +206,7 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         write_log(log, [_with_own_targets(labeled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
     if name in ("quality", "quality_trained"):
         annotated = log.rename(log.with_name("annotated.jsonl"))
-        assert main(["consensus", str(annotated), str(log), "--least", "1"]) == 0
+        assert main(["consensus", str(annotated), str(log), "--min-annotators", "1"]) == 0
     if name == "sound":
         assert main(["simulate", str(log), "--dialogues", "14", "--sound", "1", "--force"]) == 0
     pretrains = name in PRETRAINING
