@@ -30,11 +30,10 @@ from torch.nn import functional as F
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.features.layout import Passages
-from labelgen.features.offline_encoder import write_offline_encoder
-from labelgen.features.pretrained import load_encoder, load_tokenizer
+from labelgen.features.pretrained import load_encoder, load_tokenizer, write_offline_encoder
 from labelgen.features.text import Tokenizer, group_passages
-from labelgen.kernels.instruction_set import choose_instruction_set
 from labelgen.kernels.packed import PACKED
+from labelgen.kernels.processor import choose_instruction_set
 from labelgen.model.options import ModelOptions
 from labelgen.nn.turn_encoder import TurnEncoder
 from labelgen.simulator.log import simulate

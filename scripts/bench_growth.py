@@ -25,8 +25,7 @@ from command import arguments, parsed, tells_errors, write_table
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
-from labelgen.features.offline_encoder import write_offline_encoder
-from labelgen.features.pretrained import load_encoder
+from labelgen.features.pretrained import load_encoder, write_offline_encoder
 from labelgen.labeling.engines import Inline
 from labelgen.labeling.run import label
 from labelgen.model.annotator import Annotator

@@ -34,12 +34,10 @@ from labelgen import __version__
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
-from labelgen.features.offline_encoder import write_offline_encoder
-from labelgen.features.pretrained import load_encoder, load_tokenizer
-from labelgen.features.processor import has_bf16
+from labelgen.features.pretrained import load_encoder, load_tokenizer, write_offline_encoder
 from labelgen.features.text import Tokenizer
-from labelgen.kernels.instruction_set import choose_instruction_set
 from labelgen.kernels.prepared import TOKENS, PreparedEncoder
+from labelgen.kernels.processor import choose_instruction_set, has_bf16
 from labelgen.labeling.engines import Inline
 from labelgen.labeling.run import label
 from labelgen.model.annotator import Annotator

@@ -40,13 +40,13 @@ from labelgen.data.log import Log
 from labelgen.features.features import learn_features
 from labelgen.features.layout import Batch, Passages
 from labelgen.features.pretrained import load_encoder, load_tokenizer
-from labelgen.kernels.instruction_set import choose_instruction_set
 from labelgen.kernels.packed import PACKED
+from labelgen.kernels.processor import choose_instruction_set
+from labelgen.model.batches import Example
 from labelgen.model.build import assemble, make_tasks
-from labelgen.model.collate import Example
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.nn.dropout import QuickDropout
+from labelgen.nn.turn_encoder import QuickDropout
 from labelgen.tasks.options import TaskOptions
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import OptimizerOptions

@@ -29,10 +29,10 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
-from labelgen.features.offline_encoder import write_offline_encoder
+from labelgen.features.pretrained import write_offline_encoder
 from labelgen.labeling.engines import Inline
 from labelgen.labeling.run import label
-from labelgen.model import reading
+from labelgen.model import annotate as annotate_module
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
@@ -149,7 +149,7 @@ def at_once(folder: Path, turns: int) -> list[Any]:
     (dialogue,) = Log([folder / f"labeled-{turns}" / f"{turns}.jsonl"])
     windows = dialogue.annotation("model")
     assert windows is not None
-    reading.WINDOW = dialogue_encoder._WINDOW = turns
+    annotate_module.WINDOW = dialogue_encoder._WINDOW = turns
     (whole,) = Annotator(folder / "model").annotate([replace(dialogue, annotations=())])
     ours, theirs = probabilities(windows), probabilities(whole)
     shared = ours.keys() & theirs.keys()

@@ -21,7 +21,7 @@ from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item, Metric, divide, of_counts, of_scored
 from labelgen.metrics.scores import auroc, probability_of
 from labelgen.model.annotator import Annotator
-from labelgen.model.collate import Example
+from labelgen.model.batches import Example
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.pretraining.corruption import (
     NEGATIVES,

@@ -27,7 +27,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.label_model import LabelModel
-from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.nn.embedding_cache import FrozenMemory
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 

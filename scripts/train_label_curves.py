@@ -26,7 +26,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.log import Log, write_log
-from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.nn.embedding_cache import FrozenMemory
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 

@@ -20,7 +20,7 @@ from labelgen.model.annotate import annotate
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model
 from labelgen.model.label_model import LabelModel
-from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.nn.embedding_cache import FrozenMemory
 from labelgen.training.corpus import Corpus, Prepare
 from labelgen.training.data import AnnotatedExamples, ChosenTargets, CorruptedExamples, Examples, without_labels
 from labelgen.training.fit import fit

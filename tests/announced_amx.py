@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.kernels import instruction_set
+from labelgen.kernels import processor
 
 MAX, PROBED = "ONEDNN_MAX_CPU_ISA", "LABELGEN_PROBED_CPU_ISA"
 LEVELS = ["SSE41", "AVX", "AVX2", "AVX2_VNNI"]
@@ -19,8 +19,8 @@ def announce_amx(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing was probed yet. Gives the file that identifies the machine."""
     (folder / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {FLAGS}\n")
     (folder / "boot").write_text("here\n")
-    monkeypatch.setattr(instruction_set, "_CPUINFO", folder / "cpuinfo")
-    monkeypatch.setattr(instruction_set, "_BOOT", folder / "boot")
+    monkeypatch.setattr(processor, "_CPUINFO", folder / "cpuinfo")
+    monkeypatch.setattr(processor, "_BOOT", folder / "boot")
     for name in (MAX, "DNNL_MAX_CPU_ISA", PROBED):
         monkeypatch.setenv(name, "")  # so that what the test sets is undone
         monkeypatch.delenv(name)

@@ -49,7 +49,7 @@ def pytest_configure() -> None:
     level, so that a test which sets another one changes nothing for those after it."""
     import torch
 
-    from labelgen.kernels.instruction_set import choose_instruction_set
+    from labelgen.kernels.processor import choose_instruction_set
 
     choose_instruction_set()
     torch.ops.mkldnn._is_mkldnn_bf16_supported()

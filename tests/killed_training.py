@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from labelgen.cli.main import main
-from labelgen.features.sound_library import prepare_torchaudio
+from labelgen.features.sound import prepare_torchaudio
 from labelgen.training.module import TrainingModule
 from labelgen.training.saving import Checkpoints
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from labelgen.features.sound_library import prepare_torchaudio
+from labelgen.features.sound import prepare_torchaudio
 
 _TEXT = (
     "play stop the red blue lamp timer for ten minutes rain in paris add milk bread to my list again please",

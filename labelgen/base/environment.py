@@ -1,4 +1,4 @@
-"""Environment variables by which the processes of one machine compute at one CPU instruction set (kernels/instruction_set.py)."""
+"""Environment variables by which the processes of one machine compute at one CPU instruction set (kernels/processor.py)."""
 
 import os
 

@@ -69,7 +69,7 @@ def _torch() -> str:
         import torch
     except (ImportError, OSError) as error:
         raise LabelgenError(f"cannot be imported: {error}", hint="install torch again") from error
-    from labelgen.kernels.instruction_set import choose_instruction_set
+    from labelgen.kernels.processor import choose_instruction_set
 
     choose_instruction_set()
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
@@ -79,14 +79,14 @@ def _torch() -> str:
         device = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     else:
         device = "works on the CPU"
-    from labelgen.features.processor import has_bf16
+    from labelgen.kernels.processor import has_bf16
 
     bf16 = "bf16" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no bf16: compute in 32 bits"
     return f"{torch.__version__}, {build}, {device}, {bf16}, {threads}"
 
 
 def _cpu_level() -> str:
-    from labelgen.kernels.instruction_set import instruction_set, is_lowered
+    from labelgen.kernels.processor import instruction_set, is_lowered
 
     level = instruction_set()
     if level is None:
@@ -100,7 +100,7 @@ def _precision() -> str:
     """Of the small offline encoder; others are measured when they are trained."""
     import torch
 
-    from labelgen.features.processor import has_bf16
+    from labelgen.kernels.processor import has_bf16
     from labelgen.training.hardware import cached_speedup, faster_precision
 
     if torch.cuda.is_available() or not has_bf16("cpu"):
@@ -114,7 +114,7 @@ def _torchaudio() -> str:
     try:
         import torch
 
-        from labelgen.features.audio import RATE_HZ, resample
+        from labelgen.features.sound import RATE_HZ, resample
 
         resample(torch.zeros(800), 8_000)
     except Exception as error:  # Whatever it is, it is what this check is for.
@@ -135,7 +135,7 @@ def _soundfile() -> str:
 
 
 def _encoder() -> str:
-    from labelgen.features.offline_encoder import INSTALL, PACKAGE, check_offline_weights, offline_weights
+    from labelgen.features.pretrained import INSTALL, PACKAGE, check_offline_weights, offline_weights
 
     source = offline_weights()
     if source is None:
@@ -147,8 +147,8 @@ def _encoder() -> str:
 
 
 def _same_bits() -> str:
-    from labelgen.features.processor import processor
-    from labelgen.model.company import same_in_any_company
+    from labelgen.kernels.processor import processor
+    from labelgen.model.batch_invariance import same_in_any_company
 
     if not same_in_any_company():
         raise LabelgenError(

@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     arguments.add_argument("out", type=Path, help="the folder to write")
     add_force(arguments)
     args = arguments.parse_args(argv)
-    from labelgen.features.offline_encoder import write_offline_encoder
+    from labelgen.features.pretrained import write_offline_encoder
 
     origin = write_offline_encoder(args.out, args.force)
     print_lines(f"wrote {args.out}: {origin['name']}, {origin['license']}")

@@ -209,7 +209,7 @@ def load_annotator(
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
 
-    from labelgen.kernels.instruction_set import choose_instruction_set
+    from labelgen.kernels.processor import choose_instruction_set
     from labelgen.model.annotator import Annotator
 
     choose_instruction_set()
@@ -219,8 +219,7 @@ def load_annotator(
 
 
 def _tell_slow() -> None:
-    from labelgen.features.processor import has_bf16
-    from labelgen.kernels.instruction_set import choose_instruction_set
+    from labelgen.kernels.processor import choose_instruction_set, has_bf16
 
     choose_instruction_set()
     if not has_bf16("cpu"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelgen.base.errors import UsageError
-from labelgen.kernels.instruction_set import crash_of, first_cpu
+from labelgen.kernels.processor import crash_of, first_cpu
 
 _INSTALL = "pip install -e '.[int8]' -c constraints.txt, or use --precision 32"
 _OPERATORS = 21

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from labelgen.kernels.batch_invariant import Product, has_onednn
 from labelgen.kernels.int8 import Int8Product
 from labelgen.kernels.packed import packed_positions
-from labelgen.kernels.products import Product, has_onednn
 
 TOKENS = 512
 """Tokens that pass through the layers at once: so few that what lies between two products stays in the cache. A batch of fewer is

@@ -1,4 +1,9 @@
-"""A model folder, ready to annotate: what it says, joined into annotations that are calibrated and name where they come from."""
+"""A model folder, ready to annotate: what it says, joined into annotations that are calibrated and name where they come from.
+
+What in a log a model does not know: values of features that it was not trained on, labels of others that it cannot give.
+
+Neither stops it: a value that was never seen is read as `unseen`, for which the model has a state of its own, and labels of
+others are not read at all. But where there is much of either, the log is not of the kind that the model was made for."""
 
 import math
 from collections import Counter
@@ -16,17 +21,16 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.labels import Annotation, AtSpan, Label, Provenance
 from labelgen.data.sound import told
-from labelgen.features.processor import check_device, processor
-from labelgen.kernels.instruction_set import choose_instruction_set, instruction_set
+from labelgen.features.features import categories_of
+from labelgen.kernels.processor import check_device, choose_instruction_set, instruction_set, processor
 from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.annotate import annotate, one_thread
+from labelgen.model.batch_invariance import depends_on_company
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
-from labelgen.model.company import depends_on_company
-from labelgen.model.folder import load_model, model_digest, read_card
+from labelgen.model.folder import load_model, model_digest, read_card, read_trained_on
+from labelgen.model.label_model import LabelModel
 from labelgen.model.options import PRECISIONS
-from labelgen.model.trained_on import read_trained_on
-from labelgen.model.unfamiliar import Unfamiliar
 from labelgen.tasks.task import Answers
 
 _DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
@@ -191,3 +195,27 @@ def _with_text(label: Label, dialogue: Dialogue) -> Label:
         text = dialogue.turns[label.at.turn].request[label.at.start : label.at.end]
         return replace(label, value=text)
     return label
+
+
+class Unfamiliar:
+    """Looks through dialogues for one model."""
+
+    def __init__(self, model: LabelModel) -> None:
+        self._values = {c.name: frozenset(c.values) for c in model.features.categories}
+        self._names = {name: frozenset(task.index) for name, task in model.tasks.items()}
+
+    def __call__(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
+        """How many turns have an unseen value, by feature; how many labels have an unknown name, by task. Features and tasks
+        that the model does not have are left out."""
+        unseen: Counter[str] = Counter()
+        unknown: Counter[str] = Counter()
+        for dialogue in dialogues:
+            for turn in dialogue.turns:
+                for name, value in dict(categories_of(dialogue, turn)).items():
+                    if name in self._values and value not in self._values[name]:
+                        unseen[name] += 1
+            for annotation in dialogue.annotations:
+                for label in annotation.labels:
+                    if label.task in self._names and label.name not in self._names[label.task]:
+                        unknown[label.task] += 1
+        return unseen, unknown

@@ -13,7 +13,7 @@ from labelgen.data.label_set import LabelSet, Sources, carry_company, label_set,
 from labelgen.features.features import FeatureSet, learn_features
 from labelgen.features.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
 from labelgen.features.text import Tokenizer
-from labelgen.kernels.instruction_set import choose_instruction_set
+from labelgen.kernels.processor import choose_instruction_set
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS

@@ -18,8 +18,7 @@ from labelgen.base.files import digest_file, read_json, write_text
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import Threshold, Unit
-from labelgen.model.folder import SETTINGS, read_digests
-from labelgen.model.saved import read_saved
+from labelgen.model.folder import SETTINGS, read_digests, read_saved
 
 CALIBRATION = "calibration.json"
 _FORM = 1

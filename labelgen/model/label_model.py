@@ -12,14 +12,13 @@ from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout, States
 from labelgen.features.sound import MELS, SoundSource
 from labelgen.features.text import Tokenizer, label_text
-from labelgen.kernels.rows import keep_bits
-from labelgen.model.collate import Collator
+from labelgen.kernels.batch_invariant import keep_bits
+from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
-from labelgen.nn.audio_encoder import AudioEncoder
 from labelgen.nn.dialogue_encoder import DialogueEncoder
 from labelgen.nn.losses import Loss
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
-from labelgen.nn.turn_fusion import TurnFusion
+from labelgen.nn.turn_fusion import AudioEncoder, TurnFusion
 from labelgen.tasks.task import Task, Widths
 
 _SOUND_WIDTH = 64

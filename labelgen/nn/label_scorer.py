@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.kernels.rows import score_rows
+from labelgen.kernels.batch_invariant import score_rows
 
 
 class LabelScorer(nn.Module):

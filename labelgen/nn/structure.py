@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.kernels.rows import score_rows
+from labelgen.kernels.batch_invariant import score_rows
 
 _ROWS = 512
 """Turns whose links are scored at once: time and memory are linear in the turns."""
@@ -153,7 +153,7 @@ def span_probability(scores: Float[Tensor, "L tags"], sums: TagSums, row: int, s
 
 
 def _log_add(a: Float[Tensor, "n k"], b: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """log(exp a + exp b) by functions that round alike wherever a number stands (kernels/rows.py)."""
+    """log(exp a + exp b) by functions that round alike wherever a number stands (kernels/batch_invariant.py)."""
     return torch.maximum(a, b) + (-(a - b).abs()).exp().log1p()
 
 

@@ -1,4 +1,6 @@
-"""One vector a turn from its texts, features and sound; any of them may be missing."""
+"""One vector a turn from its texts, features and sound; any of them may be missing.
+
+A small convolutional encoder of a turn's sound, trained from scratch."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -107,3 +109,27 @@ class TurnFusion(nn.Module):
         if not len(turn):
             return heard
         return heard.index_copy(0, turn, self.sound(vectors).to(dtype))
+
+
+class AudioEncoder(nn.Module):
+    """Log-mel frames to one vector a turn: three strided convolutions over time, then the mean and the maximum.
+
+    Sounds of one exact length come together, and each is encoded on its own: a convolution rounds differently with
+    others beside it (measured: most values of a vector change in the last bits), and lengths hardly ever agree."""
+
+    def __init__(self, mels: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv1d(mels if k == 0 else width, width, kernel_size=5, stride=2, padding=2) for k in range(3)
+        )
+        self.out = nn.Linear(2 * width, width)
+
+    def forward(self, frames: Float[Tensor, "n frames mels"]) -> Float[Tensor, "n width"]:
+        return torch.cat([self._one(sound[None].clone()) for sound in frames])
+
+    def _one(self, frames: Float[Tensor, "1 frames mels"]) -> Float[Tensor, "1 width"]:
+        hidden = frames.transpose(1, 2)
+        for layer in self.layers:
+            hidden = F.gelu(layer(hidden))
+        pooled: Tensor = self.out(torch.cat([hidden.mean(dim=2), hidden.amax(dim=2)], dim=1))
+        return pooled

@@ -12,7 +12,7 @@ import torch
 
 from labelgen import __version__
 from labelgen.base.errors import DivergedError
-from labelgen.kernels.instruction_set import instruction_set
+from labelgen.kernels.processor import instruction_set
 from labelgen.model.folder import read_card
 from labelgen.model.label_model import LabelModel
 from labelgen.training.config import plain

@@ -16,7 +16,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, field_of, tasks_of
 from labelgen.feedback.hiding import decoys, hide, without_evidence
-from labelgen.model.collate import Example
+from labelgen.model.batches import Example
 from labelgen.pretraining.corruption import Pool, pretraining_example
 from labelgen.tasks import TASKS
 from labelgen.training.corpus import Corpus

@@ -18,7 +18,7 @@ from torch import distributed, nn
 from labelgen.base.errors import DivergedError, UsageError
 from labelgen.data.sound import told
 from labelgen.model.label_model import LabelModel
-from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.nn.embedding_cache import FrozenMemory
 from labelgen.training.checkpoint import CheckpointFolder, CheckpointWriter, weights_of
 from labelgen.training.data import Examples
 from labelgen.training.hardware import LIGHTNING_PRECISION, precision_of

@@ -17,8 +17,7 @@ from torch.nn import functional as F
 from labelgen.base.errors import StorageError
 from labelgen.base.files import write_text
 from labelgen.features.pretrained import encoder_widths
-from labelgen.features.processor import has_bf16, processor
-from labelgen.kernels.instruction_set import instruction_set
+from labelgen.kernels.processor import has_bf16, instruction_set, processor
 from labelgen.model.options import ModelOptions
 from labelgen.training.options import HardwareOptions
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from labelgen.features.layout import Batch
-from labelgen.model.collate import Collator, Example
+from labelgen.model.batches import Collator, Example
 from labelgen.training.data import Examples, ExampleTable
 from labelgen.training.sampler import Part, Sampler
 

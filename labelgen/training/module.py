@@ -106,7 +106,7 @@ class TrainingModule(pl.LightningModule):
 
     def optimizer_step(self, *words: Any, **more: Any) -> None:
         super().optimizer_step(*words, **more)
-        # A fused optimizer writes weights and tells nobody, so what was prepared from them would be used on (kernels/rows.py).
+        # A fused optimizer writes weights and tells nobody, so what was prepared from them would be used on (kernels/batch_invariant.py).
         increment_version([p for p in self.parameters() if p.requires_grad])
 
     def configure_gradient_clipping(

@@ -18,10 +18,9 @@ from labelgen.base.printable import print_lines
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as set_aside
-from labelgen.kernels.instruction_set import choose_instruction_set
+from labelgen.kernels.processor import choose_instruction_set
 from labelgen.model.build import build_model, take_over
-from labelgen.model.folder import check_model, load_model, save_model
-from labelgen.model.trained_on import COMPLETE, joined
+from labelgen.model.folder import COMPLETE, check_model, joined, load_model, save_model
 from labelgen.training.account import BEFORE, CONFIG, MODEL, NO_BEST, card, diverged, summary
 from labelgen.training.checkpoint import CheckpointFolder
 from labelgen.training.checks import check_options

@@ -81,7 +81,7 @@ def test_the_tracker_that_sends_is_named(monkeypatch: pytest.MonkeyPatch, capsys
 )
 def test_what_auto_precision_takes_is_said(monkeypatch: pytest.MonkeyPatch, capsys, speedup: float, said: str):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("labelgen.features.processor.has_bf16", lambda _: True)
+    monkeypatch.setattr("labelgen.kernels.processor.has_bf16", lambda _: True)
     monkeypatch.setattr("labelgen.training.hardware.cached_speedup", lambda *_, **__: speedup)
     main(["doctor"])
     assert f"hardware.precision auto takes {said} times as fast as fp32" in capsys.readouterr().out

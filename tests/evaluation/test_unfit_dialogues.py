@@ -17,8 +17,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import read_calibration
-from labelgen.model.folder import save_model
-from labelgen.model.trained_on import COMPLETE
+from labelgen.model.folder import COMPLETE, save_model
 from labelgen.review.sampling import Drawn, marked
 
 TRAINED, NEW = ([labeled_dialogue(seed, 1 + seed % 3) for seed in seeds] for seeds in (range(60), range(60, 120)))

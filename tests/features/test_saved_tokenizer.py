@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from labelgen.base.errors import IntegrityError
 from labelgen.features.pretrained import load_tokenizer, saved_tokenizer
-from labelgen.features.sound_library import prepare_torchaudio
+from labelgen.features.sound import prepare_torchaudio
 
 TEXTS = ("play stop the red lamp", "Rain in Paris? add milk, bread", "é 紫の煙 🎵 [SEP] </s> <mask>")
 KINDS = ("BertTokenizer", "XLMRobertaTokenizer", "RobertaTokenizer", "PreTrainedTokenizerFast")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.features import sound_library
-from labelgen.features.sound_library import prepare_torchaudio
+from labelgen.features import sound
+from labelgen.features.sound import prepare_torchaudio
 
 EXTENSION = "torchaudio._extension"
 
@@ -16,7 +16,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "lib").mkdir()
     spec = ModuleSpec("torch", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr(sound_library, "find_spec", lambda name: spec)
+    monkeypatch.setattr(sound, "find_spec", lambda name: spec)
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("torchaudio", EXTENSION):
         monkeypatch.setitem(sys.modules, name, sys)  # so that what is there now comes back after the test
@@ -43,6 +43,6 @@ def test_without_torchaudio_or_on_another_system_nothing_is_touched(machine: Pat
     monkeypatch.setattr(sys, "platform", "darwin")
     prepare_torchaudio()
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(sound_library, "find_spec", lambda name: None)
+    monkeypatch.setattr(sound, "find_spec", lambda name: None)
     prepare_torchaudio()
     assert EXTENSION not in sys.modules

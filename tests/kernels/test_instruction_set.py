@@ -10,9 +10,8 @@ from announced_amx import LEVELS, MAX, PROBED, announce_amx, crash, crashes_abov
 from some_logs import record, write_lines
 
 from labelgen.cli.main import main
-from labelgen.features.processor import has_bf16
-from labelgen.kernels import instruction_set as module
-from labelgen.kernels.instruction_set import choose_instruction_set, instruction_set, is_lowered
+from labelgen.kernels import processor as module
+from labelgen.kernels.processor import choose_instruction_set, has_bf16, instruction_set, is_lowered
 from labelgen.model.annotator import Annotator
 from labelgen.model.folder import load_model
 

@@ -12,7 +12,7 @@ from labeled import labeled_dialogue
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
 from labelgen.features.pretrained import encoder_from_config, load_encoder
-from labelgen.kernels import instruction_set, int8
+from labelgen.kernels import int8, processor
 from labelgen.kernels.int8 import Int8Product, check_int8
 from labelgen.model.annotator import Annotator
 from labelgen.nn.turn_encoder import TurnEncoder
@@ -119,5 +119,5 @@ def test_a_cpu_on_which_they_crash_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(int8, "Int8Product", Crashes)
     with pytest.raises(UsageError, match=r"8-bit products crash \(Illegal instruction\) on this CPU"):
         check_int8()
-    monkeypatch.setattr(instruction_set, "_CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "none")
     check_int8()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from labelgen.kernels import products
-from labelgen.kernels.products import Product, has_onednn
+from labelgen.kernels import batch_invariant
+from labelgen.kernels.batch_invariant import Product, has_onednn
 
 BLOCK = 32
 
@@ -14,7 +14,7 @@ BLOCK = 32
 def product(request, monkeypatch) -> Product:
     if request.param and not has_onednn(torch.float32):
         pytest.skip("oneDNN has no kernels for this CPU")
-    monkeypatch.setattr(products, "has_onednn", lambda _: request.param)
+    monkeypatch.setattr(batch_invariant, "has_onednn", lambda _: request.param)
     return Product(torch.randn(24, 40), torch.randn(24), BLOCK)
 
 

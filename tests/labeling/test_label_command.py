@@ -10,7 +10,7 @@ from fake_annotator import FakeAnnotator
 from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
 
 import labelgen.cli.label
-import labelgen.features.processor
+import labelgen.kernels.processor
 from labelgen.cli.main import main
 
 
@@ -135,7 +135,7 @@ def test_a_device_that_is_not_there_is_exit_2(tmp_path, capsys, tiny_model):
 
 @pytest.mark.parametrize("there", [False, True])
 def test_bf16_is_advised_against_where_the_device_has_none(tmp_path, capsys, monkeypatch, fake, there):
-    monkeypatch.setattr(labelgen.features.processor, "has_bf16", lambda _: there)
+    monkeypatch.setattr(labelgen.kernels.processor, "has_bf16", lambda _: there)
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     assert label(tmp_path / "in", tmp_path / "out", "--precision", "bf16") == 0
     assert ("--precision 32" in capsys.readouterr().err) is not there

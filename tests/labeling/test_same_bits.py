@@ -16,8 +16,8 @@ from labeled import labeled_dialogue
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from labelgen.data.log import write_log
+from labelgen.kernels.batch_invariant import BLOCK
 from labelgen.kernels.prepared import TOKENS
-from labelgen.kernels.rows import BLOCK
 from labelgen.model.annotator import Annotator
 from labelgen.model.folder import load_model, save_model
 

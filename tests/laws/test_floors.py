@@ -26,7 +26,7 @@ FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package 
 KERNELS = FLOOR_OF["kernels"]
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "torchmetrics"}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-ONLY_IMPORTER = {"torchaudio": {"features/audio.py"}, "transformers": {"features/pretrained.py"}}
+ONLY_IMPORTER = {"torchaudio": {"features/sound.py"}, "transformers": {"features/pretrained.py"}}
 
 
 def imports(tree: ast.AST, for_types: bool = False) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from labelgen.nn.audio_encoder import AudioEncoder
+from labelgen.nn.turn_fusion import AudioEncoder
 
 
 def test_a_wrong_shape_is_caught_and_named():
@@ -19,7 +19,7 @@ def test_a_wrong_shape_is_caught_and_named():
 
 
 def test_shapes_are_checked_in_tests_only():
-    code = "import sys, torch\nfrom labelgen.nn.audio_encoder import AudioEncoder\nprint('beartype' in sys.modules)"
+    code = "import sys, torch\nfrom labelgen.nn.turn_fusion import AudioEncoder\nprint('beartype' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

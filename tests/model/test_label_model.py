@@ -13,8 +13,8 @@ from labelgen.data.label_set import LabelName, merge
 from labelgen.data.labels import AtGoal, said_none
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
+from labelgen.model.batches import Example
 from labelgen.model.build import build_model, take_over, with_labels
-from labelgen.model.collate import Example
 from labelgen.model.folder import check_model, load_model, save_model
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions

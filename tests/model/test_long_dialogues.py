@@ -13,7 +13,7 @@ from random_models import random_model
 
 from labelgen.base.files import digest_file
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn
-from labelgen.model import reading
+from labelgen.model import annotate as annotate_module
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.folder import load_model
@@ -39,7 +39,7 @@ def test_windows_give_what_is_given_at_once(tiny_encoder, turns, layers, band, r
     with patch.object(goals, "_REACH", reach):
         (whole,) = annotate(model, [dialogue])
         with (
-            patch.object(reading, "WINDOW", 8),
+            patch.object(annotate_module, "WINDOW", 8),
             patch.object(dialogue_encoder, "_WINDOW", 7),
             patch.object(structure, "_ROWS", 5),
         ):
@@ -59,14 +59,14 @@ def test_a_dialogue_of_2000_turns(tiny_encoder):
     divided = [label.at.turns for label in said.labels if isinstance(label.at, AtGoal)]
     assert divided
     assert all(b - a <= goals._REACH for turns in divided for a, b in pairwise(turns))
-    with patch.object(reading, "WINDOW", 2000), patch.object(dialogue_encoder, "_WINDOW", 2000):
+    with patch.object(annotate_module, "WINDOW", 2000), patch.object(dialogue_encoder, "_WINDOW", 2000):
         (whole,) = annotate(model, [dialogue])
     assert_alike(whole, windows)
 
 
 def test_given_goals_are_those_of_the_whole_dialogue(tiny_encoder):
     dialogue = labeled_dialogue(2, turns=40)
-    with patch.object(reading, "WINDOW", 8):
+    with patch.object(annotate_module, "WINDOW", 8):
         (said,) = annotate(random_model(tiny_encoder, 1, 4), [dialogue], goals_from="anna")
     given = {x.at for x in dialogue.annotations[0].labels if isinstance(x.at, AtGoal)}
     assert {x.at for one in said for x in one.labels if x.task == "outcome"} == given

@@ -10,8 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from labelgen.base.errors import IntegrityError
 from labelgen.base.files import digest_file
-from labelgen.model.folder import load_model, save_model
-from labelgen.model.saved import FORM
+from labelgen.model.folder import FORM, load_model, save_model
 
 
 def as_if_saved(folder: Path, form: int) -> None:

@@ -12,7 +12,7 @@ from random_models import random_model
 
 from labelgen.base.files import digest_bytes
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn
-from labelgen.model import reading
+from labelgen.model import annotate as annotate_module
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import CALIBRATION
@@ -27,7 +27,7 @@ def test_the_labels_of_a_prefix_are_those_of_the_first_turns(tiny_encoder, turns
     whole = labeled_dialogue(seed, turns=turns)
     end = max(1, int(share * turns))
     prefix = replace(whole, turns=whole.turns[:end])
-    with patch.object(reading, "WINDOW", 8):
+    with patch.object(annotate_module, "WINDOW", 8):
         (late,), (early,) = (annotate(model, [d], online=True) for d in (whole, prefix))
     for name, one, other in zip(model.tasks, late, early, strict=False):
         ours = {(x.at, x.name): x.probability for x in one.labels if ends(x.at, end)}

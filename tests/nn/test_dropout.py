@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from labelgen.nn.dropout import QuickDropout, quicken
+from labelgen.nn.turn_encoder import QuickDropout, quicken
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from labeled import labeled_dialogue
 
 from labelgen.kernels.prepared import can_prepare
-from labelgen.nn import passage_memory
-from labelgen.nn.passage_memory import PassageMemory
+from labelgen.nn import embedding_cache
+from labelgen.nn.embedding_cache import PassageMemory
 
 
 class Counted:
@@ -51,7 +51,7 @@ def test_each_passage_is_encoded_once_and_as_it_is():
 def test_the_next_shard_finds_what_is_kept_and_no_more_than_the_bound_is(monkeypatch):
     encode, memory = Counted(), PassageMemory()
     for bound, again in ((1_000, False), (0, True)):
-        monkeypatch.setattr(passage_memory, "MOST_TOKENS", bound)
+        monkeypatch.setattr(embedding_cache, "MOST_TOKENS", bound)
         encode.times.clear()
         for _ in range(2):
             batches = log(1, 4)
@@ -76,7 +76,7 @@ def test_states_are_those_without_a_memory_and_the_bound_holds_in_any_log(shards
     """A shard is a list of batches. At any time no more is held than the bound, or than what was announced where that is
     more; and what was announced is encoded once in its shard."""
     encode, plain, memory = Counted(), Counted(), PassageMemory()
-    with mock.patch.object(passage_memory, "MOST_TOKENS", bound):
+    with mock.patch.object(embedding_cache, "MOST_TOKENS", bound):
         for shard in shards:
             batches = [by_length(passages) for passages in shard]
             memory.expect(said(batches))
@@ -93,7 +93,7 @@ def test_states_are_those_without_a_memory_and_the_bound_holds_in_any_log(shards
 def test_what_is_read_ahead_is_not_encoded_again_until_the_next(shards, bound):
     """A shard is a list of runs, and each of its passages a batch of its own."""
     encode, plain, memory = Counted(), Counted(), PassageMemory()
-    with mock.patch.object(passage_memory, "MOST_TOKENS", bound):
+    with mock.patch.object(embedding_cache, "MOST_TOKENS", bound):
         for shard in shards:
             announced = {ids for ids, count in Counter(ids for run in shard for ids in run).items() if count > 1}
             memory.expect(ids for run in shard for ids in run)
@@ -115,7 +115,7 @@ def by_length(passages: set[tuple[int, ...]]) -> list[torch.Tensor]:
 
 def test_what_is_kept_is_written_over_and_not_grown(monkeypatch):
     """However long the log, states lie in the same memory."""
-    monkeypatch.setattr(passage_memory, "MOST_TOKENS", 12)
+    monkeypatch.setattr(embedding_cache, "MOST_TOKENS", 12)
     memory, places = PassageMemory(), set()
     for n in range(0, 300, 3):
         groups = [torch.tensor([[n, n], [n + 1, n], [n + 2, n]])]

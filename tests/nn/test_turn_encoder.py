@@ -9,7 +9,7 @@ from labelgen.features.layout import Passages
 from labelgen.features.pretrained import load_encoder
 from labelgen.kernels.packed import PACKED
 from labelgen.nn import turn_encoder
-from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.nn.embedding_cache import FrozenMemory
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 
 LENGTHS = [(3, 4), (1, 7), (5, 2), (2, 40)]

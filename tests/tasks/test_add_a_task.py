@@ -10,8 +10,8 @@ from labelgen.data.evidence import targets_of
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.record import decode, encode
 from labelgen.model.annotator import Annotator
+from labelgen.model.batches import Example
 from labelgen.model.build import build_model
-from labelgen.model.collate import Example
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS

@@ -10,8 +10,8 @@ from labelgen.data.evidence import Target
 from labelgen.data.label_set import LabelName, LabelSet
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Field
 from labelgen.features.layout import Layout
+from labelgen.model.batches import Example
 from labelgen.model.build import build_model
-from labelgen.model.collate import Example
 from labelgen.model.options import ModelOptions
 from labelgen.nn.losses import NEVER
 from labelgen.tasks.options import TaskOptions

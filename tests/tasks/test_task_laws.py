@@ -8,8 +8,8 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtSpan, scope
 from labelgen.features.layout import Batch, TargetTensors
+from labelgen.model.batches import Example
 from labelgen.model.build import build_model
-from labelgen.model.collate import Example
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS

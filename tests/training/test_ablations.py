@@ -18,8 +18,8 @@ from tiny import write_tiny_encoder
 
 from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log
-from labelgen.nn import frozen_memory, turn_encoder
-from labelgen.nn.frozen_memory import FrozenMemory
+from labelgen.nn import embedding_cache, turn_encoder
+from labelgen.nn.embedding_cache import FrozenMemory
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
@@ -43,7 +43,7 @@ def test_another_text_keeps_every_span_on_its_words(seed: int):
 
 
 def test_exchanged_parts_are_put_back():
-    used = [vars(module) for module in (frozen_memory, turn_encoder)]
+    used = [vars(module) for module in (embedding_cache, turn_encoder)]
     states = torch.randn(2, 3, 4)
     with variants.first_token():
         assert all(module["passage_vectors"](states).equal(states[:, 0]) for module in used)

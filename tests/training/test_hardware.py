@@ -8,7 +8,7 @@ import pytest
 import torch
 from announced_amx import announce_amx, crashes_above
 
-from labelgen.kernels import instruction_set
+from labelgen.kernels import processor
 from labelgen.model.folder import read_card
 from labelgen.model.options import ModelOptions
 from labelgen.training import hardware
@@ -21,7 +21,7 @@ def test_training_lowers_the_instruction_set_before_it_computes(
     options: Callable[..., FinetuneOptions], tmp_path: Path, monkeypatch, capfd
 ):
     announce_amx(tmp_path, monkeypatch)
-    monkeypatch.setattr(instruction_set, "_products", crashes_above("AVX2"))
+    monkeypatch.setattr(processor, "_products", crashes_above("AVX2"))
     asked = options("a", "--length.max_steps=1")
     finetune(asked)
     assert read_card(Path(asked.out) / "model")["isa"] == "AVX2"

@@ -10,8 +10,8 @@ import torch
 from labeled import LABELS, every_target, labeled_dialogue
 
 from labelgen.features.layout import Batch
+from labelgen.model.batches import Example
 from labelgen.model.build import build_model
-from labelgen.model.collate import Example
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.nn.losses import Loss

@@ -12,8 +12,7 @@ from small_training import pretrained
 from labelgen.base.errors import IntegrityError
 from labelgen.base.files import digest_file
 from labelgen.data.log import Log, write_log
-from labelgen.model.folder import TRAINED_ON
-from labelgen.model.trained_on import read_trained_on
+from labelgen.model.folder import TRAINED_ON, read_trained_on
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 

@@ -20,7 +20,7 @@ from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import assemble, make_tasks
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.nn.passage_memory import PassageMemory
+from labelgen.nn.embedding_cache import PassageMemory
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 
