@@ -1,4 +1,4 @@
-"""The least detector there can be, to show what adding a signal takes: this file and one line in the registry."""
+"""The smallest possible detector plug-in: this module, and one entry point of the group `labelgen.detectors`."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The least reader of a corpus there can be, to show what adding one takes: this file and one line in the registry.
+"""The smallest possible reader plug-in: this module, and one entry point of the group `labelgen.readers`.
 
 A line is one dialogue of one turn: its id, the request, the response, and what a person called the request, with tabs
 between them."""

@@ -1,4 +1,4 @@
-"""A task in one file, as CONTRIBUTING.md shows it: is a request polite?"""
+"""A task plug-in in one module (is a request polite?), and one entry point of the group `labelgen.tasks`."""
 
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtTurn

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelgen.base.errors import UsageError
+from labelgen.base.registry import Registry
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.quarantine import Rejected
@@ -38,23 +39,26 @@ class Reader:
                 raise UsageError(f"the reader knows no option {name!r}", f"--option {name}=...", f"known: {known}")
 
 
-READERS = {
-    "labelgen": "labelgen.data.own:READER",
-    "chat": "labelgen.corpora.chat:READER",
-    "csv_turns": "labelgen.corpora.csv_turns:READER",
-    "sgd": "labelgen.corpora.sgd:READER",
-    "star": "labelgen.corpora.star:READER",
-    "getgoing": "labelgen.corpora.getgoing:READER",
-    "betold": "labelgen.corpora.betold:READER",
-    "segments": "labelgen.corpora.segments:READER",
-    "uss": "labelgen.corpora.uss:READER",
-    "snips": "labelgen.corpora.snips:READER",
-    "slurp": "labelgen.corpora.slurp:READER",
-    "multiwoz": "labelgen.corpora.multiwoz:READER",
-    "dbdc3": "labelgen.corpora.dbdc3:READER",
-    "abredial": "labelgen.corpora.abredial:READER",
-    "stc3": "labelgen.corpora.stc3:READER",
-    "dstc10": "labelgen.corpora.dstc10:READER",
-    "multidogo": "labelgen.corpora.multidogo:READER",
-}
-"""Name of a format -> its reader."""
+READERS = Registry(
+    "labelgen.readers",
+    {
+        "labelgen": "labelgen.data.own:READER",
+        "chat": "labelgen.corpora.chat:READER",
+        "csv_turns": "labelgen.corpora.csv_turns:READER",
+        "sgd": "labelgen.corpora.sgd:READER",
+        "star": "labelgen.corpora.star:READER",
+        "getgoing": "labelgen.corpora.getgoing:READER",
+        "betold": "labelgen.corpora.betold:READER",
+        "segments": "labelgen.corpora.segments:READER",
+        "uss": "labelgen.corpora.uss:READER",
+        "snips": "labelgen.corpora.snips:READER",
+        "slurp": "labelgen.corpora.slurp:READER",
+        "multiwoz": "labelgen.corpora.multiwoz:READER",
+        "dbdc3": "labelgen.corpora.dbdc3:READER",
+        "abredial": "labelgen.corpora.abredial:READER",
+        "stc3": "labelgen.corpora.stc3:READER",
+        "dstc10": "labelgen.corpora.dstc10:READER",
+        "multidogo": "labelgen.corpora.multidogo:READER",
+    },
+)
+"""Name of a format -> its Reader, built in or from a plug-in."""

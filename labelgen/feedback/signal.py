@@ -1,23 +1,33 @@
-"""Finding the signals of a dialogue: every registered detector, in the order of the registry.
+"""Find the signals of a dialogue with every registered detector, in the order of the registry."""
 
-A detector is a module in `detectors/` with
-`detect(dialogue) -> Iterator[Signal]`;
-`observable(dialogue, turn) -> bool`: whether a signal of its kind about that turn could have been seen, so that silence
-says something (a clock is there, a turn follows, somebody asked);
-`EVIDENCE`, the fields of a turn in which it sees its evidence; they are hidden when the signal is a target (hiding.py)."""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
-from importlib import import_module
-from types import ModuleType
+from typing import Protocol
 
-from labelgen.base.registry import require, resolve
+from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.feedback.detectors import DETECTORS
 
-Detect = Callable[[Dialogue], Iterator[Signal]]
+
+class Detector(Protocol):
+    """A module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`."""
+
+    EVIDENCE: tuple[str, ...]
+    """Fields of a turn that hold the evidence; they are masked where the signal is a target (hiding.py)."""
+
+    def detect(self, dialogue: Dialogue) -> Iterator[Signal]:
+        """The signals of one dialogue."""
+
+    def observable(self, dialogue: Dialogue, turn: int) -> bool:
+        """Whether a signal about that turn could have been seen, so that silence is informative (a clock exists, a turn
+        follows, the user was asked)."""
+
+
+def detector(kind: str) -> Detector:
+    """The detector of a kind. Raises UsageError for an unknown kind."""
+    module: Detector = resolve(DETECTORS, kind, "signal")
+    return module
 
 
 def find_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> tuple[Signal, ...]:
@@ -25,8 +35,7 @@ def find_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> tupl
     kind."""
     found: list[Signal] = []
     for kind in DETECTORS if kinds is None else kinds:
-        detect: Detect = resolve(DETECTORS, kind, "signal")
-        found.extend(detect(dialogue))
+        found.extend(detector(kind).detect(dialogue))
     return tuple(found)
 
 
@@ -37,20 +46,12 @@ def with_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> Dial
 
 def evidence_fields(kind: str) -> tuple[str, ...]:
     """The fields of a turn where a kind of signal is seen. Raises UsageError for an unknown kind."""
-    require(kind, DETECTORS, "signal")
-    fields: tuple[str, ...] = _module(DETECTORS[kind]).EVIDENCE
-    return fields
+    return detector(kind).EVIDENCE
 
 
 def observable(kind: str, dialogue: Dialogue, turn: int) -> bool:
-    """Whether the detector of that kind could have found a signal about that turn. Raises KeyError for an unknown kind."""
-    can: bool = _module(DETECTORS[kind]).observable(dialogue, turn)
-    return can
-
-
-@cache
-def _module(entry: str) -> ModuleType:
-    return import_module(entry.partition(":")[0])
+    """Whether the detector of that kind could have found a signal about that turn. Raises UsageError for an unknown kind."""
+    return detector(kind).observable(dialogue, turn)
 
 
 def concerns_dialogue(signal: Signal, dialogue: Dialogue) -> bool:

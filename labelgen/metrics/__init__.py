@@ -1,26 +1,31 @@
-"""What answers are measured by: one function pair and one line each."""
+"""Metrics: one pair of functions and one line each."""
 
-METRICS = {
-    "accuracy": "labelgen.metrics.categories:accuracy",
-    "macro_f1": "labelgen.metrics.categories:macro_f1",
-    "failure_f1": "labelgen.metrics.categories:failure_f1",
-    "bad_f1": "labelgen.metrics.categories:bad_f1",
-    "uar": "labelgen.metrics.categories:uar",
-    "cohen_kappa": "labelgen.metrics.categories:cohen_kappa",
-    "failure_auprc": "labelgen.metrics.scores:failure_auprc",
-    "bad_auprc": "labelgen.metrics.scores:bad_auprc",
-    "log_loss": "labelgen.metrics.scores:log_loss",
-    "ece": "labelgen.metrics.scores:ece",
-    "spearman_rho": "labelgen.metrics.scores:spearman_rho",
-    "intent_accuracy": "labelgen.metrics.sets:set_accuracy",
-    "intent_macro_f1": "labelgen.metrics.sets:name_macro_f1",
-    "frame_accuracy": "labelgen.metrics.sets:set_accuracy",
-    "slot_turn_accuracy": "labelgen.metrics.sets:set_accuracy",
-    "slot_span_f1": "labelgen.metrics.sets:label_f1",
-    "slot_value_f1": "labelgen.metrics.sets:value_f1",
-    "exact_goal_f1": "labelgen.metrics.sets:label_f1",
-    "b_cubed_f1": "labelgen.metrics.goals:b_cubed_f1",
-    "boundary_f1": "labelgen.metrics.goals:boundary_f1",
-    "pk": "labelgen.metrics.goals:pk",
-    "window_diff": "labelgen.metrics.goals:window_diff",
-}
+from labelgen.base.registry import Registry
+
+METRICS = Registry(
+    "labelgen.metrics",
+    {
+        "accuracy": "labelgen.metrics.categories:accuracy",
+        "macro_f1": "labelgen.metrics.categories:macro_f1",
+        "failure_f1": "labelgen.metrics.categories:failure_f1",
+        "bad_f1": "labelgen.metrics.categories:bad_f1",
+        "uar": "labelgen.metrics.categories:uar",
+        "cohen_kappa": "labelgen.metrics.categories:cohen_kappa",
+        "failure_auprc": "labelgen.metrics.scores:failure_auprc",
+        "bad_auprc": "labelgen.metrics.scores:bad_auprc",
+        "log_loss": "labelgen.metrics.scores:log_loss",
+        "ece": "labelgen.metrics.scores:ece",
+        "spearman_rho": "labelgen.metrics.scores:spearman_rho",
+        "intent_accuracy": "labelgen.metrics.sets:set_accuracy",
+        "intent_macro_f1": "labelgen.metrics.sets:name_macro_f1",
+        "frame_accuracy": "labelgen.metrics.sets:set_accuracy",
+        "slot_turn_accuracy": "labelgen.metrics.sets:set_accuracy",
+        "slot_span_f1": "labelgen.metrics.sets:label_f1",
+        "slot_value_f1": "labelgen.metrics.sets:value_f1",
+        "exact_goal_f1": "labelgen.metrics.sets:label_f1",
+        "b_cubed_f1": "labelgen.metrics.goals:b_cubed_f1",
+        "boundary_f1": "labelgen.metrics.goals:boundary_f1",
+        "pk": "labelgen.metrics.goals:pk",
+        "window_diff": "labelgen.metrics.goals:window_diff",
+    },
+)

@@ -1,9 +1,10 @@
-"""Adding a corpus: one file and one line; every command that reads logs then knows it."""
+"""Every command that reads logs knows an installed reader."""
 
 import json
 from pathlib import Path
 
 import pytest
+from plugins import install
 
 from labelgen.cli.main import main
 from labelgen.data.label_set import LabelName, read_labels
@@ -12,7 +13,7 @@ from labelgen.data.log import Log
 from labelgen.data.reader import READERS
 
 
-def test_a_new_reader_is_converted_counted_and_listed(
+def test_reader_installed_as_a_plug_in_converts_counts_and_is_listed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus = tmp_path / "corpus"
@@ -21,7 +22,8 @@ def test_a_new_reader_is_converted_counted_and_listed(
     out, bad = tmp_path / "out" / "toy.jsonl", tmp_path / "bad.jsonl"
     words = ["data", "convert", str(corpus), str(out), "--format", "toy", "--quarantine", str(bad)]
     assert main(words) == 2, "nobody knows it yet"
-    monkeypatch.setitem(READERS, "toy", "toy_reader:READER")
+    install(monkeypatch, tmp_path / "site", "labelgen.readers", "toy", "toy_reader:READER")
+    assert "toy" in READERS
     assert main([*words, "--max-bad-rate", "0.5"]) == 0
 
     first, second = Log([out])

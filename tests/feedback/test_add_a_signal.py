@@ -1,7 +1,10 @@
-"""Adding a signal: one file and one line; finding, aggregating and hiding then know it."""
+"""Detection, aggregation and masking know an installed detector."""
+
+from pathlib import Path
 
 import pytest
 from heard import talk
+from plugins import install
 
 from labelgen.base.errors import UsageError
 from labelgen.data.labels import AtTurn
@@ -12,10 +15,13 @@ from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 
 
-def test_a_new_detector_is_found_aggregated_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detector_installed_as_a_plug_in_is_found_aggregated_and_masked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     dialogue = talk("play haze", "Playing Rain.", "sigh", "Well.")
     assert find_signals(dialogue) == ()
-    monkeypatch.setitem(DETECTORS, "sigh", "toy_detector:detect")
+    install(monkeypatch, tmp_path / "site", "labelgen.detectors", "sigh", "toy_detector")
+    assert list(DETECTORS)[-1] == "sigh"
     signals = find_signals(dialogue)
     assert [(s.kind, s.turns) for s in signals] == [("sigh", (0,))]
     quality = next(t for t in feedback_targets(dialogue, signals, waterfall) if t.at == AtTurn(0))
@@ -25,6 +31,6 @@ def test_a_new_detector_is_found_aggregated_and_hidden(monkeypatch: pytest.Monke
     assert [t.response for t in hidden.turns] == ["Playing Rain.", "Well."]
 
 
-def test_an_unknown_kind_is_named_with_the_nearest() -> None:
+def test_find_signals_of_an_unknown_kind_raises_and_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="gratitude"):
         find_signals(talk("a", "b"), ["gratitud"])

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -24,11 +25,13 @@ def registries() -> list[tuple[str, str]]:
     found = []
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-                values = [
-                    v.value for v in node.value.values if isinstance(v, ast.Constant) and isinstance(v.value, str)
-                ]
-                if values and all(v.startswith("labelgen.") and ":" in v for v in values):
+            if not isinstance(node, ast.Assign):
+                continue
+            is_registry = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "Registry"
+            mapping = node.value.args[1] if is_registry and isinstance(node.value, ast.Call) else node.value
+            if isinstance(mapping, ast.Dict):
+                values = [v.value for v in mapping.values if isinstance(v, ast.Constant) and isinstance(v.value, str)]
+                if is_registry or (values and all(v.startswith("labelgen.") and ":" in v for v in values)):
                     module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
                     found += [(module, t.id) for t in node.targets if isinstance(t, ast.Name)]
     return found
@@ -52,7 +55,7 @@ def modules_in(folder: str) -> dict[str, str]:
     return {p.stem: f"{package}.{p.stem}" for p in sorted((ROOT / folder).glob("*.py")) if p.stem != "__init__"}
 
 
-def registered_modules(registry: dict[str, str]) -> set[str]:
+def registered_modules(registry: Mapping[str, str]) -> set[str]:
     return {value.partition(":")[0] for value in registry.values()}
 
 

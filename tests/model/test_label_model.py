@@ -30,7 +30,7 @@ def new_model(tiny_encoder, seed: int = 0, **options) -> LabelModel:
     chosen = ModelOptions(
         encoder=str(tiny_encoder), **{"dialogue_width": 32, "dialogue_heads": 2, "dialogue_layers": 1, **options}
     )
-    model = build_model(chosen, {name: TaskOptions() for name in reversed(TASKS)}, LABELS, DIALOGUES).eval()
+    model = build_model(chosen, {name: TaskOptions() for name in reversed(list(TASKS))}, LABELS, DIALOGUES).eval()
     # A new dialogue encoder adds nothing to its turns; these tests are about one that does.
     with torch.no_grad():
         for parameter in model.dialogue_encoder.parameters():

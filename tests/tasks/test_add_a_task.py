@@ -1,9 +1,10 @@
-"""A new task is one file and one registry line; all else works on it unasked."""
+"""An installed task trains, saves, loads and labels; no other code changes."""
 
 import dataclasses
 import random
 
 import torch
+from plugins import install
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import targets_of
@@ -31,8 +32,9 @@ def dialogue(seed: int) -> Dialogue:
     return Dialogue(id=f"p{seed}", turns=tuple(turns), annotations=(Annotation("anna", "person", tuple(labels)),))
 
 
-def test_a_toy_task_is_learned_saved_and_labels(monkeypatch, tiny_encoder, tmp_path):
-    monkeypatch.setitem(TASKS, "politeness", "toy_task:Politeness")
+def test_task_installed_as_a_plug_in_trains_saves_and_labels(monkeypatch, tiny_encoder, tmp_path):
+    install(monkeypatch, tmp_path / "site", "labelgen.tasks", "politeness", "toy_task:Politeness")
+    assert "politeness" in TASKS
     torch.manual_seed(0)
     train, test = [dialogue(s) for s in range(60)], [dialogue(s) for s in range(1000, 1020)]
     model = build_model(

@@ -1,18 +1,23 @@
-"""The kinds of evidence that can be found in a log: one file and one line each."""
+"""Detectors of feedback signals: one module and one line for each kind."""
 
-DETECTORS = {
-    "answer": "labelgen.feedback.detectors.answer:detect",
-    "rating": "labelgen.feedback.detectors.rating:detect",
-    "questionnaire": "labelgen.feedback.detectors.questionnaire:detect",
-    "disconnect": "labelgen.feedback.detectors.disconnect:detect",
-    "stop": "labelgen.feedback.detectors.stop:detect",
-    "abandonment": "labelgen.feedback.detectors.abandonment:detect",
-    "barge_in": "labelgen.feedback.detectors.barge_in:detect",
-    "rephrase": "labelgen.feedback.detectors.rephrase:detect",
-    "correction": "labelgen.feedback.detectors.correction:detect",
-    "repetition": "labelgen.feedback.detectors.repetition:detect",
-    "gratitude": "labelgen.feedback.detectors.gratitude:detect",
-}
+from labelgen.base.registry import Registry
+
+DETECTORS = Registry(
+    "labelgen.detectors",
+    {
+        "answer": "labelgen.feedback.detectors.answer",
+        "rating": "labelgen.feedback.detectors.rating",
+        "questionnaire": "labelgen.feedback.detectors.questionnaire",
+        "disconnect": "labelgen.feedback.detectors.disconnect",
+        "stop": "labelgen.feedback.detectors.stop",
+        "abandonment": "labelgen.feedback.detectors.abandonment",
+        "barge_in": "labelgen.feedback.detectors.barge_in",
+        "rephrase": "labelgen.feedback.detectors.rephrase",
+        "correction": "labelgen.feedback.detectors.correction",
+        "repetition": "labelgen.feedback.detectors.repetition",
+        "gratitude": "labelgen.feedback.detectors.gratitude",
+    },
+)
 
 FAMILIES = {
     "disconnect": "visible failure",
