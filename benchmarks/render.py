@@ -1,0 +1,292 @@
+"""Render RESULTS.md and docs/results/*.md from results/*.csv, results/notes.yaml and benchmarks/pages.yaml.
+
+A table is a query and a caption. The renderer selects the rows, puts one field across (`columns`, by default the systems), and
+uses the fields that vary as row labels; fields that do not vary stand in the line below the table.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labelgen.base.errors import InputError, UsageError
+from labelgen.base.files import write_text
+
+from . import results
+from .results import KEYS, Result, as_list, load_yaml
+
+ABSENT = "–"
+KINDS = {
+    "bootstrap": "(low to high): 95% bootstrap interval",
+    "exact": "(low to high): 95% exact interval",
+    "t": "(low to high): 95% interval by Student's t",
+    "range": "[low to high]: smallest and largest of the trainings or rounds",
+}
+Rows = Sequence[Result]
+
+
+def select(rows: Iterable[Result], query: Mapping[str, Any]) -> list[Result]:
+    """Rows whose fields have the queried values; a list means any of its values.
+
+    Rows of a single training are left out where a row of several trainings has the same key, unless the query names seeds."""
+    unknown = set(query) - set(KEYS) - {"interval"}
+    if unknown:
+        raise InputError(
+            f"unknown field {', '.join(sorted(unknown))} in a query",
+            "benchmarks/pages.yaml",
+            f"fields: {', '.join(KEYS)}",
+        )
+    found = [
+        r for r in rows if all(getattr(r, name) in [str(v) for v in as_list(value)] for name, value in query.items())
+    ]
+    if "seed" in query:
+        return found
+    seeds: dict[tuple[str, ...], set[str]] = {}
+    for row in found:
+        seeds.setdefault(_key(row, "seed"), set()).add(row.seed)
+
+    def is_part(row: Result) -> bool:
+        return any(
+            row.seed != other and set(row.seed.split()) <= set(other.split()) for other in seeds[_key(row, "seed")]
+        )
+
+    return [row for row in found if not row.seed or not is_part(row)]
+
+
+def _key(row: Result, *without: str) -> tuple[str, ...]:
+    return tuple(getattr(row, name) for name in KEYS if name not in without)
+
+
+def number(value: float) -> str:
+    """A number with three decimals, fewer if it is large."""
+    if float(value).is_integer() and abs(value) > 1:
+        return f"{value:,.0f}"
+    if 0 < abs(value) < 0.0005:
+        return f"{value:.4f}" if abs(value) >= 0.00005 else f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def show(rows: Rows) -> str:
+    """One cell: the value and all of its intervals. A difference whose interval excludes zero is bold."""
+    if not rows:
+        return ABSENT
+    parts = [number(row.value) for row in rows if row.value is not None][:1]
+    for row in rows:
+        if row.low is not None and row.high is not None:
+            ends = f"{number(row.low)} to {number(row.high)}"
+            parts.append(f"[{ends}]" if row.interval == "range" else f"({ends})")
+            if (
+                row.baseline
+                and row.interval != "range"
+                and not row.metric.endswith("_ratio")
+                and row.low * row.high > 0
+            ):
+                parts[0] = f"**{parts[0]}**"
+    return " ".join(parts)
+
+
+def system(row: Result) -> str:
+    """What a number belongs to: a system, or two that are compared."""
+    if not row.baseline:
+        return row.system
+    return f"{row.system} {'/' if row.metric.endswith('_ratio') else 'minus'} {row.baseline}"
+
+
+def _field(row: Result, name: str) -> str:
+    return system(row) if name == "system" else str(getattr(row, name))
+
+
+def table(declared: Mapping[str, Any], rows: Rows, notes: Mapping[str, Any]) -> str:
+    """One table with heading and caption, as Markdown."""
+    chosen = select(rows, declared["query"])
+    if not chosen:
+        raise InputError(
+            f"the query of {declared['title']!r} finds no rows", "benchmarks/pages.yaml", "correct the query or measure"
+        )
+    across = declared.get("columns", "system")
+    fields = [
+        name for name in ("corpus", "split", "task", "setting", "reference", "system", "metric") if name != across
+    ]
+    varying = [name for name in declared.get("rows", fields) if len({_field(row, name) for row in chosen}) > 1]
+    fixed = {name: _field(chosen[0], name) for name in fields if name not in varying}
+    columns = list(dict.fromkeys(_field(row, across) for row in chosen))
+    lines: dict[tuple[str, ...], dict[str, list[Result]]] = {}
+    for row in chosen:
+        line = lines.setdefault(tuple(_field(row, name) for name in varying), {})
+        cell = line.setdefault(_field(row, across), [])
+        if any(_key(other) != _key(row) for other in cell):
+            raise InputError(
+                f"two numbers in one cell of {declared['title']!r}: {_key(row)}",
+                "benchmarks/pages.yaml",
+                "narrow the query or name more fields in rows",
+            )
+        cell.append(row)
+    counts = {key: {r.n for cell in line.values() for r in cell if r.n is not None} for key, line in lines.items()}
+    counted = any(counts.values()) and all(len(numbers) <= 1 for numbers in counts.values())
+    header = [*varying, *columns, *(["n"] if counted else [])]
+    text = [f"## {heading(declared)}", "", declared["caption"].strip(), "", _line(header), "|" + " --- |" * len(header)]
+    for key, line in lines.items():
+        count = [f"{next(iter(counts[key])):,}" if counts[key] else ABSENT] if counted else []
+        text.append(_line([*(k or ABSENT for k in key), *(show(line.get(c, [])) for c in columns), *count]))
+    return "\n".join([*text, "", *_about(declared, chosen, fixed), *_notes(declared, notes)]) + "\n"
+
+
+def heading(declared: Mapping[str, Any]) -> str:
+    """The title of a table; simulated tables say so."""
+    return f"Simulation only: {declared['title']}" if declared.get("simulated") else str(declared["title"])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _about(declared: Mapping[str, Any], rows: Rows, fixed: Mapping[str, str]) -> list[str]:
+    """What does not vary, what the intervals are, and what made the numbers."""
+    same = "; ".join(f"{name}: {value}" for name, value in fixed.items() if value)
+    seeds = sorted({row.seed for row in rows if row.seed})
+    if seeds:
+        same += ("; " if same else "") + "training seeds: " + " or ".join(seeds)
+    kinds = [text for kind, text in KINDS.items() if any(row.interval == kind for row in rows)]
+    about = [" ".join(part + "." for part in (same[:1].upper() + same[1:], "; ".join(kinds)) if part)]
+    for made in dict.fromkeys((row.command, row.versions) for row in rows if row.command):
+        about.append(f"Made by `{made[0]}`" + (f" with {made[1]}." if made[1] else "."))
+    if declared.get("recipe"):
+        about.append(f"To measure again: `python -m benchmarks run {declared['recipe']}`.")
+    return ["\n\n".join(part for part in about if part)]
+
+
+def _notes(declared: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
+    seen = dict.fromkeys(notes[name] for name in as_list(declared["query"]["table"]) if name in notes)
+    return [f"\n**Seen while choosing.** {text.strip()}" for text in seen]
+
+
+def page(
+    name: str, declared: Mapping[str, Any], rows: Rows, metrics: Mapping[str, str], notes: Mapping[str, Any]
+) -> str:
+    """One page of docs/results, as Markdown."""
+    text = [
+        f"# {declared['title']}",
+        "",
+        declared["intro"].strip(),
+        "",
+        f"All numbers of this page: `results/{name}.csv`.",
+        "",
+    ]
+    text += [table(one, rows, notes) + "\n" for one in declared["tables"]]
+    used = {row.metric for one in declared["tables"] for row in select(rows, one["query"])}
+    text += ["## Metrics", "", *(f"- `{metric}`: {metrics[metric]}." for metric in metrics if metric in used), ""]
+    return "\n".join(text)
+
+
+def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
+    """The table of the first page: each row is a claim with the best published figure, one person and what was not reached."""
+    header = [
+        "what",
+        "model",
+        "best published",
+        "one person",
+        "model minus person",
+        "model minus simple baseline",
+        "not reached",
+        "page",
+    ]
+    lines = [_line(header), "|" + " --- |" * len(header)]
+    for row in declared["summary"]:
+        cells = [row["what"]]
+        for name in ("model", "published", "person", "difference", "baseline"):
+            asked = row.get(name, ABSENT)
+            cells.append(
+                asked
+                if isinstance(asked, str)
+                else _one(rows[row["page"]], {**row.get("of", {}), **asked}, row["what"], name)
+            )
+        cells += [row.get("not_reached", ABSENT), f"[{row['page']}](docs/results/{row['page']}.md)"]
+        lines.append(_line(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _one(rows: Rows, query: Mapping[str, Any], what: str, column: str) -> str:
+    words = query.get("words", "")
+    found = select(rows, {"baseline": "", **{name: value for name, value in query.items() if name != "words"}})
+    if len({_key(row) for row in found}) != 1:
+        raise InputError(
+            f"{column} of {what!r} finds {len(found)} numbers: {dict(query)}", "benchmarks/pages.yaml", "name one"
+        )
+    return f"{words}: {show(found)}" if words else show(found)
+
+
+def first_page(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
+    """RESULTS.md, as Markdown."""
+    links = [f"- [{one['title']}](docs/results/{name}.md)" for name, one in declared["pages"].items()]
+    return "\n".join(
+        [
+            f"# {declared['title']}",
+            "",
+            declared["intro"].strip(),
+            "",
+            summary(declared, rows),
+            declared["after"].strip(),
+            "",
+            "## Pages",
+            "",
+            *links,
+            "",
+        ]
+    )
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """Path of each rendered page, relative to the root of the repository -> its text."""
+    declared = load_yaml(root / "benchmarks" / "pages.yaml")
+    metrics = load_yaml(root / "benchmarks" / "metrics.yaml")
+    notes = load_yaml(root / "results" / "notes.yaml")
+    rows = results.read_all(root / "results")
+    check(declared, rows, metrics, notes)
+    texts = {Path("RESULTS.md"): first_page(declared, rows)}
+    for name, one in declared["pages"].items():
+        texts[Path("docs/results") / f"{name}.md"] = page(name, one, rows[name], metrics, notes)
+    return texts
+
+
+def check(
+    declared: Mapping[str, Any], rows: Mapping[str, Rows], metrics: Mapping[str, str], notes: Mapping[str, Any]
+) -> None:
+    """Raises InputError if a page has no numbers, or numbers have no page; if a metric is not described; if a note has no table."""
+    shown = {
+        name: {t for one in p["tables"] for t in as_list(one["query"]["table"])}
+        for name, p in declared["pages"].items()
+    }
+    tables = {name: {row.table for row in own} for name, own in rows.items()}
+    used = {row.metric for own in rows.values() for row in own}
+    for what, names in (
+        ("tables without a query", {t for name, own in tables.items() for t in own - shown.get(name, set())}),
+        ("queries without a table", {t for name, own in shown.items() for t in own - tables.get(name, set())}),
+        ("metrics without a description", used - set(metrics)),
+        ("notes without a table", set(notes) - {t for own in tables.values() for t in own}),
+    ):
+        if names:
+            raise InputError(
+                f"{what}: {', '.join(sorted(names))}",
+                "benchmarks/pages.yaml",
+                "add what is missing, or remove the rest",
+            )
+
+
+def render(root: Path, only_check: bool = False) -> None:
+    """Write all pages. only_check: write nothing; raise UsageError if a page differs from its rendering."""
+    texts = pages(root)
+    stale = sorted(set((root / "docs" / "results").glob("*.md")) - {root / path for path in texts})
+    differing = [
+        path
+        for path, text in texts.items()
+        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
+    ]
+    if only_check:
+        if differing or stale:
+            names = ", ".join(str(path) for path in [*differing, *stale])
+            raise UsageError("pages differ from what they are rendered from", names, "run python -m benchmarks render")
+        return
+    for path in differing:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        write_text(root / path, texts[path])
+    for path in stale:
+        path.unlink()

@@ -1,0 +1,121 @@
+"""Tables by query: which rows are taken, how cells are shown, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.render import check, pages, render, select, show, table
+from benchmarks.results import Result, write_results
+from labelgen.base.errors import InputError, UsageError
+
+
+def row(**fields) -> Result:
+    return Result(**{"table": "t", "corpus": "C", "metric": "macro_f1", "system": "model", "value": 0.5, **fields})
+
+
+ROWS = [
+    row(value=0.81249, low=0.7, high=0.9, interval="bootstrap", n=1200, seed="0 1 2", command="labelgen evaluate"),
+    row(value=None, low=0.6, high=0.95, interval="range", n=1200, seed="0 1 2"),
+    row(value=0.6, seed="1", n=1200),
+    row(system="one annotator", value=0.7, n=1200),
+    row(baseline="one annotator", value=0.11, low=0.01, high=0.2, interval="bootstrap", n=1200, seed="0 1 2"),
+    row(corpus="D", value=0.4, n=7),
+]
+DECLARED = {"title": "T|able", "query": {"table": "t"}, "caption": "What was asked."}
+
+
+def test_a_table_shows_systems_across_and_varying_fields_as_rows():
+    lines = table(DECLARED, ROWS, {}).splitlines()
+    assert lines[0] == "## T|able"
+    assert lines[4] == "| corpus | model | one annotator | model minus one annotator | n |"
+    assert lines[6] == "| C | 0.812 (0.700 to 0.900) [0.600 to 0.950] | 0.700 | **0.110** (0.010 to 0.200) | 1,200 |"
+    assert lines[7] == "| D | 0.400 | – | – | 7 |"
+    assert "Metric: macro_f1; training seeds: 0 1 2." in table(DECLARED, ROWS, {})
+    assert "Made by `labelgen evaluate`." in table(DECLARED, ROWS, {})
+
+
+def test_single_trainings_are_left_out_unless_their_seed_is_queried():
+    assert not any(r.seed == "1" for r in select(ROWS, {"table": "t"}))
+    assert [r.value for r in select(ROWS, {"seed": [1]})] == [0.6]
+
+
+def test_differences_are_bold_only_if_their_interval_excludes_zero():
+    assert show([row(baseline="b", value=0.1, low=-0.1, high=0.3, interval="bootstrap")]) == "0.100 (-0.100 to 0.300)"
+    assert show([row(baseline="b", value=-0.2, low=-0.3, high=-0.1, interval="bootstrap")]).startswith("**-0.200**")
+    assert show([row(value=1467300.0)]) == "1,467,300"
+    assert show([]) == "–"
+
+
+def test_a_query_with_an_unknown_field_or_without_rows_is_refused():
+    with pytest.raises(InputError, match="unknown field colour"):
+        select(ROWS, {"colour": "red"})
+    with pytest.raises(InputError, match="finds no rows"):
+        table({**DECLARED, "query": {"table": "none"}}, ROWS, {})
+
+
+def test_two_numbers_in_one_cell_are_refused():
+    with pytest.raises(InputError, match="two numbers in one cell"):
+        table({**DECLARED, "rows": ["metric"]}, ROWS, {})
+
+
+def test_notes_and_simulation_stand_with_their_table():
+    text = table({**DECLARED, "simulated": True}, ROWS, {"t": "The rule saw these dialogues."})
+    assert text.startswith("## Simulation only: T|able")
+    assert "**Seen while choosing.** The rule saw these dialogues." in text
+
+
+def test_tables_metrics_and_notes_that_do_not_match_are_refused():
+    declared = {"pages": {"p": {"tables": [DECLARED]}}}
+    metrics = {"macro_f1": "F1"}
+    check(declared, {"p": ROWS}, metrics, {})
+    with pytest.raises(InputError, match="tables without a query: extra"):
+        check(declared, {"p": [*ROWS, row(table="extra")]}, metrics, {})
+    with pytest.raises(InputError, match="metrics without a description: macro_f1"):
+        check(declared, {"p": ROWS}, {}, {})
+    with pytest.raises(InputError, match="notes without a table: gone"):
+        check(declared, {"p": ROWS}, metrics, {"gone": "x"})
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A repository with one page, whose YAML is written as JSON."""
+    for folder in ("benchmarks", "results"):
+        (tmp_path / folder).mkdir()
+    summary = {"what": "claim", "page": "p", "of": {"table": "t", "corpus": "C"}, "model": {"system": "model"}}
+    summary |= {"person": {"system": "one annotator", "words": "one"}, "not_reached": "all"}
+    pages = {"p": {"title": "P", "intro": "Page.", "tables": [DECLARED]}}
+    declared = {
+        "title": "Results",
+        "intro": "Intro.",
+        "after": "[p](docs/results/p.md)",
+        "summary": [summary],
+        "pages": pages,
+    }
+    (tmp_path / "benchmarks" / "pages.yaml").write_text(json.dumps(declared))
+    (tmp_path / "benchmarks" / "metrics.yaml").write_text(json.dumps({"macro_f1": "F1"}))
+    (tmp_path / "results" / "notes.yaml").write_text("{}")
+    write_results(tmp_path / "results" / "p.csv", ROWS)
+    return tmp_path
+
+
+def test_the_first_page_shows_the_one_number_that_a_query_finds(project: Path):
+    texts = pages(project)
+    first = texts[Path("RESULTS.md")]
+    assert (
+        "| claim | 0.812 (0.700 to 0.900) [0.600 to 0.950] | – | one: 0.700 | – | – | all | [p](docs/results/p.md) |"
+        in first
+    )
+    assert "- `macro_f1`: F1." in texts[Path("docs/results/p.md")]
+
+
+def test_pages_that_differ_or_are_left_over_fail_the_check_until_rendered(project: Path):
+    with pytest.raises(UsageError, match="pages differ"):
+        render(project, only_check=True)
+    render(project)
+    render(project, only_check=True)
+    (project / "docs" / "results" / "old.md").write_text("old")
+    with pytest.raises(UsageError, match="pages differ"):
+        render(project, only_check=True)
+    render(project)
+    assert not (project / "docs" / "results" / "old.md").exists()
