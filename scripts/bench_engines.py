@@ -21,8 +21,8 @@ from command import arguments, parsed, tells_errors, write_table
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, Provenance
-from labelgen.labeling.engines import Engine, local
-from labelgen.labeling.ray_engine import on_ray
+from labelgen.labeling.engines import Engine, local_engine
+from labelgen.labeling.ray_engine import ray_engine
 from labelgen.labeling.run import label
 
 SHARD = 64
@@ -93,7 +93,9 @@ def measure(scratch: Path, dialogues: int, runs: int) -> dict[str, Any]:
 
 def once(source: Path, out: Path, kind: str, workers: int) -> tuple[float, float, float]:
     """CPU seconds to start and to label, and gigabytes at the end."""
-    chosen: AbstractContextManager[Engine] = on_ray(Silent, workers) if kind == "ray" else local(Silent, workers)
+    chosen: AbstractContextManager[Engine] = (
+        ray_engine(Silent, workers) if kind == "ray" else local_engine(Silent, workers)
+    )
     began, _ = spent()
     with chosen as engine:
         engine.provenance()

@@ -26,7 +26,7 @@ from command import arguments, parsed, tells_errors, write_table
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
 from labelgen.features.pretrained import load_encoder, write_offline_encoder
-from labelgen.labeling.engines import Inline
+from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import label
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
@@ -115,7 +115,7 @@ def labeled(folder: Path, turns: int, precision: str) -> dict[str, float]:
     write_log(source, simulated(turns))
     annotator = Annotator(folder / "model", precision=precision)
     began = time.process_time()
-    sums = label(source, out, Inline(lambda: annotator), annotator.name, {})
+    sums = label(source, out, InlineEngine(lambda: annotator), annotator.name, {})
     spent_s = time.process_time() - began
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"turns": sums.turns, "turns_a_cpu_s": round(sums.turns / spent_s, 1), "peak_mb": round(peak_mb)}

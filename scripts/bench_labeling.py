@@ -38,7 +38,7 @@ from labelgen.features.pretrained import load_encoder, load_tokenizer, write_off
 from labelgen.features.text import Tokenizer
 from labelgen.kernels.prepared import TOKENS, PreparedEncoder
 from labelgen.kernels.processor import choose_instruction_set, has_bf16
-from labelgen.labeling.engines import Inline
+from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import label
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import assemble, take_over
@@ -264,7 +264,7 @@ class Bench:
         annotator.collator.tokenizer = Tokenizer(self.tokenizer, MAX_TOKENS)
         model.turn_encoder.prepare(precision)
         out = self.folder / f"labeled-{next(self._runs)}"
-        label(self.source, out, Inline(lambda: annotator), annotator.name, {})
+        label(self.source, out, InlineEngine(lambda: annotator), annotator.name, {})
         self.encoded_tokens = model.turn_encoder.memory.encoded_tokens
         self.said[name] = [dialogue.annotations[-1] for dialogue in Log([str(out)])]
 

@@ -26,7 +26,7 @@ from labelgen import __version__
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.features.text import label_text
-from labelgen.labeling.pace import HUMAN_MIN
+from labelgen.labeling.run import HUMAN_MIN
 from labelgen.model.folder import load_model
 from labelgen.model.label_model import LabelModel
 

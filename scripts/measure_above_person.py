@@ -30,7 +30,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, answers
 from labelgen.data.log import Log
 from labelgen.data.split import Part, part_of
-from labelgen.labeling.pace import HUMAN_MIN
+from labelgen.labeling.run import HUMAN_MIN
 from labelgen.metrics.metric import divide
 from labelgen.metrics.scores import probability_of
 from labelgen.model.annotator import Annotator

@@ -29,8 +29,8 @@ from command import arguments, parsed, tells_errors, write_table
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtTurn, Label, Provenance
 from labelgen.data.log import Log, write_log
-from labelgen.labeling.engines import Engine, local
-from labelgen.labeling.ray_engine import on_ray
+from labelgen.labeling.engines import Engine, local_engine
+from labelgen.labeling.ray_engine import ray_engine
 from labelgen.labeling.run import label
 
 IN_A_ROW = 5
@@ -80,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def work(source: Path, out: Path, name: str, workers: int = 2, shard: int = SHARD) -> None:
-    chosen: AbstractContextManager[Engine] = on_ray(StandIn, workers) if name == "ray" else local(StandIn, workers)
+    chosen: AbstractContextManager[Engine] = (
+        ray_engine(StandIn, workers) if name == "ray" else local_engine(StandIn, workers)
+    )
     with chosen as engine:
         label(source, out, engine, "model", {}, shard)
 

@@ -30,7 +30,7 @@ from labelgen.data.label_set import LabelName
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
 from labelgen.features.pretrained import write_offline_encoder
-from labelgen.labeling.engines import Inline
+from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import label
 from labelgen.model import annotate as annotate_module
 from labelgen.model.annotator import Annotator
@@ -136,7 +136,7 @@ def labeled(folder: Path, dialogues: Sequence[Dialogue], name: str) -> dict[str,
     write_log(source, dialogues)
     annotator = Annotator(folder / "model")
     began = time.process_time()
-    sums = label(source, folder / f"labeled-{name}", Inline(lambda: annotator), annotator.name, {})
+    sums = label(source, folder / f"labeled-{name}", InlineEngine(lambda: annotator), annotator.name, {})
     if sums.labeled != len(dialogues):
         raise RuntimeError(f"{sums.labeled} of {len(dialogues)} dialogues labeled: {sums.quarantined}")
     spent_s = time.process_time() - began

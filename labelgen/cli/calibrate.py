@@ -166,9 +166,9 @@ def _tell_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, arg
 
 
 def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: Folders) -> "Iterator[Dialogue]":
-    from labelgen.labeling.shard import without
+    from labelgen.labeling.shard import without_annotator
 
-    bare = [without(dialogue, _MODEL) for dialogue in dialogues]
+    bare = [without_annotator(dialogue, _MODEL) for dialogue in dialogues]
     for start in progress(range(0, len(bare), _AT_ONCE), "annotate", f"times {_AT_ONCE} dialogues"):
         group = bare[start : start + _AT_ONCE]
         for dialogue, said in zip(group, read.annotate(annotator, group), strict=True):

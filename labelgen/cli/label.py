@@ -16,15 +16,13 @@ from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.personal_data import KINDS
-from labelgen.labeling.counts import Sums, summary
-from labelgen.labeling.engines import Engine, Load, local
-from labelgen.labeling.folder import Folder
-from labelgen.labeling.manifest import LABELS, REDACT
-from labelgen.labeling.ray_engine import cpus_of, on_ray
-from labelgen.labeling.rehearse import rehearse
-from labelgen.labeling.run import MOST_SHARD_DIALOGUES, SHARD_DIALOGUES, judge, label
-from labelgen.labeling.shard import Annotates, rules_of
-from labelgen.labeling.stream import label_stream, stream_sums
+from labelgen.labeling.dry_run import dry_run
+from labelgen.labeling.engines import Engine, Load, local_engine
+from labelgen.labeling.folder import LabelFolder
+from labelgen.labeling.manifest import LABELS, REDACT, LabelCounts, summary
+from labelgen.labeling.ray_engine import cluster_cpus, ray_engine
+from labelgen.labeling.run import MAX_SHARD_DIALOGUES, SHARD_DIALOGUES, check_bad_rate, label
+from labelgen.labeling.shard import DialogueAnnotator, label_stream, labeling_rules
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,8 +43,8 @@ def main(argv: Sequence[str]) -> int:
     if args.precision == "bf16" and args.device == "cpu" and args.address is None:
         _tell_slow()
     if args.dry_run:
-        workers = _workers(args) or (_cores() if args.address is None else cpus_of(args.address))
-        found = rehearse(
+        workers = _workers(args) or (_cores() if args.address is None else cluster_cpus(args.address))
+        found = dry_run(
             to_path(args.input), to_path(args.output), load(), _options(args), args.shard_dialogues, args.force
         )
         for text in found.lines(workers):
@@ -58,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
     for text in summary(sums):
         print_lines(text, file=sys.stderr if args.output == "-" else sys.stdout)
     if args.output != "-":
-        print_lines(f"digest of the manifest: {digest_file(Folder(to_path(args.output)).manifest)}")
-    judge(sums, args.max_bad_rate, args.output)
+        print_lines(f"digest of the manifest: {digest_file(LabelFolder(to_path(args.output)).manifest)}")
+    check_bad_rate(sums, args.max_bad_rate, args.output)
     return 0
 
 
@@ -113,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=SHARD_DIALOGUES,
         metavar="N",
-        help=f"dialogues in a shard, at most {MOST_SHARD_DIALOGUES} (default %(default)s)",
+        help=f"dialogues in a shard, at most {MAX_SHARD_DIALOGUES} (default %(default)s)",
     )
     to.add_argument(
         "--max-bad-rate",
@@ -131,13 +129,13 @@ def _check(args: argparse.Namespace) -> None:
     if (args.input == "-") != (args.output == "-"):
         raise UsageError("a stream goes in and out", "the command line", "write - for both, or for none")
     if args.input == "-" and (args.dry_run or args.engine != "local"):
-        raise UsageError("a stream is labeled in this process, and cannot be rehearsed", "-", "name files and folders")
+        raise UsageError("a stream is labeled in this process, and has no dry run", "-", "name files and folders")
     if args.address is not None and args.engine != "ray":
         raise UsageError("only Ray has an address", "--address", "give --engine ray with it")
     if args.workers is not None and args.workers < 1:
         raise UsageError("at least one worker is needed", f"--workers {args.workers}", "give 1 or more")
-    if not 1 <= args.shard_dialogues <= MOST_SHARD_DIALOGUES:
-        known = f"give 1 to {MOST_SHARD_DIALOGUES}"
+    if not 1 <= args.shard_dialogues <= MAX_SHARD_DIALOGUES:
+        known = f"give 1 to {MAX_SHARD_DIALOGUES}"
         raise UsageError("a shard of that size is not made", f"--shard-dialogues {args.shard_dialogues}", known)
     if not args.annotator:
         raise UsageError("labels need a name to stand under", "--annotator", "name the model")
@@ -151,7 +149,7 @@ def _check(args: argparse.Namespace) -> None:
         )
 
 
-def _folder(args: argparse.Namespace, load: Load) -> Sums:
+def _folder(args: argparse.Namespace, load: Load) -> LabelCounts:
     # Again, since Ray answers signals by itself once it is started.
     with _engine(args, load) as engine, raise_on_sigterm():
         return label(
@@ -167,8 +165,8 @@ def _folder(args: argparse.Namespace, load: Load) -> Sums:
 
 def _engine(args: argparse.Namespace, load: Load) -> AbstractContextManager[Engine]:
     if args.engine == "local":
-        return local(load, _workers(args) or _cores())
-    return on_ray(load, _workers(args), args.address, gpus=int(_on_gpu(args)))
+        return local_engine(load, _workers(args) or _cores())
+    return ray_engine(load, _workers(args), args.address, gpus=int(_on_gpu(args)))
 
 
 def _workers(args: argparse.Namespace) -> int | None:
@@ -190,11 +188,10 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
     return options
 
 
-def _stream(args: argparse.Namespace, load: Load) -> Sums:
+def _stream(args: argparse.Namespace, load: Load) -> LabelCounts:
     annotator = load()
-    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=rules_of(annotator).refusal)
-    parts = list(label_stream(log, annotator, sys.stdout.buffer, args.redact))
-    return stream_sums(parts, log)
+    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=labeling_rules(annotator).refusal)
+    return label_stream(log, annotator, sys.stdout.buffer, args.redact)
 
 
 def load_annotator(
@@ -205,7 +202,7 @@ def load_annotator(
     device: str,
     online: bool = False,
     domains_from: str | None = None,
-) -> Annotates:
+) -> DialogueAnnotator:
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
 

@@ -10,17 +10,19 @@ from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import one_or_more, parser, whole
 from labelgen.cli.label import load_annotator
-from labelgen.labeling.folder import Folder
+from labelgen.labeling.folder import LabelFolder
 from labelgen.labeling.manifest import LABELS, Settings, read_manifest
-from labelgen.labeling.shard import Annotates
-from labelgen.labeling.verify import Sample, verify
+from labelgen.labeling.shard import DialogueAnnotator
+from labelgen.labeling.verify import RelabelSample, verify
 
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if (args.sample is None) != (args.model is None):
         raise UsageError("records are labeled again by a model", "--sample, --model", "give both, or none")
-    sample = None if args.sample is None else Sample(args.sample, args.seed, lambda settings: _load(args, settings))
+    sample = (
+        None if args.sample is None else RelabelSample(args.sample, args.seed, lambda settings: _load(args, settings))
+    )
     faults = []
     found = verify(
         args.output, args.input, lambda paths: progress(paths, "verify", "files"), args.manifest_digest, sample
@@ -33,10 +35,10 @@ def main(argv: Sequence[str]) -> int:
         hint = "label again into this folder; --force replaces what is spoilt"
         raise IntegrityError(f"{count}, the first: {faults[0]}", str(args.output), hint)
     again = "" if args.sample is None else "; a sample was labeled again, to the same bytes"
-    print_lines(f"good: digests, sums and ids are as the manifest says{again}")
-    manifest = Folder(args.output).manifest
-    if damaged := read_manifest(manifest).sums.damaged:
-        print_lines(f"not complete: of the input these files were damaged, and read in part only: {', '.join(damaged)}")
+    print_lines(f"good: digests, counts and ids are as the manifest says{again}")
+    manifest = LabelFolder(args.output).manifest
+    if damaged := read_manifest(manifest).counts.damaged:
+        print_lines(f"not complete: of the input these files were damaged, and read only in part: {', '.join(damaged)}")
     print_lines(f"digest of the manifest: {digest_file(manifest)}")
     return 0
 
@@ -61,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     return to
 
 
-def _load(args: argparse.Namespace, settings: Settings) -> Annotates:
+def _load(args: argparse.Namespace, settings: Settings) -> DialogueAnnotator:
     """The annotator as it was when it labeled. Raises UsageError where --labels is not the file that it had."""
     digest = settings.options.get(LABELS)
     if digest != (None if args.labels is None else digest_file(args.labels)):

@@ -1,4 +1,4 @@
-"""Who does the work: an engine carries shards to label_shard, wherever that runs, and brings their entries back."""
+"""Engines: run label_shard on shards, in this process or in worker processes of this machine."""
 
 import multiprocessing
 import os
@@ -18,18 +18,18 @@ from labelgen.base.errors import ResourceError, UsageError
 from labelgen.base.process import defer_sigterm
 from labelgen.data.labels import Provenance
 from labelgen.labeling.manifest import ShardEntry
-from labelgen.labeling.shard import Annotates, Shard, label_shard
+from labelgen.labeling.shard import DialogueAnnotator, Shard, label_shard
 
 Out = TypeVar("Out")
 
-Load = Callable[[], Annotates]
-"""Makes the annotator where it is needed; it travels to other processes, so it must pickle. It also limits the process
-to one thread: what is added up in another order is another number."""
+Load = Callable[[], DialogueAnnotator]
+"""Loads the annotator in the process that needs it, so it must be picklable. It also limits that process to one thread, because
+another order of summation gives other numbers."""
 
 
 class Engine(Protocol):
-    """provenance: of the annotator, as the workers see it. refuses: as the annotator does. label: entries of all shards, in any order; shards are
-    taken as they are needed, in the caller's thread. Raises ResourceError if a worker is killed."""
+    """provenance: of the annotator, as the workers see it. refuses: as the annotator's. label: entries of all shards, in any order; takes
+    shards lazily, in the caller's thread. Raises ResourceError if a worker is killed."""
 
     def provenance(self) -> Provenance: ...
 
@@ -38,8 +38,8 @@ class Engine(Protocol):
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]: ...
 
 
-class Inline:
-    """All work in this process."""
+class InlineEngine:
+    """Engine without workers: all work in this process."""
 
     def __init__(self, load: Load) -> None:
         self._annotator = cache(load)
@@ -55,61 +55,61 @@ class Inline:
             yield label_shard(shard, self._annotator())
 
 
-class Local:
-    """Worker processes on this machine, each with an annotator of its own."""
+class ProcessEngine:
+    """Engine with worker processes on this machine, each with its own annotator."""
 
     def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
         self._pool = pool
         self._workers = workers
 
     def provenance(self) -> Provenance:
-        with _told():
-            found, environment = self._submit(_provenance).result()
-        # The other workers start after this one, and compute at its instruction set.
+        with _worker_errors():
+            provenance, environment = self._submit(_provenance).result()
+        # The other workers start later and must use the same instruction set.
         os.environ.update(environment)
-        return found
+        return provenance
 
     def refuses(self, source: str | None) -> UsageError | None:
-        with _told():
+        with _worker_errors():
             return self._submit(_refuses, source).result()
 
-    def _submit(self, work: Callable[..., Out], *words: Any) -> Future[Out]:
-        """It may start a worker, which would complain of a parent that goes away meanwhile."""
+    def _submit(self, work: Callable[..., Out], *arguments: Any) -> Future[Out]:
+        """Submitting may start a worker, which would complain if this process ended meanwhile; so SIGTERM waits."""
         with defer_sigterm():
-            return self._pool.submit(work, *words)
+            return self._pool.submit(work, *arguments)
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         waiting = iter(shards)
-        at_work: set[Future[ShardEntry]] = set()
+        running: set[Future[ShardEntry]] = set()
         while True:
-            # Two for each worker: none waits for us, and the cutting of files stays just ahead.
-            for shard in islice(waiting, 2 * self._workers - len(at_work)):
-                with _told():
-                    at_work.add(self._submit(_label, shard))
-            if not at_work:
+            # Two shards for each worker: no worker waits, and files are split only a little ahead.
+            for shard in islice(waiting, 2 * self._workers - len(running)):
+                with _worker_errors():
+                    running.add(self._submit(_label, shard))
+            if not running:
                 return
-            done, at_work = wait(at_work, return_when=FIRST_COMPLETED)
+            done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                with _told():
+                with _worker_errors():
                     entry = future.result()
                 yield entry
 
 
 @contextmanager
-def local(load: Load, workers: int) -> Iterator[Engine]:
-    """An engine of so many processes of this machine; one works in this process.
+def local_engine(load: Load, workers: int) -> Iterator[Engine]:
+    """Engine with so many processes on this machine; one worker means this process.
 
-    They are started anew and never forked, so that nothing of this process leaks into the labels. All of them hold one
-    end of a pipe whose other end is here alone: when it closes, be it because this process was killed, they stop at
-    once. On a good end they are let finish."""
+    Workers are spawned, never forked, so that no state of this process affects the labels. All workers hold one end of a pipe
+    whose other end only this process has. When it closes, even because this process was killed, they stop at once. Without an
+    error they finish their work."""
     if workers == 1:
-        yield Inline(load)
+        yield InlineEngine(load)
         return
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(load, theirs))
     try:
-        yield Local(pool, workers)
+        yield ProcessEngine(pool, workers)
     except BaseException:
         ours.close()
         raise
@@ -120,15 +120,15 @@ def local(load: Load, workers: int) -> Iterator[Engine]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tells of a killed worker; the pool does so at the next shard handed in or at the next result, whichever is first."""
+def _worker_errors() -> Iterator[None]:
+    """Report a killed worker; the pool raises this at the next submission or result."""
     try:
         yield
     except BrokenProcessPool as error:
         raise ResourceError(
             "a worker process was killed",
             "labeling",
-            "see whether memory ran out; run the same command again, with fewer --workers: it goes on where it stopped",
+            "check whether memory ran out; run the same command again, with fewer --workers, to resume",
         ) from error
 
 
@@ -138,24 +138,24 @@ _load: Load | None = None
 def _start(load: Load, alive: Connection) -> None:
     global _load
     _load = load
-    # The parent answers the keyboard; workers would only add their tracebacks.
+    # The parent handles Ctrl-C; workers would only add their tracebacks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(alive,), daemon=True).start()
 
 
-def _end_with_parent(alive: Connection) -> None:
+def _exit_with_parent(alive: Connection) -> None:
     alive.poll(None)
     os._exit(1)
 
 
 @cache
-def _annotator() -> Annotates:
+def _annotator() -> DialogueAnnotator:
     assert _load is not None
     return _load()
 
 
 def _provenance() -> tuple[Provenance, dict[str, str]]:
-    """Of the annotator, and what other workers need of this one's environment."""
+    """Provenance of the annotator, and the environment variables that other workers need."""
     return _annotator().provenance, instruction_set_environment()
 
 

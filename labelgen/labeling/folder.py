@@ -1,39 +1,48 @@
-"""The folder of labeled records: which files lie where, who may write, and what is left behind by a kill.
+"""Output folder of labels: paths, lock, cleanup after a kill, and joining parts into files.
 
 OUT/a.jsonl                      labeled records, at the input's relative path
-OUT/a.jsonl.quarantine.jsonl     its rejected records with their reasons, where there are some
+OUT/a.jsonl.quarantine.jsonl     its rejected records with reasons, if any
 OUT/manifest.json                written last
-OUT/.labeling/                  while a run is unfinished: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl
+OUT/.labeling/                   during a run: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl
 
-In a store (base/files.py) there is no lock: whoever runs there sees to it that no two runs share an output."""
+A store (base/files.py) has no lock: the user must not start two runs with one output there. Parts are plain JSON Lines in
+every format, and joining is a pure function of them. So neither shard size nor the order of work changes the output."""
 
 import fcntl
 import glob
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from itertools import islice
 from pathlib import Path
+from typing import IO
+
+import msgspec
 
 from labelgen.base.errors import StorageError, UsageError
-from labelgen.base.files import is_remote, remove_tree, sweep
+from labelgen.base.files import atomic_write, compressed, is_remote, remove_tree, sweep
 from labelgen.data.own import SUFFIXES, shard_files
+from labelgen.data.schema import arrow_schema
 
 MANIFEST = "manifest.json"
 _WORK = ".labeling"
+_ROW_GROUP = 1024
+"""Rows in a row group of Parquet."""
 
 
 def input_files(source: Path) -> dict[str, Path]:
-    """The record files below `source` by relative path, in order. Raises UsageError where there are none."""
+    """Record files at or below `source` by relative path, in order. Raises UsageError if there are none."""
     files = shard_files(source)
     root = source if source.is_dir() else source.parent
     for file in files:
         if not file.name.endswith(SUFFIXES):
             known = ", ".join(SUFFIXES)
-            raise UsageError(f"cannot tell the form of {file.name}", str(file), f"let the name end in {known}")
+            raise UsageError(f"unknown file format: {file.name}", str(file), f"use a name that ends in {known}")
     return {file.relative_to(root).as_posix(): file for file in files}
 
 
-class Folder:
-    """The paths of one output folder."""
+class LabelFolder:
+    """Paths of one output folder."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -56,59 +65,56 @@ class Folder:
     def part_quarantine(self, path: str, index: int) -> Path:
         return self.parts(path) / f"{index:06d}.quarantine.jsonl"
 
-    def is_foreign(self) -> bool:
-        """Whether it holds something that no run of ours left there."""
-        if self.manifest.exists() or self.ledger.exists() or not self.out.exists():
-            return False
-        # A run that was killed before its first commit leaves at most its work folder.
-        return any(child.name != _WORK for child in self.out.iterdir())
-
-    def refuse_foreign(self, force: bool) -> None:
-        """Raises UsageError where the output is a file, or, without force, holds what no run of ours left there."""
-        if self.out.exists() and not self.out.is_dir():
+    def check(self, force: bool) -> None:
+        """Raises UsageError if the output is a file, or, without force, contains files of no labeling run."""
+        if not self.out.exists():
+            return
+        if not self.out.is_dir():
             raise UsageError(f"{self.out} is a file, a folder is needed", str(self.out), "name another output folder")
-        if self.is_foreign() and not force:
+        if force or self.manifest.exists() or self.ledger.exists():
+            return
+        # A run that was killed before its first commit leaves at most its work folder.
+        if any(child.name != _WORK for child in self.out.iterdir()):
             hint = "name another output folder, or give --force"
             raise UsageError(f"{self.out} is not empty and holds no labeled log", str(self.out), hint)
 
     def sweep(self, path: Path) -> None:
-        """Remove what a killed run left of `path` under temporary names; a store has none."""
-        if is_remote(path):
-            return
-        sweep(path.parent, glob.escape(path.name))
+        """Remove temporary files that a killed run left for `path`; a store has none."""
+        if not is_remote(path):
+            sweep(path.parent, glob.escape(path.name))
 
     def forget(self, path: str) -> None:
-        """Remove all that stands for one input file."""
-        with storing(self.out):
+        """Remove all work on one input file."""
+        with storage_errors(self.out):
             self.output(path).unlink(missing_ok=True)
             self.quarantine(path).unlink(missing_ok=True)
             remove_tree(self.parts(path))
 
 
 @contextmanager
-def opened(out: Path, force: bool) -> Iterator[Folder]:
-    """The output folder, made where it was not, for this process alone; where nothing came of it, it is gone again.
+def open_folder(out: Path, force: bool) -> Iterator[LabelFolder]:
+    """Lock the output folder for this process. Creates it if needed, and removes it again if the run wrote nothing.
 
-    Raises UsageError if it holds something else and `force` is not given, StorageError if it cannot be written or
-    another process is at work in it."""
-    folder = Folder(out)
-    with storing(out):
-        folder.refuse_foreign(force)
-        made = not is_remote(out) and not out.exists()
-    with nullcontext() if is_remote(out) else _locked(folder):
+    Raises UsageError if it contains other files and `force` is not given, StorageError if it cannot be written or
+    another process works in it."""
+    folder = LabelFolder(out)
+    with storage_errors(out):
+        folder.check(force)
+        is_new = not is_remote(out) and not out.exists()
+    with nullcontext() if is_remote(out) else _lock(folder):
         try:
             yield folder
         finally:
             if not folder.ledger.exists():
                 remove_tree(folder.work)
-                if made:
-                    with suppress(OSError):  # it holds something
+                if is_new:
+                    with suppress(OSError):  # not empty
                         out.rmdir()
 
 
 @contextmanager
-def _locked(folder: Folder) -> Iterator[None]:
-    with storing(folder.out):
+def _lock(folder: LabelFolder) -> Iterator[None]:
+    with storage_errors(folder.out):
         folder.work.mkdir(parents=True, exist_ok=True)
         lock = (folder.work / "lock").open("wb")
     with lock:
@@ -122,13 +128,42 @@ def _locked(folder: Folder) -> Iterator[None]:
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Turn what the system says into a StorageError that names `path`."""
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that names `path`."""
     try:
         yield
     except OSError as error:
         raise StorageError(
             f"cannot read or write: {error.strerror or error}",
             str(error.filename or path),
-            "check that it exists, may be written and has room",
+            "check that it exists, is writable and has room",
         ) from error
+
+
+def join(parts: Sequence[Path], path: Path) -> None:
+    """Write the lines of all parts in order to `path`, atomically, in the format of its name. Raises StorageError if it cannot be
+    written."""
+    with atomic_write(path) as file:
+        if path.suffix == ".parquet":
+            _write_rows(parts, file)
+            return
+        with compressed(file, path.name) as to:
+            for part in parts:
+                with part.open("rb") as lines:
+                    shutil.copyfileobj(lines, to)
+
+
+def _write_rows(parts: Sequence[Path], to: IO[bytes]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lines = _lines(parts)
+    with pq.ParquetWriter(to, arrow_schema(), compression="zstd", write_page_checksum=True) as writer:
+        while rows := [msgspec.json.decode(line) for line in islice(lines, _ROW_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema()))
+
+
+def _lines(parts: Sequence[Path]) -> Iterator[bytes]:
+    for part in parts:
+        with part.open("rb") as file:
+            yield from file

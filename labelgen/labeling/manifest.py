@@ -1,40 +1,177 @@
-"""What a folder of labeled records says of itself: with which model and settings, from which input, and its sums.
+"""Manifest of a folder of labels, the ledger of an unfinished run, and the counts in both.
 
-`manifest.json` is written last, so it is there only where the run reached its end; equal runs give equal bytes."""
+`manifest.json` lists model, settings, input digests and counts. It is written last, so it exists only after a finished run; equal
+runs give equal bytes. The ledger has one line for each commit, appended and synced after the files that it names. A shard
+is done when its line is complete; an incomplete last line, left by a kill, is ignored. A store cannot append, so there the ledger is a
+folder of numbered objects, one for each commit."""
 
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import IO
 
 import msgspec
 
 from labelgen.base.errors import IntegrityError, StorageError
-from labelgen.base.files import write_text
-from labelgen.data.labels import Provenance
-from labelgen.labeling.counts import Sums, total
+from labelgen.base.files import atomic_write, is_remote, write_text
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.extra import domains_on_offer
+from labelgen.data.labels import UNIT_OF, Annotation, Field, Provenance, answers, tasks_of
+from labelgen.data.sound import told
 
-FORM = 1
+FORMAT = 2
+"""Version of the manifest and the ledger."""
 
 REDACT = "redact"
-"""The option that has texts masked, with the kinds of what is masked."""
+"""Name of the option that masks personal data; its value lists the kinds that are masked."""
 
 LABELS = "labels"
-"""The option that says what may be decoded, with the digest of its file."""
+"""Name of the option for the allowed labels; its value is the digest of their file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCounts:
+    """Counts of one task in one unit. labeled: fields with an answer, "none here" included; abstained: fields without an answer;
+    labels: labels within the answers. The unit is that of the field: slots count turns."""
+
+    task: str
+    unit: str
+    labeled: int = 0
+    abstained: int = 0
+    labels: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCounts:
+    """Counts of dialogues: seen = labeled + quarantined.
+
+    quarantined: by the first word of the reason. turns: of labeled dialogues. audio_turns: turns whose audio was read;
+    audio_errors: turns whose audio could not be read, by reason; these are labeled without it. Both are empty for a model without
+    audio. unseen_values: turns with a value that is not in the training data, by feature. unknown_labels: labels of other
+    annotators with names that the model cannot output, by task. domain_lists: dialogues that list the available domains, by the
+    field of `--domains-from`. damaged: files that could be read only in part; each counts as one quarantined record,
+    because the number of lost records is unknown."""
+
+    seen: int = 0
+    labeled: int = 0
+    turns: int = 0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    tasks: tuple[TaskCounts, ...] = ()
+    audio_turns: int = 0
+    audio_errors: Mapping[str, int] = field(default_factory=dict)
+    unseen_values: Mapping[str, int] = field(default_factory=dict)
+    unknown_labels: Mapping[str, int] = field(default_factory=dict)
+    domain_lists: Mapping[str, int] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def bad(self) -> int:
+        """Number of quarantined dialogues."""
+        return sum(self.quarantined.values())
+
+
+def tally(labeled: Iterable[tuple[Dialogue, Annotation]], reasons: Iterable[str]) -> LabelCounts:
+    """Count dialogues with their new annotations, and the reasons of the rejected ones."""
+    bad = Counter(reason.partition(":")[0] for reason in reasons)
+    dialogues = turns = 0
+    domain_lists: Counter[str] = Counter()
+    tasks: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for dialogue, annotation in labeled:
+        dialogues += 1
+        turns += len(dialogue.turns)
+        if annotation.provenance is not None and (name := annotation.provenance.domains_from) is not None:
+            domain_lists[name] += domains_on_offer(dialogue, name) is not None
+        withheld = {abstained.field for abstained in annotation.abstained}
+        for task in tasks_of(annotation):
+            for at, labels in answers(annotation, task).items():
+                # A dialogue with missing goals is not labeled completely.
+                complete = Field(task, at) not in withheld
+                tasks[task, UNIT_OF[type(at)]].update(labeled=int(complete), labels=len(labels))
+        for abstained in annotation.abstained:
+            tasks[abstained.field.task, UNIT_OF[type(abstained.field.at)]].update(abstained=1)
+    return LabelCounts(
+        seen=dialogues + bad.total(),
+        labeled=dialogues,
+        turns=turns,
+        quarantined=dict(sorted(bad.items())),
+        tasks=_task_counts(tasks),
+        domain_lists=dict(domain_lists),
+    )
+
+
+def total(parts: Iterable[LabelCounts]) -> LabelCounts:
+    """Sum of all parts, with sorted keys; empty without parts."""
+    parts = list(parts)
+    tasks: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for one in (one for part in parts for one in part.tasks):
+        tasks[one.task, one.unit].update(labeled=one.labeled, abstained=one.abstained, labels=one.labels)
+    return LabelCounts(
+        seen=sum(part.seen for part in parts),
+        labeled=sum(part.labeled for part in parts),
+        turns=sum(part.turns for part in parts),
+        quarantined=_merge(part.quarantined for part in parts),
+        tasks=_task_counts(tasks),
+        audio_turns=sum(part.audio_turns for part in parts),
+        audio_errors=_merge(part.audio_errors for part in parts),
+        unseen_values=_merge(part.unseen_values for part in parts),
+        unknown_labels=_merge(part.unknown_labels for part in parts),
+        domain_lists=_merge(part.domain_lists for part in parts),
+        damaged=tuple(sorted({name for part in parts for name in part.damaged})),
+    )
+
+
+def _task_counts(tasks: Mapping[tuple[str, str], Counter[str]]) -> tuple[TaskCounts, ...]:
+    return tuple(TaskCounts(task=task, unit=unit, **tasks[task, unit]) for task, unit in sorted(tasks))
+
+
+def _merge(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    merged: Counter[str] = Counter()
+    for one in counts:
+        merged.update(one)
+    return dict(sorted(merged.items()))
+
+
+def summary(counts: LabelCounts) -> Iterator[str]:
+    """Lines for the terminal."""
+    yield f"{counts.labeled:,} of {counts.seen:,} dialogues labeled, {counts.turns:,} turns"
+    if counts.quarantined:
+        yield f"{counts.bad:,} quarantined: {_listed(counts.quarantined)}"
+    if counts.damaged:
+        yield f"damaged, read only in part: {', '.join(counts.damaged)}"
+    if audio := told(counts.audio_turns, counts.audio_errors):
+        yield audio
+    for name, count in counts.domain_lists.items():
+        rest = "; the others may get labels of every domain" if count < counts.labeled else ""
+        yield f"{count:,} of {counts.labeled:,} dialogues list the available domains in {name!r}{rest}"
+    if counts.unseen_values:
+        yield f"turns with values that are not in the training data: {_listed(counts.unseen_values)}"
+    if counts.unknown_labels:
+        yield f"labels in the log that the model cannot output: {_listed(counts.unknown_labels)}"
+    for one in counts.tasks:
+        abstained = f", {one.abstained:,} abstained" if one.abstained else ""
+        yield f"  {one.task}: {one.labels:,} labels on {one.labeled:,} {one.unit}s{abstained}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All that the bytes of the output depend on, but the input. options: by name, such as the digest of a label
+    """Everything except the input that determines the output's bytes. options: by name, such as the digest of a label
     set."""
 
     annotator: str
     model: Provenance
     shard_dialogues: int
     options: Mapping[str, str] = field(default_factory=dict)
-    form: int = FORM
+    format: int = FORMAT
 
     def differences(self, other: "Settings") -> list[str]:
-        """What differs from `other`, in words; empty where both give the same bytes."""
+        """Differences from `other` in words; empty if both give the same bytes."""
         ours, theirs = _flat(msgspec.to_builtins(self)), _flat(msgspec.to_builtins(other))
         return [
             f"{name}: {ours.get(name)}, now {theirs.get(name)}"
@@ -43,12 +180,19 @@ class Settings:
         ]
 
 
+def _flat(plain: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    out: dict[str, object] = {}
+    for key, value in plain.items():
+        out |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return out
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardEntry:
     """A committed shard: records `[start, start + records)` of one input file, counted from 0.
 
-    file_digest: of the whole input file; part_digest: of the records read; output_digest: of the labeled records as
-    JSON Lines; quarantine_digest: of the rejected ones, absent where there are none."""
+    file_digest: of the whole input file; part_digest: of the records in the shard; output_digest: of the labeled records as
+    JSON Lines; quarantine_digest: of the rejected records, None if there are none."""
 
     path: str
     index: int
@@ -58,81 +202,205 @@ class ShardEntry:
     part_digest: str
     output_digest: str
     quarantine_digest: str | None
-    sums: Sums
+    counts: LabelCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
-    """A finished output file; path is relative to the input's folder and to the output's alike, with `/`."""
+    """A finished output file; path is relative to both the input and the output folder, with `/`."""
 
     path: str
     input_digest: str
     output_digest: str
     quarantine_digest: str | None
-    sums: Sums
+    counts: LabelCounts
     shards: tuple[ShardEntry, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
+    """Settings, files in the order of their paths, and the counts of all files."""
+
     settings: Settings
     files: tuple[FileEntry, ...]
-    sums: Sums
+    counts: LabelCounts
 
 
 def manifest_of(settings: Settings, files: Iterable[FileEntry]) -> Manifest:
-    """Files in the order of their paths, with the sums of all."""
+    """Manifest of the given files: sorts them and adds up their counts."""
     ordered = tuple(sorted(files, key=lambda file: file.path))
-    return Manifest(settings=settings, files=ordered, sums=total(file.sums for file in ordered))
+    return Manifest(settings=settings, files=ordered, counts=total(file.counts for file in ordered))
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write the manifest as indented JSON, atomically."""
     write_text(path, msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode() + "\n")
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises IntegrityError where it is not what labelgen wrote, StorageError where it cannot be read."""
+    """Read a manifest. Raises IntegrityError if it is damaged or of another version, StorageError if it cannot be read."""
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        data = path.read_bytes()
+        # The version comes first: the fields of another version differ, but that is no damage.
+        settings = msgspec.json.decode(data, type=_AnyManifest).settings
+        if settings.format != FORMAT:
+            raise IntegrityError(
+                f"{path.name} has format {settings.format or 1}, this version reads {FORMAT}",
+                str(path),
+                f"use labelgen {settings.model.version}, or label again with --force",
+            )
+        return msgspec.json.decode(data, type=Manifest)
     except OSError as error:
         raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise IntegrityError(
-            f"{path.name} is damaged: {error}", str(path), "label again with --force, which replaces it"
+            f"{path.name} is damaged: {error}", str(path), "label again with --force to replace it"
         ) from error
-    if manifest.settings.form != FORM:
-        raise IntegrityError(
-            f"{path.name} has form {manifest.settings.form}, this version reads {FORM}",
-            str(path),
-            f"use labelgen {manifest.settings.model.version}",
-        )
-    return manifest
 
 
-def unbalanced(manifest: Manifest) -> Iterator[str]:
-    """Where the sums do not add up, in words; nothing for a good manifest."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AnySettings:
+    model: Provenance
+    format: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AnyManifest:
+    settings: _AnySettings
+
+
+def inconsistencies(manifest: Manifest) -> Iterator[str]:
+    """Counts that do not add up and shards that do not follow each other, in words; nothing for a good manifest."""
     for file in manifest.files:
-        for shard in file.shards:
-            if shard.sums.seen != shard.sums.labeled + shard.sums.bad:
-                yield f"{file.path}, shard {shard.index}: seen is not labeled + quarantined"
-        if file.sums != total(shard.sums for shard in file.shards):
-            yield f"{file.path}: its sums are not those of its shards"
-        borders = [(shard.index, shard.start) for shard in file.shards]
-        expected, start = [], 0
+        start = 0
         for index, shard in enumerate(file.shards):
-            expected.append((index, start))
+            if shard.counts.seen != shard.counts.labeled + shard.counts.bad:
+                yield f"{file.path}, shard {shard.index}: seen is not labeled + quarantined"
+            if (shard.index, shard.start) != (index, start):
+                yield f"{file.path}: its shards do not follow each other"
+                break
             start += shard.records
-        if borders != expected:
-            yield f"{file.path}: its shards do not follow each other"
-    if manifest.sums != total(file.sums for file in manifest.files):
-        yield "the sums of the manifest are not those of its files"
+        if file.counts != total(shard.counts for shard in file.shards):
+            yield f"{file.path}: its counts are not the sum of its shards"
+    if manifest.counts != total(file.counts for file in manifest.files):
+        yield "the counts of the manifest are not the sum of its files"
 
 
-def _flat(plain: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    out: dict[str, object] = {}
-    for key, value in plain.items():
-        if isinstance(value, dict):
-            out.update(_flat(value, f"{prefix}{key}."))
+@dataclass(slots=True)
+class Finished:
+    """Finished work of a run: complete files by path, and shards of incomplete files by path and index."""
+
+    settings: Settings
+    files: dict[str, FileEntry] = field(default_factory=dict)
+    shards: dict[str, dict[int, ShardEntry]] = field(default_factory=dict)
+
+    def add(self, entry: ShardEntry | FileEntry) -> None:
+        """Add one commit; a complete file replaces its shards."""
+        if isinstance(entry, FileEntry):
+            self.files[entry.path] = entry
+            self.shards.pop(entry.path, None)
         else:
-            out[f"{prefix}{key}"] = value
-    return out
+            self.shards.setdefault(entry.path, {})[entry.index] = entry
+
+    def entries(self) -> Iterator[ShardEntry | FileEntry]:
+        """All commits."""
+        yield from self.files.values()
+        for shards in self.shards.values():
+            yield from shards.values()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LedgerLine:
+    """Exactly one of the three."""
+
+    settings: Settings | None = None
+    shard: ShardEntry | None = None
+    file: FileEntry | None = None
+
+
+class Ledger:
+    """Ledger that is open for appending. It starts with the finished work of earlier runs."""
+
+    def __init__(self, path: Path, finished: Finished) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+        start = b"".join([_encode(finished.settings), *map(_encode, finished.entries())])
+        if is_remote(path):
+            # An object that starts with settings replaces all objects before it.
+            older = _objects(path)
+            self._number = int(older[-1].name) + 1 if older else 0
+            self._put(start)
+            for stale in older:
+                stale.unlink()
+        else:
+            with atomic_write(path) as file:
+                file.write(start)
+            self._file = path.open("ab", buffering=0)
+
+    def append(self, entry: ShardEntry | FileEntry) -> None:
+        """Commit. Raises StorageError if the line does not reach the disk."""
+        text = _encode(entry)
+        if self._file is None:
+            self._put(text)
+            return
+        try:
+            if self._file.write(text) != len(text):
+                raise OSError(0, "only a part of the line was written")
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            hint = "free some room and run the same command again"
+            raise StorageError(f"cannot write {self.path.name}: {error.strerror}", str(self.path), hint) from error
+
+    def _put(self, text: bytes) -> None:
+        with atomic_write(self.path / f"{self._number:09d}") as file:
+            file.write(text)
+        self._number += 1
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def read_ledger(path: Path) -> Finished:
+    """Finished work of an interrupted run. Raises IntegrityError if a complete line is damaged, StorageError if it cannot be read."""
+    try:
+        text = b"".join(o.read_bytes() for o in _objects(path)) if is_remote(path) else path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
+    finished: Finished | None = None
+    # After the last newline comes nothing, or a line that a kill left incomplete.
+    for number, encoded in enumerate(text.split(b"\n")[:-1], 1):
+        try:
+            line = msgspec.json.decode(encoded, type=_LedgerLine)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise _damaged(path, number, str(error)) from error
+        if line.settings is not None:
+            finished = Finished(line.settings)
+        elif finished is None:
+            raise _damaged(path, number, "it begins without settings")
+        for entry in (line.shard, line.file):
+            if entry is not None:
+                finished.add(entry)
+    if finished is None:
+        raise _damaged(path, 1, "it is empty")
+    return finished
+
+
+def _objects(path: Path) -> list[Path]:
+    return sorted(path.iterdir(), key=lambda item: item.name) if path.exists() else []
+
+
+def _damaged(path: Path, line: int, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"the ledger of the unfinished run is damaged: {why}", f"{path}, line {line}", "label again with --force"
+    )
+
+
+def _encode(entry: Settings | ShardEntry | FileEntry) -> bytes:
+    name = "settings" if isinstance(entry, Settings) else "shard" if isinstance(entry, ShardEntry) else "file"
+    return msgspec.json.encode({name: entry}) + b"\n"

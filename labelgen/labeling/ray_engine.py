@@ -1,5 +1,4 @@
-"""The engine on Ray: the same function as everywhere, in the processes of a cluster, or of one that is started for this
-run on this machine."""
+"""Engine on Ray: runs label_shard in the processes of a cluster, or of a local one that is started for this run."""
 
 import os
 from collections import deque
@@ -14,12 +13,12 @@ from labelgen.labeling.engines import Engine, Load
 from labelgen.labeling.manifest import ShardEntry
 from labelgen.labeling.shard import Shard, label_shard
 
-_AGAIN = 2
-"""How often a worker that died is started anew, and the shard it held done again, before the run ends."""
+_RETRIES = 2
+"""Number of restarts of a dead worker, and of repetitions of its shard, before the run ends."""
 
 
-class Worker:
-    """An actor. The annotator is made with the first call, so that what goes wrong there is told as that call's error."""
+class RayWorker:
+    """Ray actor. The first call loads the annotator, so that a loading error is reported as the error of that call."""
 
     def __init__(self, load: Load) -> None:
         self._annotator = cache(load)
@@ -34,45 +33,45 @@ class Worker:
         return label_shard(shard, self._annotator())
 
 
-class OnRay:
-    """Actors with an annotator each. ray: the module."""
+class RayEngine:
+    """Engine with Ray actors, each with its own annotator. ray: the module."""
 
     def __init__(self, ray: Any, workers: list[Any]) -> None:
         self._ray = ray
         self._workers = workers
 
     def provenance(self) -> Provenance:
-        found: list[Provenance] = self._told([worker.provenance.remote() for worker in self._workers])
-        kinds = sorted({" ".join(filter(None, (str(one.processor), one.isa))) for one in found})
+        provenances: list[Provenance] = self._get([worker.provenance.remote() for worker in self._workers])
+        kinds = sorted({" ".join(filter(None, (str(one.processor), one.isa))) for one in provenances})
         if len(kinds) > 1:
             raise UsageError(
                 f"the workers' processors are of {len(kinds)} kinds: {', '.join(kinds)}",
                 "--engine ray",
                 "label on nodes of one kind: labels of different kinds may differ in their last bits",
             )
-        return found[0]
+        return provenances[0]
 
     def refuses(self, source: str | None) -> UsageError | None:
-        found: UsageError | None = self._told(self._workers[0].refuses.remote(source))
-        return found
+        error: UsageError | None = self._get(self._workers[0].refuses.remote(source))
+        return error
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         waiting = iter(shards)
-        # Two shards for each worker: none waits for us, and the cutting of files stays just ahead.
+        # Two shards for each worker: no worker waits, and files are split only a little ahead.
         free = deque([*self._workers, *self._workers])
-        at_work: dict[Any, Any] = {}
+        running: dict[Any, Any] = {}
         while True:
             while free and (shard := next(waiting, None)) is not None:
                 worker = free.popleft()
-                at_work[worker.label.remote(shard)] = worker
-            if not at_work:
+                running[worker.label.remote(shard)] = worker
+            if not running:
                 return
-            (done,), _ = self._ray.wait(list(at_work))
-            free.append(at_work.pop(done))
-            yield self._told(done)
+            (done,), _ = self._ray.wait(list(running))
+            free.append(running.pop(done))
+            yield self._get(done)
 
-    def _told(self, reference: Any) -> Any:
-        """The result, of a list all of them; what a worker raised is raised here as if it had been at work here."""
+    def _get(self, reference: Any) -> Any:
+        """Result of one reference or of a list; an error of a worker is raised here unchanged."""
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -80,46 +79,46 @@ class OnRay:
         except self._ray.exceptions.RayError as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise ResourceError(
-                f"a worker of Ray was lost, {_AGAIN + 1} times: {lines[0]} {lines[-1] if lines[1:] else ''}".rstrip(),
+                f"a worker of Ray was lost, {_RETRIES + 1} times: {lines[0]} {lines[-1] if lines[1:] else ''}".rstrip(),
                 "labeling",
-                "see that labelgen is installed on every node and memory suffices; the same command goes on",
+                "check that labelgen is installed on every node and memory suffices; the same command resumes",
             ) from error
 
 
 @contextmanager
-def on_ray(load: Load, workers: int | None = None, address: str | None = None, gpus: int = 0) -> Iterator[Engine]:
-    """An engine of so many Ray actors of one CPU, and `gpus`, each.
+def ray_engine(load: Load, workers: int | None = None, address: str | None = None, gpus: int = 0) -> Iterator[Engine]:
+    """Engine with so many Ray actors, each with one CPU and `gpus`.
 
-    address: of a running cluster; None starts one on this machine, which ends with this process, however that ends.
-    workers: None takes as many as there are CPUs. Nodes of a cluster must see input, output and model under the same
-    paths. Raises UsageError where Ray is not installed, the cluster is not reached or has fewer CPUs."""
+    address: of a running cluster; None starts one on this machine, which ends with this process in any case.
+    workers: None for as many as there are CPUs. Nodes of a cluster must see input, output and model under the same
+    paths. Raises UsageError if Ray is not installed, or the cluster is unreachable or has fewer CPUs."""
     with _cluster(address, workers) as (ray, cpus):
         count = cpus if workers is None else workers
         if not 1 <= count <= cpus:
             raise UsageError(
                 f"the cluster has {cpus} CPUs, a worker takes one", f"--workers {count}", "ask for fewer workers"
             )
-        actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=_AGAIN, max_task_retries=_AGAIN)(Worker)
-        yield OnRay(ray, [actor.remote(load) for _ in range(count)])
+        actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=_RETRIES, max_task_retries=_RETRIES)(RayWorker)
+        yield RayEngine(ray, [actor.remote(load) for _ in range(count)])
 
 
-def cpus_of(address: str) -> int:
-    """CPUs of a running cluster. Raises UsageError as on_ray does."""
+def cluster_cpus(address: str) -> int:
+    """Number of CPUs of a running cluster. Raises UsageError as ray_engine does."""
     with _cluster(address, None) as (_, cpus):
         return cpus
 
 
 @contextmanager
 def _cluster(address: str | None, workers: int | None) -> Iterator[tuple[Any, int]]:
-    """Ray, connected, and how many CPUs there are; without an address a cluster of so many of its own."""
-    ray = _ray()
+    """Connect to Ray, with its number of CPUs; without an address, start a local cluster for so many workers."""
+    ray = _import_ray()
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
             ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
         else:
             ray.init(address, **quiet)
-    except Exception as error:  # Ray raises no narrower one where a node does not come up in time
+    except Exception as error:  # Ray has no narrower class for a node that does not start in time
         raise UsageError(
             f"Ray does not answer: {error}",
             f"--engine ray, --address {address or 'local'}",
@@ -131,8 +130,8 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[tuple[Any, in
         ray.shutdown()
 
 
-def _ray() -> Any:
-    # Nothing leaves the machine unasked; and a worker without a GPU may keep what the variables of CUDA say.
+def _import_ray() -> Any:
+    # No usage data leaves the machine; and a worker without a GPU keeps its CUDA variables.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:

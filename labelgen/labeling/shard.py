@@ -1,11 +1,16 @@
-"""Labeling one shard: the one function that every engine calls, on whatever process or machine it runs."""
+"""Labeling of one shard, the one function that every engine calls, and of one stream.
+
+A record is quarantined if the model has no label set for its source, if another annotator's labels use the model's name, or if its
+list of available domains is invalid. A log with no other records is refused before work starts."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import msgspec
 
@@ -13,21 +18,26 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, digest_bytes, is_remote, keep_private, privacy
 from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.extra import bad_domains
 from labelgen.data.labels import Annotation, Provenance
+from labelgen.data.log import Log
+from labelgen.data.own import read_file
 from labelgen.data.placed import Placed
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import encode
 from labelgen.data.redact import redacted, redacted_bad
-from labelgen.labeling.counts import tally, with_untold
-from labelgen.labeling.cut import Cut, read_cut
-from labelgen.labeling.manifest import ShardEntry
-from labelgen.labeling.sources import Rules, known
+from labelgen.data.refusal import Refusal
+from labelgen.labeling.manifest import LabelCounts, ShardEntry, tally, total
+from labelgen.labeling.ranges import RecordRange, read_range
+
+_STREAM_BATCH = 256
 
 
-class Annotates(Protocol):
-    """A model, ready to annotate. What it says of a dialogue depends on itself and the dialogue alone, to the last
-    bit; name: who signs the annotations. heard, unheard: how often the sound of a turn was read so far, and how often
-    it could not be, by reason."""
+class DialogueAnnotator(Protocol):
+    """A loaded model. Its annotation of a dialogue depends bitwise on the model and that dialogue only.
+
+    name: annotator name in the output. heard, unheard: number of turns so far whose audio was read, and whose audio could not be
+    read, by reason."""
 
     @property
     def name(self) -> str: ...
@@ -42,31 +52,84 @@ class Annotates(Protocol):
     def unheard(self) -> Mapping[str, int]: ...
 
     def refuses(self, source: str | None) -> UsageError | None:
-        """Why records of this source cannot be labeled; None where they can."""
+        """Reason why records of this source cannot be labeled; None if they can."""
         ...
 
     def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
-        """How many turns have a value that the model was not trained on, by feature; how many labels of others have a name
-        that it cannot give, by task."""
+        """Number of turns with a value that is not in the training data, by feature, and number of other annotators' labels with a
+        name that the model cannot output, by task."""
         ...
 
     def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:
-        """One annotation for each dialogue, in order; `root` is the folder that audio paths start from."""
+        """One annotation for each dialogue, in order. root: folder of relative audio paths."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelingRules:
+    """Conditions on records that a model can label.
+
+    refuses: reason why records of a source cannot be labeled, or None. annotator: annotator name of the output. domains_from:
+    field with the available domains, or None."""
+
+    refuses: Callable[[str | None], UsageError | None]
+    annotator: str
+    domains_from: str | None = None
+
+    def refusal(self, dialogue: Dialogue) -> Refusal | None:
+        """The first violated condition; None for a dialogue that can be labeled."""
+        kinds = (a.kind for a in dialogue.annotations if a.annotator == self.annotator and a.kind != "model")
+        if (kind := next(kinds, None)) is not None:
+            what = f"the dialogue already has labels of {self.annotator!r}, of kind {kind} instead of model"
+            return Refusal("name_taken", "annotations", UsageError(what, "--annotator", "give another name"))
+        if refusal := bad_domains(dialogue, self.domains_from):
+            return refusal
+        error = self.refuses(dialogue.source)
+        return None if error is None else Refusal("unknown_source", "source", error)
+
+    def reject(self, items: Iterable[Placed | Rejected]) -> Iterator[Placed | Rejected]:
+        """Reject every dialogue that cannot be labeled."""
+        for item in items:
+            refusal = self.refusal(item.dialogue) if isinstance(item, Placed) else None
+            yield item.rejected(refusal.field, refusal.reason) if isinstance(item, Placed) and refusal else item
+
+    def check_any(self, inputs: Mapping[str, Path]) -> None:
+        """Raises UsageError if no dialogue of the files can be labeled; reads until the first that can."""
+        # The check of a source may call another process, so each source is checked once.
+        rules = replace(self, refuses=lru_cache(maxsize=None)(self.refuses))
+        first: UsageError | None = None
+        for dialogue in read_dialogues(inputs):
+            refusal = rules.refusal(dialogue)
+            if refusal is None:
+                return
+            first = first or refusal.error
+        if first is not None:
+            raise first
+
+
+def labeling_rules(annotator: DialogueAnnotator) -> LabelingRules:
+    """Conditions on records for this annotator."""
+    return LabelingRules(annotator.refuses, annotator.name, annotator.provenance.domains_from)
+
+
+def read_dialogues(inputs: Mapping[str, Path]) -> Iterator[Dialogue]:
+    """Valid records of all files."""
+    for path, source in inputs.items():
+        yield from (item for item in read_file(source, path) if isinstance(item, Dialogue))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One unit of work, all that an engine has to carry: where to read, where to write.
+    """One unit of work, with everything that a worker needs.
 
-    path: the input file relative to the input's folder, with `/`. file_digest: of the whole input file. damaged: whether
-    that file could be read in part only. redact: whether texts are written with what data/redact.py finds masked; labels are
-    made from the texts as they came."""
+    path: input file relative to the input folder, with `/`. file_digest: of the whole input file. damaged: whether
+    that file could be read only in part. redact: whether personal data (data/redact.py) is masked in the output; labels are
+    always computed from the original text."""
 
     source: Path
     path: str
     index: int
-    piece: Cut
+    records: RecordRange
     file_digest: str
     output: Path
     quarantine: Path
@@ -74,107 +137,116 @@ class Shard:
     redact: bool = False
 
 
-def label_shard(shard: Shard, annotator: Annotates) -> ShardEntry:
-    """Read, label and write one shard; both files are whole when it returns, and equal shards give equal bytes.
+def label_shard(shard: Shard, annotator: DialogueAnnotator) -> ShardEntry:
+    """Read, label and write one shard. Both files are complete on return; equal shards give equal bytes.
 
-    Raises StorageError where reading or writing fails."""
-    read = sha256()
+    Raises StorageError if reading or writing fails."""
+    digest = sha256()
     dialogues: list[Dialogue] = []
     rejected: list[Rejected] = []
-    items = unique(read_cut(shard.source, shard.path, shard.piece, read))
-    for item in known(items, rules_of(annotator)):
+    items = _reject_duplicates(read_range(shard.source, shard.path, shard.records, digest))
+    for item in labeling_rules(annotator).reject(items):
         if isinstance(item, Placed):
             dialogues.append(item.dialogue)
         else:
             rejected.append(redacted_bad(item) if shard.redact else item)
     heard, unheard = annotator.heard, Counter(annotator.unheard)
-    labeled = annotated(dialogues, annotator, sound_root(shard.source), shard.redact)
-    sums = tally(labeled, (item.reason for item in rejected))
+    labeled = add_annotations(dialogues, annotator, audio_root(shard.source), shard.redact)
+    # Every shard of a damaged file says so: all of them are labeled again once the file is whole.
+    audio = LabelCounts(
+        audio_turns=annotator.heard - heard,
+        audio_errors=Counter(annotator.unheard) - unheard,
+        damaged=(shard.path,) if shard.damaged else (),
+    )
+    unknown = _count_unknown(dialogues, annotator)
+    counts = total([tally(labeled, (item.reason for item in rejected)), audio, unknown])
     quarantine_digest = None
     with privacy():
         keep_private((shard.source,))
         output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labeled))
         if rejected:
             quarantine_digest = _write(shard.quarantine, (msgspec.json.encode(item) for item in rejected))
-    entry = ShardEntry(
-        path=shard.path,
-        index=shard.index,
-        start=shard.piece.start,
-        records=shard.piece.records,
-        file_digest=shard.file_digest,
-        part_digest=read.hexdigest(),
-        output_digest=output_digest,
-        quarantine_digest=quarantine_digest,
-        sums=with_untold(
-            sums,
-            annotator.heard - heard,
-            Counter(annotator.unheard) - unheard,
-            *unfamiliar(dialogues, annotator),
-            # All shards of the file say so: those of an unfinished run are done again too, once the file is whole.
-            (shard.path,) if shard.damaged else (),
-        ),
-    )
     del dialogues, labeled
     release_memory()
-    return entry
+    return ShardEntry(
+        path=shard.path,
+        index=shard.index,
+        start=shard.records.start,
+        records=shard.records.count,
+        file_digest=shard.file_digest,
+        part_digest=digest.hexdigest(),
+        output_digest=output_digest,
+        quarantine_digest=quarantine_digest,
+        counts=counts,
+    )
 
 
-def rules_of(annotator: Annotates) -> Rules:
-    """What a record has to be for this annotator."""
-    return Rules(annotator.refuses, annotator.name, annotator.provenance.domains_from)
+def label_stream(log: Log, annotator: DialogueAnnotator, to: IO[bytes], redact: bool = False) -> LabelCounts:
+    """Label the records of `log` and write them to `to`; a stream cannot be resumed. Returns the counts.
+
+    Raises InputError after the last record if too many were bad."""
+    dialogues = iter(log)
+    parts: list[LabelCounts] = []
+    while batch := list(islice(dialogues, _STREAM_BATCH)):
+        labeled = add_annotations(batch, annotator, None, redact)
+        for dialogue, _ in labeled:
+            to.write(encode(dialogue) + b"\n")
+        to.flush()
+        parts = [total([*parts, tally(labeled, ()), _count_unknown(batch, annotator)])]
+    return total([*parts, tally((), Counter(log.reasons).elements())])
 
 
-def unfamiliar(dialogues: Iterable[Dialogue], annotator: Annotates) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """What the annotator does not know in these; its own earlier labels give way and are not counted."""
-    return annotator.unfamiliar(without(dialogue, annotator.name) for dialogue in dialogues)
+def _count_unknown(dialogues: Iterable[Dialogue], annotator: DialogueAnnotator) -> LabelCounts:
+    """Values and labels that the model does not know; its own earlier labels are replaced and do not count."""
+    values, labels = annotator.unfamiliar(without_annotator(dialogue, annotator.name) for dialogue in dialogues)
+    return LabelCounts(unseen_values=values, unknown_labels=labels)
 
 
-def sound_root(source: Path) -> Path | None:
-    """The folder that sound is read below: libraries read it from this machine's files alone, so none in a store."""
+def audio_root(source: Path) -> Path | None:
+    """Folder of relative audio paths; None in a store, because audio libraries read local files only."""
     return None if is_remote(source) else source.parent
 
 
-def annotated(
-    dialogues: Sequence[Dialogue], annotator: Annotates, root: Path | None, redact: bool = False
+def add_annotations(
+    dialogues: Sequence[Dialogue], annotator: DialogueAnnotator, root: Path | None, redact: bool = False
 ) -> list[tuple[Dialogue, Annotation]]:
-    """Each dialogue with one more annotation, and that annotation. An older one by the same name gives way.
+    """Annotate dialogues: each dialogue with its new annotation, and that annotation. An older one of the same name is replaced.
 
-    The annotation's provenance holds the digest of the record as labelgen writes it without that annotation. redact: both
-    are masked once the labels are made."""
-    bare = [without(dialogue, annotator.name) for dialogue in dialogues]
+    The annotation's provenance has the digest of the record as labelgen writes it without that annotation. redact: masks
+    personal data in both after labeling."""
+    bare = [without_annotator(dialogue, annotator.name) for dialogue in dialogues]
     out = []
-    for dialogue, said in zip(bare, annotator.annotate(bare, root=root), strict=True):
-        whole = replace(dialogue, annotations=(*dialogue.annotations, said))
+    for dialogue, new in zip(bare, annotator.annotate(bare, root=root), strict=True):
+        whole = replace(dialogue, annotations=(*dialogue.annotations, new))
         whole = redacted(whole) if redact else whole
         *older, last = whole.annotations
         digest = digest_bytes(encode(replace(whole, annotations=tuple(older))))
-        annotation = replace(last, provenance=replace(said.provenance or annotator.provenance, input_digest=digest))
+        annotation = replace(last, provenance=replace(new.provenance or annotator.provenance, input_digest=digest))
         out.append((replace(whole, annotations=(*older, annotation)), annotation))
     return out
 
 
-def without(dialogue: Dialogue, annotator: str) -> Dialogue:
-    """The dialogue as it was before the model of that name annotated it."""
+def without_annotator(dialogue: Dialogue, annotator: str) -> Dialogue:
+    """The dialogue without the annotations of the model of that name."""
     kept = tuple(a for a in dialogue.annotations if (a.annotator, a.kind) != (annotator, "model"))
     return replace(dialogue, annotations=kept)
 
 
-def unique(items: Iterable[Placed | Rejected]) -> Iterator[Placed | Rejected]:
-    """Reject every dialogue whose id was seen before among `items`."""
-    seen: set[str] = set()
+def _reject_duplicates(items: Iterable[Placed | Rejected]) -> Iterator[Placed | Rejected]:
+    ids: set[str] = set()
     for item in items:
-        if isinstance(item, Placed) and item.dialogue.id in seen:
-            yield item.rejected("id", "doubled_id: a dialogue with this id stands earlier in the shard")
+        if isinstance(item, Placed) and item.dialogue.id in ids:
+            yield item.rejected("id", "doubled_id: an earlier dialogue of the shard has this id")
             continue
         if isinstance(item, Placed):
-            seen.add(item.dialogue.id)
+            ids.add(item.dialogue.id)
         yield item
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> str:
-    """The lines, atomically; gives the digest of the file."""
+    """Write the lines atomically; returns the digest of the file."""
     digest = sha256()
-    # The run made the folder, and takes it away at its end: a worker that outlives its run leaves nothing behind.
+    # The run makes and removes the folder, so a worker that outlives its run leaves nothing behind.
     with atomic_write(path, make_folder=False) as file:
         for line in lines:
             digest.update(line + b"\n")

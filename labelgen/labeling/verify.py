@@ -1,4 +1,4 @@
-"""Whether a folder of labeled records is what its manifest says, and, beside the input, whether all of it is there."""
+"""Verification of a folder of labels against its manifest, its input, and a sample that is labeled again."""
 
 import heapq
 from array import array
@@ -20,22 +20,33 @@ from labelgen.data.quarantine import Rejected
 from labelgen.data.record import decode, encode
 from labelgen.data.redact import redacted
 from labelgen.data.split import position
-from labelgen.labeling.counts import tally, total, with_untold
-from labelgen.labeling.cut import cut, read_cut
-from labelgen.labeling.folder import MANIFEST, Folder, input_files
-from labelgen.labeling.manifest import REDACT, FileEntry, Manifest, Settings, read_manifest, unbalanced
-from labelgen.labeling.shard import Annotates, annotated, sound_root, without
+from labelgen.labeling.folder import MANIFEST, LabelFolder, input_files
+from labelgen.labeling.manifest import (
+    REDACT,
+    FileEntry,
+    LabelCounts,
+    Manifest,
+    Settings,
+    inconsistencies,
+    read_manifest,
+    tally,
+    total,
+)
+from labelgen.labeling.ranges import read_range, split_file
+from labelgen.labeling.shard import DialogueAnnotator, add_annotations, audio_root, read_dialogues, without_annotator
 
 Track = Callable[[Iterable[str]], Iterator[str]]
 
+_BATCH = 256
+
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """Records to be labeled again, drawn by a seed. load: makes the annotator from the settings that the manifest names."""
+class RelabelSample:
+    """Records that are labeled again, drawn by a seed. load: loads the annotator for the settings of the manifest."""
 
     records: int
     seed: int
-    load: Callable[[Settings], Annotates]
+    load: Callable[[Settings], DialogueAnnotator]
 
 
 def verify(
@@ -43,81 +54,86 @@ def verify(
     source: Path | None = None,
     track: Track = iter,
     manifest_digest: str | None = None,
-    sample: Sample | None = None,
+    sample: RelabelSample | None = None,
 ) -> Iterator[str]:
-    """Everything that is wrong, in words; nothing for a good folder. `track` is passed the paths, to show progress.
+    """Verify a folder of labels; yields every fault in words, nothing for a good folder.
 
-    Checked: digests, sums against the manifest and against the records themselves, that each record is the one that was
-    read (by the digest in its provenance) and was labeled by this model, ids that stand twice in the whole log, files
-    that no manifest names; beside the input: digests, and that its dialogues stand here in their order, or in the
-    quarantine; the manifest against a digest that was kept elsewhere; and that a sample of the records comes out the same, byte by
-    byte, when it is labeled again. Raises UsageError where nothing was labeled, or a sample cannot be labeled again here,
-    IntegrityError where the manifest cannot be read."""
-    folder = Folder(out)
+    Always checked: digests; counts, against the manifest and the records; that each record is the one that was read (by the digest in
+    its provenance) and was labeled by this model; duplicate ids in the whole log; files that no manifest lists. With `source`:
+    its digests, and that its dialogues are in the output, in order, or in the quarantine. With `manifest_digest`: the manifest. With
+    `sample`: that labeling these records again gives the same bytes.
+
+    track: wraps the paths to show progress. Raises UsageError if the folder has no labels, or a sample cannot be labeled again
+    here; IntegrityError if the manifest cannot be read."""
+    folder = LabelFolder(out)
     if folder.ledger.exists():
         yield "the run is not finished: give the same labelgen label command again"
         return
     if not folder.manifest.exists():
         raise UsageError(f"{out} holds no labeled log", str(folder.manifest), "name a folder that labelgen label wrote")
-    if manifest_digest is not None and (found := digest_file(folder.manifest)) != manifest_digest.lower():
-        yield f"{MANIFEST} is not the one with the digest {manifest_digest}: its digest is {found}"
+    if manifest_digest is not None and (digest := digest_file(folder.manifest)) != manifest_digest.lower():
+        yield f"{MANIFEST} does not have the digest {manifest_digest}: its digest is {digest}"
     manifest = read_manifest(folder.manifest)
-    yield from unbalanced(manifest)
+    yield from inconsistencies(manifest)
     hashes = array("Q")
-    whole: list[FileEntry] = []
+    good: list[FileEntry] = []
     entries = {file.path: file for file in manifest.files}
     for path in track(entries):
-        faults = list(_file(folder, manifest.settings, entries[path], hashes))
+        faults = list(_check_file(folder, manifest.settings, entries[path], hashes))
         yield from faults
         if not faults:
-            whole.append(entries[path])
-    yield from _doubles(folder, whole, hashes)
-    yield from _strays(folder, manifest)
+            good.append(entries[path])
+    yield from _duplicate_ids(folder, good, hashes)
+    yield from _unlisted_files(folder, manifest)
     inputs = None if source is None else input_files(source)
     if inputs is not None:
-        yield from _beside(folder, manifest, inputs, whole, track)
+        yield from _compare_input(folder, manifest, inputs, good, track)
     if sample is not None:
-        yield from _again(folder, manifest, inputs, whole, sample)
+        yield from _relabel(folder, manifest, inputs, good, sample)
 
 
-def _again(
-    folder: Folder, manifest: Manifest, inputs: Mapping[str, Path] | None, files: Iterable[FileEntry], sample: Sample
+def _relabel(
+    folder: LabelFolder,
+    manifest: Manifest,
+    inputs: Mapping[str, Path] | None,
+    files: Iterable[FileEntry],
+    sample: RelabelSample,
 ) -> Iterator[str]:
-    """Label a sample of the records of `files` again: from the input where there is one, else from what was written."""
-    settings, sums = manifest.settings, manifest.sums
+    """Label a sample of the records of `files` again, from the input if given, else from the output."""
+    settings, counts = manifest.settings, manifest.counts
     redact = REDACT in settings.options
-    if inputs is None and (redact or sums.heard or sums.unheard):
-        what = "texts were masked as they were written" if redact else "sound was read beside the input"
+    if inputs is None and (redact or counts.audio_turns or counts.audio_errors):
+        what = "the output has masked text" if redact else "audio was read from beside the input"
         raise UsageError(f"records cannot be labeled again from the output: {what}", "--sample", "give --input too")
     drawn = _draw(folder, files, sample)
     annotator = sample.load(settings)
     if differences := settings.differences(replace(settings, annotator=annotator.name, model=annotator.provenance)):
         raise UsageError(
-            f"labels made here would be others: {'; '.join(differences)}",
+            f"labels would differ here: {'; '.join(differences)}",
             "--model",
             "give the model that labeled, its --labels, and a machine of the same kind",
         )
     for path, written in drawn.items():
-        given = written if inputs is None else _given(inputs.get(path), set(written))
-        root = None if inputs is None or path not in inputs else sound_root(inputs[path])
+        source = None if inputs is None else inputs.get(path)
+        originals = written if inputs is None else _originals(source, set(written))
+        root = None if source is None else audio_root(source)
         for identity, dialogue in written.items():
-            if identity not in given:
+            if identity not in originals:
                 yield f"{path}, dialogue {identity}: it is not in the input"
                 continue
-            ((whole, _),) = annotated([given[identity]], annotator, root, redact)
-            # What is read from a file may hold its labels in another order than what was made in memory.
-            made = decode(encode(whole), path)
-            if not isinstance(made, Dialogue) or encode(made) != encode(dialogue):
-                yield f"{path}, dialogue {identity}: labeled again it has other labels"
+            ((whole, _),) = add_annotations([originals[identity]], annotator, root, redact)
+            # Labels read from a file may have another order than labels made in memory.
+            again = decode(encode(whole), path)
+            if not isinstance(again, Dialogue) or encode(again) != encode(dialogue):
+                yield f"{path}, dialogue {identity}: its labels differ when it is labeled again"
 
 
-def _draw(folder: Folder, files: Iterable[FileEntry], sample: Sample) -> dict[str, dict[str, Dialogue]]:
-    """File -> id -> labeled dialogue, of those whose place by the seed is first."""
+def _draw(folder: LabelFolder, files: Iterable[FileEntry], sample: RelabelSample) -> dict[str, dict[str, Dialogue]]:
+    """File -> id -> labeled dialogue, for the dialogues that come first by the seed."""
     every = (
         (position(sample.seed, f"{file.path} {item.id}"), file.path, item.id, item)
         for file in files
-        for item in read_file(folder.output(file.path), file.path)
-        if isinstance(item, Dialogue)
+        for item in read_dialogues({file.path: folder.output(file.path)})
     )
     drawn: dict[str, dict[str, Dialogue]] = {}
     for _, path, identity, item in heapq.nsmallest(sample.records, every, key=lambda one: one[:3]):
@@ -125,60 +141,66 @@ def _draw(folder: Folder, files: Iterable[FileEntry], sample: Sample) -> dict[st
     return drawn
 
 
-def _given(source: Path | None, ids: Set[str]) -> dict[str, Dialogue]:
+def _originals(source: Path | None, ids: Set[str]) -> dict[str, Dialogue]:
     """The first dialogue of each id in an input file."""
-    found: dict[str, Dialogue] = {}
-    for item in () if source is None else read_file(source):
-        if isinstance(item, Dialogue) and item.id in ids:
-            found.setdefault(item.id, item)
-    return found
+    first: dict[str, Dialogue] = {}
+    for item in () if source is None else read_dialogues({source.name: source}):
+        if item.id in ids:
+            first.setdefault(item.id, item)
+    return first
 
 
-def _file(folder: Folder, settings: Settings, entry: FileEntry, hashes: "array[int]") -> Iterator[str]:
+def _check_file(folder: LabelFolder, settings: Settings, entry: FileEntry, hashes: "array[int]") -> Iterator[str]:
     output, quarantine = folder.output(entry.path), folder.quarantine(entry.path)
     for path, digest in ((output, entry.output_digest), (quarantine, entry.quarantine_digest)):
-        if fault := _bytes(path, digest):
+        if fault := _check_digest(path, digest):
             yield f"{path.relative_to(folder.out).as_posix()} {fault}"
             return
     labeled: list[tuple[Dialogue, Annotation]] = []
-    sums = []
+    parts = []
     for item in read_file(output, entry.path):
         if isinstance(item, Rejected):
             yield f"{item.where()}: {item.reason}"
             return
         annotation = next((a for a in item.annotations if (a.annotator, a.kind) == (settings.annotator, "model")), None)
-        fault = _record(item, annotation, settings)
+        fault = _check_record(item, annotation, settings)
         if fault is not None or annotation is None:
             yield f"{entry.path}, dialogue {item.id}: {fault}"
             return
         hashes.append(short_digest(item.id))
         labeled.append((item, annotation))
-        if len(labeled) == 256:
-            sums.append(tally(labeled, ()))
+        if len(labeled) == _BATCH:
+            parts.append(tally(labeled, ()))
             labeled = []
     reasons = _reasons(quarantine) if entry.quarantine_digest is not None else []
-    counted = total([*sums, tally(labeled, reasons)])
-    told = entry.sums
-    if with_untold(counted, told.heard, told.unheard, told.unseen, told.unknown, told.damaged) != told:
-        yield f"{entry.path}: the sums of its records are not those of the manifest"
+    # The records do not show these counts, so they are taken from the manifest.
+    hidden = LabelCounts(
+        audio_turns=entry.counts.audio_turns,
+        audio_errors=entry.counts.audio_errors,
+        unseen_values=entry.counts.unseen_values,
+        unknown_labels=entry.counts.unknown_labels,
+        damaged=entry.counts.damaged,
+    )
+    if total([*parts, tally(labeled, reasons), hidden]) != entry.counts:
+        yield f"{entry.path}: the counts of its records are not those of the manifest"
 
 
-def _bytes(path: Path, digest: str | None) -> str | None:
-    """digest: what the manifest says, None where there is no such file."""
+def _check_digest(path: Path, digest: str | None) -> str | None:
+    """digest: by the manifest, None if the file must not exist."""
     if not path.exists():
         return "is missing" if digest is not None else None
     if digest is None:
         return "is not in the manifest"
-    return "is not the file that was written" if digest_file(path) != digest else None
+    return "changed after it was written" if digest_file(path) != digest else None
 
 
-def _record(dialogue: Dialogue, annotation: Annotation | None, settings: Settings) -> str | None:
+def _check_record(dialogue: Dialogue, annotation: Annotation | None, settings: Settings) -> str | None:
     if annotation is None:
         return f"no annotation by {settings.annotator}"
     provenance = annotation.provenance
     if provenance is None or provenance.model_digest != settings.model.model_digest:
         return "its labels are not by the model of the manifest"
-    if provenance.input_digest != digest_bytes(encode(without(dialogue, settings.annotator))):
+    if provenance.input_digest != digest_bytes(encode(without_annotator(dialogue, settings.annotator))):
         return "it is not the dialogue that was labeled"
     return None
 
@@ -188,62 +210,62 @@ def _reasons(quarantine: Path) -> list[str]:
         return [msgspec.json.decode(line, type=Rejected).reason for line in lines]
 
 
-def _doubles(folder: Folder, files: Iterable[FileEntry], hashes: "array[int]") -> Iterator[str]:
-    """Ids that stand twice. Eight bytes an id are kept; a second pass names those whose eight bytes are equal."""
+def _duplicate_ids(folder: LabelFolder, files: Iterable[FileEntry], hashes: "array[int]") -> Iterator[str]:
+    """Duplicate ids. Memory holds eight bytes for each id; a second pass compares ids with equal hashes."""
     ordered = np.sort(np.frombuffer(hashes, dtype=np.uint64))
     twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not twice:
         return
     first: dict[str, str] = {}
     for file in files:
-        for item in read_file(folder.output(file.path), file.path):
-            if isinstance(item, Dialogue) and short_digest(item.id) in twice:
+        for item in read_dialogues({file.path: folder.output(file.path)}):
+            if short_digest(item.id) in twice:
                 if item.id in first:
-                    yield f"doubled_id: dialogue {item.id} of {file.path} stands in {first[item.id]} too"
+                    yield f"doubled_id: dialogue {item.id} of {file.path} is in {first[item.id]} too"
                 first.setdefault(item.id, file.path)
 
 
-def _strays(folder: Folder, manifest: Manifest) -> Iterator[str]:
-    known = {folder.manifest}
+def _unlisted_files(folder: LabelFolder, manifest: Manifest) -> Iterator[str]:
+    listed = {folder.manifest}
     for file in manifest.files:
-        known |= {folder.output(file.path), folder.quarantine(file.path)}
+        listed |= {folder.output(file.path), folder.quarantine(file.path)}
     for path in sorted(folder.out.rglob("*")):
         if path.is_file() and path.name.startswith(".") and path.name.endswith(".part"):
-            yield f"{path.relative_to(folder.out).as_posix()} is an unfinished temporary file, which can be deleted"
-        elif path.is_file() and path.name.endswith(SUFFIXES) and path not in known:
+            yield f"{path.relative_to(folder.out).as_posix()} is an unfinished temporary file; it can be deleted"
+        elif path.is_file() and path.name.endswith(SUFFIXES) and path not in listed:
             yield f"{path.relative_to(folder.out).as_posix()} is not in the manifest"
 
 
-def _beside(
-    folder: Folder, manifest: Manifest, inputs: Mapping[str, Path], whole: Iterable[FileEntry], track: Track
+def _compare_input(
+    folder: LabelFolder, manifest: Manifest, inputs: Mapping[str, Path], good: Iterable[FileEntry], track: Track
 ) -> Iterator[str]:
     entries = {file.path: file for file in manifest.files}
     for path in sorted({*inputs, *entries}):
         if path not in entries:
             yield f"{path} of the input is not labeled"
         elif path not in inputs:
-            yield f"{path} is gone from the input"
-    for path in track([file.path for file in whole if file.path in inputs]):
+            yield f"{path} is no longer in the input"
+    for path in track([file.path for file in good if file.path in inputs]):
         if digest_file(inputs[path]) != entries[path].input_digest:
-            yield f"{path} of the input is not the file that was labeled"
+            yield f"{path} of the input changed after it was labeled"
         elif not _in_order(folder.output(path), inputs[path], manifest.settings, entries[path]):
             yield f"{path}: dialogues of the input are missing or out of order"
 
 
 def _in_order(output: Path, source: Path, settings: Settings, entry: FileEntry) -> bool:
-    """Whether the output is the input without as many records as were quarantined, in the same order."""
+    """Whether the output is the input in the same order, without as many records as were quarantined."""
 
-    def written(item: Dialogue) -> bytes:
-        bare = without(item, settings.annotator)
+    def as_written(item: Dialogue) -> bytes:
+        bare = without_annotator(item, settings.annotator)
         return encode(redacted(bare) if REDACT in settings.options else bare)
 
-    found = (written(item) for item in read_file(output) if isinstance(item, Dialogue))
-    wanted = next(found, None)
+    outputs = map(as_written, read_dialogues({entry.path: output}))
+    expected = next(outputs, None)
     skipped = 0
-    for piece in cut(source, 4096):
-        for item in read_cut(source, entry.path, piece, sha256()):
-            if isinstance(item, Placed) and wanted == written(item.dialogue):
-                wanted = next(found, None)
+    for records in split_file(source, 4096):
+        for item in read_range(source, entry.path, records, sha256()):
+            if isinstance(item, Placed) and expected == as_written(item.dialogue):
+                expected = next(outputs, None)
             else:
                 skipped += 1
-    return wanted is None and skipped == entry.sums.bad
+    return expected is None and skipped == entry.counts.bad

@@ -13,7 +13,7 @@ from some_logs import record, write_lines
 
 import labelgen.cli.label
 from labelgen.cli.main import main
-from labelgen.labeling.engines import Engine, local
+from labelgen.labeling.engines import Engine, local_engine
 
 
 def fail(error: Exception) -> None:
@@ -57,9 +57,9 @@ def no_memory(done: int) -> None:
 )
 def test_so_is_that_of_a_worker(before, said, tmp_path, monkeypatch, capsys):
     def engine(load: object, workers: int) -> AbstractContextManager[Engine]:
-        return local(partial(FakeAnnotator, before=before), 2)
+        return local_engine(partial(FakeAnnotator, before=before), 2)
 
-    monkeypatch.setattr(labelgen.cli.label, "local", engine)
+    monkeypatch.setattr(labelgen.cli.label, "local_engine", engine)
     assert label(tmp_path) == 6
     assert said in capsys.readouterr().err
 

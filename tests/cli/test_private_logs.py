@@ -15,7 +15,7 @@ from labelgen.base.errors import ResourceError
 from labelgen.cli.main import main
 from labelgen.data.evidence import Signal
 from labelgen.data.log import write_log
-from labelgen.labeling.engines import local
+from labelgen.labeling.engines import local_engine
 from labelgen.labeling.run import label
 
 COMMANDS = {
@@ -80,7 +80,7 @@ def test_one_private_file_makes_all_labels_of_a_folder_private(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     write_lines(tmp_path / "in" / "sub" / "b.jsonl.gz", [record("b"), "{"])
     (tmp_path / "in" / "sub" / "b.jsonl.gz").chmod(0o600)
-    with local(FakeAnnotator, 2) as engine:
+    with local_engine(FakeAnnotator, 2) as engine:
         label(tmp_path / "in", tmp_path / "out", engine, "model", {})
     assert modes(tmp_path / "out") == hiding(0o077)
     assert f"{(tmp_path / 'out').stat().st_mode & 0o777:o}" == "700"
@@ -89,7 +89,7 @@ def test_one_private_file_makes_all_labels_of_a_folder_private(tmp_path):
 def test_what_a_killed_run_leaves_is_private_too(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record(f"a{k}") for k in range(8)])
     (tmp_path / "in" / "a.jsonl").chmod(0o600)
-    with pytest.raises(ResourceError), local(partial(FakeAnnotator, before=DieAfter(2)), 2) as engine:
+    with pytest.raises(ResourceError), local_engine(partial(FakeAnnotator, before=DieAfter(2)), 2) as engine:
         label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
     assert (tmp_path / "out" / ".labeling" / "ledger.jsonl").exists()
     assert modes(tmp_path / "out") == hiding(0o077)

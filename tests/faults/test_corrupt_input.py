@@ -20,15 +20,15 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.data.own import read_file
-from labelgen.labeling.counts import Sums
-from labelgen.labeling.engines import Inline
-from labelgen.labeling.run import judge, label
+from labelgen.labeling.engines import InlineEngine
+from labelgen.labeling.manifest import LabelCounts
+from labelgen.labeling.run import check_bad_rate, label
 from labelgen.labeling.verify import verify
 
 
-def run(folder: Path, size: int = 64) -> Sums:
+def run(folder: Path, size: int = 64) -> LabelCounts:
     """Label what is in `in`; what was seen is all that there is, and the manifest says so."""
-    sums = label(folder / "in", folder / "out", Inline(FakeAnnotator), "model", {}, size)
+    sums = label(folder / "in", folder / "out", InlineEngine(FakeAnnotator), "model", {}, size)
     assert sums.seen == sums.labeled + sums.bad
     assert list(verify(folder / "out", folder / "in")) == []
     return sums
@@ -73,9 +73,9 @@ def test_one_record_in_a_hundred_is_bad(tmp_path, name):
         (name, 161, None): "lone_surrogate",
     }
     assert labeled(tmp_path) == {f"a{k}" for k in range(400)} - {"a40", "a80", "a120", "a160"}
-    judge(sums, 0.01, "out")
+    check_bad_rate(sums, 0.01, "out")
     with pytest.raises(InputError, match="4 of 400 records are bad"):
-        judge(sums, 0.009, "out")
+        check_bad_rate(sums, 0.009, "out")
 
 
 def grouped(path: Path, groups: int = 8) -> pq.FileMetaData:
@@ -143,7 +143,7 @@ def test_a_file_without_records_stays_one(tmp_path, name):
     else:
         (tmp_path / "in").mkdir()
         (tmp_path / "in" / name).write_bytes(b"")
-    assert run(tmp_path) == Sums()
+    assert run(tmp_path) == LabelCounts()
     assert list(read_file(tmp_path / "out" / name)) == []
 
 
@@ -206,7 +206,7 @@ def test_the_size_of_shards_does_not_show_in_what_is_read_of_a_damaged_file(tmp_
     write_packed(tmp_path / "in" / name, 1000)
     damage(tmp_path / "in" / name)
     for size in (7, 500, 4096):
-        label(tmp_path / "in", tmp_path / str(size), Inline(FakeAnnotator), "model", {}, size)
+        label(tmp_path / "in", tmp_path / str(size), InlineEngine(FakeAnnotator), "model", {}, size)
     first, *others = ({**tree(tmp_path / str(size)), "manifest.json": b""} for size in (7, 500, 4096))
     assert all(other == first for other in others)
 
@@ -217,8 +217,8 @@ def test_a_damaged_file_ends_a_run_with_an_error_whatever_share_was_bad(tmp_path
     for _ in range(2):
         sums = run(tmp_path)
         with pytest.raises(InputError, match=r"b\.jsonl\.gz is damaged"):
-            judge(sums, 0.9, "out")
-    judge(sums, 1.0, "out")
+            check_bad_rate(sums, 0.9, "out")
+    check_bad_rate(sums, 1.0, "out")
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -234,15 +234,15 @@ def test_a_file_that_is_whole_again_is_labeled_again_and_nothing_else(tmp_path, 
             raise KeyboardInterrupt
 
     with nullcontext() if finished else pytest.raises(KeyboardInterrupt):
-        label(tmp_path / "in", tmp_path / "out", Inline(partial(FakeAnnotator, before=die)), "model", {}, 8)
+        label(tmp_path / "in", tmp_path / "out", InlineEngine(partial(FakeAnnotator, before=die)), "model", {}, 8)
     path.write_bytes(whole)
     diary = tmp_path / "diary"
-    sums = label(tmp_path / "in", tmp_path / "out", Inline(partial(FakeAnnotator, diary=diary)), "model", {}, 8)
+    sums = label(tmp_path / "in", tmp_path / "out", InlineEngine(partial(FakeAnnotator, diary=diary)), "model", {}, 8)
     assert diary.read_text().split() == [f"d{k}" for k in range(100)]
     assert (sums.labeled, sums.damaged, sums.bad) == (120, (), 0)
     assert not (tmp_path / "out" / "b.jsonl.gz.quarantine.jsonl").exists()
     assert list(verify(tmp_path / "out", tmp_path / "in")) == []
-    label(tmp_path / "in", tmp_path / "at_once", Inline(FakeAnnotator), "model", {}, 8)
+    label(tmp_path / "in", tmp_path / "at_once", InlineEngine(FakeAnnotator), "model", {}, 8)
     assert tree(tmp_path / "at_once") == tree(tmp_path / "out")
 
 
@@ -250,7 +250,7 @@ def test_a_whole_file_that_changed_is_still_refused(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     run(tmp_path)
     write_lines(tmp_path / "in" / "a.jsonl", [record("b")])
-    with pytest.raises(IntegrityError, match=r"a\.jsonl of the input has changed"):
+    with pytest.raises(IntegrityError, match=r"a\.jsonl of the input changed"):
         run(tmp_path)
 
 

@@ -11,7 +11,7 @@ import pytest
 from fake_annotator import FakeAnnotator, KillGroup
 from some_logs import record, tree, write_lines, write_rows
 
-from labelgen.labeling.engines import Inline, local
+from labelgen.labeling.engines import InlineEngine, local_engine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 
@@ -27,7 +27,7 @@ def unbroken(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     write_lines(base / "in" / "a.jsonl", [*(record(f"a{k}") for k in range(11)), "{", record("a11", 0)])
     write_lines(base / "in" / "b.jsonl.gz", [record(f"b{k}") for k in range(9)])
     write_rows(base / "in" / "sub" / "c.parquet", [record(f"c{k}") for k in range(9)])
-    label(base / "in", base / "out", Inline(FakeAnnotator), "model", {}, 2)
+    label(base / "in", base / "out", InlineEngine(FakeAnnotator), "model", {}, 2)
     return base / "in", tree(base / "out")
 
 
@@ -49,7 +49,7 @@ def group_run(source: Path, out: Path, scratch: Path, dialogues: int, changes: i
     for name in CHANGES:
         setattr(os, name, counted(getattr(os, name)))
     load = partial(FakeAnnotator, before=KillGroup(dialogues, scratch / "steps", scratch / "group"))
-    with local(load, 2) as engine:
+    with local_engine(load, 2) as engine:
         label(source, out, engine, "model", {}, 2)
 
 
@@ -66,6 +66,6 @@ def test_a_killed_group_costs_nothing_but_time(tmp_path, unbroken, seed):
         finally:
             os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    label(source, tmp_path / "out", Inline(FakeAnnotator), "model", {}, 2)
+    label(source, tmp_path / "out", InlineEngine(FakeAnnotator), "model", {}, 2)
     assert tree(tmp_path / "out") == expected
     assert list(verify(tmp_path / "out", source)) == []

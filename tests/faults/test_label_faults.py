@@ -21,8 +21,8 @@ from some_logs import record, tree, write_lines
 
 from labelgen.base.errors import IntegrityError, LabelgenError, ResourceError, StorageError
 from labelgen.base.process import Terminated, raise_on_sigterm
-from labelgen.labeling.counts import Sums
-from labelgen.labeling.engines import Inline, local
+from labelgen.labeling.engines import InlineEngine, local_engine
+from labelgen.labeling.manifest import LabelCounts
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 
@@ -38,8 +38,8 @@ def small_log(folder: Path) -> Path:
     return folder
 
 
-def run(source: Path, out: Path, force: bool = False, **fake) -> Sums:
-    return label(source, out, Inline(partial(FakeAnnotator, **fake)), "model", {}, 2, force)
+def run(source: Path, out: Path, force: bool = False, **fake) -> LabelCounts:
+    return label(source, out, InlineEngine(partial(FakeAnnotator, **fake)), "model", {}, 2, force)
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,9 @@ def test_an_annotator_that_dies_is_gone_on_from(tmp_path, unbroken, dialogues):
 def test_a_killed_worker_ends_the_run_with_a_word_and_the_rerun_finishes_it(tmp_path, unbroken):
     source, expected = unbroken
     load = partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died"))
-    with pytest.raises(ResourceError, match="worker process was killed"), local(load, 2) as engine:
+    with pytest.raises(ResourceError, match="worker process was killed"), local_engine(load, 2) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
-    with local(load, 2) as engine:
+    with local_engine(load, 2) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
     assert tree(tmp_path / "out") == expected
 
@@ -136,7 +136,7 @@ def test_a_killed_worker_ends_the_run_with_a_word_and_the_rerun_finishes_it(tmp_
 def test_work_handed_to_an_engine_whose_worker_was_killed_is_told_of_too(tmp_path, unbroken):
     """The pool may break before a shard is handed in as well as after."""
     source, _ = unbroken
-    with local(partial(FakeAnnotator, before=DieAfter(0)), 2) as engine:
+    with local_engine(partial(FakeAnnotator, before=DieAfter(0)), 2) as engine:
         for folder in ("first", "second"):
             with pytest.raises(ResourceError, match="worker process was killed"):
                 label(source, tmp_path / folder, engine, "model", {}, 2)
@@ -149,10 +149,10 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, unbroken):
 from functools import partial
 from pathlib import Path
 from fake_annotator import FakeAnnotator, KillParent
-from labelgen.labeling.engines import local
+from labelgen.labeling.engines import local_engine
 from labelgen.labeling.run import label
 if __name__ == "__main__":
-    with local(partial(FakeAnnotator, before=KillParent()), 2) as engine:
+    with local_engine(partial(FakeAnnotator, before=KillParent()), 2) as engine:
         label(Path({str(source)!r}), Path({str(tmp_path / "out")!r}), engine, "model", {{}}, 2)
 """
     path = tmp_path / "script.py"
@@ -199,7 +199,7 @@ def test_sigterm_waits_while_a_worker_is_started(tmp_path, unbroken, monkeypatch
         return future
 
     monkeypatch.setattr(ProcessPoolExecutor, "submit", terminated)
-    with raise_on_sigterm(), pytest.raises(Terminated), local(FakeAnnotator, 2) as engine:
+    with raise_on_sigterm(), pytest.raises(Terminated), local_engine(FakeAnnotator, 2) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
     assert len(started) == 1
 
@@ -231,7 +231,7 @@ if __name__ == "__main__":
     assert ended.returncode == 143
     assert re.fullmatch("labelgen label: " + TERMINATED.format(r"\d of 2", r"\d") + "\n", ended.stderr)
     for out in ("out", "unbroken"):
-        label(source, tmp_path / out, Inline(FakeAnnotator), "model", {"device": "cpu"}, 2)
+        label(source, tmp_path / out, InlineEngine(FakeAnnotator), "model", {"device": "cpu"}, 2)
     assert tree(tmp_path / "out") == tree(tmp_path / "unbroken")
 
 
@@ -394,8 +394,8 @@ def test_a_damaged_output_is_found_refused_and_with_force_made_again(tmp_path, u
     data = bytearray(expected[name])
     data[len(data) // 2] ^= 1
     (out / name).write_bytes(data if damage == "flip" else data[:-1])
-    assert list(verify(out)) == [f"{name} is not the file that was written"]
-    with pytest.raises(IntegrityError, match="is not the file that was written"):
+    assert list(verify(out)) == [f"{name} changed after it was written"]
+    with pytest.raises(IntegrityError, match="changed after it was written"):
         run(source, out)
     run(source, out, force=True)
     assert tree(out) == expected

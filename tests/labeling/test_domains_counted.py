@@ -8,10 +8,9 @@ from fake_annotator import FakeAnnotator
 from some_logs import record, tree, write_lines
 
 from labelgen.base.errors import UsageError
-from labelgen.labeling.counts import summary
-from labelgen.labeling.engines import local
-from labelgen.labeling.manifest import read_manifest
-from labelgen.labeling.rehearse import rehearse
+from labelgen.labeling.dry_run import dry_run
+from labelgen.labeling.engines import local_engine
+from labelgen.labeling.manifest import read_manifest, summary
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 
@@ -32,12 +31,12 @@ def some(folder, *fields):
 def test_records_with_the_field_are_counted_however_the_work_is_shared(tmp_path):
     source = some(tmp_path / "in", {}, {"skills": ["a"]}, {"skills": None}, {"skills": []}, {})
     for name, workers, size in (("one", 1, 1024), ("two", 2, 2)):
-        with local(Asks, workers) as engine:
+        with local_engine(Asks, workers) as engine:
             sums = label(source, tmp_path / name, engine, "model", {}, size)
-        assert sums.on_offer == {"skills": 2}
-        assert read_manifest(tmp_path / name / "manifest.json").sums == sums
+        assert sums.domain_lists == {"skills": 2}
+        assert read_manifest(tmp_path / name / "manifest.json").counts == sums
         assert list(verify(tmp_path / name, source)) == []
-        assert any("2 of 5 dialogues list the domains on offer in 'skills'" in line for line in summary(sums))
+        assert any("2 of 5 dialogues list the available domains in 'skills'" in line for line in summary(sums))
     assert tree(tmp_path / "one")["a.jsonl"] == tree(tmp_path / "two")["a.jsonl"]
 
 
@@ -46,7 +45,7 @@ def test_what_should_list_domains_and_does_not_is_set_aside(tmp_path):
     lists = {"a": ["Banks"], "b": "Banks", "c": ["Banks", None], "d": None}
     source, out = tmp_path / "in", tmp_path / "out"
     write_lines(source / "a.jsonl", [*(record(k, skills=found) for k, found in lists.items()), record("e")])
-    with local(Asks, 1) as engine:
+    with local_engine(Asks, 1) as engine:
         sums = label(source, out, engine, "model", {})
     assert (sums.labeled, sums.quarantined) == (3, {"bad_domains": 2})
     bad = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
@@ -54,20 +53,20 @@ def test_what_should_list_domains_and_does_not_is_set_aside(tmp_path):
 
 
 def test_nothing_is_counted_that_was_not_asked(tmp_path):
-    with local(FakeAnnotator, 1) as engine:
+    with local_engine(FakeAnnotator, 1) as engine:
         sums = label(some(tmp_path / "in", {"skills": ["a"]}), tmp_path / "out", engine, "model", {})
-    assert sums.on_offer == {}
+    assert sums.domain_lists == {}
     assert not any("on offer" in line for line in summary(sums))
 
 
 def test_a_log_without_the_field_is_refused_and_nothing_written(tmp_path):
     source = some(tmp_path / "in", {}, {"services": ["a"]})
     with (
-        local(Asks, 1) as engine,
+        local_engine(Asks, 1) as engine,
         pytest.raises(UsageError, match="none of 2 records lists domains in 'skills'") as told,
     ):
         label(source, tmp_path / "out", engine, "model", {})
     assert "fields that do: services" in told.value.hint
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="none of 2 records"):
-        rehearse(source, tmp_path / "out", Asks(), {}, 2)
+        dry_run(source, tmp_path / "out", Asks(), {}, 2)

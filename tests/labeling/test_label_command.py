@@ -40,7 +40,7 @@ def test_verify_says_what_is_wrong_with_exit_4(tmp_path, capsys, fake):
     assert main(["verify", str(tmp_path / "out"), "--input", str(tmp_path / "in")]) == 0
     (tmp_path / "out" / "a.jsonl").write_text("")
     assert main(["verify", str(tmp_path / "out")]) == 4
-    assert "a.jsonl is not the file that was written" in capsys.readouterr().err
+    assert "a.jsonl changed after it was written" in capsys.readouterr().err
 
 
 def test_too_much_bad_input_is_exit_3_and_the_good_stays(tmp_path, capsys, fake):
@@ -84,7 +84,7 @@ def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
     write_lines(source / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
     assert label(source, out, "--dry-run", "--shard-dialogues", "2") == 0
     said = capsys.readouterr().out
-    assert "1 files, 3 shards, 5 records; 5 records are left" in said
+    assert "1 files, 3 shards, 5 records; 5 records are not labeled yet" in said
     assert "a sample of 5 dialogues" in said
     assert "with 1 workers; a person at 2 minutes a dialogue (assumed) needs 10 min" in said
     assert "nothing was written" in said
@@ -93,7 +93,7 @@ def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
     write_lines(source / "b.jsonl", [record("b0")])
     before = tree(out)
     assert label(source, out, "--dry-run") == 0
-    assert "2 files, 2 shards, 6 records; 1 records are left" in capsys.readouterr().out
+    assert "2 files, 2 shards, 6 records; 1 records are not labeled yet" in capsys.readouterr().out
     write_lines(source / "a.jsonl", [record("other")])
     assert label(source, out, "--dry-run") == 4
     assert label(source, out, "--dry-run", "--force") == 0
@@ -102,7 +102,7 @@ def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
 
 def test_a_dry_run_plans_for_the_cluster_at_an_address(tmp_path, capsys, monkeypatch, fake):
     """And not for the cores of this machine."""
-    monkeypatch.setattr(labelgen.cli.label, "cpus_of", {"there:1": 40}.__getitem__)
+    monkeypatch.setattr(labelgen.cli.label, "cluster_cpus", {"there:1": 40}.__getitem__)
     monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", "--engine", "ray"]

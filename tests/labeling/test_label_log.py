@@ -18,17 +18,16 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.data.own import read_file
 from labelgen.data.record import decode, encode
-from labelgen.labeling.counts import Sums, summary, tally, total
-from labelgen.labeling.engines import Inline, local
-from labelgen.labeling.folder import opened
-from labelgen.labeling.pace import closing, line, told_time
-from labelgen.labeling.run import judge, label
-from labelgen.labeling.shard import without
+from labelgen.labeling.engines import InlineEngine, local_engine
+from labelgen.labeling.folder import open_folder
+from labelgen.labeling.manifest import LabelCounts, summary, tally, total
+from labelgen.labeling.run import check_bad_rate, duration_text, final_text, label, progress_text
+from labelgen.labeling.shard import without_annotator
 from labelgen.labeling.verify import verify
 
 
-def run(source: Path, out: Path, size: int = 2, force: bool = False, **fake) -> Sums:
-    return label(source, out, Inline(partial(FakeAnnotator, **fake)), "model", {}, size, force)
+def run(source: Path, out: Path, size: int = 2, force: bool = False, **fake) -> LabelCounts:
+    return label(source, out, InlineEngine(partial(FakeAnnotator, **fake)), "model", {}, size, force)
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -53,7 +52,7 @@ def test_the_mixed_log_is_labeled_in_kind_and_in_order(tmp_path):
     assert (sums.seen, sums.labeled, sums.quarantined) == (16, 13, {"bad_json": 1, "bad_type": 1, "doubled_id": 1})
     for name in ("sub/b.jsonl.gz", "sub/c.parquet"):
         labeled = dialogues(out / name)
-        assert [encode(without(d, "model")) for d in labeled] == [encode(d) for d in dialogues(source / name)]
+        assert [encode(without_annotator(d, "model")) for d in labeled] == [encode(d) for d in dialogues(source / name)]
         assert all(d.annotations[-1].kind == "model" for d in labeled)
     bad = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
     assert [(b["file"], b.get("line"), b.get("dialogue")) for b in bad] == [
@@ -79,7 +78,7 @@ def test_the_size_of_shards_does_not_show(tmp_path, size):
 def test_the_number_of_workers_does_not_show(tmp_path):
     source = mixed_log(tmp_path / "in")
     for workers in (1, 3):
-        with local(FakeAnnotator, workers) as engine:
+        with local_engine(FakeAnnotator, workers) as engine:
             label(source, tmp_path / str(workers), engine, "model", {}, 2)
     assert tree(tmp_path / "1") == tree(tmp_path / "3")
 
@@ -100,13 +99,13 @@ def test_workers_compute_at_the_level_that_the_first_of_them_chose(tmp_path, mon
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     source = mixed_log(tmp_path / "in")
-    with local(partial(ChoosesLevel, tmp_path / "notes"), 2) as engine:
+    with local_engine(partial(ChoosesLevel, tmp_path / "notes"), 2) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 1)
     assert (tmp_path / "notes").read_text() == "probed\n"
     assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
-class Shuffled(Inline):
+class Shuffled(InlineEngine):
     """Takes the shards in any order."""
 
     def label(self, shards):
@@ -166,7 +165,7 @@ def test_labeled_and_quarantined_are_all_that_was_seen(tmp_path_factory, records
     labeled = dialogues(base / "out" / "a.jsonl")
     assert len(labeled) == sums.labeled
     assert sums == total(
-        [tally([(d, d.annotations[-1]) for d in labeled], []), Sums(seen=sums.bad, quarantined=sums.quarantined)]
+        [tally([(d, d.annotations[-1]) for d in labeled], []), LabelCounts(seen=sums.bad, quarantined=sums.quarantined)]
     )
     faults = list(verify(base / "out", base / "in"))
     assert all(fault.startswith("doubled_id") for fault in faults)
@@ -199,14 +198,14 @@ def test_sound_that_cannot_be_read_is_counted_with_its_reason(tmp_path, workers)
     write_lines(tmp_path / "in" / "sub" / "b.jsonl", [spoken("b0", "x.wav"), "{"])
     (tmp_path / "in" / "x.wav").touch()
     for _ in range(2):
-        with local(FakeAnnotator, workers) as engine:
+        with local_engine(FakeAnnotator, workers) as engine:
             sums = label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
-        assert (sums.labeled, sums.heard, sums.unheard) == (4, 1, {"no_file": 3})
+        assert (sums.labeled, sums.audio_turns, sums.audio_errors) == (4, 1, {"no_file": 3})
         assert "sound: 1 of 4 read; not read: no_file 3" in list(summary(sums))
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-        assert [file["sums"]["unheard"] for file in manifest["files"]] == [{"no_file": 2}, {"no_file": 1}]
+        assert [file["counts"]["audio_errors"] for file in manifest["files"]] == [{"no_file": 2}, {"no_file": 1}]
         assert list(verify(tmp_path / "out", tmp_path / "in")) == []
-    assert not any(text.startswith("sound") for text in summary(Sums(seen=1, labeled=1)))
+    assert not any(text.startswith("sound") for text in summary(LabelCounts(seen=1, labeled=1)))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -223,13 +222,13 @@ def test_what_the_model_does_not_know_is_counted_and_told(tmp_path, workers):
     write_lines(tmp_path / "in" / "a.jsonl", [of("a0", "car", "Play"), of("a1", "home", "Fly"), of("a2", "bus", "Fly")])
     write_lines(tmp_path / "in" / "b.jsonl", [of("b0", "car", "Fly", "model"), "{"])
     for _ in range(2):
-        with local(FakeAnnotator, workers) as engine:
+        with local_engine(FakeAnnotator, workers) as engine:
             sums = label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
-        assert (sums.labeled, sums.unseen, sums.unknown) == (4, {"domain": 6}, {"intents": 2})
-        assert "values that the model was not trained on, in turns: domain 6" in list(summary(sums))
-        assert "labels in the log that the model cannot give: intents 2" in list(summary(sums))
+        assert (sums.labeled, sums.unseen_values, sums.unknown_labels) == (4, {"domain": 6}, {"intents": 2})
+        assert "turns with values that are not in the training data: domain 6" in list(summary(sums))
+        assert "labels in the log that the model cannot output: intents 2" in list(summary(sums))
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-        assert [file["sums"]["unseen"] for file in manifest["files"]] == [{"domain": 4}, {"domain": 2}]
+        assert [file["counts"]["unseen_values"] for file in manifest["files"]] == [{"domain": 4}, {"domain": 2}]
         assert list(verify(tmp_path / "out", tmp_path / "in")) == []
 
 
@@ -237,7 +236,7 @@ def test_a_doubled_id_is_quarantined_within_a_shard_and_found_across(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("d", 1), record("e"), record("d", 3)])
     sums = run(tmp_path / "in", tmp_path / "out", 2)
     assert sums.quarantined == {"doubled_id": 1}
-    assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of a.jsonl stands in a.jsonl too"]
+    assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of a.jsonl is in a.jsonl too"]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
@@ -380,13 +379,13 @@ def test_nothing_of_another_is_overwritten(tmp_path):
         run(source, out)
     assert tree(out) == {"mine.txt": b"mine"}
     for inside in (source, source / "labeled", tmp_path):
-        with pytest.raises(UsageError, match="within"):
+        with pytest.raises(UsageError, match="contain each other"):
             run(source, inside, force=True)
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):
     source = mixed_log(tmp_path / "in")
-    with opened(tmp_path / "out", False), pytest.raises(StorageError, match="another process"):
+    with open_folder(tmp_path / "out", False), pytest.raises(StorageError, match="another process"):
         run(source, tmp_path / "out")
 
 
@@ -404,24 +403,26 @@ def test_an_input_that_changes_meanwhile_is_noticed(tmp_path):
 
 
 def test_the_bad_rate_is_judged_at_the_end():
-    sums = Sums(seen=10, labeled=9, quarantined={"bad_json": 1})
-    judge(sums, 0.1, "out")
-    judge(Sums(), 0.0, "out")
+    sums = LabelCounts(seen=10, labeled=9, quarantined={"bad_json": 1})
+    check_bad_rate(sums, 0.1, "out")
+    check_bad_rate(LabelCounts(), 0.0, "out")
     with pytest.raises(InputError, match=r"1 of 10 records are bad \(10.0%\).*bad_json 1"):
-        judge(sums, 0.09, "out")
+        check_bad_rate(sums, 0.09, "out")
 
 
 def test_the_line_of_progress():
-    assert line(100, 800, 25.0, 100.0, 10.0) == ("label: 100 dialogues, 10.0/s; 800 turns, 80.0/s; 25% done, 30 s left")
-    assert line(0, 0, 0.0, 0.0, 0.0).endswith("100% done, 0 s left")
+    assert progress_text(100, 800, 25.0, 100.0, 10.0) == (
+        "label: 100 dialogues, 10.0/s; 800 turns, 80.0/s; 25% done, 30 s left"
+    )
+    assert progress_text(0, 0, 0.0, 0.0, 0.0).endswith("100% done, 0 s left")
 
 
 def test_the_closing_line():
-    assert closing(1200, 9600, 30.0) == (
+    assert final_text(1200, 9600, 30.0) == (
         "label: 1,200 dialogues in 30 s, 40.0/s, 320.0 turns/s; "
         "a person at 2 minutes a dialogue (assumed) needs 40.0 h, 4,800 times as long"
     )
-    assert [told_time(s) for s in (0.2, 119, 300, 7200)] == ["0 s", "119 s", "5 min", "2.0 h"]
+    assert [duration_text(s) for s in (0.2, 119, 300, 7200)] == ["0 s", "119 s", "5 min", "2.0 h"]
 
 
 def test_redacted_records_are_labeled_by_what_was_said_and_verified(tmp_path):
@@ -429,8 +430,8 @@ def test_redacted_records_are_labeled_by_what_was_said_and_verified(tmp_path):
     told = {"request": "call 707-555-0123", "response": "Mail to ann@example.org?"}
     write_lines(tmp_path / "in" / "a.jsonl", [{"id": f"d{k}", "turns": [told]} for k in range(3)] + ['{"707-555-0123"'])
     load = partial(FakeAnnotator)
-    plain = label(tmp_path / "in", tmp_path / "plain", Inline(load), "model", {}, 2)
-    masked = label(tmp_path / "in", tmp_path / "out", Inline(load), "model", {"redact": "email phone card"}, 2)
+    plain = label(tmp_path / "in", tmp_path / "plain", InlineEngine(load), "model", {}, 2)
+    masked = label(tmp_path / "in", tmp_path / "out", InlineEngine(load), "model", {"redact": "email phone card"}, 2)
     assert masked == plain
     assert list(verify(tmp_path / "out", tmp_path / "in")) == []
     written = b"".join(tree(tmp_path / "out").values())
@@ -441,4 +442,4 @@ def test_redacted_records_are_labeled_by_what_was_said_and_verified(tmp_path):
     ):
         assert one.annotations[-1].labels == other.annotations[-1].labels
     with pytest.raises(IntegrityError, match="redact"):
-        label(tmp_path / "in", tmp_path / "out", Inline(load), "model", {}, 2)
+        label(tmp_path / "in", tmp_path / "out", InlineEngine(load), "model", {}, 2)

@@ -6,7 +6,7 @@ import pytest
 from fake_annotator import FakeAnnotator
 from some_logs import record, write_rows
 
-from labelgen.labeling.engines import Inline
+from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import label
 
 
@@ -14,7 +14,7 @@ from labelgen.labeling.run import label
 def parquet(tmp_path_factory) -> str:
     base: Path = tmp_path_factory.mktemp("parquet")
     write_rows(base / "in" / "a.parquet", [record(f"d{k}") for k in range(7)])
-    label(base / "in", base / "labeled", Inline(FakeAnnotator), "model", {}, 3)
+    label(base / "in", base / "labeled", InlineEngine(FakeAnnotator), "model", {}, 3)
     return str(base / "labeled" / "a.parquet")
 
 

@@ -18,8 +18,8 @@ from some_logs import mixed_log, tree
 import labelgen.cli.label
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.cli.main import main
-from labelgen.labeling.engines import Inline
-from labelgen.labeling.ray_engine import OnRay, on_ray
+from labelgen.labeling.engines import InlineEngine
+from labelgen.labeling.ray_engine import RayEngine, ray_engine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 
@@ -41,24 +41,27 @@ def address(tmp_path_factory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     base = tmp_path_factory.mktemp("unbroken")
-    label(mixed_log(base / "in"), base / "out", Inline(FakeAnnotator), "model", {}, 2)
+    label(mixed_log(base / "in"), base / "out", InlineEngine(FakeAnnotator), "model", {}, 2)
     return base / "in", tree(base / "out")
 
 
 def test_ray_gives_the_same_bytes(tmp_path, unbroken, address):
     source, expected = unbroken
-    with on_ray(FakeAnnotator, 2, address) as engine:
+    with ray_engine(FakeAnnotator, 2, address) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
     assert tree(tmp_path / "out") == expected
 
 
 def test_a_worker_that_dies_is_replaced_and_its_errors_are_ours(tmp_path, unbroken, address):
     source, expected = unbroken
-    with on_ray(partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died")), 2, address) as engine:
+    with ray_engine(partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died")), 2, address) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
     assert (tmp_path / "died").exists()
     assert tree(tmp_path / "out") == expected
-    with on_ray(partial(FakeAnnotator, before=Full()), 2, address) as engine, pytest.raises(StorageError, match="full"):
+    with (
+        ray_engine(partial(FakeAnnotator, before=Full()), 2, address) as engine,
+        pytest.raises(StorageError, match="full"),
+    ):
         label(source, tmp_path / "other", engine, "model", {}, 2)
 
 
@@ -72,12 +75,12 @@ import os, sys
 from functools import partial
 from pathlib import Path
 from fake_annotator import FakeAnnotator, KillGroup
-from labelgen.labeling.ray_engine import on_ray
+from labelgen.labeling.ray_engine import ray_engine
 from labelgen.labeling.run import label
 source, scratch, dialogues, address = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 (scratch / "group").write_text(str(os.getpgid(0)))
 load = partial(FakeAnnotator, before=KillGroup(dialogues, scratch / "steps", scratch / "group"))
-with on_ray(load, 2, address) as engine:
+with ray_engine(load, 2, address) as engine:
     label(source, scratch / "out", engine, "model", {}, 2)
 """
 
@@ -91,7 +94,7 @@ def test_a_killed_run_on_ray_is_finished_by_any_engine(tmp_path, unbroken, addre
         capture_output=True,
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
-    label(source, tmp_path / "out", Inline(FakeAnnotator), "model", {}, 2)
+    label(source, tmp_path / "out", InlineEngine(FakeAnnotator), "model", {}, 2)
     assert tree(tmp_path / "out") == expected
     assert list(verify(tmp_path / "out", source)) == []
 
@@ -114,7 +117,7 @@ def test_a_dry_run_plans_for_the_cluster_at_the_address(tmp_path, monkeypatch, c
 def test_workers_on_processors_of_different_kinds_are_refused(kinds):
     """Told by a stand-in for Ray, since a cluster on this machine has one kind."""
     actors = [FakeActor(FakeAnnotator(processor=kind)) for kind in kinds]
-    engine = OnRay(SimpleNamespace(get=lambda found: found), actors)
+    engine = RayEngine(SimpleNamespace(get=lambda found: found), actors)
     if len(set(kinds)) == 1:
         assert engine.provenance().processor == "a"
     else:
@@ -127,7 +130,7 @@ def test_workers_that_compute_at_different_levels_are_refused():
     for actor, level in zip(actors, ("AVX2", "AVX512_CORE"), strict=True):
         actor.annotator.provenance = replace(actor.annotator.provenance, isa=level)
     with pytest.raises(UsageError, match="of 2 kinds: a AVX2, a AVX512_CORE"):
-        OnRay(SimpleNamespace(get=lambda found: found), actors).provenance()
+        RayEngine(SimpleNamespace(get=lambda found: found), actors).provenance()
 
 
 class FakeActor:
@@ -137,7 +140,7 @@ class FakeActor:
 
 
 def test_more_workers_than_the_cluster_has_are_refused(address):
-    with pytest.raises(UsageError, match="has 2 CPUs"), on_ray(FakeAnnotator, 3, address):
+    with pytest.raises(UsageError, match="has 2 CPUs"), ray_engine(FakeAnnotator, 3, address):
         pass
 
 

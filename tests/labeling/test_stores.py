@@ -14,7 +14,7 @@ from labelgen.base.files import is_remote, remove_tree, to_path
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.log import Log, write_log
-from labelgen.labeling.engines import Inline, local
+from labelgen.labeling.engines import InlineEngine, local_engine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     base = tmp_path_factory.mktemp("unbroken")
-    label(mixed_log(base / "in"), base / "out", Inline(FakeAnnotator), "model", {}, 2)
+    label(mixed_log(base / "in"), base / "out", InlineEngine(FakeAnnotator), "model", {}, 2)
     return base / "in", tree(base / "out")
 
 
@@ -45,7 +45,7 @@ def put(files: dict[str, bytes], to: Path) -> Path:
 
 
 def run(source: Path, out: Path, force: bool = False, **fake):
-    return label(source, out, Inline(partial(FakeAnnotator, **fake)), "model", {}, 2, force)
+    return label(source, out, InlineEngine(partial(FakeAnnotator, **fake)), "model", {}, 2, force)
 
 
 def test_a_store_gets_the_bytes_that_a_disk_gets(bucket, unbroken):
@@ -56,7 +56,7 @@ def test_a_store_gets_the_bytes_that_a_disk_gets(bucket, unbroken):
     assert run(source, bucket / "out") == sums
     with pytest.raises(IntegrityError, match="model_digest: m1, now m2"):
         run(source, bucket / "out", model="m2")
-    with pytest.raises(UsageError, match="within each other"):
+    with pytest.raises(UsageError, match="contain each other"):
         run(source, source / "labeled")
 
 
@@ -90,7 +90,7 @@ def test_a_killed_run_is_finished_by_processes(tmp_path, unbroken, dialogues):
         run(unbroken[0], out, before=DieAfter(dialogues))
         os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    with local(FakeAnnotator, 2) as engine:
+    with local_engine(FakeAnnotator, 2) as engine:
         label(unbroken[0], out, engine, "model", {}, 2)
     assert tree(out) == unbroken[1]
 

@@ -15,7 +15,7 @@ import labelgen.cli.label
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
 from labelgen.data.label_set import LabelName
-from labelgen.labeling.engines import local
+from labelgen.labeling.engines import local_engine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 from labelgen.model.annotator import Annotator
@@ -38,7 +38,7 @@ def test_they_are_quarantined_with_the_reason_and_how_to_mend_it(tmp_path, worke
     # The first shard holds nothing that can be labeled.
     write_lines(source / "a.jsonl", [record(f"m{k}", source="martian") for k in range(2)])
     write_lines(source / "b.jsonl", LOG)
-    with local(FakeAnnotator, workers) as engine:
+    with local_engine(FakeAnnotator, workers) as engine:
         sums = label(source, out, engine, "model", {}, 2)
     assert (sums.seen, sums.labeled, sums.quarantined) == (6, 2, {"unknown_source": 4})
     bad = [json.loads(text) for text in (out / "b.jsonl.quarantine.jsonl").read_text().splitlines()]
@@ -51,7 +51,7 @@ def test_they_are_quarantined_with_the_reason_and_how_to_mend_it(tmp_path, worke
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_log_of_nothing_else_is_refused_and_nothing_written(tmp_path, workers):
     write_lines(tmp_path / "in" / "a.jsonl", ["not json", *(record(f"m{k}", source="martian") for k in range(3))])
-    with local(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="the source 'martian'"):
+    with local_engine(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="the source 'martian'"):
         label(tmp_path / "in", tmp_path / "out", engine, "model", {})
     assert not (tmp_path / "out").exists()
 
@@ -101,14 +101,14 @@ def test_a_name_that_is_no_models_is_not_signed_with(tmp_path, workers):
     """A person's labels would stand beside a model's under one name. An earlier model's give way."""
     source, out = tmp_path / "in", tmp_path / "out"
     write_lines(source / "a.jsonl", [signed("a", "person"), signed("b", "model"), record("c")])
-    with local(FakeAnnotator, workers) as engine:
+    with local_engine(FakeAnnotator, workers) as engine:
         sums = label(source, out, engine, "model", {}, 2)
     assert (sums.labeled, sums.quarantined) == (2, {"name_taken": 1})
     [bad] = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
     assert (bad["dialogue"], bad["field"]) == ("a", "annotations")
-    assert "sign with another name" in bad["reason"]
+    assert "give another name" in bad["reason"]
     assert list(verify(out, source)) == []
     write_lines(source / "a.jsonl", [signed("a", "person")])
-    with local(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="of kind person"):
+    with local_engine(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="of kind person"):
         label(source, tmp_path / "none", engine, "model", {})
     assert not (tmp_path / "none").exists()

@@ -15,7 +15,7 @@ import labelgen.cli.label
 import labelgen.cli.verify
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.cli.main import main
-from labelgen.labeling.engines import Inline
+from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 
@@ -23,7 +23,7 @@ from labelgen.labeling.verify import verify
 @pytest.fixture
 def labeled(tmp_path) -> tuple[Path, Path]:
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
-    label(source, out, Inline(partial(FakeAnnotator)), "model", {}, 2)
+    label(source, out, InlineEngine(partial(FakeAnnotator)), "model", {}, 2)
     return source, out
 
 
@@ -72,8 +72,8 @@ def not_a_record(records: list[Any]) -> list[Any]:
         (other_request, "dialogue a0: it is not the dialogue that was labeled"),
         (other_model, "dialogue a0: its labels are not by the model of the manifest"),
         (no_annotation, "dialogue a0: no annotation by model"),
-        (other_labels, "a.jsonl: the sums of its records are not those of the manifest"),
-        (lambda records: records[1:], "a.jsonl: the sums of its records are not those of the manifest"),
+        (other_labels, "a.jsonl: the counts of its records are not those of the manifest"),
+        (lambda records: records[1:], "a.jsonl: the counts of its records are not those of the manifest"),
         (not_a_record, "bad_type"),
     ],
 )
@@ -99,9 +99,9 @@ def test_beside_the_input_every_file_counts(labeled):
     write_lines(source / "new.jsonl", [record("n")])
     (source / "empty.jsonl").unlink()
     assert set(verify(out, source)) == {
-        "a.jsonl of the input is not the file that was labeled",
+        "a.jsonl of the input changed after it was labeled",
         "new.jsonl of the input is not labeled",
-        "empty.jsonl is gone from the input",
+        "empty.jsonl is no longer in the input",
     }
 
 
@@ -120,12 +120,12 @@ def test_missing_and_stray_files_are_found(labeled):
 def test_sums_that_do_not_add_up_are_found(labeled):
     _, out = labeled
     manifest = json.loads((out / "manifest.json").read_text())
-    manifest["files"][0]["shards"][0]["sums"]["labeled"] += 1
-    manifest["sums"]["turns"] += 1
+    manifest["files"][0]["shards"][0]["counts"]["labeled"] += 1
+    manifest["counts"]["turns"] += 1
     (out / "manifest.json").write_text(json.dumps(manifest))
     faults = list(verify(out))
     assert "a.jsonl, shard 0: seen is not labeled + quarantined" in faults
-    assert "the sums of the manifest are not those of its files" in faults
+    assert "the counts of the manifest are not the sum of its files" in faults
 
 
 def test_without_a_manifest_there_is_nothing_to_verify(tmp_path, labeled):
@@ -140,8 +140,8 @@ def test_without_a_manifest_there_is_nothing_to_verify(tmp_path, labeled):
 def test_an_id_is_found_twice_in_the_whole_log(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("e")])
     write_lines(tmp_path / "in" / "b.jsonl", [record("f"), record("d", 1)])
-    label(tmp_path / "in", tmp_path / "out", Inline(partial(FakeAnnotator)), "model", {}, 2)
-    assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of b.jsonl stands in a.jsonl too"]
+    label(tmp_path / "in", tmp_path / "out", InlineEngine(partial(FakeAnnotator)), "model", {}, 2)
+    assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of b.jsonl is in a.jsonl too"]
 
 
 def other_probability(records: list[Any]) -> list[Any]:
@@ -175,7 +175,7 @@ def test_a_digest_that_was_kept_finds_what_was_rewritten_to_agree(tmp_path, caps
     forge(out, "a.jsonl", other_probability)
     assert verify_command(out, "--input", source) == 0
     assert verify_command(out, "--input", source, "--manifest-digest", digest) == 4
-    assert f"manifest.json is not the one with the digest {digest}" in capsys.readouterr().err
+    assert f"manifest.json does not have the digest {digest}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -187,7 +187,7 @@ def test_a_record_with_other_labels_is_found_by_labeling_again(tmp_path, capsys,
     assert "a sample was labeled again, to the same bytes" in capsys.readouterr().out
     forge(out, "a.jsonl", other_probability)
     assert verify_command(*words, "--sample", 99) == 4
-    assert "a.jsonl, dialogue a0: labeled again it has other labels" in capsys.readouterr().out
+    assert "a.jsonl, dialogue a0: its labels differ when it is labeled again" in capsys.readouterr().out
     codes = {verify_command(*words, "--sample", 3, "--seed", seed) for seed in range(20)}
     assert codes == {0, 4}
     assert [verify_command(*words, "--sample", 3, "--seed", 5) for _ in range(3)] in ([0] * 3, [4] * 3)
@@ -220,7 +220,7 @@ def test_a_temporary_file_is_called_what_it_is(labeled):
     _, out = labeled
     (out / "sub" / ".b.jsonl.gz.x1y2.part").write_bytes(b"")
     (fault,) = verify(out)
-    assert fault == "sub/.b.jsonl.gz.x1y2.part is an unfinished temporary file, which can be deleted"
+    assert fault == "sub/.b.jsonl.gz.x1y2.part is an unfinished temporary file; it can be deleted"
 
 
 def test_a_real_model_labels_a_sample_again_with_the_settings_of_the_manifest(tmp_path, tiny_model):
@@ -238,4 +238,4 @@ def test_what_is_not_complete_is_said(tmp_path, capsys, fake):
     (source / "a.jsonl.gz").write_bytes(whole[:-20])
     assert label_command(source, out) == 0
     assert verify_command(out, "--input", source) == 0
-    assert "read in part only: a.jsonl.gz" in capsys.readouterr().out
+    assert "read only in part: a.jsonl.gz" in capsys.readouterr().out

@@ -27,7 +27,7 @@ from labelgen.data.labels import (
     scope,
 )
 from labelgen.data.record import decode, encode
-from labelgen.labeling.counts import tally
+from labelgen.labeling.manifest import tally
 from labelgen.model.abstain import abstaining, by_field, scaled
 from labelgen.model.calibration import Calibration, TaskCalibration
 
