@@ -160,7 +160,7 @@ def test_some_tasks_alone_can_be_judged(logs, tmp_path, capsys):
 
 
 def test_every_metric_is_described():
-    page = (Path(__file__).parents[2] / "docs" / "explanation" / "evaluation.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
     assert {name for name in METRICS if f"`{name}`" not in page} == set()
 
 

@@ -235,8 +235,8 @@ def test_few_resamples_are_certain_of_nothing() -> None:
 
 
 def test_main_metrics_of_tasks_with_one_name_are_not_won_by_a_constant_and_stand_in_the_document() -> None:
-    document = (Path(__file__).parents[2] / "docs" / "explanation" / "evaluation.md").read_text(encoding="utf-8")
-    table = document[document.index("## Verdicts") : document.index("## Metrics")]
+    document = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    table = document[document.index("## Main metrics") : document.index("## All metrics")]
     for question in asked({}):
         if question.names is not None:
             assert question.metrics[0] == "macro_f1", question.name

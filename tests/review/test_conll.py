@@ -122,7 +122,7 @@ def test_the_layout_is_the_documented_one(tmp_path):
     out, aside = read(tmp_path, TEXT)
     assert not aside
     assert out.annotations[-1] == Annotation("anna", "person", MODEL.labels, MODEL.none)
-    document = Path(__file__).parents[2] / "docs" / "how-to" / "review.md"
+    document = Path(__file__).parents[2] / "docs" / "reference" / "review-forms.md"
     assert TEXT.strip() in document.read_text(encoding="utf-8")
 
 
