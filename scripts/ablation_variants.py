@@ -82,8 +82,8 @@ def first_token() -> Iterator[None]:
         return states[:, 0].float()
 
     with ExitStack() as stack:
-        for module in ("frozen_memory", "turn_encoder"):
-            stack.enter_context(patch(f"labelgen.nn.{module}.passage_vectors", first))
+        for module in ("embedding_cache", "turn_encoder"):
+            stack.enter_context(patch(f"labelgen.nn.{module}.mean_pool", first))
         yield
 
 

@@ -265,7 +265,7 @@ class Bench:
         model.turn_encoder.prepare(precision)
         out = self.folder / f"labeled-{next(self._runs)}"
         label(self.source, out, InlineEngine(lambda: annotator), annotator.name, {})
-        self.encoded_tokens = model.turn_encoder.memory.encoded_tokens
+        self.encoded_tokens = model.turn_encoder.state_cache.encoded_tokens
         self.said[name] = [dialogue.annotations[-1] for dialogue in Log([str(out)])]
 
 

@@ -46,7 +46,7 @@ from labelgen.model.batches import Example
 from labelgen.model.build import assemble, make_tasks
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.nn.turn_encoder import QuickDropout
+from labelgen.nn.turn_encoder import FastDropout
 from labelgen.tasks.options import TaskOptions
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import OptimizerOptions
@@ -224,7 +224,7 @@ class Bench:
 def _plain(encoder: Any) -> Iterator[None]:
     """The encoder as transformers runs it."""
     encoder.set_attn_implementation("sdpa")
-    with patch.object(QuickDropout, "forward", nn.Dropout.forward):
+    with patch.object(FastDropout, "forward", nn.Dropout.forward):
         yield
     encoder.set_attn_implementation(PACKED)
 
@@ -274,7 +274,7 @@ def _in_process(dialogues: int, piece: int) -> dict[str, float]:
 
 def _one_peak(bench: Bench, dialogues: int, piece: int) -> dict[str, float]:
     examples = [Example(d, targets_of(d.annotations[0])) for d in bench.pool[-dialogues:]]
-    bench.model.turn_encoder.piece_tokens = piece or None
+    bench.model.turn_encoder.chunk_tokens = piece or None
     began = time.process_time()
     bench.step(examples, "fp32")
     taken = time.process_time() - began

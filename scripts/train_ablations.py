@@ -27,7 +27,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.label_model import LabelModel
-from labelgen.nn.embedding_cache import FrozenMemory
+from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
@@ -48,8 +48,8 @@ class Ablations:
         held_out = first_by_hash(list(Log([given.test])), 0)
         self.test = held_out[: given.judged]
         self.test += [d for d in held_out[given.judged :] if has_failed(d, given.against)]
-        self._memory: tuple[str, FrozenMemory] = ("", FrozenMemory(0))
-        self._plain = FrozenMemory(MEMORY_BYTES)
+        self._memory: tuple[str, EmbeddingCache] = ("", EmbeddingCache(0))
+        self._plain = EmbeddingCache(MEMORY_BYTES)
 
     def make(self, variant: Variant, seed: int) -> None:
         """One training, and what its model says."""
@@ -98,12 +98,12 @@ class Ablations:
         common += ["--model.encoder", self.given.encoder, "--data.train", f"[{log}]"]
         return [*common, "--out", str(work / "run"), "--seed", str(seed), *words]
 
-    def _remembered(self, variant: Variant) -> FrozenMemory:
+    def _remembered(self, variant: Variant) -> EmbeddingCache:
         """That of the plain encoding is kept, of the others the last."""
         if variant.encoding == "plain":
             return self._plain
         if variant.encoding != self._memory[0]:
-            self._memory = (variant.encoding, FrozenMemory(MEMORY_BYTES))
+            self._memory = (variant.encoding, EmbeddingCache(MEMORY_BYTES))
         return self._memory[1]
 
 

@@ -26,7 +26,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.log import Log, write_log
-from labelgen.nn.embedding_cache import FrozenMemory
+from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
@@ -45,7 +45,7 @@ class Curves:
         self.train = list(log)
         self.labels: Sources = log.labels()
         self.test = [*Log([given.test]), *self._failed()]
-        self._memories = {arm: FrozenMemory(MEMORY_BYTES) for arm in (WITHOUT, *given.pretrained)}
+        self._memories = {arm: EmbeddingCache(MEMORY_BYTES) for arm in (WITHOUT, *given.pretrained)}
 
     def _failed(self) -> Iterator[Dialogue]:
         if self.given.outcomes is None:

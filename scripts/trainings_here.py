@@ -20,7 +20,7 @@ from labelgen.model.annotate import annotate
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model
 from labelgen.model.label_model import LabelModel
-from labelgen.nn.embedding_cache import FrozenMemory
+from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.corpus import Corpus, Prepare
 from labelgen.training.data import AnnotatedExamples, ChosenTargets, CorruptedExamples, Examples, without_labels
 from labelgen.training.fit import fit
@@ -35,7 +35,7 @@ MEMORY_BYTES = 4 * 2**30
 One = TypeVar("One")
 
 
-def trained(options: FinetuneOptions | PretrainOptions, memory: FrozenMemory) -> LabelModel:
+def trained(options: FinetuneOptions | PretrainOptions, memory: EmbeddingCache) -> LabelModel:
     """The model of the options, after its training. memory: of the encoder that it begins with; used where that is frozen.
 
     Raises what the commands raise for logs and options that cannot be trained with."""
@@ -51,7 +51,7 @@ def trained(options: FinetuneOptions | PretrainOptions, memory: FrozenMemory) ->
         model = build_model(options.model, options.tasks, corpus.labels, corpus)
         if options.init is not None:
             take_over(model, load_model(Path(options.init)))
-        model.turn_encoder.remembered = memory if options.model.encoder_frozen else None
+        model.turn_encoder.embedding_cache = memory if options.model.encoder_frozen else None
         examples: Examples = AnnotatedExamples(corpus, 0.0, options.seed)
         if isinstance(options, PretrainOptions):
             examples = CorruptedExamples(corpus, options.mixture, options.pool, options.seed)

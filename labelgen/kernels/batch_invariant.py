@@ -1,17 +1,15 @@
-"""Matrix products that give each row the same bits whatever rows stand beside it.
+"""Batch-invariant matrix products on a CPU: a row's result is bitwise identical whatever other rows are in the batch.
 
-A library chooses its kernel, and with it the order of its sums, by the number of rows, and some of MKL's kernels sum otherwise at
-the end of a block than in its middle (docs/explanation/decisions.md says where that was measured). So every call of a library has one number of
-rows: rows are handed over in blocks, the last filled up with zeros. And where torch has oneDNN for this CPU it is called, with weights laid out once as
-its kernels read them.
+A library chooses its kernel, and with it the order of its sums, by the number of rows. Some of MKL's kernels also sum
+differently at the end of a block than in its middle (docs/explanation/decisions.md). So every library call gets the same
+number of rows: rows pass in blocks, and the last block is padded with zeros. Where torch has oneDNN for this CPU, it is
+called with weights that are laid out once in its own format.
 
-Linear maps that give each row the same bits whatever rows stand beside it (kernels/batch_invariant.py), wherever no gradient is asked for.
+Of the elementwise functions, torch's sigmoid, softplus and silu round differently at the end of a tensor than in its
+middle. logsigmoid, exp, log, log1p, tanh and softmax do not, nor does gelu in single precision on more than one number
+(measured at AVX-512 and AVX2). Decoding uses only functions of the second kind."""
 
-Of the functions of one number, torch's sigmoid, softplus and silu round differently at the end of a tensor than in its
-middle; logsigmoid, exp, log, log1p, tanh and softmax do not, nor does gelu of more than one number in single precision
-(measured at AVX-512 and AVX2). What is decoded uses the latter alone."""
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,15 +17,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+BLOCK = 32
+"""Rows of one call. Few, because a small group of dialogues is padded to this number."""
+_ALIGNMENT = 64
+"""Alignment in bytes of memory that torch allocates."""
+
 Rows = Float[Tensor, "rows d"]
 Wide = Float[Tensor, "rows _"]
 
-_ALIGNED = 64
-"""Bytes: where memory that torch has just taken begins."""
-
 
 def has_onednn(precision: torch.dtype) -> bool:
-    """Whether oneDNN's products can be called here, in this precision."""
+    """Whether oneDNN's matrix products can be called on this CPU in this precision."""
     return (
         torch.backends.cpu.get_cpu_capability().startswith(("AVX2", "AVX512"))
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -36,10 +36,13 @@ def has_onednn(precision: torch.dtype) -> bool:
 
 
 class Product:
-    """Rows times a weight, plus a bias, on a CPU and without gradient. block: rows of each call.
+    """Batch-invariant linear map without gradient, on a CPU. The weight is copied into oneDNN's format where possible.
 
-    Overloads of oneDNN's operators are called by name: to choose between them, torch writes the tensors of each that does not fit
-    into a message."""
+    oneDNN's operators are called by overload name. Without it, torch formats an error message with all tensors for each
+    overload that does not match.
+
+    Args:
+        block: rows of one call."""
 
     def __init__(self, weight: Float[Tensor, "_ d"], bias: Float[Tensor, " _"] | None, block: int) -> None:
         self._onednn = has_onednn(weight.dtype)
@@ -49,80 +52,98 @@ class Product:
         self._block = block
 
     def __call__(self, rows: Rows) -> Wide:
-        return self._in_blocks(self._plain, rows)
+        return self._in_blocks(self._linear, rows)
 
     def gelu(self, rows: Rows) -> Wide:
-        return self._in_blocks(self._gelu, rows)
+        """GELU of the linear map."""
+        return self._in_blocks(self._linear_gelu, rows)
 
     def added(self, rows: Rows, to: Wide) -> Wide:
-        """The product plus `to`."""
-        return self._in_blocks(self._added, rows, to)
+        """The linear map plus `to`."""
+        return self._in_blocks(self._linear_add, rows, to)
 
-    def _in_blocks(self, call: Callable[..., Tensor], *given: Tensor) -> Tensor:
-        count = len(given[0])
-        if count == self._block and all(_aligned(x) for x in given):
-            return call(*given)
-        done = []
+    def _in_blocks(self, call: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        count = len(inputs[0])
+        if count == self._block and all(map(_is_aligned, inputs)):
+            return call(*inputs)
+        results = []
         for start in range(0, max(count, 1), self._block):
-            own = [x[start : start + self._block] for x in given]
-            missing = self._block - len(own[0])
-            own = [F.pad(x, (0, 0, 0, missing)) if missing or not _aligned(x) else x for x in own]
-            done.append(call(*own))
-        return (torch.cat(done) if len(done) > 1 else done[0])[:count]
+            parts = [x[start : start + self._block] for x in inputs]
+            missing = self._block - len(parts[0])
+            parts = [F.pad(x, (0, 0, 0, missing)) if missing or not _is_aligned(x) else x for x in parts]
+            results.append(call(*parts))
+        return (torch.cat(results) if len(results) > 1 else results[0])[:count]
 
-    def _plain(self, rows: Tensor) -> Tensor:
+    def _linear(self, rows: Tensor, after: str = "none", approximation: str = "") -> Tensor:
         if not self._onednn:
             return F.linear(rows, self._weight, self._bias)
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, self._weight, self._bias, "none", [], "")
-        return out
+        pointwise: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise.default
+        return pointwise(rows, self._weight, self._bias, after, [], approximation)
 
-    def _gelu(self, rows: Tensor) -> Tensor:
+    def _linear_gelu(self, rows: Tensor) -> Tensor:
+        return self._linear(rows, "gelu", "none") if self._onednn else F.gelu(self._linear(rows))
+
+    def _linear_add(self, rows: Tensor, to: Tensor) -> Tensor:
         if not self._onednn:
-            return F.gelu(F.linear(rows, self._weight, self._bias))
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, self._weight, self._bias, "gelu", [], "none")
-        return out
-
-    def _added(self, rows: Tensor, to: Tensor) -> Tensor:
-        if not self._onednn:
-            return F.linear(rows, self._weight, self._bias) + to
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(rows, to, self._weight, self._bias, "add")
-        return out
+            return self._linear(rows) + to
+        binary: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise.binary
+        return binary(rows, to, self._weight, self._bias, "add")
 
 
-def _aligned(x: Tensor) -> bool:
-    return x.is_contiguous() and x.data_ptr() % _ALIGNED == 0
-
-
-BLOCK = 32
-"""Rows of a call: few, since a small group of dialogues is filled up to it."""
+def _is_aligned(x: Tensor) -> bool:
+    return x.is_contiguous() and x.data_ptr() % _ALIGNMENT == 0
 
 
 class RowLinear(nn.Linear):
-    """nn.Linear, which it is in training and on other devices. block: rows that pass at once."""
+    """nn.Linear that is batch-invariant in evaluation mode without gradient on a CPU; elsewhere it is nn.Linear.
+
+    Its products copy the weights and are cached in evaluation mode. A pass with gradient, a change to or from training mode
+    and loading a state dict drop them; weights that change in another way need one of these. block: rows of one call."""
 
     block: int
-    made: "_Made"
+    products: dict[torch.dtype, Product]
 
     def forward(self, input: Tensor) -> Tensor:
         precision = _precision(input)
         if precision is None:
+            self.products.clear()
             return super().forward(input)
         rows = input.reshape(-1, self.in_features).to(precision)
-        out = self.made.product(self, precision)(rows)
-        return out.view(*input.shape[:-1], self.out_features)
+        return self._product(precision)(rows).view(*input.shape[:-1], self.out_features)
+
+    def train(self, mode: bool = True) -> "RowLinear":
+        if mode or self.training:
+            self.products.clear()
+        return super().train(mode)
+
+    def _product(self, precision: torch.dtype) -> Product:
+        if not self.training and precision in self.products:
+            return self.products[precision]
+        bias = None if self.bias is None else self.bias.to(precision)
+        product = Product(self.weight.to(precision), bias, self.block)
+        if not self.training:
+            self.products[precision] = product
+        return product
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
+        self.products.clear()
+        super()._load_from_state_dict(state_dict, *args)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which make products of their own."""
+        return {**vars(self), "products": {}}
 
 
-def keep_bits(module: nn.Module, block: int = BLOCK) -> None:
-    """Makes every nn.Linear of a module a RowLinear, in place."""
+def make_batch_invariant(module: nn.Module, block: int = BLOCK) -> None:
+    """Turn every nn.Linear of a module into a RowLinear, in place; parameters stay the same objects."""
     for part in module.modules():
         if type(part) is nn.Linear:
-            # The same weights under the same names, so that whoever holds the map holds it still.
             part.__class__ = RowLinear
-            vars(part).update(block=block, made=_Made())
+            vars(part).update(block=block, products={})
 
 
 def score_rows(rows: Float[Tensor, "*n d"], columns: Float[Tensor, "k d"]) -> Float[Tensor, "*n k"]:
-    """`rows @ columns.T`."""
+    """`rows @ columns.T`, batch-invariant without gradient on a CPU."""
     precision = _precision(rows)
     if precision is None:
         return rows @ columns.T
@@ -131,37 +152,8 @@ def score_rows(rows: Float[Tensor, "*n d"], columns: Float[Tensor, "k d"]) -> Fl
 
 
 def _precision(rows: Tensor) -> torch.dtype | None:
-    """What a product of these is computed in; None where torch's own is to be called."""
+    """Precision of the batch-invariant product for these rows; None where torch's own product is to be called."""
     if torch.is_grad_enabled() or rows.device.type != "cpu":
         return None
     precision = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else rows.dtype
     return precision if precision in (torch.float32, torch.bfloat16) else None
-
-
-class _Made:
-    """A map's product, made anew where its weights have changed; a copy of the map makes its own."""
-
-    def __init__(self) -> None:
-        self._of: tuple[Any, ...] | None = None
-        self._product: Product | None = None
-
-    def __deepcopy__(self, memo: object) -> "_Made":
-        return _Made()
-
-    def __reduce__(self) -> tuple[type["_Made"], tuple[()]]:
-        return _Made, ()
-
-    def product(self, linear: RowLinear, precision: torch.dtype) -> Product:
-        of = (precision, linear.block, _state(linear.weight), _state(linear.bias))
-        if self._product is None or self._of != of:
-            bias = None if linear.bias is None else linear.bias.to(precision)
-            self._product = Product(linear.weight.to(precision), bias, linear.block)
-            self._of = of
-        return self._product
-
-
-def _state(tensor: Tensor | None) -> tuple[int, int] | None:
-    """Which numbers a tensor holds: where they lie, and how often they were written to."""
-    if tensor is None:
-        return None
-    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version

@@ -158,11 +158,11 @@ def annotate(
     model.eval()
     with torch.inference_mode(), autocast or nullcontext(), one_thread():
         if model.turn_encoder.prepared:
-            model.turn_encoder.memory.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
+            model.turn_encoder.state_cache.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
         for n, run in enumerate(_runs(by_turns)):
             if model.turn_encoder.prepared and len(run) > 1:
                 texts = _texts([dialogues[k] for group in run for k in group])
-                model.turn_encoder.read_ahead(tokens.ids for tokens in collator.tokenizer(texts))
+                model.turn_encoder.prefetch(tokens.ids for tokens in collator.tokenizer(texts))
             for group in run:
                 own = _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online)
                 for place, one in zip(group, own, strict=True):

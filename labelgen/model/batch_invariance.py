@@ -20,7 +20,7 @@ from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import assemble, make_tasks
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.nn.embedding_cache import PassageMemory
+from labelgen.nn.embedding_cache import TokenStateCache
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 
@@ -49,9 +49,9 @@ def depends_on_company(
     dialogues = list(_dialogues(_source(model)))
 
     def said(some: list[Dialogue]) -> list[Any]:
-        model.turn_encoder.memory = PassageMemory()
+        model.turn_encoder.state_cache = TokenStateCache()
         found = annotate(model, some, autocast=autocast(), online=online)
-        model.turn_encoder.memory = PassageMemory()
+        model.turn_encoder.state_cache = TokenStateCache()
         return found
 
     together = said(dialogues)

@@ -12,7 +12,7 @@ from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout, States
 from labelgen.features.sound import MELS, SoundSource
 from labelgen.features.text import Tokenizer, label_text
-from labelgen.kernels.batch_invariant import keep_bits
+from labelgen.kernels.batch_invariant import make_batch_invariant
 from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
 from labelgen.nn.dialogue_encoder import DialogueEncoder
@@ -75,7 +75,7 @@ class LabelModel(nn.Module):
             width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
         )
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
-        keep_bits(self)
+        make_batch_invariant(self)
         self.reads_alone = any(task.reads_alone for task in tasks.values())
         self.reads_tokens = any(task.reads_tokens for task in tasks.values())
         self._label_ids = {

@@ -1,11 +1,7 @@
-"""Passages that are said more than once are encoded once: within a call for all of them, and across calls up to a bound.
+"""Embedding caches: a passage that occurs again is encoded once.
 
-A passage's states depend on the passage alone, so whether they were kept shows in no bit of what comes out.
-
-What a frozen encoder said of a passage, so that training passes over each only once.
-
-A passage's states depend on the passage alone, so whether they were kept shows in no bit of what comes out. Models of one
-frozen encoder may share a memory; a copy of a model does."""
+The encoder is batch-invariant, so a passage's states depend on the passage alone and a cache changes no bit of a result.
+`EmbeddingCache` serves training with a frozen encoder, `TokenStateCache` serves labeling."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,181 +12,178 @@ from torch import Tensor
 
 from labelgen.features.layout import Passages
 
-MOST_TOKENS = 32_768
-"""Tokens whose states are kept for later shards: 50 MB of a width of 384 in float32."""
+MAX_BYTES = 2 * 2**30
+"""Size of an EmbeddingCache."""
+MAX_TOKENS = 32_768
+"""Tokens whose states a TokenStateCache keeps for later shards: 50 MB at a width of 384 in float32."""
 
 Groups = Sequence[Int[Tensor, "_ _"]]
-States = list[Float[Tensor, "_ _ d"]]
+TokenStates = list[Float[Tensor, "_ _ d"]]
+Encode = Callable[[Groups], TokenStates]
+"""Token states of groups of passages; the passages of a group have one token length."""
 Ids = tuple[int, ...]
 
 
-class PassageMemory:
-    """States of the passages that were announced to come again, the oldest first.
-
-    They lie in one tensor, a row a token. Small tensors of their own would each hold on to the memory between them, which
-    then grows with the log: states are made beside much that is freed at once."""
-
-    def __init__(self) -> None:
-        self._rows_of: dict[Ids, list[int]] = {}
-        self._again: set[Ids] = set()
-        self._ahead: set[Ids] = set()
-        self._oldest: Iterator[Ids] = iter(())
-        self._slab: Tensor | None = None
-        self._free: list[int] = []
-        self._room = 0
-        self.held_tokens = 0
-        """Tokens whose states are kept: at most MOST_TOKENS, or what was announced and read ahead where that is more."""
-        self.encoded_tokens = 0
-        """Tokens that were encoded so far."""
-
-    def expect(self, passages: Iterable[Ids]) -> None:
-        """What is about to be asked for, each as often as it is said. Those that come again are kept at least until the
-        next call; of the others the oldest are forgotten where their place is needed."""
-        self._again = {ids for ids, count in Counter(passages).items() if count > 1}
-        self._leave_ahead(set())
-        self._oldest = iter([ids for ids in self._rows_of if ids not in self._again])
-        self._forget(0)
-
-    def read_ahead(self, passages: Iterable[Ids], encode: Callable[[Groups], States]) -> None:
-        """Encode what of these is not known, of all lengths at once; all are kept until the next call of either kind."""
-        ahead = dict.fromkeys(passages)
-        self._leave_ahead(set(ahead))
-        self._forget(0)
-        by_length: dict[int, list[Ids]] = {}
-        for ids in ahead:
-            if ids not in self._rows_of:
-                by_length.setdefault(len(ids), []).append(ids)
-        self.states([torch.tensor(by_length[length]) for length in sorted(by_length)], encode)
-
-    def _leave_ahead(self, ahead: set[Ids]) -> None:
-        """Forget what was read ahead and does not come again; `ahead` is what is now."""
-        for ids in self._ahead - self._again - ahead:
-            self._drop(ids)
-        self._ahead = ahead
-        self._room = max(MOST_TOKENS, sum(map(len, self._again | ahead)))
-
-    def states(self, groups: Groups, encode: Callable[[Groups], States]) -> States:
-        """States of each group; `encode` is given those that are not known yet."""
-        keys = [[tuple(row) for row in ids.tolist()] for ids in groups]
-        new = [[k for k, key in enumerate(own) if key not in self._rows_of] for own in keys]
-        asked = [ids[rows] for ids, rows in zip(groups, new, strict=True) if rows]
-        self.encoded_tokens += sum(ids.numel() for ids in asked)
-        encoded = iter(encode(asked) if asked else [])
-        # What is known is read before anything new is kept, which may take its place.
-        out = [self._joined(own, rows, encoded) for own, rows in zip(keys, new, strict=True)]
-        for own, rows, states in zip(keys, new, out, strict=True):
-            self._keep([k for k in rows if own[k] in self._again or own[k] in self._ahead], own, states)
-        return out
-
-    def _joined(self, keys: list[Ids], new: list[int], encoded: Iterator[Tensor]) -> Float[Tensor, "n L d"]:
-        """States of one group: the next of `encoded` where they are new, and those that are kept."""
-        if len(new) == len(keys):
-            return next(encoded)
-        assert self._slab is not None
-        places = [self._rows_of.get(key, [0] * len(key)) for key in keys]
-        states = self._slab[torch.tensor(places, device=self._slab.device)]
-        if new:
-            states[new] = next(encoded)
-        return states
-
-    def _keep(self, places: list[int], keys: list[Ids], states: Float[Tensor, "n L d"]) -> None:
-        if not places:
-            return
-        count = len(places) * states.shape[1]
-        self._forget(count)
-        slab = self._enough(states)
-        rows = [self._free.pop() for _ in range(count)]
-        slab[torch.tensor(rows, device=slab.device)] = states[places].flatten(0, 1)
-        for n, k in enumerate(places):
-            self._rows_of[keys[k]] = rows[n * states.shape[1] : (n + 1) * states.shape[1]]
-        self.held_tokens += count
-
-    def _forget(self, coming: int) -> None:
-        """Make room for so many tokens."""
-        while self.held_tokens + coming > self._room:
-            oldest = next(self._oldest)
-            if oldest not in self._ahead:
-                self._drop(oldest)
-
-    def _drop(self, ids: Ids) -> None:
-        rows = self._rows_of.pop(ids, [])
-        self._free += rows
-        self.held_tokens -= len(rows)
-
-    def _enough(self, like: Tensor) -> Float[Tensor, "room d"]:
-        """The tensor that states are kept in, with room for all that may be; untouched rows take no memory."""
-        have = 0 if self._slab is None else len(self._slab)
-        if self._slab is None or have < self._room:
-            # Made outside of inference mode, so that it may be written to in any mode.
-            with torch.inference_mode(False), torch.no_grad():
-                grown = torch.empty(self._room, like.shape[-1], dtype=like.dtype, device=like.device)
-                if self._slab is not None:
-                    grown[:have] = self._slab
-            self._free += range(self._room - 1, have - 1, -1)
-            self._slab = grown
-        return self._slab
-
-
-MOST_BYTES = 2 * 2**30
-"""Of what is kept. What comes when they are full is encoded each time: forgetting the oldest would forget all of them before
-the next epoch comes to them."""
-
-Encode = Callable[[Sequence[Int[Tensor, "_ _"]]], list[Float[Tensor, "_ _ d"]]]
-
-
-def passage_vectors(states: Float[Tensor, "n L d"]) -> Float[Tensor, "n d"]:
-    """One vector a passage: the mean of its tokens, in 32 bits."""
+def mean_pool(states: Float[Tensor, "n L d"]) -> Float[Tensor, "n d"]:
+    """Mean of each passage's token states, in float32."""
     return states.mean(dim=1, dtype=torch.float32)
 
 
-class FrozenMemory:
-    """Pooled vectors of all passages, token states of requests; heads read no others."""
+class EmbeddingCache:
+    """Embeddings by a frozen encoder for training: pooled vectors of all passages, token states of requests only, in CPU memory.
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._kept: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
-        self._free = most_bytes
+    Models with the same frozen encoder may share a cache, and a copy of a model shares it. When the cache is full, new
+    passages are encoded each time: evicting the oldest would evict all of them before the next epoch needs them."""
 
-    def __deepcopy__(self, memo: object) -> "FrozenMemory":
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._entries: dict[Ids, tuple[Tensor, Tensor | None]] = {}
+        self._free_bytes = max_bytes
+
+    def __deepcopy__(self, memo: object) -> "EmbeddingCache":
         return self
 
-    def recall(
+    def embed(
         self, passages: Passages, encode: Encode, with_tokens: bool
     ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
-        """As `TurnEncoder.forward` has it; nothing need stand at the tokens of responses. `encode` is given what is not known."""
+        """Same as `TurnEncoder.forward`, but token states of responses may be zeros. `encode` gets the passages that are missing."""
         device = passages.groups[0].device
         requests = set(passages.request.tolist()) if with_tokens else set()
-        keys = [tuple(row) for ids in passages.groups for row in ids.tolist()]
-        unknown = [self._unknown(key, k in requests) for k, key in enumerate(keys)]
-        found = {key: self._kept[key] for key, new in zip(keys, unknown, strict=True) if not new}
-        rows = torch.split(torch.tensor(unknown, device=device), [len(ids) for ids in passages.groups])
-        asked = [ids[new] for ids, new in zip(passages.groups, rows, strict=True) if bool(new.any())]
-        read = {keys[k] for k in requests}
-        # What is made while validating could not be learned from, if it were not made so.
+        keys: list[Ids] = [tuple(row) for ids in passages.groups for row in ids.tolist()]
+        missing = [not self._has(key, tokens=k in requests) for k, key in enumerate(keys)]
+        entries = {key: self._entries[key] for key, new in zip(keys, missing, strict=True) if not new}
+        rows = torch.split(torch.tensor(missing, device=device), [len(ids) for ids in passages.groups])
+        groups = [ids[new] for ids, new in zip(passages.groups, rows, strict=True) if bool(new.any())]
+        request_keys = {keys[k] for k in requests}
+        # Tensors made in inference mode, as in validation, could not be used in training later.
         with torch.inference_mode(mode=False), torch.no_grad():
-            for ids, states in zip(asked, encode(asked) if asked else [], strict=True):
-                vectors = passage_vectors(states)
-                for key, vector, own in zip(map(tuple, ids.tolist()), vectors, states, strict=True):
-                    found[key] = (vector, own if key in read else None)
-                    self._keep(key, *found[key])
-        pooled = torch.stack([found[key][0].to(device) for key in keys])
+            for ids, states in zip(groups, encode(groups) if groups else [], strict=True):
+                for key, vector, tokens in zip(map(tuple, ids.tolist()), mean_pool(states), states, strict=True):
+                    entries[key] = (vector, tokens if key in request_keys else None)
+                    self._add(key, *entries[key])
+        pooled = torch.stack([entries[key][0].to(device) for key in keys])
         if not with_tokens:
             return pooled, None
-        width, dtype = next((own.shape[1], own.dtype) for _, own in found.values() if own is not None)
-        blank = torch.zeros(max(map(len, keys)), width, dtype=dtype, device=device)
-        tokens = [blank[: len(key)] if (own := found[key][1]) is None else own.to(device) for key in keys]
-        return pooled, torch.cat(tokens)
+        like = next(tokens for _, tokens in entries.values() if tokens is not None)
+        zeros = like.new_zeros(max(map(len, keys)), like.shape[1], device=device)
+        tokens_of = ((key, entries[key][1]) for key in keys)
+        return pooled, torch.cat([zeros[: len(key)] if x is None else x.to(device) for key, x in tokens_of])
 
-    def _unknown(self, key: tuple[int, ...], with_tokens: bool) -> bool:
-        kept = self._kept.get(key)
-        return kept is None or (with_tokens and kept[1] is None)
+    def _has(self, key: Ids, tokens: bool) -> bool:
+        entry = self._entries.get(key)
+        return entry is not None and not (tokens and entry[1] is None)
 
-    def _keep(self, key: tuple[int, ...], pooled: Tensor, tokens: Tensor | None) -> None:
-        more = _bytes((pooled, tokens)) - _bytes(self._kept.get(key, (None, None)))
-        if more <= self._free:
-            self._free -= more
-            # Copies, or the whole batch would be kept.
-            self._kept[key] = (pooled.cpu().clone(), None if tokens is None else tokens.cpu().clone())
+    def _add(self, key: Ids, pooled: Tensor, tokens: Tensor | None) -> None:
+        size = _bytes(pooled, tokens) - _bytes(*self._entries.get(key, ()))
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            # Clones, because views would keep the whole batch in memory.
+            self._entries[key] = (pooled.cpu().clone(), None if tokens is None else tokens.cpu().clone())
 
 
-def _bytes(tensors: tuple[Tensor | None, Tensor | None]) -> int:
+def _bytes(*tensors: Tensor | None) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+class TokenStateCache:
+    """Token states of passages that are announced to repeat, first in first out.
+
+    All states share one tensor with a row for each token. Many small tensors would each keep the memory around them in use,
+    because states are allocated together with much that is freed at once; memory would then grow with the log."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Ids, list[int]] = {}
+        self._repeated: set[Ids] = set()
+        self._prefetched: set[Ids] = set()
+        self._evictable: Iterator[Ids] = iter(())
+        self._storage: Tensor | None = None
+        self._free_rows: list[int] = []
+        self._capacity = 0
+        self.cached_tokens = 0
+        """Tokens in the cache: at most MAX_TOKENS, or the announced and prefetched tokens if these are more."""
+        self.encoded_tokens = 0
+        """Tokens that the encoder has encoded so far."""
+
+    def expect(self, passages: Iterable[Ids]) -> None:
+        """Announce the passages of the next shard, each as often as it occurs. Repeated ones stay until the next call; the
+        oldest others are evicted where their place is needed."""
+        self._repeated = {ids for ids, count in Counter(passages).items() if count > 1}
+        self._set_prefetched(set())
+        self._evictable = iter([ids for ids in self._rows if ids not in self._repeated])
+        self._evict_for(0)
+
+    def prefetch(self, passages: Iterable[Ids], encode: Encode) -> None:
+        """Encode the missing passages together; all of them stay until the next call of `prefetch` or `expect`."""
+        distinct = dict.fromkeys(passages)
+        self._set_prefetched(set(distinct))
+        self._evict_for(0)
+        by_length: dict[int, list[Ids]] = {}
+        for ids in distinct:
+            if ids not in self._rows:
+                by_length.setdefault(len(ids), []).append(ids)
+        self.states([torch.tensor(by_length[length]) for length in sorted(by_length)], encode)
+
+    def _set_prefetched(self, passages: set[Ids]) -> None:
+        for ids in self._prefetched - self._repeated - passages:
+            self._drop(ids)
+        self._prefetched = passages
+        self._capacity = max(MAX_TOKENS, sum(map(len, self._repeated | passages)))
+
+    def states(self, groups: Groups, encode: Encode) -> TokenStates:
+        """Token states of each group; `encode` gets the passages that are missing."""
+        keys: list[list[Ids]] = [[tuple(row) for row in ids.tolist()] for ids in groups]
+        missing = [[k for k, key in enumerate(own) if key not in self._rows] for own in keys]
+        to_encode = [ids[rows] for ids, rows in zip(groups, missing, strict=True) if rows]
+        self.encoded_tokens += sum(ids.numel() for ids in to_encode)
+        encoded = iter(encode(to_encode) if to_encode else [])
+        # Cached states are read before new ones are written, which may evict them.
+        out = [self._merge(own, rows, encoded) for own, rows in zip(keys, missing, strict=True)]
+        for own, rows, states in zip(keys, missing, out, strict=True):
+            kept = [k for k in rows if own[k] in self._repeated or own[k] in self._prefetched]
+            self._add([own[k] for k in kept], states[kept])
+        return out
+
+    def _merge(self, keys: list[Ids], missing: list[int], encoded: Iterator[Tensor]) -> Float[Tensor, "n L d"]:
+        """States of one group: cached ones, and the next of `encoded` for those that were missing."""
+        if len(missing) == len(keys):
+            return next(encoded)
+        assert self._storage is not None
+        rows = [self._rows.get(key, [0] * len(key)) for key in keys]
+        states = self._storage[torch.tensor(rows, device=self._storage.device)]
+        if missing:
+            states[missing] = next(encoded)
+        return states
+
+    def _add(self, keys: list[Ids], states: Float[Tensor, "n L d"]) -> None:
+        if not keys:
+            return
+        count, length, _ = states.shape
+        self._evict_for(count * length)
+        storage = self._grown_storage(states)
+        rows = [self._free_rows.pop() for _ in range(count * length)]
+        storage[torch.tensor(rows, device=storage.device)] = states.flatten(0, 1)
+        self._rows.update((key, rows[k * length : (k + 1) * length]) for k, key in enumerate(keys))
+        self.cached_tokens += len(rows)
+
+    def _evict_for(self, tokens: int) -> None:
+        while self.cached_tokens + tokens > self._capacity:
+            oldest = next(self._evictable)
+            if oldest not in self._prefetched:
+                self._drop(oldest)
+
+    def _drop(self, ids: Ids) -> None:
+        rows = self._rows.pop(ids, [])
+        self._free_rows += rows
+        self.cached_tokens -= len(rows)
+
+    def _grown_storage(self, like: Tensor) -> Float[Tensor, "capacity d"]:
+        """The storage, enlarged to the capacity; rows that are never written take no memory."""
+        size = 0 if self._storage is None else len(self._storage)
+        if self._storage is None or size < self._capacity:
+            # Not an inference tensor, so that it can be written to in any mode.
+            with torch.inference_mode(False), torch.no_grad():
+                grown = torch.empty(self._capacity, like.shape[-1], dtype=like.dtype, device=like.device)
+                if self._storage is not None:
+                    grown[:size] = self._storage
+            self._free_rows += range(self._capacity - 1, size - 1, -1)
+            self._storage = grown
+        return self._storage

@@ -18,7 +18,7 @@ from torch import distributed, nn
 from labelgen.base.errors import DivergedError, UsageError
 from labelgen.data.sound import told
 from labelgen.model.label_model import LabelModel
-from labelgen.nn.embedding_cache import FrozenMemory
+from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.checkpoint import CheckpointFolder, CheckpointWriter, weights_of
 from labelgen.training.data import Examples
 from labelgen.training.hardware import LIGHTNING_PRECISION, precision_of
@@ -112,9 +112,9 @@ def fit(
     if index is None or _over(saved.read(index.last), steps, options.length) is None:
         # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
         model.train()
-        model.turn_encoder.piece_tokens = options.batch.encoder_tokens
-        known = model.turn_encoder.remembered or FrozenMemory()
-        model.turn_encoder.remembered = known if options.model.encoder_frozen else None
+        model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
+        known = model.turn_encoder.embedding_cache or EmbeddingCache()
+        model.turn_encoder.embedding_cache = known if options.model.encoder_frozen else None
         module = TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share)
         collator, workers = model.collator(), options.data.workers
         train = TrainingLoader(

@@ -8,7 +8,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.autograd.graph import increment_version
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -103,11 +102,6 @@ class TrainingModule(pl.LightningModule):
         )
         schedule = LambdaLR(optimizer, self.rate_at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def optimizer_step(self, *words: Any, **more: Any) -> None:
-        super().optimizer_step(*words, **more)
-        # A fused optimizer writes weights and tells nobody, so what was prepared from them would be used on (kernels/batch_invariant.py).
-        increment_version([p for p in self.parameters() if p.requires_grad])
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

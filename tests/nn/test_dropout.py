@@ -1,4 +1,4 @@
-"""QuickDropout is dropout: how often it drops, what it keeps, its gradient, and that a seed says all."""
+"""FastDropout is dropout: how often it drops, what it keeps, its gradient, and that a seed says all."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from labelgen.nn.turn_encoder import QuickDropout, quicken
+from labelgen.nn.turn_encoder import FastDropout, use_fast_dropout
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
@@ -14,7 +14,7 @@ from labelgen.nn.turn_encoder import QuickDropout, quicken
 def test_it_drops_with_its_probability_wherever_a_number_stands(p: float, dtype: torch.dtype):
     torch.manual_seed(0)
     count = 200_000
-    kept = (QuickDropout(p)(torch.ones(count, 4, dtype=dtype)) != 0).double()
+    kept = (FastDropout(p)(torch.ones(count, 4, dtype=dtype)) != 0).double()
     # Six standard deviations of a share of so many.
     assert (kept.mean(dim=0) - (1 - p)).abs().max() < 6 * (p * (1 - p) / count) ** 0.5
     # Neighbors share random bits, and must not share their fate.
@@ -23,7 +23,7 @@ def test_it_drops_with_its_probability_wherever_a_number_stands(p: float, dtype:
 
 @given(st.lists(st.integers(0, 7), max_size=3), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_what_is_kept_is_scaled_and_the_gradient_is_that_of_what_is_kept(shape: list[int], p: float):
-    dropout = QuickDropout(p)
+    dropout = FastDropout(p)
     x = torch.rand(shape) + 1.0
     x.requires_grad_()
     out = dropout(x)
@@ -35,7 +35,7 @@ def test_what_is_kept_is_scaled_and_the_gradient_is_that_of_what_is_kept(shape: 
 
 
 def test_a_seed_says_all_and_evaluation_drops_nothing():
-    dropout, x = QuickDropout(0.5), torch.rand(7, 3)
+    dropout, x = FastDropout(0.5), torch.rand(7, 3)
     drawn = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -47,7 +47,7 @@ def test_a_seed_says_all_and_evaluation_drops_nothing():
 
 def test_every_dropout_of_a_module_is_replaced_once():
     module = nn.Sequential(nn.Dropout(0.1), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3)), nn.Dropout1d(0.2))
-    quicken(module)
-    quicken(module)
-    found = [part for part in module.modules() if isinstance(part, QuickDropout)]
+    use_fast_dropout(module)
+    use_fast_dropout(module)
+    found = [part for part in module.modules() if isinstance(part, FastDropout)]
     assert [part.p for part in found] == [0.1, 0.3]

@@ -9,7 +9,7 @@ from labelgen.features.layout import Passages
 from labelgen.features.pretrained import load_encoder
 from labelgen.kernels.packed import PACKED
 from labelgen.nn import turn_encoder
-from labelgen.nn.embedding_cache import FrozenMemory
+from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 
 LENGTHS = [(3, 4), (1, 7), (5, 2), (2, 40)]
@@ -72,7 +72,7 @@ def test_pieces_have_the_gradients_of_the_whole(encoder, most):
     whole = learned(encoder, own)
     (tokens,) = seen
     seen.clear()
-    encoder.piece_tokens = most
+    encoder.chunk_tokens = most
     for one, two in zip(learned(encoder, own), whole, strict=True):
         for a, b in zip(one, two, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
@@ -86,7 +86,7 @@ def test_pieces_are_computed_anew_with_the_same_dropout(tiny_encoder, monkeypatc
     made: Any = load_encoder(str(tiny_encoder), attention_dropout=0.0)
     encoder = TurnEncoder(made, made.config.hidden_size, frozen=False).train()
     assert made.config.hidden_dropout_prob > 0
-    encoder.piece_tokens = 13
+    encoder.chunk_tokens = 13
     own = passages()
     anew = learned(encoder, own)
     monkeypatch.setattr(turn_encoder, "checkpoint", lambda layers, *given, use_reentrant: layers(*given))
@@ -98,7 +98,7 @@ def test_pieces_are_computed_anew_with_the_same_dropout(tiny_encoder, monkeypatc
 def test_frozen_vectors_are_remembered(tiny_encoder):
     made: Any = load_encoder(str(tiny_encoder))
     frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
-    frozen.remembered = FrozenMemory()
+    frozen.embedding_cache = EmbeddingCache()
     calls = []
     made.register_forward_hook(lambda *_: calls.append(1))
     own = passages()
@@ -116,7 +116,7 @@ def test_a_frozen_encoder_trains_from_what_it_remembers(tiny_encoder, most_bytes
     """Which passages were kept, and which were asked for before, shows in no bit."""
     made: Any = load_encoder(str(tiny_encoder))
     frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
-    frozen.remembered = FrozenMemory(most_bytes)
+    frozen.embedding_cache = EmbeddingCache(most_bytes)
     groups = passages().groups
     none = torch.zeros(0, dtype=torch.long)
     few = Passages(groups[1:3], torch.tensor([0, 3]), torch.tensor([1, 2]), none)

@@ -19,7 +19,7 @@ from tiny import write_tiny_encoder
 from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log
 from labelgen.nn import embedding_cache, turn_encoder
-from labelgen.nn.embedding_cache import FrozenMemory
+from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
@@ -46,21 +46,21 @@ def test_exchanged_parts_are_put_back():
     used = [vars(module) for module in (embedding_cache, turn_encoder)]
     states = torch.randn(2, 3, 4)
     with variants.first_token():
-        assert all(module["passage_vectors"](states).equal(states[:, 0]) for module in used)
-    assert all(module["passage_vectors"](states).allclose(states.mean(1)) for module in used)
+        assert all(module["mean_pool"](states).equal(states[:, 0]) for module in used)
+    assert all(module["mean_pool"](states).allclose(states.mean(1)) for module in used)
 
 
-class Counting(FrozenMemory):
+class Counting(EmbeddingCache):
     """How many texts were encoded."""
 
     encoded = 0
 
-    def recall(self, passages, encode, with_tokens):
+    def embed(self, passages, encode, with_tokens):
         def counted(groups):
             self.encoded += sum(len(ids) for ids in groups)
             return encode(groups)
 
-        return super().recall(passages, counted, with_tokens)
+        return super().embed(passages, counted, with_tokens)
 
 
 def test_trainings_that_share_an_encoder_encode_a_text_once(tiny_encoder: Path, tmp_path: Path):
@@ -73,7 +73,7 @@ def test_trainings_that_share_an_encoder_encode_a_text_once(tiny_encoder: Path, 
         own = [f"--out={tmp_path / run}", f"--model.encoder={tiny_encoder}", "--model.encoder_frozen=true"]
         model = here.trained(parse(FinetuneOptions, "finetune", "", "", [*words, *own]), memory)
         encoded.append(memory.encoded)
-        assert model.turn_encoder.remembered is memory
+        assert model.turn_encoder.embedding_cache is memory
         said = here.signed(model, dialogues, "anna")
         assert [d.annotations[:-1] for d in said] == [d.annotations for d in dialogues]
     assert 0 < encoded[0] == encoded[1] == memory.encoded

@@ -1,4 +1,4 @@
-"""A passage that is said again is not encoded again, and nobody can tell from the states."""
+"""Embedding caches encode a repeated passage once, and cached states equal fresh ones."""
 
 from collections import Counter
 from unittest import mock
@@ -11,7 +11,7 @@ from labeled import labeled_dialogue
 
 from labelgen.kernels.prepared import can_prepare
 from labelgen.nn import embedding_cache
-from labelgen.nn.embedding_cache import PassageMemory
+from labelgen.nn.embedding_cache import TokenStateCache
 
 
 class Counted:
@@ -32,35 +32,35 @@ def log(seed: int, calls: int) -> list[list[torch.Tensor]]:
     return [[torch.randint(0, 4, (6, length)).unique(dim=0) for length in (1, 2, 3)] for _ in range(calls)]
 
 
-def said(batches: list[list[torch.Tensor]]) -> list[tuple[int, ...]]:
+def occurrences(batches: list[list[torch.Tensor]]) -> list[tuple[int, ...]]:
     return [tuple(row) for groups in batches for ids in groups for row in ids.tolist()]
 
 
-def test_each_passage_is_encoded_once_and_as_it_is():
-    encode, plain, memory = Counted(), Counted(), PassageMemory()
+def test_state_cache_repeated_passages_are_encoded_once():
+    encode, plain, cache = Counted(), Counted(), TokenStateCache()
     batches = log(0, 8)
-    memory.expect(said(batches))
+    cache.expect(occurrences(batches))
     for groups in batches:
-        for one, two in zip(memory.states(groups, encode), plain(groups), strict=True):
+        for one, two in zip(cache.states(groups, encode), plain(groups), strict=True):
             assert torch.equal(one, two)
     assert set(encode.times.values()) == {1}
     assert max(plain.times.values()) > 1
-    assert memory.encoded_tokens == sum(len(ids) for ids in set(said(batches)))
+    assert cache.encoded_tokens == sum(len(ids) for ids in set(occurrences(batches)))
 
 
-def test_the_next_shard_finds_what_is_kept_and_no_more_than_the_bound_is(monkeypatch):
-    encode, memory = Counted(), PassageMemory()
+def test_state_cache_next_shard_reuses_states_within_bound(monkeypatch):
+    encode, cache = Counted(), TokenStateCache()
     for bound, again in ((1_000, False), (0, True)):
-        monkeypatch.setattr(embedding_cache, "MOST_TOKENS", bound)
+        monkeypatch.setattr(embedding_cache, "MAX_TOKENS", bound)
         encode.times.clear()
         for _ in range(2):
             batches = log(1, 4)
-            memory.expect([])  # another shard, in which none of them is said
-            assert memory.held_tokens <= bound
-            memory.expect(said(batches))
+            cache.expect([])  # another shard without these passages
+            assert cache.cached_tokens <= bound
+            cache.expect(occurrences(batches))
             for groups in batches:
-                memory.states(groups, encode)
-        repeated = [ids for ids in set(said(batches)) if said(batches).count(ids) > 1]
+                cache.states(groups, encode)
+        repeated = [ids for ids in set(occurrences(batches)) if occurrences(batches).count(ids) > 1]
         if again:
             assert all(encode.times[ids] == 2 for ids in repeated)
         else:
@@ -72,40 +72,40 @@ shards = st.lists(st.lists(st.sets(passages, min_size=1, max_size=8), max_size=5
 
 
 @given(shards, st.integers(0, 20))
-def test_states_are_those_without_a_memory_and_the_bound_holds_in_any_log(shards, bound):
+def test_state_cache_any_log_keeps_states_and_bound(shards, bound):
     """A shard is a list of batches. At any time no more is held than the bound, or than what was announced where that is
     more; and what was announced is encoded once in its shard."""
-    encode, plain, memory = Counted(), Counted(), PassageMemory()
-    with mock.patch.object(embedding_cache, "MOST_TOKENS", bound):
+    encode, plain, cache = Counted(), Counted(), TokenStateCache()
+    with mock.patch.object(embedding_cache, "MAX_TOKENS", bound):
         for shard in shards:
             batches = [by_length(passages) for passages in shard]
-            memory.expect(said(batches))
-            announced = {ids for ids, count in Counter(said(batches)).items() if count > 1}
+            cache.expect(occurrences(batches))
+            announced = {ids for ids, count in Counter(occurrences(batches)).items() if count > 1}
             encode.times.clear()
             for groups in batches:
-                for one, two in zip(memory.states(groups, encode), plain(groups), strict=True):
+                for one, two in zip(cache.states(groups, encode), plain(groups), strict=True):
                     assert torch.equal(one, two)
-                assert memory.held_tokens <= max(bound, sum(map(len, announced)))
+                assert cache.cached_tokens <= max(bound, sum(map(len, announced)))
             assert all(encode.times.get(ids, 0) <= 1 for ids in announced)
 
 
 @given(shards, st.integers(0, 20))
-def test_what_is_read_ahead_is_not_encoded_again_until_the_next(shards, bound):
+def test_state_cache_prefetched_passages_are_not_encoded_again(shards, bound):
     """A shard is a list of runs, and each of its passages a batch of its own."""
-    encode, plain, memory = Counted(), Counted(), PassageMemory()
-    with mock.patch.object(embedding_cache, "MOST_TOKENS", bound):
+    encode, plain, cache = Counted(), Counted(), TokenStateCache()
+    with mock.patch.object(embedding_cache, "MAX_TOKENS", bound):
         for shard in shards:
             announced = {ids for ids, count in Counter(ids for run in shard for ids in run).items() if count > 1}
-            memory.expect(ids for run in shard for ids in run)
+            cache.expect(ids for run in shard for ids in run)
             for run in shard:
-                memory.read_ahead(sorted(run), encode)
+                cache.prefetch(sorted(run), encode)
                 encode.times.clear()
                 for ids in run:
                     groups = [torch.tensor([ids])]
-                    (states,) = memory.states(groups, encode)
+                    (states,) = cache.states(groups, encode)
                     assert torch.equal(states, plain(groups)[0])
                 assert encode.times == {}
-                assert memory.held_tokens <= max(bound, sum(map(len, announced | run)))
+                assert cache.cached_tokens <= max(bound, sum(map(len, announced | run)))
 
 
 def by_length(passages: set[tuple[int, ...]]) -> list[torch.Tensor]:
@@ -113,33 +113,33 @@ def by_length(passages: set[tuple[int, ...]]) -> list[torch.Tensor]:
     return [torch.tensor(sorted(ids for ids in passages if len(ids) == length)) for length in lengths]
 
 
-def test_what_is_kept_is_written_over_and_not_grown(monkeypatch):
-    """However long the log, states lie in the same memory."""
-    monkeypatch.setattr(embedding_cache, "MOST_TOKENS", 12)
-    memory, places = PassageMemory(), set()
+def test_state_cache_long_log_reuses_one_storage(monkeypatch):
+    """However long the log, states lie in the same cache."""
+    monkeypatch.setattr(embedding_cache, "MAX_TOKENS", 12)
+    cache, places = TokenStateCache(), set()
     for n in range(0, 300, 3):
         groups = [torch.tensor([[n, n], [n + 1, n], [n + 2, n]])]
-        memory.expect(2 * said([groups]))
-        memory.states(groups, Counted())
-        assert memory._slab is not None
-        places.add(memory._slab.data_ptr())
+        cache.expect(2 * occurrences([groups]))
+        cache.states(groups, Counted())
+        assert cache._storage is not None
+        places.add(cache._storage.data_ptr())
     assert len(places) == 1
-    assert memory._slab is not None
-    assert memory._slab.shape == (12, 3)
+    assert cache._storage is not None
+    assert cache._storage.shape == (12, 3)
 
 
-def test_what_was_kept_in_inference_is_read_and_written_in_any_mode():
-    encode, memory = Counted(), PassageMemory()
+def test_state_cache_filled_in_inference_mode_serves_any_mode():
+    encode, cache = Counted(), TokenStateCache()
     first, second = [torch.tensor([[1, 2]])], [torch.tensor([[1, 2], [3, 4]])]
     for mode, groups in ((torch.inference_mode, first), (torch.no_grad, second)):
-        memory.expect(2 * said([groups]))
+        cache.expect(2 * occurrences([groups]))
         with mode():
-            (states,) = memory.states(groups, encode)
+            (states,) = cache.states(groups, encode)
         assert torch.equal(states, Counted()(groups)[0])
     assert encode.times == {(1, 2): 1, (3, 4): 1}
 
 
-def test_a_shard_is_labeled_without_encoding_a_text_twice(tiny_encoder, tmp_path, monkeypatch):
+def test_annotator_shard_with_repeats_encodes_each_text_once(tiny_encoder, tmp_path, monkeypatch):
     from labeled import LABELS
 
     from labelgen.model import annotate
@@ -160,4 +160,4 @@ def test_a_shard_is_labeled_without_encoding_a_text_twice(tiny_encoder, tmp_path
     texts = [text for d in dialogues for turn in d.turns for text in (turn.request, turn.response)]
     distinct = {tokens.ids for tokens in annotator.collator.tokenizer(texts)}
     assert len(distinct) < len(texts)
-    assert annotator.model.turn_encoder.memory.encoded_tokens == sum(map(len, distinct))
+    assert annotator.model.turn_encoder.state_cache.encoded_tokens == sum(map(len, distinct))
