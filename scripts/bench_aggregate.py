@@ -37,7 +37,7 @@ from labelgen import __version__
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn
-from labelgen.feedback.em.fit import Rates, fit
+from labelgen.feedback.em.estimation import Rates, fit
 from labelgen.feedback.em.patterns import Pattern
 from labelgen.feedback.items import Item
 from labelgen.feedback.posterior import PRIOR_PRECISION, majority, waterfall

@@ -12,7 +12,7 @@ After each round a small model is trained: logistic regression on signals, confi
 words of request, response and next request. Its targets are the answers, and for all other turns what EM makes of the
 signals of the log before anyone was asked, which together weigh as much as SIGNALS_WORTH answers. Its probabilities go into
 the next choice. It is judged by the truth of another log of the same world: F1 and log loss of bad turns. Means over seeds
-with 95% intervals by Student's t. SIGNALS_WORTH, the features and BELIEF_ITEMS of labelgen/feedback/asking_pools.py were chosen on
+with 95% intervals by Student's t. SIGNALS_WORTH, the features and BELIEF_ITEMS of labelgen/feedback/asking.py were chosen on
 the logs of seeds 100 and 101, which are not reported."""
 
 import math
@@ -32,11 +32,11 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from labelgen.base.progress import progress
-from labelgen.feedback.asking import Place, choose, places
-from labelgen.feedback.em.fitted import Fitted, learn
+from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
+from labelgen.feedback.cues import plain
+from labelgen.feedback.em.method import EmMethod, learn
 from labelgen.feedback.items import Item, turn_items
 from labelgen.feedback.signal import with_signals
-from labelgen.feedback.wording import plain
 from labelgen.metrics.metric import divide
 from labelgen.simulator.log import TRUTH, scene
 from labelgen.simulator.options import WorldOptions
@@ -127,7 +127,7 @@ def features(item: Item, good: float) -> dict[str, float]:
 class Learner:
     """The small model of one log, with another to judge it by."""
 
-    def __init__(self, log: Heard, judge: Heard, em: Fitted) -> None:
+    def __init__(self, log: Heard, judge: Heard, em: EmMethod) -> None:
         self.log, self.judge = log, judge
         goods = [[_good(em, item) for item in heard.items] for heard in (log, judge)]
         self.good = np.array(goods[0])
@@ -156,7 +156,7 @@ class Learner:
         return float(f1), -float(np.log(np.where(bad, p, 1.0 - p)).mean())
 
 
-def _good(em: Fitted, item: Item) -> float:
+def _good(em: EmMethod, item: Item) -> float:
     told = em(item)
     return 0.5 if told is None else min(max(told.good, 0.01), 0.99)
 
@@ -167,7 +167,9 @@ def _fitted(x: Any, y: Array, weights: Array) -> LogisticRegression:
     return LogisticRegression(solver="liblinear", max_iter=200, random_state=0).fit(x, y, sample_weight=weights)
 
 
-def curve(strategy: str, learner: Learner, of: Sequence[Place], seed: int, budgets: Sequence[int]) -> list[list[float]]:
+def curve(
+    strategy: str, learner: Learner, of: Sequence[TurnBelief], seed: int, budgets: Sequence[int]
+) -> list[list[float]]:
     """Of each budget: answers, share of bad turns asked about, F1, log loss; the first row is that of no question."""
     asked: list[int] = []
     model = learner.train(asked)
@@ -187,11 +189,11 @@ def curve(strategy: str, learner: Learner, of: Sequence[Place], seed: int, budge
     return rows
 
 
-def _next(strategy: str, believed: Sequence[Place], count: int, seed: int) -> list[Place]:
+def _next(strategy: str, believed: Sequence[TurnBelief], count: int, seed: int) -> list[TurnBelief]:
     if strategy != "nearest to even":
-        return [question.place for question in choose(believed, count, strategy, seed=seed)]
+        return [question.turn for question in choose(believed, count, strategy, seed=seed)]
     taken = {place.dialogue for place in believed if place.asked}
-    found: list[Place] = []
+    found: list[TurnBelief] = []
     for place in sorted(believed, key=lambda p: (abs((p.model or 0.0) - 0.5), p.dialogue, p.turn)):
         if len(found) < count and place.askable and place.dialogue not in taken:
             taken.add(place.dialogue)
@@ -209,7 +211,9 @@ def measure(seeds: Sequence[int], dialogues: int, judging: int, budgets: Sequenc
         em = learn(log.items, anchored=False)
         learner = Learner(log, judge, em)
         by_turn = {
-            (d.id, p.turn): p for d in {i.dialogue.id: i.dialogue for i in log.items}.values() for p in places(d, em)
+            (d.id, p.turn): p
+            for d in {i.dialogue.id: i.dialogue for i in log.items}.values()
+            for p in turn_beliefs(d, em)
         }
         of = [by_turn[item.dialogue.id, item.turns[0]] for item in log.items]
         asked_about += sum(place.askable for place in of)

@@ -3,7 +3,7 @@
     python scripts/measure_posteriors.py --out results/posteriors.json
 
 Turns, goals of the truth, and dialogues are judged that are good or bad by the truth, fair ones left out; of turns also those
-of which no signal speaks, and those whose request and response at least two other users had (feedback/em/others.py). Nothing
+of which no signal speaks, and those whose request and response at least two other users had (feedback/em/method.py). Nothing
 but signals is learned from. Intervals are over the seeds' dialogues, drawn with replacement."""
 
 import json
@@ -20,9 +20,7 @@ from command import arguments, parsed, tells_errors, write_table
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, answers
-from labelgen.feedback.em.fitted import learn
-from labelgen.feedback.em.log_wide import learn_pooled
-from labelgen.feedback.em.others import OTHERS, Others
+from labelgen.feedback.em.method import OTHERS, OtherUsers, learn, learn_pooled
 from labelgen.feedback.em.patterns import GOOD
 from labelgen.feedback.items import items_of, turn_items
 from labelgen.feedback.posterior import Method, waterfall
@@ -89,7 +87,7 @@ def of_log(dialogues: int, seed: int) -> Rows:
         "em": alone,
         "em, the whole log heard": learn_pooled(lambda: iter(items), unanchored)[1],
     }
-    pool = Others(items, alone)
+    pool = OtherUsers(items, alone)
     rows = {(part, name): np.zeros((len(log), 4 + 3 * BINS)) for part in PARTS for name in methods}
     for number, dialogue in enumerate(log):
         parts = dict(_parts(dialogue, pool))
@@ -102,10 +100,10 @@ def of_log(dialogues: int, seed: int) -> Rows:
     return rows
 
 
-def _parts(dialogue: Dialogue, pool: Others) -> Iterator[tuple[At, list[str]]]:
+def _parts(dialogue: Dialogue, pool: OtherUsers) -> Iterator[tuple[At, list[str]]]:
     """The slices that a turn is in, besides that of all."""
     for item in turn_items(dialogue, dialogue.signals):
-        asked = any(s.kind == OTHERS for s in pool.heard(item).signals)
+        asked = any(s.kind == OTHERS for s in pool.add_vote(item).signals)
         yield item.at, [SILENT][: not item.signals] + [ASKED][:asked]
 
 

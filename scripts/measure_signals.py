@@ -45,9 +45,8 @@ from labelgen.data.log import Log
 from labelgen.data.quality import quality_name
 from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.detectors.rephrase import said_again
-from labelgen.feedback.em.fitted import Fitted, learn
-from labelgen.feedback.em.log_wide import learn_pooled
+from labelgen.feedback.detectors.rephrase import repeated_requests
+from labelgen.feedback.em.method import EmMethod, learn, learn_pooled
 from labelgen.feedback.posterior import METHODS, Method
 from labelgen.feedback.signal import concerns_dialogue, find_signals
 from labelgen.metrics import METRICS
@@ -126,7 +125,7 @@ def measure(log: Log, against: str, without: Sequence[str] = (), count: int = 10
     for dialogue, signals in read:
         explored = [
             Signal(kind=EXPLORATION, turns=(again.turn,), vote="good", evidence=(again.later,))
-            for again in said_again(dialogue)
+            for again in repeated_requests(dialogue)
             if again.explores
         ]
         annotations = [a for a in dialogue.annotations if a.kind == against]
@@ -228,7 +227,7 @@ def _every(signal: Signal) -> bool:
 def _without_evidence(method: Method, task: str) -> float:
     """What a method says of a place of which no signal speaks: the share of good ones where it learned it."""
     unit: Unit = "goal" if task == "outcome" else "turn"
-    return method.whole[unit].good if isinstance(method, Fitted) and unit in method.whole else 0.5
+    return method.whole[unit].good if isinstance(method, EmMethod) and unit in method.whole else 0.5
 
 
 def _qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:

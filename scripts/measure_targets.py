@@ -25,7 +25,7 @@ from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtSpan, AtTurn, answers
-from labelgen.feedback.em.log_wide import Learn, learn_pooled
+from labelgen.feedback.em.method import Learn, learn_pooled
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS
 from labelgen.feedback.signal import find_signals

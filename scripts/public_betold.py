@@ -23,7 +23,7 @@ from command import tells_errors, write_table
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import ON_GIVEN_GOALS, Annotation, AtGoal, Label
 from labelgen.data.log import Log, write_log
-from labelgen.feedback.hiding import hide
+from labelgen.feedback.masking import mask
 
 USER = "user"
 SMOOTHING = 5.0
@@ -79,7 +79,7 @@ def judged(train: Iterable[Dialogue], test: Iterable[Dialogue]) -> Iterator[Dial
         at = outcome_of(dialogue).at
         assert isinstance(at, AtGoal)
         rules = tuple(_annotation(name, at, rates[name].get(key(dialogue), base)) for name, key in RULES.items())
-        yield replace(hide(dialogue, ()), annotations=(*dialogue.annotations, *rules))
+        yield replace(mask(dialogue, ()), annotations=(*dialogue.annotations, *rules))
 
 
 def outcome_of(dialogue: Dialogue) -> Label:

@@ -146,7 +146,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
     from labelgen.evaluation.prepare import prepare
     from labelgen.evaluation.question import of_tasks
     from labelgen.evaluation.trials import EVERYONE, Setting, named
-    from labelgen.feedback.hiding import without_evidence
+    from labelgen.feedback.masking import mask_feedback
 
     people = EVERYONE if args.annotators is None and args.reference == CONSENSUS else args.annotators
     setting = Setting(
@@ -185,7 +185,7 @@ def _anew(args: argparse.Namespace, argv: Sequence[str], written: Path) -> dict[
     for model in models:
         if model.sound:
             print_lines(f"{model.name}: {model.sound}", file=sys.stderr)
-        if model.learned_from_feedback and all(without_evidence(d) == d for d in dialogues):
+        if model.learned_from_feedback and all(mask_feedback(d) == d for d in dialogues):
             print_lines(
                 f"{model.name}: no dialogue carries feedback evidence, so there was none to hide", file=sys.stderr
             )

@@ -31,7 +31,7 @@ from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets
 
 if TYPE_CHECKING:
-    from labelgen.feedback.em.fitted import Fitted
+    from labelgen.feedback.em.method import EmMethod
 
 _ACTIONS = ("signals", "aggregate", "explain", "ask", "report")
 
@@ -137,7 +137,7 @@ def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
 
 def _learn(given: argparse.Namespace, log: Log) -> Method:
     """Go over the log, and show what was learned of each kind."""
-    from labelgen.feedback.em.log_wide import learn_pooled
+    from labelgen.feedback.em.method import learn_pooled
 
     if given.log == "-":
         raise UsageError(
@@ -154,7 +154,7 @@ def _learn(given: argparse.Namespace, log: Log) -> Method:
             yield from items_of(dialogue, _used(dialogue, given), given.goals)
 
     learn = partial(resolve(FITTED_METHODS, given.method, "method"), anchored=not given.no_anchors)
-    fitted: Fitted
+    fitted: EmMethod
     method: Method
     if given.no_pool:
         fitted = method = learn(items())
@@ -177,10 +177,10 @@ def _learn(given: argparse.Namespace, log: Log) -> Method:
     return method
 
 
-def _untold(fitted: "Fitted") -> Iterator[str]:
+def _untold(fitted: "EmMethod") -> Iterator[str]:
     """What could not be learned, and what is done instead."""
     for unit, rates in fitted.whole.items():
-        for _, votes in sorted(rates.written):
+        for _, votes in sorted(rates.prior_only):
             said = ", ".join(f"{kind} {vote}" for kind, vote in votes)
             yield f"nearly all {unit}s have {said}, which this log cannot teach to believe or not: it is believed as written"
 

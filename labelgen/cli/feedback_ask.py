@@ -17,7 +17,7 @@ from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
-from labelgen.feedback.asking import STRATEGIES, Place, Question, choose, places
+from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.items import turn_items
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
@@ -35,7 +35,9 @@ def ask(argv: Sequence[str]) -> int:
     log = open_log(given)
     method = _method(given, log)
     found = [
-        place for d in progress(_heard(log), "reading", "dialogues") for place in places(d, method, given.annotator)
+        place
+        for d in progress(_heard(log), "reading", "dialogues")
+        for place in turn_beliefs(d, method, given.annotator)
     ]
     if given.annotator is not None and all(place.model is None for place in found):
         raise InputError(
@@ -109,7 +111,7 @@ def _heard(log: Log) -> Iterator[Dialogue]:
 
 def _plain(question: Question) -> dict[str, Any]:
     """One line of the output. good: the mean believed of its pool; alike: how many turns the answer tells of."""
-    place, pool = question.place, question.pool
+    place, pool = question.turn, question.pool
     return {
         "dialogue": place.dialogue,
         "turn": place.turn,
@@ -126,7 +128,7 @@ def _plain(question: Question) -> dict[str, Any]:
 
 def _reasons(question: Question) -> list[str]:
     """In words, why this turn."""
-    place, pool = question.place, question.pool
+    place, pool = question.turn, question.pool
     mean, _ = pool.rate()
     found = [f"{mean:.0%} of {pool.turns:,} turns alike ({_alike(place)}) are believed good"]
     if pool.signals is None and pool.model is None:
@@ -140,18 +142,18 @@ def _reasons(question: Question) -> list[str]:
     return found
 
 
-def _alike(place: Place) -> str:
+def _alike(place: TurnBelief) -> str:
     said = ", ".join(f"{vote} by {kind}" for kind, vote in place.votes) or "silence"
     if place.model is not None:
         return f"{said}; about as good by the model"
     return "; ".join((said, place.domain or "no domain", " and ".join(place.intents) or "no intent"))
 
 
-def _show(questions: Sequence[Question], found: Sequence[Place], console: Console) -> None:
+def _show(questions: Sequence[Question], found: Sequence[TurnBelief], console: Console) -> None:
     """The pools asked about most, and what the questions cost and are expected to gain in all."""
     by_pool: dict[tuple[object, ...], list[Question]] = {}
     for question in questions:
-        by_pool.setdefault(question.place.alike(), []).append(question)
+        by_pool.setdefault(question.turn.alike(), []).append(question)
     table = Table(box=None, pad_edge=False)
     for name in ("questions", "gain", "good", "turns"):
         table.add_column(name, justify="right")
@@ -159,13 +161,13 @@ def _show(questions: Sequence[Question], found: Sequence[Place], console: Consol
     most = sorted(by_pool.values(), key=len, reverse=True)
     for own in most[:_ROWS]:
         pool, gain = own[0].pool, sum(question.gain for question in own)
-        row = (f"{len(own):,}", f"{gain:.2f}", f"{pool.rate()[0]:.2f}", f"{pool.turns:,}", _alike(own[0].place))
+        row = (f"{len(own):,}", f"{gain:.2f}", f"{pool.rate()[0]:.2f}", f"{pool.turns:,}", _alike(own[0].turn))
         table.add_row(*row)
     if most:
         console.print(table)
     if len(most) > _ROWS:
         console.print(f"... and {len(most) - _ROWS:,} more pools")
-    users = {(question.place.user, question.place.user or question.place.dialogue) for question in questions}
+    users = {(question.turn.user, question.turn.user or question.turn.dialogue) for question in questions}
     could = sum(place.askable and not place.asked for place in found)
     console.print(
         f"{len(questions):,} questions to {len(users):,} users, of {could:,} turns in {len(found):,} that can be asked about; "

@@ -30,7 +30,7 @@ def report(argv: Sequence[str]) -> int:
     fresh_log(str(given.out), given.force, [given.log])
     log = open_log(given)
 
-    from labelgen.feedback.em.fitted import learn
+    from labelgen.feedback.em.method import learn
     from labelgen.feedback.summary import SignalCounts
     from labelgen.report.signals import render_signals, sentence
 

@@ -8,7 +8,7 @@ with entities. A turn's texts are its acts in words, a line each: `ask for batte
 
 A call is one goal. Where the user hung up or had the call forwarded, late in the call (LUHF), that is feedback
 `disconnect` about the last turn. It stands on the dialogue, so that no turn carries it as evidence and hiding it
-(feedback/hiding.py) leaves no gap. Annotator `user` repeats it as the outcome of the call: failure; success otherwise, as
+(feedback/masking.py) leaves no gap. Annotator `user` repeats it as the outcome of the call: failure; success otherwise, as
 the corpus has it.
 
 How a published call ends tells who ended it: nearly all LUHFs end with the assistant's words, two other calls in three with

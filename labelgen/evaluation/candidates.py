@@ -9,7 +9,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation, AtGoal, divides
 from labelgen.evaluation.rivals import PLAIN
 from labelgen.evaluation.trials import Setting, people_of
-from labelgen.feedback.hiding import without_evidence
+from labelgen.feedback.masking import mask_feedback
 
 _JUDGED = ("model", "llm", "user", "rule")
 _REPLACED = ("model", "llm", "rule")
@@ -60,7 +60,7 @@ def annotated(dialogues: Sequence[Dialogue], model: Judged, reference: str) -> l
     """The dialogues with what a model says of them: once from end to end, and once more about the goals of the
     reference, under a name that says so, where it labels goals. Where the model learned from feedback and a dialogue carries
     evidence of it, both again of the dialogues without it, under names that say so."""
-    hidden = [without_evidence(dialogue) if model.from_feedback else dialogue for dialogue in dialogues]
+    hidden = [mask_feedback(dialogue) if model.from_feedback else dialogue for dialogue in dialogues]
     carrying = [k for k, dialogue in enumerate(dialogues) if hidden[k] != dialogue]
     seen = _said(dialogues, model.annotate, reference, "annotate")
     unseen = _said([hidden[k] for k in carrying], model.annotate, reference, f"annotate{EVIDENCE_HIDDEN}")

@@ -28,7 +28,7 @@ from labelgen.evaluation.slices import check_fields
 from labelgen.evaluation.trials import EVERYONE, Protocol, Setting, named
 from labelgen.evaluation.unfit import annotated_by, drawn
 from labelgen.evaluation.verdict import decide
-from labelgen.feedback.hiding import without_evidence
+from labelgen.feedback.masking import mask_feedback
 
 FORM = "labelgen evaluation 1"
 
@@ -105,7 +105,7 @@ def evaluate(
             "judged": len(judged),
             "annotated": annotated_by(judged, candidates),
             "drawn_for_difficulty": drawn(judged),
-            "carry_evidence": sum(without_evidence(d) != d for d in dialogues),
+            "carry_evidence": sum(mask_feedback(d) != d for d in dialogues),
             "left_out": [{"reason": r, "dialogues": n} for r, n in description.left_out.items()],
         },
         "rivals": description.rivals,

@@ -10,7 +10,7 @@ from typing import Any
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Label
 from labelgen.evaluation.question import Question
 from labelgen.evaluation.rivals import PLAIN, Example, Given, Place
-from labelgen.feedback.goals import goals_of
+from labelgen.feedback.items import goals_of
 
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 6

@@ -1,33 +1,38 @@
-"""What is judged: a turn, a goal or a dialogue, with the signals that speak of it."""
+"""Items that are judged: turns, goals and dialogues, each with the signals about it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
-from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn
+from labelgen.data.label_set import domain_of_name
+from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, division
 from labelgen.data.quality import QualityName
-from labelgen.feedback.goals import Goals, concerning, domain_of, goals_of
+from labelgen.feedback.cues import gap_s
 from labelgen.feedback.signal import concerns_dialogue
+
+LONG_GAP_S = 300.0
+"""A provisional goal ends at a longer pause."""
 
 EARLIER = "earlier turns"
 """The kind of all signals about turns after which the user went on with the goal."""
 
 FADE_TURNS = 2.0
-"""A turn's service says less about its goal the more turns follow it: its strength halves every so many turns."""
+"""A turn says less about its goal the more turns follow it: the strength halves every so many turns."""
 
 IN_PASSING = ("answer", "gratitude", "stop")
-"""Kinds that are found in words which ask for nothing: a turn of such words takes its goal no further."""
+"""Kinds found in words that ask for nothing: a turn of such words takes its goal no further."""
 
 OF_GOALS = ("abandonment",)
-"""Kinds that tell whether a goal was reached, and nothing of how well the turn they speak of was served: a question that
-nobody answered may have been the right one (docs/explanation/decisions.md)."""
+"""Kinds about goals, which say nothing about the turn itself: an unanswered question may have been the right one
+(docs/explanation/decisions.md)."""
+
+Goals = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One turn, goal or dialogue, whose quality or outcome is to be told from the signals about it; often there are
-    none."""
+    """One turn, goal or dialogue, with the signals about it; often there are none."""
 
     dialogue: Dialogue
     at: AtTurn | AtGoal | AtDialogue
@@ -35,7 +40,6 @@ class Item:
 
     @property
     def turns(self) -> tuple[int, ...]:
-        """The turns that it is made of."""
         match self.at:
             case AtTurn(turn):
                 return (turn,)
@@ -46,21 +50,23 @@ class Item:
 
     @property
     def domain(self) -> str | None:
-        """The domain that the assistant believed in first, in the turns of it; None where it believed in none."""
+        """The first domain that the assistant predicted in these turns; None where it predicted none."""
         domains = (domain_of(self.dialogue.turns[turn]) for turn in self.turns)
         return next((domain for domain in domains if domain is not None), None)
 
 
 def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | None = None) -> Iterator[Item]:
-    """Everything in a dialogue that is judged. annotator: whose goals, where the dialogue has them (goals.py)."""
+    """All items of a dialogue. annotator: whose goals, where the dialogue has them."""
     yield from goal_items(dialogue, signals, goals_of(dialogue, annotator)[0])
     yield from turn_items(dialogue, signals)
     yield from rated_items(dialogue, signals)
 
 
 def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> Iterator[Item]:
-    """Every goal, with the signals that concern it. What happened on the way was made good or given up later: it tells how
-    a turn was served, and only a little of how the goal came out, so all of it is one kind, EARLIER, and faded."""
+    """Every goal, with the signals that concern it.
+
+    Trouble on the way was repaired or given up later. It says little about the outcome, so all of it is one kind, EARLIER,
+    and faded."""
     passing = {t for s in signals if s.kind in IN_PASSING for t in s.evidence if t not in s.turns}
     for goal in goals:
         last = max((turn for turn in goal if turn not in passing), default=0)
@@ -76,8 +82,7 @@ def _faded(signal: Signal, goal: Sequence[int]) -> Signal:
 
 
 def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
-    """Every turn, with the signals that speak of it singly and of how it was served; feedback on a dialogue of several
-    turns says little of each."""
+    """Every turn, with the signals about that turn alone; feedback on a dialogue of several turns says little about each."""
     about: dict[int, list[Signal]] = {}
     for signal in (s for s in signals if s.kind not in OF_GOALS):
         if len(dialogue.turns) == 1 or not concerns_dialogue(signal, dialogue):
@@ -88,13 +93,72 @@ def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
 
 
 def rated_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
-    """The dialogue, where a rating speaks of the whole of it. A yes to "did you get it?" is an outcome."""
+    """The dialogue, where the user rated all of it. A yes to "did you get it?" is an outcome instead."""
     ratings = tuple(s for s in signals if s.kind == "rating" and concerns_dialogue(s, dialogue))
     if ratings:
         yield Item(dialogue, AtDialogue(), ratings)
 
 
 def ratings(items: Iterable[Item]) -> dict[At, QualityName]:
-    """The quality that users gave by rating, of those items that they rated, and not several times otherwise."""
-    said = {item.at: {s.vote for s in item.signals if s.kind == "rating"} for item in items}
-    return {at: min(names) for at, names in said.items() if len(names) == 1}
+    """The quality by users' ratings, for items whose ratings do not contradict each other."""
+    names = {item.at: {s.vote for s in item.signals if s.kind == "rating"} for item in items}
+    return {at: min(of_item) for at, of_item in names.items() if len(of_item) == 1}
+
+
+def goals_of(dialogue: Dialogue, annotator: str | None) -> tuple[Goals, str]:
+    """The turns of each goal, and whose goals they are, in words.
+
+    Those of `annotator` where the dialogue has them, else provisional ones: the whole dialogue where the assistant
+    predicted at most one domain; else each run of turns of one domain without a gap of five minutes. A turn without a
+    domain continues its run."""
+    annotation = dialogue.annotation(annotator) if annotator is not None else None
+    labels = division(annotation) if annotation is not None else None
+    if labels is not None:
+        return tuple(
+            sorted(label.at.turns for label in labels if isinstance(label.at, AtGoal))
+        ), f"goals by {annotator}"
+    if not dialogue.turns:
+        return (), "no goals"
+    if len({domain_of(turn) for turn in dialogue.turns} - {None}) <= 1:
+        return (tuple(range(len(dialogue.turns))),), "provisional goal: the whole dialogue"
+    return _runs(dialogue.turns), "provisional goal: a run of one domain"
+
+
+def domain_of(turn: Turn) -> str | None:
+    """The domain that the live assistant predicted: `domain`, else what stands before the dot in the first intent of its
+    hypothesis."""
+    if turn.domain is not None:
+        return turn.domain
+    for intent in turn.hypothesis.intents if turn.hypothesis else ():
+        return domain_of_name(intent.name)
+    return None
+
+
+def _runs(turns: Sequence[Turn]) -> Goals:
+    runs: list[list[int]] = []
+    running: str | None = None
+    for t, turn in enumerate(turns):
+        domain = domain_of(turn)
+        gap = gap_s(turns[t - 1], turn) if t else None
+        changed = domain is not None and running is not None and domain != running
+        if not runs or changed or (gap is not None and gap > LONG_GAP_S):
+            runs.append([])
+            running = None
+        runs[-1].append(t)
+        running = domain or running
+    return tuple(tuple(run) for run in runs)
+
+
+def concerning(signals: Sequence[Signal], goal: Sequence[int], goals: Goals) -> tuple[Signal, ...]:
+    """The signals about a goal: those about its turns, or about turns without a goal that follow it before any other goal
+    goes on (thanks after a farewell are about what was done before)."""
+    goal_of = {turn: other for other in goals for turn in other}
+    about = []
+    for signal in signals:
+        goals_meant = {goal_of[t] for t in signal.turns if t in goal_of}
+        if not goals_meant and signal.turns:
+            earlier = [t for t in goal_of if t < signal.turns[0]]
+            goals_meant = {goal_of[max(earlier)]} if earlier else set()
+        if tuple(goal) in goals_meant:
+            about.append(signal)
+    return tuple(about)

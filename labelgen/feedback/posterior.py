@@ -1,6 +1,7 @@
-"""From the signals about one turn or goal to the probability that it went well.
+"""Aggregation methods: from the signals about one item to the probability that it went well.
 
-Both methods of this file take nothing from the data: how far a kind of signal is believed is a prior, written down here."""
+The methods of this file learn nothing from data: the precision of each kind of signal is a prior, written down here. The
+method that learns is em (em/method.py)."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ METHODS = {
 }
 """name -> Method."""
 
-FITTED_METHODS = {"em": "labelgen.feedback.em.fitted:learn"}
+FITTED_METHODS = {"em": "labelgen.feedback.em.method:learn"}
 """name -> a function that learns a Method from the items of a log."""
 
 PRIOR_PRECISION: Mapping[str, float] = {
@@ -32,15 +33,15 @@ PRIOR_PRECISION: Mapping[str, float] = {
     "gratitude": 0.7,
     "barge_in": 0.65,
 }
-"""kind -> how often a full-strength vote of that kind is taken to be right. Beliefs, not measurements: explicit kinds
-err by slips and misunderstood questions, implicit ones also by politeness and habit."""
+"""kind -> assumed share of full-strength votes that are right. Beliefs, not measurements: explicit kinds err by slips and
+misunderstood questions, implicit ones also by politeness and habit."""
 _UNKNOWN_KIND = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """good: probability that it went well. weight: how far it lies from even, |2 good - 1|. origin: the evidence in words.
-    prior: what `good` was before the evidence, where the method knows how often things go well."""
+    """good: probability that it went well. weight: distance from even, |2 good - 1|. origin: the evidence in words. prior:
+    `good` before the evidence, where the method knows how often things go well."""
 
     good: float
     weight: float
@@ -49,25 +50,25 @@ class Posterior:
 
 
 Method = Callable[[Item], Posterior | None]
-"""From an item, its signals in any order, to its posterior; None where there is no evidence."""
+"""From an item, its signals in any order, to its posterior; None without evidence."""
 
 
 def prior_log_odds(kind: str, vote: QualityName, strength: float = 1.0) -> float:
-    """What a vote says by its prior precision alone: log-odds of good, in nats. A strength of s moves the precision r of
-    a kind to 1/2 + (r - 1/2) s."""
+    """Log-odds of good by the prior precision of a vote, in nats. A strength of s moves the precision r of a kind to
+    1/2 + (r - 1/2) s."""
     right = 0.5 + (PRIOR_PRECISION.get(kind, _UNKNOWN_KIND) - 0.5) * min(max(strength, 0.0), 1.0)
     return log_odds(right) * _SIGN[vote]
 
 
 _SIGN = {"good": 1.0, "fair": 0.0, "bad": -1.0}
 _SURE = 1e-6
-"""No probability is held to be nearer to 0 or 1."""
+"""Probabilities nearer to 0 or 1 are clipped."""
 
 
 def log_odds(p: float) -> float:
     """In nats."""
-    held = min(max(p, _SURE), 1.0 - _SURE)
-    return math.log(held / (1.0 - held))
+    clipped = min(max(p, _SURE), 1.0 - _SURE)
+    return math.log(clipped / (1.0 - clipped))
 
 
 def from_log_odds(nats: float) -> float:
@@ -76,12 +77,12 @@ def from_log_odds(nats: float) -> float:
 
 
 def waterfall(item: Item) -> Posterior | None:
-    """What users said when asked; only where they said nothing, what their behavior shows.
+    """Explicit signals; only where there are none, implicit ones.
 
-    Within the level that is used, kinds are independent witnesses: their log-odds add up, from even. A kind that says
-    the same several times counts once, by its strongest signal."""
-    told = judging(item.signals)
-    used = [s for s in told if s.explicit] or told
+    Within the level that is used, kinds are independent: their log-odds add up, from even. If a kind says the same several
+    times, its strongest signal counts once."""
+    signals = judging(item.signals)
+    used = [s for s in signals if s.explicit] or signals
     if not used:
         return None
     strongest: dict[tuple[str, str], Signal] = {}
@@ -97,27 +98,27 @@ def waterfall(item: Item) -> Posterior | None:
 
 def majority(item: Item) -> Posterior | None:
     """Each signal one vote, whatever its kind and strength; Laplace's rule of succession."""
-    told = judging(item.signals)
-    if not told:
+    signals = judging(item.signals)
+    if not signals:
         return None
-    good = sum(s.vote == "good" for s in told)
-    return posterior((good + 1.0) / (len(told) + 2.0), f"majority: {words(told)}")
+    good = sum(s.vote == "good" for s in signals)
+    return posterior((good + 1.0) / (len(signals) + 2.0), f"majority: {words(signals)}")
 
 
 def judging(signals: Sequence[Signal]) -> list[Signal]:
-    """Those that say good or bad. A rating in the middle is evidence of neither; `em` takes it for a rating it did not see."""
+    """Signals that vote good or bad. A rating in the middle is evidence for neither; `em` treats it as not observed."""
     return [s for s in signals if s.vote != "fair"]
 
 
 def posterior(good: float, origin: str, prior: float | None = None) -> Posterior:
-    """With the weight that belongs to it."""
+    """A Posterior with its weight."""
     return Posterior(good, abs(2.0 * good - 1.0), origin, prior)
 
 
 def words(signals: Sequence[Signal]) -> str:
-    """Such as `bad by repetition at turn 2, good by gratitude at turn 3`."""
-    said = []
+    """Signals in words, such as `bad by repetition at turn 2, good by gratitude at turn 3`."""
+    parts = set()
     for s in signals:
-        seen = f" at turn {', '.join(map(str, s.evidence))}" if s.evidence else ""
-        said.append(f"{s.vote} by {s.kind}{seen}")
-    return ", ".join(sorted(set(said)))
+        place = f" at turn {', '.join(map(str, s.evidence))}" if s.evidence else ""
+        parts.add(f"{s.vote} by {s.kind}{place}")
+    return ", ".join(sorted(parts))

@@ -14,7 +14,7 @@ class Detector(Protocol):
     """A module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`."""
 
     EVIDENCE: tuple[str, ...]
-    """Fields of a turn that hold the evidence; they are masked where the signal is a target (hiding.py)."""
+    """Fields of a turn that hold the evidence; they are masked where the signal is a target (masking.py)."""
 
     def detect(self, dialogue: Dialogue) -> Iterator[Signal]:
         """The signals of one dialogue."""
@@ -31,29 +31,20 @@ def detector(kind: str) -> Detector:
 
 
 def find_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> tuple[Signal, ...]:
-    """The signals of one dialogue; kinds: the detectors to ask, all where it is None. Raises UsageError for an unknown
-    kind."""
-    found: list[Signal] = []
-    for kind in DETECTORS if kinds is None else kinds:
-        found.extend(detector(kind).detect(dialogue))
-    return tuple(found)
+    """The signals of one dialogue. kinds: the detectors to run, None for all. Raises UsageError for an unknown kind."""
+    return tuple(s for kind in (DETECTORS if kinds is None else kinds) for s in detector(kind).detect(dialogue))
 
 
 def with_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> Dialogue:
-    """The dialogue with these signals in place of those it had."""
+    """The dialogue with these signals in place of its old ones."""
     return replace(dialogue, signals=find_signals(dialogue, kinds))
 
 
-def evidence_fields(kind: str) -> tuple[str, ...]:
-    """The fields of a turn where a kind of signal is seen. Raises UsageError for an unknown kind."""
-    return detector(kind).EVIDENCE
-
-
 def observable(kind: str, dialogue: Dialogue, turn: int) -> bool:
-    """Whether the detector of that kind could have found a signal about that turn. Raises UsageError for an unknown kind."""
+    """Whether the detector of a kind could have found a signal about that turn. Raises UsageError for an unknown kind."""
     return detector(kind).observable(dialogue, turn)
 
 
 def concerns_dialogue(signal: Signal, dialogue: Dialogue) -> bool:
-    """The signal speaks of the dialogue as a whole, not of single turns. In a dialogue of one turn it does both."""
+    """Whether the signal is about the whole dialogue, not about single turns. In a dialogue of one turn it is both."""
     return len(signal.turns) == len(dialogue.turns)

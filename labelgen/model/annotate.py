@@ -23,7 +23,7 @@ from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn
 from labelgen.features.layout import Batch, FeatureTensors, Layout, States
-from labelgen.feedback.goals import goals_of
+from labelgen.feedback.items import goals_of
 from labelgen.model.batches import Collator, Goals
 from labelgen.model.label_model import LabelModel, Turns
 from labelgen.tasks.task import Answers, Task

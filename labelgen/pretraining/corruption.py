@@ -14,7 +14,7 @@ from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtTurn
-from labelgen.feedback.wording import plain
+from labelgen.feedback.cues import plain
 
 CORRUPTIONS = {
     "swapped_answers": "labelgen.pretraining.corruption:swapped_answers",

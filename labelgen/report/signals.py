@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from labelgen.feedback.summary import Agreement, Cast, Summary
+from labelgen.feedback.summary import KindAgreement, Summary, VoteCount
 from labelgen.report import plots
 from labelgen.report.page import environment
 
@@ -31,10 +31,10 @@ def render_signals(summary: Summary, title: str, command: str) -> str:
             turns=sum(summary.turns.values()),
             sentence=sentence(summary),
             domains=domains,
-            casts=[_row(cast, domains) for cast in summary.casts],
+            casts=[_row(cast, domains) for cast in summary.votes],
             often_together=OFTEN_TOGETHER,
             agreements=_by_unit(summary.agreements),
-            spreads=sorted(summary.spreads, key=lambda spread: _UNITS.index(spread.unit)),
+            spreads=sorted(summary.posteriors, key=lambda spread: _UNITS.index(spread.unit)),
             rates={unit: [r for r in summary.rates if r.unit == unit] for unit in _UNITS if unit in summary.good},
             axis=plots.axis_for([0.0, *(rate.log_odds for rate in summary.rates)]),
             style=Markup(files("labelgen.report").joinpath("page.css").read_text(encoding="utf-8")),
@@ -46,8 +46,8 @@ def sentence(summary: Summary) -> str:
     """The page in one sentence: how much signals speak of."""
     if not summary.signals:
         return "There is no signal in this log."
-    kinds = len({cast.kind for cast in summary.casts})
-    told = {spread.unit: spread.told / spread.items for spread in summary.spreads if spread.items}
+    kinds = len({cast.kind for cast in summary.votes})
+    told = {spread.unit: spread.with_signals / spread.items for spread in summary.posteriors if spread.items}
     shares = [f"{told[unit]:.1%} of the {unit}s" for unit in ("turn", "goal") if unit in told]
     of_kinds = "1 kind" if kinds == 1 else f"{kinds} kinds"
     if summary.signals == 1:
@@ -75,7 +75,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class CastRow:
-    cast: Cast
+    cast: VoteCount
     rate: float
     cells: tuple[Cell, ...]
 
@@ -90,7 +90,7 @@ def _domains(summary: Summary) -> list[Domain]:
     return found
 
 
-def _row(cast: Cast, domains: Sequence[Domain]) -> CastRow:
+def _row(cast: VoteCount, domains: Sequence[Domain]) -> CastRow:
     counts = [sum(cast.by_domain.get(name, 0) for name in domain.names) for domain in domains]
     rates = [count / domain.turns for count, domain in zip(counts, domains, strict=True)]
     most = max(rates, default=0.0)
@@ -98,6 +98,6 @@ def _row(cast: Cast, domains: Sequence[Domain]) -> CastRow:
     return CastRow(cast, cast.count / max(sum(domain.turns for domain in domains), 1), cells)
 
 
-def _by_unit(pairs: Sequence[Agreement]) -> dict[str, list[Agreement]]:
+def _by_unit(pairs: Sequence[KindAgreement]) -> dict[str, list[KindAgreement]]:
     units = {pair.unit for pair in pairs}
     return {unit: [pair for pair in pairs if pair.unit == unit] for unit in _UNITS if unit in units}

@@ -15,7 +15,7 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, field_of, tasks_of
-from labelgen.feedback.hiding import decoys, hide, without_evidence
+from labelgen.feedback.masking import decoys, mask, mask_feedback
 from labelgen.model.batches import Example
 from labelgen.pretraining.corruption import Pool, pretraining_example
 from labelgen.tasks import TASKS
@@ -43,7 +43,7 @@ class AnnotatedExamples:
         dialogue = self.corpus[index]
         rng = Random(f"{self.seed}/{epoch}/{dialogue.id}")
         if self.hidden and rng.random() < self.hidden:
-            dialogue = hide(dialogue, (*dialogue.signals, *decoys(dialogue, dialogue.signals, rng)))
+            dialogue = mask(dialogue, (*dialogue.signals, *decoys(dialogue, dialogue.signals, rng)))
         return Example(_shown(dialogue), dialogue.targets, self.corpus.root(index))
 
 
@@ -55,7 +55,7 @@ class HeldOutExamples:
         self.hidden = hidden
 
     def example(self, epoch: int, index: int) -> Example:
-        dialogue = without_evidence(self.corpus[index]) if self.hidden else self.corpus[index]
+        dialogue = mask_feedback(self.corpus[index]) if self.hidden else self.corpus[index]
         return Example(_shown(dialogue), dialogue.targets, self.corpus.root(index))
 
 

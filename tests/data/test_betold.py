@@ -10,7 +10,7 @@ from labelgen.corpora.betold import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
 from labelgen.features.features import categories_of, numbers_of
-from labelgen.feedback.hiding import hide
+from labelgen.feedback.masking import mask
 from labelgen.feedback.signal import find_signals
 
 SAMPLE = Path(__file__).parent / "samples" / "betold"
@@ -76,6 +76,6 @@ def test_what_a_model_sees_of_a_betold_call_does_not_tell_who_ended_it(acts: str
     assert seen_by_a_model(left) == seen_by_a_model(stayed)
     signals = [s for s in find_signals(left) if s.kind == "disconnect"]
     assert [s.turns for s in signals] == [(len(left.turns) - 1,)] * bool(left.turns)
-    hidden = hide(left, signals)
+    hidden = mask(left, signals)
     assert not hidden.feedback
     assert seen_by_a_model(hidden) == seen_by_a_model(left)

@@ -14,7 +14,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import Log, write_log
-from labelgen.feedback.hiding import without_evidence
+from labelgen.feedback.masking import mask_feedback
 from labelgen.metrics import METRICS
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
@@ -190,7 +190,7 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
     assert found["model"]["digest"] == digest_file(model_folder / "digests.json")
     seen = ["model", "model on the reference's goals"]
     assert found["setting"]["candidates"] == [*seen, *(f"{name}, evidence hidden" for name in seen)]
-    assert found["data"]["carry_evidence"] == sum(without_evidence(d) != d for d in dialogues) > 0
+    assert found["data"]["carry_evidence"] == sum(mask_feedback(d) != d for d in dialogues) > 0
     outcome = next(task for task in found["tasks"] if task["name"] == "outcome")
     rows = {row["candidate"]: row for row in outcome["rows"]}
     assert rows["model on the reference's goals"]["answered"] == 1.0
@@ -205,7 +205,7 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
 
 
 def test_where_nothing_can_be_hidden_there_is_no_second_candidate_and_it_is_said(model_folder, tmp_path, capsys):
-    dialogues = [d for d in (labeled_dialogue(seed) for seed in range(40)) if without_evidence(d) == d]
+    dialogues = [d for d in (labeled_dialogue(seed) for seed in range(40)) if mask_feedback(d) == d]
     write_log(tmp_path / "log.jsonl", dialogues)
     words = (tmp_path / "log.jsonl", "--model", model_folder, "--reference", "anna", "--resamples", 20)
     assert run(*words, "--out", tmp_path / "e") == 0

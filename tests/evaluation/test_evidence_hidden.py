@@ -15,7 +15,7 @@ from labelgen.evaluation.candidates import Annotate, Judged, annotated, candidat
 from labelgen.evaluation.evaluate import Description, evaluate
 from labelgen.evaluation.question import questions_of
 from labelgen.evaluation.trials import Setting
-from labelgen.feedback.hiding import without_evidence
+from labelgen.feedback.masking import mask_feedback
 
 (QUALITY,) = questions_of("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
 GOLD = Setting("gold", everyone=False, resamples=20)
@@ -107,7 +107,7 @@ def test_hidden_is_what_the_model_says_of_the_dialogue_without_evidence(made: li
         for d in made
     ]
     held = annotated(given, Judged(everything, from_feedback=True), "gold")
-    carrying = [without_evidence(d) != d for d in given]
+    carrying = [mask_feedback(d) != d for d in given]
     for before, after in zip(given, held, strict=True):
         assert replace(after, annotations=before.annotations) == before
         for ending in ("", " on the reference's goals"):
@@ -115,7 +115,7 @@ def test_hidden_is_what_the_model_says_of_the_dialogue_without_evidence(made: li
             hidden = after.annotation(f"model{ending}, evidence hidden")
             assert (hidden is None) == (seen is None or not any(carrying))
             if hidden is not None and seen is not None:
-                bare = without_evidence(before)
+                bare = mask_feedback(before)
                 (expected,) = everything([bare], "gold" if ending else None)
                 assert hidden.labels == expected.labels
                 assert (hidden.labels == seen.labels) or bare != before

@@ -9,7 +9,7 @@ from plugins import install
 from labelgen.base.errors import UsageError
 from labelgen.data.labels import AtTurn
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.hiding import hide
+from labelgen.feedback.masking import mask
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
@@ -26,7 +26,7 @@ def test_detector_installed_as_a_plug_in_is_found_aggregated_and_masked(
     assert [(s.kind, s.turns) for s in signals] == [("sigh", (0,))]
     quality = next(t for t in feedback_targets(dialogue, signals, waterfall) if t.at == AtTurn(0))
     assert "sigh at turn 1" in quality.origin
-    hidden = hide(dialogue, signals)
+    hidden = mask(dialogue, signals)
     assert [t.request for t in hidden.turns] == ["play haze", ""]
     assert [t.response for t in hidden.turns] == ["Playing Rain.", "Well."]
 

@@ -15,8 +15,7 @@ from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn,
 from labelgen.data.quality import QUALITY_NAMES, QualityName
 from labelgen.data.record import decode, encode
 from labelgen.feedback.em.patterns import pattern_of
-from labelgen.feedback.goals import concerning, goals_of
-from labelgen.feedback.items import EARLIER, Item, goal_items, turn_items
+from labelgen.feedback.items import EARLIER, Item, concerning, goal_items, goals_of, turn_items
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, from_log_odds, log_odds, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of

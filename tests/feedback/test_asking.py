@@ -14,9 +14,8 @@ from scipy.stats import betabinom
 
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.feedback import asking_pools as pools_module
-from labelgen.feedback.asking import STRATEGIES, Place, choose, places, pool_of
-from labelgen.feedback.asking_pools import Pool
+from labelgen.feedback import asking
+from labelgen.feedback.asking import STRATEGIES, Pool, TurnBelief, choose, pool_of, turn_beliefs
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import with_signals
 
@@ -84,8 +83,8 @@ def naive_loss(turns: int, mean: float, strength: float, asked: int) -> float:
 
 @pytest.mark.parametrize(("mean", "turns"), [(0.5, 6), (0.9, 40), (0.2, 9)])
 def test_the_gain_is_the_fall_of_the_expected_loss(monkeypatch: pytest.MonkeyPatch, mean: float, turns: int) -> None:
-    for name, value in (("ANSWERED", 1.0), ("WRONG", 0.0), ("_TOLD", 1.0), ("BELIEF_ITEMS", 10.0)):
-        monkeypatch.setattr(pools_module, name, value)
+    for name, value in (("ANSWERED", 1.0), ("WRONG", 0.0), ("_WORTH", 1.0), ("BELIEF_ITEMS", 10.0)):
+        monkeypatch.setattr(asking, name, value)
     pool = Pool(turns, mean, None)
     _, strength = pool.rate()
     assert strength == pytest.approx(10.0)
@@ -97,7 +96,7 @@ def test_the_gain_is_the_fall_of_the_expected_loss(monkeypatch: pytest.MonkeyPat
         assert pool.gain(asked) - early == pytest.approx(fall - now)
 
 
-def place(dialogue: str, turn: int = 0, **more: object) -> Place:
+def place(dialogue: str, turn: int = 0, **more: object) -> TurnBelief:
     fields: dict[str, object] = {
         "user": None,
         "domain": None,
@@ -106,11 +105,11 @@ def place(dialogue: str, turn: int = 0, **more: object) -> Place:
         "signals": 0.5,
         "model": None,
     }
-    return Place(dialogue=dialogue, turn=turn, **(fields | more))  # type: ignore[arg-type]
+    return TurnBelief(dialogue=dialogue, turn=turn, **(fields | more))  # type: ignore[arg-type]
 
 
 @st.composite
-def some_places(draw: st.DrawFn) -> list[Place]:
+def some_places(draw: st.DrawFn) -> list[TurnBelief]:
     return [
         place(
             f"d{k // 3}",
@@ -127,9 +126,9 @@ def some_places(draw: st.DrawFn) -> list[Place]:
 
 
 @given(some_places(), st.integers(0, 12), st.sampled_from(STRATEGIES), st.integers(1, 2), st.randoms())
-def test_laws_of_every_choice(own: list[Place], budget: int, strategy: str, most: int, rng) -> None:
+def test_laws_of_every_choice(own: list[TurnBelief], budget: int, strategy: str, most: int, rng) -> None:
     chosen = choose(own, budget, strategy, most)
-    picked = [question.place for question in chosen]
+    picked = [question.turn for question in chosen]
     assert len(picked) <= budget
     assert len(set(picked)) == len(picked)
     assert all(one.askable and not one.asked for one in picked)
@@ -173,7 +172,7 @@ def test_within_a_pool_questions_are_spread_over_intents_and_users() -> None:
         for intent in ("play", "stop")
         for k in range(4)
     ]
-    six = [question.place for question in choose(own, 6)]
+    six = [question.turn for question in choose(own, 6)]
     assert Counter(one.intents for one in six) == {("play",): 3, ("stop",): 3}
     assert Counter(one.user for one in six) == {"u1": 2, "u2": 2, "u3": 2}
 
@@ -182,7 +181,7 @@ def test_who_is_doubtful_is_asked_before_who_is_sure_and_disputed_before_agreed(
     sure = [place(f"s{k}", model=0.99, signals=0.99) for k in range(20)]
     doubtful = [place(f"d{k}", model=0.5, signals=0.5) for k in range(20)]
     disputed = [place(f"x{k}", model=0.6, signals=0.3, votes=(("stop", "bad"),)) for k in range(20)]
-    first = [question.place.dialogue[0] for question in choose([*sure, *doubtful, *disputed], 8)]
+    first = [question.turn.dialogue[0] for question in choose([*sure, *doubtful, *disputed], 8)]
     assert "s" not in first
     assert first[0] == "x"
 
@@ -190,12 +189,12 @@ def test_who_is_doubtful_is_asked_before_who_is_sure_and_disputed_before_agreed(
 def test_an_answer_is_known_of_its_pool_and_closes_its_dialogue() -> None:
     own = [place("a", 0, asked=True, answer="bad"), place("a", 1), place("b", 0), place("c", 0)]
     assert pool_of(own) == Pool(turns=3, signals=0.5, model=None, good=0, bad=1)
-    assert {question.place.dialogue for question in choose(own, 9)} == {"b", "c"}
-    assert {question.place.dialogue for question in choose(own, 9, per_dialogue=2)} == {"a", "b", "c"}
+    assert {question.turn.dialogue for question in choose(own, 9)} == {"b", "c"}
+    assert {question.turn.dialogue for question in choose(own, 9, per_dialogue=2)} == {"a", "b", "c"}
 
 
-def asked_of(*turns: Turn, **more: object) -> list[Place]:
-    return list(places(with_signals(Dialogue(id="d", turns=turns, **more)), waterfall))  # type: ignore[arg-type]
+def asked_of(*turns: Turn, **more: object) -> list[TurnBelief]:
+    return list(turn_beliefs(with_signals(Dialogue(id="d", turns=turns, **more)), waterfall))  # type: ignore[arg-type]
 
 
 HYPOTHESIS = Hypothesis(intents=(HypothesisIntent(name="play"),))
@@ -233,14 +232,14 @@ def test_what_a_place_holds() -> None:
             Label("quality", AtTurn(2), "good"),
         ),
     )
-    first, _, third, _ = places(replace(dialogue, user="u", annotations=(model,)), waterfall)
+    first, _, third, _ = turn_beliefs(replace(dialogue, user="u", annotations=(model,)), waterfall)
     assert (first.asked, first.answer, first.user) == (True, "bad", "u")
     assert not any(kind == "answer" for kind, _ in first.votes)
     assert first.model == pytest.approx(0.3)
     assert third.model == 1.0
     assert third.votes == (("gratitude", "good"),)
     assert third.signals == pytest.approx(0.66)
-    assert [p.model for p in places(replace(dialogue, annotations=(model,)), None, "another")] == [None] * 4
+    assert [p.model for p in turn_beliefs(replace(dialogue, annotations=(model,)), None, "another")] == [None] * 4
     unclear = (Feedback(kind="answer", answer="yes"), Feedback(kind="answer", answer="no"))
     [contradicted] = asked_of(Turn(request="play haze", response="Playing.", feedback=unclear))
     assert (contradicted.asked, contradicted.answer) == (True, None)
@@ -248,6 +247,6 @@ def test_what_a_place_holds() -> None:
 
 @given(st.lists(dialogues(), max_size=3), st.sampled_from(STRATEGIES))
 def test_any_log_can_be_asked_about(log: list[Dialogue], strategy: str) -> None:
-    own = [p for k, d in enumerate(log) for p in places(with_signals(replace(d, id=str(k))), waterfall)]
+    own = [p for k, d in enumerate(log) for p in turn_beliefs(with_signals(replace(d, id=str(k))), waterfall)]
     chosen = choose(own, 5, strategy)
     assert all(question.gain > 0.0 for question in chosen)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.labels import AtDialogue, AtTurn
-from labelgen.feedback.em.assistant_confidence import CONFIDENCE, HIGH, LOW, Sureness, confidence_of
-from labelgen.feedback.em.fitted import learn
+from labelgen.feedback.em.method import CONFIDENCE, HIGH, LOW, ConfidenceRanks, confidence_of, learn
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
@@ -28,8 +27,8 @@ def items(confidences: list[float | None]) -> list[Item]:
 
 
 def votes(made: list[Item]) -> list[str | None]:
-    sure = Sureness(made)
-    heard = [sure.heard(item).signals for item in made]
+    sure = ConfidenceRanks(made)
+    heard = [sure.add_vote(item).signals for item in made]
     return [signals[0].vote if signals else None for signals in heard]
 
 
@@ -62,7 +61,7 @@ def test_a_hypothesis_tells_where_the_turn_does_not() -> None:
 def test_only_turns_have_one() -> None:
     made = items([0.1, 0.5, 0.9, 0.95])
     whole = Item(made[0].dialogue, AtDialogue(), ())
-    assert Sureness(made).heard(whole) is whole
+    assert ConfidenceRanks(made).add_vote(whole) is whole
 
 
 def test_it_is_believed_as_it_agrees_with_feedback() -> None:
@@ -71,8 +70,8 @@ def test_it_is_believed_as_it_agrees_with_feedback() -> None:
     made = [item for d in dialogues for item in items_of(d, d.signals)]
 
     def believed(dealt: list[Item]) -> float:
-        sure = Sureness(dealt)
-        rows = [row for row in learn(map(sure.heard, dealt), anchored=False).kinds if row.kind == CONFIDENCE]
+        sure = ConfidenceRanks(dealt)
+        rows = [row for row in learn(map(sure.add_vote, dealt), anchored=False).kinds if row.kind == CONFIDENCE]
         return next(-row.log_odds for row in rows if row.vote == "bad")
 
     own = [confidence_of(turn) for d in dialogues for turn in d.turns]
@@ -86,6 +85,6 @@ def test_it_is_believed_as_it_agrees_with_feedback() -> None:
 
 def test_the_vote_stands_beside_the_items_own_signals() -> None:
     made = items([0.1, 0.5, 0.9, 0.95])
-    heard = Sureness(made).heard(made[0])
+    heard = ConfidenceRanks(made).add_vote(made[0])
     assert [(s.kind, s.turns) for s in heard.signals] == [(CONFIDENCE, (0,))]
     assert waterfall(heard) is not None

@@ -14,8 +14,8 @@ from labelgen.data.evidence import Signal
 from labelgen.data.quality import QUALITY_NAMES
 from labelgen.data.record import decode, encode
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.detectors.rephrase import said_again
-from labelgen.feedback.signal import evidence_fields, find_signals, observable, with_signals
+from labelgen.feedback.detectors.rephrase import repeated_requests
+from labelgen.feedback.signal import detector, find_signals, observable, with_signals
 
 
 def found(kind: str, dialogue: Dialogue) -> list[tuple[tuple[int, ...], str]]:
@@ -274,7 +274,7 @@ def test_a_questionnaire_is_one_vote_by_its_mean(ratings: list[int]) -> None:
     ],
 )
 def test_struggle_is_told_from_exploration(lines: tuple[str, ...], struggles: bool, explores: bool) -> None:
-    assert [(again.struggles, again.explores) for again in said_again(talk(*lines))] == [(struggles, explores)]
+    assert [(again.struggles, again.explores) for again in repeated_requests(talk(*lines))] == [(struggles, explores)]
 
 
 def test_silence_where_something_could_be_observed() -> None:
@@ -289,8 +289,8 @@ def test_registry_is_the_folder() -> None:
     assert set(DETECTORS) == {p.stem for p in folder.glob("*.py")} - {"__init__"}
     turn_fields = set(Turn.__dataclass_fields__)
     for kind in DETECTORS:
-        assert set(evidence_fields(kind)) <= turn_fields
-        assert evidence_fields(kind)
+        assert set(detector(kind).EVIDENCE) <= turn_fields
+        assert detector(kind).EVIDENCE
 
 
 @given(dialogues())

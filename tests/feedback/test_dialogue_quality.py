@@ -7,23 +7,22 @@ from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Feedback
 from labelgen.data.labels import AtDialogue
-from labelgen.feedback.dialogue_quality import whole_of
 from labelgen.feedback.posterior import Posterior, posterior, waterfall
 from labelgen.feedback.signal import find_signals
-from labelgen.feedback.targets import feedback_targets
+from labelgen.feedback.targets import dialogue_posterior, feedback_targets
 
 PARTS = st.lists(st.floats(0.01, 0.99).map(lambda p: posterior(p, "part")), max_size=6)
 
 
 @given(PARTS, PARTS)
 def test_one_part_unknown_and_nothing_is_said_of_the_whole(goals: list[Posterior], turns: list[Posterior]) -> None:
-    assert whole_of([*goals, None], turns) is None
-    assert whole_of(goals, [*turns, None]) is None
+    assert dialogue_posterior([*goals, None], turns) is None
+    assert dialogue_posterior(goals, [*turns, None]) is None
 
 
 @given(PARTS, PARTS)
 def test_the_whole_lies_among_its_parts(goals: list[Posterior], turns: list[Posterior]) -> None:
-    whole = whole_of(goals, turns)
+    whole = dialogue_posterior(goals, turns)
     goods = [part.good for part in (*goals, *turns)]
     assert (whole is None) == (not goods)
     assert whole is None or min(goods) - 1e-9 <= whole.good <= max(goods) + 1e-9
@@ -31,17 +30,17 @@ def test_the_whole_lies_among_its_parts(goals: list[Posterior], turns: list[Post
 
 def test_priors_are_those_of_the_parts() -> None:
     turn, goal = posterior(0.5, "turn", 0.6), posterior(0.7, "goal", 0.8)
-    alone = whole_of([goal], [turn, turn])
+    alone = dialogue_posterior([goal], [turn, turn])
     assert alone is not None
     assert [alone.good, alone.prior] == pytest.approx([0.6, 0.7])
-    unknown = whole_of([goal], [turn, posterior(0.5, "turn")])
+    unknown = dialogue_posterior([goal], [turn, posterior(0.5, "turn")])
     assert unknown is not None
     assert unknown.prior is None
 
 
 def test_goals_and_turns_weigh_alike_however_many_they_are() -> None:
     bad, good = posterior(0.2, "bad"), posterior(0.9, "good")
-    whole = whole_of([bad], [good, good, good])
+    whole = dialogue_posterior([bad], [good, good, good])
     assert whole is not None
     assert whole.good == pytest.approx(0.55)
     assert whole.origin == "how its 1 goals and 3 turns went"

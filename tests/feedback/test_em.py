@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
+from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS, FAMILIES
-from labelgen.feedback.em.fit import DOMAIN_ITEMS, Rates, fit
-from labelgen.feedback.em.fitted import Fitted, learn
+from labelgen.feedback.em.estimation import DOMAIN_ITEMS, Rates, fit
+from labelgen.feedback.em.method import EmMethod, learn
 from labelgen.feedback.em.patterns import Pattern, Votes, families_of, pattern_of
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
-from labelgen.feedback.wording import Vote
 from labelgen.simulator.log import simulate
 from labelgen.simulator.options import WorldOptions
 
@@ -292,7 +292,7 @@ def test_a_kind_alone_is_believed_about_as_it_is_written() -> None:
     assert rates.posterior(Pattern(None, (("rating", "bad"),))) < 0.3
 
 
-def log_of(*own: Dialogue) -> Fitted:
+def log_of(*own: Dialogue) -> EmMethod:
     return learn(item for d in own for item in items_of(d, find_signals(d)))
 
 

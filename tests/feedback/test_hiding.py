@@ -9,15 +9,15 @@ from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisInt
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label
 from labelgen.data.record import decode, encode
-from labelgen.feedback.hiding import hide, without_evidence
+from labelgen.feedback.masking import mask, mask_feedback
 from labelgen.feedback.signal import find_signals
 
 
 def test_each_kind_hides_where_it_was_seen() -> None:
     dialogue = talk("play haze", "Sorry, I didn't get that.", "no, I meant purple haze", "Playing.")
-    hidden = hide(dialogue, find_signals(dialogue))
+    hidden = mask(dialogue, find_signals(dialogue))
     assert [(t.request, t.response) for t in hidden.turns] == [("play haze", ""), ("", "Playing.")]
-    only = hide(dialogue, find_signals(dialogue, ["correction"]))
+    only = mask(dialogue, find_signals(dialogue, ["correction"]))
     assert [(t.request, t.response) for t in only.turns] == [
         ("play haze", dialogue.turns[0].response),
         ("", "Playing."),
@@ -26,7 +26,7 @@ def test_each_kind_hides_where_it_was_seen() -> None:
 
 def test_an_unknown_kind_hides_the_request() -> None:
     dialogue = talk("a", "b", "c", "d")
-    hidden = hide(dialogue, [Signal(kind="nobody knows", turns=(0,), vote="bad", evidence=(1,))])
+    hidden = mask(dialogue, [Signal(kind="nobody knows", turns=(0,), vote="bad", evidence=(1,))])
     assert [(t.request, t.response) for t in hidden.turns] == [("a", "b"), ("", "d")]
 
 
@@ -47,7 +47,7 @@ def test_spans_go_with_their_text() -> None:
     )
     heard = Hypothesis(intents=(HypothesisIntent(name="i"),), slots=(HypothesisSlot(name="x", start=0, end=6),))
     dialogue = replace(dialogue, turns=(dialogue.turns[0], replace(dialogue.turns[1], hypothesis=heard)))
-    hidden = hide(dialogue, find_signals(dialogue))
+    hidden = mask(dialogue, find_signals(dialogue))
     assert hidden.annotations[0].labels == (labels[0], labels[2])
     assert hidden.targets == targets[:1]
     assert hidden.turns[1].hypothesis is None
@@ -56,7 +56,7 @@ def test_spans_go_with_their_text() -> None:
 
 def test_all_feedback_is_hidden_even_without_signals() -> None:
     dialogue = talk("a", "b", feedback=(Feedback(kind="rating", rating=3),))
-    assert hide(dialogue, ()) == replace(dialogue, feedback=())
+    assert mask(dialogue, ()) == replace(dialogue, feedback=())
 
 
 EMPTY = talk("play haze", "Playing.", "five stars", "Thanks.")
@@ -67,9 +67,9 @@ EMPTY = replace(EMPTY, turns=(EMPTY.turns[0], replace(EMPTY.turns[1], feedback=(
 @given(dialogues())
 def test_hidden_evidence_is_not_found_again_where_it_was(dialogue: Dialogue) -> None:
     signals = find_signals(dialogue)
-    hidden = hide(dialogue, signals)
+    hidden = mask(dialogue, signals)
     assert len(hidden.turns) == len(dialogue.turns)
-    assert hide(hidden, signals) == hidden
+    assert mask(hidden, signals) == hidden
     assert isinstance(decode(encode(hidden), "memory"), Dialogue)
     assert not any(s.explicit for s in find_signals(hidden))
     # Where a response was hidden a request stands unanswered at the end: that alone may be seen anew.
@@ -80,8 +80,8 @@ def test_hidden_evidence_is_not_found_again_where_it_was(dialogue: Dialogue) -> 
 
 @given(dialogues())
 def test_a_dialogue_without_evidence_is_left_as_it_is(dialogue: Dialogue) -> None:
-    hidden = without_evidence(dialogue)
-    assert hidden == without_evidence(dialogue) == hide(dialogue, find_signals(dialogue))
+    hidden = mask_feedback(dialogue)
+    assert hidden == mask_feedback(dialogue) == mask(dialogue, find_signals(dialogue))
     if hidden != dialogue:
         assert find_signals(dialogue) or dialogue.feedback or any(turn.feedback for turn in dialogue.turns)
 
@@ -89,5 +89,5 @@ def test_a_dialogue_without_evidence_is_left_as_it_is(dialogue: Dialogue) -> Non
 def test_evidence_is_what_the_record_says_and_what_is_found() -> None:
     dialogue = talk("play haze", "Playing.", "hm", "Ok.", "thanks, perfect", "Bye.")
     told = replace(dialogue, signals=(Signal(kind="sigh", turns=(0,), vote="bad", evidence=(1,)),))
-    assert [t.request for t in without_evidence(dialogue).turns] == ["play haze", "hm", ""]
-    assert [t.request for t in without_evidence(told).turns] == ["play haze", "", ""]
+    assert [t.request for t in mask_feedback(dialogue).turns] == ["play haze", "hm", ""]
+    assert [t.request for t in mask_feedback(told).turns] == ["play haze", "", ""]

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import AtTurn, answers
-from labelgen.feedback.em.fitted import learn
-from labelgen.feedback.em.log_wide import learn_pooled
-from labelgen.feedback.em.others import LEAST_USERS, OTHERS, Others
+from labelgen.feedback.em.method import LEAST_USERS, OTHERS, OtherUsers, learn, learn_pooled
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import Method, Posterior, waterfall
 from labelgen.feedback.signal import find_signals
@@ -42,16 +40,16 @@ def items(rows: list[Row]) -> list[Item]:
     return [Item(dialogue, AtTurn(0), ()) for dialogue in turns]
 
 
-def pool(rows: list[Row]) -> tuple[Others, list[Item]]:
+def pool(rows: list[Row]) -> tuple[OtherUsers, list[Item]]:
     made = items(rows)
     thought = {item.dialogue.id: good for item, (_, _, good) in zip(made, rows, strict=True)}
-    return Others(made, lambda item: Posterior(thought[item.dialogue.id], 1.0, "")), made
+    return OtherUsers(made, lambda item: Posterior(thought[item.dialogue.id], 1.0, "")), made
 
 
 def votes(rows: list[Row]) -> list[str | None]:
     found, made = pool(rows)
-    heard = [found.vote(item.dialogue, 0) for item in made]
-    return [signal.vote if signal else None for signal in heard]
+    names = {True: "good", False: "bad", None: None}
+    return [names[found.vote(item.dialogue, 0)] for item in made]
 
 
 @given(ROWS)
@@ -80,10 +78,8 @@ def test_a_user_counts_once_however_often_the_request_was_made() -> None:
     rest: list[Row] = [("v", "stop", 1.0), ("w", "stop", 1.0), ("x", "play haze", 0.4)]
     found, _ = pool([*loud, *rest])
     asked = items([("new", "stop", 0.0)])[0].dialogue
-    vote = found.vote(asked, 0)
     # A mean of two in three is above that of the log, most of which is this one user.
-    assert vote is not None
-    assert vote.vote == "good"
+    assert found.vote(asked, 0) is True
 
 
 def test_own_turns_say_nothing_of_each_other() -> None:
@@ -131,6 +127,6 @@ def test_a_vote_is_learned_as_one_more_kind_and_lowers_the_log_loss() -> None:
 def test_the_vote_stands_beside_the_items_own_signals() -> None:
     found, (item, *_) = pool([("u", "stop", 0.0), ("v", "stop", 1.0), ("w", "stop", 1.0)])
     own = Signal(kind="gratitude", turns=(0,), vote="good")
-    heard = found.heard(replace(item, signals=(own,)))
+    heard = found.add_vote(replace(item, signals=(own,)))
     assert [s.kind for s in heard.signals] == ["gratitude", OTHERS]
     assert waterfall(heard) is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.feedback.projection import Span, alike, project, swap_cost, words
+from labelgen.feedback.repair import Span, project, similarity, swap_cost, words
 
 TEXT = st.text(st.characters() | st.sampled_from(" abAB'é\u0301ß🎵\u200d\u00a0\u3000播放"), max_size=20)
 OURS = ("play", "some", "jazz", "für", "Öl", "播放")
@@ -120,5 +120,5 @@ def test_a_span_that_cuts_through_a_word_has_no_place():
 @given(TEXT, TEXT)
 def test_one_word_for_another_costs_by_how_unlike_they_are(word: str, other: str):
     assert 0 <= swap_cost(word, other) == swap_cost(other, word) <= 2000
-    assert (swap_cost(word, other) < 2000) == (alike(word, other) >= 0.5)
+    assert (swap_cost(word, other) < 2000) == (similarity(word, other) >= 0.5)
     assert (swap_cost(word, other) == 0) == (word.casefold() == other.casefold())

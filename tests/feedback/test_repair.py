@@ -12,8 +12,7 @@ from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Hypot
 from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import AtSpan, AtTurn
 from labelgen.feedback.posterior import waterfall
-from labelgen.feedback.projection import words
-from labelgen.feedback.repair import asked_again
+from labelgen.feedback.repair import repeats, words
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets, posterior_of
 from labelgen.simulator.log import simulate
@@ -116,7 +115,7 @@ def test_a_request_is_not_its_own_repair() -> None:
         for signal in (replace(REPHRASED, evidence=(0, 1)), REPHRASED)
     )
     assert found == wanted != []
-    assert asked_again(0, [replace(REPHRASED, evidence=(0, 1, 2))]) == {1: "rephrase", 2: "rephrase"}
+    assert repeats(0, [replace(REPHRASED, evidence=(0, 1, 2))]) == {1: "rephrase", 2: "rephrase"}
 
 
 def test_a_correction_counts_where_it_repeats_the_request() -> None:

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from labelgen.feedback.em.latent import FIRST_TALKATIVE, FIRST_TILT, States, with_moods
-from labelgen.feedback.em.patterns import Pattern
-from labelgen.feedback.em.table import Array, Table, both, table_of
-from labelgen.feedback.em.tied import _Model, both_ways, several_factors, tied
-from labelgen.feedback.em.written import beliefs
+from labelgen.feedback.em.estimation import (
+    FIRST_TALKATIVE,
+    FIRST_TILT,
+    States,
+    _TiedModel,
+    fit_tied,
+    possible_ties,
+    prior_odds,
+    vote_both_ways,
+    with_moods,
+)
+from labelgen.feedback.em.patterns import Array, Pattern, Table, both, table_of
 
 ACCURACY = {"a": 0.6, "b": 0.75, "c": 0.9}
 FIRES = 0.4
@@ -57,15 +64,15 @@ def test_the_slope_is_that_of_the_loss(moods: bool, judged: bool) -> None:
     start = even(table)
     if moods:
         start = with_moods(table, start.rates, float(FIRST_TILT), 0.5, FIRST_TALKATIVE)
-    for ties in several_factors(table, FAMILIES):
-        model = _Model(table, beliefs(table), ties, moods)
+    for ties in possible_ties(table, FAMILIES):
+        model = _TiedModel(table, prior_odds(table), ties, moods)
         x = model.begin(start) + np.random.default_rng(2).normal(0.0, 0.2, len(model.bounds))
         wrong = check_grad(lambda x, m=model: m.loss(x)[0], lambda x, m=model: m.loss(x)[1], x)
         assert wrong < 1e-3 * (1.0 + np.abs(model.loss(x)[1]).max())
 
 
 def test_a_world_of_this_kind_is_found(table: Table) -> None:
-    states = tied(table, beliefs(table), several_factors(table, FAMILIES)[0], even(table))
+    states = fit_tied(table, prior_odds(table), possible_ties(table, FAMILIES)[0], even(table))
     assert states.good == pytest.approx(GOOD, abs=0.03)
     for (_, votes), odds, (good, bad) in zip(table.answers, told(table, states), states.rates, strict=True):
         true = sum((1 if vote == "good" else -1) * math.log(ACCURACY[k] / (1.0 - ACCURACY[k])) for k, vote in votes)
@@ -74,9 +81,9 @@ def test_a_world_of_this_kind_is_found(table: Table) -> None:
 
 
 def test_ties_hold(table: Table) -> None:
-    written = beliefs(table)
-    for ties in several_factors(table, FAMILIES):
-        states = tied(table, written, ties, even(table))
+    written = prior_odds(table)
+    for ties in possible_ties(table, FAMILIES):
+        states = fit_tied(table, written, ties, even(table))
         assert table.by_question(states.rates) == pytest.approx(1.0)
         for group in np.unique(ties.factor):
             factors = (told(table, states) / np.where(written == 0.0, 1.0, written))[
@@ -86,14 +93,14 @@ def test_ties_hold(table: Table) -> None:
 
 
 def test_mirrored_answers_cost_fewer_numbers(table: Table) -> None:
-    written = beliefs(table)
-    mirrored, of_set, free = several_factors(table, FAMILIES)
-    assert mirrored.numbers(table, written) == of_set.numbers(table, written) == 3 + 3
-    assert free.numbers(table, written) == 6 + 3
+    written = prior_odds(table)
+    mirrored, of_set, free = possible_ties(table, FAMILIES)
+    assert mirrored.parameters(table, written) == of_set.parameters(table, written) == 3 + 3
+    assert free.parameters(table, written) == 6 + 3
 
 
 def test_a_kind_that_only_complains_has_no_mirror(table: Table) -> None:
-    assert both_ways(table, FAMILIES)
+    assert vote_both_ways(table, FAMILIES)
     only = {Pattern(None, (("a", "bad"),)): 3, Pattern(None, (("b", "good"),)): 2, Pattern(None, (("b", "bad"),)): 2}
-    assert not both_ways(table_of(only, {"a": "a", "b": "b"}, frozenset()), {"a": "a", "b": "b"})
-    assert both_ways(table_of(only, {"a": "both", "b": "both"}, frozenset()), {"a": "both", "b": "both"})
+    assert not vote_both_ways(table_of(only, {"a": "a", "b": "b"}, frozenset()), {"a": "a", "b": "b"})
+    assert vote_both_ways(table_of(only, {"a": "both", "b": "both"}, frozenset()), {"a": "both", "b": "both"})

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.feedback.projection import align, project, swap_cost, words
+from labelgen.feedback.repair import align, project, swap_cost, words
 
 WORDS = st.lists(st.sampled_from(["play", "pay", "place", "a", "haze", "hays", "Haze", "rain", "ray"]), max_size=5)
 

@@ -14,7 +14,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Target
 from labelgen.data.labels import AtTurn
 from labelgen.data.record import decode, encode
-from labelgen.feedback.wording import plain
+from labelgen.feedback.cues import plain
 from labelgen.pretraining.corruption import (
     CORRUPTIONS,
     NEGATIVES,

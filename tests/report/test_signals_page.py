@@ -15,7 +15,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.log import write_log
-from labelgen.feedback.em.fitted import learn
+from labelgen.feedback.em.method import learn
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.summary import BINS, SignalCounts, Summary
 from labelgen.report.signals import MOST_DOMAINS, OTHER_DOMAINS, render_signals, sentence
@@ -49,14 +49,14 @@ def test_counts_are_those_of_the_log(log: list[Dialogue]):
     assert found.signals == sum(len(d.signals) for d in log)
     assert sum(found.turns.values()) == sum(len(d.turns) for d in log)
     every = Counter((s.kind, s.vote) for d in log for s in d.signals)
-    assert {(c.kind, c.vote): c.count for c in found.casts} == every
-    for cast in found.casts:
+    assert {(c.kind, c.vote): c.count for c in found.votes} == every
+    for cast in found.votes:
         assert sum(cast.by_domain.values()) == cast.count
-    for spread in found.spreads:
+    for spread in found.posteriors:
         assert len(spread.bins) == BINS
         if spread.unit == "turn":
             assert spread.items == 4 * len(log)
-            assert spread.told == len({(d.id, s.turns) for d in log for s in d.signals if s.vote != "fair"})
+            assert spread.with_signals == len({(d.id, s.turns) for d in log for s in d.signals if s.vote != "fair"})
 
 
 @settings(max_examples=40, deadline=None)

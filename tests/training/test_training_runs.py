@@ -20,7 +20,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Audio, Dialogue, Feedback
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
-from labelgen.feedback.hiding import without_evidence
+from labelgen.feedback.masking import mask_feedback
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoint import CheckpointFolder, weights_of
 from labelgen.training.config import parse
@@ -66,7 +66,7 @@ def test_the_validation_loss_is_of_dialogues_without_evidence_where_training_hid
     said = (Feedback(kind="barge_in"),)
     made = [labeled_dialogue(seed) for seed in range(8)]
     whole = [replace(d, turns=tuple(replace(turn, feedback=said) for turn in d.turns)) for d in made]
-    bare = [without_evidence(dialogue) for dialogue in whole]
+    bare = [mask_feedback(dialogue) for dialogue in whole]
     write_log(tmp_path / "whole.jsonl", whole, LABELS)
     write_log(tmp_path / "bare.jsonl", bare, LABELS)
 

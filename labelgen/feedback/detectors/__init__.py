@@ -25,6 +25,5 @@ FAMILIES = {
     "rephrase": "visible failure",
     "correction": "visible failure",
 }
-"""kind -> its family, where kinds read the same thing, or one reads what brings the other about: the assistant says that
-it failed, so the user says it again, or leaves. What they say together is weighed once (em/fit.py). A kind that is not here
-is a family of its own."""
+"""kind -> its family, where kinds read the same event, or one causes the other: the assistant reports a failure, so the user
+repeats the request, or leaves. Their joint votes count once (em/estimation.py). Any other kind is a family of its own."""

@@ -1,12 +1,20 @@
-"""The user left a question of the assistant unanswered, and with it the goal that it was about."""
+"""Abandonment: the user left the assistant's question unanswered, and with it the goal."""
 
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
-from labelgen.feedback.goals import LONG_GAP_S, domain_of
-from labelgen.feedback.recorded_feedback import recorded_feedback
-from labelgen.feedback.wording import asks_if_served, gap_s, gives_up, is_closing, says_stop, takes_leave, went_wrong
+from labelgen.feedback.cues import (
+    asks_if_served,
+    gap_s,
+    gives_up,
+    is_closing,
+    recorded_feedback,
+    says_stop,
+    takes_leave,
+    went_wrong,
+)
+from labelgen.feedback.items import LONG_GAP_S, domain_of
 
 EVIDENCE = ("response", "status")
 
@@ -15,19 +23,19 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads responses that ask for something (they end with a question mark, or the status is `clarify`), and what
     follows: nothing, a gap of five minutes, or a turn of another domain after which the first does not come back.
 
-    Votes bad for the turn that asked; implicit. It tells of the goal: the question itself may have been a fair one
-    (items.py). Offers of more help, and questions whether it helped, wait for no answer. Silence where another kind
-    says it: a recorded disconnect or stop, a last turn that failed (`disconnect`), "never mind" (`stop`)."""
+    Votes bad for the turn that asked; implicit. The vote is about the goal: the question itself may have been the right
+    one (items.py). Offers of more help, and questions whether it helped, need no answer. No signal where another kind
+    covers it: a recorded disconnect or stop, a last turn that failed (`disconnect`), "never mind" (`stop`)."""
     turns = dialogue.turns
     asking = [t for t, turn in enumerate(turns) if _asks(turn)]
     if not asking:
         return
-    told = {t for kind in ("disconnect", "stop") for _, about, _ in recorded_feedback(dialogue, kind) for t in about}
+    covered = {t for kind in ("disconnect", "stop") for _, about, _ in recorded_feedback(dialogue, kind) for t in about}
     domains = [domain_of(turn) for turn in turns]
     last_of = {domain: t for t, domain in enumerate(domains)}
     for t in asking:
         turn = turns[t]
-        if t in told:
+        if t in covered:
             continue
         if t + 1 == len(turns):
             left = not (went_wrong(turn) or takes_leave(turn.request))

@@ -1,12 +1,11 @@
-"""The user's own yes or no to "did I answer your question?"."""
+"""Answer: the user's yes or no to "did I answer your question?"."""
 
 import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
-from labelgen.feedback.wording import Vote, asks_if_served, plain
+from labelgen.feedback.cues import Vote, asks_if_served, is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback", "request")
 
@@ -21,22 +20,22 @@ _NO = re.compile(
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads feedback of kind `answer`, and a request that says yes or no to the assistant's question whether it helped.
 
-    Votes good for yes and bad for no; explicit. It speaks of the turn that is meant, else of the turn that asked, else
-    (feedback of the dialogue) of all turns. Any other answer is silence."""
-    told: set[int] = set()
+    Votes good for yes and bad for no; explicit. It is about the turn that is named, else the turn that asked, else
+    (feedback of the dialogue) all turns. Any other answer is no signal."""
+    recorded: set[int] = set()
     for feedback, turns, evidence in recorded_feedback(dialogue, "answer"):
         if feedback.answer in ("yes", "no"):
             vote: Vote = "good" if feedback.answer == "yes" else "bad"
-            told.update(turns if evidence else ())
+            recorded.update(turns if evidence else ())
             yield Signal(kind="answer", turns=turns, vote=vote, explicit=True, evidence=evidence)
     for t in range(1, len(dialogue.turns)):
         reply = plain(dialogue.turns[t].request)
-        said: Vote | None = "bad" if _NO.match(reply) else "good" if _YES.match(reply) else None
-        if said and t - 1 not in told and asks_if_served(dialogue.turns[t - 1].response):
-            yield Signal(kind="answer", turns=(t - 1,), vote=said, strength=0.9, explicit=True, evidence=(t,))
+        vote_in_words: Vote | None = "bad" if _NO.match(reply) else "good" if _YES.match(reply) else None
+        if vote_in_words and t - 1 not in recorded and asks_if_served(dialogue.turns[t - 1].response):
+            yield Signal(kind="answer", turns=(t - 1,), vote=vote_in_words, strength=0.9, explicit=True, evidence=(t,))
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """Somebody asked, in a response that a request follows; or an answer is recorded, so somebody did."""
+    """Whether the user was asked, in a response before another request, or an answer is recorded."""
     asked = turn + 1 < len(dialogue.turns) and asks_if_served(dialogue.turns[turn].response)
-    return asked or recorded(dialogue, turn, "answer")
+    return asked or is_recorded(dialogue, turn, "answer")

@@ -1,12 +1,11 @@
-"""The user cut the assistant short."""
+"""Barge-in: the user interrupted the assistant."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
-from labelgen.feedback.wording import gap_s
+from labelgen.feedback.cues import gap_s, is_recorded, recorded_feedback
 
 EVIDENCE = ("feedback", "time_s", "response_time_s")
 
@@ -19,28 +18,28 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads feedback of kind `barge_in`; and, in a spoken dialogue with clocks, a next request that comes before the
     response could have been spoken.
 
-    Votes bad, weaker where only the clocks say so; implicit. It speaks of the turn whose response was cut. A dialogue
-    is spoken where a turn has sound, a list of recognitions or a recognizer's confidence: who types may answer while
-    reading. Without clocks, or where they run backwards: silence."""
+    Votes bad, weaker where only the clocks say so; implicit. It is about the turn whose response was cut. A dialogue is
+    spoken if a turn has sound, a list of recognitions or a recognizer's confidence: a user who types may answer while
+    reading. No signal without clocks, or where they run backwards."""
     turns = dialogue.turns
-    # Who stopped the assistant has no need to interrupt it.
-    told = {t for _, _, evidence in recorded_feedback(dialogue, "stop") for t in evidence}
+    # A user who stopped the assistant need not interrupt it.
+    covered = {t for _, _, evidence in recorded_feedback(dialogue, "stop") for t in evidence}
     for _, about, evidence in recorded_feedback(dialogue, "barge_in"):
-        told.update(evidence)
+        covered.update(evidence)
         yield Signal(kind="barge_in", turns=about, vote="bad", evidence=evidence)
     if not _spoken(turns):
         return
     for t, (turn, after) in enumerate(pairwise(turns)):
-        if t not in told and _cut(turn, after):
+        if t not in covered and _cut(turn, after):
             yield Signal(kind="barge_in", turns=(t,), vote="bad", strength=0.7, evidence=(t + 1,))
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """The dialogue is spoken, clocks tell when the next request came, and the response is long enough to be cut; or the
-    log says that it was."""
+    """Whether the dialogue is spoken, clocks give the time of the next request, and the response is long enough to be cut; or
+    a barge-in is recorded."""
     turns = dialogue.turns
     clear = turn + 1 < len(turns) and _gap_s(turns[turn], turns[turn + 1]) is not None and _spoken(turns)
-    return clear or recorded(dialogue, turn, "barge_in")
+    return clear or is_recorded(dialogue, turn, "barge_in")
 
 
 def _spoken(turns: Sequence[Turn]) -> bool:
@@ -53,7 +52,7 @@ def _cut(turn: Turn, after: Turn) -> bool:
 
 
 def _gap_s(turn: Turn, after: Turn) -> float | None:
-    """Seconds from the response to the next request; None where nobody can tell, or the response is too short to cut."""
+    """Seconds from the response to the next request; None without clocks, or where the response is too short to cut."""
     if turn.response_time_s is None or _words(turn) < _LEAST_WORDS:
         return None
     return gap_s(turn, after)

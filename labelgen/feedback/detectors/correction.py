@@ -1,11 +1,11 @@
-"""The user puts the assistant right."""
+"""Correction: the user corrects the assistant."""
 
 import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.wording import plain
+from labelgen.feedback.cues import plain
 
 EVIDENCE = ("request",)
 
@@ -27,9 +27,8 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads words such as "no, I meant", "not that", "the other one", "that's wrong" in a request, and "no, ..." after a
     response that asked nothing.
 
-    Votes bad for the turn before; implicit. A change of the user's own mind ("actually, make it two") and a no that
-    answers a question of the assistant, also where it confirms before the deed, are silence; so is the first
-    request."""
+    Votes bad for the turn before; implicit. No signal where users change their mind ("actually, make it two"), where a no
+    answers the assistant's question, also one that confirms before the action, and for the first request."""
     for t in range(1, len(dialogue.turns)):
         text = plain(dialogue.turns[t].request)
         before = dialogue.turns[t - 1].response
@@ -45,5 +44,5 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """A request follows, which may correct."""
+    """Whether a request follows, which may correct."""
     return turn + 1 < len(dialogue.turns)

@@ -1,27 +1,26 @@
-"""The user went away before the assistant had served the request."""
+"""Disconnect: the user left before the request was served."""
 
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
-from labelgen.feedback.wording import asks_if_served, is_closing, takes_leave, went_wrong
+from labelgen.feedback.cues import asks_if_served, is_closing, is_recorded, recorded_feedback, takes_leave, went_wrong
 
 EVIDENCE = ("feedback", "response", "status")
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads feedback of kind `disconnect`; and the last turn, where its status or its response says that the request
-    failed, or where it has no response though one was due: the user neither took leave nor spoke to an offer of more help or
-    to "was it helpful?".
+    failed, or where a response is missing: the user neither said goodbye nor replied to an offer of more help or to "was
+    it helpful?".
 
-    Votes bad; implicit, since nobody was asked. Feedback speaks of the turn it stands on or of the whole dialogue, and
-    the last turn of itself. A dialogue that ends after a response that failed in no visible way is silence."""
-    told = False
+    Votes bad; implicit, since nobody was asked. Feedback is about the turn that holds it or about the whole dialogue, the
+    last turn about itself. No signal where the last response failed in no visible way."""
+    recorded = False
     for _, turns, evidence in recorded_feedback(dialogue, "disconnect"):
-        told = True
+        recorded = True
         yield Signal(kind="disconnect", turns=turns, vote="bad", evidence=evidence)
-    if told or not dialogue.turns:
+    if recorded or not dialogue.turns:
         return
     last = len(dialogue.turns) - 1
     turn = dialogue.turns[last]
@@ -32,10 +31,10 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """The last turn, after which users go away; or the log says that the user did."""
-    return turn + 1 == len(dialogue.turns) or recorded(dialogue, turn, "disconnect")
+    """Whether it is the last turn, after which users leave, or a disconnect is recorded."""
+    return turn + 1 == len(dialogue.turns) or is_recorded(dialogue, turn, "disconnect")
 
 
 def _ended(response: str) -> bool:
-    """What is said to this needs no response."""
+    """Whether a reply to this needs no response."""
     return is_closing(response) or asks_if_served(response)

@@ -1,11 +1,11 @@
-"""The user thanks or praises the assistant."""
+"""Gratitude: the user thanks or praises the assistant."""
 
 import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.wording import plain, went_wrong
+from labelgen.feedback.cues import plain, went_wrong
 
 EVIDENCE = ("request",)
 
@@ -23,8 +23,8 @@ _NOT_MEANT = re.compile(
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads words of thanks and praise in a request.
 
-    Votes good for the turn before; implicit. Half as strong where that turn visibly failed: many thank out of
-    politeness. "No thanks", "thanks anyway" and "thanks for nothing" are silence; so is the first request."""
+    Votes good for the turn before; implicit. Half as strong where that turn visibly failed: many users
+    thank out of politeness. No signal for "no thanks", "thanks anyway", "thanks for nothing", and the first request."""
     for t in range(1, len(dialogue.turns)):
         text = plain(dialogue.turns[t].request)
         if _THANKS.search(text) and not _NOT_MEANT.search(text):
@@ -33,5 +33,5 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """A request follows, which may thank."""
+    """Whether a request follows, which may thank."""
     return turn + 1 < len(dialogue.turns)

@@ -1,4 +1,4 @@
-"""What the user answered to a closing questionnaire."""
+"""Questionnaire: the user's answers to a closing questionnaire."""
 
 import re
 from collections.abc import Iterator
@@ -7,8 +7,7 @@ from statistics import fmean
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.evidence import Signal
 from labelgen.data.quality import from_scale
-from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
-from labelgen.feedback.wording import plain
+from labelgen.feedback.cues import is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback",)
 
@@ -23,15 +22,15 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads feedback of kind `questionnaire`, of which there may be several about the same turns: ratings on a scale (1
     to 5 where none is given), and a no to a question that praises ("was it helpful?", "did you enjoy it?").
 
-    One vote for all of them together, good or bad by their mean, and as strong as it lies from the middle; explicit. A
-    rating outside its scale, and an answer to any other question, are silence; so is a yes: hardly anybody denies that
-    an assistant was polite, and in STAR a yes tells nothing of whether the task was done."""
-    given: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
+    One vote for all of them together, good or bad by their mean, and as strong as its distance from the middle; explicit. No
+    signal for a rating outside its scale, an answer to any other question, and a yes: hardly anybody denies that an
+    assistant was polite, and in STAR a yes does not show that the task was done."""
+    about: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
     for feedback, turns, evidence in recorded_feedback(dialogue, "questionnaire"):
         lean = _lean(feedback)
         if lean is not None:
-            given.setdefault(turns, []).append((lean, evidence))
-    for turns, items in given.items():
+            about.setdefault(turns, []).append((lean, evidence))
+    for turns, items in about.items():
         mean = fmean(lean for lean, _ in items)
         if mean:
             yield Signal(
@@ -45,12 +44,12 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """Where the user was asked something about the turn, or about the dialogue."""
-    return recorded(dialogue, turn, "questionnaire")
+    """Whether the user was asked something about the turn or the dialogue."""
+    return is_recorded(dialogue, turn, "questionnaire")
 
 
 def _lean(feedback: Feedback) -> float | None:
-    """From -1, as bad as can be, to 1; None for what tells nothing."""
+    """From -1, the worst, to 1; None for feedback that says nothing."""
     if feedback.rating is not None:
         scale = feedback.scale or (1.0, 5.0)
         if scale[0] == scale[1] or not min(scale) <= feedback.rating <= max(scale):

@@ -1,4 +1,4 @@
-"""Stars and other ratings, given on a scale or said in words."""
+"""Rating: stars and other ratings, on a scale or in words."""
 
 import re
 from collections.abc import Iterator
@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
 from labelgen.data.quality import from_scale, quality_name
-from labelgen.feedback.recorded_feedback import recorded, recorded_feedback
-from labelgen.feedback.wording import plain
+from labelgen.feedback.cues import is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback", "request")
 
 _NUMBER = r"(?P<rating>zero|one|two|three|four|five|[0-5])"
 # Only a request that is nothing but a rating: "find a five star hotel" rates nothing.
-_SAID = re.compile(
+_IN_WORDS = re.compile(
     r"(?:(?:i (?:would |will |'d |'ll )?|i'd |i'll |let me |well |ok |okay )?(?:give|rate)(?: it| that| this| you| him| her)?(?: an?)? )?"
     rf"{_NUMBER} (?:stars?|out of (?:5|five)(?: stars?)?)(?: from me| for you| for that| please| thanks| thank you)?"
 )
@@ -24,27 +23,27 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads feedback of kind `rating` (1 to 5 where no scale is given), and requests that only say a rating, such as
     "five stars" or "I'd rate that 2 out of 5".
 
-    Votes good above the middle of the scale and bad below, as strongly as it lies from it, and fair at the middle itself;
-    explicit. A rating outside its scale is silence. Words speak of the turn before, feedback of the turn that is meant or
-    it stands on, feedback of the dialogue of all turns. Where feedback rates, the words beside it are not read."""
-    told: set[int] = set()
+    Votes good above the middle of the scale and bad below, as strong as its distance from it, and fair at the middle;
+    explicit. No signal for a rating outside its scale. Words are about the turn before, feedback about the turn that it
+    names or that holds it, feedback of the dialogue about all turns. Words in a turn with a recorded rating are not read."""
+    rated: set[int] = set()
     for feedback, turns, evidence in recorded_feedback(dialogue, "rating"):
         scale = feedback.scale or (1.0, 5.0)
         if feedback.rating is not None and scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
-            told.update(evidence)
+            rated.update(evidence)
             yield _signal(from_scale(feedback.rating, scale), turns, evidence)
     for t, turn in enumerate(dialogue.turns):
-        if t and t not in told:
-            said = _SAID.fullmatch(plain(turn.request))
-            if said:
-                number = said["rating"]
+        if t and t not in rated:
+            words = _IN_WORDS.fullmatch(plain(turn.request))
+            if words:
+                number = words["rating"]
                 rating = float(_NUMBERS.get(number, number))
                 yield _signal(max(rating, 1.0), (t - 1,), (t,))
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """A request follows, which may be a rating; or one is recorded."""
-    return turn + 1 < len(dialogue.turns) or recorded(dialogue, turn, "rating")
+    """Whether a request follows, which may be a rating, or one is recorded."""
+    return turn + 1 < len(dialogue.turns) or is_recorded(dialogue, turn, "rating")
 
 
 def _signal(rating: float, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Signal:

@@ -1,10 +1,10 @@
-"""The assistant apologises, says that it did not understand, or says the same again."""
+"""Repetition: the assistant apologizes, did not understand, or repeats itself."""
 
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.wording import failure_said, is_closing, plain
+from labelgen.feedback.cues import failure_strength, is_closing, plain
 
 EVIDENCE = ("response", "status")
 
@@ -20,7 +20,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     values in it ("the Hilton has a rating of 2")."""
     before = ""
     for t, turn in enumerate(dialogue.turns):
-        strength = failure_said(turn.response)
+        strength = failure_strength(turn.response)
         text = plain(turn.response)
         if not strength and text == before and text.count(" ") + 1 >= _LEAST_WORDS and not is_closing(text):
             strength = 0.6 if turn.response.rstrip().endswith("?") else 0.4
@@ -30,5 +30,5 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """There is a response to read."""
+    """Whether there is a response."""
     return bool(dialogue.turns[turn].response)

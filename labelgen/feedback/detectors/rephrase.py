@@ -1,4 +1,4 @@
-"""The user asks the same thing again, in nearly the same words."""
+"""Rephrase: the user asks the same again in nearly the same words."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from rapidfuzz import fuzz
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.evidence import Signal
-from labelgen.feedback.wording import gap_s, plain, went_wrong
+from labelgen.feedback.cues import gap_s, plain, went_wrong
 
 EVIDENCE = ("request",)
 
@@ -29,10 +29,10 @@ _ANSWERING = re.compile(
 _MORE = re.compile(r"\b(?:next|more|another|other|others|else|again|different)\b")
 
 
-class Again(NamedTuple):
-    """A request and the one after it that is nearly the same. alike: 0..100. failed: the first visibly failed. struggles:
-    the user tries the first once more. explores: the first was served as far as the response tells, and the user wants
-    another thing of the same kind. Neither where it cannot be told."""
+class RepeatedRequest(NamedTuple):
+    """A request and a later one that is nearly the same. alike: 0..100. failed: the first visibly failed. struggles: the user
+    tries again. explores: the first was served, as far as the response shows, and the user wants another thing of the same
+    kind. Neither where it is unclear."""
 
     turn: int
     later: int
@@ -46,20 +46,19 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads requests of three words or more and the two after each, within 90 seconds where there are clocks; near is a
     normalized similarity (edits, or edits of the sorted words) of 75 of 100, or 65 after a visible failure.
 
-    Votes bad for the earlier turn (struggle), as strongly as the two are alike; implicit. Silence where the two differ
-    by a word that was put in another's place and is not alike ("weather in Paris", "weather in Rome"), or are equal and
-    nothing visibly failed ("next song" said twice): that may be exploration. Silence too for what only answers the
-    assistant: "yes, that is correct", or the same request with what was asked for. That exploration says nothing good of
-    the turn was measured (docs/explanation/decisions.md)."""
-    for again in said_again(dialogue):
-        if again.struggles:
-            strength = again.alike / (100.0 if again.failed else 125.0)
-            yield Signal(kind="rephrase", turns=(again.turn,), vote="bad", strength=strength, evidence=(again.later,))
+    Votes bad for the earlier turn (struggle), as strong as the two are alike; implicit. No signal where a word was replaced
+    by one that is not alike ("weather in Paris", "weather in Rome"), or where the two are equal and nothing visibly
+    failed ("next song" twice): that may be exploration. No signal either for an answer to the assistant: "yes, that is
+    correct", or the same request with the detail it asked for. Exploration was measured, and is no evidence of a good
+    turn (docs/explanation/decisions.md)."""
+    for pair in repeated_requests(dialogue):
+        if pair.struggles:
+            strength = pair.alike / (100.0 if pair.failed else 125.0)
+            yield Signal(kind="rephrase", turns=(pair.turn,), vote="bad", strength=strength, evidence=(pair.later,))
 
 
-def said_again(dialogue: Dialogue) -> Iterator[Again]:
-    """Each request that the user said again in nearly the same words, struggling or exploring, and not in answer to a
-    question of the assistant."""
+def repeated_requests(dialogue: Dialogue) -> Iterator[RepeatedRequest]:
+    """Requests that the user repeated in nearly the same words, struggling or exploring, and not in answer to a question."""
     turns = dialogue.turns
     texts = [plain(turn.request) for turn in turns]
     asks = [_asks(text) for text in texts]
@@ -83,12 +82,12 @@ def said_again(dialogue: Dialogue) -> Iterator[Again]:
                 changed = _gone(text, texts[later])
                 struggles = not changed and (failed or text != texts[later])
                 served = not failed and _served(text, changed, plain(turns[t].response))
-                yield Again(t, later, alike, failed, struggles, served and not struggles)
+                yield RepeatedRequest(t, later, alike, failed, struggles, served and not struggles)
             break
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """A request that asks for something, with another one after it."""
+    """Whether the turn asks for something, and another request follows."""
     return turn + 1 < len(dialogue.turns) and _asks(plain(dialogue.turns[turn].request))
 
 
@@ -97,7 +96,7 @@ def _asks(text: str) -> bool:
 
 
 def _gone(before: str, after: str) -> set[str]:
-    """The words that went, where some other word that is not alike came in their place; else none."""
+    """The removed words, where an added word is not alike to any of them; else none."""
     old, new = (set(text.split()) - _LITTLE_WORDS for text in (before, after))
     gone, come = old - new, new - old
     changed = gone and any(all(fuzz.ratio(word, other) < _SAME_WORD for other in gone) for word in come)
@@ -105,5 +104,5 @@ def _gone(before: str, after: str) -> set[str]:
 
 
 def _served(text: str, changed: set[str], response: str) -> bool:
-    """The response names what the next request puts something else for, or there was more to ask for."""
+    """Whether the response names a word that the next request replaces, or the request asked for more."""
     return not changed.isdisjoint(response.split()) or _MORE.search(text) is not None

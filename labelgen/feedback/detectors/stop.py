@@ -1,17 +1,16 @@
-"""The user stops the assistant, or drops what was asked for."""
+"""Stop: the user stops the assistant, or gives up the request."""
 
 import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Signal
-from labelgen.feedback.recorded_feedback import recorded_feedback
-from labelgen.feedback.wording import gap_s, gives_up, is_closing, plain, says_stop
+from labelgen.feedback.cues import gap_s, gives_up, is_closing, plain, recorded_feedback, says_stop
 
 EVIDENCE = ("feedback", "request")
 
 REACH_S = 90.0
-"""What comes later than this after a response is no reaction to it."""
+"""A later request is no reaction to the response."""
 
 # What goes on until somebody stops it.
 _RUNS = re.compile(
@@ -28,24 +27,23 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     """Reads feedback of kind `stop`; and a request that is nothing but "never mind", "forget it" (strength .8), or
     "stop", "cancel that", "be quiet" (.6).
 
-    Votes bad, words for the turn before; implicit. A command that the assistant was asked to serve is silence; three
-    things tell it: it names what is to stop ("stop the music", "cancel my timer"); it is a bare "stop" after something
-    that runs until it is stopped ("Playing ...", "Timer set ..."); or the response to it says what was done ("Paused.",
-    "Your booking is cancelled."). Silence too for what answers an offer of more help, or a question with a no,
-    for what follows another stop, and for what comes 90 seconds after the response."""
-    told: set[int] = set()
+    Votes bad, words for the turn before; implicit. No signal for a plain command: it names what is to stop ("stop the
+    music", "cancel my timer"); or is a bare "stop" after something that runs until it is stopped ("Playing ...", "Timer
+    set ..."); or gets a response that says what was done ("Paused.", "Your booking is cancelled."). No signal either for
+    an answer to an offer of more help, a no to a question, a second stop, and a request 90 seconds after the response."""
+    recorded: set[int] = set()
     for _, turns, evidence in recorded_feedback(dialogue, "stop"):
-        told.update(turns)
+        recorded.update(turns)
         yield Signal(kind="stop", turns=turns, vote="bad", evidence=evidence)
     for t in range(1, len(dialogue.turns)):
         before, turn = dialogue.turns[t - 1 : t + 1]
         strength = 0.8 if gives_up(turn.request) else 0.6 if says_stop(turn.request) else 0.0
-        if strength and t - 1 not in told and _reacts(before, turn):
+        if strength and t - 1 not in recorded and _reacts(before, turn):
             yield Signal(kind="stop", turns=(t - 1,), vote="bad", strength=strength, evidence=(t,))
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
-    """Words need a turn after this one; a recorded stop, a log that records feedback."""
+    """Whether a turn follows, for words, or the log records feedback, for a recorded stop."""
     return turn + 1 < len(dialogue.turns) or _records_feedback(dialogue)
 
 

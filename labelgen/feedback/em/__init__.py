@@ -1,2 +1,1 @@
-"""The method that learns from the log itself how far each kind of signal can be believed: answer patterns of items, hidden
-classes, rates (docs/explanation/feedback.md)."""
+"""EM aggregation (Dawid and Skene 1979): patterns of answers, their estimation, and the method `em`."""

@@ -1,40 +1,47 @@
-"""From items to answer patterns: what each kind of signal said of an item, and how many items share it."""
+"""Answer patterns: what each kind of signal said about an item, how many items share it, and all of them as arrays."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labelgen.data.labels import UNIT_OF, Unit, answers
+from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS, FAMILIES
 from labelgen.feedback.items import EARLIER, Item
 from labelgen.feedback.signal import observable
-from labelgen.feedback.wording import Vote
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 Votes = tuple[tuple[str, Vote], ...]
 """(kind, vote) of the kinds that spoke, by kind; () is silence."""
 
 Answer = tuple[tuple[str, ...], Votes]
-"""What one family answered: the kinds of it that could have spoken, and what they said."""
+"""The answer of one family: its kinds that could have spoken, and their votes."""
 
 ANSWER = "answer"
-"""The kind of an answer to "did I answer your question?". Whoever has said it need not show it: silence of other kinds
-beside an answer tells nothing, so they count as not observed (docs/explanation/decisions.md)."""
+"""The kind of an answer to "did I answer your question?". If a user answered explicitly, missing implicit signals are ignored:
+they count as not observed (docs/explanation/decisions.md)."""
 
 COPY = 0.9
 """A kind copies another one that says the same in this share of the items of which it speaks."""
 COPY_ITEMS = 30
-"""Fewer items tell nothing of that."""
+"""Fewer items are no evidence of a copy."""
 
 GOOD = {"success": 1.0, "failure": 0.0, "good": 1.0, "fair": 0.5, "bad": 0.0}
-"""What a person's label of an item says of it."""
+"""A person's label of an item -> the share of good."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """votes: what was said. unseen: the kinds that could not be observed, or that contradict themselves, by name; every
-    other kind was silent. known: the share of the people who judged the item that call it good, fair counting half; None
-    where nobody did."""
+    """votes: of the kinds that spoke. unseen: kinds, by name, that could not be observed or that contradict themselves;
+    every other kind was silent. known: the share of people who call the item good, fair counts half; None where nobody
+    judged it."""
 
     domain: str | None
     votes: Votes
@@ -43,11 +50,11 @@ class Pattern:
 
 
 Counts = dict[Unit, Counter[Pattern]]
-"""unit -> pattern -> how many items have it."""
+"""unit -> pattern -> number of items."""
 
 
 def count_patterns(items: Iterable[Item], anchored: bool) -> Counts:
-    """The patterns of all items. anchored: with what people said of them."""
+    """Count the patterns of all items. anchored: with people's labels."""
     counts: Counts = {}
     for item in items:
         counts.setdefault(UNIT_OF[type(item.at)], Counter())[pattern_of(item, anchored)] += 1
@@ -55,32 +62,34 @@ def count_patterns(items: Iterable[Item], anchored: bool) -> Counts:
 
 
 def pattern_of(item: Item, anchored: bool = False) -> Pattern:
-    """The pattern of one item. Of a kind that speaks several times the strongest signal counts; where its strongest
-    signals contradict each other, it counts as not observed, and so does a kind that is silent beside an answer. A kind that
-    no detector finds could always have spoken. What happened on the way to a goal's end is left out: two classes take any
-    trouble for the bad one (docs/explanation/decisions.md)."""
+    """The pattern of one item.
+
+    Of a kind that speaks several times the strongest signal counts. A kind counts as not observed where its strongest
+    signals contradict each other, and where it is silent beside an explicit answer. A kind without a detector could
+    always have spoken. Signals about earlier turns of a goal are left out: two classes take any trouble for the bad one
+    (docs/explanation/decisions.md)."""
     strongest: dict[str, dict[str, float]] = {}
     for signal in (s for s in item.signals if s.kind != EARLIER):
         by_vote = strongest.setdefault(signal.kind, {})
         by_vote[signal.vote] = max(signal.strength, by_vote.get(signal.vote, 0.0))
     votes: list[tuple[str, Vote]] = []
-    unseen = [k for k in DETECTORS if k not in strongest and (ANSWER in strongest or not _seen(k, item))]
+    unseen = [k for k in DETECTORS if k not in strongest and (ANSWER in strongest or not _observable(k, item))]
     for kind, by_vote in sorted(strongest.items()):
         good, bad = by_vote.get("good", -1.0), by_vote.get("bad", -1.0)
         if good == bad:
             unseen.append(kind)
         else:
             votes.append((kind, "good" if good > bad else "bad"))
-    return Pattern(item.domain, tuple(votes), tuple(sorted(unseen)), known(item) if anchored else None)
+    return Pattern(item.domain, tuple(votes), tuple(sorted(unseen)), share_of_people(item) if anchored else None)
 
 
-def _seen(kind: str, item: Item) -> bool:
+def _observable(kind: str, item: Item) -> bool:
     return any(observable(kind, item.dialogue, turn) for turn in item.turns)
 
 
-def known(item: Item) -> float | None:
+def share_of_people(item: Item) -> float | None:
     """The share of the people who judged exactly this item that call it good; None where nobody did."""
-    said = [
+    shares = [
         GOOD[label.name]
         for annotation in item.dialogue.annotations
         if annotation.kind == "person"
@@ -88,12 +97,12 @@ def known(item: Item) -> float | None:
         for label in answers(annotation, task).get(item.at, ())
         if label.name in GOOD
     ]
-    return sum(said) / len(said) if said else None
+    return sum(shares) / len(shares) if shares else None
 
 
 def recorded_kinds(patterns: Iterable[Pattern]) -> frozenset[str]:
-    """The kinds that are never silent where they could be observed: the log records them where they happen, so that they
-    were silent wherever they did not speak."""
+    """Kinds that are never silent where they could be observed: the log records them where they happen, so they were
+    silent wherever they did not speak."""
     spoke: set[str] = set()
     silent: set[str] = set()
     patterns = list(patterns)
@@ -105,32 +114,111 @@ def recorded_kinds(patterns: Iterable[Pattern]) -> frozenset[str]:
 
 
 def families_of(counts: Mapping[Pattern, int]) -> dict[str, str]:
-    """The kinds that speak somewhere, each with its family: the one that `FAMILIES` gives it, joined with that of any kind
-    which says the same wherever this one speaks, but for a few items. Kinds that are joined without need lose nothing
-    but simplicity: what they say together has rates of its own."""
-    said: Counter[tuple[str, ...]] = Counter()
+    """Each kind that speaks somewhere, with its family.
+
+    That is the family in `FAMILIES`, joined with that of any kind which says the same wherever this one speaks, but for
+    a few items. To join kinds without need only costs simplicity: their joint votes have rates of their own."""
+    together: Counter[tuple[str, ...]] = Counter()
     for pattern, count in counts.items():
         for kind, vote in pattern.votes:
-            said[kind,] += count
+            together[kind,] += count
             for other, same in pattern.votes:
                 if kind < other:
-                    said[kind, other] += count * (vote == same)
-    kinds = sorted(key[0] for key in said if len(key) == 1)
+                    together[kind, other] += count * (vote == same)
+    kinds = sorted(key[0] for key in together if len(key) == 1)
     families = {kind: FAMILIES.get(kind, kind) for kind in kinds}
     for one, other in combinations(kinds, 2):
-        rarer = min(said[one,], said[other,])
-        if rarer >= COPY_ITEMS and said[one, other] >= COPY * rarer:
-            joined, left = families[one], families[other]
-            families = {kind: joined if family == left else family for kind, family in families.items()}
+        rarer = min(together[one,], together[other,])
+        if rarer >= COPY_ITEMS and together[one, other] >= COPY * rarer:
+            families = join_families(families, families[one], families[other])
     return families
 
 
+def join_families(families: Mapping[str, str], one: str, other: str) -> dict[str, str]:
+    """The families with the second as part of the first."""
+    return {kind: one if family == other else family for kind, family in families.items()}
+
+
 def family_answers(pattern: Pattern, families: Mapping[str, str], recorded: Collection[str]) -> list[Answer]:
-    """The answers of the families, in order; a family of which nothing could be observed gives none. families: of each
-    kind. recorded: the kinds whose silence can always be observed."""
+    """The answers of the families, in order; none for a family of which nothing could be observed.
+
+    families: of each kind. recorded: kinds whose silence can always be observed."""
     members: dict[str, list[str]] = {}
     for kind, family in sorted(families.items()):
         if kind in recorded or kind not in pattern.unseen:
             members.setdefault(family, []).append(kind)
-    said = dict(pattern.votes)
-    return [(tuple(kinds), tuple((kind, said[kind]) for kind in kinds if kind in said)) for kinds in members.values()]
+    votes = dict(pattern.votes)
+    return [(tuple(kinds), tuple((kind, votes[kind]) for kind in kinds if kind in votes)) for kinds in members.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Patterns as arrays.
+
+    A question is a family with the kinds of it that could be observed; question [A]: its number, the same for all answers
+    to it. seen [P, A]: 1 where a pattern has the answer. items [P]: number of items. known [P]: share of people who say
+    good, -1 where nobody judged. shares [A]: frequency of each answer among those to its question."""
+
+    answers: tuple[Answer, ...]
+    question: Indices
+    seen: Array
+    items: Array
+    known: Array
+    shares: Array
+
+    @property
+    def freedom(self) -> int:
+        """Number of free rates in one class: those of one question sum to 1."""
+        return len(self.answers) - len(np.unique(self.question))
+
+    @property
+    def spoke(self) -> Array:
+        """Number of kinds that spoke in each answer, [A]."""
+        return np.array([float(len(votes)) for _, votes in self.answers])
+
+    def normalized(self, counts: Array) -> Array:
+        """Counts of answers [A, S] as rates: those of one question sum to 1 in each state."""
+        return counts / self.by_question(counts)
+
+    def by_question(self, counts: Array) -> Array:
+        """For each answer the sum over all answers to its question, [A, S]."""
+        columns = [np.bincount(self.question, column, len(counts))[self.question] for column in counts.T]
+        return np.stack(columns, axis=1)
+
+
+def table_of(counts: Mapping[Pattern, int], families: Mapping[str, str], recorded: frozenset[str]) -> Table:
+    """The table of these patterns. Raises ValueError where no item has a kind that could be observed."""
+    merged: Counter[tuple[tuple[Answer, ...], float]] = Counter()
+    for pattern, count in counts.items():
+        row = tuple(family_answers(pattern, families, recorded))
+        if row:
+            merged[row, -1.0 if pattern.known is None else pattern.known] += count
+    if not merged:
+        raise ValueError("nothing was observed")
+    # Sorted, so that sums do not depend on the order of the patterns to the last bit.
+    rows = sorted(merged)
+    answers = sorted({answer for row, _ in rows for answer in row})
+    place = {answer: a for a, answer in enumerate(answers)}
+    first = {kinds: a for a, (kinds, _) in reversed(list(enumerate(answers)))}
+    seen = np.zeros((len(rows), len(answers)))
+    for p, (row, _) in enumerate(rows):
+        seen[p, [place[answer] for answer in row]] = 1.0
+    items = np.array([merged[row] for row in rows], dtype=np.float64)
+    question = np.array([first[kinds] for kinds, _ in answers], dtype=np.intp)
+    times = items @ seen
+    shares = times / np.bincount(question, times, len(times))[question]
+    known = np.array([share for _, share in rows])
+    return Table(tuple(answers), question, seen, items, known, shares)
+
+
+def both(good: Any) -> Array:
+    """good and bad, along a new last axis."""
+    return np.stack([good, 1.0 - good], axis=-1)
+
+
+def sigmoid(x: Any) -> Any:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def logit(p: float) -> float:
+    return float(np.log(p / (1.0 - p)))

@@ -1,24 +1,57 @@
-"""What users and assistants say when something went well or wrong: the phrases that several detectors read."""
+"""Cues that several detectors read: feedback that the log recorded, phrases of users and assistants, and clocks."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from labelgen.data.dialogue import Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
 
 Vote = Literal["good", "bad"]
+
+
+class RecordedFeedback(NamedTuple):
+    """turns: those it is about, ascending, at least one. evidence: the turn that holds it; () for the dialogue's."""
+
+    feedback: Feedback
+    turns: tuple[int, ...]
+    evidence: tuple[int, ...]
+
+
+def recorded_feedback(dialogue: Dialogue, kind: str) -> Iterator[RecordedFeedback]:
+    """The recorded feedback of one kind: first the dialogue's, about all turns, then that of each turn, about the turn that
+    holds it, or about another one that `about` names.
+
+    Feedback about a turn that does not exist is left out. Only dialogues made in memory can hold some: a record with it
+    is rejected when it is read (`no_such_turn`)."""
+    everywhere = tuple(range(len(dialogue.turns)))
+    recorded = [RecordedFeedback(f, everywhere, ()) for f in dialogue.feedback if f.kind == kind and everywhere]
+    for t, turn in enumerate(dialogue.turns):
+        recorded += [RecordedFeedback(f, (t,), (t,)) for f in turn.feedback if f.kind == kind]
+    for each in recorded:
+        about = each.feedback.about
+        if about is None:
+            yield each
+        elif 0 <= about < len(dialogue.turns):
+            yield each._replace(turns=(about,))
+
+
+def is_recorded(dialogue: Dialogue, turn: int, kind: str) -> bool:
+    """Whether the log holds feedback of this kind about this turn, or about the dialogue as a whole."""
+    return any(turn in turns for _, turns, _ in recorded_feedback(dialogue, kind))
+
 
 FAILED_STATUSES = frozenset(
     ("failed", "failure", "error", "no_match", "no_result", "not_understood", "unanswered", "timeout", "rejected")
 )
-"""Statuses by which a log says that a request was not served."""
+"""Statuses of requests that were not served."""
 
 _NOT_WORD = re.compile(r"[^\w']+")
 
 
 @lru_cache(maxsize=4096)
 def plain(text: str) -> str:
-    """Case-folded words with one space between them; punctuation but the apostrophe is gone."""
+    """Case-folded words with one space between them; punctuation but the apostrophe is removed."""
     return _NOT_WORD.sub(" ", text.replace("’", "'").casefold()).strip()
 
 
@@ -43,7 +76,7 @@ _CLOSING = re.compile(
 )
 
 
-# "Is that correct?" asks before the deed, and a no to it is no verdict.
+# "Is that correct?" asks before the action, and a no to it is no verdict.
 _ASKING_IF_SERVED = re.compile(
     r"\b(?:(?:did|have) (?:i|that|this) (?:answer(?:ed)?|help(?:ed)?|solved?|resolved?)(?: your| you| the| with)?"
     r"|(?:was|is) (?:that|this|it|my answer)(?: answer| response)? (?:helpful|useful|what you (?:wanted|were looking for|meant|need(?:ed)?|asked for))"
@@ -68,8 +101,8 @@ _STOP = re.compile(
 
 
 @lru_cache(maxsize=4096)
-def failure_said(response: str) -> float:
-    """How surely a response says that the request was not served, 0..1: not understood .9, not done .8, a bare
+def failure_strength(response: str) -> float:
+    """How clearly a response says that the request was not served, 0..1: not understood .9, not done .8, only an
     apology .5."""
     text = plain(response)
     if _NOT_UNDERSTOOD.search(text):
@@ -81,36 +114,36 @@ def failure_said(response: str) -> float:
 
 @lru_cache(maxsize=4096)
 def is_closing(text: str) -> bool:
-    """A farewell, or an offer of more help: words that are repeated without any failure, and need no answer."""
+    """Whether a text is a farewell or an offer of more help, which may be repeated without failure and needs no answer."""
     return _CLOSING.search(plain(text)) is not None
 
 
 @lru_cache(maxsize=4096)
 def asks_if_served(response: str) -> bool:
-    """The assistant asks whether it served, as in "did I answer your question?"."""
+    """Whether the assistant asks if it helped, as in "did I answer your question?"."""
     return _ASKING_IF_SERVED.search(plain(response)) is not None
 
 
 def gives_up(request: str) -> bool:
-    """Nothing but words by which a user drops what was asked for: "never mind", "forget it"."""
+    """Whether the request only takes back what was asked for: "never mind", "forget it"."""
     return _GIVING_UP.fullmatch(plain(request)) is not None
 
 
 def says_stop(request: str) -> bool:
-    """Nothing but "stop", "cancel that", "be quiet", which may also end what the assistant does at the user's wish."""
+    """Whether the request is only "stop", "cancel that", "be quiet", which may also be a plain command."""
     return _STOP.fullmatch(plain(request)) is not None
 
 
 def takes_leave(request: str) -> bool:
-    """Thanks and farewells by which a user ends a dialogue."""
+    """Whether the user ends the dialogue with thanks or a farewell."""
     return _LEAVING.search(plain(request)) is not None
 
 
 def went_wrong(turn: Turn) -> bool:
-    """The log or the assistant itself says that this request was not served, or a request got no response."""
+    """Whether the log or the assistant says that the request was not served, or the request got no response."""
     if turn.status is not None and turn.status.casefold() in FAILED_STATUSES:
         return True
-    return bool(turn.request) and (not turn.response or failure_said(turn.response) >= 0.8)
+    return bool(turn.request) and (not turn.response or failure_strength(turn.response) >= 0.8)
 
 
 def gap_s(earlier: Turn, later: Turn) -> float | None:

@@ -1,0 +1,271 @@
+"""The method `em`: rates learned from the items of a log, for each unit in all and in each domain.
+
+`learn_pooled` adds two kinds of votes to each turn. How reliable they are is learned as for any kind.
+
+`others`: the feedback of other users on the same request with the same response. Most users stay silent, but many ask for the
+same. The mean posterior of their turns, by a fit without this kind, votes good or bad. A user counts once, with the mean
+over all such turns, and never for own turns.
+
+`confidence`: the assistant's confidence in what it understood, by its rank in the log. It is no feedback, but it shows where
+silence hides a failure: users who are not understood and let it pass leave no other trace. A confidence of .6 means
+different things in different assistants, so ranks are used: the lowest tenth votes bad, the upper half good."""
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.base.files import short_digest
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import Signal
+from labelgen.data.labels import UNIT_OF, AtTurn, Unit
+from labelgen.data.quality import QualityName
+from labelgen.feedback.em.estimation import Rates, fit, prior_of
+from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
+from labelgen.feedback.items import Item
+from labelgen.feedback.posterior import Method, Posterior, judging, posterior, words
+
+
+@dataclass(frozen=True, slots=True)
+class KindRates:
+    """Estimates for the votes of one kind.
+
+    times: number of votes. precision: share of these items that are as the vote says. recall: share of the items that are
+    so, and of which the kind could be observed, where it votes so. log_odds: ln of the vote's rate among good items over
+    that among bad ones, in nats; below 0 it is evidence of failure."""
+
+    unit: Unit
+    kind: str
+    vote: QualityName
+    times: int
+    precision: float
+    recall: float
+    log_odds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EmMethod:
+    """A Method with learned rates. whole: over all domains. domains: of each domain, by unit. kinds: estimates for readers.
+    items: number of items of each unit."""
+
+    whole: Mapping[Unit, Rates]
+    domains: Mapping[Unit, Mapping[str, Rates]]
+    kinds: tuple[KindRates, ...]
+    items: Mapping[Unit, int]
+
+    def __call__(self, item: Item) -> Posterior | None:
+        """The posterior of an item wherever some kind could be observed, since silence is evidence too. An unknown domain
+        has the rates of the whole log."""
+        unit = UNIT_OF[type(item.at)]
+        whole = self.whole.get(unit)
+        pattern = pattern_of(item)
+        if whole is None or not whole.answers(pattern):
+            return None
+        of_domain = self.domains[unit].get(pattern.domain or "")
+        rates = of_domain or whole
+        contradicting = sorted({s.kind for s in judging(item.signals)} & set(pattern.unseen))
+        origin = [
+            f"em{f', rates of {pattern.domain}' if of_domain else ''}: {words(item.signals) or 'silence'}",
+            *(f"{kind} contradicts itself" for kind in contradicting),
+        ]
+        return posterior(rates.posterior(pattern), "; ".join(origin), rates.good)
+
+    def to_plain(self) -> dict[str, Any]:
+        """All that was learned, as a JSON object."""
+        return {
+            unit: {
+                "items": self.items[unit],
+                "good": rates.good,
+                "states": list(rates.shares),
+                "kinds": [asdict(row) for row in self.kinds if row.unit == unit],
+                "answers": _plain_answers(rates),
+                "domains": {
+                    name: {"good": of_domain.good, "answers": _plain_answers(of_domain)}
+                    for name, of_domain in sorted(self.domains[unit].items())
+                },
+            }
+            for unit, rates in sorted(self.whole.items())
+        }
+
+
+def learn(items: Iterable[Item], anchored: bool = True) -> EmMethod:
+    """Learn from all items of a log. anchored: use people's labels of items as their classes; else feedback alone. A unit
+    without signals gets no posteriors."""
+    whole: dict[Unit, Rates] = {}
+    domains: dict[Unit, dict[str, Rates]] = {}
+    kinds: list[KindRates] = []
+    by_unit = count_patterns(items, anchored)
+    for unit, counts in sorted(by_unit.items()):
+        if not any(pattern.votes for pattern in counts):
+            continue
+        whole[unit] = fit(counts)
+        kinds += _kinds(unit, counts, whole[unit])
+        by_domain: dict[str, Counter[Pattern]] = {}
+        for pattern, count in counts.items():
+            if pattern.domain and whole[unit].answers(pattern):
+                by_domain.setdefault(pattern.domain, Counter())[pattern] += count
+        domains[unit] = {name: fit(part, whole[unit]) for name, part in sorted(by_domain.items())}
+    return EmMethod(whole, domains, tuple(kinds), {unit: counts.total() for unit, counts in by_unit.items()})
+
+
+def _kinds(unit: Unit, counts: Mapping[Pattern, int], rates: Rates) -> list[KindRates]:
+    """Expectations over the classes of all items. Half an item is added to every count, so that ratios are finite."""
+    rows = []
+    expected = [
+        (pattern, count, rates.posterior(pattern) if pattern.known is None else pattern.known)
+        # Sorted, so that sums do not depend on the order of the log to the last bit.
+        for pattern, count in sorted(counts.items(), key=repr)
+    ]
+    for kind, vote in sorted({cast for pattern in counts for cast in pattern.votes}):
+        good = bad = vote_good = vote_bad = 0.5
+        times = 0
+        for pattern, count, p in expected:
+            if kind in pattern.unseen and kind not in rates.recorded:
+                continue
+            good, bad = good + count * p, bad + count * (1.0 - p)
+            if (kind, vote) in pattern.votes:
+                times += count
+                vote_good, vote_bad = vote_good + count * p, vote_bad + count * (1.0 - p)
+        right, relevant = (vote_good, good) if vote == "good" else (vote_bad, bad)
+        log_odds = math.log(vote_good / good) - math.log(vote_bad / bad)
+        rows.append(KindRates(unit, kind, vote, times, right / (vote_good + vote_bad), right / relevant, log_odds))
+    return rows
+
+
+def _plain_answers(rates: Rates) -> list[dict[str, Any]]:
+    rows = []
+    for observed, votes in sorted(rates.rates):
+        good, bad = rates.of_class((observed, votes))
+        odds = prior_of(votes) if (observed, votes) in rates.prior_only else math.log(good / bad)
+        rows.append({"observed": list(observed), "said": dict(votes), "good": good, "bad": bad, "log_odds": odds})
+    return rows
+
+
+# Votes from the log as a whole.
+
+Learn = Callable[[Iterable[Item]], EmMethod]
+
+
+def learn_pooled(items: Callable[[], Iterable[Item]], learn: Learn) -> tuple[EmMethod, Method]:
+    """Learn with `others` and `confidence` among the kinds; also returns the method that adds these votes to an item.
+
+    Goes over the items four times: for the confidences, to learn without the others, to pool, and to learn with them."""
+    confidence = ConfidenceRanks(items())
+
+    def with_confidence() -> Iterator[Item]:
+        return map(confidence.add_vote, items())
+
+    others = OtherUsers(with_confidence(), learn(with_confidence()))
+    fitted = learn(map(others.add_vote, with_confidence()))
+    return fitted, lambda item: fitted(others.add_vote(confidence.add_vote(item)))
+
+
+def _with_vote(item: Item, kind: str, good: bool) -> Item:
+    vote = Signal(kind=kind, turns=item.turns, vote="good" if good else "bad")
+    return replace(item, signals=(*item.signals, vote))
+
+
+OTHERS = "others"
+"""The kind of the pooled vote."""
+
+LEAST_USERS = 2
+"""Fewer others do not vote: one user is little evidence, and could be recognized."""
+
+_ROUNDING = 1e-9
+"""Rounding must not decide a tie."""
+
+
+class OtherUsers:
+    """Posteriors of the turns of a log, by request and response, and by user.
+
+    Takes 24 bytes a turn. The order of the items does not matter."""
+
+    def __init__(self, items: Iterable[Item], method: Method) -> None:
+        keys, users, goods = array("Q"), array("Q"), array("d")
+        for item in items:
+            result = method(item) if isinstance(item.at, AtTurn) else None
+            if result is not None and isinstance(item.at, AtTurn):
+                keys.append(_exchange_key(item.dialogue, item.at.turn))
+                users.append(_user_key(item.dialogue))
+                goods.append(result.good)
+        # All [P], a row for each request, response and user.
+        self._keys: NDArray[np.uint64] = np.array(keys, dtype=np.uint64)
+        self._users: NDArray[np.uint64] = np.array(users, dtype=np.uint64)
+        self._means: NDArray[np.float64] = np.array(goods, dtype=np.float64)
+        self._share = float(np.sort(self._means).mean()) if len(goods) else 0.5
+        self._average_by_user()
+
+    def _average_by_user(self) -> None:
+        order = np.lexsort((self._means, self._users, self._keys))
+        keys, users, goods = self._keys[order], self._users[order], self._means[order]
+        new = np.ones(len(order), dtype=bool)
+        new[1:] = (keys[1:] != keys[:-1]) | (users[1:] != users[:-1])
+        first = np.flatnonzero(new)
+        self._keys, self._users = keys[first], users[first]
+        sizes = np.diff(np.append(first, len(order)))
+        self._means = np.add.reduceat(goods, first) / sizes if len(first) else goods
+
+    def vote(self, dialogue: Dialogue, turn: int) -> bool | None:
+        """Whether the others' turns with this request and response went at least as well as the average turn of the log;
+        None where too few others have it."""
+        key = np.uint64(_exchange_key(dialogue, turn))
+        start, end = np.searchsorted(self._keys, key, "left"), np.searchsorted(self._keys, key, "right")
+        others = self._means[start:end][self._users[start:end] != np.uint64(_user_key(dialogue))]
+        return bool(others.mean() >= self._share - _ROUNDING) if len(others) >= LEAST_USERS else None
+
+    def add_vote(self, item: Item) -> Item:
+        """A turn with the vote of the others among its signals; goals and dialogues do not change."""
+        good = self.vote(item.dialogue, item.at.turn) if isinstance(item.at, AtTurn) else None
+        return item if good is None else _with_vote(item, OTHERS, good)
+
+
+def _exchange_key(dialogue: Dialogue, turn: int) -> int:
+    """Equal for equal request and response, but for case and blanks."""
+    texts = (dialogue.turns[turn].request, dialogue.turns[turn].response)
+    return short_digest("\n".join(" ".join((text or "").casefold().split()) for text in texts))
+
+
+def _user_key(dialogue: Dialogue) -> int:
+    """Where the log names no user, each dialogue is one."""
+    return short_digest(f"user {dialogue.user}" if dialogue.user is not None else f"dialogue {dialogue.id}")
+
+
+CONFIDENCE = "confidence"
+"""The kind of the vote."""
+
+LOW, HIGH = 0.1, 0.5
+"""Quantiles of the log: a confidence below the first votes bad, one at the second or above good."""
+
+
+class ConfidenceRanks:
+    """Quantiles of the assistant's confidence in a log. Takes 8 bytes a turn; the order of the items does not matter."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        values = array("d", (c for item in items if (c := _confidence(item)) is not None))
+        low, high = np.quantile(values, (LOW, HIGH)) if values else (0.0, 0.0)
+        self._low, self._high = float(low), float(high)
+
+    def add_vote(self, item: Item) -> Item:
+        """A turn with this vote among its signals. No vote without a confidence, between the quantiles, where all of the log
+        are alike, and for goals and dialogues."""
+        confidence = _confidence(item)
+        if confidence is None or self._low == self._high or self._low <= confidence < self._high:
+            return item
+        return _with_vote(item, CONFIDENCE, confidence >= self._low)
+
+
+def _confidence(item: Item) -> float | None:
+    return confidence_of(item.dialogue.turns[item.at.turn]) if isinstance(item.at, AtTurn) else None
+
+
+def confidence_of(turn: Turn) -> float | None:
+    """The turn's NLU confidence, else that of the most likely intent of its hypothesis."""
+    if turn.nlu_confidence is not None:
+        return turn.nlu_confidence
+    known = [intent.confidence for intent in turn.hypothesis.intents] if turn.hypothesis else []
+    return max((c for c in known if c is not None), default=None)

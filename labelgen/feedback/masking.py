@@ -1,0 +1,68 @@
+"""Masking of feedback: the same evidence must not be a model's input and its target."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from random import Random
+from typing import Any
+
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.evidence import Signal
+from labelgen.data.labels import Annotation, AtSpan
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.signal import detector, find_signals
+
+_EMPTY: dict[str, Any] = {f.name: f.default for f in fields(Turn)} | {"request": "", "response": ""}
+_OF_REQUEST = ("nbest", "audio", "hypothesis", "asr_confidence", "nlu_confidence")
+"""Other forms of a request, which are masked with it."""
+_ANY_KIND = ("feedback", "request")
+
+
+def mask(dialogue: Dialogue, signals: Sequence[Signal]) -> Dialogue:
+    """The dialogue without recorded feedback, and without the fields that hold the evidence of these signals.
+
+    Each detector names its fields (`EVIDENCE`); for a kind without a detector it is the request. Turns stay in place. Spans in
+    a masked request are removed from annotations and targets, since their text is."""
+    masked: dict[int, set[str]] = {t: {"feedback"} for t in range(len(dialogue.turns))}
+    for signal in signals:
+        names = detector(signal.kind).EVIDENCE if signal.kind in DETECTORS else _ANY_KIND
+        for t in signal.evidence:
+            masked[t].update(names)
+            if "request" in names:
+                masked[t].update(_OF_REQUEST)
+    blank = frozenset(t for t, names in masked.items() if "request" in names)
+    return replace(
+        dialogue,
+        turns=tuple(replace(turn, **{n: _EMPTY[n] for n in masked[t]}) for t, turn in enumerate(dialogue.turns)),
+        feedback=(),
+        annotations=tuple(_without_spans(a, blank) for a in dialogue.annotations),
+        targets=tuple(t for t in dialogue.targets if not (isinstance(t.at, AtSpan) and t.at.turn in blank)),
+    )
+
+
+def mask_feedback(dialogue: Dialogue) -> Dialogue:
+    """The dialogue without the evidence of any signal, recorded or detected; unchanged where it has none.
+
+    For evaluation: there are no decoys, so a gap may show that feedback was there."""
+    return mask(dialogue, (*dialogue.signals, *find_signals(dialogue)))
+
+
+def decoys(dialogue: Dialogue, signals: Sequence[Signal], rng: Random) -> tuple[Signal, ...]:
+    """As many false signals, at turns without evidence of their kind. They are masked with the true ones, so that a gap alone
+    does not predict the target. Fewer where no such turns are left."""
+    free: dict[str, list[int]] = {}
+    for signal in signals:
+        taken = {t for other in signals if other.kind == signal.kind for t in other.evidence}
+        free.setdefault(signal.kind, [t for t in range(len(dialogue.turns)) if t not in taken])
+    for turns in free.values():
+        rng.shuffle(turns)
+    result = []
+    for signal in signals:
+        evidence = tuple(free[signal.kind].pop() for _ in signal.evidence if free[signal.kind])
+        if evidence:
+            result.append(replace(signal, evidence=tuple(sorted(evidence))))
+    return tuple(result)
+
+
+def _without_spans(annotation: Annotation, blank: frozenset[int]) -> Annotation:
+    kept = tuple(x for x in annotation.labels if not (isinstance(x.at, AtSpan) and x.at.turn in blank))
+    return annotation if len(kept) == len(annotation.labels) else replace(annotation, labels=kept)
