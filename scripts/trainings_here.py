@@ -21,8 +21,15 @@ from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.embedding_cache import EmbeddingCache
-from labelgen.training.corpus import Corpus, Prepare
-from labelgen.training.data import AnnotatedExamples, ChosenTargets, CorruptedExamples, Examples, without_labels
+from labelgen.training.corpus import (
+    AnnotatedExamples,
+    ChosenTargets,
+    Corpus,
+    CorruptedExamples,
+    Examples,
+    Prepare,
+    without_labels,
+)
 from labelgen.training.fit import fit
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 

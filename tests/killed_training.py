@@ -15,8 +15,8 @@ import torch
 
 from labelgen.cli.main import main
 from labelgen.features.sound import prepare_torchaudio
+from labelgen.training.checkpoints import Checkpoints
 from labelgen.training.module import TrainingModule
-from labelgen.training.saving import Checkpoints
 
 CHANGES = ("replace", "rename", "fsync", "unlink", "mkdir")
 """What reaches the disk goes through these."""
@@ -28,7 +28,7 @@ def processes() -> Iterator[Callable[..., int]]:
 
     These are forked from a process that has loaded what takes long, and in which nothing was trained yet."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["labelgen.training.saving", "labelgen.training.run", "labelgen.cli.main"])
+    context.set_forkserver_preload(["labelgen.training.checkpoints", "labelgen.training.run", "labelgen.cli.main"])
     ours, theirs = context.Pipe()
     server = context.Process(target=_serve, args=(theirs,))
     server.start()

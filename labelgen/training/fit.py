@@ -1,4 +1,4 @@
-"""From a model and its examples to a trained model, by a Lightning Trainer that goes on where the run stands."""
+"""Training loop: fits a model to examples with a Lightning Trainer, and resumes from the last checkpoint."""
 
 import copy
 import logging
@@ -19,30 +19,32 @@ from labelgen.base.errors import DivergedError, UsageError
 from labelgen.data.sound import told
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.embedding_cache import EmbeddingCache
-from labelgen.training.checkpoint import CheckpointFolder, CheckpointWriter, weights_of
-from labelgen.training.data import Examples
+from labelgen.training.checkpoints import (
+    CheckpointFolder,
+    Checkpoints,
+    CheckpointWriter,
+    Patience,
+    out_of_patience,
+    weights_of,
+)
+from labelgen.training.corpus import Examples
 from labelgen.training.hardware import LIGHTNING_PRECISION, precision_of
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
-from labelgen.training.module import TrainingModule
+from labelgen.training.module import StopAllProcesses, TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
-from labelgen.training.patience import Patience, lost
-from labelgen.training.progress_line import ProgressLine
-from labelgen.training.recorder import Recorder
 from labelgen.training.sampler import Sampler, total_steps
-from labelgen.training.saving import Checkpoints
-from labelgen.training.together import Together
-from labelgen.training.tracking import Tracker
+from labelgen.training.tracking import ProgressLine, Recorder, Tracker
 
 CHECKPOINTS = "checkpoints"
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
-"""Why a run ended before its last step; one that its time ended may go on."""
+"""Reasons why a run ended before its last step; a run that reached its time limit may continue."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """step: of `steps` that were to be done. ended: why. first: the process that writes what comes after. sound: what became of the
-    turns' sound in this sitting and process, for people; empty where none was sought. diverged: why nothing more can be learned; the model
-    is then that of the last checkpoint which is known to be safe, and step is 0 where there is none."""
+class FitResult:
+    """Trained model. step: reached, of `steps` planned ones. ended: reason for the end. first: whether this is the process that writes
+    results. sound: summary of the audio that this session and process read; empty without audio. diverged: error of a
+    divergence; the model is then that of the last safe checkpoint, and step is 0 without one."""
 
     model: LabelModel
     step: int
@@ -54,8 +56,8 @@ class Fitted:
     diverged: DivergedError | None = None
 
 
-class Limit(pl.Callback):
-    """Ends the run at its last step, or when its time is over."""
+class RunLimit(pl.Callback):
+    """Ends the run at its last step or at its time limit."""
 
     def __init__(self, steps: int, max_minutes: float | None, recorder: Recorder) -> None:
         self.steps = steps
@@ -69,7 +71,7 @@ class Limit(pl.Callback):
             return
         late = self.max_minutes is not None and self.recorder.elapsed_s >= 60 * self.max_minutes
         if self.max_minutes is not None:
-            # Clocks differ: all processes stop together, or none.
+            # Clocks differ, so the processes decide together.
             late = trainer.strategy.reduce_boolean_decision(late, all=False)
         trainer.should_stop = trainer.should_stop or late or trainer.global_step >= self.steps
 
@@ -81,36 +83,35 @@ def fit(
     validation: Examples | None,
     folder: Path,
     trackers: Sequence[Tracker],
-) -> Fitted:
-    """Train, from the last checkpoint in the folder if there is one. What the model's frozen encoder remembers is used and
-    added to.
+) -> FitResult:
+    """Train, from the last checkpoint of the folder if there is one. Uses and extends the embedding cache of a frozen encoder.
 
-    Raises UsageError where the hardware cannot be had; IntegrityError for a checkpoint that cannot be read; StorageError where none can
-    be written; Terminated where SIGTERM came. In a process that is not the first SystemExit stands for these: one tells of them."""
+    Raises UsageError if the hardware is not available; IntegrityError if a checkpoint cannot be read; StorageError if none can be
+    written; Terminated on SIGTERM. In processes other than the first these are SystemExit, so that one process reports them."""
     sampler = make_sampler(training, options.batch, options.hardware, options.data.mix, options.seed)
     steps = total_steps(sampler, options.length.max_epochs, options.length.max_steps)
     recorder = Recorder(trackers, options.tracking.log_every, steps)
     keep_best = options.length.keep == "best"
-    saved, writer = CheckpointFolder(folder / CHECKPOINTS), CheckpointWriter()
-    # Callbacks run in this order: the limit is known before a checkpoint is written, and what it records before that.
+    checkpoints, writer = CheckpointFolder(folder / CHECKPOINTS), CheckpointWriter()
+    # Callbacks run in this order: metrics are recorded and the limit is known before a checkpoint is written.
     trainer = make_trainer(
         options,
         model,
         [
             recorder,
             ProgressLine(steps, recorder),
-            Limit(steps, options.length.max_minutes, recorder),
+            RunLimit(steps, options.length.max_minutes, recorder),
             Patience(options.length.patience, recorder),
-            Checkpoints(saved, writer, options.tracking.checkpoint_every, recorder, keep_best),
+            Checkpoints(checkpoints, writer, options.tracking.checkpoint_every, recorder, keep_best),
         ],
         [writer],
     )
-    # A strategy may cut the model's weights up; the trained ones are put into a copy that is whole.
+    # A strategy may shard the model's weights, so the trained ones go into a whole copy.
     trained = copy.deepcopy(model)
-    index = saved.index()
+    index = checkpoints.index()
     sound = ""
-    if index is None or _over(saved.read(index.last), steps, options.length) is None:
-        # Pretrained encoders come in evaluation mode, and Lightning leaves modes as they are.
+    if index is None or _end_reason(checkpoints.read(index.last), steps, options.length) is None:
+        # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
         model.train()
         model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
         known = model.turn_encoder.embedding_cache or EmbeddingCache()
@@ -125,61 +126,64 @@ def fit(
             order = make_sampler(validation, options.batch, options.hardware, (), 0)
             valid = ValidationLoader(validation, collator, order, lambda: trainer.global_rank, workers)
         with _quiet():
-            last = None if index is None else saved.path / index.last.file
+            last = None if index is None else checkpoints.path / index.last.file
             try:
                 trainer.fit(module, train, valid, ckpt_path=last, weights_only=True)
             except SystemExit as stop:
-                # Lightning leaves by SystemExit when it is interrupted; the command line knows better what to say.
+                # Lightning raises SystemExit on an interrupt; the command line has a better message.
                 raise KeyboardInterrupt from stop
-            except Together as stop:
+            except StopAllProcesses as stop:
                 _end_processes()
                 if not trainer.is_global_zero:
-                    # Who ends with another code has the others killed, the one that tells why among them.
+                    # Another exit code would kill the other processes, including the one that reports the reason.
                     raise SystemExit(0) from stop
-                if not isinstance(stop.why, DivergedError):
-                    raise stop.why from None
-                return _diverged(saved, trained, steps, stop.why)
+                if not isinstance(stop.reason, DivergedError):
+                    raise stop.reason from None
+                return _diverged(checkpoints, trained, steps, stop.reason)
         _end_processes()
         sound = told(train.heard, train.unheard)
-        index = saved.index()
+        index = checkpoints.index()
     assert index is not None
-    held = saved.read(index.last)
-    best = saved.read(index.best) if keep_best and index.best is not None else held
+    last_state = checkpoints.read(index.last)
+    best = checkpoints.read(index.best) if keep_best and index.best is not None else last_state
     trained.load_state_dict(weights_of(best))
-    ended = _over(held, steps, options.length) or TIME
-    return Fitted(trained, held["global_step"], steps, _elapsed_s(held), ended, trainer.is_global_zero, sound)
+    ended = _end_reason(last_state, steps, options.length) or TIME
+    step, elapsed_s = last_state["global_step"], _elapsed_s(last_state)
+    return FitResult(trained, step, steps, elapsed_s, ended, trainer.is_global_zero, sound)
 
 
 def _end_processes() -> None:
-    """Ends the threads of the process group: one that is left at the interpreter's end may abort the process (exit code -6)."""
+    """Destroy the process group: its threads may abort the process at the interpreter's end (exit code -6)."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
-def _diverged(saved: CheckpointFolder, model: LabelModel, steps: int, why: DivergedError) -> Fitted:
-    index = saved.index()
+def _diverged(checkpoints: CheckpointFolder, model: LabelModel, steps: int, error: DivergedError) -> FitResult:
+    index = checkpoints.index()
     if index is None or index.safe is None:
-        return Fitted(model, 0, steps, 0.0, DIVERGED, True, diverged=why)
-    held = saved.read(index.safe)
-    model.load_state_dict(weights_of(held))
-    return Fitted(model, held["global_step"], steps, _elapsed_s(held), DIVERGED, True, diverged=why)
+        return FitResult(model, 0, steps, 0.0, DIVERGED, True, diverged=error)
+    safe = checkpoints.read(index.safe)
+    model.load_state_dict(weights_of(safe))
+    return FitResult(model, safe["global_step"], steps, _elapsed_s(safe), DIVERGED, True, diverged=error)
 
 
 def _elapsed_s(checkpoint: dict[str, Any]) -> float:
     return float(checkpoint["callbacks"]["Recorder"]["elapsed_s"])
 
 
-def _over(checkpoint: dict[str, Any], steps: int, length: LengthOptions) -> str | None:
-    """Why nothing is left to be done after a checkpoint; None where something is."""
+def _end_reason(checkpoint: dict[str, Any], steps: int, length: LengthOptions) -> str | None:
+    """Reason why the run is over at a checkpoint; None if it is not."""
     if checkpoint["global_step"] >= steps:
         return "all steps"
-    return PATIENCE if lost(checkpoint["callbacks"].get("Patience", {"waited": 0}), length.patience) else None
+    return (
+        PATIENCE if out_of_patience(checkpoint["callbacks"].get("Patience", {"waited": 0}), length.patience) else None
+    )
 
 
 def make_sampler(
     examples: Examples, batch: BatchOptions, hardware: HardwareOptions, mix: tuple[float, ...], seed: int
 ) -> Sampler:
-    """mix: one share for each log of the corpus, or none."""
+    """Sampler of the options. mix: number of passes over each log in an epoch; empty for one each."""
     corpus = examples.corpus
     return Sampler(
         turns=corpus.turns,
@@ -200,9 +204,9 @@ def make_trainer(
     callbacks: list[pl.Callback],
     plugins: Sequence[CheckpointIO] = (),
 ) -> pl.Trainer:
-    """A Trainer whose every default that matters is set. Raises UsageError where the hardware cannot be had."""
+    """Lightning Trainer without its own logging, checkpoints and progress bar. Raises UsageError if the hardware is not available."""
     hardware = options.hardware
-    # It would advertise other products.
+    # Lightning would advertise other products.
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     try:
         return pl.Trainer(
@@ -228,18 +232,18 @@ def make_trainer(
 
 def _strategy(hardware: HardwareOptions, model: nn.Module) -> str | Strategy:
     if hardware.strategy == "fsdp":
-        # Each layer of a stack is gathered on its own, so that no device ever holds the whole model.
+        # Layers are wrapped one by one, so that no device ever holds the whole model.
         layers = {type(layer) for stack in model.modules() if isinstance(stack, nn.ModuleList) for layer in stack}
         return FSDPStrategy(auto_wrap_policy=layers)
     if hardware.strategy in ("auto", "ddp") and hardware.devices * hardware.nodes > 1:
-        # A batch without targets of a task leaves that task's head unused.
+        # The head of a task is unused in a batch without targets of the task.
         return "ddp_find_unused_parameters_true"
     return hardware.strategy
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without advice that does not fit: the encoder may be frozen, and validation left out."""
+    """Suppress warnings that do not apply: the encoder may be frozen, and validation is optional."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")

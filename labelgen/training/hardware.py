@@ -1,4 +1,4 @@
-"""What `hardware.precision: auto` stands for on this machine: bf16 if it is clearly faster than fp32 on the encoder's products."""
+"""Automatic precision: `hardware.precision: auto` means bf16 if it is clearly faster than fp32 for the encoder's matrix products."""
 
 import hashlib
 import json
@@ -24,49 +24,54 @@ from labelgen.training.options import HardwareOptions
 Precision = Literal["32", "bf16"]
 
 LIGHTNING_PRECISION: Mapping[Precision, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
-"""Lightning's names of the two: weights stay in 32 bits."""
+"""Lightning's names; weights stay in 32 bits."""
 
-LEAST_SPEEDUP = 1.1
-"""bf16 rounds more coarsely, so it has to be at least this many times as fast as fp32."""
+MIN_SPEEDUP = 1.1
+"""Minimum speedup over fp32 that makes up for the lower precision of bf16."""
 _ROWS = 256
 _REPETITIONS = 5
-_ENOUGH_S = 1.0
-"""After this time no further repetition is begun: the measurement shall not be noticed."""
+_BUDGET_S = 1.0
+"""Time after which no further repetition starts, so that users do not notice the measurement."""
 
 
-def precision_of(asked: HardwareOptions, model: ModelOptions) -> Precision:
-    """The precision that is asked for, or the one that `auto` stands for here."""
-    return auto_precision(asked, model) if asked.precision == "auto" else asked.precision
+def precision_of(hardware: HardwareOptions, model: ModelOptions) -> Precision:
+    """The precision of the options, with `auto` resolved for this machine."""
+    return auto_precision(hardware, model) if hardware.precision == "auto" else hardware.precision
 
 
-def auto_precision(asked: HardwareOptions, model: ModelOptions) -> Precision:
-    """The precision to train the model in on the device that is asked for.
+def auto_precision(hardware: HardwareOptions, model: ModelOptions) -> Precision:
+    """Precision of `auto` on the device of the options.
 
-    On a CPU it is measured, unless several launchers would each measure for themselves (several nodes, torchrun, SLURM): then it is
-    32. Raises UsageError if the encoder cannot be found."""
-    if asked.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    A CPU is measured, except if several launchers would each measure (several nodes, torchrun, SLURM): then it is
+    32. Raises UsageError if the encoder does not exist."""
+    if hardware.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16" if has_bf16("cuda") else "32"
-    if asked.accelerator not in ("auto", "cpu") or not has_bf16("cpu") or asked.nodes > 1 or _has_other_launchers():
+    if (
+        hardware.accelerator not in ("auto", "cpu")
+        or not has_bf16("cpu")
+        or hardware.nodes > 1
+        or _has_other_launchers()
+    ):
         return "32"
     widths = encoder_widths(model.encoder)
     return faster_precision(cached_speedup(*widths, trained=not model.encoder_frozen))
 
 
 def faster_precision(speedup: float) -> Precision:
-    return "bf16" if speedup >= LEAST_SPEEDUP else "32"
+    return "bf16" if speedup >= MIN_SPEEDUP else "32"
 
 
 def cached_speedup(width: int, wide: int, trained: bool) -> float:
-    """bf16_speedup of this CPU, instruction set, number of threads and torch, measured once and kept in the user's cache folder. A cache
-    that cannot be read or written is as good as none."""
+    """bf16_speedup of this CPU, instruction set, number of threads and torch version, cached in the user's cache folder. A cache
+    that cannot be read or written is ignored."""
     shapes = (width, wide, trained, _ROWS)
     key = [processor(), instruction_set(), torch.get_num_threads(), str(torch.__version__), *shapes]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     path: Path | None = None
     with suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):
         path = _cache_folder() / f"bf16-{name}.json"
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["key"] == key and 0.0 < (speedup := float(kept["speedup"])) < math.inf:
+        cached = json.loads(path.read_text(encoding="utf-8"))
+        if cached["key"] == key and 0.0 < (speedup := float(cached["speedup"])) < math.inf:
             return speedup
     speedup = bf16_speedup(width, wide, trained)
     with suppress(StorageError, OSError):
@@ -76,21 +81,21 @@ def cached_speedup(width: int, wide: int, trained: bool) -> float:
 
 
 def bf16_speedup(width: int, wide: int, trained: bool, clock: Callable[[], float] = time.perf_counter) -> float:
-    """How many times as fast as in fp32 the products of an encoder's layer are in bf16, as training computes them, casts included.
+    """Speedup of bf16 over fp32 for the matrix products of one encoder layer, including casts.
 
-    Medians of interleaved repetitions, after one of each that does not count. trained: with the backward pass."""
+    Ratio of medians of interleaved repetitions, after one warm-up of each. trained: includes the backward pass."""
     shapes = ((3 * width, width), (width, width), (wide, width), (width, wide))
     weights = [torch.full(shape, 0.01, requires_grad=trained) for shape in shapes]
-    spent: dict[bool, list[float]] = {False: [], True: []}
+    times: dict[bool, list[float]] = {False: [], True: []}
     for repetition in range(1 + _REPETITIONS):
-        if repetition > 1 and sum(map(sum, spent.values())) > _ENOUGH_S:
+        if repetition > 1 and sum(map(sum, times.values())) > _BUDGET_S:
             break
-        for bf16, times in spent.items():
-            began = clock()
+        for bf16, row in times.items():
+            start = clock()
             _layer(weights, bf16, trained)
-            times.append(clock() - began)
-    slow, quick = (median(times[1:]) for times in spent.values())
-    return slow / max(quick, 1e-9)
+            row.append(clock() - start)
+    fp32_s, bf16_s = (median(row[1:]) for row in times.values())
+    return fp32_s / max(bf16_s, 1e-9)
 
 
 def _layer(weights: list[torch.Tensor], bf16: bool, trained: bool) -> None:
@@ -109,6 +114,6 @@ def _cache_folder() -> Path:
 
 
 def _has_other_launchers() -> bool:
-    """Whether processes of this run are started by torchrun or SLURM. Lightning's own find the first one's choice in the config."""
+    """Whether torchrun or SLURM starts the processes of this run. Processes that Lightning starts read the first one's choice from the config."""
     counts = (os.environ.get(name, "") for name in ("WORLD_SIZE", "SLURM_NTASKS"))
     return any(count.isdecimal() and int(count) > 1 for count in counts)

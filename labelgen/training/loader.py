@@ -1,4 +1,4 @@
-"""Batches for Lightning, each with what its whole step weighs."""
+"""Data loaders: batches for Lightning, with the total target weight of their optimizer step."""
 
 import signal
 from collections import Counter
@@ -12,26 +12,26 @@ from torch.utils.data import DataLoader
 
 from labelgen.features.layout import Batch
 from labelgen.model.batches import Collator, Example
-from labelgen.training.data import Examples, ExampleTable
-from labelgen.training.sampler import Part, Sampler
+from labelgen.training.corpus import Examples, ExampleTable
+from labelgen.training.sampler import Sampler, StepPart
 
 
 @dataclass(frozen=True)
 class StepBatch:
-    """A batch and its place in a step. weights: of all targets of each task in the step's batches of this process."""
+    """A batch and its place in a step. weights: total target weight of each task in the step's batches of this process."""
 
     batch: Batch
-    part: Part
+    part: StepPart
     weights: Mapping[str, float]
 
     def to(self, device: torch.device | str, **_: Any) -> "StepBatch":
-        """Lightning hands its own options over, such as non_blocking."""
+        """Move to a device; ignores the options that Lightning adds, such as non_blocking."""
         return replace(self, batch=self.batch.to(device))
 
 
-class Heard:
-    """A collator that sends along with a batch how often sound was read for it and how often not, by reason: what a
-    loader's own processes count ends with them."""
+class AudioCountingCollator:
+    """Collator that returns with a batch how many turns' audio was read, and not read, by reason. The counters of a loader's
+    worker process end with that process."""
 
     def __init__(self, collator: Collator) -> None:
         self.collator = collator
@@ -46,11 +46,11 @@ class Heard:
 
 
 class TrainingLoader:
-    """The batches of the epoch that the step `done()` falls in, from that step on, up to the last step of the run.
+    """Training batches from step `done()` to the end of its epoch, or to the last step of the run.
 
-    Where training stands is asked and not remembered, so a run that is resumed sees what an unbroken one sees.
+    The loader keeps no position and asks for it, so a resumed run sees the same batches as an uninterrupted one.
 
-    heard, unheard: how often sound was read so far, and how often not, by reason, in the batches of this process."""
+    heard, unheard: number of turns so far whose audio was read, and not read, by reason, in this process's batches."""
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class TrainingLoader:
     ) -> None:
         self.table = ExampleTable(examples)
         self.collator = collator
+        # Not `sampler`: Lightning would expect torch's.
         self.order = sampler
         self.done = done
         self.process = process
@@ -76,28 +77,24 @@ class TrainingLoader:
         first = self.done()
         epoch, within = self.order.locate(first)
         end = min(self.steps, first - within + self.order.steps(epoch))
-        parts = [part for step in range(first, end) for part in self.order.parts(self.process(), step)]
-        keys = [[(part.epoch, index) for index in part.indices] for part in parts]
-        batches = _batches(self.table, self.collator, keys, self.workers)
-        place = 0
-        while place < len(parts):
-            size = next(k for k, part in enumerate(parts[place:], 1) if part.last)
-            held = []
-            for batch, heard, unheard in islice(batches, size):
-                held.append(batch)
-                self.heard += heard
-                self.unheard += unheard
+        steps = [self.order.parts(self.process(), step) for step in range(first, end)]
+        keys = [[(part.epoch, index) for index in part.indices] for parts in steps for part in parts]
+        loaded = _load(self.table, self.collator, keys, self.workers)
+        for parts in steps:
+            batches = []
             weights: dict[str, float] = {}
-            for batch in held:
+            for batch, heard, unheard in islice(loaded, len(parts)):
+                batches.append(batch)
                 for name, weight in batch.target_weights.items():
                     weights[name] = weights.get(name, 0.0) + weight
-            for batch, part in zip(held, parts[place : place + size], strict=True):
+                self.heard += heard
+                self.unheard += unheard
+            for batch, part in zip(batches, parts, strict=True):
                 yield StepBatch(batch, part, weights)
-            place += size
 
 
 class ValidationLoader:
-    """One pass over held-out examples, always the same."""
+    """One pass over held-out examples, always in the same batches."""
 
     def __init__(
         self, examples: Examples, collator: Collator, sampler: Sampler, process: Callable[[], int], workers: int
@@ -112,26 +109,26 @@ class ValidationLoader:
         return len(self.order.plan(0)) // self.order.processes
 
     def __iter__(self) -> Iterator[Batch]:
-        own = self.order.plan(0)[self.process() :: self.order.processes]
-        keys = [[(0, int(index)) for index in indices] for indices in own]
-        return (batch for batch, _, _ in _batches(self.table, self.collator, keys, self.workers))
+        plan = self.order.plan(0)[self.process() :: self.order.processes]
+        keys = [[(0, int(index)) for index in indices] for indices in plan]
+        return (batch for batch, _, _ in _load(self.table, self.collator, keys, self.workers))
 
 
-def _batches(
+def _load(
     table: ExampleTable, collator: Collator, keys: Sequence[Sequence[tuple[int, int]]], workers: int
 ) -> Iterator[tuple[Batch, int, Counter[str]]]:
     loader: DataLoader[Any] = DataLoader(
         table,
         batch_sampler=[list(row) for row in keys],
-        collate_fn=Heard(collator),
+        collate_fn=AudioCountingCollator(collator),
         num_workers=workers,
-        worker_init_fn=_leave_sigterm,
-        # A loader draws a seed for its workers; from a generator of its own, training's numbers stay as they are.
+        worker_init_fn=_ignore_sigterm,
+        # A loader draws a seed for its workers; a separate generator leaves the global random numbers alone.
         generator=torch.Generator(),
     )
     return iter(loader)
 
 
-def _leave_sigterm(worker: int) -> None:
-    """The training process answers it, and needs its batches until it has saved what it has."""
+def _ignore_sigterm(worker: int) -> None:
+    """The training process handles SIGTERM and needs its batches until it has saved a checkpoint."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

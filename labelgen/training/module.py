@@ -1,39 +1,86 @@
-"""One training module for every task: pretraining and finetuning differ in their examples only."""
+"""Lightning module for every task, learned task weights, and the exception that ends all processes of a run.
+
+Pretraining and finetuning differ in their examples only."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from labelgen.base.errors import LabelgenError
+from labelgen.base.process import Terminated
 from labelgen.features.layout import Batch
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.losses import Loss
 from labelgen.training.loader import StepBatch
 from labelgen.training.options import OptimizerOptions
-from labelgen.training.sampler import Part
-from labelgen.training.task_weights import LearnedWeights
+from labelgen.training.sampler import StepPart
 
 ENCODER = "turn_encoder."
-"""Parameters whose names begin so were pretrained."""
+"""Prefix of the names of pretrained parameters."""
 
-Measured = tuple[Tensor, Tensor]
-"""Sum of weighted nats of a task in a batch, and the weight it is divided by."""
+LossSums = dict[str, tuple[Tensor, Tensor]]
+"""Task -> weighted sum of its losses in nats in a batch, and the total weight to divide it by."""
+
+
+class StopAllProcesses(Exception):  # noqa: N818
+    """Raised in every process of a run at the same place. After training the first process raises `reason` instead."""
+
+    def __init__(self, reason: LabelgenError | Terminated) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def stop_all(trainer: pl.Trainer, reason: LabelgenError | None) -> None:
+    """Raises StopAllProcesses in all processes if the first one has a reason; also waits for the first one."""
+    agreed = trainer.strategy.broadcast(reason)
+    if agreed is not None:
+        raise StopAllProcesses(agreed)
+
+
+class LearnedWeights(nn.Module):
+    """Task weights from homoscedastic uncertainty: a task whose loss stays large, because its labels are noisy, weighs less.
+
+    Each task has one parameter s, and its loss L counts as exp(-s) L + s. The minimum is at s = log L, so every task ends with
+    a weighted loss of about one. All tasks start with weight one. Source: Kendall, Gal and Cipolla 2018, "Multi-Task Learning
+    Using Uncertainty to Weigh Losses for Scene Geometry and Semantics", section 3, for losses that are not squares."""
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.log_scale = nn.Parameter(torch.zeros(len(tasks)))
+
+    def forward(self, task: str, loss: Float[Tensor, ""], share: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Weighted loss of a part of a step. share: this part's share of the step's targets. Shares sum to one over the parts of a
+        step, so splitting a step into batches changes nothing."""
+        s = self.log_scale[self.tasks.index(task)]
+        weighted: Tensor = (-s).exp() * loss + s * share
+        return weighted
+
+    def values(self) -> dict[str, float]:
+        """Current weight of each task."""
+        weights = (-self.log_scale.detach()).exp().tolist()
+        return dict(zip(self.tasks, weights, strict=True))
 
 
 class TrainingModule(pl.LightningModule):
-    """The loss of a step is, for each task, the sum of its nats over all batches of the step in all processes divided by
-    their weight, so cutting a step into batches changes no gradient; tasks are added by their weights, and by learned ones
-    besides where the options ask for it.
+    """Training step, optimizer and learning rate schedule.
 
-    steps: of the whole run, which the learning rate falls over. gradient_norm: of the last step, before it was clipped. online_share: of the batches, whose turns see no later
-    ones."""
+    The loss of a step is, for each task, the sum of its losses over all batches of the step in all processes, divided by
+    their total weight. So splitting a step into batches changes no gradient. Tasks are added with their weights, and with
+    learned ones on top if the options ask for them.
+
+    steps: of the whole run; the learning rate falls over them. gradient_norm: of the last step, before clipping.
+    online_share: share of batches in which a turn does not see later turns."""
 
     def __init__(
         self, model: LabelModel, options: OptimizerOptions, steps: int, seed: int, online_share: float = 0.0
@@ -49,44 +96,44 @@ class TrainingModule(pl.LightningModule):
         self.undecayed = frozenset(name for name, p in model.named_parameters() if p.ndim < 2)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
-        # Dropout is a pure function of the place in the run: nothing of it need be saved to go on to the bit.
+        # Dropout is a pure function of the place in the run, so resuming is bitwise identical without saved state.
         place = [self.seed, self.global_rank, batch.part.step, batch.part.part]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]) >> 1)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
-        losses = self.model.losses(batch.batch, causal=self._online(batch.part))
+        losses = self.model.losses(batch.batch, causal=self._is_online(batch.part))
         weights = self._global_weights(batch)
         # Zero with a gradient of zero, so that a batch without targets takes part like any other.
         loss = sum((p.sum() * 0.0 for p in self.parameters() if not losses and p.requires_grad), torch.zeros(()))
-        for name, found in losses.items():
-            own = found.total / weights[name]
+        for name, part in losses.items():
+            task_loss = part.total / weights[name]
             if self.learned_weights is not None:
-                own = self.learned_weights(name, own, found.weight / weights[name])
-            loss = loss.to(found.total) + self.model.tasks[name].options.weight * own
+                task_loss = self.learned_weights(name, task_loss, part.weight / weights[name])
+            loss = loss.to(part.total) + self.model.tasks[name].options.weight * task_loss
         # Lightning divides by the number of accumulated batches, and averages over processes.
         scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        return {"loss": loss * scale, "measured": _measured(losses)}
+        return {"loss": loss * scale, "sums": _loss_sums(losses)}
 
-    def _online(self, part: Part) -> bool:
-        """A pure function of the place in the run, as dropout is, but drawn from other numbers."""
+    def _is_online(self, part: StepPart) -> bool:
+        """A pure function of the place in the run, like dropout, with other random numbers."""
         place = [self.seed, self.global_rank, part.step, part.part, 1]
         return bool(np.random.default_rng(place).random() < self.online_share)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Measured]:
-        return _measured(self.model.losses(batch))
+    def validation_step(self, batch: Batch, batch_idx: int) -> LossSums:
+        return _loss_sums(self.model.losses(batch))
 
     def _global_weights(self, batch: StepBatch) -> dict[str, Tensor]:
-        own = torch.tensor([batch.weights.get(name, 0.0) for name in self.model.tasks], device=self.device)
-        total = self.trainer.strategy.reduce(own, reduce_op="sum")
+        local = torch.tensor([batch.weights.get(name, 0.0) for name in self.model.tasks], device=self.device)
+        total = self.trainer.strategy.reduce(local, reduce_op="sum")
         return dict(zip(self.model.tasks, torch.as_tensor(total).unbind(), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                # A sharding strategy puts its own words into the names.
-                own = name.replace("_fsdp_wrapped_module.", "")
-                groups.setdefault((own.startswith(ENCODER), own in self.undecayed), []).append(parameter)
+                # FSDP adds its own words to the names.
+                plain = name.replace("_fsdp_wrapped_module.", "")
+                groups.setdefault((plain.startswith(ENCODER), plain in self.undecayed), []).append(parameter)
         if self.learned_weights is not None:
             groups.setdefault((False, True), []).extend(self.learned_weights.parameters())
         optimizer = AdamW(
@@ -106,28 +153,28 @@ class TrainingModule(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """By the norm of all gradients. Lightning's own refuses fused optimizers, and sharded parameters."""
-        # Clipped to infinity, gradients stay what they are, and are measured.
-        most = self.options.clip or math.inf
-        whole = self.trainer.strategy.model
-        if isinstance(whole, FullyShardedDataParallel):
-            self.gradient_norm = whole.clip_grad_norm_(most)
+        """Clip by the norm of all gradients. Lightning's own clipping refuses fused optimizers and sharded parameters."""
+        # Clipping at infinity changes no gradient but measures the norm.
+        limit = self.options.clip or math.inf
+        model = self.trainer.strategy.model
+        if isinstance(model, FullyShardedDataParallel):
+            self.gradient_norm = model.clip_grad_norm_(limit)
         else:
-            self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), most)
+            self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
 
     def task_weights(self) -> dict[str, float]:
-        """Those that are learned, as they are now; empty where none are."""
-        return {} if self.learned_weights is None else self.learned_weights.told()
+        """Current learned task weights; empty without them."""
+        return {} if self.learned_weights is None else self.learned_weights.values()
 
     def rate_at(self, step: int) -> float:
-        """Share of the peak learning rate at a step."""
+        """Share of the peak learning rate at a step: linear warmup, then linear decay to zero."""
         warmup = max(1, round(self.options.warmup * self.steps))
         if step < warmup:
             return (step + 1) / (warmup + 1)
         return max(0.0, (self.steps - step) / max(1, self.steps - warmup))
 
     def learning_rates(self, step: int) -> dict[str, float]:
-        """Those that a step is made with."""
+        """Learning rates of a step."""
         share = self.rate_at(step)
         return {
             "learning_rate": share * self.options.learning_rate,
@@ -135,5 +182,5 @@ class TrainingModule(pl.LightningModule):
         }
 
 
-def _measured(losses: dict[str, Loss]) -> dict[str, Measured]:
+def _loss_sums(losses: dict[str, Loss]) -> LossSums:
     return {name: (loss.total.detach(), loss.weight.detach()) for name, loss in losses.items()}

@@ -1,55 +1,65 @@
-"""One run of training, from options to a model folder; the same call goes on with what an earlier one left."""
+"""A training run: from options to a model folder with its card, and the summary. The same call resumes an interrupted run."""
 
+import os
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import count
 from pathlib import Path
-from typing import Protocol, cast, get_args
+from typing import Any, Protocol, cast, get_args
 
 import msgspec
 import torch
 import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
-from labelgen.base.errors import InputError, UsageError, integrity_errors
+from labelgen import __version__
+from labelgen.base.errors import DivergedError, InputError, UsageError, integrity_errors
 from labelgen.base.files import read_json, sweep, write_text
 from labelgen.base.printable import print_lines
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
-from labelgen.data.quarantine import told as set_aside
-from labelgen.kernels.processor import choose_instruction_set
+from labelgen.data.quarantine import told as quarantine_text
+from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
-from labelgen.model.folder import COMPLETE, check_model, joined, load_model, save_model
-from labelgen.training.account import BEFORE, CONFIG, MODEL, NO_BEST, card, diverged, summary
-from labelgen.training.checkpoint import CheckpointFolder
+from labelgen.model.folder import COMPLETE, check_model, joined, load_model, read_card, save_model
+from labelgen.training.checkpoints import CheckpointFolder
 from labelgen.training.checks import check_options
 from labelgen.training.config import differences, plain, to_yaml
-from labelgen.training.corpus import Corpus, Prepare
-from labelgen.training.data import (
+from labelgen.training.corpus import (
     AnnotatedExamples,
     ChosenTargets,
+    Corpus,
     CorruptedExamples,
     Examples,
     HeldOutExamples,
+    Prepare,
     target_counts,
     without_labels,
 )
-from labelgen.training.fit import CHECKPOINTS, TIME, fit
+from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.hardware import Precision, auto_precision
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 from labelgen.training.tracking import trackers
 
+CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 STATE = "run.json"
 QUARANTINE = "quarantine.jsonl"
+MODEL = "model"
+MODEL_BEFORE_DIVERGENCE = "model_before_divergence"
 FINETUNE, PRETRAIN = "finetune", "pretrain"
-_ANEW = "restore the file, or name another folder to train anew"
+_NO_BEST = "without data.valid the best epoch is unknown (length.keep), so the last weights become the model"
+_HINT = "restore the file, or name another folder to start a new training"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What a run leaves beside its config. ended: why, once there is a model."""
+class RunState:
+    """State of a run in its folder. ended: reason for the end, once there is a model."""
 
     data_digest: str
     step: int = 0
@@ -59,7 +69,7 @@ class State:
 
 
 def finetune(options: FinetuneOptions) -> str:
-    """Train towards annotations and feedback; gives what is to be told of it, in the first process."""
+    """Train on annotations and feedback. Returns the summary in the first process, else an empty text."""
     targets = options.targets
     hidden = targets.evidence_hidden if targets.feedback else 0.0
     prepare = ChosenTargets(targets, options.tasks)
@@ -71,7 +81,7 @@ def finetune(options: FinetuneOptions) -> str:
 
 
 def pretrain(options: PretrainOptions) -> str:
-    """Train towards corruptions of unlabeled dialogues; gives what is to be told of it, in the first process."""
+    """Train on corruptions of unlabeled dialogues. Returns the summary in the first process, else an empty text."""
 
     def examples(corpus: Corpus, training: bool) -> Examples:
         return CorruptedExamples(corpus, options.mixture, options.pool, options.seed)
@@ -90,15 +100,14 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
         torch.set_num_threads(options.hardware.threads)
     options = _with_precision(options)
     folder = Path(options.out)
-    before = open_run(folder, options)
-    if before is not None and before.ended is not None:
-        return f"{folder} is already done ({before.ended}, step {before.step:,}); the model is {folder / MODEL}"
+    earlier = open_run(folder, options)
+    if earlier is not None and earlier.ended is not None:
+        return f"{folder} is already done ({earlier.ended}, step {earlier.step:,}); the model is {folder / MODEL}"
     if options.init is not None:
         check_model(Path(options.init))
     data = options.data
-    # The logs are read anew at each sitting, and so is what is wrong with them.
-    (folder / QUARANTINE).unlink(missing_ok=True)
-    with closing(Quarantine(folder / QUARANTINE)) as bad, ExitStack() as stack:
+    # Every session reads the logs again, so it writes the quarantine again.
+    with closing(_quarantine(folder)) as bad, ExitStack() as stack:
 
         def read(logs: Sequence[str]) -> Corpus:
             return stack.enter_context(
@@ -106,24 +115,32 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
             )
 
         corpus = read(data.train)
-        _check_data(corpus, "data.train", before, folder)
+        _check_data(corpus, "data.train", earlier, folder)
         targets = target_counts(corpus)
         if command == FINETUNE:
-            _check_taught(options.tasks, targets)
+            _check_targets(options.tasks, targets)
         validation = None
         if data.valid:
-            held = read(data.valid)
-            _check_data(held, "data.valid", None, folder)
-            validation = examples(held, training=False)
+            held_out = read(data.valid)
+            _check_data(held_out, "data.valid", None, folder)
+            validation = examples(held_out, training=False)
         elif options.length.keep == "best":
-            rank_zero_only(print_lines)(f"{command}: {NO_BEST}", file=sys.stderr)
-        told = _train(options, command, examples(corpus, training=True), validation, targets)
-        return f"{told}\n{set_aside(bad.reasons, f'in {bad}')}" if told and bad.reasons else told
+            rank_zero_only(print_lines)(f"{command}: {_NO_BEST}", file=sys.stderr)
+        text = _train(options, command, examples(corpus, training=True), validation, targets)
+        return f"{text}\n{quarantine_text(bad.reasons, f'in {bad}')}" if text and bad.reasons else text
+
+
+def _quarantine(folder: Path) -> Quarantine:
+    """The quarantine of the run; only the first process writes it, since all processes read the same logs."""
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        return Quarantine(Path(os.devnull))
+    (folder / QUARANTINE).unlink(missing_ok=True)
+    return Quarantine(folder / QUARANTINE)
 
 
 def _with_precision(options: TrainingOptions) -> TrainingOptions:
-    """With the precision that `auto` stands for: the one in the folder's config, from an earlier sitting or from the process that started
-    this one; else the one for this machine."""
+    """Options with `auto` precision resolved: to the one in the folder's config, from an earlier session or the process that started
+    this one, else to the one for this machine."""
     hardware = options.hardware
     if hardware.precision != "auto":
         return options
@@ -132,11 +149,11 @@ def _with_precision(options: TrainingOptions) -> TrainingOptions:
 
 
 def _recorded_precision(config: Path) -> Precision | None:
-    """None where there is no config; one that is damaged is reported by open_run."""
+    """None without a config; open_run reports a damaged one."""
     with suppress(OSError, UnicodeError, yaml.YAMLError, KeyError, TypeError):
-        found = yaml.safe_load(config.read_text(encoding="utf-8"))["hardware"]["precision"]
-        if found in get_args(Precision):
-            return cast(Precision, found)
+        precision = yaml.safe_load(config.read_text(encoding="utf-8"))["hardware"]["precision"]
+        if precision in get_args(Precision):
+            return cast(Precision, precision)
     return None
 
 
@@ -148,92 +165,175 @@ def _train(
     targets: Mapping[str, int],
 ) -> str:
     folder, corpus = Path(options.out), training.corpus
+    init = None if options.init is None else Path(options.init)
     torch.manual_seed(options.seed)
     model = build_model(options.model, options.tasks, corpus.labels, corpus)
-    new = take_over(model, load_model(Path(options.init))) if options.init is not None else None
-    # In this order: a folder with a state is a run, however soon it was killed.
-    _write_state(folder, State(corpus.digest))
+    new = take_over(model, load_model(init)) if init is not None else None
+    # In this order: a folder with a state is a run, even if a kill follows at once.
+    _write_state(folder, RunState(corpus.digest))
     write_text(folder / CONFIG, to_yaml(options))
-    told = trackers(options.tracking, folder, folder / METRICS, plain(options))
-    fitted = fit(options, model, training, validation, folder, told)
+    rows = trackers(options.tracking, folder, folder / METRICS, plain(options))
+    result = fit(options, model, training, validation, folder, rows)
 
     def save(name: str) -> None:
         # Pretraining learns no labels.
-        init = None if options.init is None else Path(options.init)
         trained_on, complete = joined(corpus.fingerprints if command == FINETUNE else (), init)
-        made = card(options, command, corpus, targets, fitted, new)
-        save_model(fitted.model, folder / name, {**made, COMPLETE: complete}, trained_on)
+        card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete}
+        save_model(result.model, folder / name, card, trained_on)
 
-    if fitted.diverged is not None:
-        if fitted.step:
-            save(BEFORE)
-        raise diverged(options, command, fitted)
-    if fitted.first:
-        sweep(folder)
-        save(MODEL)
-        _write_state(folder, State(corpus.digest, fitted.step, fitted.steps, fitted.elapsed_s, fitted.ended))
-    return summary(options, corpus, targets, fitted, new) if fitted.first else ""
+    if result.diverged is not None:
+        if result.step:
+            save(MODEL_BEFORE_DIVERGENCE)
+        raise _divergence_error(options, command, result.step, result.diverged)
+    if not result.first:
+        return ""
+    sweep(folder)
+    save(MODEL)
+    _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
+    return _summary(options, corpus, targets, result, new)
 
 
-def open_run(folder: Path, options: TrainingOptions) -> State | None:
-    """What an earlier sitting of this run left in the folder; None where it is new, or nothing was learned in it yet, so that
-    a command that failed may be fixed.
+def open_run(folder: Path, options: TrainingOptions) -> RunState | None:
+    """State of an earlier session in the folder. None if the folder is new, or no training step was saved: then the options may
+    change.
 
-    Raises UsageError where the folder holds something else, or a run of another config, naming what differs, and
-    IntegrityError where its files are damaged."""
-    if not folder.exists() or (folder.is_dir() and all(map(_is_nothing, folder.iterdir()))):
+    Raises UsageError if the folder contains other files, or a run with other options, naming the differences;
+    IntegrityError if its files are damaged."""
+    if not folder.exists() or (folder.is_dir() and all(map(_is_leftover, folder.iterdir()))):
         return None
     if not (folder / STATE).is_file():
-        raise UsageError(f"{folder} holds something, but no run of training", str(folder), "name another folder")
-    state = read_json(folder / STATE, State, _ANEW)
-    # Who has a model may have made room by removing the checkpoints.
+        raise UsageError(f"{folder} is not empty and is not a training run", str(folder), "name another folder")
+    state = read_json(folder / STATE, RunState, _HINT)
+    # Users may remove the checkpoints of a finished run.
     if state.ended is None and CheckpointFolder(folder / CHECKPOINTS).index() is None:
         return None
-    with integrity_errors(f"{CONFIG} of the run cannot be read", folder / CONFIG, _ANEW):
+    with integrity_errors(f"{CONFIG} of the run cannot be read", folder / CONFIG, _HINT):
         saved = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-        if not isinstance(saved, dict) or (lacking := sorted(plain(options).keys() - saved.keys())):
-            raise ValueError(f"it lacks {', '.join(lacking)}" if isinstance(saved, dict) else "it holds no options")
-        differing = differences(saved, options)
-    if differing:
+        if not isinstance(saved, dict):
+            raise ValueError("it has no options")
+        if missing := sorted(plain(options).keys() - saved.keys()):
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        changes = differences(saved, options)
+    if changes:
         raise UsageError(
-            f"{folder} holds a run of another config: {'; '.join(differing)}",
+            f"{folder} has a run with other options: {'; '.join(changes)}",
             str(folder / CONFIG),
-            "name another folder, or give the options of that run to go on with it",
+            "name another folder, or give the options of that run to resume it",
         )
-    allowed = options.length.max_minutes
-    if state.ended == TIME and (allowed is None or 60 * allowed > state.elapsed_s):
-        return State(state.data_digest)
+    limit = options.length.max_minutes
+    if state.ended == TIME and (limit is None or 60 * limit > state.elapsed_s):
+        return RunState(state.data_digest)
     return state
 
 
-def _is_nothing(path: Path) -> bool:
-    """Left by a command that ended before it began to learn: a quarantine of logs that were too bad, or half a state."""
+def _is_leftover(path: Path) -> bool:
+    """Whether the file is from a command that failed before training: a quarantine, or an incomplete state."""
     return path.name == QUARANTINE or path.match(f".{STATE}.*.part")
 
 
-def _write_state(folder: Path, state: State) -> None:
+def _write_state(folder: Path, state: RunState) -> None:
     write_text(folder / STATE, msgspec.json.encode(state).decode() + "\n")
 
 
-def _check_data(corpus: Corpus, key: str, before: State | None, folder: Path) -> None:
+def _check_data(corpus: Corpus, key: str, earlier: RunState | None, folder: Path) -> None:
     if not len(corpus):
         raise InputError(
-            f"none of {corpus.read:,} dialogues has anything to learn from",
+            f"none of {corpus.read:,} dialogues has any targets to learn from",
             key,
-            "check targets.annotators, targets.feedback and tasks; `labelgen data stats` shows what a log has",
+            "check targets.annotators, targets.feedback and tasks; `labelgen data stats` shows the content of a log",
         )
-    if before is not None and before.data_digest != corpus.digest:
+    if earlier is not None and earlier.data_digest != corpus.digest:
         raise UsageError(
-            "the training data are not those that this run began with", str(folder), "name another folder to begin anew"
+            "the training data changed since this run began", str(folder), "name another folder to start a new training"
         )
 
 
-def _check_taught(tasks: Collection[str], targets: Mapping[str, int]) -> None:
-    """What people do not annotate is in no log, or in one that was made for it."""
+def _check_targets(tasks: Collection[str], targets: Mapping[str, int]) -> None:
+    """Labels that people do not annotate are in no log, or in a log made for them."""
     for task in tasks:
         if task not in GROUPED and not targets.get(task):
             raise UsageError(
-                f"nothing in the training logs teaches {task!r}",
+                f"the training logs have no targets of {task!r}",
                 f"tasks.{task}",
-                "leave the task out, or learn it by labelgen pretrain",
+                "leave the task out, or learn it with labelgen pretrain",
             )
+
+
+def _card(
+    options: TrainingOptions,
+    command: str,
+    corpus: Corpus,
+    targets: Mapping[str, int],
+    result: FitResult,
+    new: list[str] | None,
+) -> Mapping[str, Any]:
+    """Model card. targets: number of each task. new: names of weights that `init` does not have; None without `init`."""
+    return {
+        "command": command,
+        "config": plain(options),
+        "learned_from_feedback": _learned_from_feedback(options),
+        "data_digest": corpus.digest,
+        "dialogues": len(corpus),
+        "turns": int(corpus.turns.sum()),
+        "targets": targets,
+        "step": result.step,
+        "steps": result.steps,
+        "elapsed_s": round(result.elapsed_s, 1),
+        "not_taken_over": new,
+        "isa": instruction_set(),
+        "versions": {
+            "labelgen": __version__,
+            "torch": str(torch.__version__),
+            "lightning": version("pytorch-lightning"),
+        },
+    }
+
+
+def _learned_from_feedback(options: TrainingOptions) -> bool:
+    """Whether this model, or the one that it started from, learned from feedback."""
+    if isinstance(options, FinetuneOptions) and options.targets.feedback:
+        return True
+    return options.init is not None and bool(read_card(Path(options.init)).get("learned_from_feedback", True))
+
+
+def _summary(
+    options: TrainingOptions, corpus: Corpus, targets: Mapping[str, int], result: FitResult, new: list[str] | None
+) -> str:
+    """Lines for the terminal, with warnings: tasks without targets, and weights that are not the best."""
+    target_text = ", ".join(f"{number:,} of {task}" for task, number in targets.items())
+    origin = ", ".join(f"{key} {value}" for key, value in result.model.origin.items() if isinstance(value, str))
+    lines = [
+        f"trained {result.step:,} of {result.steps:,} steps in {result.elapsed_s / 60:,.1f} min"
+        + (f", ended by {result.ended}" if result.step < result.steps else ""),
+        f"on {len(corpus):,} of {corpus.read:,} dialogues, {int(corpus.turns.sum()):,} turns"
+        + (f"; targets: {target_text}" if targets else ""),
+        f"encoder: {options.model.encoder} ({origin})",
+    ]
+    untrained = [task for task in options.tasks if targets and task not in targets]
+    if untrained:
+        lines.append(f"NO targets of {', '.join(untrained)}: the model learned nothing about them here")
+    if options.length.keep == "best" and not options.data.valid:
+        lines.append(_NO_BEST)
+    if result.sound:
+        lines.append(result.sound)
+    if new is not None:
+        parts = Counter(".".join(name.split(".")[:2]) for name in new)
+        names = ", ".join(f"{part} ({number})" for part, number in parts.items())
+        lines.append(f"from {options.init}; weights that are new: {names or 'none'}")
+    return "\n".join([*lines, f"model: {Path(options.out) / MODEL}"])
+
+
+def _divergence_error(options: TrainingOptions, command: str, step: int, error: DivergedError) -> DivergedError:
+    """Error with the command for a new run: from the last safe weights, with a tenth of the learning rates."""
+    folder, rates = Path(options.out), options.optimizer
+    words = ["labelgen", command, "--config", str(folder / CONFIG)]
+    if step:
+        words += ["--init", str(folder / MODEL_BEFORE_DIVERGENCE)]
+        hint = f"start another run, with lower learning rates, from the model of step {step:,}:"
+    else:
+        hint = "no checkpoint is known to be safe; start another run with lower learning rates:"
+    out = next(path for n in count(2) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
+    words += ["--out", str(out)]
+    words += ["--optimizer.learning_rate", f"{rates.learning_rate / 10:g}"]
+    words += ["--optimizer.encoder_learning_rate", f"{rates.encoder_learning_rate / 10:g}"]
+    return DivergedError(f"training diverged: {error.what}", str(folder), f"{hint} {shlex.join(words)}")

@@ -1,6 +1,5 @@
-"""Which dialogues make which batch, step and epoch: a pure function of the seed, so that a run can go on anywhere.
-
-Nothing is remembered while training: the number of steps done says where the data stand."""
+"""Sampler: assigns dialogues to batches, steps and epochs. It is a pure function of the seed and has no state, so that a run can resume
+at any step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,12 +12,15 @@ from labelgen.base.errors import UsageError
 Indices = NDArray[np.int64]
 
 _WINDOW = 32
-"""Batches' worth of shuffled dialogues that are sorted by length together: more pads less, fewer mixes better."""
+"""Number of batches whose shuffled dialogues are sorted by length together: more means less padding, fewer means more randomness."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A batch of one process within a step. last: of the step. step, part: since the run began, and within the step."""
+class StepPart:
+    """One batch of one process within an optimizer step.
+
+    step: index since the start of the run. part: index within the step. last: whether it is the last of the step. indices: of its
+    dialogues."""
 
     step: int
     part: int
@@ -29,11 +31,11 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Batches of dialogues of like length, in an order that depends on (seed, epoch) alone.
+    """Batches of dialogues of similar length, in an order that depends on (seed, epoch) alone.
 
-    turns, words: of each dialogue. log: which log each is of; mix: how often an epoch goes through each log. A batch
-    has at most batch_turns turns and batch_words words, unless it is one dialogue. A step is `accumulate` batches in
-    each of `processes` processes; the last one of an epoch may have fewer, the same number in each process."""
+    turns, words: size of each dialogue. log: index of its log; mix: number of passes over each log in an epoch. A batch
+    has at most batch_turns turns and batch_words words, unless it is one dialogue. A step has `accumulate` batches in
+    each of `processes` processes; the last step of an epoch may have fewer, the same number in each process."""
 
     turns: Indices
     words: Indices
@@ -48,34 +50,35 @@ class Sampler:
     _steps: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def steps(self, epoch: int) -> int:
-        """Steps of the optimizer in that epoch."""
+        """Number of optimizer steps in an epoch."""
         if epoch not in self._steps:
             batches = len(self.plan(epoch)) // self.processes
             self._steps[epoch] = -(-batches // self.accumulate)
         return self._steps[epoch]
 
     def locate(self, step: int) -> tuple[int, int]:
-        """(epoch, step within it) of a step counted from the beginning of the run."""
+        """(epoch, step within it) of a step that is counted from the start of the run."""
         epoch = 0
         while step >= self.steps(epoch):
             step -= self.steps(epoch)
             epoch += 1
         return epoch, step
 
-    def parts(self, process: int, step: int) -> list[Part]:
-        """The batches of one process in one step."""
+    def parts(self, process: int, step: int) -> list[StepPart]:
+        """Batches of one process in one step."""
         epoch, within = self.locate(step)
         size = self.accumulate * self.processes
-        own = self.plan(epoch)[within * size : (within + 1) * size][process :: self.processes]
+        batches = self.plan(epoch)[within * size : (within + 1) * size][process :: self.processes]
         return [
-            Part(step, k, k == len(own) - 1, epoch, tuple(int(i) for i in indices)) for k, indices in enumerate(own)
+            StepPart(step, k, k == len(batches) - 1, epoch, tuple(map(int, indices)))
+            for k, indices in enumerate(batches)
         ]
 
     def plan(self, epoch: int) -> list[Indices]:
-        """All batches of an epoch in order; process r has every batch at r, r + processes, and so on."""
+        """All batches of an epoch in order; process r gets those at r, r + processes, and so on."""
         if epoch not in self._plans:
             rng = np.random.default_rng([self.seed, epoch])
-            batches = self._fit(self._pack(self._order(rng)))
+            batches = self._balance(self._pack(self._order(rng)))
             self._plans.clear()
             self._plans[epoch] = [batches[i] for i in rng.permutation(len(batches))]
         return self._plans[epoch]
@@ -83,14 +86,14 @@ class Sampler:
     def _order(self, rng: np.random.Generator) -> Indices:
         chosen = []
         for number, times in enumerate(self.mix):
-            own = np.flatnonzero(self.log == number)
+            indices = np.flatnonzero(self.log == number)
             whole, part = int(times), times - int(times)
-            chosen += [own] * whole
-            chosen.append(rng.permutation(own)[: round(part * len(own))])
+            chosen += [indices] * whole
+            chosen.append(rng.permutation(indices)[: round(part * len(indices))])
         order: Indices = rng.permutation(np.concatenate(chosen))
         if len(order) < self.processes:
             raise UsageError(
-                f"{len(order)} dialogues cannot be shared among {self.processes} processes",
+                f"{len(order)} dialogues are too few for {self.processes} processes",
                 "data",
                 "take more dialogues or fewer devices",
             )
@@ -102,10 +105,10 @@ class Sampler:
         batches: list[Indices] = []
         for start in range(0, len(order), window):
             inside = order[start : start + window]
-            batches += self._cut(inside[np.lexsort((inside, self.words[inside], self.turns[inside]))])
+            batches += self._split(inside[np.lexsort((inside, self.words[inside], self.turns[inside]))])
         return batches
 
-    def _cut(self, row: Indices) -> list[Indices]:
+    def _split(self, row: Indices) -> list[Indices]:
         batches, start, turns, words = [], 0, 0, 0
         for end, index in enumerate(row):
             turns += int(self.turns[index])
@@ -115,9 +118,9 @@ class Sampler:
                 start, turns, words = end, int(self.turns[index]), int(self.words[index])
         return [*batches, row[start:]] if len(row) else batches
 
-    def _fit(self, batches: list[Indices]) -> list[Indices]:
-        # Every process needs the same number of batches in every step: the largest are halved until it comes out even,
-        # or, where there are too few dialogues for that, the smallest are joined.
+    def _balance(self, batches: list[Indices]) -> list[Indices]:
+        # Every process needs the same number of batches in every step: the largest are halved until the number fits,
+        # or, with too few dialogues for that, the smallest are joined.
         over = len(batches) % self.processes
         if over and len(batches) - over + self.processes <= sum(len(batch) for batch in batches):
             for _ in range(self.processes - over):
@@ -131,10 +134,10 @@ class Sampler:
 
 
 def total_steps(sampler: Sampler, max_epochs: int, max_steps: int | None) -> int:
-    """Steps of a whole run."""
+    """Number of steps of a whole run."""
     return max_steps if max_steps is not None else sum(sampler.steps(epoch) for epoch in range(max_epochs))
 
 
 def word_count(texts: Sequence[str]) -> int:
-    """Words between blanks: near enough to tokens to bound a batch, and cheap enough for a whole log."""
+    """Number of words between blanks: a cheap estimate of the number of tokens, to bound the size of a batch."""
     return sum(len(text.split()) for text in texts)

@@ -1,18 +1,26 @@
-"""Where the rows of a run go: metrics.jsonl, which is the record of truth, and Weights & Biases beside it."""
+"""Metrics of a training run: the recorder, metrics.jsonl, Weights & Biases and the progress line.
 
+metrics.jsonl is the record of truth; Weights & Biases gets the same rows."""
+
+import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Protocol
 
 import msgspec
+import pytorch_lightning as pl
+import torch
 
-from labelgen.base.errors import StorageError, first_line
+from labelgen.base.errors import DivergedError, StorageError, first_line
 from labelgen.base.files import atomic_write, write_text
 from labelgen.base.printable import print_lines
+from labelgen.training.loader import StepBatch
+from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule
 from labelgen.training.options import TrackingOptions
 
 Row = Mapping[str, Any]
@@ -21,10 +29,10 @@ WANDB_ID = "wandb_id.txt"
 
 
 class Tracker(Protocol):
-    """Used by the first process alone."""
+    """Destination of metric rows. Only the first process uses it."""
 
     def start(self, step: int) -> None:
-        """Once before the rows of a sitting, which begins after this step."""
+        """Called once before the rows of a session, which starts after this step."""
 
     def add(self, row: Row) -> None: ...
 
@@ -32,19 +40,19 @@ class Tracker(Protocol):
 
 
 class MetricsFile:
-    """One row of JSON a line."""
+    """Tracker that appends one JSON object a line to a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def start(self, step: int) -> None:
-        """Drops the rows that a broken run wrote after the step."""
+        """Drop the rows that an interrupted run wrote after the step."""
         rows = read_metrics(self.path) if self.path.exists() else []
         with atomic_write(self.path) as file:
             file.writelines(msgspec.json.encode(row) + b"\n" for row in rows if row["step"] <= step)
 
     def add(self, row: Row) -> None:
-        """Raises StorageError where the row cannot be written."""
+        """Raises StorageError if the row cannot be written."""
         try:
             with self.path.open("ab") as file:
                 file.write(msgspec.json.encode(row) + b"\n")
@@ -56,24 +64,23 @@ class MetricsFile:
             ) from error
 
     def end(self) -> None:
-        """Every row was written when it came."""
+        """Nothing to do: every row is written at once."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line that was cut off while it was written is passed over."""
+    """Rows of a metrics.jsonl; skips an incomplete last line."""
     rows = []
     for line in path.read_bytes().splitlines():
-        try:
+        with suppress(msgspec.DecodeError):
             rows.append(msgspec.json.decode(line, type=dict[str, Any]))
-        except msgspec.DecodeError:
-            continue
     return rows
 
 
 class WeightsAndBiases:
-    """Offline it needs no account and sends nothing; the folder can be sent later with `wandb sync`. All sittings of a run are
-    one run there. What the library's own variables say counts (WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, and those that it
-    reads by itself: WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_TAGS)."""
+    """Tracker for Weights & Biases. All sessions of a run are one run there.
+
+    Offline it needs no account and sends nothing; `wandb sync` can send the folder later. The library's own variables apply
+    (WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, and those that it reads itself: WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_TAGS)."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], online: bool) -> None:
         self.folder = folder
@@ -82,7 +89,7 @@ class WeightsAndBiases:
         self._run: Any = None
 
     def start(self, step: int) -> None:
-        # Read when the library is imported; it would report its own errors to its makers.
+        # Read at import; the library would send its own errors to its makers.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
@@ -98,16 +105,16 @@ class WeightsAndBiases:
                 silent=True, console="off", disable_git=True, disable_code=True, x_disable_machine_info=True
             ),
         )
-        if self.online:  # offline the library warns who asks for the address
+        if self.online:  # offline, asking for the address prints a warning
             print_lines(f"Weights & Biases: {self._run.url}", file=sys.stderr)
 
     def _id(self, step: int) -> str:
-        """That of the earlier sittings, of which nothing is left where training begins anew."""
+        """Run id of the earlier sessions; a new one if training starts from the first step."""
         path = self.folder / WANDB_ID
-        known = path.read_text(encoding="utf-8").strip() if step and path.exists() else None
-        own = os.environ.get("WANDB_RUN_ID") or known or token_hex(4)
-        write_text(path, f"{own}\n")
-        return own
+        earlier = path.read_text(encoding="utf-8").strip() if step and path.exists() else None
+        identity = os.environ.get("WANDB_RUN_ID") or earlier or token_hex(4)
+        write_text(path, f"{identity}\n")
+        return identity
 
     def add(self, row: Row) -> None:
         self._run.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
@@ -118,14 +125,14 @@ class WeightsAndBiases:
             self._run = None
 
     def drop(self) -> None:
-        """Let go of the library's process: a broken one would be waited for, and complain, when this process ends."""
+        """Stop the library's process. Otherwise this process would wait at its end for a broken one."""
         import wandb
 
         wandb.teardown()
 
 
-class Dropped:
-    """Weights & Biases, until it fails: then it is dropped with a warning, and training goes on."""
+class FailSafeTracker:
+    """Weights & Biases until its first failure. After that it is dropped with a warning, and training continues."""
 
     def __init__(self, tracker: WeightsAndBiases) -> None:
         self._tracker: WeightsAndBiases | None = tracker
@@ -144,11 +151,11 @@ class Dropped:
             return
         try:
             call(self._tracker)
-        # The library raises errors of its own, of its connection and of the system alike, and may leave by SystemExit.
+        # The library raises its own errors, those of its connection and those of the system, and may raise SystemExit.
         except (Exception, SystemExit) as error:
             failed, self._tracker = self._tracker, None
             print_lines(
-                f"warning: Weights & Biases failed and is left out from here on ({first_line(error)}); the rows are in metrics.jsonl",
+                f"warning: Weights & Biases failed and is not used any more ({first_line(error)}); the rows are in metrics.jsonl",
                 file=sys.stderr,
             )
             with suppress(Exception, SystemExit):
@@ -156,8 +163,180 @@ class Dropped:
 
 
 def trackers(options: TrackingOptions, folder: Path, metrics: Path, config: Mapping[str, Any]) -> list[Tracker]:
-    """Those that the options ask for."""
-    found: list[Tracker] = [MetricsFile(metrics)]
+    """Trackers of a run by its options."""
+    chosen: list[Tracker] = [MetricsFile(metrics)]
     if options.wandb != "off":
-        found.append(Dropped(WeightsAndBiases(folder, config, options.wandb == "online")))
-    return found
+        chosen.append(FailSafeTracker(WeightsAndBiases(folder, config, options.wandb == "online")))
+    return chosen
+
+
+class Recorder(pl.Callback):
+    """Records training and validation metrics: one row every so many steps, and one after each validation.
+
+    Losses are means since the last row, in nats a unit, over all processes. turns, tokens: seen in training since the run
+    began. elapsed_s: time of all sessions."""
+
+    def __init__(self, trackers: Sequence[Tracker], every: int, steps: int) -> None:
+        self.trackers = trackers
+        self.every = every
+        self.steps = steps
+        self.turns = 0
+        self.tokens = 0
+        self.validation_loss: float | None = None
+        self._epoch = 0
+        self._elapsed_s = 0.0
+        self._started = time.monotonic()
+        self._sums: dict[str, list[float]] = {}
+        self._valid: dict[str, list[float]] = {}
+        self._row_turns, self._row_s = 0, 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._elapsed_s + time.monotonic() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"turns": self.turns, "tokens": self.tokens, "elapsed_s": self.elapsed_s, "sums": self._sums}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.turns, self.tokens = state_dict["turns"], state_dict["tokens"]
+        self._elapsed_s, self._sums = state_dict["elapsed_s"], state_dict["sums"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.monotonic()
+        self._row_turns, self._row_s = self.turns, self.elapsed_s
+        if trainer.is_global_zero:
+            for tracker in self.trackers:
+                tracker.start(trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: StepBatch, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        sums: LossSums = outputs["sums"]
+        tasks = list(pl_module.model.tasks)
+        bad = [int(task in sums and not math.isfinite(float(sums[task][0]))) for task in tasks]
+        local = torch.tensor([batch.batch.turns, batch.batch.tokens, *bad], device=pl_module.device)
+        turns, tokens, *bad = map(int, torch.as_tensor(trainer.strategy.reduce(local, reduce_op="sum")).tolist())
+        if any(bad):
+            # Weights after this step must not be saved, so all processes check at once.
+            names = " and ".join(task for task, count in zip(tasks, bad, strict=True) if count)
+            step = trainer.global_step + (not batch.part.last)
+            raise StopAllProcesses(DivergedError(f"the loss of {names} is not finite in step {step:,}"))
+        _add_sums(self._sums, sums)
+        self.turns += turns
+        self.tokens += tokens
+        self._epoch = batch.part.epoch
+        if not batch.part.last:
+            return
+        step = trainer.global_step
+        if step % self.every == 0 or step == self.steps:
+            row = {"step": step, "epoch": self._epoch, **self._losses(trainer, pl_module, self._sums, "loss")}
+            row |= pl_module.learning_rates(step - 1)
+            if pl_module.gradient_norm is not None:
+                row["gradient_norm"] = float(pl_module.gradient_norm)
+            row |= {f"weight/{task}": round(w, 4) for task, w in pl_module.task_weights().items()}
+            row |= {"turns": self.turns, "tokens": self.tokens, "turns_per_s": self._rate()}
+            self._write(trainer, row)
+
+    def _rate(self) -> float:
+        now = self.elapsed_s
+        rate = (self.turns - self._row_turns) / max(now - self._row_s, 1e-9)
+        self._row_turns, self._row_s = self.turns, now
+        return round(rate, 1)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        _add_sums(self._valid, outputs)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        losses = self._losses(trainer, pl_module, self._valid, "valid_loss")
+        self.validation_loss = losses["valid_loss"]
+        self._write(trainer, {"step": trainer.global_step, "epoch": self._epoch, **losses})
+        # Validation time does not count in the training rate.
+        self._row_s = self.elapsed_s
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for tracker in self.trackers:
+            tracker.end()
+
+    def _losses(
+        self, trainer: pl.Trainer, module: TrainingModule, sums: dict[str, list[float]], name: str
+    ) -> dict[str, float]:
+        """Mean losses from the sums, which are cleared. A task without targets since the last row has none; the total uses the task
+        weights of the options."""
+        tasks = list(module.model.tasks)
+        local = torch.tensor([sums.get(task, [0.0, 0.0]) for task in tasks], dtype=torch.float32, device=module.device)
+        whole = torch.as_tensor(trainer.strategy.reduce(local, reduce_op="sum")).tolist()
+        sums.clear()
+        means = {task: nats / weight for task, (nats, weight) in zip(tasks, whole, strict=True) if weight > 0}
+        total: float = sum(module.model.tasks[task].options.weight * loss for task, loss in means.items())
+        if not math.isfinite(total):
+            bad = " and ".join(f"{name}/{task}" for task, loss in means.items() if not math.isfinite(loss))
+            raise StopAllProcesses(DivergedError(f"{bad or name} is not finite after step {trainer.global_step:,}"))
+        return {name: total, **{f"{name}/{task}": loss for task, loss in means.items()}}
+
+    def _write(self, trainer: pl.Trainer, row: dict[str, Any]) -> None:
+        row["elapsed_s"] = round(self.elapsed_s, 1)
+        if trainer.is_global_zero:
+            for tracker in self.trackers:
+                tracker.add(row)
+
+
+def _add_sums(sums: dict[str, list[float]], batch: LossSums) -> None:
+    for task, (nats, weight) in batch.items():
+        row = sums.setdefault(task, [0.0, 0.0])
+        row[0] += float(nats)
+        row[1] += float(weight)
+
+
+class ProgressLine(pl.Callback):
+    """Progress line on standard error with step, rate and remaining time: redrawn on a terminal, else printed now and then."""
+
+    def __init__(self, steps: int, recorder: Recorder) -> None:
+        self.steps = steps
+        self.recorder = recorder
+        self.interactive = sys.stderr.isatty()
+        self._every_s = 0.5 if self.interactive else 20.0
+        self._started = self._last = time.monotonic()
+        self._first_step, self._first_turns = 0, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = self._last = time.monotonic()
+        self._first_step, self._first_turns = trainer.global_step, self.recorder.turns
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: StepBatch, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if not batch.part.last or not trainer.is_global_zero or now - self._last < self._every_s:
+            return
+        self._last = now
+        step, spent_s = trainer.global_step, now - self._started
+        rate = (self.recorder.turns - self._first_turns) / spent_s
+        left_s = (self.steps - step) * spent_s / max(step - self._first_step, 1)
+        text = f"train: step {step:,}/{self.steps:,}, epoch {batch.part.epoch + 1}, {rate:,.1f} turns/s, {_duration(left_s)} left"
+        sys.stderr.write(f"\r\x1b[K{text}" if self.interactive else f"{text}\n")
+        sys.stderr.flush()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.interactive:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"

@@ -83,7 +83,7 @@ def test_a_checkpoint_that_is_damaged_or_runs_code_is_refused(
     last = index.with_name(msgspec.json.decode(index.read_bytes())["last"]["file"])
     whole = last.read_bytes()
     last.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(IntegrityError, match="not the file that was written"):
+    with pytest.raises(IntegrityError, match="changed after it was written"):
         finetune(options("a"))
     torch.save({"global_step": Path("anything that is no plain value")}, last)
     index.write_text(index.read_text().replace(digest_bytes(whole), digest_file(last)))
@@ -192,7 +192,7 @@ def test_a_config_without_a_precision_records_none(
     (Path(auto.out) / "config.yaml").write_text(text)
     (Path(auto.out) / "run.json").unlink()
     monkeypatch.setattr("labelgen.training.run.auto_precision", lambda *_: "32")
-    with pytest.raises(UsageError, match="no run of training"):
+    with pytest.raises(UsageError, match="is not a training run"):
         finetune(auto)
 
 

@@ -87,7 +87,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_refused_by_its_path(
         path.write_bytes(data)
     assert main(["finetune", *common(log, tiny_encoder, "a")]) == IntegrityError.exit_code
     told = capsys.readouterr().err
-    assert "the checkpoint is not the file that was written" in told
+    assert "the checkpoint changed after it was written" in told
     assert f"where: {Path(options('a').out) / 'checkpoints'}{os.sep}step-" in told
     assert "hint:" in told
 
@@ -107,7 +107,7 @@ def test_an_index_that_names_a_lost_checkpoint_is_refused(
 ):
     for path in broken_off(options, monkeypatch).glob("*.ckpt"):
         path.unlink()
-    with pytest.raises(IntegrityError, match="the checkpoint is gone"):
+    with pytest.raises(IntegrityError, match="the checkpoint is missing"):
         finetune(options("a"))
 
 
@@ -163,7 +163,7 @@ def test_what_a_kill_left_under_temporary_names_is_gone_after_the_next_run(
 
 def fill_up(argv: list[str]) -> None:
     """No file may grow beyond a size that a checkpoint exceeds: to the program, a disk that is full."""
-    from labelgen.training.saving import Checkpoints
+    from labelgen.training.checkpoints import Checkpoints
 
     started = Checkpoints.on_train_start
 

@@ -28,14 +28,14 @@ DAMAGE = {
 @pytest.fixture
 def begun(options: Callable[..., FinetuneOptions], tmp_path: Path) -> FinetuneOptions:
     """A run with a checkpoint, as far as its folder shows."""
-    from labelgen.training.checkpoint import CheckpointFolder, Index, Saved
+    from labelgen.training.checkpoints import CheckpointFolder, CheckpointIndex, SavedCheckpoint
     from labelgen.training.config import to_yaml
     from labelgen.training.fit import CHECKPOINTS
 
     asked = options("a")
     folder = Path(asked.out)
     (folder / CHECKPOINTS).mkdir(parents=True)
-    CheckpointFolder(folder / CHECKPOINTS).commit(Index(Saved("step-1.ckpt", ""), None, None))
+    CheckpointFolder(folder / CHECKPOINTS).commit(CheckpointIndex(SavedCheckpoint("step-1.ckpt", ""), None, None))
     (folder / "config.yaml").write_text(to_yaml(asked), encoding="utf-8")
     (folder / "run.json").write_text('{"data_digest":"d","step":0,"steps":0,"elapsed_s":0.0,"ended":null}\n')
     return asked

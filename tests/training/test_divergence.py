@@ -15,7 +15,7 @@ from whole_runs import common
 from labelgen.base.errors import DivergedError
 from labelgen.cli.main import main
 from labelgen.model.folder import load_model, read_card
-from labelgen.training.checkpoint import CheckpointFolder, Index, weights_of
+from labelgen.training.checkpoints import CheckpointFolder, CheckpointIndex, weights_of
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
@@ -29,8 +29,8 @@ def lose(patch: pytest.MonkeyPatch, step: int) -> None:
         made = whole(self, batch, batch_idx)
         if self.global_step < step:
             return made
-        measured = {task: (nats * math.nan, weight) for task, (nats, weight) in made["measured"].items()}
-        return {"loss": made["loss"] * math.nan, "measured": measured}
+        measured = {task: (nats * math.nan, weight) for task, (nats, weight) in made["sums"].items()}
+        return {"loss": made["loss"] * math.nan, "sums": measured}
 
     patch.setattr(TrainingModule, "training_step", training_step)
 
@@ -48,7 +48,7 @@ def spoil(patch: pytest.MonkeyPatch, step: int) -> None:
     patch.setattr(TrainingModule, "configure_gradient_clipping", clipped)
 
 
-def index_of(options: FinetuneOptions) -> tuple[CheckpointFolder, Index]:
+def index_of(options: FinetuneOptions) -> tuple[CheckpointFolder, CheckpointIndex]:
     saved = CheckpointFolder(Path(options.out) / "checkpoints")
     index = saved.index()
     assert index is not None

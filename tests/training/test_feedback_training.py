@@ -27,7 +27,7 @@ from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.options import WorldOptions
-from labelgen.training.data import ChosenTargets
+from labelgen.training.corpus import ChosenTargets
 from labelgen.training.options import TargetOptions
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from torch import nn
 
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import OptimizerOptions
-from labelgen.training.sampler import Part
+from labelgen.training.sampler import StepPart
 
 
 class Told(nn.Linear):
@@ -26,7 +26,7 @@ class Told(nn.Linear):
 def drawn(seed: int, share: float) -> list[bool]:
     module = TrainingModule(Told(), OptimizerOptions(), 1, seed, share)  # type: ignore[arg-type]
     places = [(step, part) for step in range(200) for part in range(2)]
-    return [module._online(Part(step, part, part == 1, 0, ())) for step, part in places]
+    return [module._is_online(StepPart(step, part, part == 1, 0, ())) for step, part in places]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])

@@ -25,7 +25,7 @@ def test_a_run_of_another_config_is_refused_by_the_key_that_differs(options: Cal
 def test_a_folder_of_something_else_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "letter.txt").write_text("dear")
-    with pytest.raises(UsageError, match="no run of training"):
+    with pytest.raises(UsageError, match="is not a training run"):
         finetune(options("a"))
 
 
@@ -34,7 +34,7 @@ def test_other_data_are_refused(options: Callable[..., FinetuneOptions], log: Pa
     with pytest.raises(BrokenOffError):
         finetune(options("a"))
     write_log(log, [labeled_dialogue(seed) for seed in range(13)], LABELS, force=True)
-    with pytest.raises(UsageError, match="training data are not those"):
+    with pytest.raises(UsageError, match="training data changed"):
         finetune(options("a"))
 
 
@@ -46,7 +46,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
 
 
 def test_what_only_corruptions_teach_is_refused_where_no_log_teaches_it(options: Callable[..., FinetuneOptions]):
-    with pytest.raises(UsageError, match="teaches 'order'"):
+    with pytest.raises(UsageError, match="no targets of 'order'"):
         finetune(options("a", "--tasks={goals: {}, order: {}}"))
     assert not Path(options("a").out).exists()
 

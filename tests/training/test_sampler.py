@@ -85,7 +85,7 @@ def test_a_mix_goes_through_logs_as_often_as_it_says():
 
 
 def test_more_processes_than_dialogues_is_a_usage_error():
-    with pytest.raises(UsageError, match="2 dialogues cannot be shared among 3"):
+    with pytest.raises(UsageError, match="2 dialogues are too few for 3"):
         make([1, 1], processes=3).plan(0)
 
 

@@ -66,7 +66,7 @@ if how == "late":
 if how == "sigterm":
     TrainingModule.training_step = terminated(TrainingModule.training_step)
 if how == "full":
-    import labelgen.training.checkpoint as checkpoint
+    import labelgen.training.checkpoints as checkpoint
     checkpoint._write = full(checkpoint._write)
 code = main(sys.argv[1:])
 # Threads of a process group that is left when the interpreter ends may abort the process.

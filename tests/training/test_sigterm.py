@@ -11,7 +11,7 @@ from whole_runs import common, digest, rows
 
 from labelgen.base.process import Terminated
 from labelgen.cli.main import main
-from labelgen.training.data import AnnotatedExamples
+from labelgen.training.corpus import AnnotatedExamples
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune

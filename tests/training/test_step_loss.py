@@ -19,7 +19,7 @@ from labelgen.tasks.options import TaskOptions
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import OptimizerOptions
-from labelgen.training.sampler import Part
+from labelgen.training.sampler import StepPart
 
 DIALOGUES = [labeled_dialogue(seed) for seed in range(8)]
 # Selection is left out: its negatives are its batch.
@@ -62,7 +62,7 @@ class Steps:
             for name, weight in batch.target_weights.items():
                 weights[name] = weights.get(name, 0.0) + weight
         for k, batch in enumerate(self.batches):
-            yield StepBatch(batch, Part(0, k, k == len(self.batches) - 1, 0, ()), weights)
+            yield StepBatch(batch, StepPart(0, k, k == len(self.batches) - 1, 0, ()), weights)
 
 
 class Gradients(pl.Callback):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from labelgen.training.task_weights import LearnedWeights
+from labelgen.training.module import LearnedWeights
 
 
 def test_they_begin_with_every_loss_as_it_is_and_its_gradient():
@@ -14,7 +14,7 @@ def test_they_begin_with_every_loss_as_it_is_and_its_gradient():
     assert out.item() == pytest.approx(7.5)
     assert loss.grad is not None
     assert loss.grad.item() == pytest.approx(3.0)
-    assert weights.told() == {"a": 1.0, "b": 1.0}
+    assert weights.values() == {"a": 1.0, "b": 1.0}
 
 
 def test_the_parts_of_a_step_add_up_to_the_step():
@@ -33,7 +33,7 @@ def test_where_losses_stay_as_they_are_every_task_comes_to_weigh_one():
         optimizer.zero_grad()
         sum(weights(name, loss, torch.tensor(1.0)) for name, loss in losses.items()).backward()
         optimizer.step()
-    told = weights.told()
-    assert {name: told[name] * loss.item() for name, loss in losses.items()} == pytest.approx(
+    learned = weights.values()
+    assert {name: learned[name] * loss.item() for name, loss in losses.items()} == pytest.approx(
         {"noisy": 1.0, "sure": 1.0}, rel=0.01
     )

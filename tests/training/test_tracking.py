@@ -129,14 +129,14 @@ def test_what_fails_in_it_is_warned_of_once_and_the_rows_are_kept(
         tracker.end()
     assert read_metrics(tmp_path / "metrics.jsonl") == rows
     told = capsys.readouterr().err
-    assert told.count("\n") == told.count("warning: Weights & Biases failed and is left out from here on") == 1
+    assert told.count("\n") == told.count("warning: Weights & Biases failed and is not used any more") == 1
 
 
 TRAINING = """
 import os, signal, sys
 from pathlib import Path
 from labelgen.cli.main import main
-from labelgen.training.recorder import Recorder
+from labelgen.training.tracking import Recorder
 
 def children(pid):
     for task in Path(f"/proc/{pid}/task").iterdir():
@@ -176,7 +176,7 @@ def test_training_ends_well_where_the_librarys_process_is_killed_or_its_folder_c
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed").exists() == (how == "kill")
     assert "Traceback" not in done.stderr
-    assert done.stderr.count("warning: ") == done.stderr.count("Weights & Biases failed and is left out") == 1
+    assert done.stderr.count("warning: ") == done.stderr.count("Weights & Biases failed and is not used any more") == 1
     found = read_metrics(tmp_path / "a" / "metrics.jsonl")
     assert len([row for row in found if "loss" in row]) == found[-1]["step"]
 

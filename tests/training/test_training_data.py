@@ -13,10 +13,10 @@ from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Field, Label
 from labelgen.data.log import write_log
 from labelgen.data.quarantine import Quarantine
-from labelgen.training.corpus import Corpus
-from labelgen.training.data import (
+from labelgen.training.corpus import (
     AnnotatedExamples,
     ChosenTargets,
+    Corpus,
     CorruptedExamples,
     HeldOutExamples,
     target_counts,

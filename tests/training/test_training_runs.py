@@ -22,7 +22,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
 from labelgen.feedback.masking import mask_feedback
 from labelgen.model.folder import check_model, load_model, read_card
-from labelgen.training.checkpoint import CheckpointFolder, weights_of
+from labelgen.training.checkpoints import CheckpointFolder, weights_of
 from labelgen.training.config import parse
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions, PretrainOptions
@@ -122,13 +122,13 @@ def test_what_was_not_learned_and_not_chosen_is_told(
     short = "--length.max_steps=1"
     told = finetune(options("a", short, f"--data.valid={log}", "--length.keep=best"))
     assert "NO targets" not in told
-    assert "which epoch is best" not in told + capsys.readouterr().err
+    assert "the best epoch is unknown" not in told + capsys.readouterr().err
     bare = [replace(d, annotations=tuple(_without(a, "quality") for a in d.annotations)) for d in Log([log])]
     write_log(log, bare, LABELS, force=True)
     told = finetune(options("b", short, "--length.keep=best"))
     assert "NO targets of quality:" in told
-    assert "which epoch is best" in told
-    assert "which epoch is best" in capsys.readouterr().err
+    assert "the best epoch is unknown" in told
+    assert "the best epoch is unknown" in capsys.readouterr().err
 
 
 def test_a_table_of_turns_is_pretrained_on_by_the_options_of_its_reader(tmp_path: Path, tiny_encoder: Path):

@@ -1,0 +1,324 @@
+"""Checkpoints and early stopping: the checkpoint folder, when a run saves, and when it stops for lack of progress.
+
+checkpoints/step-120.ckpt   weights, optimizer and the place in the run
+checkpoints/index.json      roles of the checkpoints, with their digests
+
+Writing the index is the commit. Files that the index does not name belong to no run. Reading a checkpoint executes no code."""
+
+import hashlib
+import math
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from labelgen.base.errors import DivergedError, IntegrityError, LabelgenError, integrity_errors
+from labelgen.base.files import atomic_write, digest_file, read_json, sweep, write_text
+from labelgen.base.process import Terminated
+from labelgen.training.loader import StepBatch
+from labelgen.training.module import StopAllProcesses, stop_all
+from labelgen.training.tracking import Recorder
+
+INDEX = "index.json"
+_OLD = "last.ckpt"
+"""Checkpoint of labelgen 0.2, which has no digest."""
+_NAME = re.compile(r"step-\d+(-\d+)?\.ckpt")
+_HINT = "restore the file from a copy, or name another folder for `out` and start a new training"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCheckpoint:
+    """A checkpoint file of the folder. sha256: in hexadecimal."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointIndex:
+    """last: the newest. best: of the epoch with the lowest validation loss so far. safe: the newest whose weights are known to
+    give a finite loss; None before there is one."""
+
+    last: SavedCheckpoint
+    best: SavedCheckpoint | None
+    safe: SavedCheckpoint | None
+
+    def files(self) -> set[str]:
+        """Names of all checkpoint files."""
+        return {saved.file for saved in (self.last, self.best, self.safe) if saved is not None}
+
+
+class CheckpointFolder:
+    """Checkpoints of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def index(self) -> CheckpointIndex | None:
+        """The index; None before the first commit. Raises IntegrityError if it cannot be read, or is of labelgen 0.2."""
+        path = self.path / INDEX
+        if not path.exists():
+            if (self.path / _OLD).exists():
+                raise IntegrityError(
+                    f"{_OLD} was written by labelgen 0.2, without a digest",
+                    str(self.path / _OLD),
+                    "finish that run with labelgen 0.2, or name another folder for `out` and start a new training",
+                )
+            return None
+        return read_json(path, CheckpointIndex, _HINT)
+
+    def read(self, saved: SavedCheckpoint) -> dict[str, Any]:
+        """Content of a checkpoint on the CPU: tensors and plain values only.
+
+        Raises IntegrityError if the file changed, or contains anything else."""
+        path = self.path / saved.file
+        if not path.is_file():
+            raise IntegrityError("the checkpoint is missing", str(path), _HINT)
+        if digest_file(path) != saved.sha256:
+            raise IntegrityError("the checkpoint changed after it was written", str(path), _HINT)
+        with integrity_errors("the checkpoint cannot be read", path, _HINT):
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return checkpoint
+
+    def new(self, step: int) -> Path:
+        """Path for a checkpoint of this step that no committed checkpoint uses."""
+        index = self.index()
+        taken = index.files() if index else set()
+        names = (f"step-{step}{suffix}.ckpt" for suffix in ("", *(f"-{n}" for n in range(2, len(taken) + 3))))
+        return self.path / next(name for name in names if name not in taken)
+
+    def commit(self, index: CheckpointIndex) -> None:
+        """Write the index, then remove the files that it does not name."""
+        write_text(self.path / INDEX, msgspec.json.encode(index).decode() + "\n")
+        self.sweep(index)
+
+    def sweep(self, index: CheckpointIndex | None) -> None:
+        """Remove unused checkpoints and files that a kill left."""
+        sweep(self.path)
+        used = index.files() if index else set()
+        for path in self.path.glob("step-*.ckpt"):
+            if _NAME.fullmatch(path.name) and path.name not in used:
+                path.unlink(missing_ok=True)
+
+
+class CheckpointWriter(TorchCheckpointIO):
+    """Lightning plugin that writes a checkpoint atomically; Lightning calls it in the first process only.
+
+    outcome: of the last write: the checkpoint, or the error. A checkpoint with values that are not finite is not
+    written: DivergedError."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outcome: SavedCheckpoint | LabelgenError | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        # An error raised here would leave the other processes waiting.
+        try:
+            self.outcome = _write(checkpoint, Path(path))
+        except LabelgenError as error:
+            self.outcome = error
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> SavedCheckpoint:
+    place = next(_not_finite(checkpoint), None)
+    if place is not None:
+        raise DivergedError(f"{place} is not finite after step {checkpoint['global_step']:,}")
+    with atomic_write(path) as file:
+        hashing = _HashingFile(file)
+        try:
+            torch.save(checkpoint, cast(IO[bytes], hashing))
+        except RuntimeError as error:
+            # torch replaces the system's error by its own.
+            raise hashing.error or error from error
+    return SavedCheckpoint(path.name, hashing.digest.hexdigest())
+
+
+class _HashingFile:
+    """A file that is written sequentially, with the digest of its content and the first error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+        self._write: Callable[[bytes], int] = file.write
+        self.flush = file.flush
+
+    def write(self, data: bytes) -> int:
+        try:
+            written = self._write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.digest.update(data)
+        return written
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """Dotted keys of values that are not finite."""
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            yield place
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _not_finite(item, place)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place
+
+
+def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Weights of the model by their names in the model."""
+    prefix = "model."
+    return {name.removeprefix(prefix): v for name, v in checkpoint["state_dict"].items() if name.startswith(prefix)}
+
+
+class Checkpoints(pl.Callback):
+    """Saves a checkpoint every so many steps, at the lowest validation loss so far, and at the end of the run. It also saves at the end
+    of an epoch if a tenth as many steps went by since the last one, and on SIGTERM at the end of the step, or of the epoch if it is its
+    last step.
+
+    writer: the trainer's plugin, which writes the files that are committed here."""
+
+    def __init__(
+        self, folder: CheckpointFolder, writer: CheckpointWriter, every: int, recorder: Recorder, keep_best: bool
+    ) -> None:
+        self.folder = folder
+        self.writer = writer
+        self.every = every
+        self.recorder = recorder
+        self.keep_best = keep_best
+        self.best: float | None = None
+        self.written = 0
+        self._unproven = False
+        self._terminated = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        index = self.folder.index()
+        self._unproven = index is not None and index.safe != index.last
+        self.written = trainer.global_step
+        # Lightning's own handler talks to other processes at once, in the middle of their work. Lightning restores the handlers
+        # at the end.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+        if trainer.is_global_zero:
+            self.folder.sweep(index)
+
+    def _on_sigterm(self, *_: Any) -> None:
+        self._terminated = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: StepBatch, batch_idx: int
+    ) -> None:
+        if not batch.part.last:
+            return
+        if self._unproven and trainer.global_step > self.written:
+            # The recorder checked that the loss is finite.
+            self._unproven = False
+            self._commit(trainer, None, best=False, safe=True)
+        # The last step of an epoch is saved at the end of the epoch, after validation.
+        if trainer.should_stop or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        terminated = self._any_terminated(trainer)
+        if terminated or trainer.global_step % self.every == 0:
+            self._save(trainer)
+        if terminated:
+            self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = self.recorder.validation_loss
+        better = self.keep_best and loss is not None and (self.best is None or loss < self.best)
+        if better:
+            self.best = loss
+        terminated = self._any_terminated(trainer)
+        # Otherwise epochs of a few steps would mostly write.
+        if better or terminated or trainer.should_stop or 10 * (trainer.global_step - self.written) >= self.every:
+            self._save(trainer, better, loss is not None)
+        if terminated:
+            self._stop(trainer)
+
+    def _any_terminated(self, trainer: pl.Trainer) -> bool:
+        """The same in all processes, whichever of them got the signal."""
+        return trainer.strategy.reduce_boolean_decision(self._terminated, all=False)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        raise StopAllProcesses(
+            Terminated(f"a checkpoint is saved after step {trainer.global_step:,}, and the same command resumes there")
+        )
+
+    def _save(self, trainer: pl.Trainer, best: bool = False, validated: bool = False) -> None:
+        self.written = trainer.global_step
+        self._unproven = not validated
+        trainer.save_checkpoint(self.folder.new(trainer.global_step), weights_only=False)
+        self._commit(trainer, self.writer.outcome, best, validated)
+
+    def _commit(
+        self, trainer: pl.Trainer, last: SavedCheckpoint | LabelgenError | None, best: bool, safe: bool
+    ) -> None:
+        """Commit in the first process; all processes wait for it and raise its error. last: None if it stays the same."""
+        reason = None
+        if trainer.is_global_zero:
+            try:
+                self.folder.commit(_next_index(self.folder.index(), last, best, safe))
+            except LabelgenError as error:
+                reason = error
+        stop_all(trainer, reason)
+
+
+def _next_index(
+    index: CheckpointIndex | None, last: SavedCheckpoint | LabelgenError | None, best: bool, safe: bool
+) -> CheckpointIndex:
+    """The index with a new last checkpoint, which may also be the best one, or known to be safe."""
+    if isinstance(last, LabelgenError):
+        raise last
+    if index is None:
+        assert last is not None
+        index = CheckpointIndex(last, None, None)
+    new = replace(index, last=last or index.last)
+    return replace(new, best=new.last if best else new.best, safe=new.last if safe else new.safe)
+
+
+class Patience(pl.Callback):
+    """Early stopping: ends a run after `epochs` epochs in a row without a lower validation loss; never if None.
+
+    All processes know the same loss, so they stop together."""
+
+    def __init__(self, epochs: int | None, recorder: Recorder) -> None:
+        self.epochs = epochs
+        self.recorder = recorder
+        self.least: float | None = None
+        self.waited = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"least": self.least, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.least, self.waited = state_dict["least"], state_dict["waited"]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = self.recorder.validation_loss
+        # A run that its time limit ends in the middle of an epoch is validated there too.
+        if loss is None or not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        self.waited = 0 if self.least is None or loss < self.least else self.waited + 1
+        self.least = loss if self.least is None else min(loss, self.least)
+        trainer.should_stop = trainer.should_stop or out_of_patience(self.state_dict(), self.epochs)
+
+
+def out_of_patience(state: Mapping[str, Any], epochs: int | None) -> bool:
+    """Whether a run with this state of the Patience callback has to stop."""
+    return epochs is not None and int(state["waited"]) >= epochs
