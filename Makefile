@@ -1,11 +1,13 @@
-# labelgen's targets. `make setup` is done by each of them where it is needed.
+# Targets of labelgen. Each runs `make setup` first where needed.
 #
-#   make demo              the whole road on a simulated log, minutes on two cores
+#   make demo              every step on a simulated log, minutes on two cores
 #   make test              all tests (LABELGEN_DATA=DIR adds those that read real corpora)
+#   make test-fast         tests without the slow ones, under a minute
+#   make coverage          all tests with the share of lines that they run
 #   make check             format, lint, types
 #   make site              the documentation as a site in site/
-#   make golden            rewrite what readers make of the samples; read the diff
-#   make public DATA=DIR   the road on public corpora, SGD and STAR, unpacked in DIR
+#   make golden            rewrite the expected output of readers for the samples; read the diff
+#   make public DATA=DIR   training and evaluation on public corpora unpacked in DIR
 #   make clean             remove the virtual environment, caches and builds; runs/ stays
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -14,7 +16,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: setup demo test check site golden public clean
+.PHONY: setup demo test test-fast coverage check site golden public clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -32,10 +34,17 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+coverage: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov=labelgen --cov-report=term:skip-covered
+
 check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.13
 
 site: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -55,6 +55,21 @@ def pytest_configure() -> None:
     torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+SLOW = (
+    *("evaluation/", "faults/", "kernels/", "labeling/", "model/", "training/"),
+    *("features/test_pretrained.py", "feedback/test_em.py", "feedback/test_others.py", "report/test_signals_page.py"),
+)
+"""Folders and files that take most of the time, by `pytest --durations=0`; `make test-fast` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of SLOW as slow."""
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        if path.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     random.seed(0)

@@ -172,6 +172,7 @@ def test_code_block_has_a_language_that_is_checked(path: Path):
         assert {language for language, _ in FENCE.findall(path.read_text(encoding="utf-8"))} <= LANGUAGES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in PAGES if blocks(p, "sh")], ids=name)
 def test_commands_of_a_page_run_in_order(path: Path, here: Path, helps):
     for block in blocks(path, "sh"):
