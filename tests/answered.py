@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.data.labels import Annotation
-from labelgen.review.sheet import TASKS
+from labelgen.review.label_studio import TASKS
 
 
 def accepted(task: dict[str, Any], who: object = 7, **more: object) -> dict[str, Any]:

@@ -19,14 +19,16 @@ from labelgen.data.log import Log, write_log
 from labelgen.data.named import with_named
 from labelgen.data.quarantine import Quarantine, told
 from labelgen.review.conll import HEADER, conll, read_conll
-from labelgen.review.doubt import reviewed
-from labelgen.review.label_studio_answers import read_answers
-from labelgen.review.label_studio_tasks import task_of
-from labelgen.review.labeling_config import labeling_config, questions_of
-from labelgen.review.merge import Merge
-from labelgen.review.returned import NO_FAULTS
-from labelgen.review.sampling import HOW, candidate, draw, marked, why_none
-from labelgen.review.sheet import TASKS
+from labelgen.review.label_studio import TASKS, labeling_config, questions_of, read_answers, task_of
+from labelgen.review.merge import NO_FAULTS, AnswerMerger
+from labelgen.review.sampling import (
+    STRATEGIES,
+    draw,
+    explain_no_candidates,
+    mark_sample,
+    model_annotation,
+    to_candidate,
+)
 
 _ACTIONS = ("sample", "export", "import")
 
@@ -69,12 +71,12 @@ def _sample(argv: Sequence[str]) -> int:
     add_reading(args)
     args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
     args.add_argument("--count", type=int, required=True, metavar="N", help="how many dialogues at most")
-    args.add_argument("--strategy", required=True, metavar="NAME", help=", ".join(HOW))
+    args.add_argument("--strategy", required=True, metavar="NAME", help=", ".join(STRATEGIES))
     args.add_argument("--seed", type=int, default=0, help="of the draw (default %(default)s)")
     _add_model(args)
     add_force(args)
     given = args.parse_args(argv)
-    require(given.strategy, HOW, "way to sample")
+    require(given.strategy, STRATEGIES, "way to sample")
     if given.count < 1:
         raise UsageError(f"--count is {given.count}", "the command line", "give --count 1 or more")
     if given.log == "-":
@@ -83,13 +85,13 @@ def _sample(argv: Sequence[str]) -> int:
     log = open_log(given)
     read = progress(log, "reading", "dialogues")
     found = [
-        one for one in (candidate(dialogue, given.strategy, given.annotator) for dialogue in read) if one is not None
+        one for one in (to_candidate(dialogue, given.strategy, given.annotator) for dialogue in read) if one is not None
     ]
     if log.kept and not found:
-        what, hint = why_none(log, given.strategy, given.annotator)
+        what, hint = explain_no_candidates(log, given.strategy, given.annotator)
         raise InputError(what, given.log, hint)
     drawn = {one.dialogue: one for one in draw(found, given.strategy, given.count, given.seed)}
-    chosen = [marked(d, drawn[d.id], given.strategy, given.seed) for d in log if d.id in drawn]
+    chosen = [mark_sample(d, drawn[d.id], given.strategy, given.seed) for d in log if d.id in drawn]
     chosen.sort(key=lambda dialogue: drawn[dialogue.id].rank)
     count = write_log(given.out, chosen, log.labels(), given.force)
     turns = sum(len(dialogue.turns) for dialogue in chosen)
@@ -137,7 +139,7 @@ def _export(argv: Sequence[str]) -> int:
 def _tasks(given: argparse.Namespace, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
     left_out = Counter("no turns to be shown" for dialogue in dialogues if not dialogue.turns)
     asked = questions_of(dialogues, log.labels(), given.task or TASKS)
-    made = [task_of(d, reviewed(d, given.annotator), asked, given.blind) for d in dialogues if d.turns]
+    made = [task_of(d, model_annotation(d, given.annotator), asked, given.blind) for d in dialogues if d.turns]
     tasks = msgspec.json.format(msgspec.json.encode(made), indent=1).decode() + "\n"
     return {TASKS_FILE: tasks, CONFIG_FILE: labeling_config(asked)}, left_out
 
@@ -146,7 +148,7 @@ def _columns(given: argparse.Namespace, log: Log, dialogues: Sequence[Dialogue])
     left_out: Counter[str] = Counter()
     blocks = [f"{HEADER}\n"]
     for dialogue in dialogues:
-        text = conll(dialogue, None if given.blind else reviewed(dialogue, given.annotator))
+        text = conll(dialogue, None if given.blind else model_annotation(dialogue, given.annotator))
         if not text:
             left_out["slots overlap" if text is None else "no turns to be shown"] += 1
         blocks.append(text or "")
@@ -191,7 +193,7 @@ def _merge(given: argparse.Namespace, log: Log, bad: Quarantine | None) -> int:
     answers = (
         read_answers(given.answers, ignored) if given.form != "conll" else read_conll(given.answers, given.annotator)
     )
-    merge = Merge(answers, lambda item: bad.add(item) if bad is not None else None)
+    merge = AnswerMerger(answers, lambda item: bad.add(item) if bad is not None else None)
 
     def merged() -> Iterator[Dialogue]:
         yield from progress(merge(log), "review", "dialogues")
@@ -215,7 +217,7 @@ def _merge(given: argparse.Namespace, log: Log, bad: Quarantine | None) -> int:
     return 0
 
 
-def _judge(merge: Merge, given: argparse.Namespace) -> None:
+def _judge(merge: AnswerMerger, given: argparse.Namespace) -> None:
     """Raises InputError where more annotations than allowed are at fault."""
     faults, good = merge.faults, merge.added.total()
     if merge.first is None or faults <= given.max_bad_rate * (faults + good):

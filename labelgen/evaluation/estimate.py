@@ -15,7 +15,7 @@ from labelgen.evaluation.question import Question, answered
 from labelgen.evaluation.slices import OF_LOGS, value_of
 from labelgen.evaluation.unfit import trained_on
 from labelgen.metrics.scores import probability_of
-from labelgen.review.sampling import drawn_for_difficulty
+from labelgen.review.sampling import doubt_strategy
 
 ALL = "all"
 
@@ -64,7 +64,7 @@ def estimate(
         names: list[tuple[str | None, str]] = [(None, ALL)]
         names += [(field, own) for field in by if (own := slice_of(dialogue, field, model)) is not None]
         divided = people is not None and _divided(people(dialogue), reference, question)
-        difficult = ours is not None and drawn_for_difficulty(dialogue) is not None
+        difficult = ours is not None and doubt_strategy(dialogue) is not None
         if difficult:
             ours = None
         for key in names:

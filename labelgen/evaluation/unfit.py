@@ -7,7 +7,7 @@ from typing import Any
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation
 from labelgen.evaluation.section import kind_of
-from labelgen.review.sampling import drawn_for_difficulty
+from labelgen.review.sampling import doubt_strategy
 
 TRAINED_ON = "the model was trained on them"
 DIFFICULT = "they were drawn because they are difficult, not by chance (sample.how in the record)"
@@ -27,7 +27,7 @@ def held_out(
     for dialogue in dialogues:
         if was_trained_on(dialogue):
             left_out[TRAINED_ON] += 1
-        elif drawn_for_difficulty(dialogue) is not None:
+        elif doubt_strategy(dialogue) is not None:
             left_out[DIFFICULT] += 1
         else:
             kept.append(dialogue)
@@ -57,5 +57,5 @@ def annotated_by(dialogues: Sequence[Dialogue], candidates: Sequence[str]) -> li
 
 def drawn(dialogues: Sequence[Dialogue]) -> dict[str, int]:
     """How many dialogues were drawn because they are difficult, by the way of drawing."""
-    ways = [how for d in dialogues if (how := drawn_for_difficulty(d)) is not None]
+    ways = [how for d in dialogues if (how := doubt_strategy(d)) is not None]
     return {how: ways.count(how) for how in sorted(set(ways))}

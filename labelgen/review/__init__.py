@@ -1,1 +1,1 @@
-"""People in the loop: which dialogues they see, as what, and how their answers come back."""
+"""Human review: sampling, Label Studio and CoNLL files, and merging of the answers."""

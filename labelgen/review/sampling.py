@@ -1,17 +1,17 @@
-"""Which dialogues people are to see.
+"""Sampling for human review: active learning from a model's uncertainty, and random audits.
 
-`abstained` and `informative` choose those from which most is learned for an hour of reading; `audit` draws at random, so
-that what is found in the sample holds for the log.
+`abstained` and `informative` choose the dialogues that teach most for an hour of reading; `audit` draws at random, so that
+estimates from the sample hold for the log.
 
-What a set S of dialogues tells is the sum over kinds of answers of the square root of the doubt about that kind within S.
-A kind is a task with the names that were guessed, so a second dialogue that is doubted for the same reason adds less than
-the first. Such a sum of concave functions is submodular (Wei, Liu, Kirchhoff, Bilmes 2014, "Unsupervised submodular subset
-selection for speech data"); dialogues are taken one after the other by the greatest gain for a turn to be read, with gains
-brought up to date only where it matters (Minoux 1978, "Accelerated greedy algorithms")."""
+The value of a set S of dialogues is the sum over kinds of answers of the square root of the doubt about that kind within S. A
+kind is a task with the predicted names, so a second dialogue with the same doubt adds less than the first. Such a sum of
+concave functions is submodular (Wei, Liu, Kirchhoff, Bilmes 2014, "Unsupervised submodular subset selection for speech
+data"). Dialogues are chosen greedily by gain for each turn to read, with lazy updates (Minoux 1978, "Accelerated greedy
+algorithms")."""
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -20,12 +20,12 @@ import msgspec
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.extra import extra
-from labelgen.review.doubt import doubts, reviewed
+from labelgen.data.labels import Annotation, Field, Label, said_none, scope
 
-DIFFICULT = ("abstained", "informative")
-"""Ways that choose what a model is in doubt about; what is found there does not hold for the log."""
+BY_DOUBT = ("abstained", "informative")
+"""Strategies by a model's doubt; results on such a sample do not hold for the log."""
 
-HOW = (*DIFFICULT, "audit")
+STRATEGIES = (*BY_DOUBT, "audit")
 
 SAMPLE = "sample"
 """The field of a record that says how it came into a sample."""
@@ -34,8 +34,48 @@ Kind = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """names: of the best guess, sorted, () for "none here". doubt: probability that the guess is wrong. withheld: it was
+    below the threshold."""
+
+    field: Field
+    names: tuple[str, ...]
+    doubt: float
+    withheld: bool
+
+
+def model_annotation(dialogue: Dialogue, annotator: str | None) -> Annotation | None:
+    """The annotation to review: that of the annotator, else the first of kind `model`."""
+    of = (a for a in dialogue.annotations if (a.kind == "model" if annotator is None else a.annotator == annotator))
+    return next(of, None)
+
+
+def uncertainties(annotation: Annotation) -> Iterator[Uncertainty]:
+    """One for each field that the annotation answers or withholds.
+
+    An answer is right where all of its labels are, so its doubt is 1 minus the product of their probabilities; a label
+    without a probability adds no doubt."""
+    answers: dict[Field, list[Label]] = {}
+    for label in annotation.labels:
+        answers.setdefault(scope(label), []).append(label)
+    for field, labels in answers.items():
+        yield _uncertainty(field, labels, withheld=False)
+    for field, probability in said_none(annotation):
+        yield Uncertainty(field, (), 0.0 if probability is None else 1.0 - probability, withheld=False)
+    for left in annotation.abstained:
+        yield _uncertainty(left.field, left.best, withheld=True)
+
+
+def _uncertainty(field: Field, labels: Sequence[Label], withheld: bool) -> Uncertainty:
+    # Nothing is known about a withheld field without a guess: the greatest doubt.
+    probabilities = [1.0 if x.probability is None else x.probability for x in labels]
+    right = 0.0 if withheld and not labels else math.prod(probabilities)
+    return Uncertainty(field, tuple(sorted({x.name for x in labels})), 1.0 - right, withheld)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A dialogue that can be drawn. doubt: kind of answer -> the expected number of wrong answers of that kind."""
+    """A dialogue that can be sampled. doubt: kind of answer -> expected number of wrong answers of that kind."""
 
     dialogue: str
     turns: int
@@ -43,9 +83,9 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """rank: from 0, the first to be looked at. probability: of being in such a sample, None where it was chosen and not
-    drawn. gain: for a turn to be read, when it was chosen."""
+class SampledDialogue:
+    """rank: order of review, from 0. probability: of being in such a sample, None where it was not drawn at random. gain: for
+    each turn to read, when it was chosen."""
 
     dialogue: str
     rank: int
@@ -53,115 +93,120 @@ class Drawn:
     gain: float | None = None
 
 
-def candidate(dialogue: Dialogue, how: str, model: str | None) -> Candidate | None:
-    """The dialogue as a candidate, None where it cannot be one: without turns there is nothing to look at; to learn most,
-    it needs a model's annotation (`abstained`: with something withheld) and nobody's answers yet."""
+def to_candidate(dialogue: Dialogue, strategy: str, model: str | None) -> Candidate | None:
+    """The dialogue as a candidate; None where it has no turns, or, by doubt, where it lacks a model's annotation (`abstained`:
+    with something withheld) or a person has annotated it."""
     if not dialogue.turns:
         return None
-    if how == "audit":
+    if strategy == "audit":
         return Candidate(dialogue.id, len(dialogue.turns), {})
-    annotation = reviewed(dialogue, model)
+    annotation = model_annotation(dialogue, model)
     if annotation is None or any(a.kind == "person" for a in dialogue.annotations):
         return None
     doubt: dict[Kind, float] = {}
-    for said in doubts(annotation):
-        if said.withheld or how == "informative":
-            kind = (said.field.task, said.names)
-            doubt[kind] = doubt.get(kind, 0.0) + said.doubt
+    for each in uncertainties(annotation):
+        if each.withheld or strategy == "informative":
+            kind = (each.field.task, each.names)
+            doubt[kind] = doubt.get(kind, 0.0) + each.doubt
     return Candidate(dialogue.id, len(dialogue.turns), doubt) if doubt else None
 
 
-def why_none(dialogues: Iterable[Dialogue], how: str, model: str | None) -> tuple[str, str]:
-    """Why no dialogue of a log is a candidate, and what fixes it."""
-    shown = [
-        (reviewed(d, model) is not None, any(a.kind == "person" for a in d.annotations)) for d in dialogues if d.turns
+def explain_no_candidates(dialogues: Iterable[Dialogue], strategy: str, model: str | None) -> tuple[str, str]:
+    """Why no dialogue of a log is a candidate, and a hint."""
+    rows = [
+        (model_annotation(d, model) is not None, any(a.kind == "person" for a in d.annotations))
+        for d in dialogues
+        if d.turns
     ]
-    count, who = len(shown), model or "a model"
-    if not shown:
+    count, who = len(rows), model or "a model"
+    if not rows:
         return "no record has a turn", "name a log with turns"
-    if not any(labeled for labeled, _ in shown):
+    labeled = sum(by_model for by_model, _ in rows)
+    if not labeled:
         return (
             f"none of {count:,} records has an annotation by {who}",
             "`labelgen label` adds a model's annotation to a log",
         )
-    left = sum(labeled and not answered for labeled, answered in shown)
+    left = sum(by_model and not by_person for by_model, by_person in rows)
     if not left:
-        known = sum(labeled for labeled, _ in shown)
-        return f"all {known:,} records with an annotation by {who} were annotated by people already", "use --how audit"
-    if how == "abstained":
+        return (
+            f"all {labeled:,} records with an annotation by {who} were annotated by people already",
+            "use --strategy audit",
+        )
+    if strategy == "abstained":
         return (
             f"{who} withheld nothing in {left:,} records that nobody annotated",
-            "only a calibrated model withholds: `labelgen calibrate`, then `labelgen label` again; or use --how informative",
+            "only a calibrated model withholds: `labelgen calibrate`, then `labelgen label` again; or use --strategy informative",
         )
-    return f"{who} answers nothing in {left:,} records that nobody annotated", "use --how audit"
+    return f"{who} answers nothing in {left:,} records that nobody annotated", "use --strategy audit"
 
 
-def draw(candidates: Iterable[Candidate], how: str, count: int, seed: int = 0) -> list[Drawn]:
-    """At most `count` of them. The order of the candidates is of no influence.
+def draw(candidates: Iterable[Candidate], strategy: str, count: int, seed: int = 0) -> list[SampledDialogue]:
+    """At most `count` of them. The order of the candidates does not matter.
 
-    `audit` draws without replacement, each candidate as likely."""
+    `audit` draws without replacement, each candidate with the same probability."""
     queue = sorted(candidates, key=lambda one: _place(one, seed))
-    if how == "audit":
+    if strategy == "audit":
         probability = min(1.0, count / len(queue)) if queue else None
-        return [Drawn(one.dialogue, rank, probability) for rank, one in enumerate(queue[:count])]
+        return [SampledDialogue(one.dialogue, rank, probability) for rank, one in enumerate(queue[:count])]
     return _most_informative(queue, count)
 
 
 def _place(one: Candidate, seed: int) -> tuple[float, str]:
-    # A seeded place in the queue, which depends on the dialogue alone and not on what else is in the log.
+    # A seeded place in the queue, which depends on the dialogue alone and not on the rest of the log.
     return Random(f"review/{seed}/{one.dialogue}").random(), one.dialogue
 
 
-def _most_informative(queue: Sequence[Candidate], count: int) -> list[Drawn]:
+def _most_informative(queue: Sequence[Candidate], count: int) -> list[SampledDialogue]:
     covered: dict[Kind, float] = {}
     heap = [(-_gain(one, covered), k) for k, one in enumerate(queue)]
     heapq.heapify(heap)
-    chosen: list[Drawn] = []
+    chosen: list[SampledDialogue] = []
     while heap and len(chosen) < count:
         _, k = heapq.heappop(heap)
         now = (-_gain(queue[k], covered), k)
-        # Gains only fall, so one that is still the greatest when brought up to date is the greatest.
+        # Gains only fall, so one that is still the greatest after its update is the greatest.
         if heap and now > heap[0]:
             heapq.heappush(heap, now)
             continue
-        chosen.append(Drawn(queue[k].dialogue, len(chosen), gain=-now[0]))
+        chosen.append(SampledDialogue(queue[k].dialogue, len(chosen), gain=-now[0]))
         for kind, doubt in queue[k].doubt.items():
             covered[kind] = covered.get(kind, 0.0) + doubt
     return chosen
 
 
 def _gain(one: Candidate, covered: dict[Kind, float]) -> float:
-    return (
-        math.fsum(
-            math.sqrt(covered.get(kind, 0.0) + doubt) - math.sqrt(covered.get(kind, 0.0))
-            for kind, doubt in one.doubt.items()
-        )
-        / one.turns
+    gains = (
+        math.sqrt(covered.get(kind, 0.0) + doubt) - math.sqrt(covered.get(kind, 0.0))
+        for kind, doubt in one.doubt.items()
     )
+    return math.fsum(gains) / one.turns
 
 
-def marked(dialogue: Dialogue, drawn: Drawn, how: str, seed: int) -> Dialogue:
-    """The dialogue with a field `sample` that says how it was drawn, among the fields that labelgen does not know."""
-    said: dict[str, Any] = {"how": how, "seed": seed, "rank": drawn.rank}
-    if drawn.probability is not None:
-        said["probability"] = drawn.probability
-    if drawn.gain is not None:
-        said["gain"] = round(drawn.gain, 6)
-    return replace(dialogue, extra=msgspec.json.encode({**_extra(dialogue), SAMPLE: said}, order="sorted").decode())
+def mark_sample(dialogue: Dialogue, sampled: SampledDialogue, strategy: str, seed: int) -> Dialogue:
+    """The dialogue with a field `sample` that says how it was drawn, among the fields unknown to labelgen."""
+    mark: dict[str, Any] = {"how": strategy, "seed": seed, "rank": sampled.rank}
+    if sampled.probability is not None:
+        mark["probability"] = sampled.probability
+    if sampled.gain is not None:
+        mark["gain"] = round(sampled.gain, 6)
+    return replace(dialogue, extra=msgspec.json.encode({**_extra(dialogue), SAMPLE: mark}, order="sorted").decode())
 
 
-def drawn_for_difficulty(dialogue: Dialogue) -> str | None:
-    """The way that chose the dialogue because a model is in doubt about it; None where none did, as in an audit."""
-    said = extra(dialogue).get(SAMPLE)
-    how = said.get("how") if isinstance(said, dict) else None
-    return how if isinstance(how, str) and how in DIFFICULT else None
+def _mark(dialogue: Dialogue) -> dict[str, Any]:
+    mark = extra(dialogue).get(SAMPLE)
+    return mark if isinstance(mark, dict) else {}
 
 
-def inclusion(dialogue: Dialogue) -> float | None:
-    """The probability by which an audit drew the dialogue; an estimate of a total weighs it by the inverse. None where no
-    audit did."""
-    said = extra(dialogue).get(SAMPLE)
-    probability = said.get("probability") if isinstance(said, dict) else None
+def doubt_strategy(dialogue: Dialogue) -> str | None:
+    """The strategy by which the dialogue was chosen for a model's doubt; None where there is none, as in an audit."""
+    how = _mark(dialogue).get("how")
+    return how if isinstance(how, str) and how in BY_DOUBT else None
+
+
+def inclusion_probability(dialogue: Dialogue) -> float | None:
+    """The probability of the dialogue in its audit; an estimate of a total weights it by the inverse. None without an audit."""
+    probability = _mark(dialogue).get("probability")
     return float(probability) if isinstance(probability, (int, float)) else None
 
 
@@ -169,7 +214,7 @@ def _extra(dialogue: Dialogue) -> dict[str, Any]:
     if dialogue.extra is None:
         return {}
     try:
-        found = msgspec.json.decode(dialogue.extra)
+        fields = msgspec.json.decode(dialogue.extra)
     except msgspec.MsgspecError:
         return {"extra": dialogue.extra}
-    return found if isinstance(found, dict) else {"extra": dialogue.extra}
+    return fields if isinstance(fields, dict) else {"extra": dialogue.extra}

@@ -9,7 +9,7 @@ from some_logs import record, write_lines, write_rows
 
 from labelgen.base.errors import InputError
 from labelgen.cli.main import main
-from labelgen.review.label_studio_answers import read_answers
+from labelgen.review.label_studio import read_answers
 
 
 def test_a_short_export_of_label_studio_is_called_that(tmp_path: Path):

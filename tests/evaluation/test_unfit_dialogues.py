@@ -18,13 +18,13 @@ from labelgen.data.log import Log, write_log
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import read_calibration
 from labelgen.model.folder import COMPLETE, save_model
-from labelgen.review.sampling import Drawn, marked
+from labelgen.review.sampling import SampledDialogue, mark_sample
 
 TRAINED, NEW = ([labeled_dialogue(seed, 1 + seed % 3) for seed in seeds] for seeds in (range(60), range(60, 120)))
 
 
 def marked_as(dialogues: Sequence[Dialogue], how: str) -> list[Dialogue]:
-    return [marked(d, Drawn(d.id, rank), how, 0) for rank, d in enumerate(dialogues)]
+    return [mark_sample(d, SampledDialogue(d.id, rank), how, 0) for rank, d in enumerate(dialogues)]
 
 
 @pytest.fixture(scope="module")

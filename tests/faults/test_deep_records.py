@@ -20,7 +20,7 @@ from labelgen.data.evidence import Signal
 from labelgen.data.log import Log, write_log
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import decode
-from labelgen.review.label_studio_answers import read_answers
+from labelgen.review.label_studio import read_answers
 
 
 def nested(levels: int) -> str:

@@ -13,11 +13,9 @@ from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
 from labelgen.data.quarantine import Rejected
-from labelgen.review.conll import HEADER, conll, read_conll
-from labelgen.review.doubt import reviewed
-from labelgen.review.merge import Merge
-from labelgen.review.returned import Returned
-from labelgen.review.tokens import overlap, tagged, tags, tokens
+from labelgen.review.conll import HEADER, conll, from_tags, overlap, read_conll, to_tags, tokens
+from labelgen.review.merge import AnswerMerger, ReviewAnswer
+from labelgen.review.sampling import model_annotation
 
 ASKED = ("intents", "slots")
 
@@ -50,12 +48,12 @@ def test_tags_tell_exactly_the_spans_that_were_marked(given_text):
     text, spans = given_text
     cut = tokens(text, spans)
     named = [("xy"[k % 2], span) for k, span in enumerate(spans)]
-    assert [(name, span) for name, span, _ in tagged(cut, tags(cut, named))] == named
+    assert [(name, span) for name, span, _ in from_tags(cut, to_tags(cut, named))] == named
 
 
 @given(dialogues().filter(lambda d: d.turns))
 def test_columns_come_back_as_the_same_labels(tmp_path_factory, dialogue):
-    annotation = reviewed(dialogue, None) or Annotation("nobody", "model")
+    annotation = model_annotation(dialogue, None) or Annotation("nobody", "model")
     text = conll(dialogue, annotation)
     by_turn = [
         [(x.at.start, x.at.end) for x in annotation.labels if isinstance(x.at, AtSpan) and x.at.turn == t]
@@ -71,10 +69,10 @@ def test_columns_come_back_as_the_same_labels(tmp_path_factory, dialogue):
         assert isinstance(answer, Rejected)
         assert answer.reason.startswith("empty")
         return
-    assert isinstance(answer, Returned)
+    assert isinstance(answer, ReviewAnswer)
     # An empty list of slots is told by tags alone, and a request without tokens by a line of its own.
     assert said(answer.annotation, ASKED) == said(annotation, ASKED)
-    merge = Merge([answer], lambda _: None)
+    merge = AnswerMerger([answer], lambda _: None)
     [out] = merge([dialogue])
     assert not merge.reasons
     assert out.annotations[-1] == answer.annotation
@@ -113,7 +111,7 @@ def read(folder: Path, text: str) -> tuple[Dialogue, list[Rejected]]:
     path = folder / "turns.conll"
     path.write_bytes(text.encode())
     aside: list[Rejected] = []
-    [out] = Merge(read_conll(path, "anna"), aside.append)([DIALOGUE])
+    [out] = AnswerMerger(read_conll(path, "anna"), aside.append)([DIALOGUE])
     return out, aside
 
 

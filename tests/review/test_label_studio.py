@@ -18,12 +18,9 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
 from labelgen.data.quarantine import Rejected
-from labelgen.review.doubt import reviewed
-from labelgen.review.label_studio_answers import read_answers
-from labelgen.review.label_studio_tasks import task_of
-from labelgen.review.labeling_config import labeling_config, questions_of
-from labelgen.review.merge import Merge
-from labelgen.review.returned import Returned
+from labelgen.review.label_studio import labeling_config, questions_of, read_answers, task_of
+from labelgen.review.merge import AnswerMerger, ReviewAnswer
+from labelgen.review.sampling import model_annotation
 
 TURNS = (
     Turn(request="😀 play purple haze", response="Playing é́."),
@@ -49,32 +46,34 @@ DIALOGUE = Dialogue(id="d7", turns=TURNS, annotations=(MODEL,))
 
 def exported(dialogue: Dialogue, blind: bool = False) -> dict[str, Any]:
     asked = questions_of([dialogue], {})
-    return json.loads(json.dumps(task_of(dialogue, reviewed(dialogue, None), asked, blind)))
+    return json.loads(json.dumps(task_of(dialogue, model_annotation(dialogue, None), asked, blind)))
 
 
-def returned(folder: Path, *tasks: dict[str, Any]) -> list[Returned | Rejected]:
+def returned(folder: Path, *tasks: dict[str, Any]) -> list[ReviewAnswer | Rejected]:
     return list(read_answers(write_export(folder / "answers.json", tasks), Counter()))
 
 
-def merged(folder: Path, *tasks: dict[str, Any], log: Dialogue = DIALOGUE) -> tuple[Dialogue, list[Rejected], Merge]:
+def merged(
+    folder: Path, *tasks: dict[str, Any], log: Dialogue = DIALOGUE
+) -> tuple[Dialogue, list[Rejected], AnswerMerger]:
     aside: list[Rejected] = []
-    merge = Merge(returned(folder, *tasks), aside.append)
+    merge = AnswerMerger(returned(folder, *tasks), aside.append)
     [out] = merge([log])
     return out, aside, merge
 
 
 @given(dialogues().filter(lambda d: d.turns))
 def test_accepted_as_it_is_a_prediction_comes_back_as_the_same_labels(tmp_path_factory, dialogue):
-    annotation = reviewed(dialogue, None) or Annotation("nobody", "model")
+    annotation = model_annotation(dialogue, None) or Annotation("nobody", "model")
     [answer] = returned(tmp_path_factory.mktemp("round"), accepted(exported(dialogue)))
     if not said(annotation):
         assert isinstance(answer, Rejected)
         assert answer.reason.startswith("empty")
         return
-    assert isinstance(answer, Returned)
+    assert isinstance(answer, ReviewAnswer)
     assert said(answer.annotation) == said(annotation)
     assert (answer.annotation.annotator, answer.annotation.kind) == ("label-studio:7", "person")
-    merge = Merge([answer], lambda _: None)
+    merge = AnswerMerger([answer], lambda _: None)
     [out] = merge([dialogue])
     assert not merge.reasons
     assert out.annotations == (*dialogue.annotations, answer.annotation)
@@ -87,7 +86,7 @@ def test_every_result_answers_a_question_of_the_configuration(dialogue, blind):
     view = ElementTree.fromstring(labeling_config(asked))
     controls = {node.get("name"): node for node in view.iter() if node.get("toName")}
     assert len(controls) == sum(node.get("toName") is not None for node in view.iter())
-    for result in task_of(dialogue, reviewed(dialogue, None), asked, blind)["predictions"][0]["result"]:
+    for result in task_of(dialogue, model_annotation(dialogue, None), asked, blind)["predictions"][0]["result"]:
         control = controls[result["from_name"]]
         assert result["type"] == control.tag.lower()
         if result["type"] in ("choices", "paragraphlabels"):
@@ -238,7 +237,7 @@ def test_questions_that_labelgen_did_not_ask_are_counted(tmp_path):
     task["annotations"][0]["result"].append({"from_name": "comment", "type": "textarea", "value": {"text": ["hm"]}})
     ignored: Counter[str] = Counter()
     [answer] = read_answers(write_export(tmp_path / "answers.json", [task]), ignored)
-    assert isinstance(answer, Returned)
+    assert isinstance(answer, ReviewAnswer)
     assert ignored == {"comment": 1}
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.review.offsets import from_units, to_units
+from labelgen.review.label_studio import from_units, to_units
 
 texts = st.text(
     st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("a😀👨‍👩‍👧é́𝄞\n\u200d")), max_size=12

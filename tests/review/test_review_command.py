@@ -12,7 +12,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
-from labelgen.review.sampling import inclusion
+from labelgen.review.sampling import inclusion_probability
 
 COUNT = 12
 
@@ -96,7 +96,7 @@ def test_an_audit_says_how_probable_each_dialogue_was_and_seeds_differ(log, tmp_
         assert run("sample", log, out, "--count", 4, "--strategy", "audit", "--seed", seed) == 0
         drawn.append(out.read_bytes())
         # Four of the dialogues have no turns, and nobody can look at them.
-        assert [inclusion(d) for d in read(out)] == [0.5] * 4
+        assert [inclusion_probability(d) for d in read(out)] == [0.5] * 4
     assert drawn[0] == drawn[1] != drawn[2]
 
 

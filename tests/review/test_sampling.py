@@ -10,8 +10,15 @@ from strategies import dialogues
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label
-from labelgen.review.doubt import doubts, reviewed
-from labelgen.review.sampling import Candidate, candidate, draw, inclusion, marked
+from labelgen.review.sampling import (
+    Candidate,
+    draw,
+    inclusion_probability,
+    mark_sample,
+    model_annotation,
+    to_candidate,
+    uncertainties,
+)
 
 KINDS = st.tuples(st.sampled_from(["intents", "slots"]), st.sampled_from([("a",), ("b",), ()]))
 
@@ -75,8 +82,8 @@ def test_sums_weighed_by_the_inverse_of_the_probability_estimate_the_sum_over_th
 
 @given(dialogues(), st.sampled_from(["abstained", "informative", "audit"]))
 def test_who_can_be_drawn(dialogue, how):
-    found = candidate(dialogue, how, None)
-    annotation = reviewed(dialogue, None)
+    found = to_candidate(dialogue, how, None)
+    annotation = model_annotation(dialogue, None)
     if not dialogue.turns:
         assert found is None
     elif how == "audit":
@@ -84,7 +91,7 @@ def test_who_can_be_drawn(dialogue, how):
     elif annotation is None or any(a.kind == "person" for a in dialogue.annotations):
         assert found is None
     else:
-        said = [d for d in doubts(annotation) if d.withheld or how == "informative"]
+        said = [d for d in uncertainties(annotation) if d.withheld or how == "informative"]
         assert (found is None) == (not said)
         assert found is None or math.isclose(sum(found.doubt.values()), sum(d.doubt for d in said))
 
@@ -92,10 +99,10 @@ def test_who_can_be_drawn(dialogue, how):
 @given(dialogues(), st.integers(1, 9))
 def test_how_a_dialogue_was_drawn_stands_in_the_record_and_nothing_else_changes(dialogue, count):
     [drawn] = draw([Candidate(dialogue.id, 1, {})], "audit", count)
-    after = marked(dialogue, drawn, "audit", 0)
-    assert inclusion(after) == 1.0
-    assert inclusion(dialogue) is None
-    assert marked(after, drawn, "audit", 0) == after
+    after = mark_sample(dialogue, drawn, "audit", 0)
+    assert inclusion_probability(after) == 1.0
+    assert inclusion_probability(dialogue) is None
+    assert mark_sample(after, drawn, "audit", 0) == after
 
 
 def test_an_answer_is_doubted_as_much_as_all_of_it_is():
@@ -104,7 +111,7 @@ def test_an_answer_is_doubted_as_much_as_all_of_it_is():
     annotation = Annotation(
         "m", "model", labels, (Field("slots", at),), (Abstained(Field("quality", at)),), None, None, (0.9,)
     )
-    found = {d.field.task: (d.names, round(d.doubt, 6), d.withheld) for d in doubts(annotation)}
+    found = {d.field.task: (d.names, round(d.doubt, 6), d.withheld) for d in uncertainties(annotation)}
     assert found == {"intents": (("a", "b"), 0.75, False), "slots": ((), 0.1, False), "quality": ((), 1.0, True)}
 
 
@@ -112,5 +119,5 @@ def test_the_first_model_is_looked_at_unless_another_is_named():
     turn = Turn(request="a", response="b")
     both = (Annotation("anna", "person"), Annotation("m", "model"), Annotation("gpt", "llm"))
     dialogue = Dialogue(id="d", turns=(turn,), annotations=both)
-    assert reviewed(dialogue, None) == both[1]
-    assert reviewed(dialogue, "gpt") == both[2]
+    assert model_annotation(dialogue, None) == both[1]
+    assert model_annotation(dialogue, "gpt") == both[2]
