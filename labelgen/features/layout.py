@@ -1,4 +1,4 @@
-"""What a batch holds, as tensors, and the legend of their axes.
+"""Tensors of a batch, and the legend of their axes.
 
     B  dialogues of the batch             T  turns of the longest dialogue
     N  real turns, dialogue by dialogue   P  distinct passages, grouped by their exact token length
@@ -6,13 +6,14 @@
     G  goals, dialogue by dialogue        K  labels of a task
     d  width of the turn encoder          D  width of the dialogue encoder
     C  categorical features               F  numerical features
-    W  words that are read by themselves, turn by turn
+    W  word features, turn by turn
 
-Turns are never padded before the turn encoder; only the dialogue encoder sees `[B, T, D]`."""
+Only the dialogue encoder sees padding, as `[B, T, D]`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -24,13 +25,18 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Layout:
-    """Which turns, tokens and goals a batch is made of. Indices only; the same for every task.
+    """Turns, tokens and goals of a batch: indices only, the same for every task.
 
-    turns: of each dialogue. sources: of each dialogue, choosing its label sets. domains: of each dialogue, those on offer, whose
-    labels alone may be given; None for all. dialogue_of, position: of each real
-    turn. goals: of each dialogue, each a tuple of its turns, ascending. token_turn: the real turn of each request token.
-    token_start, token_end: `[start, end)` in code points of the request; 0, 0 for special tokens. token_counts: tokens
-    of each real turn's request. response_of: of each real turn; equal where two responses are the same text."""
+    Attributes:
+        turns: number of turns of each dialogue.
+        sources: source of each dialogue, which selects its label sets.
+        domains: available domains of each dialogue, which restrict its allowed labels; None for all.
+        goals: goals of each dialogue, each a tuple of its turns, ascending.
+        dialogue_of, position: dialogue of each real turn, and its number there.
+        token_turn: the real turn of each request token.
+        token_start, token_end: `[start, end)` in code points of the request; 0, 0 for special tokens.
+        token_counts: number of tokens of each real turn's request.
+        response_of: text of each real turn's response, as a number; equal texts have one number."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
@@ -46,32 +52,25 @@ class Layout:
 
     @cached_property
     def first_turn(self) -> tuple[int, ...]:
-        """Index among the real turns of each dialogue's turn 0."""
-        starts, total = [], 0
-        for count in self.turns:
-            starts.append(total)
-            total += count
-        return tuple(starts)
+        """Index of each dialogue's first turn among the real turns."""
+        return _starts(self.turns)
 
     @cached_property
     def first_token(self) -> tuple[int, ...]:
-        """Index among the request tokens of each real turn's first token."""
-        starts, total = [], 0
-        for count in self.token_counts:
-            starts.append(total)
-            total += count
-        return tuple(starts)
+        """Index of each real turn's first token among the request tokens."""
+        return _starts(self.token_counts)
 
     @property
     def longest(self) -> int:
+        """Number of turns of the longest dialogue."""
         return max(self.turns, default=0)
 
     def turn(self, dialogue: int, turn: int) -> int:
-        """Index among the real turns."""
+        """Index of a dialogue's turn among the real turns."""
         return self.first_turn[dialogue] + turn
 
     def real(self) -> Bool[Tensor, "B T"] | None:
-        """True where a padded grid holds a real turn; None where all dialogues are equally long, so nothing is padded."""
+        """Attention mask of the padded grid: true for real turns. None if nothing is padded."""
         if len(set(self.turns)) <= 1:
             return None
         grid = torch.zeros(len(self.turns), self.longest, dtype=torch.bool, device=self.position.device)
@@ -79,7 +78,7 @@ class Layout:
         return grid
 
     def pad(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "B T D"]:
-        """Real turns into the grid; zeros where no turn is."""
+        """The real turns as a grid, padded with zeros."""
         if len(set(self.turns)) == 1:
             return rows.view(len(self.turns), self.longest, rows.shape[-1])
         grid = rows.new_zeros(len(self.turns), self.longest, rows.shape[-1])
@@ -87,7 +86,7 @@ class Layout:
         return grid
 
     def unpad(self, grid: Float[Tensor, "B T D"]) -> Float[Tensor, "N D"]:
-        """The grid's real turns; undoes pad."""
+        """The real turns of a grid; the inverse of `pad`."""
         return grid[self.dialogue_of, self.position]
 
     def with_goals(self, goals: tuple[tuple[tuple[int, ...], ...], ...]) -> "Layout":
@@ -98,31 +97,31 @@ class Layout:
         return sum(len(goals) for goals in self.goals)
 
     def goal_members(self) -> tuple[Int[Tensor, " E"], Int[Tensor, " E"], Int[Tensor, " G"]]:
-        """Of every membership of a turn in a goal: the goal's index and the real turn's index; then the last real turn
-        of each goal."""
-        goal_index, turn_index, last = [], [], []
-        goal = 0
-        for dialogue, goals in enumerate(self.goals):
-            for turns in goals:
-                rows = [self.turn(dialogue, t) for t in turns]
-                goal_index += [goal] * len(rows)
-                turn_index += rows
-                last.append(rows[-1])
-                goal += 1
-        device = self.position.device
-        return (
-            torch.tensor(goal_index, dtype=torch.long, device=device),
-            torch.tensor(turn_index, dtype=torch.long, device=device),
-            torch.tensor(last, dtype=torch.long, device=device),
+        """Goal and real turn of every membership of a turn in a goal, and the last real turn of each goal."""
+        goals = [
+            [self.turn(dialogue, t) for t in turns] for dialogue, goals in enumerate(self.goals) for turns in goals
+        ]
+        indices = (
+            [goal for goal, rows in enumerate(goals) for _ in rows],
+            [row for rows in goals for row in rows],
+            [rows[-1] for rows in goals],
         )
+        goal, turn, last = (torch.tensor(x, dtype=torch.long, device=self.position.device) for x in indices)
+        return goal, turn, last
+
+
+def _starts(counts: Sequence[int]) -> tuple[int, ...]:
+    return tuple(accumulate(counts, initial=0))[:-1]
 
 
 @dataclass(frozen=True)
 class Passages:
-    """Distinct texts of a batch, tokenized, in groups of one exact token length, so nothing is padded or masked.
+    """Distinct tokenized texts of a batch in groups of one exact token length, so nothing is padded or masked.
 
-    groups: ids of each group. request, response: of each real turn, the index of its text among all passages in the
-    order of the groups. request_token: index of each request token among all tokens of all groups."""
+    Attributes:
+        groups: token ids of each group.
+        request, response: index of each real turn's text among all passages, in the order of the groups.
+        request_token: index of each request token among all tokens of all groups."""
 
     groups: tuple[Int[Tensor, "_ _"], ...]
     request: Int[Tensor, " N"]
@@ -132,8 +131,14 @@ class Passages:
 
 @dataclass(frozen=True)
 class FeatureTensors:
-    """categories: 0 missing, 1 unseen in training, else a value. numbers: standardized, 0 where missing. words: numbers of
-    each turn's distinct words. word_counts: how many words each turn has."""
+    """Features of all real turns.
+
+    Attributes:
+        categories: 0 missing, 1 not in the training log, else a value.
+        numbers: standardized; 0 where missing.
+        present: 1 where a number is there, else 0.
+        words: numbers of each turn's distinct words.
+        word_counts: number of words of each turn."""
 
     categories: Int[Tensor, "N C"]
     numbers: Float[Tensor, "N F"]
@@ -144,8 +149,7 @@ class FeatureTensors:
 
 @dataclass(frozen=True)
 class SoundTensors:
-    """Log-mel frames of the turns that have sound, grouped by exact length; turn: the real turn of each, in the order
-    of the groups."""
+    """Log-mel frames of the turns with sound, grouped by exact length. turn: real turn of each, in the order of the groups."""
 
     groups: tuple[Float[Tensor, "_ _ mels"], ...]
     turn: Int[Tensor, " S"]
@@ -153,12 +157,15 @@ class SoundTensors:
 
 @dataclass(frozen=True)
 class TargetTensors:
-    """Targets of one task over a batch; the rows are the task's own units.
+    """Soft targets of one task over a batch; the rows are the task's own units.
 
-    expected: soft truth, over labels on the last axis. weight: of a row, or of each label of a row; 0 where absent.
-    complement: names of a row that do not all hold together; complement_weight: 0 where there is no such target.
-    likelihood: of the evidence about a row, given each of its names, up to a factor a row, for tasks of which one name
-    holds; likelihood_weight: 0 where there is no evidence."""
+    Attributes:
+        expected: target probabilities of the labels.
+        weight: of a row, or of each label of a row; 0 where there is no target.
+        complement: labels of a row that do not all hold together (a complementary label).
+        complement_weight: weight of that; 0 where there is none.
+        likelihood: likelihood of the evidence given each label, up to a factor for each row; for mutually exclusive labels.
+        likelihood_weight: weight of that; 0 where there is no evidence."""
 
     expected: Float[Tensor, "rows labels"]
     weight: Float[Tensor, "..."]
@@ -168,7 +175,7 @@ class TargetTensors:
     likelihood_weight: Float[Tensor, " rows"] | None = None
 
     def total_weight(self) -> Float[Tensor, ""]:
-        """What the task's loss is divided by: units that count, each by its weight."""
+        """Sum of the rows' weights, by which the task's loss is divided."""
         weight = self.weight if self.weight.dim() == 1 else self.weight.amax(dim=-1)
         for other in (self.complement_weight, self.likelihood_weight):
             if other is not None:
@@ -178,7 +185,7 @@ class TargetTensors:
 
 @dataclass(frozen=True)
 class Batch:
-    """Everything that one step of the model needs."""
+    """Input of one step of the model."""
 
     layout: Layout
     passages: Passages
@@ -205,13 +212,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class States:
-    """What the trunk knows of a batch, and the heads read.
+    """Output of the trunk, which the task heads read.
 
-    turns: each turn in its dialogue. alone: each turn as if it were all of its dialogue, in training a drawn share of them
-    and the others in their dialogue; the same as turns where the model has no dialogue encoder or no head reads it. requests, responses: the turn's own texts, pooled. tokens: of the requests, None where no head
-    reads them.
-    labels: for each task whose labels have texts, their pooled vectors. sees: the other turns of its dialogue that a turn
-    knows of; a head that looks at other turns' states keeps to it."""
+    Attributes:
+        turns: state of each turn in its dialogue.
+        alone: state of each turn without its dialogue; in training, for a random share of the turns, and the state in the
+            dialogue for the others. Same as `turns` without a dialogue encoder, or if no head reads it.
+        requests, responses: pooled vectors of the turn's texts.
+        tokens: token states of the requests; None if no head reads them.
+        labels: pooled label texts of each task that has them.
+        sees: the turns of its dialogue that a turn's state depends on; heads that read other turns respect it."""
 
     turns: Float[Tensor, "N D"]
     alone: Float[Tensor, "N D"]
@@ -223,7 +233,7 @@ class States:
 
 
 def move(value: Value, device: torch.device | str) -> Value:
-    """The value with all its tensors on `device`; containers and dataclasses are copied, other values kept."""
+    """The value with all its tensors on `device`; containers and dataclasses are copied, other values stay."""
     moved: Any = value
     if isinstance(value, Tensor):
         moved = value.to(device)

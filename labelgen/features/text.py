@@ -1,4 +1,4 @@
-"""Texts to token ids, and character spans to tokens and back."""
+"""Tokenization of texts, and the mapping between character spans and tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,59 +12,56 @@ from labelgen.features.layout import Passages
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+_MAX_CACHED = 50_000
+"""Texts in a tokenizer's cache, about 30 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """ids with special tokens; spans: `[start, end)` of each in code points of the text, (0, 0) for special tokens."""
+    """A tokenized text. ids: with special tokens. spans: `[start, end)` of each token in code points of the text; (0, 0) for
+    special tokens."""
 
     ids: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
 
 
 class Tokenizer:
-    """A fast tokenizer with a limit of tokens; what lies beyond the limit is cut.
-
-    Results are remembered, since most utterances of a log are said more than once over the epochs."""
+    """A fast tokenizer with truncation and a cache, since most utterances of a log repeat over the epochs."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", max_tokens: int) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
-        self._memo: dict[str, Tokens] = {}
-        self._shared: dict[Any, Any] = {}
+        self._cache: dict[str, Tokens] = {}
+        self._interned: dict[Any, Any] = {}
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        new = [text for text in dict.fromkeys(texts) if text not in self._memo]
-        if len(self._memo) + len(new) > _REMEMBERED:
-            self._memo.clear()
-            self._shared.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in self._cache]
+        if len(self._cache) + len(new) > _MAX_CACHED:
+            self._cache.clear()
+            self._interned.clear()
             new = list(dict.fromkeys(texts))
         if new:
-            # transformers would copy all else that is known of each token too, which takes longer than to tokenize.
+            # The tokenizer of transformers would also copy its other fields, which takes longer than to tokenize.
             backend = self.tokenizer.backend_tokenizer
             backend.enable_truncation(self.max_tokens, direction=self.tokenizer.truncation_side)
             backend.no_padding()
-            for text, found in zip(new, backend.encode_batch(new), strict=True):
-                self._memo[text] = Tokens(self._one_of_each(found.ids), self._one_of_each(found.offsets))
-        return [self._memo[text] for text in texts]
+            for text, encoding in zip(new, backend.encode_batch(new), strict=True):
+                self._cache[text] = Tokens(self._intern(encoding.ids), self._intern(encoding.offsets))
+        return [self._cache[text] for text in texts]
 
-    def _one_of_each(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        """The same values; equal ones are one object, since the ids and spans of most texts are those of others, and a new
-        object for each takes six times the room."""
-        return tuple(map(self._shared.setdefault, values, values))
-
-
-_REMEMBERED = 50_000
-"""Some 30 MB; memory that goes on growing with a log is not flat."""
+    def _intern(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """The values with equal ones as one object, which takes a sixth of the memory."""
+        return tuple(map(self._interned.setdefault, values, values))
 
 
 def tokens_of_span(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
-    """First and one past the last token that touch `[start, end)`; None where no token does (it was cut off)."""
-    touching = [k for k, (a, b) in enumerate(spans) if a < end and b > start and b > a]
-    return (touching[0], touching[-1] + 1) if touching else None
+    """First and one past the last token that overlap `[start, end)`; None if the span was truncated."""
+    overlapping = [k for k, (a, b) in enumerate(spans) if a < end and b > start and b > a]
+    return (overlapping[0], overlapping[-1] + 1) if overlapping else None
 
 
 def group_passages(requests: Sequence[Tokens], responses: Sequence[Tokens]) -> Passages:
-    """Distinct passages in groups of one exact length, and where each turn's texts are among them."""
+    """Distinct passages in groups of one exact length, and the index of each turn's texts among them."""
     by_length: dict[int, dict[tuple[int, ...], None]] = {}
     for tokens in (*requests, *responses):
         by_length.setdefault(len(tokens.ids), {})[tokens.ids] = None
@@ -88,8 +85,8 @@ def group_passages(requests: Sequence[Tokens], responses: Sequence[Tokens]) -> P
 
 @lru_cache(maxsize=4096)
 def label_text(name: str, description: str | None) -> str:
-    """A label as words that an encoder can read: `Restaurants_1.FindRestaurants` becomes `restaurants 1 find restaurants`,
-    followed by the description."""
+    """A label as words for the encoder: `Restaurants_1.FindRestaurants` becomes `restaurants 1 find restaurants`, followed by
+    the description."""
     out = []
     for before, character in zip(" " + name, name, strict=False):
         if character in "_.-/":

@@ -15,7 +15,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_set import ANY_SOURCE, LabelName, Sources
 from labelgen.features.features import FeatureSet
-from labelgen.features.pretrained import encoder_from_config, tokenizer_of_words
+from labelgen.features.pretrained import encoder_from_config, word_tokenizer
 from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import assemble, make_tasks
 from labelgen.model.label_model import LabelModel
@@ -68,7 +68,7 @@ def same_in_any_company() -> bool:
         tasks = make_tasks({name: TaskOptions() for name in TASKS}, _LABELS)
         options = ModelOptions(dialogue_width=_WIDTH, encoder_frozen=True)
         encoder = encoder_from_config(config)
-        model = assemble(options, tasks, FeatureSet(), encoder, tokenizer_of_words(_WORDS), {}).eval()
+        model = assemble(options, tasks, FeatureSet(), encoder, word_tokenizer(_WORDS), {}).eval()
         # A new block of the dialogue encoder adds nothing, and a new label has no weights of its own.
         for weight in model.parameters():
             torch.nn.init.normal_(weight, std=0.05)

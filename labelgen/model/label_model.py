@@ -118,7 +118,7 @@ class LabelModel(nn.Module):
         if batch.sound is not None and self.audio_encoder is not None and len(batch.sound.turn):
             heard = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
             sound = (batch.sound.turn, heard)
-        features = self.features.so_far(batch.features) if causal else batch.features
+        features = self.features.causal(batch.features) if causal else batch.features
         turns = self.fusion(requests, responses, features, sound, hidden)
         return Turns(turns, requests, responses, None if tokens is None else tokens[batch.passages.request_token])
 

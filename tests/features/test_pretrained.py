@@ -18,7 +18,7 @@ from labelgen.features.pretrained import (
 )
 
 
-def test_an_encoder_and_its_tokenizer_come_from_a_folder(tiny_encoder: Path):
+def test_load_encoder_folder_gives_encoder_and_tokenizer(tiny_encoder: Path):
     encoder, tokenizer = load_encoder(str(tiny_encoder)), load_tokenizer(str(tiny_encoder))
     text = "play 紫の煙 for ten minutes 🎵!"
     found = tokenizer([text], return_offsets_mapping=True)
@@ -42,19 +42,19 @@ def test_an_encoder_and_its_tokenizer_come_from_a_folder(tiny_encoder: Path):
         ({"model_type": "xlnet", "d_model": 24, "d_inner": 40, "n_head": 2}, (24, 96)),
     ],
 )
-def test_the_widths_of_an_encoder_are_read_without_its_weights(
+def test_encoder_widths_folder_without_weights_are_read(
     tmp_path: Path, fields: dict[str, Any], widths: tuple[int, int]
 ):
     (tmp_path / "config.json").write_text(json.dumps(fields))
     assert encoder_widths(str(tmp_path)) == widths
 
 
-def test_the_widths_of_an_encoder_that_is_not_there_are_refused(tmp_path: Path):
-    with pytest.raises(UsageError, match="holds no encoder that can be loaded"):
+def test_encoder_widths_empty_folder_raises_usage_error(tmp_path: Path):
+    with pytest.raises(UsageError, match="has no encoder that can be loaded"):
         encoder_widths(str(tmp_path))
 
 
-def test_the_tiny_encoder_is_the_same_every_time(tiny_encoder: Path, tmp_path: Path):
+def test_tiny_encoder_made_twice_is_identical(tiny_encoder: Path, tmp_path: Path):
     from tiny import write_tiny_encoder
 
     again = write_tiny_encoder(tmp_path / "again")
@@ -62,7 +62,7 @@ def test_the_tiny_encoder_is_the_same_every_time(tiny_encoder: Path, tmp_path: P
         assert digest_file(path) == digest_file(again / path.name), path.name
 
 
-def test_a_config_alone_gives_the_same_architecture_and_nothing_of_the_folder(tiny_encoder: Path, tmp_path: Path):
+def test_encoder_from_config_json_gives_same_architecture(tiny_encoder: Path, tmp_path: Path):
     encoder: Any = load_encoder(str(tiny_encoder), attention_dropout=0.0)
     written = tmp_path / "encoder.json"
     written.write_text(encoder.config.to_json_string(use_diff=False))
@@ -79,26 +79,26 @@ def test_a_config_alone_gives_the_same_architecture_and_nothing_of_the_folder(ti
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"model_type": "no such"}', '{"model_type": "roberta", "hidden_size": 7}']
 )
-def test_a_config_that_describes_no_encoder_is_an_integrity_error(tmp_path: Path, text: str):
+def test_encoder_from_config_invalid_json_raises_integrity_error(tmp_path: Path, text: str):
     path = tmp_path / "encoder.json"
     path.write_text(text)
     with pytest.raises(IntegrityError, match=r"no encoder can be made from encoder\.json"):
         encoder_from_config(path)
 
 
-def test_no_hub_points_at_labelgen_encoder():
+def test_load_encoder_without_hub_hints_at_encoder_command():
     with pytest.raises(UsageError, match="labelgen encoder OUT"):
         load_encoder("FacebookAI/roberta-base")
     with pytest.raises(UsageError, match="labelgen encoder OUT"):
         load_tokenizer("no/such-model")
 
 
-def test_a_folder_without_encoder_is_a_usage_error(tmp_path: Path):
-    with pytest.raises(UsageError, match="holds no encoder"):
+def test_load_encoder_empty_folder_raises_usage_error(tmp_path: Path):
+    with pytest.raises(UsageError, match="has no encoder"):
         load_encoder(str(tmp_path))
 
 
-def test_missing_weights_are_an_error_and_not_noise(tiny_encoder: Path, tmp_path: Path):
+def test_load_encoder_missing_weights_raises_integrity_error(tiny_encoder: Path, tmp_path: Path):
     from safetensors.torch import load_file, save_file
 
     weights = load_file(tiny_encoder / "model.safetensors")
@@ -111,7 +111,7 @@ def test_missing_weights_are_an_error_and_not_noise(tiny_encoder: Path, tmp_path
         load_encoder(str(tmp_path))
 
 
-def test_a_folder_with_code_runs_none_of_it(tiny_encoder: Path, tmp_path: Path):
+def test_load_encoder_folder_with_code_does_not_run_it(tiny_encoder: Path, tmp_path: Path):
     for path in tiny_encoder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())
@@ -123,7 +123,7 @@ def test_a_folder_with_code_runs_none_of_it(tiny_encoder: Path, tmp_path: Path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_origin_tells_what_is_known(tiny_encoder: Path, tmp_path: Path):
+def test_encoder_origin_folder_with_and_without_file_is_returned(tiny_encoder: Path, tmp_path: Path):
     assert encoder_origin("FacebookAI/roberta-base") == {"name": "FacebookAI/roberta-base"}
     known = encoder_origin(str(tiny_encoder))
     assert known["digests"] == {"model.safetensors": digest_file(tiny_encoder / "model.safetensors")}
@@ -132,7 +132,7 @@ def test_origin_tells_what_is_known(tiny_encoder: Path, tmp_path: Path):
     assert encoder_origin(str(tmp_path)) == {"name": "mine", "license": "CC0-1.0"}
 
 
-def test_torchaudio_and_transformers_import_once_prepared():
+def test_prepare_torchaudio_then_torchaudio_and_transformers_import():
     code = (
         "from labelgen.features.sound import prepare_torchaudio\n"
         "prepare_torchaudio(); prepare_torchaudio()\n"

@@ -22,7 +22,7 @@ def amx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("works", LEVELS[:-1])
-def test_a_cpu_that_crashes_above_a_level_gets_that_level_and_is_told_once(amx: Path, capfd, works: str):
+def test_choose_instruction_set_crash_above_level_sets_that_level_once(amx: Path, capfd, works: str):
     choose_instruction_set(crashes_above(works))
     assert os.environ[MAX] == instruction_set() == works
     assert is_lowered()
@@ -35,13 +35,13 @@ def test_a_cpu_that_crashes_above_a_level_gets_that_level_and_is_told_once(amx: 
     assert capfd.readouterr().err == ""
 
 
-def test_a_hang_counts_as_a_crash(amx: Path, capfd):
+def test_choose_instruction_set_hang_counts_as_crash(amx: Path, capfd):
     choose_instruction_set(crashes_above("AVX2", signal.pause), limit_s=0.1)
     assert instruction_set() == "AVX2"
     assert "hang for 0.1 s" in capfd.readouterr().err
 
 
-def test_a_level_that_hangs_below_one_that_dies_is_passed_over(amx: Path):
+def test_choose_instruction_set_hang_below_crash_is_skipped(amx: Path):
     def products() -> None:
         level = os.environ.get(MAX)
         if level == "AVX512_CORE_FP16":
@@ -53,14 +53,14 @@ def test_a_level_that_hangs_below_one_that_dies_is_passed_over(amx: Path):
     assert instruction_set() == "AVX512_CORE_BF16"
 
 
-def test_nothing_is_set_and_nothing_said_where_the_default_survives(amx: Path, capfd):
+def test_choose_instruction_set_working_default_sets_nothing(amx: Path, capfd):
     choose_instruction_set(lambda: None)
     assert MAX not in os.environ
     assert (instruction_set(), is_lowered()) == ("AVX512_CORE_AMX", False)
     assert capfd.readouterr().err == ""
 
 
-def test_an_exception_and_output_of_the_products_count_for_nothing(amx: Path, capfd):
+def test_choose_instruction_set_exception_and_output_are_ignored(amx: Path, capfd):
     def products() -> None:
         os.write(2, b"output")
         raise RuntimeError("this CPU has no such product")
@@ -70,7 +70,7 @@ def test_an_exception_and_output_of_the_products_count_for_nothing(amx: Path, ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_products_that_are_tried_work_on_this_machine(monkeypatch: pytest.MonkeyPatch):
+def test_probe_products_on_this_machine_run(monkeypatch: pytest.MonkeyPatch):
     before = os.environ.get(MAX)
     monkeypatch.setenv(PROBED, "")
     choose_instruction_set()
@@ -87,7 +87,7 @@ def test_the_products_that_are_tried_work_on_this_machine(monkeypatch: pytest.Mo
         ("AVX512_CORE_AMX_FP16", "AVX512_CORE_AMX"),
     ],
 )
-def test_a_level_that_the_user_set_is_kept(amx: Path, monkeypatch, capfd, name: str, level: str, found: str):
+def test_choose_instruction_set_level_of_user_is_kept(amx: Path, monkeypatch, capfd, name: str, level: str, found: str):
     monkeypatch.setenv(name, level)
     choose_instruction_set(crash)
     assert os.environ[name] == level
@@ -95,27 +95,27 @@ def test_a_level_that_the_user_set_is_kept(amx: Path, monkeypatch, capfd, name: 
     assert capfd.readouterr().err == ""
 
 
-def test_a_process_that_changed_the_level_keeps_its_own(amx: Path, monkeypatch):
+def test_choose_instruction_set_changed_level_is_kept(amx: Path, monkeypatch):
     choose_instruction_set(crashes_above("AVX2"))
     monkeypatch.setenv(MAX, "AVX512_CORE")
     choose_instruction_set(crash)
     assert (instruction_set(), is_lowered()) == ("AVX512_CORE", False)
 
 
-def test_another_machine_is_probed_again(amx: Path):
+def test_choose_instruction_set_other_machine_probes_again(amx: Path):
     choose_instruction_set(crashes_above("AVX2"))
     amx.write_text("elsewhere\n")
     choose_instruction_set(crashes_above("AVX512_CORE_FP16"))
     assert instruction_set() == "AVX512_CORE_FP16"
 
 
-def test_where_no_level_works_this_is_said_and_nothing_set(amx: Path, capfd):
+def test_choose_instruction_set_no_working_level_sets_nothing(amx: Path, capfd):
     choose_instruction_set(crash)
     assert MAX not in os.environ
     assert "no lower level works" in capfd.readouterr().err
 
 
-def test_other_cpus_have_no_levels(amx: Path, monkeypatch, tmp_path: Path):
+def test_instruction_set_other_architecture_is_none(amx: Path, monkeypatch, tmp_path: Path):
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
     choose_instruction_set(crash)
     assert instruction_set() is None
@@ -128,17 +128,17 @@ def broken_amx(amx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_products", crashes_above("AVX2"))
 
 
-def test_a_model_that_is_loaded_by_itself_computes_at_the_level_that_works(broken_amx, tiny_model: Path):
+def test_load_model_broken_amx_uses_working_level(broken_amx, tiny_model: Path):
     load_model(tiny_model)
     assert (instruction_set(), is_lowered()) == ("AVX2", True)
 
 
-def test_an_annotator_names_the_level_it_computes_at(broken_amx, tiny_model: Path, capfd):
+def test_annotator_broken_amx_records_level_in_provenance(broken_amx, tiny_model: Path, capfd):
     assert Annotator(tiny_model).provenance.isa == "AVX2"
     assert "using ONEDNN_MAX_CPU_ISA=AVX2" in capfd.readouterr().err
 
 
-def test_labels_of_another_level_are_not_added_to(broken_amx, tiny_model: Path, tmp_path: Path, monkeypatch, capfd):
+def test_label_resumed_at_other_level_is_refused(broken_amx, tiny_model: Path, tmp_path: Path, monkeypatch, capfd):
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny_model), "--workers", "1"]
     assert main(words) == 0
@@ -152,7 +152,7 @@ def test_labels_of_another_level_are_not_added_to(broken_amx, tiny_model: Path, 
     assert "model.isa: AVX2, now AVX512_CORE" in capfd.readouterr().err
 
 
-def test_doctor_names_the_level(broken_amx, capsys):
+def test_doctor_broken_amx_prints_level(broken_amx, capsys):
     main(["doctor"])
     told = capsys.readouterr()
     assert "ok     cpu level   AVX2, lowered" in told.out

@@ -26,7 +26,7 @@ def rows(count: int, width: int = 384) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("vnni", [True, False])
-def test_products_are_close_to_those_in_32_bits(monkeypatch: pytest.MonkeyPatch, vnni: bool):
+def test_int8_product_is_close_to_fp32(monkeypatch: pytest.MonkeyPatch, vnni: bool):
     if not vnni:
         monkeypatch.setattr(int8, "first_cpu", dict)
     weight, bias, given, to = rows(200) / 20, rows(1, 200)[0], rows(64), rows(64, 200)
@@ -40,7 +40,7 @@ def test_products_are_close_to_those_in_32_bits(monkeypatch: pytest.MonkeyPatch,
         assert (found - wanted).abs().mean() / wanted.abs().mean() < 0.02
 
 
-def test_sums_of_the_largest_numbers_are_exact():
+def test_int8_product_of_largest_values_is_exact():
     """Some CPUs add two products in 16 bits."""
     width = 1536
     weight = torch.ones(8, width)
@@ -50,7 +50,7 @@ def test_sums_of_the_largest_numbers_are_exact():
     torch.testing.assert_close(Int8Product(weight, torch.zeros(8))(given), given @ weight.T, rtol=1e-4, atol=1e-3)
 
 
-def test_rows_without_a_range_are_not_divided_by_zero():
+def test_int8_product_constant_rows_are_finite():
     product = Int8Product(rows(16), torch.arange(16.0))
     assert torch.equal(product(torch.zeros(8, 384)), torch.arange(16.0).expand(8, 16))
     constant = torch.full((8, 384), 0.5)
@@ -59,7 +59,7 @@ def test_rows_without_a_range_are_not_divided_by_zero():
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 128])
-def test_a_row_has_the_same_bits_in_any_company(count: int):
+def test_int8_product_any_batch_is_bitwise_identical(count: int):
     product = Int8Product(rows(1536) / 20, rows(1, 1536)[0])
     given = rows(512)
     together = product.gelu(given)
@@ -68,7 +68,7 @@ def test_a_row_has_the_same_bits_in_any_company(count: int):
 
 
 @torch.no_grad()
-def test_states_are_near_those_in_32_bits_and_depend_on_the_passage_alone(tiny_encoder: Path):
+def test_int8_encoder_is_close_to_fp32_and_batch_invariant(tiny_encoder: Path):
     encoder = TurnEncoder(load_encoder(str(tiny_encoder)), 32, frozen=True).eval()
     groups = [torch.randint(5, 60, shape) for shape in ((4, 2), (33, 5), (21, 14), (5, 40))]
     exact = encoder.states(groups)
@@ -80,7 +80,7 @@ def test_states_are_near_those_in_32_bits_and_depend_on_the_passage_alone(tiny_e
         assert torch.equal(encoder.states([ids[:1]])[0], states[:1])
 
 
-def test_labels_in_8_bits_say_so_and_depend_on_no_batch_mate(tiny_model: Path):
+def test_int8_labels_record_precision_and_are_batch_invariant(tiny_model: Path):
     annotator = Annotator(tiny_model, precision="int8")
     assert annotator.provenance.precision == "int8"
     dialogues = [labeled_dialogue(seed) for seed in range(12)]
@@ -90,7 +90,7 @@ def test_labels_in_8_bits_say_so_and_depend_on_no_batch_mate(tiny_model: Path):
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
-def test_without_its_libraries_the_command_that_installs_them_is_told(
+def test_int8_without_libraries_prints_install_command(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, missing: str
 ):
     monkeypatch.setitem(sys.modules, missing, None)
@@ -102,14 +102,14 @@ def test_without_its_libraries_the_command_that_installs_them_is_told(
     assert "pip install -e '.[int8]' -c constraints.txt" in told
 
 
-def test_an_encoder_of_another_kind_is_refused(tmp_path: Path):
+def test_int8_unsupported_encoder_is_refused(tmp_path: Path):
     config = tmp_path / "config.json"
     config.write_text('{"model_type": "distilbert", "dim": 32, "hidden_dim": 64, "n_heads": 2, "n_layers": 1}')
     with pytest.raises(UsageError, match="8-bit products need an encoder of BERT's kind on a CPU, not distilbert"):
         TurnEncoder(encoder_from_config(config), 32, frozen=True).prepare(torch.int8)
 
 
-def test_a_cpu_on_which_they_crash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_int8_crashing_cpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class Crashes:
         def __init__(self, *_: Any) -> None:
             crash()

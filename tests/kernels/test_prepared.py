@@ -29,7 +29,7 @@ def precise(precision: torch.dtype, encoder: Any) -> PreparedEncoder:
 
 
 @torch.no_grad()
-def test_states_are_those_of_transformers(encoder):
+def test_prepared_encoder_states_equal_transformers(encoder):
     own = groups((3, 4), (1, 7), (5, 2), (2, 40))
     found = precise(torch.float32, encoder)(own)
     for ids, states in zip(own, found, strict=True):
@@ -38,7 +38,7 @@ def test_states_are_those_of_transformers(encoder):
 
 @torch.no_grad()
 @pytest.mark.parametrize("precision", BOTH)
-def test_company_and_place_change_no_bit(encoder, precision):
+def test_prepared_encoder_any_batch_is_bitwise_identical(encoder, precision):
     ready = precise(precision, encoder)
     own = groups((4, 2), (7, 3), (133, 5), (70, 9), (21, 14), (5, 40), (1, 100))
     together = ready(own)
@@ -51,7 +51,7 @@ def test_company_and_place_change_no_bit(encoder, precision):
 
 
 @torch.no_grad()
-def test_a_passage_longer_than_a_batch_has_the_bits_it_has_alone(encoder, monkeypatch):
+def test_prepared_encoder_long_passage_is_bitwise_identical(encoder, monkeypatch):
     monkeypatch.setattr(prepared, "TOKENS", 64)
     ready = precise(torch.float32, encoder)
     own = groups((9, 3), (2, 70), (1, 100), (5, 4))
@@ -60,7 +60,7 @@ def test_a_passage_longer_than_a_batch_has_the_bits_it_has_alone(encoder, monkey
 
 
 @torch.no_grad()
-def test_batches_are_filled_with_whole_passages(encoder, monkeypatch):
+def test_prepared_encoder_batches_hold_whole_passages(encoder, monkeypatch):
     monkeypatch.setattr(prepared, "TOKENS", 64)
     ready = precise(torch.float32, encoder)
     seen: list[int] = []
@@ -77,7 +77,7 @@ def test_batches_are_filled_with_whole_passages(encoder, monkeypatch):
     assert min(seen[:-3]) > 64 - 11
 
 
-def test_training_goes_on_with_the_weights_that_learn(tiny_encoder, encoder):
+def test_turn_encoder_trained_after_prepare_uses_new_weights(tiny_encoder, encoder):
     turn = TurnEncoder(encoder, encoder.config.hidden_size, frozen=False).eval()
     turn.prepare(torch.float32)
     ids = groups((4, 6))
@@ -88,7 +88,7 @@ def test_training_goes_on_with_the_weights_that_learn(tiny_encoder, encoder):
     assert not torch.allclose(before, after, atol=1e-3)
 
 
-def test_an_architecture_that_is_not_known_is_left_alone(encoder):
+def test_turn_encoder_unknown_architecture_is_not_prepared(encoder):
     encoder.config.model_type = "another"
     turn = TurnEncoder(encoder, encoder.config.hidden_size, frozen=False).eval()
     assert not can_prepare(encoder, torch.float32)

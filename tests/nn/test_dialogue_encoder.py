@@ -20,14 +20,14 @@ def trained(layers: int, band: int) -> DialogueEncoder:
     return encoder
 
 
-def test_a_new_encoder_adds_nothing():
+def test_dialogue_encoder_new_is_identity():
     turns = torch.randn(3, 5, 16)
     encoder = DialogueEncoder(16, layers=2, heads=2, dropout=0.0, band=128)
     alone = DialogueEncoder(16, layers=0, heads=2, dropout=0.0, band=128)
     torch.testing.assert_close(encoder(turns, None), alone(turns, None))
 
 
-def test_padding_is_never_seen():
+def test_dialogue_encoder_padding_has_no_effect():
     encoder = trained(layers=2, band=128)
     turns = torch.randn(1, 5, 16)
     real = torch.tensor([[True, True, True, False, False]])
@@ -39,7 +39,7 @@ def test_padding_is_never_seen():
     assert not torch.allclose(first, encoder(turns, None)[:, :3], atol=1e-3)
 
 
-def test_a_new_block_looks_at_its_neighbors_and_everywhere():
+def test_dialogue_encoder_new_block_has_heads_on_neighbors():
     """The heads that are biased by distance prefer theirs to any other; at least one is free."""
     for heads in (1, 2, 6):
         (block,) = DialogueEncoder(16 * heads, layers=1, heads=heads, dropout=0.0, band=128).blocks
@@ -54,7 +54,7 @@ def test_a_new_block_looks_at_its_neighbors_and_everywhere():
     window=st.integers(1, 17),
     causal=st.booleans(),
 )
-def test_windows_give_what_one_pass_gives(lengths, layers, band, window, causal):
+def test_dialogue_encoder_windows_equal_one_pass(lengths, layers, band, window, causal):
     """Whatever the lengths of the batch, the layers, the band and the mask, in training as at work."""
     encoder = trained(layers, band)
     longest = max(lengths)
@@ -69,7 +69,7 @@ def test_windows_give_what_one_pass_gives(lengths, layers, band, window, causal)
 
 @settings(max_examples=10)
 @given(st.integers(1, 3), st.integers(1, 5), st.booleans())
-def test_a_turn_hears_of_a_band_a_layer_and_no_further(layers, band, causal):
+def test_dialogue_encoder_turn_sees_one_band_a_layer(layers, band, causal):
     """Of a turn that changes, exactly those hear that are no further than layers times the band, later ones alone where
     the mask is causal."""
     encoder = trained(layers, band)
@@ -82,7 +82,7 @@ def test_a_turn_hears_of_a_band_a_layer_and_no_further(layers, band, causal):
     assert torch.equal(moved, wanted & (torch.arange(40) >= 20) if causal else wanted)
 
 
-def test_a_band_as_wide_as_the_dialogue_is_none():
+def test_dialogue_encoder_band_of_whole_dialogue_has_no_effect():
     """What a model says of a dialogue that fits into the band is what it said before there was one."""
     turns = torch.randn(2, 30, 16)
     assert torch.equal(trained(2, 29)(turns, None), trained(2, 1000)(turns, None))

@@ -18,13 +18,13 @@ def scorer(dropout: float) -> LabelScorer:
 QUERIES, LABELS = torch.randn(3, 8), torch.randn(6, 8)
 
 
-def test_at_work_nothing_is_dropped():
+def test_label_scorer_in_eval_drops_nothing():
     with torch.inference_mode():
         kept, dropping = (scorer(dropout).eval()(QUERIES, LABELS) for dropout in (0.0, 0.9))
     assert torch.equal(kept, dropping)
 
 
-def test_in_training_a_label_has_all_that_was_learned_of_it_or_its_text_alone():
+def test_label_scorer_in_training_drops_the_learned_part():
     made = scorer(0.5)
     with torch.inference_mode():
         whole = made.eval()(QUERIES, LABELS)
@@ -42,7 +42,7 @@ def test_in_training_a_label_has_all_that_was_learned_of_it_or_its_text_alone():
 
 
 @pytest.mark.parametrize("dropout", [0.0, 1.0])
-def test_what_is_always_dropped_is_never_learned(dropout: float):
+def test_label_scorer_always_dropped_gets_no_gradient(dropout: float):
     made = scorer(dropout).train()
     made(QUERIES, LABELS).sum().backward()
     assert made.own.grad is not None

@@ -13,7 +13,7 @@ from labelgen.nn import structure
 from labelgen.nn.structure import Biaffine, span_probability, tag_rows, tag_sums, viterbi
 
 
-def test_new_links_are_as_strong_as_turns_are_alike():
+def test_biaffine_new_scores_are_similarities():
     torch.manual_seed(0)
     turns = torch.randn(1, 6, 16)
     turns[0, 4] = turns[0, 1]
@@ -27,7 +27,7 @@ def test_new_links_are_as_strong_as_turns_are_alike():
 
 @settings(max_examples=15)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5))
-def test_links_in_blocks_are_scores_of_pairs(length, reach, rows):
+def test_biaffine_in_blocks_equals_definition(length, reach, rows):
     """Of any dialogue, as far back as asked, in blocks of any size: each is the score of its pair of turns."""
     torch.manual_seed(length)
     turns, pairs = torch.randn(2, length, 16), Biaffine(16, 8)
@@ -58,7 +58,7 @@ def spans_of(tags: tuple[int, ...], names: int) -> set[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("names", [1, 2, 3])
-def test_spans_and_best_tags_are_those_of_all_sequences_counted(names: int):
+def test_viterbi_and_span_probability_equal_enumeration(names: int):
     torch.manual_seed(names)
     lengths = (1, 3, 2, 4 if names < 3 else 3, 1, 3)
     given = [3.0 * torch.randn(length, 1 + 2 * names, dtype=torch.double) for length in lengths]
@@ -80,7 +80,7 @@ def test_spans_and_best_tags_are_those_of_all_sequences_counted(names: int):
             assert span_probability(scores, sums, k, span) == pytest.approx(counted, abs=1e-9)
 
 
-def test_of_no_request_nothing_is_said():
+def test_viterbi_without_requests_is_empty():
     rows = tag_rows(torch.zeros(0, 5), ())
     assert viterbi(rows, 2) == []
     assert tag_sums(rows, 2).after.shape == (0, 1)

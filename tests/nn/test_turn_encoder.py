@@ -1,16 +1,21 @@
-"""Passages packed into one row are encoded as each alone would be, to the last bit; gradients agree too."""
+"""Passages packed into one row are encoded as each alone would be, to the last bit; gradients agree too.
+
+FastDropout is dropout: how often it drops, what it keeps, its gradient, and that a seed says all."""
 
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 
 from labelgen.features.layout import Passages
 from labelgen.features.pretrained import load_encoder
 from labelgen.kernels.packed import PACKED
 from labelgen.nn import turn_encoder
 from labelgen.nn.embedding_cache import EmbeddingCache
-from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
+from labelgen.nn.turn_encoder import FastDropout, TurnEncoder, pool_texts, use_fast_dropout
 
 LENGTHS = [(3, 4), (1, 7), (5, 2), (2, 40)]
 
@@ -29,7 +34,7 @@ def encoder(tiny_encoder) -> TurnEncoder:
     return encoder
 
 
-def test_packed_is_each_group_alone(encoder):
+def test_turn_encoder_packed_equals_each_group(encoder):
     own = passages()
     with torch.no_grad():
         packed = encoder.states(own.groups)
@@ -41,7 +46,7 @@ def test_packed_is_each_group_alone(encoder):
         torch.testing.assert_close(one, three, rtol=1e-5, atol=1e-6)
 
 
-def test_gradients_are_those_of_the_groups(encoder):
+def test_turn_encoder_packed_gradients_equal_those_of_groups(encoder):
     own = passages()
     gradients = []
     for implementation in (PACKED, "sdpa"):
@@ -63,7 +68,7 @@ def learned(encoder: TurnEncoder, own: Passages) -> tuple[list[torch.Tensor], li
 
 
 @pytest.mark.parametrize("most", [1, 13, 40, 1000])
-def test_pieces_have_the_gradients_of_the_whole(encoder, most):
+def test_turn_encoder_chunks_have_gradients_of_whole_batch(encoder, most):
     own = passages()
     seen: list[int] = []
     encoder.encoder.register_forward_pre_hook(
@@ -82,7 +87,7 @@ def test_pieces_have_the_gradients_of_the_whole(encoder, most):
     assert sum(seen) == 2 * tokens
 
 
-def test_pieces_are_computed_anew_with_the_same_dropout(tiny_encoder, monkeypatch):
+def test_turn_encoder_checkpointed_chunks_repeat_dropout(tiny_encoder, monkeypatch):
     made: Any = load_encoder(str(tiny_encoder), attention_dropout=0.0)
     encoder = TurnEncoder(made, made.config.hidden_size, frozen=False).train()
     assert made.config.hidden_dropout_prob > 0
@@ -95,7 +100,7 @@ def test_pieces_are_computed_anew_with_the_same_dropout(tiny_encoder, monkeypatc
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-def test_frozen_vectors_are_remembered(tiny_encoder):
+def test_embedding_cache_second_pass_encodes_nothing(tiny_encoder):
     made: Any = load_encoder(str(tiny_encoder))
     frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
     frozen.embedding_cache = EmbeddingCache()
@@ -112,7 +117,7 @@ def test_frozen_vectors_are_remembered(tiny_encoder):
 
 
 @pytest.mark.parametrize("most_bytes", [0, 2_000, 2**20])
-def test_a_frozen_encoder_trains_from_what_it_remembers(tiny_encoder, most_bytes):
+def test_embedding_cache_any_size_gives_same_states(tiny_encoder, most_bytes):
     """Which passages were kept, and which were asked for before, shows in no bit."""
     made: Any = load_encoder(str(tiny_encoder))
     frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
@@ -138,8 +143,52 @@ def test_a_frozen_encoder_trains_from_what_it_remembers(tiny_encoder, most_bytes
     assert not tokens.requires_grad
 
 
-def test_texts_are_pooled_alone(encoder):
+def test_pool_texts_any_batch_is_bitwise_identical(encoder):
     texts = [(1, 5, 2), (1, 6, 7, 2), (1, 9, 2)]
     together = pool_texts(encoder, texts)
     for row, text in zip(together, texts, strict=True):
         assert torch.equal(row, pool_texts(encoder, [text])[0])
+
+
+@pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fast_dropout_any_position_drops_with_probability(p: float, dtype: torch.dtype):
+    torch.manual_seed(0)
+    count = 200_000
+    kept = (FastDropout(p)(torch.ones(count, 4, dtype=dtype)) != 0).double()
+    # Six standard deviations of a share of so many.
+    assert (kept.mean(dim=0) - (1 - p)).abs().max() < 6 * (p * (1 - p) / count) ** 0.5
+    # Neighbors share random bits, and must not share their fate.
+    assert (torch.corrcoef(kept.T) - torch.eye(4)).abs().max() < 6 / count**0.5
+
+
+@given(st.lists(st.integers(0, 7), max_size=3), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_fast_dropout_kept_values_and_gradient_are_scaled(shape: list[int], p: float):
+    dropout = FastDropout(p)
+    x = torch.rand(shape) + 1.0
+    x.requires_grad_()
+    out = dropout(x)
+    kept = out != 0
+    torch.testing.assert_close(out, torch.where(kept, x / (1 - p) if p < 1 else 0 * x, 0.0), rtol=1e-4, atol=0)
+    out.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad != 0, kept)
+
+
+def test_fast_dropout_same_seed_repeats_and_eval_keeps_all():
+    dropout, x = FastDropout(0.5), torch.rand(7, 3)
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(dropout(x))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(dropout.eval()(x), x)
+
+
+def test_use_fast_dropout_twice_replaces_each_once():
+    module = nn.Sequential(nn.Dropout(0.1), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3)), nn.Dropout1d(0.2))
+    use_fast_dropout(module)
+    use_fast_dropout(module)
+    found = [part for part in module.modules() if isinstance(part, FastDropout)]
+    assert [part.p for part in found] == [0.1, 0.3]

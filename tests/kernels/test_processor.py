@@ -20,7 +20,7 @@ def named(tmp_path, monkeypatch, text: str) -> str:
     return processor()
 
 
-def test_machines_of_one_kind_have_one_name_and_other_kinds_another(tmp_path, monkeypatch):
+def test_processor_same_kind_has_same_name(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     names = [
@@ -32,19 +32,19 @@ def test_machines_of_one_kind_have_one_name_and_other_kinds_another(tmp_path, mo
     assert named(tmp_path, monkeypatch, X86.format(n=0, model=143)) == "x86_64 GenuineIntel 6 143 AVX2"
 
 
-def test_arm_is_named_by_its_part_and_the_serial_number_is_not_told(tmp_path, monkeypatch):
+def test_processor_arm_is_named_by_part_without_serial_number(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert {named(tmp_path, monkeypatch, ARM.format(n=n)) for n in (1, 2)} == {"aarch64 0x41 8 0xd40 DEFAULT"}
 
 
-def test_without_the_file_it_is_what_python_knows(tmp_path, monkeypatch):
+def test_processor_without_cpuinfo_uses_platform(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_CPUINFO", tmp_path / "none")
     monkeypatch.setattr(platform, "processor", lambda: "arm")
     assert processor().split()[:2] == [platform.machine(), "arm"]
 
 
-def test_other_devices_are_named_by_their_kind_or_their_own_name(monkeypatch):
+def test_processor_other_devices_are_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda kind: "NVIDIA H100")
     assert [processor(name) for name in ("cuda", "cuda:1", "mps")] == ["NVIDIA H100", "NVIDIA H100", "mps"]
 
@@ -59,7 +59,7 @@ def test_other_devices_are_named_by_their_kind_or_their_own_name(monkeypatch):
         ("cuda:99", "use --device cpu"),
     ],
 )
-def test_a_device_that_is_not_here_is_refused(device, said):
+def test_check_device_unknown_device_raises(device, said):
     check_device("cpu")
     with pytest.raises(UsageError) as told:
         check_device(device)
@@ -67,7 +67,7 @@ def test_a_device_that_is_not_here_is_refused(device, said):
     assert f"--device {device}" in told.value.where
 
 
-def test_where_there_is_no_cuda_it_is_said(monkeypatch):
+def test_check_device_without_cuda_raises(monkeypatch):
     def none(*_: object, **__: object) -> None:
         raise AssertionError("Torch not compiled with CUDA enabled")
 
@@ -88,7 +88,7 @@ def test_where_there_is_no_cuda_it_is_said(monkeypatch):
         ("", False),
     ],
 )
-def test_a_cpu_has_bf16_where_the_system_says_so(tmp_path, monkeypatch, told, found):
+def test_has_bf16_cpu_follows_cpuinfo(tmp_path, monkeypatch, told, found):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{told}\nprocessor\t: 1\nflags\t\t: avx512_bf16\n")
     monkeypatch.setattr(module, "_CPUINFO", tmp_path / "cpuinfo")

@@ -29,7 +29,7 @@ def nats(scores: list[float], *targets: Target) -> float:
 
 
 @given(SHARES, SHARES, SHARES)
-def test_it_is_the_probability_of_the_evidence(p: float, posterior: float, prior: float) -> None:
+def test_exclusive_loss_of_evidence_is_its_negative_log_probability(p: float, posterior: float, prior: float) -> None:
     """Up to what the model cannot change: the likelihood of the likeliest name is taken as 1."""
     good, bad = posterior / prior, (1.0 - posterior) / (1.0 - prior)
     expected = -math.log((p * good + (1.0 - p) * bad) / max(good, bad))
@@ -37,7 +37,7 @@ def test_it_is_the_probability_of_the_evidence(p: float, posterior: float, prior
 
 
 @given(SHARES, st.floats(-3.0, 3.0))
-def test_what_moved_nothing_teaches_nothing(prior: float, score: float) -> None:
+def test_exclusive_loss_of_uninformative_evidence_has_no_gradient(prior: float, score: float) -> None:
     scores = torch.tensor([[0.0, score]], requires_grad=True)
     exclusive(scores, exclusive_rows([[evidence(prior, prior)]], INDEX)).total.backward()
     assert scores.grad is not None
@@ -45,7 +45,7 @@ def test_what_moved_nothing_teaches_nothing(prior: float, score: float) -> None:
 
 
 @given(st.floats(-3.0, 3.0))
-def test_not_this_is_evidence_that_excludes(score: float) -> None:
+def test_exclusive_loss_of_complement_is_log_of_remaining_probability(score: float) -> None:
     not_bad = Target("quality", AtDialogue(), None, ("bad",))
     p = 1.0 / (1.0 + math.exp(-score))
     assert nats([0.0, score], not_bad) == pytest.approx(-math.log(p), abs=1e-4)
@@ -56,7 +56,9 @@ def test_not_this_is_evidence_that_excludes(score: float) -> None:
 
 
 @given(SHARES, SHARES, SHARES, st.floats(-3.0, 3.0))
-def test_two_pieces_of_evidence_multiply(one: float, other: float, prior: float, score: float) -> None:
+def test_exclusive_loss_of_two_pieces_of_evidence_multiplies_likelihoods(
+    one: float, other: float, prior: float, score: float
+) -> None:
     p = 1.0 / (1.0 + math.exp(-score))
     goods, bads = ((one / prior, other / prior), ((1 - one) / (1 - prior), (1 - other) / (1 - prior)))
     likeliest = math.prod(max(pair) for pair in zip(goods, bads, strict=True))
@@ -64,7 +66,7 @@ def test_two_pieces_of_evidence_multiply(one: float, other: float, prior: float,
     assert nats([0.0, score], evidence(one, prior), evidence(other, prior)) == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_model_finds_what_silence_hides() -> None:
+def test_exclusive_loss_of_sparse_evidence_recovers_the_rate() -> None:
     """Half of the bad items and none of the good ones are complained of. Who learns the posteriors thinks that silence leaves
     a doubt of every item; who learns the evidence finds how often each kind of item is bad."""
     torch.manual_seed(0)

@@ -1,15 +1,29 @@
-"""A tokenizer comes back from a model's folder as it was, whatever its kind, and by its own file alone."""
+"""Tokens are those that transformers gives, with their places in the text.
+
+A tokenizer comes back from a model's folder as it was, whatever its kind, and by its own file alone."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from labelgen.base.errors import IntegrityError
+from labelgen.features import text as text_features
 from labelgen.features.pretrained import load_tokenizer, saved_tokenizer
 from labelgen.features.sound import prepare_torchaudio
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=4), st.integers(4, 12))
+def test_tokenizer_texts_give_ids_and_spans_of_transformers(tiny_encoder, texts, most):
+    own = text_features.Tokenizer(load_tokenizer(str(tiny_encoder)), most)(texts)
+    theirs = load_tokenizer(str(tiny_encoder))(texts, truncation=True, max_length=most, return_offsets_mapping=True)
+    assert [list(tokens.ids) for tokens in own] == theirs["input_ids"]
+    assert [list(tokens.spans) for tokens in own] == [list(map(tuple, spans)) for spans in theirs["offset_mapping"]]
+
 
 TEXTS = ("play stop the red lamp", "Rain in Paris? add milk, bread", "é 紫の煙 🎵 [SEP] </s> <mask>")
 KINDS = ("BertTokenizer", "XLMRobertaTokenizer", "RobertaTokenizer", "PreTrainedTokenizerFast")
@@ -66,7 +80,7 @@ def folder_of(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_gives_the_tokens_that_training_saw(kind, tmp_path):
+def test_saved_tokenizer_any_kind_gives_original_tokens(kind, tmp_path):
     trained = load_tokenizer(str(folder_of(kind, tmp_path / "encoder")))
     trained.save_pretrained(tmp_path / "tokenizer")
     again = saved_tokenizer(tmp_path / "tokenizer")
@@ -75,7 +89,7 @@ def test_it_gives_the_tokens_that_training_saw(kind, tmp_path):
     assert again.truncation_side == trained.truncation_side == "left"
 
 
-def test_other_files_of_the_folder_are_not_read(tmp_path):
+def test_saved_tokenizer_other_files_are_not_read(tmp_path):
     folder = folder_of("BertTokenizer", tmp_path / "t")
     before = saved_tokenizer(folder).backend_tokenizer.to_str()
     (folder / "added_tokens.json").write_text('{"play": 5}', encoding="utf-8")
@@ -87,7 +101,7 @@ def test_other_files_of_the_folder_are_not_read(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", '{"version": "1.0", "model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}']
 )
-def test_a_damaged_one_is_an_integrity_error(tmp_path, text):
+def test_saved_tokenizer_damaged_file_raises_integrity_error(tmp_path, text):
     (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
     with pytest.raises(IntegrityError, match="tokenizer"):
         saved_tokenizer(tmp_path)

@@ -1,4 +1,8 @@
+"""Sound of turns, and torchaudio with a CPU build of torch."""
+
 import math
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +12,8 @@ import torch
 
 from labelgen.data.dialogue import Audio
 from labelgen.data.sound import told
-from labelgen.features.sound import LONGEST_S, MELS, RATE_HZ, SoundSource, Unheard, log_mel
+from labelgen.features import sound
+from labelgen.features.sound import MAX_S, MELS, RATE_HZ, AudioError, SoundSource, log_mel, prepare_torchaudio
 from labelgen.nn.turn_fusion import AudioEncoder
 
 
@@ -35,24 +40,24 @@ def center_of_band_hz(band: int) -> float:
 
 @pytest.mark.parametrize("band", [3, 10, 20, 30, 38])
 @pytest.mark.parametrize("rate", [RATE_HZ, 44_100, 48_000])
-def test_a_tone_sounds_in_its_mel_band_at_any_rate(tmp_path: Path, band: int, rate: int):
+def test_log_mel_tone_at_any_rate_peaks_in_its_band(tmp_path: Path, band: int, rate: int):
     write(tmp_path / "a.wav", tone(center_of_band_hz(band), 0.5, rate), rate)
     assert heard(tmp_path, "a.wav").mean(dim=0).argmax() == band
 
 
-def test_a_frame_is_25_ms_and_one_comes_every_10_ms(tmp_path: Path):
+def test_log_mel_frames_are_25_ms_long_every_10_ms(tmp_path: Path):
     write(tmp_path / "a.wav", tone(300, 0.5))
     assert heard(tmp_path, "a.wav").shape == (1 + (8000 - 400) // 160, MELS)
 
 
-def test_loudness_is_kept(tmp_path: Path):
+def test_log_mel_louder_sound_gives_larger_values(tmp_path: Path):
     write(tmp_path / "loud.wav", tone(500, 0.3))
     write(tmp_path / "quiet.wav", tone(500, 0.3, loudness=0.05))
     difference = heard(tmp_path, "loud.wav").amax() - heard(tmp_path, "quiet.wav").amax()
     assert float(difference) == pytest.approx(math.log(100) / 4, abs=1e-3)
 
 
-def test_resampled_sound_is_the_sound(tmp_path: Path):
+def test_resample_tone_equals_tone_at_target_rate(tmp_path: Path):
     write(tmp_path / "a.wav", tone(440, 0.5))
     write(tmp_path / "b.wav", tone(440, 0.5, 8000), 8000)
     a, b = heard(tmp_path, "a.wav"), heard(tmp_path, "b.wav")
@@ -62,7 +67,7 @@ def test_resampled_sound_is_the_sound(tmp_path: Path):
 
 
 @pytest.mark.parametrize("rate", [8000, RATE_HZ])
-def test_a_segment_of_a_call_equals_the_file_cut_by_hand(tmp_path: Path, rate: int):
+def test_log_mel_segment_equals_file_of_the_segment(tmp_path: Path, rate: int):
     call = np.concatenate([tone(200, 0.4, rate), tone(900, 0.4, rate), tone(2000, 0.4, rate)])
     write(tmp_path / "call.wav", call, rate)
     write(tmp_path / "cut.wav", call[round(0.35 * rate) : round(0.85 * rate)], rate)
@@ -74,7 +79,7 @@ def test_a_segment_of_a_call_equals_the_file_cut_by_hand(tmp_path: Path, rate: i
     )
 
 
-def test_a_channel_is_chosen_and_none_means_their_mean(tmp_path: Path):
+def test_log_mel_channel_is_selected_or_averaged(tmp_path: Path):
     left, right = tone(300, 0.3), tone(3000, 0.3)
     write(tmp_path / "both.wav", np.stack([left, right], axis=1))
     for channel, alone in enumerate((left, right)):
@@ -86,12 +91,12 @@ def test_a_channel_is_chosen_and_none_means_their_mean(tmp_path: Path):
     torch.testing.assert_close(heard(tmp_path, "both.wav"), heard(tmp_path, "mean.wav"), rtol=0, atol=1e-5)
 
 
-def test_a_long_sound_is_cut(tmp_path: Path):
-    write(tmp_path / "a.wav", tone(300, LONGEST_S + 5, 1000), 1000)
-    torch.testing.assert_close(heard(tmp_path, "a.wav"), heard(tmp_path, "a.wav", end_s=LONGEST_S), rtol=0, atol=0)
+def test_log_mel_long_segment_is_truncated(tmp_path: Path):
+    write(tmp_path / "a.wav", tone(300, MAX_S + 5, 1000), 1000)
+    torch.testing.assert_close(heard(tmp_path, "a.wav"), heard(tmp_path, "a.wav", end_s=MAX_S), rtol=0, atol=0)
 
 
-def test_what_cannot_be_heard_is_absent_with_a_reason(tmp_path: Path):
+def test_log_mel_unreadable_audio_returns_reason(tmp_path: Path):
     root = tmp_path / "log"
     root.mkdir()
     write(tmp_path / "secret.wav", tone(300, 0.5))
@@ -136,10 +141,10 @@ def test_what_cannot_be_heard_is_absent_with_a_reason(tmp_path: Path):
     }
     for reason, sounds in cases.items():
         for audio in sounds:
-            assert log_mel(audio, root, MELS) == Unheard(reason), audio  # type: ignore[arg-type]
+            assert log_mel(audio, root, MELS) == AudioError(reason), audio  # type: ignore[arg-type]
 
 
-def test_turns_of_a_batch_are_grouped_by_length_and_the_unheard_are_counted(tmp_path: Path):
+def test_sound_source_batch_is_grouped_by_length_and_errors_counted(tmp_path: Path):
     for name, seconds in (("a", 0.5), ("b", 0.3), ("c", 0.5)):
         write(tmp_path / f"{name}.wav", tone(400, seconds))
     source = SoundSource()
@@ -156,7 +161,7 @@ def test_turns_of_a_batch_are_grouped_by_length_and_the_unheard_are_counted(tmp_
 
 
 @pytest.mark.parametrize("frames", [1, 7, 98])
-def test_a_sound_has_the_same_vector_whatever_is_beside_it(frames: int):
+def test_audio_encoder_any_batch_is_bitwise_identical(frames: int):
     encoder = AudioEncoder(MELS, 16).eval()
     sounds = torch.randn(9, frames, MELS)
     with torch.inference_mode():
@@ -166,7 +171,7 @@ def test_a_sound_has_the_same_vector_whatever_is_beside_it(frames: int):
     assert together.unique(dim=0).shape == (9, 16)
 
 
-def test_the_audio_encoder_learns_to_tell_two_tones_apart(tmp_path: Path):
+def test_audio_encoder_trained_on_two_tones_separates_them(tmp_path: Path):
     torch.manual_seed(0)
     for k, hertz in enumerate((300, 1200)):
         write(tmp_path / f"{k}.wav", tone(hertz, 0.3))
@@ -179,3 +184,44 @@ def test_the_audio_encoder_learns_to_tell_two_tones_apart(tmp_path: Path):
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.1
+
+
+EXTENSION = "torchaudio._extension"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Linux machine with torch's libraries in the folder that is given, and torchaudio not imported yet."""
+    (tmp_path / "lib").mkdir()
+    spec = ModuleSpec("torch", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(sound, "find_spec", lambda name: spec)
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("torchaudio", EXTENSION):
+        monkeypatch.setitem(sys.modules, name, sys)  # so that what is there now comes back after the test
+        monkeypatch.delitem(sys.modules, name)
+    return tmp_path / "lib"
+
+
+def test_prepare_torchaudio_without_cuda_libraries_replaces_extension(machine: Path):
+    prepare_torchaudio()
+    extension = sys.modules[EXTENSION]
+    assert extension._IS_TORCHAUDIO_EXT_AVAILABLE is False
+    assert extension._IS_ALIGN_AVAILABLE is False
+    with pytest.raises(RuntimeError, match="needs a CUDA build"):
+        extension.fail_if_no_align(len)([])
+
+
+def test_prepare_torchaudio_with_cuda_libraries_changes_nothing(machine: Path):
+    (machine / "libc10_cuda.so").touch()
+    prepare_torchaudio()
+    assert EXTENSION not in sys.modules
+
+
+def test_prepare_torchaudio_not_installed_or_not_linux_changes_nothing(machine: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    prepare_torchaudio()
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sound, "find_spec", lambda name: None)
+    prepare_torchaudio()
+    assert EXTENSION not in sys.modules

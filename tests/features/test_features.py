@@ -19,12 +19,12 @@ TEXT = st.text(alphabet="ab' ?Né", max_size=12)
 LOG = [labeled_dialogue(seed) for seed in range(12)]
 
 
-def test_words_are_lower_case_and_marks_stand_alone():
+def test_words_of_text_are_lower_case_with_separate_punctuation():
     assert words_of("No, I don't want THAT!") == ["no", ",", "i", "don't", "want", "that", "!"]
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=12), st.integers(1, 8), st.integers(1, 3))
-def test_the_most_frequent_are_kept(texts, most, least):
+def test_learn_words_any_log_keeps_the_most_frequent(texts, most, least):
     """Beside a count of each word by itself."""
     turns = tuple(Turn(request=a, response=b) for a, b in texts)
     found = learn_words([Dialogue(id="d", turns=turns)], most, least)
@@ -41,7 +41,7 @@ def test_the_most_frequent_are_kept(texts, most, least):
     assert not left or max(left) <= min(counts[key] for key in kept)
 
 
-def test_a_turn_has_each_of_its_words_once():
+def test_words_of_turn_with_repeats_are_distinct():
     words = Words(("no", "?"), ("no",))
     turns = [Turn(request="No no?", response="yes"), Turn(request="", response="no"), Turn(request="", response="")]
     assert words.of(turns) == [[0, 1], [2], []]
@@ -64,12 +64,12 @@ def by_themselves(model, dialogues, hidden=None):
         return model.by_itself(batch, model.encode(batch), hidden).turns
 
 
-def test_company_changes_no_bit(model):
+def test_word_features_any_batch_are_bitwise_identical(model):
     together = by_themselves(model, LOG)
     assert torch.equal(together, torch.cat([by_themselves(model, [one]) for one in LOG]))
 
 
-def test_the_words_of_a_hidden_response_are_not_seen(model):
+def test_word_features_of_hidden_response_have_no_effect(model):
     dialogue = next(d for d in LOG if len(d.turns) > 1)
     muted = replace(dialogue, turns=tuple(replace(turn, response="") for turn in dialogue.turns))
     assert model.features.words.response
@@ -78,7 +78,7 @@ def test_the_words_of_a_hidden_response_are_not_seen(model):
     assert torch.equal(by_themselves(model, [dialogue], hidden), by_themselves(model, [muted], hidden))
 
 
-def test_a_folder_keeps_them_and_other_words_take_no_weights(model, tiny_encoder, tmp_path):
+def test_word_features_saved_and_loaded_keep_vocabulary_and_weights(model, tiny_encoder, tmp_path):
     save_model(model, tmp_path / "m", {})
     loaded = load_model(tmp_path / "m")
     assert loaded.features == model.features
@@ -87,5 +87,5 @@ def test_a_folder_keeps_them_and_other_words_take_no_weights(model, tiny_encoder
     assert "fusion.words.weight" not in take_over(model_of(tiny_encoder, 40), model)
 
 
-def test_without_the_option_there_are_none():
+def test_learn_features_without_words_option_has_no_words():
     assert learn_features(LOG).words == Words()
