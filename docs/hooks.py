@@ -20,7 +20,7 @@ Help = dict[str, tuple[int, str]]
 
 def command_help() -> Help:
     """Run `--help` of every command and subcommand, 100 columns wide."""
-    from labelgen.cli.main import COMMANDS, main
+    from labelgen.cli.main import ACTIONS, COMMANDS, main
 
     os.environ["COLUMNS"] = "100"
     shown: Help = {}
@@ -38,6 +38,8 @@ def command_help() -> Help:
     show([])
     for command in COMMANDS:
         show([command])
+    for action in ACTIONS:
+        show(action.split())
     return shown
 
 

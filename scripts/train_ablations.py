@@ -23,12 +23,12 @@ from command import tells_errors
 from trainings_here import CONFIGS, MEMORY_BYTES, first_by_hash, has_failed, make_all, signed, split_words, trained
 
 from labelgen.base.errors import UsageError
+from labelgen.base.options import read_options
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.embedding_cache import EmbeddingCache
-from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
 FROZEN = ("--model.encoder_frozen", "true", "--model.label_refresh_steps", "1000000", "--tracking.wandb", "off")
@@ -70,10 +70,11 @@ class Ablations:
         shutil.rmtree(work)
 
     def _trained(self, variant: Variant, seed: int, work: Path) -> LabelModel:
-        words = ["--targets.annotators", f"[{self.given.against}]", *FROZEN, *self.more, *variant.words]
+        words = ["--targets.annotators", f"[{self.given.against}]", *FROZEN]
         if variant.mixture is not None:
             words += ["--init", str(self._pretrained(variant, seed, work))]
-        options = parse(FinetuneOptions, "finetune", "", "", self._words(variant, self.train, work, seed, words))
+        common = self._words(variant, self.train, work, seed)
+        options = read_options(FinetuneOptions, common, words, self.more, variant.words)
         return trained(options, self._remembered(variant))
 
     def _pretrained(self, variant: Variant, seed: int, work: Path) -> Path:
@@ -81,22 +82,19 @@ class Ablations:
         if not (folder / "digests.json").exists():
             shares = ", ".join(f"{name}: {share}" for name, share in variant.mixture or ())
             words = ["--config", "configs/pretrain.yaml", *FROZEN, "--mixture", f"{{{shares}}}"]
-            words += [*self.more, "--length.max_steps", str(self.given.pretraining_steps)]
-            options = parse(
-                PretrainOptions, "pretrain", "", "", self._words(variant, self.unlabeled, work, seed, words)
-            )
+            steps = ["--length.max_steps", str(self.given.pretraining_steps)]
+            common = self._words(variant, self.unlabeled, work, seed)
+            options = read_options(PretrainOptions, common, words, self.more, steps)
             save_model(trained(options, self._remembered(variant)), folder, {})
             shutil.rmtree(work)
         return folder
 
-    def _words(
-        self, variant: Variant, dialogues: Iterable[Dialogue], work: Path, seed: int, words: Sequence[str]
-    ) -> list[str]:
+    def _words(self, variant: Variant, dialogues: Iterable[Dialogue], work: Path, seed: int) -> list[str]:
         log = work / "log" / "train.jsonl"
         write_log(log, _shown(dialogues, variant), self.labels)
         common = [word for config in self.given.config for word in ("--config", config)]
         common += ["--model.encoder", self.given.encoder, "--data.train", f"[{log}]"]
-        return [*common, "--out", str(work / "run"), "--seed", str(seed), *words]
+        return [*common, "--out", str(work / "run"), "--seed", str(seed)]
 
     def _remembered(self, variant: Variant) -> EmbeddingCache:
         """That of the plain encoding is kept, of the others the last."""

@@ -23,11 +23,11 @@ from command import named, tells_errors
 from trainings_here import CONFIGS, MEMORY_BYTES, first_by_hash, has_failed, make_all, signed, split_words, trained
 
 from labelgen.base.errors import UsageError
+from labelgen.base.options import read_options
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_set import Sources
 from labelgen.data.log import Log, write_log
 from labelgen.nn.embedding_cache import EmbeddingCache
-from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
 WITHOUT = "without"
@@ -78,7 +78,7 @@ class Curves:
         ]
         words += ["--out", str(work / "run"), "--seed", str(seed), "--model.encoder", self.given.encoder]
         words += [] if arm == WITHOUT else ["--init", self.given.pretrained[arm]]
-        return parse(FinetuneOptions, "finetune", "", "", [*words, *self.more])
+        return read_options(FinetuneOptions, words, self.more)
 
 
 @tells_errors

@@ -17,8 +17,9 @@ class BrokenOffError(Exception):
     """Stands for a kill."""
 
 
-def common(log: Path, encoder: Path, out: str) -> list[str]:
-    return [
+def common(log: Path, encoder: Path, out: str, *more: str) -> list[str]:
+    """The words of a small training; more: others, which take the place of these."""
+    words = [
         f"--out={log.parents[1] / out}",
         f"--data.train=[{log}]",
         f"--model.encoder={encoder}",
@@ -37,6 +38,8 @@ def common(log: Path, encoder: Path, out: str) -> list[str]:
         "--tracking.checkpoint_every=1",
         "--hardware.accelerator=cpu",
     ]
+    keys = {word.partition("=")[0] for word in more}
+    return [*(word for word in words if word.partition("=")[0] not in keys), *more]
 
 
 def break_off_at(monkeypatch: pytest.MonkeyPatch, call: int, error: Exception | None = None) -> None:

@@ -3,28 +3,31 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
 
 from labelgen.base.environment import MAX_CPU_ISA
 from labelgen.base.errors import LabelgenError
 from labelgen.base.printable import print_lines
-from labelgen.cli.arguments import parser
+from labelgen.cli.command import Command
 
 _PACKAGES = ("torch", "torchaudio", "transformers", "pytorch-lightning", "datasets", "pyarrow", "numpy", "wandb")
 
 
-def main(argv: Sequence[str]) -> int:
-    arguments = parser(
-        "doctor",
-        "Check this machine: versions, torch and its device, sound, weights, whether labels keep their bits, the output folder, the "
-        "tracker. "
-        "Exit code 1 if something that labelgen needs is wrong.",
-        "labelgen doctor --out runs",
-    )
-    arguments.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
-    args = arguments.parse_args(argv)
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """Check this machine: versions, torch and its device, sound, weights, batch invariance of labels, the output folder, the tracker.
+    Exit code 1 if something that labelgen needs is wrong."""
+
+    out: Annotated[Path, "FOLDER"] = Path()
+    """folder to write to"""
+
+
+def doctor(options: DoctorOptions) -> int:
+    """Run the checks, and print a line for each."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", _python),
         ("packages", _packages),
@@ -35,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         ("soundfile", _soundfile),
         ("encoder", _encoder),
         ("same bits", _same_bits),
-        ("output", lambda: _output(args.out)),
+        ("output", lambda: _output(options.out)),
         ("tracker", _tracker),
     ]
     width = max(len(name) for name, _ in checks)
@@ -175,3 +178,6 @@ def _tracker() -> str:
     if mode in ("online", "shared"):
         return f"WANDB_MODE={mode}: training sends its figures away"
     return f"WANDB_MODE={mode}" if mode else "offline unless a config asks for more; nothing leaves this machine"
+
+
+DOCTOR = Command("doctor", DoctorOptions, doctor, "labelgen doctor --out runs")

@@ -2,40 +2,51 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 
 from labelgen import __version__
 from labelgen.base.errors import LabelgenError, StorageError, UsageError, resource_error
 from labelgen.base.files import privacy
 from labelgen.base.printable import print_lines, printable
 from labelgen.base.process import Terminated, raise_on_sigterm
-from labelgen.base.registry import require
+from labelgen.base.registry import require, resolve
 
 COMMANDS = {
-    "data": ("labelgen.cli.data", "validate, convert, count and split logs; print the record's schema"),
+    "data": ("labelgen.cli.data:main", "validate, convert, count and split logs; print the record's schema"),
     "feedback": (
-        "labelgen.cli.feedback",
+        "labelgen.cli.feedback:main",
         "find the signals in a log, draw them, turn them into targets, explain those, pick what to ask users",
     ),
-    "simulate": ("labelgen.cli.simulate", "write a simulated log whose truth is known"),
-    "pretrain": ("labelgen.cli.pretrain", "train a model on dialogues that nobody labeled"),
-    "finetune": ("labelgen.cli.finetune", "train a model towards annotations and feedback"),
-    "consensus": ("labelgen.cli.consensus", "make one annotation from several people's, and say how far they agree"),
-    "evaluate": ("labelgen.cli.evaluate", "judge a model beside single people, on the same answers"),
-    "plan": ("labelgen.cli.plan", "say what a planned number of dialogues and votes would show"),
-    "calibrate": ("labelgen.cli.calibrate", "find how far a model's labels can be trusted, and where it is to abstain"),
-    "estimate": ("labelgen.cli.estimate", "estimate a log's success rate from a model's labels and few people's"),
-    "label": ("labelgen.cli.label", "label a log with a model; killed and run again, it finishes the rest"),
-    "verify": ("labelgen.cli.verify", "check labeled records against their manifest"),
-    "review": ("labelgen.cli.review", "choose what people are to look at, hand it to them, take their answers back"),
-    "report": ("labelgen.cli.report", "write what an evaluation found as one HTML page"),
-    "show": ("labelgen.cli.show", "draw labeled dialogues in the terminal"),
-    "encoder": ("labelgen.cli.encoder", "write a pretrained text encoder to a folder, without a hub"),
-    "doctor": ("labelgen.cli.doctor", "check this machine, and say what to do where something is wrong"),
+    "simulate": ("labelgen.cli.simulate:SIMULATE", "write a simulated log whose truth is known"),
+    "pretrain": ("labelgen.cli.train:PRETRAIN", "train a model on dialogues that nobody labeled"),
+    "finetune": ("labelgen.cli.train:FINETUNE", "train a model towards annotations and feedback"),
+    "consensus": (
+        "labelgen.cli.consensus:main",
+        "make one annotation from several people's, and say how far they agree",
+    ),
+    "evaluate": ("labelgen.cli.evaluate:main", "judge a model beside single people, on the same answers"),
+    "plan": ("labelgen.cli.plan:PLAN", "say what a planned number of dialogues and votes would show"),
+    "calibrate": (
+        "labelgen.cli.calibrate:main",
+        "find how far a model's labels can be trusted, and where it is to abstain",
+    ),
+    "estimate": ("labelgen.cli.estimate:main", "estimate a log's success rate from a model's labels and few people's"),
+    "label": ("labelgen.cli.label:main", "label a log with a model; killed and run again, it finishes the rest"),
+    "verify": ("labelgen.cli.verify:main", "check labeled records against their manifest"),
+    "review": (
+        "labelgen.cli.review:main",
+        "choose what people are to look at, hand it to them, take their answers back",
+    ),
+    "report": ("labelgen.cli.report:REPORT", "write what an evaluation found as one HTML page"),
+    "show": ("labelgen.cli.show:SHOW", "draw labeled dialogues in the terminal"),
+    "encoder": ("labelgen.cli.train:ENCODER", "write a pretrained text encoder to a folder, without a hub"),
+    "doctor": ("labelgen.cli.doctor:DOCTOR", "check this machine, and say what to do where something is wrong"),
 }
-"""name -> (module with `main(argv) -> exit code`, one line of help)."""
+"""Name -> (module and Command, one line of help). A group of commands has no Command of its own, but ACTIONS."""
+
+ACTIONS: dict[str, tuple[str, str]] = {}
+"""Words of a command of a group -> (module and Command, one line of help)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_lines(f"labelgen {__version__}")
         return 0
     try:
-        require(words[0], COMMANDS, "command")
+        command, rest = _split(words)
         with raise_on_sigterm():
             with privacy():
-                code: int = import_module(COMMANDS[words[0]][0]).main(words[1:])
+                code = _run(command, rest)
             _flush()
         return code
     except LabelgenError as error:
@@ -88,6 +99,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else UsageError.exit_code
 
 
+def _split(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The command and its words; a group alone stands for its help. Raises UsageError for an unknown command."""
+    require(words[0], COMMANDS, "command")
+    actions = [name.partition(" ")[2] for name in ACTIONS if name.startswith(f"{words[0]} ")]
+    if not actions or words[1:2] in ([], ["-h"], ["--help"]):
+        return words[0], list(words[1:])
+    require(words[1], actions, f"action of {words[0]}")
+    return f"{words[0]} {words[1]}", list(words[2:])
+
+
+def _run(command: str, words: Sequence[str]) -> int:
+    target, _ = {**COMMANDS, **ACTIONS}[command]
+    if not target:
+        print_lines(*_group_help(command).split("\n"))
+        return 0
+    found = resolve({command: target}, command, "command")
+    code: int = found.main(words) if hasattr(found, "main") else found(words)
+    return code
+
+
 def _tell(command: str, error: str) -> None:
     """error: of lines that are printable already."""
     print_lines(*f"labelgen {printable(command)}: {error}".split("\n"), file=sys.stderr)
@@ -105,20 +136,30 @@ def _flush() -> None:
 
 
 def _help() -> str:
-    width = max(len(name) for name in COMMANDS)
     lines = [
         "labelgen turns the feedback in an assistant's logs into labels.",
         "",
         "usage: labelgen COMMAND [--help]",
         "",
     ]
-    lines += [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += _table(COMMANDS)
     codes = (
         "0 done, 1 unexpected, 2 usage, 3 too much bad input, 4 integrity, 5 storage, 6 memory or a killed worker, "
         "7 a training that diverged, 143 ended by SIGTERM"
     )
     lines += ["", f"exit codes: {codes}", "", "example: labelgen data validate logs/"]
     return "\n".join(lines)
+
+
+def _group_help(group: str) -> str:
+    actions = {name: about for name, about in ACTIONS.items() if name.startswith(f"{group} ")}
+    lines = [f"usage: labelgen {group} ACTION [--help]", "", COMMANDS[group][1], "", *_table(actions)]
+    return "\n".join([*lines, "", f"example: labelgen {next(iter(actions))} --help"])
+
+
+def _table(commands: Mapping[str, tuple[str, str]]) -> list[str]:
+    width = max(map(len, commands))
+    return [f"  {name:<{width}}  {summary}" for name, (_, summary) in commands.items()]
 
 
 if __name__ == "__main__":

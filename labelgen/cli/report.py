@@ -1,40 +1,42 @@
 """`labelgen report`: one HTML page from one evaluation, and its main figures in the terminal."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from labelgen.base.errors import InputError, StorageError
 from labelgen.base.files import existing_file, fresh_file, write_text
+from labelgen.base.options import ARGUMENT
 from labelgen.base.printable import print_lines
-from labelgen.cli.arguments import add_force, parser
+from labelgen.cli.command import Command, ForceOptions
 
 _WIDE = 160
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write the page; it needs neither network nor script."""
-    arguments = parser(
-        "report",
-        "Write what an evaluation found as one HTML page: the answer, whether it can be trusted, where it is weak.",
-        "labelgen report evaluation.json report.html",
-    )
-    arguments.add_argument("evaluation", type=Path, help="the JSON file that `labelgen evaluate` wrote")
-    arguments.add_argument("out", type=Path, help="the HTML file to write")
-    add_force(arguments)
-    args = arguments.parse_args(argv)
-    fresh_file(args.out, args.force)
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(ForceOptions):
+    """Write the results of an evaluation as one HTML page, which needs neither network nor scripts."""
+
+    evaluation: Annotated[Path, ARGUMENT]
+    """JSON file that `labelgen evaluate` wrote"""
+    out: Annotated[Path, ARGUMENT]
+    """HTML file to write"""
+
+
+def report(options: ReportOptions) -> None:
+    """Write the page, and print the main figures."""
+    fresh_file(options.out, options.force)
 
     from labelgen.report.page import render
 
-    evaluation = _read(args.evaluation)
-    write_text(args.out, render(evaluation))
+    evaluation = _read(options.evaluation)
+    write_text(options.out, render(evaluation))
     show_results(evaluation)
-    print_lines("", f"wrote {args.out}")
-    return 0
+    print_lines("", f"wrote {options.out}")
 
 
 def show_results(evaluation: Mapping[str, Any]) -> None:
@@ -64,3 +66,6 @@ def _read(path: Path) -> dict[str, object]:
     if not isinstance(plain, dict):
         raise InputError("this is no evaluation: not a JSON object", str(path), "give what `labelgen evaluate` wrote")
     return plain
+
+
+REPORT = Command("report", ReportOptions, report, "labelgen report evaluation.json report.html")

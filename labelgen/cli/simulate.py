@@ -1,16 +1,17 @@
 """`labelgen simulate`: write a simulated log whose truth is known."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
+from labelgen.base.options import ARGUMENT, WholeNumber
 from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
-from labelgen.base.registry import require
-from labelgen.cli.arguments import add_force, parser
+from labelgen.cli.command import Command, ForceOptions
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
 from labelgen.simulator.corpus.grown import GrownWorld
@@ -20,63 +21,41 @@ from labelgen.simulator.options import WorldOptions
 from labelgen.simulator.sound import write_sound
 
 
-def main(argv: Sequence[str]) -> int:
-    args = parser(
-        "simulate",
-        "Write a log of a simulated voice assistant, with its truth and four people's annotations, and labels.json\n"
-        "beside it. The same seed gives the same bytes; a longer log begins with the shorter one.",
-        "labelgen simulate world/log.jsonl --dialogues 2000 --seed 1 --corpus sgd:corpora/sgd/dev",
-    )
-    args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
-    args.add_argument("--dialogues", type=int, default=1000, help="how many (default %(default)s)")
-    args.add_argument("--seed", type=int, default=0, help="of everything random (default %(default)s)")
-    args.add_argument(
-        "--corpus",
-        metavar="FORMAT:PATH",
-        help="grow the world from an annotated corpus: its users speak and its assistant answers as in the corpus's "
-        "dialogues (default: a small language of its own)",
-    )
-    args.add_argument(
-        "--annotated", type=float, metavar="SHARE", help="share of the dialogues that people annotate (default: all)"
-    )
-    args.add_argument(
-        "--sound",
-        type=float,
-        nargs="?",
-        const=0.3,
-        metavar="SHARE",
-        help="give this share of the dialogues (0.3 if none is named) a test signal as sound, in sound/ beside the log: "
-        "tones that follow the user's mood, no speech",
-    )
-    args.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any option of the world, may be repeated: " + ", ".join(f.name for f in fields(WorldOptions)),
-    )
-    add_force(args)
-    given = args.parse_args(argv)
-    options = _options(given.option, {"annotated": given.annotated, "sound": given.sound})
-    if given.dialogues < 0:
-        raise UsageError(f"cannot write {given.dialogues} dialogues", "--dialogues", "give a count of 0 or more")
-    if given.out == "-" and options.sound:
+@dataclass(frozen=True, kw_only=True)
+class SimulateOptions(WorldOptions, ForceOptions):
+    """Write a log of a simulated voice assistant, with its truth and the annotations of four people, and labels.json beside it. The same
+    seed gives the same bytes; a longer log begins with the shorter one."""
+
+    out: Annotated[str, ARGUMENT]
+    """file to write: .jsonl or .parquet, or - for standard output"""
+    dialogues: WholeNumber = 1000
+    """number of dialogues"""
+    seed: WholeNumber = 0
+    """seed of everything random"""
+    corpus: Annotated[str | None, "FORMAT:PATH"] = None
+    """annotated corpus to grow the world from: users speak and the assistant answers as in its dialogues; without it the world has a
+    small language of its own"""
+
+
+def simulate(options: SimulateOptions) -> None:
+    """Write the log."""
+    world = WorldOptions(**{item.name: getattr(options, item.name) for item in fields(WorldOptions)})
+    if options.out == "-" and world.sound:
         raise UsageError("sound needs a folder beside the log", "--sound", "name a file in place of -")
-    out = Path(given.out)
-    if given.out != "-":
-        fresh_file(out, given.force)
-    grown = None if given.corpus is None else _grown(given.corpus)
-    scenes = (scene(given.seed, index, options, grown) for index in range(given.dialogues))
-    shown = progress(scenes, "simulate", "dialogues", given.dialogues)
+    out = Path(options.out)
+    if options.out != "-":
+        fresh_file(out, options.force)
+    grown = None if options.corpus is None else _grown(options.corpus)
+    scenes = (scene(options.seed, index, world, grown) for index in range(options.dialogues))
+    shown = progress(scenes, "simulate", "dialogues", options.dialogues)
     count = write_log(
-        given.out,
-        _dialogues(shown, out.parent, given.force),
+        options.out,
+        _dialogues(shown, out.parent, options.force),
         labels() if grown is None else grown.labels(),
-        given.force,
+        options.force,
     )
-    if given.out != "-":
+    if options.out != "-":
         print_lines(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
-    return 0
 
 
 def _grown(named: str) -> GrownWorld:
@@ -95,15 +74,9 @@ def _dialogues(scenes: Iterator[Scene], folder: Path, force: bool) -> Iterator[D
         yield one.dialogue
 
 
-def _options(pairs: Sequence[str], named: dict[str, float | None]) -> WorldOptions:
-    known = [f.name for f in fields(WorldOptions)]
-    values: dict[str, float] = {name: value for name, value in named.items() if value is not None}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        require(name, known, "option of the world")
-        try:
-            values[name] = int(text) if name == "users" else float(text)
-        except ValueError as error:
-            hint = "write a number" if equals else "write --option NAME=VALUE"
-            raise UsageError(f"{text!r} is no value for {name}", f"--option {pair}", hint) from error
-    return WorldOptions(**values)  # type: ignore[arg-type]
+SIMULATE = Command(
+    "simulate",
+    SimulateOptions,
+    simulate,
+    "labelgen simulate world/log.jsonl --dialogues 2000 --seed 1 --corpus sgd:corpora/sgd/dev",
+)

@@ -128,7 +128,7 @@ def _table(options: Options) -> _Table:
     per_line = {"speaker", "text"} <= columns.keys()
     per_turn = {"request", "response"} <= columns.keys()
     if "dialogue" not in columns or per_line == per_turn:
-        hint = "--option dialogue=COLUMN with speaker= and text=, or with request= and response= (data.options of a training)"
+        hint = "--option dialogue=COLUMN with speaker= and text=, or with request= and response= (data.option of a training)"
         raise UsageError("it is not said which columns hold the dialogue", "--option", hint)
     categories, numbers = (tuple(filter(None, options.get(name, "").split(","))) for name in _LISTS)
     return _Table(columns, categories, numbers, _speakers(columns["speaker"], options) if per_line else None)

@@ -1,35 +1,52 @@
-"""What can be set of a model; without torch, so that configs can be read fast."""
+"""Options of a model, without torch, so that configs can be read fast."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
-PRECISIONS = ("32", "bf16", "int8")
-"""What labels are computed in; training has precisions of its own."""
+from labelgen.base.errors import UsageError
+from labelgen.base.options import Count, Range, WholeNumber
+
+Precision = Literal["32", "bf16", "int8"]
+"""Arithmetic that labels are computed in; training knows the first two."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    encoder: str = "FacebookAI/roberta-base"
-    """Turn encoder: any name or folder that AutoModel loads; `labelgen encoder` makes a folder without a hub."""
+    """Sizes and inputs of the network."""
+
+    encoder: Annotated[str, "NAME"] = "FacebookAI/roberta-base"
+    """turn encoder: a name or folder that AutoModel loads; `labelgen encoder` makes a folder without a hub"""
     encoder_frozen: bool = False
-    """Train the rest on the encoder's vectors as they are."""
-    max_tokens: int = 96
-    """Tokens of a request or response that are read; what lies beyond is cut."""
-    dialogue_layers: int = 2
-    """Layers of the dialogue encoder; 0 is the baseline without context."""
-    dialogue_width: int = 384
-    """Width of turn states."""
-    dialogue_heads: int = 6
-    """Attention heads of the dialogue encoder; they divide the width."""
-    dialogue_band: int = 128
-    """Turns before and after it that a turn sees in each layer of the dialogue encoder."""
-    dropout: float = 0.1
-    """Dropout in the dialogue encoder and on the turns that enter it."""
-    leave_out: tuple[str, ...] = ()
-    """Names of turn features that are not read."""
-    words: int = 0
-    """Most words of requests and responses that are read by themselves, beside the encoder's vectors; the most frequent of
-    the training log. The model's folder names them."""
+    """training of the other layers on fixed encoder vectors"""
+    # The first and last token are not the text's.
+    max_tokens: Annotated[int, Range(3), "N"] = 96
+    """maximum number of tokens of a request or response; longer texts are truncated"""
+    dialogue_layers: WholeNumber = 2
+    """number of layers of the dialogue encoder; 0 is the baseline without context"""
+    dialogue_width: Count = 384
+    """width of turn states"""
+    dialogue_heads: Count = 6
+    """number of attention heads of the dialogue encoder; divides the width"""
+    dialogue_band: Count = 128
+    """number of turns before and after it that a turn attends to in each layer of the dialogue encoder"""
+    dropout: Annotated[float, Range(0, 1, most_out=True)] = 0.1
+    """dropout in the dialogue encoder and on the turns that enter it"""
+    leave_out: Annotated[tuple[str, ...], "FEATURE"] = ()
+    """turn feature to leave out"""
+    words: WholeNumber = 0
+    """number of most frequent words of the training log that are read as features besides the encoder's vectors; the model's folder
+    names them"""
     sound: bool = False
-    """Read the sound of turns that have some."""
-    label_refresh_steps: int = 50
-    """Steps of training after which the texts of labels are encoded anew by the encoder as it is then."""
+    """use of the sound of turns"""
+    label_refresh_steps: Count = 50
+    """number of training steps after which label texts are encoded again by the current encoder"""
+
+    def check(self) -> None:
+        """Raises UsageError for a width that the heads do not divide."""
+        if self.dialogue_layers and self.dialogue_width % self.dialogue_heads:
+            raise UsageError(
+                f"{self.dialogue_heads} heads do not divide a width of {self.dialogue_width}",
+                "model.dialogue_heads",
+                "give a number that divides model.dialogue_width, or another width",
+            )

@@ -45,7 +45,7 @@ class WorldOptions:
     """Share of the dialogues that come with a test signal as sound (simulator/sound.py)."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        for field in fields(WorldOptions):
             value = getattr(self, field.name)
             if field.name == "users":
                 if value < 1:

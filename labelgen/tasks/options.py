@@ -1,14 +1,17 @@
-"""What can be set of a task; without torch, so that configs can be read fast."""
+"""Options of a task, without torch, so that configs can be read fast."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from labelgen.base.options import Range, Share
 
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """Each task, by its name"""
+    """Weight and regularization of a task."""
 
-    weight: float = 1.0
-    """Share of the task in the training loss; its loss is a mean over its units, in nats."""
-    label_dropout: float = 0.3
-    """Probability that a label is known by its text alone in a training step, so that unseen labels can be scored too;
-    read by tasks whose labels have texts."""
+    weight: Annotated[float, Range(0, least_out=True)] = 1.0
+    """weight of the task in the training loss, whose losses are means over units, in nats"""
+    label_dropout: Share = 0.3
+    """probability that a label is represented by its text alone in a training step, so that unseen labels can be scored; for tasks whose
+    labels have texts"""

@@ -1,167 +1,244 @@
-"""What can be set of a training run; without torch, so that configs and help are fast. Defaults stand here alone."""
+"""Options of pretraining and finetuning, without torch, so that configs and help are fast."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+from labelgen.base.errors import UsageError
+from labelgen.base.options import TABLE, Choices, Count, Positive, Range, Share, WholeNumber, plain
+from labelgen.base.registry import require
 from labelgen.data.log import MAX_BAD_RATE
+from labelgen.data.reader import READERS
 from labelgen.model.options import ModelOptions
-from labelgen.pretraining.corruption import MIXTURE
+from labelgen.pretraining.corruption import MIXTURE, TEACHES, check_mixture
+from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    train: tuple[str, ...]
-    """Logs to train on: files or folders of records."""
-    valid: tuple[str, ...] = ()
-    """Logs on which the loss is measured after each epoch."""
-    mix: tuple[float, ...] = ()
-    """How often each log of `train` is gone through in an epoch, in their order; 0.5 is another half each epoch. Once,
-    where it is not given."""
-    format: str = "labelgen"
-    """Form of the records (`labelgen data formats` lists them)."""
-    options: Mapping[str, str] = field(default_factory=dict)
-    """What the reader of that form is told, such as {dialogue: id}: `--data.options.NAME VALUE` is `--option NAME=VALUE` of the
-    other commands."""
-    max_bad_rate: float = MAX_BAD_RATE
-    """Fail with exit code 3 above this share of rejected records."""
-    workers: int = 0
-    """Processes that prepare batches; 0 prepares them in the training process."""
+    """Logs, and how they are read."""
+
+    train: Annotated[tuple[str, ...], "LOG"]
+    """training logs: files or folders of records"""
+    valid: Annotated[tuple[str, ...], "LOG"] = ()
+    """validation logs, on which the loss is measured after each epoch"""
+    mix: tuple[Positive, ...] = ()
+    """passes over each log of `train` in an epoch, in their order: 0.5 is another half each epoch; one without a value"""
+    format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"
+    """form of the records; `labelgen data formats` describes each"""
+    option: Mapping[str, str] = field(default_factory=dict)
+    """option of the reader of that form"""
+    max_bad_rate: Annotated[Share, "RATE"] = MAX_BAD_RATE
+    """share of rejected records above which the command fails with exit code 3"""
+    workers: WholeNumber = 0
+    """number of processes that prepare batches; 0 prepares them in the training process"""
+
+    def check(self) -> None:
+        """Raises UsageError for logs and shares that do not fit."""
+        if not self.train:
+            raise UsageError("there is no log to train on", "data.train", "name files or folders of records")
+        if self.mix and (len(self.mix) != len(self.train) or sum(self.mix) == 0):
+            raise UsageError(
+                f"{len(self.mix)} shares for {len(self.train)} training logs",
+                "data.mix",
+                "give one share for each log, some of them above 0",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
-    turns: int = 64
-    """Most turns of a batch, in one process; a longer dialogue is a batch of its own."""
-    words: int = 4096
-    """Most words of a batch, requests and responses together; it bounds the memory where texts are long."""
-    encoder_tokens: int | None = None
-    """Pass a batch's texts through the encoder in pieces of at most so many tokens, and once more for their gradient: memory
-    then hardly grows with the batch, and a step takes about 1.3 times as long. All at once where it is not given."""
-    accumulate: int = 1
-    """Batches, in each process, whose gradients make one step."""
-    online_share: float = 0.0
-    """Share of the batches whose turns see no later ones, so that the model also serves `labelgen label --online`."""
+    """Sizes of batches."""
+
+    turns: Count = 64
+    """maximum number of turns in a batch of one process; a longer dialogue is a batch of its own"""
+    words: Count = 4096
+    """maximum number of words in a batch, requests and responses together; bounds the memory for long texts"""
+    encoder_tokens: Count | None = None
+    """maximum number of tokens that pass the encoder at once, in pieces of a batch, each once more for its gradient; memory then hardly
+    grows with the batch, and a step takes about 1.3 times as long; without a value the whole batch passes at once"""
+    accumulate: Count = 1
+    """number of batches in each process whose gradients make one step"""
+    online_share: Share = 0.0
+    """share of batches whose turns see no later ones, so that the model also serves `labelgen label --online`"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    annotators: tuple[str, ...] = ("kind=person",)
-    """Whose annotations to learn from: `kind=` and a kind, or names (`*` and `?` as in file names). Where several of
-    one dialogue fit, each one's labels weigh the same."""
+    """Source of the training targets."""
+
+    annotators: Annotated[tuple[str, ...], "WHO"] = ("kind=person",)
+    """annotators whose labels are learned: names (`*` and `?` as in file names), or kind=person for all of a kind; annotators of one
+    dialogue have equal weights"""
     feedback: bool = False
-    """Learn from the records' own targets, which `labelgen feedback aggregate` writes."""
-    evidence_hidden: float = 0.5
-    """Probability, anew in each epoch, that a dialogue is shown without the feedback that its own targets come from,
-    where `feedback` is true. Above 0, the dialogues of `data.valid` are all shown without any evidence: of the signals
-    that they have and of those that the detectors find."""
+    """use of the records' own targets, which `labelgen feedback aggregate` writes"""
+    evidence_hidden: Share = 0.5
+    """probability, drawn in each epoch, that a dialogue is shown with its feedback masked, if `feedback` is true; above 0, all dialogues of
+    `data.valid` are shown masked: without their signals and those that detectors find"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerOptions:
-    learning_rate: float = 3e-4
-    """Peak learning rate of the new layers (AdamW)."""
-    encoder_learning_rate: float = 2e-5
-    """Peak learning rate of the pretrained turn encoder."""
-    weight_decay: float = 0.01
-    """Of matrices; biases and norms are never decayed."""
-    warmup: float = 0.06
-    """Share of the steps in which the learning rates rise; they fall linearly to zero over the rest."""
-    clip: float = 1.0
-    """Greatest norm of a step's gradient; 0 does not clip."""
+    """Settings of AdamW and its learning rate schedule."""
+
+    learning_rate: Positive = 3e-4
+    """peak learning rate of the new layers"""
+    encoder_learning_rate: Positive = 2e-5
+    """peak learning rate of the pretrained turn encoder"""
+    weight_decay: Positive = 0.01
+    """weight decay of matrices; biases and norms have none"""
+    warmup: Share = 0.06
+    """share of steps with a rising learning rate; it falls linearly to zero in the others"""
+    clip: Positive = 1.0
+    """maximum gradient norm of a step; 0 does not clip"""
     learn_task_weights: bool = False
-    """Learn, beside the weights that `tasks` gives, how much each task weighs: one whose loss stays large weighs less."""
+    """learned task weights besides those of `tasks`: a task with a large loss gets a smaller weight"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LengthOptions:
-    max_epochs: int = 3
-    """Passes over the training logs."""
-    max_steps: int | None = None
-    """Steps of the optimizer; where given, it decides and not max_epochs."""
-    max_minutes: float | None = None
-    """Stop after this time, all sittings together, wherever the schedule is then. Raise it to go on."""
-    patience: int | None = None
-    """Stop after so many epochs in a row without a smaller loss on `data.valid`. Learning rates fall as if it were not given."""
+    """End of the training."""
+
+    max_epochs: Count = 3
+    """number of passes over the training logs"""
+    max_steps: Count | None = None
+    """number of optimizer steps; takes the place of max_epochs"""
+    max_minutes: Positive | None = None
+    """time limit over all sessions, whatever the schedule; raise it to resume"""
+    patience: Count | None = None
+    """number of epochs in a row without a smaller loss on `data.valid` before early stopping; the learning rate schedule stays"""
     keep: Literal["last", "best"] = "last"
-    """Which weights become the model: the last, or those of the epoch with the least loss on `data.valid`, if there is
-    such a log."""
+    """weights of the model: those of the last epoch, or of the epoch with the smallest loss on `data.valid`, if there is such a log"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareOptions:
+    """Devices and arithmetic."""
+
     accelerator: str = "auto"
-    """`cpu`, `gpu` or whatever Lightning finds."""
-    devices: int = 1
-    """Processes on each machine, one a device."""
-    nodes: int = 1
-    """Machines."""
+    """cpu, gpu, or auto for whatever Lightning finds"""
+    devices: Count = 1
+    """number of processes on each machine, one for each device"""
+    nodes: Count = 1
+    """number of machines"""
     strategy: str = "auto"
-    """How devices share the work: `auto`, `ddp`, `fsdp` or another of Lightning's names."""
+    """distribution over devices: auto, ddp, fsdp or another strategy of Lightning"""
     precision: Literal["32", "bf16", "auto"] = "32"
-    """Arithmetic of the forward pass; weights and their updates stay in 32 bits. `auto`: on a GPU bf16 if it has bf16; on a CPU
-    32 unless bf16 is measured to be at least 10% faster. The run's config records the choice, and resuming keeps it."""
-    threads: int | None = None
-    """Threads of one process on the CPU; as many as there are cores where it is not given."""
+    """arithmetic of the forward pass; weights and updates stay in 32 bits; auto: bf16 on a GPU that has it, and on a CPU where bf16 is
+    measured to be at least 10% faster; the run's config records the choice, and resuming keeps it"""
+    threads: Count | None = None
+    """number of CPU threads of one process; without a value, the number of cores"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingOptions:
+    """Records of the training."""
+
     wandb: Literal["off", "offline", "online"] = "offline"
-    """Weights & Biases beside metrics.jsonl: a folder on this machine, or sent to its service."""
-    log_every: int = 10
-    """Steps between two rows of metrics.jsonl."""
-    checkpoint_every: int = 200
-    """Steps between two checkpoints; more are written at the end of an epoch, unless a tenth as many have not gone by since the last,
-    and where the run ends."""
+    """Weights & Biases besides metrics.jsonl: a folder on this machine, or its service"""
+    log_every: Count = 10
+    """number of steps between two rows of metrics.jsonl"""
+    checkpoint_every: Count = 200
+    """number of steps between two checkpoints; more are written at the end of the run, and of an epoch that is at least a tenth as long"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """What pretraining and finetuning share."""
+    """Options that pretraining and finetuning share."""
 
-    out: str
-    """Folder of the run. The same command goes on with what it finds there."""
+    out: Annotated[str, "FOLDER"]
+    """folder of the run; the same command resumes the run that it finds there"""
     data: DataOptions
-    """Logs."""
-    tasks: Mapping[str, TaskOptions]
-    """What is learned: for each task its options, such as '{goals: {}, quality: {weight: 2}}'."""
+    """logs, and how they are read"""
+    tasks: Annotated[Mapping[str, TaskOptions], TABLE]
+    """tasks to learn with their options, such as '{goals: {}, quality: {weight: 2}}'"""
     model: ModelOptions = field(default_factory=ModelOptions)
-    """The model."""
-    init: str | None = None
-    """Model folder to start from; weights whose names and shapes agree are taken over."""
+    """the network"""
+    init: Annotated[str | None, "FOLDER"] = None
+    """model folder to start from; weights with equal names and shapes are taken over"""
     batch: BatchOptions = field(default_factory=BatchOptions)
-    """Batches."""
+    """sizes of batches"""
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
-    """Steps."""
+    """AdamW and its learning rate schedule"""
     length: LengthOptions = field(default_factory=LengthOptions)
-    """When it ends."""
+    """end of the training"""
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
-    """Where it runs."""
+    """devices and arithmetic"""
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
-    """What is written down while it runs."""
-    seed: int = 0
-    """Same seed, same model on one kind of CPU and number of threads."""
+    """records of the training"""
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+    """random seed; the same seed gives the same model on one kind of CPU and number of threads"""
+
+    def check(self) -> None:
+        """Raises UsageError for options that cannot hold together."""
+        for task in self.tasks:
+            require(task, TASKS, "task")
+        if not self.tasks:
+            raise UsageError("no task to learn", "tasks", "name at least one, such as --tasks.quality.weight=1")
+        if self.length.patience is not None and not self.data.valid:
+            raise UsageError(
+                "early stopping needs a validation log",
+                "length.patience",
+                "give data.valid, or leave length.patience out",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions(TrainingOptions):
-    """Training towards annotations and feedback."""
+    """Train a model on logs whose records have annotations or targets. Run the same command again to resume an interrupted run."""
 
     targets: TargetOptions = field(default_factory=TargetOptions)
-    """Where targets come from."""
+    """source of the training targets"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptions(TrainingOptions):
-    """Training towards what unlabeled dialogues tell of themselves."""
+    """Pretrain a model on unlabeled dialogues by corruptions: swapped answers, spliced dialogues, shuffled turns, masked answers. Its
+    model folder is the `init` of labelgen finetune. Run the same command again to resume an interrupted run."""
 
-    mixture: Mapping[str, float] = field(default_factory=lambda: dict(MIXTURE))
-    """Shares of the dialogues that are given to each corruption; one that is not named gets none."""
-    pool: int = 20_000
-    """Dialogues of the training logs, drawn once, that other responses and spliced dialogues come from; held in memory."""
+    mixture: Annotated[Mapping[str, Positive], "SHARE"] = field(default_factory=lambda: dict(MIXTURE))
+    """share of dialogues for each corruption; corruptions without a value get none"""
+    pool: Count = 20_000
+    """number of training dialogues, drawn once and kept in memory, that provide other responses and spliced dialogues"""
+
+    def check(self) -> None:
+        """Raises UsageError for shares that cannot be drawn from, besides the errors of all trainings."""
+        super().check()
+        check_mixture(self.mixture)
 
 
 FREE = ("length.max_minutes", "tracking.", "data.workers", "out")
-"""Options that may differ between the sittings of one run: they change no weight."""
+"""Options that may differ between the sessions of one run: they change no weight."""
+
+
+def differences(saved: Mapping[str, Any], options: TrainingOptions) -> list[str]:
+    """Dotted keys whose values differ and may not (see FREE), with both values."""
+    before, now = dict(_leaves(saved)), dict(_leaves(plain(options)))
+    return [
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and not key.startswith(FREE)
+    ]
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> "list[tuple[str, Any]]":
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return found
+
+
+def check_taught(options: PretrainOptions) -> None:
+    """Raises UsageError for a task that no corruption of the mixture teaches."""
+    for task in options.tasks:
+        if any(share > 0 and TEACHES[name] == task for name, share in options.mixture.items()):
+            continue
+        by = " or ".join(name for name, taught in TEACHES.items() if taught == task)
+        raise UsageError(
+            f"no corruption of the mixture teaches {task!r}",
+            f"tasks.{task}",
+            f"give {by} a share in `mixture`, or leave the task out"
+            if by
+            else f"leave it for finetune; --config pretrain names what unlabeled dialogues teach: "
+            f"{', '.join(dict.fromkeys(TEACHES.values()))}",
+        )

@@ -20,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from labelgen import __version__
 from labelgen.base.errors import DivergedError, InputError, UsageError, integrity_errors
 from labelgen.base.files import read_json, sweep, write_text
+from labelgen.base.options import check_options, plain, to_yaml
 from labelgen.base.printable import print_lines
 from labelgen.data.grouping import GROUPED
 from labelgen.data.quarantine import Quarantine
@@ -29,8 +30,6 @@ from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import COMPLETE, check_model, joined, load_model, read_card, save_model
 from labelgen.training.checkpoints import CheckpointFolder
-from labelgen.training.checks import check_options
-from labelgen.training.config import differences, plain, to_yaml
 from labelgen.training.corpus import (
     AnnotatedExamples,
     ChosenTargets,
@@ -44,7 +43,7 @@ from labelgen.training.corpus import (
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.hardware import Precision, auto_precision
-from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
+from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.tracking import trackers
 
 CONFIG = "config.yaml"
@@ -87,6 +86,7 @@ def pretrain(options: PretrainOptions) -> str:
     def examples(corpus: Corpus, training: bool) -> Examples:
         return CorruptedExamples(corpus, options.mixture, options.pool, options.seed)
 
+    check_taught(options)
     return _run(options, PRETRAIN, without_labels, examples)
 
 
@@ -95,7 +95,7 @@ class _MakeExamples(Protocol):
 
 
 def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _MakeExamples) -> str:
-    check_options(options)
+    options = check_options(options)
     choose_instruction_set()
     if options.hardware.threads is not None:
         torch.set_num_threads(options.hardware.threads)
@@ -112,7 +112,7 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
 
         def read(logs: Sequence[str]) -> Corpus:
             return stack.enter_context(
-                closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad, data.options))
+                closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad, data.option))
             )
 
         corpus = read(data.train)

@@ -16,7 +16,7 @@ NEAR = [
     (["review", "export", "log.jsonl", "out", "--anotator", "x"], "--annotator"),
     (["data", "convert", "a", "b", "--froce"], "--force"),
     (["finetune", "--data.trian", "[a]"], "data.train"),
-    (["finetune", "--modle.encoder"], "model"),
+    (["finetune", "--modle.encoder"], "model.encoder"),
     (["pretrain", "--confg", "a.yaml"], "config"),
 ]
 

@@ -13,10 +13,7 @@ from labelgen.simulator.options import WorldOptions
 
 def test_simulate_writes_the_log_and_its_labels(tmp_path, capsys):
     out = tmp_path / "log.jsonl"
-    assert (
-        main(["simulate", str(out), "--dialogues", "12", "--seed", "4", "--annotated", "0.5", "--option", "asked=1"])
-        == 0
-    )
+    assert main(["simulate", str(out), "--dialogues", "12", "--seed", "4", "--annotated", "0.5", "--asked", "1"]) == 0
     assert list(Log([out])) == list(simulate(12, 4, WorldOptions(annotated=0.5, asked=1.0)))
     assert read_labels(tmp_path / "labels.json") == labels()
     assert main(["simulate", str(tmp_path / "log.parquet"), "--dialogues", "3", "--seed", "4"]) == 0
@@ -53,9 +50,9 @@ def test_simulate_writes_sound_beside_the_log(tmp_path, capsys):
     [
         ["--dialogues", "-1"],
         ["--annotated", "2"],
-        ["--option", "moods=1"],
-        ["--option", "asked"],
-        ["--option", "users=few"],
+        ["--moods", "1"],
+        ["--asked"],
+        ["--users", "few"],
         ["--corpus", "sgd"],
     ],
 )
@@ -71,7 +68,7 @@ def test_nothing_is_overwritten_unasked(tmp_path, capsys):
     assert main(["simulate", str(out), "--dialogues", "2"]) == 2
     assert out.read_text() == "mine"
     assert main(["simulate", str(out), "--dialogues", "2", "--force"]) == 0
-    assert main(["simulate", "-", "--sound"]) == 2
+    assert main(["simulate", "-", "--sound", "1"]) == 2
 
 
 def test_show_draws_the_chosen_dialogues(tmp_path, capsys):

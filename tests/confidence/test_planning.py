@@ -59,20 +59,20 @@ def test_errors_that_may_be_made(dialogues: int, errors: int | None):
 
 
 def test_the_command_says_it_and_refuses_what_cannot_be_planned(capsys):
-    assert main(["plan", "--items", "514", "--votes", "4", "--answers", "3"]) == 0
+    assert main(["plan", "--dialogues", "514", "--votes", "4", "--answers", "3"]) == 0
     said = capsys.readouterr().out
     assert "2,056 annotations" in said
     assert "257 of them: 3.0% at 95%, 3 may be wrong" in said
     assert "4.9% open" in said
     capsys.readouterr()
     # Two who differ decide nothing: of 100 dialogues that would be judged, 82 are.
-    assert main(["plan", "--items", "200", "--votes", "2"]) == 0
+    assert main(["plan", "--dialogues", "200", "--votes", "2"]) == 0
     assert "certifies on 82 of them: 3.0% at 95%, none of them may be wrong" in capsys.readouterr().out
-    assert main(["plan", "--items", "50", "--votes", "3"]) == 0
+    assert main(["plan", "--dialogues", "50", "--votes", "3"]) == 0
     assert "that is not enough" in capsys.readouterr().out
-    for words in (["--items", "1", "--votes", "3"], ["--items", "9", "--votes", "0"]):
+    for words in (["--dialogues", "1", "--votes", "3"], ["--dialogues", "9", "--votes", "0"]):
         assert main(["plan", *words]) == 2
-    assert main(["plan", "--items", "9", "--votes", "3", "--annotator-error", "0.5"]) == 2
+    assert main(["plan", "--dialogues", "9", "--votes", "3", "--annotator-error", "0.5"]) == 2
 
 
 @given(st.integers(1, 3000), st.sampled_from([0.01, 0.03, 0.2]), st.sampled_from([0.9, 0.95]))

@@ -94,7 +94,7 @@ def test_training_that_is_killed_at_random_leaves_the_bytes_of_an_unbroken_run(
             "--length.max_epochs=6",
             "--optimizer.learning_rate=0.01",
         ]
-        return ["finetune", *common(log, tiny_encoder, out), *more]
+        return ["finetune", *common(log, tiny_encoder, out, *more)]
 
     def files(out: str) -> dict[str, bytes]:
         """The model but for the card, which tells the time; names of all others; and rows without times."""

@@ -138,7 +138,10 @@ def small(words: list[str], helps) -> list[str]:
             words[i + 1] = "1"
     if name in ("pretrain", "finetune"):
         shutil.rmtree(words[words.index("--out") + 1], ignore_errors=True)
-        words += [*SMALL, "--model.encoder=runs/encoder", "--batch.turns=64", "--data.workers=0"]
+        more = [*SMALL, "--model.encoder=runs/encoder", "--batch.turns=64", "--data.workers=0"]
+        keys = {word.partition("=")[0] for word in more}
+        words = [w for w, last in zip(words, ["", *words], strict=False) if not keys & {w.partition("=")[0], last}]
+        words += more
     if name == "label" and "--workers" not in words and "-" not in words:
         words += ["--workers", "1"]
     if "--resamples" in text and "--recompute" not in words:

@@ -10,7 +10,8 @@ import pytest
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
-from labelgen.cli.main import COMMANDS
+from labelgen.cli.command import Command
+from labelgen.cli.main import ACTIONS, COMMANDS
 from labelgen.data.reader import READERS, Reader
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.metrics import METRICS
@@ -101,8 +102,11 @@ def test_every_metric_in_the_folder_is_registered_and_every_task_has_metrics_tha
 
 def test_every_command_in_the_folder_is_registered():
     there = {
-        module
+        (module, name)
         for module in modules_in("cli").values()
-        if "def main(" in Path(str(import_module(module).__file__)).read_text()
+        for name, value in vars(import_module(module)).items()
+        if isinstance(value, Command)
     }
-    assert there - {"labelgen.cli.main"} == {module for module, _ in COMMANDS.values()}
+    assert there == {
+        tuple(target.split(":")) for target, _ in {**COMMANDS, **ACTIONS}.values() if target and ":main" not in target
+    }

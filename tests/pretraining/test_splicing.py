@@ -10,13 +10,13 @@ from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelgen.base.options import read_options
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Audio, Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label
 from labelgen.pretraining.corruption import CORRUPTIONS, NEGATIVES, Pool, pretraining_example
 from labelgen.pretraining.splicing import LONGEST_RUN, Corrupted, in_line, interleaved, splice, whole
-from labelgen.training.config import parse
 from labelgen.training.options import PretrainOptions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -158,11 +158,8 @@ def test_the_nearest_dialogue_is_the_most_alike() -> None:
 
 def test_the_config_of_goals_from_splices_shows_several_goals_and_one() -> None:
     needed = ["--out", "run", "--data.train", "[log.jsonl]"]
-    options = parse(
+    options = read_options(
         PretrainOptions,
-        "pretrain",
-        "Train.",
-        "labelgen pretrain",
         [
             *(w for name in ("public_cpu", "goals_from_splices") for w in ("--config", str(CONFIGS / f"{name}.yaml"))),
             *needed,

@@ -7,8 +7,8 @@ import pytest
 from labeled import LABELS, labeled_dialogue
 from whole_runs import common
 
+from labelgen.base.options import read_options
 from labelgen.data.log import write_log
-from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
 
@@ -26,6 +26,6 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def options(log: Path, tiny_encoder: Path) -> Callable[..., FinetuneOptions]:
     def make(out: str, *argv: str) -> FinetuneOptions:
-        return parse(FinetuneOptions, "finetune", "x", "x", [*common(log, tiny_encoder, out), *argv])
+        return read_options(FinetuneOptions, [*common(log, tiny_encoder, out, *argv)])
 
     return make

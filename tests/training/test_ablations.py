@@ -16,11 +16,11 @@ from labeled import labeled_dialogue
 from small_training import CONFIGS, SMALL, labeled_log
 from tiny import write_tiny_encoder
 
+from labelgen.base.options import read_options
 from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log
 from labelgen.nn import embedding_cache, turn_encoder
 from labelgen.nn.embedding_cache import EmbeddingCache
-from labelgen.training.config import parse
 from labelgen.training.options import FinetuneOptions
 
 ROOT = Path(__file__).parents[2]
@@ -67,11 +67,16 @@ def test_trainings_that_share_an_encoder_encode_a_text_once(tiny_encoder: Path, 
     log, memory = labeled_log(tmp_path / "log" / "log.jsonl", range(8), 3), Counting()
     dialogues = list(Log([log]))
     words = [f"--config={CONFIGS / name}.yaml" for name in ("public_cpu", "label_curves")]
-    words += [f"--data.train=[{log}]", "--targets.annotators=[anna]", *SMALL, "--length.max_steps=3"]
+    words += [f"--data.train=[{log}]", "--targets.annotators=[anna]", *SMALL]
     encoded = []
     for run in ("a", "b"):
-        own = [f"--out={tmp_path / run}", f"--model.encoder={tiny_encoder}", "--model.encoder_frozen=true"]
-        model = here.trained(parse(FinetuneOptions, "finetune", "", "", [*words, *own]), memory)
+        own = [
+            f"--out={tmp_path / run}",
+            f"--model.encoder={tiny_encoder}",
+            "--model.encoder_frozen=true",
+            "--length.max_steps=3",
+        ]
+        model = here.trained(read_options(FinetuneOptions, words, own), memory)
         encoded.append(memory.encoded)
         assert model.turn_encoder.embedding_cache is memory
         said = here.signed(model, dialogues, "anna")
@@ -84,7 +89,7 @@ def test_every_variant_has_options_of_its_own_and_one_to_stand_beside(variant, m
     monkeypatch.chdir(ROOT)
     words = [word for config in here.CONFIGS for word in ("--config", config)]
     words += ["--out", "run", "--data.train", "[log.jsonl]", *trainings.FROZEN]
-    plain, own = (parse(FinetuneOptions, "finetune", "", "", [*words, *more]) for more in ((), variant.words))
+    plain, own = (read_options(FinetuneOptions, words, more) for more in ((), variant.words))
     changed = [own != plain, variant.text is not None, variant.part is not nullcontext, variant.mixture is not None]
     changed.append(variant.online)
     assert any(changed) == (variant.beside is not None)

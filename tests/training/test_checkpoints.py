@@ -35,7 +35,7 @@ def test_a_kill_at_any_change_of_the_disk_in_the_best_epoch_leaves_the_right_mod
 ):
     def argv(out: str) -> list[str]:
         more = [f"--data.valid=[{log}]", "--length.keep=best", f"--length.max_epochs={len(LOSSES)}"]
-        return [*common(log, tiny_encoder, out), *more]
+        return [*common(log, tiny_encoder, out, *more)]
 
     assert in_process(train, argv("whole"), LOSSES, BEST, None) == 0
     for change in range(100):
@@ -60,7 +60,7 @@ def test_a_kill_before_anything_is_learned_leaves_a_folder_that_the_same_command
 ):
     """At each of the first changes of the disk, which are of what lies beside the checkpoints."""
     for change in range(8):
-        argv = [*common(log, tiny_encoder, f"killed{change}"), "--length.max_steps=1"]
+        argv = [*common(log, tiny_encoder, f"killed{change}", "--length.max_steps=1")]
         assert in_process(train_and_die, argv, change) == -signal.SIGKILL
         assert main(["finetune", *argv]) == 0, f"after a kill at change {change}"
 

@@ -28,8 +28,8 @@ DAMAGE = {
 @pytest.fixture
 def begun(options: Callable[..., FinetuneOptions], tmp_path: Path) -> FinetuneOptions:
     """A run with a checkpoint, as far as its folder shows."""
+    from labelgen.base.options import to_yaml
     from labelgen.training.checkpoints import CheckpointFolder, CheckpointIndex, SavedCheckpoint
-    from labelgen.training.config import to_yaml
     from labelgen.training.fit import CHECKPOINTS
 
     asked = options("a")

@@ -67,7 +67,7 @@ def test_a_diverged_run_keeps_the_last_finite_checkpoint_and_its_command_goes_on
     diverge: Callable[[pytest.MonkeyPatch, int], None],
     why: str,
 ):
-    argv = ["finetune", *common(log, tiny_encoder, "a run"), "--batch.turns=8"]
+    argv = ["finetune", *common(log, tiny_encoder, "a run", "--batch.turns=8")]
     with monkeypatch.context() as patch:
         diverge(patch, 3)
         assert main(argv) == DivergedError.exit_code == 7

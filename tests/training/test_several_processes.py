@@ -83,7 +83,7 @@ def train(log: Path, encoder: Path, how: str) -> subprocess.CompletedProcess[str
     more = ["--hardware.devices=2", "--hardware.strategy=ddp_find_unused_parameters_true", "--length.max_steps=3"]
     more.append("--tracking.checkpoint_every=1000")
     return subprocess.run(
-        [sys.executable, script, "finetune", *common(log, encoder, "a"), *more],
+        [sys.executable, script, "finetune", *common(log, encoder, "a", *more)],
         env={**os.environ, "HOW": how},
         capture_output=True,
         text=True,

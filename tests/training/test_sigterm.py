@@ -48,7 +48,7 @@ def test_a_terminated_run_saves_the_step_says_so_and_resumes_to_the_same_bytes(
     before = signal.getsignal(signal.SIGTERM)
     finetune(options("whole", *more))
     asked = options("ended", *more)
-    argv = ["finetune", *common(log, tiny_encoder, "ended"), *more]
+    argv = ["finetune", *common(log, tiny_encoder, "ended", *more)]
     with monkeypatch.context() as patch:
         terminate_at(patch, call)
         assert main(argv) == 143
@@ -65,8 +65,14 @@ def test_a_terminated_run_saves_the_step_says_so_and_resumes_to_the_same_bytes(
 def test_pretraining_answers_sigterm_alike(
     log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    argv = [f"--data.train=[{log}]", f"--out={tmp_path / 'a'}", f"--model.encoder={tiny_encoder}", *SMALL]
-    argv += ["--tasks={order: {}}", "--mixture={shuffled_order: 1}", "--length.max_steps=4", "--tracking.wandb=off"]
+    argv = [
+        f"--data.train=[{log}]",
+        f"--out={tmp_path / 'a'}",
+        f"--model.encoder={tiny_encoder}",
+        "--length.max_steps=4",
+    ]
+    argv += [word for word in SMALL if not word.startswith(("--length.max_steps", "--tasks", "--tracking.wandb"))]
+    argv += ["--tasks={order: {}}", "--mixture={shuffled_order: 1}", "--tracking.wandb=off"]
     with monkeypatch.context() as patch:
         terminate_at(patch, 0)
         assert main(["pretrain", *argv]) == 143
@@ -116,7 +122,7 @@ def test_processes_that_prepare_batches_outlive_sigterm_until_the_run_is_saved(
         signal.raise_signal(signal.SIGTERM)
         return whole(self, batch, batch_idx)
 
-    argv = ["finetune", *common(log, tiny_encoder, "a"), "--data.workers=1"]
+    argv = ["finetune", *common(log, tiny_encoder, "a", "--data.workers=1")]
     with monkeypatch.context() as patch:
         patch.setattr(TrainingModule, "training_step", step)
         assert main(argv) == 143

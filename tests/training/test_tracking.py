@@ -165,7 +165,7 @@ def test_training_ends_well_where_the_librarys_process_is_killed_or_its_folder_c
     log: Path, tiny_encoder: Path, tmp_path: Path, how: str
 ):
     """Nothing of it is left to complain when the process ends."""
-    argv = ["finetune", *common(log, tiny_encoder, "a"), "--tracking.wandb=offline", "--tracking.log_every=1"]
+    argv = ["finetune", *common(log, tiny_encoder, "a", "--tracking.wandb=offline", "--tracking.log_every=1")]
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "run.json").write_text('{"data_digest": ""}')
     if how == "file":

@@ -16,6 +16,7 @@ from small_training import PRETRAINING
 from whole_runs import common, digest, rows
 
 from labelgen.base.errors import UsageError
+from labelgen.base.options import read_options
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Audio, Dialogue, Feedback
 from labelgen.data.labels import Annotation
@@ -23,7 +24,6 @@ from labelgen.data.log import Log, write_log
 from labelgen.feedback.masking import mask_feedback
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoints import CheckpointFolder, weights_of
-from labelgen.training.config import parse
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 from labelgen.training.run import finetune, pretrain
@@ -136,15 +136,15 @@ def test_a_table_of_turns_is_pretrained_on_by_the_options_of_its_reader(tmp_path
     table = tmp_path / "log" / "turns.csv"
     table.parent.mkdir()
     table.write_text("\n".join(["call,who,said", *rows]) + "\n")
-    words = [word for word in common(table, tiny_encoder, "a") if not word.startswith("--tasks")]
-    words += ["--data.format=csv_turns", "--tasks={goals: {}}", "--length.max_steps=1", "--batch.accumulate=1"]
-    told = ["--data.options={dialogue: call, speaker: who}", "--data.options.text=said"]
+    more = ["--data.format=csv_turns", "--tasks={goals: {}}", "--length.max_steps=1", "--batch.accumulate=1"]
+    words = common(table, tiny_encoder, "a", *more)
+    told = ["--data.option={dialogue: call, speaker: who}", "--data.option.text=said"]
     with pytest.raises(UsageError, match="which columns"):
-        pretrain(parse(PretrainOptions, "x", "x", "x", words))
-    asked = parse(PretrainOptions, "x", "x", "x", [*words, *told])
-    assert asked.data.options == {"dialogue": "call", "speaker": "who", "text": "said"}
+        pretrain(read_options(PretrainOptions, words))
+    asked = read_options(PretrainOptions, words, told)
+    assert asked.data.option == {"dialogue": "call", "speaker": "who", "text": "said"}
     assert "on 6 of 6 dialogues" in pretrain(asked)
-    assert read_card(Path(asked.out) / "model")["config"]["data"]["options"] == asked.data.options
+    assert read_card(Path(asked.out) / "model")["config"]["data"]["option"] == asked.data.option
 
 
 def test_pretraining_then_finetuning_takes_its_weights_over(
@@ -157,7 +157,7 @@ def test_pretraining_then_finetuning_takes_its_weights_over(
         "--length.max_steps=3",
     ]
     argv = [word for word in argv if not word.startswith("--tasks")]
-    asked = parse(PretrainOptions, "pretrain", "x", "x", argv)
+    asked = read_options(PretrainOptions, argv)
     pretrain(asked)
     found = rows(asked)  # type: ignore[arg-type]
     assert any(name.startswith("loss/") for name in found[-1])
@@ -226,10 +226,10 @@ def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path,
         "--tracking.wandb=off",
         "--hardware={accelerator: cpu, devices: 1, strategy: auto}",
     ]
-    if pretrains:
-        told = pretrain(parse(PretrainOptions, "pretrain", "x", "x", argv))
+    if pretrains:  # noqa: SIM108
+        told = pretrain(read_options(PretrainOptions, argv))
     else:
-        told = finetune(parse(FinetuneOptions, "finetune", "x", "x", argv))
+        told = finetune(read_options(FinetuneOptions, argv))
     assert bool(re.search(r"sound: ([\d,]+) of \1 read\n", told)) == (name == "sound")
     assert read_card(tmp_path / name / "model")["step"] == 2
     assert "precision: auto" not in (tmp_path / name / "config.yaml").read_text()
