@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.compare import Measured, items_of, measure_all
-from labelgen.evaluation.question import Question
-from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.evaluation.measure import Measured, items_of, measure_all
+from labelgen.evaluation.protocol import Protocol
+from labelgen.evaluation.tasks import EvaluationTask, evaluation_tasks
+from labelgen.metrics.results import Setting
 
 FRAMES = {"frame_accuracy": ("intents", "slots")}
 Measure = Callable[[str], dict[str, Measured]]
@@ -18,12 +18,12 @@ def measured(
     dialogues: Sequence[Dialogue], setting: Setting, metrics: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, Measure]]:
     """Each question that `metrics` names, with what measures an annotator in it."""
-    questions = [question for question in asked(FRAMES) if question.name in metrics]
+    questions = [question for question in evaluation_tasks(FRAMES) if question.name in metrics]
     protocol = Protocol(dialogues, questions, setting)
     for question in questions:
-        trials = protocol.trials(question).trials
+        trials = protocol.judgments(question).all
 
-        def of(who: str, question: Question = question, trials: Any = trials) -> dict[str, Measured]:
+        def of(who: str, question: EvaluationTask = question, trials: Any = trials) -> dict[str, Measured]:
             return measure_all(metrics[question.name], items_of(trials, dialogues, question, who), trials, setting)
 
         yield question.name, of

@@ -14,15 +14,15 @@ from rated import of_a_table, write_table
 from labelgen.agreement.vote import CONSENSUS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
-from labelgen.evaluation.question import questions_of
-from labelgen.evaluation.rivals import fit_rivals
-from labelgen.evaluation.trials import Setting
+from labelgen.evaluation.baselines import fit_baselines
+from labelgen.evaluation.tasks import tasks_of_units
+from labelgen.metrics.results import Setting
 from labelgen.tasks.quality import Quality
 
 COLUMNS = ["log", "reference", "metric", "system", "value (95%)", "model minus it (95%)", "items"]
 METRICS = ("macro_f1", "accuracy", "bad_f1")
 RIVALS = ("baseline: bag of words", "baseline: constant per source")
-ASKED = questions_of(Quality.name, Quality.units, Quality.metrics, Quality.names)
+ASKED = tasks_of_units(Quality.name, Quality.units, Quality.metrics, Quality.names)
 TOLD = "Bootstrap over dialogues and trainings, seed 0, 1,000 resamples; trainings: {}."
 
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     answered: list[Dialogue] = []
     for split in args.split:
         train, judged = (Log([Path(name) for name in part.split(",")]) for part in split.split("="))
-        answered += fit_rivals(train, ASKED, Setting(ratings=args.ratings)).annotate(list(judged), CONSENSUS)
+        answered += fit_baselines(train, ASKED, Setting(ratings=args.ratings)).annotate(list(judged), CONSENSUS)
     logs = {"model": [list(Log([folder])) for folder in args.labeled]} | {name: [answered] for name in RIVALS}
     systems = {
         name: [judge(sorted(one, key=lambda d: d.id), name, args.ratings, args.first_turn) for one in own]

@@ -12,20 +12,20 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from command import arguments, parsed, tells_errors, write_table
+from msgspec import structs, to_builtins
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS
+from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS
 from labelgen.data.log import Log
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.compare import Measured, items_of, measure_all, ratio
-from labelgen.evaluation.constant_answers import MajorityClass
-from labelgen.evaluation.question import Question
-from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.evaluation.baselines import MajorityClass
+from labelgen.evaluation.measure import Measured, items_of, measure_all, ratio
+from labelgen.evaluation.protocol import Protocol
+from labelgen.evaluation.tasks import EvaluationTask, evaluation_tasks
+from labelgen.metrics.results import Setting
 from labelgen.simulator.log import TRUTH
 
 GOLD = "gold"
@@ -41,7 +41,7 @@ METRICS = {
 }
 """question -> its metrics, the F1 that the aim is about first. Of quality that of bad: no feedback says "fair", so the mean
 over bad, fair and good tells of the form of the targets and not of what was learned from them."""
-SETTING = Setting(TRUTH, everyone=False)
+SETTING = Setting(TRUTH, annotators=None)
 
 
 @tells_errors
@@ -73,7 +73,7 @@ def choose(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for section in (s for evaluation in evaluations for s in evaluation["tasks"] if s["name"] in METRICS):
         for name, own in f1.items():
             hidden, _ = seen_as(section["unit"], name)
-            rows = [row["metrics"] for row in section["rows"] if row["candidate"] == hidden]
+            rows = [row["metrics"] for row in section["rows"] if row["system"] == hidden]
             value = rows[0][METRICS[section["name"]][0]]["value"] if rows else None
             own[section["name"]] = own.get(section["name"], 0.0) + (value or 0.0) / len(evaluations)
     return {"method": max(f1, key=lambda name: sum(f1[name].values())), "f1": f1}
@@ -83,7 +83,7 @@ def table(
     evaluations: Sequence[Mapping[str, Any]], logs: Sequence[Sequence[Dialogue]], chosen: str, command: str
 ) -> dict[str, Any]:
     """The table of these seeds. logs: the predictions of each. chosen: the method, in words."""
-    questions = [question for question in asked({}) if question.name in METRICS]
+    questions = [question for question in evaluation_tasks() if question.name in METRICS]
     return {
         "order": 10,
         "title": "Trained on feedback beside trained on gold, on simulated logs",
@@ -114,24 +114,24 @@ def table(
     }
 
 
-def rows_of(question: Question, logs: Sequence[Sequence[Dialogue]]) -> list[list[Any]]:
+def rows_of(question: EvaluationTask, logs: Sequence[Sequence[Dialogue]]) -> list[list[Any]]:
     """A row for each metric and all that is judged by it. logs: the predictions of each seed."""
     whole = measured(question, [dialogue for log in logs for dialogue in log], SETTING)
     if not whole:
         return []
-    apart = [measured(question, log, replace(SETTING, resamples=0)) for log in logs]
+    apart = [measured(question, log, structs.replace(SETTING, resamples=0)) for log in logs]
     found: list[list[Any]] = []
     for metric in METRICS[question.name]:
         for name in (GOLD, *AIMS, *RULES):
-            own, seen = seen_as(question.unit, name)
+            own, seen = seen_as(question.units[0], name)
             if own not in whole:
                 continue
-            value = whole[own][metric].estimate()
+            value = to_builtins(whole[own][metric].estimate())
             aim = AIMS.get(name) if metric == METRICS[question.name][0] else None
             if name == GOLD:
                 found.append([question.name, metric, name, _short(value), None, None, None, None, None, None])
                 continue
-            gold, gold_seen = seen_as(question.unit, GOLD)
+            gold, gold_seen = seen_as(question.units[0], GOLD)
             of_gold = _ratio(whole, own, gold, metric)
             single = [_ratio(one, own, gold, metric)["value"] for one in apart if own in one and gold in one]
             defined = [value for value in single if value is not None]
@@ -157,20 +157,25 @@ def seen_as(unit: str, name: str) -> tuple[str, str]:
     asked_of = f"{name}{ON_GIVEN_GOALS if unit == 'goal' else ''}"
     if name in RULES:
         return asked_of, asked_of
-    return f"{asked_of}{EVIDENCE_HIDDEN}", asked_of
+    return f"{asked_of}{FEEDBACK_MASKED}", asked_of
 
 
-def measured(question: Question, dialogues: Sequence[Dialogue], setting: Setting) -> dict[str, dict[str, Measured]]:
+def measured(
+    question: EvaluationTask, dialogues: Sequence[Dialogue], setting: Setting
+) -> dict[str, dict[str, Measured]]:
     """annotator -> metric -> what it comes to, of all annotators that answer anything; all are drawn together."""
-    trials = Protocol(dialogues, (question,), setting).trials(question).trials
-    names = [name for arm in (GOLD, *AIMS, *RULES) for name in dict.fromkeys(seen_as(question.unit, arm))]
+    trials = Protocol(dialogues, (question,), setting).judgments(question).all
+    names = [name for arm in (GOLD, *AIMS, *RULES) for name in dict.fromkeys(seen_as(question.units[0], arm))]
     items = {name: items_of(trials, dialogues, question, name) for name in names}
     answering = [name for name in names if any(item.predicted for item in items[name])]
     return {name: measure_all(METRICS[question.name], items[name], trials, setting) for name in answering}
 
 
 def _ratio(found: Mapping[str, Mapping[str, Measured]], name: str, over: str, metric: str) -> dict[str, Any]:
-    return ratio(name, over, metric, found[name][metric], found[over][metric], SETTING.level)
+    found_ratio: dict[str, Any] = to_builtins(
+        ratio(name, over, metric, found[name][metric], found[over][metric], SETTING.level)
+    )
+    return found_ratio
 
 
 def _short(estimate: Mapping[str, Any]) -> dict[str, float | None] | None:
@@ -193,7 +198,7 @@ def _about(evaluations: Sequence[Mapping[str, Any]], logs: Sequence[Sequence[Dia
     steps = evaluations[0]["model"][GOLD]["steps"]
     judged = sum(len(log) for log in logs)
     turns = sum(len(dialogue.turns) for log in logs for dialogue in log)
-    hidden = sum(evaluation["data"]["carry_evidence"] for evaluation in evaluations)
+    hidden = sum(evaluation["data"]["with_feedback"] for evaluation in evaluations)
     return (
         f"{len(logs)} seeds; {judged:,} dialogues judged, {turns:,} turns; {hidden:,} of them carry evidence. {steps:,} steps. "
         f"Learned from: {'; '.join(told)}."

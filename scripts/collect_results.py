@@ -111,22 +111,22 @@ def _table(
 def _rows(evaluation: Mapping[str, Any], metrics: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for question in evaluation["tasks"]:
-        ratios = {(r["candidate"], r["metric"]): r for r in question["ratios"] if r["over"] == "single annotator"}
+        ratios = {(r["system"], r["metric"]): r for r in question["ratios"] if r["opponent"] == "human baseline"}
         for metric in [m for m in metrics if m in question["metrics"]]:
             for row in question["rows"]:
                 estimate = row["metrics"][metric]
                 if estimate["value"] is None:
                     continue
-                ratio = ratios.get((row["candidate"], metric))
+                ratio = ratios.get((row["system"], metric))
                 rows.append(
-                    [question["name"], row["candidate"], metric, _short(estimate), estimate["items"], _short(ratio)]
+                    [question["name"], row["system"], metric, _short(estimate), estimate["items"], _short(ratio)]
                 )
     return rows
 
 
 def _slices(evaluation: Mapping[str, Any]) -> list[Row]:
     return [
-        [q["name"], s["metric"], f"{s['by']}: {s['name']}", s["candidate"], _short(s), s["items"]]
+        [q["name"], s["metric"], f"{s['by']}: {s['name']}", s["system"], _short(s), s["items"]]
         for q in evaluation["tasks"]
         for s in q["slices"]
         if s["by"] in ("source", "interleaved") and s["value"] is not None

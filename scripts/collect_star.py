@@ -17,10 +17,9 @@ from labelgen.confidence.resampling import interval, over_trainings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import ON_GIVEN_GOALS
 from labelgen.data.log import Log
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.question import of_tasks
-from labelgen.evaluation.rivals import fit_rivals
-from labelgen.evaluation.trials import Setting
+from labelgen.evaluation.baselines import fit_baselines
+from labelgen.evaluation.tasks import about, evaluation_tasks
+from labelgen.metrics.results import Setting
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "star.json"
 METRICS = ("failure_auprc", "accuracy", "macro_f1", "log_loss", "ece")
@@ -66,8 +65,8 @@ def main() -> int:
 def rows_of(judged: Sequence[Sequence[Dialogue]], training: Iterable[Dialogue]) -> Iterator[list[Any]]:
     """What each candidate is worth, then how far each model is above each rule and baseline. judged: the dialogues with the annotations
     of each training."""
-    setting = Setting(USER, None, everyone=False)
-    rivals = fit_rivals(training, of_tasks(asked({}), ["outcome"]), setting)
+    setting = Setting(USER, annotators=None)
+    rivals = fit_baselines(training, about(evaluation_tasks(), ["outcome"]), setting)
     logs = [rivals.annotate(judged[0], USER), *judged[1:]]
     measures = [measure for log in logs for _, measure in measured(log, setting, {"outcome": METRICS})]
     beside = [*RULES, *(name + ON_GIVEN_GOALS for name in RIVALS)]
@@ -82,10 +81,11 @@ def rows_of(judged: Sequence[Sequence[Dialogue]], training: Iterable[Dialogue]) 
     for metric in METRICS:
         own = {name: [one[metric] for one in many] for name, many in found.items()}
         drawn = {
-            n: over_trainings([m.interval.value for m in many], [m.draws for m in many], 0) for n, many in own.items()
+            n: over_trainings([m.interval.value or 0.0 for m in many], [m.draws for m in many], 0)
+            for n, many in own.items()
         }
         for name, (value, draws) in drawn.items():
-            values = [round(m.interval.value, 3) for m in own[name]]
+            values = [round(m.interval.value or 0.0, 3) for m in own[name]]
             spread = f"{min(values):.3f} to {max(values):.3f}" if len(values) > 1 else None
             yield [
                 name.removesuffix(ON_GIVEN_GOALS),

@@ -23,7 +23,7 @@ METRICS = {
     "quality, turn": ("macro_f1", "bad_auprc"),
     "quality, dialogue": ("macro_f1", "bad_auprc"),
 }
-WHO = ("together", "single annotator")
+WHO = ("together", "human baseline")
 TEXT = (
     "One training for all eight, three short passes; a question is learned from the corpora that answer it, and each corpus is judged with its own "
     "labels. Test parts are those of the tables of each corpus, but for DBDC3 (a fifth by dialogue) and SGD (those of `make public`); of USS all turns are judged, without "
@@ -58,13 +58,13 @@ def rows_of(run: Path) -> Iterator[list[Any]]:
     for corpus in CORPORA:
         path = run / f"evaluation-{corpus}" / "evaluation.json"
         for question in json.loads(path.read_text(encoding="utf-8"))["tasks"]:
-            rows = [row for row in question["rows"] if row["candidate"] in WHO]
+            rows = [row for row in question["rows"] if row["system"] in WHO]
             for metric in METRICS.get(question["name"], ()):
                 for row in rows:
                     found = row["metrics"].get(metric)
                     if found is not None and found["value"] is not None:
                         value = {end: found[end] and round(found[end], 4) for end in ("value", "low", "high")}
-                        yield [corpus, question["name"], metric, row["candidate"], value, found["items"]]
+                        yield [corpus, question["name"], metric, row["system"], value, found["items"]]
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from labelgen import __version__
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.compare import Measured
-from labelgen.evaluation.trials import Setting
+from labelgen.evaluation.measure import Measured
+from labelgen.evaluation.tasks import evaluation_tasks
+from labelgen.metrics.results import Setting
 
 FROZEN = (
     "The encoder is frozen, so that what reads its vectors is compared, and each text is encoded once. The recipes of the other tables train "
@@ -107,7 +107,7 @@ class Answers:
     def __init__(self, run: Path, about: About, judged: int, setting: Setting) -> None:
         self.run, self.judged, self.setting = run, judged, setting
         self.metrics = about.metrics
-        self.questions = [q for name in about.metrics for q in asked(about.joint) if q.name == name]
+        self.questions = [q for name in about.metrics for q in evaluation_tasks(about.joint) if q.name == name]
         self.dialogues: dict[str, int] = {}
         self._found: dict[tuple[str, tuple[int, ...]], dict[str, Measured]] = {}
 
@@ -154,7 +154,7 @@ def rows_of(variants: Sequence[Variant], answers: Answers, columns: Sequence[str
                 cells += [own[question].interval.rounded(), None]
                 continue
             theirs = answers.of(variant.beside, both)[question]
-            value = round(own[question].interval.value, 4)
+            value = own[question].interval.rounded()["value"]
             cells += [value, difference(answers.of(variant.name, both)[question], theirs)]
         rows.append([variant.group, variant.what, len(seeds), *cells])
     return rows
@@ -170,7 +170,7 @@ def seed_rows(answers: Answers, columns: Sequence[str]) -> list[list[Any]]:
         cells = [
             cell
             for question in columns
-            for cell in (round(own[question].interval.value, 4), difference(own[question], first[question]))
+            for cell in (own[question].interval.rounded()["value"], difference(own[question], first[question]))
         ]
         rows.append(["reference", f"seed {seed} beside seed {seeds[0]}", 1, *cells])
     return rows
@@ -179,7 +179,9 @@ def seed_rows(answers: Answers, columns: Sequence[str]) -> list[list[Any]]:
 def table(given: argparse.Namespace) -> dict[str, Any]:
     """Raises InputError where the reference is not trained, or a row has nothing to stand beside."""
     about = ABOUT[given.table]
-    answers = Answers(given.run, about, given.judged, Setting(given.against, everyone=False, resamples=given.resamples))
+    answers = Answers(
+        given.run, about, given.judged, Setting(given.against, annotators=None, resamples=given.resamples)
+    )
     if not answers.seeds("reference"):
         raise InputError("the reference is not trained yet", str(given.run), "run scripts/train_ablations.py")
     columns = list(answers.of("reference", answers.seeds("reference")))

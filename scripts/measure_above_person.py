@@ -25,13 +25,14 @@ from rated import RESAMPLES, SEED, arguments, names_of, together, write_table
 
 from labelgen.agreement.vote import Ratings
 from labelgen.base.errors import InputError
-from labelgen.confidence.resampling import Array, Interval, interval, of_statistic, resampled, resamples
+from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, answers
 from labelgen.data.log import Log
 from labelgen.data.split import Part, part_of
 from labelgen.labeling.run import HUMAN_MIN
 from labelgen.metrics.metric import divide
+from labelgen.metrics.results import Interval
 from labelgen.metrics.scores import probability_of
 from labelgen.model.annotator import Annotator
 
@@ -182,9 +183,9 @@ def laid(of: Share) -> list[float]:
     times = resamples(of.dialogues, RESAMPLES, SEED)
     grid = np.unique(np.quantile(of.sure, np.linspace(0.0, 0.99, _THRESHOLDS), method="lower"))
     bounds = [
-        (gain.low, float(t))
+        (low, float(t))
         for t in grid
-        if len(np.unique(of.own[of.sure >= t])) >= _LEAST_CALLED and np.isfinite((gain := of.gain(float(t), times)).low)
+        if len(np.unique(of.own[of.sure >= t])) >= _LEAST_CALLED and (low := of.gain(float(t), times).low) is not None
     ]
     return [t for _, t in reversed(bounds) if t <= max(bounds)[1]] if bounds else []
 
@@ -194,7 +195,8 @@ def kept(of: Share, thresholds: Sequence[float]) -> tuple[float | None, bool]:
     times = resamples(of.dialogues, RESAMPLES, SEED)
     last = None
     for threshold in thresholds:
-        if not of.gain(threshold, times).low > 0:
+        low = of.gain(threshold, times).low
+        if low is None or low <= 0:
             return (threshold, False) if last is None else (last, True)
         last = threshold
     return last, last is not None

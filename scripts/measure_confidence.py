@@ -183,6 +183,8 @@ def intervals(worlds: int, people: int, dialogues: int) -> dict[str, Any]:
             sums = _log(np.random.default_rng([n, 4, k]), knows, people, dialogues)
             powered = prediction_powered(sums)
             for m, interval in enumerate((people_alone(sums), powered.interval)):
+                assert interval.low is not None
+                assert interval.high is not None
                 held[m] += interval.low <= GOALS_SUCCEED <= interval.high
                 width[m] += (interval.high - interval.low) / worlds
             weights.append(powered.weight)

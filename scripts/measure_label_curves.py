@@ -25,10 +25,10 @@ from labelgen.base.errors import InputError
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.compare import Measured, items_of, measure_all
-from labelgen.evaluation.question import Question
-from labelgen.evaluation.trials import Protocol, Setting, Trial
+from labelgen.evaluation.measure import Measured, items_of, measure_all
+from labelgen.evaluation.protocol import Judgment, Protocol
+from labelgen.evaluation.tasks import EvaluationTask, evaluation_tasks
+from labelgen.metrics.results import Setting
 
 WITHOUT = "without"
 SHARES = (1, 5, 10, 25, 100)
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
     """Raises InputError where a training of the shares and seeds has not been made."""
-    setting = Setting(given.against, everyone=False, resamples=given.resamples)
+    setting = Setting(given.against, annotators=None, resamples=given.resamples)
     ids = {d.id for d in Log([given.test])} if given.test else None
     rows: list[list[Any]] = []
     judged = []
@@ -99,7 +99,7 @@ def table(given: argparse.Namespace, command: str) -> dict[str, Any]:
             for arm in (WITHOUT, *arms)
         }
         everyone = said[WITHOUT, given.shares[0]][0]
-        for question in (q for q in asked({}) if q.name in METRICS):
+        for question in (q for q in evaluation_tasks() if q.name in METRICS):
             own = [k for k, d in enumerate(everyone) if ids is None or d.id in ids or question.name == "outcome"]
             found = {
                 key: measured([[log[k] for k in own] for log in logs], question, METRICS[question.name], setting)
@@ -136,14 +136,14 @@ def read(run: Path, arm: str, share: int, seed: int) -> list[Dialogue]:
 
 
 def measured(
-    logs: Sequence[Sequence[Dialogue]], question: Question, names: Sequence[str], setting: Setting
+    logs: Sequence[Sequence[Dialogue]], question: EvaluationTask, names: Sequence[str], setting: Setting
 ) -> list[Found]:
     """The metrics of these names, of all seeds together, then of each alone; empty where the reference or the models answer
     nothing."""
-    trials: list[Trial] = []
+    trials: list[Judgment] = []
     items = []
     for log in logs:
-        own = Protocol(log, (question,), setting).trials(question).trials
+        own = Protocol(log, (question,), setting).judgments(question).all
         trials += own
         items.append(items_of(own, log, question, SAID))
     if not any(item.predicted for one in items for item in one):
@@ -151,7 +151,7 @@ def measured(
     found: list[Found] = [measure_all(names, [item for one in items for item in one], trials, setting)]
     size = len(trials) // len(logs)
     found += [
-        measure_all(names, one, trials[k * size : (k + 1) * size], Setting(setting.against, resamples=0))
+        measure_all(names, one, trials[k * size : (k + 1) * size], Setting(setting.reference, resamples=0))
         for k, one in enumerate(items)
     ]
     return found
@@ -164,7 +164,8 @@ def rows_of(
     for metric, arm, share in product(METRICS[question], arms, shares):
         without, with_, full = found[WITHOUT, share], found[arm, share], found.get((WITHOUT, 100))
         seeds = [
-            b[metric].interval.value - a[metric].interval.value for a, b in zip(without[1:], with_[1:], strict=True)
+            (b[metric].interval.value or 0.0) - (a[metric].interval.value or 0.0)
+            for a, b in zip(without[1:], with_[1:], strict=True)
         ]
         rows.append(
             [

@@ -32,8 +32,9 @@ from pretraining_probes import Corruptions, Cosine, Judged, judge_cosine, judge_
 from torch import nn
 
 from labelgen import __version__
-from labelgen.confidence.resampling import Array, Interval, interval, paired_difference, resampled, resamples
+from labelgen.confidence.resampling import Array, interval, paired_difference, resampled, resamples
 from labelgen.features.pretrained import load_encoder
+from labelgen.metrics.results import Interval
 from labelgen.model.annotator import Annotator
 from labelgen.nn.turn_encoder import TurnEncoder
 
@@ -52,7 +53,7 @@ def rows_of(
             draws = resampled(statistic, times)
             found[judge] = (interval(float(statistic(np.ones((1, times.shape[1])))[0]), draws), draws)
         beside = [judge for judge in judges[models:] if judge in found] or list(judges[1:models])
-        best = max(beside, key=lambda judge: found[judge][0].value, default=None)
+        best = max(beside, key=lambda judge: found[judge][0].value or 0.0, default=None)
         ahead = None
         if best is not None:
             (ours, our_draws), (theirs, their_draws) = found[judges[0]], found[best]

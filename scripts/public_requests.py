@@ -14,7 +14,7 @@ from several_trainings import digest, judged_trainings, over_trainings
 
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.log import Log
-from labelgen.evaluation.trials import Setting
+from labelgen.metrics.results import Setting
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "requests.json"
 CORPORA = ("multiwoz", "multidogo", "snips", "slurp")
@@ -87,7 +87,7 @@ def rows_of(
     folder = f"evaluation-{shown_as.replace(',', '').replace(' ', '-')}"
     dialogues = list(Log([first_of(folders, f"{folder}/predictions.jsonl")]))
     for question, measure in measured(
-        dialogues, Setting(corpus, None, everyone=False), {q: [*m] for q, m in METRICS.items()}
+        dialogues, Setting(corpus, annotators=None), {q: [*m] for q, m in METRICS.items()}
     ):
         ours, *others = (measure(who) for who in candidates)
         for name, shown in METRICS[question].items():

@@ -16,8 +16,8 @@ from several_trainings import digest, over_trainings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import ON_GIVEN_GOALS
 from labelgen.data.log import Log
-from labelgen.evaluation.candidates import candidates_of
-from labelgen.evaluation.trials import Setting
+from labelgen.evaluation.prepare import systems_of
+from labelgen.metrics.results import Setting
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "sgd_full.json"
 METRICS = {
@@ -96,9 +96,9 @@ def _names(dialogues: Log | Sequence[Dialogue]) -> tuple[set[str], int]:
 
 def rows_of(name: str, dialogues: Sequence[Dialogue], names: Sequence[str]) -> Iterator[list[Any]]:
     """The rows of one group of dialogues, for the questions of these names."""
-    setting = Setting("sgd", None, everyone=False)
+    setting = Setting("sgd", annotators=None)
     for question, measure in measured(dialogues, setting, {q: METRICS[q] for q in names}):
-        for who in candidates_of(dialogues, setting):
+        for who in systems_of(dialogues, setting):
             if question != "outcome" and who.endswith(ON_GIVEN_GOALS):
                 continue
             for metric, found in measure(who).items():

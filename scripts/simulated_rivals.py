@@ -15,14 +15,10 @@ from labelgen.agreement.vote import CONSENSUS
 from labelgen.confidence.resampling import paired_difference
 from labelgen.data.labels import ON_GIVEN_GOALS
 from labelgen.data.log import Log
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.bag_of_words import BagOfWords
-from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClass
-from labelgen.evaluation.field_trees import FieldTrees
-from labelgen.evaluation.question import answered
-from labelgen.evaluation.rivals import fit_rivals
-from labelgen.evaluation.rules import Rules
-from labelgen.evaluation.trials import SINGLE, Setting
+from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, Rule, fit_baselines
+from labelgen.evaluation.classifiers import BagOfWords, FieldTrees
+from labelgen.evaluation.tasks import answered, evaluation_tasks
+from labelgen.metrics.results import HUMAN, Setting
 
 COMMAND = "make demo && python scripts/simulated_rivals.py --out results/simulated_rivals.json"
 DATA = "Bootstrap over dialogues, seed 0, 1,000 resamples, differences paired; one training."
@@ -35,16 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"))
     given = parsed(parser, argv)
     rows: list[list[Any]] = []
-    plain = (BagOfWords(), FieldTrees(), Rules(), ConstantPerSource(), MajorityClass())
-    rivals = fit_rivals(Log([given.run / "parts/train.jsonl"]), asked(FRAMES), Setting(), plain)
+    plain = (BagOfWords(), FieldTrees(), Rule(), ConstantPerSource(), MajorityClass())
+    rivals = fit_baselines(Log([given.run / "parts/train.jsonl"]), evaluation_tasks(FRAMES), Setting(), plain)
     dialogues = rivals.annotate(list(Log([given.run / "evaluation/predictions.jsonl"])), CONSENSUS, "model")
-    known = {question.name: question for question in asked(FRAMES)}
+    known = {question.name: question for question in evaluation_tasks(FRAMES)}
     for task, measure in measured(dialogues, Setting(), {name: one.metrics[:1] for name, one in known.items()}):
         metric = known[task].metrics[0]
         for at in ("", ON_GIVEN_GOALS) if task == "outcome" else ("",):
             model = measure(f"model{at}")[metric]
-            for name in (f"model{at}", SINGLE, *(rival.name + at for rival in plain)):
-                if name == SINGLE or any(answered(dialogue.annotation(name), known[task]) for dialogue in dialogues):
+            for name in (f"model{at}", HUMAN, *(rival.name + at for rival in plain)):
+                if name == HUMAN or any(answered(dialogue.annotation(name), known[task]) for dialogue in dialogues):
                     one = measure(name)[metric]
                     gain = paired_difference(model.interval, one.interval, (model.draws, one.draws)).rounded()
                     rows.append(

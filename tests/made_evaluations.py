@@ -1,14 +1,19 @@
-"""Evaluations for the tests of the report: one from a simulated log, and any that the form allows."""
+"""Evaluations for tests: as plain data, from a simulated log, and any that the form allows."""
 
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
 from labelgen.data.record import to_plain
+from labelgen.evaluation import evaluate as evaluation_module
+from labelgen.metrics.results import FORM, Evaluation
+from labelgen.report import page
+from labelgen.report import verdicts as in_words
 from labelgen.simulator.log import simulate
 
 words = st.one_of(
@@ -24,22 +29,24 @@ def optional(of: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(st.none(), of)
 
 
-rivals = st.fixed_dictionaries(
+baselines = st.fixed_dictionaries(
     {
         **dict.fromkeys(("dialogues", "turns", "of_dialogues", "of_turns"), counts),
-        "questions": st.dictionaries(names, st.fixed_dictionaries({"answers": counts}), max_size=2),
+        "tasks": st.dictionaries(names, st.fixed_dictionaries({"answers": counts}), max_size=2),
         "goals_from": optional(names),
     }
 )
 
-verdicts = st.sampled_from(["better", "uncompared", "ahead", "leaning", "open", "worse", "alone"])
+verdicts = st.sampled_from(
+    ["better", "no_baselines", "ahead", "feedback_dependent", "indistinguishable", "worse", "not_compared"]
+)
 comparisons = st.fixed_dictionaries(
     {
         **dict.fromkeys(("value", "low", "high"), values),
         **dict.fromkeys(("p_value", "p_adjusted"), optional(shares)),
-        "over": names,
-        "kind": st.sampled_from(["person", "rival"]),
-        "certain": st.booleans(),
+        "opponent": names,
+        "kind": st.sampled_from(["human", "baseline"]),
+        "significant": st.booleans(),
     }
 )
 
@@ -55,7 +62,7 @@ def confusions(draw: st.DrawFn) -> dict[str, Any]:
     labels = draw(st.lists(names, max_size=3))
     columns = [*labels, "absent"]
     return {
-        "candidate": draw(names),
+        "system": draw(names),
         "labels": labels,
         "columns": columns,
         "counts": [[draw(counts) for _ in columns] for _ in labels],
@@ -63,13 +70,13 @@ def confusions(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def questions(draw: st.DrawFn) -> dict[str, Any]:
+def tasks(draw: st.DrawFn) -> dict[str, Any]:
     metrics = draw(st.lists(names, min_size=1, max_size=3, unique=True))
-    candidates = draw(st.lists(names, max_size=3, unique=True))
-    kinds = st.sampled_from(["model", "person", "rule"])
-    some = st.sampled_from(candidates) if candidates else names
+    systems = draw(st.lists(names, max_size=3, unique=True))
+    kinds = st.sampled_from(["model", "human", "rule"])
+    some = st.sampled_from(systems) if systems else names
     bins = st.fixed_dictionaries(
-        {"low": shares, "high": shares, "items": counts, "probability": optional(shares), "right": optional(shares)}
+        {"low": shares, "high": shares, "items": counts, "probability": optional(shares), "accuracy": optional(shares)}
     )
     points = st.fixed_dictionaries(
         {"threshold": optional(shares), "coverage": optional(shares), "precision": optional(shares), "items": counts}
@@ -79,28 +86,28 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
         "tasks": [draw(names)],
         "unit": draw(st.sampled_from(["turn", "span", "goal", "dialogue"])),
         "main_metric": metrics[0],
-        "metrics": {m: {"larger_is_better": draw(st.booleans()), "what": draw(words)} for m in metrics},
+        "metrics": {m: {"larger_is_better": draw(st.booleans()), "description": draw(words)} for m in metrics},
         "items": draw(counts),
         "dialogues": draw(counts),
         "rows": [
             {
-                "candidate": c,
+                "system": c,
                 "kind": draw(kinds),
                 "answered": draw(optional(shares)),
                 "metrics": {m: draw(estimates) for m in draw(st.sets(st.sampled_from(metrics)))},
             }
-            for c in candidates
+            for c in systems
         ],
         "ratios": [
-            {"candidate": draw(some), "over": draw(some), "metric": metrics[0], **r, "difference": draw(estimates)}
+            {"system": draw(some), "opponent": draw(some), "metric": metrics[0], **r, "difference": draw(estimates)}
             for r in draw(st.lists(estimates, max_size=2))
         ],
         "verdicts": [
             {
-                "candidate": draw(some),
+                "system": draw(some),
                 "verdict": draw(verdicts),
                 "p_adjusted": draw(optional(shares)),
-                "against": draw(st.lists(comparisons, max_size=3)),
+                "comparisons": draw(st.lists(comparisons, max_size=3)),
                 "beaten_by": draw(st.lists(names, max_size=2)),
             }
             for _ in range(draw(st.integers(0, 2)))
@@ -112,23 +119,23 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
         "left_out": [{"reason": draw(words), "items": 3}, {"reason": draw(words), "dialogues": 2}],
         "confusion": draw(st.lists(confusions(), max_size=2)),
         "reliability": [
-            {"candidate": draw(some), "ece": draw(values), "bins": b}
+            {"system": draw(some), "ece": draw(values), "bins": b}
             for b in draw(st.lists(st.lists(bins, max_size=3), max_size=2))
         ],
         "precision_coverage": [
-            {"candidate": draw(some), "without_probability": 1, "single_annotator": draw(optional(shares)), "points": p}
+            {"system": draw(some), "without_probability": 1, "human_precision": draw(optional(shares)), "points": p}
             for p in draw(st.lists(st.lists(points, max_size=3), max_size=2))
         ],
         "slices": [
-            {"by": draw(words), "name": draw(words), "candidate": draw(some), "metric": metrics[0], **draw(tests), **e}
+            {"by": draw(words), "name": draw(words), "system": draw(some), "metric": metrics[0], **draw(tests), **e}
             for e in draw(st.lists(estimates, max_size=3))
         ],
         "worst_slices": [
             {
                 "conditions": [{"by": draw(words), "name": draw(words)} for _ in range(draw(st.integers(1, 2)))],
-                "candidate": draw(some),
+                "system": draw(some),
                 "metric": metrics[0],
-                "found": {"value": draw(values), "rest": draw(values)},
+                "search": {"value": draw(values), "rest": draw(values)},
                 **draw(tests),
                 **e,
             }
@@ -197,8 +204,8 @@ def dialogues(draw: st.DrawFn) -> Dialogue:
 @st.composite
 def costs(draw: st.DrawFn) -> dict[str, Any]:
     return {
-        "candidate": draw(names),
-        "kind": draw(st.sampled_from(["model", "llm", "person", "rule"])),
+        "system": draw(names),
+        "kind": draw(st.sampled_from(["model", "llm", "human", "rule"])),
         "answered": draw(optional(shares)),
         "agreement": draw(optional(shares)),
         "accepted": draw(st.floats(0, 1e6)),
@@ -210,21 +217,21 @@ def costs(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def evaluations(draw: st.DrawFn) -> dict[str, Any]:
-    """Any evaluation: texts that would be markup, numbers that are not defined, candidates without rows."""
+    """Any evaluation: texts that would be markup, numbers that are not defined, systems without rows."""
     return {
-        "form": "labelgen evaluation 1",
+        "form": FORM,
         "title": draw(words),
         "command": draw(words),
         "versions": {draw(words): draw(words)},
         "setting": {
-            "against": draw(words),
-            "people": draw(optional(words)),
-            "candidates": draw(st.lists(names, max_size=2)),
+            "reference": draw(words),
+            "annotators": draw(optional(words)),
             "seed": 0,
             "resamples": 1000,
             "level": 0.95,
-            "protocol": draw(words),
         },
+        "protocol": draw(words),
+        "systems": draw(st.lists(names, max_size=2)),
         "data": {
             "paths": [draw(words)],
             "digest": draw(optional(words)),
@@ -232,19 +239,19 @@ def evaluations(draw: st.DrawFn) -> dict[str, Any]:
             "turns": draw(counts),
             "sources": {draw(words): draw(counts)},
             "split": draw(optional(words)),
-            "carry_evidence": draw(optional(counts)),
+            "with_feedback": draw(optional(counts)),
             "left_out": [{"reason": draw(words), "dialogues": draw(counts)}],
         },
-        "rivals": draw(optional(rivals)),
+        "baselines": draw(optional(baselines)),
         "model": {draw(words): draw(st.one_of(words, values, st.dictionaries(words, values, max_size=2)))},
         "slices_tested": draw(optional(counts)),
-        "tasks": draw(st.lists(questions(), max_size=2)),
+        "tasks": draw(st.lists(tasks(), max_size=2)),
         "costs": draw(st.lists(costs(), max_size=2)),
-        "dialogues": [
+        "examples": [
             {
                 "errors": draw(counts),
                 "errors_by_task": {draw(words): draw(counts)},
-                "candidate": "model",
+                "system": "model",
                 "reference": "consensus",
                 "record": to_plain(d),
             }
@@ -258,25 +265,25 @@ def estimate(value: float, half: float = 0.02) -> dict[str, Any]:
 
 
 def verdict_of(
-    candidate: str, verdict: str, *rivals: str, person: bool = True, beaten_by: tuple[str, ...] = ()
+    system: str, verdict: str, *baselines: str, human: bool = True, beaten_by: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """What the tests said of a candidate beside a single annotator and these rivals."""
-    overs = [("single annotator", "person")] * person + [(rival, "rival") for rival in rivals]
-    against = [
-        {"over": over, "kind": kind, "value": 0.05, "p_value": 0.01, "certain": over in beaten_by}
-        for over, kind in overs
+    """The verdict of a system that was compared with a human baseline and these baselines."""
+    opponents = [("human baseline", "human")] * human + [(baseline, "baseline") for baseline in baselines]
+    comparisons = [
+        {"opponent": name, "kind": kind, "value": 0.05, "p_value": 0.01, "significant": name in beaten_by}
+        for name, kind in opponents
     ]
-    return {"candidate": candidate, "verdict": verdict, "against": against, "beaten_by": list(beaten_by)}
+    return {"system": system, "verdict": verdict, "comparisons": comparisons, "beaten_by": list(beaten_by)}
 
 
-def question(
+def task(
     name: str, difference: tuple[float, float] | None, larger: bool = True, *verdicts: dict[str, Any]
 ) -> dict[str, Any]:
-    """A question with a model, a single annotator and a baseline; difference: the interval, None for no person; verdicts: of candidates."""
-    rows = [("model", "model", 0.8), ("single annotator", "person", 0.75), ("baseline", "rule", 0.3)]
+    """A task with a model, a human baseline and a baseline; difference: the interval, None for no human baseline; verdicts: of systems."""
+    rows = [("model", "model", 0.8), ("human baseline", "human", 0.75), ("baseline", "rule", 0.3)]
     ratio = {
-        "candidate": "model",
-        "over": "single annotator",
+        "system": "model",
+        "opponent": "human baseline",
         "metric": "score",
         "value": 1.0625,
         "low": 1.0,
@@ -287,13 +294,13 @@ def question(
         "tasks": [name],
         "unit": "turn",
         "main_metric": "score",
-        "metrics": {"score": {"larger_is_better": larger, "what": "share right"}},
+        "metrics": {"score": {"larger_is_better": larger, "description": "share right"}},
         "items": 120,
         "dialogues": 40,
         "rows": [
-            {"candidate": c, "kind": kind, "answered": 1.0, "metrics": {"score": estimate(v)}}
+            {"system": c, "kind": kind, "answered": 1.0, "metrics": {"score": estimate(v)}}
             for c, kind, v in rows
-            if difference is not None or kind != "person"
+            if difference is not None or kind != "human"
         ],
         "ratios": []
         if difference is None
@@ -302,14 +309,15 @@ def question(
     }
 
 
-def evaluation(*asked: dict[str, Any], examples: tuple[Dialogue, ...] = ()) -> dict[str, Any]:
+def evaluation(*tasks: dict[str, Any], examples: tuple[Dialogue, ...] = ()) -> dict[str, Any]:
     return {
-        "form": "labelgen evaluation 1",
+        "form": FORM,
         "title": "Evaluation of model",
-        "setting": {"against": "truth", "candidates": ["model"], "level": 0.95},
-        "tasks": list(asked),
-        "dialogues": [
-            {"errors": 1, "errors_by_task": {}, "candidate": "model", "reference": "truth", "record": to_plain(d)}
+        "setting": {"reference": "truth", "level": 0.95},
+        "systems": ["model"],
+        "tasks": list(tasks),
+        "examples": [
+            {"errors": 1, "errors_by_task": {}, "system": "model", "reference": "truth", "record": to_plain(d)}
             for d in examples
         ],
     }
@@ -323,3 +331,24 @@ def labeled(count: int, seed: int) -> tuple[Dialogue, ...]:
         model = () if person is None else (replace(person, annotator="model", kind="model"),)
         out.append(replace(dialogue, annotations=(*dialogue.annotations, *model)))
     return tuple(out)
+
+
+def plain(result: Any) -> Any:
+    """A result as plain data."""
+    return msgspec.to_builtins(result)
+
+
+def evaluate(*args: Any, **more: Any) -> dict[str, Any]:
+    """labelgen.evaluation.evaluate.evaluate, its result as plain data."""
+    found: dict[str, Any] = plain(evaluation_module.evaluate(*args, **more))
+    return found
+
+
+def render(evaluation: dict[str, Any]) -> str:
+    """The page of an evaluation that is plain data."""
+    return page.render(msgspec.convert(evaluation, Evaluation))
+
+
+def answer(evaluation: dict[str, Any]) -> str:
+    """The answer in sentences of an evaluation that is plain data."""
+    return in_words.answer(msgspec.convert(evaluation, Evaluation))

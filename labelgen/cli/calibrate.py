@@ -88,19 +88,18 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     from labelgen.data.extra import refuse_without_domains
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
-    from labelgen.evaluation.asked import asked
     from labelgen.evaluation.calibrate import Asked, calibrate
-    from labelgen.evaluation.lacking import with_all_named
-    from labelgen.evaluation.question import answered
-    from labelgen.evaluation.trials import Setting, named, with_reference
-    from labelgen.evaluation.unfit import held_out
+    from labelgen.evaluation.prepare import held_out
+    from labelgen.evaluation.protocol import with_all_named, with_reference
+    from labelgen.evaluation.tasks import answered, evaluation_tasks
+    from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
     from labelgen.model.folder import check_model, model_digest
 
     check_model(args.model)
     refuse_calibrated(args.model, args.force)
-    setting = Setting(args.reference, *named(args.annotators), args.seed, ratings=args.ratings)
+    setting = Setting(args.reference, args.annotators, seed=args.seed, ratings=args.ratings)
     log = open_log(args)
     annotator = Annotator(
         args.model,
@@ -111,11 +110,11 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
         calibrated=False,
         domains_from=args.domains_from,
     )
-    questions = [q for q in asked({}) if q.tasks[0] in annotator.model.tasks]
+    tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
     read = Folders(log)
     given, left_out = held_out(with_all_named(read, setting), annotator.trained_on.holds)
     _tell_left_out(left_out, bool(given), annotator.trained_on.complete, args)
-    dialogues = with_reference(given, questions, setting)
+    dialogues = with_reference(given, tasks, setting)
     refuse_without_domains(dialogues, args.domains_from)
     if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.reference)) is not None):
         raise InputError(
@@ -123,7 +122,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
             ", ".join(map(str, args.log)),
             "two people or more make a consensus; --reference NAME takes one annotator's word",
         )
-    questions = [q for q in questions if any(answered(d.annotation(args.reference), q) for d in dialogues)]
+    tasks = [task for task in tasks if any(answered(d.annotation(args.reference), task) for d in dialogues)]
     data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
     before = read_calibration(args.model)
     dialogues = list(_annotated(dialogues, annotator, read))
@@ -138,9 +137,7 @@ def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
         domains_from=args.domains_from,
         precision=args.precision,
         tasks=tuple(
-            calibrate(
-                dialogues, questions, _MODEL, setting, Asked(args.max_error, args.confidence, args.seed, args.decide)
-            )
+            calibrate(dialogues, tasks, _MODEL, setting, Asked(args.max_error, args.confidence, args.seed, args.decide))
         ),
     )
     write_calibration(args.model, found)

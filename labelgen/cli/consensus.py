@@ -35,16 +35,15 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     from labelgen.agreement.skill import learn
     from labelgen.agreement.vote import CONSENSUS, consensus
-    from labelgen.evaluation.agreed import Agreed
-    from labelgen.evaluation.asked import asked
-    from labelgen.evaluation.lacking import with_all_named
-    from labelgen.evaluation.question import exclusive_names
-    from labelgen.evaluation.trials import Setting, named, people_of, with_reference
+    from labelgen.evaluation.annotators import AnnotatorStatistics
+    from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
+    from labelgen.evaluation.tasks import evaluation_tasks, exclusive_names
+    from labelgen.metrics.results import Setting
 
-    setting = Setting(CONSENSUS, *named(args.annotators), ratings=args.ratings)
-    questions = asked({})
-    exclusive = exclusive_names(questions)
-    found = Agreed(questions, setting)
+    setting = Setting(CONSENSUS, args.annotators, ratings=args.ratings)
+    tasks = evaluation_tasks()
+    exclusive = exclusive_names(tasks)
+    found = AnnotatorStatistics(tasks, setting)
     fresh_log(args.out, args.force, args.log)
     if args.statistics:
         fresh_log(str(args.statistics), args.force, args.log)
@@ -73,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
             kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
             agreed = replace(dialogue, annotations=(*kept, result.annotation))
             # The ceiling is of who says what most say, whatever is written.
-            most = agreed if plain else with_reference([dialogue], questions, setting)[0]
+            most = agreed if plain else with_reference([dialogue], tasks, setting)[0]
             found.add(most, given, result)
             yield agreed
         if not found.dialogues:
@@ -86,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     _show_annotators(annotators)
     _say_what_lacks(rows, found.dialogues, args)
     if args.statistics:
-        told = {"form": "labelgen annotators 1", "method": args.method, "agreement": rows, "annotators": annotators}
+        told = {"form": "labelgen annotators 2", "method": args.method, "agreement": rows, "annotators": annotators}
         write_text(args.statistics, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     return 0
 
@@ -128,14 +127,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _show_agreement(rows: Iterable[Mapping[str, Any]]) -> None:
     print_lines(
-        f"{'question':<20} {'judged twice':>12} {'ties':>6} {'alpha':>7} {'ordinal':>8} {'kappa':>7} {'ceiling':>8} {'person':>7}"
+        f"{'task':<20} {'judged twice':>12} {'ties':>6} {'alpha':>7} {'ordinal':>8} {'kappa':>7} {'ceiling':>8} {'person':>7}"
     )
     for row in rows:
         alpha, ordinal, kappa, ceiling, person = (
-            _shown(row[key]) for key in ("alpha", "alpha_ordinal", "kappa", "ceiling", "person")
+            _shown(row[key]) for key in ("alpha", "alpha_ordinal", "kappa", "ceiling", "human")
         )
         print_lines(
-            f"{row['question']:<20} {row['judged_twice']:>12,} {row['ties']:>6,} {alpha:>7} {ordinal:>8} {kappa:>7} "
+            f"{row['task']:<20} {row['judged_twice']:>12,} {row['ties']:>6,} {alpha:>7} {ordinal:>8} {kappa:>7} "
             f"{ceiling:>8} {person:>7}"
         )
 
@@ -145,12 +144,12 @@ def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     print_lines("")
-    print_lines(f"{'annotator':<28} {'question':<20} {'answers':>8} {'judged':>8} {'right':>7} {'skill':>7}")
+    print_lines(f"{'annotator':<28} {'task':<20} {'answers':>8} {'judged':>8} {'right':>7} {'skill':>7}")
     most = sorted(rows, key=lambda row: -row["answers"])[:_SHOWN]
     for row in most:
         name = row["annotator"] or f"{row['annotators']:,} of one dialogue"
         print_lines(
-            f"{name:<28} {row['question']:<20} {row['answers']:>8,} {row['judged']:>8,} {_shown(row['right']):>7} "
+            f"{name:<28} {row['task']:<20} {row['answers']:>8,} {row['judged']:>8,} {_shown(row['accuracy']):>7} "
             f"{_shown(row['skill']):>7}"
         )
     if len(rows) > len(most):

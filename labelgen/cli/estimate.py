@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     if args.out is not None:
         fresh_file(args.out, args.force)
     rows = _rows(args)
-    from labelgen.evaluation.unfit import DIFFICULT, TRAINED_ON
+    from labelgen.evaluation.prepare import DIFFICULT, TRAINED_ON
 
     if rows[0]["trained_on"] and not rows[0]["dialogues"]:
         raise InputError(
@@ -102,25 +102,20 @@ def _parser() -> argparse.ArgumentParser:
 def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     from labelgen.agreement.vote import CONSENSUS
     from labelgen.base.registry import require
-    from labelgen.evaluation.asked import asked
     from labelgen.evaluation.estimate import estimate
-    from labelgen.evaluation.lacking import with_all_named
-    from labelgen.evaluation.question import of_tasks
-    from labelgen.evaluation.trials import Setting, named, people_of, with_reference
+    from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
+    from labelgen.evaluation.tasks import about, evaluation_tasks
+    from labelgen.metrics.results import Setting
 
-    questions = asked({})
-    question = of_tasks(questions, [args.task])[0]
-    if question.names is None:
+    tasks = evaluation_tasks()
+    task = about(tasks, [args.task])[0]
+    if task.names is None:
         raise UsageError(f"of {args.task} several names may hold", f"--task {args.task}", "choose outcome or quality")
-    require(args.label, question.names, "label")
-    setting = Setting(args.reference, *named(args.annotators))
-    dialogues = (
-        d for one in with_all_named(open_log(args), setting) for d in with_reference([one], questions, setting)
-    )
+    require(args.label, task.names, "label")
+    setting = Setting(args.reference, args.annotators)
+    dialogues = (d for one in with_all_named(open_log(args), setting) for d in with_reference([one], tasks, setting))
     voters = partial(people_of, setting=setting) if args.reference == CONSENSUS else None
-    return estimate(
-        dialogues, question, args.label, args.annotator, args.reference, args.slice, args.confidence, voters
-    )
+    return estimate(dialogues, task, args.label, args.annotator, args.reference, args.slice, args.confidence, voters)
 
 
 def _shown(interval: Mapping[str, float | None]) -> str:

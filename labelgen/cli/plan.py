@@ -40,7 +40,7 @@ def plan(options: PlanOptions) -> None:
 def plan_lines(options: PlanOptions) -> Iterator[str]:
     """What the plan would give, a line for each result."""
     from labelgen.confidence.planning import Plan, certifiable, promise
-    from labelgen.confidence.resampling import Interval
+    from labelgen.metrics.results import Interval
 
     def shown(interval: Interval) -> str:
         return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"

@@ -1,18 +1,18 @@
 """`labelgen report`: one HTML page from one evaluation, and its main figures in the terminal."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
-
-from labelgen.base.errors import InputError, StorageError
+from labelgen.base.errors import StorageError
 from labelgen.base.files import existing_file, fresh_file, write_text
 from labelgen.base.options import ARGUMENT
 from labelgen.base.printable import print_lines
 from labelgen.cli.command import Command, ForceOptions
+
+if TYPE_CHECKING:
+    from labelgen.metrics.results import Evaluation
 
 _WIDE = 160
 
@@ -39,33 +39,25 @@ def report(options: ReportOptions) -> None:
     print_lines("", f"wrote {options.out}")
 
 
-def show_results(evaluation: Mapping[str, Any]) -> None:
-    """Print each question in its main metric: the candidates, a single annotator, their ratio; and, as errors are, what is to be
-    known before any figure."""
+def show_results(evaluation: "Evaluation") -> None:
+    """Print each task in its main metric: the systems, the human baseline, their ratio; and the caveats, to standard error."""
 
-    from labelgen.report.caveats import caveats
-    from labelgen.report.form import read
-    from labelgen.report.results import results_table
-    from labelgen.report.terminal import PlainConsole
+    from labelgen.report.terminal import PlainConsole, results_table
+    from labelgen.report.verdicts import caveats
 
     # A pipe or a file has no width; the table is then as wide as it wants to be.
     PlainConsole(width=None if sys.stdout.isatty() else _WIDE).print(results_table(evaluation))
-    for caveat in caveats(read(evaluation)):
+    for caveat in caveats(evaluation):
         print_lines(f"note: {caveat}", file=sys.stderr)
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> "Evaluation":
+    from labelgen.metrics.results import decode
+
     try:
-        plain = msgspec.json.decode(existing_file(path).read_bytes())
+        return decode(existing_file(path).read_bytes(), str(path))
     except OSError as error:
         raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
-    except msgspec.DecodeError as error:
-        raise InputError(
-            f"this is no JSON: {error}", str(path), "give an evaluation as `labelgen evaluate` wrote it"
-        ) from error
-    if not isinstance(plain, dict):
-        raise InputError("this is no evaluation: not a JSON object", str(path), "give what `labelgen evaluate` wrote")
-    return plain
 
 
 REPORT = Command("report", ReportOptions, report, "labelgen report evaluation.json report.html")

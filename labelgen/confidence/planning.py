@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binom, norm
 
 from labelgen.confidence.certificate import dialogues_needed, upper_bound
-from labelgen.confidence.resampling import Interval
+from labelgen.metrics.results import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

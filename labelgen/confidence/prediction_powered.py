@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from labelgen.confidence.resampling import Array, Interval
+from labelgen.confidence.resampling import Array
+from labelgen.metrics.results import Interval
 
 LEAST = 5
 """Fewer dialogues labeled by people give no interval."""
@@ -42,7 +43,7 @@ class Powered:
 
 
 def people_alone(sums: Sums, level: float = 0.95, imagined: int = IMAGINED) -> Interval:
-    """The rate by people's labels; NaN where they are too few, or count nothing."""
+    """The rate by people's labels; None where they are too few, or count nothing."""
     return _estimate(sums, 0.0, level, imagined)
 
 
@@ -55,9 +56,9 @@ def prediction_powered(sums: Sums, level: float = 0.95, imagined: int = IMAGINED
     return Powered(_estimate(sums, weight, level, imagined), weight)
 
 
-def _weight(sums: Sums, rate: float) -> float:
+def _weight(sums: Sums, rate: float | None) -> float:
     """The weight of least variance. What the model says enters with the same weight for both sides of the ratio."""
-    if not np.isfinite(rate):
+    if rate is None:
         return 0.0
     ours, theirs, rest = (side[:, 0] - rate * side[:, 1] for side in (sums.people, sums.model, sums.rest))
     spread = float(np.concatenate([theirs, rest]).var(ddof=1))
@@ -69,13 +70,13 @@ def _weight(sums: Sums, rate: float) -> float:
 def _estimate(sums: Sums, weight: float, level: float, imagined: int) -> Interval:
     people = len(sums.people)
     if people < LEAST:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return Interval()
     counted, every = sums.people.mean(axis=0)
     if weight:
         ahead = sums.rest.mean(axis=0) - sums.model.mean(axis=0)
         counted, every = counted + weight * ahead[0], every + weight * ahead[1]
     if every <= 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return Interval()
     rate = float(counted / every)
     left = (sums.people - weight * sums.model) @ np.array([1.0, -rate])
     # A mean is fitted, and, with a model, its weight.

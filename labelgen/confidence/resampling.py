@@ -4,10 +4,11 @@ Turns of one dialogue depend on each other, so dialogues are resampled, never tu
 "An Introduction to the Bootstrap", percentile intervals (chapter 13)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from labelgen.metrics.results import Interval, number
 
 Array = NDArray[np.float64]
 Statistic = Callable[[Array], Array]
@@ -15,20 +16,6 @@ Statistic = Callable[[Array], Array]
 
 _AT_ONCE = 200
 """Resamples that are valued in one call; of no influence on the result, it bounds memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A value with its percentile interval; NaN where the value is not defined."""
-
-    value: float
-    low: float
-    high: float
-
-    def rounded(self) -> dict[str, float | None]:
-        """As a table holds it: four decimals, which is more than an interval supports; None where a number is not
-        defined."""
-        return {name: round(x, 4) if np.isfinite(x) else None for name, x in asdict(self).items()}
 
 
 def resamples(dialogues: int, count: int, seed: int) -> Array:
@@ -49,12 +36,12 @@ def resampled(statistic: Statistic, times: Array) -> Array:
 
 def interval(value: float, draws: Array, level: float = 0.95) -> Interval:
     """The middle `level` of the draws. Draws that are not defined (NaN) are left out; without any other, the bounds
-    are NaN."""
+    are None."""
     defined = draws[np.isfinite(draws)]
     if not len(defined) or not np.isfinite(value):
-        return Interval(value, float("nan"), float("nan"))
+        return Interval(number(value))
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
+    return Interval(float(value), float(low), float(high))
 
 
 def of_statistic(statistic: Statistic, times: Array) -> Interval:
@@ -80,13 +67,13 @@ def over_trainings(values: Sequence[float], draws: Sequence[Array], seed: int) -
 
 
 def paired_ratio(first: Interval, second: Interval, draws: tuple[Array, Array], level: float = 0.95) -> Interval:
-    """first / second, where both were drawn from the same resamples; NaN where second is 0."""
-    return interval(_ratio(np.array([first.value]), np.array([second.value]))[0], _ratio(*draws), level)
+    """first / second, where both were drawn from the same resamples; None where second is 0."""
+    return interval(_ratio(_array(first), _array(second))[0], _ratio(*draws), level)
 
 
 def paired_difference(first: Interval, second: Interval, draws: tuple[Array, Array], level: float = 0.95) -> Interval:
     """first - second, where both were drawn from the same resamples."""
-    return interval(first.value - second.value, draws[0] - draws[1], level)
+    return interval((_array(first) - _array(second))[0], draws[0] - draws[1], level)
 
 
 def two_sided(draws: Array) -> float | None:
@@ -97,6 +84,11 @@ def two_sided(draws: Array) -> float | None:
         return None
     least = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
     return min(1.0, 2.0 * (1 + least) / (1 + len(defined)))
+
+
+def _array(of: Interval) -> Array:
+    """The value, NaN where it is not defined."""
+    return np.array([of.value], dtype=np.float64)
 
 
 def _ratio(above: Array, below: Array) -> Array:

@@ -15,8 +15,8 @@ GOALS = "goals"
 ON_GIVEN_GOALS = " on the reference's goals"
 """Ends the name of a model that was told the goals and asked about them."""
 
-EVIDENCE_HIDDEN = ", evidence hidden"
-"""Ends the name of a model that was shown the dialogues without feedback evidence."""
+FEEDBACK_MASKED = ", feedback masked"
+"""Ends the name of a model that annotated the dialogues with their feedback evidence masked."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labelgen.data.labels import Annotation, At, AtGoal, Label, said_none
-from labelgen.evaluation.question import Question, answered
+from labelgen.evaluation.tasks import EvaluationTask, answered
 from labelgen.metrics.sets import identity, same
 
 
@@ -26,10 +26,10 @@ class Answer:
     wanted: tuple[str, ...]
 
 
-def answers_of(place: int, said: Annotation | None, reference: Annotation | None, question: Question) -> list[Answer]:
+def answers_of(place: int, said: Annotation | None, reference: Annotation | None, task: EvaluationTask) -> list[Answer]:
     """All answers of one dialogue."""
-    given, wanted = answered(said, question), answered(reference, question)
-    none = {} if said is None else {f.at: p for f, p in said_none(said) if f.task in question.tasks}
+    given, wanted = answered(said, task), answered(reference, task)
+    none = {} if said is None else {f.at: p for f, p in said_none(said) if f.task in task.tasks}
     found = []
     for at, labels in given.items():
         if at not in wanted:
@@ -37,7 +37,7 @@ def answers_of(place: int, said: Annotation | None, reference: Annotation | None
         true = {identity(label) for label in wanted[at]}
         names = tuple(label.name for label in wanted[at])
         holds = tuple(identity(label) in true for label in labels)
-        if question.divides and labels:
+        if task.divides and labels:
             found += [Answer(place, at, (x,), None, h, (h,), names) for x, h in zip(labels, holds, strict=True)]
         else:
             found.append(Answer(place, at, labels, none.get(at), same(labels, wanted[at]), holds, names))

@@ -8,15 +8,16 @@ from typing import Any, Literal
 import numpy as np
 
 from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
-from labelgen.confidence.resampling import Array, Interval, interval, of_statistic, resampled, resamples
+from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.confidence.scaling import Scaling, fit_isotonic, fit_temperature, fit_weights, log_loss
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, At
 from labelgen.data.split import Part, part_of
 from labelgen.evaluation.answers import Answer, answers_of, of_kept_goals, rights
-from labelgen.evaluation.question import Question
-from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.evaluation.protocol import Protocol
+from labelgen.evaluation.tasks import EvaluationTask
 from labelgen.metrics.metric import divide
+from labelgen.metrics.results import Interval, Setting
 from labelgen.model.abstain import scaled_label, score
 from labelgen.model.calibration import TaskCalibration
 
@@ -37,9 +38,9 @@ class Asked:
 
 
 def calibrate(
-    dialogues: Sequence[Dialogue], questions: Sequence[Question], model: str, setting: Setting, asked: Asked
+    dialogues: Sequence[Dialogue], tasks: Sequence[EvaluationTask], model: str, setting: Setting, asked: Asked
 ) -> list[TaskCalibration]:
-    """One calibration for each question. dialogues: with the annotations of the model, as it is without calibration, and of
+    """One calibration for each task. dialogues: with the annotations of the model, as it is without calibration, and of
     the reference. The division into goals comes first: what is said of goals is certified on those that are given."""
     parts = {
         part.name: [k for k, d in enumerate(dialogues) if part_of(d, PARTS, asked.seed, PURPOSE) == part.name]
@@ -47,29 +48,27 @@ def calibrate(
     }
     kept: frozenset[tuple[int, At]] | None = None
     found = {}
-    for question in sorted(questions, key=lambda q: not q.divides):
+    for task in sorted(tasks, key=lambda one: not one.divides):
         answers = {
-            name: of_kept_goals(_answers(dialogues, places, question, model, setting.against), kept)
+            name: of_kept_goals(_answers(dialogues, places, task, model, setting.reference), kept)
             for name, places in parts.items()
         }
-        one, answers, accepts = _calibrate(dialogues, parts, answers, question, asked)
-        if question.divides and one.certificate.threshold is not None:
+        one, answers, accepts = _calibrate(dialogues, parts, answers, task, asked)
+        if task.divides and one.certificate.threshold is not None:
             kept = frozenset(
                 (x.place, x.labels[0].at) for own in answers.values() for x in own if x.labels and accepts(x)
             )
-        measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, question, model, setting)
+        measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, task, model, setting)
         counts = {name: len(places) for name, places in parts.items()}
-        found[question.name] = replace(one, measured={"dialogues": counts, **measured})
-    return [found[question.name] for question in questions]
+        found[task.name] = replace(one, measured={"dialogues": counts, **measured})
+    return [found[task.name] for task in tasks]
 
 
 def _answers(
-    dialogues: Sequence[Dialogue], places: Sequence[int], question: Question, model: str, against: str
+    dialogues: Sequence[Dialogue], places: Sequence[int], task: EvaluationTask, model: str, against: str
 ) -> list[Answer]:
     return [
-        x
-        for k in places
-        for x in answers_of(k, dialogues[k].annotation(model), dialogues[k].annotation(against), question)
+        x for k in places for x in answers_of(k, dialogues[k].annotation(model), dialogues[k].annotation(against), task)
     ]
 
 
@@ -77,7 +76,7 @@ def _calibrate(
     dialogues: Sequence[Dialogue],
     parts: dict[str, list[int]],
     answers: dict[str, list[Answer]],
-    question: Question,
+    task: EvaluationTask,
     asked: Asked,
 ) -> tuple[TaskCalibration, dict[str, list[Answer]], Callable[[Answer], bool]]:
     """The calibration, the answers as it has them, and whether it gives an answer."""
@@ -102,7 +101,7 @@ def _calibrate(
     held = scored("certify")
     steps = plan(scored("choose"), held.dialogues, asked.max_error, asked.confidence)
     certificate = (
-        certify(held, steps, asked.max_error, asked.confidence, question.name)
+        certify(held, steps, asked.max_error, asked.confidence, task.name)
         if steps
         else Certificate(threshold=None, reason=too_few(held, asked.max_error, asked.confidence))
     )
@@ -112,10 +111,8 @@ def _calibrate(
         p = sure(x)
         return threshold is None or (p is not None and p >= threshold)
 
-    unit = UNIT_OF[question.scope]
-    one = TaskCalibration(
-        task=question.tasks[0], unit=unit, labels=labels, none=none, certificate=certificate, measured={}
-    )
+    unit = UNIT_OF[task.scopes[0]]
+    one = TaskCalibration(task=task.tasks[0], unit=unit, labels=labels, none=none, certificate=certificate, measured={})
     return one, answers, accepts
 
 
@@ -199,7 +196,7 @@ def _measured(
     places: Sequence[int],
     answers: Sequence[Answer],
     accepts: Callable[[Answer], bool],
-    question: Question,
+    task: EvaluationTask,
     model: str,
     setting: Setting,
 ) -> dict[str, Any]:
@@ -217,7 +214,7 @@ def _measured(
         "coverage": coverage.rounded(),
         "precision": precision.rounded(),
     }
-    beside = _beside([dialogues[k] for k in places], places, answers, accepts, question, setting)
+    beside = _beside([dialogues[k] for k in places], places, answers, accepts, task, setting)
     if len(beside):
         model_value, person, difference = _paired(beside, times)
         found["beside"] = {
@@ -233,7 +230,7 @@ def _beside(
     places: Sequence[int],
     answers: Sequence[Answer],
     accepts: Callable[[Answer], bool],
-    question: Question,
+    task: EvaluationTask,
     setting: Setting,
 ) -> Array:
     """[D, 4]: the model's right answers and all, a single person's right answers and all, on the fields that both answer,
@@ -243,16 +240,16 @@ def _beside(
         if accepts(x):
             taken.setdefault((x.place, x.at), []).append(x)
     rows = np.zeros((len(dialogues), 4))
-    for trial in Protocol(dialogues, [question], setting).trials(question).trials:
-        if trial.person is None:
+    for judgment in Protocol(dialogues, [task], setting).judgments(task).all:
+        if judgment.person is None:
             continue
-        for at, wanted in trial.reference.items():
-            ours = taken.get((places[trial.dialogue], at))
-            if not ours or at not in trial.person:
+        for at, wanted in judgment.reference.items():
+            ours = taken.get((places[judgment.dialogue], at))
+            if not ours or at not in judgment.person:
                 continue
             given = tuple(label for x in ours for label in x.labels)
-            rows[trial.dialogue, :2] += rights(given, wanted, question.divides)
-            rows[trial.dialogue, 2:] += rights(trial.person[at], wanted, question.divides)
+            rows[judgment.dialogue, :2] += rights(given, wanted, task.divides)
+            rows[judgment.dialogue, 2:] += rights(judgment.person[at], wanted, task.divides)
     return rows if rows.any() else np.empty((0, 4))
 
 

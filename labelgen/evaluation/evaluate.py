@@ -1,42 +1,67 @@
-"""One evaluation as plain data, from dialogues that hold the annotations of all who are judged.
-
-Its form is described in docs/explanation/evaluation.md; a report shows nothing that is not in it."""
+"""An evaluation: every system on every task, against the reference, beside the human baseline and the baselines."""
 
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 import scipy
 
 from labelgen import __version__
 from labelgen.agreement.vote import CONSENSUS
-from labelgen.base.errors import InputError, UsageError
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.evaluation.contrast import adjust
-from labelgen.evaluation.costs import costs
-from labelgen.evaluation.examples import examples
-from labelgen.evaluation.lacking import nothing_to_judge
-from labelgen.evaluation.question import Question
-from labelgen.evaluation.section import section
-from labelgen.evaluation.slices import check_fields
-from labelgen.evaluation.trials import EVERYONE, Protocol, Setting, named
-from labelgen.evaluation.unfit import annotated_by, drawn
-from labelgen.evaluation.verdict import decide
+from labelgen.data.labels import FEEDBACK_MASKED, At, AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.data.record import to_plain
+from labelgen.evaluation.annotators import no_ceiling
+from labelgen.evaluation.measure import (
+    answered_share,
+    confusions,
+    items_of,
+    measure_all,
+    metric,
+    precision_coverage,
+    ratio,
+    reliability,
+)
+from labelgen.evaluation.prepare import annotated_by, drawn_because_difficult, kind_of, once_only
+from labelgen.evaluation.protocol import Protocol, nothing_to_judge, people_of
+from labelgen.evaluation.slices import check_fields, slice_metrics
+from labelgen.evaluation.tasks import EvaluationTask, answered, as_set, concerns
+from labelgen.evaluation.verdicts import adjust, compare, decide
 from labelgen.feedback.masking import mask_feedback
+from labelgen.metrics.results import (
+    CEILING,
+    HUMAN,
+    Cost,
+    Data,
+    Evaluation,
+    Example,
+    FittedBaselines,
+    LeftOut,
+    MetricInfo,
+    Place,
+    Setting,
+    SystemRow,
+    TaskResult,
+    Tie,
+    Ties,
+)
+from labelgen.metrics.sets import same
 
-FORM = "labelgen evaluation 1"
+MOST_EXAMPLES = 30
+_TIES_SHOWN = 20
+_KINDS = {HUMAN: "human", CEILING: "ceiling"}
+"""Kinds of the rows that are no annotator's."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an evaluation says of itself beside its numbers. left_out: reason -> dialogues. rivals: how the plain rivals were
-    fitted, None where there are none. model: free."""
+    """What an evaluation holds besides its numbers. left_out: reason -> dialogues. model: the model's card."""
 
     title: str
     command: str = ""
@@ -44,124 +69,262 @@ class Description:
     digest: str | None = None
     split: str | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
-    rivals: Mapping[str, Any] | None = None
+    baselines: FittedBaselines | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
 
 
 def evaluate(
     dialogues: Sequence[Dialogue],
-    questions: Sequence[Question],
-    candidates: Sequence[str],
+    tasks: Sequence[EvaluationTask],
+    systems: Sequence[str],
     setting: Setting,
     description: Description,
-) -> dict[str, Any]:
-    """Judge the candidates, annotators of the dialogues in the order to be shown, on every question that the reference
-    answers somewhere. Raises InputError where it answers none, UsageError where no dialogue has a field that is sliced by."""
+) -> Evaluation:
+    """Judge the systems, annotators of the dialogues in the order to be shown, on every task that the reference answers somewhere.
+
+    Raises InputError where it answers none, UsageError for a slice or a group that fits no dialogue or task."""
     check_fields(dialogues, setting.slices)
-    protocol = Protocol(dialogues, questions, setting)
-    found = [
-        section(protocol, question, candidates, setting)
-        for question in progress(questions, "evaluate", "questions", len(questions))
+    tasks = as_set(tasks, setting)
+    protocol = Protocol(dialogues, tasks, setting)
+    results = [
+        task_result(protocol, task, systems, setting) for task in progress(tasks, "evaluate", "tasks", len(tasks))
     ]
-    tasks = [task for task in found if task["items"]]
-    if not tasks:
-        reasons = dict.fromkeys(entry["reason"] for task in found for entry in task["left_out"])
+    judged_tasks = [task for task in results if task.items]
+    if not judged_tasks:
+        reasons = dict.fromkeys(entry.reason for task in results for entry in task.left_out)
         where = ", ".join(description.paths)
-        raise nothing_to_judge(dialogues, questions, setting, description.left_out, reasons, where)
-    looked_at = adjust([part for task in tasks for part in task["slices"]])
-    adjust([part for task in tasks for part in task["worst_slices"]])
-    decide(tasks, setting.level)
-    places = sorted({trial.dialogue for question in questions for trial in protocol.trials(question).trials})
-    judged = [dialogues[place] for place in places]
-    return {
-        "form": FORM,
-        "title": description.title,
-        "command": description.command,
-        "versions": {
+        raise nothing_to_judge(dialogues, tasks, setting, description.left_out, reasons, where)
+    slices_tested = adjust([part for task in judged_tasks for part in task.slices])
+    adjust([part for task in judged_tasks for part in task.worst_slices])
+    decide(judged_tasks, setting.level)
+    positions = sorted({judgment.dialogue for task in tasks for judgment in protocol.judgments(task).all})
+    judged = [dialogues[k] for k in positions]
+    data = Data(
+        paths=list(description.paths),
+        digest=description.digest,
+        dialogues=len(dialogues),
+        turns=sum(len(d.turns) for d in dialogues),
+        sources=dict(sorted(Counter(d.source or "" for d in dialogues).items())),
+        split=description.split,
+        judged=len(judged),
+        annotated=annotated_by(judged, systems),
+        drawn_for_difficulty=drawn_because_difficult(judged),
+        with_feedback=sum(mask_feedback(d) != d for d in dialogues),
+        left_out=[LeftOut(reason=reason, dialogues=n) for reason, n in description.left_out.items()],
+    )
+    return Evaluation(
+        title=description.title,
+        command=description.command,
+        versions={
             "labelgen": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
             "scipy": scipy.__version__,
         },
-        "setting": {
-            "against": setting.against,
-            "people": _people(setting),
-            "ratings": setting.ratings,
-            "candidates": list(candidates),
-            "seed": setting.seed,
-            "resamples": setting.resamples,
-            "level": setting.level,
-            "slices": list(setting.slices),
-            "worst_slices": setting.worst_slices,
-            "protocol": _protocol(setting),
+        setting=setting,
+        protocol=protocol_words(setting),
+        systems=list(systems),
+        data=data,
+        baselines=description.baselines,
+        model=dict(description.model),
+        slices_tested=slices_tested,
+        tasks=judged_tasks,
+        costs=costs(protocol, tasks, systems, setting),
+        examples=examples(dialogues, tasks, systems, setting),
+    )
+
+
+def protocol_words(setting: Setting) -> str:
+    """Who is judged against whom, in a sentence without its period."""
+    if setting.reference != CONSENSUS:
+        people = "" if setting.annotators is None else "; people are judged against the same answers on the same fields"
+        words = f"every system is judged against the answers of {setting.reference}{people}"
+    elif setting.others == 0:
+        words = "every system is judged against the consensus of all annotators"
+    else:
+        others = (
+            "all others" if setting.others is None else f"{setting.others} of the others, or all where there are fewer"
+        )
+        words = (
+            f"leave-one-annotator-out: each annotator is judged against the consensus of {others}, and every system on the same fields "
+            "against that same consensus"
+        )
+    if setting.groups:
+        words += f"; judged classes: {', '.join(map('+'.join, setting.groups))}"
+    return words + (f"; turns before turn {setting.first_turn} are not judged" if setting.first_turn else "")
+
+
+def task_result(protocol: Protocol, task: EvaluationTask, systems: Sequence[str], setting: Setting) -> TaskResult:
+    """Every system on one task. Systems without an answer are left out of it; models come first, then people and the noise ceiling, then
+    rules."""
+    dialogues = protocol.dialogues
+    judgments = protocol.judgments(task)
+    rounds = judgments.all
+    people = [HUMAN] if any(judgment.person is not None for judgment in rounds) else []
+    names = [name for name in systems if _answers(dialogues, name, task)]
+    kinds = {name: kind_of(dialogues, name) for name in names} | _KINDS
+    rules = [name for name in names if kinds[name] == "rule"]
+    models = [name for name in names if name not in rules]
+    items = {name: items_of(rounds, dialogues, task, name) for name in (*models, *people, *rules)}
+    by_consensus = people if setting.reference == CONSENSUS else []
+    why_none = no_ceiling(rounds) if by_consensus else None
+    ceiling = by_consensus if why_none is None else []
+    order = [*models, *people, *(CEILING for _ in ceiling), *rules]
+    drawn = [*models, *people, *rules]
+    if ceiling:
+        items[CEILING] = items_of(rounds, dialogues, task, CONSENSUS)
+    measured = {name: measure_all(task.metrics, items[name], rounds, setting) for name in items if rounds}
+    pairs = [(name, HUMAN) for name in names if people]
+    pairs += [(name, name.removesuffix(FEEDBACK_MASKED)) for name in names if name.endswith(FEEDBACK_MASKED)]
+    ratios = [
+        ratio(name, over, m, measured[name][m], measured[over][m], setting.level)
+        for name, over in pairs
+        if over in measured
+        for m in task.metrics
+    ]
+    times = Counter(judgment.dialogue for judgment in rounds)
+    shares = [1.0 / times[judgment.dialogue] for judgment in rounds]
+    first = [name for name in systems[:1] if name in items]
+    sliced = {name: items[name] for name in (*first, *people)}
+    slices, worst = slice_metrics(sliced, first, measured, rounds, dialogues, task, setting)
+    human = [item for name in people for item in items[name]]
+    ties = [Tie(dialogue=d, at=_place(at)) for d, at in judgments.ties[:_TIES_SHOWN]]
+    return TaskResult(
+        name=task.name,
+        tasks=list(task.tasks),
+        unit=" and ".join(task.units),
+        main_metric=task.metrics[0],
+        metrics={
+            m: MetricInfo(larger_is_better=metric(m).larger_is_better, description=metric(m).what) for m in task.metrics
         },
-        "data": {
-            "paths": list(description.paths),
-            "digest": description.digest,
-            "dialogues": len(dialogues),
-            "turns": sum(len(d.turns) for d in dialogues),
-            "sources": dict(sorted(Counter(d.source or "" for d in dialogues).items())),
-            "split": description.split,
-            "judged": len(judged),
-            "annotated": annotated_by(judged, candidates),
-            "drawn_for_difficulty": drawn(judged),
-            "carry_evidence": sum(mask_feedback(d) != d for d in dialogues),
-            "left_out": [{"reason": r, "dialogues": n} for r, n in description.left_out.items()],
-        },
-        "rivals": description.rivals,
-        "model": dict(description.model),
-        "slices_tested": looked_at,
-        "tasks": tasks,
-        "costs": costs(protocol, questions, candidates, setting),
-        "dialogues": examples(dialogues, questions, candidates, setting),
-    }
+        fields=len({(judgment.dialogue, at) for judgment in rounds for at in judgment.reference}),
+        items=sum(len(judgment.reference) for judgment in rounds),
+        dialogues=len(times),
+        rows=[
+            SystemRow(
+                system=name,
+                kind=kinds[name],
+                answered=answered_share(items[name]),
+                metrics={m: measured[name][m].estimate() for m in task.metrics},
+            )
+            for name in order
+            if rounds
+        ],
+        verdicts=compare(models, measured, task.metrics[0], setting.level) if rounds else [],
+        ratios=[r for r in ratios if r.value is not None],
+        ties=Ties(items=len(judgments.ties), examples=ties),
+        left_out=[
+            *(LeftOut(reason=reason, items=n) for reason, n in judgments.left_out.items() if n),
+            *(LeftOut(reason=reason, dialogues=n) for reason, n in judgments.dialogues_left_out.items() if n),
+        ],
+        no_ceiling=why_none,
+        confusion=_present(confusions(name, items[name], task) for name in drawn),
+        reliability=_present(reliability(name, items[name], shares) for name in names),
+        precision_coverage=_present(precision_coverage(name, items[name], human) for name in models),
+        slices=slices,
+        worst_slices=worst,
+    )
 
 
-def _people(setting: Setting) -> str | None:
-    if setting.people is not None:
-        return ",".join(sorted(setting.people))
-    return EVERYONE if setting.everyone else None
+def _answers(dialogues: Sequence[Dialogue], annotator: str, task: EvaluationTask) -> bool:
+    """Whether the annotator answers the task anywhere, or abstains: then the fields are misses."""
+    annotations = (d.annotation(annotator) for d in dialogues)
+    return any(
+        answered(a, task) or any(concerns(x.field, task) for x in a.abstained) for a in annotations if a is not None
+    )
 
 
-def _protocol(setting: Setting) -> str:
-    if setting.against == CONSENSUS:
-        return (
-            "each person is judged against the consensus of the others (of three of them where there are more), "
-            "and every candidate on the same fields against that same consensus"
+def _present(values: Iterable[T | None]) -> list[T]:
+    return [value for value in values if value is not None]
+
+
+def _place(at: At) -> Place:
+    match at:
+        case AtTurn(turn) | AtSpan(turn):
+            return Place(turn=turn)
+        case AtGoal(turns):
+            return Place(turns=list(turns))
+        case AtDialogue():
+            return Place()
+
+
+def examples(
+    dialogues: Sequence[Dialogue], tasks: Sequence[EvaluationTask], systems: Sequence[str], setting: Setting
+) -> list[Example]:
+    """Up to MOST_EXAMPLES dialogues where the first system is most often wrong, ties in the order of the log. Errors count fields that the
+    reference answers and the system gets wrong or leaves."""
+    if not systems:
+        return []
+    single = [task for task in tasks if len(task.tasks) == 1]
+    found = []
+    for k, dialogue in enumerate(dialogues):
+        by_task = {task.name: _errors(dialogue, task, systems[0], setting.reference) for task in single}
+        if errors := sum(by_task.values()):
+            found.append((-errors, k, {name: n for name, n in by_task.items() if n}))
+    return [
+        Example(
+            errors=-errors,
+            errors_by_task=by_task,
+            system=systems[0],
+            reference=setting.reference,
+            record=to_plain(dialogues[k]),
         )
-    beside = "" if _people(setting) is None else "; people are judged against the same answers on the same fields"
-    return f"every candidate is judged against the answers of {setting.against}{beside}"
+        for errors, k, by_task in sorted(found, key=lambda entry: entry[:2])[:MOST_EXAMPLES]
+    ]
 
 
-def read_evaluation(path: Path) -> tuple[Description, Setting, tuple[str, ...], tuple[str, ...]]:
-    """What an evaluation says of itself, so that it can be computed again: description, setting, candidates, and the
-    names of its questions. Raises UsageError where the file is not there, InputError where it is no evaluation."""
-    if not path.is_file():
-        raise UsageError(f"no {path.name} beside the predictions", str(path), "keep the two files of one run together")
-    try:
-        plain = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        said, data = plain["setting"], plain["data"]
-        setting = Setting(
-            said["against"],
-            *named(said["people"]),
-            said["seed"],
-            said["resamples"],
-            said["level"],
-            said.get("ratings", "vote"),
-            tuple(said.get("slices", ())),
-            said.get("worst_slices", False),
+def _errors(dialogue: Dialogue, task: EvaluationTask, system: str, reference: str) -> int:
+    predicted = answered(dialogue.annotation(system), task)
+    if not predicted:
+        return 0
+    wanted = answered(dialogue.annotation(reference), task)
+    return sum(at not in predicted or not same(predicted[at], labels) for at, labels in wanted.items())
+
+
+def costs(protocol: Protocol, tasks: Sequence[EvaluationTask], systems: Sequence[str], setting: Setting) -> list[Cost]:
+    """Completion, agreement and the price of an accepted answer, for each system and the human baseline; empty where no annotation has a
+    price.
+
+    An annotation's price is that of all its answers, so they are counted over all single tasks. A field that is judged several times,
+    against several annotators, counts once, with the mean of its judgments."""
+    drawn = {task: protocol.judgments(task).all for task in tasks if len(task.tasks) == 1}
+    people = any(judgment.person is not None for judgments in drawn.values() for judgment in judgments)
+    rows = []
+    for name in (*once_only(systems), *([HUMAN] if people else [])):
+        judged = answered_fields = accepted = 0.0
+        accepted_of: dict[int, float] = {}
+        for task, judgments in drawn.items():
+            times = Counter(judgment.dialogue for judgment in judgments)
+            for judgment, item in zip(judgments, items_of(judgments, protocol.dialogues, task, name), strict=True):
+                weight = 1.0 / times[judgment.dialogue]
+                present = [at for at in item.reference if at in item.predicted]
+                right = weight * sum(same(item.predicted[at], item.reference[at]) for at in present)
+                judged += weight * len(item.reference)
+                answered_fields += weight * len(present)
+                accepted += right
+                accepted_of[judgment.dialogue] = accepted_of.get(judgment.dialogue, 0.0) + right
+        prices = {k: _price(protocol.dialogues[k], name, setting) for k in accepted_of}
+        priced = {k: price for k, price in prices.items() if price is not None}
+        paid_for = sum(accepted_of[k] for k in priced)
+        rows.append(
+            Cost(
+                system=name,
+                kind=_KINDS.get(name) or kind_of(protocol.dialogues, name),
+                answered=answered_fields / judged if judged else None,
+                agreement=accepted / judged if judged else None,
+                accepted=accepted,
+                priced_dialogues=len(priced),
+                price=sum(priced.values()) if priced else None,
+                price_per_accepted=sum(priced.values()) / paid_for if priced and paid_for else None,
+            )
         )
-        description = Description(
-            title=plain["title"],
-            command=plain["command"],
-            paths=tuple(data["paths"]),
-            digest=data["digest"],
-            split=data["split"],
-            left_out={entry["reason"]: entry["dialogues"] for entry in data["left_out"]},
-            rivals=plain.get("rivals"),
-            model=plain["model"],
-        )
-        asked = tuple(task["name"] for task in plain["tasks"])
-        return description, setting, tuple(said["candidates"]), asked
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
-        raise InputError(f"{path.name} is no evaluation: {error!r}", str(path), f"its form is {FORM!r}") from error
+    return rows if any(row.price is not None for row in rows) else []
+
+
+def _price(dialogue: Dialogue, system: str, setting: Setting) -> float | None:
+    """The price of the system's annotation; for the human baseline the mean over people with a price. None where there is none."""
+    if system == HUMAN:
+        prices = [a.price for a in people_of(dialogue, setting) if a.price is not None]
+        return sum(prices) / len(prices) if prices else None
+    annotation = dialogue.annotation(system)
+    return None if annotation is None else annotation.price

@@ -1,15 +1,43 @@
-"""Small drawings as SVG text: data in, markup out. Colors and fonts come from the page's style sheet.
+"""Numbers and small drawings as HTML and SVG: data in, markup out. Colors and fonts come from the page's style sheet.
 
-Coordinates are in pixels of the drawing's own view box. A number that is None is not drawn; a drawing without any
-number still shows its axes. `words` say the same to who cannot see the drawing."""
+Every number of a report is rounded from the evaluation. Coordinates are in pixels of the drawing's own view box. A number that is None is not drawn; a drawing without any
+number still shows its axes. `words` say the same to readers who cannot see the drawing."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from markupsafe import Markup
 
-from labelgen.report.drawn import Bin, Curve, Point
+from labelgen.metrics.results import Bin, Point, PrecisionCoverage
+
+ABSENT = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` rounded half to even, a dash where it is not defined; never `-0.000`."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    rounded = Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
+    return f"{abs(rounded) if rounded == 0 else rounded:,f}"
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one digit."""
+    return ABSENT if value is None or not math.isfinite(value) else f"{number(100 * value, 1)}%"
+
+
+def count(value: int | None) -> str:
+    return ABSENT if value is None else f"{value:,}"
+
+
+def data(value: float | int | None, kind: str = "number") -> Markup:
+    """A number as HTML, with the evaluation's own value beside its text; kind: `number`, `percent` or `count`."""
+    if value is None or not math.isfinite(value):
+        return Markup('<span class="absent" title="not defined">{}</span>').format(ABSENT)
+    text = {"number": number, "percent": percent}[kind](value) if kind != "count" else count(int(value))
+    return Markup('<data class="{}" value="{}">{}</data>').format(kind, repr(value), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +160,9 @@ def reliability(bins: Sequence[Bin], words: str) -> Markup:
             tall = bars * 0.8 * b.items / most
             x, wide = left + side * max(b.low, 0.0), side * (min(b.high, 1.0) - max(b.low, 0.0))
             parts.append(_rect(x + 0.5, top + side + bars - tall + 2, max(wide - 1, 1), tall, "bar"))
-        if b.probability is None or b.right is None:
+        if b.probability is None or b.accuracy is None:
             continue
-        x, y = left + side * b.probability, top + side * (1 - b.right)
+        x, y = left + side * b.probability, top + side * (1 - b.accuracy)
         few = (b.items if b.answers is None else b.answers) < LEAST_JOINED
         if few or b.low > end + 1e-9:
             lines.append([])
@@ -148,10 +176,10 @@ def reliability(bins: Sequence[Bin], words: str) -> Markup:
     return _svg(left + side + 10, top + side + bars + 34, words, parts, "plot")
 
 
-def precision_axis(curves: Sequence[Curve]) -> Axis:
-    """The axis of precision that curves beside each other share."""
+def precision_axis(curves: Sequence[PrecisionCoverage]) -> Axis:
+    """The axis of precision that curves share."""
     return axis_for(
-        [1.0, *(p.precision for c in curves for p in _shown(c.points)), *(c.single_annotator for c in curves)]
+        [1.0, *(p.precision for c in curves for p in _shown(c.points)), *(c.human_precision for c in curves)]
     )
 
 
@@ -161,13 +189,13 @@ def _shown(points: Sequence[Point]) -> Sequence[Point]:
 
 
 def precision_coverage(points: Sequence[Point], bar: float | None, words: str, y_axis: Axis) -> Markup:
-    """Precision over coverage; bar: a single annotator's precision, a dashed line. y_axis: of precision."""
+    """Precision over coverage; bar: the human baseline's precision, a dashed line. y_axis: of precision."""
     width, height, left, top = 320.0, 220.0, 54.0, 8.0
     parts = _frame(left, top, width, height, Axis(0, 1), y_axis, "coverage", "precision", 0)
     if bar is not None:
         y = top + height - y_axis.place(bar, height)
         parts.append(_line(left, y, left + width, y, "reference"))
-        parts.append(_text(left + 4, y - 5 if y > top + 16 else y + 13, "single annotator", "start", "name"))
+        parts.append(_text(left + 4, y - 5 if y > top + 16 else y + 13, "human baseline", "start", "name"))
     path = [
         (left + width * p.coverage, top + height - y_axis.place(p.precision, height))
         for p in _shown(points)
@@ -179,7 +207,7 @@ def precision_coverage(points: Sequence[Point], bar: float | None, words: str, y
 
 
 def histogram(bins: Sequence[int], words: str) -> Markup:
-    """How many items have each probability: the bins divide 0 to 1 evenly; those below even and above it are told apart."""
+    """How many items have each probability: the bins divide 0 to 1 evenly; those below even differ from those above."""
     width, height, left, top = 300.0, 150.0, 52.0, 8.0
     most = axis_for([0.0, *map(float, bins)])
     parts = _frame(left, top, width, height, Axis(0, 1), most, "probability that it went well", "items", 0)

@@ -1,14 +1,11 @@
-"""The page of signals: what users let be known in a log, as one HTML file without script or network."""
+"""The page of signals: explicit and implicit user feedback in a log, as one HTML file without script or network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-
-from markupsafe import Markup
 
 from labelgen.feedback.summary import KindAgreement, Summary, VoteCount
 from labelgen.report import plots
-from labelgen.report.page import environment
+from labelgen.report.page import environment, style_sheet
 
 MOST_DOMAINS = 8
 OTHER_DOMAINS = "other domains"
@@ -37,13 +34,13 @@ def render_signals(summary: Summary, title: str, command: str) -> str:
             spreads=sorted(summary.posteriors, key=lambda spread: _UNITS.index(spread.unit)),
             rates={unit: [r for r in summary.rates if r.unit == unit] for unit in _UNITS if unit in summary.good},
             axis=plots.axis_for([0.0, *(rate.log_odds for rate in summary.rates)]),
-            style=Markup(files("labelgen.report").joinpath("page.css").read_text(encoding="utf-8")),
+            style=style_sheet(),
         )
     )
 
 
 def sentence(summary: Summary) -> str:
-    """The page in one sentence: how much signals speak of."""
+    """The page in one sentence: how many items signals are about."""
     if not summary.signals:
         return "There is no signal in this log."
     kinds = len({cast.kind for cast in summary.votes})
@@ -65,7 +62,7 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class DomainRate:
     """count: of one vote in one domain; rate: of the turns there; share: of the greatest rate in its row, 0..1."""
 
     count: int
@@ -77,7 +74,7 @@ class Cell:
 class CastRow:
     cast: VoteCount
     rate: float
-    cells: tuple[Cell, ...]
+    cells: tuple[DomainRate, ...]
 
 
 def _domains(summary: Summary) -> list[Domain]:
@@ -94,7 +91,9 @@ def _row(cast: VoteCount, domains: Sequence[Domain]) -> CastRow:
     counts = [sum(cast.by_domain.get(name, 0) for name in domain.names) for domain in domains]
     rates = [count / domain.turns for count, domain in zip(counts, domains, strict=True)]
     most = max(rates, default=0.0)
-    cells = tuple(Cell(count, rate, rate / most if most else 0.0) for count, rate in zip(counts, rates, strict=True))
+    cells = tuple(
+        DomainRate(count, rate, rate / most if most else 0.0) for count, rate in zip(counts, rates, strict=True)
+    )
     return CastRow(cast, cast.count / max(sum(domain.turns for domain in domains), 1), cells)
 
 

@@ -1,8 +1,7 @@
-"""A labeled dialogue drawn for a terminal: goals as colored tracks, spans named within the request.
+"""The terminal's views: a labeled dialogue, with goals as colored tracks and spans within the request, and the table of an evaluation.
 
-Nothing here knows a task by name: what is about goals becomes a track, what is about spans is drawn in the request,
-what is about a turn or the dialogue is listed. All text of the log is escaped; it can neither move the cursor nor
-style itself."""
+No task is known by name here: labels of goals become tracks, spans are drawn in the request, labels of a turn or the dialogue are
+listed. All text of the log is escaped; it can neither move the cursor nor style itself."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 
 from labelgen.base.printable import printable
@@ -30,6 +30,8 @@ from labelgen.data.labels import (
     divides,
     said_none,
 )
+from labelgen.metrics.results import HUMAN, Evaluation, Interval, SystemRow
+from labelgen.report.verdicts import NO_BASELINES
 
 _TRACKS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 _SPANS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
@@ -247,3 +249,55 @@ def _feedback(feedback: Feedback) -> Text:
     if feedback.about is not None:
         text += f" about {feedback.about}"
     return Text(text, "bright_yellow")
+
+
+_NO_SYSTEM = ("human", "ceiling")
+"""Kinds of rows that are no system's."""
+
+
+def results_table(evaluation: Evaluation) -> Table:
+    """One line for each task and system, in the main metric; one for the first system also where it does not answer.
+
+    Figures have their intervals; `-` stands for a number that is not defined. The ratio is system over human baseline: green where
+    the verdict is that the system is better, red where it is worse."""
+    caption = f"intervals at {evaluation.setting.level:.0%}" + ("" if evaluation.baselines else f"; {NO_BASELINES}")
+    table = Table(caption=caption, caption_justify="left", box=None, pad_edge=False)
+    first = evaluation.systems[:1]
+    rows = {task.name: [row for row in task.rows if row.kind not in _NO_SYSTEM] for task in evaluation.tasks}
+    several = len({*first, *(row.system for own in rows.values() for row in own)}) > 1
+    table.add_column("task")
+    if several:
+        table.add_column("system")
+    table.add_column("metric")
+    for heading in ("value" if several else "model", HUMAN, "ratio"):
+        table.add_column(heading, justify="right")
+    for task in evaluation.tasks:
+        metric = task.main_metric
+        human = task.row(HUMAN)
+        absent = [SystemRow(system=name, kind="") for name in first if task.row(name) is None]
+        for row in (*absent, *rows[task.name]):
+            value = Text("not answered", _MUTED) if row in absent else _figure(row.metrics.get(metric))
+            ratios = [r for r in task.ratios if (r.system, r.opponent, r.metric) == (row.system, HUMAN, metric)]
+            ratio = _figure(ratios[0] if ratios else None)
+            verdict = next((one.verdict for one in task.verdicts if one.system == row.system), None)
+            if verdict in ("better", "no_baselines", "worse"):
+                ratio.stylize("red" if verdict == "worse" else "green")
+            cells = [Text(printable(task.name)), Text(printable(row.system)), Text(printable(metric).replace("_", " "))]
+            kept = cells if several else [cells[0], cells[2]]
+            table.add_row(*kept, value, _figure(human.metrics.get(metric) if human else None), ratio)
+    return table
+
+
+def _figure(estimate: Interval | None) -> Text:
+    """Value and interval, such as `.873 [.851, .894]`."""
+    if estimate is None or estimate.value is None:
+        return Text("-", _MUTED)
+    text = Text(_short(estimate.value))
+    if estimate.low is not None and estimate.high is not None:
+        text.append(f" [{_short(estimate.low)}, {_short(estimate.high)}]", _MUTED)
+    return text
+
+
+def _short(value: float) -> str:
+    """Three decimals without a leading zero."""
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"

@@ -1,114 +1,272 @@
-"""Verdicts in words: what the tests of an evaluation say of a candidate, for the headline and for the answer table."""
+"""Verdicts and caveats in words: the headline of a report, its badges, and what limits its figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from labelgen.data.labels import EVIDENCE_HIDDEN
-from labelgen.report.beside import Verdict
-from labelgen.report.form import Judgment, Question
+from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS
+from labelgen.metrics.results import BASELINE, Estimate, Evaluation, SystemRow, TaskResult, Verdict, VerdictName
+from labelgen.report.plots import count
 
-PLAIN = "baseline: "
-"""Begins the name of every plain rival."""
+NO_BASELINES = "no baselines: give --train"
 
-BADGES: Mapping[Verdict, str] = {
+ShownVerdict = VerdictName | Literal["unanswered"]
+
+BADGES: Mapping[ShownVerdict, str] = {
     "better": "better",
-    "uncompared": "better than one annotator",
+    "no_baselines": "better than one annotator",
     "ahead": "ahead of one annotator",
-    "leaning": "only with feedback in view",
+    "feedback_dependent": "only with feedback in view",
     "worse": "worse",
-    "open": "no certain difference",
-    "alone": "nobody to compare with",
+    "indistinguishable": "indistinguishable",
+    "not_compared": "not compared",
     "unanswered": "not answered by this model",
 }
 
-_BESIDE_PEOPLE: Mapping[Verdict, tuple[str, str]] = {
-    "better": ("better than one annotator and the plain rivals", ""),
-    "uncompared": ("better than one annotator (not compared with plain rivals)", ""),
-    "ahead": ("ahead of one annotator but not certainly of the plain rivals", ""),
-    "leaning": ("ahead of one annotator only with the users' feedback in view", ""),
-    "open": ("with no certain difference from one annotator", "with no certain difference"),
+Wording = Mapping[ShownVerdict, tuple[str, str]]
+"""Verdict -> its words, and shorter ones after another verdict of the same wording, where there are any."""
+
+_TO_HUMAN: Wording = {
+    "better": ("better than one annotator and the baselines", ""),
+    "no_baselines": ("better than one annotator (not compared with baselines)", ""),
+    "ahead": ("ahead of one annotator but not significantly of the baselines", ""),
+    "feedback_dependent": ("ahead of one annotator only with the users' feedback in view", ""),
+    "indistinguishable": ("indistinguishable from one annotator", "indistinguishable"),
     "worse": ("worse than one annotator", "worse"),
 }
-_BESIDE_RIVALS: Mapping[Verdict, tuple[str, str]] = {
-    "better": ("better than the plain rivals", ""),
-    "leaning": ("ahead of the plain rivals only with the users' feedback in view", ""),
-    "open": ("with no certain difference from the plain rivals", "with no certain difference"),
-    "worse": ("worse than a plain rival", ""),
+_TO_BASELINES: Wording = {
+    "better": ("better than the baselines", ""),
+    "feedback_dependent": ("ahead of the baselines only with the users' feedback in view", ""),
+    "indistinguishable": ("indistinguishable from the baselines", "indistinguishable"),
+    "worse": ("worse than a baseline", ""),
 }
-"""How a verdict is said first, and, where it is shorter, after another of its kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What was tested of a candidate in one question, and of the same with the evidence hidden, None where there is nothing to hide."""
-
-    own: Judgment
-    hidden: Judgment | None
-
-    @property
-    def person(self) -> bool:
-        return any(x.kind == "person" for x in self.own.against)
-
-    @property
-    def notes(self) -> list[str]:
-        """What stands below the badge."""
-        found = []
-        if self.own.verdict == "uncompared":
-            found.append("not compared with plain rivals")
-        if self.own.verdict == "ahead":
-            found.append("not certainly of the plain rivals")
-        if self.own.verdict == "better" and not self.person:
-            found.append("than the plain rivals")
-        if self.own.beaten_by:
-            found.append(f"behind {_named(self.own.beaten_by)}")
-        if self.hidden is not None:
-            found.append(f"evidence hidden: {BADGES[self.hidden.verdict]}")
-        return found
-
-    def of_rival(self, candidate: str) -> Verdict | None:
-        """What the tests say of a plain rival against the candidate; None where it is none."""
-        for x in self.own.against:
-            if x.over == candidate and x.kind == "rival":
-                return "better" if candidate in self.own.beaten_by else "worse" if x.certain else "open"
-        return None
+def _to_system(other: str) -> Wording:
+    return {
+        "better": (f"better than {other}", "better"),
+        "indistinguishable": (f"indistinguishable from {other}", "indistinguishable"),
+        "worse": (f"worse than {other}", "worse"),
+    }
 
 
-def tested(question: Question, candidate: str | None) -> Judged | None:
-    """None where nothing was tested of the candidate."""
-    of = {one.candidate: one for one in question.verdicts}
-    if candidate is None or candidate not in of:
-        return None
-    return Judged(of[candidate], of.get(candidate + EVIDENCE_HIDDEN))
-
-
-def headline(candidate: str, found: Sequence[tuple[str, Judged]]) -> str:
-    """The answer in sentences; found: names of questions with what was tested there, "alone" nowhere among them."""
-    said = [f"Of {questions(len(found))}, {candidate} labels {_clauses([(q, x.person, x.own) for q, x in found])}."]
-    behind = [f"{q}: {_named(x.own.beaten_by)}" for q, x in found if x.own.beaten_by]
-    if behind:
-        said.append(f"It is certainly behind a plain rival in {len(behind)} ({'; '.join(behind)}).")
-    hidden = [(q, x.person, x.hidden) for q, x in found if x.hidden is not None and x.hidden.verdict != "alone"]
-    if hidden:
-        said.append(f"With the evidence hidden it labels {_clauses(hidden)}.")
-    return " ".join(said)
-
-
-def questions(number: int) -> str:
-    return f"{number} question{'' if number == 1 else 's'}"
-
-
-def _clauses(found: Sequence[tuple[str, bool, Judgment]]) -> str:
-    """`better than one annotator and the plain rivals in 1 (goals), and worse in 2 (slots; intents)`."""
+def clauses(verdicts: Iterable[tuple[str, ShownVerdict]], wording: Wording) -> list[str]:
+    """`better than one annotator in 1 (quality)`, one for each verdict; verdicts: (task, verdict)."""
+    known = list(verdicts)
     parts: list[str] = []
-    for beside_person, words in ((True, _BESIDE_PEOPLE), (False, _BESIDE_RIVALS)):
-        first = True
-        for verdict, (whole, short) in words.items():
-            those = [q for q, person, one in found if person == beside_person and one.verdict == verdict]
-            if those:
-                parts.append(f"{whole if first or not short else short} in {len(those)} ({'; '.join(those)})")
-                first = False
+    for verdict, (words, short) in wording.items():
+        tasks = [task for task, one in known if one == verdict]
+        if tasks:
+            parts.append(f"{short if parts and short else words} in {len(tasks)} ({'; '.join(tasks)})")
+    return parts
+
+
+def _joined(parts: Sequence[str]) -> str:
     return " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
 
 
-def _named(rivals: Sequence[str]) -> str:
-    return " and ".join(name.removeprefix(PLAIN) for name in rivals)
+def _tasks(number: int) -> str:
+    return f"{number} task{'' if number == 1 else 's'}"
+
+
+def _short_names(baselines: Sequence[str]) -> str:
+    return " and ".join(name.removeprefix(BASELINE) for name in baselines)
+
+
+@dataclass(frozen=True, slots=True)
+class TestedSystem:
+    """The verdict of a system on one task, and of the same system with feedback masked, None where nothing was masked."""
+
+    own: Verdict
+    masked: Verdict | None
+
+    @property
+    def human(self) -> bool:
+        """Whether the system was compared with the human baseline."""
+        return any(x.kind == "human" for x in self.own.comparisons)
+
+    @property
+    def notes(self) -> list[str]:
+        """The lines below the badge."""
+        notes = []
+        if self.own.verdict == "no_baselines":
+            notes.append("not compared with baselines")
+        if self.own.verdict == "ahead":
+            notes.append("not significantly of the baselines")
+        if self.own.verdict == "better" and not self.human:
+            notes.append("than the baselines")
+        if self.own.beaten_by:
+            notes.append(f"behind {_short_names(self.own.beaten_by)}")
+        if self.masked is not None:
+            notes.append(f"feedback masked: {BADGES[self.masked.verdict]}")
+        return notes
+
+    def of_baseline(self, name: str) -> ShownVerdict | None:
+        """The verdict of a baseline against the system; None where it is no baseline."""
+        for x in self.own.comparisons:
+            if x.opponent == name and x.kind == "baseline":
+                return "better" if name in self.own.beaten_by else "worse" if x.significant else "indistinguishable"
+        return None
+
+
+def tested(task: TaskResult, system: str | None) -> TestedSystem | None:
+    """The verdict of a system; None where nothing was tested."""
+    of = {one.system: one for one in task.verdicts}
+    if system is None or system not in of:
+        return None
+    return TestedSystem(of[system], of.get(system + FEEDBACK_MASKED))
+
+
+def headline(system: str, verdicts: Sequence[tuple[str, TestedSystem]]) -> str:
+    """The answer in sentences; verdicts: of each task, none of them "not_compared"."""
+
+    def said(own: Sequence[tuple[str, bool, Verdict]]) -> str:
+        parts = [
+            clause
+            for human, wording in ((True, _TO_HUMAN), (False, _TO_BASELINES))
+            for clause in clauses(((task, one.verdict) for task, own_human, one in own if own_human == human), wording)
+        ]
+        return _joined(parts)
+
+    sentences = [f"Of {_tasks(len(verdicts))}, {system} labels {said([(t, x.human, x.own) for t, x in verdicts])}."]
+    behind = [f"{task}: {_short_names(x.own.beaten_by)}" for task, x in verdicts if x.own.beaten_by]
+    if behind:
+        sentences.append(f"It is significantly behind a baseline in {len(behind)} ({'; '.join(behind)}).")
+    masked = [
+        (task, x.human, x.masked) for task, x in verdicts if x.masked is not None and x.masked.verdict != "not_compared"
+    ]
+    if masked:
+        sentences.append(f"With feedback masked it labels {said(masked)}.")
+    return " ".join(sentences)
+
+
+def answer(evaluation: Evaluation) -> str:
+    """The answer of an evaluation in sentences, by its verdicts."""
+    shown = [(task, subject_of(evaluation, task)) for task in evaluation.tasks]
+    unanswered = [task.name for task, row in shown if row is None and task.rows]
+    left = f"Not answered by this model: {len(unanswered)} ({'; '.join(unanswered)})." if unanswered else ""
+    judged = [(task, row) for task, row in shown if row is not None and value_of(task, row) is not None]
+    if not judged:
+        return left or "Nothing could be judged."
+    name = judged[0][1].system
+    compared = [
+        (task.name, one)
+        for task, row in judged
+        if (one := tested(task, row.system)) is not None and one.own.verdict != "not_compared"
+    ]
+    said = [headline(name, compared)] if compared else []
+    if not any(one.human for _, one in compared):
+        said += _against_others(judged)
+    rest = len(judged) - len(compared)
+    if compared and rest:
+        said.append(f"In {rest} more there is nothing to compare with.")
+    return f"{' '.join(said) or f'There is nothing to compare {name} with.'} {left}".rstrip()
+
+
+def _against_others(judged: Sequence[tuple[TaskResult, SystemRow]]) -> list[str]:
+    """A sentence on the other systems, baselines that were tested excepted, by whether intervals overlap; none where there are none."""
+    name = judged[0][1].system
+    people = {row.system for task, _ in judged for row in task.rows if row.kind in ("human", "person")}
+    others = [other for other in other_systems(judged) if not other.startswith(BASELINE) and other not in people]
+    if not others:
+        return []
+    said = []
+    for other in others:
+        verdicts = [(t.name, against(t, s, row)) for t, s in judged if (row := t.row(other)) is not None]
+        said.append(_joined(clauses(verdicts, _to_system(other))))
+    return [f"Of {_tasks(len(judged))}, {name} labels {'; '.join(said)}."]
+
+
+def other_systems(judged: Sequence[tuple[TaskResult, SystemRow]]) -> tuple[str, ...]:
+    """The systems that a sentence compares the first one with: those that were judged in all of its tasks, rules only without any other."""
+    rows = [[row for row in task.rows if against(task, subject, row) != "not_compared"] for task, subject in judged]
+    first = {subject.system for _, subject in judged}
+    # The same model on given goals or with feedback masked is no other system.
+    names = [
+        row.system
+        for row in (rows[0] if rows else [])
+        if row.system not in first and not row.system.endswith((ON_GIVEN_GOALS, FEEDBACK_MASKED))
+    ]
+    everywhere = [name for name in names if all(name in {row.system for row in own} for own in rows)]
+    rules = {row.system for own in rows for row in own if row.kind == "rule"}
+    return tuple([name for name in everywhere if name not in rules] or everywhere)
+
+
+def subject_of(evaluation: Evaluation, task: TaskResult) -> SystemRow | None:
+    """The row of the first system; None where it does not answer the task. The first row where no system is named."""
+    names = evaluation.systems
+    return next((row for row in task.rows if not names or row.system == names[0]), None)
+
+
+def value_of(task: TaskResult, row: SystemRow) -> float | None:
+    """The main metric of a row."""
+    estimate = row.metrics.get(task.main_metric)
+    return None if estimate is None else estimate.value
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySideRow:
+    """One system's main metric on one task. verdict: on it against the first system, None for that itself."""
+
+    row: SystemRow
+    estimate: Estimate | None
+    verdict: ShownVerdict | None
+
+
+def side_by_side(task: TaskResult, subject: SystemRow | None) -> tuple[SideBySideRow, ...]:
+    """All systems in their order, against the first one; baselines by their tests, others by whether intervals overlap."""
+    tests = tested(task, None if subject is None else subject.system)
+    rows = []
+    for row in task.rows:
+        verdict = None if subject is None or row is subject else against(task, row, subject)
+        verdict = (tests and tests.of_baseline(row.system)) or verdict
+        rows.append(SideBySideRow(row, row.metrics.get(task.main_metric), verdict))
+    return tuple(rows)
+
+
+def against(task: TaskResult, row: SystemRow, other: SystemRow) -> ShownVerdict:
+    """Better or worse where the intervals of the main metric do not overlap; intervals that touch overlap."""
+    ours, theirs = row.metrics.get(task.main_metric), other.metrics.get(task.main_metric)
+    if ours is None or theirs is None or ours.value is None or theirs.value is None:
+        return "not_compared"
+    if ours.low is None or ours.high is None or theirs.low is None or theirs.high is None:
+        return "indistinguishable"
+    higher, lower = ours.low > theirs.high, ours.high < theirs.low
+    if not higher and not lower:
+        return "indistinguishable"
+    return "better" if higher == larger_is_better(task) else "worse"
+
+
+def larger_is_better(task: TaskResult) -> bool:
+    """Of the main metric."""
+    info = task.metrics.get(task.main_metric)
+    return info is None or info.larger_is_better
+
+
+def caveats(evaluation: Evaluation) -> tuple[str, ...]:
+    """What limits the figures, the gravest first: dialogues of training, labels of a part only, samples that were not drawn by chance."""
+    data = evaluation.data
+    judged = count(data.judged)
+    sentences = [
+        f"{row.system} was trained on {count(row.trained_on)} of the {judged} judged dialogues, so its figures are too good: judge it on "
+        "dialogues that are new to it."
+        for row in data.annotated
+        if row.trained_on
+    ]
+    sentences += [
+        f"{row.system} annotated {count(row.dialogues)} of the {judged} judged dialogues; all others count as not answered."
+        for row in data.annotated
+        if row.dialogues < data.judged
+    ]
+    if drawn := sum(data.drawn_for_difficulty.values()):
+        how = ", ".join(f"{how} {count(number)}" for how, number in data.drawn_for_difficulty.items())
+        sentences.append(
+            f"{count(drawn)} of the {judged} judged dialogues were drawn because they are difficult ({how}), so the figures do not hold for "
+            "the whole log."
+        )
+    return tuple(sentences)
+
+
+def training_unknown(evaluation: Evaluation) -> tuple[str, ...]:
+    """Models whose labels do not say whether they were trained on these dialogues."""
+    return tuple(row.system for row in evaluation.data.annotated if row.kind == "model" and row.trained_on is None)

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="operator,arg-type"
 """What a plan promises is what drawn annotations give."""
 
 import numpy as np

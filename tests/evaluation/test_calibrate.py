@@ -9,14 +9,15 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Field, Label
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE, Asked, calibrate
-from labelgen.evaluation.question import Question, questions_of
-from labelgen.evaluation.trials import Setting, with_reference
+from labelgen.evaluation.protocol import with_reference
+from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
+from labelgen.metrics.results import Setting
 from labelgen.model.calibration import TaskCalibration
 
-(QUALITY,) = questions_of("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
-(INTENTS,) = questions_of("intents", ("turn",), ("intent_accuracy",))
-(OUTCOME,) = questions_of("outcome", ("goal",), ("accuracy",), ("success", "failure"))
-GOALS = Question("goals", ("goals",), "goal", ("exact_goal_f1",))
+(QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
+(INTENTS,) = tasks_of_units("intents", ("turn",), ("intent_accuracy",))
+(OUTCOME,) = tasks_of_units("outcome", ("goal",), ("accuracy",), ("success", "failure"))
+GOALS = EvaluationTask("goals", ("goals",), ("goal",), ("exact_goal_f1",))
 ANNA = Setting("anna", None, False, resamples=100)
 
 Said = Callable[[int, str], list[tuple[float, bool]]]
@@ -51,7 +52,7 @@ def world(count: int, said: Said) -> list[Dialogue]:
 
 
 def found(
-    dialogues: list[Dialogue], *questions: Question, setting: Setting = ANNA, error: float = 0.1
+    dialogues: list[Dialogue], *questions: EvaluationTask, setting: Setting = ANNA, error: float = 0.1
 ) -> list[TaskCalibration]:
     return calibrate(dialogues, questions, "model", setting, Asked(error, 0.95))
 

@@ -3,20 +3,22 @@
 import random
 
 import pytest
+from made_evaluations import evaluate
 
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
-from labelgen.evaluation.ceiling import CEILING, Ceiling
-from labelgen.evaluation.compare import items_of
-from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.evaluation.question import Question, questions_of
-from labelgen.evaluation.trials import SINGLE, Protocol, Setting, with_reference
+from labelgen.evaluation.annotators import Ceiling
+from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.measure import items_of
+from labelgen.evaluation.protocol import Protocol, with_reference
+from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
+from labelgen.metrics.results import CEILING, HUMAN, Setting
 
 NAMES = ("bad", "good")
-(QUALITY,) = questions_of("quality", ("turn",), ("accuracy", "bad_f1", "ece"), ("bad", "fair", "good"))
-GOALS = Question("goals", ("goals",), "goal", ("exact_goal_f1",))
-(OUTCOME,) = questions_of("outcome", ("goal",), ("accuracy",), ("success", "failure"))
+(QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy", "bad_f1", "ece"), ("bad", "fair", "good"))
+GOALS = EvaluationTask("goals", ("goals",), ("goal",), ("exact_goal_f1",))
+(OUTCOME,) = tasks_of_units("outcome", ("goal",), ("accuracy",), ("success", "failure"))
 
 
 def dialogue(k, annotations, turns=1, **more):
@@ -42,7 +44,7 @@ def section_of(found, name="quality"):
 
 
 def metric_of(section, candidate, metric):
-    return next(r for r in section["rows"] if r["candidate"] == candidate)["metrics"][metric]
+    return next(r for r in section["rows"] if r["system"] == candidate)["metrics"][metric]
 
 
 def test_one_careless_person_of_three():
@@ -53,9 +55,9 @@ def test_one_careless_person_of_three():
     section = section_of(found)
     assert section["items"] == 3 + 2
     assert section["ties"]["items"] == 4
-    assert {"reason": "tie among the others", "items": 4} in section["left_out"]
+    assert {"reason": "tie among the others", "items": 4, "dialogues": None} in section["left_out"]
     assert metric_of(section, "model", "accuracy")["value"] == 1.0
-    assert metric_of(section, "single annotator", "accuracy")["value"] == pytest.approx(3 / 5)
+    assert metric_of(section, "human baseline", "accuracy")["value"] == pytest.approx(3 / 5)
     assert section["ratios"][0]["value"] == pytest.approx(5 / 3)
 
 
@@ -80,7 +82,7 @@ def test_a_perfect_model_beside_people_of_known_error():
     e = 0.2
     r = 3 * e**2 * (1 - e) + e**3
     section = section_of(judge(crowd(400, 4, e)))
-    ours, theirs = (metric_of(section, c, "accuracy") for c in ("model", "single annotator"))
+    ours, theirs = (metric_of(section, c, "accuracy") for c in ("model", "human baseline"))
     assert ours["value"] == pytest.approx(1 - r, abs=0.02)
     assert theirs["value"] == pytest.approx((1 - e) * (1 - r) + e * r, abs=0.02)
     assert ours["low"] < 1 - r < ours["high"]
@@ -95,16 +97,16 @@ def test_intervals_are_of_95_percent_unless_asked_otherwise():
     default, asked, narrow = (judge(dialogues, setting=setting) for setting in settings)
     assert default["tasks"] == asked["tasks"]
     assert (default["setting"]["level"], narrow["setting"]["level"]) == (0.95, 0.8)
-    theirs, fewer = (metric_of(section_of(found), SINGLE, "accuracy") for found in (default, narrow))
+    theirs, fewer = (metric_of(section_of(found), HUMAN, "accuracy") for found in (default, narrow))
     assert theirs["value"] == fewer["value"]
     assert 1.3 < (theirs["high"] - theirs["low"]) / (fewer["high"] - fewer["low"]) < 1.8
 
 
-def test_of_many_others_three_are_the_reference():
-    """With nine people the reference is still the majority of three, so the model meets the same error in it."""
+def test_others_of_three_are_drawn_from_many():
+    """With nine people the reference is the majority of three, so the model meets the same error in it."""
     e = 0.2
     r = 3 * e**2 * (1 - e) + e**3
-    section = section_of(judge(crowd(100, 9, e, seed=5)))
+    section = section_of(judge(crowd(100, 9, e, seed=5), setting=Setting(others=3, resamples=200)))
     assert metric_of(section, "model", "accuracy")["value"] == pytest.approx(1 - r, abs=0.025)
     assert section["ties"]["items"] == 0
 
@@ -127,8 +129,8 @@ def test_a_person_is_judged_as_a_model_who_says_the_same():
         copy = Annotation("model", "model", first.labels)
         dialogues.append(dialogue(k, [*others, copy], turns=5))
     setting = Setting(resamples=50)
-    trials = Protocol(dialogues, [QUALITY], setting).trials(QUALITY).trials
-    ours, theirs = (items_of(trials, dialogues, QUALITY, name) for name in ("model", SINGLE))
+    trials = Protocol(dialogues, [QUALITY], setting).judgments(QUALITY).all
+    ours, theirs = (items_of(trials, dialogues, QUALITY, name) for name in ("model", HUMAN))
     mine = [
         k for k, t in enumerate(trials) if t.person == {x.at: (x,) for x in dialogues[t.dialogue].annotations[0].labels}
     ]
@@ -141,8 +143,8 @@ def test_what_a_candidate_leaves_is_a_miss_and_what_a_person_was_not_asked_is_no
     extra = rates("dan", ["good", "good"])
     section = section_of(judge([dialogue(0, [*people, extra, rates("model", ["good", None], "model")], turns=2)]))
     assert section["items"] == 7
-    assert {"reason": "the judged person left it unanswered", "items": 1} in section["left_out"]
-    assert metric_of(section, "single annotator", "accuracy")["value"] == 1.0
+    assert {"reason": "the judged annotator left it unanswered", "items": 1, "dialogues": None} in section["left_out"]
+    assert metric_of(section, "human baseline", "accuracy")["value"] == 1.0
     assert metric_of(section, "model", "accuracy")["value"] == pytest.approx(4 / 7)
     assert section["rows"][0]["answered"] == pytest.approx(4 / 7)
 
@@ -152,7 +154,7 @@ def test_fewer_than_three_people_are_left_out_and_counted():
     three = [*pair, rates("cid", ["bad"])]
     section = section_of(judge([dialogue(0, pair), dialogue(1, three)]))
     assert section["dialogues"] == 1
-    assert {"reason": "fewer than 3 people answered", "dialogues": 1} in section["left_out"]
+    assert {"reason": "fewer than 3 people answered", "items": None, "dialogues": 1} in section["left_out"]
     with pytest.raises(InputError, match="nothing to judge against consensus: fewer than 3 people answered"):
         judge([dialogue(0, pair)])
 
@@ -163,14 +165,14 @@ def test_against_one_annotator_nobody_is_judged_beside_unless_asked():
         dialogue(k, [gold, rates("ann", ["good", "good"]), rates("model", ["bad", "bad"], "model")], 2)
         for k in range(6)
     ]
-    alone = judge(given, setting=Setting("gold", everyone=False, resamples=20))
-    assert [row["candidate"] for row in section_of(alone)["rows"]] == ["model"]
+    alone = judge(given, setting=Setting("gold", annotators=None, resamples=20))
+    assert [row["system"] for row in section_of(alone)["rows"]] == ["model"]
     assert not section_of(alone)["ratios"]
     assert metric_of(section_of(alone), "model", "accuracy")["value"] == 0.5
-    beside = judge(given, setting=Setting("gold", everyone=True, resamples=20))
-    assert metric_of(section_of(beside), "single annotator", "accuracy")["value"] == 0.5
+    beside = judge(given, setting=Setting("gold", resamples=20))
+    assert metric_of(section_of(beside), "human baseline", "accuracy")["value"] == 0.5
     assert section_of(beside)["ratios"][0]["value"] == 1.0
-    named = judge(given, setting=Setting("gold", frozenset({"ann"}), False, resamples=20))
+    named = judge(given, setting=Setting("gold", "ann", resamples=20))
     assert section_of(named)["rows"] == section_of(beside)["rows"]
 
 
@@ -186,7 +188,7 @@ def test_an_outcome_that_the_reference_cannot_tell_is_not_judged():
     reference = divides("ann", "person", ((0, 1), "unknown"), ((2,), "failure"))
     model = divides("model", "model", ((0, 1), "success"), ((2,), "failure"))
     given = dialogue(0, [reference, model], turns=3)
-    found = judge([given], (OUTCOME,), ("model",), Setting("ann", everyone=False, resamples=20))
+    found = judge([given], (OUTCOME,), ("model",), Setting("ann", annotators=None, resamples=20))
     outcome = section_of(found, "outcome")
     assert outcome["items"] == 1
     assert metric_of(outcome, "model", "accuracy")["value"] == 1.0
@@ -204,17 +206,15 @@ def test_an_outcome_counts_where_the_goal_is_the_reference_s_goal(left):
         "told", "model", (Label("outcome", AtGoal((0, 1)), "success"), Label("outcome", AtGoal((2,)), "failure"))
     )
     given = dialogue(0, [*right, other, unsure, model, told], turns=3)
-    found = judge(
-        [given], (GOALS, OUTCOME), ("model", "told"), Setting("ann", frozenset({"dan", "eve"}), False, resamples=20)
-    )
+    found = judge([given], (GOALS, OUTCOME), ("model", "told"), Setting("ann", "dan,eve", resamples=20))
     outcome = section_of(found, "outcome")
     assert outcome["items"] == 2 + 1
     assert metric_of(outcome, "model", "accuracy")["value"] == pytest.approx(1 / 3)
     assert metric_of(outcome, "told", "accuracy")["value"] == 1.0
-    assert metric_of(outcome, "single annotator", "accuracy")["value"] == pytest.approx(1 / 3)
-    assert {"reason": "the judged person left it unanswered", "items": 1} in outcome["left_out"]
+    assert metric_of(outcome, "human baseline", "accuracy")["value"] == pytest.approx(1 / 3)
+    assert {"reason": "the judged annotator left it unanswered", "items": 1, "dialogues": None} in outcome["left_out"]
     goals = section_of(found, "goals")
-    assert [row["candidate"] for row in goals["rows"]] == ["model", "single annotator"]
+    assert [row["system"] for row in goals["rows"]] == ["model", "human baseline"]
     curve = goals["precision_coverage"][0]["points"]
     assert curve == [{"threshold": 0.8, "coverage": 1.0, "precision": pytest.approx(1 / 3), "items": 6}]
 
@@ -237,15 +237,15 @@ def test_the_noise_ceiling_stands_beside_the_single_annotator_as_consensus_count
         ]
         made.append(dialogue(k, [*people, rates("model", ["good"] * 4, "model")], turns=4))
     section = section_of(judge(made))
-    assert [row["candidate"] for row in section["rows"]] == ["model", SINGLE, CEILING]
+    assert [row["system"] for row in section["rows"]] == ["model", HUMAN, CEILING]
     assert section["no_ceiling"] is None
     ceiling = Ceiling([QUALITY], Setting())
     for one in with_reference(made, [QUALITY], Setting()):
         ceiling.add(one)
     most, person = ceiling.of("quality") or (None, None)
     assert metric_of(section, CEILING, "accuracy")["value"] == pytest.approx(most)
-    assert metric_of(section, SINGLE, "accuracy")["value"] == pytest.approx(person)
-    assert CEILING not in {x["candidate"] for part in ("confusion", "slices", "ratios") for x in section[part]}
+    assert metric_of(section, HUMAN, "accuracy")["value"] == pytest.approx(person)
+    assert CEILING not in {x["system"] for part in ("confusion", "slices", "ratios") for x in section[part]}
 
 
 @pytest.mark.parametrize(("more", "reason"), [(0, "60 of 60"), (10, "50 of 60")])
@@ -258,13 +258,13 @@ def test_with_three_annotators_there_is_no_ceiling_and_the_reason_stands_in_its_
         people = [rates(who, [rng.choice(("good", "good", "bad")) for _ in range(4)]) for who in names]
         made.append(dialogue(k, [*people, rates("model", ["good"] * 4, "model")], turns=4))
     section = section_of(judge(made))
-    assert [row["candidate"] for row in section["rows"]] == ["model", SINGLE]
-    assert f"in {reason} dialogues three people answered" in section["no_ceiling"]
+    assert [row["system"] for row in section["rows"]] == ["model", HUMAN]
+    assert f"in {reason} dialogues a reference is the consensus of two" in section["no_ceiling"]
     ceiling = Ceiling([QUALITY], Setting())
     for one in with_reference(made, [QUALITY], Setting()):
         ceiling.add(one)
     most, person = ceiling.of("quality") or (None, None)
-    assert metric_of(section, SINGLE, "accuracy")["value"] == pytest.approx(person)
+    assert metric_of(section, HUMAN, "accuracy")["value"] == pytest.approx(person)
     assert (most is None) == (not more)
     assert most is None or most < 1.0
 
@@ -272,7 +272,7 @@ def test_with_three_annotators_there_is_no_ceiling_and_the_reason_stands_in_its_
 def test_where_one_annotator_is_right_by_definition_there_is_no_ceiling():
     annotations = [rates("gold", ["good"], "truth"), rates("ann", ["bad"]), rates("model", ["good"], "model")]
     section = section_of(judge([dialogue(0, annotations)], setting=Setting("gold", resamples=10)))
-    assert [row["candidate"] for row in section["rows"]] == ["model", SINGLE]
+    assert [row["system"] for row in section["rows"]] == ["model", HUMAN]
 
 
 def test_fields_are_counted_once_and_items_once_for_each_judged_person():

@@ -4,20 +4,22 @@ import json
 from dataclasses import replace
 
 import pytest
+from made_evaluations import plain
 
 from labelgen.agreement.vote import consensus
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation, AtTurn, Label
+from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS, Annotation, AtTurn, Label
 from labelgen.data.log import write_log
-from labelgen.evaluation.candidates import candidates_of
-from labelgen.evaluation.costs import costs
-from labelgen.evaluation.question import Question
-from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.evaluation.evaluate import costs
+from labelgen.evaluation.prepare import systems_of
+from labelgen.evaluation.protocol import Protocol
+from labelgen.evaluation.tasks import EvaluationTask
+from labelgen.metrics.results import Setting
 
-QUALITY = Question("quality", ("quality",), "turn", ("accuracy",), ("bad", "fair", "good"))
-INTENTS = Question("intents", ("intents",), "turn", ("intent_accuracy",))
-BOTH = Question("quality and intents", ("quality", "intents"), "turn", ("accuracy",))
+QUALITY = EvaluationTask("quality", ("quality",), ("turn",), ("accuracy",), ("bad", "fair", "good"))
+INTENTS = EvaluationTask("intents", ("intents",), ("turn",), ("intent_accuracy",))
+BOTH = EvaluationTask("quality and intents", ("quality", "intents"), ("turn",), ("accuracy",))
 
 
 def says(name, kind, quality, intents, price=None):
@@ -35,16 +37,16 @@ TRUTH = says("gold", "truth", ("good", "bad"), ("a", "b"))
 
 
 def rows(dialogues, setting, questions=(QUALITY, INTENTS, BOTH)):
-    found = costs(Protocol(dialogues, questions, setting), questions, candidates_of(dialogues, setting), setting)
-    return {row["candidate"]: row for row in found}
+    found = costs(Protocol(dialogues, questions, setting), questions, systems_of(dialogues, setting), setting)
+    return {row.system: plain(row) for row in found}
 
 
 def test_an_accepted_label_costs_the_whole_price_by_what_the_reference_agrees_with():
     llm = says("gpt", "llm", ("good", "good"), ("a", None), price=0.6)
     model = says("net", "model", ("good", "bad"), ("a", None))
-    found = rows([dialogue(0, TRUTH, llm, model)], Setting("gold", everyone=False))
+    found = rows([dialogue(0, TRUTH, llm, model)], Setting("gold", annotators=None))
     assert found["gpt"] == {
-        "candidate": "gpt",
+        "system": "gpt",
         "kind": "llm",
         "answered": pytest.approx(3 / 4),
         "agreement": pytest.approx(2 / 4),
@@ -61,7 +63,7 @@ def test_an_accepted_label_costs_the_whole_price_by_what_the_reference_agrees_wi
 def test_only_dialogues_with_a_price_say_what_a_label_costs():
     priced = says("gpt", "llm", ("good", "bad"), ("a", "b"), price=1.0)
     found = rows(
-        [dialogue(0, TRUTH, priced), dialogue(1, TRUTH, replace(priced, price=None))], Setting("gold", everyone=False)
+        [dialogue(0, TRUTH, priced), dialogue(1, TRUTH, replace(priced, price=None))], Setting("gold", annotators=None)
     )
     assert (found["gpt"]["accepted"], found["gpt"]["priced_dialogues"]) == (8.0, 1)
     assert found["gpt"]["price_per_accepted"] == pytest.approx(1 / 4)
@@ -69,15 +71,15 @@ def test_only_dialogues_with_a_price_say_what_a_label_costs():
 
 def test_without_prices_nothing_is_said_of_costs():
     assert (
-        rows([dialogue(0, TRUTH, says("net", "model", ("good", None), ("a", "b")))], Setting("gold", everyone=False))
+        rows([dialogue(0, TRUTH, says("net", "model", ("good", None), ("a", "b")))], Setting("gold", annotators=None))
         == {}
     )
 
 
 def test_who_is_asked_once_more_is_not_paid_once_more():
     model = says("net", "model", ("good", "bad"), ("a", None), price=0.5)
-    again = [replace(model, annotator="net" + end) for end in (ON_GIVEN_GOALS, EVIDENCE_HIDDEN)]
-    assert set(rows([dialogue(0, TRUTH, model, *again)], Setting("gold", everyone=False))) == {"net"}
+    again = [replace(model, annotator="net" + end) for end in (ON_GIVEN_GOALS, FEEDBACK_MASKED)]
+    assert set(rows([dialogue(0, TRUTH, model, *again)], Setting("gold", annotators=None))) == {"net"}
 
 
 def test_beside_people_a_field_counts_once_however_many_are_judged():
@@ -86,8 +88,8 @@ def test_beside_people_a_field_counts_once_however_many_are_judged():
     found = rows([dialogue(0, *people, llm)], Setting())
     assert found["gpt"]["accepted"] == pytest.approx(3.0)
     assert found["gpt"]["price_per_accepted"] == pytest.approx(0.1)
-    assert found["single annotator"]["accepted"] == pytest.approx(4.0)
-    assert found["single annotator"]["price_per_accepted"] == pytest.approx(0.5)
+    assert found["human baseline"]["accepted"] == pytest.approx(4.0)
+    assert found["human baseline"]["price_per_accepted"] == pytest.approx(0.5)
 
 
 @pytest.fixture
@@ -115,9 +117,9 @@ def test_labels_of_an_llm_from_a_file_are_judged_beside_the_models(logs, capsys)
     ]
     assert main([str(word) for word in words]) == 0
     found = json.loads((logs / "e" / "evaluation.json").read_text())
-    assert found["setting"]["candidates"] == ["net", "gpt"]
-    by_name = {row["candidate"]: row for row in found["costs"]}
-    assert set(by_name) == {"net", "gpt", "single annotator"}
+    assert found["systems"] == ["net", "gpt"]
+    by_name = {row["system"]: row for row in found["costs"]}
+    assert set(by_name) == {"net", "gpt", "human baseline"}
     # It was asked about six of eight dialogues, and is wrong about one of four answers in each.
     assert by_name["gpt"]["answered"] == pytest.approx(6 / 8)
     assert by_name["gpt"]["agreement"] == pytest.approx(6 / 8 * 3 / 4)

@@ -13,10 +13,11 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
-from labelgen.evaluation.ceiling import Ceiling
+from labelgen.evaluation.annotators import Ceiling
 from labelgen.evaluation.estimate import estimate
-from labelgen.evaluation.question import questions_of
-from labelgen.evaluation.trials import EVERYONE, Setting, named, with_reference
+from labelgen.evaluation.protocol import with_reference
+from labelgen.evaluation.tasks import tasks_of_units
+from labelgen.metrics.results import EVERYONE, Setting
 
 
 def outcome(turn: int, good: bool, p: float | None = None) -> Label:
@@ -79,7 +80,7 @@ def test_intervals_are_of_95_percent_unless_asked_otherwise(log, tmp_path, capsy
     for kind in ("people_alone", "prediction_powered"):
         wide, narrow = (rows[k][kind]["high"] - rows[k][kind]["low"] for k in (0, 2))
         assert 1.4 < wide / narrow < 1.7
-    (question,) = questions_of("outcome", ("goal",), ("accuracy",), ("success", "failure"))
+    (question,) = tasks_of_units("outcome", ("goal",), ("accuracy",), ("success", "failure"))
     [row] = estimate(Log([log]), question, "success", "model", "anna")
     assert row["people_alone"] == rows[0]["people_alone"]
 
@@ -134,8 +135,8 @@ def test_with_three_people_there_is_no_ceiling_but_a_person():
     """Three people who err alone at rate e on two classes: two others agree on the truth or on the error."""
     rng = random.Random(0)
     e = 0.2
-    [question] = questions_of("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
-    setting = Setting(CONSENSUS, *named(EVERYONE))
+    [question] = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
+    setting = Setting(CONSENSUS, EVERYONE)
     ceiling = Ceiling([question], setting)
     for k in range(300):
         people = tuple(

@@ -71,11 +71,13 @@ def done(logs):
 
 def test_it_writes_numbers_predictions_and_a_report(done, capsys):
     found = json.loads((done / "evaluation.json").read_text())
-    assert found["data"]["left_out"] == [{"reason": "all requests equal those of a training dialogue", "dialogues": 2}]
+    assert found["data"]["left_out"] == [
+        {"reason": "all requests equal those of a training dialogue", "items": None, "dialogues": 2}
+    ]
     assert found["data"]["dialogues"] == 38
     assert found["data"]["digest"] == digest_file(done / "predictions.jsonl")
     plain = [f"baseline: {name}" for name in ("bag of words", "constant per source", "majority class")]
-    assert found["setting"]["candidates"] == [
+    assert found["systems"] == [
         "net",
         *(f"{name}{goals}" for name in plain[:2] for goals in ("", " on the reference's goals")),
         "baseline: rule",
@@ -84,9 +86,9 @@ def test_it_writes_numbers_predictions_and_a_report(done, capsys):
     names = [task["name"] for task in found["tasks"]]
     assert names == ["goals", "outcome", "quality, turn", "quality, dialogue", "intents", "slots", "intents and slots"]
     for task in found["tasks"]:
-        assert [row["candidate"] for row in task["rows"]][:2] == ["net", "single annotator"]
-        main_metric = {row["candidate"]: row["metrics"][task["main_metric"]] for row in task["rows"]}
-        assert main_metric["net"]["value"] > main_metric["single annotator"]["value"]
+        assert [row["system"] for row in task["rows"]][:2] == ["net", "human baseline"]
+        main_metric = {row["system"]: row["metrics"][task["main_metric"]] for row in task["rows"]}
+        assert main_metric["net"]["value"] > main_metric["human baseline"]["value"]
         assert main_metric["net"]["low"] <= main_metric["net"]["value"] <= main_metric["net"]["high"]
     assert "<html" in (done / "report.html").read_text()
 
@@ -96,7 +98,7 @@ def test_the_predictions_alone_give_the_same_bytes(done, tmp_path, capsys):
     for name in ("evaluation.json", "predictions.jsonl", "report.html"):
         assert (tmp_path / "again" / name).read_bytes() == (done / name).read_bytes()
     printed = capsys.readouterr().out
-    assert "single annotator" in printed
+    assert "human baseline" in printed
     assert "frame accuracy" in printed
 
 
@@ -189,19 +191,19 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
     found = json.loads((out / "evaluation.json").read_text())
     assert found["model"]["digest"] == digest_file(model_folder / "digests.json")
     seen = ["model", "model on the reference's goals"]
-    assert found["setting"]["candidates"] == [*seen, *(f"{name}, evidence hidden" for name in seen)]
-    assert found["data"]["carry_evidence"] == sum(mask_feedback(d) != d for d in dialogues) > 0
+    assert found["systems"] == [*seen, *(f"{name}, feedback masked" for name in seen)]
+    assert found["data"]["with_feedback"] == sum(mask_feedback(d) != d for d in dialogues) > 0
     outcome = next(task for task in found["tasks"] if task["name"] == "outcome")
-    rows = {row["candidate"]: row for row in outcome["rows"]}
+    rows = {row["system"]: row for row in outcome["rows"]}
     assert rows["model on the reference's goals"]["answered"] == 1.0
     assert rows["model"]["answered"] < 1.0
     assert rows["model on the reference's goals"]["metrics"]["failure_auprc"]["value"] is not None
-    pairs = {(r["candidate"], r["over"]) for task in found["tasks"] for r in task["ratios"]}
-    assert pairs == {(f"{name}, evidence hidden", name) for name in seen}
+    pairs = {(r["system"], r["opponent"]) for task in found["tasks"] for r in task["ratios"]}
+    assert pairs == {(f"{name}, feedback masked", name) for name in seen}
     page = (out / "report.html").read_text()
-    assert "dialogues carry feedback evidence" in page
-    assert "model, evidence hidden" in page
-    assert "model, evidence hidden" in capsys.readouterr().out
+    assert "dialogues carry feedback" in page
+    assert "model, feedback masked" in page
+    assert "model, feedback masked" in capsys.readouterr().out
 
 
 def test_where_nothing_can_be_hidden_there_is_no_second_candidate_and_it_is_said(model_folder, tmp_path, capsys):
@@ -210,11 +212,11 @@ def test_where_nothing_can_be_hidden_there_is_no_second_candidate_and_it_is_said
     words = (tmp_path / "log.jsonl", "--model", model_folder, "--reference", "anna", "--resamples", 20)
     assert run(*words, "--out", tmp_path / "e") == 0
     found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
-    assert found["setting"]["candidates"] == ["model", "model on the reference's goals"]
-    assert found["data"]["carry_evidence"] == 0
+    assert found["systems"] == ["model", "model on the reference's goals"]
+    assert found["data"]["with_feedback"] == 0
     assert not any(task["ratios"] for task in found["tasks"])
-    assert "no dialogue carries feedback evidence" in capsys.readouterr().err
-    assert "No dialogue carries feedback evidence" in (tmp_path / "e" / "report.html").read_text()
+    assert "no dialogue carries feedback" in capsys.readouterr().err
+    assert "No dialogue carries feedback" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_consensus_adds_one_annotation_and_prints_agreement(logs, tmp_path, capsys):

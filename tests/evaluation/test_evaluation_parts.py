@@ -1,28 +1,28 @@
 """What an evaluation holds beside its main numbers: baseline, slices, curves, examples, what is left out."""
 
 import pytest
+from made_evaluations import evaluate, plain
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
+from labelgen.evaluation.baselines import MajorityClass, fit_baselines
 from labelgen.evaluation.calibrate import Asked, calibrate
-from labelgen.evaluation.candidates import Judged, annotated, candidates_of, join
-from labelgen.evaluation.constant_answers import MajorityClass
-from labelgen.evaluation.curves import confusions, decisions, precision_coverage, reliability
-from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.evaluation.prepare import COPIES, prepare
-from labelgen.evaluation.question import Question, questions_of
-from labelgen.evaluation.rivals import fit_rivals
-from labelgen.evaluation.trials import Setting, with_reference
+from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.measure import confusions, decisions, precision_coverage, reliability
+from labelgen.evaluation.prepare import COPIES, JudgedModel, annotated, join, prepare, systems_of
+from labelgen.evaluation.protocol import with_reference
+from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
 from labelgen.metrics.metric import Item
+from labelgen.metrics.results import Setting
 
 NAMES = ("bad", "fair", "good")
-(QUALITY,) = questions_of("quality", ("turn",), ("accuracy",), NAMES)
-INTENTS = Question("intents", ("intents",), "turn", ("intent_accuracy",))
-SLOTS = Question("slots", ("slots",), "span", ("slot_span_f1",))
-GOALS = Question("goals", ("goals",), "goal", ("exact_goal_f1",))
-(OUTCOME,) = questions_of("outcome", ("goal",), ("accuracy",), ("success", "failure"))
-FRAMES = Question("frames", ("intents", "slots"), "turn", ("frame_accuracy",))
-GOLD = Setting("gold", everyone=False, resamples=50)
+(QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), NAMES)
+INTENTS = EvaluationTask("intents", ("intents",), ("turn",), ("intent_accuracy",))
+SLOTS = EvaluationTask("slots", ("slots",), ("span",), ("slot_span_f1",))
+GOALS = EvaluationTask("goals", ("goals",), ("goal",), ("exact_goal_f1",))
+(OUTCOME,) = tasks_of_units("outcome", ("goal",), ("accuracy",), ("success", "failure"))
+FRAMES = EvaluationTask("frames", ("intents", "slots"), ("turn",), ("frame_accuracy",))
+GOLD = Setting("gold", annotators=None, resamples=50)
 
 
 def item(requests, reference, predicted):
@@ -56,8 +56,8 @@ def test_the_baseline_says_what_the_training_part_says_most():
     reference = gold(Label("goals", AtGoal((0, 2)), "goal"), Label("outcome", AtGoal((0, 2)), "failure"))
     judged = Dialogue(id="d", turns=turns("x", "y", "z"), annotations=(reference,))
     asked = (QUALITY, INTENTS, SLOTS, GOALS, OUTCOME, FRAMES)
-    rivals = fit_rivals(training, asked, GOLD, [MajorityClass()])
-    (found,) = rivals.annotate([judged], "gold")
+    baselines = fit_baselines(training, asked, GOLD, [MajorityClass()])
+    (found,) = baselines.annotate([judged], "gold")
     said, told = (found.annotation(MajorityClass.name + ending) for ending in ("", " on the reference's goals"))
     assert said is not None
     assert told is not None
@@ -80,17 +80,17 @@ def test_curves_count_what_they_say():
     reference = {a: said("good", None, a) for a in at}
     predicted = {at[0]: said("good", 0.9, at[0]), at[1]: said("bad", 0.9, at[1]), at[2]: said("good", 0.6, at[2])}
     items = [item(("",) * 4, reference, predicted)]
-    curve = precision_coverage("model", items, [])
+    curve = plain(precision_coverage("model", items, []))
     assert curve is not None
     assert curve["points"] == [
         {"threshold": 0.9, "coverage": 0.5, "precision": 0.5, "items": 2},
         {"threshold": 0.6, "coverage": 0.75, "precision": pytest.approx(2 / 3), "items": 3},
     ]
-    bins = reliability("model", items)
+    bins = plain(reliability("model", items))
     assert bins is not None
-    assert [(b["items"], b["right"]) for b in bins["bins"]] == [(1, 1.0), (2, 0.5)]
+    assert [(b["items"], b["accuracy"]) for b in bins["bins"]] == [(1, 1.0), (2, 0.5)]
     assert bins["ece"] == pytest.approx((0.4 * 1 + 0.8) / 3)
-    table = confusions("model", items, QUALITY)
+    table = plain(confusions("model", items, QUALITY))
     assert table is not None
     assert table["counts"] == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 2, 1]]
     assert table["columns"][-1] == "absent"
@@ -102,9 +102,9 @@ def test_a_field_of_several_labels_is_as_sure_as_the_least_sure_of_them():
     none = AtTurn(1)
     one = item(("", ""), {AtTurn(0): (a, b), none: ()}, {AtTurn(0): (a, b), none: ()})
     assert decisions(one) == [(0.6, True), (None, True)]
-    curve = precision_coverage("model", [one], [one])
+    curve = plain(precision_coverage("model", [one], [one]))
     assert curve is not None
-    assert (curve["without_probability"], curve["single_annotator"]) == (1, 1.0)
+    assert (curve["without_probability"], curve["human_precision"]) == (1, 1.0)
 
 
 def test_candidates_are_joined_by_dialogue_and_ordered_by_kind():
@@ -114,7 +114,7 @@ def test_candidates_are_joined_by_dialogue_and_ordered_by_kind():
     there = Dialogue(id="a", turns=turns("x"), annotations=(gold(name="net", kind="model"), gold()))
     (joined,) = join([here], [there], "gold")
     assert [a.annotator for a in joined.annotations] == ["gold", "rules", "p", "net"]
-    assert candidates_of([joined], GOLD) == ("net", "rules")
+    assert systems_of([joined], GOLD) == ("net", "rules")
 
 
 def test_who_is_judged_by_predictions_is_judged_by_them_alone():
@@ -138,7 +138,7 @@ def test_who_abstains_from_all_of_a_question_misses_all_of_it():
     log = [Dialogue(id=k, turns=turns("x"), annotations=(gold(Label("quality", at, "good")), said)) for k in "ab"]
     (found,) = evaluate(log, [QUALITY], ["net"], GOLD, Description("t"))["tasks"]
     (row,) = found["rows"]
-    assert (row["candidate"], row["answered"], row["metrics"]["accuracy"]["value"]) == ("net", 0.0, 0.0)
+    assert (row["system"], row["answered"], row["metrics"]["accuracy"]["value"]) == ("net", 0.0, 0.0)
 
 
 def test_a_model_is_asked_once_alone_and_once_about_the_goals_of_the_reference():
@@ -153,7 +153,7 @@ def test_a_model_is_asked_once_alone_and_once_about_the_goals_of_the_reference()
         assert goals_from in (None, "gold")
         return [told if goals_from else own for _ in group]
 
-    (found,) = annotated([Dialogue(id="a", turns=turns("x", "y"))], Judged(annotate), "gold")
+    (found,) = annotated([Dialogue(id="a", turns=turns("x", "y"))], JudgedModel(annotate), "gold")
     first, second = found.annotations
     assert (first, second.annotator) == (own, "model on the reference's goals")
     assert second.labels == (Label("outcome", AtGoal((0, 1)), "failure"),)
@@ -171,16 +171,16 @@ def test_what_is_left_out_is_counted_and_asked_of_nobody():
         return [gold(Label("quality", AtTurn(0), "good"), name="model", kind="model") for _ in group]
 
     training = [Dialogue(id="t", turns=turns("A "), annotations=(gold(name="ann", kind="person"),))]
-    kept, left_out, rivals = prepare(log, (QUALITY,), Setting(), training, 3, [Judged(annotate)])
-    assert left_out == {COPIES: 1, "fewer than 3 people": 1}
+    prepared = prepare(log, (QUALITY,), Setting(), training, 3, [JudgedModel(annotate)])
+    assert prepared.left_out == {COPIES: 1, "fewer than 3 people": 1}
     assert asked == [(["b"], None), (["b"], "consensus")]
-    assert [a.annotator for a in kept[0].annotations] == ["ann", "ben", "cid", "consensus", "model"]
-    assert rivals == {
+    assert [a.annotator for a in prepared.dialogues[0].annotations] == ["ann", "ben", "cid", "consensus", "model"]
+    assert plain(prepared.baselines) == {
         "dialogues": 0,
         "turns": 0,
         "of_dialogues": 0,
         "of_turns": 0,
-        "questions": {},
+        "tasks": {},
         "goals_from": "model",
     }
 
@@ -194,9 +194,9 @@ def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_questions
         annotations = (gold(*truth, none=none), gold(*guess, none=none, name="model", kind="model"))
         given.append(Dialogue(id=f"d{k}", turns=turns("a", "b", "c"), annotations=annotations, source=f"s{k}"))
     found = evaluate(given, (INTENTS, SLOTS, FRAMES), ("model",), GOLD, Description("t", left_out={"why": 2}))
-    assert [e["errors"] for e in found["dialogues"]] == [2, 2, 1, 1]
-    assert [e["record"]["id"] for e in found["dialogues"]] == ["d2", "d5", "d1", "d4"]
-    assert found["data"]["left_out"] == [{"reason": "why", "dialogues": 2}]
+    assert [e["errors"] for e in found["examples"]] == [2, 2, 1, 1]
+    assert [e["record"]["id"] for e in found["examples"]] == ["d2", "d5", "d1", "d4"]
+    assert found["data"]["left_out"] == [{"reason": "why", "items": None, "dialogues": 2}]
     by_name = {task["name"]: task["rows"][0]["metrics"] for task in found["tasks"]}
     assert by_name["intents"]["intent_accuracy"]["value"] == pytest.approx(15 / 21)
     assert by_name["frames"]["frame_accuracy"]["value"] == pytest.approx(15 / 21)
@@ -215,17 +215,17 @@ def test_a_question_that_the_first_candidate_leaves_has_none_of_its_parts_tested
         made = Dialogue(id=f"d{k}", turns=turns("x"), source="hard" if k < 10 else "easy", annotations=(*people, model))
         dialogues.append(made)
     asked = (
-        *questions_of("quality", ("turn",), ("accuracy",), ("bad", "fair", "good")),
-        *questions_of("outcome", ("goal",), ("accuracy",), ("failure", "success")),
+        *tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good")),
+        *tasks_of_units("outcome", ("goal",), ("accuracy",), ("failure", "success")),
     )
     setting = Setting(resamples=20)
     found = evaluate(dialogues, asked, ("model",), setting, Description("t"))
     quality, outcome = found["tasks"]
-    assert {row["candidate"] for row in outcome["rows"]} >= {"single annotator"}
-    assert "model" not in {row["candidate"] for row in outcome["rows"]}
-    assert [part for part in outcome["slices"] if part.get("p_value") is not None] == []
-    assert {part["candidate"] for part in outcome["slices"]} == {"single annotator"}
-    assert found["slices_tested"] == sum(part.get("p_value") is not None for part in quality["slices"])
+    assert {row["system"] for row in outcome["rows"]} >= {"human baseline"}
+    assert "model" not in {row["system"] for row in outcome["rows"]}
+    assert [part for part in outcome["slices"] if part["p_value"] is not None] == []
+    assert {part["system"] for part in outcome["slices"]} == {"human baseline"}
+    assert found["slices_tested"] == sum(part["p_value"] is not None for part in quality["slices"])
 
 
 def test_model_and_person_are_right_in_shares_of_the_answers_that_they_give():
@@ -234,12 +234,14 @@ def test_model_and_person_are_right_in_shares_of_the_answers_that_they_give():
     reference = {a: said("good", None, a) for a in at}
     model = {a: said(name, 0.9, a) for a, name in zip(at[:2], ("good", "bad"), strict=True)}
     person = {a: said("good", None, a) for a in at[:2]}
-    curve = precision_coverage(
-        "model", [item(("",) * 4, reference, model)], [item(("",) * 4, reference, person), item(("",) * 4, {}, {})]
+    curve = plain(
+        precision_coverage(
+            "model", [item(("",) * 4, reference, model)], [item(("",) * 4, reference, person), item(("",) * 4, {}, {})]
+        )
     )
     assert curve is not None
     assert [point["precision"] for point in curve["points"]] == [0.5]
-    assert curve["single_annotator"] == 1.0
+    assert curve["human_precision"] == 1.0
 
 
 def test_a_person_like_the_model_is_judged_on_answers_that_name_something():
@@ -248,10 +250,12 @@ def test_a_person_like_the_model_is_judged_on_answers_that_name_something():
     reference = {at[0]: (Label("intents", at[0], "a"),), at[1]: (), at[2]: ()}
     model = {at[0]: (Label("intents", at[0], "a", 0.9),), at[1]: (), at[2]: ()}
     person = {at[0]: (Label("intents", at[0], "b"),), at[1]: (), at[2]: ()}
-    curve = precision_coverage("model", [item(("",) * 3, reference, model)], [item(("",) * 3, reference, person)])
+    curve = plain(
+        precision_coverage("model", [item(("",) * 3, reference, model)], [item(("",) * 3, reference, person)])
+    )
     assert curve is not None
     assert (curve["points"][-1]["precision"], curve["without_probability"]) == (1.0, 2)
-    assert curve["single_annotator"] == 0.0
+    assert curve["human_precision"] == 0.0
 
 
 def test_beside_a_certificate_model_and_person_are_judged_on_fields_that_both_answer():
@@ -264,9 +268,9 @@ def test_beside_a_certificate_model_and_person_are_judged_on_fields_that_both_an
     model = Annotation("model", "model", (Label("goals", goal, "goal", 0.9), Label("outcome", goal, "success", 0.9)))
     people = (*(person(who, goal) for who in "abd"), person("c", *parts))
     dialogues = [Dialogue(id=f"d{k}", turns=turns("x", "y"), annotations=(*people, model)) for k in range(40)]
-    asked = questions_of("outcome", ("goal",), ("accuracy",), ("failure", "success"))
+    asked = tasks_of_units("outcome", ("goal",), ("accuracy",), ("failure", "success"))
     setting = Setting(resamples=20)
-    held = with_reference(dialogues, (*asked, *questions_of("goals", ("goal",), ("exact_goal_f1",))), setting)
+    held = with_reference(dialogues, (*asked, *tasks_of_units("goals", ("goal",), ("exact_goal_f1",))), setting)
     (found,) = calibrate(held, asked, "model", setting, Asked(0.1, 0.9))
     assert found.measured["beside"]["model"]["value"] == 1.0
     assert found.measured["beside"]["single_annotator"]["value"] == 1.0

@@ -8,17 +8,18 @@ import pytest
 from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from made_evaluations import evaluate
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, AtTurn, Label
-from labelgen.evaluation.candidates import Annotate, Judged, annotated, candidates_of
-from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.evaluation.question import questions_of
-from labelgen.evaluation.trials import Setting
+from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.prepare import Annotate, JudgedModel, annotated, systems_of
+from labelgen.evaluation.tasks import tasks_of_units
 from labelgen.feedback.masking import mask_feedback
+from labelgen.metrics.results import Setting
 
-(QUALITY,) = questions_of("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
-GOLD = Setting("gold", everyone=False, resamples=20)
+(QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
+GOLD = Setting("gold", annotators=None, resamples=20)
 FAILED, SERVED = "Playing Blue.", "Playing Purple Haze."
 
 Reads = Callable[[Dialogue, int], bool]
@@ -56,33 +57,33 @@ def log(corrected: int, plain: int) -> list[Dialogue]:
 
 
 def judge(given: Sequence[Dialogue], bad: Reads) -> dict[str, Any]:
-    held = annotated(given, Judged(fake(bad), from_feedback=True), "gold")
-    return evaluate(held, (QUALITY,), candidates_of(held, GOLD), GOLD, Description("test"))
+    held = annotated(given, JudgedModel(fake(bad), from_feedback=True), "gold")
+    return evaluate(held, (QUALITY,), systems_of(held, GOLD), GOLD, Description("test"))
 
 
 def accuracies(found: dict[str, Any]) -> dict[str, float]:
-    return {row["candidate"]: row["metrics"]["accuracy"]["value"] for row in found["tasks"][0]["rows"]}
+    return {row["system"]: row["metrics"]["accuracy"]["value"] for row in found["tasks"][0]["rows"]}
 
 
 def test_a_model_that_reads_the_evidence_is_worse_without_it():
     """Of three turns in four dialogues and two in six, the four failures are missed."""
     found = judge(log(4, 6), by_evidence)
-    assert found["data"]["carry_evidence"] == 4
-    assert accuracies(found) == {"model": 1.0, "model, evidence hidden": pytest.approx(1 - 4 / 24)}
+    assert found["data"]["with_feedback"] == 4
+    assert accuracies(found) == {"model": 1.0, "model, feedback masked": pytest.approx(1 - 4 / 24)}
     (ratio,) = found["tasks"][0]["ratios"]
-    assert (ratio["candidate"], ratio["over"]) == ("model, evidence hidden", "model")
+    assert (ratio["system"], ratio["opponent"]) == ("model, feedback masked", "model")
     assert ratio["difference"]["value"] == pytest.approx(-4 / 24)
 
 
 def test_a_model_that_does_not_read_it_is_the_same_without_it():
     found = judge(log(4, 6), by_response)
-    assert accuracies(found) == {"model": 1.0, "model, evidence hidden": 1.0}
+    assert accuracies(found) == {"model": 1.0, "model, feedback masked": 1.0}
     assert found["tasks"][0]["ratios"][0]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_without_evidence_nobody_is_judged_twice():
     found = judge(log(0, 6), by_evidence)
-    assert found["data"]["carry_evidence"] == 0
+    assert found["data"]["with_feedback"] == 0
     assert set(accuracies(found)) == {"model"}
     assert found["tasks"][0]["ratios"] == []
 
@@ -101,18 +102,18 @@ def everything(group: Sequence[Dialogue], goals_from: str | None) -> list[Annota
 
 
 @given(st.lists(dialogues(), max_size=4))
-def test_hidden_is_what_the_model_says_of_the_dialogue_without_evidence(made: list[Dialogue]) -> None:
+def test_hidden_is_what_the_model_says_of_the_dialogue_mask_feedback(made: list[Dialogue]) -> None:
     given = [
         replace(d, annotations=(Annotation("gold", "truth", (Label(GOALS, AtGoal((0,)), "goal"),) if d.turns else ()),))
         for d in made
     ]
-    held = annotated(given, Judged(everything, from_feedback=True), "gold")
+    held = annotated(given, JudgedModel(everything, from_feedback=True), "gold")
     carrying = [mask_feedback(d) != d for d in given]
     for before, after in zip(given, held, strict=True):
         assert replace(after, annotations=before.annotations) == before
         for ending in ("", " on the reference's goals"):
             seen = after.annotation(f"model{ending}")
-            hidden = after.annotation(f"model{ending}, evidence hidden")
+            hidden = after.annotation(f"model{ending}, feedback masked")
             assert (hidden is None) == (seen is None or not any(carrying))
             if hidden is not None and seen is not None:
                 bare = mask_feedback(before)
@@ -128,8 +129,8 @@ def test_what_is_hidden_is_asked_about_once_more_and_the_rest_is_not():
         asked.extend(d.id for d in group if goals_from is None)
         return fake(by_response)(group, goals_from)
 
-    annotated(log(2, 2), Judged(annotate, from_feedback=True), "gold")
+    annotated(log(2, 2), JudgedModel(annotate, from_feedback=True), "gold")
     assert asked == ["c0", "c1", "p0", "p1", "c0", "c1"]
     asked.clear()
-    annotated(log(2, 2), Judged(annotate, from_feedback=False), "gold")
+    annotated(log(2, 2), JudgedModel(annotate, from_feedback=False), "gold")
     assert asked == ["c0", "c1", "p0", "p1"]

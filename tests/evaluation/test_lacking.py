@@ -10,12 +10,12 @@ from labelgen.agreement.vote import CONSENSUS
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.evaluation.lacking import nothing_to_judge, with_all_named
-from labelgen.evaluation.question import Question
-from labelgen.evaluation.trials import EVERYONE, Setting, named
+from labelgen.evaluation.protocol import annotator_names, nothing_to_judge, with_all_named
+from labelgen.evaluation.tasks import EvaluationTask
+from labelgen.metrics.results import EVERYONE, Setting
 
 NAMES = st.sampled_from("abcdef")
-QUALITY = Question("quality", ("quality",), "turn", ("accuracy",), ("bad", "good"))
+QUALITY = EvaluationTask("quality", ("quality",), ("turn",), ("accuracy",), ("bad", "good"))
 
 
 def dialogue(k: int, names: set[str], task: str = "quality") -> Dialogue:
@@ -27,7 +27,7 @@ def dialogue(k: int, names: set[str], task: str = "quality") -> Dialogue:
 @given(st.lists(st.sets(NAMES), min_size=1, max_size=6), st.sets(NAMES, min_size=1), st.sets(NAMES))
 def test_whoever_is_named_is_in_the_log_or_refused(said, people, elsewhere):
     log = [dialogue(k, names) for k, names in enumerate(said)]
-    setting = Setting(people=frozenset(people), everyone=False)
+    setting = Setting(annotators=",".join(sorted(people)))
     missed = people - set().union(*said) - elsewhere
     passed = with_all_named(log, setting, [dialogue(9, elsewhere)])
     if not missed:
@@ -42,13 +42,13 @@ def test_whoever_is_named_is_in_the_log_or_refused(said, people, elsewhere):
 def test_a_log_of_many_annotators_shows_some():
     log = [dialogue(k, {f"r{k:03}"}) for k in range(100)]
     with pytest.raises(UsageError) as told:
-        list(with_all_named(log, Setting(against="nobody")))
+        list(with_all_named(log, Setting("nobody")))
     assert told.value.hint.endswith("r019, ...")
 
 
-@pytest.mark.parametrize("words", [EVERYONE, "kind=person"])
-def test_everyone_is_named_in_either_spelling(words):
-    assert named(words) == (None, True)
+def test_annotator_names_of_everyone_and_of_nobody_are_none():
+    assert annotator_names(EVERYONE) is annotator_names(None) is None
+    assert annotator_names("a,b") == frozenset({"a", "b"})
 
 
 @pytest.mark.parametrize(

@@ -12,26 +12,23 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
 from labelgen.data.log import write_log
-from labelgen.evaluation import rivals as module
-from labelgen.evaluation.bag_of_words import BagOfWords
-from labelgen.evaluation.constant_answers import ConstantPerSource, MajorityClass
-from labelgen.evaluation.field_trees import FieldTrees
+from labelgen.evaluation import baselines as module
+from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, Rule, fit_baselines
+from labelgen.evaluation.classifiers import BagOfWords, FieldTrees, fold_of
 from labelgen.evaluation.prepare import prepare
-from labelgen.evaluation.question import Question, questions_of
-from labelgen.evaluation.rivals import fit_rivals, fold_of
-from labelgen.evaluation.rules import Rules
-from labelgen.evaluation.trials import Setting
+from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
+from labelgen.metrics.results import Setting
 from labelgen.simulator.log import simulate
 
 NAMES = ("bad", "fair", "good")
-(QUALITY,) = questions_of("quality", ("turn",), ("macro_f1",), NAMES)
-(WHOLE,) = questions_of("quality", ("dialogue",), ("macro_f1",), NAMES)
-(OUTCOME,) = questions_of("outcome", ("goal",), ("macro_f1",), ("success", "failure"))
-INTENTS = Question("intents", ("intents",), "turn", ("intent_accuracy",))
-SLOTS = Question("slots", ("slots",), "span", ("slot_span_f1",))
-GOALS = Question("goals", ("goals",), "goal", ("exact_goal_f1",))
+(QUALITY,) = tasks_of_units("quality", ("turn",), ("macro_f1",), NAMES)
+(WHOLE,) = tasks_of_units("quality", ("dialogue",), ("macro_f1",), NAMES)
+(OUTCOME,) = tasks_of_units("outcome", ("goal",), ("macro_f1",), ("success", "failure"))
+INTENTS = EvaluationTask("intents", ("intents",), ("turn",), ("intent_accuracy",))
+SLOTS = EvaluationTask("slots", ("slots",), ("span",), ("slot_span_f1",))
+GOALS = EvaluationTask("goals", ("goals",), ("goal",), ("exact_goal_f1",))
 ALL = (QUALITY, OUTCOME, INTENTS, SLOTS, GOALS)
-GOLD = Setting("gold", everyone=False, resamples=20)
+GOLD = Setting("gold", annotators=None, resamples=20)
 BAG, CONSTANT, MAJORITY = BagOfWords.name, ConstantPerSource.name, MajorityClass.name
 
 
@@ -66,7 +63,7 @@ def test_a_bag_of_words_reads_request_response_and_neighbors(field):
         dialogue = rated(k, [(a, b) for a, b in texts], ["good"] * 3)
         label = Label("quality", AtTurn(1), "bad" if bad else "good")
         made.append(replace(dialogue, annotations=(Annotation("gold", "truth", (label,)),)))
-    judged = fit_rivals(made[:80], (QUALITY,), GOLD).annotate(made[80:], "gold")
+    judged = fit_baselines(made[:80], (QUALITY,), GOLD).annotate(made[80:], "gold")
     for dialogue in judged:
         assert named(dialogue, BAG)[AtTurn(1)] == named(dialogue, "gold")[AtTurn(1)]
 
@@ -85,7 +82,7 @@ def test_trees_read_the_fields_of_a_log_and_none_of_its_texts():
         )
         label = Label("quality", AtTurn(0), "bad" if sure and failed else "good")
         made.append(Dialogue(id=f"d{k}", turns=(turn,), annotations=(Annotation("gold", "truth", (label,)),)))
-    fitted = fit_rivals(made[:200], (QUALITY, INTENTS, SLOTS), GOLD, [FieldTrees()])
+    fitted = fit_baselines(made[:200], (QUALITY, INTENTS, SLOTS), GOLD, [FieldTrees()])
     for dialogue in fitted.annotate(made[200:], "gold"):
         assert named(dialogue, FieldTrees.name) == named(dialogue, "gold")
         assert sum(shares(dialogue, FieldTrees.name)[AtTurn(0)].values()) == pytest.approx(1.0)
@@ -100,7 +97,7 @@ def test_trees_read_the_fields_of_a_log_and_none_of_its_texts():
 def test_a_field_that_one_dialogue_has_is_no_error_in_the_folds_without_it():
     made = [rated(k, [("x" * (k % 5 + 1), "y")], ["bad" if k % 2 else "good"]) for k in range(40)]
     made[7] = replace(made[7], turns=(replace(made[7].turns[0], nlu_confidence=0.5),))
-    out = fit_rivals(made, (QUALITY,), GOLD, [FieldTrees()]).annotate(made[:5], "gold")
+    out = fit_baselines(made, (QUALITY,), GOLD, [FieldTrees()]).annotate(made[:5], "gold")
     assert all(named(d, FieldTrees.name) for d in out)
 
 
@@ -115,7 +112,7 @@ def test_trees_tell_goals_and_dialogues_by_all_of_their_turns():
         labels = (Label("goals", goal, "goal"), Label("outcome", goal, name))
         turns = tuple(Turn(request="x", response="y", status=s) for s in status)
         made.append(Dialogue(id=f"d{k}", turns=turns, annotations=(Annotation("gold", "truth", labels),)))
-    for dialogue in fit_rivals(made[:200], (OUTCOME,), GOLD, [FieldTrees()]).annotate(made[200:], "gold"):
+    for dialogue in fit_baselines(made[:200], (OUTCOME,), GOLD, [FieldTrees()]).annotate(made[200:], "gold"):
         assert named(dialogue, f"{FieldTrees.name} on the reference's goals", "outcome") == named(
             dialogue, "gold", "outcome"
         )
@@ -126,7 +123,7 @@ def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
     made += [rated(k, [("x", "y")] * 9, ["good"] * 9, "two/a") for k in (2, 3)]
     judged = [rated(k, [("x", "y")], ["good"], source) for k, source in enumerate(["one/a", "one/c", "three/a", ""])]
     judged.append(replace(judged[0], source=None))
-    out = fit_rivals(made, (QUALITY,), GOLD).annotate(judged, "gold")
+    out = fit_baselines(made, (QUALITY,), GOLD).annotate(judged, "gold")
     assert [named(d, CONSTANT)[AtTurn(0)] for d in out] == ["bad", "fair", "good", "good", "good"]
     assert {named(d, MAJORITY)[AtTurn(0)] for d in out} == {"good"}
 
@@ -141,7 +138,7 @@ def test_each_answer_of_each_annotator_is_learned_from():
         replace(rated(0, [("x", "y")], []), annotations=tuple(people)),
         replace(rated(1, [("x", "y")], []), annotations=tuple(people[3:])),
     ]
-    (out,) = fit_rivals(made, (QUALITY,), Setting()).annotate([rated(2, [("x", "y")], ["good"])], "gold")
+    (out,) = fit_baselines(made, (QUALITY,), Setting()).annotate([rated(2, [("x", "y")], ["good"])], "gold")
     expected = pytest.approx({"bad": (0.25 + 1) / 2, "fair": 0.0, "good": 0.75 / 2})
     assert shares(out, MAJORITY)[AtTurn(0)] == expected
     assert shares(out, CONSTANT)[AtTurn(0)] == expected
@@ -151,15 +148,15 @@ def test_the_reference_is_learned_from_where_it_annotated_and_people_elsewhere()
     person = Annotation("ann", "person", (Label("quality", AtTurn(0), "bad"),))
     user = Annotation("user", "user", (Label("quality", AtTurn(0), "good"),))
     turn = rated(0, [("x", "y")], [])
-    by_user = Setting("user", everyone=False)
+    by_user = Setting("user", annotators=None)
     for given, setting, name in (((person, user), by_user, "good"), ((user, person), Setting(), "bad")):
-        (out,) = fit_rivals([replace(turn, annotations=given)], (QUALITY,), setting).annotate([turn], "user")
+        (out,) = fit_baselines([replace(turn, annotations=given)], (QUALITY,), setting).annotate([turn], "user")
         assert named(out, MAJORITY) == {AtTurn(0): name}
 
 
 def test_probabilities_of_every_rival_sum_to_one_and_survive_the_record(tmp_path):
     made = list(simulate(60, 5))
-    whole = fit_rivals(made[:40], (*ALL, WHOLE), Setting()).annotate(made[40:], "truth")
+    whole = fit_baselines(made[:40], (*ALL, WHOLE), Setting()).annotate(made[40:], "truth")
     for dialogue in whole:
         for rival in (BAG, CONSTANT, MAJORITY):
             annotation = dialogue.annotation(rival)
@@ -177,8 +174,8 @@ def test_probabilities_of_every_rival_sum_to_one_and_survive_the_record(tmp_path
 
 def test_rivals_are_the_same_by_the_same_seed():
     made = list(simulate(40, 5))
-    one, other = (fit_rivals(made[:30], ALL, Setting(seed=3)) for _ in range(2))
-    assert one.learned == other.learned
+    one, other = (fit_baselines(made[:30], ALL, Setting(seed=3)) for _ in range(2))
+    assert one.fitted == other.fitted
     assert one.annotate(made[30:], "truth") == other.annotate(made[30:], "truth")
 
 
@@ -194,21 +191,21 @@ def test_rivals_never_see_the_texts_that_they_are_judged_on(monkeypatch):
     monkeypatch.setattr(TfidfVectorizer, "fit_transform", spied)
     made = list(simulate(40, 5))
     test = [replace(d, turns=tuple(replace(t, request=t.request + " zyzzyva") for t in d.turns)) for d in made[30:]]
-    plain, _, _ = prepare(made[30:], ALL, GOLD_TRUTH, made[:30])
-    changed, _, _ = prepare(test, ALL, GOLD_TRUTH, made[:30])
+    plain = prepare(made[30:], ALL, GOLD_TRUTH, made[:30])
+    changed = prepare(test, ALL, GOLD_TRUTH, made[:30])
     assert seen
     assert not [text for text in seen if "zyzzyva" in text]
     # A word that training lacks is no word at all.
-    for before, after in zip(plain, changed, strict=True):
+    for before, after in zip(plain.dialogues, changed.dialogues, strict=True):
         assert before.annotation(BAG) == after.annotation(BAG)
 
 
-GOLD_TRUTH = Setting("truth", everyone=False)
+GOLD_TRUTH = Setting("truth", annotators=None)
 
 
 def test_what_a_rival_says_of_a_dialogue_does_not_depend_on_the_others():
     made = list(simulate(40, 5))
-    fitted = fit_rivals(made[:30], ALL, Setting())
+    fitted = fit_baselines(made[:30], ALL, Setting())
     together = fitted.annotate(made[30:], "truth")
     for dialogue, annotated in zip(made[30:], together, strict=True):
         (alone,) = fitted.annotate([dialogue], "truth")
@@ -237,7 +234,7 @@ def test_regularization_is_strong_where_words_tell_nothing_and_weak_where_they_t
             words = rng.choice(["one", "two", "three", "four"], 6)
             bad = "one" in words if tells else rng.random() < 0.5
             made.append(rated(k, [(" ".join(words), "ok")], ["bad" if bad else "good"]))
-        about = fit_rivals(made, (QUALITY,), GOLD).learned["questions"]["quality"]["fitted"][BAG]
+        about = fit_baselines(made, (QUALITY,), GOLD).fitted.tasks["quality"].baselines[BAG]
         chosen[tells] = about["c"]
     assert chosen[False] < chosen[True]
 
@@ -246,13 +243,13 @@ def test_of_a_large_training_part_whole_dialogues_are_drawn_by_the_seed(monkeypa
     monkeypatch.setattr(module, "MOST_TURNS", 50)
     made = list(simulate(40, 5))
     turns = sum(len(d.turns) for d in made)
-    learned = [fit_rivals(made, ALL, Setting(seed=seed)).learned for seed in (0, 0, 1)]
+    learned = [fit_baselines(made, ALL, Setting(seed=seed)).fitted for seed in (0, 0, 1)]
     assert learned[0] == learned[1]
     assert learned[0] != learned[2]
     for own in learned:
-        assert (own["of_turns"], own["of_dialogues"]) == (turns, 40)
-        assert 30 < own["turns"] <= 50
-        assert own["dialogues"] < 40
+        assert (own.of_turns, own.of_dialogues) == (turns, 40)
+        assert 30 < own.turns <= 50
+        assert own.dialogues < 40
 
 
 def test_labels_of_goals_stand_at_the_goals_that_a_candidate_decoded_and_at_those_of_the_reference():
@@ -270,21 +267,22 @@ def test_labels_of_goals_stand_at_the_goals_that_a_candidate_decoded_and_at_thos
         turns=(replace(turn, request="z"), turn),
         annotations=(goal("gold", "truth", (0, 1)), goal("net", "model", (1,))),
     )
-    (out,), _, learned = prepare([test], (OUTCOME, GOALS), GOLD, made)
-    assert learned is not None
-    assert learned["goals_from"] == "net"
+    prepared = prepare([test], (OUTCOME, GOALS), GOLD, made)
+    (out,) = prepared.dialogues
+    assert prepared.baselines is not None
+    assert prepared.baselines.goals_from == "net"
     for rival in (BAG, CONSTANT, MAJORITY):
         assert named(out, rival, "outcome") == {AtGoal((1,)): "failure"}
         assert named(out, f"{rival} on the reference's goals", "outcome") == {AtGoal((0, 1)): "failure"}
-    (alone,), _, _ = prepare([replace(test, annotations=test.annotations[:1])], (OUTCOME, GOALS), GOLD, made)
+    (alone,) = prepare([replace(test, annotations=test.annotations[:1])], (OUTCOME, GOALS), GOLD, made).dialogues
     assert alone.annotation(BAG) is None
     assert named(alone, f"{BAG} on the reference's goals", "outcome") == {AtGoal((0, 1)): "failure"}
 
 
 def test_spans_and_the_division_into_goals_have_a_rule_and_the_majority_class():
     made = list(simulate(20, 5))
-    (out,) = fit_rivals(made[:19], (SLOTS, GOALS), Setting()).annotate(made[19:], "truth")
-    assert [a.annotator for a in out.annotations if a.annotator.startswith("baseline")] == [Rules.name, MAJORITY]
+    (out,) = fit_baselines(made[:19], (SLOTS, GOALS), Setting()).annotate(made[19:], "truth")
+    assert [a.annotator for a in out.annotations if a.annotator.startswith("baseline")] == [Rule.name, MAJORITY]
 
 
 def test_a_rule_marks_phrases_that_training_marks_in_most_places():
@@ -303,14 +301,14 @@ def test_a_rule_marks_phrases_that_training_marks_in_most_places():
         marked(4, "that one"),
     ]
     judged = marked(5, "one purple haze, purple HAZE and jimi hendrix")
-    (out,) = fit_rivals(made, (SLOTS,), GOLD).annotate([judged], "gold")
-    annotation = out.annotation(Rules.name)
+    (out,) = fit_baselines(made, (SLOTS,), GOLD).annotate([judged], "gold")
+    annotation = out.annotation(Rule.name)
     assert annotation is not None
     request = judged.turns[0].request
     said = [(x.name, request[x.at.start : x.at.end]) for x in annotation.labels if isinstance(x.at, AtSpan)]
     assert said == [("song", "purple haze"), ("song", "purple HAZE"), ("artist", "jimi hendrix")]
-    (nothing,) = fit_rivals(made, (SLOTS,), GOLD).annotate([marked(6, "stop")], "gold")
-    annotation = nothing.annotation(Rules.name)
+    (nothing,) = fit_baselines(made, (SLOTS,), GOLD).annotate([marked(6, "stop")], "gold")
+    annotation = nothing.annotation(Rule.name)
     assert annotation is not None
     assert annotation.none == (Field("slots", AtTurn(0)),)
 
@@ -319,8 +317,8 @@ def test_a_rule_divides_a_dialogue_by_the_domains_of_its_turns():
     labels = (Label("goals", AtGoal((0,)), "goal"),)
     turns = tuple(Turn(request="x", response="y", domain=domain) for domain in ("music", None, "weather", "music"))
     made = Dialogue(id="d", turns=turns, annotations=(Annotation("gold", "truth", labels),))
-    (out,) = fit_rivals([made], (GOALS,), GOLD).annotate([made], "gold")
-    annotation = out.annotation(Rules.name)
+    (out,) = fit_baselines([made], (GOALS,), GOLD).annotate([made], "gold")
+    annotation = out.annotation(Rule.name)
     assert annotation is not None
     assert [x.at for x in annotation.labels] == [AtGoal((0, 1)), AtGoal((2,)), AtGoal((3,))]
 
@@ -347,17 +345,17 @@ def test_an_evaluation_says_how_its_rivals_were_fitted_or_that_there_are_none(tm
     assert main([*words, str(tmp_path / "without")]) == 0
     assert main([*words, str(tmp_path / "with"), "--train", str(tmp_path / "train.jsonl")]) == 0
     found = {name: json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("with", "without")}
-    assert found["without"]["rivals"] is None
-    assert found["with"]["rivals"]["turns"] == sum(len(d.turns) for d in made[:40])
-    assert set(found["with"]["rivals"]["questions"]) == {"quality, turn", "quality, dialogue"}
+    assert found["without"]["baselines"] is None
+    assert found["with"]["baselines"]["turns"] == sum(len(d.turns) for d in made[:40])
+    assert set(found["with"]["baselines"]["tasks"]) == {"quality, turn", "quality, dialogue"}
     for task in found["with"]["tasks"]:
-        rows = {row["candidate"]: row["metrics"] for row in task["rows"]}
-        assert set(rows) == {"net", "single annotator", "noise ceiling", BAG, CONSTANT, MAJORITY}
+        rows = {row["system"]: row["metrics"] for row in task["rows"]}
+        assert set(rows) == {"net", "human baseline", "noise ceiling", BAG, CONSTANT, MAJORITY}
         assert all(rows[name]["bad_auprc"]["value"] is not None for name in (BAG, CONSTANT, MAJORITY))
-        assert BAG in {r["candidate"] for r in task["reliability"]}
+        assert BAG in {r["system"] for r in task["reliability"]}
     pages = {name: (tmp_path / name / "report.html").read_text() for name in found}
-    assert "no plain rival: give --train" in pages["without"]
-    assert "no plain rival" not in pages["with"]
+    assert "no baselines: give --train" in pages["without"]
+    assert "no baselines" not in pages["with"]
 
 
 def test_answers_that_are_no_names_of_the_task_are_not_learned():
@@ -365,11 +363,11 @@ def test_answers_that_are_no_names_of_the_task_are_not_learned():
     strange = [rated(k, [("x", "y")], ["superb"]) for k in range(5)]
     made = [*strange, rated(5, [("x", "y")], ["good"])]
     judged = rated(6, [("z", "y")], ["good"])
-    (out,) = fit_rivals(made, (QUALITY,), GOLD, [BagOfWords(), ConstantPerSource(), MajorityClass()]).annotate(
+    (out,) = fit_baselines(made, (QUALITY,), GOLD, [BagOfWords(), ConstantPerSource(), MajorityClass()]).annotate(
         [judged], "gold"
     )
     for rival in (BAG, CONSTANT, MAJORITY):
         assert named(out, rival) == {AtTurn(0): "good"}
         assert shares(out, rival)[AtTurn(0)] == {"bad": 0.0, "fair": 0.0, "good": 1.0}
-    (out,) = fit_rivals(strange, (QUALITY,), GOLD).annotate([judged], "gold")
+    (out,) = fit_baselines(strange, (QUALITY,), GOLD).annotate([judged], "gold")
     assert not [a for a in out.annotations if a.annotator.startswith("baseline")]

@@ -8,24 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_evaluations import evaluate
 
 from labelgen.base.registry import resolve
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label
 from labelgen.data.log import write_log
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.compare import items_of
-from labelgen.evaluation.contrast import holm
-from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.evaluation.question import questions_of
+from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.measure import items_of
+from labelgen.evaluation.protocol import Protocol
 from labelgen.evaluation.slices import OTHER, known_fields, slices, value_of
-from labelgen.evaluation.trials import Protocol, Setting
+from labelgen.evaluation.tasks import evaluation_tasks, tasks_of_units
+from labelgen.evaluation.verdicts import holm
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item
+from labelgen.metrics.results import Setting
 from labelgen.simulator.log import simulate
 
-(QUALITY,) = questions_of("quality", ("turn",), ("accuracy",), ("bad", "good"))
+(QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "good"))
 ACCENTS, SCREENS, LEVELS = ("north", "south", "east", "west"), ("yes", "no"), 8
 
 
@@ -61,7 +62,7 @@ def world(seed, count, wrong, turns=4):
 
 
 def judged(dialogues, *by, worst=False, resamples=50):
-    setting = Setting("gold", everyone=False, resamples=resamples, slices=by, worst_slices=worst)
+    setting = Setting("gold", annotators=None, resamples=resamples, slices=by, worst_slices=worst)
     return evaluate(list(dialogues), [QUALITY], ["net"], setting, Description("t"))
 
 
@@ -135,7 +136,7 @@ def test_where_no_part_is_worse_one_is_rarely_called_so():
     for seed in range(30):
         found = judged(world(seed, 40, lambda *_: 0.2), "accent", "screen", "volume", "probability")
         assert found["slices_tested"] >= 13
-        wrong += any(s.get("p_adjusted", 1.0) <= 0.05 for s in found["tasks"][0]["slices"])
+        wrong += any(s["p_adjusted"] is not None and s["p_adjusted"] <= 0.05 for s in found["tasks"][0]["slices"])
     assert wrong < 7
 
 
@@ -164,7 +165,7 @@ def test_what_is_confirmed_knows_nothing_of_the_search():
     for seed in range(60):
         found = judged(world(seed, 80, lambda *_: 0.3, turns=2), "accent", "screen", "volume", worst=True, resamples=10)
         for one in found["tasks"][0]["worst_slices"][:1]:
-            gaps["found"].append(one["found"]["rest"] - one["found"]["value"])
+            gaps["found"].append(one["search"]["rest"] - one["search"]["value"])
             gaps["confirmed"].append(one["rest"] - one["value"])
     assert len(gaps["found"]) >= 45
     assert min(gaps["found"]) > 0
@@ -177,10 +178,10 @@ def test_every_metric_adds_fields_up():
     """Rows of single fields give what rows of whole dialogues give: so any part can be valued from them."""
     dialogues = list(simulate(12, 3))
     people = [a.annotator for a in dialogues[0].annotations if a.kind == "person"]
-    questions = asked({"frame_accuracy": ("intents", "slots")})
+    questions = evaluation_tasks({"frame_accuracy": ("intents", "slots")})
     seen = set()
     for question in questions:
-        trials = Protocol(dialogues, questions, Setting("truth", everyone=False)).trials(question).trials
+        trials = Protocol(dialogues, questions, Setting("truth", annotators=None)).judgments(question).all
         items = items_of(trials, dialogues, question, people[0])
         alone = [Item(i.requests, {at: labels}, i.predicted) for i in items for at, labels in i.reference.items()]
         for name in question.metrics:
@@ -203,7 +204,7 @@ def test_the_command_takes_any_field_and_the_predictions_alone_give_the_same_byt
     by = {s["by"] for task in found["tasks"] for s in task["slices"]}
     assert by == {"accent", "device", "probability"}
     (task,) = found["tasks"]
-    assert [s["name"] for s in task["slices"] if s.get("p_adjusted", 1) <= 0.05] == ["south"]
+    assert [s["name"] for s in task["slices"] if s["p_adjusted"] is not None and s["p_adjusted"] <= 0.05] == ["south"]
     assert {"by": "accent", "name": "south"} in task["worst_slices"][0]["conditions"]
     assert (
         main(["evaluate", "--recompute", str(tmp_path / "e" / "predictions.jsonl"), "--out", str(tmp_path / "again")])

@@ -76,7 +76,7 @@ def test_labels_say_whether_the_model_was_trained_on_their_dialogue(model: Path,
 def test_an_evaluation_on_training_dialogues_says_so_at_its_head(model: Path, log, tmp_path: Path, capsys):
     path = log([*TRAINED[:7], *NEW[:23]])
     found, head = evaluated(path, tmp_path / "e", "--model", model)
-    assert found["data"]["annotated"] == [{"candidate": "model", "kind": "model", "dialogues": 30, "trained_on": 7}]
+    assert found["data"]["annotated"] == [{"system": "model", "kind": "model", "dialogues": 30, "trained_on": 7}]
     assert "model was trained on 7 of the 30 judged dialogues" in head
     assert "model was trained on 7 of the 30 judged dialogues" in capsys.readouterr().err
     # Labels from a file say it themselves, and so does the evaluation that is computed again.
@@ -104,7 +104,7 @@ def test_predictions_of_a_part_are_named_at_the_head(model: Path, log, tmp_path:
         [replace(d, annotations=(Annotation("net", "model", d.annotations[0].labels),)) for d in NEW[:8]],
     )
     found, head = evaluated(log(NEW), tmp_path / "e", "--predictions", tmp_path / "some.jsonl")
-    assert found["data"]["annotated"] == [{"candidate": "net", "kind": "model", "dialogues": 8, "trained_on": None}]
+    assert found["data"]["annotated"] == [{"system": "net", "kind": "model", "dialogues": 8, "trained_on": None}]
     assert "net annotated 8 of the 60 judged dialogues; all others count as not answered" in head
     assert "net annotated 8 of the 60 judged dialogues" in capsys.readouterr().err
 
@@ -189,7 +189,7 @@ def test_training_data_that_nobody_annotated_give_no_baseline_and_that_is_said(
 ):
     write_log(tmp_path / "train.jsonl", [replace(d, annotations=()) for d in TRAINED])
     found, _ = evaluated(log(NEW), tmp_path / "e", "--model", model, "--train", tmp_path / "train.jsonl")
-    assert not any("baseline" in name for name in found["setting"]["candidates"])
+    assert not any("baseline" in name for name in found["systems"])
     told = capsys.readouterr().err
     assert "--train: nobody annotated its dialogues" in told
 

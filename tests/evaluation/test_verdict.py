@@ -1,28 +1,27 @@
-"""Verdicts: when a candidate is better than one annotator and the plain rivals, and when it is not."""
+"""Verdicts: when a candidate is better than one annotator and the baselines, and when it is not."""
 
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_evaluations import answer, evaluate
 
 from labelgen.confidence.resampling import two_sided
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.evaluation.asked import asked
-from labelgen.evaluation.candidates import candidates_of
-from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.evaluation.question import questions_of
-from labelgen.evaluation.trials import Setting
-from labelgen.evaluation.verdict import decide, opponents
-from labelgen.report.form import read
-from labelgen.report.page import verdict
+from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.prepare import systems_of
+from labelgen.evaluation.tasks import evaluation_tasks, tasks_of_units
+from labelgen.evaluation.verdicts import decide, opponents
+from labelgen.metrics.results import Setting, TaskResult
 
-(QUALITY,) = questions_of("quality", ("turn",), ("macro_f1", "accuracy"), ("bad", "fair", "good"))
+(QUALITY,) = tasks_of_units("quality", ("turn",), ("macro_f1", "accuracy"), ("bad", "fair", "good"))
 GOLD = Setting("gold", resamples=400)
 BAG, CONSTANT, MAJORITY = (f"baseline: {name}" for name in ("bag of words", "constant per source", "majority class"))
 
@@ -49,16 +48,16 @@ def log(rates: Mapping[tuple[str, str], float], seed: int = 0, dialogues: int = 
 
 def judge(rates: Mapping[tuple[str, str], float], setting: Setting = GOLD) -> dict[str, Any]:
     made = log(rates)
-    return evaluate(made, (QUALITY,), candidates_of(made, setting), setting, Description("t"))
+    return evaluate(made, (QUALITY,), systems_of(made, setting), setting, Description("t"))
 
 
 def said_of(found: Mapping[str, Any], candidate: str = "model") -> dict[str, Any]:
-    (one,) = (x for x in found["tasks"][0]["verdicts"] if x["candidate"] == candidate)
+    (one,) = (x for x in found["tasks"][0]["verdicts"] if x["system"] == candidate)
     return dict(one)
 
 
-def sentence(found: Mapping[str, Any]) -> str:
-    return verdict(read(found))
+def sentence(found: dict[str, Any]) -> str:
+    return answer(found)
 
 
 PERSON = {("ann", "person"): 0.8}
@@ -69,10 +68,8 @@ def test_better_than_the_annotator_and_all_rivals_is_better() -> None:
     found = judge({MODEL: 0.97, **PERSON, (BAG, "rule"): 0.8, (CONSTANT, "rule"): 0, (MAJORITY, "rule"): 0})
     one = said_of(found)
     assert one["verdict"] == "better"
-    assert [x["over"] for x in one["against"]] == ["single annotator", BAG, CONSTANT]
-    assert (
-        sentence(found) == "Of 1 question, model labels better than one annotator and the plain rivals in 1 (quality)."
-    )
+    assert [x["opponent"] for x in one["comparisons"]] == ["human baseline", BAG, CONSTANT]
+    assert sentence(found) == "Of 1 task, model labels better than one annotator and the baselines in 1 (quality)."
 
 
 @pytest.mark.parametrize("rival", [BAG, CONSTANT])
@@ -82,7 +79,7 @@ def test_better_than_the_annotator_but_not_than_one_rival_is_not_better(rival: s
     found = judge(rates)
     assert said_of(found)["verdict"] == "ahead"
     assert sentence(found).startswith(
-        "Of 1 question, model labels ahead of one annotator but not certainly of the plain rivals in 1 (quality)."
+        "Of 1 task, model labels ahead of one annotator but not significantly of the baselines in 1 (quality)."
     )
 
 
@@ -90,18 +87,18 @@ def test_a_rival_that_is_certainly_ahead_is_named() -> None:
     found = judge({MODEL: 0.9, **PERSON, (BAG, "rule"): 0.99, (CONSTANT, "rule"): 0})
     one = said_of(found)
     assert (one["verdict"], one["beaten_by"]) == ("ahead", [BAG])
-    assert sentence(found).endswith("It is certainly behind a plain rival in 1 (quality: bag of words).")
+    assert sentence(found).endswith("It is significantly behind a baseline in 1 (quality: bag of words).")
 
 
 def test_without_rivals_the_sentence_says_so() -> None:
     found = judge({MODEL: 0.97, **PERSON})
-    assert said_of(found)["verdict"] == "uncompared"
+    assert said_of(found)["verdict"] == "no_baselines"
     assert sentence(found) == (
-        "Of 1 question, model labels better than one annotator (not compared with plain rivals) in 1 (quality)."
+        "Of 1 task, model labels better than one annotator (not compared with baselines) in 1 (quality)."
     )
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(0.6, "worse"), (0.8, "open")])
+@pytest.mark.parametrize(("rate", "expected"), [(0.6, "worse"), (0.8, "indistinguishable")])
 def test_worse_and_open_are_by_the_annotator(rate: float, expected: str) -> None:
     assert said_of(judge({MODEL: rate, **PERSON, (CONSTANT, "rule"): 0}))["verdict"] == expected
 
@@ -109,73 +106,76 @@ def test_worse_and_open_are_by_the_annotator(rate: float, expected: str) -> None
 def test_a_constant_answer_that_wins_accuracy_does_not_win_the_verdict() -> None:
     """Who always says good is right in three of four, more often than a person who errs in a third."""
     found = judge({MODEL: 0, ("ann", "person"): 0.67, (BAG, "rule"): 0.5})
-    rows = {row["candidate"]: row["metrics"]["accuracy"]["value"] for row in found["tasks"][0]["rows"]}
-    assert rows["model"] > rows["single annotator"]
+    rows = {row["system"]: row["metrics"]["accuracy"]["value"] for row in found["tasks"][0]["rows"]}
+    assert rows["model"] > rows["human baseline"]
     assert said_of(found)["verdict"] == "worse"
 
 
 @pytest.mark.parametrize(
     ("rate", "expected", "words"),
     [
-        (0.97, "better", "better than the plain rivals"),
-        (0.7, "worse", "worse than a plain rival"),
-        (0.85, "open", "with no certain difference from the plain rivals"),
+        (0.97, "better", "better than the baselines"),
+        (0.7, "worse", "worse than a baseline"),
+        (0.85, "indistinguishable", "indistinguishable from the baselines"),
     ],
 )
 def test_where_nobody_is_judged_beside_rivals_are(rate: float, expected: str, words: str) -> None:
-    setting = Setting("gold", everyone=False, resamples=400)
+    setting = Setting("gold", annotators=None, resamples=400)
     found = judge({MODEL: rate, (BAG, "rule"): 0.85, (CONSTANT, "rule"): 0}, setting)
     assert said_of(found)["verdict"] == expected
     assert words in sentence(found)
 
 
 def test_nobody_to_compare_with_is_alone() -> None:
-    found = judge({MODEL: 0.9}, Setting("gold", everyone=False, resamples=50))
-    assert said_of(found)["verdict"] == "alone"
-    assert sentence(found) == "There is nobody to compare model with."
+    found = judge({MODEL: 0.9}, Setting("gold", annotators=None, resamples=50))
+    assert said_of(found)["verdict"] == "not_compared"
+    assert sentence(found) == "There is nothing to compare model with."
 
 
 @pytest.mark.parametrize("rivals", [{}, {(BAG, "rule"): 0.7, (CONSTANT, "rule"): 0}])
 def test_who_is_worse_with_the_evidence_hidden_is_not_called_better(rivals: dict[tuple[str, str], float]) -> None:
-    hidden = ("model, evidence hidden", "model")
+    hidden = ("model, feedback masked", "model")
     found = judge({MODEL: 0.97, hidden: 0.6, **PERSON, **rivals})
-    assert said_of(found)["verdict"] == "leaning"
+    assert said_of(found)["verdict"] == "feedback_dependent"
     assert said_of(found, hidden[0])["verdict"] == "worse"
     said = sentence(found)
     assert "better" not in said
     assert "ahead of one annotator only with the users' feedback in view in 1 (quality)." in said
-    assert said.endswith("With the evidence hidden it labels worse than one annotator in 1 (quality).")
+    assert said.endswith("With feedback masked it labels worse than one annotator in 1 (quality).")
     # What stays right without the evidence is better with it and without it.
     stays = judge({MODEL: 0.97, hidden: 0.96, **PERSON, **rivals})
-    expected = "better" if rivals else "uncompared"
+    expected = "better" if rivals else "no_baselines"
     assert [said_of(stays, name)["verdict"] for name in ("model", hidden[0])] == [expected, expected]
 
 
-def ahead_of(*p_values: float, rival: float = 0.001) -> list[dict[str, Any]]:
+def ahead_of(*p_values: float, rival: float = 0.001) -> list[TaskResult]:
     """Tasks in which a model is ahead of a person with these p-values, and of a rival."""
-    return [
+    plain = [
         {
+            "name": "quality",
+            "unit": "turn",
             "main_metric": "macro_f1",
             "verdicts": [
                 {
-                    "candidate": "model",
-                    "against": [
-                        {"over": "single annotator", "kind": "person", "value": 0.1, "p_value": p},
-                        {"over": BAG, "kind": "rival", "value": 0.1, "p_value": rival},
+                    "system": "model",
+                    "comparisons": [
+                        {"opponent": "human baseline", "kind": "human", "value": 0.1, "p_value": p},
+                        {"opponent": BAG, "kind": "baseline", "value": 0.1, "p_value": rival},
                     ],
                 }
             ],
         }
         for p in p_values
     ]
+    return msgspec.convert(plain, list[TaskResult])
 
 
 def test_a_verdict_among_many_tasks_needs_more() -> None:
     alone, among = ahead_of(0.02), ahead_of(0.02, *[0.6] * 6)
     for tasks in (alone, among):
         decide(tasks, 0.95)
-    assert alone[0]["verdicts"][0]["verdict"] == "better"
-    assert [task["verdicts"][0]["verdict"] for task in among] == ["open"] * 7
+    assert alone[0].verdicts[0].verdict == "better"
+    assert [task.verdicts[0].verdict for task in among] == ["indistinguishable"] * 7
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(1, 60))
@@ -189,7 +189,7 @@ def test_better_is_said_just_where_holm_rejects_the_largest_p_value(thousandths:
         if largest[k] * (len(largest) - step) > 0.05 + 1e-12:
             break
         rejected.add(k)
-    said = [task["verdicts"][0]["verdict"] for task in tasks]
+    said = [task.verdicts[0].verdict for task in tasks]
     assert {k for k, word in enumerate(said) if word == "better"} == rejected
 
 
@@ -210,7 +210,7 @@ def test_p_values_of_a_null_are_spread_evenly() -> None:
     for seed in range(60):
         made = log({("model", "model"): 0.8, ("ann", "person"): 0.8}, seed, dialogues=60)
         found = evaluate(made, (QUALITY,), ("model",), Setting("gold", resamples=100), Description("t"))
-        below += said_of(found)["against"][0]["p_value"] < 0.1
+        below += said_of(found)["comparisons"][0]["p_value"] < 0.1
     assert 1 <= below <= 14
 
 
@@ -219,11 +219,11 @@ def test_rivals_are_those_that_were_told_as_much_of_the_goals() -> None:
     answering = [
         "model",
         f"model{told}",
-        "single annotator",
+        "human baseline",
         *(f"{x}{g}" for x in (BAG, CONSTANT, MAJORITY) for g in ("", told)),
     ]
-    assert opponents("model", answering) == ["single annotator", BAG, CONSTANT]
-    assert opponents(f"model{told}", answering) == ["single annotator", f"{BAG}{told}", f"{CONSTANT}{told}"]
+    assert opponents("model", answering) == ["human baseline", BAG, CONSTANT]
+    assert opponents(f"model{told}", answering) == ["human baseline", f"{BAG}{told}", f"{CONSTANT}{told}"]
     assert opponents("model", ["model", MAJORITY]) == [MAJORITY]
     assert opponents("model", ["model", BAG, CONSTANT, MAJORITY]) == [BAG, CONSTANT]
 
@@ -231,13 +231,13 @@ def test_rivals_are_those_that_were_told_as_much_of_the_goals() -> None:
 def test_few_resamples_are_certain_of_nothing() -> None:
     settings: Sequence[Setting] = (Setting("gold", resamples=20), GOLD)
     rates = {MODEL: 0.99, **PERSON, (BAG, "rule"): 0.6}
-    assert [said_of(judge(rates, setting))["verdict"] for setting in settings] == ["open", "better"]
+    assert [said_of(judge(rates, setting))["verdict"] for setting in settings] == ["indistinguishable", "better"]
 
 
 def test_main_metrics_of_tasks_with_one_name_are_not_won_by_a_constant_and_stand_in_the_document() -> None:
     document = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     table = document[document.index("## Main metrics") : document.index("## All metrics")]
-    for question in asked({}):
+    for question in evaluation_tasks():
         if question.names is not None:
             assert question.metrics[0] == "macro_f1", question.name
         assert any(question.tasks[0] in line and f"`{question.metrics[0]}`" in line for line in table.splitlines()), (

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2] / "labelgen"
 FLOORS = (
     ("base",),
     ("data",),
-    ("corpora", "metrics", "agreement", "confidence"),
+    ("metrics",),
+    ("corpora", "agreement", "confidence"),
     ("feedback", "review", "simulator"),
     ("pretraining",),
     ("kernels",),

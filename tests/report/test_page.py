@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_evaluations import dialogues, estimate, evaluation, evaluations, labeled, names, question, verdict_of
+from made_evaluations import (
+    answer,
+    dialogues,
+    estimate,
+    evaluate,
+    evaluation,
+    evaluations,
+    labeled,
+    names,
+    render,
+    task,
+    verdict_of,
+)
 from parsed_page import Page
 
 from labelgen.base.errors import InputError
@@ -18,15 +30,14 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtSpan, AtTurn, Label
 from labelgen.data.quality import QUALITY_NAMES
 from labelgen.data.record import to_plain
-from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.evaluation.question import questions_of
-from labelgen.evaluation.trials import Setting, with_reference
-from labelgen.report.drawn import Curve, Point
-from labelgen.report.figures import ABSENT, count, number, percent
-from labelgen.report.form import Example, read
-from labelgen.report.page import enough, render, verdict
-from labelgen.report.tracks import Goal, letter, pair, tracks
-from labelgen.report.viewer import view
+from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.protocol import with_reference
+from labelgen.evaluation.tasks import tasks_of_units
+from labelgen.metrics.results import Example, Point, PrecisionCoverage, Setting, decode
+from labelgen.report.dialogue import Goal, letter, pair, tracks, view
+from labelgen.report.page import enough
+from labelgen.report.page import render as in_page
+from labelgen.report.plots import ABSENT, count, number, percent
 
 
 def rows_of(html: str) -> list[dict[str, str]]:
@@ -73,7 +84,7 @@ def test_any_evaluation_becomes_a_whole_page_of_its_own_numbers(given_evaluation
 
 
 def test_the_style_sheet_fetches_nothing() -> None:
-    html = render(evaluation(question("a", (0.1, 0.2))))
+    html = render(evaluation(task("a", (0.1, 0.2))))
     assert not re.search(r"url\(|@import|https?:", html)
 
 
@@ -105,7 +116,7 @@ def test_markup_in_every_place_is_text() -> None:
             for who, end in (("truth", 8), ("model", 5))
         ),
     )
-    asked = {**question(bad, (0.1, 0.2)), "left_out": [{"reason": bad, "items": 1}]}
+    asked = {**task(bad, (0.1, 0.2)), "left_out": [{"reason": bad, "items": 1}]}
     html = render({**evaluation(asked, examples=(hostile,)), "title": bad, "command": bad, "model": {bad: bad}})
     assert "<script" not in html
     assert 'alert("1")' not in html
@@ -132,86 +143,85 @@ def test_numbers_as_written() -> None:
     assert [count(x) for x in (4100, None)] == ["4,100", ABSENT]
 
 
-PLAIN = ("baseline: bag of words", "baseline: constant per source")
+NAMED = ("baseline: bag of words", "baseline: constant per source")
 
 
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
         (
-            ["uncompared"],
-            "Of 1 question, model labels better than one annotator (not compared with plain rivals) in 1 (q0).",
+            ["no_baselines"],
+            "Of 1 task, model labels better than one annotator (not compared with baselines) in 1 (q0).",
         ),
-        (["worse"], "Of 1 question, model labels worse than one annotator in 1 (q0)."),
-        (["open"], "Of 1 question, model labels with no certain difference from one annotator in 1 (q0)."),
+        (["worse"], "Of 1 task, model labels worse than one annotator in 1 (q0)."),
+        (["indistinguishable"], "Of 1 task, model labels indistinguishable from one annotator in 1 (q0)."),
         (
-            ["better", "open", "worse"],
-            "Of 3 questions, model labels better than one annotator and the plain rivals in 1 (q0), with no certain difference"
+            ["better", "indistinguishable", "worse"],
+            "Of 3 tasks, model labels better than one annotator and the baselines in 1 (q0), indistinguishable"
             " in 1 (q1), and worse in 1 (q2).",
         ),
         (
-            ["ahead", "leaning"],
-            "Of 2 questions, model labels ahead of one annotator but not certainly of the plain rivals in 1 (q0) and ahead of"
+            ["ahead", "feedback_dependent"],
+            "Of 2 tasks, model labels ahead of one annotator but not significantly of the baselines in 1 (q0) and ahead of"
             " one annotator only with the users' feedback in view in 1 (q1).",
         ),
         (
-            ["better", "alone"],
-            "Of 1 question, model labels better than one annotator and the plain rivals in 1 (q0)."
-            " In 1 more there is nobody to compare with.",
+            ["better", "not_compared"],
+            "Of 1 task, model labels better than one annotator and the baselines in 1 (q0)."
+            " In 1 more there is nothing to compare with.",
         ),
         ([], "Nothing could be judged."),
     ],
 )
 def test_the_headline_follows_the_verdicts(verdicts: list[str], said: str) -> None:
-    rivals = {word: () if word == "uncompared" else PLAIN for word in verdicts}
+    rivals = {word: () if word == "no_baselines" else NAMED for word in verdicts}
     asked = [
-        question(f"q{k}", (0.01, 0.1), True, verdict_of("model", word, *rivals[word]))
-        for k, word in enumerate(verdicts)
+        task(f"q{k}", (0.01, 0.1), True, verdict_of("model", word, *rivals[word])) for k, word in enumerate(verdicts)
     ]
-    assert verdict(read(evaluation(*asked))) == said
+    assert answer(evaluation(*asked)) == said
 
 
 @pytest.mark.parametrize(("larger", "said"), [(True, "better"), (False, "worse")])
 def test_where_nobody_else_is_there_a_rule_of_the_log_is_set_beside(larger: bool, said: str) -> None:
-    found = evaluation(question("q0", None, larger))
-    assert verdict(read(found)) == f"Of 1 question, model labels {said} than baseline in 1 (q0)."
+    found = evaluation(task("q0", None, larger))
+    assert answer(found) == f"Of 1 task, model labels {said} than baseline in 1 (q0)."
 
 
 def test_the_answer_shows_rivals_and_the_verdict_without_evidence() -> None:
-    hidden = "model, evidence hidden"
-    asked = question(
+    hidden = "model, feedback masked"
+    asked = task(
         "q0",
         (0.01, 0.1),
         True,
-        verdict_of("model", "leaning", *PLAIN, beaten_by=PLAIN[:1]),
-        verdict_of(hidden, "worse", *PLAIN),
+        verdict_of("model", "feedback_dependent", *NAMED, beaten_by=NAMED[:1]),
+        verdict_of(hidden, "worse", *NAMED),
     )
     asked["rows"] += [
-        {"candidate": name, "kind": kind, "answered": 1.0, "metrics": {"score": estimate(value)}}
+        {"system": name, "kind": kind, "answered": 1.0, "metrics": {"score": estimate(value)}}
         for name, kind, value in (
-            (PLAIN[0], "rule", 0.703125),
-            (PLAIN[1], "rule", 0.296875),
+            (NAMED[0], "rule", 0.703125),
+            (NAMED[1], "rule", 0.296875),
             (hidden, "model", 0.53125),
         )
     ]
     found = evaluation(asked) | {
-        "rivals": {"dialogues": 9, "turns": 70, "of_dialogues": 9, "of_turns": 70, "questions": {"q0": {"answers": 5}}}
+        "baselines": {"dialogues": 9, "turns": 70, "of_dialogues": 9, "of_turns": 70, "tasks": {"q0": {"answers": 5}}}
     }
     html = " ".join(render(found).split())
-    answer = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert 'bag of words <data class="number" value="0.703125">0.703</data>' in answer
-    assert 'constant per source <data class="number" value="0.296875">0.297</data>' in answer
-    assert '<span class="badge leaning">only with feedback in view</span>' in answer
-    notes = re.findall(r'<small class="note">([^<]+)</small>', answer)
-    assert notes == ["behind bag of words", "evidence hidden: worse"]
+    section = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert 'bag of words <data class="number" value="0.703125">0.703</data>' in section
+    assert 'constant per source <data class="number" value="0.296875">0.297</data>' in section
+    assert '<span class="badge feedback_dependent">only with feedback in view</span>' in section
+    notes = re.findall(r'<small class="note">([^<]+)</small>', section)
+    assert notes == ["behind bag of words", "feedback masked: worse"]
     said = html[html.index('class="verdict"') : html.index('class="facts"')]
     assert "better" not in said
-    assert "With the evidence hidden it labels worse than one annotator in 1 (q0)." in said
-    assert "It is certainly behind a plain rival in 1 (q0: bag of words)." in said
-    assert "no plain rival" not in html
-    assert "no plain rival: give --train" in render(evaluation(asked))
+    assert "With feedback masked it labels worse than one annotator in 1 (q0)." in said
+    assert "It is significantly behind a baseline in 1 (q0: bag of words)." in said
+    assert "no baselines" not in html
+    assert "no baselines: give --train" in render(evaluation(asked))
     assert "drawn of" not in html
-    drawn = found | {"rivals": {**found["rivals"], "of_turns": 123_456}}
+    drawn = found | {"baselines": {**found["baselines"], "of_turns": 123_456}}
     assert (
         '<data class="count" value="70">70</data> turns, drawn of <data class="count" value="123456">123,456'
         in render(drawn)
@@ -220,27 +230,27 @@ def test_the_answer_shows_rivals_and_the_verdict_without_evidence() -> None:
 
 def test_without_people_plain_rivals_are_shown_by_their_tests() -> None:
     """Intervals that overlap can hide a certain difference of pairs."""
-    asked = question("q0", None, True, verdict_of("model", "better", *PLAIN, person=False))
-    asked["verdicts"][0]["against"][0]["certain"] = True
+    asked = task("q0", None, True, verdict_of("model", "better", *NAMED, human=False))
+    asked["verdicts"][0]["comparisons"][0]["significant"] = True
     asked["rows"] += [
-        {"candidate": name, "kind": "rule", "answered": 1.0, "metrics": {"score": estimate(0.79)}} for name in PLAIN
+        {"system": name, "kind": "rule", "answered": 1.0, "metrics": {"score": estimate(0.79)}} for name in NAMED
     ]
     html = " ".join(render(evaluation(asked)).split())
-    answer = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert re.findall(r'class="badge (\w+)"', answer) == ["better", "worse", "worse", "open"]
-    assert "model labels better than the plain rivals in 1 (q0)." in html
+    section = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert re.findall(r'class="badge (\w+)"', section) == ["better", "worse", "worse", "indistinguishable"]
+    assert "model labels better than the baselines in 1 (q0)." in html
 
 
 def without_people(*models: dict[str, tuple[float, float] | None], larger: bool = True) -> dict[str, Any]:
     """An evaluation of several models and a rule; per question, each model's interval, None for one that is unknown."""
-    asked = [question(f"q{k}", None, larger) for k in range(len(models))]
+    asked = [task(f"q{k}", None, larger) for k in range(len(models))]
     for one, intervals in zip(asked, models, strict=True):
         one["rows"] = [
-            {"candidate": name, "kind": "model", "answered": 1.0, "metrics": {"score": bounds(interval)}}
+            {"system": name, "kind": "model", "answered": 1.0, "metrics": {"score": bounds(interval)}}
             for name, interval in intervals.items()
         ] + [row for row in one["rows"] if row["kind"] == "rule"]
     found = evaluation(*asked)
-    found["setting"]["candidates"] = [*models[0], "baseline"]
+    found["systems"] = [*models[0], "baseline"]
     return found
 
 
@@ -258,54 +268,54 @@ def test_without_people_candidates_are_set_beside_each_other() -> None:
             {"new": (0.4, 0.5), "old": None},
         )
     )
-    said = "Of 4 questions, new labels better than old in 1 (q0), with no certain difference in 2 (q2; q3), and worse in 1 (q1)."
+    said = "Of 4 tasks, new labels better than old in 1 (q0), indistinguishable in 2 (q2; q3), and worse in 1 (q1)."
     assert said in html
-    assert "nobody to compare with" not in html
-    answer = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert "single annotator beside" not in " ".join(answer.split())
-    shown = " ".join(a or b for a, b in re.findall(r"</svg> (\w+)</th>|badge (\w+)", answer))
+    assert "nothing to compare with" not in html
+    section = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert "human baseline beside" not in " ".join(section.split())
+    shown = " ".join(a or b for a, b in re.findall(r"</svg> (\w+)</th>|badge (\w+)", section))
     assert shown.removeprefix("new ").split(" new ") == [
         "old worse baseline worse",
         "old better given better baseline better",
-        "old open baseline worse",
-        "old open baseline worse",
+        "old indistinguishable baseline worse",
+        "old indistinguishable baseline worse",
     ]
-    drawn = [title for title in re.findall(r"<title>([^<]+)</title>", answer) if title.startswith("score of")]
+    drawn = [title for title in re.findall(r"<title>([^<]+)</title>", section) if title.startswith("score of")]
     assert len(drawn) == 13, "a dot for every candidate of every question"
 
 
 def test_a_model_that_is_told_the_goals_is_no_rival() -> None:
-    found = read(without_people({"new": (0.6, 0.7), "old": (0.4, 0.5), "old on the reference's goals": (0.5, 0.9)}))
-    assert verdict(found) == "Of 1 question, new labels better than old in 1 (q0)."
+    found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5), "old on the reference's goals": (0.5, 0.9)})
+    assert answer(found) == "Of 1 task, new labels better than old in 1 (q0)."
 
 
 @given(st.lists(st.integers(0, 20), min_size=4, max_size=4), st.booleans())
 def test_two_candidates_differ_just_where_their_intervals_do_not_overlap(ends: list[int], larger: bool) -> None:
     new, old = sorted(ends[:2]), sorted(ends[2:])
-    found = read(without_people({"new": (new[0], new[1]), "old": (old[0], old[1])}, larger=larger))
+    found = without_people({"new": (new[0], new[1]), "old": (old[0], old[1])}, larger=larger)
     if max(new[0], old[0]) <= min(new[1], old[1]):
-        expected = "with no certain difference from old"
+        expected = "indistinguishable from old"
     else:
         expected = "better than old" if (new[0] > old[1]) == larger else "worse than old"
-    assert verdict(found) == f"Of 1 question, new labels {expected} in 1 (q0)."
-    turned = read(without_people({"old": (old[0], old[1]), "new": (new[0], new[1])}, larger=larger))
+    assert answer(found) == f"Of 1 task, new labels {expected} in 1 (q0)."
+    turned = without_people({"old": (old[0], old[1]), "new": (new[0], new[1])}, larger=larger)
     swap = {"better": "worse", "worse": "better"}
-    other = swap.get(expected.split()[0], "with")
-    assert verdict(turned).removeprefix("Of 1 question, old labels ").split()[0] == other
+    other = swap.get(expected.split()[0], "indistinguishable")
+    assert answer(turned).removeprefix("Of 1 task, old labels ").split()[0] == other
 
 
 def test_one_candidate_alone_is_said_to_be_alone() -> None:
     found = without_people({"new": (0.1, 0.2)})
     found["tasks"][0]["rows"].pop()
-    assert verdict(read(found)) == "There is nobody to compare new with."
+    assert answer(found) == "There is nothing to compare new with."
 
 
 def test_a_slice_is_weak_if_chance_among_so_many_does_not_explain_it() -> None:
     def part(name: str, value: float, p: float | None, metric: str = "score") -> dict[str, Any]:
-        of = {"by": "length", "name": name, "candidate": "model", "metric": metric}
+        of = {"by": "length", "name": name, "system": "model", "metric": metric}
         return {**of, "value": value, "low": value - 0.1, "high": value + 0.1, "rest": 0.8, "p_adjusted": p}
 
-    asked = question("q", (0.1, 0.2))
+    asked = task("q", (0.1, 0.2))
     asked["slices"] = [
         part("10 to 19", 0.6, 0.05),
         part("1 to 4", 0.5, 0.0501),
@@ -314,16 +324,16 @@ def test_a_slice_is_weak_if_chance_among_so_many_does_not_explain_it() -> None:
     ]
     found = evaluation(asked) | {"slices_tested": 3}
     html = render(found)
-    weak = html[html.index('id="weak"') : html.index('id="questions"')]
+    weak = html[html.index('id="weak"') : html.index('id="tasks"')]
     assert re.findall(r"length: ([^<]+)<", weak) == ["5 to 9", "10 to 19"]
     listed = html[html.index("By length") :]
     assert re.findall(r'<th scope="row">(\d[^<]+)<', listed) == ["1 to 4", "5 to 9", "10 to 19", "20 or more"]
-    assert "No part of the data was tested" in render(evaluation(question("q", None)))
+    assert "No slice of the data was tested" in render(evaluation(task("q", None)))
 
 
 def test_a_part_that_a_search_found_stands_with_what_the_other_half_says() -> None:
-    asked = question("q", None)
-    one = {"candidate": "model", "metric": "score", "found": {"value": 0.25, "rest": 0.75}, "rest": 0.625}
+    asked = task("q", None)
+    one = {"system": "model", "metric": "score", "search": {"value": 0.25, "rest": 0.75}, "rest": 0.625}
     asked["worst_slices"] = [
         {
             "conditions": [{"by": "device", "name": "<b>"}, {"by": "user", "name": "u1"}],
@@ -335,7 +345,7 @@ def test_a_part_that_a_search_found_stands_with_what_the_other_half_says() -> No
     ]
     html = render(evaluation(asked))
     assert "device: &lt;b&gt;<br>and user: u1" in html
-    assert [row["Confirmed"] for row in rows_of(html[html.index("The worst parts that a search finds") :])] == [
+    assert [row["Confirmed"] for row in rows_of(html[html.index("The worst slices that a search finds") :])] == [
         "yes",
         "no",
     ]
@@ -348,9 +358,9 @@ def test_as_right_as_a_single_annotator_is_the_widest_such_coverage() -> None:
         Point(threshold=t, coverage=c, precision=p)
         for t, c, p in ((0.9, 0.2, 1.0), (0.7, 0.5, 0.7), (0.5, 0.8, 0.9), (0.1, 1.0, 0.6))
     )
-    assert enough(Curve(candidate="m", single_annotator=0.8, points=points)) == points[2]
-    assert enough(Curve(candidate="m", single_annotator=1.1, points=points)) is None
-    assert enough(Curve(candidate="m", single_annotator=None, points=points)) is None
+    assert enough(PrecisionCoverage(system="m", human_precision=0.8, points=list(points))) == points[2]
+    assert enough(PrecisionCoverage(system="m", human_precision=1.1, points=list(points))) is None
+    assert enough(PrecisionCoverage(system="m", human_precision=None, points=list(points))) is None
 
 
 @given(dialogues())
@@ -385,8 +395,8 @@ def test_a_page_shows_one_cell_a_turn_and_track() -> None:
     examples = labeled(6, 3)
     page = Page(render(evaluation(examples=examples)))
     cells = [a["class"] or "" for tag, a in page.tags if tag == "span" and (a.get("class") or "").startswith("cell ")]
-    views = [view(Example(record=to_plain(d), candidate="model", reference="truth")) for d in examples]
-    assert len(cells) == sum(len(v.turns) * (len(v.reference_tracks) + len(v.candidate_tracks)) for v in views)
+    views = [view(Example(record=to_plain(d), system="model", reference="truth")) for d in examples]
+    assert len(cells) == sum(len(v.turns) * (len(v.reference_tracks) + len(v.system_tracks)) for v in views)
     served = sum(
         len(x.at.turns)
         for d in examples
@@ -400,7 +410,7 @@ def test_a_page_shows_one_cell_a_turn_and_track() -> None:
 
 @given(dialogues())
 def test_a_request_is_whole_in_every_line(dialogue: Dialogue) -> None:
-    found = view(Example(record=to_plain(dialogue), candidate="model", reference="consensus"))
+    found = view(Example(record=to_plain(dialogue), system="model", reference="consensus"))
     for turn, shown in zip(dialogue.turns, found.turns, strict=True):
         assert shown.lines
         for line in shown.lines:
@@ -428,7 +438,7 @@ def test_states_of_answers() -> None:
             said("ben", Label("intents", AtTurn(1), "b"), Label("intents", AtTurn(0), "b")),
         ),
     )
-    found = view(Example(record=to_plain(dialogue), candidate="model", reference="truth"))
+    found = view(Example(record=to_plain(dialogue), system="model", reference="truth"))
     states = [answer.state for turn in found.turns for answer in turn.answers]
     assert states == ["same", "differs", "absent", "unjudged"]
     assert [[who for who, _ in a.others] for t in found.turns for a in t.answers] == [[], ["ben"], [], []]
@@ -444,26 +454,26 @@ def test_outcomes_on_goals_that_were_given_are_compared() -> None:
             Annotation("model", "model", (Label("outcome", goal, "success", 0.7),)),
         ),
     )
-    (shown,) = view(Example(record=to_plain(dialogue), candidate="model", reference="truth")).goals
+    (shown,) = view(Example(record=to_plain(dialogue), system="model", reference="truth")).goals
     assert shown.state == "unjudged"
     assert [a.state for a in shown.answers] == ["same"]
 
 
 def test_what_is_no_evaluation_is_refused() -> None:
-    good = evaluation(question("q", (0.1, 0.2)), examples=labeled(1, 0))
+    good = evaluation(task("q", (0.1, 0.2)), examples=labeled(1, 0))
     for bad, word in (
-        ({}, "form"),
-        ({**good, "form": "labelgen evaluation 0"}, "evaluation 0"),
+        ({}, "no evaluation"),
+        ({**good, "form": "labelgen evaluation 1"}, "of another version"),
         ({**good, "tasks": [{**good["tasks"][0], "items": "many"}]}, "int"),
-        ({**good, "dialogues": [{**good["dialogues"][0], "record": {"id": "", "turns": []}}]}, "empty_id"),
+        ({**good, "examples": [{**good["examples"][0], "record": {"id": "", "turns": []}}]}, "empty_id"),
     ):
         with pytest.raises(InputError, match=word):
-            render(bad)
+            in_page(decode(json.dumps(bad), "evaluation.json"))
 
 
 def test_the_command_writes_a_page(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "evaluation.json", tmp_path / "report.html"
-    found = evaluation(question("q", (0.1, 0.2)))
+    found = evaluation(task("q", (0.1, 0.2)))
     source.write_text(json.dumps(found))
     assert main(["report", str(source), str(out)]) == 0
     assert out.read_text(encoding="utf-8") == render(found)
@@ -478,59 +488,58 @@ def test_the_command_writes_a_page(tmp_path: Any, capsys: pytest.CaptureFixture[
 
 @given(names)
 def test_the_same_evaluation_gives_the_same_page(title: str) -> None:
-    found = {**evaluation(question("q", (0.1, 0.2))), "title": title}
+    found = {**evaluation(task("q", (0.1, 0.2))), "title": title}
     assert render(found) == render(json.loads(json.dumps(found)))
 
 
 def test_a_real_evaluation_is_shown_with_all_its_parts() -> None:
     setting = Setting(seed=1, resamples=20)
     questions = (
-        *questions_of("quality", ("turn", "dialogue"), ("macro_f1", "accuracy"), QUALITY_NAMES),
-        *questions_of("goals", ("goal",), ("exact_goal_f1",)),
-        *questions_of("slots", ("span",), ("slot_span_f1",)),
+        *tasks_of_units("quality", ("turn", "dialogue"), ("macro_f1", "accuracy"), QUALITY_NAMES),
+        *tasks_of_units("goals", ("goal",), ("exact_goal_f1",)),
+        *tasks_of_units("slots", ("span",), ("slot_span_f1",)),
     )
     held = with_reference(labeled(30, 4), questions, setting)
     found = evaluate(held, questions, ("model",), setting, Description("Evaluation of model"))
     page = Page(render(found))
     text = " ".join(" ".join(page.text).split())
-    for task in found["tasks"]:
-        assert task["name"] in text
-        for row in task["rows"]:
+    for one in found["tasks"]:
+        assert one["name"] in text
+        for row in one["rows"]:
             for figure in row["metrics"].values():
                 assert number(figure["value"]) in text
     assert sum(tag == "table" and a.get("class") == "confusion" for tag, a in page.tags) == sum(
-        len(task["confusion"]) for task in found["tasks"]
+        len(one["confusion"]) for one in found["tasks"]
     )
-    assert all(example["record"]["id"] in text for example in found["dialogues"])
+    assert all(example["record"]["id"] in text for example in found["examples"])
 
 
 def unanswered(name: str, *others: str) -> dict[str, Any]:
-    """A question that the model does not answer: a single annotator and these rules stand alone in it."""
-    asked = question(name, (0.1, 0.2))
-    asked["rows"] = [row for row in asked["rows"] if row["kind"] == "person"] + [
-        {"candidate": other, "kind": "rule", "answered": 1.0, "metrics": {"score": estimate(0.3125)}}
-        for other in others
+    """A question that the model does not answer: a human baseline and these rules stand alone in it."""
+    asked = task(name, (0.1, 0.2))
+    asked["rows"] = [row for row in asked["rows"] if row["kind"] == "human"] + [
+        {"system": other, "kind": "rule", "answered": 1.0, "metrics": {"score": estimate(0.3125)}} for other in others
     ]
-    asked["ratios"] = [{**r, "candidate": other} for r in asked["ratios"] for other in others]
+    asked["ratios"] = [{**r, "system": other} for r in asked["ratios"] for other in others]
     return asked
 
 
 @pytest.mark.parametrize("others", [(), ("baseline",)])
 def test_a_task_that_the_model_lacks_is_not_answered_and_shows_nobody_in_its_place(others: tuple[str, ...]) -> None:
-    tested = verdict_of("model", "uncompared")
-    found = evaluation(question("q0", (0.01, 0.1), True, tested), unanswered("q1", *others))
-    found["setting"]["candidates"] = ["model", *others]
-    said = verdict(read(found))
+    tested = verdict_of("model", "no_baselines")
+    found = evaluation(task("q0", (0.01, 0.1), True, tested), unanswered("q1", *others))
+    found["systems"] = ["model", *others]
+    said = answer(found)
     assert said == (
-        "Of 1 question, model labels better than one annotator (not compared with plain rivals) in 1 (q0)."
+        "Of 1 task, model labels better than one annotator (not compared with baselines) in 1 (q0)."
         " Not answered by this model: 1 (q1)."
     )
     html = render(found)
-    answer = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert "circle" not in answer[answer.index(">q1</a>") :], "no mark of the model is drawn"
-    cells = next(row for row in rows_of(answer) if row["Question"] == "q1")
+    section = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert "circle" not in section[section.index(">q1</a>") :], "no mark of the model is drawn"
+    cells = next(row for row in rows_of(section) if row["Task"] == "q1")
     assert cells["Verdict"] == "not answered by this model"
-    assert "0.750" in cells["Single annotator"]
+    assert "0.750" in cells["Human baseline"]
     assert (cells["model"], cells["Ratio"]) == (ABSENT, ABSENT)
     trusted = html[html.index('id="trust"') : html.index('id="weak"')]
     assert [row["Answered"] for row in rows_of(trusted)] == ["100.0%", ABSENT]
@@ -538,35 +547,33 @@ def test_a_task_that_the_model_lacks_is_not_answered_and_shows_nobody_in_its_pla
 
 def test_a_model_that_answers_nothing_of_what_is_judged_is_said_to() -> None:
     found = evaluation(unanswered("q0", "baseline"), unanswered("q1", "baseline"))
-    assert verdict(read(found)) == "Not answered by this model: 2 (q0; q1)."
+    assert answer(found) == "Not answered by this model: 2 (q0; q1)."
 
 
 def test_beside_others_alone_a_task_that_the_first_lacks_is_not_answered_by_it() -> None:
     found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5)}, {"old": (0.4, 0.5)})
-    assert verdict(read(found)) == (
-        "Of 1 question, new labels better than old in 1 (q0). Not answered by this model: 1 (q1)."
-    )
+    assert answer(found) == ("Of 1 task, new labels better than old in 1 (q0). Not answered by this model: 1 (q1).")
     html = render(found)
-    answer = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert "not answered by this model" in answer[answer.index(">q1</a>") :]
+    section = html[html.index('id="answer"') : html.index('id="trust"')]
+    assert "not answered by this model" in section[section.index(">q1</a>") :]
 
 
 def test_a_dialogue_shows_no_misses_of_a_task_that_the_model_lacks() -> None:
     people = Annotation("truth", "truth", (Label("intents", AtTurn(0), "play"), Label("quality", AtTurn(0), "bad")))
     model = Annotation("model", "model", (Label("quality", AtTurn(0), "good"),))
     dialogue = Dialogue(id="d", turns=(Turn(request="a", response="b"),), annotations=(people, model))
-    found = evaluation(question("quality", (0.01, 0.1)), unanswered("intents"), examples=(dialogue,))
+    found = evaluation(task("quality", (0.01, 0.1)), unanswered("intents"), examples=(dialogue,))
     html = render(found)
     shown = html[html.index('id="dialogues"') :]
     assert re.findall(r'class="answer (\w+)"', shown) == ["differs"]
 
 
 def test_curves_beside_each_other_share_an_axis() -> None:
-    asked = question("q", (0.01, 0.1))
+    asked = task("q", (0.01, 0.1))
     asked["precision_coverage"] = [
         {
-            "candidate": name,
-            "single_annotator": 0.9,
+            "system": name,
+            "human_precision": 0.9,
             "points": [{"threshold": 0.9, "coverage": 0.5, "precision": p, "items": 50}],
         }
         for name, p in (("model", 0.95), ("other", 0.4), ("baseline", 0.2))
@@ -580,27 +587,27 @@ def test_curves_beside_each_other_share_an_axis() -> None:
 
 def test_answers_and_their_comparisons_are_told_apart() -> None:
     """With three annotators each answer is compared up to three times."""
-    asked = {**question("q", (0.01, 0.1)), "fields": 950, "items": 2849, "dialogues": 463}
+    asked = {**task("q", (0.01, 0.1)), "fields": 950, "items": 2849, "dialogues": 463}
     text = " ".join(" ".join(Page(render(evaluation(asked))).text).split())
     assert text.count("950 answers in 463 dialogues, 2,849 comparisons") == 2
     assert "judged in" not in text
-    alone = {**question("q", None), "fields": 950, "items": 950, "dialogues": 463}
+    alone = {**task("q", None), "fields": 950, "items": 950, "dialogues": 463}
     text = " ".join(" ".join(Page(render(evaluation(alone))).text).split())
     assert "950 answers in 463 dialogues" in text
     assert "950 comparisons" not in text
 
 
 def test_errors_of_a_dialogue_are_listed_one_by_one() -> None:
-    found = evaluation(question("q", (0.01, 0.1)), examples=labeled(2, 3))
-    found["dialogues"][0] |= {"errors": 7, "errors_by_task": {"goals": 1, "outcome": 2, "quality, turn": 4}}
-    found["dialogues"][1] |= {"errors": 1, "errors_by_task": {"goals": 1}}
+    found = evaluation(task("q", (0.01, 0.1)), examples=labeled(2, 3))
+    found["examples"][0] |= {"errors": 7, "errors_by_task": {"goals": 1, "outcome": 2, "quality, turn": 4}}
+    found["examples"][1] |= {"errors": 1, "errors_by_task": {"goals": 1}}
     text = " ".join("".join(Page(render(found)).text).split())
     assert "7 errors (goals: 1; outcome: 2; quality, turn: 4)" in text
     assert "1 error (goals: 1)" in text
 
 
 def test_digests_and_the_models_card_are_folded() -> None:
-    found = evaluation(question("q", (0.01, 0.1))) | {"model": {"digest": "f" * 64, "command": "finetune"}}
+    found = evaluation(task("q", (0.01, 0.1))) | {"model": {"digest": "f" * 64, "command": "finetune"}}
     found["data"] = {"digest": "e" * 64}
     html = render(found)
     made = html[html.index('id="made"') :]
@@ -611,14 +618,14 @@ def test_digests_and_the_models_card_are_folded() -> None:
 
 
 def test_why_there_is_no_noise_ceiling_stands_with_the_question() -> None:
-    asked = {**question("q", (0.01, 0.1)), "no_ceiling": "no noise ceiling: three people answered"}
+    asked = {**task("q", (0.01, 0.1)), "no_ceiling": "no noise ceiling: three people answered"}
     assert "no noise ceiling: three people answered" in render(evaluation(asked))
 
 
 def test_every_table_scrolls_where_the_page_is_narrow() -> None:
-    asked = question("q", (0.01, 0.1))
-    asked["reliability"] = [{"candidate": "model", "ece": 0.1, "bins": []}]
-    asked["confusion"] = [{"candidate": "model", "labels": ["a"], "columns": ["a"], "counts": [[1]]}]
+    asked = task("q", (0.01, 0.1))
+    asked["reliability"] = [{"system": "model", "ece": 0.1, "bins": []}]
+    asked["confusion"] = [{"system": "model", "labels": ["a"], "columns": ["a"], "counts": [[1]]}]
     html = render(evaluation(asked, examples=labeled(2, 1)))
     assert len(re.findall(r'<div class="scroll" tabindex="0"[^>]*>\s*<table', html)) == html.count("<table") > 4
     narrow = html[html.index("@media (max-width: 700px)") : html.index("@media print")]

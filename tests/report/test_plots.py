@@ -6,7 +6,7 @@ import xml.etree.ElementTree as Tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.report.drawn import Bin, Curve, Point
+from labelgen.metrics.results import Bin, Point, PrecisionCoverage
 from labelgen.report.plots import (
     Axis,
     Mark,
@@ -22,7 +22,7 @@ from labelgen.report.plots import (
 numbers = st.one_of(st.none(), st.just(math.nan), st.floats(-1e6, 1e6))
 shares = st.one_of(st.none(), st.floats(0, 1))
 bins = st.builds(
-    Bin, low=st.floats(0, 1), high=st.floats(0, 1), items=st.integers(0, 9), probability=shares, right=shares
+    Bin, low=st.floats(0, 1), high=st.floats(0, 1), items=st.integers(0, 9), probability=shares, accuracy=shares
 )
 points = st.builds(Point, threshold=shares, coverage=shares, precision=shares)
 marks = st.builds(Mark, numbers, numbers, numbers, st.just("model"), st.sampled_from(["circle", "diamond", "square"]))
@@ -49,7 +49,7 @@ def test_each_known_value_is_one_dot(given_marks: list[Mark], reference: float |
 
 @given(st.lists(bins, max_size=4))
 def test_each_bin_with_numbers_is_one_dot(given_bins: list[Bin]) -> None:
-    known = [b for b in given_bins if b.probability is not None and b.right is not None]
+    known = [b for b in given_bins if b.probability is not None and b.accuracy is not None]
     svg = reliability(given_bins, "words")
     assert named(svg, "dot") == len(known)
     assert named(svg, "line") == 0, "bins of fewer than ten answers"
@@ -58,7 +58,7 @@ def test_each_bin_with_numbers_is_one_dot(given_bins: list[Bin]) -> None:
 @given(st.lists(st.sampled_from([None, 0, 9, 10, 400]), max_size=15))
 def test_only_neighboring_bins_of_ten_answers_are_joined(sizes: list[int | None]) -> None:
     made = [
-        Bin(low=k / 15, high=(k + 1) / 15, items=items, probability=(k + 0.5) / 15, right=0.5)
+        Bin(low=k / 15, high=(k + 1) / 15, items=items, probability=(k + 0.5) / 15, accuracy=0.5)
         for k, items in enumerate(sizes)
         if items is not None
     ]
@@ -86,7 +86,7 @@ def test_an_axis_shows_all_values_between_round_ends(values: list[float | None])
     slack = 1e-6 * (axis.high - axis.low)
     assert all(axis.low - slack <= v <= axis.high + slack for v in known)
     assert 2 <= len(axis.ticks()) <= 7
-    drawn(axis_head(axis, "words", "single annotator = 1", 1.0))
+    drawn(axis_head(axis, "words", "human baseline = 1", 1.0))
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
@@ -110,7 +110,7 @@ def test_signs_have_shapes_of_their_own() -> None:
 
 def test_a_bin_is_joined_by_its_answers_and_not_by_how_often_they_are_compared() -> None:
     made = [
-        Bin(low=k / 15, high=(k + 1) / 15, items=30, answers=answers, probability=(k + 0.5) / 15, right=0.5)
+        Bin(low=k / 15, high=(k + 1) / 15, items=30, answers=answers, probability=(k + 0.5) / 15, accuracy=0.5)
         for k, answers in enumerate((9, 10, 10))
     ]
     assert named(reliability(made, "words"), "few") == 1
@@ -122,4 +122,4 @@ def test_a_curve_begins_where_chance_ends() -> None:
     assert precision_coverage([first, *shown], None, "w", Axis(0, 1)) == precision_coverage(
         shown, None, "w", Axis(0, 1)
     )
-    assert precision_axis([Curve(candidate="m", points=(first, *shown))]).low > 0.8
+    assert precision_axis([PrecisionCoverage(system="m", points=[first, *shown])]).low > 0.8

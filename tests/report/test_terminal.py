@@ -3,6 +3,7 @@
 import io
 import unicodedata
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -10,8 +11,8 @@ from rich.console import Console
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.evidence import Signal
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
-from labelgen.report.results import results_table
-from labelgen.report.terminal import DialogueView
+from labelgen.metrics.results import Evaluation
+from labelgen.report.terminal import DialogueView, results_table
 from labelgen.simulator.log import simulate
 
 
@@ -136,27 +137,29 @@ def test_the_results_table_shows_every_question_with_its_ratio():
         return {"value": value, "low": low, "high": high, "items": 9, "dialogues": 3}
 
     def task(name, model, person, ratios):
-        rows = [{"candidate": "model", "kind": "model", "answered": 1.0, "metrics": {"span_f1": model}}]
-        rows += [{"candidate": "single annotator", "kind": "person", "answered": 1.0, "metrics": {"span_f1": person}}]
-        return {"name": name, "main_metric": "span_f1", "rows": rows, "ratios": ratios}
+        rows = [{"system": "model", "kind": "model", "answered": 1.0, "metrics": {"span_f1": model}}]
+        rows += [{"system": "human baseline", "kind": "human", "answered": 1.0, "metrics": {"span_f1": person}}]
+        return {"name": name, "unit": "turn", "main_metric": "span_f1", "rows": rows, "ratios": ratios}
 
     ratio = {
-        "candidate": "model",
-        "over": "single annotator",
+        "system": "model",
+        "opponent": "human baseline",
         "metric": "span_f1",
         "value": 1.05,
         "low": 1.01,
         "high": 1.09,
     }
     evaluation = {
-        "setting": {"level": 0.95},
+        "title": "t",
         "tasks": [
             task("[slots], span", estimate(0.931, 0.9, 0.95), estimate(0.887, 0.86, 0.91), [ratio]),
             task("mood, turn", estimate(None), estimate(1.0), []),
         ],
     }
     first, second = (
-        line for line in draw(results_table(evaluation), 120).splitlines() if "," in line and "span f1" in line
+        line
+        for line in draw(results_table(msgspec.convert(evaluation, Evaluation)), 120).splitlines()
+        if "," in line and "span f1" in line
     )
     assert first.split() == [
         "[slots],",
@@ -178,18 +181,20 @@ def test_the_results_table_shows_every_question_with_its_ratio():
 
 def test_the_results_table_says_where_the_first_candidate_does_not_answer():
     evaluation = {
-        "setting": {"level": 0.95, "candidates": ["model", "baseline"]},
+        "title": "t",
+        "systems": ["model", "baseline"],
         "tasks": [
             {
                 "name": name,
+                "unit": "turn",
                 "main_metric": "accuracy",
-                "rows": [{"candidate": who, "kind": "rule", "metrics": {}} for who in rows],
+                "rows": [{"system": who, "kind": "rule", "metrics": {}} for who in rows],
                 "ratios": [],
             }
             for name, rows in (("slots", ("model", "baseline")), ("intents", ("baseline",)))
         ],
     }
-    lines = draw(results_table(evaluation), 120).splitlines()
+    lines = draw(results_table(msgspec.convert(evaluation, Evaluation)), 120).splitlines()
     assert [("model" in line, "not answered" in line) for line in lines if "slots" in line] == [
         (True, False),
         (False, False),

@@ -19,9 +19,9 @@ from labelgen.base.errors import UsageError
 from labelgen.cli.main import main as labelgen
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.evidence import Target
-from labelgen.data.labels import EVIDENCE_HIDDEN, ON_GIVEN_GOALS, Annotation, AtGoal, AtTurn, Label, answers, field_of
+from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS, Annotation, AtGoal, AtTurn, Label, answers, field_of
 from labelgen.data.log import Log, write_log
-from labelgen.evaluation.question import questions_of
+from labelgen.evaluation.tasks import tasks_of_units
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import feedback_targets
@@ -113,12 +113,12 @@ def log(right: dict[str, int], start: int, count: int = 20) -> list[Dialogue]:
 
 
 def test_ratios_are_to_gold_on_the_same_side_of_the_evidence():
-    hidden = {f"gold{EVIDENCE_HIDDEN}": 10, f"feedback{EVIDENCE_HIDDEN}": 9}
+    hidden = {f"gold{FEEDBACK_MASKED}": 10, f"feedback{FEEDBACK_MASKED}": 9}
     logs = [
         log({**hidden, "gold": 20, "feedback": 15}, 0),
-        log({**hidden, f"feedback{EVIDENCE_HIDDEN}": 10, "gold": 20, "feedback": 15}, 20),
+        log({**hidden, f"feedback{FEEDBACK_MASKED}": 10, "gold": 20, "feedback": 15}, 20),
     ]
-    (question,) = questions_of("intents", ("turn",), ("intent_accuracy",))
+    (question,) = tasks_of_units("intents", ("turn",), ("intent_accuracy",))
     rows = [row for row in collect.rows_of(question, logs) if row[1] == "intent_accuracy"]
     gold, feedback = rows
     assert [row[2] for row in rows] == ["gold", "feedback"]
@@ -134,8 +134,8 @@ def test_ratios_are_to_gold_on_the_same_side_of_the_evidence():
 @pytest.mark.parametrize(("right", "reached"), [(97, "yes"), (96, "no")])
 def test_the_aim_is_about_the_first_metric_alone(right: int, reached: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(collect.METRICS, "intents", ("intent_accuracy", "intent_macro_f1"))
-    (question,) = questions_of("intents", ("turn",), ("intent_accuracy",))
-    said = {f"{name}{seen}": n for name, n in (("gold", 100), ("feedback", right)) for seen in ("", EVIDENCE_HIDDEN)}
+    (question,) = tasks_of_units("intents", ("turn",), ("intent_accuracy",))
+    said = {f"{name}{seen}": n for name, n in (("gold", 100), ("feedback", right)) for seen in ("", FEEDBACK_MASKED)}
     rows = collect.rows_of(question, [log(said, 0, 100)])
     assert [(row[1], row[-2], row[-1]) for row in rows if row[2] == "feedback"] == [
         ("intent_accuracy", 0.97, reached),
@@ -148,13 +148,13 @@ def test_outcomes_are_asked_of_the_goals_of_the_truth():
     true = (Label("goals", at, "goal"), Label("outcome", at, "failure"))
     said = [Annotation(TRUTH, "truth", true)]
     for arm, outcome in (("gold", "failure"), ("feedback", "success")):
-        names = [f"{arm}{goals}{seen}" for goals in ("", ON_GIVEN_GOALS) for seen in ("", EVIDENCE_HIDDEN)]
+        names = [f"{arm}{goals}{seen}" for goals in ("", ON_GIVEN_GOALS) for seen in ("", FEEDBACK_MASKED)]
         said += [
             Annotation(n, "model", (Label("outcome", at, outcome if ON_GIVEN_GOALS in n else "failure"),))
             for n in names
         ]
     turns = (Turn(request="play", response=""),)
-    (question,) = questions_of("outcome", ("goal",), ("failure_f1",), ("success", "failure"))
+    (question,) = tasks_of_units("outcome", ("goal",), ("failure_f1",), ("success", "failure"))
     rows = collect.rows_of(question, [[Dialogue(id="d", turns=turns, annotations=tuple(said))]])
     found = {row[2]: row[3]["value"] for row in rows if row[1] == "failure_f1"}
     assert found == {"gold": 1.0, "feedback": 0.0}
@@ -162,12 +162,12 @@ def test_outcomes_are_asked_of_the_goals_of_the_truth():
 
 def test_a_method_is_chosen_by_the_mean_of_what_it_comes_to_without_evidence():
     def section(name: str, unit: str, metric: str, values: Mapping[str, float | None]) -> dict[str, object]:
-        rows = [{"candidate": name, "metrics": {metric: {"value": value}}} for name, value in values.items()]
+        rows = [{"system": name, "metrics": {metric: {"value": value}}} for name, value in values.items()]
         return {"name": name, "unit": unit, "rows": rows}
 
-    told = f"{ON_GIVEN_GOALS}{EVIDENCE_HIDDEN}"
+    told = f"{ON_GIVEN_GOALS}{FEEDBACK_MASKED}"
     outcome = {"waterfall": 1.0, f"waterfall{told}": 0.5, "em": 0.0, f"em{ON_GIVEN_GOALS}": 0.1, f"em{told}": 0.7}
-    slots = {"waterfall": 0.9, f"waterfall{EVIDENCE_HIDDEN}": 0.6, "em": 0.1, f"em{EVIDENCE_HIDDEN}": None}
+    slots = {"waterfall": 0.9, f"waterfall{FEEDBACK_MASKED}": 0.6, "em": 0.1, f"em{FEEDBACK_MASKED}": None}
     sections = [section("outcome", "goal", "macro_f1", outcome), section("intents and slots", "turn", "x", {})]
     made = {"model": {"waterfall": {}, "em": {}}, "tasks": sections}
     assert collect.choose([made]) == {"method": "em", "f1": {"waterfall": {"outcome": 0.5}, "em": {"outcome": 0.7}}}

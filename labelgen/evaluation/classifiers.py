@@ -1,0 +1,400 @@
+"""Baselines that classify: logistic regression on a bag of words, and gradient-boosted trees on the fields of a log.
+
+Both learn from weighted answers. Held-out folds of the training part, by user, or by dialogue where the user is unknown, choose what is to be
+chosen: the strength of regularization, and, where a task's main metric is macro F1, the weights of its names, as in
+`labelgen calibrate --decide macro_f1`. Probabilities stay as they are."""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.confidence.resampling import Array
+from labelgen.confidence.scaling import Scaling, fit_weights
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import AtTurn
+from labelgen.data.split import position
+from labelgen.evaluation.baselines import Location, Names, Prediction, TrainingAnswer, has_names, turns_of
+from labelgen.evaluation.tasks import EvaluationTask
+from labelgen.metrics.results import BASELINE
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+FOLDS = 5
+
+_MOST_HELD_OUT = 10_000
+_MOST_SCORED = 100_000
+"""Places that are held out in turn, and their probabilities; a final fit has all."""
+
+Places = NDArray[np.bool_]
+"""A mask of places."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """Training answers as weighted rows of a classifier.
+
+    answers: distinct ones, in the order of the probabilities. places: distinct ones. Of each weighted answer, row: its place, answer: its
+    number, weight. agreed [places]: the number of the consensus answer, -1 where there is none. fold [places]. drawn [places]:
+    those that are held out in turn."""
+
+    answers: tuple[Names, ...]
+    places: tuple[TrainingAnswer, ...]
+    row: NDArray[np.int64]
+    answer: NDArray[np.int64]
+    weight: Array
+    agreed: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    drawn: Places
+
+    def shares(self) -> Array:
+        """The share of each answer, over all training."""
+        shares: Array = np.bincount(self.answer, weights=self.weight, minlength=len(self.answers)) / self.weight.sum()
+        return shares
+
+    def fit(self, model: Any, matrix: Any, places: Places) -> Any:
+        """The scikit-learn model, fitted on these places of the matrix [places, columns]."""
+        taken = places[self.row]
+        return model.fit(matrix[self.row[taken]], self.answer[taken], self.weight[taken])
+
+    def held_out(self) -> Iterator[tuple[Places, NDArray[np.int64]]]:
+        """For each fold the places to fit on and the numbers of those that are held out. Nothing where a fold would leave fewer than two
+        answers to learn."""
+        parts = [self.drawn & (self.fold != k) for k in np.unique(self.fold[self.drawn])]
+        if all(len(np.unique(self.answer[part[self.row]])) > 1 for part in parts):
+            yield from ((part, np.flatnonzero(self.drawn & ~part)) for part in parts)
+
+    def log_loss(self, probabilities: Array) -> float:
+        """Weighted nats of the answers at drawn places. probabilities: [places, answers]."""
+        taken = self.drawn[self.row]
+        p = probabilities[self.row[taken], self.answer[taken]]
+        return float(-(self.weight[taken] * np.log(np.clip(p, np.finfo(np.float64).eps, 1.0))).sum())
+
+    def decision(self, task: EvaluationTask, probabilities: Array) -> Scaling:
+        """How an answer is chosen: by weights fitted on held-out places where the main metric is macro F1, else the most probable."""
+        known = self.drawn & (self.agreed >= 0)
+        if task.names is None or task.metrics[0] != "macro_f1":
+            return Scaling()
+        return Scaling(weights=fit_weights(probabilities[known].tolist(), self.agreed[known].tolist()))
+
+
+def rows_of(examples: Sequence[TrainingAnswer], seed: int) -> TrainingRows:
+    """The rows of all training answers of one task."""
+    answers = tuple(sorted({x.names for x in examples}))
+    place_of = {names: k for k, names in enumerate(answers)}
+    first: dict[tuple[int, Any], int] = {}
+    places: list[TrainingAnswer] = []
+    row = np.empty(len(examples), dtype=np.int64)
+    for k, x in enumerate(examples):
+        row[k] = first.setdefault((id(x.dialogue), x.at), len(places))
+        if row[k] == len(places):
+            places.append(x)
+    drawn = np.zeros(len(places), dtype=bool)
+    most = min(_MOST_HELD_OUT, _MOST_SCORED // len(answers))
+    drawn[np.random.default_rng(seed).permutation(len(places))[:most]] = True
+    return TrainingRows(
+        answers,
+        tuple(places),
+        row,
+        np.array([place_of[x.names] for x in examples]),
+        np.array([x.weight for x in examples]),
+        np.array([-1 if x.agreed is None else place_of.get(x.agreed, -1) for x in places]),
+        np.array([fold_of(x.dialogue, FOLDS, seed) for x in places]),
+        drawn,
+    )
+
+
+def fold_of(dialogue: Dialogue, folds: int, seed: int) -> int:
+    """The fold of a training dialogue; all of one user are in one."""
+    key = f"user {dialogue.user}" if dialogue.user else f"dialogue {dialogue.id}"
+    return int(position(seed, f"fold {key}") * folds)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedClassifier:
+    """probabilities: places -> [places, answers]. decide: how an answer is chosen from them."""
+
+    answers: tuple[Names, ...]
+    probabilities: Callable[[Sequence[Location]], Array]
+    decide: Scaling
+
+
+class _Classifier:
+    """A baseline that learns the answers of a label set; `most_answers` distinct ones at most. The seed draws folds."""
+
+    name: str
+    most_answers: int
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._fitted: dict[str, FittedClassifier] = {}
+
+    def fit(self, task: EvaluationTask, rows: TrainingRows) -> tuple[FittedClassifier, dict[str, Any]]:
+        """The classifier of one task, and what the report says about it."""
+        raise NotImplementedError
+
+    def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
+        if not has_names(task) or len({x.names for x in examples}) > self.most_answers:
+            return {}
+        self._fitted[task.name], notes = self.fit(task, rows_of(examples, self.seed))
+        return notes
+
+    def answer(self, task: EvaluationTask, places: Sequence[Location]) -> list[Prediction | None]:
+        fitted = self._fitted.get(task.name)
+        if fitted is None or not places:
+            return [None] * len(places)
+        rows = fitted.probabilities(places).tolist()
+        return [
+            Prediction(fitted.answers[fitted.decide.decide(p)], dict(zip(fitted.answers, p, strict=True))) for p in rows
+        ]
+
+
+def _constant(rows: TrainingRows) -> FittedClassifier:
+    shares = rows.shares()
+    return FittedClassifier(rows.answers, lambda places: np.tile(shares, (len(places), 1)), Scaling())
+
+
+C_GRID = (0.01, 0.1, 1.0, 10.0)
+"""Inverse strengths of regularization that are tried, the strongest first."""
+
+_WORD = r"(?u)\b\w+\b"
+_TOLERANCE = 1e-3
+_STEPS = 300
+
+
+class BagOfWords(_Classifier):
+    """Logistic regression on TF-IDF of requests, responses and their neighbors.
+
+    Words and pairs of neighboring words, each text field with a vocabulary of its own, sublinear term frequencies. Vocabulary, weights
+    of words and coefficients are learned from the training part alone. The strength of regularization is the one with the least log
+    loss on held-out folds. Source: Salton and Buckley 1988, "Term-weighting approaches in automatic text retrieval"."""
+
+    name = BASELINE + "bag of words"
+    most_answers = 100
+
+    def fit(self, task: EvaluationTask, rows: TrainingRows) -> tuple[FittedClassifier, dict[str, Any]]:
+        words, matrix = _vectorized(rows.places)
+        if len(rows.answers) < 2 or matrix is None:
+            return _constant(rows), {"words": 0}
+        c, decide = _choose(rows, matrix, task)
+        model = _regression(rows, matrix, np.ones(len(rows.places), dtype=bool), c)
+
+        def probabilities(places: Sequence[Location]) -> Array:
+            from scipy import sparse
+
+            columns = zip(*(texts_of(place) for place in places), strict=True)
+            parts = [v.transform(texts) for v, texts in zip(words, columns, strict=True) if v is not None]
+            found: Array = model.predict_proba(sparse.hstack(parts).tocsr())
+            return found
+
+        notes = {"words": int(matrix.shape[1]), "c": c, "weights": list(decide.weights)}
+        return FittedClassifier(rows.answers, probabilities, decide), notes
+
+
+_TEXT_FIELDS = 8
+
+
+def texts_of(place: Location) -> tuple[str, ...]:
+    """The text fields of a place: its requests, its responses; those of the turn before and of the turn after; and, where it is more than
+    a turn, its last request and its last response."""
+    turns = place.dialogue.turns
+    own = turns_of(place)
+    if not own:
+        return ("",) * _TEXT_FIELDS
+    before = turns[own[0] - 1] if own[0] else None
+    after = turns[own[-1] + 1] if own[-1] + 1 < len(turns) else None
+    last = None if isinstance(place.at, AtTurn) else turns[own[-1]]
+    pairs = [(x.request, x.response) if x is not None else ("", "") for x in (before, after, last)]
+    joined = ("\n".join(turns[k].request for k in own), "\n".join(turns[k].response for k in own))
+    return (*joined, *(text for pair in pairs for text in pair))
+
+
+def _vectorized(places: Sequence[Location]) -> "tuple[list[TfidfVectorizer | None], Any]":
+    """A vectorizer for each text field, None for one without words; and the matrix, None where no field has words."""
+    from scipy import sparse
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words: list[TfidfVectorizer | None] = []
+    parts = []
+    for texts in zip(*(texts_of(place) for place in places), strict=True):
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=_WORD, min_df=2, sublinear_tf=True)
+        try:
+            parts.append(vectorizer.fit_transform(texts))
+        except ValueError:  # No word stands in two of the texts.
+            words.append(None)
+        else:
+            words.append(vectorizer)
+    return words, sparse.hstack(parts).tocsr() if parts else None
+
+
+def _regression(
+    rows: TrainingRows, matrix: Any, places: Places, c: float, model: "LogisticRegression | None" = None
+) -> "LogisticRegression":
+    """Fitted on these places; a given model goes on from where it is."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    if model is None:
+        model = LogisticRegression(tol=_TOLERANCE, max_iter=_STEPS, warm_start=True)
+    model.C = c
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return rows.fit(model, matrix, places)
+
+
+def _choose(rows: TrainingRows, matrix: Any, task: EvaluationTask) -> tuple[float, Scaling]:
+    """C with the least log loss on held-out folds, 1 where there is nothing to hold out, and how answers are chosen with it."""
+    out = np.zeros((len(C_GRID), len(rows.places), len(rows.answers)))
+    folds = list(rows.held_out())
+    for places, held_out in folds:
+        model = None
+        for i, c in enumerate(C_GRID):
+            model = _regression(rows, matrix, places, c, model)
+            out[i][np.ix_(held_out, model.classes_)] = model.predict_proba(matrix[held_out])
+    if not folds:
+        return 1.0, Scaling()
+    best = int(np.argmin([rows.log_loss(probabilities) for probabilities in out]))
+    return C_GRID[best], rows.decision(task, out[best])
+
+
+_MOST_CATEGORIES = 200
+
+Fields = dict[str, str | float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """names: of the fields, sorted. codes: of each that holds words, word -> number."""
+
+    names: tuple[str, ...]
+    codes: Mapping[str, Mapping[str, int]]
+
+    def matrix(self, read: Sequence[Fields]) -> Array:
+        """[places, fields], NaN for what is missing."""
+        out = np.full((len(read), len(self.names)), np.nan)
+        column_of = {name: k for k, name in enumerate(self.names)}
+        for k, fields in enumerate(read):
+            for name, value in fields.items():
+                code = self.codes[name].get(str(value)) if name in self.codes else value
+                if name in column_of and code is not None:
+                    out[k, column_of[name]] = float(code)
+        return out
+
+
+class FieldTrees(_Classifier):
+    """Gradient-boosted trees on the fields of a log: domain, status, confidences, categories, numbers, lengths and clocks, but no text.
+
+    For logs of assistants that record such fields; not among the default baselines. A turn is described by its own fields and those of the
+    turns before and after it; a goal or a dialogue by those of its last turn, by the means and extremes of its numbers, and by the
+    turns around it. A value that is missing or new counts as missing. Recorded feedback is not read. 100 rounds. Source: Ke et al. 2017,
+    "LightGBM: A Highly Efficient Gradient Boosting Decision Tree" (as scikit-learn's HistGradientBoostingClassifier)."""
+
+    name = BASELINE + "trees on fields"
+    most_answers = 20
+
+    def fit(self, task: EvaluationTask, rows: TrainingRows) -> tuple[FittedClassifier, dict[str, Any]]:
+        read = [fields_of(place) for place in rows.places]
+        columns = _columns(read)
+        fitted = _constant(rows)
+        if len(rows.answers) > 1 and columns.names:
+            matrix = columns.matrix(read)
+            out = np.zeros((len(rows.places), len(rows.answers)))
+            for places, held_out in rows.held_out():
+                model = self._trees(rows, columns, matrix, places)
+                out[np.ix_(held_out, model.classes_)] = model.predict_proba(matrix[held_out])
+            decide = rows.decision(task, out) if out.any() else Scaling()
+            final = self._trees(rows, columns, matrix, np.ones(len(rows.places), dtype=bool))
+
+            def probabilities(places: Sequence[Location]) -> Array:
+                found: Array = final.predict_proba(columns.matrix([fields_of(place) for place in places]))
+                return found
+
+            fitted = replace(fitted, probabilities=probabilities, decide=decide)
+        return fitted, {"fields": len(columns.names), "weights": list(fitted.decide.weights)}
+
+    def _trees(
+        self, rows: TrainingRows, columns: _Columns, matrix: Array, places: Places
+    ) -> "HistGradientBoostingClassifier":
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        words = [name in columns.codes for name in columns.names]
+        model = HistGradientBoostingClassifier(
+            max_leaf_nodes=15, l2_regularization=1.0, early_stopping=False, categorical_features=words
+        )
+        # scikit-learn finds no bins for a column without any value, as a rare field is in a fold; a constant says as little.
+        empty = np.isnan(matrix[places]).all(axis=0)
+        return rows.fit(model, np.where(empty, 0.0, matrix), places)
+
+
+def fields_of(place: Location) -> Fields:
+    """What the log records about a place, by name; what is not recorded is absent."""
+    turns, own = place.dialogue.turns, turns_of(place)
+    found: Fields = {"turns": float(len(turns)), "own turns": float(len(own))}
+    for name in ("source", "device", "locale"):
+        if (word := getattr(place.dialogue, name)) is not None:
+            found[name] = word
+    if not own:
+        return found
+    found["first turn"], found["turns left"] = float(own[0]), float(len(turns) - 1 - own[-1])
+    around = {"": own[-1], "before ": own[0] - 1, "after ": own[-1] + 1}
+    for prefix, k in around.items():
+        if 0 <= k < len(turns):
+            found.update({prefix + name: value for name, value in _of_turn(turns[k]).items()})
+            if k and (now := turns[k].time_s) is not None and (then := turns[k - 1].time_s) is not None:
+                found[prefix + "gap_s"] = now - then
+    if len(own) > 1:
+        numbers: dict[str, list[float]] = {}
+        for k in own:
+            for name, value in _of_turn(turns[k]).items():
+                if isinstance(value, float):
+                    numbers.setdefault(name, []).append(value)
+                else:
+                    key = f"share of {name} {value}"
+                    found[key] = float(found.get(key, 0.0)) + 1.0 / len(own)
+        for name, values in numbers.items():
+            found[f"mean {name}"] = sum(values) / len(values)
+            found[f"least {name}"] = min(values)
+    return found
+
+
+def _of_turn(turn: Turn) -> Fields:
+    found: Fields = {
+        "request words": float(len(turn.request.split())),
+        "response words": float(len(turn.response.split())),
+    }
+    for name in ("domain", "status", "asr_confidence", "nlu_confidence"):
+        if (value := getattr(turn, name)) is not None:
+            found[name] = value
+    if turn.hypothesis is not None:
+        found["hypothesis slots"] = float(len(turn.hypothesis.slots))
+        confidences = [x.confidence for x in turn.hypothesis.intents if x.confidence is not None]
+        found["hypothesis intents"] = float(len(turn.hypothesis.intents))
+        found["hypothesis intent"] = " ".join(sorted(x.name for x in turn.hypothesis.intents))
+        if confidences:
+            found["hypothesis confidence"] = max(confidences)
+    if turn.response_time_s is not None and turn.time_s is not None:
+        found["response_s"] = turn.response_time_s - turn.time_s
+    found.update({f"category {x.name}": x.value for x in turn.categories})
+    found.update({f"number {x.name}": float(x.value) for x in turn.numbers})
+    return found
+
+
+def _columns(read: Sequence[Fields]) -> _Columns:
+    """Fields of training, sorted; of those that hold words, a number for each of the most frequent."""
+    words: dict[str, Counter[str]] = {}
+    for fields in read:
+        for name, value in fields.items():
+            if isinstance(value, str):
+                words.setdefault(name, Counter())[value] += 1
+    codes = {}
+    for name, counts in words.items():
+        kept = sorted(counts, key=lambda word: (-counts[word], word))[:_MOST_CATEGORIES]
+        codes[name] = {word: k for k, word in enumerate(kept)}
+    return _Columns(tuple(sorted({name for fields in read for name in fields})), codes)

@@ -1,0 +1,210 @@
+"""Metrics of one task for every system, with intervals, ratios, confusion, reliability and selective prediction."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from labelgen.base.registry import resolve
+from labelgen.confidence.resampling import Array, interval, paired_difference, paired_ratio, resampled, resamples
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtGoal
+from labelgen.evaluation.protocol import Judgment
+from labelgen.evaluation.tasks import EvaluationTask, answered
+from labelgen.metrics import METRICS
+from labelgen.metrics.categories import ABSENT, confusion
+from labelgen.metrics.metric import Item, Metric, measure
+from labelgen.metrics.results import (
+    HUMAN,
+    Bin,
+    Confusion,
+    Estimate,
+    Interval,
+    Point,
+    PrecisionCoverage,
+    Ratio,
+    Reliability,
+    Setting,
+    number,
+)
+from labelgen.metrics.scores import CALIBRATION_BINS, bin_of, ece, events
+from labelgen.metrics.sets import identity, same
+
+MOST_POINTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One metric of one system; draws: its value in each resample."""
+
+    interval: Interval
+    draws: Array
+    items: int
+    dialogues: int
+
+    def estimate(self) -> Estimate:
+        return Estimate(**msgspec.structs.asdict(self.interval), items=self.items, dialogues=self.dialogues)
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name. Raises UsageError for an unknown one."""
+    known: Metric = resolve(METRICS, name, "metric")
+    return known
+
+
+def items_of(
+    judgments: Sequence[Judgment], dialogues: Sequence[Dialogue], task: EvaluationTask, system: str
+) -> list[Item]:
+    """The answers of a system on the fields of each judgment; HUMAN stands for the annotator who is left out."""
+    known: dict[int, Mapping[Any, Any]] = {}
+    out = []
+    for judgment in judgments:
+        dialogue = dialogues[judgment.dialogue]
+        if system == HUMAN:
+            predicted: Mapping[Any, Any] = judgment.person or {}
+        else:
+            if judgment.dialogue not in known:
+                known[judgment.dialogue] = answered(dialogue.annotation(system), task)
+            predicted = known[judgment.dialogue]
+        out.append(Item(tuple(turn.request for turn in dialogue.turns), judgment.reference, predicted))
+    return out
+
+
+def measure_all(
+    names: Sequence[str], items: Sequence[Item], judgments: Sequence[Judgment], setting: Setting
+) -> dict[str, Measured]:
+    """Each metric over all judgments, with its interval. Dialogues are resampled, with all their judgments; equal judgments and seeds draw
+    equal resamples, so that systems can be paired."""
+    owner = np.unique([judgment.dialogue for judgment in judgments], return_inverse=True)[1]
+    dialogues = len(set(owner.tolist()))
+    times = resamples(dialogues, setting.resamples, setting.seed)
+    fields = sum(len(item.reference) for item in items)
+    rows: dict[Callable[[Item], Any], list[Any]] = {}
+    out = {}
+    for name in names:
+        known = metric(name)
+        if known.tally not in rows:
+            rows[known.tally] = [known.tally(item) for item in items]
+        tallied = rows[known.tally]
+
+        def statistic(times: Array, known: Metric = known, tallied: Sequence[Any] = tallied) -> Array:
+            return known.value(tallied, times[:, owner])
+
+        draws = resampled(statistic, times)
+        value = float(statistic(np.ones((1, dialogues)))[0])
+        out[name] = Measured(interval(value, draws, setting.level), draws, fields, dialogues)
+    return out
+
+
+def difference(ours: Measured, theirs: Measured, level: float) -> Interval:
+    """Ours less theirs, paired by resample."""
+    return paired_difference(ours.interval, theirs.interval, (ours.draws, theirs.draws), level)
+
+
+def ratio(system: str, opponent: str, name: str, ours: Measured, theirs: Measured, level: float) -> Ratio:
+    """Ours over theirs in the metric of that name, paired by resample, with the difference."""
+    over = paired_ratio(ours.interval, theirs.interval, (ours.draws, theirs.draws), level)
+    paired = difference(ours, theirs, level)
+    return Ratio(system=system, opponent=opponent, metric=name, **msgspec.structs.asdict(over), difference=paired)
+
+
+def answered_share(items: Sequence[Item]) -> float | None:
+    """The share of judged fields that the system answers."""
+    fields = sum(len(item.reference) for item in items)
+    return sum(at in item.predicted for item in items for at in item.reference) / fields if fields else None
+
+
+def confusions(system: str, items: Sequence[Item], task: EvaluationTask) -> Confusion | None:
+    """The confusion matrix, absent answers last. None for a task without a fixed label set."""
+    if task.classes is None:
+        return None
+    pairs: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        pairs.update(confusion(item))
+    labels = [*task.classes, *sorted({name for pair in pairs for name in pair} - {*task.classes, ABSENT})]
+    counts = [[pairs[wanted, given] for given in [*labels, ABSENT]] for wanted in labels]
+    return Confusion(system=system, labels=labels, columns=[*labels, "absent"], counts=counts)
+
+
+def reliability(system: str, items: Sequence[Item], shares: Sequence[float] | None = None) -> Reliability | None:
+    """The reliability diagram: for each bin of probability, the share of labels that is right. None where no label has a probability.
+
+    shares: of each item, 1 by the number of items of its dialogue, so that an answer that is compared several times counts once among
+    `answers`; by default 1."""
+    bins: dict[int, list[tuple[float, float]]] = {}
+    answers: dict[int, float] = {}
+    for item, share in zip(items, shares or [1.0] * len(items), strict=True):
+        for event in events(item):
+            bins.setdefault(bin_of(event[0]), []).append(event)
+            answers[bin_of(event[0])] = answers.get(bin_of(event[0]), 0.0) + share
+    if not bins:
+        return None
+    rows = [
+        Bin(
+            low=b / CALIBRATION_BINS,
+            high=(b + 1) / CALIBRATION_BINS,
+            items=len(inside),
+            answers=round(answers[b]),
+            probability=sum(p for p, _ in inside) / len(inside),
+            accuracy=sum(right for _, right in inside) / len(inside),
+        )
+        for b, inside in sorted(bins.items())
+    ]
+    return Reliability(system=system, ece=number(measure(ece, items)), bins=rows)
+
+
+Decision = tuple[float | None, bool]
+
+
+def decisions(item: Item) -> list[Decision]:
+    """(probability, right) for each answer that can be accepted or withheld: a field with its least probable label or, where a field holds
+    goals, each goal. Fields that the prediction leaves absent are not among them."""
+    out: list[Decision] = []
+    for at, wanted in item.reference.items():
+        labels = item.predicted.get(at)
+        if labels is None:
+            continue
+        if any(isinstance(label.at, AtGoal) and label.at != at for label in (*labels, *wanted)):
+            true = {identity(label) for label in wanted}
+            out += [(label.probability, identity(label) in true) for label in labels]
+            continue
+        known = [label.probability for label in labels if label.probability is not None]
+        complete = bool(labels) and len(known) == len(labels)
+        out.append((min(known) if complete else None, same(labels, wanted)))
+    return out
+
+
+def precision_coverage(system: str, items: Sequence[Item], people: Sequence[Item]) -> PrecisionCoverage | None:
+    """Selective prediction: precision of the accepted answers, from the most probable down; equal probabilities are accepted together.
+
+    Coverage is of the fields judged (of the goals predicted), without those whose answer has no probability. None where no answer
+    has one. The human precision has the same denominator: answers that name something, since "none here" has no probability."""
+    made = [decision for item in items for decision in decisions(item)]
+    ranked = sorted(((p, right) for p, right in made if p is not None), key=lambda pair: -pair[0])
+    if not ranked:
+        return None
+    missing = sum(at not in item.predicted for item in items for at in item.reference)
+    ends = [k for k in range(1, len(ranked) + 1) if k == len(ranked) or ranked[k][0] != ranked[k - 1][0]]
+    if len(ends) > MOST_POINTS:
+        ends = [ends[k * (len(ends) - 1) // (MOST_POINTS - 1)] for k in range(MOST_POINTS)]
+    right = np.cumsum([is_right for _, is_right in ranked])
+    points = [
+        Point(
+            threshold=ranked[k - 1][0],
+            coverage=k / (len(ranked) + missing),
+            precision=int(right[k - 1]) / k,
+            items=k,
+        )
+        for k in ends
+    ]
+    naming = [replace(x, predicted={at: labels for at, labels in x.predicted.items() if labels}) for x in people]
+    human = [is_right for item in naming for _, is_right in decisions(item)]
+    return PrecisionCoverage(
+        system=system,
+        without_probability=len(made) - len(ranked),
+        human_precision=sum(human) / len(human) if human else None,
+        points=points,
+    )

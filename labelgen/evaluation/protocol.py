@@ -1,0 +1,202 @@
+"""Leave-one-annotator-out evaluation: who is judged, and against which reference.
+
+Against the consensus, each annotator of a dialogue is left out in turn and judged against the consensus of the others. Every system is
+judged on the same fields against that same consensus, so no reference knows the answers of who is judged. Against one annotator, that
+annotator's answers are the reference; other annotators are judged too only where the setting names them."""
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+from labelgen.agreement.vote import CONSENSUS, Consensus, consensus
+from labelgen.base.errors import InputError, UsageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation, At, AtGoal, Label, division, tasks_of
+from labelgen.data.named import with_named
+from labelgen.evaluation.tasks import EvaluationTask, answered, concerns, exclusive_names
+from labelgen.metrics.results import EVERYONE, Setting
+
+LEAST_PEOPLE = 3
+
+AnswersAt = dict[At, tuple[Label, ...]]
+
+
+@cache
+def annotator_names(annotators: str | None) -> frozenset[str] | None:
+    """The names of human annotators in a setting; None for EVERYONE and for nobody. Raises UsageError for another
+    kind, and for an empty name."""
+    if annotators in (None, EVERYONE):
+        return None
+    names = annotators.split(",")
+    if not all(names) or any(name.startswith(("kind=", "kind:")) for name in names):
+        hint = f"give names with commas between them, or {EVERYONE} for all people"
+        raise UsageError(f"{annotators!r} names no people", "--annotators", hint)
+    return frozenset(names)
+
+
+def people_of(dialogue: Dialogue, setting: Setting) -> list[Annotation]:
+    """The annotations by human annotators, without the reference."""
+    names = annotator_names(setting.annotators)
+    return [
+        a
+        for a in dialogue.annotations
+        if setting.annotators is not None
+        and a.annotator != setting.reference
+        and (a.kind == "person" if names is None else a.annotator in names)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """One dialogue judged once against one reference.
+
+    dialogue: its position. reference: the judged fields, and what is right there. person: answers of the annotator who is left out,
+    None where nobody is; who: that annotator. others: how many annotators the reference is the consensus of, 0 for one annotator's answers."""
+
+    dialogue: int
+    reference: AnswersAt
+    person: AnswersAt | None
+    who: str = ""
+    others: int = 0
+
+
+@dataclass(slots=True)
+class Judgments:
+    """All judgments of a task. ties: (dialogue, place) of fields that the consensus could not decide. left_out: reason -> fields;
+    dialogues_left_out: reason -> dialogues."""
+
+    all: list[Judgment] = field(default_factory=list)
+    ties: list[tuple[str, At]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    dialogues_left_out: Counter[str] = field(default_factory=Counter)
+
+    def add(self, position: int, reference: AnswersAt, person: Annotation, answers: AnswersAt, others: int = 0) -> None:
+        """Judge one annotator's answers against a reference, on the fields that the annotator was asked about."""
+        fields = {at: labels for at, labels in reference.items() if _asked(person, answers, at)}
+        self.left_out["the judged annotator left it unanswered"] += len(reference) - len(fields)
+        if fields:
+            self.all.append(Judgment(position, fields, answers, person.annotator, others))
+
+
+class Protocol:
+    """The judgments of every task over the same dialogues; keeps each consensus that it has made."""
+
+    def __init__(self, dialogues: Sequence[Dialogue], tasks: Sequence[EvaluationTask], setting: Setting) -> None:
+        self.dialogues = dialogues
+        self.setting = setting
+        self.exclusive = exclusive_names(tasks)
+        self._known: dict[tuple[int, tuple[str, ...]], Consensus] = {}
+
+    def judgments(self, task: EvaluationTask) -> Judgments:
+        """The judgments of one task, in the order of the dialogues."""
+        out = Judgments()
+        leave_out = self.setting.reference == CONSENSUS and self.setting.others != 0
+        for position, dialogue in enumerate(self.dialogues):
+            (self._leave_one_out if leave_out else self._against_one)(position, dialogue, task, out)
+        return out
+
+    def _leave_one_out(self, position: int, dialogue: Dialogue, task: EvaluationTask, out: Judgments) -> None:
+        people = [a for a in people_of(dialogue, self.setting) if answered(a, task)]
+        if len(people) < LEAST_PEOPLE:
+            out.dialogues_left_out[f"fewer than {LEAST_PEOPLE} people answered"] += 1
+            return
+        for person in people:
+            others = self._others(dialogue, people, person)
+            key = (position, tuple(a.annotator for a in others))
+            if key not in self._known:
+                least = min(2, len(others))
+                self._known[key] = consensus(others, self.exclusive, least, self.setting.ratings)
+            decided, answers = self._known[key], answered(person, task)
+            tied = {f.at: None for f in decided.ties if concerns(f, task) and _asked(person, answers, f.at)}
+            out.ties += [(dialogue.id, at) for at in tied]
+            out.left_out["tie among the others"] += len(tied)
+            out.add(position, answered(decided.annotation, task), person, answers, len(others))
+
+    def _against_one(self, position: int, dialogue: Dialogue, task: EvaluationTask, out: Judgments) -> None:
+        annotation = dialogue.annotation(self.setting.reference)
+        reference = answered(annotation, task)
+        if not reference:
+            out.dialogues_left_out[f"not answered by {self.setting.reference}"] += 1
+        elif self.setting.annotators is None or self.setting.reference == CONSENSUS:
+            out.all.append(Judgment(position, reference, None))
+        else:
+            people = [a for a in people_of(dialogue, self.setting) if answered(a, task)]
+            if not people:
+                out.dialogues_left_out["no person answered"] += 1
+            for person in people:
+                out.add(position, reference, person, answered(person, task))
+
+    def _others(self, dialogue: Dialogue, people: Sequence[Annotation], person: Annotation) -> list[Annotation]:
+        others = [a for a in people if a is not person]
+        count = self.setting.others
+        if count is None or len(others) <= count:
+            return others
+        rng = random.Random(f"{self.setting.seed}/{dialogue.id}/{person.annotator}")
+        return [others[k] for k in sorted(rng.sample(range(len(others)), count))]
+
+
+def _asked(person: Annotation, answers: Collection[At], at: At) -> bool:
+    """Whether an annotator is judged on a field: where there is an answer, and on a goal that is none in the annotator's own division, which
+    is a mistake. Any other missing field was not asked."""
+    if at in answers or not isinstance(at, AtGoal):
+        return at in answers
+    divided = division(person)
+    return divided is not None and at not in {label.at for label in divided}
+
+
+def with_reference(dialogues: Iterable[Dialogue], tasks: Sequence[EvaluationTask], setting: Setting) -> list[Dialogue]:
+    """The dialogues with the consensus of all their annotators added, where that is the reference; an older consensus is replaced."""
+    if setting.reference != CONSENSUS:
+        return list(dialogues)
+    exclusive = exclusive_names(tasks)
+    out = []
+    for dialogue in dialogues:
+        kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
+        decided = consensus(people_of(dialogue, setting), exclusive, ratings=setting.ratings).annotation
+        out.append(replace(dialogue, annotations=(*kept, decided)))
+    return out
+
+
+def with_all_named(
+    dialogues: Iterable[Dialogue], setting: Setting, elsewhere: Iterable[Dialogue] = ()
+) -> Iterator[Dialogue]:
+    """The dialogues as they come. Raises UsageError at their end where an annotator of the setting is in none of them."""
+    names = {*(annotator_names(setting.annotators) or ()), setting.reference} - {CONSENSUS}
+    return with_named(dialogues, names, "--reference, --annotators", elsewhere)
+
+
+def nothing_to_judge(
+    dialogues: Sequence[Dialogue],
+    tasks: Sequence[EvaluationTask],
+    setting: Setting,
+    left_out: Mapping[str, int],
+    reasons: Iterable[str],
+    where: str,
+) -> InputError:
+    """The error of a log in which the reference answers no task. left_out: why dialogues do not count, and how many; reasons: why the
+    others could not be judged."""
+    if not dialogues:
+        every = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
+        what = f"no dialogue is left: {every}" if every else "the log holds no dialogue"
+        return InputError(what, where, "name a log with other dialogues" if every else "name a log with dialogues")
+    by_all = setting.reference == CONSENSUS
+    annotations = [
+        a
+        for d in dialogues
+        for a in (people_of(d, setting) if by_all else [d.annotation(setting.reference)])
+        if a is not None
+    ]
+    who = "a person" if by_all else setting.reference
+    if not annotations:
+        hint = "--annotators names who is one, --reference NAME takes one annotator's word; or have people annotate the log"
+        return InputError(f"no annotation in the log is by {who}", where, hint)
+    if not any(answered(a, task) for a in annotations for task in tasks):
+        wanted = ", ".join(task.name for task in tasks)
+        known = ", ".join(sorted({name for a in annotations for name in tasks_of(a)})) or "nothing"
+        return InputError(f"no annotation by {who} answers {wanted}", where, f"answered tasks: {known}")
+    hint = f"bring {LEAST_PEOPLE} people's answers of a dialogue, or take one annotator's word by --reference NAME"
+    if not by_all:
+        hint = f"have people answer what {setting.reference} answered, or leave --annotators out"
+    return InputError(f"nothing to judge against {setting.reference}: {', '.join(reasons)}", where, hint)

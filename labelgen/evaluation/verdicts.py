@@ -1,0 +1,126 @@
+"""Verdicts: is a system better than the human baseline and the baselines, in the main metric of each task?
+
+Each comparison is a paired difference over the same resampled dialogues, with a two-sided p-value. "Better" claims several things at once,
+that the system is ahead of the human baseline and of every baseline of the task, so the largest of their p-values counts
+(intersection-union test, Berger 1982). These p-values, one for each task, are adjusted over the tasks by Holm's method (Holm 1979). So are
+the p-values against the human baseline, for "worse", and those of all baselines in all tasks, for `beaten_by`. Each system is a family
+of its own.
+
+A system with feedback masked has a verdict too; where that is "worse", the system is not "better" but "feedback_dependent"."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from labelgen.confidence.resampling import two_sided
+from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS
+from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass
+from labelgen.evaluation.measure import Measured, difference, metric
+from labelgen.metrics.results import BASELINE, HUMAN, Comparison, TaskResult, Tested, Verdict, VerdictName, significant
+
+_GAINS = ("better", "no_baselines", "ahead")
+
+
+def compare(
+    systems: Sequence[str], measured: Mapping[str, Mapping[str, Measured]], main_metric: str, level: float
+) -> list[Verdict]:
+    """For each system the differences to its opponents; `decide` says what they come to. measured: name -> metric -> its value."""
+    out = []
+    for system in systems:
+        ours = measured[system][main_metric]
+        comparisons = []
+        for opponent in opponents(system, measured):
+            theirs = measured[opponent][main_metric]
+            comparisons.append(
+                Comparison(
+                    opponent=opponent,
+                    kind="human" if opponent == HUMAN else "baseline",
+                    **msgspec.structs.asdict(difference(ours, theirs, level)),
+                    p_value=two_sided(ours.draws - theirs.draws),
+                )
+            )
+        out.append(Verdict(system=system, metric=main_metric, comparisons=comparisons))
+    return out
+
+
+def opponents(system: str, answering: Iterable[str]) -> list[str]:
+    """The human baseline, and the baselines on the same goals; the majority class only where there is no constant per source."""
+    names, on_given = list(answering), ON_GIVEN_GOALS in system
+    baselines = [x for x in names if x.startswith(BASELINE) and x.endswith(ON_GIVEN_GOALS) == on_given]
+    if any(x.startswith(ConstantPerSource.name) for x in baselines):
+        baselines = [x for x in baselines if not x.startswith(MajorityClass.name)]
+    return [*(x for x in names if x == HUMAN), *baselines]
+
+
+def decide(tasks: Sequence[TaskResult], level: float) -> None:
+    """Fill in the verdicts of all tasks, with their adjusted p-values and those of their comparisons."""
+    everything = [(task, one) for task in tasks for one in task.verdicts]
+    for system in dict.fromkeys(one.system for _, one in everything):
+        own = [(_sign(task), one) for task, one in everything if one.system == system]
+        for kind in ("human", "baseline"):
+            adjust([x for _, one in own for x in one.comparisons if x.kind == kind])
+        for sign, one in own:
+            for x in one.comparisons:
+                x.significant = significant(x.p_adjusted, level)
+            one.p_value = _of_all(one, sign)
+        adjust([one for _, one in own])
+        for sign, one in own:
+            one.beaten_by = [
+                x.opponent
+                for x in one.comparisons
+                if x.kind == "baseline" and x.p_value is not None and x.significant and not _ahead(x, sign)
+            ]
+            one.verdict = _verdict(one, sign, level)
+    for task in tasks:
+        of = {one.system: one for one in task.verdicts}
+        for name, one in of.items():
+            masked = of.get(name + FEEDBACK_MASKED)
+            if masked is not None and masked.verdict == "worse" and one.verdict in _GAINS:
+                one.verdict = "feedback_dependent"
+
+
+def _sign(task: TaskResult) -> float:
+    return 1.0 if metric(task.main_metric).larger_is_better else -1.0
+
+
+def _of_all(one: Verdict, sign: float) -> float | None:
+    """The p-value of being ahead of all opponents, 1 where the system is behind any; None where there are no baselines."""
+    if not any(x.kind == "baseline" for x in one.comparisons):
+        return None
+    return max(x.p_value if _ahead(x, sign) and x.p_value is not None else 1.0 for x in one.comparisons)
+
+
+def _ahead(comparison: Comparison, sign: float) -> bool:
+    return comparison.value is not None and sign * comparison.value > 0
+
+
+def _verdict(one: Verdict, sign: float, level: float) -> VerdictName:
+    defined = [x for x in one.comparisons if x.p_value is not None]
+    human = next((x for x in defined if x.kind == "human"), None)
+    if significant(one.p_adjusted, level):
+        return "better"
+    if human is not None and human.significant:
+        if not _ahead(human, sign):
+            return "worse"
+        return "ahead" if len(defined) > 1 else "no_baselines"
+    if not defined:
+        return "not_compared"
+    return "worse" if human is None and one.beaten_by else "indistinguishable"
+
+
+def adjust(tested: Sequence[Comparison | Verdict | Tested]) -> int:
+    """Fill in `p_adjusted` where there is a `p_value`, over all of them together; returns how many those are."""
+    known = [one for one in tested if one.p_value is not None]
+    for one, p in zip(known, holm([one.p_value or 0.0 for one in known]), strict=True):
+        one.p_adjusted = p
+    return len(known)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values: to reject those at most at a level rejects any true null with a chance of at most the level."""
+    order = np.argsort(p_values, kind="stable")
+    times = np.arange(len(order), 0, -1)
+    out = np.empty(len(order))
+    out[order] = np.minimum(1.0, np.maximum.accumulate(times * np.asarray(p_values, dtype=np.float64)[order]))
+    return [float(p) for p in out]

@@ -1,0 +1,206 @@
+"""Options of an evaluation against a naive reference: others, groups of classes, the first turn, pooled units, mean ratings."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from made_evaluations import evaluate
+
+from labelgen.base.errors import UsageError
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import Annotation, AtDialogue, AtTurn, Label
+from labelgen.data.log import write_log
+from labelgen.data.quality import QUALITY_NAMES, quality_name
+from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.prepare import KNOWN_USERS, prepare
+from labelgen.evaluation.protocol import Protocol, with_reference
+from labelgen.evaluation.tasks import parse_groups, tasks_of_units
+from labelgen.metrics.results import HUMAN, Setting
+
+TASKS = tasks_of_units("quality", ("turn", "dialogue"), ("macro_f1", "accuracy", "bad_f1", "bad_auprc"), QUALITY_NAMES)
+PEOPLE = tuple("abcde")
+Ratings = Mapping[str, Mapping[Any, float]]
+
+
+def ratings(seed: int, turns: int = 5, people: Sequence[str] = PEOPLE) -> dict[str, dict[Any, float]]:
+    """annotator -> place -> rating 1..5; raters differ by one, and leave a tenth."""
+    rng = random.Random(seed)
+    places: list[Any] = [*(AtTurn(t) for t in range(turns)), AtDialogue()]
+    true = {at: rng.randint(1, 5) for at in places}
+    return {
+        who: {
+            at: float(min(5, max(1, true[at] + rng.choice((-1, 0, 0, 1)))))
+            for at in places
+            if who == "model" or rng.random() < 0.9
+        }
+        for who in (*people, "model")
+    }
+
+
+def log(count: int = 30) -> tuple[list[Dialogue], list[Ratings]]:
+    made: list[Dialogue] = []
+    known: list[Ratings] = []
+    for k in range(count):
+        own = ratings(k)
+        known.append(own)
+        annotations = []
+        for who, places in own.items():
+            labels = []
+            for at, rating in places.items():
+                name = quality_name(rating)
+                spread = {"bad": 0.2, "fair": 0.1, "good": 0.2} | {name: 0.6 if name == "fair" else 0.7}
+                total = sum(spread.values())
+                p = tuple((one, spread[one] / total) for one in QUALITY_NAMES)
+                found = dict(p)[name] if who == "model" else None
+                labels.append(Label("quality", at, name, found, rating, p if who == "model" else None))
+            annotations.append(Annotation(who, "model" if who == "model" else "person", tuple(labels)))
+        turns = tuple(Turn(request=f"{k}", response="") for _ in range(5))
+        made.append(Dialogue(id=f"d{k}", turns=turns, annotations=tuple(annotations), user=f"u{k % 3}"))
+    return made, known
+
+
+def consensus(raters: Sequence[Mapping[Any, float]], at: Any, mean: bool) -> str | None:
+    given = [own[at] for own in raters if at in own]
+    if len(given) < 2:
+        return None
+    if mean:
+        return str(quality_name(sum(given) / len(given)))
+    (first, votes), *others = Counter(map(quality_name, given)).most_common()
+    return None if others and others[0][1] == votes else str(first)
+
+
+def naive(known: Sequence[Ratings], mean: bool, first: int, group: Mapping[str, str], leave_out: bool) -> Any:
+    """(reference, model, person) of every judged item."""
+    items = []
+    for own in known:
+        people = [own[who] for who in PEOPLE]
+        for person in people if leave_out else [None]:
+            others = [one for one in people if one is not person]
+            for at in [AtTurn(t) for t in range(first, 5)] + [AtDialogue()]:
+                wanted = consensus(others, at, mean)
+                if wanted is not None and (person is None or at in person):
+                    names = [wanted, quality_name(own["model"][at]), quality_name(person[at]) if person else wanted]
+                    items.append(tuple(group.get(name, name) for name in names))
+    return items
+
+
+def accuracy(pairs: Sequence[tuple[str, str]]) -> float:
+    return sum(wanted == said for wanted, said in pairs) / len(pairs)
+
+
+def macro_f1(pairs: Sequence[tuple[str, str]]) -> float:
+    scores = []
+    for name in {name for pair in pairs for name in pair}:
+        right = sum(wanted == said == name for wanted, said in pairs)
+        scores.append(2 * right / sum((wanted == name) + (said == name) for wanted, said in pairs))
+    return sum(scores) / len(scores)
+
+
+def judged(dialogues: Sequence[Dialogue], setting: Setting) -> dict[str, Any]:
+    return evaluate(with_reference(dialogues, TASKS, setting), TASKS, ("model",), setting, Description("t"))
+
+
+@pytest.mark.parametrize("leave_out", [True, False])
+@pytest.mark.parametrize("mean", [True, False])
+@pytest.mark.parametrize(("first", "text"), [(0, ""), (2, ""), (2, "bad,fair+good")])
+def test_options_of_an_evaluation_equal_a_naive_reference(mean: bool, first: int, text: str, leave_out: bool) -> None:
+    dialogues, known = log()
+    groups = parse_groups(text) if text else ()
+    class_of = {name: "+".join(group) for group in groups for name in group}
+    setting = Setting(
+        others=None if leave_out else 0,
+        ratings="mean" if mean else "vote",
+        groups=groups,
+        first_turn=first,
+        pool_units=True,
+        resamples=20,
+    )
+    (task,) = judged(dialogues, setting)["tasks"]
+    items = naive(known, mean, first, class_of, leave_out)
+    assert (task["name"], task["unit"], task["items"]) == ("quality", "turn and dialogue", len(items))
+    rows = {row["system"]: row["metrics"] for row in task["rows"]}
+    assert (HUMAN in rows) == leave_out
+    for system, place in (("model", 1), (HUMAN, 2))[: 1 + leave_out]:
+        pairs = [(item[0], item[place]) for item in items]
+        assert rows[system]["accuracy"]["value"] == pytest.approx(accuracy(pairs))
+        assert rows[system]["macro_f1"]["value"] == pytest.approx(macro_f1(pairs))
+    assert rows["model"]["bad_auprc"]["value"] is not None
+
+
+def test_units_of_a_task_without_pooling_are_judged_apart() -> None:
+    dialogues, _ = log(10)
+    apart, pooled = (judged(dialogues, Setting(pool_units=pool, resamples=5))["tasks"] for pool in (False, True))
+    assert [task["name"] for task in apart] == ["quality, turn", "quality, dialogue"]
+    assert sum(task["items"] for task in apart) == pooled[0]["items"]
+
+
+@pytest.mark.parametrize("others", [1, 2, 3, 4, 9])
+def test_others_of_a_number_are_that_many_or_all(others: int) -> None:
+    dialogues, _ = log(10)
+    setting = Setting(others=others)
+    judgments = Protocol(dialogues, TASKS, setting).judgments(TASKS[0]).all
+    assert {judgment.others for judgment in judgments} == {min(others, 4)}
+    assert {judgment.who for judgment in judgments} == set(PEOPLE)
+
+
+@pytest.mark.parametrize("text", ["bad", "bad,,good", "bad,bad+good", "bad+,good"])
+def test_groups_that_are_no_classes_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="names no classes"):
+        parse_groups(text)
+
+
+def test_groups_that_no_task_has_are_refused() -> None:
+    with pytest.raises(UsageError, match="no task has the labels bad, great"):
+        judged(log(5)[0], Setting(groups=(("bad",), ("great",)), resamples=5))
+
+
+def test_users_of_the_training_part_are_left_out_where_asked() -> None:
+    dialogues, _ = log(9)
+    training = [Dialogue(id="t", turns=(Turn(request="x", response=""),), user="u1")]
+    kept = prepare(dialogues, TASKS, Setting(), training, new_users=True)
+    assert kept.left_out == {KNOWN_USERS: 3}
+    assert {dialogue.user for dialogue in kept.dialogues} == {"u0", "u2"}
+
+
+def test_the_command_with_all_options_is_recomputed_to_the_same_bytes(tmp_path, capsys) -> None:
+    dialogues, known = log()
+    write_log(tmp_path / "log.jsonl", dialogues)
+    words = ["--task", "quality", "--ratings", "mean", "--first-turn", "2", "--group", "bad,fair+good", "--pool-units"]
+    words += ["--others", "0", "--resamples", "20"]
+    assert main(["evaluate", str(tmp_path / "log.jsonl"), *words, "--out", str(tmp_path / "e")]) == 0
+    found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    (task,) = found["tasks"]
+    items = naive(known, True, 2, {"fair": "fair+good", "good": "fair+good"}, False)
+    assert task["rows"][0]["metrics"]["accuracy"]["value"] == pytest.approx(accuracy([item[:2] for item in items]))
+    assert task["confusion"][0]["labels"] == ["bad", "fair+good"]
+    again = ["evaluate", "--recompute", str(tmp_path / "e" / "predictions.jsonl"), "--out", str(tmp_path / "again")]
+    assert main(again) == 0
+    for name in ("evaluation.json", "report.html"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "e" / name).read_bytes()
+    assert "judged classes: bad, fair+good" in found["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--group", "bad,good"], "no task has the labels bad, good"),
+        (["--new-users"], "--new-users needs a training part"),
+        (["--baseline", "rule"], "--baseline needs a training part"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(tmp_path, capsys, words: list[str], said: str) -> None:
+    write_log(tmp_path / "log.jsonl", log(4)[0])
+    assert main(["evaluate", str(tmp_path / "log.jsonl"), *words, "--out", str(tmp_path / "e")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_evaluation_of_an_older_form_is_refused_with_a_hint(tmp_path, capsys) -> None:
+    (tmp_path / "evaluation.json").write_text('{"form": "labelgen evaluation 1", "title": "old"}')
+    assert main(["report", str(tmp_path / "evaluation.json"), str(tmp_path / "r.html")]) == 3
+    told = capsys.readouterr().err
+    assert "another version" in told
+    assert "evaluate again with this version" in told
