@@ -63,7 +63,7 @@ def measure(scratch: Path, dialogues: int, runs: int) -> dict[str, Any]:
     """The table of these engines; their runs alternate."""
     from labelgen.data.log import write_log
     from labelgen.simulator.log import simulate
-    from labelgen.simulator.options import WorldOptions
+    from labelgen.simulator.world import WorldOptions
 
     write_log(scratch / "in" / "a.jsonl", simulate(dialogues, 0, WorldOptions(annotated=0.0)))
     shards = -(-dialogues // SHARD)

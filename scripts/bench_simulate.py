@@ -14,13 +14,13 @@ from collections.abc import Callable
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.record import encode
-from labelgen.simulator.corpus.grown import GrownWorld
-from labelgen.simulator.corpus.scripts import read_corpus
+from labelgen.simulator.corpus_world import CorpusWorld
 from labelgen.simulator.log import simulate
-from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.scripts import read_corpus
+from labelgen.simulator.world import WorldOptions
 
 
-def rates(dialogues: int, seed: int, grown: GrownWorld | None) -> dict[str, float]:
+def rates(dialogues: int, seed: int, grown: CorpusWorld | None) -> dict[str, float]:
     for _ in simulate(200, seed + 1, None, grown):
         pass  # fills the caches of sounds and templates, which a long log pays once
     turns = 0
@@ -51,7 +51,7 @@ def main() -> None:
     found: dict[str, object] = {"dialogues": args.dialogues, "own": rates(args.dialogues, args.seed, None)}
     if args.corpus:
         started = time.process_time()
-        grown = GrownWorld(read_corpus(args.corpus))
+        grown = CorpusWorld(read_corpus(args.corpus))
         found["corpus_read_s"] = round(time.process_time() - started, 2)
         found["grown"] = rates(args.dialogues, args.seed, grown)
     found.update(python=platform.python_version(), machine=platform.machine())

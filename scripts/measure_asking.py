@@ -5,7 +5,7 @@
 The assistant of the log asked nobody. In rounds, each doubling the number of questions, turns are chosen by a strategy: by
 `labelgen feedback ask`'s gain, at random among the turns that can be asked about, or, as a peer, those whose probability is
 nearest to even; one question in a dialogue. Whether the user answers, and what, is drawn as in the world (`ask_back` of
-labelgen/simulator/reactions.py): the annoyed and the unserved answer more often, and 4% say the contrary. The draw belongs to
+labelgen/simulator/conversation.py): the annoyed and the unserved answer more often, and 4% say the contrary. The draw belongs to
 the turn, so all strategies get the same answers.
 
 After each round a small model is trained: logistic regression on signals, confidences, what the assistant believed, and
@@ -39,8 +39,8 @@ from labelgen.feedback.items import Item, turn_items
 from labelgen.feedback.signal import with_signals
 from labelgen.metrics.metric import divide
 from labelgen.simulator.log import TRUTH, scene
-from labelgen.simulator.options import WorldOptions
-from labelgen.simulator.user import user_of
+from labelgen.simulator.users import user_of
+from labelgen.simulator.world import WorldOptions
 
 Array = NDArray[Any]
 

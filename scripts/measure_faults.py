@@ -91,7 +91,7 @@ def measure(scratch: Path, kills: int, ray: int, dialogues: int, seed: int) -> d
     """The table of these faults."""
     # Workers read this file too, and have no need of the simulator.
     from labelgen.simulator.log import simulate
-    from labelgen.simulator.options import WorldOptions
+    from labelgen.simulator.world import WorldOptions
 
     source = scratch / "in"
     options = WorldOptions(annotated=0.0)

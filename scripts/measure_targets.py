@@ -32,7 +32,7 @@ from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.metric import divide, f1
 from labelgen.simulator.log import TRUTH, simulate
-from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.world import WorldOptions
 
 RESAMPLES = 1000
 

@@ -14,11 +14,11 @@ from labelgen.base.progress import progress
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
-from labelgen.simulator.corpus.grown import GrownWorld
-from labelgen.simulator.corpus.scripts import read_corpus
+from labelgen.simulator.corpus_world import CorpusWorld
 from labelgen.simulator.log import Scene, labels, scene
-from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.scripts import read_corpus
 from labelgen.simulator.sound import write_sound
+from labelgen.simulator.world import WorldOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +45,24 @@ def simulate(options: SimulateOptions) -> None:
     out = Path(options.out)
     if options.out != "-":
         fresh_file(out, options.force)
-    grown = None if options.corpus is None else _grown(options.corpus)
-    scenes = (scene(options.seed, index, world, grown) for index in range(options.dialogues))
+    corpus = None if options.corpus is None else _corpus_world(options.corpus)
+    scenes = (scene(options.seed, index, world, corpus) for index in range(options.dialogues))
     shown = progress(scenes, "simulate", "dialogues", options.dialogues)
     count = write_log(
         options.out,
         _dialogues(shown, out.parent, options.force),
-        labels() if grown is None else grown.labels(),
+        labels() if corpus is None else corpus.labels(),
         options.force,
     )
     if options.out != "-":
         print_lines(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
 
 
-def _grown(named: str) -> GrownWorld:
+def _corpus_world(named: str) -> CorpusWorld:
     corpus = read_corpus(named)
     told = "".join(f"; left out: {why}, {count:,}" for why, count in corpus.left_out.most_common())
     print_lines(f"{len(corpus.scripts):,} dialogues of {named} can be retold{told}", file=sys.stderr)
-    return GrownWorld(corpus)
+    return CorpusWorld(corpus)
 
 
 def _dialogues(scenes: Iterator[Scene], folder: Path, force: bool) -> Iterator[Dialogue]:

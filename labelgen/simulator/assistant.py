@@ -1,21 +1,18 @@
-"""The simulated assistant: a pipeline of hearing, understanding, finding and doing, each of which can fail.
+"""Simulated assistant: a pipeline of speech recognition, understanding, lookup and execution; each stage can fail.
 
-It answers by what it believes, so that a mistake shows in the response where the words allow it. What it did is known
-to the simulation (`Reply.served`, `Reply.quality`) and stands nowhere else in the record."""
+The assistant answers by what it understood, so a mistake shows in the response if the words allow it. The ground truth
+(`Reply.served`, `Reply.quality`) is not part of the logged turn."""
 
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
 from labelgen.data.dialogue import Hypothesis, HypothesisIntent, HypothesisSlot
-from labelgen.simulator.goals import Step
-from labelgen.simulator.meaning import Meanings
-from labelgen.simulator.options import WorldOptions
-from labelgen.simulator.phrases import pick
-from labelgen.simulator.recognizer import Heard
-from labelgen.simulator.responses import BROKEN, NOT_FOUND, UNHEARD, speak
-from labelgen.simulator.setting import Setting, Skills
-from labelgen.simulator.user import User
+from labelgen.simulator.language import BROKEN, NOT_FOUND, UNHEARD, speak
+from labelgen.simulator.recognizer import HeardRequest
+from labelgen.simulator.users import GoalStep, User
+from labelgen.simulator.vocabulary import Meanings, pick
+from labelgen.simulator.world import AssistantSkills, World, WorldOptions
 
 Mistake = Literal["unheard", "intent", "slot", "entity", "not_found", "broken", "silent", "asked_again", "partly"]
 
@@ -35,10 +32,11 @@ _QUALITY: dict[Mistake, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """status and the confidences are what a log would hold. served: the step is done as the user meant it. mistake:
-    what went wrong, None for nothing. wrong: index, among the slots said, of the one that was got wrong. asks: the slot
-    that the assistant asked for. quality: 1..5, how well the response served the request. faults: the stages of
-    `faults.STAGES` that failed after the words were heard, in order, harmful or not."""
+    """Response of the assistant, with its ground truth. status and confidences are logged.
+
+    served: whether the step was done as intended. mistake: kind of mistake, or None. wrong: index of the wrong slot among
+    the slots said. asks: slot that the assistant asks for. quality: of the response, 1..5. faults: stages of `log.STAGES`
+    that failed after recognition, in order, harmful or not."""
 
     text: str
     status: str
@@ -56,8 +54,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """slots: as understood. missed, misread: indices, among the slots said, of those not understood at all, or with a
-    wrong border. slipped: one of them for no fault of the recognizer."""
+    """Slots as understood. missed, misread: indices, among the slots said, of those that were not understood, or have a wrong
+    border. slipped: whether this happened without a recognition error."""
 
     slots: tuple[HypothesisSlot, ...]
     missed: frozenset[int]
@@ -65,18 +63,18 @@ class _Reading:
     slipped: bool
 
 
-def answer(step: Step, heard: Heard, user: User, setting: Setting, options: WorldOptions, rng: Random) -> Reply:
-    """Handle one request that meant `step`, as it was heard."""
-    skills = setting.skills
-    # Distortion of plain words misleads about the intent, distortion of a slot's words about the slot.
+def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, options: WorldOptions, rng: Random) -> Reply:
+    """Answer one request. step: what the user intended; heard: what was recognized."""
+    skills = world.skills
+    # Errors in other words affect the intent, errors in a slot's words affect the slot.
     doubt = (2.0 if -1 in heard.distorted else 1.0) * (2.0 if step.manner == "follow" else 1.0)
-    confusable = len(step.intents) > 1 or bool(setting.meanings.others[step.intents[0]])
+    confusable = len(step.intents) > 1 or bool(world.meanings.others[step.intents[0]])
     confused = rng.random() < options.intent_errors * doubt and confusable
     confidence = rng.betavariate(4.0, 3.0) if confused else rng.betavariate(11.0, 1.6)
     if heard.distorted:
         confidence *= rng.uniform(0.55, 1.0)
-    intents = _confused(step.intents, setting.meanings, rng) if confused else step.intents
-    reading = _read(step, heard, setting.meanings.slots, options, rng)
+    intents = _confused(step.intents, world.meanings, rng) if confused else step.intents
+    reading = _read(step, heard, world.meanings.slots, options, rng)
     believed = tuple(HypothesisIntent(name=name, confidence=round(confidence, 3)) for name in intents)
     delay_s = round(0.4 + rng.expovariate(1.1), 2)
     faults = [stage for stage, failed in (("intent", confused), ("slot", reading.slipped)) if failed]
@@ -118,7 +116,7 @@ def answer(step: Step, heard: Heard, user: User, setting: Setting, options: Worl
         frame.pop(step.slot_key(k), None)
     needed = skills.lacking(step, frame, reading.missed, user, rng)
     if needed is not None:
-        # Asking is fair where the user left it out, and a nuisance where it was said.
+        # A question is fair if the user left the slot out, and a mistake if the user said it.
         said = next((k for k, (name, _) in enumerate(step.said) if name == needed), None)
         return reply(skills.ask(needed, rng), "clarify", None if said is None else "asked_again", said, needed)
     wrong, found = _find(step, heard, frame, reading, skills, options, rng)
@@ -134,7 +132,7 @@ def answer(step: Step, heard: Heard, user: User, setting: Setting, options: Worl
         faults.append("result")
         return reply(text, "answered", "silent")
     if reading.missed:
-        # What was missed changes what is done, or only spoils it.
+        # A missed slot makes the result wrong, or only less good.
         worst = min(reading.missed, key=lambda k: (skills.spoils(step.said[k][0]), k))
         if skills.spoils(step.said[worst][0]):
             return reply(text, "answered", "partly", worst, served=True)
@@ -149,8 +147,8 @@ def _confused(intents: tuple[str, ...], meanings: Meanings, rng: Random) -> tupl
     return (others[int(rng.random() * len(others))],)
 
 
-def _read(step: Step, heard: Heard, names: tuple[str, ...], options: WorldOptions, rng: Random) -> _Reading:
-    """Find the slots in what was heard. names: all that the assistant knows."""
+def _read(step: GoalStep, heard: HeardRequest, names: tuple[str, ...], options: WorldOptions, rng: Random) -> _Reading:
+    """Understand the slots of a request. names: all slot names of the assistant."""
     found: list[HypothesisSlot] = []
     missed: set[int] = set()
     misread: set[int] = set()
@@ -180,17 +178,17 @@ def _read(step: Step, heard: Heard, names: tuple[str, ...], options: WorldOption
 
 
 def _find(
-    step: Step,
-    heard: Heard,
+    step: GoalStep,
+    heard: HeardRequest,
     frame: dict[str, str],
     reading: _Reading,
-    skills: Skills,
+    skills: AssistantSkills,
     options: WorldOptions,
     rng: Random,
 ) -> tuple[int | None, bool]:
-    """Look the entities up; gives the index of the slot that went wrong, and whether anything was found for it.
+    """Look up entities. Returns the index of the wrong slot, or None, and whether any entity was found for it.
 
-    What was wrongly found stands in the frame afterwards. A misheard name is often recovered, as catalogs forgive
+    A wrong entity replaces the right one in the frame. A misheard name is often recovered, because catalogs tolerate
     spelling, and sometimes is the name of something else."""
     for k, (name, meant) in enumerate(step.said):
         unclear = k in heard.distorted or k in reading.misread
@@ -207,6 +205,6 @@ def _find(
     return None, True
 
 
-def _words(heard: Heard, k: int) -> str:
+def _words(heard: HeardRequest, k: int) -> str:
     span = heard.phrase.spans().get(k)
     return "that" if span is None else heard.phrase.text()[span[0] : span[1]]

@@ -1,32 +1,214 @@
-"""One dialogue of the simulated world: a user pursues goals, an assistant with faults serves them or does not."""
+"""Simulated conversation: users pursue goals, an assistant with faults answers, and users react.
 
+Users react with thanks, answers to feedback questions, barge-ins, corrections, giving up, a rating, or silence."""
+
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from labelgen.data.dialogue import Turn
-from labelgen.simulator import skills, wording
+from labelgen.data.dialogue import Category, Feedback, Hypothesis, HypothesisIntent, Number, Turn
 from labelgen.simulator.assistant import Reply, answer
-from labelgen.simulator.goals import DOMAINS, Goal, Step, plan
-from labelgen.simulator.grammar import Phrase
-from labelgen.simulator.meaning import OWN
-from labelgen.simulator.options import WorldOptions
-from labelgen.simulator.reactions import ask_back, give_up, interrupt, please, rate
-from labelgen.simulator.recognizer import OWN_EARS, hear
-from labelgen.simulator.setting import Setting
-from labelgen.simulator.talk import Talk, TurnTruth, keep
-from labelgen.simulator.user import User
+from labelgen.simulator.grammar import Phrase, Template, write
+from labelgen.simulator.language import ASK_BACK, GLAD, SORRY, WELCOME, GrammarSkills, GrammarSpeech, respond, speak
+from labelgen.simulator.recognizer import GRAMMAR_EARS, hear
+from labelgen.simulator.users import DOMAINS, GoalStep, User, UserGoal, plan
+from labelgen.simulator.vocabulary import GIVING_UP, GRAMMAR_MEANINGS, NO, THANKS, YES, lines, pick
+from labelgen.simulator.world import World, WorldOptions
+
+_SCREEN = (Category(name="screen", value="no"), Category(name="screen", value="yes"))
+_WOKEN = {by: Category(name="woken_by", value=by) for by in ("button", "word")}
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTruth:
+    """Ground truth of one turn. slots: (name, start, end, intended words). quality: 1..5, None if the user asked for nothing.
+    annoyance: of the user while speaking, 0..1. faults: stages of the assistant that failed (`log.STAGES`), in order."""
+
+    intents: tuple[str, ...]
+    slots: tuple[tuple[str, int, int, str], ...]
+    quality: int | None
+    annoyance: float
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Talk:
+    """State of a dialogue: the logged turns, their ground truth, the goals, and the user's mood. left: the user ended it."""
+
+    user: User
+    world: World
+    options: WorldOptions
+    rng: Random
+    noise: float
+    volume: float
+    goals: list[UserGoal] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    truths: list[TurnTruth] = field(default_factory=list)
+    rating: int | None = None
+    annoyance: float = 0.0
+    clock_s: float = 0.0
+    left: bool = False
+
+
+def keep(talk: Talk, turn: Turn, truth: TurnTruth, delay_s: float) -> None:
+    """Add a turn to the log, with times and device features."""
+    user, rng = talk.user, talk.rng
+    asked_s = round(talk.clock_s, 2)
+    answered_s = round(asked_s + 0.5 + 0.05 * len(turn.request) + delay_s, 2)
+    talk.clock_s = answered_s + 0.05 * len(turn.response) + rng.expovariate(0.7)
+    screen = user.device in ("phone", "display", "watch")
+    woken = "button" if screen and rng.random() < 0.5 else "word"
+    kept = replace(
+        turn,
+        time_s=asked_s,
+        response_time_s=answered_s,
+        categories=(_SCREEN[screen], _WOKEN[woken]),
+        numbers=(
+            Number(name="volume", value=talk.volume),
+            Number(name="noise_db", value=round(34.0 + 16.0 * talk.noise + rng.uniform(-3.0, 3.0), 1)),
+        ),
+    )
+    talk.turns.append(kept)
+    talk.truths.append(truth)
+
+
+def aside(talk: Talk, request: str, response: str, feedback: Feedback | None = None) -> None:
+    """Add a turn without an intent or goal, such as thanks."""
+    rng = talk.rng
+    asr_confidence = round(rng.betavariate(14.0, 1.4), 3)
+    turn = Turn(
+        request=request,
+        response=response,
+        domain="system",
+        status="answered",
+        asr_confidence=asr_confidence if request else None,
+        nlu_confidence=round(rng.betavariate(11.0, 1.6), 3),
+        hypothesis=Hypothesis(),
+        feedback=() if feedback is None else (feedback,),
+    )
+    keep(talk, turn, TurnTruth((), (), None, talk.annoyance), round(0.3 + rng.expovariate(2.0), 2))
+
+
+def mark(talk: Talk, feedback: Feedback) -> None:
+    """Add feedback to the last turn."""
+    last = talk.turns[-1]
+    talk.turns[-1] = replace(last, feedback=(*last.feedback, feedback))
+
+
+def overall(talk: Talk) -> int:
+    """Quality of the whole dialogue, 1..5: the mean of turn quality and goal success."""
+    rated = [truth.quality for truth in talk.truths if truth.quality is not None]
+    reached = sum(not goal.failed for goal in talk.goals) / len(talk.goals)
+    return round(0.5 * sum(rated) / len(rated) + 0.5 * (1.0 + 4.0 * reached))
+
+
+_THANKS, _YES, _NO = lines(THANKS), lines(YES), lines(NO)
+
+
+def please(talk: Talk, goal: UserGoal) -> None:
+    """Reaction to a correct response: less annoyance, and sometimes a confirmation, thanks or a hasty barge-in."""
+    rng, user = talk.rng, talk.user
+    talk.annoyance *= 0.6
+    if ask_back(talk, satisfied=True) is not None:
+        return
+    if rng.random() < 0.03 * talk.options.reactions:
+        mark(talk, Feedback(kind="barge_in"))
+    if not goal.steps and not goal.thanked and rng.random() < 0.3 * user.manners * (1.0 - talk.annoyance):
+        aside(talk, _say(talk, _THANKS), speak(pick(WELCOME, rng), {}, rng))
+
+
+def ask_back(talk: Talk, satisfied: bool) -> str | None:
+    """The assistant may ask for feedback. Returns the answer, or None without a question or an answer.
+
+    Annoyed users answer more often, so answers are missing not at random."""
+    rng, user = talk.rng, talk.user
+    about = len(talk.turns) - 1
+    # The assistant does not ask for feedback on its own question.
+    if talk.turns[about].response.endswith("?") or rng.random() >= talk.options.asked:
+        return None
+    question = write(pick(ASK_BACK, rng), {}, rng)
+    talk.turns[about] = replace(talk.turns[about], response=f"{talk.turns[about].response} {question}")
+    readiness = 0.3 + 0.4 * user.openness + 0.4 * talk.annoyance + (0.0 if satisfied else 0.25)
+    if rng.random() >= readiness * talk.options.reactions:
+        return None
+    said = satisfied if rng.random() >= 0.04 else not satisfied
+    word = "yes" if said else "no"
+    feedback = Feedback(kind="answer", answer=word, about=about, question=question)
+    if user.device in ("phone", "display") and rng.random() < 0.5:
+        mark(talk, feedback)
+    else:
+        response = speak(pick(GLAD if said else SORRY, rng), {}, rng)
+        aside(talk, _say(talk, _YES if said else _NO), response, feedback)
+    return word
+
+
+def _say(talk: Talk, templates: tuple[Template, ...]) -> str:
+    return talk.world.speech.written(write(pick(templates, talk.rng), {}, talk.rng))
+
+
+def interrupt(talk: Talk) -> None:
+    """Reaction to a wrong response: sometimes a barge-in, more often from annoyed users."""
+    readiness = (0.15 + 0.5 * talk.user.openness) * (0.4 + talk.annoyance)
+    if talk.rng.random() < readiness * talk.options.reactions:
+        mark(talk, Feedback(kind="barge_in"))
+
+
+def give_up(talk: Talk, goal: UserGoal) -> None:
+    """Give up the goal: with words, by a button, by disconnecting, or silently."""
+    rng = talk.rng
+    goal.steps.clear()
+    goal.dropped = True
+    kind = rng.random() / talk.options.reactions if talk.options.reactions else 1.0
+    if kind < 0.12 + 0.25 * talk.user.openness:
+        _say_stop(talk, goal)
+    elif kind < 0.5 and talk.user.device in ("phone", "display", "watch"):
+        mark(talk, Feedback(kind="stop"))
+    elif kind < 0.65:
+        mark(talk, Feedback(kind="disconnect"))
+        talk.left = True
+    if rng.random() < 0.35 * talk.annoyance:
+        talk.left = True
+
+
+def _say_stop(talk: Talk, goal: UserGoal) -> None:
+    rng = talk.rng
+    phrase = _GRAMMAR_SPEECH.request(GoalStep((GIVING_UP,), (), {}, "full"), talk.user, rng)
+    goal.turns.append(len(talk.turns))
+    confidence = round(rng.betavariate(11.0, 1.6), 3)
+    turn = Turn(
+        request=talk.world.speech.written(phrase.text()),
+        response=respond(GIVING_UP, {}, rng),
+        domain="system",
+        status="answered",
+        asr_confidence=round(rng.betavariate(14.0, 1.4), 3),
+        nlu_confidence=confidence,
+        hypothesis=Hypothesis(intents=(HypothesisIntent(name=GIVING_UP, confidence=confidence),)),
+    )
+    keep(talk, turn, TurnTruth((GIVING_UP,), (), 4, talk.annoyance), round(0.3 + rng.expovariate(2.0), 2))
+
+
+def rate(talk: Talk) -> None:
+    """The user may rate the dialogue; annoyed users do so more often."""
+    rng = talk.rng
+    readiness = talk.options.rated * (0.4 + talk.user.openness) * (1.0 + 3.0 * talk.annoyance)
+    if rng.random() < readiness * talk.options.reactions:
+        drift = rng.random()
+        shift = -1 if drift < 0.15 else 1 if drift > 0.85 else 0
+        talk.rating = max(1, min(5, overall(talk) + shift))
+
 
 _AGAIN = ("music", "timers", "weather")
-"""Domains in which a second goal cannot be taken for more of the first."""
+"""Domains in which a second goal cannot be confused with a continuation of the first."""
 
 
-_OWN = Setting(OWN, OWN_EARS, wording, skills)
+_GRAMMAR_SPEECH = GrammarSpeech()
+_GRAMMAR = World(GRAMMAR_MEANINGS, GRAMMAR_EARS, _GRAMMAR_SPEECH, GrammarSkills())
 
 
-def open_talk(user: User, setting: Setting, options: WorldOptions, rng: Random) -> Talk:
-    """A dialogue before its first word: the room, and the mood that the user comes in."""
+def open_talk(user: User, world: World, options: WorldOptions, rng: Random) -> Talk:
+    """Start a dialogue: draw the noise, the volume and the user's mood."""
     return Talk(
         user=user,
-        setting=setting,
+        world=world,
         options=options,
         rng=rng,
         noise=rng.uniform(0.6, 1.5) if user.device != "car" else rng.uniform(1.0, 2.0),
@@ -36,10 +218,10 @@ def open_talk(user: User, setting: Setting, options: WorldOptions, rng: Random) 
 
 
 def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
-    """Let the user talk until all goals are reached or given up."""
-    talk = open_talk(user, _OWN, options, rng)
+    """Simulate a dialogue in the grammar's language until all goals are reached or given up."""
+    talk = open_talk(user, _GRAMMAR, options, rng)
     waiting = _wishes(user, rng)
-    current: Goal | None = None
+    current: UserGoal | None = None
     while waiting and not talk.left:
         others = [goal for goal in waiting if goal is not current and not _blocked(goal, waiting)]
         leave = current is None or not current.steps or (current.steps[0].manner == "full" and rng.random() < 0.75)
@@ -55,7 +237,7 @@ def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
     return talk
 
 
-def _wishes(user: User, rng: Random) -> list[Goal]:
+def _wishes(user: User, rng: Random) -> list[UserGoal]:
     count = 1 + (rng.random() < 0.65) + (rng.random() < 0.33)
     weights = list(user.domains)
     chosen: list[str] = []
@@ -70,15 +252,15 @@ def _wishes(user: User, rng: Random) -> list[Goal]:
     return [plan(domain, user, rng) for domain in chosen]
 
 
-def _blocked(goal: Goal, waiting: list[Goal]) -> bool:
-    # Two goals of one domain are pursued one after the other: nobody could tell "next song" of one from the other's.
+def _blocked(goal: UserGoal, waiting: list[UserGoal]) -> bool:
+    # Goals of one domain are pursued one after the other: nobody could tell which of them "next song" belongs to.
     first = next(other for other in waiting if other.domain == goal.domain)
     return first is not goal
 
 
-def pursue(talk: Talk, goal: Goal, step: Step) -> None:
-    """Ask for one step until it is served, given up, or wrong without the user noticing."""
-    rng, user, speech = talk.rng, talk.user, talk.setting.speech
+def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
+    """Request one step until it is done, given up, or wrong without the user noticing."""
+    rng, user, speech = talk.rng, talk.user, talk.world.speech
     spoken, phrase = step, speech.request(step, user, rng)
     tries = 0
     broken_at: int | None = None
@@ -119,9 +301,9 @@ def pursue(talk: Talk, goal: Goal, step: Step) -> None:
         spoken, phrase = _once_more(talk, step, spoken, phrase, reply)
 
 
-def _once_more(talk: Talk, step: Step, spoken: Step, phrase: Phrase, reply: Reply) -> tuple[Step, Phrase]:
-    """Correct one slot, repeat, or say it in other words."""
-    rng, speech = talk.rng, talk.setting.speech
+def _once_more(talk: Talk, step: GoalStep, spoken: GoalStep, phrase: Phrase, reply: Reply) -> tuple[GoalStep, Phrase]:
+    """Correct one slot, repeat the request, or rephrase it."""
+    rng, speech = talk.rng, talk.world.speech
     if reply.wrong is not None and rng.random() < 0.6:
         return speech.correction(spoken, reply.wrong, rng)
     if reply.status in ("no_match", "error") and rng.random() < 0.4:
@@ -132,10 +314,10 @@ def _once_more(talk: Talk, step: Step, spoken: Step, phrase: Phrase, reply: Repl
     return step, again
 
 
-def _exchange(talk: Talk, goal: Goal, step: Step, phrase: Phrase) -> Reply:
-    setting, options, rng = talk.setting, talk.options, talk.rng
-    heard = hear(phrase, talk.user, talk.noise, setting.ears, options, rng)
-    reply = answer(step, heard, talk.user, setting, options, rng)
+def _exchange(talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase) -> Reply:
+    world, options, rng = talk.world, talk.options, talk.rng
+    heard = hear(phrase, talk.user, talk.noise, world.ears, options, rng)
+    reply = answer(step, heard, talk.user, world, options, rng)
     spans = heard.phrase.spans()
     truth = TurnTruth(
         intents=step.intents,

@@ -1,6 +1,6 @@
-"""Templates with alternatives and slots, and how one is put into words.
+"""Template grammar: templates with alternatives and slots, and phrases drawn from them.
 
-`(turn|switch) on the {room} (lights|lamp|)`: one of the alternatives is drawn, a slot takes its value."""
+`(turn|switch) on the {room} (lights|lamp|)`: one alternative is drawn, and a slot takes its value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ _Sequence = tuple[str | _Slot | _Choice, ...]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """slots: the names it needs, in order, a name twice where it stands twice."""
+    """A parsed template. slots: their names in order, with repetitions."""
 
     body: _Sequence
     slots: tuple[str, ...]
 
 
 def template(text: str) -> Template:
-    """Read a template. Slots stand outside of alternatives, so that a template always needs the same ones."""
+    """Parse a template. Slots must be outside of alternatives, so that a template always has the same slots."""
     body, end = _sequence(text, 0)
-    assert end == len(text), f"a bracket of {text!r} closes nothing"
+    assert end == len(text), f"unbalanced bracket in {text!r}"
     return Template(body, tuple(piece.name for piece in body if isinstance(piece, _Slot)))
 
 
@@ -59,7 +59,7 @@ OPENING, CLOSING = "\"'([{“‘", ".,;:!?)]}\"'”’"
 
 
 def bare(word: str) -> tuple[str, str, str]:
-    """What opens a word, the word itself, and the stops that close it; a word of nothing else is itself."""
+    """Split a word into opening punctuation, the word itself, and closing punctuation; pure punctuation is a word."""
     core = word.lstrip(OPENING)
     start = word[: len(word) - len(core)]
     core = core.rstrip(CLOSING)
@@ -68,21 +68,20 @@ def bare(word: str) -> tuple[str, str, str]:
 
 @dataclass(slots=True)
 class Phrase:
-    """Words in order; owners[k] is the index of the slot that words[k] belongs to, -1 for none."""
+    """Words in order; owners[k] is the index of the slot of words[k], -1 for none."""
 
     words: list[str]
     owners: list[int]
 
     def __add__(self, other: "Phrase") -> "Phrase":
-        """The words of both; only one of the two may own slots, or both count the same ones."""
+        """Concatenation. Only one of the phrases may have slots, or both refer to the same ones."""
         return Phrase(self.words + other.words, self.owners + other.owners)
 
     def text(self) -> str:
         return " ".join(self.words)
 
     def spans(self) -> dict[int, tuple[int, int]]:
-        """slot index -> `[start, end)` in characters of `text`, over its first to its last word, without quotes, brackets
-        and stops at either end."""
+        """slot index -> `[start, end)` in characters of `text`, from its first to its last word, without punctuation at either end."""
         found: dict[int, tuple[int, int]] = {}
         at = 0
         for word, owner in zip(self.words, self.owners, strict=True):
@@ -98,13 +97,13 @@ class Phrase:
 
 
 def plain(text: str) -> Phrase:
-    """Words that belong to no slot."""
+    """Phrase without slots."""
     words = text.split()
     return Phrase(words, [-1] * len(words))
 
 
 def say(template: Template, values: Sequence[tuple[str, str]], rng: Random) -> Phrase:
-    """Put a template into words. values: (slot name, words), each used once, in order where a name stands twice."""
+    """Draw a phrase from a template. values: (slot name, words), each used once, in order for repeated names."""
     words: list[str] = []
     owners: list[int] = []
     left = list(range(len(values)))
@@ -121,7 +120,7 @@ def say(template: Template, values: Sequence[tuple[str, str]], rng: Random) -> P
 
 
 def write(template: Template, values: dict[str, str], rng: Random) -> str:
-    """Put a template into text as it stands, punctuation and all."""
+    """Draw a text from a template, with its punctuation."""
     return "".join(values[p.name] if isinstance(p, _Slot) else p for p in _draw(template.body, rng))
 
 

@@ -1,70 +1,102 @@
-"""The simulated log: dialogues of a voice assistant whose truth is known.
+"""Simulated log: dialogues of a voice assistant with known ground truth.
 
-Each dialogue is a pure function of the log's seed, its own index and the options, so a log can be made in parts, a
-longer log begins with the shorter one, and the same seed gives the same bytes.
+Each dialogue is a pure function of the log's seed, its index and the options. So a log can be made in parts, a longer log starts
+with the shorter one, and the same seed gives the same bytes. The dialogues are from the world of the grammar, or from a world
+that is built from an annotated corpus (simulator/corpus_world.py).
 
-It is that of a world with a language of its own, or of one grown from an annotated corpus (world/corpus).
+Realistic: the assistant is a pipeline (wake word, recognition, understanding, lookup, execution) that fails at each stage at
+given rates and answers by what it understood. Its confidences correlate with its mistakes. Users have habits and moods,
+interleave goals, use elliptical requests, correct, rephrase, complain, give up and thank. Reactions are rare and biased: annoyed
+users react more. Some outcomes are known to the user alone. From a corpus: requests and responses are those of people.
 
-What is realistic: the assistant is a pipeline (wake word, recognition, understanding, finding, doing) that fails at
-each stage at set rates and answers by what it believes; its confidences tell something of its mistakes but not all;
-users come back with habits and moods, interleave goals, leave words out that context holds, correct, rephrase,
-complain, give up, thank; reactions are rare and biased, since whoever is annoyed reacts more; an outcome can be known
-to the user alone. Grown from a corpus: what is asked and answered, and how, is what people wrote.
+Not realistic: the grammar has sixteen intents and twelve slots. Recognition errors are drawn from words that look or sound
+alike, not from audio. Users never change their mind, lie only by a mistaken yes, and talk to nobody else. A goal stays within one
+domain. Annotators err at random. From a corpus: the corpus's responses count as correct; a mistake shows in one response
+at most, and later ones ignore it; a rephrased request may differ in words outside of slots. Success here alone proves nothing
+about real logs.
 
-What is not: the own language is a small grammar with sixteen intents and twelve slots; mistakes of the recognizer are
-drawn from words that look or sound alike, not from sound; users never change their mind, lie in other ways than a
-mistaken yes, or talk to someone else; a goal stays within one domain; annotators err at random. Grown from a corpus: what
-the corpus's assistant answered counts as right; a mistake shows in one response at most, and later ones go on as if it
-had not happened; a rephrased request may differ in what no slot marks. Success here alone proves nothing about real
-logs.
+Failures are recorded in `extra`, which no model reads. A turn's `faults` names the stages that failed, in order, harmful or not. A
+dialogue's `causes` lists the failed goals: each with its first turn, the earliest turn with a mistake that was not repaired, and the
+first stage that failed there; the last two are null if the user gave up without any.
 
-What the labels mean is written in docs/explanation/simulation.md."""
+docs/explanation/simulation.md defines the labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from random import Random
 
-from labelgen.data.dialogue import Audio, Dialogue, Feedback
+import msgspec
+
+from labelgen.data.dialogue import Audio, Dialogue, Feedback, Turn
 from labelgen.data.label_set import LabelName, Sources
 from labelgen.data.labels import Annotation
-from labelgen.simulator.conversation import converse
-from labelgen.simulator.corpus.grown import GrownWorld, source_of
-from labelgen.simulator.faults import causes, with_faults
-from labelgen.simulator.marks import Marks, TurnMarks, annotate
-from labelgen.simulator.meaning import INTENTS, SLOTS
-from labelgen.simulator.options import WorldOptions
-from labelgen.simulator.people import PEOPLE, PRICE_PER_TURN, look
+from labelgen.simulator.annotators import PEOPLE, PRICE_PER_TURN, Marks, TurnMarks, annotate, look
+from labelgen.simulator.conversation import Talk, converse, overall
+from labelgen.simulator.corpus_world import CorpusWorld, source_of
 from labelgen.simulator.sound import Voice, segments
-from labelgen.simulator.talk import Talk, overall
-from labelgen.simulator.user import User, user_of
+from labelgen.simulator.users import User, user_of
+from labelgen.simulator.vocabulary import INTENTS, SLOTS
+from labelgen.simulator.world import WorldOptions
+
+STAGES = ("wake", "recognition", "intent", "slot", "entity", "result")
+"""Stages of the pipeline: wake word, speech recognition, understanding of intents and of slots, entity lookup, execution."""
+
+
+def with_faults(talk: Talk) -> tuple[Turn, ...]:
+    """Turns of a dialogue, with their failed stages."""
+    return tuple(
+        replace(turn, extra=_text({"faults": truth.faults})) if truth.faults else turn
+        for turn, truth in zip(talk.turns, talk.truths, strict=True)
+    )
+
+
+def causes(talk: Talk, origin: str | None = None) -> str | None:
+    """The `extra` of a dialogue. origin: id of the corpus's dialogue that it follows, recorded as `corpus`."""
+    failed: Sequence[dict[str, object]] = [
+        {
+            "goal": goal.turns[0],
+            "turn": goal.broken_at,
+            "stage": None if goal.broken_at is None else talk.truths[goal.broken_at].faults[0],
+        }
+        for goal in sorted(talk.goals, key=lambda goal: goal.turns)
+        if goal.failed
+    ]
+    fields: dict[str, object] = {"causes": failed} if failed else {}
+    if origin is not None:
+        fields["corpus"] = origin
+    return _text(fields) if fields else None
+
+
+def _text(fields: dict[str, object]) -> str:
+    return msgspec.json.encode(fields).decode()
+
 
 SOURCE = "simulated"
 TRUTH = "truth"
 _FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
-_APART_S = 97
+_INTERVAL_S = 97
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A dialogue, and the voice that its sound is made of; None for a dialogue without sound."""
+    """A dialogue, and the parameters of its audio; None without audio."""
 
     dialogue: Dialogue
     voice: Voice | None
 
 
 def simulate(
-    dialogues: int, seed: int, options: WorldOptions | None = None, grown: GrownWorld | None = None
+    dialogues: int, seed: int, options: WorldOptions | None = None, corpus: CorpusWorld | None = None
 ) -> Iterator[Dialogue]:
-    """The first `dialogues` dialogues of the log with that seed. grown: the world that it is drawn from, else the one with
-    a language of its own."""
+    """The first `dialogues` dialogues of the log with that seed. corpus: world of a corpus; None for the world of the grammar."""
     for index in range(dialogues):
-        yield scene(seed, index, options, grown).dialogue
+        yield scene(seed, index, options, corpus).dialogue
 
 
 def labels() -> Sources:
-    """Names and descriptions of the intents and slots of the world with a language of its own."""
+    """Names and descriptions of the grammar's intents and slots."""
     return {
         SOURCE: {
             "intents": tuple(LabelName(name, INTENTS[name]) for name in sorted(INTENTS)),
@@ -73,21 +105,21 @@ def labels() -> Sources:
     }
 
 
-def scene(seed: int, index: int, options: WorldOptions | None = None, grown: GrownWorld | None = None) -> Scene:
-    """Dialogue `index`, from 0, of the log with that seed."""
+def scene(seed: int, index: int, options: WorldOptions | None = None, corpus: CorpusWorld | None = None) -> Scene:
+    """Dialogue number `index`, from 0, of the log with that seed."""
     options = options or WorldOptions()
     rng = Random(f"dialogue/{seed}/{index}")
     source, origin = SOURCE, None
     locale: str | None = "en-US"
-    if grown is None:
+    if corpus is None:
         who = _user(seed, int(rng.random() * options.users))
         talk = converse(who, options, rng)
     else:
-        script = grown.script(seed, index)
+        script = corpus.script(seed, index)
         source, locale, origin = source_of(script.source), script.locale, script.id
-        who = _user(seed, grown.user(seed, script, options.users, rng))
-        talk = grown.retell(script, who, options, rng)
-    start = _FIRST_DAY + timedelta(seconds=_APART_S * index + int(rng.random() * _APART_S))
+        who = _user(seed, corpus.user(seed, script, options.users, rng))
+        talk = corpus.retell(script, who, options, rng)
+    start = _FIRST_DAY + timedelta(seconds=_INTERVAL_S * index + int(rng.random() * _INTERVAL_S))
     identity = f"sim-{seed}-{index:06d}"
     marks = _truth(talk)
     feedback: tuple[Feedback, ...] = ()
@@ -123,7 +155,7 @@ def _truth(talk: Talk) -> Marks:
 
 
 def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) -> tuple[Annotation, ...]:
-    # Own random numbers: who annotates what must not change the dialogues.
+    # Separate random numbers, so that annotators do not change the dialogues.
     rng = Random(f"people/{dialogue_key}")
     if rng.random() >= options.annotated:
         return ()
@@ -131,7 +163,7 @@ def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) 
     price = round(PRICE_PER_TURN * len(requests), 2)
     return tuple(
         annotate(
-            look(person, marks, requests, talk.setting.meanings, options.carelessness, rng),
+            look(person, marks, requests, talk.world.meanings, options.carelessness, rng),
             person.name,
             "person",
             price,

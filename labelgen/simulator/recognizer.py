@@ -1,6 +1,6 @@
-"""The assistant's ears: wake word and speech recognition, with their mistakes."""
+"""Simulated wake word detection and speech recognition, with errors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -8,10 +8,10 @@ from random import Random
 from rapidfuzz import fuzz, process
 
 from labelgen.data.dialogue import Recognition
-from labelgen.simulator.entities import ENTITIES
 from labelgen.simulator.grammar import Phrase, bare
-from labelgen.simulator.options import WorldOptions
-from labelgen.simulator.user import User
+from labelgen.simulator.users import User
+from labelgen.simulator.vocabulary import ENTITIES
+from labelgen.simulator.world import Ears, WorldOptions
 
 _ALIKE: dict[str, tuple[str, ...]] = {
     word: tuple(others.split())
@@ -31,17 +31,8 @@ forget=for get;stop=shop top;minutes=minute minis;hours=ours;never=lever;mind=mi
 _GLUE = ("the", "a", "uh", "and", "it", "to")
 
 
-@dataclass(frozen=True, slots=True)
-class Ears:
-    """alike: words that a word is misheard as, at least one, never the word itself. rivals: how many alternatives an n-best
-    list holds beside the best."""
-
-    alike: Callable[[str], tuple[str, ...]]
-    rivals: int
-
-
 def ears(vocabulary: Iterable[str], rivals: int) -> Ears:
-    """Ears that mistake words for those of a vocabulary that are written alike. Capitals and stops stay as they are."""
+    """Confusions with words of a vocabulary that are spelled similarly. Capitals and punctuation stay."""
     known = tuple(sorted(vocabulary))
 
     @cache
@@ -58,14 +49,15 @@ def ears(vocabulary: Iterable[str], rivals: int) -> Ears:
     return Ears(alike, rivals)
 
 
-OWN_EARS = ears({word for entities in ENTITIES.values() for entity in entities for word in entity.split()}, rivals=1)
+GRAMMAR_EARS = ears(
+    {word for entities in ENTITIES.values() for entity in entities for word in entity.split()}, rivals=1
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What reached the assistant. phrase: the words, whose owners are those of the words said. distorted: the indices
-    of slots of which a word is wrong or missing, -1 among them where a word outside of all slots is. faults: the stages
-    of `faults.STAGES` that failed."""
+class HeardRequest:
+    """A recognized request. phrase: its words, with the slots of the words said. distorted: indices of slots with a wrong or missing
+    word, -1 for words outside of slots. faults: stages of `log.STAGES` that failed."""
 
     phrase: Phrase
     confidence: float
@@ -74,8 +66,8 @@ class Heard:
     faults: tuple[str, ...]
 
 
-def hear(said: Phrase, user: User, noise: float, ears: Ears, options: WorldOptions, rng: Random) -> Heard:
-    """Recognize a request. noise: of the room, a factor on the rate of errors."""
+def hear(said: Phrase, user: User, noise: float, ears: Ears, options: WorldOptions, rng: Random) -> HeardRequest:
+    """Recognize a request. noise: factor on the error rate."""
     words, owners = list(said.words), list(said.owners)
     distorted: set[int] = set()
     faults: list[str] = []
@@ -91,11 +83,11 @@ def hear(said: Phrase, user: User, noise: float, ears: Ears, options: WorldOptio
     confidence = rng.betavariate(5.0, 3.5) if distorted else rng.betavariate(14.0, 1.4)
     heard = Phrase(words, owners)
     nbest = _nbest(heard, said, confidence, ears, rng)
-    return Heard(heard, round(confidence, 3), frozenset(distorted), nbest, tuple(faults))
+    return HeardRequest(heard, round(confidence, 3), frozenset(distorted), nbest, tuple(faults))
 
 
 def _garble(words: list[str], owners: list[int], ears: Ears, rng: Random) -> int:
-    """Get one word wrong in place; gives its owner. The words of slots are rarer than "the", and err more often."""
+    """Distort one word in place and return its slot. Slot words are rarer than "the" and get more errors."""
     k = int(rng.random() * len(words))
     if owners[k] < 0:
         k = int(rng.random() * len(words))
@@ -113,8 +105,8 @@ def _garble(words: list[str], owners: list[int], ears: Ears, rng: Random) -> int
 
 
 def _nbest(heard: Phrase, said: Phrase, confidence: float, ears: Ears, rng: Random) -> tuple[Recognition, ...]:
-    """Texts by falling score; the words said are among them more often than not."""
-    # Half of the requests keep their alternatives, as logs do that thin out what is large.
+    """Alternatives by descending score; most lists contain the words said."""
+    # Half of the requests keep their alternatives: real logs drop large fields too.
     if rng.random() < 0.5:
         return ()
     score = round(-len(heard.words) * (1.15 - confidence), 3)

@@ -1,7 +1,6 @@
-"""A test signal in place of speech: tones whose pitch, loudness and pace rise with the user's annoyance.
+"""Audio test signal instead of speech: tones whose pitch, loudness and pace increase with the user's annoyance.
 
-It is not speech and no words can be recognized in it. It lets the road through sound be tested where the truth is
-known: mood can be heard, content cannot."""
+The signal contains no words. It tests audio features with known ground truth: mood is audible, content is not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ _PAUSE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """pitch_hz: of the calm user. annoyance: 0..1, one a turn. segments: `[start_s, end_s)` of each turn in the file."""
+    """Parameters of the signal. pitch_hz: of the calm user. annoyance: of each turn, 0..1. segments: `[start_s, end_s)` of each turn in
+    the file."""
 
     pitch_hz: float
     annoyance: tuple[float, ...]
@@ -25,7 +25,7 @@ class Voice:
 
 
 def segments(requests: Sequence[str], annoyance: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Where each request stands in the file: a twentieth of a second a word, faster when annoyed, with pauses between."""
+    """Segments of the requests in the file: 0.05 seconds a word, faster when annoyed, with pauses between them."""
     found = []
     at = 0.0
     for request, mood in zip(requests, annoyance, strict=True):
@@ -36,7 +36,7 @@ def segments(requests: Sequence[str], annoyance: Sequence[float]) -> tuple[tuple
 
 
 def wave(voice: Voice) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
-    """The whole dialogue as samples in -1..1 at RATE_HZ."""
+    """Samples of the whole dialogue in -1..1 at RATE_HZ."""
     import numpy as np
 
     samples = np.zeros(round(voice.segments[-1][1] * RATE_HZ), dtype=np.float32)
@@ -44,7 +44,7 @@ def wave(voice: Voice) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
         start, end = round(start_s * RATE_HZ), min(round(end_s * RATE_HZ), len(samples))
         time_s = np.arange(end - start) / RATE_HZ
         pitch = voice.pitch_hz * (1.0 + 0.5 * mood)
-        # Syllables five to nine times a second, and a pitch that wavers more in an angry voice.
+        # Five to nine syllables a second, and a pitch with more vibrato in an angry voice.
         phase = 2 * np.pi * pitch * time_s + (0.5 + 3.0 * mood) * np.sin(2 * np.pi * 4.0 * time_s)
         tone = np.sin(phase) + 0.4 * np.sin(2 * phase) + 0.2 * np.sin(3 * phase)
         syllables = 0.55 + 0.45 * np.sin(2 * np.pi * (5.0 + 4.0 * mood) * time_s)

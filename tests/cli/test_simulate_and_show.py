@@ -8,7 +8,7 @@ from labelgen.cli.main import main
 from labelgen.data.label_set import read_labels
 from labelgen.data.log import Log
 from labelgen.simulator.log import labels, simulate
-from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.world import WorldOptions
 
 
 def test_simulate_writes_the_log_and_its_labels(tmp_path, capsys):

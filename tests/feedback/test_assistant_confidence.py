@@ -14,7 +14,7 @@ from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.simulator.log import simulate
-from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.world import WorldOptions
 
 CONFIDENCES = st.lists(st.one_of(st.none(), st.floats(0.0, 1.0)), max_size=30)
 

@@ -24,7 +24,7 @@ from labelgen.feedback.posterior import majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.simulator.log import simulate
-from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.world import WorldOptions
 
 Counts = Mapping[Pattern, int]
 KINDS = ("a", "b", "c", "d", "e")

@@ -17,7 +17,7 @@ from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import Method, Posterior, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.simulator.log import TRUTH, simulate
-from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.world import WorldOptions
 
 Row = tuple[str | None, str, float]
 """User, request, and what is thought of the turn."""

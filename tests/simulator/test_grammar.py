@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelgen.simulator.grammar import CLOSING, OPENING, Phrase, bare, plain, say, template, write
-from labelgen.simulator.phrases import TABLE
+from labelgen.simulator.vocabulary import TABLE
 
 WORD = st.text("abcdefgh'", max_size=4).map(lambda inner: f"a{inner}h")
 WORDS = st.lists(WORD, min_size=1, max_size=3).map(" ".join)

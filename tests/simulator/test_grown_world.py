@@ -15,15 +15,12 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtSpan, AtTurn, Label, answers
 from labelgen.data.log import Log, write_log
 from labelgen.data.record import decode, encode
-from labelgen.simulator.corpus.grown import GrownWorld
-from labelgen.simulator.corpus.index import index_of, meanings_of, swap
-from labelgen.simulator.corpus.scripts import read_corpus, script_of
-from labelgen.simulator.corpus.speech import CorpusSpeech
-from labelgen.simulator.faults import STAGES
-from labelgen.simulator.log import TRUTH, simulate
-from labelgen.simulator.options import WorldOptions
-from labelgen.simulator.people import PEOPLE
-from labelgen.simulator.user import user_of
+from labelgen.simulator.annotators import PEOPLE
+from labelgen.simulator.corpus_world import CorpusSpeech, CorpusWorld
+from labelgen.simulator.log import STAGES, TRUTH, simulate
+from labelgen.simulator.scripts import build_index, meanings_of, read_corpus, script_of, swap
+from labelgen.simulator.users import user_of
+from labelgen.simulator.world import WorldOptions
 
 SGD = Path(__file__).parents[1] / "data" / "samples" / "sgd"
 FAULTLESS = WorldOptions(
@@ -42,7 +39,7 @@ def corpora(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def worlds(corpora):
-    return {name: GrownWorld(corpus) for name, corpus in corpora.items()}
+    return {name: CorpusWorld(corpus) for name, corpus in corpora.items()}
 
 
 def truth_of(dialogue):
@@ -82,7 +79,7 @@ def _value(turn, label):
 @given(st.integers(0, 2**40), st.integers(1, 8), st.integers(0, 40))
 def test_a_longer_log_begins_with_the_shorter_one(worlds, seed, count, more):
     for world in worlds.values():
-        again = GrownWorld(world.corpus)  # what it has drawn before changes nothing
+        again = CorpusWorld(world.corpus)  # what it has drawn before changes nothing
         short = [encode(d) for d in simulate(count, seed, None, world)]
         assert [encode(d) for d in simulate(count + more, seed, None, again)][:count] == short
 
@@ -171,7 +168,7 @@ def test_every_failure_and_what_it_broke_is_recorded(worlds, name):
 def test_what_is_said_again_means_the_same(worlds, seed):
     rng = Random(seed)
     for corpus in (world.corpus for world in worlds.values()):
-        speech = CorpusSpeech(index_of(corpus.scripts))
+        speech = CorpusSpeech(build_index(corpus.scripts))
         user = user_of(0, 1)
         lines = [line for script in corpus.scripts for line in script.lines if line.goal is not None]
         for line in rng.choices(lines, k=12):
@@ -193,7 +190,7 @@ def test_what_is_said_again_means_the_same(worlds, seed):
 
 def test_what_is_said_again_is_said_in_several_ways(corpora):
     corpus = corpora["own"]
-    speech = CorpusSpeech(index_of(corpus.scripts))
+    speech = CorpusSpeech(build_index(corpus.scripts))
     steps = [line.step() for script in corpus.scripts for line in script.lines if line.goal is not None]
     texts = [{speech.again(step, user_of(0, 1), Random(seed)).text() for seed in range(12)} for step in steps]
     assert all(step.words.text() not in said for step, said in zip(steps, texts, strict=True))
@@ -201,7 +198,7 @@ def test_what_is_said_again_is_said_in_several_ways(corpora):
 
 
 def test_intents_are_taken_for_those_that_are_worded_alike(corpora):
-    meanings = meanings_of(index_of(corpora["own"].scripts))
+    meanings = meanings_of(build_index(corpora["own"].scripts))
     assert meanings.others["lights_on"][0] in ("lights_off", "dim_lights")
     for intent, others in meanings.others.items():
         assert intent not in others

@@ -12,9 +12,9 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, answers
 from labelgen.data.record import decode, encode
+from labelgen.simulator.annotators import PEOPLE
 from labelgen.simulator.log import SOURCE, TRUTH, labels, scene, simulate
-from labelgen.simulator.options import WorldOptions
-from labelgen.simulator.people import PEOPLE
+from labelgen.simulator.world import WorldOptions
 
 FAULTLESS = WorldOptions(
     wake_missed=0, misheard=0, intent_errors=0, slot_errors=0, entity_errors=0, result_errors=0, silent_errors=0

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from labelgen.data.labels import AtDialogue, AtTurn
+from labelgen.simulator.annotators import PEOPLE
 from labelgen.simulator.log import TRUTH, simulate
-from labelgen.simulator.options import WorldOptions
-from labelgen.simulator.people import PEOPLE
+from labelgen.simulator.world import WorldOptions
 
 TASKS = ("goals", "outcome", "quality", "intents", "slots")
 

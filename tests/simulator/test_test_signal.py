@@ -4,8 +4,8 @@ import numpy as np
 import soundfile
 
 from labelgen.simulator.log import scene
-from labelgen.simulator.options import WorldOptions
 from labelgen.simulator.sound import write_sound
+from labelgen.simulator.world import WorldOptions
 
 ALL = WorldOptions(sound=1.0, result_errors=0.3, entity_errors=0.3)
 

@@ -26,7 +26,7 @@ from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.simulator.log import TRUTH, simulate
-from labelgen.simulator.options import WorldOptions
+from labelgen.simulator.world import WorldOptions
 from labelgen.training.corpus import ChosenTargets
 from labelgen.training.options import TargetOptions
 

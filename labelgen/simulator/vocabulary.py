@@ -1,14 +1,194 @@
-"""The words that users of the simulated assistant have for what they want."""
+"""Vocabulary of the grammar's language: intents, slots, entities, and phrases of users.
 
-from collections.abc import Mapping
+Songs and artists are composed from word lists on purpose and belong to nobody. A log of a few thousand dialogues contains only a
+part of them, so held-out dialogues contain titles that are not in the training data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from labelgen.simulator.entities import words
 from labelgen.simulator.grammar import Template, template
 
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Names separated by `|`; line breaks are ignored."""
+    return tuple(text.replace("\n", "").split("|"))
+
+
+_MOODS = words("""purple golden silent broken electric lonely crimson hollow velvet neon distant frozen burning paper
+silver midnight restless tender wild sleepy crystal faded hidden lucky bitter gentle rolling endless stolen
+secret shallow stormy sunday monday northern southern second final summer winter""")
+_THINGS = words("""haze river mirror highway garden thunder letter ocean shadow lantern window station harbor meadow
+engine feather valley whisper ladder island motel circus carousel satellite pony cathedral signal umbrella
+orchard compass balloon bicycle telephone tiger sparrow mountain avenue kingdom""")
+_FIRST = words("""nina marcus lena oscar ruby felix clara hugo iris jasper mona theo vera silas greta elliot paula
+dexter wanda rufus olive bruno stella conrad ida louis edith milo nora otto""")
+_LAST = words("""hartley monroe vance delgado whitfield okafor lindqvist marsh calloway reyes abbott novak sterling
+kimura foster beaumont castellan drake ellery fontaine grady holloway ingram jarvis""")
+_BANDS = words("""foxes lanterns strangers pilots cowboys astronauts gardeners neighbors wolves sailors librarians
+drifters magnets mechanics swallows tailors""")
+
+SONGS = tuple(f"{mood} {thing}" for mood in _MOODS for thing in _THINGS)
+ARTISTS = tuple(f"{first} {last}" for first in _FIRST for last in _LAST) + tuple(
+    f"the {mood} {band}" for mood in _MOODS[:20] for band in _BANDS
+)
+GENRES = listed("""jazz|blues|rock|classical|hip hop|country|reggae|techno|folk|soul|disco|ambient|salsa|punk|metal|opera|funk|
+gospel|bossa nova|swing|lullabies|piano music|eighties pop|movie soundtracks|lo-fi beats|acoustic guitar|
+christmas songs|dance music|house|grunge|bluegrass|flamenco""")
+PLACES = listed("""oslo|paris|london|berlin|madrid|rome|lisbon|vienna|prague|warsaw|athens|dublin|helsinki|stockholm|copenhagen|
+brussels|amsterdam|budapest|zurich|geneva|milan|naples|munich|hamburg|boston|chicago|denver|seattle|portland|
+austin|dallas|houston|miami|atlanta|phoenix|detroit|memphis|nashville|new york|los angeles|san francisco|
+san diego|las vegas|new orleans|salt lake city|kansas city|toronto|montreal|vancouver|ottawa|calgary|mexico city|
+havana|lima|bogota|santiago|buenos aires|sao paulo|cairo|nairobi|lagos|accra|cape town|casablanca|istanbul|
+tel aviv|dubai|mumbai|delhi|bangkok|hanoi|singapore|jakarta|manila|hong kong|taipei|seoul|tokyo|osaka|kyoto|
+sydney|melbourne|perth|auckland|wellington|edinburgh|glasgow|liverpool|manchester|oxford|bristol|cardiff|
+reykjavik|krakow|porto|seville|valencia|marseille|lyon|bordeaux""")
+ROOMS = listed("""kitchen|bedroom|bathroom|living room|hallway|office|basement|garage|attic|dining room|nursery|guest room|
+playroom|laundry room|porch|garden|study|library|entrance|balcony|workshop|pantry""")
+ITEMS = listed("""milk|eggs|bread|butter|cheese|yogurt|apples|bananas|oranges|lemons|grapes|strawberries|tomatoes|potatoes|
+onions|carrots|garlic|spinach|lettuce|cucumbers|peppers|mushrooms|broccoli|avocados|rice|pasta|flour|sugar|salt|
+olive oil|vinegar|honey|peanut butter|jam|coffee|tea|orange juice|sparkling water|chicken|ground beef|salmon|
+tuna|bacon|tofu|chickpeas|lentils|black beans|oatmeal|cereal|crackers|chocolate|ice cream|cookies|popcorn|
+toilet paper|paper towels|dish soap|laundry detergent|shampoo|toothpaste|batteries|light bulbs|trash bags|
+dog food|cat litter|diapers|birthday candles|napkins|tortillas|salsa|hummus|almonds|walnuts|raisins|cinnamon|
+basil|ginger|soy sauce|maple syrup|cream cheese|sour cream""")
+TOPICS = listed("""sports|politics|technology|science|business|health|the economy|football|tennis|the elections|climate|space|
+movies|education|local news|world news|the stock market|travel|cars|basketball|energy|art|medicine|the traffic""")
+TIMER_NAMES = listed("""pasta|pizza|laundry|tea|eggs|cookies|homework|nap|rice|bread|workout|dryer|chicken|potatoes|meditation|meeting|
+cake|soup|parking|piano practice|reading|stretching|oven|dumplings""")
+DATES = listed("""today|tomorrow|tonight|this weekend|next week|monday|tuesday|wednesday|thursday|friday|saturday|sunday|
+this afternoon|this evening|tomorrow morning|tomorrow night|the day after tomorrow|next monday|next friday""")
+_COUNTS = words("two three four five six seven eight nine ten twelve fifteen twenty thirty forty fifty sixty ninety")
+_PACKS = listed("bottles of|packs of|bags of|boxes of|cans of|pounds of")
+DURATIONS = (
+    *(f"{count} {unit}" for count in _COUNTS for unit in ("minutes", "seconds")),
+    *(f"{count} hours" for count in _COUNTS[:6]),
+    *("one minute", "an hour", "half an hour", "an hour and a half", "a quarter of an hour", "two and a half minutes"),
+)
+QUANTITIES = (*_COUNTS[:9], *(f"{count} {pack}" for count in _COUNTS[:5] for pack in _PACKS), "a dozen", "some more")
+LEVELS = (
+    *(f"{count} percent" for count in ("ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty")),
+    *("three", "four", "five", "six", "seven", "eight", "half", "maximum", "the lowest setting"),
+)
+
+ENTITIES: dict[str, tuple[str, ...]] = {
+    "song": SONGS,
+    "artist": ARTISTS,
+    "genre": GENRES,
+    "level": LEVELS,
+    "duration": DURATIONS,
+    "timer_name": TIMER_NAMES,
+    "place": PLACES,
+    "date": DATES,
+    "room": ROOMS,
+    "item": ITEMS,
+    "quantity": QUANTITIES,
+    "topic": TOPICS,
+}
+"""slot name -> all its entities."""
+
+SHOWN_AS: dict[str, Callable[[str], str]] = {"song": str.title, "artist": str.title, "place": str.title}
+"""How the assistant spells the entities of a slot; others stay as they are."""
+
+SINGER_OF = {song: ARTISTS[(7 * k) % len(ARTISTS)] for k, song in enumerate(SONGS)}
+
+
+def another(slot: str, than: str, rng: Random) -> str:
+    """Another entity of the slot, preferably one that shares a word with `than`, as in catalog confusions."""
+    parts = set(than.split())
+    everything = ENTITIES[slot]
+    for _ in range(4):
+        found = everything[int(rng.random() * len(everything))]
+        if found != than and parts & set(found.split()):
+            return found
+    while True:
+        found = everything[int(rng.random() * len(everything))]
+        if found != than:
+            return found
+
+
+@dataclass(frozen=True, slots=True)
+class Meanings:
+    """Intents and slots of a world. others: intent -> intents that it is confused with, by the assistant and by annotators."""
+
+    intents: tuple[str, ...]
+    slots: tuple[str, ...]
+    others: Mapping[str, tuple[str, ...]]
+
+
+INTENTS: dict[str, str] = {
+    "play_music": "play a song, an artist, a genre or just music",
+    "pause_music": "pause the music that is playing",
+    "next_song": "skip to the next song",
+    "set_volume": "make the sound louder or quieter",
+    "set_timer": "start a timer or change its duration",
+    "cancel_timer": "delete a timer",
+    "check_timer": "ask how much time is left on a timer",
+    "get_weather": "ask for the weather at a place or a time",
+    "lights_on": "turn lights on",
+    "lights_off": "turn lights off",
+    "dim_lights": "set how bright the lights are",
+    "add_to_list": "put something on the shopping list",
+    "remove_from_list": "take something off the shopping list",
+    "check_list": "ask what is on the shopping list",
+    "get_news": "ask for news",
+    "stop": "stop what the assistant does, or give up",
+}
+SLOTS: dict[str, str] = {
+    "song": "title of a song",
+    "artist": "name of a musician or a band",
+    "genre": "kind of music",
+    "level": "how loud or how bright",
+    "duration": "how long a timer runs",
+    "timer_name": "what a timer is called",
+    "place": "city of the weather",
+    "date": "day or time of the weather",
+    "room": "room of the house",
+    "item": "thing on the shopping list",
+    "quantity": "how much of a thing",
+    "topic": "what the news are about",
+}
+GIVING_UP = "stop"
+DOMAIN_OF: dict[str, str] = {
+    **dict.fromkeys(("play_music", "pause_music", "next_song", "set_volume"), "music"),
+    **dict.fromkeys(("set_timer", "cancel_timer", "check_timer"), "timers"),
+    "get_weather": "weather",
+    **dict.fromkeys(("lights_on", "lights_off", "dim_lights"), "lights"),
+    **dict.fromkeys(("add_to_list", "remove_from_list", "check_list"), "shopping"),
+    "get_news": "news",
+    "stop": "system",
+}
+LIKELY_OTHERS: dict[str, tuple[str, ...]] = {
+    "play_music": ("next_song", "set_volume", "get_news"),
+    "pause_music": ("stop", "next_song"),
+    "next_song": ("play_music", "pause_music"),
+    "set_volume": ("dim_lights", "play_music"),
+    "set_timer": ("check_timer", "cancel_timer"),
+    "cancel_timer": ("check_timer", "stop"),
+    "check_timer": ("set_timer", "check_list"),
+    "get_weather": ("get_news", "check_timer"),
+    "lights_on": ("lights_off", "dim_lights"),
+    "lights_off": ("lights_on", "dim_lights"),
+    "dim_lights": ("set_volume", "lights_on"),
+    "add_to_list": ("check_list", "remove_from_list"),
+    "remove_from_list": ("add_to_list", "check_list"),
+    "check_list": ("add_to_list", "check_timer"),
+    "get_news": ("get_weather", "play_music"),
+    "stop": ("pause_music", "cancel_timer"),
+}
+"""intent -> intents that it is confused with, by the assistant and by annotators."""
+
+GRAMMAR_MEANINGS = Meanings(tuple(INTENTS), tuple(SLOTS), LIKELY_OTHERS)
+"""Intents and slots of the grammar's language."""
+
+
 Manner = Literal["full", "follow"]
-"""full: can be understood alone. follow: only with what was said before, such as "and tomorrow"."""
+"""full: a request that can be understood alone. follow: one that needs context, such as "and tomorrow"."""
 
 _PHRASES: dict[str, dict[Manner, str]] = {
     "play_music": {
@@ -228,14 +408,14 @@ CORRECTIONS: dict[str, str] = {
     "quantity": "(no|no no) (i said|make it|) {quantity}",
     "topic": "(no|not that) (i said|i meant|about|) {topic}",
 }
-"""What a user says who only puts one slot right."""
+"""slot -> phrases that correct only this slot."""
 
 ANSWERS: dict[str, str] = {
     "duration": "{duration}\n(for|make it|about) {duration}\n{duration} please",
     "room": "{room}\n(the|in the|for the) {room}\nthe {room} please",
     "item": "{item}\n{item} please",
 }
-"""What a user says when the assistant has asked for one slot."""
+"""slot -> phrases that answer a question for this slot."""
 
 THANKS = "(thanks|thank you|great thanks|perfect|awesome|cool thank you|thanks a lot|nice|perfect thank you)"
 YES = "(yes|yeah|yep|yes it did|yes thanks|sure|yes thank you|that's right)"
@@ -251,15 +431,15 @@ ORDERS = frozenset(
         remove check switch dim bring brighten lower add get take cross read show change light"""
     )
 )
-"""First words of a request after which a "could you" makes sense."""
+"""First words of requests that may follow "could you"."""
 
 Key = tuple[str, Manner]
 TABLE: Mapping[Key, Mapping[tuple[str, ...], tuple[Template, ...]]]
-"""(intents joined, manner) -> the slots a template needs, sorted -> templates."""
+"""(intents joined by "+", manner) -> sorted slots of a template -> templates."""
 
 
 def lines(text: str) -> tuple[Template, ...]:
-    """One template a line; line breaks within brackets are none of ours."""
+    """Parse templates, one a line."""
     return tuple(template(line.strip()) for line in text.strip().splitlines())
 
 

@@ -1,10 +1,30 @@
-"""What the simulated assistant says."""
+"""World of the grammar: how users phrase requests, and what the assistant says and can do."""
 
+from collections.abc import Collection
 from random import Random
 
-from labelgen.simulator.entities import SHOWN_AS, SINGER_OF, SONGS, listed
-from labelgen.simulator.grammar import Template, write
-from labelgen.simulator.phrases import lines, pick
+from labelgen.simulator.grammar import Phrase, Template, plain, say, write
+from labelgen.simulator.users import GoalStep, User
+from labelgen.simulator.vocabulary import (
+    ANSWERS,
+    ASKING_OPENERS,
+    CLOSERS,
+    COMPLAINTS,
+    CORRECTIONS,
+    DOMAIN_OF,
+    ENTITIES,
+    GIVING_UP,
+    OPENERS,
+    ORDERS,
+    SHOWN_AS,
+    SINGER_OF,
+    SONGS,
+    TABLE,
+    another,
+    lines,
+    listed,
+    pick,
+)
 
 _DONE: dict[str, str] = {
     "play_music": """
@@ -86,23 +106,23 @@ _NODS = ("pause_music", "next_song", "set_volume", "lights_on", "lights_off", "d
 _MADE_UP = frozenset(("singer", "any_song", "any_singer", "left", "degrees", "sky", "items", "presence", "headline"))
 
 
-def done(key: str, frame: dict[str, str], rng: Random) -> str:
-    """A response that claims to have done what the frame asks for, and names as much of it as it can; where no more
-    than a nod is needed, now and then just that."""
+def respond(key: str, frame: dict[str, str], rng: Random) -> str:
+    """Response that claims to have done what the frame asks for. Names as many of its values as possible; some intents sometimes get
+    just "Okay."."""
     fitting = [t for t in DONE[key] if all(name in frame or name in _MADE_UP for name in t.slots)]
     fitting = [t for t in fitting if "singer" not in t.slots or "song" in frame]
     if not fitting:
         return "Okay."
-    told = [sum(name in frame for name in t.slots) for t in fitting]
-    most = max(told)
-    best = [t for t, count in zip(fitting, told, strict=True) if count == most]
+    mentioned = [sum(name in frame for name in t.slots) for t in fitting]
+    most = max(mentioned)
+    best = [t for t, count in zip(fitting, mentioned, strict=True) if count == most]
     if key in _NODS and rng.random() < 0.15:
         return "Okay."
     return speak(pick(tuple(best), rng), frame, rng)
 
 
 def speak(template: Template, frame: dict[str, str], rng: Random) -> str:
-    """Put a response into words; what the frame does not say is made up."""
+    """Fill a response template; values that the frame lacks are invented."""
     values = {}
     for name in template.slots:
         if name in frame:
@@ -134,3 +154,121 @@ def _invent(name: str, frame: dict[str, str], rng: Random) -> str:
         case _:
             who, did = _WHO[int(rng.random() * len(_WHO))], _DID[int(rng.random() * len(_DID))]
             return f"{who} {did}."
+
+
+_OPENER, _ASKING, _CLOSER = lines(OPENERS), lines(ASKING_OPENERS), lines(CLOSERS)
+_COMPLAINT, _FAILED = lines(COMPLAINTS)
+_CORRECTION = {slot: lines(text) for slot, text in CORRECTIONS.items()}
+_ANSWER = {slot: lines(text) for slot, text in ANSWERS.items()}
+
+
+_NEEDED = {"set_timer": "duration", "add_to_list": "item", "remove_from_list": "item"}
+_ASSUMED = {
+    "play_music": "song",
+    "set_volume": "level",
+    "set_timer": "duration",
+    "get_weather": "place",
+    "lights_on": "room",
+    "lights_off": "room",
+    "dim_lights": "level",
+    "add_to_list": "item",
+    "remove_from_list": "item",
+    "get_news": "topic",
+}
+"""intent -> slot that the assistant fills with a likely value when it confused another intent with this one."""
+_LIGHTS = ("lights_on", "lights_off", "dim_lights")
+_OPEN = ("item", "timer_name", "topic")
+"""Slots that take any words, misheard ones included."""
+
+
+def _only(step: GoalStep, name: str, value: str) -> GoalStep:
+    return GoalStep(step.intents, ((name, value),), step.frame, "follow")
+
+
+class GrammarSpeech:
+    """Speech of users in the grammar's language."""
+
+    def written(self, text: str) -> str:
+        """Unchanged: the grammar has no capitals or punctuation."""
+        return text
+
+    def request(self, step: GoalStep, user: User, rng: Random) -> Phrase:
+        """A random phrase for the step, with a please or a filler by the user's manners."""
+        templates = TABLE[step.key(), step.manner][tuple(sorted(name for name, _ in step.said))]
+        phrase = say(pick(templates, rng), step.said, rng)
+        if step.intents == (GIVING_UP,):
+            return phrase
+        if step.manner == "full" and rng.random() < 0.15 + 0.4 * user.manners:
+            orders = phrase.words[0] in ORDERS and rng.random() < 0.7
+            phrase = plain(write(pick(_ASKING if orders else _OPENER, rng), {}, rng)) + phrase
+        if rng.random() < 0.05 + 0.25 * user.manners:
+            phrase = phrase + plain(write(pick(_CLOSER, rng), {}, rng))
+        return phrase
+
+    def again(self, step: GoalStep, user: User, rng: Random) -> Phrase:
+        """The request, newly drawn from the grammar."""
+        return self.request(step, user, rng)
+
+    def complaint(self, phrase: Phrase, nothing_happened: bool, rng: Random) -> Phrase:
+        """The request again, after a complaint."""
+        template = _FAILED if nothing_happened else _COMPLAINT
+        return plain(write(template, {}, rng)) + phrase
+
+    def correction(self, step: GoalStep, k: int, rng: Random) -> tuple[GoalStep, Phrase]:
+        """Correction of the k-th slot said, and the step that its words alone express."""
+        name, value = step.said[k]
+        return _only(step, name, value), say(pick(_CORRECTION[name], rng), ((name, value),), rng)
+
+    def answer_to(self, step: GoalStep, slot: str, value: str, rng: Random) -> tuple[GoalStep, Phrase]:
+        """Answer to a question for a slot, and the step that its words express."""
+        return _only(step, slot, value), say(pick(_ANSWER[slot], rng), ((slot, value),), rng)
+
+
+class GrammarSkills:
+    """Skills of the assistant in the grammar's language."""
+
+    def domain(self, intent: str) -> str | None:
+        return DOMAIN_OF[intent]
+
+    def mistaken(self, step: GoalStep, intents: tuple[str, ...], user: User, rng: Random) -> str:
+        """Response for wrong intents, with likely values."""
+        frame = dict(step.frame)
+        assumed = _ASSUMED.get(intents[0])
+        if assumed is not None and assumed not in frame:
+            frame[assumed] = user.choose(assumed, rng)
+        return respond("+".join(intents), frame, rng)
+
+    def lacking(
+        self, step: GoalStep, frame: dict[str, str], missed: Collection[int], user: User, rng: Random
+    ) -> str | None:
+        """Required slot that was not understood, or None. Instead of asking for the room, the assistant may assume its own."""
+        if len(step.intents) > 1:
+            return None
+        intent = step.intents[0]
+        said = {name for name, _ in step.said}
+        understood = {name for k, (name, _) in enumerate(step.said) if k not in missed}
+        needed = _NEEDED.get(intent)
+        if needed is not None and needed not in understood and (step.manner == "full" or needed in said):
+            return needed
+        if intent in _LIGHTS and "room" not in understood and (step.manner == "full" or "room" in said):
+            if rng.random() < 0.35:
+                return "room"
+            frame["room"] = user.home_room
+        return None
+
+    def ask(self, slot: str, rng: Random) -> str:
+        return speak(pick(ASK[slot], rng), {}, rng)
+
+    def done(self, step: GoalStep, frame: dict[str, str], rng: Random) -> str:
+        return respond(step.key(), frame, rng)
+
+    def takes(self, slot: str, words: str) -> bool:
+        """Open slots take any words, others the entities of their catalog."""
+        return slot in _OPEN or words in ENTITIES[slot]
+
+    def spoils(self, slot: str) -> bool:
+        """Without a quantity or timer name the step is done less well."""
+        return slot in ("quantity", "timer_name")
+
+    def another(self, slot: str, than: str, rng: Random) -> str:
+        return another(slot, than, rng)

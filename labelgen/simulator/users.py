@@ -1,22 +1,68 @@
-"""What a user wants of a dialogue: goals, each a few steps in one domain."""
+"""Simulated users and their goals; a goal is a few steps in one domain."""
 
 from dataclasses import dataclass, field
 from random import Random
 
-from labelgen.simulator.entities import ENTITIES, SINGER_OF
 from labelgen.simulator.grammar import Phrase
-from labelgen.simulator.phrases import TABLE, Manner
-from labelgen.simulator.user import User
+from labelgen.simulator.vocabulary import ENTITIES, PLACES, ROOMS, SINGER_OF, TABLE, Manner
 
-Slot = tuple[str, str]
-"""A slot's name, and the words that the user has in mind."""
+_DEVICES = ("speaker", "speaker", "speaker", "phone", "phone", "display", "car", "watch")
+_HABITS = {"song": 6, "artist": 5, "genre": 3, "room": 5, "place": 3, "topic": 3, "item": 14, "timer_name": 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that the user wants done. said: the slots that the user mentions; frame: all that is meant, with what
-    context adds to an elliptical request. Of a step that a corpus tells, also its words, its right response, and the
-    normalized value of each slot said."""
+class User:
+    """A user. habits: slot -> favorite entities. domains: weights, in the order of DOMAINS. patience: probability of another
+    try after a failure. openness: tendency to show feelings. manners: tendency to say please and thanks.
+    accent: factor on the recognition error rate. pitch_hz: of the voice."""
+
+    id: str
+    device: str
+    home_room: str
+    home_place: str
+    habits: dict[str, tuple[str, ...]]
+    domains: tuple[float, ...]
+    patience: float
+    openness: float
+    manners: float
+    accent: float
+    pitch_hz: float
+
+    def choose(self, slot: str, rng: Random) -> str:
+        """Draw an entity for the slot: two times in three a favorite, else any."""
+        habit = self.habits.get(slot)
+        known = habit if habit and rng.random() < 0.66 else ENTITIES[slot]
+        return known[int(rng.random() * len(known))]
+
+
+def user_of(seed: int, number: int) -> User:
+    """User `number` of the log with that seed."""
+    rng = Random(f"user/{seed}/{number}")
+    habits = {slot: tuple(rng.sample(ENTITIES[slot], count)) for slot, count in _HABITS.items()}
+    return User(
+        id=f"u{number:04d}",
+        device=rng.choice(_DEVICES),
+        home_room=rng.choice(ROOMS),
+        home_place=rng.choice(PLACES),
+        habits=habits,
+        domains=tuple(round(rng.expovariate(1.0) + 0.2, 3) for _ in range(6)),
+        patience=round(rng.betavariate(4, 3), 3),
+        openness=round(rng.betavariate(2, 3), 3),
+        manners=round(rng.betavariate(2, 5), 3),
+        accent=round(rng.uniform(0.5, 1.7), 3),
+        pitch_hz=round(rng.uniform(95.0, 240.0), 1),
+    )
+
+
+Slot = tuple[str, str]
+"""Slot name, and the intended words."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoalStep:
+    """One request of a goal. said: slots that the user mentions; frame: all intended slots, including those that context adds to an
+    elliptical request. A step from a corpus also has its words, its correct response, and the normalized value of each slot
+    said."""
 
     intents: tuple[str, ...]
     said: tuple[Slot, ...]
@@ -30,24 +76,23 @@ class Step:
         return "+".join(self.intents)
 
     def slot_key(self, k: int) -> str:
-        """The name in the frame of the slot said k-th: the second item of "milk and eggs" is `item2`."""
+        """Name in the frame of the k-th slot said: the second item of "milk and eggs" is `item2`."""
         name = self.said[k][0]
         before = sum(name == other for other, _ in self.said[:k])
         return f"{name}{before + 1}" if before else name
 
     def value(self, k: int) -> str:
-        """What the slot said k-th stands for: the words that were meant, unless a corpus gives another form."""
+        """Value of the k-th slot said: the intended words, unless a corpus gives a normalized form."""
         return self.values[k] if self.values else self.said[k][1]
 
 
 @dataclass(slots=True)
-class Goal:
-    """steps are done one after another; turns and failed are what became of them. broken_at: the earliest turn whose
-    mistake was not recovered from, None where there is none. dropped: the user gave it up. thanked: the user's own words hold thanks, so that none need
-    be added."""
+class UserGoal:
+    """A goal: its remaining steps, and its ground truth. turns: that serve it. broken_at: the earliest turn with a mistake that was not
+    repaired, or None. dropped: the user gave it up. thanked: the corpus's words contain thanks already."""
 
     domain: str
-    steps: list[Step]
+    steps: list[GoalStep]
     turns: list[int] = field(default_factory=list)
     failed: bool = False
     broken_at: int | None = None
@@ -58,25 +103,25 @@ class Goal:
         return "failure" if self.failed else "success"
 
     def fail(self, at: int | None) -> None:
-        """The step under way is not reached, whose first mistake was made at that turn, if there was one."""
+        """Mark the goal as failed. at: turn of the first mistake in the current step, if any."""
         self.failed = True
         self.broken_at = at if self.broken_at is None else self.broken_at
 
 
-def plan(domain: str, user: User, rng: Random) -> Goal:
-    """Draw a goal of that domain, after the user's habits."""
-    return Goal(domain, _PLANS[domain](user, rng))
+def plan(domain: str, user: User, rng: Random) -> UserGoal:
+    """Draw a goal of that domain, by the user's habits."""
+    return UserGoal(domain, _PLANS[domain](user, rng))
 
 
-def _opening(intents: str, user: User, rng: Random, never: tuple[str, ...] = ()) -> Step:
-    """A full request, with any of the sets of slots that there are phrases for."""
+def _opening(intents: str, user: User, rng: Random, never: tuple[str, ...] = ()) -> GoalStep:
+    """A full request with a random set of slots that has phrases."""
     variants = [slots for slots in TABLE[intents, "full"] if not set(never) & set(slots)]
     return _step(intents, "full", variants[int(rng.random() * len(variants))], {}, user, rng)
 
 
 def _step(
     intents: str, manner: Manner, slots: tuple[str, ...], before: dict[str, str], user: User, rng: Random
-) -> Step:
+) -> GoalStep:
     said: list[Slot] = []
     for name in slots:
         value = user.choose(name, rng)
@@ -91,14 +136,14 @@ def _step(
         frame = {**before, "room": said[0][1], "room2": said[1][1]}
     else:
         frame = {**before, **dict(said)}
-    return Step(tuple(intents.split("+")), tuple(said), frame, manner)
+    return GoalStep(tuple(intents.split("+")), tuple(said), frame, manner)
 
 
-def _follow(step: Step, slots: tuple[str, ...], user: User, rng: Random, intent: str | None = None) -> Step:
+def _follow(step: GoalStep, slots: tuple[str, ...], user: User, rng: Random, intent: str | None = None) -> GoalStep:
     return _step(intent or step.intents[0], "follow", slots, step.frame, user, rng)
 
 
-def _music(user: User, rng: Random) -> list[Step]:
+def _music(user: User, rng: Random) -> list[GoalStep]:
     compound = rng.random() < 0.08
     first = _opening("play_music+set_volume" if compound else "play_music", user, rng)
     steps = [first]
@@ -114,7 +159,7 @@ def _music(user: User, rng: Random) -> list[Step]:
     return steps
 
 
-def _timers(user: User, rng: Random) -> list[Step]:
+def _timers(user: User, rng: Random) -> list[GoalStep]:
     steps = [_opening("set_timer", user, rng)]
     frame = steps[0].frame
     if "duration" not in frame:
@@ -124,14 +169,14 @@ def _timers(user: User, rng: Random) -> list[Step]:
     name = ("timer_name",) if "timer_name" in frame else ()
     for intent, share in (("check_timer", 0.45), ("cancel_timer", 0.35)):
         if rng.random() < share:
-            step = Step((intent,), tuple((n, frame[n]) for n in name), dict(steps[-1].frame), "full")
+            step = GoalStep((intent,), tuple((n, frame[n]) for n in name), dict(steps[-1].frame), "full")
             steps.append(step)
     if steps[-1].intents == ("set_timer",) and rng.random() < 0.1:
-        steps.append(Step(("cancel_timer",), (), dict(steps[-1].frame), "follow"))
+        steps.append(GoalStep(("cancel_timer",), (), dict(steps[-1].frame), "follow"))
     return steps
 
 
-def _weather(user: User, rng: Random) -> list[Step]:
+def _weather(user: User, rng: Random) -> list[GoalStep]:
     steps = [_opening("get_weather", user, rng)]
     for _ in range(2):
         if rng.random() < 0.35:
@@ -140,7 +185,7 @@ def _weather(user: User, rng: Random) -> list[Step]:
     return steps
 
 
-def _lights(user: User, rng: Random) -> list[Step]:
+def _lights(user: User, rng: Random) -> list[GoalStep]:
     kind = rng.random()
     if kind < 0.07:
         return [_opening("lights_off+lights_on", user, rng)]
@@ -156,13 +201,13 @@ def _lights(user: User, rng: Random) -> list[Step]:
     elif intent == "lights_on" and rng.random() < 0.4:
         last = steps[-1].frame
         if rng.random() < 0.5:
-            steps.append(Step(("lights_off",), (), dict(last), "follow"))
+            steps.append(GoalStep(("lights_off",), (), dict(last), "follow"))
         else:
-            steps.append(Step(("lights_off",), (("room", last["room"]),), dict(last), "full"))
+            steps.append(GoalStep(("lights_off",), (("room", last["room"]),), dict(last), "full"))
     return steps
 
 
-def _shopping(user: User, rng: Random) -> list[Step]:
+def _shopping(user: User, rng: Random) -> list[GoalStep]:
     if rng.random() < 0.2:
         steps = [_opening("check_list", user, rng)]
         if "item" in steps[0].frame and rng.random() < 0.4:
@@ -181,13 +226,13 @@ def _shopping(user: User, rng: Random) -> list[Step]:
     elif rng.random() < 0.2:
         last = steps[-1].frame
         if rng.random() < 0.4:
-            steps.append(Step(("remove_from_list",), (), dict(last), "follow"))
+            steps.append(GoalStep(("remove_from_list",), (), dict(last), "follow"))
         else:
-            steps.append(Step(("remove_from_list",), (("item", last["item"]),), dict(last), "full"))
+            steps.append(GoalStep(("remove_from_list",), (("item", last["item"]),), dict(last), "full"))
     return steps
 
 
-def _news(user: User, rng: Random) -> list[Step]:
+def _news(user: User, rng: Random) -> list[GoalStep]:
     steps = [_opening("get_news", user, rng)]
     if rng.random() < 0.4:
         steps.append(_follow(steps[0], ("topic",) if rng.random() < 0.6 else (), user, rng))
