@@ -25,13 +25,13 @@ from labelgen.model.batches import Example
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.pretraining.corruption import (
     NEGATIVES,
-    Corrupt,
-    Pool,
+    Corruption,
+    DialoguePool,
     hidden_answers,
     shuffled_order,
+    splice,
     swapped_answers,
 )
-from labelgen.pretraining.splicing import splice
 
 BATCH_TURNS = 96
 Corrupted = tuple[Dialogue, tuple[Target, ...]]
@@ -79,10 +79,10 @@ class Corruptions:
 
     def __init__(self, path: str, count: int, seed: int) -> None:
         whole = list(Log([path]))
-        pool = Pool(whole)
+        pool = DialoguePool(whole)
         chosen = sorted((d for d in whole if d.turns), key=lambda d: position(seed, f"pretraining {d.id}"))[:count]
 
-        def each(name: str, corrupt: Corrupt) -> list[Corrupted]:
+        def each(name: str, corrupt: Corruption) -> list[Corrupted]:
             return [corrupt(d, pool, Random(f"{seed}/{name}/{d.id}")) for d in chosen]
 
         self.swapped = {kind: each(kind, partial(swapped_answers, negatives=(kind,))) for kind in NEGATIVES}

@@ -29,8 +29,7 @@ from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, answers
 from labelgen.data.log import Log
-from labelgen.pretraining.corruption import Pool
-from labelgen.pretraining.splicing import in_line
+from labelgen.pretraining.corruption import DialoguePool, in_line
 
 REFERENCE = "segments"
 COMMAND = "bash scripts/public_segments.sh TRAIN TEST"
@@ -97,7 +96,7 @@ def divided(log: Iterable[Dialogue], annotator: str) -> Iterator[Divided]:
 
 def laid(log: Sequence[Dialogue], seed: int) -> Iterator[Divided]:
     """Each dialogue in line with one or two others of the log, as pretraining lays them."""
-    pool = Pool(log)
+    pool = DialoguePool(log)
     for dialogue in log:
         made, targets = in_line(dialogue, pool, Random(f"{seed}/{dialogue.id}"))
         yield made, [target.at.turns for target in targets if isinstance(target.at, AtGoal)]

@@ -7,7 +7,7 @@
 
 `parts` keeps the dialogues that can be parts of a splice: those of two turns or more that were not planned as several tasks
 one after another; their annotations are dropped. `splice` makes each of them the first part of two splices with one or
-two others of its corpus, in runs of one to four turns as in training (`labelgen.pretraining.splicing`): once with others of
+two others of its corpus, in runs of one to four turns as in training (`labelgen.pretraining.corruption`): once with others of
 its domain (harder) and once with others of other domains; where domains are not known, once with any others. Annotator
 `splice` gives the goals. `several` keeps the dialogues that were planned as several tasks, with `--completed` those that
 came to their end and in which two goals or more were served. `collect` writes results/spliced_goals.json and
@@ -30,7 +30,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label, division
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import position
-from labelgen.pretraining.splicing import interleaved, put_together
+from labelgen.pretraining.corruption import interleaved, join_parts
 
 SPLICE = "splice"
 KINDS = ("same domain", "other domains", "any domain")
@@ -152,7 +152,7 @@ def splices(log: Sequence[Dialogue], seed: int, most: int | None = None) -> Iter
 
 def spliced(parts: Sequence[Dialogue], kind: str, rng: Random) -> Dialogue:
     """The parts as one dialogue, with the goals by annotator `splice` and the kind in `extra`."""
-    made, goals = put_together(parts, interleaved([len(part.turns) for part in parts], rng))
+    made, goals = join_parts(parts, interleaved([len(part.turns) for part in parts], rng))
     labels = tuple(Label(GOALS, AtGoal(goal), "goal") for goal in goals)
     name = f"{kind}: {made.id}"
     return replace(

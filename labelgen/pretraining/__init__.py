@@ -1,1 +1,1 @@
-"""What nobody labeled is made to teach: dialogues with a defect, or put together, so that what is right is known."""
+"""Self-supervised pretraining: corruptions of unlabeled dialogues with known targets."""

@@ -1,7 +1,12 @@
-"""Synthetic defects for pretraining: from dialogues nobody labeled to dialogues whose targets are known.
+"""Corruptions for self-supervised pretraining: turn unlabeled dialogues into dialogues with known targets.
 
 A corruption is pure: `corrupt(dialogue, pool, rng) -> (dialogue, targets)`; the same arguments and seed give the same
-result. What it gives carries no annotations, feedback, signals or targets of its own."""
+result. The corrupted dialogue has no annotations, feedback, signals or targets.
+
+Spliced dialogues teach goal segmentation: each dialogue counts as one goal. Real users interleave goals, pursue them one
+after the other, or have only one, and a model must see all three. From interleaved dialogues alone it would learn that there
+are always several goals. Times are dropped because they would reveal the seams, and so is audio: its paths are relative to the
+folder of its own log, and a spliced dialogue has one folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,18 +18,18 @@ from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.evidence import Target
-from labelgen.data.labels import AtTurn
+from labelgen.data.labels import GOALS, AtDialogue, AtGoal, AtTurn
 from labelgen.feedback.cues import plain
 
 CORRUPTIONS = {
     "swapped_answers": "labelgen.pretraining.corruption:swapped_answers",
-    "splice": "labelgen.pretraining.splicing:splice",
-    "in_line": "labelgen.pretraining.splicing:in_line",
-    "whole": "labelgen.pretraining.splicing:whole",
+    "splice": "labelgen.pretraining.corruption:splice",
+    "in_line": "labelgen.pretraining.corruption:in_line",
+    "whole": "labelgen.pretraining.corruption:whole",
     "shuffled_order": "labelgen.pretraining.corruption:shuffled_order",
     "hidden_answers": "labelgen.pretraining.corruption:hidden_answers",
 }
-"""name -> Corrupt."""
+"""name -> Corruption."""
 
 TEACHES: Mapping[str, str] = {
     "swapped_answers": "quality",
@@ -34,7 +39,7 @@ TEACHES: Mapping[str, str] = {
     "shuffled_order": "order",
     "hidden_answers": "selection",
 }
-"""name -> the task that its targets are of."""
+"""name -> task of its targets."""
 
 MIXTURE: Mapping[str, float] = {
     "swapped_answers": 0.4,
@@ -42,12 +47,14 @@ MIXTURE: Mapping[str, float] = {
     "shuffled_order": 0.15,
     "hidden_answers": 0.2,
 }
-"""name -> share of the dialogues that are given to it."""
+"""name -> share of the dialogues."""
 
 NEGATIVES = ("random", "same_domain", "nearest")
-"""Where a swapped response, or a dialogue to be spliced with, comes from: any other dialogue, one of the same domain (else
-source), or, of some of the latter, the one most like the true response (the dialogue) and yet different."""
+"""Origins of a swapped response, or of a dialogue to splice with: any other dialogue; one of the same domain (else source); or
+the most similar of some of the latter that differs from the true response (the dialogue)."""
 
+LONGEST_RUN = 4
+"""Maximum number of consecutive turns of one dialogue in a spliced dialogue."""
 SWAPPED_SHARE = 0.3
 HIDDEN_SHARE = 0.3
 _TRIES = 8
@@ -55,59 +62,61 @@ _NEAREST_OF = 64
 _NEAREST_DIALOGUE_OF = 16
 
 
-class Pool:
-    """The dialogues that corruptions draw others from."""
+class DialoguePool:
+    """Dialogues from which corruptions draw other dialogues and responses."""
 
     def __init__(self, dialogues: Sequence[Dialogue]) -> None:
         self._dialogues = [d for d in dialogues if d.turns]
-        self._of_kin: dict[str, list[Dialogue]] = {}
+        self._by_domain: dict[str, list[Dialogue]] = {}
         for dialogue in self._dialogues:
-            self._of_kin.setdefault(_kin(dialogue, dialogue.turns[0]), []).append(dialogue)
-        self._said: list[tuple[int, str]] = []
-        self._said_in: dict[str, list[int]] = {}
+            self._by_domain.setdefault(_domain(dialogue, dialogue.turns[0]), []).append(dialogue)
+        self._responses: list[tuple[int, str]] = []
+        self._responses_of: dict[str, list[int]] = {}
         for d, dialogue in enumerate(self._dialogues):
             for turn in dialogue.turns:
                 if turn.response:
-                    self._said_in.setdefault(_kin(dialogue, turn), []).append(len(self._said))
-                    self._said.append((d, turn.response))
+                    self._responses_of.setdefault(_domain(dialogue, turn), []).append(len(self._responses))
+                    self._responses.append((d, turn.response))
 
     def other(self, negative: str, dialogues: Sequence[Dialogue], rng: Random) -> Dialogue | None:
-        """A dialogue that is none of these, at least one, and for the nearest like the first of them in its words; None
-        where a few draws find no other."""
+        """A dialogue that is none of the given ones; for `nearest`, one with similar words to the first of them. None if a few draws
+        find no other. dialogues: at least one."""
         first = dialogues[0]
-        kin = self._dialogues
+        candidates = self._dialogues
         if negative != "random":
-            kin = self._of_kin.get(_kin(first, first.turns[0]) if first.turns else "", [])
+            candidates = self._by_domain.get(_domain(first, first.turns[0]) if first.turns else "", [])
         ids = {d.id for d in dialogues}
         count = _NEAREST_DIALOGUE_OF if negative == "nearest" else _TRIES
-        drawn = [rng.choice(kin) for _ in range(count if kin else 0)]
+        drawn = [rng.choice(candidates) for _ in range(count if candidates else 0)]
         others = [d for d in drawn if d.id not in ids]
         if negative != "nearest" or not others:
             return next(iter(others), None)
-        own = _words(first)
-        return max(others, key=lambda d: (_overlap(own, _words(d)), d.id))
+        words = _words(first)
+        return max(others, key=lambda d: (_overlap(words, _words(d)), d.id))
 
     def response(self, negative: str, dialogue: Dialogue, turn: Turn, rng: Random) -> str | None:
-        """A response of another dialogue whose words differ from this turn's response; None where a few draws find
-        none."""
-        kin = self._said_in.get(_kin(dialogue, turn), []) if negative != "random" else range(len(self._said))
-        if not kin:
+        """A response of another dialogue whose words differ from this turn's response; None if a few draws find none."""
+        candidates: Sequence[int] = range(len(self._responses))
+        if negative != "random":
+            candidates = self._responses_of.get(_domain(dialogue, turn), [])
+        if not candidates:
             return None
         true = plain(turn.response)
-        found = []
+        texts = []
         for _ in range(_NEAREST_OF if negative == "nearest" else _TRIES):
-            d, text = self._said[kin[rng.randrange(len(kin))]]
+            d, text = self._responses[candidates[rng.randrange(len(candidates))]]
             if self._dialogues[d].id != dialogue.id and plain(text) != true:
                 if negative != "nearest":
                     return text
-                found.append(text)
-        return max(found, key=lambda text: (fuzz.ratio(true, plain(text)), text), default=None)
+                texts.append(text)
+        return max(texts, key=lambda text: (fuzz.ratio(true, plain(text)), text), default=None)
 
 
-Corrupt = Callable[[Dialogue, Pool, Random], tuple[Dialogue, tuple[Target, ...]]]
+Corrupted = tuple[Dialogue, tuple[Target, ...]]
+Corruption = Callable[[Dialogue, DialoguePool, Random], Corrupted]
 
 
-def _kin(dialogue: Dialogue, turn: Turn) -> str:
+def _domain(dialogue: Dialogue, turn: Turn) -> str:
     return turn.domain or dialogue.source or ""
 
 
@@ -116,34 +125,37 @@ def _words(dialogue: Dialogue) -> frozenset[str]:
 
 
 def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
-    """Words of both over words of either."""
+    """Jaccard similarity."""
     return len(a & b) / max(1, len(a | b))
 
 
 def pretraining_example(
-    dialogue: Dialogue, pool: Pool, seed: int, epoch: int, mixture: Mapping[str, float] = MIXTURE
-) -> tuple[Dialogue, tuple[Target, ...]]:
-    """One dialogue by one corruption drawn from the mixture (shares need not sum to one). What becomes of it depends on
-    seed, epoch, its id and the pool, so any dialogue can be made alone."""
+    dialogue: Dialogue, pool: DialoguePool, seed: int, epoch: int, mixture: Mapping[str, float] = MIXTURE
+) -> Corrupted:
+    """Corrupt a dialogue by one corruption from the mixture, whose shares need not sum to one. The result depends only on seed, epoch,
+    the dialogue's id and the pool."""
     rng = Random(f"{seed}/{epoch}/{dialogue.id}")
     name = rng.choices(list(mixture), list(mixture.values()))[0]
-    corrupt: Corrupt = resolve(CORRUPTIONS, name, "corruption")
+    corrupt: Corruption = resolve(CORRUPTIONS, name, "corruption")
     return corrupt(dialogue, pool, rng)
 
 
 def check_mixture(mixture: Mapping[str, float]) -> None:
-    """Raises UsageError for an unknown corruption or shares that cannot be drawn from."""
+    """Raises UsageError for an unknown corruption, or shares that are negative or all zero."""
     for name in mixture:
         require(name, CORRUPTIONS, "corruption")
     if not mixture or min(mixture.values()) < 0.0 or sum(mixture.values()) <= 0.0:
-        raise UsageError("the shares of a mixture are not negative, and some are above 0", f"mixture={dict(mixture)}")
+        raise UsageError(
+            "the shares of a mixture must not be negative, and at least one must be positive",
+            f"mixture={dict(mixture)}",
+        )
 
 
 def swapped_answers(
-    dialogue: Dialogue, pool: Pool, rng: Random, negatives: Sequence[str] = NEGATIVES
-) -> tuple[Dialogue, tuple[Target, ...]]:
-    """Some responses become those of other dialogues: `quality` is bad there, and good elsewhere. A turn without a
-    response has no target. negatives: those that are drawn from."""
+    dialogue: Dialogue, pool: DialoguePool, rng: Random, negatives: Sequence[str] = NEGATIVES
+) -> Corrupted:
+    """Replace some responses by those of other dialogues: `quality` is bad there, and good elsewhere. A turn without a
+    response has no target. negatives: origins to draw from, of NEGATIVES."""
     turns: list[Turn] = []
     targets: list[Target] = []
     for t, turn in enumerate(dialogue.turns):
@@ -157,13 +169,13 @@ def swapped_answers(
         elif turn.response:
             targets.append(Target("quality", AtTurn(t), (("good", 1.0),), origin="answer as it was said"))
         turns.append(turn)
-    return bare(dialogue, f"{dialogue.id}~swapped", turns), tuple(targets)
+    return without_labels(dialogue, f"{dialogue.id}~swapped", turns), tuple(targets)
 
 
-def shuffled_order(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogue, tuple[Target, ...]]:
-    """In half of the dialogues the turns of one window, of two turns up to all, are permuted. A turn is `moved` where
-    its place holds other words than it did. Times are dropped."""
-    turns = [timeless(turn) for turn in dialogue.turns]
+def shuffled_order(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
+    """Permute the turns of one window, of at least two turns, in half of the dialogues. A turn is `moved` if its place has other
+    words than before. Drops times."""
+    turns = [without_times(turn) for turn in dialogue.turns]
     order = list(range(len(turns)))
     if len(turns) > 1 and rng.random() < 0.5:
         length = rng.randint(2, len(turns))
@@ -176,25 +188,94 @@ def shuffled_order(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogu
         before, now = turns[t], turns[came_from]
         kept = (before.request, before.response) == (now.request, now.response)
         targets.append(Target("order", AtTurn(t), (("kept" if kept else "moved", 1.0),), origin="order of turns"))
-    return bare(dialogue, f"{dialogue.id}~shuffled", [turns[t] for t in order]), tuple(targets)
+    return without_labels(dialogue, f"{dialogue.id}~shuffled", [turns[t] for t in order]), tuple(targets)
 
 
-def hidden_answers(dialogue: Dialogue, pool: Pool, rng: Random) -> tuple[Dialogue, tuple[Target, ...]]:
-    """The dialogue as it was; for some of its responses, at least one where there are any, the task is to find them
-    again among those of the batch (`selection`)."""
+def hidden_answers(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
+    """Keep the dialogue; the task `selection` is to find some of its responses, at least one if there are any, among those of the
+    batch."""
     spoken = [t for t, turn in enumerate(dialogue.turns) if turn.response]
     hidden = {t for t in spoken if rng.random() < HIDDEN_SHARE} or set(rng.sample(spoken, min(1, len(spoken))))
     targets = tuple(Target("selection", AtTurn(t), (("own", 1.0),), origin="hidden answer") for t in sorted(hidden))
-    return bare(dialogue, f"{dialogue.id}~hidden", dialogue.turns), targets
+    return without_labels(dialogue, f"{dialogue.id}~hidden", dialogue.turns), targets
 
 
-def timeless(turn: Turn) -> Turn:
-    """The turn without its clocks."""
+def splice(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
+    """Interleave two or three dialogues in runs of one to four turns; each is one goal."""
+    return _interleave(_parts(dialogue, pool, rng), rng, "splice")
+
+
+def in_line(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
+    """Concatenate two or three dialogues; each is one goal. Half of them lose some first and last turns, because users seldom say
+    goodbye and hello between goals."""
+    parts = [_excerpt(part, rng) for part in _parts(dialogue, pool, rng)]
+    rng.shuffle(parts)
+    return _annotated(parts, [p for p, part in enumerate(parts) for _ in part.turns], "line")
+
+
+def whole(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
+    """Keep the dialogue, as one goal."""
+    return _annotated([dialogue], [0] * len(dialogue.turns), "whole")
+
+
+def interleaved(lengths: Sequence[int], rng: Random) -> list[int]:
+    """Index of the part of each turn, for parts of these lengths interleaved in runs of one to four turns."""
+    left = list(lengths)
+    order: list[int] = []
+    while any(left):
+        p = rng.choice([p for p, count in enumerate(left) if count])
+        run = min(left[p], rng.randint(1, LONGEST_RUN))
+        order += [p] * run
+        left[p] -= run
+    return order
+
+
+def join_parts(parts: Sequence[Dialogue], order: Sequence[int]) -> tuple[Dialogue, list[tuple[int, ...]]]:
+    """Join parts into one dialogue. Returns it with the turns of each goal, sorted by first turn.
+
+    order: index of the part of each turn; the turns of a part keep their order."""
+    iterators = [iter(part.turns) for part in parts]
+    turns = [replace(without_times(next(iterators[p])), audio=None) for p in order]
+    goals = sorted(tuple(t for t, part in enumerate(order) if part == p) for p in {*order})
+    return without_labels(parts[0], "+".join(part.id for part in parts), turns), goals
+
+
+def _interleave(parts: Sequence[Dialogue], rng: Random, kind: str) -> Corrupted:
+    return _annotated(parts, interleaved([len(part.turns) for part in parts], rng), kind)
+
+
+def _annotated(parts: Sequence[Dialogue], order: Sequence[int], kind: str) -> Corrupted:
+    made, goals = join_parts(parts, order)
+    origin = f"{kind} of {len(parts)} dialogues"
+    targets = [Target(GOALS, AtGoal(goal), (("goal", 1.0),), origin=origin) for goal in goals]
+    return made, (*targets, Target(GOALS, AtDialogue(), (), origin=origin))
+
+
+def _parts(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> list[Dialogue]:
+    parts = [dialogue]
+    for _ in range(rng.choice((1, 2))):
+        other = pool.other(rng.choice(NEGATIVES), parts, rng)
+        if other is not None:
+            parts.append(other)
+    return parts
+
+
+def _excerpt(dialogue: Dialogue, rng: Random) -> Dialogue:
+    if rng.random() < 0.5:
+        return dialogue
+    count = len(dialogue.turns)
+    first = rng.randint(0, min(2, (count - 1) // 2)) if count else 0
+    last = count - rng.randint(0, min(2, (count - 1) // 2)) if count else 0
+    return replace(dialogue, turns=dialogue.turns[first:last])
+
+
+def without_times(turn: Turn) -> Turn:
+    """The turn without times."""
     return replace(turn, time_s=None, response_time_s=None)
 
 
-def bare(dialogue: Dialogue, name: str, turns: Sequence[Turn]) -> Dialogue:
-    """Nothing in it that was said about the dialogue as it was."""
+def without_labels(dialogue: Dialogue, name: str, turns: Sequence[Turn]) -> Dialogue:
+    """A dialogue of these turns, without labels, feedback and extra fields."""
     return replace(
         dialogue,
         id=name,

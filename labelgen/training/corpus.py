@@ -32,7 +32,7 @@ from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
 from labelgen.feedback.masking import decoys, mask, mask_feedback
 from labelgen.model.batches import Example
-from labelgen.pretraining.corruption import Pool, pretraining_example
+from labelgen.pretraining.corruption import DialoguePool, pretraining_example
 from labelgen.tasks import TASKS
 from labelgen.training.options import TargetOptions
 from labelgen.training.sampler import Indices, word_count
@@ -243,7 +243,7 @@ class CorruptedExamples:
         self.mixture = mixture
         self.seed = seed
         chosen = Random(f"{seed}/pool").sample(range(len(corpus)), min(pool, len(corpus)))
-        self.pool = Pool([corpus[index] for index in sorted(chosen)])
+        self.pool = DialoguePool([corpus[index] for index in sorted(chosen)])
 
     def example(self, epoch: int, index: int) -> Example:
         dialogue, targets = pretraining_example(self.corpus[index], self.pool, self.seed, epoch, self.mixture)

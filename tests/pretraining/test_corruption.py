@@ -18,7 +18,7 @@ from labelgen.feedback.cues import plain
 from labelgen.pretraining.corruption import (
     CORRUPTIONS,
     NEGATIVES,
-    Pool,
+    DialoguePool,
     check_mixture,
     hidden_answers,
     pretraining_example,
@@ -53,11 +53,11 @@ def names(targets: tuple[Target, ...]) -> dict[object, str]:
 @given(logs, seeds, st.sampled_from(sorted(CORRUPTIONS)))
 def test_laws_of_every_corruption(log: list[Dialogue], seed: int, name: str) -> None:
     corrupt = resolve(CORRUPTIONS, name, "corruption")
-    pool = Pool(log)
+    pool = DialoguePool(log)
     for dialogue in log:
         before = encode(dialogue)
         made, targets = corrupt(dialogue, pool, Random(seed))
-        assert (made, targets) == corrupt(dialogue, Pool(log), Random(seed))
+        assert (made, targets) == corrupt(dialogue, DialoguePool(log), Random(seed))
         assert encode(dialogue) == before
         assert (made.annotations, made.feedback, made.signals, made.targets, made.extra) == ((), (), (), (), None)
         assert not any(t.feedback or t.extra for t in made.turns)
@@ -69,7 +69,7 @@ def test_laws_of_every_corruption(log: list[Dialogue], seed: int, name: str) -> 
 
 @given(logs, seeds)
 def test_every_swapped_turn_is_marked_and_says_something_else(log: list[Dialogue], seed: int) -> None:
-    pool = Pool(log)
+    pool = DialoguePool(log)
     said = {t.response for d in log for t in d.turns}
     for dialogue in log:
         made, targets = swapped_answers(dialogue, pool, Random(seed))
@@ -90,13 +90,13 @@ def test_every_swapped_turn_is_marked_and_says_something_else(log: list[Dialogue
 def test_equal_responses_are_never_swapped() -> None:
     same = [talk("a", "Okay!", "b", "okay", id=name) for name in "xyz"]
     for seed in range(20):
-        made, targets = swapped_answers(same[0], Pool(same), Random(seed))
+        made, targets = swapped_answers(same[0], DialoguePool(same), Random(seed))
         assert words(made) == words(same[0])
         assert set(names(targets).values()) == {"good"}
 
 
 def test_swaps_come_from_other_dialogues_by_every_kind_of_negative() -> None:
-    pool, seen = Pool(log()), Counter[str]()
+    pool, seen = DialoguePool(log()), Counter[str]()
     for seed in range(30):
         for dialogue in log():
             made, targets = swapped_answers(dialogue, pool, Random(seed))
@@ -112,13 +112,13 @@ def test_swaps_come_from_other_dialogues_by_every_kind_of_negative() -> None:
 def test_the_nearest_negative_is_the_most_alike() -> None:
     other = talk("a", "Playing Purple Rain by Prince.", "b", "Your timer is set.", "c", "It is sunny.", id="other")
     own = talk("a", "Playing Purple Haze by Hendrix.", id="own")
-    found = {Pool([other, own]).response("nearest", own, own.turns[0], Random(seed)) for seed in range(5)}
+    found = {DialoguePool([other, own]).response("nearest", own, own.turns[0], Random(seed)) for seed in range(5)}
     assert found == {"Playing Purple Rain by Prince."}
 
 
 @given(dialogues(), seeds)
 def test_order_marks_just_what_moved(dialogue: Dialogue, seed: int) -> None:
-    made, targets = shuffled_order(dialogue, Pool([]), Random(seed))
+    made, targets = shuffled_order(dialogue, DialoguePool([]), Random(seed))
     assert Counter(words(made)) == Counter(words(dialogue))
     marks = names(targets)
     assert marks == {
@@ -129,7 +129,7 @@ def test_order_marks_just_what_moved(dialogue: Dialogue, seed: int) -> None:
 
 @given(dialogues(), seeds)
 def test_hidden_answers_are_responses_that_are_there(dialogue: Dialogue, seed: int) -> None:
-    made, targets = hidden_answers(dialogue, Pool([]), Random(seed))
+    made, targets = hidden_answers(dialogue, DialoguePool([]), Random(seed))
     assert words(made) == words(dialogue)
     spoken = {AtTurn(t) for t, turn in enumerate(dialogue.turns) if turn.response}
     assert set(names(targets)) <= spoken
@@ -139,7 +139,7 @@ def test_hidden_answers_are_responses_that_are_there(dialogue: Dialogue, seed: i
 
 def test_about_half_of_the_dialogues_keep_their_order() -> None:
     moved = [
-        "moved" in names(shuffled_order(dialogue, Pool([]), Random(seed))[1]).values()
+        "moved" in names(shuffled_order(dialogue, DialoguePool([]), Random(seed))[1]).values()
         for seed in range(20)
         for dialogue in log()
     ]
@@ -148,7 +148,7 @@ def test_about_half_of_the_dialogues_keep_their_order() -> None:
 
 def test_examples_depend_on_seed_and_epoch_alone() -> None:
     def examples(seed: int, epoch: int) -> list[tuple[Dialogue, tuple[Target, ...]]]:
-        return [pretraining_example(dialogue, Pool(log()), seed, epoch) for dialogue in log()]
+        return [pretraining_example(dialogue, DialoguePool(log()), seed, epoch) for dialogue in log()]
 
     first = examples(1, 0)
     assert first == examples(1, 0)
@@ -159,7 +159,7 @@ def test_examples_depend_on_seed_and_epoch_alone() -> None:
 
 def test_the_mixture_decides_which_corruptions_are_drawn() -> None:
     many = [talk("a", f"b {k}", "c", f"d {k}", id=f"d{k}") for k in range(200)]
-    pool, mixture = Pool(many), {"splice": 3.0, "shuffled_order": 1.0}
+    pool, mixture = DialoguePool(many), {"splice": 3.0, "shuffled_order": 1.0}
     tasks = Counter(pretraining_example(dialogue, pool, 0, 0, mixture)[1][0].task for dialogue in many)
     assert set(tasks) == {"goals", "order"}
     assert 0.6 < tasks["goals"] / 200 < 0.9

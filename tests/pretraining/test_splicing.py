@@ -15,8 +15,18 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Audio, Dialogue
 from labelgen.data.evidence import Target, targets_of
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label
-from labelgen.pretraining.corruption import CORRUPTIONS, NEGATIVES, Pool, pretraining_example
-from labelgen.pretraining.splicing import LONGEST_RUN, Corrupted, in_line, interleaved, splice, whole
+from labelgen.pretraining.corruption import (
+    CORRUPTIONS,
+    LONGEST_RUN,
+    NEGATIVES,
+    Corrupted,
+    DialoguePool,
+    in_line,
+    interleaved,
+    pretraining_example,
+    splice,
+    whole,
+)
 from labelgen.training.options import PretrainOptions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -51,7 +61,7 @@ def within(part: list[tuple[str, str]], whole: list[tuple[str, str]]) -> bool:
 
 @given(logs, seeds, st.sampled_from(sorted(KINDS)))
 def test_what_is_put_together_undoes_to_its_dialogues(log: list[Dialogue], seed: int, kind: str) -> None:
-    pool = Pool(log)
+    pool = DialoguePool(log)
     by_id = {d.id: d for d in log}
     for dialogue in log:
         if not dialogue.turns:
@@ -74,7 +84,7 @@ def test_what_is_put_together_undoes_to_its_dialogues(log: list[Dialogue], seed:
 @given(logs, seeds)
 def test_a_whole_dialogue_is_one_goal(log: list[Dialogue], seed: int) -> None:
     for dialogue in log:
-        made, _ = put = whole(dialogue, Pool(log), Random(seed))
+        made, _ = put = whole(dialogue, DialoguePool(log), Random(seed))
         assert words(made) == words(dialogue)
         assert goals(put) == ([tuple(range(len(dialogue.turns)))] if dialogue.turns else [])
 
@@ -86,15 +96,15 @@ def test_no_turn_has_sound_so_that_none_is_sought_in_another_folder(seed: int, k
         for d in log()
     ]
     for dialogue in heard:
-        made, _ = KINDS[kind](dialogue, Pool(heard), Random(seed))
+        made, _ = KINDS[kind](dialogue, DialoguePool(heard), Random(seed))
         assert not any(turn.audio for turn in made.turns)
         for name in sorted(set(CORRUPTIONS) - set(KINDS)):
-            corrupted, _ = resolve(CORRUPTIONS, name, "corruption")(dialogue, Pool(heard), Random(seed))
+            corrupted, _ = resolve(CORRUPTIONS, name, "corruption")(dialogue, DialoguePool(heard), Random(seed))
             assert {t.audio for t in corrupted.turns} == {t.audio for t in dialogue.turns}
 
 
 def test_targets_are_those_of_a_complete_annotation() -> None:
-    made = splice(log()[0], Pool(log()), Random(3))
+    made = splice(log()[0], DialoguePool(log()), Random(3))
     labels = [Label("goals", AtGoal(goal), "goal") for goal in goals(made)]
     like = targets_of(Annotation("x", "person", tuple(labels)))
     assert [(t.task, t.at, t.distribution, t.weight, t.complete) for t in made[1]] == [
@@ -105,7 +115,7 @@ def test_targets_are_those_of_a_complete_annotation() -> None:
 
 @pytest.mark.parametrize("kind", ["splice", "in_line"])
 def test_two_or_three_dialogues_are_put_together(kind: str) -> None:
-    seen = Counter(len(goals(KINDS[kind](log()[0], Pool(log()), Random(seed)))) for seed in range(200))
+    seen = Counter(len(goals(KINDS[kind](log()[0], DialoguePool(log()), Random(seed)))) for seed in range(200))
     assert set(seen) == {2, 3}
     assert min(seen.values()) > 60
 
@@ -128,18 +138,18 @@ def _orders() -> list[list[int]]:
 
 
 def test_a_line_often_lacks_ends_and_never_a_whole_part() -> None:
-    pool, lengths = Pool(log()), Counter[int]()
+    pool, lengths = DialoguePool(log()), Counter[int]()
     for seed in range(100):
         lengths.update(map(len, goals(in_line(log()[0], pool, Random(seed)))))
     assert set(lengths) == {2, 3, 4, 5, 6}
     assert lengths[6] > sum(lengths.values()) / 2
     one = talk("a", "b", id="one")
-    assert words(in_line(one, Pool([]), Random(0))[0]) == words(one)
+    assert words(in_line(one, DialoguePool([]), Random(0))[0]) == words(one)
 
 
 def test_partners_are_of_any_kind_of_negative() -> None:
     mixed = [*log(8, "toy"), *log(8, "other")]
-    pool = Pool(mixed)
+    pool = DialoguePool(mixed)
     seen: dict[str, set[str]] = {}
     for negative in NEGATIVES:
         found = [pool.other(negative, [mixed[0]], Random(seed)) for seed in range(40)]
@@ -152,8 +162,8 @@ def test_the_nearest_dialogue_is_the_most_alike() -> None:
     own = talk("play purple haze", "Playing Purple Haze.", id="own")
     near = talk("play purple rain", "Playing Purple Rain.", id="near")
     far = talk("is it cold", "Two degrees.", id="far")
-    assert {Pool([own, near, far]).other("nearest", [own], Random(seed)) for seed in range(5)} == {near}
-    assert Pool([own]).other("nearest", [own], Random(0)) is None
+    assert {DialoguePool([own, near, far]).other("nearest", [own], Random(seed)) for seed in range(5)} == {near}
+    assert DialoguePool([own]).other("nearest", [own], Random(0)) is None
 
 
 def test_the_config_of_goals_from_splices_shows_several_goals_and_one() -> None:
@@ -170,7 +180,7 @@ def test_the_config_of_goals_from_splices_shows_several_goals_and_one() -> None:
     many = log(100)
     counts = Counter[int]()
     for dialogue in many:
-        counts[len(goals(pretraining_example(dialogue, Pool(many), 0, 0, options.mixture)))] += 1
+        counts[len(goals(pretraining_example(dialogue, DialoguePool(many), 0, 0, options.mixture)))] += 1
     assert set(counts) == {1, 2, 3}
 
 
@@ -179,5 +189,8 @@ def origins(targets: tuple[Target, ...]) -> set[str]:
 
 
 def test_the_origin_says_what_was_put_together() -> None:
-    assert origins(whole(log()[0], Pool(log()), Random(0))[1]) == {"whole of 1 dialogues"}
-    assert origins(splice(log()[0], Pool(log()), Random(0))[1]) <= {"splice of 2 dialogues", "splice of 3 dialogues"}
+    assert origins(whole(log()[0], DialoguePool(log()), Random(0))[1]) == {"whole of 1 dialogues"}
+    assert origins(splice(log()[0], DialoguePool(log()), Random(0))[1]) <= {
+        "splice of 2 dialogues",
+        "splice of 3 dialogues",
+    }

@@ -21,7 +21,7 @@ from labelgen.data.log import write_log
 from labelgen.features.features import NAMES, categories_of, learn_features, numbers_of
 from labelgen.model.build import build_model
 from labelgen.model.options import ModelOptions
-from labelgen.pretraining.corruption import CORRUPTIONS, TEACHES, Pool
+from labelgen.pretraining.corruption import CORRUPTIONS, TEACHES, DialoguePool
 from labelgen.tasks.options import TaskOptions
 from labelgen.training.options import FinetuneOptions, HardwareOptions, PretrainOptions, TrainingOptions
 from labelgen.training.run import finetune, pretrain
@@ -123,7 +123,7 @@ def test_words_are_asked_for_in_python_too():
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_corruption_teaches_the_task_that_is_said(name: str):
     corrupt = resolve(CORRUPTIONS, name, "corruption")
-    assert {target.task for d in LOG for target in corrupt(d, Pool(LOG), Random(0))[1]} == {TEACHES[name]}
+    assert {target.task for d in LOG for target in corrupt(d, DialoguePool(LOG), Random(0))[1]} == {TEACHES[name]}
 
 
 @pytest.mark.parametrize(
