@@ -33,7 +33,7 @@ class SimulateOptions(WorldOptions, ForceOptions):
     seed: WholeNumber = 0
     """seed of everything random"""
     corpus: Annotated[str | None, "FORMAT:PATH"] = None
-    """annotated corpus to grow the world from: users speak and the assistant answers as in its dialogues; without it the world has a
+    """annotated corpus of the world: users speak and the assistant answers as in its dialogues; without it the world has a
     small language of its own"""
 
 

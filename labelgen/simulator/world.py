@@ -38,7 +38,7 @@ class WorldOptions:
     noticed: float = 0.92
     """probability that the user notices a wrong response"""
     explored: float = 0.05
-    """world of a corpus only: probability that the user first asks for the same with another value, where possible. The
+    """world of a corpus only: probability that the user first asks for the same with another value, where possible; the
     grammar's language has follow-ups instead"""
     reactions: float = 1.0
     """factor on the rate of logged reactions (barge-in, stop, rating, answer); 0 for none"""
@@ -51,7 +51,7 @@ class WorldOptions:
     carelessness: float = 0.5
     """error rates of the annotators, from none (0) to twice the usual ones (1)"""
     sound: float = 0.0
-    """share of the dialogues with a test signal as audio (simulator/sound.py)"""
+    """share of the dialogues with a test signal as audio in sound/ beside the log"""
 
     def __post_init__(self) -> None:
         for field in fields(WorldOptions):
