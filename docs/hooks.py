@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,22 @@ def command_pages() -> Iterator[tuple[str, str]]:
     rows = [f"| [`labelgen {name}`]({name}.md) | {summary} |" for name, (_, summary) in COMMANDS.items()]
     table = "\n".join(["| command | what it does |", "| --- | --- |", *rows])
     note = "These pages are generated from the help of the commands.\n\n"
-    overview = f"```text\n{shown[''][1].strip()}\n```\n"
+    overview = _block(shown[""][1])
     yield "reference/commands/index.md", f"# Commands\n\n{note}{table}\n\n{overview}"
     for name in COMMANDS:
-        sections = [f"# labelgen {name}\n\n```text\n{shown[name][1].strip()}\n```\n"]
+        sections = [f"# labelgen {name}\n\n{_block(shown[name][1])}"]
         for words, (_, text) in shown.items():
             if words.startswith(f"{name} "):
-                sections.append(f"## labelgen {words}\n\n```text\n{text.strip()}\n```\n")
+                sections.append(f"## labelgen {words}\n\n{_block(text)}")
         yield f"reference/commands/{name}.md", "\n".join(sections)
+
+
+def _block(text: str) -> str:
+    """A help text as a code block, with lines of at most 100 characters."""
+    lines = [
+        part for line in text.strip().splitlines() for part in textwrap.wrap(line, 100, drop_whitespace=False) or [""]
+    ]
+    return "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```\n"
 
 
 def on_config(config: Any) -> Any:
