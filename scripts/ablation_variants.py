@@ -3,12 +3,14 @@
 Most are options of a training. Texts of turns are changed in the log. Parts that have no option are exchanged here, while the
 variant is trained and judged, and nowhere else."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+from msgspec.structs import replace
 from torch import Tensor
 
 from labelgen.data.dialogue import Dialogue
@@ -232,7 +234,9 @@ def _masks(name: str, share: str, what: str, beside: tuple[str | None, str]) -> 
     """A training with this share of batches whose turns see no later ones, judged with all turns and with the earlier ones alone."""
     words = ("--batch.online_share", share)
     whole = Variant(name=name, group="judged with all turns", what=what, beside=beside[0], words=words)
-    return whole, replace(whole, name=f"{name}-online", group="judged online", what=what, beside=beside[1], online=True)
+    return whole, dataclasses.replace(
+        whole, name=f"{name}-online", group="judged online", what=what, beside=beside[1], online=True
+    )
 
 
 MASKS = (

@@ -17,6 +17,7 @@ error of a vote's log-likelihood ratio, in nats, among the kinds that fired 2,00
 intervals by Student's t."""
 
 import argparse
+import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
@@ -24,18 +25,18 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy
 from command import write_table
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from labelgen import __version__
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import AtTurn
 from labelgen.feedback.em.estimation import Rates, fit
 from labelgen.feedback.em.patterns import Pattern
@@ -93,7 +94,7 @@ WORLDS = {
         DIFFERENT, fires=0.15, annoyed=True, copies=2, copied=0.5, own=0.05
     ),
     "accuracy .55 to .95, every second says bad alone": ONE_SIDED,
-    "the same, 200 items judged": replace(ONE_SIDED, judged=200),
+    "the same, 200 items judged": dataclasses.replace(ONE_SIDED, judged=200),
     "six of accuracy 0.55, 200 items judged": World((0.55,) * 6, judged=200),
     "accuracy .55 to .95, firing 5%, 200 items judged": World(DIFFERENT, 0.05, judged=200),
 }

@@ -35,7 +35,7 @@ from command import write_table
 from torch import nn
 
 from labelgen import __version__
-from labelgen.data.evidence import targets_of
+from labelgen.data.labels import targets_of
 from labelgen.data.log import Log
 from labelgen.features.features import learn_features
 from labelgen.features.layout import Batch, Passages

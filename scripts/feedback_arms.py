@@ -11,13 +11,13 @@ believed, the hypotheses of all turns, as an annotation of kind `rule`. Both rep
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from command import tells_errors
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import position
 from labelgen.simulator.log import TRUTH
@@ -55,13 +55,13 @@ def learned_from(log: Iterable[Dialogue], arm: str) -> Iterator[Dialogue]:
 def with_belief(dialogue: Dialogue) -> Dialogue:
     """The dialogue with the hypotheses of its turns as an annotation; a turn that has none is said to mean nothing."""
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     for t, turn in enumerate(dialogue.turns):
         intents = turn.hypothesis.intents if turn.hypothesis else ()
         slots = turn.hypothesis.slots if turn.hypothesis else ()
         labels += [Label("intents", AtTurn(t), intent.name) for intent in intents]
         labels += [Label("slots", AtSpan(t, slot.start, slot.end), slot.name) for slot in slots]
-        none += [Field(task, AtTurn(t)) for task, said in (("intents", intents), ("slots", slots)) if not said]
+        none += [NoLabel(task, AtTurn(t)) for task, said in (("intents", intents), ("slots", slots)) if not said]
     believed = Annotation(BELIEF, "rule", tuple(labels), tuple(none))
     return replace(dialogue, annotations=(*dialogue.annotations, believed))
 

@@ -13,7 +13,7 @@ from labelgen import __version__
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, Field, Label, answers
+from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, Label, NoLabel, answers
 from labelgen.data.log import Log
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item, Metric
@@ -83,7 +83,7 @@ def said_by(name: str, dialogue: Dialogue) -> Annotation:
 def dividing(name: str, goals: Sequence[tuple[int, ...]]) -> Annotation:
     """A rule's annotation that divides a dialogue into these goals."""
     labels = tuple(Label(GOALS, AtGoal(goal), "goal") for goal in goals)
-    return Annotation(name, "rule", labels, () if labels else (Field(GOALS, AtDialogue()),))
+    return Annotation(name, "rule", labels, () if labels else (NoLabel(GOALS, AtDialogue()),))
 
 
 def _item(judged: Judged, said: Annotation) -> Item:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from labelgen.data.quality import QUALITY_NAMES, quality_name
+from labelgen.data.labels import QUALITY_NAMES, quality_name
 
 GRADES = range(1, 6)
 ITEMS, BINS = 60_000, 120

@@ -15,10 +15,11 @@ the next choice. It is judged by the truth of another log of the same world: F1 
 with 95% intervals by Student's t. SIGNALS_WORTH, the features and BELIEF_ITEMS of labelgen/feedback/asking.py were chosen on
 the logs of seeds 100 and 101, which are not reported."""
 
+import dataclasses
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from random import Random
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy
 from command import arguments, parsed, tells_errors, write_table
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from rapidfuzz import fuzz
 from sklearn.feature_extraction import DictVectorizer
@@ -178,11 +180,11 @@ def curve(
     believed = list(of)
     for budget in budgets:
         good = 1.0 - model.predict_proba(learner.x)[:, 1]
-        believed = [replace(place, model=float(p)) for place, p in zip(believed, good, strict=True)]
+        believed = [dataclasses.replace(place, model=float(p)) for place, p in zip(believed, good, strict=True)]
         more = _next(strategy, believed, budget - len(asked), seed)
         for k in (where[place.dialogue, place.turn] for place in more):
             asked.append(k)
-            believed[k] = replace(believed[k], asked=True, answer=learner.log.said[k])
+            believed[k] = dataclasses.replace(believed[k], asked=True, answer=learner.log.said[k])
         model = learner.train(asked)
         answers = sum(learner.log.said[k] is not None for k in asked)
         rows.append([answers, float(learner.log.bad[asked].mean()), *learner.scores(model)])

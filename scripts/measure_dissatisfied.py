@@ -13,7 +13,7 @@ from labelgen.data.labels import At, AtDialogue, AtTurn
 from labelgen.data.log import Log
 
 METRIC_NAMES = ("accuracy", "bad_f1", "cohen_kappa")
-UNITS = {"turns": AtTurn, "dialogues": AtDialogue}
+UNITS: dict[str, type[AtTurn] | type[AtDialogue]] = {"turns": AtTurn, "dialogues": AtDialogue}
 
 
 @tells_errors

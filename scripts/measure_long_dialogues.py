@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -24,9 +23,10 @@ from typing import Any
 
 import torch
 from command import arguments, parsed, tells_errors, write_table
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.label_set import LabelName
+from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
 from labelgen.features.pretrained import write_offline_encoder

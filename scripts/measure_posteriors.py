@@ -9,13 +9,13 @@ but signals is learned from. Intervals are over the seeds' dialogues, drawn with
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from command import arguments, parsed, tells_errors, write_table
+from msgspec.structs import replace
 
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue

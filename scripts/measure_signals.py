@@ -38,11 +38,9 @@ from labelgen.base.errors import InputError
 from labelgen.base.files import fresh_file
 from labelgen.base.registry import require, resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
-from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, Unit, division
+from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, Unit, division, quality_name
 from labelgen.data.log import Log
-from labelgen.data.quality import quality_name
 from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.rephrase import repeated_requests

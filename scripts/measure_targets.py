@@ -13,18 +13,17 @@ dialogues, and the least and greatest precision of a single seed stand beside th
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from command import arguments, parsed, tells_errors, write_table
+from msgspec.structs import replace
 
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtSpan, AtTurn, answers
+from labelgen.data.labels import AtSpan, AtTurn, Target, answers
 from labelgen.feedback.em.method import Learn, learn_pooled
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS

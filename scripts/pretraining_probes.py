@@ -12,8 +12,7 @@ import torch
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Target
-from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtTurn, Label, answers
+from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtTurn, Label, Target, answers
 from labelgen.data.log import Log
 from labelgen.data.split import position
 from labelgen.features.text import Tokenizer

@@ -10,11 +10,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from collect_results import table_of
 from command import tells_errors, write_table
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import AtDialogue, AtTurn, answers

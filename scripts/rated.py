@@ -10,8 +10,7 @@ from typing import Any
 import command
 
 from labelgen.agreement.vote import Ratings, consensus
-from labelgen.data.labels import Annotation, At, AtTurn, Label, answers
-from labelgen.data.quality import QUALITY_NAMES
+from labelgen.data.labels import QUALITY_NAMES, Annotation, At, AtTurn, Label, answers
 
 SEED, RESAMPLES = 0, 1000
 

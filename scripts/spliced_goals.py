@@ -18,12 +18,12 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from command import tells_errors, write_table
 from goal_rows import candidates_of, goal_rows, judged_of, versions
+from msgspec.structs import replace
 from several_trainings import digest, judged_trainings, over_trainings
 
 from labelgen.data.dialogue import Dialogue

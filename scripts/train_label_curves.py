@@ -25,7 +25,7 @@ from trainings_here import CONFIGS, MEMORY_BYTES, first_by_hash, has_failed, mak
 from labelgen.base.errors import UsageError
 from labelgen.base.options import read_options
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import Sources
+from labelgen.data.label_sets import Sources
 from labelgen.data.log import Log, write_log
 from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.options import FinetuneOptions

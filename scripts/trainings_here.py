@@ -5,15 +5,15 @@ Used by scripts/train_label_curves.py and scripts/train_ablations.py."""
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
 import torch
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation
+from labelgen.data.labels import Annotation, NoLabel
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.split import position
 from labelgen.model.annotate import annotate
@@ -77,8 +77,11 @@ def signed(model: LabelModel, dialogues: Sequence[Dialogue], against: str, onlin
                     SAID,
                     "model",
                     labels=tuple(label for one in answers for label in one.labels),
-                    none=tuple(field for one in answers for field in one.none),
-                    none_probabilities=tuple(p for one in answers for p in one.none_probabilities),
+                    none=tuple(
+                        NoLabel(field.task, field.at, p)
+                        for one in answers
+                        for field, p in zip(one.none, one.none_probabilities, strict=True)
+                    ),
                 ),
             ),
         )

@@ -25,4 +25,4 @@ def said(annotation: Annotation, tasks: Iterable[str] = TASKS) -> set[tuple[obje
     labels = {
         (x.task, x.at, x.name, x.value if x.task == "slots" else None) for x in annotation.labels if x.task in kept
     }
-    return labels | {("none", field) for field in annotation.none if field.task in kept}
+    return labels | {("none", none.field) for none in annotation.none if none.task in kept}

@@ -17,6 +17,7 @@ from labelgen.data.labels import (
     AtTurn,
     Field,
     Label,
+    NoLabel,
     Provenance,
 )
 
@@ -84,13 +85,13 @@ def stand_in(*_: object) -> FakeAnnotator:
 
 def _annotation(name: str, dialogue: Dialogue) -> Annotation:
     labels: list[Label] = []
-    none = [Field("goals", AtDialogue())]
+    none = [NoLabel("goals", AtDialogue())]
     abstained = []
     for k, turn in enumerate(dialogue.turns):
         chance = sha256(turn.request.encode()).digest()[0] / 255
         match int(chance * 3):
             case 0:
-                none.append(Field("intents", AtTurn(k)))
+                none.append(NoLabel("intents", AtTurn(k)))
             case 1:
                 guess = Label("intents", AtTurn(k), "Play", chance)
                 abstained.append(Abstained(Field("intents", AtTurn(k)), (guess,)))

@@ -3,9 +3,8 @@
 import random
 
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
-from labelgen.data.evidence import Target, targets_of
-from labelgen.data.label_set import LabelName, Sources
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
+from labelgen.data.label_sets import LabelName, Sources
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, Target, targets_of
 
 _TEXT = "play stop the red blue lamp timer for ten minutes rain in paris add milk bread to my list again"
 WORDS = _TEXT.split()
@@ -44,14 +43,14 @@ def _turn(rng: random.Random, t: int) -> Turn:
 
 def _annotation(rng: random.Random, turns: tuple[Turn, ...]) -> Annotation:
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     serves = [rng.choice((0, 0, 1, None)) for _ in turns]
     goals = [tuple(t for t, goal in enumerate(serves) if goal == g) for g in (0, 1)]
     for members in sorted(goal for goal in goals if goal):
         labels.append(Label("goals", AtGoal(members), "goal"))
         labels.append(Label("outcome", AtGoal(members), rng.choice(("success", "failure"))))
     if not any(goals):
-        none.append(Field("goals", AtDialogue()))
+        none.append(NoLabel("goals", AtDialogue()))
     if turns:
         labels.append(Label("quality", AtDialogue(), "bad", value=2.0))
     for t, turn in enumerate(turns):
@@ -59,12 +58,12 @@ def _annotation(rng: random.Random, turns: tuple[Turn, ...]) -> Annotation:
         intents = rng.sample(INTENTS, k=rng.choice((0, 1, 1, 2)))
         labels += [Label("intents", AtTurn(t), name) for name in sorted(intents)]
         if not intents:
-            none.append(Field("intents", AtTurn(t)))
+            none.append(NoLabel("intents", AtTurn(t)))
         span = _word_span(rng, turn.request)
         if span:
             labels.append(Label("slots", AtSpan(t, *span), rng.choice(SLOTS)))
         else:
-            none.append(Field("slots", AtTurn(t)))
+            none.append(NoLabel("slots", AtTurn(t)))
     return Annotation("anna", "person", tuple(labels), tuple(none))
 
 

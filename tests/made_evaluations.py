@@ -1,14 +1,13 @@
 """Evaluations for tests: as plain data, from a simulated log, and any that the form allows."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.evidence import Signal
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.data.record import to_plain
 from labelgen.evaluation import evaluate as evaluation_module
 from labelgen.metrics.results import FORM, Evaluation
@@ -147,7 +146,7 @@ def tasks(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def annotations(draw: st.DrawFn, annotator: str, requests: list[str]) -> Annotation:
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     abstained: list[Abstained] = []
     probability = optional(shares)
     for k, request in enumerate(requests):
@@ -155,7 +154,7 @@ def annotations(draw: st.DrawFn, annotator: str, requests: list[str]) -> Annotat
             case 0:
                 labels.append(Label("intents", AtTurn(k), draw(names), draw(probability)))
             case 1:
-                none.append(Field("intents", AtTurn(k)))
+                none.append(NoLabel("intents", AtTurn(k)))
             case 2:
                 abstained.append(
                     Abstained(Field("intents", AtTurn(k)), (Label("intents", AtTurn(k), draw(names), 0.25),))

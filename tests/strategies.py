@@ -1,7 +1,5 @@
 """Arbitrary dialogues, with everything that a record can hold; in the order in which records are read back."""
 
-from dataclasses import astuple
-
 from hypothesis import strategies as st
 
 from labelgen.data.dialogue import (
@@ -14,10 +12,11 @@ from labelgen.data.dialogue import (
     HypothesisSlot,
     Number,
     Recognition,
+    Signal,
     Turn,
 )
-from labelgen.data.evidence import Signal, Target
 from labelgen.data.labels import (
+    QUALITY_NAMES,
     Abstained,
     Annotation,
     At,
@@ -27,11 +26,14 @@ from labelgen.data.labels import (
     AtTurn,
     Field,
     Label,
+    NoLabel,
     Provenance,
     Rating,
+    Target,
     Threshold,
+    from_scale,
+    quality_name,
 )
-from labelgen.data.quality import QUALITY_NAMES, from_scale, quality_name
 
 WORDS = ("play", "the", "red", "lamp", "für", "音楽", "🎧", "é", "stop", "no")
 
@@ -126,7 +128,7 @@ def quality_labels(draw: st.DrawFn, at: At) -> Label:
     if draw(st.booleans()):
         scale = draw(st.sampled_from([(1.0, 5.0), (0.0, 10.0), (3.0, -3.0)]))
         given = Rating(draw(st.floats(min(scale), max(scale))), scale)
-        rating = from_scale(*astuple(given))
+        rating = from_scale(given.rating, given.scale)
     if draw(st.booleans()):
         return Label("quality", at, quality_name(rating), value=rating, given=given)
     distribution = tuple((name, draw(probabilities)) for name in ("bad", "fair", "good"))
@@ -145,8 +147,11 @@ def outcome_labels(draw: st.DrawFn, at: At) -> Label:
 
 @st.composite
 def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: str) -> Annotation:
+    def no_label(task: str, at: At) -> NoLabel:
+        return NoLabel(task, at, draw(maybe(probabilities)))
+
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     if draw(st.booleans()):
         goals = draw(goal_sets(len(turns)))
         for goal in goals:
@@ -155,9 +160,9 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
                 case "told":
                     labels.append(draw(outcome_labels(AtGoal(goal))))
                 case "unknown":
-                    none.append(Field("outcome", AtGoal(goal)))
+                    none.append(no_label("outcome", AtGoal(goal)))
         if not goals:
-            none.append(Field("goals", AtDialogue()))
+            none.append(no_label("goals", AtDialogue()))
     if draw(st.booleans()):
         labels.append(draw(quality_labels(AtDialogue())))
     for t, turn in enumerate(turns):
@@ -166,7 +171,7 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
         if draw(st.booleans()):
             intents = [Label("intents", AtTurn(t), name, draw(maybe(probabilities))) for name in draw(few(names))]
             labels += intents
-            none += [] if intents else [Field("intents", AtTurn(t))]
+            none += [] if intents else [no_label("intents", AtTurn(t))]
         if draw(st.booleans()):
             slots = []
             for _ in range(draw(st.integers(0, 2)) if turn.request else 0):
@@ -174,16 +179,15 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
                 value = draw(maybe(texts))
                 slots.append(Label("slots", AtSpan(t, start, end), draw(names), draw(maybe(probabilities)), value))
             labels += slots
-            none += [] if slots else [Field("slots", AtTurn(t))]
+            none += [] if slots else [no_label("slots", AtTurn(t))]
         if draw(st.booleans()):
             labels_of_others = few(st.tuples(names, maybe(probabilities), maybe(texts)), 1)
             own = [Label("another_task", AtTurn(t), *said) for said in draw(labels_of_others)]
             labels += own
-            none += [] if own else [Field("another_task", AtTurn(t))]
+            none += [] if own else [no_label("another_task", AtTurn(t))]
     order = ("goals", "outcome", "quality", "intents", "slots")
     labels.sort(key=lambda label: label.task not in order)
-    none.sort(key=lambda field: field.task not in order)
-    sure = tuple(draw(maybe(probabilities)) for _ in none)
+    none.sort(key=lambda answer: answer.task not in order)
     return Annotation(
         annotator=annotator,
         kind=kind,
@@ -192,7 +196,6 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
         abstained=tuple(draw(abstentions(turns))),
         provenance=draw(maybe(provenances)),
         price=draw(maybe(st.floats(0, 9))),
-        none_probabilities=sure if any(p is not None for p in sure) else (),
     )
 
 

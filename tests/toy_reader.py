@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.label_set import LabelName, Sources
+from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
+from labelgen.data.reader import Options, Reader, files_of, lines_of
 from labelgen.data.record import checked
-from labelgen.data.source_files import files_of, lines_of
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:

@@ -1,7 +1,6 @@
 """A task plug-in in one module (is a request polite?), and one entry point of the group `labelgen.tasks`."""
 
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtTurn
+from labelgen.data.labels import AtTurn, Target
 from labelgen.nn.losses import exclusive
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
 from labelgen.tasks.order import OrderHead

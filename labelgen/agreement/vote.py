@@ -28,12 +28,13 @@ from labelgen.data.labels import (
     AtGoal,
     Field,
     Label,
+    NoLabel,
     answers,
     divides,
     division,
+    quality_name,
     tasks_of,
 )
-from labelgen.data.quality import quality_name
 
 CONSENSUS = "consensus"
 """The annotator who signs."""
@@ -71,7 +72,7 @@ def consensus(
     dialogue into goals, labels about goals are kept for goals of the consensus alone; a tied division takes them with
     it."""
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     ties: list[Field] = []
     for task in sorted({task for a in annotations for task in tasks_of(a)}):
         for at, said in _ballots(annotations, task).items():
@@ -91,12 +92,12 @@ def consensus(
             elif decided:
                 labels += decided
             else:
-                none.append(Field(task, at))
+                none.append(NoLabel(task, at))
     if any(division(a) is not None for a in annotations):
         kept = {label.at for label in labels if divides(label.task)}
         labels = [label for label in labels if not isinstance(label.at, AtGoal) or label.at in kept]
         ties = [field for field in ties if not isinstance(field.at, AtGoal) or field.at in kept]
-        none = [field for field in none if not isinstance(field.at, AtGoal) or field.at in kept]
+        none = [answer for answer in none if not isinstance(answer.at, AtGoal) or answer.at in kept]
     return Consensus(Annotation(CONSENSUS, "rule", tuple(labels), tuple(none)), tuple(ties))
 
 

@@ -4,9 +4,10 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
     from labelgen import __version__
-    from labelgen.data.extra import refuse_without_domains
+    from labelgen.data.label_sets import refuse_without_domains
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
     from labelgen.evaluation.calibrate import Asked, calibrate

@@ -13,7 +13,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
 from labelgen.base.options import ANY, ARGUMENT, Choices, Field, Share, fields_of, read_options, shown_name, to_words
 from labelgen.base.printable import print_lines
-from labelgen.data.extra import bad_domains
+from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.reader import READERS

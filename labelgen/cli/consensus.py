@@ -3,9 +3,10 @@
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text

@@ -18,12 +18,12 @@ from labelgen.base.registry import require, resolve
 from labelgen.cli.arguments import add_force, add_log, fresh_log, open_log, parser
 from labelgen.cli.data_stats import columns, stats
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import Names, merge, write_labels
+from labelgen.data.label_sets import Names, merge, write_labels
 from labelgen.data.log import Log
+from labelgen.data.own import RECORD_SUFFIXES, open_writer
 from labelgen.data.reader import READERS, Reader
-from labelgen.data.schema import json_schema
+from labelgen.data.record import json_schema
 from labelgen.data.split import Seen, part_of, position, read_parts
-from labelgen.data.writer import FORMS, open_writer
 from labelgen.report.terminal import PlainConsole
 
 
@@ -140,7 +140,7 @@ def _split(argv: Sequence[str]) -> None:
     made = {part.name + given.suffix for part in parts}
     for name in made:
         fresh_log(str(given.out / name), given.force, given.log)
-    if others := sorted(p.name for p in given.out.iterdir() if p.name.endswith(FORMS) and p.name not in made):
+    if others := sorted(p.name for p in given.out.iterdir() if p.name.endswith(RECORD_SUFFIXES) and p.name not in made):
         raise UsageError(
             f"{given.out} holds {', '.join(others)} too, which may share users with the new parts",
             str(given.out),

@@ -26,7 +26,7 @@ from labelgen.cli.arguments import (
 )
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders
-from labelgen.data.extra import refuse_without_domains
+from labelgen.data.label_sets import refuse_without_domains
 from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
@@ -19,11 +20,9 @@ from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, 
 from labelgen.cli.feedback_ask import ask
 from labelgen.cli.feedback_explain import explain
 from labelgen.cli.feedback_report import report
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import UNIT_OF
-from labelgen.data.log import Log, write_log
-from labelgen.data.named import with_named
+from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.labels import UNIT_OF, Target
+from labelgen.data.log import Log, with_named, write_log
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import Item, items_of
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method

@@ -11,8 +11,7 @@ from labelgen.base.printable import printable
 from labelgen.base.registry import resolve
 from labelgen.cli.arguments import add_reading, open_log, parser
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Target
-from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of

@@ -9,7 +9,7 @@ from labelgen.base.files import write_text
 from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
-from labelgen.data.named import with_named
+from labelgen.data.log import with_named
 
 
 def report(argv: Sequence[str]) -> int:

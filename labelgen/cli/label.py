@@ -13,7 +13,7 @@ from labelgen.base.files import digest_file, existing_file, to_path
 from labelgen.base.printable import print_lines
 from labelgen.base.process import raise_on_sigterm
 from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_precision, parser, share
-from labelgen.data.label_set import read_labels
+from labelgen.data.label_sets import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.personal_data import KINDS
 from labelgen.labeling.dry_run import dry_run

@@ -15,8 +15,7 @@ from labelgen.base.progress import progress
 from labelgen.base.registry import require
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.log import Log, write_log
-from labelgen.data.named import with_named
+from labelgen.data.log import Log, with_named, write_log
 from labelgen.data.quarantine import Quarantine, told
 from labelgen.review.conll import HEADER, conll, read_conll
 from labelgen.review.label_studio import TASKS, labeling_config, questions_of, read_answers, task_of

@@ -21,14 +21,12 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.exchange import Exchange, exchanges, joined
-from labelgen.data.grouping import UNKNOWN
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
-from labelgen.data.quality import quality_name
+from labelgen.data.groups import UNKNOWN
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, quality_name
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined
 from labelgen.data.record import checked
-from labelgen.data.table import Row, not_utf8, rows_of
+from labelgen.data.tables import Row, not_utf8, rows_of
 
 _DIALOGUES, _TURNS = "annotated_dialogues.csv", "annotated_turns.csv"
 _SCALE = {
@@ -205,15 +203,15 @@ def _dialogue(rated: _Rated, partly: str) -> Dialogue:
 
 def _of_dialogue(
     ratings: Mapping[str, float], goal: AtGoal, partly: str
-) -> tuple[tuple[Label, ...], tuple[Field, ...]]:
+) -> tuple[tuple[Label, ...], tuple[NoLabel, ...]]:
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     done = ratings.get("task-completion")
     if done is not None and goal.turns:
         labels.append(Label("goals", goal, "goal"))
         outcome = {1.0: "failure", 2.0: partly, 3.0: "success"}[done]
         if outcome == UNKNOWN:
-            none.append(Field("outcome", goal))
+            none.append(NoLabel("outcome", goal))
         else:
             labels.append(Label("outcome", goal, outcome))
     if "dialogue-overall" in ratings:

@@ -23,13 +23,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.exchange import exchanges, joined
 from labelgen.data.labels import Annotation, AtGoal, Label
-from labelgen.data.parse import parse
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
+from labelgen.data.record import checked, parse
 
 _ANNOUNCEMENTS = ("inform_schedule_inspection", "working_on_previous_request")
 

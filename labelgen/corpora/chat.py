@@ -13,12 +13,9 @@ from typing import Any, Literal
 import msgspec
 
 from labelgen.data.dialogue import Category, Dialogue, Turn
-from labelgen.data.exchange import Exchange, exchanges, joined
-from labelgen.data.parse import parse
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import files_of, lines_of
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, files_of, joined, lines_of
+from labelgen.data.record import checked, parse
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 

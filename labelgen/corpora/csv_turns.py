@@ -23,12 +23,10 @@ from pathlib import Path
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
-from labelgen.data.exchange import Exchange, exchanges, joined
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, files_of, joined
 from labelgen.data.record import checked
-from labelgen.data.source_files import files_of
-from labelgen.data.table import Row, not_utf8, rows_of
+from labelgen.data.tables import Row, not_utf8, rows_of
 
 _SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _COLUMNS = ("dialogue", "speaker", "text", "request", "response", "user", "time", "domain", "status",

@@ -16,13 +16,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Recognition, Turn
-from labelgen.data.exchange import Exchange, exchanges, joined
-from labelgen.data.labels import Annotation, AtTurn, Field, Label
-from labelgen.data.parse import parse
+from labelgen.data.labels import Annotation, AtTurn, Label, NoLabel
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
+from labelgen.data.record import checked, parse
 
 _SEEKING = "knowledge_seeking"
 
@@ -84,7 +81,7 @@ def _dialogue(lines: Sequence[_Line], label: _Label | None, identity: str, sourc
     if label is not None and turns:
         at = AtTurn(len(turns) - 1)
         seeks = (Label("intents", at, _SEEKING),) if label.target else ()
-        annotations = (Annotation("dstc10", "person", seeks, () if seeks else (Field("intents", at),)),)
+        annotations = (Annotation("dstc10", "person", seeks, () if seeks else (NoLabel("intents", at),)),)
     return Dialogue(id=identity, source=source, turns=turns, annotations=annotations)
 
 

@@ -11,20 +11,17 @@ annotator `user` repeats it as the outcome of the call's one goal; that to "woul
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.exchange import exchanges, joined
 from labelgen.data.labels import Annotation, AtGoal, Label
-from labelgen.data.parse import parse, shown
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
+from labelgen.data.record import checked, parse, shown
 
 _SIDES = ("USER", "TTS")
 _MARK = re.compile(r"<[^>]*>|^\s*![a-z]\b")

@@ -18,11 +18,11 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader
 from labelgen.data.record import checked
-from labelgen.data.table import Row, not_utf8, rows_of
+from labelgen.data.tables import Row, not_utf8, rows_of
 
 _PARTS = ("train", "dev", "test")
 _TURNS = Path("data") / "paper_splits" / "splits_annotated_at_turn_level"
@@ -112,11 +112,11 @@ def _slots(words: Sequence[str], tags: Sequence[str]) -> Iterator[tuple[str, int
 
 def _dialogue(said: Sequence[_Said], source: str, part: str) -> Dialogue:
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     for t, row in enumerate(said):
         labels += [Label("intents", AtTurn(t), name) for name in row.intents]
         labels += [Label("slots", AtSpan(t, start, end), name) for name, start, end in row.slots]
-        none += [Field("intents", AtTurn(t))] * (not row.intents) + [Field("slots", AtTurn(t))] * (not row.slots)
+        none += [NoLabel("intents", AtTurn(t))] * (not row.intents) + [NoLabel("slots", AtTurn(t))] * (not row.slots)
     return Dialogue(
         id=f"{source}/{part}/{said[0].conversation}",
         source=source,

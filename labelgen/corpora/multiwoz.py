@@ -21,13 +21,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.exchange import Exchange, exchanges, joined
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
-from labelgen.data.parse import parse, shown
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
+from labelgen.data.record import checked, parse, shown
 
 _FILES = ("train.json", "val.json", "test.json")
 _WORD = re.compile(r"\S+")
@@ -145,14 +142,14 @@ def _dialogue(found: _Dialogue, identity: str, source: str) -> Dialogue:
 
 def _annotation(found: _Dialogue, turns: Sequence[Exchange[_Line]]) -> Annotation:
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     state = next((line.metadata for line in reversed(found.log) if line.metadata), {})
     for domain, members in _goals(turns).items():
         labels.append(Label("goals", AtGoal(members), "goal"))
         outcome = _outcome(domain, found.goal.of(domain), state.get(domain, _State()))
         labels += [] if outcome is None else [Label("outcome", AtGoal(members), outcome)]
     if not labels:
-        none.append(Field("goals", AtDialogue()))
+        none.append(NoLabel("goals", AtDialogue()))
     for t, turn in enumerate(turns):
         if not turn.user:
             continue
@@ -160,7 +157,7 @@ def _annotation(found: _Dialogue, turns: Sequence[Exchange[_Line]]) -> Annotatio
         labels += [Label("intents", AtTurn(t), name) for name in intents]
         slots = list(_slots(t, turn.user))
         labels += slots
-        none += [Field("intents", AtTurn(t))] * (not intents) + [Field("slots", AtTurn(t))] * (not slots)
+        none += [NoLabel("intents", AtTurn(t))] * (not intents) + [NoLabel("slots", AtTurn(t))] * (not slots)
     return Annotation("multiwoz", "person", tuple(labels), tuple(none))
 
 

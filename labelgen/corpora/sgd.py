@@ -13,14 +13,11 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.exchange import Exchange, exchanges, joined
-from labelgen.data.label_set import LabelName, Sources
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
-from labelgen.data.parse import parse
+from labelgen.data.label_sets import LabelName, Sources
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
+from labelgen.data.record import checked, parse
 
 _PARTS = ("train", "dev", "test")
 _OUTCOME = {"NOTIFY_SUCCESS": "success", "NOTIFY_FAILURE": "failure"}
@@ -124,7 +121,7 @@ def _dialogue(found: _Dialogue, source: str) -> Dialogue:
 
 def _annotation(turns: Sequence[Exchange[_Line]]) -> Annotation:
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     outcomes = {
         frame.service: _OUTCOME[action.act]
         for turn in turns
@@ -138,7 +135,7 @@ def _annotation(turns: Sequence[Exchange[_Line]]) -> Annotation:
         if service in outcomes:
             labels.append(Label("outcome", AtGoal(members), outcomes[service]))
     if not labels:
-        none.append(Field("goals", AtDialogue()))
+        none.append(NoLabel("goals", AtDialogue()))
     for t, turn in enumerate(turns):
         if not any(line.utterance for line in turn.user):
             continue
@@ -146,11 +143,11 @@ def _annotation(turns: Sequence[Exchange[_Line]]) -> Annotation:
         intents = dict.fromkeys(f"{frame.service}.{frame.intent}" for frame in frames if frame.intent)
         labels += [Label("intents", AtTurn(t), name) for name in intents]
         if not intents:
-            none.append(Field("intents", AtTurn(t)))
+            none.append(NoLabel("intents", AtTurn(t)))
         slots = sorted(_slots(t, turn), key=lambda label: (label.at, label.name))
         labels += slots
         if not slots:
-            none.append(Field("slots", AtTurn(t)))
+            none.append(NoLabel("slots", AtTurn(t)))
     return Annotation("sgd", "person", tuple(labels), tuple(none))
 
 

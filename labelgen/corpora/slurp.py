@@ -17,12 +17,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
-from labelgen.data.parse import parse, shown
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import lines_of
+from labelgen.data.reader import Options, Reader, lines_of
+from labelgen.data.record import checked, parse, shown
 
 _MARKED = re.compile(r"\[\s*(?P<type>[^\[\]:]+?)\s*:\s*(?P<words>[^\[\]]+?)\s*\]")
 
@@ -64,7 +62,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _dialogue(found: _Utterance, identity: str, source: str, slots: tuple[Label, ...]) -> Dialogue:
-    none = () if slots else (Field("slots", AtTurn(0)),)
+    none = () if slots else (NoLabel("slots", AtTurn(0)),)
     return Dialogue(
         id=identity,
         source=source,

@@ -17,12 +17,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
-from labelgen.data.parse import parse, shown
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Options, Reader, read_bytes
+from labelgen.data.record import checked, parse, shown
 
 _FOLDER = "2017-06-custom-intent-engines"
 _PARTS = ("train", "validate")
@@ -92,7 +90,7 @@ def _joined(pair: bytes) -> bytes:
 
 def _dialogue(identity: str, source: str, intent: str, pieces: Sequence[_Piece]) -> Dialogue:
     slots = tuple(_slots(pieces))
-    none = () if slots else (Field("slots", AtTurn(0)),)
+    none = () if slots else (NoLabel("slots", AtTurn(0)),)
     return Dialogue(
         id=identity,
         source=source,

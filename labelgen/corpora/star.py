@@ -19,13 +19,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Category, Dialogue, Feedback, Turn
-from labelgen.data.exchange import Exchange, exchanges, joined
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Field, Label
-from labelgen.data.parse import parse
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
+from labelgen.data.record import checked, parse
 
 # Every other question of the users' questionnaire asks whether the task was done.
 _NOT_ABOUT_THE_TASK = re.compile(r"stay calm and helpful|enjoy this task|say something about rain")
@@ -159,7 +156,7 @@ def _selected(events: Sequence[_Event]) -> dict[int, str | None]:
 
 
 def _by_wizard(goals: Sequence[tuple[int, ...]]) -> Annotation:
-    none = () if goals else (Field("goals", AtDialogue()),)
+    none = () if goals else (NoLabel("goals", AtDialogue()),)
     return Annotation("wizard", "person", tuple(Label("goals", AtGoal(members), "goal") for members in goals), none)
 
 

@@ -15,14 +15,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.exchange import exchanges, joined
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Field, Label, Rating
-from labelgen.data.parse import parse
-from labelgen.data.quality import from_scale, quality_name
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel, Rating, from_scale, quality_name
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
+from labelgen.data.record import checked, parse
 
 _SCALE = (-2.0, 2.0)
 
@@ -98,7 +94,7 @@ def _annotation(annotator: str, judged: _Quality, goal: AtGoal) -> Annotation:
         return Annotation(annotator, "person", tuple(labels))
     labels.insert(0, Label("goals", goal, "goal"))
     if judged.a == 0:
-        return Annotation(annotator, "person", tuple(labels), (Field("outcome", goal),))
+        return Annotation(annotator, "person", tuple(labels), (NoLabel("outcome", goal),))
     labels.insert(1, Label("outcome", goal, "success" if judged.a > 0 else "failure"))
     return Annotation(annotator, "person", tuple(labels))
 

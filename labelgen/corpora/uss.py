@@ -14,14 +14,10 @@ from statistics import fmean
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.exchange import exchanges, joined
-from labelgen.data.labels import Annotation, At, AtDialogue, AtTurn, Label
-from labelgen.data.parse import parse, shown
-from labelgen.data.quality import quality_name
+from labelgen.data.labels import Annotation, At, AtDialogue, AtTurn, Label, quality_name
 from labelgen.data.quarantine import Rejected
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
-from labelgen.data.source_files import read_bytes
+from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
+from labelgen.data.record import checked, parse, shown
 
 _PARTS = ("train", "valid")
 

@@ -1,25 +1,35 @@
-"""What a log holds: dialogues, their turns, and what the user let be known of them.
+"""Dialogues, their turns, and the user feedback in them: one set of Structs, on disk and in memory.
 
 All values are frozen. `None` means unknown, an empty tuple means none. Every span is `[start, end)` in Unicode code
-points of the turn's request. The field names are those of the record on disk (docs/reference/record.md)."""
+points of the turn's request. Field names are those of the record on disk (docs/reference/record.md)."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Generic
 
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import Annotation
+from msgspec import Struct
+from typing_extensions import TypeVar
+
+from labelgen.data.labels import Annotation, QualityName, Target
+
+AnnotationT = TypeVar("AnnotationT", default=Annotation)
+TargetT = TypeVar("TargetT", default=Target)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HypothesisIntent:
-    """An intent that the live assistant believed; confidence in 0..1."""
+class RecordPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base class of the objects in a record; a field that labelgen does not know is an error here (record.py treats it)."""
+
+
+class HypothesisIntent(RecordPart, frozen=True, kw_only=True):
+    """An intent hypothesis of the live assistant; confidence in 0..1."""
 
     name: str
     confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HypothesisSlot:
-    """A slot that the live assistant believed; value is its normalized form, confidence in 0..1."""
+class HypothesisSlot(RecordPart, frozen=True, kw_only=True):
+    """A slot hypothesis of the live assistant; value is its normalized form, confidence in 0..1."""
 
     name: str
     start: int
@@ -28,40 +38,35 @@ class HypothesisSlot:
     confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hypothesis:
-    """What the live assistant believed the request to mean."""
+class Hypothesis(RecordPart, frozen=True, kw_only=True):
+    """The natural-language-understanding result of the live assistant."""
 
     intents: tuple[HypothesisIntent, ...] = ()
     slots: tuple[HypothesisSlot, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recognition:
-    """One entry of a recognizer's n-best list; score is its log-probability where the recognizer gives one."""
+class Recognition(RecordPart, frozen=True, kw_only=True):
+    """One entry of a speech recognizer's n-best list; score is its log-probability, where the recognizer gives one."""
 
     text: str
     score: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Category:
+class Category(RecordPart, frozen=True, kw_only=True):
     """A categorical feature of a turn, such as `screen = no`."""
 
     name: str
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class Number(RecordPart, frozen=True, kw_only=True):
     """A numerical feature of a turn, such as `volume = 0.4`; its unit is the log's own."""
 
     name: str
     value: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audio:
+class Audio(RecordPart, frozen=True, kw_only=True):
     """The request as sound: a file, or the segment `[start_s, end_s)` of one, in one channel.
 
     The path is relative to the folder of the record's file and stays within it."""
@@ -72,13 +77,12 @@ class Audio:
     channel: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feedback:
-    """What the log itself recorded of the user's reaction, at a turn or for the dialogue.
+class Feedback(RecordPart, frozen=True, kw_only=True):
+    """User feedback that the log itself recorded, at a turn or for the dialogue.
 
     kind: `answer` (to the assistant's question "did I answer?"), `rating`, `questionnaire`, `barge_in`, `stop`,
-    `disconnect` or any other name. answer: `yes` or `no`. about: index of the turn that is meant, else the turn it
-    stands on. question: the words that were asked. rating: a number on `scale` = (worst, best)."""
+    `disconnect` or any other name. answer: `yes` or `no`. about: index of the turn that is meant, else the turn that holds
+    the feedback. question: the words of the question. rating: a number on `scale` = (worst, best)."""
 
     kind: str
     answer: str | None = None
@@ -88,12 +92,26 @@ class Feedback:
     scale: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Signal(RecordPart, frozen=True, kw_only=True):
+    """One signal of user feedback that a detector found in one dialogue.
+
+    turns: the turns that it judges, ascending; all of them for feedback on the whole dialogue. evidence: the turns where
+    it was seen (a "thanks" at turn 3 judges turn 2); they are masked when the signal is a target. vote: `fair` is a rating
+    in the middle of its scale. strength: 0..1, the detector's own certainty. explicit: the user was asked, or rated."""
+
+    kind: str
+    turns: tuple[int, ...]
+    vote: QualityName
+    strength: float = 1.0
+    explicit: bool = False
+    evidence: tuple[int, ...] = ()
+
+
+class Turn(RecordPart, frozen=True, kw_only=True):
     """One exchange: the user's request and the assistant's response to it; either may be empty.
 
     time_s and response_time_s count seconds from the dialogue's start. extra: JSON text of fields that labelgen does
-    not know, kept as they came."""
+    not know, as they came."""
 
     request: str
     response: str
@@ -112,12 +130,12 @@ class Turn:
     extra: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialogue:
-    """The turns of one user with one assistant, in order, that belong together.
+class Dialogue(RecordPart, Generic[AnnotationT, TargetT], frozen=True, kw_only=True):
+    """The turns of one user with one assistant, in order, that belong together; only `id` and `turns` are required.
 
-    start: ISO 8601. source: the corpus and part the dialogue comes from, such as `sgd/dev`; it chooses the label set.
-    feedback: what concerns the whole dialogue, that is, all its goals."""
+    In memory annotations and targets are generic labels (labels.py), on disk named groups (groups.py). start: ISO 8601.
+    source: the corpus and part of the dialogue, such as `sgd/dev`; it selects the label set. feedback: on the whole dialogue,
+    that is, on all its goals. extra: JSON text of fields that labelgen does not know, as they came."""
 
     id: str
     turns: tuple[Turn, ...]
@@ -127,11 +145,25 @@ class Dialogue:
     device: str | None = None
     source: str | None = None
     feedback: tuple[Feedback, ...] = ()
-    annotations: tuple[Annotation, ...] = ()
+    annotations: tuple[AnnotationT, ...] = ()
     signals: tuple[Signal, ...] = ()
-    targets: tuple[Target, ...] = ()
+    targets: tuple[TargetT, ...] = ()
     extra: str | None = None
 
-    def annotation(self, annotator: str) -> Annotation | None:
+    def annotation(self: "Dialogue[Annotation, TargetT]", annotator: str) -> Annotation | None:
         """The annotation by that annotator, or None."""
         return next((a for a in self.annotations if a.annotator == annotator), None)
+
+
+def extra(part: Dialogue | Turn) -> Mapping[str, Any]:
+    """The fields that labelgen does not know, by name; none where `extra` is empty or no JSON object."""
+    return _decoded(part.extra)
+
+
+@lru_cache(maxsize=4096)
+def _decoded(text: str | None) -> Mapping[str, Any]:
+    try:
+        fields = None if text is None else json.loads(text)
+    except ValueError:
+        fields = None
+    return fields if isinstance(fields, dict) else {}

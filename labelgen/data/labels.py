@@ -1,11 +1,12 @@
-"""Labels and annotations, written once for every task.
+"""Generic labels: what an annotator answers and what a model is trained on, in one form for every task.
 
-Tasks are many, units are four: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the
-dialogue. What a label is about stands in its `at`."""
+Tasks are many, units are four: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the dialogue.
+All values are frozen. Records on disk group labels by task (groups.py)."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Literal
+
+from msgspec import Struct
 
 Unit = Literal["turn", "span", "goal", "dialogue"]
 
@@ -13,36 +14,34 @@ GOALS = "goals"
 """The task whose labels divide a dialogue into goals; one answer to it is the set of all goals of a dialogue."""
 
 ON_GIVEN_GOALS = " on the reference's goals"
-"""Ends the name of a model that was told the goals and asked about them."""
+"""Suffix of the name of a model that labeled the goals of the reference."""
 
 FEEDBACK_MASKED = ", feedback masked"
-"""Ends the name of a model that annotated the dialogues with their feedback evidence masked."""
+"""Suffix of the name of a model that labeled dialogues with their feedback masked."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class AtTurn:
+class AtTurn(Struct, frozen=True, order=True):
+    """A turn, by its index."""
+
     turn: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class AtSpan:
-    """`[start, end)` in code points of the request of that turn."""
+class AtSpan(Struct, frozen=True, order=True):
+    """`[start, end)` in Unicode code points of the request of that turn."""
 
     turn: int
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class AtGoal:
+class AtGoal(Struct, frozen=True, order=True):
     """The turns that serve one goal, ascending."""
 
     turns: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class AtDialogue:
-    pass
+class AtDialogue(Struct, frozen=True, order=True):
+    """The whole dialogue."""
 
 
 At = AtTurn | AtSpan | AtGoal | AtDialogue
@@ -50,17 +49,15 @@ At = AtTurn | AtSpan | AtGoal | AtDialogue
 UNIT_OF: Mapping[type, Unit] = {AtTurn: "turn", AtSpan: "span", AtGoal: "goal", AtDialogue: "dialogue"}
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """A rating as it was given, on `scale` = (worst, best)."""
+class Rating(Struct, frozen=True):
+    """A rating before it was mapped to 1..5, on `scale` = (worst, best)."""
 
     rating: float
     scale: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One answer of one annotator to one task.
+class Label(Struct, frozen=True):
+    """One label by one annotator for one task.
 
     probability: of exactly this label, where the annotator gives one. value: what the name does not say; the normalized
     form of a slot (text), the rating of a quality (1..5). distribution: over all names of an exclusive task, in the
@@ -76,8 +73,7 @@ class Label:
     given: Rating | None = None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Field:
+class Field(Struct, frozen=True, order=True):
     """A question that an annotator can answer or leave: one task at one scope.
 
     The scope of a span is its turn, that of a goal among all goals is the dialogue; any other label's scope is its own
@@ -87,31 +83,50 @@ class Field:
     at: At
 
 
-@dataclass(frozen=True, slots=True)
-class Abstained:
-    """A field that a model left absent because its best guess was below the threshold; `best` holds that guess, empty
-    where the guess was "none here". Of a division into goals, only those in `best` may be missing."""
+class NoLabel(Struct, frozen=True):
+    """The answer that a field has no label; of an exclusive task, that none of its names can be told.
+
+    probability: of this answer, where the annotator gives one."""
+
+    task: str
+    at: At
+    probability: float | None = None
+
+    @property
+    def field(self) -> Field:
+        """The field that is answered."""
+        return Field(self.task, self.at)
+
+
+Answers = tuple[Label | NoLabel, ...]
+"""All answers of one annotator, or of one task of a model, about one dialogue."""
+
+
+class Abstained(Struct, frozen=True):
+    """A field that a model left unanswered because its best guess was below the threshold.
+
+    best: that guess, empty where the guess was "no label". Of a division into goals, only those in `best` may be missing."""
 
     field: Field
     best: tuple[Label, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
-    """unit: of the fields, where the task answers fields of several."""
+class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The probability below which a model abstains. unit: of the fields, where the task answers fields of several units."""
 
     task: str
     probability: float
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings. processor: the kind of CPU or
-    GPU that computed them. batch_dependent: true where a trial there found that labels depend in their last bits on the records beside them; absent
-    elsewhere. isa: on an x86 CPU the instruction set that oneDNN, which computes the products, could use at most. online: true where each turn was labeled without later ones; absent elsewhere. domains_from: the
-    field of the record that named the domains whose labels alone could be given; absent where all could.
-    trained_on: whether the model learned labels or feedback of this very dialogue; absent where its folder does not know."""
+class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings.
+
+    processor: the kind of CPU or GPU that computed them. isa: the highest instruction set that oneDNN could use on an x86 CPU.
+    batch_dependent: true where a test showed that the last bits of labels depend on the batch; absent elsewhere. online: true
+    where each turn was labeled without later turns; absent elsewhere. domains_from: the field of the record that lists the
+    domains whose labels were allowed; absent where all were. trained_on: whether the model learned from labels or feedback of
+    this dialogue; absent where its folder does not know."""
 
     model_digest: str
     data_digest: str | None = None
@@ -129,23 +144,56 @@ class Provenance:
     thresholds: tuple[Threshold, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(Struct, frozen=True):
     """A full set of labels of one dialogue by one annotator.
 
-    kind: `person`, `model`, `rule`, `llm`, `user` or `truth`. none: fields that were answered with "no label here", of
-    an exclusive task with "none of its names can be told"; a field that is neither there nor among the labels was not
-    annotated. price: cost of the annotation, in the log's own currency. none_probabilities: of the answers in `none`, in
-    their order; empty where no answer has one."""
+    kind: `person`, `model`, `rule`, `llm`, `user` or `truth`. A field with neither a label nor an entry in `none` was not
+    annotated. price: cost of the annotation, in the log's own currency."""
 
     annotator: str
     kind: str
     labels: tuple[Label, ...] = ()
-    none: tuple[Field, ...] = ()
+    none: tuple[NoLabel, ...] = ()
     abstained: tuple[Abstained, ...] = ()
-    provenance: Provenance | None = field(default=None, compare=False)
+    provenance: Provenance | None = None
     price: float | None = None
-    none_probabilities: tuple[float | None, ...] = ()
+
+    @property
+    def answers(self) -> Answers:
+        """Labels, then the fields without a label."""
+        return (*self.labels, *self.none)
+
+
+class Target(Struct, frozen=True):
+    """What a task is trained on at one place: a distribution or a complement, exactly one of them.
+
+    distribution: names with their probabilities. Where several names may hold, each is a Bernoulli probability; for an
+    exclusive task they sum to one. An empty distribution says that no name holds. complement: names that do not all hold
+    together ("not this"). complete: a name (or a span) that is not mentioned is known not to hold, else it is unknown.
+    prior: where the distribution is a posterior, the probability of each of its names before the evidence; the model then
+    learns the evidence, and learns elsewhere how often each name holds. None: the distribution is learned as it stands.
+    weight: 0..1, usually the posterior. origin: where the target comes from, in words."""
+
+    task: str
+    at: At
+    distribution: tuple[tuple[str, float], ...] | None = None
+    complement: tuple[str, ...] | None = None
+    weight: float = 1.0
+    origin: str = ""
+    complete: bool = True
+    prior: tuple[tuple[str, float], ...] | None = None
+
+
+def annotation_of(annotator: str, kind: str, answers: Iterable[Label | NoLabel]) -> Annotation:
+    """One annotation from the answers of any number of tasks, in their order."""
+    labels: list[Label] = []
+    none: list[NoLabel] = []
+    for answer in answers:
+        if isinstance(answer, Label):
+            labels.append(answer)
+        else:
+            none.append(answer)
+    return Annotation(annotator, kind, tuple(labels), tuple(none))
 
 
 def divides(task: str) -> bool:
@@ -154,7 +202,7 @@ def divides(task: str) -> bool:
 
 
 def scope_of(task: str, at: At) -> At:
-    """Where the field stands that a label or a target of this task at this place answers."""
+    """The scope of the field that a label or a target of this task at this place answers."""
     if isinstance(at, AtSpan):
         return AtTurn(at.turn)
     return AtDialogue() if divides(task) else at
@@ -171,21 +219,21 @@ def scope(label: Label) -> Field:
 
 
 def answers(annotation: Annotation, task: str) -> dict[At, tuple[Label, ...]]:
-    """Every field of `task` that the annotation answers, by its scope, with its labels in order; () means "none here"."""
+    """Every field of `task` that the annotation answers, by its scope, with its labels in order; () means "no label"."""
     return answers_by_task(annotation, (task,))[task]
 
 
 def answers_by_task(annotation: Annotation, tasks: Iterable[str]) -> dict[str, dict[At, tuple[Label, ...]]]:
     """`answers` of several tasks, in one pass over the labels."""
-    found: dict[str, dict[At, tuple[Label, ...]]] = {task: {} for task in tasks}
-    for empty in annotation.none:
-        if empty.task in found:
-            found[empty.task][empty.at] = ()
+    by_task: dict[str, dict[At, tuple[Label, ...]]] = {task: {} for task in tasks}
+    for none in annotation.none:
+        if none.task in by_task:
+            by_task[none.task][none.at] = ()
     for label in annotation.labels:
-        if label.task in found:
-            of_task, at = found[label.task], scope_of(label.task, label.at)
+        if label.task in by_task:
+            of_task, at = by_task[label.task], scope_of(label.task, label.at)
             of_task[at] = (*of_task.get(at, ()), label)
-    return found
+    return by_task
 
 
 def division(annotation: Annotation) -> tuple[Label, ...] | None:
@@ -193,11 +241,62 @@ def division(annotation: Annotation) -> tuple[Label, ...] | None:
     return answers(annotation, GOALS).get(AtDialogue())
 
 
-def said_none(annotation: Annotation) -> Iterator[tuple[Field, float | None]]:
-    """Every field that was answered with "none here", in order, with the probability of that where it is given."""
-    return zip(annotation.none, annotation.none_probabilities or (None,) * len(annotation.none), strict=True)
-
-
 def tasks_of(annotation: Annotation) -> tuple[str, ...]:
     """The tasks that the annotation answers somewhere, sorted."""
-    return tuple(sorted({label.task for label in annotation.labels} | {f.task for f in annotation.none}))
+    return tuple(sorted({answer.task for answer in annotation.answers}))
+
+
+def targets_of(annotation: Annotation, weight: float = 1.0) -> tuple[Target, ...]:
+    """An annotation as hard or soft targets, complete in every field that it answers and did not abstain from in part.
+
+    Spans and goals are targets of their own; an empty target at their scope closes the field. Names at one place join one
+    target."""
+    origin = f"annotation by {annotation.annotator}"
+    withheld = {abstained.field for abstained in annotation.abstained}
+    places: dict[tuple[str, At], tuple[tuple[str, float], ...]] = {}
+    closed: dict[Field, None] = dict.fromkeys(none.field for none in annotation.none)
+    for label in annotation.labels:
+        pairs = label.distribution or ((label.name, 1.0 if label.probability is None else label.probability),)
+        key = (label.task, label.at)
+        places[key] = (*places.get(key, ()), *pairs)
+        field = scope(label)
+        if field.at != label.at and field not in withheld:
+            closed[field] = None
+    named = tuple(Target(task, at, distribution, None, weight, origin) for (task, at), distribution in places.items())
+    return named + tuple(Target(f.task, f.at, (), None, weight, origin) for f in closed)
+
+
+def turns_of(at: At) -> tuple[int, ...] | None:
+    """The turns that a place touches; None for the whole dialogue."""
+    match at:
+        case AtTurn(turn) | AtSpan(turn):
+            return (turn,)
+        case AtGoal(turns):
+            return turns
+        case AtDialogue():
+            return None
+
+
+QualityName = Literal["bad", "fair", "good"]
+QUALITY_NAMES: tuple[QualityName, ...] = ("bad", "fair", "good")
+_RATING_OF = {"bad": 2.0, "fair": 3.0, "good": 4.0}
+
+
+def quality_name(rating: float) -> QualityName:
+    """bad (dissatisfied) below 3, fair at 3, good above 3; rating on 1..5.
+
+    Source of the three classes: Ye et al. 2023, "Modeling User Satisfaction Dynamics in Dialogue via Hawkes Process"."""
+    if rating < 3:
+        return "bad"
+    return "good" if rating > 3 else "fair"
+
+
+def to_scale(name: str) -> float:
+    """A rating on 1..5 that stands for the name, where the annotator gave none."""
+    return _RATING_OF[name]
+
+
+def from_scale(rating: float, scale: tuple[float, float]) -> float:
+    """Map a rating on `scale` = (worst, best) linearly to 1..5."""
+    worst, best = scale
+    return 1.0 + 4.0 * (rating - worst) / (best - worst)

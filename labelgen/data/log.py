@@ -11,17 +11,16 @@ from labelgen.base.files import is_remote, keep_private, to_path
 from labelgen.base.printable import print_lines
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import Sources, merge, write_labels
-from labelgen.data.own import read_placed, shard_files
-from labelgen.data.placed import Placed
+from labelgen.data.label_sets import Refusal, Sources, merge, write_labels
+from labelgen.data.own import open_writer, read_placed, shard_files
 from labelgen.data.quarantine import Quarantine, Rejected, loss, told
 from labelgen.data.reader import READERS, Options, Reader
-from labelgen.data.refusal import Refusal
-from labelgen.data.writer import open_writer
+from labelgen.data.record import Placed
 
 MAX_BAD_RATE = 0.01
 
 _REMEMBERED_IDS = 1 << 18
+_SHOWN = 20
 
 
 def by_folder(path: Path, format: str) -> Iterator[tuple[Path, list[Path]]]:
@@ -173,3 +172,34 @@ def write_log(
     if labels and str(path) != "-":
         write_labels(to_path(path).parent / "labels.json", labels)
     return count
+
+
+def with_named(
+    dialogues: Iterable[Dialogue], names: Iterable[str | None], option: str, elsewhere: Iterable[Dialogue] = ()
+) -> Iterator[Dialogue]:
+    """The dialogues as they come. Raises UsageError at their end where an annotator of these names is in none of them, nor in those
+    that lie elsewhere; in no dialogue at all nobody is missed. option: what gave the names."""
+    missed = {name for name in names if name is not None}
+    # Some logs have an annotator a dialogue; so many are not remembered.
+    known: dict[str, None] = {}
+    count = 0
+
+    def see(dialogue: Dialogue) -> None:
+        for annotation in dialogue.annotations:
+            missed.discard(annotation.annotator)
+            if len(known) <= _SHOWN:
+                known[annotation.annotator] = None
+
+    for dialogue in elsewhere:
+        see(dialogue)
+    for dialogue in dialogues:
+        see(dialogue)
+        count += 1
+        yield dialogue
+    if missed and count:
+        told = ", ".join(list(known)[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+        raise UsageError(
+            f"nobody annotated as {', '.join(sorted(missed))}",
+            option,
+            f"the log's annotators: {told}" if known else "the log has no annotations",
+        )

@@ -1,27 +1,29 @@
-"""labelgen's own form: JSON Lines (also packed with gzip or zstd) or Parquet, a file, a folder of them, or `-` for standard input."""
+"""labelgen's own record files: JSON Lines (also packed with gzip or zstd) or Parquet.
+
+A log is a file, a folder of files, or `-` for standard input and output."""
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from labelgen.base.errors import StorageError
-from labelgen.base.files import DamagedError, decompressed
+from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.files import DamagedError, atomic_write, compressed, decompressed, fresh_file, to_path
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import Sources, read_labels
-from labelgen.data.placed import Placed, placed
+from labelgen.data.label_sets import Sources, read_labels
 from labelgen.data.quarantine import Rejected, behind
-from labelgen.data.reader import Options, Reader
-from labelgen.data.record import decode
-from labelgen.data.rows import count_rows, read_rows
-from labelgen.data.source_files import files_of, numbered
-from labelgen.data.writer import FORMS
+from labelgen.data.reader import Options, Reader, files_of, numbered
+from labelgen.data.record import Placed, decode, encode, placed
+from labelgen.data.tables import Write, count_rows, parquet_writer, read_rows
 
-SUFFIXES = FORMS
+RECORD_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+"""Endings of the names of record files."""
 
 
 def shard_files(path: Path) -> list[Path]:
     """The record files at `path`: itself, or all below a folder, sorted. Raises UsageError if there are none."""
-    return files_of(path, SUFFIXES)
+    return files_of(path, RECORD_SUFFIXES)
 
 
 def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Rejected]:
@@ -79,6 +81,36 @@ def _labels(path: Path, options: Options) -> Sources:
     """labels.json in the folder, or beside the file."""
     beside = (path if path.is_dir() else path.parent) / "labels.json"
     return read_labels(beside) if beside.is_file() else {}
+
+
+@contextmanager
+def open_writer(path: Path | str, force: bool = False) -> Iterator[Write]:
+    """A function that writes one dialogue to `path`: `.jsonl` (also packed: `.jsonl.gz`, `.jsonl.zst`), `.parquet`, or
+    `-` for standard output.
+
+    The file is there, whole, once the block is left; where the block raises, nothing is. Raises UsageError for another
+    ending, or if the file exists without force."""
+    if str(path) == "-":
+        with _write_lines(sys.stdout.buffer) as write:
+            yield write
+        return
+    path = to_path(path)
+    if not path.name.endswith(RECORD_SUFFIXES):
+        raise UsageError(
+            f"cannot tell the form of {path.name}", str(path), f"let the name end in {', '.join(RECORD_SUFFIXES)}"
+        )
+    fresh_file(path, force)
+    form = parquet_writer if path.suffix == ".parquet" else _write_lines
+    with atomic_write(path) as file, compressed(file, path.name) as to, form(to) as write:
+        yield write
+
+
+@contextmanager
+def _write_lines(file: IO[bytes]) -> Iterator[Write]:
+    def write(dialogue: Dialogue) -> None:
+        file.write(encode(dialogue) + b"\n")
+
+    yield write
 
 
 READER = Reader(_read, _labels)

@@ -1,14 +1,18 @@
-"""What a corpus reader is."""
+"""Readers of logs: their contract, their registry, and what they share."""
 
-from collections.abc import Callable, Iterator, Mapping
+import codecs
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Generic, NamedTuple, TypeVar
 
-from labelgen.base.errors import UsageError
+from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.files import DamagedError, decompressed, is_remote
 from labelgen.base.registry import Registry
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import Sources
-from labelgen.data.quarantine import Rejected
+from labelgen.data.label_sets import Sources
+from labelgen.data.quarantine import Rejected, is_quarantine
 
 Options = Mapping[str, str]
 """What a reader is told on the command line by `--option name=value`."""
@@ -62,3 +66,93 @@ READERS = Registry(
     },
 )
 """Name of a format -> its Reader, built in or from a plug-in."""
+
+
+def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The record files at `path`: itself, or all below a folder, sorted; hidden files and quarantine files are no
+    records. Raises UsageError if there are none, and for a folder below that is a link, which might lead back."""
+    if path.is_dir():
+        below = [
+            p for p in sorted(path.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(path).parts)
+        ]
+        links = [] if is_remote(path) else [p for p in below if p.is_symlink() and p.is_dir()]
+        if links:
+            raise UsageError(f"{links[0]} is a link to a folder", str(path), "name that folder as a log of its own")
+        found = [p for p in below if p.name.endswith(tuple(suffixes)) and not is_quarantine(p.name)]
+        if not found:
+            raise UsageError(f"no records in {path}", str(path), f"a log is made of {', '.join(suffixes)} files")
+        return found
+    if not path.exists():
+        raise UsageError(f"{path} does not exist", str(path), "name a file or folder of records")
+    return [path]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[IO[bytes]]:
+    """Open to read; `.gz` and `.zst` are unpacked. Raises StorageError if the file cannot be read whole."""
+    try:
+        with decompressed(path) as file:
+            yield file
+    except (OSError, DamagedError) as error:
+        raise StorageError(f"cannot read {path}: {error}", str(path), "check that the file is whole") from error
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not empty, with their numbers from 1."""
+    with reading(path) as file:
+        yield from numbered(file)
+
+
+def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Those that are not empty, with their numbers from 1."""
+    for number, text in enumerate(lines, 1):
+        line = without_mark(text, number)
+        if line.strip():
+            yield number, line
+
+
+def without_mark(line: bytes, number: int) -> bytes:
+    """The line of a file without the mark that some programs put before UTF-8."""
+    return line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises StorageError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}", str(path), "check the path") from error
+
+
+Line = TypeVar("Line")
+
+
+class Exchange(NamedTuple, Generic[Line]):
+    """One turn as it came: the user's lines, then the assistant's; either may be empty, not both."""
+
+    user: tuple[Line, ...]
+    assistant: tuple[Line, ...]
+
+
+def exchanges(lines: Iterable[Line], by_user: Callable[[Line], bool]) -> list[Exchange[Line]]:
+    """Turns of a dialogue, in order. Lines in a row by one side join one turn; where the assistant opens, the first
+    turn has no line of the user."""
+    found: list[Exchange[Line]] = []
+    user: list[Line] = []
+    assistant: list[Line] = []
+    for line in lines:
+        if not by_user(line):
+            assistant.append(line)
+            continue
+        if assistant:
+            found.append(Exchange(tuple(user), tuple(assistant)))
+            user, assistant = [], []
+        user.append(line)
+    if user or assistant:
+        found.append(Exchange(tuple(user), tuple(assistant)))
+    return found
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Utterances of one side as the text of a turn."""
+    return "\n".join(texts)

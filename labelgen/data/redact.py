@@ -3,11 +3,12 @@
 What is written out in words, split over turns, or is a name, an address or an identifier is not found; ids, users, annotators, names
 of labels, paths of sound and the sound itself stay as they are (docs/how-to/label.md)."""
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, Turn
 from labelgen.data.labels import Abstained, Annotation, AtSpan, Label
@@ -50,7 +51,9 @@ def redacted(dialogue: Dialogue) -> Dialogue:
 
 def redacted_bad(item: Rejected) -> Rejected:
     """A rejected record with its raw text masked."""
-    return replace(item, raw=_or_none(item.raw, mask), reason=mask(item.reason), field=_or_none(item.field, mask))
+    return dataclasses.replace(
+        item, raw=_or_none(item.raw, mask), reason=mask(item.reason), field=_or_none(item.field, mask)
+    )
 
 
 def _masked(text: str, hide: Mask) -> frozenset[int]:

@@ -1,8 +1,8 @@
 """What is in a log, counted in one pass."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.labels import Annotation, AtGoal, answers, division, tasks_of
@@ -113,7 +113,7 @@ class LogStats:
         self.returning += any(_returns(turns, goals) for turns in goals)
 
 
-_OPTIONAL = tuple(f.name for f in fields(Turn) if f.name not in _ALWAYS)
+_OPTIONAL = tuple(name for name in Turn.__struct_fields__ if name not in _ALWAYS)
 
 
 def _returns(turns: tuple[int, ...], goals: Iterable[tuple[int, ...]]) -> bool:
@@ -127,3 +127,14 @@ def log_stats(dialogues: Iterable[Dialogue]) -> LogStats:
     for dialogue in dialogues:
         stats.add(dialogue)
     return stats
+
+
+def audio_summary(heard: int, unheard: Mapping[str, int]) -> str:
+    """For people: `sound: 3 of 4 read; not read: no_file 1`; empty where none was sought. heard: how often sound was
+    read; unheard: how often not, by reason."""
+    sought = heard + sum(unheard.values())
+    if not sought:
+        return ""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(unheard.items()))
+    read = f"{heard:,} of {sought:,} read" if heard else f"NONE of {sought:,} could be read, so nothing was heard"
+    return f"sound: {read}" + (f"; not read: {reasons}" if reasons else "")

@@ -7,7 +7,7 @@ what is said of a goal counts where the reference has that very goal."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labelgen.data.labels import Annotation, At, AtGoal, Label, said_none
+from labelgen.data.labels import Annotation, At, AtGoal, Label
 from labelgen.evaluation.tasks import EvaluationTask, answered
 from labelgen.metrics.sets import identity, same
 
@@ -29,7 +29,7 @@ class Answer:
 def answers_of(place: int, said: Annotation | None, reference: Annotation | None, task: EvaluationTask) -> list[Answer]:
     """All answers of one dialogue."""
     given, wanted = answered(said, task), answered(reference, task)
-    none = {} if said is None else {f.at: p for f, p in said_none(said) if f.task in task.tasks}
+    none = {} if said is None else {x.at: x.probability for x in said.none if x.task in task.tasks}
     found = []
     for at, labels in given.items():
         if at not in wanted:

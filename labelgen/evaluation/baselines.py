@@ -9,9 +9,11 @@ a system predicted and, under a name that says so, at those of the reference, as
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from labelgen.agreement.vote import CONSENSUS, consensus
 from labelgen.base.registry import resolve
@@ -24,8 +26,8 @@ from labelgen.data.labels import (
     AtGoal,
     AtSpan,
     AtTurn,
-    Field,
     Label,
+    NoLabel,
     division,
 )
 from labelgen.data.split import position
@@ -124,7 +126,7 @@ class Baselines:
     ) -> list[Annotation | None]:
         """One for each dialogue: about the goals of the reference alone where they are given, else about all."""
         labels: list[list[Label]] = [[] for _ in dialogues]
-        none: list[list[tuple[Field, float | None]]] = [[] for _ in dialogues]
+        none: list[list[NoLabel]] = [[] for _ in dialogues]
         for task in self.tasks:
             if on_given and task.scopes != (AtGoal,):
                 continue
@@ -139,14 +141,11 @@ class Baselines:
                 predicted = _labels(task, place, prediction)
                 labels[k] += predicted
                 if not predicted:
-                    none[k].append((Field(task.tasks[0], place.at), prediction.shares.get((), None)))
+                    none[k].append(NoLabel(task.tasks[0], place.at, prediction.shares.get((), None)))
         name = baseline.name + (ON_GIVEN_GOALS if on_given else "")
         out: list[Annotation | None] = []
         for own, empty in zip(labels, none, strict=True):
-            probabilities = tuple(p for _, p in empty)
-            known = probabilities if any(p is not None for p in probabilities) else ()
-            annotation = Annotation(name, "rule", tuple(own), tuple(f for f, _ in empty), none_probabilities=known)
-            out.append(annotation if own or empty else None)
+            out.append(Annotation(name, "rule", tuple(own), tuple(empty)) if own or empty else None)
         return out
 
 

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from labelgen.base.errors import InputError
 from labelgen.base.progress import progress
@@ -160,7 +162,7 @@ def _annotations(
         for end_to_end, told in zip(annotate(group, None), annotate(group, reference), strict=True):
             labels = tuple(x for x in told.labels if not divides(x.task) and isinstance(x.at, AtGoal))
             annotator = end_to_end.annotator + ON_GIVEN_GOALS
-            on_goals = replace(told, annotator=annotator, labels=labels, none=(), none_probabilities=())
+            on_goals = replace(told, annotator=annotator, labels=labels, none=())
             out.append([end_to_end, on_goals] if labels else [end_to_end])
     return out
 

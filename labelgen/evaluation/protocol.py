@@ -7,14 +7,16 @@ annotator's answers are the reference; other annotators are judged too only wher
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
+
+from msgspec.structs import replace
 
 from labelgen.agreement.vote import CONSENSUS, Consensus, consensus
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtGoal, Label, division, tasks_of
-from labelgen.data.named import with_named
+from labelgen.data.log import with_named
 from labelgen.evaluation.tasks import EvaluationTask, answered, concerns, exclusive_names
 from labelgen.metrics.results import EVERYONE, Setting
 

@@ -29,8 +29,7 @@ from scipy.stats import t as student
 
 from labelgen.base.registry import require
 from labelgen.confidence.resampling import Array
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.extra import extra
+from labelgen.data.dialogue import Dialogue, Turn, extra
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Label, division
 from labelgen.data.split import Part, part_of
 from labelgen.evaluation.measure import Measured, measure_all, metric

@@ -1,9 +1,12 @@
 """What systems are judged on: a task at one unit, or several tasks jointly. No task is known by name here."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
@@ -101,12 +104,12 @@ def as_set(tasks: Sequence[EvaluationTask], setting: Setting) -> tuple[Evaluatio
     pooled: dict[Any, EvaluationTask] = {}
     for task in tasks:
         groups = setting.groups if set(task.names or ()) == named else ()
-        task = replace(task, groups=groups, first_turn=setting.first_turn)
+        task = dataclasses.replace(task, groups=groups, first_turn=setting.first_turn)
         first = pooled.get(task.tasks) if setting.pool_units and len(task.tasks) == 1 else None
         if first is None:
             pooled[task.tasks if setting.pool_units else task.name] = task
         else:
-            pooled[task.tasks] = replace(first, name=task.tasks[0], units=(*first.units, *task.units))
+            pooled[task.tasks] = dataclasses.replace(first, name=task.tasks[0], units=(*first.units, *task.units))
     return tuple(pooled.values())
 
 

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from random import Random
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, AtTurn
-from labelgen.data.quality import QualityName
+from labelgen.data.labels import Annotation, AtTurn, QualityName
 from labelgen.feedback.cues import asks_if_served, gives_up, says_stop, takes_leave, went_wrong
 from labelgen.feedback.em.patterns import Votes, pattern_of
 from labelgen.feedback.items import Item, turn_items

@@ -1,13 +1,13 @@
 """Items that are judged: turns, goals and dialogues, each with the signals about it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
-from labelgen.data.label_set import domain_of_name
-from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, division
-from labelgen.data.quality import QualityName
+from msgspec.structs import replace
+
+from labelgen.data.dialogue import Dialogue, Signal, Turn
+from labelgen.data.label_sets import domain_of_name
+from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, QualityName, division
 from labelgen.feedback.cues import gap_s
 from labelgen.feedback.signal import concerns_dialogue
 

@@ -1,12 +1,12 @@
 """Masking of feedback: the same evidence must not be a model's input and its target."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from random import Random
 from typing import Any
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
+from msgspec.structs import fields, replace
+
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import Annotation, AtSpan
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.signal import detector, find_signals

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from labelgen.data.evidence import Signal
-from labelgen.data.quality import QualityName
+from labelgen.data.dialogue import Signal
+from labelgen.data.labels import QualityName
 from labelgen.feedback.items import Item
 
 METHODS = {

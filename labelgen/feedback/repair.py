@@ -14,8 +14,7 @@ from typing import Literal
 
 from rapidfuzz.distance import Indel
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.posterior import Posterior
 from labelgen.feedback.signal import concerns_dialogue
 

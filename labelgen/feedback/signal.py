@@ -1,12 +1,12 @@
 """Find the signals of a dialogue with every registered detector, in the order of the registry."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from labelgen.base.registry import resolve
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.detectors import DETECTORS
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import UNIT_OF, Unit
-from labelgen.data.quality import QualityName
+from labelgen.data.labels import UNIT_OF, QualityName, Unit
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.em.method import EmMethod, KindRates
 from labelgen.feedback.em.patterns import Counts, Pattern, pattern_of

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import At, AtDialogue, AtSpan, AtTurn
-from labelgen.data.quality import QUALITY_NAMES, QualityName
+from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.labels import QUALITY_NAMES, At, AtDialogue, AtSpan, AtTurn, QualityName, Target
 from labelgen.feedback.items import goal_items, goals_of, rated_items, ratings, turn_items
 from labelgen.feedback.posterior import PRIOR_PRECISION, Method, Posterior, posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, predicted_intents, repair_of, repeats

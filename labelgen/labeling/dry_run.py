@@ -8,9 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.extra import refuse_without_domains
-from labelgen.data.placed import Placed
-from labelgen.data.record import encode
+from labelgen.data.label_sets import refuse_without_domains
+from labelgen.data.record import Placed, encode
 from labelgen.labeling.folder import LabelFolder, input_files
 from labelgen.labeling.manifest import Finished, Settings
 from labelgen.labeling.ranges import RecordRange, read_range, split_file

@@ -21,8 +21,8 @@ import msgspec
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import atomic_write, compressed, is_remote, remove_tree, sweep
-from labelgen.data.own import SUFFIXES, shard_files
-from labelgen.data.schema import arrow_schema
+from labelgen.data.own import RECORD_SUFFIXES, shard_files
+from labelgen.data.record import arrow_schema
 
 MANIFEST = "manifest.json"
 _WORK = ".labeling"
@@ -35,8 +35,8 @@ def input_files(source: Path) -> dict[str, Path]:
     files = shard_files(source)
     root = source if source.is_dir() else source.parent
     for file in files:
-        if not file.name.endswith(SUFFIXES):
-            known = ", ".join(SUFFIXES)
+        if not file.name.endswith(RECORD_SUFFIXES):
+            known = ", ".join(RECORD_SUFFIXES)
             raise UsageError(f"unknown file format: {file.name}", str(file), f"use a name that ends in {known}")
     return {file.relative_to(root).as_posix(): file for file in files}
 

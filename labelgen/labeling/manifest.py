@@ -18,9 +18,9 @@ import msgspec
 from labelgen.base.errors import IntegrityError, StorageError
 from labelgen.base.files import atomic_write, is_remote, write_text
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.extra import domains_on_offer
+from labelgen.data.label_sets import domains_on_offer
 from labelgen.data.labels import UNIT_OF, Annotation, Field, Provenance, answers, tasks_of
-from labelgen.data.sound import told
+from labelgen.data.stats import audio_summary
 
 FORMAT = 2
 """Version of the manifest and the ledger."""
@@ -141,7 +141,7 @@ def summary(counts: LabelCounts) -> Iterator[str]:
         yield f"{counts.bad:,} quarantined: {_listed(counts.quarantined)}"
     if counts.damaged:
         yield f"damaged, read only in part: {', '.join(counts.damaged)}"
-    if audio := told(counts.audio_turns, counts.audio_errors):
+    if audio := audio_summary(counts.audio_turns, counts.audio_errors):
         yield audio
     for name, count in counts.domain_lists.items():
         rest = "; the others may get labels of every domain" if count < counts.labeled else ""

@@ -13,11 +13,10 @@ import msgspec
 
 from labelgen.base.errors import StorageError
 from labelgen.base.files import DamagedError, decompressed
-from labelgen.data.placed import Placed, placed
 from labelgen.data.quarantine import Rejected, behind
-from labelgen.data.record import decode
-from labelgen.data.rows import count_rows, read_rows
-from labelgen.data.source_files import without_mark
+from labelgen.data.reader import without_mark
+from labelgen.data.record import Placed, decode, placed
+from labelgen.data.tables import count_rows, read_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 A record is quarantined if the model has no label set for its source, if another annotator's labels use the model's name, or if its
 list of available domains is invalid. A log with no other records is refused before work starts."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
@@ -13,20 +14,19 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, digest_bytes, is_remote, keep_private, privacy
 from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.extra import bad_domains
+from labelgen.data.label_sets import Refusal, bad_domains
 from labelgen.data.labels import Annotation, Provenance
 from labelgen.data.log import Log
 from labelgen.data.own import read_file
-from labelgen.data.placed import Placed
 from labelgen.data.quarantine import Rejected
-from labelgen.data.record import encode
+from labelgen.data.record import Placed, encode
 from labelgen.data.redact import redacted, redacted_bad
-from labelgen.data.refusal import Refusal
 from labelgen.labeling.manifest import LabelCounts, ShardEntry, tally, total
 from labelgen.labeling.ranges import RecordRange, read_range
 
@@ -96,7 +96,7 @@ class LabelingRules:
     def check_any(self, inputs: Mapping[str, Path]) -> None:
         """Raises UsageError if no dialogue of the files can be labeled; reads until the first that can."""
         # The check of a source may call another process, so each source is checked once.
-        rules = replace(self, refuses=lru_cache(maxsize=None)(self.refuses))
+        rules = dataclasses.replace(self, refuses=lru_cache(maxsize=None)(self.refuses))
         first: UsageError | None = None
         for dialogue in read_dialogues(inputs):
             refusal = rules.refusal(dialogue)

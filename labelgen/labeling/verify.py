@@ -14,10 +14,9 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_bytes, digest_file, short_digest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
-from labelgen.data.own import SUFFIXES, read_file
-from labelgen.data.placed import Placed
+from labelgen.data.own import RECORD_SUFFIXES, read_file
 from labelgen.data.quarantine import Rejected
-from labelgen.data.record import decode, encode
+from labelgen.data.record import Placed, decode, encode
 from labelgen.data.redact import redacted
 from labelgen.data.split import position
 from labelgen.labeling.folder import MANIFEST, LabelFolder, input_files
@@ -232,7 +231,7 @@ def _unlisted_files(folder: LabelFolder, manifest: Manifest) -> Iterator[str]:
     for path in sorted(folder.out.rglob("*")):
         if path.is_file() and path.name.startswith(".") and path.name.endswith(".part"):
             yield f"{path.relative_to(folder.out).as_posix()} is an unfinished temporary file; it can be deleted"
-        elif path.is_file() and path.name.endswith(SUFFIXES) and path not in listed:
+        elif path.is_file() and path.name.endswith(RECORD_SUFFIXES) and path not in listed:
             yield f"{path.relative_to(folder.out).as_posix()} is not in the manifest"
 
 

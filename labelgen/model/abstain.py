@@ -4,7 +4,8 @@ An answer is given or withheld as a whole: a turn's intents, or its spans, with 
 and with it what is said of the goal. Only units count here, no task is known by name."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import (
@@ -17,7 +18,6 @@ from labelgen.data.labels import (
     Label,
     Unit,
     divides,
-    said_none,
     scope,
 )
 from labelgen.model.calibration import Calibration, TaskCalibration
@@ -35,11 +35,13 @@ def scaled(annotation: Annotation, calibrated: ByField) -> Annotation:
         label if (one := _of(scope(label), calibrated)) is None else scaled_label(label, one.labels)
         for label in annotation.labels
     )
-    none = [
-        p if p is None or (one := _of(field, calibrated)) is None else one.none.of(p)
-        for field, p in said_none(annotation)
-    ]
-    return replace(annotation, labels=labels, none_probabilities=tuple(none) if annotation.none_probabilities else ())
+    none = tuple(
+        none
+        if none.probability is None or (one := _of(none.field, calibrated)) is None
+        else replace(none, probability=one.none.of(none.probability))
+        for none in annotation.none
+    )
+    return replace(annotation, labels=labels, none=none)
 
 
 def abstaining(annotation: Annotation, calibrated: ByField, goals_given: bool = False) -> Annotation:
@@ -59,17 +61,16 @@ def abstaining(annotation: Annotation, calibrated: ByField, goals_given: bool = 
         if not goals_given and isinstance(field.at, AtGoal) and field.at in gone:
             held[field] = tuple(labels)
     left = []
-    for field, p in said_none(annotation):
-        if _accepts(_of(field, calibrated), p) and (goals_given or field.at not in gone):
-            left.append((field, p))
+    for none in annotation.none:
+        if _accepts(_of(none.field, calibrated), none.probability) and (goals_given or none.at not in gone):
+            left.append(none)
         else:
-            held[field] = ()
+            held[none.field] = ()
     withheld = {id(label) for below in held.values() for label in below}
     return replace(
         annotation,
         labels=tuple(label for label in annotation.labels if id(label) not in withheld),
-        none=tuple(field for field, _ in left),
-        none_probabilities=tuple(p for _, p in left) if annotation.none_probabilities else (),
+        none=tuple(left),
         abstained=tuple(Abstained(field, best) for field, best in held.items()),
     )
 

@@ -11,13 +11,15 @@ What stands in memory of a long dialogue is then a window's texts and sound, and
 dialogue encoder alone, which sees the whole dialogue (nn/dialogue_encoder.py), so that windows change nothing of what is said;
 tasks about turns and spans are decoded window by window too, since tags take much more room than turns."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 
 from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
@@ -104,7 +106,7 @@ def _windows(collator: Collator, dialogue: Dialogue, root: Path | None, features
         run = slice(k * turns // count, (k + 1) * turns // count)
         batch = collator.batch([replace(dialogue, turns=dialogue.turns[run])], [()], [root])
         own = {name: getattr(features, name)[run] for name in ("categories", "numbers", "present")}
-        yield replace(batch, features=replace(batch.features, **own))
+        yield dataclasses.replace(batch, features=dataclasses.replace(batch.features, **own))
 
 
 def _joined(parts: Sequence[Turns]) -> Turns:

@@ -9,18 +9,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 
 from labelgen import __version__
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import Sources
-from labelgen.data.labels import Annotation, AtSpan, Label, Provenance
-from labelgen.data.sound import told
+from labelgen.data.label_sets import Sources
+from labelgen.data.labels import Annotation, AtSpan, Label, NoLabel, Provenance
+from labelgen.data.stats import audio_summary
 from labelgen.features.features import categories_of
 from labelgen.kernels.processor import check_device, choose_instruction_set, instruction_set, processor
 from labelgen.model.abstain import abstaining, by_field
@@ -146,7 +146,7 @@ class Annotator:
     @property
     def sound(self) -> str:
         """What became of the turns' sound so far, for people, each reading counted; empty where none was sought."""
-        return told(self.heard, self.unheard)
+        return audio_summary(self.heard, self.unheard)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "bf16":
@@ -178,16 +178,18 @@ def _joined(name: str, said: Sequence[Answers], dialogue: Dialogue, provenance: 
         name,
         "model",
         labels=tuple(_with_text(label, dialogue) for one in said for label in one.labels),
-        none=tuple(field for one in said for field in one.none),
-        none_probabilities=tuple(p for one in said for p in one.none_probabilities),
+        none=tuple(
+            NoLabel(field.task, field.at, p)
+            for one in said
+            for field, p in zip(one.none, one.none_probabilities, strict=True)
+        ),
         provenance=provenance,
     )
 
 
 def _is_finite(annotation: Annotation) -> bool:
     """Finite weights may still give what is beyond the numbers of their precision."""
-    given = [label.probability for label in annotation.labels] + list(annotation.none_probabilities)
-    return all(p is None or math.isfinite(p) for p in given)
+    return all(x.probability is None or math.isfinite(x.probability) for x in annotation.answers)
 
 
 def _with_text(label: Label, dialogue: Dialogue) -> Label:

@@ -13,7 +13,7 @@ import torch
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.label_set import ANY_SOURCE, LabelName, Sources
+from labelgen.data.label_sets import ANY_SOURCE, LabelName, Sources
 from labelgen.features.features import FeatureSet
 from labelgen.features.pretrained import encoder_from_config, word_tokenizer
 from labelgen.model.annotate import annotate, one_thread

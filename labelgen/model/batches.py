@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Target
-from labelgen.data.extra import domains_on_offer
-from labelgen.data.labels import AtGoal
+from labelgen.data.label_sets import domains_on_offer
+from labelgen.data.labels import AtGoal, Target
 from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout
 from labelgen.features.sound import SoundSource

@@ -9,7 +9,7 @@ import torch
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import LabelSet, Sources, carry_company, label_set, with_company
+from labelgen.data.label_sets import LabelSet, Sources, carry_company, label_set, with_company
 from labelgen.features.features import FeatureSet, learn_features
 from labelgen.features.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
 from labelgen.features.text import Tokenizer

@@ -41,8 +41,8 @@ from labelgen.base.errors import MODEL_HINT, IntegrityError, UsageError, integri
 from labelgen.base.files import digest_file, read_json, share, write_text
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.fingerprint import Fingerprints, fingerprint, pack, unpack
-from labelgen.data.label_set import LabelSet
+from labelgen.data.label_sets import LabelSet
+from labelgen.data.split import Fingerprints, fingerprint, pack, unpack
 from labelgen.features.features import FeatureSet
 from labelgen.features.pretrained import encoder_from_config, most_tokens, saved_tokenizer
 from labelgen.model.build import assemble

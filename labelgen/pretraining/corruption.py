@@ -9,16 +9,15 @@ are always several goals. Times are dropped because they would reveal the seams,
 folder of its own log, and a spliced dialogue has one folder."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 
+from msgspec.structs import replace
 from rapidfuzz import fuzz
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Target
-from labelgen.data.labels import GOALS, AtDialogue, AtGoal, AtTurn
+from labelgen.data.labels import GOALS, AtDialogue, AtGoal, AtTurn, Target
 from labelgen.feedback.cues import plain
 
 CORRUPTIONS = {

@@ -6,8 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 from labelgen.base.errors import InputError
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import (
     Abstained,
     Annotation,

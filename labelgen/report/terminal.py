@@ -16,8 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labelgen.base.printable import printable
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import (
     Abstained,
     Annotation,
@@ -25,10 +24,9 @@ from labelgen.data.labels import (
     AtGoal,
     AtSpan,
     AtTurn,
-    Field,
     Label,
+    NoLabel,
     divides,
-    said_none,
 )
 from labelgen.metrics.results import HUMAN, Evaluation, Interval, SystemRow
 from labelgen.report.verdicts import NO_BASELINES
@@ -115,9 +113,9 @@ def _legend(g: int, at: AtGoal, annotation: Annotation | None) -> Text:
             else:
                 text.append(f" · {printable(label.task)} ", _MUTED)
                 _append_name(text, label)
-    for field, probability in said_none(annotation):
-        if field.at == at:
-            text.append(" · ", _MUTED).append_text(_none(field, probability))
+    for none in annotation.none:
+        if none.at == at:
+            text.append(" · ", _MUTED).append_text(_none(none))
     for abstained in annotation.abstained:
         if abstained.field.at == at:
             text.append(" · ").append_text(_withheld(abstained))
@@ -156,7 +154,7 @@ def _turn(dialogue: Dialogue, k: int, turn: Turn, annotation: Annotation | None)
     said: list[Text] = []
     if annotation is not None:
         said += [_named(label) for label in annotation.labels if label.at == AtTurn(k)]
-        said += [_none(field, p) for field, p in said_none(annotation) if field.at == AtTurn(k)]
+        said += [_none(none) for none in annotation.none if none.at == AtTurn(k)]
         said += [_withheld(a) for a in annotation.abstained if a.field.at == AtTurn(k)]
     said += [_feedback(feedback) for feedback in turn.feedback]
     said += [_signal(signal) for signal in dialogue.signals if k in _places(signal)]
@@ -200,9 +198,9 @@ def _named(label: Label) -> Text:
     return text
 
 
-def _none(field: Field, probability: float | None) -> Text:
-    text = Text(f"no {printable(field.task)}", _MUTED)
-    return text if probability is None else text.append(f" {probability:.2f}", _MUTED)
+def _none(none: NoLabel) -> Text:
+    text = Text(f"no {printable(none.task)}", _MUTED)
+    return text if none.probability is None else text.append(f" {none.probability:.2f}", _MUTED)
 
 
 def _append_name(text: Text, label: Label) -> None:

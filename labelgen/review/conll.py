@@ -14,9 +14,9 @@ from typing import Any
 
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, answers_by_task
-from labelgen.data.parse import too_deep
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel, answers_by_task
 from labelgen.data.quarantine import Rejected
+from labelgen.data.record import too_deep
 from labelgen.review.merge import EMPTY, ReviewAnswer
 
 HEADER = "# global.columns = FORM START END TAG VALUE\n"
@@ -199,7 +199,7 @@ def read_conll(path: Path, annotator: str) -> Iterator[ReviewAnswer | Rejected]:
 
 def _answer(identity: str, blocks: Sequence[_Block], annotator: str, file: str, raw: str) -> ReviewAnswer:
     labels: list[Label] = []
-    none: list[Field] = []
+    none: list[NoLabel] = []
     requests: dict[int, str] = {}
     for block in sorted(blocks, key=lambda b: b.turn):
         if block.turn in requests:
@@ -208,8 +208,8 @@ def _answer(identity: str, blocks: Sequence[_Block], annotator: str, file: str, 
         at = AtTurn(block.turn)
         intents = [Label("intents", at, name) for name in block.intents or ()]
         labels += [*intents, *(block.slots or ())]
-        none += [Field("intents", at)] if block.intents == [] else []
-        none += [Field("slots", at)] if block.slots == [] else []
+        none += [NoLabel("intents", at)] if block.intents == [] else []
+        none += [NoLabel("slots", at)] if block.slots == [] else []
     if not labels and not none:
         raise ValueError(f"{EMPTY}: {annotator} answered nothing")
     shown = tuple(requests.get(t) for t in range(max(requests) + 1))

@@ -18,13 +18,20 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.form import AnnotationForm, GoalForm, NamedForm, QualityForm, SlotForm, TurnForm
-from labelgen.data.grouping import from_annotation, to_annotation
-from labelgen.data.label_set import Sources
-from labelgen.data.labels import Annotation, AtTurn, division
-from labelgen.data.parse import too_deep
-from labelgen.data.quality import from_scale, quality_name
+from labelgen.data.groups import (
+    AnnotationForm,
+    GoalForm,
+    NamedForm,
+    QualityForm,
+    SlotForm,
+    TurnForm,
+    from_annotation,
+    to_annotation,
+)
+from labelgen.data.label_sets import Sources
+from labelgen.data.labels import Annotation, AtTurn, division, from_scale, quality_name
 from labelgen.data.quarantine import Rejected
+from labelgen.data.record import too_deep
 from labelgen.review.merge import EMPTY, SKIPPED, ReviewAnswer
 from labelgen.review.sampling import uncertainties
 

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
@@ -78,7 +80,9 @@ class AnswerMerger:
         new = answer.annotation
         before = next((a for a in dialogue.annotations if (a.annotator, a.kind) == (new.annotator, new.kind)), None)
         if before is not None:
-            same = set(before.labels) == set(new.labels) and set(before.none) == set(new.none)
+            same = set(before.labels) == set(new.labels) and {x.field for x in before.none} == {
+                x.field for x in new.none
+            }
             reason = (
                 f"{KNOWN}: these answers are in the record already"
                 if same

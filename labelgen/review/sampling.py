@@ -12,15 +12,15 @@ algorithms")."""
 import heapq
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.extra import extra
-from labelgen.data.labels import Annotation, Field, Label, said_none, scope
+from labelgen.data.dialogue import Dialogue, extra
+from labelgen.data.labels import Annotation, Field, Label, scope
 
 BY_DOUBT = ("abstained", "informative")
 """Strategies by a model's doubt; results on such a sample do not hold for the log."""
@@ -60,8 +60,8 @@ def uncertainties(annotation: Annotation) -> Iterator[Uncertainty]:
         answers.setdefault(scope(label), []).append(label)
     for field, labels in answers.items():
         yield _uncertainty(field, labels, withheld=False)
-    for field, probability in said_none(annotation):
-        yield Uncertainty(field, (), 0.0 if probability is None else 1.0 - probability, withheld=False)
+    for none in annotation.none:
+        yield Uncertainty(none.field, (), 0.0 if none.probability is None else 1.0 - none.probability, withheld=False)
     for left in annotation.abstained:
         yield _uncertainty(left.field, left.best, withheld=True)
 

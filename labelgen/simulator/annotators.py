@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
-from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
-from labelgen.data.quality import quality_name
+from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, quality_name
 from labelgen.simulator.vocabulary import Meanings
 
 Span = tuple[str, int, int, str]
@@ -39,7 +38,7 @@ class Marks:
 def annotate(marks: Marks, annotator: str, kind: str, price: float | None = None) -> Annotation:
     """The view as an annotation: every field has an answer, in the order of the record."""
     labels: list[Label] = []
-    none: list[Field] = [] if marks.goals else [Field(GOALS, AtDialogue())]
+    none: list[NoLabel] = [] if marks.goals else [NoLabel(GOALS, AtDialogue())]
     for turns, outcome in marks.goals:
         labels.append(Label(GOALS, AtGoal(turns), "goal"))
         labels.append(Label("outcome", AtGoal(turns), outcome))
@@ -71,8 +70,8 @@ def _intent(turn: int, name: str) -> Label:
 
 
 @lru_cache(maxsize=1024)
-def _without(task: str, turn: int) -> Field:
-    return Field(task, AtTurn(turn))
+def _without(task: str, turn: int) -> NoLabel:
+    return NoLabel(task, AtTurn(turn))
 
 
 PRICE_PER_TURN = 0.06

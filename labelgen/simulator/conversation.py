@@ -2,8 +2,10 @@
 
 Users react with thanks, answers to feedback questions, barge-ins, corrections, giving up, a rating, or silence."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
+
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Category, Feedback, Hypothesis, HypothesisIntent, Number, Turn
 from labelgen.simulator.assistant import Reply, answer

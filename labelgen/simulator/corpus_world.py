@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from random import Random
 
-from labelgen.data.label_set import LabelName, Sources
+from labelgen.data.label_sets import LabelName, Sources
 from labelgen.simulator.conversation import Talk, aside, open_talk, pursue, rate
 from labelgen.simulator.grammar import CLOSING, Phrase, Template, bare, plain, say, write
 from labelgen.simulator.language import speak

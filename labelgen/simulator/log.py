@@ -22,15 +22,16 @@ first stage that failed there; the last two are null if the user gave up without
 docs/explanation/simulation.md defines the labels."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from random import Random
 
 import msgspec
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Audio, Dialogue, Feedback, Turn
-from labelgen.data.label_set import LabelName, Sources
+from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import Annotation
 from labelgen.simulator.annotators import PEOPLE, PRICE_PER_TURN, Marks, TurnMarks, annotate, look
 from labelgen.simulator.conversation import Talk, converse, overall

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.label_set import LabelName, Names, Sources, merge
+from labelgen.data.label_sets import LabelName, Names, Sources, merge
 from labelgen.data.labels import Annotation, AtGoal, AtSpan, AtTurn, Label, answers, division
 from labelgen.data.log import Log
 from labelgen.simulator.grammar import Phrase, bare

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from labelgen.data.evidence import Target
-from labelgen.data.labels import At, Label
+from labelgen.data.labels import At, Label, Target
 from labelgen.features.layout import TargetTensors
 
 

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtDialogue, AtGoal, Field, Label, Unit
+from labelgen.data.labels import AtDialogue, AtGoal, Field, Label, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.nn.structure import Biaffine

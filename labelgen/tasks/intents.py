@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from labelgen.data.evidence import Target
-from labelgen.data.label_set import LabelSet, domain_of_name
-from labelgen.data.labels import AtTurn, Field, Label, Unit
+from labelgen.data.label_sets import LabelSet, domain_of_name
+from labelgen.data.labels import AtTurn, Field, Label, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, forbid, independent, ranking

@@ -11,9 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtDialogue, AtTurn, Unit
-from labelgen.data.quality import QUALITY_NAMES, to_scale
+from labelgen.data.labels import QUALITY_NAMES, AtDialogue, AtTurn, Target, Unit, to_scale
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtTurn, Label, Unit
+from labelgen.data.labels import AtTurn, Label, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.tasks.exclusive import softmax_rows

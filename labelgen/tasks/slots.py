@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtSpan, AtTurn, Field, Label, Unit
+from labelgen.data.labels import AtSpan, AtTurn, Field, Label, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.features.text import tokens_of_span
 from labelgen.nn.label_scorer import LabelScorer

@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from labelgen.data.evidence import Target
-from labelgen.data.label_set import LabelName, LabelSet
-from labelgen.data.labels import Field, Label, Unit
+from labelgen.data.label_sets import LabelName, LabelSet
+from labelgen.data.labels import Field, Label, Target, Unit
 from labelgen.features.layout import Layout, TargetTensors
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions

@@ -9,27 +9,26 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
 from typing import IO, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 from torch.utils.data import Dataset
 
 from labelgen.base.errors import IntegrityError, StorageError
 from labelgen.base.progress import progress
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import targets_of
-from labelgen.data.fingerprint import fingerprint
-from labelgen.data.label_set import Sources, collect, merge
-from labelgen.data.labels import Annotation, field_of, tasks_of
+from labelgen.data.label_sets import Sources, collect, merge
+from labelgen.data.labels import Annotation, field_of, targets_of, tasks_of
 from labelgen.data.log import Log, by_folder
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
+from labelgen.data.split import fingerprint
 from labelgen.feedback.masking import decoys, mask, mask_feedback
 from labelgen.model.batches import Example
 from labelgen.pretraining.corruption import DialoguePool, pretraining_example

@@ -16,7 +16,7 @@ from pytorch_lightning.strategies import FSDPStrategy, Strategy
 from torch import distributed, nn
 
 from labelgen.base.errors import DivergedError, UsageError
-from labelgen.data.sound import told
+from labelgen.data.stats import audio_summary
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.checkpoints import (
@@ -141,7 +141,7 @@ def fit(
                     raise stop.reason from None
                 return _diverged(checkpoints, trained, steps, stop.reason)
         _end_processes()
-        sound = told(train.heard, train.unheard)
+        sound = audio_summary(train.heard, train.unheard)
         index = checkpoints.index()
     assert index is not None
     last_state = checkpoints.read(index.last)

@@ -1,12 +1,13 @@
 """A training run: from options to a model folder with its card, and the summary. The same call resumes an interrupted run."""
 
+import dataclasses
 import os
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -22,7 +23,7 @@ from labelgen.base.errors import DivergedError, InputError, UsageError, integrit
 from labelgen.base.files import read_json, sweep, write_text
 from labelgen.base.options import check_options, plain, to_yaml
 from labelgen.base.printable import print_lines
-from labelgen.data.grouping import GROUPED
+from labelgen.data.groups import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as quarantine_text
 from labelgen.features.pretrained import origin_summary
@@ -146,7 +147,7 @@ def _with_precision(options: TrainingOptions) -> TrainingOptions:
     if hardware.precision != "auto":
         return options
     precision = _recorded_precision(Path(options.out) / CONFIG) or auto_precision(hardware, options.model)
-    return replace(options, hardware=replace(hardware, precision=precision))
+    return dataclasses.replace(options, hardware=dataclasses.replace(hardware, precision=precision))
 
 
 def _recorded_precision(config: Path) -> Precision | None:

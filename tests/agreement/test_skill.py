@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labelgen.agreement.skill import POOLED, fit, learn
 from labelgen.agreement.vote import consensus
-from labelgen.data.labels import Annotation, AtTurn, Field, Label
+from labelgen.data.labels import Annotation, AtTurn, Field, Label, NoLabel
 
 EXCLUSIVE = {"quality": ("bad", "fair", "good")}
 NAMES = EXCLUSIVE["quality"]
@@ -127,7 +127,7 @@ def annotations(votes):
     found = []
     for who, name in votes:
         labels = () if name is None else (Label("quality", AtTurn(0), name),)
-        found.append(Annotation(who, "person", labels, () if labels else (Field("quality", AtTurn(0)),)))
+        found.append(Annotation(who, "person", labels, () if labels else (NoLabel("quality", AtTurn(0)),)))
     return found
 
 
@@ -152,7 +152,7 @@ def test_those_of_one_dialogue_share_a_skill_and_the_consensus_follows_skills():
 def test_that_nobody_can_tell_is_one_of_the_answers():
     log = [annotations([("a", None), ("b", None)]), annotations([("a", "bad"), ("b", "bad")])]
     skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
-    assert consensus(log[0], EXCLUSIVE, skills=skills).annotation.none == (Field("quality", AtTurn(0)),)
+    assert consensus(log[0], EXCLUSIVE, skills=skills).annotation.none == (NoLabel("quality", AtTurn(0)),)
 
 
 def test_a_fit_without_items_that_two_answered_leaves_the_vote():

@@ -1,15 +1,24 @@
 """Consensus: votes are counted, ties are named, goals share no turn."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 from labeled import labeled_dialogue
+from msgspec.structs import replace
 
 from labelgen.agreement.vote import CONSENSUS, consensus
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import turns_of
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
+from labelgen.data.labels import (
+    Annotation,
+    AtDialogue,
+    AtGoal,
+    AtSpan,
+    AtTurn,
+    Field,
+    Label,
+    NoLabel,
+    answers,
+    turns_of,
+)
 from labelgen.data.record import decode, encode
 
 EXCLUSIVE = {"outcome": ("success", "failure"), "quality": ("bad", "fair", "good")}
@@ -39,7 +48,7 @@ def test_the_mean_of_ratings_knows_no_tie_and_other_tasks_vote():
         ("good", 3.5, None),
     ]
     assert not found.ties
-    silent = [*said, Annotation("u", "person", (), (Field("quality", AtTurn(0)),))]
+    silent = [*said, Annotation("u", "person", (), (NoLabel("quality", AtTurn(0)),))]
     assert consensus(silent, EXCLUSIVE, ratings="mean") == consensus(silent, EXCLUSIVE)
 
 
@@ -58,10 +67,10 @@ def test_a_name_needs_more_than_half_and_half_ties_the_field():
 
 
 def test_none_is_an_answer_and_silence_is_not():
-    a, field = Label("intents", AtTurn(0), "a"), Field("intents", AtTurn(0))
+    a, none = Label("intents", AtTurn(0), "a"), NoLabel("intents", AtTurn(0))
     silent = Annotation("s", "person")
-    says_none = [Annotation(f"n{k}", "person", (), (field,)) for k in range(2)]
-    assert consensus([*people([a]), *says_none], EXCLUSIVE).annotation.none == (field,)
+    says_none = [Annotation(f"n{k}", "person", (), (none,)) for k in range(2)]
+    assert consensus([*people([a]), *says_none], EXCLUSIVE).annotation.none == (none,)
     assert consensus([*people([a], [a]), silent], EXCLUSIVE).annotation.labels[0].probability == 1.0
     alone = consensus([*people([a]), silent], EXCLUSIVE)
     assert (alone.annotation.labels, alone.ties) == ((), ())
@@ -69,10 +78,10 @@ def test_none_is_an_answer_and_silence_is_not():
 
 def test_that_nobody_can_tell_is_a_vote():
     at = AtGoal((0,))
-    unknown = Annotation("u", "person", (Label("goals", at, "goal"),), (Field("outcome", at),))
+    unknown = Annotation("u", "person", (Label("goals", at, "goal"),), (NoLabel("outcome", at),))
     success = Annotation("s", "person", (*unknown.labels, Label("outcome", at, "success")))
     found = consensus([unknown, replace(unknown, annotator="v"), success], EXCLUSIVE)
-    assert (found.annotation.none, found.ties) == ((Field("outcome", at),), ())
+    assert (found.annotation.none, found.ties) == ((NoLabel("outcome", at),), ())
     found = consensus([unknown, success], EXCLUSIVE)
     assert (found.annotation.none, found.ties) == ((), (Field("outcome", at),))
 
@@ -140,7 +149,7 @@ def test_outcomes_and_ties_about_goals_that_the_consensus_lacks_are_dropped():
         rows = [Annotation(f"p{k}", "person", tuple(apart)) for k in range(3)]
         for who, name in zip("qr", names, strict=True):
             said = () if name is None else (Label("outcome", together, name),)
-            rows.append(Annotation(who, "person", (goal(0, 1), *said), () if said else (Field("outcome", together),)))
+            rows.append(Annotation(who, "person", (goal(0, 1), *said), () if said else (NoLabel("outcome", together),)))
         found = consensus(rows, EXCLUSIVE)
         assert [(x.task, turns_of(x.at)) for x in found.annotation.labels] == [("goals", (0,)), ("goals", (1,))]
         assert (found.annotation.none, found.ties) == ((), ())

@@ -1,19 +1,19 @@
 """What is made from a log may be read by those who may read the log, and by nobody else."""
 
 import os
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from fake_annotator import DieAfter, FakeAnnotator
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 from some_logs import record, write_lines
 
 import labelgen.cli.label
 from labelgen.base.errors import ResourceError
 from labelgen.cli.main import main
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Signal
 from labelgen.data.log import write_log
 from labelgen.labeling.engines import local_engine
 from labelgen.labeling.run import label

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from labelgen.cli.main import main
-from labelgen.data.label_set import read_labels
+from labelgen.data.label_sets import read_labels
 from labelgen.data.log import Log
 from labelgen.simulator.log import labels, simulate
 from labelgen.simulator.world import WorldOptions

@@ -7,7 +7,7 @@ import pytest
 from plugins import install
 
 from labelgen.cli.main import main
-from labelgen.data.label_set import LabelName, read_labels
+from labelgen.data.label_sets import LabelName, read_labels
 from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
 from labelgen.data.reader import READERS

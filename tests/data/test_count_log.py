@@ -5,9 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, Target
 from labelgen.data.stats import log_stats, spread
 
 
@@ -28,7 +27,9 @@ def test_nothing_has_no_spread():
 
 def annotation(annotator: str, *goals: tuple[int, ...]) -> Annotation:
     labels = tuple(Label("goals", AtGoal(turns), "goal") for turns in goals)
-    return Annotation(annotator, "person", (*labels, Label("intents", AtTurn(0), "A")), (Field("intents", AtTurn(1)),))
+    return Annotation(
+        annotator, "person", (*labels, Label("intents", AtTurn(0), "A")), (NoLabel("intents", AtTurn(1)),)
+    )
 
 
 def test_a_small_log_by_hand():

@@ -8,7 +8,7 @@ from labeled import LABELS, labeled_dialogue
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import read_labels
+from labelgen.data.label_sets import read_labels
 from labelgen.data.log import Log, write_log
 from labelgen.data.reader import READERS
 

@@ -3,9 +3,8 @@
 import pytest
 
 from labelgen.base.errors import UsageError
-from labelgen.data.evidence import Target
-from labelgen.data.label_set import LEAST_SEEN, LabelName, Sources, carry_company, label_set, with_company
-from labelgen.data.labels import AtTurn
+from labelgen.data.label_sets import LEAST_SEEN, LabelName, Sources, carry_company, label_set, with_company
+from labelgen.data.labels import AtTurn, Target
 
 SOURCES: Sources = {
     "snips/train": {"intents": (LabelName("PlayMusic"), LabelName("GetWeather"))},

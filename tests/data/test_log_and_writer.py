@@ -1,23 +1,22 @@
 """A log is passed over as often as needed; what is bad in it is set aside and counted; a written log is whole."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from labeled import labeled_dialogue
+from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, StorageError, UsageError
 from labelgen.cli.sound import Folders
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.label_set import LabelName, merge, read_labels, write_labels
+from labelgen.data.label_sets import LabelName, merge, read_labels, write_labels
 from labelgen.data.log import Log, write_log
-from labelgen.data.own import read_file
+from labelgen.data.own import open_writer, read_file
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import encode
-from labelgen.data.writer import open_writer
 
 GOOD = '{"id":"d%d","turns":[]}'
 

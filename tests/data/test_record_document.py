@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.form import Record
 from labelgen.data.record import decode
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +23,14 @@ def test_the_records_that_are_shown_can_be_read():
 
 def test_the_full_record_shows_every_field():
     full = json.loads(re.findall(r"```json\n(.*?)```", TEXT, re.S)[1])
-    assert set(full) == set(Record.__dataclass_fields__) - {"extra"}
-    assert set(full["turns"][0]) == set(Turn.__dataclass_fields__) - {"extra"}
+    assert set(full) == set(Dialogue.__struct_fields__) - {"extra"}
+    assert set(full["turns"][0]) == set(Turn.__struct_fields__) - {"extra"}
 
 
 def test_every_reason_is_named():
     code = "\n".join(
         (ROOT / "labelgen" / "data" / name).read_text(encoding="utf-8")
-        for name in ("check.py", "parse.py", "record.py", "log.py", "own.py")
+        for name in ("check.py", "record.py", "log.py", "own.py")
     )
     reasons = set(re.findall(r'"([a-z]+_[a-z_]+): ', code))
     named = set(re.findall(r"`([a-z]+_[a-z_]+)`", TEXT[TEXT.index("## What is rejected") :]))

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from labelgen.data.schema import arrow_schema, json_schema
+from labelgen.data.record import arrow_schema, json_schema
 
 PUBLISHED = Path(__file__).parent / "published"
 

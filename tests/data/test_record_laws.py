@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from strategies import dialogues
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal, AtTurn, Field, answers, said_none
+from labelgen.data.labels import AtGoal, AtTurn, NoLabel, answers
 from labelgen.data.log import Log, write_log
 from labelgen.data.quarantine import Rejected
-from labelgen.data.record import convert, decode, encode, to_plain
-from labelgen.data.schema import arrow_schema, features, json_schema
+from labelgen.data.record import arrow_schema, convert, decode, encode, features, json_schema, to_plain
 
 ROOT = Path(__file__).parents[2]
 FULL = ROOT / "docs" / "reference" / "record.md"
@@ -107,11 +106,11 @@ def test_a_rating_keeps_its_scale_and_an_outcome_that_nobody_can_tell(tmp_path: 
     (said,) = found.annotations
     assert [(x.name, x.value) for x in said.labels if x.task == "quality"] == [("good", 3.4)]
     assert answers(said, "outcome") == {AtGoal((0,)): ()}
-    assert dict(said_none(said)) == {
-        Field("outcome", AtGoal((0,))): None,
-        Field("intents", AtTurn(1)): 0.75,
-        Field("slots", AtTurn(1)): None,
-    }
+    assert said.none == (
+        NoLabel("outcome", AtGoal((0,))),
+        NoLabel("intents", AtTurn(1), 0.75),
+        NoLabel("slots", AtTurn(1)),
+    )
     write_log(tmp_path / f"log{suffix}", [found])
     (again,) = Log([tmp_path])
     assert again == found

@@ -1,11 +1,11 @@
 """What is masked, what is not, and that spans stay valid."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import (
     Category,
@@ -15,10 +15,10 @@ from labelgen.data.dialogue import (
     HypothesisSlot,
     Number,
     Recognition,
+    Signal,
     Turn,
 )
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, Target
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import encode
 from labelgen.data.redact import mask, redacted, redacted_bad

@@ -1,12 +1,12 @@
 """Parts of a log share no user and no copies, and depend on nothing but seed, user and id."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labeled import labeled_dialogue
+from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtGoal, AtTurn, Field, Label
+from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE, Asked, calibrate
 from labelgen.evaluation.protocol import with_reference
@@ -163,15 +163,15 @@ def overconfident(count: int, temperature: float, none: bool) -> list[Dialogue]:
     for k in range(count):
         odds = rng.normal(0.5, 1)
         p, holds = float(1 / (1 + np.exp(-odds * temperature))), rng.random() < 1 / (1 + np.exp(-odds))
-        at, field = AtTurn(0), Field("intents", AtTurn(0))
+        at = AtTurn(0)
         model = (
-            Annotation("model", "model", (), (field,), none_probabilities=(p,))
+            Annotation("model", "model", (), (NoLabel("intents", at, p),))
             if none
             else Annotation("model", "model", (Label("intents", at, "a", p),))
         )
         wanted = Annotation("anna", "person", (Label("intents", at, "a" if holds != none else "b"),))
         if none and holds:
-            wanted = Annotation("anna", "person", (), (field,))
+            wanted = Annotation("anna", "person", (), (NoLabel("intents", at),))
         made.append(dialogue(k, 1, model, wanted))
     return made
 

@@ -2,16 +2,16 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
 from labelgen.cli.main import main
-from labelgen.data.labels import said_none, scope
+from labelgen.data.labels import scope
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE
@@ -90,7 +90,7 @@ def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibr
         for label in said.labels:
             unit = {"AtTurn": "turn", "AtDialogue": "dialogue", "AtGoal": "goal"}[type(scope(label).at).__name__]
             assert (label.probability or 0) >= least.get((label.task, unit), 0)
-        assert all(p is not None for _, p in said_none(said))
+        assert all(none.probability is not None for none in said.none)
     assert abstained
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     turns = manifest["sums"]["turns"]

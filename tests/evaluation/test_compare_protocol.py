@@ -7,7 +7,7 @@ from made_evaluations import evaluate
 
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel
 from labelgen.evaluation.annotators import Ceiling
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import items_of
@@ -180,8 +180,8 @@ def divides(name, kind, *goals):
     """goals: (turns, outcome); None: not annotated, "unknown": nobody can tell."""
     labels = [Label("goals", AtGoal(turns), "goal", 0.8) for turns, _ in goals]
     labels += [Label("outcome", AtGoal(turns), outcome) for turns, outcome in goals if outcome not in (None, "unknown")]
-    none = [Field("outcome", AtGoal(turns)) for turns, outcome in goals if outcome == "unknown"]
-    return Annotation(name, kind, tuple(labels), tuple(none) if goals else (Field("goals", AtDialogue()),))
+    none = [NoLabel("outcome", AtGoal(turns)) for turns, outcome in goals if outcome == "unknown"]
+    return Annotation(name, kind, tuple(labels), tuple(none) if goals else (NoLabel("goals", AtDialogue()),))
 
 
 def test_an_outcome_that_the_reference_cannot_tell_is_not_judged():

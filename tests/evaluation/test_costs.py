@@ -1,10 +1,10 @@
 """An LLM beside a model and people: one more annotator, with a price."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from made_evaluations import plain
+from msgspec.structs import replace
 
 from labelgen.agreement.vote import consensus
 from labelgen.cli.main import main

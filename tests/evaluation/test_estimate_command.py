@@ -2,16 +2,16 @@
 
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from labelgen.agreement.vote import CONSENSUS
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label, NoLabel
 from labelgen.data.log import Log, write_log
 from labelgen.evaluation.annotators import Ceiling
 from labelgen.evaluation.estimate import estimate
@@ -30,7 +30,7 @@ def dialogue(k: int, rng: random.Random, people: bool) -> Dialogue:
     """Every dialogue has one goal a turn, reached in 7 of 10; one in ten has none. The model is sure, or withholds."""
     turns = 0 if k % 10 == 9 else rng.choice((1, 2, 3))
     goals = tuple(Label("goals", AtGoal((t,)), "goal") for t in range(turns))
-    none = () if turns else (Field("goals", AtDialogue()),)
+    none = () if turns else (NoLabel("goals", AtDialogue()),)
     truth = [rng.random() < 0.7 for _ in range(turns)]
     said = [outcome(t, good, 0.9 if good else 0.2) for t, good in enumerate(truth)]
     held = tuple(Abstained(Field("outcome", x.at), (x,)) for x in said if x.distribution and x.distribution[0][1] < 0.5)

@@ -1,6 +1,5 @@
 """`labelgen evaluate` and `labelgen consensus` from the outside."""
 
-import dataclasses
 import json
 import random
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 
 from labelgen.base.files import digest_file
 from labelgen.cli.main import main
@@ -32,16 +32,14 @@ def logs(tmp_path_factory):
     dialogues = list(simulate(40, 1))
     write_log(folder / "log.jsonl", dialogues)
     truth = [
-        dataclasses.replace(
+        replace(
             d,
-            annotations=tuple(
-                dataclasses.replace(a, annotator="net", kind="model") for a in d.annotations if a.kind == "truth"
-            ),
+            annotations=tuple(replace(a, annotator="net", kind="model") for a in d.annotations if a.kind == "truth"),
         )
         for d in dialogues
     ]
     write_log(folder / "net.jsonl", truth)
-    copies = [dataclasses.replace(d, id=f"copy-{d.id}") for d in dialogues[:2]]
+    copies = [replace(d, id=f"copy-{d.id}") for d in dialogues[:2]]
     write_log(folder / "train.jsonl", [*simulate(20, 7), *copies])
     return folder
 

@@ -12,9 +12,8 @@ from made_evaluations import evaluate
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtDialogue, AtTurn, Label
+from labelgen.data.labels import QUALITY_NAMES, Annotation, AtDialogue, AtTurn, Label, quality_name
 from labelgen.data.log import write_log
-from labelgen.data.quality import QUALITY_NAMES, quality_name
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import KNOWN_USERS, prepare
 from labelgen.evaluation.protocol import Protocol, with_reference

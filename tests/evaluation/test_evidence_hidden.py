@@ -1,7 +1,6 @@
 """A model is judged with the feedback evidence and without: what reads it shows, what does not stays as it was."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
 from made_evaluations import evaluate
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, AtTurn, Label

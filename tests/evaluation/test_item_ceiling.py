@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 from item_ceiling import macro_f1_of_who_knows_the_item
 
-from labelgen.data.quality import quality_name
+from labelgen.data.labels import quality_name
 from labelgen.metrics.categories import macro_f1
 
 

@@ -1,10 +1,9 @@
 """What a log lacks is told as it is, and whoever is named is in it."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.agreement.vote import CONSENSUS
 from labelgen.base.errors import UsageError

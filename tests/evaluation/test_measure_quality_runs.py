@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from labeled import labeled_dialogue
+from msgspec.structs import replace
 
 from labelgen import write_log
 from labelgen.data.labels import Annotation, AtTurn, Label

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
 from labelgen.evaluation import baselines as module
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, Rule, fit_baselines
@@ -289,7 +289,7 @@ def test_a_rule_marks_phrases_that_training_marks_in_most_places():
     def marked(k: int, request: str, *spans: tuple[str, str]) -> Dialogue:
         at = [(AtSpan(0, request.index(text), request.index(text) + len(text)), name) for text, name in spans]
         labels = tuple(Label("slots", place, name) for place, name in at)
-        none = () if labels else (Field("slots", AtTurn(0)),)
+        none = () if labels else (NoLabel("slots", AtTurn(0)),)
         turn = Turn(request=request, response="")
         return Dialogue(id=f"d{k}", turns=(turn,), annotations=(Annotation("gold", "truth", labels, none),))
 
@@ -310,7 +310,7 @@ def test_a_rule_marks_phrases_that_training_marks_in_most_places():
     (nothing,) = fit_baselines(made, (SLOTS,), GOLD).annotate([marked(6, "stop")], "gold")
     annotation = nothing.annotation(Rule.name)
     assert annotation is not None
-    assert annotation.none == (Field("slots", AtTurn(0)),)
+    assert annotation.none == (NoLabel("slots", AtTurn(0)),)
 
 
 def test_a_rule_divides_a_dialogue_by_the_domains_of_its_turns():

@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 from random_models import random_model
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.fingerprint import fingerprint, pack
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
+from labelgen.data.split import fingerprint, pack
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import read_calibration
 from labelgen.model.folder import COMPLETE, save_model

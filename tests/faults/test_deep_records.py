@@ -3,20 +3,19 @@
 import io
 import json
 import sys
-from dataclasses import replace
 
 import pytest
 from fake_annotator import FakeAnnotator
 from hypothesis import given
 from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 from some_logs import record, write_lines
 
 import labelgen.cli.label
 from labelgen.base.errors import InputError
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.log import Log, write_log
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import decode

@@ -4,9 +4,9 @@ import json
 import math
 import pickle
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import pytest
 from labeled import labeled_dialogue
 from some_logs import write_lines
@@ -86,7 +86,7 @@ def test_numbers_that_are_none_are_quarantined_counted_and_told(tiny_model, tmp_
         Dialogue(id="good", turns=(turn(),), source="toy"),
         Dialogue(id="bad", turns=(turn(**given),), source="toy"),
     ]
-    plain = [json.dumps(asdict(d) | {"annotations": []}) for d in dialogues]
+    plain = [json.dumps(msgspec.to_builtins(d) | {"annotations": []}) for d in dialogues]
     write_lines(tmp_path / "in" / "a.jsonl", plain)
     write_log(tmp_path / "in" / "b.parquet", dialogues)
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny_model), "--workers", "1"]

@@ -1,12 +1,11 @@
 """Words that are read by themselves: learned from a log, the same whatever stands beside a turn."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.features.features import Words, learn_features, learn_words, words_of

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from labelgen.data.dialogue import Audio
-from labelgen.data.sound import told
+from labelgen.data.stats import audio_summary
 from labelgen.features import sound
 from labelgen.features.sound import MAX_S, MELS, RATE_HZ, AudioError, SoundSource, log_mel, prepare_torchaudio
 from labelgen.nn.turn_fusion import AudioEncoder
@@ -155,7 +155,7 @@ def test_sound_source_batch_is_grouped_by_length_and_errors_counted(tmp_path: Pa
     assert [len(group) for group in sound.groups] == [1, 2]
     torch.testing.assert_close(sound.groups[1][1], heard(tmp_path, "c.wav"), rtol=0, atol=0)
     assert (source.heard, source.unheard) == (3, {"no_file": 1})
-    assert told(source.heard, source.unheard) == "sound: 3 of 4 read; not read: no_file 1"
+    assert audio_summary(source.heard, source.unheard) == "sound: 3 of 4 read; not read: no_file 1"
     assert source.tensors([(None, tmp_path), (Audio(path="a.wav"), None)]) is None
     assert source.tensors([(Audio(path="missing.wav"), tmp_path)]) is None
 

@@ -1,18 +1,26 @@
 """From signals to posteriors, goals and targets."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.base.registry import resolve
-from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Turn
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label
-from labelgen.data.quality import QUALITY_NAMES, QualityName
+from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Signal, Turn
+from labelgen.data.labels import (
+    QUALITY_NAMES,
+    Annotation,
+    AtDialogue,
+    AtGoal,
+    AtSpan,
+    AtTurn,
+    Label,
+    QualityName,
+    Target,
+)
 from labelgen.data.record import decode, encode
 from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.items import EARLIER, Item, concerning, goal_items, goals_of, turn_items

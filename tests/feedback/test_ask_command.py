@@ -1,12 +1,12 @@
 """`labelgen feedback ask` from a log to questions."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from heard import talk
+from msgspec.structs import replace
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue

@@ -1,15 +1,16 @@
 """Which turns are asked about: laws of the gain, against naive references, and of the choice."""
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
 from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scipy.stats import betabinom
 
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, Turn
@@ -41,7 +42,7 @@ def test_every_further_question_gains_less(pool: Pool) -> None:
 
 @given(pools)
 def test_good_and_bad_are_alike(pool: Pool) -> None:
-    turned = replace(
+    turned = dataclasses.replace(
         pool,
         signals=None if pool.signals is None else 1.0 - pool.signals,
         model=None if pool.model is None else 1.0 - pool.model,
@@ -54,10 +55,12 @@ def test_good_and_bad_are_alike(pool: Pool) -> None:
 
 @given(pools)
 def test_more_turns_alike_gain_more_and_answers_that_are_known_leave_less_to_learn(pool: Pool) -> None:
-    assert replace(pool, turns=pool.turns + 1).gain(0) > pool.gain(0)
+    assert dataclasses.replace(pool, turns=pool.turns + 1).gain(0) > pool.gain(0)
     mean, strength = pool.rate()
     agreeing = Pool(pool.turns, mean, None)
-    assert replace(agreeing, good=round(50 * mean), bad=round(50 * (1 - mean))).rate()[1] > agreeing.rate()[1]
+    assert (
+        dataclasses.replace(agreeing, good=round(50 * mean), bad=round(50 * (1 - mean))).rate()[1] > agreeing.rate()[1]
+    )
     assert strength > 0.0
 
 

@@ -1,11 +1,12 @@
 """What the assistant's own confidence says of a turn."""
 
-from dataclasses import replace
+import dataclasses
 from random import Random
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.labels import AtDialogue, AtTurn
@@ -78,7 +79,7 @@ def test_it_is_believed_as_it_agrees_with_feedback() -> None:
     Random(0).shuffle(own)
     rest = iter(own)
     anew = {d.id: replace(d, turns=tuple(replace(t, nlu_confidence=next(rest)) for t in d.turns)) for d in dialogues}
-    dealt = [replace(item, dialogue=anew[item.dialogue.id]) for item in made]
+    dealt = [dataclasses.replace(item, dialogue=anew[item.dialogue.id]) for item in made]
     assert believed(made) > 1.0
     assert believed(dealt) < believed(made) / 2.0
 

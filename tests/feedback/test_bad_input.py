@@ -1,7 +1,6 @@
 """Logs that nobody would write on purpose: detectors neither fall over nor slow down, and what is wrong is named."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from heard import dialogues, feedbacks, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Feedback, Turn

@@ -1,17 +1,16 @@
 """Each detector speaks here and is silent there; laws over the registry."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import labelgen.feedback.detectors as detectors
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.evidence import Signal
-from labelgen.data.quality import QUALITY_NAMES
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.labels import QUALITY_NAMES
 from labelgen.data.record import decode, encode
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.rephrase import repeated_requests
@@ -287,7 +286,7 @@ def test_silence_where_something_could_be_observed() -> None:
 def test_registry_is_the_folder() -> None:
     folder = Path(detectors.__file__).parent
     assert set(DETECTORS) == {p.stem for p in folder.glob("*.py")} - {"__init__"}
-    turn_fields = set(Turn.__dataclass_fields__)
+    turn_fields = set(Turn.__struct_fields__)
     for kind in DETECTORS:
         assert set(detector(kind).EVIDENCE) <= turn_fields
         assert detector(kind).EVIDENCE

@@ -1,18 +1,18 @@
 """What EM over answer patterns promises: known rates are found, order and copies change nothing, no input breaks it."""
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS, FAMILIES
@@ -155,8 +155,11 @@ def naive(items: list[Pattern], whole: Rates, steps: int) -> tuple[float, dict]:
 def test_patterns_are_as_good_as_items_one_by_one(world) -> None:
     _, _, _, whole = world
     _, which, counts = drawn(3, 400)
-    made = [replace(p, unseen=("b",)) if k % 5 == 0 and "b" not in dict(p.votes) else p for k, p in enumerate(counts)]
-    made = [replace(p, known=0.75) if k % 7 == 0 else p for k, p in enumerate(made)]
+    made = [
+        dataclasses.replace(p, unseen=("b",)) if k % 5 == 0 and "b" not in dict(p.votes) else p
+        for k, p in enumerate(counts)
+    ]
+    made = [dataclasses.replace(p, known=0.75) if k % 7 == 0 else p for k, p in enumerate(made)]
     items = [made[k] for k in which]
     domain = fit(Counter(items), whole)
     share, rates = naive(items, whole, 300)
@@ -168,7 +171,7 @@ def test_patterns_are_as_good_as_items_one_by_one(world) -> None:
 def test_a_copy_changes_no_posterior(world, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, counts, rates = world
     copied = {
-        replace(p, votes=tuple(sorted((*p.votes, *(("copy", v) for k, v in p.votes if k == "b"))))): n
+        dataclasses.replace(p, votes=tuple(sorted((*p.votes, *(("copy", v) for k, v in p.votes if k == "b"))))): n
         for p, n in counts.items()
     }
     assert max(abs(fit(copied).posterior(c) - rates.posterior(p)) for c, p in zip(copied, counts, strict=True)) < 1e-9
@@ -256,7 +259,7 @@ def test_what_cannot_be_observed_adds_nothing(world) -> None:
 def test_a_kind_that_is_recorded_where_it_happens_was_silent_elsewhere(world) -> None:
     """Nothing shows where it could have been observed: only where it spoke."""
     _, _, counts, rates = world
-    shown = {p if "b" in dict(p.votes) else replace(p, unseen=("b",)): count for p, count in counts.items()}
+    shown = {p if "b" in dict(p.votes) else dataclasses.replace(p, unseen=("b",)): count for p, count in counts.items()}
     learned = fit(shown)
     assert learned.recorded == {"b"}
     assert [learned.posterior(p) for p in shown] == [rates.posterior(p) for p in counts]
@@ -269,7 +272,7 @@ def test_people_turn_a_kind_that_everybody_misreads(world) -> None:
     assert ratio(fit(counts), "gratitude", "good") > 0.0
     made = list(counts)
     judged = Counter(
-        replace(made[k], known=float(good) if n % 10 == 0 else None)
+        dataclasses.replace(made[k], known=float(good) if n % 10 == 0 else None)
         for n, (k, good) in enumerate(zip(which, truth, strict=True))
     )
     assert ratio(fit(judged), "gratitude", "good") == pytest.approx(math.log(0.1 / 0.4), abs=0.3)
@@ -368,7 +371,7 @@ def test_laws_of_what_is_learned_from_any_log(log: list[Dialogue]) -> None:
         for item in items_of(dialogue, signals):
             told = method(item)
             assert told is None or (0.0 < told.good < 1.0 and told.weight == abs(2.0 * told.good - 1.0) and told.origin)
-            assert method(replace(item, signals=item.signals[::-1])) == told
+            assert method(dataclasses.replace(item, signals=item.signals[::-1])) == told
         for target in feedback_targets(dialogue, signals, method):
             assert 0.0 < target.weight <= 1.0
     for row in method.kinds:

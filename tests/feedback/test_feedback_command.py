@@ -7,8 +7,7 @@ import pytest
 from heard import talk
 
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Feedback
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Feedback, Signal
 from labelgen.data.log import Log, write_log
 
 

@@ -1,13 +1,11 @@
 """What carried the evidence is gone, and nothing else."""
 
-from dataclasses import replace
-
 from heard import dialogues, talk
 from hypothesis import example, given
+from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label
+from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Signal
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, Target
 from labelgen.data.record import decode, encode
 from labelgen.feedback.masking import mask, mask_feedback
 from labelgen.feedback.signal import find_signals

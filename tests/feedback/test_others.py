@@ -1,16 +1,16 @@
 """What other users' feedback says of the same request and response."""
 
+import dataclasses
 from collections import defaultdict
-from dataclasses import replace
 from math import log
 from random import Random
 from statistics import fmean
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import AtTurn, answers
 from labelgen.feedback.em.method import LEAST_USERS, OTHERS, OtherUsers, learn, learn_pooled
 from labelgen.feedback.items import Item, items_of
@@ -127,6 +127,6 @@ def test_a_vote_is_learned_as_one_more_kind_and_lowers_the_log_loss() -> None:
 def test_the_vote_stands_beside_the_items_own_signals() -> None:
     found, (item, *_) = pool([("u", "stop", 0.0), ("v", "stop", 1.0), ("w", "stop", 1.0)])
     own = Signal(kind="gratitude", turns=(0,), vote="good")
-    heard = found.add_vote(replace(item, signals=(own,)))
+    heard = found.add_vote(dataclasses.replace(item, signals=(own,)))
     assert [s.kind for s in heard.signals] == ["gratitude", OTHERS]
     assert waterfall(heard) is not None

@@ -1,16 +1,14 @@
 """What a failed turn gets from the turn that repaired it."""
 
-from dataclasses import replace
-
 import pytest
 from heard import talk
 from hypothesis import given
 from hypothesis import strategies as st
 from measure_targets import measure
+from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import AtSpan, AtTurn
+from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot, Signal
+from labelgen.data.labels import AtSpan, AtTurn, Target
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.repair import repeats, words
 from labelgen.feedback.signal import find_signals

@@ -1,10 +1,10 @@
 """How many records list the domains on offer is counted, and a log in which none does is refused before work begins."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from fake_annotator import FakeAnnotator
+from msgspec.structs import replace
 from some_logs import record, tree, write_lines
 
 from labelgen.base.errors import UsageError

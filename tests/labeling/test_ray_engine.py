@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from fake_annotator import DieAfter, FakeAnnotator
+from msgspec.structs import replace
 from some_logs import mixed_log, tree
 
 import labelgen.cli.label

@@ -14,7 +14,7 @@ from tiny import write_tiny_encoder
 import labelgen.cli.label
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
-from labelgen.data.label_set import LabelName
+from labelgen.data.label_sets import LabelName
 from labelgen.labeling.engines import local_engine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify

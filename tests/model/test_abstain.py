@@ -1,17 +1,17 @@
 """Laws of abstention: every answer is given or withheld as a whole, and nothing is lost."""
 
+import dataclasses
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from strategies import dialogues
 
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import targets_of
 from labelgen.data.labels import (
     Annotation,
     AtDialogue,
@@ -20,11 +20,12 @@ from labelgen.data.labels import (
     AtTurn,
     Field,
     Label,
+    NoLabel,
     Unit,
     answers,
     divides,
-    said_none,
     scope,
+    targets_of,
 )
 from labelgen.data.record import decode, encode
 from labelgen.labeling.manifest import tally
@@ -86,8 +87,8 @@ def test_every_answer_is_given_or_withheld(pair: tuple[Dialogue, Annotation], th
     said = abstaining(annotation, by_field(calibration(threshold)))
     withheld = [label for one in said.abstained for label in one.best]
     assert Counter(map(repr, (*said.labels, *withheld))) == Counter(map(repr, annotation.labels))
-    fields = Counter(set(annotation.none) | {scope(x) for x in annotation.labels})
-    left = set(said.none) | {scope(x) for x in said.labels}
+    fields = Counter({x.field for x in annotation.none} | {scope(x) for x in annotation.labels})
+    left = {x.field for x in said.none} | {scope(x) for x in said.labels}
     assert left | {one.field for one in said.abstained} == set(fields)
     assert all(divides(f.task) for f in left & {one.field for one in said.abstained})
 
@@ -98,7 +99,7 @@ def test_nothing_below_the_threshold_is_given(pair: tuple[Dialogue, Annotation],
     said = abstaining(annotation, by_field(calibration(threshold)))
     known = {task for task, _ in FIELDS}
     sure = [x.probability for x in said.labels if x.task in known]
-    sure += [p for field, p in said_none(said) if field.task in known]
+    sure += [x.probability for x in said.none if x.task in known]
     assert all(p is not None and p >= threshold for p in sure)
 
 
@@ -156,14 +157,14 @@ def test_thresholds_name_the_task_and_the_unit_of_its_fields():
 def test_probabilities_of_labels_and_of_none_are_scaled_each_by_its_own():
     """Log-odds of labels are doubled, those of "none here" halved; what has no probability, or no calibration, stays."""
     labels = (_label("intents", AtTurn(0), 0.8), Label("intents", AtTurn(1), "x"), _label("order", AtTurn(0), 0.8))
-    none = Field("intents", AtTurn(2))
-    annotation = Annotation("m", "model", labels, (none,), none_probabilities=(0.8,))
+    none = NoLabel("intents", AtTurn(2), 0.8)
+    annotation = Annotation("m", "model", labels, (none,))
     both = calibration(None, Scaling("temperature", 0.5))
-    tasks = [replace(one, none=Scaling("temperature", 2.0)) for one in both.tasks]
-    said = scaled(annotation, by_field(replace(both, tasks=tuple(tasks))))
+    tasks = [dataclasses.replace(one, none=Scaling("temperature", 2.0)) for one in both.tasks]
+    said = scaled(annotation, by_field(dataclasses.replace(both, tasks=tuple(tasks))))
     assert [x.probability for x in said.labels] == [pytest.approx(16 / 17), None, 0.8]
-    assert said.none == (none,)
-    assert list(said.none_probabilities) == pytest.approx([2 / 3])
+    assert [x.field for x in said.none] == [none.field]
+    assert [x.probability for x in said.none] == [pytest.approx(2 / 3)]
 
 
 def test_distributions_are_scaled_as_a_whole():

@@ -2,19 +2,18 @@
 
 import argparse
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeled import labeled_dialogue
+from msgspec.structs import replace
 from random_models import random_model
 
 from labelgen.base.errors import UsageError
 from labelgen.cli.arguments import add_domains_from, add_log, open_log
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.extra import domains_on_offer
-from labelgen.data.label_set import LabelName, label_set
+from labelgen.data.label_sets import LabelName, domains_on_offer, label_set
 from labelgen.data.log import write_log
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import with_labels

@@ -9,8 +9,8 @@ from labeled import LABELS, every_target, labeled_dialogue
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_set import LabelName, merge
-from labelgen.data.labels import AtGoal, said_none
+from labelgen.data.label_sets import LabelName, merge
+from labelgen.data.labels import AtGoal
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.batches import Example
@@ -197,8 +197,8 @@ def test_annotations_are_valid_records(folder):
         assert own is not None
         wanted = {(x.task, x.at, x.name, x.probability) for x in annotation.labels if x.task in own_groups(own)}
         assert {(x.task, x.at, x.name, x.probability) for x in own.labels} >= wanted
-        assert dict(said_none(own)) == dict(said_none(annotation))
-        assert None not in annotation.none_probabilities
+        assert set(own.none) == set(annotation.none)
+        assert all(none.probability is not None for none in annotation.none)
 
 
 def own_groups(annotation) -> set[str]:

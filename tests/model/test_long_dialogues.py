@@ -26,9 +26,9 @@ def assert_alike(said, other):
     """The same labels at the same places, with probabilities that are equal but for rounding."""
     for one, another in zip(said, other, strict=True):
         assert [(x.task, x.at, x.name) for x in one.labels] == [(x.task, x.at, x.name) for x in another.labels]
-        assert one.none == another.none
-        ours = [x.probability for x in one.labels] + list(one.none_probabilities)
-        theirs = [x.probability for x in another.labels] + list(another.none_probabilities)
+        assert [x.field for x in one.none] == [x.field for x in another.none]
+        ours = [x.probability for x in (*one.labels, *one.none)]
+        theirs = [x.probability for x in (*another.labels, *another.none)]
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
 
 

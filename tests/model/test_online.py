@@ -1,13 +1,13 @@
 """Online, a turn is labeled as if its dialogue ended with it."""
 
 import json
-from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeled import labeled_dialogue
+from msgspec.structs import replace
 from random_models import random_model
 
 from labelgen.base.files import digest_bytes

@@ -1,11 +1,10 @@
 """What could not be heard is told by who annotates."""
 
-from dataclasses import replace
-
 import numpy as np
 import soundfile
 import torch
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Audio
 from labelgen.model.annotator import Annotator

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labelgen.agreement.agreement import Kappas, krippendorff_alpha
 from labelgen.agreement.division import divide
 from labelgen.agreement.vote import consensus
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, NoLabel
 
 
 def naive_alpha(judged, distance):
@@ -188,7 +188,7 @@ def test_spans_are_those_that_most_people_mark(marked):
             f"p{k}",
             "person",
             () if own is None else tuple(SPANS[n] for n in own),
-            () if own else (Field("slots", AtTurn(0)),) if own is not None else (),
+            () if own else (NoLabel("slots", AtTurn(0)),) if own is not None else (),
         )
         for k, own in enumerate(marked)
     ]
@@ -203,4 +203,4 @@ def test_spans_are_those_that_most_people_mark(marked):
         assert (said, found.ties) == (set(), (Field("slots", AtTurn(0)),))
     else:
         assert said == {(s.at, s.name, v / len(answered)) for s, v in zip(SPANS, votes, strict=True) if v > half}
-        assert found.annotation.none == (() if said else (Field("slots", AtTurn(0)),))
+        assert found.annotation.none == (() if said else (NoLabel("slots", AtTurn(0)),))

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtDialogue
+from labelgen.data.labels import AtDialogue, Target
 from labelgen.nn.losses import exclusive
 from labelgen.tasks.exclusive import exclusive_rows
 

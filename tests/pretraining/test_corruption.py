@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtTurn
+from labelgen.data.labels import AtTurn, Target
 from labelgen.data.record import decode, encode
 from labelgen.feedback.cues import plain
 from labelgen.pretraining.corruption import (

@@ -1,7 +1,6 @@
 """Laws of dialogues that are put together: which turns serve which goal is known."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -9,12 +8,12 @@ import pytest
 from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.base.options import read_options
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Audio, Dialogue
-from labelgen.data.evidence import Target, targets_of
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, Target, targets_of
 from labelgen.pretraining.corruption import (
     CORRUPTIONS,
     LONGEST_RUN,

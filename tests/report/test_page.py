@@ -27,8 +27,7 @@ from parsed_page import Page
 from labelgen.base.errors import InputError
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtGoal, AtSpan, AtTurn, Label
-from labelgen.data.quality import QUALITY_NAMES
+from labelgen.data.labels import QUALITY_NAMES, Annotation, AtGoal, AtSpan, AtTurn, Label
 from labelgen.data.record import to_plain
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.protocol import with_reference

@@ -12,8 +12,7 @@ from made_evaluations import names
 from parsed_page import Page
 
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.log import write_log
 from labelgen.feedback.em.method import learn
 from labelgen.feedback.signal import with_signals

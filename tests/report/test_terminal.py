@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.evidence import Signal
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.metrics.results import Evaluation
 from labelgen.report.terminal import DialogueView, results_table
 from labelgen.simulator.log import simulate
@@ -44,7 +43,7 @@ def dialogues(draw_from):
         annotator=draw_from(TEXT),
         kind="model",
         labels=tuple(draw_from(st.lists(label, max_size=8))),
-        none=tuple(draw_from(st.lists(answered, max_size=3))),
+        none=tuple(draw_from(st.lists(st.builds(NoLabel, NAME, place, probability), max_size=3))),
         abstained=tuple(draw_from(st.lists(st.builds(Abstained, answered, st.tuples(label)), max_size=3))),
     )
     feedback = (Feedback(kind=draw_from(TEXT), rating=draw_from(st.none() | st.floats(1, 5)), scale=(1, 5)),)
@@ -109,8 +108,8 @@ def test_what_is_labeled_and_what_is_withheld_can_be_seen():
         Abstained(Field("intents", AtTurn(2)), (Label("intents", AtTurn(2), "skip", 0.41),)),
         Abstained(Field("outcome", second), (Label("outcome", second, "success", 0.55),)),
     )
-    none = (Field("slots", AtTurn(1)), Field("another", first))
-    annotation = Annotation("m", "model", labels, none, abstained, none_probabilities=(0.94, None))
+    none = (NoLabel("slots", AtTurn(1), 0.94), NoLabel("another", first))
+    annotation = Annotation("m", "model", labels, none, abstained)
     signal = Signal(kind="rephrase", turns=(0,), vote="bad", strength=0.7, evidence=(2,))
     drawn = draw(DialogueView(Dialogue(id="d", turns=turns, signals=(signal,)), annotation))
     assert "goal 1: turns 0 2 0.91 · outcome failure 0.83 · no another" in drawn

@@ -11,7 +11,7 @@ from strategies import dialogues, texts
 
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label
+from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.data.quarantine import Rejected
 from labelgen.review.conll import HEADER, conll, from_tags, overlap, read_conll, to_tags, tokens
 from labelgen.review.merge import AnswerMerger, ReviewAnswer
@@ -83,7 +83,7 @@ MODEL = Annotation(
     "m",
     "model",
     (Label("intents", AtTurn(0), "play"), Label("slots", AtSpan(0, 5, 16), "song", None, "Purple Haze")),
-    (Field("slots", AtTurn(1)),),
+    (NoLabel("slots", AtTurn(1)),),
 )
 DIALOGUE = Dialogue(id="d7", turns=TURNS, annotations=(MODEL,))
 TEXT = """\

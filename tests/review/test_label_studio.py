@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,12 +10,13 @@ import pytest
 from answered import accepted, said, write_export
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from strategies import dialogues
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.label_set import LabelName
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label
+from labelgen.data.label_sets import LabelName
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.data.quarantine import Rejected
 from labelgen.review.label_studio import labeling_config, questions_of, read_answers, task_of
 from labelgen.review.merge import AnswerMerger, ReviewAnswer
@@ -38,7 +38,7 @@ MODEL = Annotation(
         Label("intents", AtTurn(0), "play", 0.9),
         Label("slots", AtSpan(0, 7, 18), "song", 0.6, "Purple Haze"),
     ),
-    (Field("intents", AtTurn(1)), Field("slots", AtTurn(2))),
+    (NoLabel("intents", AtTurn(1)), NoLabel("slots", AtTurn(2))),
     (Abstained(Field("intents", AtTurn(2)), (Label("intents", AtTurn(2), "volume_up", 0.4),)),),
 )
 DIALOGUE = Dialogue(id="d7", turns=TURNS, annotations=(MODEL,))
@@ -216,7 +216,7 @@ def test_what_is_marked_counts_more_than_a_tick_that_was_there(tmp_path):
     out, _, _ = merged(tmp_path, task)
     [label] = [x for x in out.annotations[-1].labels if x.task == "slots" and x.at != AtSpan(0, 7, 18)]
     assert label == Label("slots", AtSpan(2, 0, 6), "song")
-    assert Field("slots", AtTurn(2)) not in out.annotations[-1].none
+    assert NoLabel("slots", AtTurn(2)) not in out.annotations[-1].none
 
 
 def test_words_that_a_browser_shows_otherwise_do_not_count_against_the_offsets(tmp_path):

@@ -1,15 +1,15 @@
 """`labelgen review` from the outside: sample, export, import, on logs in both forms."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from answered import accepted, said
+from msgspec.structs import replace
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.label_set import LabelName
+from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
 from labelgen.review.sampling import inclusion_probability

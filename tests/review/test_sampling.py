@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import dialogues
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label
+from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label, NoLabel
 from labelgen.review.sampling import (
     Candidate,
     draw,
@@ -108,9 +108,7 @@ def test_how_a_dialogue_was_drawn_stands_in_the_record_and_nothing_else_changes(
 def test_an_answer_is_doubted_as_much_as_all_of_it_is():
     at = AtTurn(0)
     labels = (Label("intents", at, "a", 0.5), Label("intents", at, "b", 0.5))
-    annotation = Annotation(
-        "m", "model", labels, (Field("slots", at),), (Abstained(Field("quality", at)),), None, None, (0.9,)
-    )
+    annotation = Annotation("m", "model", labels, (NoLabel("slots", at, 0.9),), (Abstained(Field("quality", at)),))
     found = {d.field.task: (d.names, round(d.doubt, 6), d.withheld) for d in uncertainties(annotation)}
     assert found == {"intents": (("a", "b"), 0.75, False), "slots": ((), 0.1, False), "quality": ((), 1.0, True)}
 

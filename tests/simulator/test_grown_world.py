@@ -1,7 +1,6 @@
 """A world grown from a corpus: it says what the corpus says, and its truth holds whatever is put in between."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -9,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn

@@ -1,9 +1,9 @@
 """The four annotators: good, not perfect, and better together."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from labelgen.data.labels import AtDialogue, AtTurn
 from labelgen.simulator.annotators import PEOPLE

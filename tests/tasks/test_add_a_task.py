@@ -7,8 +7,7 @@ import torch
 from plugins import install
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import targets_of
-from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.labels import Annotation, AtTurn, Label, targets_of
 from labelgen.data.record import decode, encode
 from labelgen.model.annotator import Annotator
 from labelgen.model.batches import Example

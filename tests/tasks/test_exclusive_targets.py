@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtTurn
+from labelgen.data.labels import AtTurn, Target
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows
 
 INDEX = {"bad": 0, "fair": 1, "good": 2}

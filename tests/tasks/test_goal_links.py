@@ -8,9 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.data.evidence import Target
-from labelgen.data.label_set import LabelName, LabelSet
-from labelgen.data.labels import AtDialogue, AtGoal
+from labelgen.data.label_sets import LabelName, LabelSet
+from labelgen.data.labels import AtDialogue, AtGoal, Target
 from labelgen.features.layout import Layout, TargetTensors
 from labelgen.nn.losses import exclusive
 from labelgen.tasks import goals

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.data.evidence import Target
-from labelgen.data.label_set import LabelName, LabelSet
-from labelgen.data.labels import AtGoal, AtTurn
+from labelgen.data.label_sets import LabelName, LabelSet
+from labelgen.data.labels import AtGoal, AtTurn, Target
 from labelgen.features.layout import Layout
 from labelgen.tasks.intents import Intents
 from labelgen.tasks.options import TaskOptions

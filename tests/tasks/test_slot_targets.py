@@ -1,14 +1,14 @@
 """Spans as tags over tokens: what several annotators say of a token, what is unknown of it, and back."""
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 import torch
 from labeled import LABELS, every_target, labeled_dialogue
+from msgspec.structs import replace
 
-from labelgen.data.evidence import Target
-from labelgen.data.label_set import LabelName, LabelSet
-from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Field
+from labelgen.data.label_sets import LabelName, LabelSet
+from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Field, Target
 from labelgen.features.layout import Layout
 from labelgen.model.batches import Example
 from labelgen.model.build import build_model
@@ -168,7 +168,7 @@ def test_special_tokens_belong_to_no_span_and_a_blank_begins_none(tiny_encoder):
     token = int((batch.layout.token_end > batch.layout.token_start).nonzero()[1])
     start = batch.layout.token_start.clone()
     start[token] = batch.layout.token_end[token]
-    layout = replace(batch.layout, token_start=start)
+    layout = dataclasses.replace(batch.layout, token_start=start)
     names = len(model.tasks["slots"].labels.names)
     out = model.heads["slots"](model.states(batch, model.encode(batch)), layout)
     begins, inside = out[:, 1 : 1 + names] > NEVER, out[:, 1 + names :] > NEVER

@@ -5,8 +5,7 @@ import torch
 from labeled import LABELS, every_target, labeled_dialogue
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Target
-from labelgen.data.labels import AtSpan, scope
+from labelgen.data.labels import AtSpan, Target, scope
 from labelgen.features.layout import Batch, TargetTensors
 from labelgen.model.batches import Example
 from labelgen.model.build import build_model
@@ -45,7 +44,7 @@ def test_decoding_undoes_encoding(model, batch, name):
             continue
         annotation = dialogue.annotations[0]
         assert {(x.at, x.name) for x in answers.labels} == {(x.at, x.name) for x in annotation.labels if x.task == name}
-        assert set(answers.none) == {f for f in annotation.none if f.task == name}
+        assert set(answers.none) == {none.field for none in annotation.none if none.task == name}
         assert not {scope(label) for label in answers.labels} & set(answers.none)
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +12,23 @@ import collect_feedback_training as collect
 import feedback_arms as arms
 import measure_feedback_training as measure
 import pytest
+from msgspec.structs import replace
 from render_results import render
 
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main as labelgen
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
-from labelgen.data.evidence import Target
-from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS, Annotation, AtGoal, AtTurn, Label, answers, field_of
+from labelgen.data.labels import (
+    FEEDBACK_MASKED,
+    ON_GIVEN_GOALS,
+    Annotation,
+    AtGoal,
+    AtTurn,
+    Label,
+    Target,
+    answers,
+    field_of,
+)
 from labelgen.data.log import Log, write_log
 from labelgen.evaluation.tasks import tasks_of_units
 from labelgen.feedback.posterior import waterfall

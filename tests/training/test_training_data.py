@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.evidence import Signal, Target
-from labelgen.data.labels import Annotation, AtGoal, AtTurn, Field, Label
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel, Target
 from labelgen.data.log import write_log
 from labelgen.data.quarantine import Quarantine
 from labelgen.training.corpus import (
@@ -89,7 +88,7 @@ def test_an_annotation_counts_before_feedback_at_the_same_place():
 
 def test_an_outcome_that_nobody_can_tell_teaches_nothing_and_hides_no_feedback():
     at = AtGoal((0, 1))
-    unknown = Annotation("anna", "person", (Label("goals", at, "goal"),), (Field("outcome", at),))
+    unknown = Annotation("anna", "person", (Label("goals", at, "goal"),), (NoLabel("outcome", at),))
     told = Target("outcome", at, (("success", 0.9), ("failure", 0.1)), origin="feedback")
     dialogue = replace(DIALOGUE, annotations=(unknown,), targets=(told,))
     for feedback, expected in ((False, None), (True, (told,))):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import soundfile
 import torch
 import yaml
 from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 from small_training import PRETRAINING
 from whole_runs import common, digest, rows
 
@@ -239,12 +239,11 @@ def _without(annotation: Annotation, task: str) -> Annotation:
     return replace(
         annotation,
         labels=tuple(label for label in annotation.labels if label.task != task),
-        none=tuple(field for field in annotation.none if field.task != task),
-        none_probabilities=(),
+        none=tuple(none for none in annotation.none if none.task != task),
     )
 
 
 def _with_own_targets(dialogue: Dialogue) -> Dialogue:
-    from labelgen.data.evidence import targets_of
+    from labelgen.data.labels import targets_of
 
     return replace(dialogue, targets=targets_of(dialogue.annotations[0]), annotations=())

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.feedback.cues import (
     asks_if_served,
     gap_s,

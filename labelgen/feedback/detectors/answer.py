@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import Vote, asks_if_served, is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback", "request")

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.feedback.cues import gap_s, is_recorded, recorded_feedback
 
 EVIDENCE = ("feedback", "time_s", "response_time_s")

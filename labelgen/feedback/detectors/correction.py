@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import plain
 
 EVIDENCE = ("request",)

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import asks_if_served, is_closing, is_recorded, recorded_feedback, takes_leave, went_wrong
 
 EVIDENCE = ("feedback", "response", "status")

@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator
 from statistics import fmean
 
-from labelgen.data.dialogue import Dialogue, Feedback
-from labelgen.data.evidence import Signal
-from labelgen.data.quality import from_scale
+from labelgen.data.dialogue import Dialogue, Feedback, Signal
+from labelgen.data.labels import from_scale
 from labelgen.feedback.cues import is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback",)

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
-from labelgen.data.quality import from_scale, quality_name
+from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.labels import from_scale, quality_name
 from labelgen.feedback.cues import is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback", "request")

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import failure_strength, is_closing, plain
 
 EVIDENCE = ("response", "status")

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from rapidfuzz import fuzz
 
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import gap_s, plain, went_wrong
 
 EVIDENCE = ("request",)

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.feedback.cues import gap_s, gives_up, is_closing, plain, recorded_feedback, says_stop
 
 EVIDENCE = ("feedback", "request")

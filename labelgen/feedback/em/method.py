@@ -21,10 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.base.files import short_digest
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.evidence import Signal
-from labelgen.data.labels import UNIT_OF, AtTurn, Unit
-from labelgen.data.quality import QualityName
+from labelgen.data.dialogue import Dialogue, Signal, Turn
+from labelgen.data.labels import UNIT_OF, AtTurn, QualityName, Unit
 from labelgen.feedback.em.estimation import Rates, fit, prior_of
 from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
 from labelgen.feedback.items import Item

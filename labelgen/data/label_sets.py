@@ -8,14 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
-from labelgen.data.evidence import Target
+from labelgen.data.dialogue import Dialogue, extra
+from labelgen.data.labels import Target
 
 ANY_SOURCE = "*"
+
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +190,60 @@ def write_labels(path: Path, sources: Sources) -> None:
     if path.is_file():
         sources = merge(sources, read_labels(path))
     write_text(path, msgspec.json.format(msgspec.json.encode(sources, order="sorted"), indent=1).decode() + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """code: counted by. field: of the record. error: what is raised where no record can be used."""
+
+    code: str
+    field: str
+    error: UsageError
+
+    @property
+    def reason(self) -> str:
+        """What a quarantine says, with what to do."""
+        return f"{self.code}: {self.error.what}; {self.error.where}; {self.error.hint}"
+
+
+def domains_on_offer(dialogue: Dialogue, field: str) -> tuple[str, ...] | None:
+    """What the record says under `field` of the domains (services, skills) that its user could turn to, sorted; None where it
+    holds no list of words there."""
+    found = extra(dialogue).get(field)
+    return tuple(sorted(set(found))) if _lists_words(found) else None
+
+
+def bad_domains(dialogue: Dialogue, field: str | None) -> Refusal | None:
+    """Where the record has something under `field` that is no list of words; null is nothing. None asks for nothing."""
+    found = None if field is None else extra(dialogue).get(field)
+    if field is None or found is None or _lists_words(found):
+        return None
+    hint = 'write the domains on offer as ["Banks", "Buses"], or leave the field out'
+    return Refusal(
+        "bad_domains", field, UsageError(f"{field!r} of the dialogue is no list of words", "--domains-from", hint)
+    )
+
+
+def _lists_words(found: Any) -> TypeGuard[list[str]]:
+    return isinstance(found, list) and all(isinstance(word, str) for word in found)
+
+
+def refuse_without_domains(dialogues: Iterable[Dialogue], field: str | None) -> None:
+    """Raises UsageError where no dialogue lists domains on offer in `field`; reads until the first that does. None asks for
+    nothing."""
+    if field is None:
+        return
+    lists: set[str] = set()
+    count = 0
+    for dialogue in dialogues:
+        if domains_on_offer(dialogue, field) is not None:
+            return
+        lists.update(name for name in extra(dialogue) if domains_on_offer(dialogue, name) is not None)
+        count += 1
+    if count:
+        named = f"fields that do: {', '.join(sorted(lists)[:_SHOWN])}" if lists else "no field does"
+        raise UsageError(
+            f"none of {count:,} records lists domains in {field!r}",
+            f"--domains-from {field}",
+            f"{named}; without --domains-from every label may be given",
+        )

@@ -1,0 +1,222 @@
+"""Tables: records in Parquet, and rows of CSV text.
+
+A damaged row group of a Parquet file costs its own rows and no others. A row has its number over the whole file, from 0.
+Pages with checksums, as labelgen writes them, are checked."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from labelgen.base.errors import UsageError
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.quarantine import Rejected
+from labelgen.data.reader import reading
+from labelgen.data.record import Placed, arrow_schema, convert, drop_null, placed, to_plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+Write = Callable[[Dialogue], None]
+
+_ROW_GROUP = 1024
+
+_AT_ONCE = 256
+
+Hear = Callable[[Mapping[str, Any]], object]
+
+
+def count_rows(path: Path) -> int | str:
+    """How many rows there are; or why the file as a whole cannot be read, beginning with `bad_parquet`. Raises OSError
+    where the disk fails."""
+    try:
+        with _opened(path) as file:
+            groups = sum(file.metadata.row_group(k).num_rows for k in range(file.num_row_groups))
+            return (
+                groups
+                if groups == file.metadata.num_rows
+                else "bad_parquet: its row groups hold another number of rows"
+            )
+    except _damage() as error:
+        return _reason(error)
+
+
+def read_rows(
+    path: Path, name: str, start: int, end: int, hear: Hear = lambda row: None
+) -> Iterator[Placed | Rejected]:
+    """Rows `[start, end)` of a file that count_rows has opened, each a dialogue or rejected; `hear` is passed what each
+    holds, without nulls. Raises OSError where the disk fails."""
+    with _opened(path) as file:
+        first = 0
+        for group in range(file.num_row_groups):
+            last = first + file.metadata.row_group(group).num_rows
+            yield from _read_group(file, group, name, first, max(first, start), min(last, end), hear)
+            first = last
+
+
+def _read_group(
+    file: "pq.ParquetFile", group: int, name: str, first: int, start: int, end: int, hear: Hear
+) -> Iterator[Placed | Rejected]:
+    """Rows `[start, end)` of one row group, which begins at `first`."""
+    row = start
+    try:
+        if start >= end:
+            return
+        for batch in file.iter_batches(batch_size=_AT_ONCE, row_groups=[group]):
+            left = batch.slice(max(0, start - first), max(0, end - max(first, start)))
+            first += batch.num_rows
+            for plain in _plain(left):
+                row += 1
+                if isinstance(plain, Rejected):
+                    yield Rejected(file=name, reason=plain.reason, line=row)
+                    continue
+                # Every row has all columns, so in one that labelgen does not know null is absent too.
+                held = drop_null(plain)
+                hear(held)
+                yield placed(convert(held, name, row), name, row, held)
+    except _damage() as error:
+        reason = _reason(error)
+        for lost in range(row, end):
+            yield Rejected(file=name, reason=reason, line=lost + 1)
+
+
+def _plain(batch: "pa.RecordBatch") -> Iterator[Any]:
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        # Text that is no UTF-8 is found as it is looked at; one such row is no fault of the others.
+        for k in range(batch.num_rows):
+            try:
+                yield from batch.slice(k, 1).to_pylist()
+            except UnicodeDecodeError as error:
+                yield Rejected(file="", reason=f"bad_utf8: {error}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["pq.ParquetFile"]:
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
+        yield file
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    import pyarrow as pa
+
+    return (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
+def _reason(error: Exception) -> str:
+    # Arrow raises an OSError without a number for data that are damaged, with one where the disk failed.
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
+    return f"bad_parquet: {error}"
+
+
+@contextmanager
+def parquet_writer(file: IO[bytes]) -> Iterator[Write]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[object] = []
+
+    def flush() -> None:
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema()))
+            rows.clear()
+
+    def write(dialogue: Dialogue) -> None:
+        rows.append(to_plain(dialogue))
+        if len(rows) == _ROW_GROUP:
+            flush()
+
+    with pq.ParquetWriter(file, arrow_schema(), compression="zstd", write_page_checksum=True) as writer:
+        yield write
+        flush()
+
+
+# How undecodable bytes come in, by the error handler "surrogateescape".
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+
+Row = Mapping[str, str]
+"""column -> cell; an empty cell is an empty text."""
+
+
+def rows_of(file: Path, name: str, columns: Iterable[str]) -> Iterator[tuple[int, Row | Rejected]]:
+    """Rows with the number of the line each ends on, from 1; tabs part the cells of a `.tsv`, commas those of other files.
+
+    Raises UsageError where one of `columns` is missing, and for Parquet."""
+    with reading(file) as raw:
+        if raw.read(4) == b"PAR1":
+            hint = "leave out --format if these are labelgen's records (the name is to end in .parquet), else write the table as CSV"
+            raise UsageError(f"{name} is Parquet and no table of text", str(file), hint)
+    rows = _cells(file, name)
+    line, header = next(rows, (1, None))
+    if header is None or isinstance(header, Rejected):
+        yield from () if header is None else ((line, header),)
+        return
+    for column in columns:
+        if column not in header:
+            raise UsageError(f"{name} has no column {column!r}", str(file), f"it has: {', '.join(header)}")
+    for line, cells in rows:
+        if isinstance(cells, Rejected):
+            yield line, cells
+        elif len(cells) == len(header):
+            yield line, dict(zip(header, cells, strict=True))
+        else:
+            reason = f"bad_row: {len(cells)} cells, the header has {len(header)}"
+            yield line, Rejected(file=name, line=line, reason=reason, raw=repr(cells))
+
+
+def not_utf8(row: Row) -> str | None:
+    """The first column whose cell is not UTF-8, or None."""
+    return next((column for column, text in row.items() if _NOT_UTF8.search(text)), None)
+
+
+_Cells = tuple[int, list[str] | Rejected]
+
+
+def _cells(file: Path, name: str) -> Iterator[_Cells]:
+    """Rows that are not empty, each with the number of the line it ends on. A quote that is never closed would swallow all
+    that follows: its line is rejected, and what follows is read anew."""
+    read: int | None = 0
+    while read is not None:
+        opened = yield from _cells_behind(read, file, name)
+        if opened is not None:
+            with _text(file) as text:
+                raw = next(islice(text, opened - 1, None)).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            reason = "bad_row: a quote is opened and never closed"
+            yield opened, Rejected(file=name, line=opened, reason=reason, raw=raw)
+        read = opened
+
+
+def _cells_behind(read: int, file: Path, name: str) -> Generator[_Cells, None, int | None]:
+    """The same behind so many lines, as far as a row that never ends; gives the line that opens it."""
+    with _text(file) as text:
+        delimiter = "\t" if ".tsv" in file.suffixes else ","
+        reader = csv.reader(islice(text, read, None), delimiter=delimiter, strict=True)
+        while True:
+            first = read + reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return None
+            except csv.Error as error:
+                line = read + reader.line_num
+                if "end of data" in str(error):
+                    return first
+                yield line, Rejected(file=name, line=line, reason=f"bad_row: {error}")
+                continue
+            if cells:
+                yield read + reader.line_num, cells
+
+
+@contextmanager
+def _text(file: Path) -> Iterator[io.TextIOWrapper]:
+    with reading(file) as raw:
+        yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
