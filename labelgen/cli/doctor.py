@@ -151,9 +151,9 @@ def _encoder() -> str:
 
 def _same_bits() -> str:
     from labelgen.kernels.processor import processor
-    from labelgen.model.batch_invariance import same_in_any_company
+    from labelgen.model.batch_invariance import is_random_model_batch_invariant
 
-    if not same_in_any_company():
+    if not is_random_model_batch_invariant():
         raise LabelgenError(
             f"on this CPU ({processor()}) and with this torch the labels of a dialogue depend on the dialogues beside it",
             hint="probabilities may differ in their last digits by shards and workers, and `batch_dependent` stands in the labels' provenance; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",

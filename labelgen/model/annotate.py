@@ -1,18 +1,17 @@
-"""Dialogues to annotations: what a model says of them, each label with its probability.
+"""Labels for dialogues: what each task of a model predicts, with probabilities.
 
-What it says of a dialogue depends on the model and the dialogue alone, to the last bit: encoder batches hold one exact
-token length, dialogue batches one exact number of turns (a long dialogue is a batch of its own, read in windows), nothing
-is padded, rows pass a product in blocks of one size, and one thread computes (with two, the share
-of each decides how sums are rounded). Several processes use several cores.
+The prediction for a dialogue is batch-invariant: it depends on the model and the dialogue only, bitwise. Encoder batches
+have one exact token length and dialogue batches one exact number of turns, so nothing is padded. Rows pass matrix products in
+blocks of one size. One thread computes, because the share of each thread decides how sums are rounded; several processes use
+several cores.
 
-Dialogues read for labeling: as one batch, or, where a dialogue is long, a window of its turns at a time.
-
-What stands in memory of a long dialogue is then a window's texts and sound, and vectors of its turns. Turns meet in the
-dialogue encoder alone, which sees the whole dialogue (nn/dialogue_encoder.py), so that windows change nothing of what is said;
-tasks about turns and spans are decoded window by window too, since tags take much more room than turns."""
+A dialogue with more than WINDOW turns is a batch of its own and is read in windows of turns. Memory then holds the texts and
+sound of one window, and a vector for each turn. Turns interact only in the dialogue encoder, which sees the whole dialogue
+(nn/dialogue_encoder.py), so windows change no label. Tasks about turns and spans are also decoded window by window, because
+tags take much more memory than turns."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from msgspec.structs import replace
 
 from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal, AtSpan, AtTurn
+from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Label
 from labelgen.features.layout import Batch, FeatureTensors, Layout, States
 from labelgen.feedback.items import goals_of
 from labelgen.model.batches import Collator, Goals
@@ -31,16 +30,16 @@ from labelgen.model.label_model import LabelModel, Turns
 from labelgen.tasks.task import Answers, Task
 
 WINDOW = 512
-"""Most turns that are read at once; dialogues of no more than these are read several at a time."""
-_AHEAD = 2 * WINDOW
-"""Turns whose texts are encoded at once, about; of no influence on what is said."""
-_GIVE_BACK_EVERY = 2
-"""Runs of batches after which freed memory goes back to the system, which takes about a hundredth of a second."""
+"""Maximum number of turns that are read at once."""
+_PREFETCH_TURNS = 2 * WINDOW
+"""Approximate number of turns whose texts are encoded at once; has no influence on labels."""
+_RELEASE_EVERY = 2
+"""Runs of batches between two releases of memory, each of which takes about 10 ms."""
 
 
 @dataclass(frozen=True)
 class _Window:
-    """A run of turns of a long dialogue, as if it were one; first: its first turn."""
+    """Consecutive turns of a long dialogue, as a dialogue of its own; first: number of the first turn."""
 
     first: int
     layout: Layout
@@ -48,58 +47,66 @@ class _Window:
 
 
 @dataclass(frozen=True)
-class Read:
-    """windows: of the one dialogue where it is long, else none; with windows, `states` has no tokens."""
+class EncodedDialogues:
+    """Dialogues after the trunk. windows: of the one dialogue if it is long, else empty; with windows, `states` has no tokens."""
 
     layout: Layout
     states: States
     windows: tuple[_Window, ...] = ()
 
     def decode(self, model: LabelModel, task: Task[Any], layout: Layout) -> tuple[Answers, ...]:
-        """What a task says of each dialogue. layout: of the whole, by now perhaps with goals."""
+        """Predictions of a task for each dialogue. layout: of the whole dialogues, perhaps with goals that were decoded before."""
         head = model.heads[task.name]
         if not self.windows or not set(task.units) <= {"turn", "span"}:
             return task.decode(head(self.states, layout), layout)
-        said = [_moved(task.decode(head(w.states, w.layout), w.layout)[0], w.first) for w in self.windows]
+        parts = [_moved(task.decode(head(w.states, w.layout), w.layout)[0], w.first) for w in self.windows]
         return (
             Answers(
-                tuple(label for one in said for label in one.labels),
-                tuple(field for one in said for field in one.none),
-                tuple(p for one in said for p in one.none_probabilities),
+                tuple(label for one in parts for label in one.labels),
+                tuple(field for one in parts for field in one.none),
+                tuple(p for one in parts for p in one.none_probabilities),
             ),
         )
 
 
-def read(
+def encode_dialogues(
     model: LabelModel,
     collator: Collator,
     dialogues: Sequence[Dialogue],
     goals: Sequence[Goals],
-    roots: Sequence[Path | None],
+    root: Path | None,
     causal: bool = False,
-) -> Read:
-    """Dialogues of one exact number of turns; of more than WINDOW turns, one dialogue. causal: turns see no later ones."""
+) -> EncodedDialogues:
+    """Encode dialogues with one exact number of turns; with more than WINDOW turns, a single dialogue.
+
+    Args:
+        root: the folder that audio paths are relative to.
+        causal: turns see no later turns."""
     device = next(model.parameters()).device
+    roots = [root] * len(dialogues)
     if len(dialogues[0].turns) <= WINDOW:
         batch = collator.batch(dialogues, goals, roots).to(device)
-        return Read(batch.layout, model.states(batch, model.encode(batch), causal=causal))
-    (dialogue,), (root,) = dialogues, roots
+        return EncodedDialogues(batch.layout, model.states(batch, model.encode(batch), causal=causal))
+    (dialogue,) = dialogues
     whole = collator.batch(dialogues, goals, [None])
     parts = []
     for batch in _windows(collator, dialogue, root, whole.features):
         own = batch.to(device)
-        parts.append((own.layout, model.by_itself(own, model.encode(own), causal=causal)))
+        parts.append((own.layout, model.turns(own, model.encode(own), causal=causal)))
     layout = whole.to(device).layout
-    states = model.in_dialogue(_joined([turns for _, turns in parts]), layout, causal)
+    turns, requests, responses = (
+        torch.cat([getattr(part, name) for _, part in parts]) for name in ("turns", "requests", "responses")
+    )
+    states = model.in_dialogue(Turns(turns, requests, responses, None), layout, causal)
     windows, first = [], 0
-    for part, turns in parts:
-        windows.append(_Window(first, part, _cut(states, first, turns)))
-        first += part.turns[0]
-    return Read(layout, states, tuple(windows))
+    for window, own_turns in parts:
+        windows.append(_Window(first, window, _cut(states, first, own_turns)))
+        first += window.turns[0]
+    return EncodedDialogues(layout, states, tuple(windows))
 
 
 def _windows(collator: Collator, dialogue: Dialogue, root: Path | None, features: FeatureTensors) -> Iterator[Batch]:
-    """Runs of about equally many turns; features are those that the whole dialogue has, where turns know their neighbors."""
+    """Windows of about equal size, with the features of the whole dialogue, because some depend on neighboring turns."""
     turns = len(dialogue.turns)
     count = -(-turns // WINDOW)
     for k in range(count):
@@ -109,34 +116,25 @@ def _windows(collator: Collator, dialogue: Dialogue, root: Path | None, features
         yield dataclasses.replace(batch, features=dataclasses.replace(batch.features, **own))
 
 
-def _joined(parts: Sequence[Turns]) -> Turns:
-    return Turns(
-        torch.cat([part.turns for part in parts]),
-        torch.cat([part.requests for part in parts]),
-        torch.cat([part.responses for part in parts]),
-        None,
-    )
-
-
 def _cut(states: States, first: int, turns: Turns) -> States:
-    """The states of a window's turns, with its tokens."""
+    """States of a window, with its tokens."""
     run = slice(first, first + len(turns.turns))
     seen = states.turns[run]
     alone = seen if states.alone is states.turns else states.alone[run]
     return States(seen, alone, turns.requests, turns.responses, turns.tokens, states.labels, states.sees)
 
 
-def _moved(said: Answers, first: int) -> Answers:
-    """With the numbers that the turns have in their dialogue."""
+def _moved(answers: Answers, first: int) -> Answers:
+    """The predictions of a window, with turns numbered as in the dialogue."""
     labels = []
-    for label in said.labels:
+    for label in answers.labels:
         assert isinstance(label.at, AtTurn | AtSpan)
         labels.append(replace(label, at=replace(label.at, turn=label.at.turn + first)))
     none = []
-    for field in said.none:
+    for field in answers.none:
         assert isinstance(field.at, AtTurn)
         none.append(replace(field, at=AtTurn(field.at.turn + first)))
-    return Answers(tuple(labels), tuple(none), said.none_probabilities)
+    return Answers(tuple(labels), tuple(none), answers.none_probabilities)
 
 
 def annotate(
@@ -148,47 +146,55 @@ def annotate(
     collator: Collator | None = None,
     online: bool = False,
 ) -> list[list[Answers]]:
-    """What each task says of each dialogue, in the order of the model's tasks; an empty list for one without turns.
-    collator: of this model; it counts what sound it could not read. None makes one. online: turns see no later ones."""
+    """Predict all tasks for dialogues.
+
+    Args:
+        goals_from: annotator whose goals replace the predicted ones.
+        root: the folder that audio paths are relative to.
+        collator: of this model, to count audio errors over several calls.
+        online: turns see no later turns.
+
+    Returns: for each dialogue, the predictions in the order of the model's tasks; an empty list for one without turns."""
     collator = collator or model.collator()
-    said: list[list[Answers]] = [[] for _ in dialogues]
+    answers: list[list[Answers]] = [[] for _ in dialogues]
     by_turns: dict[int, list[int]] = {}
     for k, dialogue in enumerate(dialogues):
         if dialogue.turns:
             by_turns.setdefault(len(dialogue.turns), []).append(k)
     training = model.training
     model.eval()
+    encoder = model.turn_encoder
     with torch.inference_mode(), autocast or nullcontext(), one_thread():
-        if model.turn_encoder.prepared:
-            model.turn_encoder.state_cache.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
+        if encoder.prepared:
+            encoder.state_cache.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
         for n, run in enumerate(_runs(by_turns)):
-            if model.turn_encoder.prepared and len(run) > 1:
-                texts = _texts([dialogues[k] for group in run for k in group])
-                model.turn_encoder.prefetch(tokens.ids for tokens in collator.tokenizer(texts))
-            for group in run:
-                own = _annotate_group(model, collator, [dialogues[k] for k in group], goals_from, root, online)
-                for place, one in zip(group, own, strict=True):
-                    said[place] = one
-            # The next run's tensors are of other sizes, and do not fit where this one's were.
-            if n % _GIVE_BACK_EVERY == _GIVE_BACK_EVERY - 1:
+            if encoder.prepared and len(run) > 1:
+                texts = _texts([dialogues[k] for batch in run for k in batch])
+                encoder.prefetch(tokens.ids for tokens in collator.tokenizer(texts))
+            for batch in run:
+                predicted = _annotate_batch(model, collator, [dialogues[k] for k in batch], goals_from, root, online)
+                for k, one in zip(batch, predicted, strict=True):
+                    answers[k] = one
+            # The tensors of the next run have other sizes and do not fit into the freed memory.
+            if n % _RELEASE_EVERY == _RELEASE_EVERY - 1:
                 release_memory()
     model.train(training)
-    return said
+    return answers
 
 
 def _runs(by_turns: Mapping[int, Sequence[int]]) -> Iterator[list[list[int]]]:
-    """Batches of dialogues of one number of turns, by their numbers; those of a run are encoded at once."""
+    """Runs of batches whose texts are encoded at once. A batch has the indices of dialogues with one number of turns."""
     run: list[list[int]] = []
-    held = 0
-    for turns, places in sorted(by_turns.items()):
+    total = 0
+    for turns, indices in sorted(by_turns.items()):
         size = max(1, WINDOW // turns)
-        for start in range(0, len(places), size):
-            group = list(places[start : start + size])
-            if run and held + turns * len(group) > _AHEAD:
+        for start in range(0, len(indices), size):
+            batch = list(indices[start : start + size])
+            if run and total + turns * len(batch) > _PREFETCH_TURNS:
                 yield run
-                run, held = [], 0
-            run.append(group)
-            held += turns * len(group)
+                run, total = [], 0
+            run.append(batch)
+            total += turns * len(batch)
     if run:
         yield run
 
@@ -199,7 +205,7 @@ def _texts(dialogues: Sequence[Dialogue]) -> list[str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch computes on one thread, and on as many as before after it."""
+    """Let torch compute on one thread, and restore the number of threads afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -208,7 +214,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _annotate_group(
+def _annotate_batch(
     model: LabelModel,
     collator: Collator,
     dialogues: Sequence[Dialogue],
@@ -216,42 +222,31 @@ def _annotate_group(
     root: Path | None,
     online: bool,
 ) -> list[list[Answers]]:
-    """Dialogues of one exact number of turns."""
+    """Dialogues with one exact number of turns."""
     divides = any(task.divides for task in model.tasks.values())
-    given = tuple(_given_goals(d, goals_from, divides) for d in dialogues)
-    seen = read(model, collator, dialogues, given, [root] * len(dialogues), online)
-    said: list[list[Answers]] = [[] for _ in dialogues]
-    layout = seen.layout
-    ordered = sorted(model.tasks.values(), key=lambda task: not task.divides)
+    goals = tuple(_initial_goals(d, goals_from, divides) for d in dialogues)
+    encoded = encode_dialogues(model, collator, dialogues, goals, root, online)
+    layout = encoded.layout
     by_name: dict[str, tuple[Answers, ...]] = {}
-    for task in ordered:
+    for task in sorted(model.tasks.values(), key=lambda task: not task.divides):
         if task.hides_response:
             continue
-        decoded = _decode(model, task, seen, layout)
+        if "goal" in task.units and not task.divides and layout.goal_count == 0:
+            by_name[task.name] = tuple(Answers() for _ in dialogues)
+            continue
+        by_name[task.name] = encoded.decode(model, task, layout)
         if task.divides and goals_from is None:
-            layout = layout.with_goals(tuple(_labeled_goals(a) for a in decoded))
-        by_name[task.name] = decoded
-    for name in model.tasks:
-        for b, own in enumerate(by_name.get(name, ())):
-            said[b].append(own)
-    return said
+            layout = layout.with_goals(tuple(_goals(one.labels) for one in by_name[task.name]))
+    return [[by_name[name][b] for name in model.tasks if name in by_name] for b in range(len(dialogues))]
 
 
-def _decode(model: LabelModel, task: Task[Any], seen: Read, layout: Layout) -> tuple[Answers, ...]:
-    if "goal" in task.units and not task.divides and layout.goal_count == 0:
-        return tuple(Answers() for _ in layout.turns)
-    return seen.decode(model, task, layout)
-
-
-def _given_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Goals:
-    """The annotator's goals; none where the model divides dialogues itself; else provisional ones, as feedback has."""
+def _initial_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Goals:
+    """The annotator's goals; without annotator, none if the model predicts goals, else provisional ones as in feedback."""
     if annotator is None:
         return () if divides else tuple(goals_of(dialogue, None)[0])
     annotation = dialogue.annotation(annotator)
-    if annotation is None:
-        return ()
-    return tuple(sorted({label.at.turns for label in annotation.labels if isinstance(label.at, AtGoal)}))
+    return () if annotation is None else tuple(sorted(set(_goals(annotation.labels))))
 
 
-def _labeled_goals(decoded: Answers) -> Goals:
-    return tuple(label.at.turns for label in decoded.labels if isinstance(label.at, AtGoal))
+def _goals(labels: Iterable[Label]) -> Goals:
+    return tuple(label.at.turns for label in labels if isinstance(label.at, AtGoal))

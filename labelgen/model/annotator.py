@@ -25,7 +25,7 @@ from labelgen.features.features import categories_of
 from labelgen.kernels.processor import check_device, choose_instruction_set, instruction_set, processor
 from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.annotate import annotate, one_thread
-from labelgen.model.batch_invariance import depends_on_company
+from labelgen.model.batch_invariance import is_batch_invariant
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card, read_trained_on
@@ -95,7 +95,7 @@ class Annotator:
             threads=1,
             processor=processor(device),
             isa=instruction_set() if torch.device(device).type == "cpu" else None,
-            batch_dependent=depends_on_company(self.model, self._autocast, online) or None,
+            batch_dependent=None if is_batch_invariant(self.model, self._autocast, online) else True,
             online=online or None,
             domains_from=domains_from,
             thresholds=() if calibration is None else calibration.thresholds(),

@@ -1,5 +1,6 @@
-"""Whether what a model says of a dialogue depends on the dialogues beside it: tried on this machine, since it depends on its CPU
-and on the libraries (docs/explanation/decisions.md)."""
+"""A test of batch invariance: whether a model's labels for a dialogue depend on the other dialogues in the call.
+
+It runs on this machine, because the result depends on the CPU and the libraries (docs/explanation/decisions.md)."""
 
 import json
 import tempfile
@@ -24,10 +25,31 @@ from labelgen.nn.embedding_cache import TokenStateCache
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 
-_TEXT = "yes no please play stop the red blue lamp timer for ten minutes rain in paris add milk to my list"
-_WORDS = _TEXT.split()
+_WORDS = [
+    "yes",
+    "no",
+    "please",
+    "play",
+    "stop",
+    "the",
+    "red",
+    "blue",
+    "lamp",
+    "timer",
+    "for",
+    "ten",
+    "minutes",
+    "rain",
+    "in",
+    "paris",
+    "add",
+    "milk",
+    "to",
+    "my",
+    "list",
+]
 _TURNS = (1, 2, 2, 2, 3, 3, 7)
-_MOST_WORDS = 7
+_MAX_WORDS = 7
 _WIDTH = 384
 _ENCODER = {
     "model_type": "roberta",
@@ -41,26 +63,26 @@ _ENCODER = {
 _LABELS: Sources = {ANY_SOURCE: {task: tuple(LabelName(f"{word} {task}") for word in _WORDS) for task in TASKS}}
 
 
-def depends_on_company(
+def is_batch_invariant(
     model: LabelModel, autocast: Callable[[], AbstractContextManager[Any]] = nullcontext, online: bool = False
 ) -> bool:
-    """Whether some made dialogues have other labels or probabilities, if only in their last bits, alone or in another order than all
-    together. The model is ready to annotate, and remembers nothing of it."""
-    dialogues = list(_dialogues(_source(model)))
+    """Whether some artificial dialogues get bitwise identical labels and probabilities together, alone and in another order.
 
-    def said(some: list[Dialogue]) -> list[Any]:
+    The model is ready for labeling; its caches are empty afterwards."""
+    dialogues = list(_dialogues(_known_source(model)))
+
+    def labels(some: list[Dialogue]) -> list[Any]:
         model.turn_encoder.state_cache = TokenStateCache()
-        found = annotate(model, some, autocast=autocast(), online=online)
+        result = annotate(model, some, autocast=autocast(), online=online)
         model.turn_encoder.state_cache = TokenStateCache()
-        return found
+        return result
 
-    together = said(dialogues)
-    backwards = said(dialogues[:0:-1])[::-1]
-    return together != [*said(dialogues[:1]), *backwards]
+    backwards = labels(dialogues[:0:-1])[::-1]
+    return labels(dialogues) == [*labels(dialogues[:1]), *backwards]
 
 
-def same_in_any_company() -> bool:
-    """The same of a model of all tasks with random weights, in 32 bits."""
+def is_random_model_batch_invariant() -> bool:
+    """The same test for a model of all tasks with random weights, in float32."""
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(0)
         config = Path(folder) / "config.json"
@@ -69,19 +91,19 @@ def same_in_any_company() -> bool:
         options = ModelOptions(dialogue_width=_WIDTH, encoder_frozen=True)
         encoder = encoder_from_config(config)
         model = assemble(options, tasks, FeatureSet(), encoder, word_tokenizer(_WORDS), {}).eval()
-        # A new block of the dialogue encoder adds nothing, and a new label has no weights of its own.
+        # New blocks of the dialogue encoder and new labels have zero weights, which would hide differences.
         for weight in model.parameters():
             torch.nn.init.normal_(weight, std=0.05)
         model.refresh_labels()
         model.turn_encoder.prepare(torch.float32)
-        return not depends_on_company(model)
+        return is_batch_invariant(model)
 
 
 def _dialogues(source: str | None) -> Iterator[Dialogue]:
     rng = Random(0)
 
     def text() -> str:
-        return " ".join(rng.choices(_WORDS, k=rng.randint(1, _MOST_WORDS)))
+        return " ".join(rng.choices(_WORDS, k=rng.randint(1, _MAX_WORDS)))
 
     for k, turns in enumerate(_TURNS):
         yield Dialogue(
@@ -89,8 +111,8 @@ def _dialogues(source: str | None) -> Iterator[Dialogue]:
         )
 
 
-def _source(model: LabelModel) -> str | None:
-    """One whose records the model can label."""
+def _known_source(model: LabelModel) -> str | None:
+    """A source whose records the model can label."""
     for source in (None, *sorted({s for task in model.tasks.values() for s in task.labels.sources})):
         try:
             for task in model.tasks.values():

@@ -1,4 +1,4 @@
-"""The model: a trunk that reads dialogues, and a head for each task. It names no task."""
+"""The neural network: a trunk that encodes dialogues, and a head for each task. It names no task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,14 +22,18 @@ from labelgen.nn.turn_fusion import AudioEncoder, TurnFusion
 from labelgen.tasks.task import Task, Widths
 
 _SOUND_WIDTH = 64
-_READ_ALONE = 0.4
-"""Share of the turns that are read alone in training, for the heads that read them so."""
+_ALONE_SHARE = 0.4
+"""Share of turns that are encoded without their dialogue in training, for heads that read them so."""
 
 
 @dataclass(frozen=True)
 class Turns:
-    """Turns by themselves: of fused texts, features and sound; their own texts, pooled; and the tokens of their requests, as
-    in States."""
+    """Turns before the dialogue encoder.
+
+    Attributes:
+        turns: fused vectors of texts, features and sound.
+        requests, responses: pooled vectors of the texts.
+        tokens: token states of the requests; None if no head reads them."""
 
     turns: Float[Tensor, "N D"]
     requests: Float[Tensor, "N d"]
@@ -38,10 +42,11 @@ class Turns:
 
 
 Encoded = tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]
+"""Pooled vectors of all passages, and token states."""
 
 
 class LabelModel(nn.Module):
-    """Trunk and heads. origin: what is known of the encoder's weights, for the card."""
+    """Trunk and heads. origin: of the encoder's weights, for the model card."""
 
     def __init__(
         self,
@@ -89,41 +94,44 @@ class LabelModel(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def collator(self) -> Collator:
-        """What makes batches for this model."""
+        """A collator with this model's tokenizer, features and tasks."""
         return Collator(self.tokenizer, self.features, self.tasks, SoundSource() if self.options.sound else None)
 
     def refresh_labels(self) -> None:
-        """Encode the texts of labels by the encoder as it is now; done while training and before a model is saved."""
+        """Encode the texts of labels with the current encoder; needed in training and before a model is saved."""
         for name, ids in self._label_ids.items():
             self.get_buffer(_label_buffer(name)).copy_(pool_texts(self.turn_encoder, ids))
 
     def encode(self, batch: Batch) -> Encoded:
-        """Pooled vectors of all passages, and token states where a head reads them."""
+        """Encode the passages; token states only if a head reads them."""
         return self.turn_encoder(batch.passages, self.reads_tokens)  # type: ignore[no-any-return]
 
     def states(
         self, batch: Batch, encoded: Encoded, hidden: Bool[Tensor, " N"] | None = None, causal: bool = False
     ) -> States:
-        """States of a batch's turns in their dialogues. hidden: turns whose response is not seen. causal: turns see no
-        later ones."""
-        return self.in_dialogue(self.by_itself(batch, encoded, hidden, causal), batch.layout, causal)
+        """States of a batch's turns in their dialogues.
 
-    def by_itself(
+        Args:
+            hidden: turns whose response is masked.
+            causal: turns see no later turns."""
+        return self.in_dialogue(self.turns(batch, encoded, hidden, causal), batch.layout, causal)
+
+    def turns(
         self, batch: Batch, encoded: Encoded, hidden: Bool[Tensor, " N"] | None = None, causal: bool = False
     ) -> Turns:
-        """The batch's turns before they know of each other."""
+        """The batch's turns before the dialogue encoder."""
         pooled, tokens = encoded
         requests, responses = pooled[batch.passages.request], pooled[batch.passages.response]
         sound = None
         if batch.sound is not None and self.audio_encoder is not None and len(batch.sound.turn):
-            heard = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
-            sound = (batch.sound.turn, heard)
+            vectors = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
+            sound = (batch.sound.turn, vectors)
         features = self.features.causal(batch.features) if causal else batch.features
         turns = self.fusion(requests, responses, features, sound, hidden)
         return Turns(turns, requests, responses, None if tokens is None else tokens[batch.passages.request_token])
 
     def in_dialogue(self, turns: Turns, layout: Layout, causal: bool = False) -> States:
-        """The turns in their dialogues."""
+        """States of the turns after the dialogue encoder."""
         own = turns.turns
         seen = layout.unpad(self.dialogue_encoder(layout.pad(own), layout.real(), causal))
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
@@ -137,13 +145,12 @@ class LabelModel(nn.Module):
             return in_dialogue
         if not self.training:
             return self.dialogue_encoder(turns[:, None], None)[:, 0]  # type: ignore[no-any-return]
-        drawn = (torch.rand(len(turns), device=turns.device) < _READ_ALONE).nonzero()[:, 0]
+        drawn = (torch.rand(len(turns), device=turns.device) < _ALONE_SHARE).nonzero()[:, 0]
         alone = self.dialogue_encoder(turns[drawn][:, None], None)[:, 0]
         return in_dialogue.index_copy(0, drawn, alone.to(in_dialogue.dtype))
 
     def losses(self, batch: Batch, causal: bool = False) -> dict[str, Loss]:
-        """Loss of every task that the batch has targets for: a sum of weighted nats, and its weight. causal: as in
-        `states`."""
+        """Loss of every task that has targets in the batch. causal: turns see no later turns."""
         if self.training:
             if int(self.steps) % self.options.label_refresh_steps == 0 and self._label_ids:
                 self.refresh_labels()

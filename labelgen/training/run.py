@@ -29,7 +29,7 @@ from labelgen.data.quarantine import told as quarantine_text
 from labelgen.features.pretrained import origin_summary
 from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
-from labelgen.model.folder import COMPLETE, check_model, joined, load_model, read_card, save_model
+from labelgen.model.folder import COMPLETE, check_model, joined_trained_on, load_model, read_card, save_model
 from labelgen.training.checkpoints import CheckpointFolder
 from labelgen.training.corpus import (
     AnnotatedExamples,
@@ -179,7 +179,7 @@ def _train(
 
     def save(name: str) -> None:
         # Pretraining learns no labels.
-        trained_on, complete = joined(corpus.fingerprints if command == FINETUNE else (), init)
+        trained_on, complete = joined_trained_on(corpus.fingerprints if command == FINETUNE else (), init)
         card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete}
         save_model(result.model, folder / name, card, trained_on)
 

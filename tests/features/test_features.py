@@ -60,7 +60,7 @@ def model(tiny_encoder):
 def by_themselves(model, dialogues, hidden=None):
     batch = model.collator().batch(dialogues, [()] * len(dialogues), [None] * len(dialogues))
     with torch.no_grad():
-        return model.by_itself(batch, model.encode(batch), hidden).turns
+        return model.turns(batch, model.encode(batch), hidden).turns
 
 
 def test_word_features_any_batch_are_bitwise_identical(model):
