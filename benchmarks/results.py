@@ -6,15 +6,26 @@ system with another one), how (`setting`, `reference`, `metric`, `seed`), the nu
 """
 
 import csv
+import importlib
 import io
+import json
+import math
 import platform
+import re
+import resource
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
+import numpy as np
 import yaml
+from scipy.stats import binomtest, t
 
 from labelgen.base.errors import InputError
 from labelgen.base.files import write_text
@@ -136,6 +147,11 @@ def page_of(table: str) -> str:
     raise InputError(f"no page shows the table {table}", "benchmarks/pages.yaml", "add an entry with a query for it")
 
 
+def slug(text: str) -> str:
+    """The text as part of a path."""
+    return re.sub(r"[^\w.-]+", "_", text)
+
+
 def load_yaml(path: Path) -> Any:
     """The content of a YAML file."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -163,3 +179,59 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
+
+
+Cell = dict[str, Any]
+"""value, low, high and interval of a result."""
+
+
+def binomial(count: int, total: int) -> Cell:
+    """A share with its exact 95% interval (Clopper-Pearson)."""
+    low, high = binomtest(count, total).proportion_ci()
+    return {"value": round(count / total, 4), "low": round(low, 4), "high": round(high, 4), "interval": "exact"}
+
+
+def student(values: Sequence[float] | Any) -> Cell:
+    """The mean of several runs with its 95% interval by Student's t; of one run without interval."""
+    numbers = np.asarray(values, dtype=np.float64)
+    mean = float(numbers.mean())
+    if len(numbers) < 2:
+        return {"value": round(mean, 4)}
+    half = float(t.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers)))
+    return {"value": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4), "interval": "t"}
+
+
+def ranged(values: Sequence[float], digits: int = 3) -> Cell:
+    """The median of several rounds with the smallest and largest."""
+    found = [round(x, digits) for x in (median(values), min(values), max(values))]
+    return {"value": found[0], "low": found[1], "high": found[2], "interval": "range"}
+
+
+def bootstrap(shown: dict[str, float | None]) -> Cell:
+    """An interval of labelgen as cells of a result."""
+    return {k: v for k, v in shown.items() if v is not None} | (
+        {"interval": "bootstrap"} if shown["low"] is not None else {}
+    )
+
+
+def in_new_process(function: str, *arguments: Any) -> Any:
+    """What `module:function` returns in a fresh process, with its CPU seconds and peak memory: {"returned", "cpu_seconds", "peak_mb"}.
+
+    Arguments and result are JSON."""
+    words = [sys.executable, "-m", "benchmarks.results", function, json.dumps(arguments)]
+    printed = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+    return json.loads(printed.splitlines()[-1])
+
+
+def _main(function: str, arguments: str) -> None:
+    module, _, name = function.partition(":")
+    called = getattr(importlib.import_module(module), name)
+    began = time.process_time()
+    returned = called(*json.loads(arguments))
+    spent_s = time.process_time() - began
+    peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(json.dumps({"returned": returned, "cpu_seconds": round(spent_s, 1), "peak_mb": peak_mb}))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole road on a simulated log whose truth is known; everything lands in runs/demo, or in the folder that is named.
-# What is written stays: the same command again goes on where it can, and another folder starts anew.
+# All steps on a simulated log with known ground truth; output goes to runs/demo, or to the folder given.
+# Finished steps are cached: run the same command again to resume.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/demo}
@@ -8,7 +8,7 @@ export WANDB_MODE=offline HF_HUB_OFFLINE=1
 mkdir -p "$out"
 
 stage() {
-  # Name of a stage, what it makes, its command. What is made already is not made again.
+  # Name of a stage, its output, its command. An existing output is kept.
   local name=$1 made=$2
   shift 2
   if [ -e "$made" ]; then

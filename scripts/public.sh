@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The road on public corpora: SGD and STAR, unpacked in one folder. `make public DATA=DIR` runs it.
-# The corpora are subsampled by a stable hash so that two cores need less than an hour with the small encoder. What is
-# made already is not made again; trainings go on where they stopped. Two lanes run side by side, one thread each, and
-# write to logs of their own; where one fails, or the script is interrupted, all that runs is stopped.
+# All steps on public corpora: SGD and STAR, unpacked in one folder. `make public DATA=DIR` runs it.
+# The corpora are subsampled by a stable hash, so that two cores need less than an hour with the small encoder. Finished steps are
+# cached; interrupted trainings continue. Two lanes run side by side, one thread each, with a log each; if one fails, or the
+# script is interrupted, everything is stopped.
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
 data=$(path "${1:?the folder of the unpacked corpora}")
@@ -21,11 +21,11 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 took() {
-  # Seconds, and what took them; seen here, also from within a lane.
+  # Seconds, then the output that took them; printed here, also from within a lane.
   printf '== took %d:%02d:%02d: %s\n' $(($1 / 3600)) $(($1 / 60 % 60)) $(($1 % 60)) "$2" >&3
 }
 stage() {
-  # What a stage makes, then its command.
+  # The output of a stage, then its command.
   local made=$1 began=$SECONDS
   shift
   [ -e "$made" ] && return
@@ -34,7 +34,7 @@ stage() {
   took $((SECONDS - began)) "$made"
 }
 side_by_side() {
-  # The names of functions. Each is a process group of its own, so that all it started can be stopped with it.
+  # Names of functions. Each gets its own process group, so that everything it started can be stopped.
   local name ended
   for name in "$@"; do
     set -m
@@ -69,18 +69,17 @@ sample sgd-train sgd/train 2400
 sample sgd-dev sgd/dev 150
 sample sgd-test sgd/test 150
 stage "$out/star/star.jsonl" labelgen data convert "$data/star" "$out/star/star.jsonl" --format star
-# SGD: dialogues of training services that are held out stand beside dev and test, whose services are mostly new.
+# SGD: held-out dialogues of training services, and samples of dev and test, whose services are mostly new.
 stage "$out/sgd/test.jsonl" labelgen data split "$out/sgd-train/sgd-train.jsonl" "$out/sgd" --parts train=0.85,valid=0.05,test=0.1
-# STAR by user: nobody is on both sides.
+# STAR by user: no user is in two parts.
 stage "$out/star-parts/test.jsonl" labelgen data split "$out/star/star.jsonl" "$out/star-parts" --parts train=0.65,valid=0.1,test=0.25
-stage "$out/star-judged/with_rules.jsonl" python scripts/public_star.py "$out/star-parts/train.jsonl" "$out/star-parts/test.jsonl" "$out/star-judged/with_rules.jsonl"
 
 command=pretrain
 train pretrained --config configs/pretrain.yaml --data.train "[$out/sgd/train.jsonl, $out/star-parts/train.jsonl]" \
   --data.mix '[0.5, 0.25]' --model.leave_out '[wizard_action]'
 command=finetune
 from=(--init "$out/pretrained/model")
-# Small steps: few dialogues, and many names to tell apart.
+# Small batches: few dialogues and many labels.
 sgd_logs=(--data.train "[$out/sgd/train.jsonl]" --data.valid "[$out/sgd/valid.jsonl]" --batch.turns 32 \
   --tasks '{goals: {weight: 2}, outcome: {}, intents: {}, slots: {weight: 10}}')
 
@@ -98,8 +97,11 @@ evaluate_sgd() {
     --train "$out/sgd/train.jsonl" --out "$out/evaluation-sgd" --title "SGD: held-out dialogues"
 }
 star() {
-  # One training of each; scripts/star.sh by itself makes three.
-  SEEDS=0 bash scripts/star.sh "$out/star-runs" "$out"
+  train star-outcomes "${from[@]}" --data.train "[$out/star-parts/train.jsonl]" --data.valid "[$out/star-parts/valid.jsonl]" \
+    --tasks '{outcome: {}}' --targets.annotators '[user]' --model.leave_out '[wizard_action]'
+  stage "$out/evaluation-star/evaluation.json" labelgen evaluate "$out/star-parts/test.jsonl" --reference user --task outcome \
+    --model "model=$out/star-outcomes/model" --train "$out/star-parts/train.jsonl" --out "$out/evaluation-star" \
+    --title "STAR: outcomes against the users' own answers"
 }
 side_by_side evaluate_sgd star
 
@@ -107,6 +109,5 @@ stage "$out/labeled/manifest.json" labelgen label "$out/sgd-dev" "$out/labeled" 
   --labels "$out/sgd-dev/labels.json"
 labelgen verify "$out/labeled" --input "$out/sgd-dev"
 labelgen show "$out/labeled" --count 1
-python scripts/collect_results.py "$out"
-printf '\nreports: %s\n' "$out"/evaluation-sgd/report.html "$out"/star-runs/evaluation-*/report.html
+printf '\nreports: %s\n' "$out"/evaluation-*/report.html
 took "$SECONDS" "all of it"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boundaries of segments on any two folders (or files) of dialogues that are cut into segments, one to learn from and one to be judged on, in
 # the published forms that `labelgen data formats segments` describes. One core, no GPU; ENCODER names another encoder's
-# folder, NAME and TITLE those of the table, INIT a model folder to start from. What is made already is not made again. The table goes to OUT.
+# folder, TITLE is that of the report, INIT a model folder to start from. Finished steps are cached. The report is in OUT.
 #   bash scripts/public_segments.sh TRAIN TEST [OUT]
 set -euo pipefail
 . "$(dirname "$0")/stage.sh"
@@ -27,4 +27,4 @@ stage "$out/segments/model/digests.json" labelgen finetune "${options[@]}" --out
 stage "$judged/evaluation/evaluation.json" labelgen evaluate "$judged/test/test.jsonl" --reference segments --task goals \
   --model "splices alone=$out/splices/model" --model "marked segments=$out/segments/model" --train "$out/parts/train.jsonl" \
   --out "$judged/evaluation" --title "${TITLE:-Segments}"
-python scripts/public_segments.py collect "$judged" --name "${NAME:-public}" --title "${TITLE:-Segments}" --note "${NOTE:-}" --out "$results" ${COMMAND:+--command "$COMMAND"}
+printf 'report: %s\n' "$judged/evaluation/report.html"

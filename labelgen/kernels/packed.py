@@ -2,7 +2,7 @@
 
 All that works token by token (products, norms, dropout) then runs once over all tokens of a batch; attention alone runs
 for each group of passages of one exact length. Nothing is padded, and the bits are those of a pass for each group;
-`scripts/bench_encoder.py` measures how much longer that takes. Source: the packing of Krell et al. 2021, "Efficient Sequence
+Source: the packing of Krell et al. 2021, "Efficient Sequence
 Packing without Cross-contamination"."""
 
 from collections.abc import Sequence

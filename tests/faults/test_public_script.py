@@ -29,10 +29,6 @@ def start(tmp_path: Path):
             command.write_text(f"#!/usr/bin/env bash\nbegun={tmp_path}/begun\n{PRETRAINS}\n{does}\n")
             command.chmod(0o755)
         os.mkfifo(tmp_path / "begun")
-        # What scripts/star.sh asks for, which nothing makes here.
-        for name in ("star-parts/train.jsonl", "star-judged/with_rules.jsonl"):
-            (tmp_path / "out" / name).parent.mkdir(parents=True)
-            (tmp_path / "out" / name).touch()
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         return subprocess.Popen(
             ["bash", SCRIPT, tmp_path / "corpora", tmp_path / "out"],

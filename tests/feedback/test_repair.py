@@ -4,7 +4,6 @@ import pytest
 from heard import talk
 from hypothesis import given
 from hypothesis import strategies as st
-from measure_targets import measure
 from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot, Signal
@@ -191,17 +190,3 @@ def check(dialogue: Dialogue) -> int:
 
 def test_projected_targets_of_a_simulated_log() -> None:
     assert sum(check(dialogue) for dialogue in simulate(150, 11)) > 20
-
-
-def test_in_a_known_world_targets_are_right() -> None:
-    rows = {(row[0], row[1]): row for row in measure([7, 8], 250, "waterfall")["rows"]}
-    for kind in ("confirmed", "projected"):
-        for task in ("intents", "slots"):
-            turns, precision = rows[kind, task][2], rows[kind, task][4]
-            assert turns > 20
-            assert precision["low"] <= precision["value"] <= precision["high"]
-            assert precision["value"] > 0.9
-    assert rows["projected", "slots"][2] == sum(
-        rows[f"projected from a {repair}", "slots"][2] for repair in ("rephrase", "correction")
-    )
-    assert rows["complement", "intents"][4]["value"] > 0.5

@@ -1,0 +1,333 @@
+"""Logs that single recipes need: simple rates as annotators on STAR and BETOLD, and USS with one rater as its only feedback.
+
+A rate is the share of failures among the training users' answers, by something of the dialogue; it is written as an annotator of kind
+`rule` at the goals of the annotator `user`.
+
+Goals without goal labels: which dialogues are spliced, what is evaluated, and boundaries as SuperDialseg scores them.
+
+`parts` keeps dialogues that can be one part of a splice: two turns or more, not planned as several tasks; their annotations are dropped.
+`splice` makes each of them the first part of two splices with one or two others of its corpus, in runs of one to four turns as in
+training: once with others of its domain (harder), once with others of other domains; if domains are unknown, once with any. Annotator
+`splice` gives the goals. `several` keeps dialogues that were planned as several tasks.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from msgspec import structs
+from msgspec.structs import replace
+
+from labelgen.confidence.resampling import of_statistic, resamples
+from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
+from labelgen.data.log import Log, write_log
+from labelgen.data.split import position
+from labelgen.feedback.masking import mask
+from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.feedback.targets import feedback_targets
+from labelgen.metrics.goals import borders
+from labelgen.pretraining.corruption import interleaved, join_parts
+
+from .results import Result, bootstrap, versions
+
+USER = "user"
+PARTING = ("goodbye", "anything_else")
+CONFIRMED = ("confirm date scheduled", "confirm change schedule")
+Key = Callable[[Dialogue], Hashable]
+
+
+def star(train: Sequence[Path], test: Sequence[Path], out: Sequence[Path]) -> None:
+    """Answered dialogues of STAR with rates by task and by the wizard's last action, and with the waterfall over implicit signals."""
+    keys: Mapping[str, Key] = {"failure rate of the task": task_of, "failure rate of the last action": last_action_of}
+    base, rates = failure_rates(Log(list(train)), keys, 1.0)
+    write_log(out[0], _star_rules(Log(list(test)), keys, rates, base), force=True)
+
+
+def _star_rules(
+    test: Log, keys: Mapping[str, Key], rates: Mapping[str, Mapping[Hashable, float]], base: float
+) -> Iterator[Dialogue]:
+    for dialogue in test:
+        for label in outcomes_of(dialogue):
+            signals = [s for s in find_signals(dialogue) if not s.explicit]
+            found = [t for t in feedback_targets(dialogue, signals, waterfall, USER) if t.at == label.at]
+            implicit = next((dict(t.distribution)["failure"] for t in found if t.distribution), base)
+            rules = [_rule(name, label, rates[name].get(key(dialogue), base)) for name, key in keys.items()]
+            rules.append(_rule("implicit signals (waterfall)", label, implicit))
+            yield replace(dialogue, annotations=(*dialogue.annotations, *rules))
+
+
+def betold(train: Sequence[Path], test: Sequence[Path], out: Sequence[Path], only_open: bool = False) -> None:
+    """Calls of BETOLD without their recorded feedback, with rates of hang-ups; only_open: calls that do not end with a confirmed date."""
+    keys: Mapping[str, Key] = {
+        "base rate": lambda _: None,
+        "number of turns": lambda d: len(d.turns),
+        "last response": last_act,
+    }
+    base, rates = failure_rates(Log(list(train)), keys, 5.0)
+    kept = [d for d in Log(list(test)) if not (only_open and last_act(d) in CONFIRMED)]
+    judged = []
+    for dialogue in kept:
+        label = outcomes_of(dialogue)[0]
+        rules = tuple(_rule(name, label, rates[name].get(key(dialogue), base)) for name, key in keys.items())
+        judged.append(replace(mask(dialogue, ()), annotations=(*dialogue.annotations, *rules)))
+    write_log(out[0], judged, force=True)
+
+
+def failure_rates(
+    train: Log | Sequence[Dialogue], keys: Mapping[str, Key], smoothing: float
+) -> tuple[float, dict[str, dict[Hashable, float]]]:
+    """Share of failures over all, and by each key: rule -> value of the key -> share, smoothed by so many dialogues at the overall rate."""
+    known = [(dialogue, label.name == "failure") for dialogue in train for label in outcomes_of(dialogue)]
+    base = sum(failed for _, failed in known) / len(known)
+    rates = {}
+    for rule, key in keys.items():
+        total = Counter(key(dialogue) for dialogue, _ in known)
+        failures = Counter(key(dialogue) for dialogue, failed in known if failed)
+        rates[rule] = {
+            value: (failures[value] + smoothing * base) / (count + smoothing) for value, count in total.items()
+        }
+    return base, rates
+
+
+def outcomes_of(dialogue: Dialogue) -> list[Label]:
+    """The user's own answers about outcomes of goals."""
+    annotation = dialogue.annotation(USER)
+    return [x for x in annotation.labels if x.task == "outcome" and isinstance(x.at, AtGoal)] if annotation else []
+
+
+def task_of(dialogue: Dialogue) -> str:
+    """The task of STAR's scenario, which the reader keeps in `extra`."""
+    return str(json.loads(dialogue.extra or "{}").get("task", ""))
+
+
+def last_action_of(dialogue: Dialogue) -> str:
+    """The wizard's last action that is more than a word of parting; empty if there is none."""
+    actions = [c.value for turn in dialogue.turns for c in turn.categories if c.name == "wizard_action"]
+    return next((action for action in reversed(actions) if not action.startswith(PARTING)), "")
+
+
+def last_act(dialogue: Dialogue) -> str:
+    """The act that BETOLD's assistant waits after, without its entities."""
+    return dialogue.turns[-1].response.split("\n")[-1].partition(":")[0]
+
+
+def _rule(name: str, outcome: Label, failure: float) -> Annotation:
+    both = (("success", 1.0 - failure), ("failure", failure))
+    best = max(both, key=lambda pair: pair[1])
+    goals = Label("goals", outcome.at, "goal")
+    return Annotation(name, "rule", (goals, Label("outcome", outcome.at, best[0], best[1], None, both)))
+
+
+def one_rater(log: Sequence[Path], out: Sequence[Path]) -> None:
+    """The rated dialogues of a log with the ratings of their first rater as recorded feedback, and without annotations."""
+    source = Log(list(log))
+    write_log(out[0], _by_one_rater(source), source.labels(), force=True)
+
+
+def _by_one_rater(log: Log) -> Iterator[Dialogue]:
+    for dialogue in log:
+        if not dialogue.annotations:
+            continue
+        ratings = {
+            at: Feedback(kind="rating", rating=float(label.value), scale=(1.0, 5.0))
+            for at, labels in answers(dialogue.annotations[0], "quality").items()
+            for label in labels
+            if isinstance(label.value, int | float)
+        }
+        turns = tuple(
+            replace(turn, feedback=(ratings[AtTurn(t)],)) if AtTurn(t) in ratings else turn
+            for t, turn in enumerate(dialogue.turns)
+        )
+        whole = (ratings[AtDialogue()],) if AtDialogue() in ratings else ()
+        yield replace(dialogue, turns=turns, feedback=whole, annotations=())
+
+
+SPLICE, WIZARD = "splice", "wizard"
+KINDS = ("same domain", "other domains", "any domain")
+ONE_GOAL, EACH_ALONE = "all turns one goal", "each turn a goal"
+RULES = ("no boundary", "even", "random")
+SCORES = ("superdialseg_pk", "superdialseg_window_diff", "superdialseg_f1")
+Marks = Sequence[bool]
+
+
+def write_parts(log: Sequence[Path], out: Sequence[Path]) -> None:
+    """Write the dialogues of a log that can be one part of a splice."""
+    source = Log(list(log))
+    write_log(out[0], parts_of(source), source.labels(), force=True)
+
+
+def write_splices(log: Sequence[Path], out: Sequence[Path], most: int, kind: str = "") -> None:
+    """Write splices of a log with the two plain divisions as annotators. most: of each corpus and kind. kind: one of KINDS; empty: all."""
+    made = [with_rules(d) for d in splices(list(Log(list(log))), 0, most) if not kind or d.id.startswith(kind)]
+    write_log(out[0], made, force=True)
+
+
+def write_several(log: Sequence[Path], out: Sequence[Path], completed: bool = False) -> None:
+    """Write the dialogues that were planned as several tasks; completed: only those with two goals or more that came to their end."""
+    source = Log(list(log))
+    write_log(out[0], map(with_rules, several(source, completed)), source.labels(), force=True)
+
+
+def with_rules(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with all turns as one goal, and each turn as a goal, as annotators of kind `rule`."""
+    count = len(dialogue.turns)
+    rules = _dividing(ONE_GOAL, [tuple(range(count))]), _dividing(EACH_ALONE, [(t,) for t in range(count)])
+    return replace(dialogue, annotations=(*dialogue.annotations, *rules))
+
+
+def _dividing(name: str, goals: Sequence[tuple[int, ...]]) -> Annotation:
+    labels = tuple(Label(GOALS, AtGoal(goal), "goal") for goal in goals)
+    return Annotation(name, "rule", labels, () if labels else (NoLabel(GOALS, AtDialogue()),))
+
+
+def parts_of(log: Log) -> Iterator[Dialogue]:
+    """Dialogues that can stand for one goal. Those of MultiWOZ keep to one trip, whatever its domains. USS's parts from
+    MultiWOZ and SGD are left out: the first are in MultiWOZ too, the others were written out from templates."""
+    for dialogue in log:
+        if len(dialogue.turns) >= 2 and not several_tasks(dialogue) and dialogue.source not in ("uss/MWOZ", "uss/SGD"):
+            yield replace(dialogue, annotations=(), feedback=(), signals=(), targets=())
+
+
+def several_tasks(dialogue: Dialogue) -> bool:
+    """Whether the dialogue was planned as several tasks one after another, as STAR's reader says."""
+    return "tasks" in json.loads(dialogue.extra or "{}")
+
+
+def several(log: Log, completed: bool) -> Iterator[Dialogue]:
+    """Dialogues planned as several tasks; of the completed ones those whose wizard served two goals or more."""
+    for dialogue in log:
+        if several_tasks(dialogue):
+            wizard = dialogue.annotation(WIZARD)
+            goals = () if wizard is None else division(wizard) or ()
+            done = json.loads(dialogue.extra or "{}").get("completion") == "Complete"
+            if not completed or (done and len(goals) >= 2):
+                yield replace(dialogue, annotations=() if wizard is None else (wizard,))
+
+
+def domains_of(dialogue: Dialogue) -> frozenset[str]:
+    """Domains as far as the corpus tells: those of MultiWOZ's written goal, that of STAR's task (`bank` of `bank_balance`)."""
+    extra = json.loads(dialogue.extra or "{}")
+    task = extra.get("task")
+    return frozenset(extra.get("goal", ())) | ({task.partition("_")[0]} if task else frozenset())
+
+
+def corpus_of(dialogue: Dialogue) -> str:
+    """`multiwoz` of its parts, else the source."""
+    source = str(dialogue.source)
+    return "multiwoz" if source.startswith("multiwoz/") else source
+
+
+def splices(log: Sequence[Dialogue], seed: int, most: int | None = None) -> Iterator[Dialogue]:
+    """Two splices for each dialogue, or one where its domains are not known; none where no others fit.
+
+    most: splices of each corpus and kind; those of the dialogues that a stable hash puts first."""
+    made: Counter[tuple[str, str]] = Counter()
+    domains = {dialogue.id: domains_of(dialogue) for dialogue in log}
+    of_corpus: dict[str, list[Dialogue]] = {}
+    for dialogue in log:
+        of_corpus.setdefault(corpus_of(dialogue), []).append(dialogue)
+    for dialogue in sorted(log, key=lambda d: position(seed, d.id)):
+        corpus = corpus_of(dialogue)
+        for kind in KINDS[:2] if domains[dialogue.id] else KINDS[2:]:
+            if most is not None and made[corpus, kind] >= most:
+                continue
+            rng = Random(f"{seed}/{kind}/{dialogue.id}")
+            parts = [dialogue]
+            for _ in range(rng.choice((1, 2))):
+                ids, own = [part.id for part in parts], [domains[part.id] for part in parts]
+                fitting = [
+                    other
+                    for other in of_corpus[corpus]
+                    if other.id not in ids
+                    and (kind == KINDS[2] or all(bool(domains[other.id] & x) == (kind == KINDS[0]) for x in own))
+                ]
+                if fitting:
+                    parts.append(rng.choice(fitting))
+            if len(parts) > 1:
+                made[corpus, kind] += 1
+                yield spliced(parts, kind, rng)
+
+
+def spliced(parts: Sequence[Dialogue], kind: str, rng: Random) -> Dialogue:
+    """The parts as one dialogue, with the goals by annotator `splice` and the kind in `extra`."""
+    made, goals = join_parts(parts, interleaved([len(part.turns) for part in parts], rng))
+    labels = tuple(Label(GOALS, AtGoal(goal), "goal") for goal in goals)
+    name = f"{kind}: {made.id}"
+    return replace(
+        made, id=name, user=None, annotations=(Annotation(SPLICE, "truth", labels),), extra=json.dumps({"kind": kind})
+    )
+
+
+def boundaries(
+    predictions: Sequence[Path], corpus: str, split: str, reference: str, names: dict[str, str]
+) -> list[Result]:
+    """Scores of boundaries of one utterance a turn, as SuperDialseg's evaluation computes them, of models and of three rules.
+
+    names: annotator -> name of the system."""
+    judged = [d for d in Log(list(predictions)) if len(d.turns) >= 2 and _goals(d, reference) is not None]
+    times = resamples(len(judged), 1000, 0)
+    rows = []
+    for name in (*names, *RULES):
+        found = np.array([scores(_of_annotator(d, reference), _marks(d, name, reference)) for d in judged])
+        for k, metric in enumerate(SCORES):
+            values = found[:, k]
+            cell = bootstrap(of_statistic(lambda taken, v=values: taken @ v / taken.sum(axis=1), times).rounded())  # type: ignore[misc]
+            row = Result(
+                table="", corpus=corpus, split=split, task=GOALS, system=names.get(name, name), metric=metric, **cell
+            )
+            rows.append(structs.replace(row, n=len(judged), versions=versions("numpy", "torch")))
+    return rows
+
+
+def segment_marks(goals: Sequence[tuple[int, ...]], turns: int) -> list[bool]:
+    """For each turn whether a segment ends behind it; a border is wherever the next turn serves another goal, and none is behind the last."""
+    return [*borders(list(goals), turns), False]
+
+
+def _of_annotator(dialogue: Dialogue, annotator: str) -> list[bool]:
+    return segment_marks(_goals(dialogue, annotator) or [], len(dialogue.turns))
+
+
+def _goals(dialogue: Dialogue, annotator: str) -> list[tuple[int, ...]] | None:
+    annotation = dialogue.annotation(annotator)
+    found = {} if annotation is None else answers(annotation, GOALS)
+    if AtDialogue() not in found:
+        return None
+    return [label.at.turns for label in found[AtDialogue()] if isinstance(label.at, AtGoal)]
+
+
+def _marks(dialogue: Dialogue, name: str, reference: str) -> list[bool]:
+    """Marks of a model, or of a rule that knows how many boundaries there are."""
+    if name not in RULES:
+        return _of_annotator(dialogue, name)
+    turns, count = len(dialogue.turns), sum(_of_annotator(dialogue, reference))
+    ends: set[int] = set()
+    if name == "even":
+        ends = {round((k + 1) * turns / (count + 1)) - 1 for k in range(count)}
+    elif name == "random":
+        ends = set(Random(dialogue.id).sample(range(turns - 1), count))
+    return [t in ends and t < turns - 1 for t in range(turns)]
+
+
+def window_of(wanted: Marks) -> int:
+    """Utterances of a window: half the mean length of the reference's segments, at least 2; halves to the even number."""
+    return max(2, round(len(wanted) / (sum(wanted) + 1) / 2))
+
+
+def scores(wanted: Marks, given: Marks) -> tuple[float, float, float]:
+    """(Pk, WindowDiff, boundary F1) of one dialogue, as nltk and SuperDialseg compute them (Jiang et al. 2023). Raises ValueError for fewer than two utterances, or marks of other
+    dialogues."""
+    if len(wanted) < 2 or len(wanted) != len(given):
+        raise ValueError(f"{len(wanted)} and {len(given)} marks")
+    size = window_of(wanted)
+    starts = range(len(wanted) - size + 1)
+    counts = [(sum(wanted[s : s + size]), sum(given[s : s + size])) for s in starts]
+    pk = sum((a > 0) != (b > 0) for a, b in counts) / len(starts)
+    window_diff = sum(a != b for a, b in counts) / len(starts)
+    right, marked = sum(a and b for a, b in zip(wanted, given, strict=True)), sum(wanted) + sum(given)
+    return pk, window_diff, 2.0 * right / marked if marked else 0.0

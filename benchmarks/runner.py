@@ -1,0 +1,395 @@
+"""Run a recipe: a graph of stages whose finished outputs are cached by what they depend on.
+
+The key of a stage is a digest of its command, the contents of its inputs and the version of its code. A stage runs again if its key
+differs from the one that its output was made with. Inputs are compared by content: a stage that runs again and gives equal bytes
+leaves its dependants cached.
+
+A recipe is a YAML file in `benchmarks/recipes`:
+
+    parameters: {corpus: dbdc3, seeds: [0, 1, 2]}       # or `base: other-recipe` and the parameters that differ
+    stages:
+      log:                                              # name of a stage
+        run: labelgen data convert {data:dbdc3} {out} --format {corpus}
+        out: log.jsonl                                  # its output below the stage's folder
+      model:
+        each: {seed: seeds}                             # one stage for each value of the parameter `seeds`
+        run: labelgen finetune --out {folder}/run --seed {seed} --data.train [{log}]
+        out: run/model
+      rows:
+        call: benchmarks.rows:from_evaluations          # a Python function; its results are the rows of `table`
+        with: {evaluations: "{evaluate:evaluation.json}"}
+        table: dbdc3_baselines
+
+`run` may have several lines, which run in turn. In commands, `{name}` is a parameter, a variable of `each`, or another stage's output; `{stage:path}` is a path below that output, and
+may be a pattern such as `f[!0].jsonl`. A parameter that is a mapping gives `each` its keys, and
+`{variable_options}` is the value of the key. A reference to a stage with more variables means all of its instances with equal values of
+the shared ones. `{data:path}` is an input below the folder of corpora, `{file:path}` one in the repository. A word that is one
+reference becomes one word for each path; within a longer word the paths are joined by commas.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from labelgen import __version__
+from labelgen.base.errors import InputError, LabelgenError, UsageError
+from labelgen.base.files import digest_file, write_text
+
+from .results import FOLDER, ROOT, Result, as_list, load_yaml, page_of, slug, versions, write_results
+
+RECIPES = FOLDER / "recipes"
+RESUMABLE = ("finetune", "pretrain", "label")
+"""Commands of labelgen that continue in the folder of an interrupted run."""
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+_REFERENCE = re.compile(r"\{([\w-]+)(?::([^{}\s]+))?\}")
+Values = Mapping[str, str]
+
+
+class StageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"arguments": "with"}):
+    """A stage as a recipe declares it."""
+
+    run: str = ""
+    call: str = ""
+    arguments: dict[str, Any] = {}
+    out: str = ""
+    each: dict[str, str] = {}
+    table: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """parameters: values for the placeholders, lists for `each`; stages: by name."""
+
+    name: str
+    parameters: dict[str, Any]
+    stages: dict[str, StageSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A stage with a value for each of its variables."""
+
+    stage: str
+    values: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return "/".join([self.stage, *(f"{name}-{slug(value)}" for name, value in self.values)])
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """stage.json: what a finished stage was made from, and the digest of its output."""
+
+    key: str
+    command: str
+    inputs: dict[str, str] = {}
+    output: str = ""
+    seconds: float = 0.0
+    versions: str = ""
+
+
+@dataclass
+class Run:
+    """One run of a recipe.
+
+    Attributes:
+        data: folder of the unpacked corpora.
+        work: folder for the outputs of all stages.
+        results: folder of the CSV files.
+        executed: instances that ran, in their order; the others were cached.
+    """
+
+    recipe: Recipe
+    data: Path
+    work: Path
+    results: Path
+    executed: list[str] = field(default_factory=list)
+    _records: dict[Instance, Record] = field(default_factory=dict)
+    _active: list[Instance] = field(default_factory=list)
+
+    def all(self, only: Sequence[str] = ()) -> None:
+        """Run every stage that is not cached, then write the rows of each table. only: tables, with the stages that they need."""
+        chosen = [i for i in self.instances() if not only or self.table_of(i) in only]
+        missing = set(only) - {self.table_of(i) for i in chosen}
+        if missing:
+            known = sorted({self.table_of(i) for i in self.instances()} - {""})
+            raise self._error(f"the recipe makes no table {', '.join(sorted(missing))}", f"tables: {', '.join(known)}")
+        for instance in chosen:
+            self.make(instance)
+        tables: dict[str, list[Result]] = {}
+        for instance in chosen:
+            if table := self.table_of(instance):
+                made = msgspec.json.decode((self.folder(instance) / "rows.json").read_bytes(), type=list[Result])
+                tables.setdefault(table, []).extend(structs.replace(row, table=table) for row in made)
+        for table, rows in tables.items():
+            write_results(self.results / f"{page_of(table)}.csv", rows)
+
+    def table_of(self, instance: Instance) -> str:
+        """The table of a stage's rows; it may be a parameter."""
+        table = self.recipe.stages[instance.stage].table
+        return str(self.recipe.parameters.get(table.strip("{}"), table))
+
+    def instances(self, stage: str | None = None, values: Values | None = None) -> list[Instance]:
+        """Instances of all stages, or of one, whose variables have the given values."""
+        found = []
+        for name, spec in self.recipe.stages.items():
+            if stage not in (None, name):
+                continue
+            choices = [[(v, str(x)) for x in self._list(name, v, p)] for v, p in spec.each.items()]
+            for chosen in itertools.product(*choices):
+                if all((values or {}).get(v, x) == x for v, x in chosen):
+                    found.append(Instance(name, tuple(chosen)))
+        return found
+
+    def _list(self, stage: str, variable: str, parameter: str) -> list[Any]:
+        value = self.recipe.parameters.get(parameter)
+        value = list(value) if isinstance(value, dict) else value
+        if not isinstance(value, list):
+            raise self._error(
+                f"each: {variable} of stage {stage} needs the list parameter {parameter}", "add it to parameters"
+            )
+        return value
+
+    def folder(self, instance: Instance) -> Path:
+        """The folder of a stage's output and record."""
+        return self.work / str(instance)
+
+    def output(self, instance: Instance) -> Path:
+        """The path of a stage's output."""
+        return self.folder(instance) / self.recipe.stages[instance.stage].out
+
+    def make(self, instance: Instance) -> Record:
+        """Run a stage unless its cached output is current; first all stages that it depends on."""
+        if instance in self._records:
+            return self._records[instance]
+        if instance in self._active:
+            raise self._error(
+                f"stages depend on each other: {' -> '.join(map(str, [*self._active, instance]))}", "break the cycle"
+            )
+        self._active.append(instance)
+        spec = self.recipe.stages[instance.stage]
+        inputs: dict[str, str] = {}
+        command = self._command(instance, spec, inputs)
+        parts = [instance.stage, command.tokens, sorted(inputs.items()), _code(spec), spec.out]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        folder = self.folder(instance)
+        record = _read(folder / "stage.json")
+        if record is None or record.key != key or not self.output(instance).exists():
+            shown = "; ".join(map(shlex.join, command.tokens))
+            record = self._execute(instance, spec, command, Record(key=key, command=shown, inputs=inputs))
+        self._active.pop()
+        self._records[instance] = record
+        return record
+
+    def _execute(self, instance: Instance, spec: StageSpec, command: "Command", record: Record) -> Record:
+        folder = self.folder(instance)
+        started = folder / "started"
+        resumes = any(line[0] == "labelgen" and line[1] in RESUMABLE for line in command.lines)
+        if folder.exists() and not (resumes and started.is_file() and started.read_text() == record.key):
+            shutil.rmtree(folder)
+        self.output(instance).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "stage.json").unlink(missing_ok=True)
+        write_text(started, record.key)
+        print(f"{time.strftime('%H:%M:%S')} {instance}: {record.command}", flush=True)
+        began = time.monotonic()
+        for line in command.lines:
+            self._start(instance, line)
+        if spec.call:
+            made = _function(spec.call)(**command.arguments)
+            if spec.table:
+                written = f"python -m benchmarks run {self.recipe.name}"
+                rows = [structs.replace(row, command=written, versions=row.versions or versions()) for row in made]
+                write_text(folder / "rows.json", msgspec.json.encode(rows).decode())
+        if spec.out or spec.table:
+            record.output = digest(self.output(instance) if spec.out else folder / "rows.json")
+        record.seconds = round(time.monotonic() - began, 1)
+        record.versions = versions("torch")
+        write_text(folder / "stage.json", msgspec.json.format(msgspec.json.encode(record), indent=1).decode() + "\n")
+        started.unlink()
+        self.executed.append(str(instance))
+        return record
+
+    def _start(self, instance: Instance, line: Sequence[str]) -> None:
+        """Run one command. Raises LabelgenError with the last line that it printed if it fails."""
+        path = self.folder(instance) / "log.txt"
+        with path.open("ab") as log:
+            environment = {**os.environ, **ENVIRONMENT}
+            code = subprocess.run(_program(line), cwd=ROOT, env=environment, stdout=log, stderr=log).returncode
+        if code:
+            printed = path.read_text(encoding="utf-8", errors="replace").split("\n")
+            last = next((text for text in reversed(printed) if text.strip()), "it printed nothing")
+            hint = "correct it and run the same command again; finished stages are cached"
+            raise LabelgenError(f"stage {instance} failed with exit code {code}: {last}", str(path), hint)
+
+    def _command(self, instance: Instance, spec: StageSpec, inputs: dict[str, str]) -> "Command":
+        """The command of a stage; the digest of each input is added to `inputs`."""
+        if bool(spec.run) == bool(spec.call):
+            raise self._error(f"stage {instance.stage} needs either run or call", "give one of them")
+        parameters = self.recipe.parameters
+        values = {name: " ".join(map(str, as_list(value))) for name, value in parameters.items()} | dict(
+            instance.values
+        )
+
+        def fill(text: str) -> str:
+            for _ in range(3):  # A parameter may contain placeholders.
+                text = re.sub(r"\{([\w-]+)\}", lambda m: values.get(m[1], m[0]), text)
+            return text
+
+        def expand(text: str) -> tuple[list[str], list[str]]:
+            """The words that a text becomes, as paths and as tokens."""
+            found = [(m[0], *self._paths(instance, m[1], m[2], inputs)) for m in _REFERENCE.finditer(text)]
+            if len(found) == 1 and found[0][0] == text:
+                return found[0][1], found[0][2]
+            shown = [text, text]
+            for reference, *both in found:
+                shown = [s.replace(reference, ",".join(paths)) for s, paths in zip(shown, both, strict=True)]
+            return [shown[0]], [shown[1]]
+
+        lines, tokens = [], []
+        for line in fill(spec.run).strip().split("\n") if spec.run else []:
+            pairs = [expand(word) for word in shlex.split(line)]
+            lines.append([word for words, _ in pairs for word in words])
+            tokens.append([token for _, shown in pairs for token in shown])
+        arguments: dict[str, Any] = {}
+        for name, value in spec.arguments.items():
+            arguments[name], shown = value, [str(value)]
+            if isinstance(value, str) and (whole := re.fullmatch(r"\{([\w-]+)\}", value)) and whole[1] in parameters:
+                arguments[name], shown = parameters[whole[1]], [str(parameters[whole[1]])]
+            elif isinstance(value, str):
+                words, shown = expand(fill(value))
+                arguments[name] = [Path(word) for word in words] if _REFERENCE.search(fill(value)) else words[0]
+            tokens.append([spec.call, f"{name}={' '.join(shown)}"])
+        return Command(lines, tokens, arguments)
+
+    def _paths(
+        self, instance: Instance, name: str, below: str | None, inputs: dict[str, str]
+    ) -> tuple[list[str], list[str]]:
+        """What a reference means: paths, and the tokens that stand for them."""
+        if name in ("out", "folder"):
+            return [str(self.output(instance) if name == "out" else self.folder(instance))], [name]
+        if name in ("data", "file"):
+            return self._matches(self.data if name == "data" else ROOT, name, below or "", inputs)
+        if name not in self.recipe.stages:
+            raise self._error(
+                f"stage {instance.stage} refers to {name}, which is neither a parameter nor a stage",
+                f"stages: {', '.join(self.recipe.stages)}",
+            )
+        paths: list[str] = []
+        tokens: list[str] = []
+        for other in self.instances(name, dict(instance.values)):
+            record = self.make(other)
+            if below:
+                found = self._matches(self.output(other), str(other), below, inputs)
+            else:
+                inputs[str(other)] = record.output
+                found = [str(self.output(other))], [str(other)]
+            paths += found[0]
+            tokens += found[1]
+        return paths, tokens
+
+    def _matches(self, folder: Path, token: str, below: str, inputs: dict[str, str]) -> tuple[list[str], list[str]]:
+        pattern = any(c in below for c in "*?[")
+        found = sorted(folder.glob(below)) if pattern else [folder / below]
+        missing = [path for path in found if not path.exists()]
+        if missing or not found:
+            raise self._error(f"there is no {missing[0] if missing else folder / below}", "check the path, and --data")
+        names = [f"{token}:{path.relative_to(folder)}" for path in found]
+        inputs.update((name, digest(path)) for name, path in zip(names, found, strict=True))
+        return [str(path) for path in found], names
+
+    def _error(self, what: str, hint: str) -> UsageError:
+        return UsageError(what, f"benchmarks/recipes/{self.recipe.name}.yaml", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """lines: the words of each command; tokens: the same without paths of this machine; arguments: of a function."""
+
+    lines: list[list[str]]
+    tokens: list[list[str]]
+    arguments: dict[str, Any]
+
+
+def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe with its base. changes: parameters that replace those of the recipe. Raises UsageError for an unknown recipe or parameter."""
+    path = RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
+        raise UsageError(f"there is no recipe {name}", str(RECIPES), f"recipes: {', '.join(known)}")
+    parameters, stages = _load(path)
+    unknown = set(changes or ()) - set(parameters)
+    if unknown:
+        raise UsageError(
+            f"the recipe {name} has no parameter {', '.join(sorted(unknown))}",
+            str(path),
+            f"parameters: {', '.join(parameters)}",
+        )
+    return Recipe(name, {**parameters, **(changes or {})}, stages)
+
+
+def _load(path: Path) -> tuple[dict[str, Any], dict[str, StageSpec]]:
+    content = load_yaml(path)
+    parameters, stages = _load(RECIPES / f"{content['base']}.yaml") if "base" in content else ({}, {})
+    try:
+        own = msgspec.convert(content.get("stages", {}), dict[str, StageSpec])
+    except msgspec.ValidationError as error:
+        raise InputError(str(error), str(path), "see benchmarks/runner.py for the form of a recipe") from error
+    return {**parameters, **content.get("parameters", {})}, {**stages, **own}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's files."""
+    if path.is_file():
+        return digest_file(path)
+    lines = [f"{file.relative_to(path)} {digest_file(file)}" for file in sorted(path.rglob("*")) if file.is_file()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _code(spec: StageSpec) -> str:
+    """The version of a stage's code: that of labelgen and, for a function of the benchmarks, the source of its module."""
+    if spec.run:
+        return __version__
+    module = importlib.util.find_spec(spec.call.partition(":")[0])
+    if module is None or module.origin is None:
+        raise InputError(f"there is no module for {spec.call}", "benchmarks/recipes", "write call: module:function")
+    return f"{__version__} {digest_file(Path(module.origin))}"
+
+
+def _function(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _program(words: Sequence[str]) -> list[str]:
+    """The command with this Python in place of `labelgen` and `python`."""
+    if words[0] == "labelgen":
+        return [sys.executable, "-c", "import sys; from labelgen.cli.main import main; sys.exit(main())", *words[1:]]
+    return [sys.executable, *words[1:]] if words[0] == "python" else list(words)
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def recipe_names() -> Iterator[tuple[str, str]]:
+    """Name and first comment line of every recipe that can be run."""
+    for path in sorted(RECIPES.glob("*.yaml")):
+        yield path.stem, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")

@@ -1,0 +1,233 @@
+"""How well signals predict what is known about a log: its ground truth, human annotations, or the users' own answers.
+
+`quality` is evaluated at each rated turn: bad if the mean rating is below 3, else good. `outcome` is evaluated at each goal with an
+outcome: bad means failure. Of several annotations of the kind, the first that divides the dialogue gives the goals.
+
+For each detector and vote: precision (share of the places where the vote is right), the base rate (precision of voting everywhere)
+and recall. For each way to combine detectors the same, by the side of 1/2 that its probability is on, and the area under the
+precision-recall curve: once with implicit signals alone, once with all. `em` is fitted on the signals of this log, never on annotations;
+"not pooled" is without other users' votes and the assistant's confidence. A method without a probability gives the share of good items that
+it learned, or one half. Intervals are 95% bootstrap intervals over dialogues.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from msgspec import structs
+
+from labelgen.base.errors import InputError
+from labelgen.base.registry import require, resolve
+from labelgen.confidence.resampling import Array, of_statistic, resamples
+from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, Unit, division, quality_name
+from labelgen.data.log import Log
+from labelgen.feedback import items
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.detectors.rephrase import repeated_requests
+from labelgen.feedback.em.method import EmMethod, learn, learn_pooled
+from labelgen.feedback.posterior import METHODS, Method
+from labelgen.feedback.signal import concerns_dialogue, find_signals
+from labelgen.metrics import METRICS
+from labelgen.metrics.metric import Item, Metric, divide, of_counts
+
+from .results import Cell, Result, bootstrap, versions
+
+TASKS = {"quality": ("bad", "good"), "outcome": ("failure", "success")}
+"""task -> the names that a bad and a good vote stand for."""
+EXPLORATION = "exploration"
+"""What `rephrase` sees and keeps to itself: the user asks for another thing of the same kind. Measured as a good vote."""
+Chosen = tuple[str, Method, Callable[[Signal], bool]]
+"""A method's name as the table has it, the method, and which signals it reads."""
+
+Counts = tuple[int, int, int, int]
+"""Of one dialogue: places spoken of, of these rightly, places with that truth, places."""
+
+
+@dataclass
+class Found:
+    """Of one task. known: of each dialogue, whether each place is bad. spoken: by evidence and vote, of each dialogue
+    that it speaks in, the places. items: by method of aggregation, of each dialogue. based: votes whose base rate is a row already."""
+
+    known: list[Mapping[At, bool]] = field(default_factory=list)
+    spoken: dict[tuple[str, str], dict[int, set[At]]] = field(default_factory=dict)
+    items: dict[str, list[Item]] = field(default_factory=dict)
+    based: dict[str, bool] = field(default_factory=dict)
+
+    def speaks(self, evidence: str, vote: str, at: At) -> None:
+        self.spoken.setdefault((evidence, vote), {}).setdefault(len(self.known) - 1, set()).add(at)
+
+    def counts(self, evidence: str, vote: str) -> list[Counts]:
+        out = []
+        for d, known in enumerate(self.known):
+            spoken = self.spoken[evidence, vote].get(d, set())
+            true = {at for at, bad in known.items() if bad == (vote == "bad")}
+            out.append((len(spoken), len(spoken & true), len(true), len(known)))
+        return out
+
+
+def measure(
+    log: Sequence[Path], format: str, against: str, corpus: str, without: Sequence[str] = (), seed: int = 0
+) -> list[Result]:
+    """The rows of one log.
+
+    against: kind of the annotations that are right, such as truth, person or user. without: kinds of signals that repeat those
+    annotations. Raises InputError if no annotation of that kind has a quality or an outcome."""
+    for kind in without:
+        require(kind, DETECTORS, "signal")
+    found = {task: Found() for task in TASKS}
+    read = [(d, [s for s in find_signals(d) if s.kind not in without]) for d in Log(list(log), format)]
+    methods = [*_plain_methods(), *_fitted_methods(read, against)]
+    for dialogue, signals in read:
+        explored = [
+            Signal(kind=EXPLORATION, turns=(again.turn,), vote="good", evidence=(again.later,))
+            for again in repeated_requests(dialogue)
+            if again.explores
+        ]
+        annotations = [a for a in dialogue.annotations if a.kind == against]
+        _judge(dialogue, signals, explored, annotations, methods, found)
+    if not any(own.known for own in found.values()):
+        where = ", ".join(map(str, log))
+        raise InputError(f"no annotation of kind {against} has a quality or an outcome", where, "name another kind")
+    names = [name for name, _, _ in methods]
+    rows = [row for task, own in found.items() if own.known for row in _rows(task, own, names, seed)]
+    return [structs.replace(row, corpus=corpus, split="all", versions=versions("numpy")) for row in rows]
+
+
+def _judge(
+    dialogue: Dialogue,
+    signals: Sequence[Signal],
+    explored: Sequence[Signal],
+    annotations: Sequence[Annotation],
+    methods: Sequence[Chosen],
+    found: Mapping[str, Found],
+) -> None:
+    """Add what the signals of one dialogue say of the places that the annotations know."""
+    for task, places in (("quality", _qualities(annotations)), ("outcome", _outcomes(annotations))):
+        if not places:
+            continue
+        own = found[task]
+        own.known.append(places)
+        reference = {at: (Label(task, at, TASKS[task][not bad]),) for at, bad in places.items()}
+        about = {at: _about(at, (*signals, *explored), dialogue, places) for at in places}
+        for at, speaking in about.items():
+            for signal in speaking:
+                own.speaks(signal.kind, signal.vote, at)
+        for name, method, used in methods:
+            predicted: dict[At, tuple[Label, ...]] = {}
+            for at, speaking in about.items():
+                assert isinstance(at, AtTurn | AtGoal)
+                posterior = method(items.Item(dialogue, at, tuple(s for s in speaking if used(s))))
+                good = _without_evidence(method, task) if posterior is None else posterior.good
+                both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
+                predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)
+                if good != 0.5:
+                    own.speaks(name, "good" if good > 0.5 else "bad", at)
+            own.items.setdefault(name, []).append(Item((), reference, predicted))
+
+
+def _plain_methods() -> Iterator[Chosen]:
+    """Those that learn nothing from the log."""
+    for name in METHODS:
+        method: Method = resolve(METHODS, name, "method")
+        yield f"{name}, implicit", method, _implicit
+        yield f"{name}, all", method, _every
+
+
+def _fitted_methods(read: Sequence[tuple[Dialogue, Sequence[Signal]]], against: str) -> Iterator[Chosen]:
+    """`em` fitted on what it is to read; goals are those of the annotations, as for the others."""
+    unanchored = partial(learn, anchored=False)
+    for level, used in (("implicit", _implicit), ("all", _every)):
+
+        def own(used: Callable[[Signal], bool] = used) -> Iterator[items.Item]:
+            for dialogue, signals in read:
+                goals = next((a.annotator for a in dialogue.annotations if a.kind == against and division(a)), None)
+                yield from items.items_of(dialogue, [s for s in signals if used(s)], goals)
+
+        yield f"em, {level}", learn_pooled(own, unanchored)[1], used
+        yield f"em not pooled, {level}", unanchored(own()), used
+
+
+def _implicit(signal: Signal) -> bool:
+    return not signal.explicit and signal.kind != EXPLORATION
+
+
+def _every(signal: Signal) -> bool:
+    return signal.kind != EXPLORATION
+
+
+def _without_evidence(method: Method, task: str) -> float:
+    """What a method says of a place of which no signal speaks: the share of good ones where it learned it."""
+    unit: Unit = "goal" if task == "outcome" else "turn"
+    return method.whole[unit].good if isinstance(method, EmMethod) and unit in method.whole else 0.5
+
+
+def _qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:
+    """Of each rated turn, whether it is bad."""
+    ratings: dict[At, list[float]] = {}
+    for label in (label for a in annotations for label in a.labels):
+        if label.task == "quality" and isinstance(label.at, AtTurn) and isinstance(label.value, (int, float)):
+            ratings.setdefault(label.at, []).append(float(label.value))
+    return {at: quality_name(fmean(own)) == "bad" for at, own in sorted(ratings.items())}
+
+
+def _outcomes(annotations: Sequence[Annotation]) -> dict[At, bool]:
+    """Of each goal with a known outcome, whether it failed."""
+    annotation = next((a for a in annotations if division(a) is not None), None)
+    if annotation is None:
+        return {}
+    named = {label.at: label.name for label in annotation.labels if label.task == "outcome"}
+    return {at: name == "failure" for at, name in named.items() if name in TASKS["outcome"]}
+
+
+def _about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mapping[At, bool]) -> list[Signal]:
+    """The signals that speak of a turn singly, or of a goal where it ended."""
+    if isinstance(at, AtGoal):
+        goals = tuple(x.turns for x in places if isinstance(x, AtGoal))
+        return list(next(item.signals for item in items.goal_items(dialogue, signals, goals) if item.at == at))
+    assert isinstance(at, AtTurn)
+    single = len(dialogue.turns) == 1
+    return [s for s in signals if at.turn in s.turns and (single or not concerns_dialogue(s, dialogue))]
+
+
+def _rows(task: str, found: Found, methods: Sequence[str], seed: int) -> Iterator[Result]:
+    """Rows of each detector and method that votes, in the order of the registry."""
+    times = resamples(len(found.known), 1000, seed)
+    curve = f"{TASKS[task][0]}_auprc"
+    auprc: Metric = resolve(METRICS, curve, "metric")
+
+    def row(system: str, metric: str, places: int | None, cell: Cell) -> Result:
+        return Result(table="", corpus="", task=task, system=system, metric=metric, n=places, **cell)
+
+    for evidence in (*DETECTORS, EXPLORATION, *methods):
+        for vote in ("bad", "good"):
+            if (evidence, vote) not in found.spoken:
+                continue
+            counts = found.counts(evidence, vote)
+            places, _, true, known = (int(n) for n in np.sum(counts, axis=0))
+            base = row("base rate", f"{vote}_precision", None, {"value": round(true / known, 4)})
+            if not found.based.get(vote):
+                found.based[vote] = True
+                yield base
+            for metric, column in ((f"{vote}_precision", 0), (f"{vote}_recall", 2)):
+                value = of_counts(partial(_share_right, column=column))
+                yield row(evidence, metric, places, _estimate(value, counts, times))
+            if vote == "bad" and evidence in found.items:
+                yield row(
+                    evidence,
+                    curve,
+                    places,
+                    _estimate(auprc.value, [auprc.tally(x) for x in found.items[evidence]], times),
+                )
+
+
+def _share_right(counts: Array, column: int) -> Array:
+    return divide(counts[:, 1], counts[:, column])
+
+
+def _estimate(value: Callable[[Sequence[Any], Array], Array], rows: Sequence[Any], times: Array) -> Cell:
+    return bootstrap(of_statistic(lambda taken: value(rows, taken), times).rounded())

@@ -1,0 +1,81 @@
+"""Logs of spliced dialogues and of several tasks, and scores of boundaries."""
+
+import json
+from pathlib import Path
+
+from heard import talk
+
+from benchmarks import corpora
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import GOALS, Annotation, AtGoal, Label
+from labelgen.data.log import Log, write_log
+
+
+def dialogue(name: str, turns: int = 3, **extra: object) -> Dialogue:
+    said = [f"{side} {k} of {name}" for k in range(turns) for side in ("question", "reply")]
+    return talk(*said, id=name, source="star", extra=json.dumps(extra))
+
+
+def divided(one: Dialogue, annotator: str, *goals: tuple[int, ...], kind: str = "person") -> Dialogue:
+    labels = tuple(Label(GOALS, AtGoal(goal), "goal") for goal in goals)
+    return Dialogue(
+        id=one.id,
+        source=one.source,
+        turns=one.turns,
+        extra=one.extra,
+        annotations=(*one.annotations, Annotation(annotator, kind, labels)),
+    )
+
+
+def test_splices_of_one_domain_and_of_others_are_what_they_say():
+    log = [dialogue(f"{task}{k}", task=f"{task}_book") for task in ("bank", "hotel") for k in range(4)]
+    made = list(corpora.splices(log, 0))
+    assert len(made) == 2 * len(log)
+    assert made == list(corpora.splices(log, 0))
+    for one in made:
+        kind, _, name = one.id.partition(": ")
+        parts = name.split("+")
+        assert len({*parts}) == len(parts) in (2, 3)
+        assert json.loads(one.extra or "{}") == {"kind": kind}
+        domains = [part[:-1] for part in parts]
+        assert len({*domains}) == (1 if kind == "same domain" else 2 if len(parts) == 2 else len(parts))
+        goals = [x.at.turns for x in one.annotations[0].labels if isinstance(x.at, AtGoal)]
+        assert sorted(t for goal in goals for t in goal) == list(range(len(one.turns)))
+        for goal, part in zip(sorted(goals), dict.fromkeys(t.request.split()[-1] for t in one.turns), strict=True):
+            assert {one.turns[t].request.split()[-1] for t in goal} == {part}
+    few = list(corpora.splices(log, 0, most=3))
+    assert len(few) == 6
+    assert {x.id for x in few} <= {x.id for x in made}
+
+
+def test_only_dialogues_of_one_task_are_parts_and_only_served_ones_are_judged(tmp_path: Path):
+    one = divided(dialogue("one", task="bank_book", completion="Complete"), "wizard", (0, 1, 2))
+    many = divided(dialogue("many", tasks=["a", "b"], completion="Complete"), "wizard", (0, 2), (1,))
+    left = divided(dialogue("left", tasks=["a", "b"], completion="EarlyDisconnect"), "wizard", (0, 2), (1,))
+    single = divided(dialogue("single", tasks=["a", "b"], completion="Complete"), "wizard", (0, 1, 2))
+    write_log(tmp_path / "log.jsonl", [one, many, left, single, dialogue("short", turns=1)])
+    log = Log([tmp_path / "log.jsonl"])
+    parts = list(corpora.parts_of(log))
+    assert [(d.id, d.annotations) for d in parts] == [("one", ())]
+    assert [d.id for d in corpora.several(log, completed=True)] == ["many"]
+    assert [d.id for d in corpora.several(log, completed=False)] == ["many", "left", "single"]
+
+
+def test_boundaries_of_a_perfect_model_and_of_rules(tmp_path: Path):
+    marked = [divided(dialogue(f"d{k}", turns=6), "segments", (0, 1), (2, 3, 4, 5)) for k in range(5)]
+    judged = [divided(one, "model", (0, 1), (2, 3, 4, 5), kind="model") for one in marked]
+    write_log(tmp_path / "predictions.jsonl", judged)
+    made = corpora.boundaries([tmp_path / "predictions.jsonl"], "C", "test", "segments", {"model": "marked segments"})
+    rows = {(r.system, r.metric.removeprefix("superdialseg_")): r.value for r in made}
+    assert [rows["marked segments", m] for m in ("pk", "window_diff", "f1")] == [0.0, 0.0, 1.0]
+    assert rows["no boundary", "f1"] == 0.0
+    assert rows["no boundary", "pk"] == rows["no boundary", "window_diff"]
+    assert {system for system, _ in rows} == {"marked segments", *corpora.RULES}
+
+
+def test_plain_divisions_are_annotators_of_every_dialogue():
+    one = corpora.with_rules(dialogue("d", turns=3))
+    assert [[x.at.turns for x in a.labels if isinstance(x.at, AtGoal)] for a in one.annotations[-2:]] == [
+        [(0, 1, 2)],
+        [(0,), (1,), (2,)],
+    ]

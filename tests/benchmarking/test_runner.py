@@ -1,0 +1,195 @@
+"""Recipes: only stages whose inputs changed run again, and an interrupted run continues."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import runner
+from benchmarks.results import FOLDER, ROOT, Result, as_list, load_yaml, page_of, read_results
+from benchmarks.runner import RECIPES, Recipe, Run, StageSpec, load_recipe
+from labelgen.base.errors import InputError, LabelgenError, UsageError
+
+JOIN = "import sys; open(sys.argv[1], 'w').write(''.join(sorted(open(p).read() for p in sys.argv[2:])))"
+UPPER = "import sys; open(sys.argv[1], 'w').write(open(sys.argv[2]).read().strip().upper() + sys.argv[3])"
+
+
+def stage(**fields) -> StageSpec:
+    return StageSpec(**fields)
+
+
+def recipe(**parameters) -> Recipe:
+    """Two inputs, each in capitals, by seed; then joined; then the rows of a table."""
+    stages = {
+        "log": stage(run="python {data:join.py} {out} {data:a.txt}", out="log.txt"),
+        "other": stage(run="python {data:join.py} {out} {data:b.txt}", out="log.txt"),
+        "model": stage(run="python {data:upper.py} {out} {log} {seed}", out="m.txt", each={"seed": "seeds"}),
+        "all": stage(run="python {data:join.py} {out} {model} {other}", out="all.txt"),
+        "rows": stage(call="bench_rows:rows", arguments={"logs": "{all}", "corpus": "{corpus}", "seeds": "{seeds}"}, table="t"),
+    }  # fmt: skip
+    return Recipe("fake", {"seeds": [0, 1], "corpus": "C", **parameters}, stages)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, text in (("a.txt", "a\n"), ("b.txt", "b\n"), ("join.py", JOIN), ("upper.py", UPPER)):
+        (data / name).write_text(text)
+    module = "from benchmarks.results import Result\ndef rows(logs, corpus, seeds):\n"
+    module += "    text = logs[0].read_text()\n    return [Result(table='', corpus=corpus, metric='accuracy', system=text, seed=' '.join(map(str, seeds)), value=1.0)]\n"
+    (tmp_path / "bench_rows.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bench_rows", raising=False)
+    monkeypatch.setattr(runner, "page_of", lambda table: "page")
+    return tmp_path
+
+
+def run(place: Path, chosen: Recipe | None = None) -> list[str]:
+    """What ran, in order."""
+    made = Run(chosen or recipe(), place / "data", place / "work", place / "results")
+    (place / "results").mkdir(exist_ok=True)
+    made.all()
+    return made.executed
+
+
+EVERY = ["log", "other", "model/seed-0", "model/seed-1", "all", "rows"]
+
+
+def test_a_second_run_executes_nothing_and_the_rows_stand_in_the_table(place: Path):
+    assert run(place) == EVERY
+    results = read_results(place / "results" / "page.csv")
+    assert [(r.table, r.corpus, r.system, r.seed, r.command) for r in results] == [
+        ("t", "C", "A0A1b\n", "0 1", "python -m benchmarks run fake")
+    ]
+    assert run(place) == []
+
+
+def test_a_changed_input_runs_only_its_dependants(place: Path):
+    run(place)
+    (place / "data" / "b.txt").write_text("B\n")
+    assert run(place) == ["other", "all", "rows"]
+    (place / "data" / "a.txt").write_text("x\n")
+    assert run(place) == ["log", "model/seed-0", "model/seed-1", "all", "rows"]
+
+
+def test_a_stage_with_equal_output_leaves_its_dependants_cached(place: Path):
+    run(place)
+    (place / "data" / "a.txt").write_text("a \n")  # In capitals and without spaces it is the same.
+    assert run(place) == ["log", "model/seed-0", "model/seed-1"]
+
+
+def test_a_changed_command_parameter_or_code_runs_again(place: Path):
+    run(place)
+    assert run(place, recipe(seeds=[0, 2])) == ["model/seed-2", "all", "rows"]
+    assert run(place, recipe(seeds=[0, 2], corpus="D")) == ["rows"]
+    module = place / "bench_rows.py"
+    module.write_text(module.read_text() + "# another version\n")
+    sys.modules.pop("bench_rows")
+    assert run(place, recipe(seeds=[0, 2], corpus="D")) == ["rows"]
+
+
+def test_a_lost_output_is_made_again(place: Path):
+    run(place)
+    (place / "work" / "other" / "log.txt").unlink()
+    assert run(place) == ["other"]
+
+
+def test_a_failed_stage_says_why_and_the_next_run_continues(place: Path):
+    (place / "data" / "upper.py").write_text("import sys\nsys.exit('no memory')")
+    with pytest.raises(LabelgenError, match=r"stage model/seed-0 failed with exit code 1: no memory"):
+        run(place)
+    (place / "data" / "upper.py").write_text(UPPER)
+    assert run(place) == ["model/seed-0", "model/seed-1", "all", "rows"]
+
+
+def test_a_killed_run_continues_where_it_was(place: Path):
+    kill = "import os, signal, sys\nsentinel = os.path.join(os.path.dirname(sys.argv[0]), 'killed')\n"
+    kill += "if sys.argv[3] == '1' and not os.path.exists(sentinel):\n"
+    kill += "    open(sentinel, 'w'); open(sys.argv[1], 'w').write('half'); os.kill(os.getppid(), signal.SIGKILL); sys.exit()\n"
+    (place / "data" / "upper.py").write_text(kill + UPPER)
+    code = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(place)!r}]; from pathlib import Path; import test_runner; "
+    code += f"test_runner.run(Path({str(place)!r}))"
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (place / "work" / "model" / "seed-1" / "stage.json").exists()
+    assert run(place) == ["model/seed-1", "all", "rows"]
+    assert (place / "work" / "all" / "all.txt").read_text() == "A0A1b\n"
+
+
+def test_patterns_and_shared_variables_choose_the_outputs(place: Path):
+    split = "import sys, pathlib; p = pathlib.Path(sys.argv[1]); p.mkdir(); [(p / f'f{k}').write_text(str(k)) for k in range(3)]"
+    (place / "data" / "split.py").write_text(split)
+    stages = {
+        "folds": stage(run="python {data:split.py} {out}", out="parts"),
+        "train": stage(run="python {data:join.py} {out} {folds:f[!{fold}]}", out="t", each={"fold": "folds_"}),
+        "label": stage(run="python {data:join.py} {out} {train} {folds:f{fold}}", out="l", each={"fold": "folds_"}),
+        "comma": stage(run="python -c print(1) [{train}]"),
+    }
+    made = Run(Recipe("fake", {"folds_": [0, 1, 2]}, stages), place / "data", place / "work", place / "results")
+    made.all()
+    assert (place / "work/train/fold-1/t").read_text() == "02"
+    assert (place / "work/label/fold-1/l").read_text() == "021" or (place / "work/label/fold-1/l").read_text() == "012"
+    command = made.make(made.instances("comma")[0]).command
+    assert command.endswith("'[train/fold-0,train/fold-1,train/fold-2]'")
+
+
+def test_unknown_references_missing_files_and_cycles_are_refused(place: Path):
+    def fails(**stages):
+        Run(Recipe("fake", {}, stages), place / "data", place / "work", place / "results").all()
+
+    with pytest.raises(UsageError, match="refers to nothing, which is neither a parameter nor a stage"):
+        fails(a=stage(run="python {nothing}"))
+    with pytest.raises(UsageError, match=r"there is no .*gone\.txt"):
+        fails(a=stage(run="python {data:gone.txt}"))
+    with pytest.raises(UsageError, match="stages depend on each other: a -> b -> a"):
+        fails(a=stage(run="python {b}", out="x"), b=stage(run="python {a}", out="x"))
+    with pytest.raises(UsageError, match="needs either run or call"):
+        fails(a=stage())
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_loads_and_its_functions_exist(path: Path):
+    loaded = load_recipe(path.stem)
+    for name, spec in loaded.stages.items():
+        if spec.call:
+            assert callable(runner._function(spec.call)), name
+        if spec.table and "{" not in spec.table:
+            assert page_of(spec.table)
+    known = set(loaded.stages) | set(loaded.parameters) | {"data", "file", "out", "folder"}
+    known |= {variable for spec in loaded.stages.values() for variable in spec.each}
+    known |= {f"{variable}_options" for spec in loaded.stages.values() for variable in spec.each}
+    text = " ".join(str(spec) for spec in loaded.stages.values())
+    assert set(re.findall(r"\{([\w-]+)(?=[:}]\S)", text)) - {"outcome", "goals", "weight"} <= known
+
+
+def test_recipes_with_an_unknown_name_parameter_or_field_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runner, "RECIPES", tmp_path)
+    (tmp_path / "base.yaml").write_text("parameters: {corpus: a, seeds: [0]}\nstages: {log: {run: 'true', out: x}}")
+    (tmp_path / "one.yaml").write_text("base: base\nparameters: {corpus: b}")
+    (tmp_path / "bad.yaml").write_text("stages: {log: {command: x}}")
+    assert load_recipe("one", {"seeds": [1]}).parameters == {"corpus": "b", "seeds": [1]}
+    with pytest.raises(UsageError, match="there is no recipe two"):
+        load_recipe("two")
+    with pytest.raises(UsageError, match="has no parameter colour"):
+        load_recipe("one", {"colour": 1})
+    with pytest.raises(InputError, match="unknown field `command`"):
+        load_recipe("bad")
+
+
+def test_a_result_of_a_stage_is_one_row():
+    assert Result(table="", corpus="C", metric="m", system="s", value=1.0).seed == ""
+    assert load_yaml(FOLDER / "metrics.yaml")["macro_f1"]
+
+
+def test_recipes_that_pages_name_make_the_tables_they_show():
+    for page in load_yaml(FOLDER / "pages.yaml")["pages"].values():
+        for table in page["tables"]:
+            name, *tables = table.get("recipe", "none").split()
+            if name != "none":
+                made = Run(load_recipe(name), Path("data"), Path("work"), Path("results"))
+                known = {made.table_of(instance) for instance in made.instances()}
+                assert set(tables or as_list(table["query"]["table"])) <= known, table["title"]
