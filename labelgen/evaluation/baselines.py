@@ -323,7 +323,7 @@ class ConstantPerSource:
         shares: dict[tuple[str, ...], Shares] = {(): shares_of(examples)}
         for part in sorted(filter(None, parts), key=len):
             shares[part] = shares_of(parts[part], shares[part[:-1]])
-        self._learned[task.name] = {part: most_frequent(own) for part, own in shares.items()}
+        self._learned[task.name] = {part: most_frequent(part_shares) for part, part_shares in shares.items()}
         return {"sources": sum(len(part) == 2 for part in shares)}
 
     def answer(self, task: EvaluationTask, places: Sequence[Location]) -> list[Prediction | None]:
@@ -409,7 +409,9 @@ class Rule:
     def answer(self, task: EvaluationTask, places: Sequence[Location]) -> list[Prediction | None]:
         if name := self._goals.get(task.name):
             goals = [goals_of(place.dialogue, None)[0] for place in places]
-            return [_of_labels([Label(task.tasks[0], AtGoal(goal), name) for goal in own]) for own in goals]
+            return [
+                _of_labels([Label(task.tasks[0], AtGoal(goal), name) for goal in division_of]) for division_of in goals
+            ]
         if task.name in self._phrases:
             return [_of_labels([*_spans(task.tasks[0], place, self._phrases[task.name])]) for place in places]
         return [None] * len(places)

@@ -191,8 +191,8 @@ class BagOfWords(_Classifier):
 
             columns = zip(*(texts_of(place) for place in places), strict=True)
             parts = [v.transform(texts) for v, texts in zip(words, columns, strict=True) if v is not None]
-            found: Array = model.predict_proba(sparse.hstack(parts).tocsr())
-            return found
+            p: Array = model.predict_proba(sparse.hstack(parts).tocsr())
+            return p
 
         notes = {"words": int(matrix.shape[1]), "c": c, "weights": list(decide.weights)}
         return FittedClassifier(rows.answers, probabilities, decide), notes
@@ -205,14 +205,14 @@ def texts_of(place: Location) -> tuple[str, ...]:
     """The text fields of a place: its requests, its responses; those of the turn before and of the turn after; and, where it is more than
     a turn, its last request and its last response."""
     turns = place.dialogue.turns
-    own = turns_of(place)
-    if not own:
+    inside = turns_of(place)
+    if not inside:
         return ("",) * _TEXT_FIELDS
-    before = turns[own[0] - 1] if own[0] else None
-    after = turns[own[-1] + 1] if own[-1] + 1 < len(turns) else None
-    last = None if isinstance(place.at, AtTurn) else turns[own[-1]]
+    before = turns[inside[0] - 1] if inside[0] else None
+    after = turns[inside[-1] + 1] if inside[-1] + 1 < len(turns) else None
+    last = None if isinstance(place.at, AtTurn) else turns[inside[-1]]
     pairs = [(x.request, x.response) if x is not None else ("", "") for x in (before, after, last)]
-    joined = ("\n".join(turns[k].request for k in own), "\n".join(turns[k].response for k in own))
+    joined = ("\n".join(turns[k].request for k in inside), "\n".join(turns[k].response for k in inside))
     return (*joined, *(text for pair in pairs for text in pair))
 
 
@@ -313,8 +313,8 @@ class FieldTrees(_Classifier):
             final = self._trees(rows, columns, matrix, np.ones(len(rows.places), dtype=bool))
 
             def probabilities(places: Sequence[Location]) -> Array:
-                found: Array = final.predict_proba(columns.matrix([fields_of(place) for place in places]))
-                return found
+                p: Array = final.predict_proba(columns.matrix([fields_of(place) for place in places]))
+                return p
 
             fitted = replace(fitted, probabilities=probabilities, decide=decide)
         return fitted, {"fields": len(columns.names), "weights": list(fitted.decide.weights)}
@@ -335,55 +335,55 @@ class FieldTrees(_Classifier):
 
 def fields_of(place: Location) -> Fields:
     """What the log records about a place, by name; what is not recorded is absent."""
-    turns, own = place.dialogue.turns, turns_of(place)
-    found: Fields = {"turns": float(len(turns)), "own turns": float(len(own))}
+    turns, inside = place.dialogue.turns, turns_of(place)
+    fields: Fields = {"turns": float(len(turns)), "own turns": float(len(inside))}
     for name in ("source", "device", "locale"):
         if (word := getattr(place.dialogue, name)) is not None:
-            found[name] = word
-    if not own:
-        return found
-    found["first turn"], found["turns left"] = float(own[0]), float(len(turns) - 1 - own[-1])
-    around = {"": own[-1], "before ": own[0] - 1, "after ": own[-1] + 1}
+            fields[name] = word
+    if not inside:
+        return fields
+    fields["first turn"], fields["turns left"] = float(inside[0]), float(len(turns) - 1 - inside[-1])
+    around = {"": inside[-1], "before ": inside[0] - 1, "after ": inside[-1] + 1}
     for prefix, k in around.items():
         if 0 <= k < len(turns):
-            found.update({prefix + name: value for name, value in _of_turn(turns[k]).items()})
+            fields.update({prefix + name: value for name, value in _of_turn(turns[k]).items()})
             if k and (now := turns[k].time_s) is not None and (then := turns[k - 1].time_s) is not None:
-                found[prefix + "gap_s"] = now - then
-    if len(own) > 1:
+                fields[prefix + "gap_s"] = now - then
+    if len(inside) > 1:
         numbers: dict[str, list[float]] = {}
-        for k in own:
+        for k in inside:
             for name, value in _of_turn(turns[k]).items():
                 if isinstance(value, float):
                     numbers.setdefault(name, []).append(value)
                 else:
                     key = f"share of {name} {value}"
-                    found[key] = float(found.get(key, 0.0)) + 1.0 / len(own)
+                    fields[key] = float(fields.get(key, 0.0)) + 1.0 / len(inside)
         for name, values in numbers.items():
-            found[f"mean {name}"] = sum(values) / len(values)
-            found[f"least {name}"] = min(values)
-    return found
+            fields[f"mean {name}"] = sum(values) / len(values)
+            fields[f"least {name}"] = min(values)
+    return fields
 
 
 def _of_turn(turn: Turn) -> Fields:
-    found: Fields = {
+    fields: Fields = {
         "request words": float(len(turn.request.split())),
         "response words": float(len(turn.response.split())),
     }
     for name in ("domain", "status", "asr_confidence", "nlu_confidence"):
         if (value := getattr(turn, name)) is not None:
-            found[name] = value
+            fields[name] = value
     if turn.hypothesis is not None:
-        found["hypothesis slots"] = float(len(turn.hypothesis.slots))
+        fields["hypothesis slots"] = float(len(turn.hypothesis.slots))
         confidences = [x.confidence for x in turn.hypothesis.intents if x.confidence is not None]
-        found["hypothesis intents"] = float(len(turn.hypothesis.intents))
-        found["hypothesis intent"] = " ".join(sorted(x.name for x in turn.hypothesis.intents))
+        fields["hypothesis intents"] = float(len(turn.hypothesis.intents))
+        fields["hypothesis intent"] = " ".join(sorted(x.name for x in turn.hypothesis.intents))
         if confidences:
-            found["hypothesis confidence"] = max(confidences)
+            fields["hypothesis confidence"] = max(confidences)
     if turn.response_time_s is not None and turn.time_s is not None:
-        found["response_s"] = turn.response_time_s - turn.time_s
-    found.update({f"category {x.name}": x.value for x in turn.categories})
-    found.update({f"number {x.name}": float(x.value) for x in turn.numbers})
-    return found
+        fields["response_s"] = turn.response_time_s - turn.time_s
+    fields.update({f"category {x.name}": x.value for x in turn.categories})
+    fields.update({f"number {x.name}": float(x.value) for x in turn.numbers})
+    return fields
 
 
 def _columns(read: Sequence[Fields]) -> _Columns:

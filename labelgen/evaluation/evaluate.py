@@ -256,11 +256,11 @@ def examples(
     if not systems:
         return []
     single = [task for task in tasks if len(task.tasks) == 1]
-    found = []
+    wrong = []
     for k, dialogue in enumerate(dialogues):
         by_task = {task.name: _errors(dialogue, task, systems[0], setting.reference) for task in single}
         if errors := sum(by_task.values()):
-            found.append((-errors, k, {name: n for name, n in by_task.items() if n}))
+            wrong.append((-errors, k, {name: n for name, n in by_task.items() if n}))
     return [
         Example(
             errors=-errors,
@@ -269,7 +269,7 @@ def examples(
             reference=setting.reference,
             record=to_plain(dialogues[k]),
         )
-        for errors, k, by_task in sorted(found, key=lambda entry: entry[:2])[:MOST_EXAMPLES]
+        for errors, k, by_task in sorted(wrong, key=lambda entry: entry[:2])[:MOST_EXAMPLES]
     ]
 
 

@@ -159,10 +159,10 @@ def _annotations(
     starts = range(0, len(dialogues), _AT_ONCE)
     for start in progress(starts, name, f"times {_AT_ONCE} dialogues", len(starts)):
         group = dialogues[start : start + _AT_ONCE]
-        for end_to_end, told in zip(annotate(group, None), annotate(group, reference), strict=True):
-            labels = tuple(x for x in told.labels if not divides(x.task) and isinstance(x.at, AtGoal))
+        for end_to_end, on_given in zip(annotate(group, None), annotate(group, reference), strict=True):
+            labels = tuple(x for x in on_given.labels if not divides(x.task) and isinstance(x.at, AtGoal))
             annotator = end_to_end.annotator + ON_GIVEN_GOALS
-            on_goals = replace(told, annotator=annotator, labels=labels, none=())
+            on_goals = replace(on_given, annotator=annotator, labels=labels, none=())
             out.append([end_to_end, on_goals] if labels else [end_to_end])
     return out
 

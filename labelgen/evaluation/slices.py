@@ -158,11 +158,11 @@ def slices(fields: Sequence[Judged], by: str, reference: str) -> dict[str, NDArr
     for place, name in enumerate(_names(values)):
         if name is not None:
             by_name.setdefault(name, []).append(place)
-    small = [name for name, own in by_name.items() if len({fields[k][0].id for k in own}) < LEAST_DIALOGUES]
+    small = [name for name, members in by_name.items() if len({fields[k][0].id for k in members}) < LEAST_DIALOGUES]
     others = sorted(place for name in small for place in by_name.pop(name))
     if len({fields[k][0].id for k in others}) >= LEAST_DIALOGUES:
         by_name[OTHER] = others
-    return {name: np.array(own) for name, own in by_name.items()} if len(by_name) > 1 else {}
+    return {name: np.array(members) for name, members in by_name.items()} if len(by_name) > 1 else {}
 
 
 def _names(values: Sequence[Value]) -> list[str | None]:
@@ -239,8 +239,8 @@ def slice_metrics(
         for name, places in named.items():
             inside = {fields[k] for k in places.tolist()}
             tests = [contrast(one, inside, setting) for one in tested]
-            for system, own in items.items():
-                part, part_judgments = within(own, judgments, inside)
+            for system, system_items in items.items():
+                part, part_judgments = within(system_items, judgments, inside)
                 measured = measure_all(task.metrics[:SHOWN], part, part_judgments, setting)
                 for metric_name, one in measured.items():
                     test = tests[0] if system in first and metric_name == main else {}
@@ -258,13 +258,13 @@ def contrast(system: System, inside: Collection[JudgedField], setting: Setting) 
     ours, theirs = (
         measure_all([system.metric], items, system.judgments, quick)[system.metric] for items in (part, rest)
     )
-    found: dict[str, Any] = {"rest": theirs.interval.value, "p_value": None}
+    test: dict[str, Any] = {"rest": theirs.interval.value, "p_value": None}
     degrees = min(_dialogues(part, system.judgments), _dialogues(rest, system.judgments)) - 1
     if ours.interval.value is not None and theirs.interval.value is not None and degrees >= 1:
         gap = _sign(system) * (theirs.interval.value - ours.interval.value)
         spread = max(_spread(ours.draws - theirs.draws), _anywhere(system.whole, ours.items, theirs.items))
-        found["p_value"] = float(student.sf(gap / spread, degrees)) if spread > 0 else 1.0
-    return found
+        test["p_value"] = float(student.sf(gap / spread, degrees)) if spread > 0 else 1.0
+    return test
 
 
 def _sign(system: System) -> float:

@@ -119,19 +119,19 @@ def exclusive_names(tasks: Sequence[EvaluationTask]) -> dict[str, tuple[str, ...
 
 
 def answered(annotation: Annotation | None, task: EvaluationTask) -> dict[At, tuple[Label, ...]]:
-    """scope -> labels, of every field that the annotation answers in all of the tasks. Of an exclusive task, "no name can be told" is no
+    """scope -> labels, of every field that the annotation answers in all of the tasks. Of an exclusive task, "no name is known" is no
     answer: it can be neither right nor wrong."""
     if annotation is None:
         return {}
     first, *others = (answers(annotation, name) for name in task.tasks)
-    found = {
+    by_place = {
         at: labels + tuple(label for other in others for label in other[at])
         for at, labels in first.items()
         if concerns_place(at, task) and all(at in other for other in others) and (labels or task.names is None)
     }
     if not task.groups:
-        return found
-    return {at: tuple(_grouped(label, task.groups) for label in labels) for at, labels in found.items()}
+        return by_place
+    return {at: tuple(_grouped(label, task.groups) for label in labels) for at, labels in by_place.items()}
 
 
 def concerns_place(at: At, task: EvaluationTask) -> bool:

@@ -57,15 +57,15 @@ def decide(tasks: Sequence[TaskResult], level: float) -> None:
     """Fill in the verdicts of all tasks, with their adjusted p-values and those of their comparisons."""
     everything = [(task, one) for task in tasks for one in task.verdicts]
     for system in dict.fromkeys(one.system for _, one in everything):
-        own = [(_sign(task), one) for task, one in everything if one.system == system]
+        family = [(_sign(task), one) for task, one in everything if one.system == system]
         for kind in ("human", "baseline"):
-            adjust([x for _, one in own for x in one.comparisons if x.kind == kind])
-        for sign, one in own:
+            adjust([x for _, one in family for x in one.comparisons if x.kind == kind])
+        for sign, one in family:
             for x in one.comparisons:
                 x.significant = significant(x.p_adjusted, level)
             one.p_value = _of_all(one, sign)
-        adjust([one for _, one in own])
-        for sign, one in own:
+        adjust([one for _, one in family])
+        for sign, one in family:
             one.beaten_by = [
                 x.opponent
                 for x in one.comparisons

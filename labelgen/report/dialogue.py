@@ -259,10 +259,10 @@ def pair(reference: Annotation | None, system: Annotation | None) -> tuple[tuple
     fresh = len(ours)
     named = []
     for j, turns in enumerate(theirs):
-        own = partner.get(j)
-        if own is None:
-            own, fresh = fresh, fresh + 1
-        named.append(Goal(turns, own, letter(own)))
+        number_of = partner.get(j)
+        if number_of is None:
+            number_of, fresh = fresh, fresh + 1
+        named.append(Goal(turns, number_of, letter(number_of)))
     return tuple(Goal(turns, i, letter(i)) for i, turns in enumerate(ours)), tuple(named)
 
 

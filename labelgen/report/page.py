@@ -99,7 +99,7 @@ class TaskView:
     def baselines(self) -> list[tuple[str, Estimate | None]]:
         """The baselines that the subject was compared with, by their short names."""
         values = {row.system: row.metrics.get(self.task.main_metric) for row in self.task.rows}
-        comparisons = self.tested.own.comparisons if self.tested else ()
+        comparisons = self.tested.verdict.comparisons if self.tested else ()
         return [
             (x.opponent.removeprefix(BASELINE), values.get(x.opponent)) for x in comparisons if x.kind == "baseline"
         ]
@@ -145,7 +145,7 @@ def _task_view(evaluation: Evaluation, task: TaskResult, number: int) -> TaskVie
     return TaskView(
         task=task,
         anchor=f"q{number}",
-        verdict="unanswered" if unanswered else tests.own.verdict if tests else "not_compared",
+        verdict="unanswered" if unanswered else tests.verdict.verdict if tests else "not_compared",
         tested=tests,
         subject=subject,
         human=human,

@@ -44,8 +44,8 @@ def sentence(summary: Summary) -> str:
     if not summary.signals:
         return "There is no signal in this log."
     kinds = len({cast.kind for cast in summary.votes})
-    told = {spread.unit: spread.with_signals / spread.items for spread in summary.posteriors if spread.items}
-    shares = [f"{told[unit]:.1%} of the {unit}s" for unit in ("turn", "goal") if unit in told]
+    covered = {spread.unit: spread.with_signals / spread.items for spread in summary.posteriors if spread.items}
+    shares = [f"{covered[unit]:.1%} of the {unit}s" for unit in ("turn", "goal") if unit in covered]
     of_kinds = "1 kind" if kinds == 1 else f"{kinds} kinds"
     if summary.signals == 1:
         return f"1 signal of {of_kinds} says good or bad of {' and '.join(shares)}."
@@ -81,10 +81,10 @@ def _domains(summary: Summary) -> list[Domain]:
     """The domains of most turns, the rest as one."""
     ordered = sorted(summary.turns.items(), key=lambda pair: (-pair[1], pair[0]))
     joined = ordered[MOST_DOMAINS:] if len(ordered) > MOST_DOMAINS + 1 else []
-    found = [Domain(name, count, (name,)) for name, count in ordered[: len(ordered) - len(joined)]]
+    columns = [Domain(name, count, (name,)) for name, count in ordered[: len(ordered) - len(joined)]]
     if joined:
-        found.append(Domain(OTHER_DOMAINS, sum(n for _, n in joined), tuple(name for name, _ in joined)))
-    return found
+        columns.append(Domain(OTHER_DOMAINS, sum(n for _, n in joined), tuple(name for name, _ in joined)))
+    return columns
 
 
 def _row(cast: VoteCount, domains: Sequence[Domain]) -> CastRow:

@@ -72,8 +72,8 @@ class PlainConsole(Console):
 
 def _goals(annotation: Annotation | None) -> list[AtGoal]:
     """The goals that the annotation names, by their first turn; one column each."""
-    found = {label.at for label in annotation.labels if isinstance(label.at, AtGoal)} if annotation else set()
-    return sorted(found)
+    goals = {label.at for label in annotation.labels if isinstance(label.at, AtGoal)} if annotation else set()
+    return sorted(goals)
 
 
 def _tracks(goals: Sequence[AtGoal], turn: int, first_line: bool) -> Iterator[Segment]:
@@ -103,7 +103,7 @@ def _title(dialogue: Dialogue, annotation: Annotation | None) -> Text:
 
 
 def _legend(g: int, at: AtGoal, annotation: Annotation | None) -> Text:
-    """One goal: its turns, how sure it is, and what else is said of it."""
+    """One goal: its turns, its probability, and the other labels at it."""
     assert annotation is not None
     text = Text(f" ● goal {g + 1}: turns {ranges(at.turns)}", _TRACKS[g % len(_TRACKS)])
     for label in annotation.labels:
@@ -132,14 +132,14 @@ def ranges(turns: Sequence[int]) -> str:
 
 
 def _notes(dialogue: Dialogue, annotation: Annotation | None) -> Iterator[Text]:
-    """What is said of the dialogue as a whole."""
+    """The labels of the dialogue as a whole."""
     text = Text(" ")
     parts: list[Text] = []
     if annotation is not None:
         parts += [_named(label) for label in annotation.labels if isinstance(label.at, AtDialogue)]
         parts += [_withheld(a) for a in annotation.abstained if isinstance(a.field.at, AtDialogue)]
         if not annotation.labels and not annotation.none and not annotation.abstained:
-            parts.append(Text("this annotation says nothing", _MUTED))
+            parts.append(Text("this annotation is empty", _MUTED))
     parts += [_feedback(feedback) for feedback in dialogue.feedback]
     parts += [_signal(signal) for signal in dialogue.signals if not _places(signal)]
     if parts:
@@ -151,17 +151,17 @@ def _turn(dialogue: Dialogue, k: int, turn: Turn, annotation: Annotation | None)
     spans = [x for x in annotation.labels if isinstance(x.at, AtSpan) and x.at.turn == k] if annotation else []
     lines = [Text("user  ", "bold").append_text(_request(turn.request, spans))]
     lines.append(Text("reply ", f"bold {_MUTED}").append(printable(turn.response) or "(nothing)", "italic"))
-    said: list[Text] = []
+    notes: list[Text] = []
     if annotation is not None:
-        said += [_named(label) for label in annotation.labels if label.at == AtTurn(k)]
-        said += [_none(none) for none in annotation.none if none.at == AtTurn(k)]
-        said += [_withheld(a) for a in annotation.abstained if a.field.at == AtTurn(k)]
-    said += [_feedback(feedback) for feedback in turn.feedback]
-    said += [_signal(signal) for signal in dialogue.signals if k in _places(signal)]
+        notes += [_named(label) for label in annotation.labels if label.at == AtTurn(k)]
+        notes += [_none(none) for none in annotation.none if none.at == AtTurn(k)]
+        notes += [_withheld(a) for a in annotation.abstained if a.field.at == AtTurn(k)]
+    notes += [_feedback(feedback) for feedback in turn.feedback]
+    notes += [_signal(signal) for signal in dialogue.signals if k in _places(signal)]
     if turn.status is not None:
-        said.append(Text(f"status {printable(turn.status)}", _MUTED))
-    if said:
-        lines.append(Text("      ").append_text(Text(" · ", _MUTED).join(said)))
+        notes.append(Text(f"status {printable(turn.status)}", _MUTED))
+    if notes:
+        lines.append(Text("      ").append_text(Text(" · ", _MUTED).join(notes)))
     return Text("\n").join(lines)
 
 

@@ -77,35 +77,35 @@ def _short_names(baselines: Sequence[str]) -> str:
 class TestedSystem:
     """The verdict of a system on one task, and of the same system with feedback masked, None where nothing was masked."""
 
-    own: Verdict
+    verdict: Verdict
     masked: Verdict | None
 
     @property
     def human(self) -> bool:
         """Whether the system was compared with the human baseline."""
-        return any(x.kind == "human" for x in self.own.comparisons)
+        return any(x.kind == "human" for x in self.verdict.comparisons)
 
     @property
     def notes(self) -> list[str]:
         """The lines below the badge."""
         notes = []
-        if self.own.verdict == "no_baselines":
+        if self.verdict.verdict == "no_baselines":
             notes.append("not compared with baselines")
-        if self.own.verdict == "ahead":
+        if self.verdict.verdict == "ahead":
             notes.append("not significantly of the baselines")
-        if self.own.verdict == "better" and not self.human:
+        if self.verdict.verdict == "better" and not self.human:
             notes.append("than the baselines")
-        if self.own.beaten_by:
-            notes.append(f"behind {_short_names(self.own.beaten_by)}")
+        if self.verdict.beaten_by:
+            notes.append(f"behind {_short_names(self.verdict.beaten_by)}")
         if self.masked is not None:
             notes.append(f"feedback masked: {BADGES[self.masked.verdict]}")
         return notes
 
     def of_baseline(self, name: str) -> ShownVerdict | None:
         """The verdict of a baseline against the system; None where it is no baseline."""
-        for x in self.own.comparisons:
+        for x in self.verdict.comparisons:
             if x.opponent == name and x.kind == "baseline":
-                return "better" if name in self.own.beaten_by else "worse" if x.significant else "indistinguishable"
+                return "better" if name in self.verdict.beaten_by else "worse" if x.significant else "indistinguishable"
         return None
 
 
@@ -120,23 +120,23 @@ def tested(task: TaskResult, system: str | None) -> TestedSystem | None:
 def headline(system: str, verdicts: Sequence[tuple[str, TestedSystem]]) -> str:
     """The answer in sentences; verdicts: of each task, none of them "not_compared"."""
 
-    def said(own: Sequence[tuple[str, bool, Verdict]]) -> str:
+    def words(rows: Sequence[tuple[str, bool, Verdict]]) -> str:
         parts = [
             clause
             for human, wording in ((True, _TO_HUMAN), (False, _TO_BASELINES))
-            for clause in clauses(((task, one.verdict) for task, own_human, one in own if own_human == human), wording)
+            for clause in clauses(((task, one.verdict) for task, to_human, one in rows if to_human == human), wording)
         ]
         return _joined(parts)
 
-    sentences = [f"Of {_tasks(len(verdicts))}, {system} labels {said([(t, x.human, x.own) for t, x in verdicts])}."]
-    behind = [f"{task}: {_short_names(x.own.beaten_by)}" for task, x in verdicts if x.own.beaten_by]
+    sentences = [f"Of {_tasks(len(verdicts))}, {system} is {words([(t, x.human, x.verdict) for t, x in verdicts])}."]
+    behind = [f"{task}: {_short_names(x.verdict.beaten_by)}" for task, x in verdicts if x.verdict.beaten_by]
     if behind:
         sentences.append(f"It is significantly behind a baseline in {len(behind)} ({'; '.join(behind)}).")
     masked = [
         (task, x.human, x.masked) for task, x in verdicts if x.masked is not None and x.masked.verdict != "not_compared"
     ]
     if masked:
-        sentences.append(f"With feedback masked it labels {said(masked)}.")
+        sentences.append(f"With feedback masked it is {words(masked)}.")
     return " ".join(sentences)
 
 
@@ -152,15 +152,15 @@ def answer(evaluation: Evaluation) -> str:
     compared = [
         (task.name, one)
         for task, row in judged
-        if (one := tested(task, row.system)) is not None and one.own.verdict != "not_compared"
+        if (one := tested(task, row.system)) is not None and one.verdict.verdict != "not_compared"
     ]
-    said = [headline(name, compared)] if compared else []
+    sentences = [headline(name, compared)] if compared else []
     if not any(one.human for _, one in compared):
-        said += _against_others(judged)
+        sentences += _against_others(judged)
     rest = len(judged) - len(compared)
     if compared and rest:
-        said.append(f"In {rest} more there is nothing to compare with.")
-    return f"{' '.join(said) or f'There is nothing to compare {name} with.'} {left}".rstrip()
+        sentences.append(f"In {rest} more there is nothing to compare with.")
+    return f"{' '.join(sentences) or f'There is nothing to compare {name} with.'} {left}".rstrip()
 
 
 def _against_others(judged: Sequence[tuple[TaskResult, SystemRow]]) -> list[str]:
@@ -170,11 +170,11 @@ def _against_others(judged: Sequence[tuple[TaskResult, SystemRow]]) -> list[str]
     others = [other for other in other_systems(judged) if not other.startswith(BASELINE) and other not in people]
     if not others:
         return []
-    said = []
+    parts = []
     for other in others:
         verdicts = [(t.name, against(t, s, row)) for t, s in judged if (row := t.row(other)) is not None]
-        said.append(_joined(clauses(verdicts, _to_system(other))))
-    return [f"Of {_tasks(len(judged))}, {name} labels {'; '.join(said)}."]
+        parts.append(_joined(clauses(verdicts, _to_system(other))))
+    return [f"Of {_tasks(len(judged))}, {name} is {'; '.join(parts)}."]
 
 
 def other_systems(judged: Sequence[tuple[TaskResult, SystemRow]]) -> tuple[str, ...]:
@@ -187,8 +187,8 @@ def other_systems(judged: Sequence[tuple[TaskResult, SystemRow]]) -> tuple[str, 
         for row in (rows[0] if rows else [])
         if row.system not in first and not row.system.endswith((ON_GIVEN_GOALS, FEEDBACK_MASKED))
     ]
-    everywhere = [name for name in names if all(name in {row.system for row in own} for own in rows)]
-    rules = {row.system for own in rows for row in own if row.kind == "rule"}
+    everywhere = [name for name in names if all(name in {row.system for row in judged_rows} for judged_rows in rows)]
+    rules = {row.system for task_rows in rows for row in task_rows if row.kind == "rule"}
     return tuple([name for name in everywhere if name not in rules] or everywhere)
 
 

@@ -38,9 +38,9 @@ def test_every_method_writes_a_consensus_and_everyones_figures(tmp_path, method,
         [[], ["good"], [], ["bad"]] if method == "unanimous" else [["good"], ["good"], ["bad"], ["bad"]]
     )
     found = json.loads(told.read_text())
-    assert [row["question"] for row in found["agreement"]] == ["quality, turn"]
-    right = {row["annotator"]: row["right"] for row in found["annotators"]}
-    assert right == {"a": 1.0, "b": 1.0, "c": 0.5}
+    assert [row["task"] for row in found["agreement"]] == ["quality, turn"]
+    accuracy = {row["annotator"]: row["accuracy"] for row in found["annotators"]}
+    assert accuracy == {"a": 1.0, "b": 1.0, "c": 0.5}
     skill = {row["annotator"]: row["skill"] for row in found["annotators"]}
     assert skill["a"] is None if method in ("majority", "unanimous") else skill["a"] > skill["c"]
     assert "quality, turn" in capsys.readouterr().out
@@ -55,7 +55,7 @@ def test_the_ceiling_is_of_who_says_what_most_say_whatever_is_written(tmp_path, 
         told = tmp_path / f"told{k}.json"
         assert main(["consensus", source, str(tmp_path / f"out{k}.jsonl"), "--statistics", str(told), *options]) == 0
         (row,) = json.loads(told.read_text())["agreement"]
-        ceilings.append((row["ceiling"], row["person"]))
+        ceilings.append((row["ceiling"], row["human"]))
     assert ceilings[0] == ceilings[1]
 
 

@@ -93,10 +93,10 @@ def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibr
         assert all(none.probability is not None for none in said.none)
     assert abstained
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    turns = manifest["sums"]["turns"]
-    by_turn = [t for t in manifest["sums"]["tasks"] if t["unit"] == "turn" and t["task"] != "order"]
+    turns = manifest["counts"]["turns"]
+    by_turn = [t for t in manifest["counts"]["tasks"] if t["unit"] == "turn" and t["task"] != "order"]
     assert {t["labeled"] + t["abstained"] for t in by_turn} == {turns}
-    assert sum(t["abstained"] for t in manifest["sums"]["tasks"]) == abstained
+    assert sum(t["abstained"] for t in manifest["counts"]["tasks"]) == abstained
 
 
 def test_a_model_that_was_not_calibrated_speaks_as_before(tiny_model, calibrated, log):

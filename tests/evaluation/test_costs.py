@@ -104,7 +104,7 @@ def logs(tmp_path):
     return tmp_path
 
 
-def test_labels_of_an_llm_from_a_file_are_judged_beside_the_models(logs, capsys):
+def test_labels_of_an_llm_from_a_file_are_judged_the_models(logs, capsys):
     words = [
         "evaluate",
         logs / "log.jsonl",

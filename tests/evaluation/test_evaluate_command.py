@@ -204,7 +204,7 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
     assert "model, feedback masked" in capsys.readouterr().out
 
 
-def test_where_nothing_can_be_hidden_there_is_no_second_candidate_and_it_is_said(model_folder, tmp_path, capsys):
+def test_where_nothing_can_be_hidden_there_is_no_second_system_and_it_is_said(model_folder, tmp_path, capsys):
     dialogues = [d for d in (labeled_dialogue(seed) for seed in range(40)) if mask_feedback(d) == d]
     write_log(tmp_path / "log.jsonl", dialogues)
     words = (tmp_path / "log.jsonl", "--model", model_folder, "--reference", "anna", "--resamples", 20)

@@ -130,7 +130,7 @@ def test_options_of_an_evaluation_equal_a_naive_reference(mean: bool, first: int
     assert rows["model"]["bad_auprc"]["value"] is not None
 
 
-def test_units_of_a_task_without_pooling_are_judged_apart() -> None:
+def test_units_of_a_task_without_pooling_are_judged_separately() -> None:
     dialogues, _ = log(10)
     apart, pooled = (judged(dialogues, Setting(pool_units=pool, resamples=5))["tasks"] for pool in (False, True))
     assert [task["name"] for task in apart] == ["quality, turn", "quality, dialogue"]

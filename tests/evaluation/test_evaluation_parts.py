@@ -4,7 +4,18 @@ import pytest
 from made_evaluations import evaluate, plain
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, answers
+from labelgen.data.labels import (
+    Abstained,
+    Annotation,
+    AtDialogue,
+    AtGoal,
+    AtSpan,
+    AtTurn,
+    Field,
+    Label,
+    NoLabel,
+    answers,
+)
 from labelgen.evaluation.baselines import MajorityClass, fit_baselines
 from labelgen.evaluation.calibrate import Asked, calibrate
 from labelgen.evaluation.evaluate import Description
@@ -107,7 +118,7 @@ def test_a_field_of_several_labels_is_as_sure_as_the_least_sure_of_them():
     assert (curve["without_probability"], curve["human_precision"]) == (1, 1.0)
 
 
-def test_candidates_are_joined_by_dialogue_and_ordered_by_kind():
+def test_systems_are_joined_by_dialogue_and_ordered_by_kind():
     here = Dialogue(
         id="a", turns=turns("x"), annotations=(gold(), gold(name="rules", kind="rule"), gold(name="p", kind="person"))
     )
@@ -131,7 +142,7 @@ def test_who_is_judged_by_predictions_is_judged_by_them_alone():
     assert {a.annotator: a.labels[0].name for a in first.annotations}["net"] == "bad"
 
 
-def test_who_abstains_from_all_of_a_question_misses_all_of_it():
+def test_who_abstains_from_all_of_a_task_misses_all_of_it():
     at = AtTurn(0)
     held = (Abstained(Field("quality", at), (Label("quality", at, "good", 0.6),)),)
     said = Annotation("net", "model", (), (), held)
@@ -185,11 +196,11 @@ def test_what_is_left_out_is_counted_and_asked_of_nobody():
     }
 
 
-def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_questions():
+def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_tasks():
     given = []
     for k in range(7):
         truth = [Label("intents", AtTurn(t), "Play") for t in range(3)] + [Label("slots", AtSpan(0, 0, 1), "s")]
-        none = (Field("slots", AtTurn(1)), Field("slots", AtTurn(2)))
+        none = (NoLabel("slots", AtTurn(1)), NoLabel("slots", AtTurn(2)))
         guess = [Label("intents", AtTurn(t), "Stop" if t < k % 3 else "Play", 0.7) for t in range(3)] + truth[-1:]
         annotations = (gold(*truth, none=none), gold(*guess, none=none, name="model", kind="model"))
         given.append(Dialogue(id=f"d{k}", turns=turns("a", "b", "c"), annotations=annotations, source=f"s{k}"))
@@ -203,7 +214,7 @@ def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_questions
     assert by_name["slots"]["slot_span_f1"]["value"] == 1.0
 
 
-def test_a_question_that_the_first_candidate_leaves_has_none_of_its_parts_tested():
+def test_a_task_that_the_first_system_leaves_has_none_of_its_parts_tested():
     """What people are worse at is no weakness of the model."""
     dialogues = []
     for k in range(40):

@@ -69,7 +69,7 @@ def test_interval_of_a_mean_is_1_96_standard_errors_to_each_side():
     assert (found.high - found.value) / error == pytest.approx(1.96, abs=0.12)
 
 
-def test_pairing_removes_what_two_candidates_share():
+def test_pairing_removes_what_two_systems_share():
     """Candidates that differ by a constant have a difference without spread, however noisy each is."""
     values = np.random.default_rng(1).random(40)
     times = resamples(40, 200, 0)

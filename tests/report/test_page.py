@@ -150,23 +150,23 @@ NAMED = ("baseline: bag of words", "baseline: constant per source")
     [
         (
             ["no_baselines"],
-            "Of 1 task, model labels better than one annotator (not compared with baselines) in 1 (q0).",
+            "Of 1 task, model is better than one annotator (not compared with baselines) in 1 (q0).",
         ),
-        (["worse"], "Of 1 task, model labels worse than one annotator in 1 (q0)."),
-        (["indistinguishable"], "Of 1 task, model labels indistinguishable from one annotator in 1 (q0)."),
+        (["worse"], "Of 1 task, model is worse than one annotator in 1 (q0)."),
+        (["indistinguishable"], "Of 1 task, model is indistinguishable from one annotator in 1 (q0)."),
         (
             ["better", "indistinguishable", "worse"],
-            "Of 3 tasks, model labels better than one annotator and the baselines in 1 (q0), indistinguishable"
+            "Of 3 tasks, model is better than one annotator and the baselines in 1 (q0), indistinguishable"
             " in 1 (q1), and worse in 1 (q2).",
         ),
         (
             ["ahead", "feedback_dependent"],
-            "Of 2 tasks, model labels ahead of one annotator but not significantly of the baselines in 1 (q0) and ahead of"
+            "Of 2 tasks, model is ahead of one annotator but not significantly of the baselines in 1 (q0) and ahead of"
             " one annotator only with the users' feedback in view in 1 (q1).",
         ),
         (
             ["better", "not_compared"],
-            "Of 1 task, model labels better than one annotator and the baselines in 1 (q0)."
+            "Of 1 task, model is better than one annotator and the baselines in 1 (q0)."
             " In 1 more there is nothing to compare with.",
         ),
         ([], "Nothing could be judged."),
@@ -183,10 +183,10 @@ def test_the_headline_follows_the_verdicts(verdicts: list[str], said: str) -> No
 @pytest.mark.parametrize(("larger", "said"), [(True, "better"), (False, "worse")])
 def test_where_nobody_else_is_there_a_rule_of_the_log_is_set_beside(larger: bool, said: str) -> None:
     found = evaluation(task("q0", None, larger))
-    assert answer(found) == f"Of 1 task, model labels {said} than baseline in 1 (q0)."
+    assert answer(found) == f"Of 1 task, model is {said} than baseline in 1 (q0)."
 
 
-def test_the_answer_shows_rivals_and_the_verdict_without_evidence() -> None:
+def test_the_answer_shows_baselines_and_the_verdict_without_feedback() -> None:
     hidden = "model, feedback masked"
     asked = task(
         "q0",
@@ -215,7 +215,7 @@ def test_the_answer_shows_rivals_and_the_verdict_without_evidence() -> None:
     assert notes == ["behind bag of words", "feedback masked: worse"]
     said = html[html.index('class="verdict"') : html.index('class="facts"')]
     assert "better" not in said
-    assert "With feedback masked it labels worse than one annotator in 1 (q0)." in said
+    assert "With feedback masked it is worse than one annotator in 1 (q0)." in said
     assert "It is significantly behind a baseline in 1 (q0: bag of words)." in said
     assert "no baselines" not in html
     assert "no baselines: give --train" in render(evaluation(asked))
@@ -227,7 +227,7 @@ def test_the_answer_shows_rivals_and_the_verdict_without_evidence() -> None:
     )
 
 
-def test_without_people_plain_rivals_are_shown_by_their_tests() -> None:
+def test_without_people_baselines_are_shown_by_their_tests() -> None:
     """Intervals that overlap can hide a certain difference of pairs."""
     asked = task("q0", None, True, verdict_of("model", "better", *NAMED, human=False))
     asked["verdicts"][0]["comparisons"][0]["significant"] = True
@@ -237,7 +237,7 @@ def test_without_people_plain_rivals_are_shown_by_their_tests() -> None:
     html = " ".join(render(evaluation(asked)).split())
     section = html[html.index('id="answer"') : html.index('id="trust"')]
     assert re.findall(r'class="badge (\w+)"', section) == ["better", "worse", "worse", "indistinguishable"]
-    assert "model labels better than the baselines in 1 (q0)." in html
+    assert "model is better than the baselines in 1 (q0)." in html
 
 
 def without_people(*models: dict[str, tuple[float, float] | None], larger: bool = True) -> dict[str, Any]:
@@ -258,7 +258,7 @@ def bounds(interval: tuple[float, float] | None) -> dict[str, Any]:
     return {"value": 0.5 if interval is None else sum(interval) / 2, "low": low, "high": high}
 
 
-def test_without_people_candidates_are_set_beside_each_other() -> None:
+def test_without_people_systems_are_compared() -> None:
     html = render(
         without_people(
             {"new": (0.6, 0.7), "old": (0.4, 0.5)},
@@ -267,7 +267,7 @@ def test_without_people_candidates_are_set_beside_each_other() -> None:
             {"new": (0.4, 0.5), "old": None},
         )
     )
-    said = "Of 4 tasks, new labels better than old in 1 (q0), indistinguishable in 2 (q2; q3), and worse in 1 (q1)."
+    said = "Of 4 tasks, new is better than old in 1 (q0), indistinguishable in 2 (q2; q3), and worse in 1 (q1)."
     assert said in html
     assert "nothing to compare with" not in html
     section = html[html.index('id="answer"') : html.index('id="trust"')]
@@ -283,27 +283,27 @@ def test_without_people_candidates_are_set_beside_each_other() -> None:
     assert len(drawn) == 13, "a dot for every candidate of every question"
 
 
-def test_a_model_that_is_told_the_goals_is_no_rival() -> None:
+def test_a_model_that_is_told_the_goals_is_no_baseline() -> None:
     found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5), "old on the reference's goals": (0.5, 0.9)})
-    assert answer(found) == "Of 1 task, new labels better than old in 1 (q0)."
+    assert answer(found) == "Of 1 task, new is better than old in 1 (q0)."
 
 
 @given(st.lists(st.integers(0, 20), min_size=4, max_size=4), st.booleans())
-def test_two_candidates_differ_just_where_their_intervals_do_not_overlap(ends: list[int], larger: bool) -> None:
+def test_two_systems_differ_just_where_their_intervals_do_not_overlap(ends: list[int], larger: bool) -> None:
     new, old = sorted(ends[:2]), sorted(ends[2:])
     found = without_people({"new": (new[0], new[1]), "old": (old[0], old[1])}, larger=larger)
     if max(new[0], old[0]) <= min(new[1], old[1]):
         expected = "indistinguishable from old"
     else:
         expected = "better than old" if (new[0] > old[1]) == larger else "worse than old"
-    assert answer(found) == f"Of 1 task, new labels {expected} in 1 (q0)."
+    assert answer(found) == f"Of 1 task, new is {expected} in 1 (q0)."
     turned = without_people({"old": (old[0], old[1]), "new": (new[0], new[1])}, larger=larger)
     swap = {"better": "worse", "worse": "better"}
     other = swap.get(expected.split()[0], "indistinguishable")
-    assert answer(turned).removeprefix("Of 1 task, old labels ").split()[0] == other
+    assert answer(turned).removeprefix("Of 1 task, old is ").split()[0] == other
 
 
-def test_one_candidate_alone_is_said_to_be_alone() -> None:
+def test_one_system_alone_is_said_to_be_alone() -> None:
     found = without_people({"new": (0.1, 0.2)})
     found["tasks"][0]["rows"].pop()
     assert answer(found) == "There is nothing to compare new with."
@@ -352,7 +352,7 @@ def test_a_part_that_a_search_found_stands_with_what_the_other_half_says() -> No
         assert f'value="{told}"' in html
 
 
-def test_as_right_as_a_single_annotator_is_the_widest_such_coverage() -> None:
+def test_as_right_as_a_human_baseline_is_the_widest_such_coverage() -> None:
     points = tuple(
         Point(threshold=t, coverage=c, precision=p)
         for t, c, p in ((0.9, 0.2, 1.0), (0.7, 0.5, 0.7), (0.5, 0.8, 0.9), (0.1, 1.0, 0.6))
@@ -530,7 +530,7 @@ def test_a_task_that_the_model_lacks_is_not_answered_and_shows_nobody_in_its_pla
     found["systems"] = ["model", *others]
     said = answer(found)
     assert said == (
-        "Of 1 task, model labels better than one annotator (not compared with baselines) in 1 (q0)."
+        "Of 1 task, model is better than one annotator (not compared with baselines) in 1 (q0)."
         " Not answered by this model: 1 (q1)."
     )
     html = render(found)
@@ -551,7 +551,7 @@ def test_a_model_that_answers_nothing_of_what_is_judged_is_said_to() -> None:
 
 def test_beside_others_alone_a_task_that_the_first_lacks_is_not_answered_by_it() -> None:
     found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5)}, {"old": (0.4, 0.5)})
-    assert answer(found) == ("Of 1 task, new labels better than old in 1 (q0). Not answered by this model: 1 (q1).")
+    assert answer(found) == ("Of 1 task, new is better than old in 1 (q0). Not answered by this model: 1 (q1).")
     html = render(found)
     section = html[html.index('id="answer"') : html.index('id="trust"')]
     assert "not answered by this model" in section[section.index(">q1</a>") :]
@@ -584,7 +584,7 @@ def test_curves_beside_each_other_share_an_axis() -> None:
     assert axes[0] == axes[1] == axes[2] == ["0.2", "0.4", "0.6", "0.8", "1"]
 
 
-def test_answers_and_their_comparisons_are_told_apart() -> None:
+def test_answers_and_their_comparisons_are_counted_separately() -> None:
     """With three annotators each answer is compared up to three times."""
     asked = {**task("q", (0.01, 0.1)), "fields": 950, "items": 2849, "dialogues": 463}
     text = " ".join(" ".join(Page(render(evaluation(asked))).text).split())
@@ -616,7 +616,7 @@ def test_digests_and_the_models_card_are_folded() -> None:
         assert made.count(digest) == folded.count(digest)
 
 
-def test_why_there_is_no_noise_ceiling_stands_with_the_question() -> None:
+def test_why_there_is_no_noise_ceiling_stands_with_the_task() -> None:
     asked = {**task("q", (0.01, 0.1)), "no_ceiling": "no noise ceiling: three people answered"}
     assert "no noise ceiling: three people answered" in render(evaluation(asked))
 

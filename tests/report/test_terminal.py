@@ -131,7 +131,7 @@ def test_every_simulated_dialogue_is_drawn_for_every_annotator():
             assert all(label.name in drawn for label in annotation.labels if label.task != "goals")
 
 
-def test_the_results_table_shows_every_question_with_its_ratio():
+def test_the_results_table_shows_every_task_with_its_ratio():
     def estimate(value, low=None, high=None):
         return {"value": value, "low": low, "high": high, "items": 9, "dialogues": 3}
 
@@ -178,7 +178,7 @@ def test_the_results_table_shows_every_question_with_its_ratio():
     assert second.split() == ["mood,", "turn", "span", "f1", "-", "1.00", "-"]
 
 
-def test_the_results_table_says_where_the_first_candidate_does_not_answer():
+def test_the_results_table_says_where_the_first_system_does_not_answer():
     evaluation = {
         "title": "t",
         "systems": ["model", "baseline"],

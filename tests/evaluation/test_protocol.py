@@ -138,7 +138,7 @@ def test_a_person_is_judged_as_a_model_who_says_the_same():
     assert all(ours[k] == theirs[k] for k in mine)
 
 
-def test_what_a_candidate_leaves_is_a_miss_and_what_a_person_was_not_asked_is_none():
+def test_what_a_system_leaves_is_a_miss_and_what_a_person_was_not_asked_is_none():
     people = [rates("ann", ["good", "good"]), rates("ben", ["good", "good"]), rates("cid", ["good", None])]
     extra = rates("dan", ["good", "good"])
     section = section_of(judge([dialogue(0, [*people, extra, rates("model", ["good", None], "model")], turns=2)]))
@@ -159,7 +159,7 @@ def test_fewer_than_three_people_are_left_out_and_counted():
         judge([dialogue(0, pair)])
 
 
-def test_against_one_annotator_nobody_is_judged_beside_unless_asked():
+def test_against_one_annotator_nobody_is_judged_unless_asked():
     gold = rates("gold", ["good", "bad"], "truth")
     given = [
         dialogue(k, [gold, rates("ann", ["good", "good"]), rates("model", ["bad", "bad"], "model")], 2)
@@ -227,7 +227,7 @@ def test_the_same_seed_gives_the_same_evaluation_and_another_one_other_intervals
     assert first["tasks"][0]["rows"] != other["tasks"][0]["rows"]
 
 
-def test_the_noise_ceiling_stands_beside_the_single_annotator_as_consensus_counts_it():
+def test_the_noise_ceiling_stands_beside_the_human_baseline_as_consensus_counts_it():
     """Four careless people and a model that is right: nobody but the ceiling can be above the model."""
     rng = random.Random(3)
     made = []

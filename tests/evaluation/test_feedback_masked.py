@@ -65,7 +65,7 @@ def accuracies(found: dict[str, Any]) -> dict[str, float]:
     return {row["system"]: row["metrics"]["accuracy"]["value"] for row in found["tasks"][0]["rows"]}
 
 
-def test_a_model_that_reads_the_evidence_is_worse_without_it():
+def test_a_model_that_reads_the_feedback_is_worse_without_it():
     """Of three turns in four dialogues and two in six, the four failures are missed."""
     found = judge(log(4, 6), by_evidence)
     assert found["data"]["with_feedback"] == 4
@@ -81,7 +81,7 @@ def test_a_model_that_does_not_read_it_is_the_same_without_it():
     assert found["tasks"][0]["ratios"][0]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
-def test_without_evidence_nobody_is_judged_twice():
+def test_without_feedback_nobody_is_judged_twice():
     found = judge(log(0, 6), by_evidence)
     assert found["data"]["with_feedback"] == 0
     assert set(accuracies(found)) == {"model"}

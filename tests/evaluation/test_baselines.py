@@ -154,7 +154,7 @@ def test_the_reference_is_learned_from_where_it_annotated_and_people_elsewhere()
         assert named(out, MAJORITY) == {AtTurn(0): name}
 
 
-def test_probabilities_of_every_rival_sum_to_one_and_survive_the_record(tmp_path):
+def test_probabilities_of_every_baseline_sum_to_one_and_survive_the_record(tmp_path):
     made = list(simulate(60, 5))
     whole = fit_baselines(made[:40], (*ALL, WHOLE), Setting()).annotate(made[40:], "truth")
     for dialogue in whole:
@@ -172,14 +172,14 @@ def test_probabilities_of_every_rival_sum_to_one_and_survive_the_record(tmp_path
     write_log(tmp_path / "log.jsonl", whole)
 
 
-def test_rivals_are_the_same_by_the_same_seed():
+def test_baselines_are_the_same_by_the_same_seed():
     made = list(simulate(40, 5))
     one, other = (fit_baselines(made[:30], ALL, Setting(seed=3)) for _ in range(2))
     assert one.fitted == other.fitted
     assert one.annotate(made[30:], "truth") == other.annotate(made[30:], "truth")
 
 
-def test_rivals_never_see_the_texts_that_they_are_judged_on(monkeypatch):
+def test_baselines_never_see_the_texts_that_they_are_judged_on(monkeypatch):
     seen: list[str] = []
     fit = TfidfVectorizer.fit_transform
 
@@ -203,7 +203,7 @@ def test_rivals_never_see_the_texts_that_they_are_judged_on(monkeypatch):
 GOLD_TRUTH = Setting("truth", annotators=None)
 
 
-def test_what_a_rival_says_of_a_dialogue_does_not_depend_on_the_others():
+def test_what_a_baseline_says_of_a_dialogue_does_not_depend_on_the_others():
     made = list(simulate(40, 5))
     fitted = fit_baselines(made[:30], ALL, Setting())
     together = fitted.annotate(made[30:], "truth")
@@ -252,7 +252,7 @@ def test_of_a_large_training_part_whole_dialogues_are_drawn_by_the_seed(monkeypa
         assert own.dialogues < 40
 
 
-def test_labels_of_goals_stand_at_the_goals_that_a_candidate_decoded_and_at_those_of_the_reference():
+def test_labels_of_goals_stand_at_the_goals_that_a_system_decoded_and_at_those_of_the_reference():
     """The candidate divides otherwise than the reference; each is answered under a name of its own."""
 
     def goal(who: str, kind: str, turns: tuple[int, ...]) -> Annotation:
@@ -323,7 +323,7 @@ def test_a_rule_divides_a_dialogue_by_the_domains_of_its_turns():
     assert [x.at for x in annotation.labels] == [AtGoal((0, 1)), AtGoal((2,)), AtGoal((3,))]
 
 
-def test_an_evaluation_says_how_its_rivals_were_fitted_or_that_there_are_none(tmp_path, capsys):
+def test_an_evaluation_says_how_its_baselines_were_fitted_or_that_there_are_none(tmp_path, capsys):
     made = list(simulate(60, 5))
     net = [
         replace(

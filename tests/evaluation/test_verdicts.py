@@ -64,37 +64,37 @@ PERSON = {("ann", "person"): 0.8}
 MODEL = ("model", "model")
 
 
-def test_better_than_the_annotator_and_all_rivals_is_better() -> None:
+def test_better_than_the_annotator_and_all_baselines_is_better() -> None:
     found = judge({MODEL: 0.97, **PERSON, (BAG, "rule"): 0.8, (CONSTANT, "rule"): 0, (MAJORITY, "rule"): 0})
     one = said_of(found)
     assert one["verdict"] == "better"
     assert [x["opponent"] for x in one["comparisons"]] == ["human baseline", BAG, CONSTANT]
-    assert sentence(found) == "Of 1 task, model labels better than one annotator and the baselines in 1 (quality)."
+    assert sentence(found) == "Of 1 task, model is better than one annotator and the baselines in 1 (quality)."
 
 
 @pytest.mark.parametrize("rival", [BAG, CONSTANT])
-def test_better_than_the_annotator_but_not_than_one_rival_is_not_better(rival: str) -> None:
+def test_better_than_the_annotator_but_not_than_one_baseline_is_not_better(rival: str) -> None:
     """The other rival is beaten by far; the model is no better than this one."""
     rates = {MODEL: 0.97, **PERSON, (BAG, "rule"): 0.7, (CONSTANT, "rule"): 0.7} | {(rival, "rule"): 0.97}
     found = judge(rates)
     assert said_of(found)["verdict"] == "ahead"
     assert sentence(found).startswith(
-        "Of 1 task, model labels ahead of one annotator but not significantly of the baselines in 1 (quality)."
+        "Of 1 task, model is ahead of one annotator but not significantly of the baselines in 1 (quality)."
     )
 
 
-def test_a_rival_that_is_certainly_ahead_is_named() -> None:
+def test_a_baseline_that_is_certainly_ahead_is_named() -> None:
     found = judge({MODEL: 0.9, **PERSON, (BAG, "rule"): 0.99, (CONSTANT, "rule"): 0})
     one = said_of(found)
     assert (one["verdict"], one["beaten_by"]) == ("ahead", [BAG])
     assert sentence(found).endswith("It is significantly behind a baseline in 1 (quality: bag of words).")
 
 
-def test_without_rivals_the_sentence_says_so() -> None:
+def test_without_baselines_the_sentence_says_so() -> None:
     found = judge({MODEL: 0.97, **PERSON})
     assert said_of(found)["verdict"] == "no_baselines"
     assert sentence(found) == (
-        "Of 1 task, model labels better than one annotator (not compared with baselines) in 1 (quality)."
+        "Of 1 task, model is better than one annotator (not compared with baselines) in 1 (quality)."
     )
 
 
@@ -119,7 +119,7 @@ def test_a_constant_answer_that_wins_accuracy_does_not_win_the_verdict() -> None
         (0.85, "indistinguishable", "indistinguishable from the baselines"),
     ],
 )
-def test_where_nobody_is_judged_beside_rivals_are(rate: float, expected: str, words: str) -> None:
+def test_where_nobody_is_judged_baselines_are(rate: float, expected: str, words: str) -> None:
     setting = Setting("gold", annotators=None, resamples=400)
     found = judge({MODEL: rate, (BAG, "rule"): 0.85, (CONSTANT, "rule"): 0}, setting)
     assert said_of(found)["verdict"] == expected
@@ -133,7 +133,7 @@ def test_nobody_to_compare_with_is_alone() -> None:
 
 
 @pytest.mark.parametrize("rivals", [{}, {(BAG, "rule"): 0.7, (CONSTANT, "rule"): 0}])
-def test_who_is_worse_with_the_evidence_hidden_is_not_called_better(rivals: dict[tuple[str, str], float]) -> None:
+def test_who_is_worse_with_feedback_masked_is_not_called_better(rivals: dict[tuple[str, str], float]) -> None:
     hidden = ("model, feedback masked", "model")
     found = judge({MODEL: 0.97, hidden: 0.6, **PERSON, **rivals})
     assert said_of(found)["verdict"] == "feedback_dependent"
@@ -141,7 +141,7 @@ def test_who_is_worse_with_the_evidence_hidden_is_not_called_better(rivals: dict
     said = sentence(found)
     assert "better" not in said
     assert "ahead of one annotator only with the users' feedback in view in 1 (quality)." in said
-    assert said.endswith("With feedback masked it labels worse than one annotator in 1 (quality).")
+    assert said.endswith("With feedback masked it is worse than one annotator in 1 (quality).")
     # What stays right without the evidence is better with it and without it.
     stays = judge({MODEL: 0.97, hidden: 0.96, **PERSON, **rivals})
     expected = "better" if rivals else "no_baselines"
@@ -214,7 +214,7 @@ def test_p_values_of_a_null_are_spread_evenly() -> None:
     assert 1 <= below <= 14
 
 
-def test_rivals_are_those_that_were_told_as_much_of_the_goals() -> None:
+def test_baselines_are_those_that_were_told_as_much_of_the_goals() -> None:
     told = " on the reference's goals"
     answering = [
         "model",
