@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import structs
 
-from labelgen.agreement.vote import CONSENSUS
+from labelgen.agreement.consensus import CONSENSUS
 from labelgen.confidence.resampling import Array, interval, over_trainings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log

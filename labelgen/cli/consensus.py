@@ -26,7 +26,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
 
 if TYPE_CHECKING:
-    from labelgen.agreement.skill import Skills
+    from labelgen.agreement.dawid_skene import Reliabilities
 
 METHODS = ("majority", "unanimous", "dawid-skene", "mace")
 _SHOWN = 20
@@ -34,8 +34,8 @@ _SHOWN = 20
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
-    from labelgen.agreement.skill import learn
-    from labelgen.agreement.vote import CONSENSUS, consensus
+    from labelgen.agreement.consensus import CONSENSUS, consensus
+    from labelgen.agreement.dawid_skene import learn
     from labelgen.evaluation.annotators import AnnotatorStatistics
     from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
     from labelgen.evaluation.tasks import evaluation_tasks, exclusive_names
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         for dialogue in log:
             yield people_of(dialogue, setting)
 
-    skills: Skills | None = None
+    skills: Reliabilities | None = None
     if args.method in ("dawid-skene", "mace"):
         if "-" in args.log:
             raise UsageError(

@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
-    from labelgen.agreement.vote import CONSENSUS
+    from labelgen.agreement.consensus import CONSENSUS
     from labelgen.base.registry import require
     from labelgen.evaluation.estimate import estimate
     from labelgen.evaluation.protocol import people_of, with_all_named, with_reference

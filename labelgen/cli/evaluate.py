@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluated(args: argparse.Namespace, argv: Sequence[str], written: Path) -> "Evaluation":
     """written: where the log goes with the annotations of all who are judged."""
-    from labelgen.agreement.vote import CONSENSUS
+    from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.baselines import DEFAULT
     from labelgen.evaluation.evaluate import Description, evaluate
     from labelgen.evaluation.prepare import JudgedModel, prepare, systems_of

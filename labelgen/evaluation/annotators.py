@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from labelgen.agreement.agreement import Alpha, Kappas
-from labelgen.agreement.skill import POOLED, Skills
-from labelgen.agreement.vote import CONSENSUS, Consensus
+from labelgen.agreement.consensus import CONSENSUS, Consensus
+from labelgen.agreement.dawid_skene import POOLED, Reliabilities
+from labelgen.agreement.inter_annotator import KrippendorffAlpha, PairwiseKappa
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtSpan, Label, scope
 from labelgen.evaluation.protocol import Judgment, Protocol
@@ -123,7 +123,7 @@ class AnnotatorStatistics:
                     "human": human,
                 }
 
-    def people(self, skills: Skills | None) -> Iterator[Row]:
+    def people(self, skills: Reliabilities | None) -> Iterator[Row]:
         """A row for each task and each annotator of several dialogues; annotators of a single dialogue are pooled as `POOLED`.
 
         accuracy: of the judged answers, against the consensus of the others. skill: how often the annotator is right, by the fit."""
@@ -144,14 +144,14 @@ class AnnotatorStatistics:
                     "answers": answers,
                     "judged": judged,
                     "accuracy": right / judged if judged else None,
-                    "skill": fit.right(name) if fit and name in fit.rows else None,
+                    "skill": fit.accuracy(name) if fit and name in fit.rows else None,
                 }
 
 
 class _TaskCounts:
     def __init__(self) -> None:
         self.twice = self.ties = 0
-        self.alpha, self.ordinal, self.kappas = Alpha(), Alpha("ordinal"), Kappas()
+        self.alpha, self.ordinal, self.kappas = KrippendorffAlpha(), KrippendorffAlpha("ordinal"), PairwiseKappa()
         self.answers: Counter[str] = Counter()
 
     def add(self, answers: Mapping[str, tuple[Label, ...]]) -> None:
@@ -170,8 +170,8 @@ class _TaskCounts:
 
     def kappa(self) -> float:
         """The mean over pairs, weighted by the answers that they share."""
-        enough = [pair for pair in self.kappas.of.values() if pair.things >= LEAST_FOR_KAPPA]
-        known = [(pair.kappa(), pair.things) for pair in enough if not math.isnan(pair.kappa())]
+        enough = [pair for pair in self.kappas.of.values() if pair.items >= LEAST_FOR_KAPPA]
+        known = [(pair.kappa(), pair.items) for pair in enough if not math.isnan(pair.kappa())]
         weight = sum(things for _, things in known)
         return sum(kappa * things for kappa, things in known) / weight if weight else math.nan
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from labelgen.agreement.vote import CONSENSUS, consensus
+from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (

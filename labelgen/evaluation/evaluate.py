@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 
 from labelgen import __version__
-from labelgen.agreement.vote import CONSENSUS
+from labelgen.agreement.consensus import CONSENSUS
 from labelgen.base.progress import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import FEEDBACK_MASKED, At, AtDialogue, AtGoal, AtSpan, AtTurn

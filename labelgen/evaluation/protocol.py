@@ -12,7 +12,7 @@ from functools import cache
 
 from msgspec.structs import replace
 
-from labelgen.agreement.vote import CONSENSUS, Consensus, consensus
+from labelgen.agreement.consensus import CONSENSUS, Consensus, consensus
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtGoal, Label, division, tasks_of

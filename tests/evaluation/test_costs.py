@@ -6,7 +6,7 @@ import pytest
 from made_evaluations import plain
 from msgspec.structs import replace
 
-from labelgen.agreement.vote import consensus
+from labelgen.agreement.consensus import consensus
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS, Annotation, AtTurn, Label

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.agreement.agreement import Kappas, krippendorff_alpha
-from labelgen.agreement.division import divide
-from labelgen.agreement.vote import consensus
+from labelgen.agreement.consensus import consensus, median_partition
+from labelgen.agreement.inter_annotator import PairwiseKappa, krippendorff_alpha
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, NoLabel
 
 
@@ -74,11 +73,11 @@ def test_kappa_equals_scikit_learn(judged):
 
     from sklearn.metrics import cohen_kappa_score
 
-    pairs = Kappas()
+    pairs = PairwiseKappa()
     for said in judged:
         pairs.add(said)
     for (first, second), pair in pairs.of.items():
-        kappa, count = pair.kappa(), pair.things
+        kappa, count = pair.kappa(), pair.items
         both = [(said[first], said[second]) for said in judged if first in said and second in said]
         assert count == len(both)
         with warnings.catch_warnings():
@@ -118,7 +117,7 @@ def test_the_division_is_the_one_with_least_disagreement():
             divisions.append([tuple(t for t in turns if serves[t] == g) for g in sorted(set(serves))])
         costs = sorted((disagreement(d, divisions, turns), sorted(map(sorted, d))) for d in every_division(list(turns)))
         unique = len(costs) == 1 or costs[1][0] > costs[0][0]
-        found = divide(divisions)
+        found = median_partition(divisions)
         if found is None:
             missed += unique
         else:
@@ -139,7 +138,7 @@ def test_a_turn_that_could_as_well_stand_in_another_goal_is_a_tie():
     turns = [t for t in range(6) if sum(t in goal for goals in divisions for goal in goals) > 2]
     costs = sorted(disagreement(d, divisions, turns) for d in every_division(turns))
     assert costs[0] == costs[1]
-    assert divide(divisions) is None
+    assert median_partition(divisions) is None
 
 
 def test_no_single_turn_that_moves_and_no_two_goals_that_join_win_votes():
@@ -152,7 +151,7 @@ def test_no_single_turn_that_moves_and_no_two_goals_that_join_win_votes():
         for _ in range(rng.choice((3, 5, 7))):
             serves = [rng.choice((0, 1, 2, 3)) for _ in turns]
             divisions.append([tuple(t for t in turns if serves[t] == g) for g in sorted(set(serves))])
-        ours = divide(divisions)
+        ours = median_partition(divisions)
         if ours is None:
             continue
         found += 1

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.agreement.skill import POOLED, fit, learn
-from labelgen.agreement.vote import consensus
+from labelgen.agreement.consensus import consensus
+from labelgen.agreement.dawid_skene import POOLED, fit, learn
 from labelgen.data.labels import Annotation, AtTurn, Field, Label, NoLabel
 
 EXCLUSIVE = {"quality": ("bad", "fair", "good")}
@@ -107,7 +107,7 @@ def test_names_are_in_order_and_posteriors_are_finite_however_many_annotators_ag
 def test_who_knows_outvotes_two_who_guess(method):
     said, truth = drawn(0, 3000, [0.95, 0.15, 0.15, 0.9])
     skill = fit(Counter(said), method)
-    right = [skill.right(f"a{k}") for k in range(4)]
+    right = [skill.accuracy(f"a{k}") for k in range(4)]
     assert right == pytest.approx([0.95 + 0.05 / 3, 0.15 + 0.85 / 3, 0.15 + 0.85 / 3, 0.9 + 0.1 / 3], abs=0.04)
     found = [max(odds, key=odds.__getitem__) for odds in map(skill.posterior, said)]
     voted = [Counter(name for _, name in votes).most_common(1)[0][0] for votes in said]
@@ -142,7 +142,7 @@ def test_those_of_one_dialogue_share_a_skill_and_the_consensus_follows_skills():
     pattern = skills.pattern([("1/a1", "good"), ("1/a2", "bad"), ("a0", "bad"), ("1/a3", None)])
     assert pattern == ((POOLED, None), (POOLED, "bad"), (POOLED, "good"), ("a0", "bad"))
     assert skills.pattern([("1/a2", "bad"), ("1/a3", None), ("a0", "bad"), ("1/a1", "good")]) == pattern
-    [label] = consensus(log[two_against], EXCLUSIVE, skills=skills).annotation.labels
+    [label] = consensus(log[two_against], EXCLUSIVE, reliabilities=skills).annotation.labels
     assert label.name == said[two_against][0][1]
     assert label.distribution is not None
     assert label.probability == pytest.approx(dict(label.distribution)[label.name])
@@ -152,7 +152,7 @@ def test_those_of_one_dialogue_share_a_skill_and_the_consensus_follows_skills():
 def test_that_nobody_can_tell_is_one_of_the_answers():
     log = [annotations([("a", None), ("b", None)]), annotations([("a", "bad"), ("b", "bad")])]
     skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
-    assert consensus(log[0], EXCLUSIVE, skills=skills).annotation.none == (NoLabel("quality", AtTurn(0)),)
+    assert consensus(log[0], EXCLUSIVE, reliabilities=skills).annotation.none == (NoLabel("quality", AtTurn(0)),)
 
 
 def test_a_fit_without_items_that_two_answered_leaves_the_vote():
@@ -161,7 +161,7 @@ def test_a_fit_without_items_that_two_answered_leaves_the_vote():
     assert not skills.of
     assert skills.posterior("quality", AtTurn(0), [("a", "bad")]) is None
     both = annotations([("a", "bad"), ("b", "bad")])
-    assert consensus(both, EXCLUSIVE, skills=skills) == consensus(both, EXCLUSIVE)
+    assert consensus(both, EXCLUSIVE, reliabilities=skills) == consensus(both, EXCLUSIVE)
 
 
 @pytest.mark.parametrize("alone", [("c", "bad"), ("a", "good")])
@@ -170,7 +170,7 @@ def test_who_or_what_was_only_seen_alone_is_voted_on(alone):
     log = [annotations([("a", "bad"), ("b", "fair")]), annotations([alone]), annotations([("c", "fair")])]
     skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
     assert skills.of
-    found = consensus(log[1], EXCLUSIVE, least=1, skills=skills)
+    found = consensus(log[1], EXCLUSIVE, least=1, reliabilities=skills)
     assert found == consensus(log[1], EXCLUSIVE, least=1)
     assert [label.name for label in found.annotation.labels] == [alone[1]]
 
@@ -178,7 +178,7 @@ def test_who_or_what_was_only_seen_alone_is_voted_on(alone):
 def test_two_who_never_differ_in_worth_and_differ_here_are_a_tie():
     log = [annotations([("a", x), ("b", y)]) for x in NAMES for y in NAMES]
     skills = learn(lambda: log, EXCLUSIVE, "mace")
-    assert consensus(log[1], EXCLUSIVE, skills=skills).ties == (Field("quality", AtTurn(0)),)
+    assert consensus(log[1], EXCLUSIVE, reliabilities=skills).ties == (Field("quality", AtTurn(0)),)
 
 
 def test_unanimous_keeps_what_all_say_alike():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from labeled import labeled_dialogue
 from msgspec.structs import replace
 
-from labelgen.agreement.vote import CONSENSUS, consensus
+from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import (
     Annotation,

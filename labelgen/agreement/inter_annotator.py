@@ -1,8 +1,8 @@
-"""How far annotators agree beyond chance.
+"""Inter-annotator agreement: Cohen's kappa of pairs and Krippendorff's alpha.
 
-Each thing that was judged comes as what its annotators said of it: annotator -> value. Annotators may differ from thing to
-thing, and may leave things out. Values of sets, such as intents, are frozensets. Sums alone are kept, so memory grows with the
-distinct values and with the annotators who meet, not with the things."""
+Each judged item comes as a mapping annotator -> value. Annotators may differ from item to item, and may skip items. Values of
+sets, such as intents, are frozensets. Only sums are kept, so memory grows with the distinct values and with the pairs of
+annotators, not with the items."""
 
 import math
 from collections import Counter
@@ -15,38 +15,38 @@ Distance = Callable[[Hashable, Hashable], float]
 
 
 @dataclass(slots=True)
-class Pair:
-    """What two annotators said of the same things: how many, of how many the same, and each one's values."""
+class AnnotatorPair:
+    """Counts for two annotators: common items, items with equal values, and the values of each."""
 
-    things: int = 0
+    items: int = 0
     same: int = 0
     values: tuple[Counter[Hashable], Counter[Hashable]] = field(default_factory=lambda: (Counter(), Counter()))
 
     def kappa(self) -> float:
-        """NaN where both gave one and the same value throughout. Source: Cohen 1960, "A Coefficient of Agreement for Nominal
-        Scales"."""
+        """Cohen's kappa (Cohen 1960, "A Coefficient of Agreement for Nominal Scales"). NaN where both gave one and the same
+        value throughout."""
         ours, theirs = self.values
-        by_chance = sum(count * theirs[value] for value, count in ours.items()) / self.things**2
-        return (self.same / self.things - by_chance) / (1 - by_chance) if by_chance < 1 else math.nan
+        by_chance = sum(count * theirs[value] for value, count in ours.items()) / self.items**2
+        return (self.same / self.items - by_chance) / (1 - by_chance) if by_chance < 1 else math.nan
 
 
-class Kappas:
-    """of: each pair of annotators (names ascending) that judged something together."""
+class PairwiseKappa:
+    """Cohen's kappa of all pairs of annotators with a common item. of: names, ascending -> pair."""
 
     def __init__(self) -> None:
-        self.of: dict[tuple[str, str], Pair] = {}
+        self.of: dict[tuple[str, str], AnnotatorPair] = {}
 
-    def add(self, said: Mapping[str, Hashable]) -> None:
-        for names in combinations(sorted(said), 2):
-            pair = self.of.setdefault(names, Pair())
-            pair.things += 1
-            pair.same += said[names[0]] == said[names[1]]
-            for values, name in zip(pair.values, names, strict=True):
-                values[said[name]] += 1
+    def add(self, values: Mapping[str, Hashable]) -> None:
+        for names in combinations(sorted(values), 2):
+            pair = self.of.setdefault(names, AnnotatorPair())
+            pair.items += 1
+            pair.same += values[names[0]] == values[names[1]]
+            for counts, name in zip(pair.values, names, strict=True):
+                counts[values[name]] += 1
 
 
-class Alpha:
-    """Krippendorff's alpha. scale: `nominal`; `ordinal` or `interval` for numbers. Things that fewer than two judged are left
+class KrippendorffAlpha:
+    """Krippendorff's alpha. scale: `nominal`; `ordinal` or `interval` for numbers. Items with fewer than two values are left
     out. Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"; ordinal distance of section D."""
 
     def __init__(self, scale: str = "nominal") -> None:
@@ -55,21 +55,22 @@ class Alpha:
         self._differing = 0.0
         self._together: dict[tuple[Hashable, Hashable], float] = {}
 
-    def add(self, said: Mapping[str, Hashable]) -> None:
-        if len(said) < 2:
+    def add(self, values: Mapping[str, Hashable]) -> None:
+        if len(values) < 2:
             return
-        counts, others = Counter(said.values()), len(said) - 1
+        counts, others = Counter(values.values()), len(values) - 1
         self._totals.update(counts)
         if self.scale == "nominal":
-            # All pairs but those of one value: the number of distinct sets may be large, and of their pairs too large.
-            self._differing += (len(said) ** 2 - sum(n * n for n in counts.values())) / others
+            # All pairs but those of one value: with many distinct sets, the table of their pairs would be too large.
+            self._differing += (len(values) ** 2 - sum(n * n for n in counts.values())) / others
         else:
             for a, n in counts.items():
                 for b, m in counts.items():
                     self._together[a, b] = self._together.get((a, b), 0.0) + n * m / others
 
     def value(self) -> float:
-        """1 for perfect agreement, 0 for chance, negative below it; NaN where nothing was judged twice or all values are one."""
+        """1 for perfect agreement, 0 for chance, negative below it; NaN where nothing was judged twice or all values are
+        equal."""
         total = self._totals.total()
         if self.scale == "nominal":
             observed = self._differing
@@ -82,11 +83,11 @@ class Alpha:
 
 
 def krippendorff_alpha(judged: Judged, scale: str = "nominal") -> float:
-    """Alpha of a list of things."""
-    found = Alpha(scale)
-    for said in judged:
-        found.add(said)
-    return found.value()
+    """Krippendorff's alpha of a list of items."""
+    alpha = KrippendorffAlpha(scale)
+    for values in judged:
+        alpha.add(values)
+    return alpha.value()
 
 
 def _distance(scale: str, totals: Counter[Hashable]) -> Distance:

@@ -1,0 +1,181 @@
+"""Annotator reliability: Dawid-Skene and MACE, learned from agreement alone, without ground truth.
+
+Of each item one of K names holds. Both models are fitted by EM over the distinct patterns of answers, so that the cost grows
+with the patterns and not with the items. EM starts from the shares of the votes.
+
+dawid-skene: each annotator has a confusion matrix, and names have their own frequencies. Source: Dawid and Skene 1979,
+"Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm".
+mace: an annotator knows the name with one probability, and else guesses at rates that do not depend on the item; all names
+have equal priors. It has far fewer parameters. Source: Hovy et al. 2013, "Learning Whom to Trust with MACE".
+
+Annotators of a single dialogue (`r1` of a dialogue is nobody in the next) share one reliability, since a handful of answers
+cannot estimate one."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.data.labels import Annotation, At, answers
+
+Method = Literal["dawid-skene", "mace"]
+Array = NDArray[np.float64]
+AnswerPattern = tuple[tuple[str, str | None], ...]
+"""The answers to one item: (annotator, name), sorted; None for "none of the names"."""
+
+POOLED = ""
+"""Stands for all annotators of a single dialogue."""
+
+_STEPS, _TOLERANCE = 2000, 1e-9
+_LEAST = 1e-10
+"""A rate is never quite 0, or one answer could rule a name out for good."""
+_GUESSES = 0.01
+"""Pseudo-count of each name among an annotator's guesses, shared among the names, as in MACE."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorReliability:
+    """names: [K]. share: [K], frequency of each name. rates: [A, K, K], confusion matrices: how often an annotator answers the
+    third where the second holds. rows: annotator -> index into the first axis."""
+
+    names: tuple[str | None, ...]
+    share: Array
+    rates: Array
+    rows: Mapping[str, int]
+
+    def posterior(self, pattern: AnswerPattern) -> dict[str | None, float]:
+        """Probability of each name. Raises KeyError for an unknown annotator, ValueError for an unknown name."""
+        log = np.log(self.share)
+        for who, name in pattern:
+            log = log + np.log(self.rates[self.rows[who], :, self.names.index(name)])
+        odds = np.exp(log - log.max())
+        return dict(zip(self.names, (odds / odds.sum()).tolist(), strict=True))
+
+    def accuracy(self, who: str) -> float:
+        """Estimated share of right answers of an annotator."""
+        return float(self.share @ np.diagonal(self.rates[self.rows[who]]))
+
+
+def fit(patterns: Mapping[AnswerPattern, int], method: Method) -> AnnotatorReliability:
+    """patterns: number of items of each, at least one. Their order does not matter."""
+    listed = sorted(patterns, key=lambda pattern: [(who, name or "") for who, name in pattern])
+    counts = np.array([patterns[pattern] for pattern in listed], dtype=np.float64)
+    names = tuple(sorted({name for pattern in listed for _, name in pattern}, key=lambda name: name or ""))
+    rows = {who: k for k, who in enumerate(sorted({who for pattern in listed for who, _ in pattern}))}
+    data = _Answers(
+        np.repeat(np.arange(len(listed)), [len(pattern) for pattern in listed]),
+        np.array([rows[who] for pattern in listed for who, _ in pattern]),
+        np.array([names.index(name) for pattern in listed for _, name in pattern]),
+        (len(listed), len(rows), len(names)),
+    )
+    posterior = data.vote_shares()
+    update: Callable[[_Answers, Array, Array | None], tuple[Array, Array, Array | None]]
+    update = _update_dawid_skene if method == "dawid-skene" else _update_mace
+    knows: Array | None = None
+    for _ in range(_STEPS):
+        share, rates, knows = update(data, posterior * counts[:, None], knows)
+        before, posterior = posterior, data.posterior(share, rates)
+        if np.abs(posterior - before).max() < _TOLERANCE:
+            break
+    return AnnotatorReliability(names, share, rates, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """All answers of all patterns, each [N]: pattern, who, name: indices. sizes: number of patterns P, annotators A and names
+    K."""
+
+    pattern: NDArray[np.int64]
+    who: NDArray[np.int64]
+    name: NDArray[np.int64]
+    sizes: tuple[int, int, int]
+
+    def vote_shares(self) -> Array:
+        """[P, K]."""
+        patterns, _, names = self.sizes
+        table = np.bincount(self.pattern * names + self.name, minlength=patterns * names).astype(np.float64)
+        table = table.reshape(patterns, names)
+        shares: Array = table / table.sum(axis=1, keepdims=True)
+        return shares
+
+    def posterior(self, share: Array, rates: Array) -> Array:
+        """[P, K]."""
+        each = np.log(rates)[self.who, :, self.name]
+        sums = [np.bincount(self.pattern, each[:, t], self.sizes[0]) for t in range(self.sizes[2])]
+        log = np.log(share) + np.stack(sums, axis=1)
+        odds = np.exp(log - log.max(axis=1, keepdims=True))
+        result: Array = odds / odds.sum(axis=1, keepdims=True)
+        return result
+
+    def sums(self, each: Array) -> Array:
+        """[A, K]: weights of the answers [N], summed by annotator and name."""
+        _, annotators, names = self.sizes
+        sums: Array = np.bincount(self.who * names + self.name, each, annotators * names).astype(np.float64)
+        return sums.reshape(annotators, names)
+
+
+def _update_dawid_skene(data: _Answers, weights: Array, _: Array | None) -> tuple[Array, Array, None]:
+    """M step. weights: [P, K], expected number of items of each pattern and name."""
+    rates = np.stack([data.sums(weights[data.pattern, t]) for t in range(data.sizes[2])], axis=1).clip(_LEAST)
+    share = weights.sum(axis=0).clip(_LEAST)
+    return share / share.sum(), rates / rates.sum(axis=2, keepdims=True), None
+
+
+def _update_mace(data: _Answers, weights: Array, knew: Array | None) -> tuple[Array, Array, Array]:
+    """M step. knew: [A, K], probability that a right answer was known and not guessed; one half at first."""
+    _, annotators, names = data.sizes
+    total = data.sums(weights.sum(axis=1)[data.pattern])
+    right = data.sums(weights[data.pattern, data.name])
+    known = right * (np.full((annotators, names), 0.5) if knew is None else knew)
+    guessed = total - known + _GUESSES / names
+    guesses = guessed / guessed.sum(axis=1, keepdims=True)
+    knows = (known.sum(axis=1) + _GUESSES / names) / (total.sum(axis=1) + 2 * _GUESSES / names)
+    rates = (knows[:, None, None] * np.eye(names) + ((1 - knows)[:, None] * guesses)[:, None, :]).clip(_LEAST)
+    of_right = knows[:, None] + (1 - knows)[:, None] * guesses
+    return np.full(names, 1 / names), rates, knows[:, None] / of_right
+
+
+@dataclass(frozen=True, slots=True)
+class Reliabilities:
+    """known: annotators of several dialogues; all others are POOLED. of: by task and type of place."""
+
+    known: frozenset[str]
+    of: Mapping[tuple[str, type[At]], AnnotatorReliability]
+
+    def posterior(self, task: str, at: At, votes: Sequence[tuple[str, str | None]]) -> dict[str | None, float] | None:
+        """Probability of each name for a field with these votes, (annotator, name); None where nothing was learned about one
+        of the annotators or names, as for an annotator who always answers alone."""
+        reliability, pattern = self.of.get((task, type(at))), self.pattern(votes)
+        if reliability is None or any(
+            who not in reliability.rows or name not in reliability.names for who, name in pattern
+        ):
+            return None
+        return reliability.posterior(pattern)
+
+    def pattern(self, votes: Iterable[tuple[str, str | None]]) -> AnswerPattern:
+        pooled = [(who if who in self.known else POOLED, name) for who, name in votes]
+        return tuple(sorted(pooled, key=lambda answer: (answer[0], answer[1] or "")))
+
+
+def learn(passes: Callable[[], Iterable[Sequence[Annotation]]], tasks: Iterable[str], method: Method) -> Reliabilities:
+    """The reliabilities of all annotators in these exclusive tasks. Fields with one annotator teach nothing and are left out.
+
+    passes: gives the annotations of each dialogue; it is called twice."""
+    dialogues = Counter(a.annotator for annotations in passes() for a in annotations)
+    reliabilities = Reliabilities(frozenset(who for who, count in dialogues.items() if count > 1), {})
+    del dialogues
+    patterns: dict[tuple[str, type[At]], Counter[AnswerPattern]] = {}
+    names = tuple(tasks)
+    for annotations in passes():
+        for task in names:
+            votes: dict[At, list[tuple[str, str | None]]] = {}
+            for annotation in annotations:
+                for at, labels in answers(annotation, task).items():
+                    votes.setdefault(at, []).append((annotation.annotator, labels[0].name if labels else None))
+            for at, of_field in votes.items():
+                if len(of_field) > 1:
+                    patterns.setdefault((task, type(at)), Counter())[reliabilities.pattern(of_field)] += 1
+    return Reliabilities(reliabilities.known, {key: fit(counts, method) for key, counts in patterns.items()})
