@@ -53,7 +53,7 @@ def shell(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
-def test_every_command_and_option_that_is_shown_exists(path: Path, helps):
+def test_shown_commands_and_options_exist(path: Path, helps):
     for command, rest in COMMAND.findall(shell(path)):
         assert command in helps.shown, f"labelgen {command}"
         words = rest.split()
@@ -64,7 +64,7 @@ def test_every_command_and_option_that_is_shown_exists(path: Path, helps):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
-def test_every_make_target_that_is_shown_exists(path: Path):
+def test_shown_make_targets_exist(path: Path):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     text = path.read_text(encoding="utf-8")
     shown = set(re.findall(r"`make ([a-z]+)", text)) | set(re.findall(r"^ *(?:\$ )?make ([a-z]+)", text, re.M))
@@ -72,7 +72,7 @@ def test_every_make_target_that_is_shown_exists(path: Path):
 
 
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if p.suffix == ".md"], ids=name)
-def test_every_link_within_the_project_leads_somewhere(path: Path):
+def test_links_within_the_project_lead_to_files(path: Path):
     """The pages of commands are generated when the site is built (docs/hooks.py)."""
     links = re.findall(r"\]\(([^)#\s]+)", FENCE.sub("", path.read_text(encoding="utf-8")))
     local = [to for to in links if "://" not in to and not to.startswith("mailto:") and "reference/commands/" not in to]

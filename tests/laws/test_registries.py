@@ -39,13 +39,13 @@ def registries() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("module", "name"), registries())
-def test_every_entry_resolves(module: str, name: str):
+def test_registry_entry_resolves(module: str, name: str):
     registry = getattr(import_module(module), name)
     for entry in registry:
         assert resolve(registry, entry, name) is not None
 
 
-def test_an_unknown_name_gets_the_nearest():
+def test_unknown_name_raises_and_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'goals'"):
         resolve(TASKS, "goal", "task")
 
@@ -60,7 +60,7 @@ def registered_modules(registry: Mapping[str, str]) -> set[str]:
     return {value.partition(":")[0] for value in registry.values()}
 
 
-def test_every_reader_in_the_folder_is_registered():
+def test_readers_in_the_folder_are_registered():
     there = {
         module
         for module in modules_in("corpora").values()
@@ -70,12 +70,12 @@ def test_every_reader_in_the_folder_is_registered():
     assert all(isinstance(resolve(READERS, name, "reader"), Reader) for name in READERS)
 
 
-def test_every_detector_in_the_folder_is_registered():
+def test_detectors_in_the_folder_are_registered():
     there = {module for module in modules_in("feedback/detectors").values() if hasattr(import_module(module), "detect")}
     assert there == registered_modules(DETECTORS)
 
 
-def test_every_task_in_the_folder_is_registered():
+def test_tasks_in_the_folder_are_registered():
     from labelgen.tasks.task import Task
 
     there = set()
@@ -88,7 +88,7 @@ def test_every_task_in_the_folder_is_registered():
     assert all(kind.name == name for name, kind in registered.items())
 
 
-def test_every_metric_in_the_folder_is_registered_and_every_task_has_metrics_that_exist():
+def test_metrics_in_the_folder_are_registered_and_tasks_name_known_ones():
     there = {
         f"{module}:{name}"
         for module in modules_in("metrics").values()
@@ -100,7 +100,7 @@ def test_every_metric_in_the_folder_is_registered_and_every_task_has_metrics_tha
         assert set(resolve(TASKS, name, "task").metrics) <= set(METRICS)
 
 
-def test_every_command_in_the_folder_is_registered():
+def test_commands_in_the_folder_are_registered():
     there = {
         (module, name)
         for module in modules_in("cli").values()

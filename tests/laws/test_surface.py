@@ -20,7 +20,7 @@ def run(code: str) -> str:
     return done.stdout
 
 
-def test_help_of_every_command_ends_well_and_has_an_example(helps):
+def test_help_of_a_command_exits_zero_and_has_an_example(helps):
     assert set(COMMANDS) <= set(helps.shown)
     for words, (code, text) in helps.shown.items():
         assert code == 0, words
@@ -40,7 +40,7 @@ def test_importing_labelgen_loads_nothing_heavy():
     assert not {name.split(".")[0] for name in loaded} & {*HEAVY, "numpy", "msgspec", "pyarrow"}
 
 
-def test_public_names_are_those_that_can_be_imported():
+def test_public_names_can_be_imported():
     told = run("import labelgen\nfrom labelgen import *\nprint(*(n for n in dir() if n[0] != '_' and n != 'labelgen'))")
     public = set(labelgen.__all__) - {"__version__"}
     assert set(told.split()) == public
@@ -49,7 +49,7 @@ def test_public_names_are_those_that_can_be_imported():
     assert not hasattr(labelgen, "Logs")
 
 
-def test_the_type_checker_sees_the_public_names_where_they_are():
+def test_public_names_for_type_checkers_equal_those_at_runtime():
     tree = ast.parse(Path(labelgen.__file__).read_text(encoding="utf-8"))
     seen = [
         (alias.asname, f"{node.module}:{alias.name}")
@@ -63,7 +63,7 @@ def test_the_type_checker_sees_the_public_names_where_they_are():
     assert {*objects, "__version__"} == set(labelgen.__all__)
 
 
-def test_only_the_annotator_loads_torch():
+def test_public_names_except_annotator_load_no_torch():
     for name in labelgen.__all__:
         loaded = run(f"import sys, labelgen; labelgen.{name}; print('torch' in sys.modules)")
         assert loaded == f"{name == 'Annotator'}\n", name
@@ -75,18 +75,18 @@ def test_importing_a_command_loads_nothing_heavy():
     assert not {name.split(".")[0] for name in loaded} & set(HEAVY)
 
 
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
+def test_help_without_a_command_names_every_command(capsys: pytest.CaptureFixture[str]):
     assert main([]) == 0
     text = capsys.readouterr().out
     assert all(re.search(rf"^  {name} ", text, re.M) for name in COMMANDS)
     assert "example: labelgen " in text
 
 
-def test_an_unknown_command_gets_the_nearest_and_exit_code_2(capsys: pytest.CaptureFixture[str]):
+def test_unknown_command_exits_2_and_names_the_nearest(capsys: pytest.CaptureFixture[str]):
     assert main(["doctr"]) == 2
     assert "did you mean 'doctor'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["doctor", "--no-such-option"], ["encoder"]])
-def test_wrong_arguments_are_exit_code_2(words: list[str]):
+def test_wrong_arguments_exit_2(words: list[str]):
     assert main(words) == 2

@@ -1,4 +1,4 @@
-"""Tasks are known by their units alone where models are trained, applied and judged."""
+"""Packages above `tasks` know tasks by their units only, and all output is made printable."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("package", UNAWARE)
-def test_no_task_is_known_by_name(package: str):
+def test_packages_above_tasks_name_no_task(package: str):
     found = []
     for path in sorted((ROOT / "labelgen" / package).rglob("*.py")):
         for line, text in texts(ast.parse(path.read_text(encoding="utf-8"))):
@@ -38,18 +38,18 @@ def test_no_task_is_known_by_name(package: str):
     assert not found
 
 
-def test_the_law_itself_sees_a_name():
+def test_search_for_task_names_finds_them():
     code = '"""intents"""\nx = {"order": 1}\ndef f():\n    "outcome"\n    return x["slots"]\n'
     assert {text for _, text in texts(ast.parse(code))} & NAMES == {"order", "slots"}
     by_name = "from labelgen.data.labels import GOALS, Label\n"
     assert {text for _, text in texts(ast.parse(by_name))} == {"goals"}
 
 
-def test_tasks_and_records_agree_on_what_divides_a_dialogue():
+def test_tasks_and_records_agree_on_dividing_tasks():
     assert {name for name in TASKS if divides(name)} == {n for n in TASKS if resolve(TASKS, n, "task").divides}
 
 
-def test_all_that_is_said_is_made_printable():
+def test_all_output_passes_the_printable_functions():
     """Ids and names of a log may hold what a terminal obeys; base/printable.py is where that ends."""
     places = {"printable.py": ("print(",), "terminal.py": ("Console(",)}
     for path in sorted((ROOT / "labelgen").rglob("*.py")):

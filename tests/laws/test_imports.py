@@ -1,4 +1,4 @@
-"""The floors of the code (docs/explanation/architecture.md): imports go down only, and what is heavy stays where it belongs."""
+"""Layers of the code (docs/explanation/architecture.md): imports go down only, and heavy libraries stay in their modules."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "labelgen"
-FLOORS = (
+LAYERS = (
     ("base",),
     ("data",),
     ("metrics",),
@@ -23,8 +23,8 @@ FLOORS = (
     ("evaluation", "report"),
     ("cli",),
 )
-FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
-KERNELS = FLOOR_OF["kernels"]
+LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
+KERNELS = LAYER_OF["kernels"]
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "torchmetrics"}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 ONLY_IMPORTER = {"torchaudio": {"features/sound.py"}, "transformers": {"features/pretrained.py"}}
@@ -49,9 +49,9 @@ def parse(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
 
 
-def test_every_package_has_a_floor():
+def test_every_package_has_a_layer():
     packages = {path.parts[0] for path in MODULES if len(path.parts) > 1}
-    assert packages == set(FLOOR_OF)
+    assert packages == set(LAYER_OF)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -64,34 +64,18 @@ def test_imports_go_down_only(path: Path):
     own = path.parts[0]
     for name in imports(parse(path), for_types=True):
         parts = name.split(".")
-        if parts[0] != "labelgen" or len(parts) == 1 or parts[1] not in FLOOR_OF or parts[1] == own:
+        if parts[0] != "labelgen" or len(parts) == 1 or parts[1] not in LAYER_OF or parts[1] == own:
             continue
-        assert FLOOR_OF[parts[1]] < FLOOR_OF[own], f"{path} on floor {FLOOR_OF[own]} imports {name}"
+        assert LAYER_OF[parts[1]] < LAYER_OF[own], f"{path} in layer {LAYER_OF[own]} imports {name}"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if FLOOR_OF.get(p.parts[0], 0) < KERNELS], ids=str)
-def test_nothing_below_the_kernels_imports_torch(path: Path):
+@pytest.mark.parametrize("path", [p for p in MODULES if LAYER_OF.get(p.parts[0], 0) < KERNELS], ids=str)
+def test_packages_below_kernels_import_no_torch(path: Path):
     found = {name.split(".")[0] for name in imports(parse(path), for_types=True)} & HEAVY
     assert not found
 
 
-def test_each_heavy_library_has_its_own_module():
+def test_heavy_library_has_one_importing_module():
     for library, allowed in ONLY_IMPORTER.items():
         importers = {str(path) for path in MODULES if library in {name.split(".")[0] for name in imports(parse(path))}}
         assert importers == allowed, library
-
-
-@pytest.mark.parametrize("path", [p for p in MODULES if p.name == "__init__.py" and len(p.parts) > 1], ids=str)
-def test_an_init_holds_a_registry_or_nothing(path: Path):
-    for node in parse(path).body:
-        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        is_registry = isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict | ast.Call)
-        is_import = ast.unparse(node) == "from labelgen.base.registry import Registry"
-        assert is_text or is_registry or is_import, ast.unparse(node)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_a_file_has_one_subject_and_says_which(path: Path):
-    assert path.stem not in {"utils", "util", "helpers", "helper", "manager", "misc", "common", "core"}
-    if path.name != "__init__.py":
-        assert ast.get_docstring(parse(path)), "its first line says what it is"
