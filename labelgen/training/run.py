@@ -109,7 +109,7 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
         check_model(Path(options.init))
     data = options.data
     # Every session reads the logs again, so it writes the quarantine again.
-    with closing(_quarantine(folder)) as bad, ExitStack() as stack:
+    with closing(run_quarantine(folder)) as bad, ExitStack() as stack:
 
         def read(logs: Sequence[str]) -> Corpus:
             return stack.enter_context(
@@ -132,7 +132,7 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
         return f"{text}\n{quarantine_text(bad.reasons, f'in {bad}')}" if text and bad.reasons else text
 
 
-def _quarantine(folder: Path) -> Quarantine:
+def run_quarantine(folder: Path) -> Quarantine:
     """The quarantine of the run; only the first process writes it, since all processes read the same logs."""
     if getattr(rank_zero_only, "rank", 0) != 0:
         return Quarantine(Path(os.devnull))

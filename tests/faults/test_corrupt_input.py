@@ -54,7 +54,7 @@ def quarantined(folder: Path) -> dict[tuple[str, int | None, str | None], str]:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
-def test_one_record_in_a_hundred_is_bad(tmp_path, name):
+def test_label_one_percent_bad_records_is_accepted(tmp_path, name):
     good = [json.dumps(record(f"a{k}")).encode() for k in range(400)]
     given = [*good]
     given[40] = given[40][:30]
@@ -92,7 +92,7 @@ def flip(path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("size", [10, 64, 4096])
-def test_a_flipped_bit_of_parquet_costs_its_row_group(tmp_path, size):
+def test_parquet_flipped_bit_loses_row_group(tmp_path, size):
     """However the file is cut into shards; each lost row is named by its number."""
     path = tmp_path / "in" / "c.parquet"
     group = grouped(path).row_group(3)
@@ -105,7 +105,7 @@ def test_a_flipped_bit_of_parquet_costs_its_row_group(tmp_path, size):
     assert labeled(tmp_path) == {f"c{k}" for k in range(200)} - {f"c{k}" for k in lost}
 
 
-def test_text_that_is_no_utf8_costs_its_row(tmp_path):
+def test_parquet_invalid_utf8_loses_row(tmp_path):
     path = tmp_path / "in" / "c.parquet"
     path.parent.mkdir()
     ids = pa.array([b"c0", b"c\xff", b"c2"], pa.binary()).view(pa.string())
@@ -116,7 +116,7 @@ def test_text_that_is_no_utf8_costs_its_row(tmp_path):
     assert labeled(tmp_path) == {"c0", "c2"}
 
 
-def test_what_is_not_finite_or_of_another_type_in_parquet_costs_its_row(tmp_path):
+def test_parquet_invalid_value_loses_row(tmp_path):
     path = tmp_path / "in" / "c.parquet"
     path.parent.mkdir()
     turns = [[{"request": "a", "response": "b", "asr_confidence": x}] for x in (0.5, float("nan"), float("inf"))]
@@ -126,7 +126,7 @@ def test_what_is_not_finite_or_of_another_type_in_parquet_costs_its_row(tmp_path
 
 
 @pytest.mark.parametrize("kept", [0, 4, 1000, -1])
-def test_a_parquet_file_that_was_cut_short_is_one_bad_record(tmp_path, kept):
+def test_parquet_truncated_is_one_bad_record(tmp_path, kept):
     path = tmp_path / "in" / "c.parquet"
     grouped(path)
     path.write_bytes(path.read_bytes()[:kept])
@@ -137,7 +137,7 @@ def test_a_parquet_file_that_was_cut_short_is_one_bad_record(tmp_path, kept):
 
 
 @pytest.mark.parametrize("name", ["e.jsonl", "e.jsonl.gz", "e.jsonl.zst", "e.parquet"])
-def test_a_file_without_records_stays_one(tmp_path, name):
+def test_empty_file_stays_empty(tmp_path, name):
     if name.endswith("parquet"):
         write_rows(tmp_path / "in" / name, [])
     else:
@@ -174,7 +174,7 @@ PACKED_NAMES = pytest.mark.parametrize("name", ["b.jsonl.gz", "b.jsonl.zst"])
 
 @PACKED_NAMES
 @pytest.mark.parametrize("size", [7, 4096])
-def test_the_head_of_a_packed_file_that_was_cut_is_labeled(tmp_path, name, size):
+def test_compressed_truncated_head_is_labeled(tmp_path, name, size):
     path = tmp_path / "in" / name
     write_packed(path, 1000)
     cut_in_half(path)
@@ -188,7 +188,7 @@ def test_the_head_of_a_packed_file_that_was_cut_is_labeled(tmp_path, name, size)
     assert f"{sums.labeled - 1:,} lines could be read" in json.loads(bad)["reason"]
 
 
-def test_the_head_of_a_file_that_is_damaged_in_the_middle_is_labeled(tmp_path):
+def test_compressed_damaged_head_is_labeled(tmp_path):
     """What comes out of damaged bytes before the damage is found out is as good as it looks."""
     write_packed(tmp_path / "in" / "b.jsonl.gz", 1000)
     garble_the_middle(tmp_path / "in" / "b.jsonl.gz")
@@ -202,7 +202,7 @@ def test_the_head_of_a_file_that_is_damaged_in_the_middle_is_labeled(tmp_path):
     ("name", "damage"),
     [("b.jsonl.gz", garble_the_middle), ("b.jsonl.gz", cut_in_half), ("b.jsonl.zst", cut_in_half)],
 )
-def test_the_size_of_shards_does_not_show_in_what_is_read_of_a_damaged_file(tmp_path, name, damage):
+def test_compressed_damaged_shard_size_same_bytes(tmp_path, name, damage):
     write_packed(tmp_path / "in" / name, 1000)
     damage(tmp_path / "in" / name)
     for size in (7, 500, 4096):
@@ -211,7 +211,7 @@ def test_the_size_of_shards_does_not_show_in_what_is_read_of_a_damaged_file(tmp_
     assert all(other == first for other in others)
 
 
-def test_a_damaged_file_ends_a_run_with_an_error_whatever_share_was_bad(tmp_path):
+def test_damaged_file_ends_run_with_error(tmp_path):
     write_packed(tmp_path / "in" / "b.jsonl.gz", 1000)
     cut_in_half(tmp_path / "in" / "b.jsonl.gz")
     for _ in range(2):
@@ -222,7 +222,7 @@ def test_a_damaged_file_ends_a_run_with_an_error_whatever_share_was_bad(tmp_path
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_file_that_is_whole_again_is_labeled_again_and_nothing_else(tmp_path, finished):
+def test_damaged_file_replaced_is_labeled_again(tmp_path, finished):
     """Also where the run that met the damage was killed before it reached it."""
     path = tmp_path / "in" / "b.jsonl.gz"
     write_packed(path, 100)
@@ -246,7 +246,7 @@ def test_a_file_that_is_whole_again_is_labeled_again_and_nothing_else(tmp_path, 
     assert tree(tmp_path / "at_once") == tree(tmp_path / "out")
 
 
-def test_a_whole_file_that_changed_is_still_refused(tmp_path):
+def test_whole_file_changed_is_refused(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     run(tmp_path)
     write_lines(tmp_path / "in" / "a.jsonl", [record("b")])
@@ -255,7 +255,7 @@ def test_a_whole_file_that_changed_is_still_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["b.jsonl.gz", "b.jsonl.zst", "b.parquet"])
-def test_a_log_with_a_damaged_file_is_read_as_far_as_it_goes_and_ends_with_an_error(tmp_path, capsys, name):
+def test_log_damaged_file_is_read_in_part(tmp_path, capsys, name):
     path = tmp_path / "in" / name
     if name.endswith("parquet"):
         grouped(path)
@@ -274,7 +274,7 @@ def test_a_log_with_a_damaged_file_is_read_as_far_as_it_goes_and_ends_with_an_er
     assert main(["data", "validate", str(tmp_path / "in"), "--max-bad-rate", "1"]) == 0
 
 
-def test_equal_content_packs_to_equal_bytes(tmp_path):
+def test_compression_is_deterministic(tmp_path):
     """And zstd's is read by others."""
     for folder in ("x", "y"):
         write_lines(tmp_path / folder / "a.jsonl", [record("d")])

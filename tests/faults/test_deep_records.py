@@ -52,14 +52,14 @@ PLACES = ("record", "turn", "known field", "extra", "extra and more", "extra of 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("levels", [65, 200, 600, 1000, 100_000])
-def test_a_record_that_is_too_deep_is_rejected_with_its_reason(place, levels):
+def test_deep_record_is_rejected(place, levels):
     found = decode(text_of(place, levels), "log.jsonl", 7)
     assert isinstance(found, Rejected)
     assert (found.reason.partition(":")[0], found.line) == ("too_deep", 7)
 
 
 @pytest.mark.parametrize("place", ["record", "turn", "extra", "extra of a turn"])
-def test_a_record_of_sixty_levels_is_read_and_written(tmp_path, place):
+def test_record_of_sixty_levels_is_accepted(tmp_path, place):
     found = decode(text_of(place, 60), "log.jsonl")
     assert isinstance(found, Dialogue)
     for name in ("log.jsonl", "log.parquet"):
@@ -75,7 +75,7 @@ JSON = st.recursive(
 
 
 @given(plain=JSON, around=st.integers(0, 80), indent=st.sampled_from([None, 1]))
-def test_levels_are_counted_whatever_strings_hold(plain, around, indent):
+def test_depth_ignores_strings(plain, around, indent):
     for _ in range(around):
         plain = [plain, "]"]
     found = decode(json.dumps({"id": "d", "turns": [], "mine": plain}, indent=indent), "log.jsonl")
@@ -83,7 +83,7 @@ def test_levels_are_counted_whatever_strings_hold(plain, around, indent):
     assert reason.startswith("too_deep") == (levels_of(plain) > 63)
 
 
-def test_text_that_was_cut_is_no_json_rather_than_too_deep():
+def test_truncated_record_is_bad_json():
     found = decode('{"id": "d", "turns": [' + "[] ," * 100, "log.jsonl")
     assert isinstance(found, Rejected)
     assert found.reason.startswith("bad_json")
@@ -109,7 +109,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_command_ends_for_a_record_that_is_too_deep(name, tmp_path, capsys, monkeypatch):
+def test_commands_deep_record_does_not_stop(name, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
     log, good = tmp_path / "log.jsonl", tmp_path / "good.jsonl"
     answer = Signal(kind="answer", turns=(0,), vote="good", explicit=True, evidence=(0,))
@@ -135,7 +135,7 @@ def test_no_command_ends_for_a_record_that_is_too_deep(name, tmp_path, capsys, m
         assert [json.loads(row)["line"] for row in rows] == list(range(2, 2 + len(deep)))
 
 
-def test_a_stream_passes_over_what_is_too_deep(tmp_path, monkeypatch, capsysbinary):
+def test_stream_deep_record_is_quarantined(tmp_path, monkeypatch, capsysbinary):
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
     write_lines(tmp_path / "log.jsonl", [record("a"), text_of("record", 700), record("b")])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "log.jsonl").read_bytes())))
@@ -143,7 +143,7 @@ def test_a_stream_passes_over_what_is_too_deep(tmp_path, monkeypatch, capsysbina
     assert [json.loads(line)["id"] for line in capsysbinary.readouterr().out.splitlines()] == ["a", "b"]
 
 
-def test_other_forms_reject_it_too(tmp_path):
+def test_other_formats_deep_record_is_rejected(tmp_path):
     messages = '"messages": [{"role": "user", "content": "hi"}]'
     write_lines(tmp_path / "chat.jsonl", ["{" + messages + "}", "{" + messages + ', "mine": ' + nested(700) + "}"])
     log = Log([tmp_path / "chat.jsonl"], "chat", max_bad_rate=1.0)
@@ -155,7 +155,7 @@ def test_other_forms_reject_it_too(tmp_path):
         list(read_answers(export, log.reasons))
 
 
-def test_neither_quarantine_nor_label_names_are_read_deeper(tmp_path, capsys):
+def test_deep_quarantine_and_labels_are_refused(tmp_path, capsys):
     write_lines(tmp_path / "deep.jsonl", [text_of("record", 5000)])
     write_lines(tmp_path / "log.jsonl", [record("a")])
     words = ["data", "validate", str(tmp_path / "log.jsonl")]

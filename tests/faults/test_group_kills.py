@@ -54,7 +54,7 @@ def group_run(source: Path, out: Path, scratch: Path, dialogues: int, changes: i
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_killed_group_costs_nothing_but_time(tmp_path, unbroken, seed):
+def test_labeling_killed_group_resumes(tmp_path, unbroken, seed):
     source, expected = unbroken
     rng = random.Random(seed)
     dialogues = rng.randint(1, DIALOGUES) if seed % 2 else 0

@@ -283,12 +283,12 @@ def hostile(name: str, model: Path, place: Path) -> Path:
     return folder
 
 
-def test_they_are_many():
+def test_hostile_models_are_many():
     assert len(HOSTILE) >= 75
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_model_is_refused_and_runs_nothing(tiny_model, tmp_path, monkeypatch, name):
+def test_hostile_model_is_refused_without_code(tiny_model, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     folder = hostile(name, tiny_model, tmp_path)
     opened: list[str] = []
@@ -316,7 +316,7 @@ sys.addaudithook(_record)
 @pytest.mark.parametrize(
     "name", ["half model.json", "auto_map", "a weight that is no number", "empty digests", "tokens added", "heads -1"]
 )
-def test_the_command_ends_with_4_and_writes_nothing(tiny_model, tmp_path, monkeypatch, capsys, name):
+def test_hostile_model_exits_4(tiny_model, tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     folder = hostile(name, tiny_model, tmp_path)
     write_lines(tmp_path / "in" / "a.jsonl", [record("d1")])
@@ -329,7 +329,7 @@ def test_the_command_ends_with_4_and_writes_nothing(tiny_model, tmp_path, monkey
     assert not list((tmp_path / "out").rglob("*.jsonl"))
 
 
-def test_workers_of_their_own_end_it_alike(tiny_model, tmp_path):
+def test_hostile_model_in_workers_exits_4(tiny_model, tmp_path):
     folder = hostile("encoder layers 1000000000", tiny_model, tmp_path)
     write_lines(tmp_path / "in" / "a.jsonl", [record("d1")])
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(folder), "--workers", "2"]
@@ -340,7 +340,7 @@ def test_workers_of_their_own_end_it_alike(tiny_model, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_what_a_hub_adds_beside_a_model_is_passed_over(tiny_model, tmp_path):
+def test_model_extra_hub_files_are_ignored(tiny_model, tmp_path):
     folder = Path(shutil.copytree(tiny_model, tmp_path / "m"))
     for name in ("README.md", ".gitattributes"):
         text(name, "what a hub writes")(folder)
@@ -348,7 +348,7 @@ def test_what_a_hub_adds_beside_a_model_is_passed_over(tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("part", ["heads", "dialogue_encoder", "fusion"])
-def test_finite_weights_whose_labels_are_no_numbers_end_the_run(tiny_model, tmp_path, capsys, part):
+def test_model_with_nan_labels_ends_run(tiny_model, tmp_path, capsys, part):
     folder = Path(shutil.copytree(tiny_model, tmp_path / "m"))
     weights(lambda held: [w.fill_(3e38) for name, w in held.items() if name.startswith(part)])(folder)
     name_all(folder)
@@ -359,7 +359,7 @@ def test_finite_weights_whose_labels_are_no_numbers_end_the_run(tiny_model, tmp_
     assert not (tmp_path / "out" / "a.jsonl").exists()
 
 
-def test_a_run_does_not_begin_with_a_hostile_model(tiny_model, tmp_path):
+def test_training_from_hostile_model_is_refused(tiny_model, tmp_path):
     """Training from it, calibrating it and reading its card refuse it alike."""
     from labelgen.model.calibration import read_calibration
     from labelgen.model.folder import load_model, read_card
@@ -387,7 +387,7 @@ def places(held: Any, within: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 @pytest.mark.parametrize("name", ["model.json", "encoder.json", "calibration.json", T])
-def test_any_odd_value_is_refused_or_labels(tiny_model, tmp_path, name):
+def test_model_odd_value_is_refused_or_labels(tiny_model, tmp_path, name):
     """Drawn by a seed: nothing but IntegrityError, at loading or at labeling."""
     rng = random.Random(name)
     whole = Path(shutil.copytree(tiny_model, tmp_path / "whole"))

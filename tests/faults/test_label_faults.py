@@ -87,7 +87,7 @@ def killed_run(source: Path, out: Path, count: int) -> None:
     run(source, out)
 
 
-def test_a_kill_at_any_change_of_the_disk_costs_nothing_but_time(tmp_path, unbroken):
+def test_kill_at_any_disk_change_resumes(tmp_path, unbroken):
     source, expected = unbroken
     for count in range(500):
         out = tmp_path / str(count)
@@ -102,7 +102,7 @@ def test_a_kill_at_any_change_of_the_disk_costs_nothing_but_time(tmp_path, unbro
     assert 30 < count < 499
 
 
-def test_a_run_may_be_killed_again_and_again(tmp_path, unbroken):
+def test_labeling_killed_often_resumes(tmp_path, unbroken):
     """Each time three commits further than the last, until it is through."""
     source, expected = unbroken
     codes = [in_child(partial(killed_run, source, tmp_path / "out", count)) for count in range(0, 90, 9)]
@@ -112,7 +112,7 @@ def test_a_run_may_be_killed_again_and_again(tmp_path, unbroken):
 
 
 @pytest.mark.parametrize("dialogues", range(5))
-def test_an_annotator_that_dies_is_gone_on_from(tmp_path, unbroken, dialogues):
+def test_annotator_error_run_resumes(tmp_path, unbroken, dialogues):
     source, expected = unbroken
     diary = tmp_path / "diary"
     death = partial(run, source, tmp_path / "out", before=DieAfter(dialogues))
@@ -123,7 +123,7 @@ def test_an_annotator_that_dies_is_gone_on_from(tmp_path, unbroken, dialogues):
     assert len(diary.read_text().split()) == {0: 5, 1: 4, 2: 4, 3: 2, 4: 2}[dialogues]
 
 
-def test_a_killed_worker_ends_the_run_with_a_word_and_the_rerun_finishes_it(tmp_path, unbroken):
+def test_killed_worker_ends_run_and_rerun_finishes(tmp_path, unbroken):
     source, expected = unbroken
     load = partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died"))
     with pytest.raises(ResourceError, match="worker process was killed"), local_engine(load, 2) as engine:
@@ -133,7 +133,7 @@ def test_a_killed_worker_ends_the_run_with_a_word_and_the_rerun_finishes_it(tmp_
     assert tree(tmp_path / "out") == expected
 
 
-def test_work_handed_to_an_engine_whose_worker_was_killed_is_told_of_too(tmp_path, unbroken):
+def test_killed_worker_before_submission_is_reported(tmp_path, unbroken):
     """The pool may break before a shard is handed in as well as after."""
     source, _ = unbroken
     with local_engine(partial(FakeAnnotator, before=DieAfter(0)), 2) as engine:
@@ -142,7 +142,7 @@ def test_work_handed_to_an_engine_whose_worker_was_killed_is_told_of_too(tmp_pat
                 label(source, tmp_path / folder, engine, "model", {}, 2)
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path, unbroken):
+def test_killed_parent_ends_workers(tmp_path, unbroken):
     """They hold its standard output: were one left, the pipe would never end."""
     source, expected = unbroken
     script = f"""
@@ -171,7 +171,7 @@ if __name__ == "__main__":
 TERMINATED = r"stopped by SIGTERM; finished files: {}; committed shards of the others: {}; the same command resumes"
 
 
-def test_sigterm_says_what_is_committed_and_the_rerun_finishes_it(tmp_path, unbroken):
+def test_sigterm_reports_commits_and_rerun_finishes(tmp_path, unbroken):
     source, expected = unbroken
 
     def terminate(done: int) -> None:
@@ -186,7 +186,7 @@ def test_sigterm_says_what_is_committed_and_the_rerun_finishes_it(tmp_path, unbr
     assert len(diary.read_text().split()) == 2
 
 
-def test_sigterm_waits_while_a_worker_is_started(tmp_path, unbroken, monkeypatch):
+def test_sigterm_waits_for_worker_start(tmp_path, unbroken, monkeypatch):
     """One that is half started would tell of a parent that went away."""
     source, _ = unbroken
     started: list[str] = []
@@ -204,7 +204,7 @@ def test_sigterm_waits_while_a_worker_is_started(tmp_path, unbroken, monkeypatch
     assert len(started) == 1
 
 
-def test_a_terminated_command_ends_its_workers_with_one_line_and_code_143(tmp_path, unbroken):
+def test_sigterm_command_exits_143(tmp_path, unbroken):
     """They hold its standard output: were one left, the pipe would never end."""
     source, _ = unbroken
     path = tmp_path / "script.py"
@@ -242,7 +242,7 @@ def limited_run(source: Path, out: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100, 400, 800, 1200, 1600, 2400])
-def test_a_full_disk_leaves_no_half_file(tmp_path, unbroken, size):
+def test_full_disk_leaves_no_partial_file(tmp_path, unbroken, size):
     source, expected = unbroken
     out = tmp_path / "out"
     assert in_child(partial(limited_run, source, out, size)) == StorageError.exit_code
@@ -252,7 +252,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, unbroken, size):
     assert tree(out) == expected
 
 
-def test_a_rename_across_filesystems_names_the_path_and_a_rerun_completes(tmp_path, unbroken, monkeypatch):
+def test_rename_across_filesystems_error_names_path(tmp_path, unbroken, monkeypatch):
     """As where one folder of the output is a mount of its own."""
     source, expected = unbroken
     out = tmp_path / "out"
@@ -273,14 +273,14 @@ def test_a_rename_across_filesystems_names_the_path_and_a_rerun_completes(tmp_pa
     assert tree(out) == expected
 
 
-def test_the_temporary_folder_of_the_system_is_not_needed(tmp_path, unbroken, monkeypatch):
+def test_labeling_without_temporary_folder_works(tmp_path, unbroken, monkeypatch):
     source, expected = unbroken
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     run(source, tmp_path / "out")
     assert tree(tmp_path / "out") == expected
 
 
-def test_a_full_disk_is_told_with_its_path(tmp_path, unbroken, monkeypatch):
+def test_full_disk_error_names_path(tmp_path, unbroken, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -306,7 +306,7 @@ def run_as_nobody(source: Path, out: Path) -> None:
     run(source, out)
 
 
-def test_a_read_only_folder_is_a_storage_error(open_folder):
+def test_read_only_folder_is_storage_error(open_folder):
     source, out = small_log(open_folder / "in"), open_folder / "out"
     out.mkdir(mode=0o555)
     assert in_child(partial(run_as_nobody, source, out)) == StorageError.exit_code
@@ -321,7 +321,7 @@ def half_done(source: Path, out: Path) -> Path:
 
 
 @pytest.mark.parametrize("kept", [1, 30, -1])
-def test_a_line_that_a_kill_cut_short_says_nothing(tmp_path, unbroken, kept):
+def test_ledger_incomplete_line_is_ignored(tmp_path, unbroken, kept):
     source, expected = unbroken
     ledger = half_done(source, tmp_path / "out")
     first, second = ledger.read_bytes().splitlines(keepends=True)
@@ -330,7 +330,7 @@ def test_a_line_that_a_kill_cut_short_says_nothing(tmp_path, unbroken, kept):
     assert tree(tmp_path / "out") == expected
 
 
-def test_a_damaged_part_is_made_again(tmp_path, unbroken):
+def test_damaged_part_is_repeated(tmp_path, unbroken):
     source, expected = unbroken
     half_done(source, tmp_path / "out")
     part = tmp_path / "out" / ".labeling" / "parts" / "a.jsonl" / "000000.jsonl"
@@ -339,7 +339,7 @@ def test_a_damaged_part_is_made_again(tmp_path, unbroken):
     assert tree(tmp_path / "out") == expected
 
 
-def test_a_damaged_ledger_is_refused_unless_forced(tmp_path, unbroken):
+def test_ledger_damaged_is_refused_unless_forced(tmp_path, unbroken):
     source, expected = unbroken
     ledger = half_done(source, tmp_path / "out")
     ledger.write_bytes(ledger.read_bytes().replace(b'"labeled":', b'"labeled"?', 1))
@@ -349,7 +349,7 @@ def test_a_damaged_ledger_is_refused_unless_forced(tmp_path, unbroken):
     assert tree(tmp_path / "out") == expected
 
 
-def test_a_lost_manifest_is_made_again_with_force(tmp_path, unbroken):
+def test_manifest_lost_is_restored_with_force(tmp_path, unbroken):
     """Without one, nothing tells which quarantine files are of this log; one that is not goes."""
     source, expected = unbroken
     out = tmp_path / "out"
@@ -362,7 +362,7 @@ def test_a_lost_manifest_is_made_again_with_force(tmp_path, unbroken):
     assert tree(out) == expected
 
 
-def test_an_unfinished_run_is_refused_another_model(tmp_path, unbroken):
+def test_unfinished_run_other_model_is_refused(tmp_path, unbroken):
     source, _ = unbroken
     half_done(source, tmp_path / "out")
     with pytest.raises(IntegrityError, match="model_digest: m1, now m2"):
@@ -373,7 +373,7 @@ def test_an_unfinished_run_is_refused_another_model(tmp_path, unbroken):
     assert tree(tmp_path / "out") == tree(tmp_path / "unbroken")
 
 
-def test_a_manifest_stands_for_a_finished_run_only(tmp_path, unbroken):
+def test_manifest_exists_only_after_finished_run(tmp_path, unbroken):
     """Also where a finished folder is being added to."""
     shutil.copytree(unbroken[0], source := tmp_path / "in")
     run(source, tmp_path / "out")
@@ -387,7 +387,7 @@ def test_a_manifest_stands_for_a_finished_run_only(tmp_path, unbroken):
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.quarantine.jsonl", "sub/b.jsonl.gz"])
 @pytest.mark.parametrize("damage", ["flip", "cut"])
-def test_a_damaged_output_is_found_refused_and_with_force_made_again(tmp_path, unbroken, name, damage):
+def test_damaged_output_is_refused_and_restored_with_force(tmp_path, unbroken, name, damage):
     source, expected = unbroken
     out = tmp_path / "out"
     run(source, out)

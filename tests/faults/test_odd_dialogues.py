@@ -53,7 +53,7 @@ ODD = [
 ]
 
 
-def test_odd_dialogues_get_finite_labels(tiny_model):
+def test_odd_dialogues_have_finite_labels(tiny_model):
     said = Annotator(tiny_model).annotate(ODD)
     assert said[0].labels == ()
     for annotation in said[1:]:
@@ -63,7 +63,7 @@ def test_odd_dialogues_get_finite_labels(tiny_model):
             assert all(math.isfinite(p) for _, p in label.distribution or ())
 
 
-def test_what_the_model_was_not_trained_on_is_counted(tiny_model):
+def test_odd_values_are_counted(tiny_model):
     """As naively counted; what it was trained on is never."""
     annotator = Annotator(tiny_model)
     unseen, unknown = annotator.unfamiliar(ODD)
@@ -80,7 +80,7 @@ def test_what_the_model_was_not_trained_on_is_counted(tiny_model):
         ({"numbers": (Number(name="volume", value=math.nan),)}, "numbers"),
     ],
 )
-def test_numbers_that_are_none_are_quarantined_counted_and_told(tiny_model, tmp_path, capsys, given, field):
+def test_nan_numbers_are_quarantined(tiny_model, tmp_path, capsys, given, field):
     """In Parquet, where they can stand, as in JSON, where they cannot; the others get their labels."""
     dialogues = [
         Dialogue(id="good", turns=(turn(),), source="toy"),
@@ -112,7 +112,7 @@ def rehash(folder: Path) -> None:
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["plain", "digests_agree"])
 @pytest.mark.parametrize("damage", ["flip", "pickle"])
-def test_weights_that_were_tampered_with_are_refused(tiny_model, tmp_path, monkeypatch, damage, hidden):
+def test_changed_weights_are_refused(tiny_model, tmp_path, monkeypatch, damage, hidden):
     """And nothing in them is run, also where the digests were made to agree."""
     monkeypatch.chdir(tmp_path)
     model = shutil.copytree(tiny_model, tmp_path / "m")

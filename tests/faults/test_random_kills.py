@@ -81,9 +81,7 @@ def kill_again_and_again(
     return met
 
 
-def test_training_that_is_killed_at_random_leaves_the_bytes_of_an_unbroken_run(
-    tmp_path: Path, tiny_encoder: Path, in_process: Callable[..., int]
-):
+def test_training_random_kills_same_bytes(tmp_path: Path, tiny_encoder: Path, in_process: Callable[..., int]):
     log = tmp_path / "log" / "train.jsonl"
     write_log(log, [labeled_dialogue(seed) for seed in range(14)], LABELS)
 
@@ -128,7 +126,7 @@ def test_training_that_is_killed_at_random_leaves_the_bytes_of_an_unbroken_run(
 
 
 @pytest.mark.parametrize("model", [False, True] if "LABELGEN_KILLS" in os.environ else [False])
-def test_labeling_that_is_killed_at_random_leaves_the_bytes_of_an_unbroken_run(
+def test_labeling_random_kills_same_bytes(
     tmp_path: Path, tiny_model: Path, in_process: Callable[..., int], model: bool
 ):
     """By a stand-in, which leaves more of the time to what is around it, and where kills are asked for by a model too."""

@@ -24,7 +24,7 @@ def label(source: Path, out: Path, *more: str) -> int:
     return main(["label", str(source), str(out), "--model", "m", "--workers", "1", *more])
 
 
-def test_label_then_verify(tmp_path, capsys, fake):
+def test_label_then_verify_reports_no_fault(tmp_path, capsys, fake):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     assert label(source, out, "--max-bad-rate", "0.5") == 0
     said = capsys.readouterr().out
@@ -34,7 +34,7 @@ def test_label_then_verify(tmp_path, capsys, fake):
     assert "good" in capsys.readouterr().out
 
 
-def test_verify_says_what_is_wrong_with_exit_4(tmp_path, capsys, fake):
+def test_verify_fault_exits_4(tmp_path, capsys, fake):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
     assert label(tmp_path / "in", tmp_path / "out") == 0
     assert main(["verify", str(tmp_path / "out"), "--input", str(tmp_path / "in")]) == 0
@@ -43,7 +43,7 @@ def test_verify_says_what_is_wrong_with_exit_4(tmp_path, capsys, fake):
     assert "a.jsonl changed after it was written" in capsys.readouterr().err
 
 
-def test_too_much_bad_input_is_exit_3_and_the_good_stays(tmp_path, capsys, fake):
+def test_label_bad_rate_exceeded_exits_3(tmp_path, capsys, fake):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     assert label(source, out) == 3
     before = tree(out)
@@ -65,7 +65,7 @@ def test_too_much_bad_input_is_exit_3_and_the_good_stays(tmp_path, capsys, fake)
         ["-", "-", "--engine", "ray"],
     ],
 )
-def test_what_cannot_be_carried_out_is_exit_2(tmp_path, monkeypatch, fake, words):
+def test_label_invalid_options_exit_2(tmp_path, monkeypatch, fake, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     assert main(["label", *words, "--model", "m"]) == 2
@@ -78,7 +78,7 @@ def test_what_is_refused_leaves_no_folder(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
+def test_dry_run_times_sample_and_writes_nothing(tmp_path, capsys, fake):
     """And counts as left what an earlier run did not do."""
     source, out = tmp_path / "in", tmp_path / "out"
     write_lines(source / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
@@ -100,7 +100,7 @@ def test_a_dry_run_plans_and_times_and_writes_nothing(tmp_path, capsys, fake):
     assert tree(out) == before
 
 
-def test_a_dry_run_plans_for_the_cluster_at_an_address(tmp_path, capsys, monkeypatch, fake):
+def test_dry_run_with_address_uses_cluster_cpus(tmp_path, capsys, monkeypatch, fake):
     """And not for the cores of this machine."""
     monkeypatch.setattr(labelgen.cli.label, "cluster_cpus", {"there:1": 40}.__getitem__)
     monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
@@ -117,7 +117,7 @@ def test_a_dry_run_plans_for_the_cluster_at_an_address(tmp_path, capsys, monkeyp
     ("words", "workers"),
     [((), 77), (("--device", "cuda"), 1), (("--device", "cuda:1"), 1), (("--device", "cuda", "--workers", "3"), 3)],
 )
-def test_a_gpu_has_one_worker_unless_more_are_asked(tmp_path, capsys, monkeypatch, fake, words, workers):
+def test_label_gpu_defaults_to_one_worker(tmp_path, capsys, monkeypatch, fake, words, workers):
     monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     asked = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", *words]
@@ -125,7 +125,7 @@ def test_a_gpu_has_one_worker_unless_more_are_asked(tmp_path, capsys, monkeypatc
     assert f"with {workers} workers" in capsys.readouterr().out
 
 
-def test_a_device_that_is_not_there_is_exit_2(tmp_path, capsys, tiny_model):
+def test_label_missing_device_exits_2(tmp_path, capsys, tiny_model):
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny_model), "--device", "gpu"]
     for more in ((), ("--workers", "2")):
@@ -134,7 +134,7 @@ def test_a_device_that_is_not_there_is_exit_2(tmp_path, capsys, tiny_model):
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_bf16_is_advised_against_where_the_device_has_none(tmp_path, capsys, monkeypatch, fake, there):
+def test_label_bf16_without_support_warns(tmp_path, capsys, monkeypatch, fake, there):
     monkeypatch.setattr(labelgen.kernels.processor, "has_bf16", lambda _: there)
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     assert label(tmp_path / "in", tmp_path / "out", "--precision", "bf16") == 0
@@ -143,7 +143,7 @@ def test_bf16_is_advised_against_where_the_device_has_none(tmp_path, capsys, mon
     assert "bf16" not in capsys.readouterr().err
 
 
-def test_the_last_line_tells_how_fast_it_was_beside_a_person(tmp_path, capsys, fake):
+def test_label_last_line_shows_throughput(tmp_path, capsys, fake):
     write_lines(tmp_path / "in" / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
     assert label(tmp_path / "in", tmp_path / "out") == 0
     said = capsys.readouterr().err
@@ -153,7 +153,7 @@ def test_the_last_line_tells_how_fast_it_was_beside_a_person(tmp_path, capsys, f
     assert "a person" not in capsys.readouterr().err
 
 
-def test_a_stream_goes_through(monkeypatch, tmp_path, capsysbinary, fake):
+def test_label_stream_writes_labels(monkeypatch, tmp_path, capsysbinary, fake):
     """What is labeled is what a folder would hold; the bad go to the file that was named."""
     write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("e", 0)])
     assert label(tmp_path / "in", tmp_path / "out") == 0
@@ -167,7 +167,7 @@ def test_a_stream_goes_through(monkeypatch, tmp_path, capsysbinary, fake):
     assert json.loads(bad.read_text())["reason"].startswith("bad_json")
 
 
-def test_a_real_model_gives_the_same_bytes_however_the_work_is_shared(tmp_path, tiny_model):
+def test_label_real_model_any_sharding_same_bytes(tmp_path, tiny_model):
     """One process or two, shards of any size, another form: the same labels to the last bit."""
     from labeled import labeled_dialogue
 

@@ -45,14 +45,14 @@ def unbroken(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     return base / "in", tree(base / "out")
 
 
-def test_ray_gives_the_same_bytes(tmp_path, unbroken, address):
+def test_ray_output_same_bytes(tmp_path, unbroken, address):
     source, expected = unbroken
     with ray_engine(FakeAnnotator, 2, address) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
     assert tree(tmp_path / "out") == expected
 
 
-def test_a_worker_that_dies_is_replaced_and_its_errors_are_ours(tmp_path, unbroken, address):
+def test_ray_dead_worker_is_replaced(tmp_path, unbroken, address):
     source, expected = unbroken
     with ray_engine(partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died")), 2, address) as engine:
         label(source, tmp_path / "out", engine, "model", {}, 2)
@@ -86,7 +86,7 @@ with ray_engine(load, 2, address) as engine:
 
 
 @pytest.mark.parametrize("dialogues", [3, 9])
-def test_a_killed_run_on_ray_is_finished_by_any_engine(tmp_path, unbroken, address, dialogues):
+def test_ray_killed_run_resumes_with_any_engine(tmp_path, unbroken, address, dialogues):
     source, expected = unbroken
     ended = subprocess.run(
         [sys.executable, "-c", KILLED, str(source), str(tmp_path), str(dialogues), address],
@@ -99,7 +99,7 @@ def test_a_killed_run_on_ray_is_finished_by_any_engine(tmp_path, unbroken, addre
     assert list(verify(tmp_path / "out", source)) == []
 
 
-def test_a_dry_run_plans_for_the_cluster_at_the_address(tmp_path, monkeypatch, capsys, address):
+def test_ray_dry_run_uses_cluster_cpus(tmp_path, monkeypatch, capsys, address):
     """And not for the cores of this machine."""
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
     monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
@@ -114,7 +114,7 @@ def test_a_dry_run_plans_for_the_cluster_at_the_address(tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize("kinds", [["a", "a", "a"], ["a", "b", "a"]])
-def test_workers_on_processors_of_different_kinds_are_refused(kinds):
+def test_ray_mixed_processors_are_refused(kinds):
     """Told by a stand-in for Ray, since a cluster on this machine has one kind."""
     actors = [FakeActor(FakeAnnotator(processor=kind)) for kind in kinds]
     engine = RayEngine(SimpleNamespace(get=lambda found: found), actors)
@@ -125,7 +125,7 @@ def test_workers_on_processors_of_different_kinds_are_refused(kinds):
             engine.provenance()
 
 
-def test_workers_that_compute_at_different_levels_are_refused():
+def test_ray_mixed_instruction_sets_are_refused():
     actors = [FakeActor(FakeAnnotator(processor="a")) for _ in range(2)]
     for actor, level in zip(actors, ("AVX2", "AVX512_CORE"), strict=True):
         actor.annotator.provenance = replace(actor.annotator.provenance, isa=level)
@@ -139,12 +139,12 @@ class FakeActor:
         self.provenance = SimpleNamespace(remote=lambda: annotator.provenance)
 
 
-def test_more_workers_than_the_cluster_has_are_refused(address):
+def test_ray_too_many_workers_are_refused(address):
     with pytest.raises(UsageError, match="has 2 CPUs"), ray_engine(FakeAnnotator, 3, address):
         pass
 
 
-def test_without_ray_the_command_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+def test_ray_not_installed_hint_names_command(tmp_path, monkeypatch, capsys):
     real = builtins.__import__
 
     def missing(name, *rest, **more):
@@ -159,5 +159,5 @@ def test_without_ray_the_command_says_how_to_get_it(tmp_path, monkeypatch, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_an_address_is_rays_alone(tmp_path):
+def test_address_without_ray_is_refused(tmp_path):
     assert main(["label", str(tmp_path), str(tmp_path / "out"), "--model", "m", "--address", "127.0.0.1:1"]) == 2

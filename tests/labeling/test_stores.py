@@ -48,7 +48,7 @@ def run(source: Path, out: Path, force: bool = False, **fake):
     return label(source, out, InlineEngine(partial(FakeAnnotator, **fake)), "model", {}, 2, force)
 
 
-def test_a_store_gets_the_bytes_that_a_disk_gets(bucket, unbroken):
+def test_store_output_same_bytes_as_disk(bucket, unbroken):
     source = put(tree(unbroken[0]), bucket / "in")
     sums = run(source, bucket / "out")
     assert tree(bucket / "out") == unbroken[1]
@@ -60,14 +60,14 @@ def test_a_store_gets_the_bytes_that_a_disk_gets(bucket, unbroken):
         run(source, source / "labeled")
 
 
-def test_what_is_read_and_what_is_written_may_lie_apart(bucket, unbroken, tmp_path):
+def test_store_input_and_output_may_differ(bucket, unbroken, tmp_path):
     run(unbroken[0], bucket / "out")
     assert tree(bucket / "out") == unbroken[1]
     run(put(tree(unbroken[0]), bucket / "in"), tmp_path / "out")
     assert tree(tmp_path / "out") == unbroken[1]
 
 
-def test_a_run_that_broke_off_is_gone_on_with(bucket, unbroken, tmp_path):
+def test_store_interrupted_run_resumes(bucket, unbroken, tmp_path):
     """What was committed is not labeled again; only the entry says that it was."""
 
     def stop(done: int) -> None:
@@ -83,7 +83,7 @@ def test_a_run_that_broke_off_is_gone_on_with(bucket, unbroken, tmp_path):
 
 
 @pytest.mark.parametrize("dialogues", [0, 3, 8])
-def test_a_killed_run_is_finished_by_processes(tmp_path, unbroken, dialogues):
+def test_store_killed_run_resumes_with_workers(tmp_path, unbroken, dialogues):
     out = to_path(f"file://{tmp_path}/out")
     child = os.fork()
     if child == 0:
@@ -95,7 +95,7 @@ def test_a_killed_run_is_finished_by_processes(tmp_path, unbroken, dialogues):
     assert tree(out) == unbroken[1]
 
 
-def test_the_commands_take_such_paths(bucket, monkeypatch, capsys):
+def test_commands_store_paths_are_accepted(bucket, monkeypatch, capsys):
     import labelgen.cli.label
 
     monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
@@ -107,7 +107,7 @@ def test_the_commands_take_such_paths(bucket, monkeypatch, capsys):
     assert "good" in capsys.readouterr().out
 
 
-def test_a_store_that_nothing_reaches_is_exit_2(tmp_path, capsys):
+def test_store_unreachable_exits_2(tmp_path, capsys):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
     assert main(["label", str(tmp_path / "in"), "nowhere://x/y", "--model", "m"]) == 2
     assert ".[store]" in capsys.readouterr().err

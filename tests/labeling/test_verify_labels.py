@@ -77,7 +77,7 @@ def not_a_record(records: list[Any]) -> list[Any]:
         (not_a_record, "bad_type"),
     ],
 )
-def test_forged_records_are_found_behind_a_digest_that_agrees(labeled, change, found):
+def test_verify_forged_records_are_reported(labeled, change, found):
     _, out = labeled
     assert list(verify(out)) == []
     forge(out, "a.jsonl", change)
@@ -85,7 +85,7 @@ def test_forged_records_are_found_behind_a_digest_that_agrees(labeled, change, f
     assert found in fault
 
 
-def test_beside_the_input_the_order_counts(labeled):
+def test_verify_input_order_is_checked(labeled):
     source, out = labeled
     assert list(verify(out, source)) == []
     forge(out, "a.jsonl", lambda records: records[::-1])
@@ -93,7 +93,7 @@ def test_beside_the_input_the_order_counts(labeled):
     assert list(verify(out, source)) == ["a.jsonl: dialogues of the input are missing or out of order"]
 
 
-def test_beside_the_input_every_file_counts(labeled):
+def test_verify_input_files_are_checked(labeled):
     source, out = labeled
     write_lines(source / "a.jsonl", [record("z")])
     write_lines(source / "new.jsonl", [record("n")])
@@ -105,7 +105,7 @@ def test_beside_the_input_every_file_counts(labeled):
     }
 
 
-def test_missing_and_stray_files_are_found(labeled):
+def test_verify_missing_and_extra_files_are_reported(labeled):
     _, out = labeled
     (out / "sub" / "c.parquet").unlink()
     write_lines(out / "stray.jsonl", [record("s")])
@@ -117,7 +117,7 @@ def test_missing_and_stray_files_are_found(labeled):
     }
 
 
-def test_sums_that_do_not_add_up_are_found(labeled):
+def test_verify_wrong_counts_are_reported(labeled):
     _, out = labeled
     manifest = json.loads((out / "manifest.json").read_text())
     manifest["files"][0]["shards"][0]["counts"]["labeled"] += 1
@@ -128,7 +128,7 @@ def test_sums_that_do_not_add_up_are_found(labeled):
     assert "the counts of the manifest are not the sum of its files" in faults
 
 
-def test_without_a_manifest_there_is_nothing_to_verify(tmp_path, labeled):
+def test_verify_without_manifest_is_refused(tmp_path, labeled):
     _, out = labeled
     with pytest.raises(UsageError, match="no labeled log"):
         list(verify(tmp_path / "nowhere"))
@@ -137,7 +137,7 @@ def test_without_a_manifest_there_is_nothing_to_verify(tmp_path, labeled):
         list(verify(out))
 
 
-def test_an_id_is_found_twice_in_the_whole_log(tmp_path):
+def test_verify_duplicate_ids_are_reported(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("e")])
     write_lines(tmp_path / "in" / "b.jsonl", [record("f"), record("d", 1)])
     label(tmp_path / "in", tmp_path / "out", InlineEngine(partial(FakeAnnotator)), "model", {}, 2)
@@ -163,7 +163,7 @@ def label_command(source: Path, out: Path, *more: str) -> int:
     return main(["label", str(source), str(out), "--model", "m", "--workers", "1", "--max-bad-rate", "1", *more])
 
 
-def test_a_digest_that_was_kept_finds_what_was_rewritten_to_agree(tmp_path, capsys, fake):
+def test_verify_manifest_digest_detects_rewriting(tmp_path, capsys, fake):
     """Records and manifest agree with each other, and still are not what was written."""
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     assert label_command(source, out) == 0
@@ -179,7 +179,7 @@ def test_a_digest_that_was_kept_finds_what_was_rewritten_to_agree(tmp_path, caps
 
 
 @pytest.mark.parametrize("beside", [True, False])
-def test_a_record_with_other_labels_is_found_by_labeling_again(tmp_path, capsys, fake, beside):
+def test_verify_sample_detects_changed_labels(tmp_path, capsys, fake, beside):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     assert label_command(source, out) == 0
     words = [out, "--model", "m", *(["--input", source] if beside else [])]
@@ -193,7 +193,7 @@ def test_a_record_with_other_labels_is_found_by_labeling_again(tmp_path, capsys,
     assert [verify_command(*words, "--sample", 3, "--seed", 5) for _ in range(3)] in ([0] * 3, [4] * 3)
 
 
-def test_masked_records_are_labeled_again_from_the_input(tmp_path, capsys, fake):
+def test_verify_sample_redacted_uses_input(tmp_path, capsys, fake):
     source, out = tmp_path / "in", tmp_path / "out"
     turns = [{"request": "mail me at anna@example.org", "response": "Done."}]
     write_lines(source / "a.jsonl", [{"id": "d", "turns": turns}])
@@ -204,7 +204,7 @@ def test_masked_records_are_labeled_again_from_the_input(tmp_path, capsys, fake)
     assert verify_command(out, "--model", "m", "--sample", 1, "--input", source) == 0
 
 
-def test_nothing_is_labeled_again_by_another_model_or_label_set(tmp_path, capsys, monkeypatch, fake):
+def test_verify_sample_other_model_is_refused(tmp_path, capsys, monkeypatch, fake):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     assert label_command(source, out) == 0
     assert verify_command(out, "--sample", 2) == 2
@@ -216,14 +216,14 @@ def test_nothing_is_labeled_again_by_another_model_or_label_set(tmp_path, capsys
     assert "model.model_digest: m1, now m2" in capsys.readouterr().err
 
 
-def test_a_temporary_file_is_called_what_it_is(labeled):
+def test_verify_temporary_file_is_reported(labeled):
     _, out = labeled
     (out / "sub" / ".b.jsonl.gz.x1y2.part").write_bytes(b"")
     (fault,) = verify(out)
     assert fault == "sub/.b.jsonl.gz.x1y2.part is an unfinished temporary file; it can be deleted"
 
 
-def test_a_real_model_labels_a_sample_again_with_the_settings_of_the_manifest(tmp_path, tiny_model):
+def test_verify_sample_uses_manifest_settings(tmp_path, tiny_model):
     source, out = tmp_path / "in", tmp_path / "out"
     write_lines(source / "a.jsonl", [record(f"d{k}", k % 3, source="toy") for k in range(9)])
     words = ["--model", str(tiny_model), "--workers", "1", "--online", "--annotator", "tiny"]
@@ -231,7 +231,7 @@ def test_a_real_model_labels_a_sample_again_with_the_settings_of_the_manifest(tm
     assert verify_command(out, "--model", tiny_model, "--sample", 5) == 0
 
 
-def test_what_is_not_complete_is_said(tmp_path, capsys, fake):
+def test_verify_damaged_input_is_reported(tmp_path, capsys, fake):
     source, out = tmp_path / "in", tmp_path / "out"
     write_lines(source / "a.jsonl.gz", [record(f"d{k}") for k in range(400)])
     whole = (source / "a.jsonl.gz").read_bytes()

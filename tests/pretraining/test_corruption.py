@@ -50,7 +50,7 @@ def names(targets: tuple[Target, ...]) -> dict[object, str]:
 
 
 @given(logs, seeds, st.sampled_from(sorted(CORRUPTIONS)))
-def test_laws_of_every_corruption(log: list[Dialogue], seed: int, name: str) -> None:
+def test_corruptions_obey_laws(log: list[Dialogue], seed: int, name: str) -> None:
     corrupt = resolve(CORRUPTIONS, name, "corruption")
     pool = DialoguePool(log)
     for dialogue in log:
@@ -67,7 +67,7 @@ def test_laws_of_every_corruption(log: list[Dialogue], seed: int, name: str) -> 
 
 
 @given(logs, seeds)
-def test_every_swapped_turn_is_marked_and_says_something_else(log: list[Dialogue], seed: int) -> None:
+def test_swapped_answers_are_marked_and_differ(log: list[Dialogue], seed: int) -> None:
     pool = DialoguePool(log)
     said = {t.response for d in log for t in d.turns}
     for dialogue in log:
@@ -86,7 +86,7 @@ def test_every_swapped_turn_is_marked_and_says_something_else(log: list[Dialogue
                 assert plain(before.response) != plain(after.response)
 
 
-def test_equal_responses_are_never_swapped() -> None:
+def test_swapped_answers_equal_responses_stay() -> None:
     same = [talk("a", "Okay!", "b", "okay", id=name) for name in "xyz"]
     for seed in range(20):
         made, targets = swapped_answers(same[0], DialoguePool(same), Random(seed))
@@ -94,7 +94,7 @@ def test_equal_responses_are_never_swapped() -> None:
         assert set(names(targets).values()) == {"good"}
 
 
-def test_swaps_come_from_other_dialogues_by_every_kind_of_negative() -> None:
+def test_swapped_answers_use_every_negative() -> None:
     pool, seen = DialoguePool(log()), Counter[str]()
     for seed in range(30):
         for dialogue in log():
@@ -108,7 +108,7 @@ def test_swaps_come_from_other_dialogues_by_every_kind_of_negative() -> None:
     assert 0.2 < sum(seen.values()) / (30 * 8 * 6) < 0.4
 
 
-def test_the_nearest_negative_is_the_most_alike() -> None:
+def test_nearest_response_is_most_similar() -> None:
     other = talk("a", "Playing Purple Rain by Prince.", "b", "Your timer is set.", "c", "It is sunny.", id="other")
     own = talk("a", "Playing Purple Haze by Hendrix.", id="own")
     found = {DialoguePool([other, own]).response("nearest", own, own.turns[0], Random(seed)) for seed in range(5)}
@@ -116,7 +116,7 @@ def test_the_nearest_negative_is_the_most_alike() -> None:
 
 
 @given(dialogues(), seeds)
-def test_order_marks_just_what_moved(dialogue: Dialogue, seed: int) -> None:
+def test_shuffled_order_marks_moved_turns(dialogue: Dialogue, seed: int) -> None:
     made, targets = shuffled_order(dialogue, DialoguePool([]), Random(seed))
     assert Counter(words(made)) == Counter(words(dialogue))
     marks = names(targets)
@@ -127,7 +127,7 @@ def test_order_marks_just_what_moved(dialogue: Dialogue, seed: int) -> None:
 
 
 @given(dialogues(), seeds)
-def test_hidden_answers_are_responses_that_are_there(dialogue: Dialogue, seed: int) -> None:
+def test_hidden_answers_are_existing_responses(dialogue: Dialogue, seed: int) -> None:
     made, targets = hidden_answers(dialogue, DialoguePool([]), Random(seed))
     assert words(made) == words(dialogue)
     spoken = {AtTurn(t) for t, turn in enumerate(dialogue.turns) if turn.response}
@@ -136,7 +136,7 @@ def test_hidden_answers_are_responses_that_are_there(dialogue: Dialogue, seed: i
     assert {(t.task, t.distribution) for t in targets} <= {("selection", (("own", 1.0),))}
 
 
-def test_about_half_of_the_dialogues_keep_their_order() -> None:
+def test_shuffled_order_keeps_about_half() -> None:
     moved = [
         "moved" in names(shuffled_order(dialogue, DialoguePool([]), Random(seed))[1]).values()
         for seed in range(20)
@@ -145,7 +145,7 @@ def test_about_half_of_the_dialogues_keep_their_order() -> None:
     assert 0.3 < sum(moved) / len(moved) < 0.6
 
 
-def test_examples_depend_on_seed_and_epoch_alone() -> None:
+def test_examples_depend_on_seed_and_epoch() -> None:
     def examples(seed: int, epoch: int) -> list[tuple[Dialogue, tuple[Target, ...]]]:
         return [pretraining_example(dialogue, DialoguePool(log()), seed, epoch) for dialogue in log()]
 
@@ -156,7 +156,7 @@ def test_examples_depend_on_seed_and_epoch_alone() -> None:
     assert len({made.id for made, _ in first}) == 8
 
 
-def test_the_mixture_decides_which_corruptions_are_drawn() -> None:
+def test_mixture_determines_corruptions() -> None:
     many = [talk("a", f"b {k}", "c", f"d {k}", id=f"d{k}") for k in range(200)]
     pool, mixture = DialoguePool(many), {"splice": 3.0, "shuffled_order": 1.0}
     tasks = Counter(pretraining_example(dialogue, pool, 0, 0, mixture)[1][0].task for dialogue in many)
@@ -165,6 +165,6 @@ def test_the_mixture_decides_which_corruptions_are_drawn() -> None:
 
 
 @pytest.mark.parametrize("mixture", [{}, {"splice": 0.0}, {"splice": -1.0, "shuffled_order": 2.0}, {"splices": 1.0}])
-def test_a_mixture_that_cannot_be_drawn_from_is_refused(mixture: dict[str, float]) -> None:
+def test_mixture_invalid_is_refused(mixture: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         check_mixture(mixture)

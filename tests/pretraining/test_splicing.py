@@ -59,7 +59,7 @@ def within(part: list[tuple[str, str]], whole: list[tuple[str, str]]) -> bool:
 
 
 @given(logs, seeds, st.sampled_from(sorted(KINDS)))
-def test_what_is_put_together_undoes_to_its_dialogues(log: list[Dialogue], seed: int, kind: str) -> None:
+def test_splice_contains_its_dialogues(log: list[Dialogue], seed: int, kind: str) -> None:
     pool = DialoguePool(log)
     by_id = {d.id: d for d in log}
     for dialogue in log:
@@ -81,7 +81,7 @@ def test_what_is_put_together_undoes_to_its_dialogues(log: list[Dialogue], seed:
 
 
 @given(logs, seeds)
-def test_a_whole_dialogue_is_one_goal(log: list[Dialogue], seed: int) -> None:
+def test_whole_dialogue_is_one_goal(log: list[Dialogue], seed: int) -> None:
     for dialogue in log:
         made, _ = put = whole(dialogue, DialoguePool(log), Random(seed))
         assert words(made) == words(dialogue)
@@ -89,7 +89,7 @@ def test_a_whole_dialogue_is_one_goal(log: list[Dialogue], seed: int) -> None:
 
 
 @given(seeds, st.sampled_from(sorted(KINDS)))
-def test_no_turn_has_sound_so_that_none_is_sought_in_another_folder(seed: int, kind: str) -> None:
+def test_splice_drops_audio(seed: int, kind: str) -> None:
     heard = [
         replace(d, turns=tuple(replace(t, audio=Audio(path=f"{d.id}/{k}.wav")) for k, t in enumerate(d.turns)))
         for d in log()
@@ -102,7 +102,7 @@ def test_no_turn_has_sound_so_that_none_is_sought_in_another_folder(seed: int, k
             assert {t.audio for t in corrupted.turns} == {t.audio for t in dialogue.turns}
 
 
-def test_targets_are_those_of_a_complete_annotation() -> None:
+def test_splice_targets_equal_annotation_targets() -> None:
     made = splice(log()[0], DialoguePool(log()), Random(3))
     labels = [Label("goals", AtGoal(goal), "goal") for goal in goals(made)]
     like = targets_of(Annotation("x", "person", tuple(labels)))
@@ -113,19 +113,19 @@ def test_targets_are_those_of_a_complete_annotation() -> None:
 
 
 @pytest.mark.parametrize("kind", ["splice", "in_line"])
-def test_two_or_three_dialogues_are_put_together(kind: str) -> None:
+def test_splice_joins_two_or_three_dialogues(kind: str) -> None:
     seen = Counter(len(goals(KINDS[kind](log()[0], DialoguePool(log()), Random(seed)))) for seed in range(200))
     assert set(seen) == {2, 3}
     assert min(seen.values()) > 60
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=3), seeds)
-def test_parts_take_turns_and_all_are_used_up(lengths: list[int], seed: int) -> None:
+def test_interleaved_uses_all_turns(lengths: list[int], seed: int) -> None:
     order = interleaved(lengths, Random(seed))
     assert Counter(order) == Counter({p: n for p, n in enumerate(lengths) if n})
 
 
-def test_a_run_is_of_one_to_four_turns() -> None:
+def test_interleaved_runs_have_one_to_four_turns() -> None:
     # A part may be drawn twice in a row, so runs are told by the first change of part.
     firsts = Counter(next(k for k, p in enumerate(order) if p != order[0]) for order in _orders())
     assert {1, 2, 3, LONGEST_RUN} <= set(firsts)
@@ -136,7 +136,7 @@ def _orders() -> list[list[int]]:
     return [interleaved([40, 40, 40], Random(seed)) for seed in range(1000)]
 
 
-def test_a_line_often_lacks_ends_and_never_a_whole_part() -> None:
+def test_in_line_trims_ends_only() -> None:
     pool, lengths = DialoguePool(log()), Counter[int]()
     for seed in range(100):
         lengths.update(map(len, goals(in_line(log()[0], pool, Random(seed)))))
@@ -146,7 +146,7 @@ def test_a_line_often_lacks_ends_and_never_a_whole_part() -> None:
     assert words(in_line(one, DialoguePool([]), Random(0))[0]) == words(one)
 
 
-def test_partners_are_of_any_kind_of_negative() -> None:
+def test_splice_uses_every_negative() -> None:
     mixed = [*log(8, "toy"), *log(8, "other")]
     pool = DialoguePool(mixed)
     seen: dict[str, set[str]] = {}
@@ -157,7 +157,7 @@ def test_partners_are_of_any_kind_of_negative() -> None:
     assert seen == {"random": {"toy", "other"}, "same_domain": {"toy"}, "nearest": {"toy"}}
 
 
-def test_the_nearest_dialogue_is_the_most_alike() -> None:
+def test_nearest_dialogue_is_most_similar() -> None:
     own = talk("play purple haze", "Playing Purple Haze.", id="own")
     near = talk("play purple rain", "Playing Purple Rain.", id="near")
     far = talk("is it cold", "Two degrees.", id="far")
@@ -165,7 +165,7 @@ def test_the_nearest_dialogue_is_the_most_alike() -> None:
     assert DialoguePool([own]).other("nearest", [own], Random(0)) is None
 
 
-def test_the_config_of_goals_from_splices_shows_several_goals_and_one() -> None:
+def test_config_goals_from_splices_mixes_goal_counts() -> None:
     needed = ["--out", "run", "--data.train", "[log.jsonl]"]
     options = read_options(
         PretrainOptions,
@@ -187,7 +187,7 @@ def origins(targets: tuple[Target, ...]) -> set[str]:
     return {target.origin for target in targets}
 
 
-def test_the_origin_says_what_was_put_together() -> None:
+def test_splice_origin_names_kind() -> None:
     assert origins(whole(log()[0], DialoguePool(log()), Random(0))[1]) == {"whole of 1 dialogues"}
     assert origins(splice(log()[0], DialoguePool(log()), Random(0))[1]) <= {
         "splice of 2 dialogues",

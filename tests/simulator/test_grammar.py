@@ -12,13 +12,13 @@ WORD = st.text("abcdefgh'", max_size=4).map(lambda inner: f"a{inner}h")
 WORDS = st.lists(WORD, min_size=1, max_size=3).map(" ".join)
 
 
-def test_alternatives_are_all_drawn_and_nothing_else():
+def test_template_draws_every_alternative():
     one = template("(turn|switch) on the {room} (lights|)")
     said = {" ".join(say(one, [("room", "attic")], Random(seed)).words) for seed in range(60)}
     assert said == {f"{verb} on the attic{rest}" for verb in ("turn", "switch") for rest in (" lights", "")}
 
 
-def test_text_keeps_punctuation():
+def test_template_text_keeps_punctuation():
     assert (
         write(template("Playing {song}, by {artist}."), {"song": "A", "artist": "B"}, Random(0)) == "Playing A, by B."
     )
@@ -26,7 +26,7 @@ def test_text_keeps_punctuation():
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(TABLE)), st.data(), st.integers(0, 2**32))
-def test_every_phrase_holds_its_slots_at_its_spans(key, data, seed):
+def test_phrases_contain_slots_at_spans(key, data, seed):
     for slots, templates in TABLE[key].items():
         values = [(name, data.draw(WORDS)) for name in slots]
         for one in templates:
@@ -39,7 +39,7 @@ def test_every_phrase_holds_its_slots_at_its_spans(key, data, seed):
 
 
 @given(st.text("ab'(\".?", min_size=1, max_size=8))
-def test_a_word_is_what_its_parts_make_and_stops_belong_to_no_slot(word):
+def test_bare_word_splits_punctuation(word):
     start, core, end = bare(word)
     assert start + core + end == word
     assert core

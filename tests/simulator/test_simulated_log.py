@@ -34,20 +34,20 @@ def truth_of(dialogue):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(-(2**63), 2**63), st.integers(1, 12), st.integers(0, 12))
-def test_a_longer_log_begins_with_the_shorter_one(seed, count, more):
+def test_log_longer_one_starts_with_shorter(seed, count, more):
     short = [encode(d) for d in simulate(count, seed)]
     long = [encode(d) for d in islice(simulate(count + more, seed), count)]
     assert short == long
     assert encode(scene(seed, count - 1).dialogue) == short[-1]
 
 
-def test_seeds_differ():
+def test_log_differs_by_seed():
     assert [d.turns for d in simulate(5, 1)] != [d.turns for d in simulate(5, 2)]
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**9), st.floats(0, 1), st.floats(0, 1))
-def test_every_record_is_valid_in_any_world(seed, trouble, reactions):
+def test_log_records_are_valid(seed, trouble, reactions):
     options = WorldOptions(
         misheard=trouble, wake_missed=trouble, slot_errors=trouble, entity_errors=trouble, result_errors=trouble / 2,
         intent_errors=trouble / 2, reactions=reactions, asked=reactions, carelessness=trouble, sound=0.5,
@@ -57,7 +57,7 @@ def test_every_record_is_valid_in_any_world(seed, trouble, reactions):
         assert [a.annotator for a in dialogue.annotations] == [TRUTH, *(p.name for p in PEOPLE)]
 
 
-def test_ids_are_unique_and_times_ascend(log):
+def test_log_ids_unique_and_times_ascending(log):
     assert len({d.id for d in log}) == len(log)
     starts = [d.start for d in log]
     assert starts == sorted(starts)
@@ -67,7 +67,7 @@ def test_ids_are_unique_and_times_ascend(log):
         assert times == sorted(times)
 
 
-def test_dialogues_are_as_lively_as_promised(log):
+def test_log_has_expected_variety(log):
     turns = sorted(len(d.turns) for d in log)
     assert turns[len(turns) // 4] >= 2
     assert turns[-len(turns) // 10] <= 8
@@ -84,7 +84,7 @@ def _interleaves(dialogue):
     return any(a[0] < turn < a[-1] for a in goals for b in goals if a != b for turn in b)
 
 
-def test_the_truth_answers_every_question(log):
+def test_truth_answers_every_field(log):
     known = {task: {label.name for label in names} for task, names in labels()[SOURCE].items()}
     for dialogue in log:
         truth = truth_of(dialogue)
@@ -101,7 +101,7 @@ def test_the_truth_answers_every_question(log):
         assert serving == meaning == rated
 
 
-def test_spans_stand_on_words(log):
+def test_truth_spans_are_on_words(log):
     for dialogue in log:
         for label in truth_of(dialogue).labels:
             if isinstance(label.at, AtSpan):
@@ -111,7 +111,7 @@ def test_spans_stand_on_words(log):
                 assert re.match(r"\S", request[label.at.end :]) is None
 
 
-def test_what_is_heard_well_stands_at_the_span():
+def test_truth_spans_match_recognized_values():
     spans = 0
     for dialogue in simulate(200, 5, FAULTLESS):
         for label in truth_of(dialogue).labels:
@@ -121,7 +121,7 @@ def test_what_is_heard_well_stands_at_the_span():
     assert spans > 300
 
 
-def test_without_faults_goals_fail_only_where_a_question_stays_open():
+def test_goals_without_faults_fail_only_after_questions():
     for dialogue in simulate(300, 5, FAULTLESS):
         for label in truth_of(dialogue).labels:
             if label.task == "outcome" and label.name == "failure":
@@ -134,7 +134,7 @@ def test_without_faults_goals_fail_only_where_a_question_stays_open():
 @pytest.mark.parametrize(
     "stage", ["misheard", "intent_errors", "slot_errors", "entity_errors", "result_errors", "silent_errors"]
 )
-def test_each_stage_of_the_pipeline_does_harm(stage):
+def test_faults_of_each_stage_lower_success(stage):
     def bad_turns(options):
         found = [x.name for d in simulate(150, 9, options) for x in truth_of(d).labels if x.task == "quality"]
         return found.count("bad") / len(found)
@@ -143,7 +143,7 @@ def test_each_stage_of_the_pipeline_does_harm(stage):
     assert bad_turns(harmful) > bad_turns(FAULTLESS) + 0.05
 
 
-def test_who_was_served_badly_reacts_more_often(log):
+def test_reactions_more_frequent_after_failures(log):
     counts = {"bad": [0, 0], "good": [0, 0]}
     for dialogue in log:
         for label in truth_of(dialogue).labels:
@@ -155,7 +155,7 @@ def test_who_was_served_badly_reacts_more_often(log):
 
 
 @pytest.mark.parametrize("kind", ["barge_in", "stop", "disconnect"])
-def test_each_reaction_tells_of_the_turn_that_it_stands_on(log, kind):
+def test_reactions_correlate_with_turn_quality(log, kind):
     marked = [
         rated[AtTurn(k)][0].name
         for dialogue in log
@@ -168,7 +168,7 @@ def test_each_reaction_tells_of_the_turn_that_it_stands_on(log, kind):
     assert marked.count("bad") / len(marked) > 0.5
 
 
-def test_answers_tell_of_the_truth_but_not_always(log):
+def test_answers_correlate_with_truth(log):
     agree = [
         (feedback.answer == "yes") == (rated[AtTurn(feedback.about)][0].name != "bad")
         for dialogue in log
@@ -181,7 +181,7 @@ def test_answers_tell_of_the_truth_but_not_always(log):
     assert 0.85 < sum(agree) / len(agree) < 1.0
 
 
-def test_no_single_status_tells_the_outcome(log):
+def test_status_alone_does_not_determine_outcome(log):
     found: dict[str | None, list[bool]] = {}
     for dialogue in log:
         for label in truth_of(dialogue).labels:
@@ -193,13 +193,13 @@ def test_no_single_status_tells_the_outcome(log):
     assert failures["answered"] > 0.5 * sum(failures.values())
 
 
-def test_silent_users_leave_no_feedback():
+def test_feedback_without_reactions_is_absent():
     for dialogue in simulate(100, 3, WorldOptions(reactions=0.0)):
         assert not dialogue.feedback
         assert not any(turn.feedback for turn in dialogue.turns)
 
 
-def test_users_come_back_with_their_habits(log):
+def test_users_have_stable_habits(log):
     cities: dict[str | None, list[str]] = {}
     for dialogue in log:
         for label in truth_of(dialogue).labels:
@@ -211,6 +211,6 @@ def test_users_come_back_with_their_habits(log):
 
 
 @pytest.mark.parametrize("wrong", [{"misheard": 1.5}, {"asked": -0.1}, {"users": 0}, {"silent_errors": float("nan")}])
-def test_impossible_worlds_are_refused(wrong):
+def test_world_options_invalid_are_refused(wrong):
     with pytest.raises(UsageError):
         WorldOptions(**wrong)

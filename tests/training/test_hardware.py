@@ -17,7 +17,7 @@ from labelgen.training.options import FinetuneOptions, HardwareOptions
 from labelgen.training.run import finetune
 
 
-def test_training_lowers_the_instruction_set_before_it_computes(
+def test_training_sets_instruction_set_first(
     options: Callable[..., FinetuneOptions], tmp_path: Path, monkeypatch, capfd
 ):
     announce_amx(tmp_path, monkeypatch)
@@ -44,7 +44,7 @@ def test_training_lowers_the_instruction_set_before_it_computes(
         ("mps", {"cpu"}, False, 9.0, "32"),
     ],
 )
-def test_auto_is_bf16_where_the_device_that_trains_is_faster_in_it(
+def test_auto_precision_fast_bf16_is_bf16(
     monkeypatch, tiny_encoder: Path, accelerator, with_bf16, cuda, speedup, found
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
@@ -57,7 +57,7 @@ def test_auto_is_bf16_where_the_device_that_trains_is_faster_in_it(
 @pytest.mark.parametrize(
     ("name", "count"), [("WORLD_SIZE", "2"), ("SLURM_NTASKS", "4"), ("WORLD_SIZE", "1"), ("WORLD_SIZE", "")]
 )
-def test_processes_that_would_each_measure_for_themselves_take_32_bits(monkeypatch, tiny_encoder: Path, name, count):
+def test_auto_precision_several_launchers_is_32(monkeypatch, tiny_encoder: Path, name, count):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(hardware, "has_bf16", lambda _: True)
     monkeypatch.setattr(hardware, "cached_speedup", lambda *_, **__: 9.0)
@@ -69,14 +69,14 @@ def test_processes_that_would_each_measure_for_themselves_take_32_bits(monkeypat
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_the_speedup_is_of_medians_without_the_first_time(trained: bool):
+def test_speedup_uses_medians_without_warmup(trained: bool):
     # In milliseconds: fp32 and bf16 in turn, the first time of each with what is done only once.
     spent = iter([900, 800, 30, 10, 31, 11, 29, 9, 300, 100, 30, 10])
     times = (now for took in spent for now in (0.0, took / 1000))
     assert bf16_speedup(32, 64, trained, lambda: next(times)) == pytest.approx(3.0)
 
 
-def test_a_slow_machine_measures_once():
+def test_speedup_slow_machine_measures_once():
     times = (now for took in (3.0, 3.0, 2.0, 4.0) for now in (0.0, took))
     assert bf16_speedup(32, 64, True, lambda: next(times)) == pytest.approx(0.5)
 
@@ -96,7 +96,7 @@ def measured(monkeypatch, tmp_path: Path) -> list[tuple[int, int, bool]]:
     return asked
 
 
-def test_a_measurement_is_kept_for_each_cpu_level_threads_and_shapes(monkeypatch, measured):
+def test_speedup_cache_key_is_complete(monkeypatch, measured):
     for _ in range(2):
         assert hardware.cached_speedup(32, 64, True) == 2.5
     assert len(measured) == 1
@@ -113,7 +113,7 @@ def test_a_measurement_is_kept_for_each_cpu_level_threads_and_shapes(monkeypatch
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"key": 1, "speedup": 9}', '{"speedup": "x"}', "\0"])
-def test_a_damaged_cache_is_measured_again(measured, tmp_path: Path, text: str):
+def test_speedup_damaged_cache_is_ignored(measured, tmp_path: Path, text: str):
     hardware.cached_speedup(32, 64, True)
     [kept] = (tmp_path / "cache" / "labelgen").iterdir()
     whole = kept.read_text()
@@ -124,7 +124,7 @@ def test_a_damaged_cache_is_measured_again(measured, tmp_path: Path, text: str):
     assert len(measured) == 5
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(measured, monkeypatch, tmp_path: Path):
+def test_speedup_unwritable_cache_is_ignored(measured, monkeypatch, tmp_path: Path):
     (tmp_path / "cache").write_text("a file")
     assert hardware.cached_speedup(32, 64, True) == 2.5
     monkeypatch.delenv("XDG_CACHE_HOME")

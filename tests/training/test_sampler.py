@@ -29,7 +29,7 @@ samplers = st.builds(
 
 
 @given(samplers, st.integers(0, 3))
-def test_every_dialogue_once_an_epoch_over_all_processes_and_equally_many_batches(sampler: Sampler, epoch: int):
+def test_sampler_covers_every_dialogue_once(sampler: Sampler, epoch: int):
     first = sum(sampler.steps(e) for e in range(epoch))
     steps = range(first, first + sampler.steps(epoch))
     shares = [[sampler.parts(process, step) for step in steps] for process in range(sampler.processes)]
@@ -44,28 +44,28 @@ def test_every_dialogue_once_an_epoch_over_all_processes_and_equally_many_batche
 
 
 @given(samplers, st.integers(0, 3))
-def test_the_order_depends_on_seed_and_epoch_alone(sampler: Sampler, epoch: int):
+def test_sampler_order_depends_on_seed_and_epoch(sampler: Sampler, epoch: int):
     again = make(sampler.turns.tolist(), seed=sampler.seed, accumulate=sampler.accumulate, processes=sampler.processes)
     again.plan(epoch + 1)  # Whatever was asked for before.
     assert [b.tolist() for b in sampler.plan(epoch)] == [b.tolist() for b in again.plan(epoch)]
 
 
 @given(samplers, st.integers(0, 40))
-def test_a_step_lies_where_counting_epochs_puts_it(sampler: Sampler, step: int):
+def test_sampler_locates_step_in_epoch(sampler: Sampler, step: int):
     epoch, within = sampler.locate(step)
     assert 0 <= within < sampler.steps(epoch)
     assert sum(sampler.steps(e) for e in range(epoch)) + within == step
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(0, 5))
-def test_a_batch_holds_its_budget_unless_it_is_one_dialogue(sizes: list[int], seed: int):
+def test_sampler_batch_keeps_budget(sizes: list[int], seed: int):
     sampler = make(sizes, seed=seed)
     for batch in sampler.plan(0):
         fits = sampler.turns[batch].sum() <= 12 and sampler.words[batch].sum() <= 90
         assert fits or len(batch) == 1
 
 
-def test_epochs_and_seeds_differ_and_batches_are_of_like_length():
+def test_sampler_batches_have_similar_lengths():
     sizes = np.random.default_rng(0).integers(1, 10, 300).tolist()
     sampler = make(sizes)
     orders = {tuple(np.concatenate(make(sizes, seed=s).plan(e)).tolist()) for s in range(3) for e in range(3)}
@@ -74,7 +74,7 @@ def test_epochs_and_seeds_differ_and_batches_are_of_like_length():
     assert spread < 1.0 < np.ptp(sampler.turns)
 
 
-def test_a_mix_goes_through_logs_as_often_as_it_says():
+def test_sampler_mix_repeats_logs():
     logs = [0] * 10 + [1] * 8
     sampler = make([2] * 18, mix=(2.0, 0.5), logs=logs)
     epochs = [Counter(np.concatenate(sampler.plan(epoch)).tolist()) for epoch in range(4)]
@@ -84,12 +84,12 @@ def test_a_mix_goes_through_logs_as_often_as_it_says():
     assert len({tuple(sorted(set(seen) - set(range(10)))) for seen in epochs}) > 1
 
 
-def test_more_processes_than_dialogues_is_a_usage_error():
+def test_sampler_too_few_dialogues_is_refused():
     with pytest.raises(UsageError, match="2 dialogues are too few for 3"):
         make([1, 1], processes=3).plan(0)
 
 
-def test_steps_of_a_run():
+def test_total_steps_by_epochs_or_limit():
     sampler = make([3] * 20)
     assert total_steps(sampler, 3, None) == sum(sampler.steps(e) for e in range(3)) == 15
     assert total_steps(sampler, 3, 7) == 7

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from whole_runs import common
 
+from labelgen.data.quarantine import Rejected
 from labelgen.model.folder import check_model
+from labelgen.training.run import run_quarantine
 from labelgen.training.tracking import read_metrics
 
 SCRIPT = """
@@ -96,14 +99,14 @@ def out(log: Path) -> Path:
     return log.parents[1] / "a"
 
 
-def test_no_process_reads_a_checkpoint_before_it_is_committed(log: Path, tiny_encoder: Path, out: Path):
+def test_processes_wait_for_checkpoint_commit(log: Path, tiny_encoder: Path, out: Path):
     done = train(log, tiny_encoder, "late")
     assert (done.returncode, "hint:" in done.stderr) == (0, False), done.stderr
     check_model(out / "model")
     assert read_metrics(out / "metrics.jsonl")[-1]["step"] == 3
 
 
-def test_sigterm_to_one_process_saves_and_ends_all_with_one_message(log: Path, tiny_encoder: Path, out: Path):
+def test_sigterm_to_one_process_ends_all(log: Path, tiny_encoder: Path, out: Path):
     done = train(log, tiny_encoder, "sigterm")
     assert done.returncode == 143, done.stderr
     assert done.stderr.count("a checkpoint is saved after step 2") == 1
@@ -111,7 +114,16 @@ def test_sigterm_to_one_process_saves_and_ends_all_with_one_message(log: Path, t
     check_model(out / "model")
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_all_processes_with_one_message(log: Path, tiny_encoder: Path):
+def test_checkpoint_error_ends_all_processes(log: Path, tiny_encoder: Path):
     done = train(log, tiny_encoder, "full")
     assert done.returncode == 5, done.stderr
     assert done.stderr.count("no room") == 1
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_quarantine_is_written_by_first_process_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int):
+    monkeypatch.setattr("pytorch_lightning.utilities.rank_zero_only.rank", rank, raising=False)
+    with closing(run_quarantine(tmp_path)) as quarantine:
+        quarantine.add(Rejected(file="a.jsonl", reason="bad_json"))
+        assert quarantine.reasons == {"bad_json": 1}
+    assert (tmp_path / "quarantine.jsonl").exists() == (rank == 0)

@@ -62,7 +62,7 @@ def test_a_terminated_run_saves_the_step_says_so_and_resumes_to_the_same_bytes(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_pretraining_answers_sigterm_alike(
+def test_sigterm_in_pretraining_saves_checkpoint(
     log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     argv = [
@@ -80,7 +80,7 @@ def test_pretraining_answers_sigterm_alike(
     assert main(["pretrain", *argv]) == 0
 
 
-def test_sigterm_before_anything_was_learned_ends_the_command_with_a_word(
+def test_sigterm_before_training_ends_command(
     log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     argv = ["finetune", *common(log, tiny_encoder, "a")]
@@ -91,9 +91,7 @@ def test_sigterm_before_anything_was_learned_ends_the_command_with_a_word(
     assert main(argv) == 0
 
 
-def test_a_caller_from_python_gets_terminated_and_its_own_handler_back(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
+def test_sigterm_from_python_restores_handler(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
     came: list[int] = []
     own = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
     try:
@@ -107,7 +105,7 @@ def test_a_caller_from_python_gets_terminated_and_its_own_handler_back(
         signal.signal(signal.SIGTERM, own)
 
 
-def test_processes_that_prepare_batches_outlive_sigterm_until_the_run_is_saved(
+def test_sigterm_loader_workers_live_until_save(
     log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     """As where a whole process group is asked to end."""

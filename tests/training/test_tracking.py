@@ -38,7 +38,7 @@ def sitting(folder: Path, step: int, online: bool = True) -> None:
     tracker.end()
 
 
-def test_the_sittings_of_a_run_are_one_run_and_a_new_beginning_another(tmp_path: Path, asked: list[dict[str, Any]]):
+def test_wandb_sessions_share_run_id(tmp_path: Path, asked: list[dict[str, Any]]):
     for step in (0, 5, 9):
         sitting(tmp_path / "a", step)
     sitting(tmp_path / "b", 0)
@@ -49,7 +49,9 @@ def test_the_sittings_of_a_run_are_one_run_and_a_new_beginning_another(tmp_path:
     assert {words["resume"] for words in asked} == {"allow"}
 
 
-def test_its_own_variables_count(tmp_path: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch):
+def test_wandb_environment_variables_apply(
+    tmp_path: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
     sitting(tmp_path / "a", 0)
     assert (asked[0]["project"], asked[0]["name"]) == ("labelgen", "a")
     for name, value in VARIABLES.items():
@@ -64,16 +66,14 @@ def test_its_own_variables_count(tmp_path: Path, asked: list[dict[str, Any]], mo
     assert asked[2]["id"] == "abc"
 
 
-def test_the_address_is_told_where_there_is_one(
-    tmp_path: Path, asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
-):
+def test_wandb_online_prints_address(tmp_path: Path, asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]):
     sitting(tmp_path, 0, online=False)
     assert capsys.readouterr().err == ""
     sitting(tmp_path, 0)
     assert URL in capsys.readouterr().err
 
 
-def test_offline_the_library_itself_keeps_the_rows_beside_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_wandb_offline_writes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Without network: two sittings, whose folders bear the id of one run, in the group that its variable says."""
     for name, value in {"WANDB_ENTITY": "us", "WANDB_RUN_GROUP": "seeds", "WANDB_TAGS": "old,new"}.items():
         monkeypatch.setenv(name, value)
@@ -111,7 +111,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("bad", ["init", "log", "finish"])
-def test_what_fails_in_it_is_warned_of_once_and_the_rows_are_kept(
+def test_wandb_failure_warns_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bad: str
 ):
     def init(**_: Any) -> Broken:
@@ -161,9 +161,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize("how", ["kill", "file"])
-def test_training_ends_well_where_the_librarys_process_is_killed_or_its_folder_cannot_be_made(
-    log: Path, tiny_encoder: Path, tmp_path: Path, how: str
-):
+def test_wandb_killed_process_does_not_stop_training(log: Path, tiny_encoder: Path, tmp_path: Path, how: str):
     """Nothing of it is left to complain when the process ends."""
     argv = ["finetune", *common(log, tiny_encoder, "a", "--tracking.wandb=offline", "--tracking.log_every=1")]
     (tmp_path / "a").mkdir()
@@ -181,6 +179,6 @@ def test_training_ends_well_where_the_librarys_process_is_killed_or_its_folder_c
     assert len([row for row in found if "loss" in row]) == found[-1]["step"]
 
 
-def test_without_it_there_are_the_metrics_alone(tmp_path: Path):
+def test_wandb_off_writes_metrics_only(tmp_path: Path):
     (only,) = trackers(TrackingOptions(wandb="off"), tmp_path, tmp_path / "metrics.jsonl", {})
     assert isinstance(only, MetricsFile)

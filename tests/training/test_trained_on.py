@@ -17,7 +17,7 @@ from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 
 
-def test_training_keeps_its_dialogues_and_those_it_began_from(
+def test_trained_on_includes_initial_model(
     options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path, tiny_model: Path, tmp_path: Path
 ):
     known, others = list(Log([log])), [labeled_dialogue(seed) for seed in range(20, 26)]
@@ -44,9 +44,7 @@ def test_training_keeps_its_dialogues_and_those_it_began_from(
     assert {found.holds(d) for d in known} == {None}
 
 
-def test_the_file_is_part_of_the_model_and_a_broken_one_is_refused(
-    options: Callable[..., FinetuneOptions], tmp_path: Path
-):
+def test_trained_on_damaged_file_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
     asked = options("a", "--length.max_steps=1")
     finetune(asked)
     folder = Path(asked.out) / "model"

@@ -33,7 +33,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 TIMED = ("turns_per_s", "elapsed_s")
 
 
-def test_a_run_leaves_a_model_its_config_metrics_and_a_card(options: Callable[..., FinetuneOptions], log: Path):
+def test_run_writes_model_config_metrics_and_card(options: Callable[..., FinetuneOptions], log: Path):
     asked = options("a", f"--data.valid=[{log}]")
     told = finetune(asked)
     out = Path(asked.out)
@@ -60,9 +60,7 @@ def test_a_run_leaves_a_model_its_config_metrics_and_a_card(options: Callable[..
     assert valid[1]["valid_loss"] < valid[0]["valid_loss"]
 
 
-def test_the_validation_loss_is_of_dialogues_without_evidence_where_training_hides_it(
-    options: Callable[..., FinetuneOptions], tmp_path: Path
-):
+def test_validation_loss_uses_masked_feedback(options: Callable[..., FinetuneOptions], tmp_path: Path):
     said = (Feedback(kind="barge_in"),)
     made = [labeled_dialogue(seed) for seed in range(8)]
     whole = [replace(d, turns=tuple(replace(turn, feedback=said) for turn in d.turns)) for d in made]
@@ -82,7 +80,7 @@ def test_the_validation_loss_is_of_dialogues_without_evidence_where_training_hid
     assert loss("whole", 0.0) != pytest.approx(loss("bare", 0.0))
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(options: Callable[..., FinetuneOptions]):
+def test_seed_determines_weights(options: Callable[..., FinetuneOptions]):
     short = "--length.max_steps=2"
     first, second, other = options("a", short), options("b", short), options("c", short, "--seed=1")
     for asked in (first, second, other):
@@ -90,7 +88,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(options: Callabl
     assert digest(first) == digest(second) != digest(other)
 
 
-def test_the_best_epoch_is_kept(options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch):
+def test_best_epoch_becomes_model(options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch):
     nats = iter([3.0, 1.0, 2.0])
 
     def measure(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
@@ -116,7 +114,7 @@ def test_the_best_epoch_is_kept(options: Callable[..., FinetuneOptions], log: Pa
     assert any(not torch.equal(value, kept[name]) for name, value in last.items() if name.startswith("heads."))
 
 
-def test_what_was_not_learned_and_not_chosen_is_told(
+def test_summary_warns_of_missing_targets(
     options: Callable[..., FinetuneOptions], log: Path, capsys: pytest.CaptureFixture[str]
 ):
     short = "--length.max_steps=1"
@@ -131,7 +129,7 @@ def test_what_was_not_learned_and_not_chosen_is_told(
     assert "the best epoch is unknown" in capsys.readouterr().err
 
 
-def test_a_table_of_turns_is_pretrained_on_by_the_options_of_its_reader(tmp_path: Path, tiny_encoder: Path):
+def test_pretraining_on_csv_uses_reader_options(tmp_path: Path, tiny_encoder: Path):
     rows = [f"{d},{who},{text} {d}" for d in range(6) for who, text in (("user", "play it"), ("bot", "playing"))]
     table = tmp_path / "log" / "turns.csv"
     table.parent.mkdir()
@@ -147,7 +145,7 @@ def test_a_table_of_turns_is_pretrained_on_by_the_options_of_its_reader(tmp_path
     assert read_card(Path(asked.out) / "model")["config"]["data"]["option"] == asked.data.option
 
 
-def test_pretraining_then_finetuning_takes_its_weights_over(
+def test_finetuning_takes_over_pretrained_weights(
     options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path
 ):
     argv = [
@@ -175,9 +173,7 @@ def test_pretraining_then_finetuning_takes_its_weights_over(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_sound_that_cannot_be_read_is_told_whoever_reads_it(
-    options: Callable[..., FinetuneOptions], log: Path, workers: int
-):
+def test_summary_reports_unreadable_audio(options: Callable[..., FinetuneOptions], log: Path, workers: int):
     def summary(out: str, path: str, *argv: str) -> str:
         lost = [
             replace(d, turns=tuple(replace(turn, audio=Audio(path=path)) for turn in d.turns))
@@ -193,7 +189,7 @@ def test_sound_that_cannot_be_read_is_told_whoever_reads_it(
     assert "sound:" not in summary("c", "missing.wav")
 
 
-def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
+def test_loader_workers_same_weights(options: Callable[..., FinetuneOptions]):
     alone, helped = options("a", "--length.max_steps=2"), options("b", "--length.max_steps=2", "--data.workers=1")
     finetune(alone)
     finetune(helped)
@@ -201,7 +197,7 @@ def test_workers_change_nothing(options: Callable[..., FinetuneOptions]):
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
-def test_every_config_trains_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
+def test_configs_train_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_path: Path):
     if name == "feedback":
         write_log(log, [_with_own_targets(labeled_dialogue(seed)) for seed in range(14)], LABELS, force=True)
     if name in ("quality", "quality_trained"):

@@ -38,7 +38,7 @@ def dialogues(path: Path) -> list[Dialogue]:
     return [item for item in read_file(path) if isinstance(item, Dialogue)]
 
 
-def test_the_mixed_log_is_labeled_in_kind_and_in_order(tmp_path):
+def test_label_mixed_log_keeps_formats_and_order(tmp_path):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     sums = run(source, out)
     assert set(tree(out)) == {
@@ -64,7 +64,7 @@ def test_the_mixed_log_is_labeled_in_kind_and_in_order(tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 4096])
-def test_the_size_of_shards_does_not_show(tmp_path, size):
+def test_label_shard_size_same_bytes(tmp_path, size):
     """But in which doubled ids are found: those of one shard; so this log has none."""
     source = tmp_path / "in"
     write_lines(source / "a.jsonl", [record("a0"), "{", record("a1"), record("a2"), "[]", record("a3")])
@@ -75,7 +75,7 @@ def test_the_size_of_shards_does_not_show(tmp_path, size):
     assert outputs(tmp_path / "two") == outputs(tmp_path / "other")
 
 
-def test_the_number_of_workers_does_not_show(tmp_path):
+def test_label_worker_count_same_bytes(tmp_path):
     source = mixed_log(tmp_path / "in")
     for workers in (1, 3):
         with local_engine(FakeAnnotator, workers) as engine:
@@ -94,7 +94,7 @@ class ChoosesLevel(FakeAnnotator):
                 file.write("probed\n")
 
 
-def test_workers_compute_at_the_level_that_the_first_of_them_chose(tmp_path, monkeypatch):
+def test_workers_use_instruction_set_of_first(tmp_path, monkeypatch):
     for name in ("LABELGEN_PROBED_CPU_ISA", "ONEDNN_MAX_CPU_ISA"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -114,14 +114,14 @@ class Shuffled(InlineEngine):
         return super().label(every)
 
 
-def test_the_order_of_shards_does_not_show(tmp_path):
+def test_label_shard_order_same_bytes(tmp_path):
     source = mixed_log(tmp_path / "in")
     run(source, tmp_path / "in_order", 1)
     label(source, tmp_path / "shuffled", Shuffled(FakeAnnotator), "model", {}, 1)
     assert tree(tmp_path / "in_order") == tree(tmp_path / "shuffled")
 
 
-def test_a_row_group_may_end_within_a_shard(tmp_path):
+def test_label_row_group_across_shards(tmp_path):
     """Rows are found by their number, wherever the file that was given divides them."""
     import pyarrow.parquet as pq
 
@@ -132,7 +132,7 @@ def test_a_row_group_may_end_within_a_shard(tmp_path):
     assert [d.id for d in dialogues(tmp_path / "out" / "c.parquet")] == [f"c{k}" for k in range(11)]
 
 
-def test_equal_content_gives_equal_gzip(tmp_path):
+def test_label_gzip_is_deterministic(tmp_path):
     """Neither the time nor the name of a file is in its bytes."""
     for name in ("x", "y"):
         write_lines(tmp_path / name / f"{name}.jsonl.gz", [record("d")])
@@ -155,7 +155,7 @@ RECORDS = st.lists(
 
 
 @given(records=RECORDS, size=st.integers(1, 5))
-def test_labeled_and_quarantined_are_all_that_was_seen(tmp_path_factory, records, size):
+def test_counts_seen_is_labeled_plus_quarantined(tmp_path_factory, records, size):
     base = tmp_path_factory.mktemp("sums")
     write_lines(base / "in" / "a.jsonl", records)
     sums = run(base / "in", base / "out", size)
@@ -172,7 +172,7 @@ def test_labeled_and_quarantined_are_all_that_was_seen(tmp_path_factory, records
     assert bool(faults) == (len({d.id for d in labeled}) < len(labeled))
 
 
-def test_each_task_adds_up_in_its_unit(tmp_path):
+def test_counts_of_tasks_add_up(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record(f"d{k}", 4) for k in range(30)])
     sums = run(tmp_path / "in", tmp_path / "out")
     found = {task.task: task for task in sums.tasks}
@@ -187,7 +187,7 @@ def test_each_task_adds_up_in_its_unit(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_sound_that_cannot_be_read_is_counted_with_its_reason(tmp_path, workers):
+def test_counts_unreadable_audio_by_reason(tmp_path, workers):
     """And stops nothing; the sums of shards, files and the whole agree, and a rerun tells the same."""
 
     def spoken(identity: str, *paths: str) -> dict[str, object]:
@@ -209,7 +209,7 @@ def test_sound_that_cannot_be_read_is_counted_with_its_reason(tmp_path, workers)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_the_model_does_not_know_is_counted_and_told(tmp_path, workers):
+def test_counts_unknown_values_are_reported(tmp_path, workers):
     """And stops nothing; earlier labels by the same name give way, so they are not counted."""
 
     def of(identity: str, domain: str, intent: str, annotator: str = "anna") -> dict[str, object]:
@@ -232,7 +232,7 @@ def test_what_the_model_does_not_know_is_counted_and_told(tmp_path, workers):
         assert list(verify(tmp_path / "out", tmp_path / "in")) == []
 
 
-def test_a_doubled_id_is_quarantined_within_a_shard_and_found_across(tmp_path):
+def test_duplicate_id_in_shard_is_quarantined(tmp_path):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("d", 1), record("e"), record("d", 3)])
     sums = run(tmp_path / "in", tmp_path / "out", 2)
     assert sums.quarantined == {"doubled_id": 1}
@@ -241,7 +241,7 @@ def test_a_doubled_id_is_quarantined_within_a_shard_and_found_across(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
 @pytest.mark.parametrize("size", [2, 4096])
-def test_good_records_that_are_set_aside_hold_their_line_and_what_stood_there(tmp_path, name, size):
+def test_quarantine_has_line_and_raw_record(tmp_path, name, size):
     """Doubled, with the name taken, of an unknown source: read from the quarantine they can be fixed as they were."""
     taken = [{"annotator": "model", "kind": "person", "goals": []}]
     records = [
@@ -267,7 +267,7 @@ def test_good_records_that_are_set_aside_hold_their_line_and_what_stood_there(tm
         assert [row["raw"] for row in rows] == [json.dumps(one) for one in records[1:]]
 
 
-def test_a_log_keeps_line_and_text_of_a_doubled_record_too(tmp_path):
+def test_quarantine_duplicate_has_line_and_raw_record(tmp_path):
     write_lines(tmp_path / "a.jsonl", [record("d"), "", record("d", 1, mine=1)])
     (tmp_path / "b.jsonl").write_bytes(lines([record("d", 2)]))
     log = Log([tmp_path], quarantine=tmp_path / "quarantine.jsonl", max_bad_rate=1.0)
@@ -282,7 +282,7 @@ def test_a_log_keeps_line_and_text_of_a_doubled_record_too(tmp_path):
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "../x.wav", "a/../../x.wav", "..\\x.wav", "C:\\x.wav", "\\\\host\\x.wav", "", "..", "a\0b"]
 )
-def test_a_hostile_record_does_not_stop_the_night(tmp_path, path):
+def test_label_hostile_record_does_not_stop_run(tmp_path, path):
     hostile = {"id": "h", "turns": [{"request": "a", "response": "b", "audio": {"path": path}}]}
     fine = {"id": "f", "turns": [{"request": "a", "response": "b", "audio": {"path": "a/../calls/..x/7.wav"}}]}
     write_lines(tmp_path / "in" / "a.jsonl", [record("d"), hostile, fine])
@@ -291,7 +291,7 @@ def test_a_hostile_record_does_not_stop_the_night(tmp_path, path):
     assert b'"field":"turns[0].audio.path"' in (tmp_path / "out" / "a.jsonl.quarantine.jsonl").read_bytes()
 
 
-def test_a_rerun_does_no_work(tmp_path):
+def test_rerun_of_finished_run_does_nothing(tmp_path):
     source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
     first = run(source, out, diary=diary)
     times = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
@@ -301,7 +301,7 @@ def test_a_rerun_does_no_work(tmp_path):
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == times
 
 
-def test_a_new_file_is_all_that_a_rerun_labels(tmp_path):
+def test_rerun_labels_only_new_files(tmp_path):
     source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
     run(source, out)
     write_lines(source / "new.jsonl", [record("n0"), record("n1")])
@@ -329,7 +329,7 @@ def _remove(source: Path) -> None:
         (lambda source: None, {"processor": "abacus"}),
     ],
 )
-def test_another_input_model_or_option_is_refused_unless_forced(tmp_path, change, again):
+def test_rerun_with_changes_is_refused_unless_forced(tmp_path, change, again):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     run(source, out)
     change(source)
@@ -344,7 +344,7 @@ def test_another_input_model_or_option_is_refused_unless_forced(tmp_path, change
     assert tree(out) == tree(tmp_path / "unbroken")
 
 
-def test_force_redoes_only_what_no_longer_stands(tmp_path):
+def test_force_keeps_valid_work(tmp_path):
     source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
     run(source, out)
     _change(source)
@@ -352,7 +352,7 @@ def test_force_redoes_only_what_no_longer_stands(tmp_path):
     assert diary.read_text().split() == ["other"]
 
 
-def test_an_output_that_was_removed_is_made_again(tmp_path):
+def test_rerun_restores_removed_output(tmp_path):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     run(source, out)
     before = tree(out)
@@ -362,7 +362,7 @@ def test_an_output_that_was_removed_is_made_again(tmp_path):
     assert tree(out) == before
 
 
-def test_labeling_again_by_the_same_name_replaces(tmp_path):
+def test_label_same_annotator_replaces_annotation(tmp_path):
     """And by another name stands beside it: the first model's labels are part of the record then."""
     write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
     run(tmp_path / "in", tmp_path / "one")
@@ -371,7 +371,7 @@ def test_labeling_again_by_the_same_name_replaces(tmp_path):
     assert outputs(tmp_path / "one") == outputs(tmp_path / "two")
 
 
-def test_nothing_of_another_is_overwritten(tmp_path):
+def test_label_foreign_folder_is_refused(tmp_path):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
@@ -383,13 +383,13 @@ def test_nothing_of_another_is_overwritten(tmp_path):
             run(source, inside, force=True)
 
 
-def test_two_runs_do_not_share_a_folder(tmp_path):
+def test_label_locked_folder_is_refused(tmp_path):
     source = mixed_log(tmp_path / "in")
     with open_folder(tmp_path / "out", False), pytest.raises(StorageError, match="another process"):
         run(source, tmp_path / "out")
 
 
-def test_an_input_that_changes_meanwhile_is_noticed(tmp_path):
+def test_label_input_changed_during_run_is_refused(tmp_path):
     source = tmp_path / "in" / "a.jsonl"
     write_lines(source, [record("d"), record("e"), record("f")])
 
@@ -402,7 +402,7 @@ def test_an_input_that_changes_meanwhile_is_noticed(tmp_path):
     assert not (tmp_path / "out" / "a.jsonl").exists()
 
 
-def test_the_bad_rate_is_judged_at_the_end():
+def test_bad_rate_above_limit_is_refused():
     sums = LabelCounts(seen=10, labeled=9, quarantined={"bad_json": 1})
     check_bad_rate(sums, 0.1, "out")
     check_bad_rate(LabelCounts(), 0.0, "out")
@@ -410,14 +410,14 @@ def test_the_bad_rate_is_judged_at_the_end():
         check_bad_rate(sums, 0.09, "out")
 
 
-def test_the_line_of_progress():
+def test_progress_text_shows_rates():
     assert progress_text(100, 800, 25.0, 100.0, 10.0) == (
         "label: 100 dialogues, 10.0/s; 800 turns, 80.0/s; 25% done, 30 s left"
     )
     assert progress_text(0, 0, 0.0, 0.0, 0.0).endswith("100% done, 0 s left")
 
 
-def test_the_closing_line():
+def test_final_text_shows_human_time():
     assert final_text(1200, 9600, 30.0) == (
         "label: 1,200 dialogues in 30 s, 40.0/s, 320.0 turns/s; "
         "a person at 2 minutes a dialogue (assumed) needs 40.0 h, 4,800 times as long"
@@ -425,7 +425,7 @@ def test_the_closing_line():
     assert [duration_text(s) for s in (0.2, 119, 300, 7200)] == ["0 s", "119 s", "5 min", "2.0 h"]
 
 
-def test_redacted_records_are_labeled_by_what_was_said_and_verified(tmp_path):
+def test_redacted_labels_use_original_text(tmp_path):
     """Labels are those of the texts as they came; the texts and the quarantine hold nothing of what is masked."""
     told = {"request": "call 707-555-0123", "response": "Mail to ann@example.org?"}
     write_lines(tmp_path / "in" / "a.jsonl", [{"id": f"d{k}", "turns": [told]} for k in range(3)] + ['{"707-555-0123"'])

@@ -16,7 +16,7 @@ from labelgen.training.run import finetune
 
 
 @pytest.mark.parametrize("call", [0, 5])
-def test_a_run_that_breaks_off_anywhere_goes_on_to_the_same_bits(
+def test_interrupted_run_resumes_to_same_weights(
     options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ):
     more = (f"--data.valid=[{log}]", "--tracking.checkpoint_every=2")
@@ -32,7 +32,7 @@ def test_a_run_that_breaks_off_anywhere_goes_on_to_the_same_bits(
     assert rows(broken) == rows(whole)
 
 
-def test_a_run_that_breaks_off_again_and_again_goes_on_to_the_same_bits(
+def test_run_interrupted_often_resumes_to_same_weights(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
     whole, broken = options("whole", "--batch.turns=10"), options("broken", "--batch.turns=10")
@@ -51,7 +51,7 @@ def test_a_run_that_breaks_off_again_and_again_goes_on_to_the_same_bits(
     assert rows(broken) == rows(whole)
 
 
-def test_a_run_that_is_done_is_not_done_again(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
+def test_finished_run_is_not_repeated(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
     asked = options("a", "--length.max_steps=2")
     finetune(asked)
     before = digest(asked)
@@ -61,9 +61,7 @@ def test_a_run_that_is_done_is_not_done_again(options: Callable[..., FinetuneOpt
 
 
 @pytest.mark.parametrize("typo", ["--model.encoder=nothere", "--init=nothere", "--hardware.accelerator=abacus"])
-def test_a_command_that_failed_before_anything_was_learned_may_be_mended(
-    options: Callable[..., FinetuneOptions], typo: str
-):
+def test_failed_command_before_training_may_be_fixed(options: Callable[..., FinetuneOptions], typo: str):
     short = "--length.max_steps=1"
     with pytest.raises(LabelgenError):
         finetune(options("a", short, typo))
@@ -72,7 +70,7 @@ def test_a_command_that_failed_before_anything_was_learned_may_be_mended(
     assert digest(options("a")) == digest(options("b"))
 
 
-def test_a_checkpoint_that_is_damaged_or_runs_code_is_refused(
+def test_checkpoint_damaged_or_with_code_is_refused(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     with monkeypatch.context() as patch:
@@ -91,7 +89,7 @@ def test_a_checkpoint_that_is_damaged_or_runs_code_is_refused(
         finetune(options("a"))
 
 
-def test_the_time_limit_ends_a_run_and_a_longer_one_goes_on(options: Callable[..., FinetuneOptions]):
+def test_time_limit_extended_run_resumes(options: Callable[..., FinetuneOptions]):
     whole, limited = options("whole"), options("limited", "--length.max_minutes=0")
     finetune(whole)
     assert "trained 1 of" in finetune(limited)
@@ -108,9 +106,7 @@ def patient(options: Callable[..., FinetuneOptions], out: str, *more: str) -> Fi
     return options(out, f"--data.valid=[{log}]", "--length.max_epochs=5", "--length.keep=best", *still, *more)
 
 
-def test_a_run_ends_when_the_loss_has_not_fallen_for_long_enough_and_is_then_done(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
+def test_early_stopping_ends_run(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
     asked = patient(options, "a", "--length.patience=2")
     told = finetune(asked)
     epochs = {row["epoch"] for row in rows(asked) if "valid_loss" in row}
@@ -120,9 +116,7 @@ def test_a_run_ends_when_the_loss_has_not_fallen_for_long_enough_and_is_then_don
     assert "already done (length.patience" in finetune(asked)
 
 
-def test_a_run_that_is_broken_off_waits_as_long_as_an_unbroken_one(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
+def test_early_stopping_after_resume_is_equal(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
     whole, broken = (patient(options, out, "--length.patience=1") for out in ("whole", "broken"))
     finetune(whole)
     batches = 2 * max(row["step"] for row in rows(whole))  # two batches make a step
@@ -135,7 +129,7 @@ def test_a_run_that_is_broken_off_waits_as_long_as_an_unbroken_one(
     assert rows(broken) == rows(whole)
 
 
-def test_a_part_of_an_epoch_is_no_epoch_to_be_patient_with(options: Callable[..., FinetuneOptions]):
+def test_early_stopping_ignores_partial_epoch(options: Callable[..., FinetuneOptions]):
     more = ("--length.patience=1", "--batch.turns=10")
     whole = patient(options, "whole", *more)
     finetune(whole)
@@ -146,7 +140,7 @@ def test_a_part_of_an_epoch_is_no_epoch_to_be_patient_with(options: Callable[...
     assert read_card(Path(limited.out) / "model")["step"] == read_card(Path(whole.out) / "model")["step"]
 
 
-def test_a_run_of_auto_precision_goes_on_elsewhere_only_as_it_began(
+def test_auto_precision_resume_keeps_precision(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
     auto = options("a", "--hardware.precision=auto", "--length.max_minutes=0")
@@ -160,7 +154,7 @@ def test_a_run_of_auto_precision_goes_on_elsewhere_only_as_it_began(
     assert read_card(Path(auto.out) / "model")["config"]["hardware"]["precision"] == "32"
 
 
-def test_a_process_that_the_first_one_starts_takes_its_precision(
+def test_auto_precision_child_process_keeps_precision(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
     auto = options("a", "--hardware.precision=auto", "--length.max_steps=1")
@@ -184,7 +178,7 @@ def test_a_process_that_the_first_one_starts_takes_its_precision(
 
 
 @pytest.mark.parametrize("text", ["", "half: [", "hardware: {precision: 7}", "hardware: auto", "[]"])
-def test_a_config_without_a_precision_records_none(
+def test_config_without_precision_records_none(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, text: str
 ):
     auto = options("a", "--hardware.precision=auto", "--length.max_steps=1")
@@ -196,7 +190,7 @@ def test_a_config_without_a_precision_records_none(
         finetune(auto)
 
 
-def test_a_run_that_was_killed_after_its_last_epoch_does_not_train_on(
+def test_run_killed_after_last_epoch_does_not_train(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
     whole, killed = (patient(options, out, "--length.patience=1") for out in ("whole", "killed"))
@@ -212,7 +206,7 @@ def test_a_run_that_was_killed_after_its_last_epoch_does_not_train_on(
 
 
 @pytest.mark.parametrize("how", ["--batch.encoder_tokens=24", "--model.encoder_frozen=true"])
-def test_a_broken_run_goes_on_in_pieces_and_from_what_is_remembered_too(
+def test_interrupted_run_with_chunks_and_cache_resumes(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, how: str
 ):
     more = (how, "--length.max_steps=6")

@@ -36,7 +36,7 @@ def views():
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_single_person_is_good_but_not_perfect(views, task):
+def test_annotator_alone_is_good_but_imperfect(views, task):
     for k in range(len(PEOPLE)):
         # Given the true goal: an outcome of a goal that the person cut differently is no error of the outcome.
         goals = [{at for at, _ in v[1 + k]["goals"]} for v in views]
@@ -48,7 +48,7 @@ def test_a_single_person_is_good_but_not_perfect(views, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_majority_of_three_beats_each_of_them(views, task):
+def test_annotators_majority_beats_each(views, task):
     truth = [v[0][task] for v in views]
     for left_out in range(4):
         three = [k for k in range(1, 5) if k != left_out + 1]
@@ -60,19 +60,19 @@ def test_the_majority_of_three_beats_each_of_them(views, task):
         assert f1(truth, agreed) > best + 0.02
 
 
-def test_people_differ(views):
+def test_annotators_differ(views):
     scores = [f1([v[0]["intents"] for v in views], [v[k]["intents"] for v in views]) for k in range(1, 5)]
     assert len(set(scores)) == 4
 
 
-def test_careful_people_see_the_truth():
+def test_annotators_without_carelessness_match_truth():
     for dialogue in simulate(60, 2, WorldOptions(carelessness=0.0)):
         truth = dialogue.annotation(TRUTH)
         for annotation in dialogue.annotations[1:]:
             assert replace(annotation, annotator=TRUTH, kind="truth", price=None) == truth
 
 
-def test_who_annotates_leaves_the_dialogues_as_they_are():
+def test_annotators_do_not_change_dialogues():
     everyone = list(simulate(200, 4))
     some = list(simulate(200, 4, WorldOptions(annotated=0.3)))
     nobody = list(simulate(200, 4, WorldOptions(annotated=0.0)))
@@ -84,7 +84,7 @@ def test_who_annotates_leaves_the_dialogues_as_they_are():
     assert 0.2 < share < 0.4
 
 
-def test_ratings_err_by_little(views):
+def test_annotators_rating_errors_are_small(views):
     apart = Counter(
         abs(truth[at] - rating)
         for d in simulate(200, 6)

@@ -1,4 +1,4 @@
-"""What a run saves is whole, right and of one piece, whenever it is killed and whatever becomes of its files."""
+"""Checkpoints and state of a run: kills, damage and full disks."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from whole_runs import BrokenOffError, break_off_at, common, digest, rows
 from labelgen.base.errors import IntegrityError, StorageError
 from labelgen.cli.main import main
 from labelgen.training.options import FinetuneOptions
-from labelgen.training.run import finetune
+from labelgen.training.run import finetune, open_run
 
 BEST = 1
 LOSSES = (3.0, 1.0, 2.0)
@@ -30,7 +30,7 @@ def in_process() -> Iterator[Callable[..., int]]:
         yield run
 
 
-def test_a_kill_at_any_change_of_the_disk_in_the_best_epoch_leaves_the_right_model(
+def test_kill_at_any_disk_change_keeps_best_model(
     options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path, in_process: Callable[..., int]
 ):
     def argv(out: str) -> list[str]:
@@ -55,7 +55,7 @@ def train_and_die(argv: list[str], change: int) -> None:
     raise SystemExit(main(["finetune", *argv]))
 
 
-def test_a_kill_before_anything_is_learned_leaves_a_folder_that_the_same_command_takes(
+def test_kill_before_first_step_allows_rerun(
     options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path, in_process: Callable[..., int]
 ):
     """At each of the first changes of the disk, which are of what lies beside the checkpoints."""
@@ -74,7 +74,7 @@ def broken_off(options: Callable[..., FinetuneOptions], monkeypatch: pytest.Monk
     return Path(options("a").out) / "checkpoints"
 
 
-def test_a_flipped_bit_in_a_checkpoint_is_refused_by_its_path(
+def test_checkpoint_flipped_bit_is_refused(
     options: Callable[..., FinetuneOptions],
     log: Path,
     tiny_encoder: Path,
@@ -93,7 +93,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_refused_by_its_path(
 
 
 @pytest.mark.parametrize("damage", ["{", '{"last": {"file": "step-1.ckpt"}}', "cut"])
-def test_a_damaged_index_of_checkpoints_is_refused(
+def test_checkpoint_index_damaged_is_refused(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, damage: str
 ):
     index = broken_off(options, monkeypatch) / "index.json"
@@ -102,18 +102,14 @@ def test_a_damaged_index_of_checkpoints_is_refused(
         finetune(options("a"))
 
 
-def test_an_index_that_names_a_lost_checkpoint_is_refused(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
+def test_checkpoint_missing_is_refused(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
     for path in broken_off(options, monkeypatch).glob("*.ckpt"):
         path.unlink()
     with pytest.raises(IntegrityError, match="the checkpoint is missing"):
         finetune(options("a"))
 
 
-def test_an_unfinished_run_of_the_earlier_version_is_refused_with_a_word(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
+def test_checkpoint_of_version_02_is_refused(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
     folder = broken_off(options, monkeypatch)
     for path in folder.iterdir():
         path.rename(folder / "last.ckpt")
@@ -121,7 +117,7 @@ def test_an_unfinished_run_of_the_earlier_version_is_refused_with_a_word(
         finetune(options("a"))
 
 
-def test_a_run_leaves_only_the_checkpoints_that_its_index_names(options: Callable[..., FinetuneOptions], log: Path):
+def test_checkpoints_unused_are_removed(options: Callable[..., FinetuneOptions], log: Path):
     asked = options("a", f"--data.valid=[{log}]", "--length.keep=best")
     finetune(asked)
     folder = Path(asked.out) / "checkpoints"
@@ -130,7 +126,7 @@ def test_a_run_leaves_only_the_checkpoints_that_its_index_names(options: Callabl
     assert {path.name for path in folder.iterdir()} == {*named, "index.json"}
 
 
-def test_checkpoints_need_no_temporary_folder(
+def test_checkpoints_without_temporary_folder_are_written(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     """What a corpus keeps there has no name, and is made before anything is learned."""
@@ -150,9 +146,7 @@ def test_checkpoints_need_no_temporary_folder(
     assert [name for name in made if Path(name).is_relative_to(other)] == []
 
 
-def test_what_a_kill_left_under_temporary_names_is_gone_after_the_next_run(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
+def test_temporary_files_of_kill_are_removed(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
     folder = broken_off(options, monkeypatch)
     stale = [folder / ".step-9.ckpt.abc.part", folder / "step-9.ckpt", folder.parent / ".run.json.abc.part"]
     for path in stale:
@@ -177,7 +171,7 @@ def fill_up(argv: list[str]) -> None:
     raise SystemExit(main(["finetune", *argv]))
 
 
-def test_a_full_disk_is_told_with_the_path_of_the_checkpoint(
+def test_full_disk_error_names_checkpoint(
     log: Path, tiny_encoder: Path, tmp_path: Path, in_process: Callable[..., int]
 ):
     argv = common(log, tiny_encoder, "a")
@@ -189,9 +183,7 @@ def test_a_full_disk_is_told_with_the_path_of_the_checkpoint(
     assert main(["finetune", *argv]) == 0
 
 
-def test_a_full_disk_for_the_rows_is_told_with_their_path(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
+def test_full_disk_error_names_metrics(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
     metrics = Path(options("a").out) / "metrics.jsonl"
     opened = Path.open
 
@@ -206,7 +198,7 @@ def test_a_full_disk_for_the_rows_is_told_with_their_path(
     assert told.value.where == str(metrics)
 
 
-def test_a_full_disk_for_prepared_dialogues_is_told_with_its_folder(
+def test_full_disk_error_names_temporary_folder(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
     class Full:
@@ -221,3 +213,53 @@ def test_a_full_disk_for_prepared_dialogues_is_told_with_its_folder(
         finetune(options("a"))
     assert told.value.where == tempfile.gettempdir()
     assert "TMPDIR" in told.value.hint
+
+
+DAMAGE = {
+    "half run.json": ("run.json", lambda text: text[: len(text) // 2]),
+    "empty run.json": ("run.json", lambda text: ""),
+    "run.json of a list": ("run.json", lambda text: "[]"),
+    "run.json of text": ("run.json", lambda text: text.replace('"step":0', '"step":"none"')),
+    "deep run.json": ("run.json", lambda text: "[" * 100_000),
+    "half config.yaml": ("config.yaml", lambda text: text[: len(text) // 2]),
+    "config.yaml cut in a value": ("config.yaml", lambda text: text[: text.index("[")] + "["),
+    "empty config.yaml": ("config.yaml", lambda text: ""),
+    "config.yaml of a list": ("config.yaml", lambda text: "- 1\n"),
+    "config.yaml of code": ("config.yaml", lambda text: "!!python/object/apply:os.system [touch canary]"),
+    "config.yaml of numbers": ("config.yaml", lambda text: "1: 2\n"),
+    "deep config.yaml": ("config.yaml", lambda text: "[" * 10_000),
+}
+
+
+@pytest.fixture
+def begun(options: Callable[..., FinetuneOptions], tmp_path: Path) -> FinetuneOptions:
+    """A run with a checkpoint, as far as its folder shows."""
+    from labelgen.base.options import to_yaml
+    from labelgen.training.checkpoints import CheckpointFolder, CheckpointIndex, SavedCheckpoint
+    from labelgen.training.fit import CHECKPOINTS
+
+    asked = options("a")
+    folder = Path(asked.out)
+    (folder / CHECKPOINTS).mkdir(parents=True)
+    CheckpointFolder(folder / CHECKPOINTS).commit(CheckpointIndex(SavedCheckpoint("step-1.ckpt", ""), None, None))
+    (folder / "config.yaml").write_text(to_yaml(asked), encoding="utf-8")
+    (folder / "run.json").write_text('{"data_digest":"d","step":0,"steps":0,"elapsed_s":0.0,"ended":null}\n')
+    return asked
+
+
+def test_a_run_as_it_was_left_is_opened(begun):
+    state = open_run(Path(begun.out), begun)
+    assert state is not None
+    assert state.data_digest == "d"
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_files_of_a_run_are_told(begun, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    file, damaged = DAMAGE[name]
+    path = Path(begun.out) / file
+    path.write_text(damaged(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(IntegrityError, match=file.replace(".", r"\.")) as refused:
+        open_run(Path(begun.out), begun)
+    assert refused.value.where == str(path)
+    assert not (tmp_path / "canary").exists()

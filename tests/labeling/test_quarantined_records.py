@@ -1,4 +1,4 @@
-"""Records of a source that the model has no labels for: set aside and counted; a log of nothing else is refused at once."""
+"""Records that cannot be labeled: unknown sources, annotator names in use, invalid domain lists; and counts of domain lists."""
 
 import io
 import json
@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 from fake_annotator import FakeAnnotator
 from labeled import LABELS, labeled_dialogue
-from some_logs import lines, record, write_lines
+from msgspec.structs import replace
+from some_logs import lines, record, tree, write_lines
 from tiny import write_tiny_encoder
 
 import labelgen.cli.label
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
 from labelgen.data.label_sets import LabelName
+from labelgen.labeling.dry_run import dry_run
 from labelgen.labeling.engines import local_engine
+from labelgen.labeling.manifest import read_manifest, summary
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 from labelgen.model.annotator import Annotator
@@ -33,7 +36,7 @@ def fake(monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_they_are_quarantined_with_the_reason_and_how_to_mend_it(tmp_path, workers):
+def test_unknown_source_record_is_quarantined_with_hint(tmp_path, workers):
     source, out = tmp_path / "in", tmp_path / "out"
     # The first shard holds nothing that can be labeled.
     write_lines(source / "a.jsonl", [record(f"m{k}", source="martian") for k in range(2)])
@@ -49,14 +52,14 @@ def test_they_are_quarantined_with_the_reason_and_how_to_mend_it(tmp_path, worke
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_log_of_nothing_else_is_refused_and_nothing_written(tmp_path, workers):
+def test_unknown_source_whole_log_is_refused(tmp_path, workers):
     write_lines(tmp_path / "in" / "a.jsonl", ["not json", *(record(f"m{k}", source="martian") for k in range(3))])
     with local_engine(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="the source 'martian'"):
         label(tmp_path / "in", tmp_path / "out", engine, "model", {})
     assert not (tmp_path / "out").exists()
 
 
-def test_the_bad_rate_holds_for_them_too(tmp_path, fake, capsys):
+def test_unknown_source_counts_in_bad_rate(tmp_path, fake, capsys):
     write_lines(tmp_path / "in" / "a.jsonl", LOG)
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--workers", "1"]
     assert main([*words, "--dry-run"]) == 0
@@ -66,7 +69,7 @@ def test_the_bad_rate_holds_for_them_too(tmp_path, fake, capsys):
     assert main([*words, "--max-bad-rate", "0.5"]) == 0
 
 
-def test_a_stream_sets_them_aside(tmp_path, fake, monkeypatch, capsysbinary):
+def test_stream_unknown_source_is_quarantined(tmp_path, fake, monkeypatch, capsysbinary):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines(LOG))))
     bad = tmp_path / "bad.jsonl"
     words = ["label", "-", "-", "--model", "m", "--quarantine", str(bad), "--max-bad-rate", "0.5"]
@@ -75,7 +78,7 @@ def test_a_stream_sets_them_aside(tmp_path, fake, monkeypatch, capsysbinary):
     assert [json.loads(text)["dialogue"] for text in bad.read_text().splitlines()] == ["b", "d"]
 
 
-def test_a_model_of_two_corpora_refuses_a_third(tmp_path: Path):
+def test_model_of_two_corpora_third_source_is_refused(tmp_path: Path):
     """And one of a single corpus labels whatever comes."""
     encoder = write_tiny_encoder(tmp_path / "encoder")
     options = ModelOptions(encoder=str(encoder), dialogue_width=32, dialogue_layers=1, dialogue_heads=2, max_tokens=16)
@@ -97,7 +100,7 @@ def signed(identity: str, kind: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_name_that_is_no_models_is_not_signed_with(tmp_path, workers):
+def test_annotator_name_of_person_is_refused(tmp_path, workers):
     """A person's labels would stand beside a model's under one name. An earlier model's give way."""
     source, out = tmp_path / "in", tmp_path / "out"
     write_lines(source / "a.jsonl", [signed("a", "person"), signed("b", "model"), record("c")])
@@ -112,3 +115,60 @@ def test_a_name_that_is_no_models_is_not_signed_with(tmp_path, workers):
     with local_engine(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="of kind person"):
         label(source, tmp_path / "none", engine, "model", {})
     assert not (tmp_path / "none").exists()
+
+
+class Asks(FakeAnnotator):
+    """For the domains in `skills`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.provenance = replace(self.provenance, domains_from="skills")
+
+
+def some(folder, *fields):
+    write_lines(folder / "a.jsonl", [record(f"d{k}", **own) for k, own in enumerate(fields)])
+    return folder
+
+
+def test_domain_lists_any_sharding_same_counts(tmp_path):
+    source = some(tmp_path / "in", {}, {"skills": ["a"]}, {"skills": None}, {"skills": []}, {})
+    for name, workers, size in (("one", 1, 1024), ("two", 2, 2)):
+        with local_engine(Asks, workers) as engine:
+            sums = label(source, tmp_path / name, engine, "model", {}, size)
+        assert sums.domain_lists == {"skills": 2}
+        assert read_manifest(tmp_path / name / "manifest.json").counts == sums
+        assert list(verify(tmp_path / name, source)) == []
+        assert any("2 of 5 dialogues list the available domains in 'skills'" in line for line in summary(sums))
+    assert tree(tmp_path / "one")["a.jsonl"] == tree(tmp_path / "two")["a.jsonl"]
+
+
+def test_domain_list_invalid_is_quarantined(tmp_path):
+    """It would be taken for a record that lists none, of which every label may be given."""
+    lists = {"a": ["Banks"], "b": "Banks", "c": ["Banks", None], "d": None}
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_lines(source / "a.jsonl", [*(record(k, skills=found) for k, found in lists.items()), record("e")])
+    with local_engine(Asks, 1) as engine:
+        sums = label(source, out, engine, "model", {})
+    assert (sums.labeled, sums.quarantined) == (3, {"bad_domains": 2})
+    bad = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
+    assert [(b["dialogue"], b["field"]) for b in bad] == [("b", "skills"), ("c", "skills")]
+
+
+def test_domain_lists_without_option_are_not_counted(tmp_path):
+    with local_engine(FakeAnnotator, 1) as engine:
+        sums = label(some(tmp_path / "in", {"skills": ["a"]}), tmp_path / "out", engine, "model", {})
+    assert sums.domain_lists == {}
+    assert not any("on offer" in line for line in summary(sums))
+
+
+def test_domains_from_missing_field_is_refused(tmp_path):
+    source = some(tmp_path / "in", {}, {"services": ["a"]})
+    with (
+        local_engine(Asks, 1) as engine,
+        pytest.raises(UsageError, match="none of 2 records lists domains in 'skills'") as told,
+    ):
+        label(source, tmp_path / "out", engine, "model", {})
+    assert "fields that do: services" in told.value.hint
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="none of 2 records"):
+        dry_run(source, tmp_path / "out", Asks(), {}, 2)

@@ -66,7 +66,7 @@ def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_shards_workers_and_order_change_no_byte(level: str, model: Path, tmp_path: Path):
+def test_labels_any_sharding_same_bytes(level: str, model: Path, tmp_path: Path):
     dialogues = [labeled_dialogue(seed) for seed in range(24)]
     write_log(tmp_path / "in.jsonl", dialogues)
     write_log(tmp_path / "backwards.jsonl", dialogues[::-1])
@@ -77,7 +77,7 @@ def test_shards_workers_and_order_change_no_byte(level: str, model: Path, tmp_pa
     assert done.returncode == 0, done.stderr
 
 
-def test_products_meet_two_numbers_of_rows(model: Path):
+def test_matrix_products_two_row_counts_are_covered(model: Path):
     """However many dialogues, turns and tokens there are: those of the text encoder, and those of all else."""
     met: set[int] = set()
 

@@ -58,9 +58,7 @@ def names(dialogue: Dialogue | None) -> dict[int, str]:
         (("kind=truth",), {"good": 1.0}),
     ],
 )
-def test_annotators_are_chosen_by_name_or_kind_and_each_weighs_the_same(
-    annotators: tuple[str, ...], expected: dict[str, float]
-):
+def test_targets_annotators_share_weight(annotators: tuple[str, ...], expected: dict[str, float]):
     chosen = ChosenTargets(TargetOptions(annotators=annotators), {"quality"})(DIALOGUE)
     assert chosen is not None
     found: dict[str, float] = {}
@@ -71,12 +69,12 @@ def test_annotators_are_chosen_by_name_or_kind_and_each_weighs_the_same(
     assert found == pytest.approx(expected)
 
 
-def test_nobody_leaves_nothing():
+def test_targets_without_annotators_are_none():
     for annotators in (("nobody",), ()):
         assert ChosenTargets(TargetOptions(annotators=annotators), {"quality"})(DIALOGUE) is None
 
 
-def test_an_annotation_counts_before_feedback_at_the_same_place():
+def test_targets_annotation_precedes_feedback():
     both = ChosenTargets(TargetOptions(annotators=("anna",), feedback=True), {"quality"})(DIALOGUE)
     assert names(both) == {0: "good", 1: "bad"}
     alone = ChosenTargets(TargetOptions(annotators=(), feedback=True), {"quality"})(DIALOGUE)
@@ -86,7 +84,7 @@ def test_an_annotation_counts_before_feedback_at_the_same_place():
     assert {t.task for t in both.targets} == {"quality"}
 
 
-def test_an_outcome_that_nobody_can_tell_teaches_nothing_and_hides_no_feedback():
+def test_targets_unknown_outcome_keeps_feedback():
     at = AtGoal((0, 1))
     unknown = Annotation("anna", "person", (Label("goals", at, "goal"),), (NoLabel("outcome", at),))
     told = Target("outcome", at, (("success", 0.9), ("failure", 0.1)), origin="feedback")
@@ -116,7 +114,7 @@ def corpus(log: Path, bad: Quarantine) -> Iterator[Corpus]:
         yield made
 
 
-def test_evidence_is_hidden_in_about_half_and_drawn_anew_each_epoch(corpus: Corpus):
+def test_examples_mask_feedback_at_given_rate(corpus: Corpus):
     examples = AnnotatedExamples(corpus, 0.5, seed=0)
     hidden = [
         {k for k in range(60) if examples.example(epoch, k).dialogue.turns[1].request == ""} for epoch in range(3)
@@ -133,7 +131,7 @@ def test_evidence_is_hidden_in_about_half_and_drawn_anew_each_epoch(corpus: Corp
     assert all(shown.example(0, k).dialogue.turns[1].request == "no" for k in range(60))
 
 
-def test_validation_hides_all_evidence_by_the_dialogue_alone(corpus: Corpus):
+def test_validation_masks_all_feedback(corpus: Corpus):
     held = HeldOutExamples(corpus, hidden=True)
     for k in range(60):
         example = held.example(0, k)
@@ -144,7 +142,7 @@ def test_validation_hides_all_evidence_by_the_dialogue_alone(corpus: Corpus):
     assert HeldOutExamples(corpus, hidden=False).example(0, 0).dialogue.turns == DIALOGUE.turns
 
 
-def test_validation_needs_no_signals_in_the_record_to_hide_them(tmp_path: Path, bad: Quarantine):
+def test_validation_without_signals_masks_feedback(tmp_path: Path, bad: Quarantine):
     bare = replace(DIALOGUE, turns=(Turn(request="a", response="b"), Turn(request="no, I meant c", response="c")))
     write_log(tmp_path / "log.jsonl", [replace(bare, signals=())])
     chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality"})
@@ -153,7 +151,7 @@ def test_validation_needs_no_signals_in_the_record_to_hide_them(tmp_path: Path, 
         assert [turn.request for turn in shown.turns] == ["a", ""]
 
 
-def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(log: Path, bad: Quarantine):
+def test_corpus_reads_back_prepared_dialogues(log: Path, bad: Quarantine):
     chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality", "intents"})
     with closing(Corpus([str(log), str(log / "sub")], "labelgen", 0.0, chosen, "test", bad)) as corpus:
         assert len(corpus) == corpus.read == 66
@@ -168,7 +166,7 @@ def test_a_corpus_keeps_sizes_folders_labels_and_reads_back_what_was_prepared(lo
             assert other.digest != corpus.digest
 
 
-def test_pretraining_sees_no_label_and_draws_anew_each_epoch(log: Path, bad: Quarantine):
+def test_pretraining_examples_have_no_labels(log: Path, bad: Quarantine):
     with closing(Corpus([str(log)], "labelgen", 0.0, without_labels, "test", bad)) as corpus:
         examples = CorruptedExamples(corpus, {"swapped_answers": 1.0, "splice": 1.0}, 20, seed=0)
         first = [examples.example(0, k) for k in range(20)]

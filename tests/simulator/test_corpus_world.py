@@ -77,14 +77,14 @@ def _value(turn, label):
 
 @settings(max_examples=4)
 @given(st.integers(0, 2**40), st.integers(1, 8), st.integers(0, 40))
-def test_a_longer_log_begins_with_the_shorter_one(worlds, seed, count, more):
+def test_log_longer_one_starts_with_shorter(worlds, seed, count, more):
     for world in worlds.values():
         again = CorpusWorld(world.corpus)  # what it has drawn before changes nothing
         short = [encode(d) for d in simulate(count, seed, None, world)]
         assert [encode(d) for d in simulate(count + more, seed, None, again)][:count] == short
 
 
-def test_without_faults_the_corpus_is_told_as_it_is(worlds):
+def test_corpus_world_without_faults_repeats_corpus(worlds):
     originals = {d.id: d for d in Log([SGD], "sgd")}
     world = worlds["sgd"]
     made = list(simulate(len(world.corpus.scripts), 5, FAULTLESS, world))
@@ -95,7 +95,7 @@ def test_without_faults_the_corpus_is_told_as_it_is(worlds):
         assert {x.name for x in truth_of(dialogue).labels if x.task == "outcome"} == {"success"}
 
 
-def test_every_script_is_told_once_before_any_comes_again(worlds):
+def test_corpus_world_scripts_are_used_evenly(worlds):
     world = worlds["own"]
     count = len(world.corpus.scripts)
     for first in (0, count):
@@ -104,7 +104,7 @@ def test_every_script_is_told_once_before_any_comes_again(worlds):
 
 @settings(max_examples=8)
 @given(st.integers(0, 10**9), st.floats(0, 1), st.floats(0, 1))
-def test_the_truth_holds_in_any_world(worlds, seed, trouble, reactions):
+def test_corpus_world_truth_is_consistent(worlds, seed, trouble, reactions):
     options = WorldOptions(
         misheard=trouble, wake_missed=trouble, slot_errors=trouble, entity_errors=trouble, result_errors=trouble / 2,
         intent_errors=trouble / 2, reactions=reactions, asked=reactions, explored=reactions, carelessness=trouble,
@@ -141,7 +141,7 @@ def _holds(dialogue, labels, corpus):
 
 
 @pytest.mark.parametrize("name", ["sgd", "own", None])
-def test_every_failure_and_what_it_broke_is_recorded(worlds, name):
+def test_corpus_world_failures_are_recorded(worlds, name):
     options = WorldOptions(misheard=0.3, intent_errors=0.1, slot_errors=0.2, annotated=0)
     causes = 0
     for dialogue in simulate(60, 4, options, None if name is None else worlds[name]):
@@ -165,7 +165,7 @@ def test_every_failure_and_what_it_broke_is_recorded(worlds, name):
 
 @settings(max_examples=10)
 @given(st.integers(0, 2**32))
-def test_what_is_said_again_means_the_same(worlds, seed):
+def test_rephrased_request_keeps_meaning(worlds, seed):
     rng = Random(seed)
     for corpus in (world.corpus for world in worlds.values()):
         speech = CorpusSpeech(build_index(corpus.scripts))
@@ -188,7 +188,7 @@ def test_what_is_said_again_means_the_same(worlds, seed):
                 assert one.intents == step.intents
 
 
-def test_what_is_said_again_is_said_in_several_ways(corpora):
+def test_rephrased_request_varies(corpora):
     corpus = corpora["own"]
     speech = CorpusSpeech(build_index(corpus.scripts))
     steps = [line.step() for script in corpus.scripts for line in script.lines if line.goal is not None]
@@ -197,7 +197,7 @@ def test_what_is_said_again_is_said_in_several_ways(corpora):
     assert sum(map(len, texts)) / len(texts) > 2
 
 
-def test_intents_are_taken_for_those_that_are_worded_alike(corpora):
+def test_intents_are_confused_with_similar_ones(corpora):
     meanings = meanings_of(build_index(corpora["own"].scripts))
     assert meanings.others["lights_on"][0] in ("lights_off", "dim_lights")
     for intent, others in meanings.others.items():
@@ -205,7 +205,7 @@ def test_intents_are_taken_for_those_that_are_worded_alike(corpora):
         assert set(others) <= set(meanings.intents)
 
 
-def test_a_value_is_swapped_as_a_word():
+def test_swap_replaces_whole_words():
     assert swap("Trains to Rome, in romeo.", ("rome",), "Oslo") == "Trains to Oslo, in romeo."
     assert swap("At 11:30 am.", ("half past 11", "11:30"), "nine") == "At nine am."
     assert swap("At noon.", ("rome",), "Oslo") is None
@@ -217,7 +217,7 @@ def _annotated(*labels, request="to new york"):
     return Dialogue(id="d", turns=(turn,), annotations=(Annotation("anna", "person", (*goal, *labels)),))
 
 
-def test_what_cannot_be_retold_is_left_out_for_a_reason():
+def test_script_unusable_dialogue_has_reason():
     good = _annotated(Label("slots", AtSpan(0, 3, 11), "place"))
     script = script_of(good)
     assert not isinstance(script, str)
@@ -236,7 +236,7 @@ def test_what_cannot_be_retold_is_left_out_for_a_reason():
     assert len(set(map(str, reasons))) == 4
 
 
-def test_a_corpus_that_cannot_be_grown_is_refused(tmp_path):
+def test_corpus_without_usable_dialogue_is_refused(tmp_path):
     with pytest.raises(UsageError, match="names no corpus"):
         read_corpus("sgd")
     with pytest.raises(UsageError, match="format"):

@@ -1,4 +1,4 @@
-"""A step's gradient does not depend on how the step was cut into batches and processes."""
+"""Training module: gradients do not depend on how a step is split, batches are online by their place, task weights are learned."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from labeled import LABELS, every_target, labeled_dialogue
+from torch import nn
 
 from labelgen.features.layout import Batch
 from labelgen.model.batches import Example
@@ -17,7 +18,7 @@ from labelgen.model.options import ModelOptions
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
 from labelgen.training.loader import StepBatch
-from labelgen.training.module import TrainingModule
+from labelgen.training.module import LearnedWeights, TrainingModule
 from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import StepPart
 
@@ -124,7 +125,7 @@ def gradients(
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_a_batch_of_eight_and_its_parts_have_the_same_gradient(model: LabelModel, tmp_path: Path, size: int):
+def test_gradient_split_batch_is_equal(model: LabelModel, tmp_path: Path, size: int):
     whole, parts = gradients(model, tmp_path, 8), gradients(model, tmp_path, size)
     assert set(whole) == set(parts)
     assert sum(float(g.abs().sum()) for g in whole.values()) > 1.0
@@ -133,7 +134,7 @@ def test_a_batch_of_eight_and_its_parts_have_the_same_gradient(model: LabelModel
 
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
-def test_two_processes_have_the_gradient_of_one(model: LabelModel, tmp_path: Path):
+def test_gradient_two_processes_is_equal(model: LabelModel, tmp_path: Path):
     """Their shares weigh differently, and one of them has no target of some tasks."""
     whole, shared = gradients(model, tmp_path, 8), gradients(model, tmp_path, 2, processes=2)
     for name, gradient in whole.items():
@@ -141,7 +142,7 @@ def test_two_processes_have_the_gradient_of_one(model: LabelModel, tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
-def test_dialogues_without_targets_change_no_gradient_and_may_fill_a_batch(model: LabelModel, tmp_path: Path):
+def test_gradient_ignores_dialogues_without_targets(model: LabelModel, tmp_path: Path):
     whole = gradients(model, tmp_path, 8, lambda i: i >= 4)
     parts = gradients(model, tmp_path, 2, lambda i: i >= 4)
     for name, gradient in whole.items():
@@ -149,15 +150,13 @@ def test_dialogues_without_targets_change_no_gradient_and_may_fill_a_batch(model
 
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
-def test_a_step_without_any_target_has_a_gradient_of_exactly_zero(model: LabelModel, tmp_path: Path):
+def test_gradient_without_targets_is_zero(model: LabelModel, tmp_path: Path):
     assert all(not gradient.any() for gradient in gradients(model, tmp_path, 4, lambda i: True).values())
 
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
 @pytest.mark.parametrize(("clip", "share"), [(0.5, 0.5), (0.0, 1.0), (2.0, 1.0)])
-def test_a_step_is_made_with_gradients_clipped_by_their_common_norm(
-    model: LabelModel, tmp_path: Path, clip: float, share: float
-):
+def test_gradient_is_clipped_by_global_norm(model: LabelModel, tmp_path: Path, clip: float, share: float):
     """clip and share are of the gradient's own norm."""
     whole = gradients(model, tmp_path, 8)
     norm = float(torch.stack([g.norm() for g in whole.values()]).norm())
@@ -190,7 +189,7 @@ def _sum(losses: dict[str, Loss]) -> float:
 
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
-def test_what_is_computed_without_gradient_follows_every_step(model: LabelModel):
+def test_inference_after_step_uses_new_weights(model: LabelModel):
     """Products are prepared from weights, which an optimizer changes later."""
     model.refresh_labels()
     model.eval()
@@ -212,7 +211,7 @@ def test_what_is_computed_without_gradient_follows_every_step(model: LabelModel)
     assert abs(after[1] - before[1]) > 0.01 * before[1]
 
 
-def test_the_learning_rate_rises_then_falls_to_nothing(model: LabelModel):
+def test_learning_rate_warms_up_and_decays(model: LabelModel):
     module = TrainingModule(model, OptimizerOptions(warmup=0.2), 100, 0)
     rates = [module.rate_at(step) for step in range(100)]
     peak = rates.index(max(rates))
@@ -223,7 +222,7 @@ def test_the_learning_rate_rises_then_falls_to_nothing(model: LabelModel):
     assert 0 < rates[-1] < 0.02
 
 
-def test_groups_of_parameters(model: LabelModel):
+def test_optimizer_parameter_groups(model: LabelModel):
     options = OptimizerOptions(learning_rate=0.5, encoder_learning_rate=0.25, weight_decay=0.125)
     configured: Any = TrainingModule(model, options, 10, 0).configure_optimizers()
     names = {id(p): (n, p) for n, p in model.named_parameters()}
@@ -237,3 +236,69 @@ def test_groups_of_parameters(model: LabelModel):
             if name.endswith("bias"):
                 assert group["weight_decay"] == 0.0
     assert sorted(seen) == sorted(n for n, _ in names.values())
+
+
+class Told(nn.Linear):
+    """A model that remembers how it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+        self.asked: list[bool] = []
+        self.tasks: dict[str, Any] = {}
+
+    def losses(self, batch: Any, causal: bool = False) -> dict[str, Any]:
+        self.asked.append(causal)
+        return {}
+
+
+def drawn(seed: int, share: float) -> list[bool]:
+    module = TrainingModule(Told(), OptimizerOptions(), 1, seed, share)  # type: ignore[arg-type]
+    places = [(step, part) for step in range(200) for part in range(2)]
+    return [module._is_online(StepPart(step, part, part == 1, 0, ())) for step, part in places]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_the_share_is_kept_and_the_seed_alone_decides(share: float):
+    found = drawn(3, share)
+    assert sum(found) / len(found) == pytest.approx(share, abs=0.07)
+    assert drawn(3, share) == found
+    assert (drawn(4, share) == found) == (share in (0.0, 1.0))
+
+
+def test_validation_sees_both_ways():
+    module: Any = TrainingModule(Told(), OptimizerOptions(), 1, 0, 1.0)  # type: ignore[arg-type]
+    module.validation_step(None, 0)
+    assert module.model.asked == [False]
+
+
+def test_learned_weights_start_at_one():
+    weights = LearnedWeights(["a", "b"])
+    loss = torch.tensor(2.5, requires_grad=True)
+    out = weights("b", loss * 3, torch.tensor(1.0))
+    out.backward()
+    assert out.item() == pytest.approx(7.5)
+    assert loss.grad is not None
+    assert loss.grad.item() == pytest.approx(3.0)
+    assert weights.values() == {"a": 1.0, "b": 1.0}
+
+
+def test_learned_weights_parts_add_up():
+    weights = LearnedWeights(["a"])
+    torch.nn.init.constant_(weights.log_scale, 0.7)
+    parts = [(torch.tensor(0.5), torch.tensor(0.25)), (torch.tensor(1.5), torch.tensor(0.75))]
+    whole = weights("a", torch.tensor(2.0), torch.tensor(1.0))
+    assert sum(weights("a", *part).item() for part in parts) == pytest.approx(whole.item())
+
+
+def test_learned_weights_converge_to_inverse_loss():
+    weights = LearnedWeights(["noisy", "sure"])
+    losses = {"noisy": torch.tensor(4.0), "sure": torch.tensor(0.05)}
+    optimizer = torch.optim.Adam(weights.parameters(), lr=0.05)
+    for _ in range(2_000):
+        optimizer.zero_grad()
+        sum(weights(name, loss, torch.tensor(1.0)) for name, loss in losses.items()).backward()
+        optimizer.step()
+    learned = weights.values()
+    assert {name: learned[name] * loss.item() for name, loss in losses.items()} == pytest.approx(
+        {"noisy": 1.0, "sure": 1.0}, rel=0.01
+    )

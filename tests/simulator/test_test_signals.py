@@ -10,7 +10,7 @@ from labelgen.simulator.world import WorldOptions
 ALL = WorldOptions(sound=1.0, result_errors=0.3, entity_errors=0.3)
 
 
-def test_a_share_of_the_dialogues_has_sound_and_nothing_else_changes():
+def test_sound_share_changes_only_audio():
     silent = [scene(1, k) for k in range(100)]
     some = [scene(1, k, WorldOptions(sound=0.4)) for k in range(100)]
     assert all(s.voice is None for s in silent)
@@ -20,7 +20,7 @@ def test_a_share_of_the_dialogues_has_sound_and_nothing_else_changes():
         assert all((t.audio is not None) == (b.voice is not None) for t in b.dialogue.turns)
 
 
-def test_segments_lie_in_the_file_and_mood_is_heard(tmp_path):
+def test_sound_segments_reflect_mood(tmp_path):
     calm: list[float] = []
     angry: list[float] = []
     for index in range(40):
@@ -42,7 +42,7 @@ def test_segments_lie_in_the_file_and_mood_is_heard(tmp_path):
     assert min(angry) > np.mean(calm)
 
 
-def test_the_same_dialogue_sounds_the_same(tmp_path):
+def test_sound_is_deterministic(tmp_path):
     for name in ("a.wav", "b.wav"):
         voice = scene(3, 4, ALL).voice
         assert voice is not None
