@@ -38,7 +38,7 @@ from labelgen.metrics.results import (
     Cost,
     Data,
     Evaluation,
-    Example,
+    ExampleDialogue,
     FittedBaselines,
     LeftOut,
     MetricInfo,
@@ -47,7 +47,7 @@ from labelgen.metrics.results import (
     SystemRow,
     TaskResult,
     Tie,
-    Ties,
+    TieCounts,
 )
 from labelgen.metrics.sets import same
 
@@ -212,7 +212,7 @@ def task_result(protocol: Protocol, task: EvaluationTask, systems: Sequence[str]
         ],
         verdicts=compare(models, measured, task.metrics[0], setting.level) if rounds else [],
         ratios=[r for r in ratios if r.value is not None],
-        ties=Ties(items=len(judgments.ties), examples=ties),
+        ties=TieCounts(items=len(judgments.ties), examples=ties),
         left_out=[
             *(LeftOut(reason=reason, items=n) for reason, n in judgments.left_out.items() if n),
             *(LeftOut(reason=reason, dialogues=n) for reason, n in judgments.dialogues_left_out.items() if n),
@@ -250,7 +250,7 @@ def _place(at: At) -> Place:
 
 def examples(
     dialogues: Sequence[Dialogue], tasks: Sequence[EvaluationTask], systems: Sequence[str], setting: Setting
-) -> list[Example]:
+) -> list[ExampleDialogue]:
     """Up to MOST_EXAMPLES dialogues where the first system is most often wrong, ties in the order of the log. Errors count fields that the
     reference answers and the system gets wrong or leaves."""
     if not systems:
@@ -262,7 +262,7 @@ def examples(
         if errors := sum(by_task.values()):
             wrong.append((-errors, k, {name: n for name, n in by_task.items() if n}))
     return [
-        Example(
+        ExampleDialogue(
             errors=-errors,
             errors_by_task=by_task,
             system=systems[0],

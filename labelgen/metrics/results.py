@@ -163,7 +163,7 @@ class Tie(Struct, kw_only=True):
     at: Place = field(default_factory=Place)
 
 
-class Ties(Struct, kw_only=True):
+class TieCounts(Struct, kw_only=True):
     """How many fields were tied, and the first of them."""
 
     items: int = 0
@@ -232,7 +232,7 @@ class TaskResult(Struct, kw_only=True):
     rows: list[SystemRow] = []
     verdicts: list[Verdict] = []
     ratios: list[Ratio] = []
-    ties: Ties = field(default_factory=Ties)
+    ties: TieCounts = field(default_factory=TieCounts)
     left_out: list[LeftOut] = []
     no_ceiling: str | None = None
     confusion: list[Confusion] = []
@@ -330,7 +330,7 @@ class Cost(Struct, kw_only=True):
     price_per_accepted: float | None = None
 
 
-class Example(Struct, kw_only=True):
+class ExampleDialogue(Struct, kw_only=True):
     """A dialogue to look at; errors: fields where `system` differs from `reference`."""
 
     record: dict[str, Any]
@@ -356,7 +356,7 @@ class Evaluation(Struct, kw_only=True):
     slices_tested: int | None = None
     tasks: list[TaskResult] = []
     costs: list[Cost] = []
-    examples: list[Example] = []
+    examples: list[ExampleDialogue] = []
 
     def encode(self) -> bytes:
         """The content of evaluation.json."""

@@ -22,7 +22,7 @@ from labelgen.data.labels import (
 )
 from labelgen.data.quarantine import Rejected
 from labelgen.data.record import convert
-from labelgen.metrics.results import Example
+from labelgen.metrics.results import ExampleDialogue
 from labelgen.report.plots import number
 
 State = Literal["same", "differs", "abstained", "absent", "unjudged"]
@@ -315,7 +315,7 @@ class GoalView:
 
 @dataclass(frozen=True, slots=True)
 class ExampleView:
-    example: Example
+    example: ExampleDialogue
     dialogue: Dialogue
     answers: tuple[AnswerPair, ...]
     goals: tuple[GoalView, ...]
@@ -324,7 +324,7 @@ class ExampleView:
     turns: tuple[TurnView, ...]
 
 
-def view(example: Example, without: Collection[str] = ()) -> ExampleView:
+def view(example: ExampleDialogue, without: Collection[str] = ()) -> ExampleView:
     """Lay out one example. without: tasks that are not shown. Raises InputError if its record is no record."""
     dialogue = convert(example.record, "the evaluation")
     if isinstance(dialogue, Rejected):

@@ -32,7 +32,7 @@ from labelgen.data.record import to_plain
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.protocol import with_reference
 from labelgen.evaluation.tasks import tasks_of_units
-from labelgen.metrics.results import Example, Point, PrecisionCoverage, Setting, decode
+from labelgen.metrics.results import ExampleDialogue, Point, PrecisionCoverage, Setting, decode
 from labelgen.report.dialogue import Goal, letter, pair, tracks, view
 from labelgen.report.page import enough
 from labelgen.report.page import render as in_page
@@ -394,7 +394,7 @@ def test_a_page_shows_one_cell_a_turn_and_track() -> None:
     examples = labeled(6, 3)
     page = Page(render(evaluation(examples=examples)))
     cells = [a["class"] or "" for tag, a in page.tags if tag == "span" and (a.get("class") or "").startswith("cell ")]
-    views = [view(Example(record=to_plain(d), system="model", reference="truth")) for d in examples]
+    views = [view(ExampleDialogue(record=to_plain(d), system="model", reference="truth")) for d in examples]
     assert len(cells) == sum(len(v.turns) * (len(v.reference_tracks) + len(v.system_tracks)) for v in views)
     served = sum(
         len(x.at.turns)
@@ -409,7 +409,7 @@ def test_a_page_shows_one_cell_a_turn_and_track() -> None:
 
 @given(dialogues())
 def test_a_request_is_whole_in_every_line(dialogue: Dialogue) -> None:
-    found = view(Example(record=to_plain(dialogue), system="model", reference="consensus"))
+    found = view(ExampleDialogue(record=to_plain(dialogue), system="model", reference="consensus"))
     for turn, shown in zip(dialogue.turns, found.turns, strict=True):
         assert shown.lines
         for line in shown.lines:
@@ -437,7 +437,7 @@ def test_states_of_answers() -> None:
             said("ben", Label("intents", AtTurn(1), "b"), Label("intents", AtTurn(0), "b")),
         ),
     )
-    found = view(Example(record=to_plain(dialogue), system="model", reference="truth"))
+    found = view(ExampleDialogue(record=to_plain(dialogue), system="model", reference="truth"))
     states = [answer.state for turn in found.turns for answer in turn.answers]
     assert states == ["same", "differs", "absent", "unjudged"]
     assert [[who for who, _ in a.others] for t in found.turns for a in t.answers] == [[], ["ben"], [], []]
@@ -453,7 +453,7 @@ def test_outcomes_on_goals_that_were_given_are_compared() -> None:
             Annotation("model", "model", (Label("outcome", goal, "success", 0.7),)),
         ),
     )
-    (shown,) = view(Example(record=to_plain(dialogue), system="model", reference="truth")).goals
+    (shown,) = view(ExampleDialogue(record=to_plain(dialogue), system="model", reference="truth")).goals
     assert shown.state == "unjudged"
     assert [a.state for a in shown.answers] == ["same"]
 
