@@ -1,4 +1,4 @@
-"""Consensus: votes are counted, ties are named, goals share no turn."""
+"""Consensus by vote: counts, ties, and disjoint goals."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,14 +32,14 @@ def quality(name, rating, turn=0):
     return Label("quality", AtTurn(turn), name, value=rating)
 
 
-def test_most_votes_win_with_their_share_and_the_mean_of_their_ratings():
+def test_majority_vote_returns_share_and_mean_rating():
     found = consensus(people([quality("good", 5.0)], [quality("good", 4.0)], [quality("bad", 1.0)]), EXCLUSIVE)
     shares = (("bad", 1 / 3), ("fair", 0.0), ("good", 2 / 3))
     assert found.annotation.labels == (Label("quality", AtTurn(0), "good", 2 / 3, 4.5, shares),)
     assert (found.annotation.annotator, found.ties) == (CONSENSUS, ())
 
 
-def test_the_mean_of_ratings_knows_no_tie_and_other_tasks_vote():
+def test_mean_of_ratings_has_no_tie_and_other_tasks_vote():
     said = people([quality("good", 5.0)], [quality("bad", 2.0)])
     success = [replace(p, labels=(*p.labels, Label("outcome", AtGoal((0,)), "success"))) for p in said]
     found = consensus(success, EXCLUSIVE, ratings="mean")
@@ -52,21 +52,21 @@ def test_the_mean_of_ratings_knows_no_tie_and_other_tasks_vote():
     assert consensus(silent, EXCLUSIVE, ratings="mean") == consensus(silent, EXCLUSIVE)
 
 
-def test_a_draw_is_a_named_tie_and_left_absent():
+def test_equal_votes_are_a_tie_and_absent():
     found = consensus(people([quality("good", 5.0)], [quality("bad", 1.0)]), EXCLUSIVE)
     assert found.ties == (Field("quality", AtTurn(0)),)
     assert not found.annotation.labels
     assert not found.annotation.none
 
 
-def test_a_name_needs_more_than_half_and_half_ties_the_field():
+def test_set_of_names_needs_more_than_half_and_half_is_a_tie():
     a, b = Label("intents", AtTurn(0), "a"), Label("intents", AtTurn(0), "b")
     found = consensus(people([a, b], [a], [a, b]), EXCLUSIVE).annotation
     assert [(x.name, x.probability) for x in found.labels] == [("a", 1.0), ("b", 2 / 3)]
     assert consensus(people([a, b], [a]), EXCLUSIVE).ties == (Field("intents", AtTurn(0)),)
 
 
-def test_none_is_an_answer_and_silence_is_not():
+def test_none_is_a_vote_and_a_missing_answer_is_not():
     a, none = Label("intents", AtTurn(0), "a"), NoLabel("intents", AtTurn(0))
     silent = Annotation("s", "person")
     says_none = [Annotation(f"n{k}", "person", (), (none,)) for k in range(2)]
@@ -76,7 +76,7 @@ def test_none_is_an_answer_and_silence_is_not():
     assert (alone.annotation.labels, alone.ties) == ((), ())
 
 
-def test_that_nobody_can_tell_is_a_vote():
+def test_unknown_outcome_is_a_vote():
     at = AtGoal((0,))
     unknown = Annotation("u", "person", (Label("goals", at, "goal"),), (NoLabel("outcome", at),))
     success = Annotation("s", "person", (*unknown.labels, Label("outcome", at, "success")))
@@ -86,7 +86,7 @@ def test_that_nobody_can_tell_is_a_vote():
     assert (found.annotation.none, found.ties) == ((), (Field("outcome", at),))
 
 
-def test_spans_must_share_name_start_and_end():
+def test_spans_vote_by_name_start_and_end():
     at, off = AtSpan(0, 0, 4), AtSpan(0, 0, 5)
     given_ = people(
         [Label("slots", at, "x", value="Red")], [Label("slots", at, "x", value="Red")], [Label("slots", off, "x")]
@@ -94,7 +94,7 @@ def test_spans_must_share_name_start_and_end():
     assert consensus(given_, EXCLUSIVE).annotation.labels == (Label("slots", at, "x", 2 / 3, "Red"),)
 
 
-def test_value_of_a_label_is_the_one_that_most_gave():
+def test_value_of_a_label_is_the_most_frequent():
     at = AtSpan(0, 0, 4)
     for values, value in (
         (("Red", "red", "Red"), "Red"),
@@ -117,14 +117,14 @@ def test_goals_follow_the_links_of_the_majority():
     assert [turns_of(x.at) for x in found.annotation.labels] == [(0, 3), (1,), (2,)]
 
 
-def test_votes_that_contradict_each_other_still_give_goals_that_share_no_turn():
+def test_contradicting_links_give_disjoint_goals():
     """Two annotators move the border in opposite directions: 4 and 5 are together for both, yet not the rest."""
     divisions = ((5, 10), (4, 10), (6, 10))
     found = consensus(people(*([goal(*range(cut)), goal(*range(cut, end))] for cut, end in divisions)), EXCLUSIVE)
     assert [turns_of(x.at) for x in found.annotation.labels] == [tuple(range(5)), tuple(range(5, 10))]
 
 
-def test_two_who_divide_differently_tie_and_take_the_outcomes_along():
+def test_tied_division_drops_outcomes():
     outcome = Label("outcome", AtGoal((0, 1)), "success")
     found = consensus(people([goal(0, 1), outcome], [goal(0), goal(1)], none=()), EXCLUSIVE)
     assert found.ties == (Field("goals", AtDialogue()),)
@@ -142,7 +142,7 @@ def test_outcomes_are_kept_for_goals_of_the_consensus():
     ]
 
 
-def test_outcomes_and_ties_about_goals_that_the_consensus_lacks_are_dropped():
+def test_outcomes_and_ties_of_other_goals_are_dropped():
     """Three people part what two hold together; what the two say of their goal goes, whether they agree on it or not."""
     apart, together = [goal(0), goal(1)], AtGoal((0, 1))
     for names in (("success", "success"), ("success", "failure"), (None, None)):
@@ -156,7 +156,7 @@ def test_outcomes_and_ties_about_goals_that_the_consensus_lacks_are_dropped():
 
 
 @given(st.integers(0, 500), st.integers(2, 5))
-def test_those_who_agree_are_their_own_consensus(seed, count):
+def test_consensus_of_equal_annotations_is_the_annotation(seed, count):
     dialogue = labeled_dialogue(seed)
     own = dialogue.annotations[0]
     found = consensus([replace(own, annotator=f"p{k}") for k in range(count)], EXCLUSIVE)
@@ -170,7 +170,7 @@ def test_those_who_agree_are_their_own_consensus(seed, count):
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=5))
-def test_a_consensus_is_a_valid_record_and_does_not_depend_on_the_order_of_people(seeds):
+def test_consensus_is_valid_and_independent_of_order(seeds):
     given_ = [replace(labeled_dialogue(s, 5).annotations[0], annotator=f"p{k}") for k, s in enumerate(seeds)]
     found = consensus(given_, EXCLUSIVE)
     turns = tuple(Turn(request="x" * 200, response="") for _ in range(5))

@@ -1,4 +1,4 @@
-"""Skills: EM over patterns equals EM over items, and finds who errs."""
+"""Dawid-Skene and MACE: EM over patterns equals EM over items, and finds unreliable annotators."""
 
 import math
 import random
@@ -49,7 +49,7 @@ def by_item(said, steps):
 
 @settings(max_examples=4)
 @given(st.integers(0, 10_000), st.integers(3, 4))
-def test_patterns_and_items_give_the_same_posteriors(seed, annotators):
+def test_dawid_skene_of_patterns_equals_em_over_items(seed, annotators):
     rng = random.Random(seed)
     said, _ = drawn(seed, 40, [rng.uniform(0.5, 0.9) for _ in range(annotators)])
     skill = fit(Counter(said), "dawid-skene")
@@ -86,7 +86,7 @@ def mace_by_item(said, steps):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_mace_gives_the_posteriors_of_mace_item_by_item(seed):
+def test_mace_of_patterns_equals_mace_over_items(seed):
     rng = random.Random(seed)
     said, _ = drawn(seed, 12 + 10 * seed, [rng.uniform(0.3, 0.9) for _ in range(4)], ask=3)
     skill = fit(Counter(said), "mace")
@@ -95,7 +95,7 @@ def test_mace_gives_the_posteriors_of_mace_item_by_item(seed):
 
 
 @pytest.mark.parametrize("method", ["dawid-skene", "mace"])
-def test_names_are_in_order_and_posteriors_are_finite_however_many_annotators_agree(method):
+def test_posterior_with_many_annotators_is_finite(method):
     patterns = {tuple((f"a{k:02}", name) for k in range(60)): 5 for name in ("d", "b", "e", "a", "c", None)}
     skill = fit(patterns, method)
     assert skill.names == (None, "a", "b", "c", "d", "e")
@@ -104,7 +104,7 @@ def test_names_are_in_order_and_posteriors_are_finite_however_many_annotators_ag
 
 
 @pytest.mark.parametrize("method", ["dawid-skene", "mace"])
-def test_who_knows_outvotes_two_who_guess(method):
+def test_reliable_annotator_outvotes_two_who_guess(method):
     said, truth = drawn(0, 3000, [0.95, 0.15, 0.15, 0.9])
     skill = fit(Counter(said), method)
     right = [skill.accuracy(f"a{k}") for k in range(4)]
@@ -116,7 +116,7 @@ def test_who_knows_outvotes_two_who_guess(method):
 
 
 @pytest.mark.parametrize("method", ["dawid-skene", "mace"])
-def test_all_who_agree_are_right_and_the_order_is_of_no_influence(method):
+def test_fit_of_full_agreement_is_certain_and_independent_of_order(method):
     said, _ = drawn(1, 200, [0.8, 0.7, 0.6])
     assert fit(Counter(said), method).posterior(said[0]) == fit(Counter(said[::-1]), method).posterior(said[0])
     one = fit({(("a", "bad"), ("b", "bad")): 5}, method)
@@ -131,7 +131,7 @@ def annotations(votes):
     return found
 
 
-def test_those_of_one_dialogue_share_a_skill_and_the_consensus_follows_skills():
+def test_annotators_of_one_dialogue_share_a_reliability():
     said, _ = drawn(2, 400, [0.95, 0.3, 0.3])
     # a0 is one and the same person; the others have a name of their own in each dialogue.
     log = [annotations([(who if who == "a0" else f"{k}/{who}", name) for who, name in v]) for k, v in enumerate(said)]
@@ -149,13 +149,13 @@ def test_those_of_one_dialogue_share_a_skill_and_the_consensus_follows_skills():
     assert consensus(log[two_against], EXCLUSIVE).annotation.labels[0].name == said[two_against][1][1]
 
 
-def test_that_nobody_can_tell_is_one_of_the_answers():
+def test_none_is_one_of_the_names():
     log = [annotations([("a", None), ("b", None)]), annotations([("a", "bad"), ("b", "bad")])]
     skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
     assert consensus(log[0], EXCLUSIVE, reliabilities=skills).annotation.none == (NoLabel("quality", AtTurn(0)),)
 
 
-def test_a_fit_without_items_that_two_answered_leaves_the_vote():
+def test_learn_without_common_items_leaves_the_vote():
     log = [annotations([("a", "bad")]), annotations([("a", "good")])]
     skills = learn(lambda: log, EXCLUSIVE, "mace")
     assert not skills.of
@@ -165,7 +165,7 @@ def test_a_fit_without_items_that_two_answered_leaves_the_vote():
 
 
 @pytest.mark.parametrize("alone", [("c", "bad"), ("a", "good")])
-def test_who_or_what_was_only_seen_alone_is_voted_on(alone):
+def test_unknown_annotator_or_name_is_decided_by_vote(alone):
     """With one annotator enough, such a field has a consensus too."""
     log = [annotations([("a", "bad"), ("b", "fair")]), annotations([alone]), annotations([("c", "fair")])]
     skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
@@ -175,13 +175,13 @@ def test_who_or_what_was_only_seen_alone_is_voted_on(alone):
     assert [label.name for label in found.annotation.labels] == [alone[1]]
 
 
-def test_two_who_never_differ_in_worth_and_differ_here_are_a_tie():
+def test_equally_reliable_annotators_who_differ_are_a_tie():
     log = [annotations([("a", x), ("b", y)]) for x in NAMES for y in NAMES]
     skills = learn(lambda: log, EXCLUSIVE, "mace")
     assert consensus(log[1], EXCLUSIVE, reliabilities=skills).ties == (Field("quality", AtTurn(0)),)
 
 
-def test_unanimous_keeps_what_all_say_alike():
+def test_unanimous_keeps_only_full_agreement():
     alike, apart = (
         annotations([("a", "bad"), ("b", "bad"), ("c", "bad")]),
         annotations([("a", "bad"), ("b", "bad"), ("c", "good")]),

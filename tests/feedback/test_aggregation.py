@@ -52,17 +52,17 @@ def turn(*own: Signal) -> Item:
     return Item(talk("play haze", "Playing.", "louder", "Louder."), AtTurn(0), own)
 
 
-def test_no_evidence_no_posterior() -> None:
+def test_method_without_evidence_returns_none() -> None:
     assert waterfall(turn()) is None
     assert majority(turn()) is None
 
 
-def test_certain_probabilities_have_finite_log_odds() -> None:
+def test_log_odds_of_certainty_is_finite() -> None:
     assert log_odds(1.0) == pytest.approx(-log_odds(0.0))
     assert 0.999 < from_log_odds(log_odds(1.0)) < 1.0
 
 
-def test_explicit_beats_any_number_of_implicit() -> None:
+def test_waterfall_with_explicit_signals_ignores_implicit_ones() -> None:
     crowd = [bad(kind) for kind in ("disconnect", "correction", "repetition", "rephrase", "barge_in")]
     posterior = waterfall(turn(*crowd, good("answer", explicit=True)))
     assert posterior is not None
@@ -74,13 +74,13 @@ def test_explicit_beats_any_number_of_implicit() -> None:
 
 
 @pytest.mark.parametrize("kind", [*PRIOR_PRECISION, "unheard_of"])
-def test_one_full_vote_is_believed_as_its_prior_says(kind: str) -> None:
+def test_waterfall_of_one_full_vote_equals_its_prior_precision(kind: str) -> None:
     posterior = waterfall(turn(bad(kind)))
     assert posterior is not None
     assert 1.0 - posterior.good == pytest.approx(PRIOR_PRECISION.get(kind, 0.6))
 
 
-def test_witnesses_add_up_as_bayes_has_it() -> None:
+def test_waterfall_of_independent_signals_sums_log_odds() -> None:
     posterior = waterfall(turn(bad("repetition"), good("gratitude", strength=0.5)))
     wrong, right = PRIOR_PRECISION["repetition"], 0.5 + (PRIOR_PRECISION["gratitude"] - 0.5) * 0.5
     naive = (1 - wrong) * right / ((1 - wrong) * right + wrong * (1 - right))
@@ -93,7 +93,7 @@ TURNED: dict[QualityName, QualityName] = {"bad": "good", "fair": "fair", "good":
 
 
 @given(st.lists(signals, min_size=1, max_size=6), st.randoms(use_true_random=False), st.sampled_from(sorted(METHODS)))
-def test_laws_of_every_method(own: list[Signal], rng, name: str) -> None:
+def test_method_of_any_signals_is_a_probability_independent_of_order(own: list[Signal], rng, name: str) -> None:
     method = resolve(METHODS, name, "method")
     posterior = method(turn(*own))
     assert (posterior is None) == all(s.vote == "fair" for s in own)
@@ -108,7 +108,7 @@ def test_laws_of_every_method(own: list[Signal], rng, name: str) -> None:
 
 
 @given(st.lists(signals, min_size=1, max_size=6))
-def test_saying_the_same_again_adds_nothing(own: list[Signal]) -> None:
+def test_waterfall_of_repeated_votes_counts_once(own: list[Signal]) -> None:
     assert waterfall(turn(*own, *own)) == waterfall(turn(*own))
 
 
@@ -131,13 +131,13 @@ def domains(*names: str | None, times: tuple[float, ...] | None = None) -> Dialo
         (domains("a", "a", times=(0, 400)), ((0, 1),)),
     ],
 )
-def test_provisional_goals(dialogue: Dialogue, goals: tuple[tuple[int, ...], ...]) -> None:
+def test_goals_of_without_annotator_are_provisional(dialogue: Dialogue, goals: tuple[tuple[int, ...], ...]) -> None:
     found, words = goals_of(dialogue, None)
     assert found == goals
     assert words.startswith("provisional goal") or not goals
 
 
-def test_goals_of_an_annotator_where_there_are_some() -> None:
+def test_goals_of_an_annotator_returns_the_annotated_goals() -> None:
     anna = Annotation("anna", "person", (Label("goals", AtGoal((0, 2)), "goal"), Label("goals", AtGoal((1,)), "goal")))
     dialogue = replace(domains("a", "b", "a"), annotations=(anna,))
     assert goals_of(dialogue, "anna") == (((0, 2), (1,)), "goals by anna")
@@ -145,7 +145,7 @@ def test_goals_of_an_annotator_where_there_are_some() -> None:
 
 
 @pytest.mark.parametrize("method", [waterfall, majority])
-def test_who_left_a_question_tells_of_the_goal_and_not_of_the_turn(method: Method) -> None:
+def test_abandonment_counts_for_the_goal_and_not_for_the_turn(method: Method) -> None:
     dialogue = talk("hi", "Hello.", "set a timer", "For how long?")
     left = find_signals(dialogue, ["abandonment"])
     assert [s.turns for s in left] == [(1,)]
@@ -153,7 +153,7 @@ def test_who_left_a_question_tells_of_the_goal_and_not_of_the_turn(method: Metho
     assert all(not item.signals for item in turn_items(dialogue, left))
 
 
-def test_a_signal_on_a_turn_of_no_goal_concerns_the_goal_before_it() -> None:
+def test_signal_on_a_turn_without_goal_concerns_the_goal_before() -> None:
     goals = ((0, 3), (1,))
     assert concerning([good(at=2)], (1,), goals) == (good(at=2),)
     assert concerning([good(at=2)], (0, 3), goals) == ()
@@ -163,7 +163,7 @@ def test_a_signal_on_a_turn_of_no_goal_concerns_the_goal_before_it() -> None:
 
 
 @given(dialogues())
-def test_provisional_goals_cover_every_turn_once(dialogue: Dialogue) -> None:
+def test_provisional_goals_of_any_dialogue_cover_every_turn_once(dialogue: Dialogue) -> None:
     goals, _ = goals_of(dialogue, None)
     assert sorted(t for goal in goals for t in goal) == list(range(len(dialogue.turns)))
 
@@ -182,7 +182,7 @@ def made(dialogue: Dialogue, task: str) -> list[Target]:
     return [t for t in feedback_targets(dialogue, find_signals(dialogue), waterfall) if t.task == task]
 
 
-def test_a_confirmed_hypothesis_becomes_the_complete_target() -> None:
+def test_confirmed_hypothesis_becomes_a_complete_target() -> None:
     dialogue = heard("thanks", "Welcome.")
     (intents,) = made(dialogue, "intents")
     assert (intents.at, intents.distribution, intents.complete) == (AtTurn(0), (("PlayMusic", 1.0),), True)
@@ -192,7 +192,7 @@ def test_a_confirmed_hypothesis_becomes_the_complete_target() -> None:
     assert intents.origin.startswith("confirmed hypothesis; waterfall, implicit: good by gratitude at turn 1")
 
 
-def test_a_confirmed_empty_hypothesis_says_that_nothing_was_asked_for() -> None:
+def test_confirmed_empty_hypothesis_gives_empty_targets() -> None:
     dialogue = heard("thanks", "Welcome.")
     dialogue = replace(dialogue, turns=(replace(dialogue.turns[0], hypothesis=Hypothesis()), *dialogue.turns[1:]))
     for task in ("intents", "slots"):
@@ -206,7 +206,7 @@ def repaired(intent: str | None) -> Dialogue:
     return replace(dialogue, turns=(dialogue.turns[0], replace(dialogue.turns[1], hypothesis=later)))
 
 
-def test_a_hypothesis_that_failed_and_gave_way_to_another_becomes_not_this() -> None:
+def test_failed_hypothesis_replaced_by_another_becomes_a_complement_target() -> None:
     dialogue = repaired("BuyMusic")
     (intents,) = made(dialogue, "intents")
     assert (intents.at, intents.distribution, intents.complement) == (AtTurn(0), None, ("PlayMusic",))
@@ -215,13 +215,13 @@ def test_a_hypothesis_that_failed_and_gave_way_to_another_becomes_not_this() -> 
 
 
 @pytest.mark.parametrize("intent", ["PlayMusic", None])
-def test_a_failure_alone_does_not_blame_the_intent(intent: str | None) -> None:
+def test_failure_without_another_hypothesis_gives_no_intent_target(intent: str | None) -> None:
     assert made(repaired(intent), "intents") == []
     (quality,) = made(repaired(intent), "quality")
     assert max(quality.distribution or (), key=lambda pair: pair[1])[0] == "bad"
 
 
-def test_feedback_on_the_whole_dialogue_concerns_all_goals_and_no_single_turn() -> None:
+def test_dialogue_feedback_concerns_all_goals_and_no_single_turn() -> None:
     anna = Annotation("anna", "person", (Label("goals", AtGoal((0,)), "goal"), Label("goals", AtGoal((1, 2)), "goal")))
     said = talk("a", "b", "c", "d", "e", "f", annotations=(anna,), feedback=(Feedback(kind="answer", answer="no"),))
     targets = feedback_targets(said, find_signals(said), waterfall, "anna")
@@ -249,36 +249,36 @@ def qualities(dialogue: Dialogue) -> dict[object, str]:
     return {t.at: max(t.distribution or (), key=lambda pair: pair[1])[0] for t in made}
 
 
-def test_a_rating_is_quality_whatever_else_is_evident() -> None:
+def test_rating_overrides_other_evidence_of_quality() -> None:
     assert set(qualities(rated(None, None)).values()) == {"bad"}
     assert qualities(rated(3, 5, of_all=3)) == {AtTurn(0): "fair", AtTurn(1): "good", AtDialogue(): "fair"}
     assert qualities(rated(2, 3, of_all=4)) == {AtTurn(0): "bad", AtTurn(1): "fair", AtDialogue(): "good"}
 
 
-def test_who_rates_twice_and_not_alike_is_heard_with_the_others() -> None:
+def test_contradicting_ratings_count_as_votes() -> None:
     twice = rated(3, None)
     both = (*twice.turns[0].feedback, Feedback(kind="rating", rating=1))
     assert qualities(replace(twice, turns=(replace(twice.turns[0], feedback=both), twice.turns[1])))[AtTurn(0)] == "bad"
 
 
-def test_where_there_is_one_turn_a_rating_of_the_dialogue_is_the_turns_too() -> None:
+def test_dialogue_rating_in_a_dialogue_of_one_turn_rates_the_turn() -> None:
     assert qualities(rated(None, of_all=3)) == {AtTurn(0): "fair", AtDialogue(): "fair"}
 
 
 @given(st.lists(signals, max_size=6), st.sampled_from(sorted(METHODS)))
-def test_ratings_in_the_middle_are_evidence_of_neither_side(own: list[Signal], name: str) -> None:
+def test_middle_ratings_change_no_posterior(own: list[Signal], name: str) -> None:
     method = resolve(METHODS, name, "method")
     assert method(turn(*own)) == method(turn(*(s for s in own if s.vote != "fair")))
 
 
-def test_em_takes_a_rating_in_the_middle_for_one_that_it_did_not_see() -> None:
+def test_em_treats_a_middle_rating_as_not_observed() -> None:
     said = rated(3, None)
     pattern = pattern_of(next(turn_items(said, find_signals(said))))
     assert "rating" in pattern.unseen
     assert pattern.votes == (("repetition", "bad"),)
 
 
-def test_a_dialogue_that_nobody_rated_went_as_its_turns_were_rated() -> None:
+def test_unrated_dialogue_takes_the_mean_of_its_rated_turns() -> None:
     def whole(*ratings: float) -> float:
         said = rated(*ratings)
         targets = feedback_targets(said, find_signals(said), waterfall)
@@ -296,7 +296,7 @@ def test_evidence_that_cancels_out_gives_no_target() -> None:
     assert AtDialogue() not in {t.at for t in feedback_targets(apart, (bad(), good(at=1)), majority)}
 
 
-def test_a_goal_is_told_where_it_ended() -> None:
+def test_goal_outcome_depends_on_its_last_turn() -> None:
     failed_first = talk("a room", "There is no room.", "try monday", "Booked.", "fine", "Ok.", "thanks", "Bye.")
     (outcome,) = made(failed_first, "outcome")
     assert dict(outcome.distribution or ())["success"] > 0.5
@@ -305,7 +305,7 @@ def test_a_goal_is_told_where_it_ended() -> None:
     assert dict(outcome.distribution or ())["failure"] > 0.5
 
 
-def test_words_that_ask_for_nothing_do_not_take_a_goal_further() -> None:
+def test_requests_that_ask_for_nothing_do_not_continue_a_goal() -> None:
     said = talk("a room", "There is no room.", "never mind", "Ok.")
     stop = Signal(kind="stop", turns=(0,), vote="bad", evidence=(1,))
     again = Signal(kind="rephrase", turns=(0,), vote="bad", evidence=(1,))
@@ -317,7 +317,7 @@ def test_words_that_ask_for_nothing_do_not_take_a_goal_further() -> None:
 
 
 @given(dialogues(), st.sampled_from(sorted(METHODS)))
-def test_laws_of_targets(dialogue: Dialogue, name: str) -> None:
+def test_targets_of_any_dialogue_are_distributions_and_reproducible(dialogue: Dialogue, name: str) -> None:
     method = resolve(METHODS, name, "method")
     targets = feedback_targets(dialogue, find_signals(dialogue), method)
     assert targets == feedback_targets(dialogue, find_signals(dialogue), method)

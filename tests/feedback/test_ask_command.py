@@ -30,7 +30,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("strategy", ["gain", "random"])
-def test_questions_are_about_turns_of_the_log(
+def test_ask_writes_questions_about_turns_of_the_log(
     log: Path, tmp_path: Path, strategy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "q.jsonl"
@@ -50,7 +50,7 @@ def test_questions_are_about_turns_of_the_log(
         assert [q["gain"] for q in questions] == sorted((q["gain"] for q in questions), reverse=True)
 
 
-def test_the_same_again_gives_the_same_bytes_and_a_smaller_budget_the_first_of_them(log: Path, tmp_path: Path) -> None:
+def test_ask_twice_writes_equal_bytes_and_a_smaller_budget_a_prefix(log: Path, tmp_path: Path) -> None:
     one, two, few = tmp_path / "1.jsonl", tmp_path / "2.jsonl", tmp_path / "3.jsonl"
     assert run(log, one, "--budget", 12) == run(log, two, "--budget", 12) == run(log, few, "--budget", 5) == 0
     assert one.read_bytes() == two.read_bytes()
@@ -60,7 +60,9 @@ def test_the_same_again_gives_the_same_bytes_and_a_smaller_budget_the_first_of_t
     assert one.read_bytes() == few.read_bytes()
 
 
-def test_a_model_in_the_records_is_heard(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ask_with_a_model_in_the_records_uses_its_quality(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     judged, out = tmp_path / "judged.jsonl", tmp_path / "q.jsonl"
 
     def with_model(dialogue: Dialogue) -> Dialogue:
@@ -76,7 +78,9 @@ def test_a_model_in_the_records_is_heard(log: Path, tmp_path: Path, capsys: pyte
     assert "no turn's quality was judged by a model another" in capsys.readouterr().err
 
 
-def test_questions_to_standard_output_leave_the_table_elsewhere(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ask_to_standard_output_prints_the_table_to_standard_error(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     capsys.readouterr()
     assert run(log, "-", "--budget", 3) == 0
     told = capsys.readouterr()
@@ -84,7 +88,7 @@ def test_questions_to_standard_output_leave_the_table_elsewhere(log: Path, capsy
     assert "3 questions" in told.err
 
 
-def test_a_log_where_nothing_can_be_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ask_a_log_without_askable_turns_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "q.jsonl"
     write_log(log, [Dialogue(id="empty", turns=()), talk("thank you", "Bye.", id="thanks")])
     assert run(log, out, "--budget", 3) == 0
@@ -102,7 +106,7 @@ def test_a_log_where_nothing_can_be_asked(tmp_path: Path, capsys: pytest.Capture
         (("-", "q.jsonl", "--budget", "5"), "standard input"),
     ],
 )
-def test_what_cannot_be_asked_is_said(
+def test_ask_with_invalid_options_fails_with_a_message(
     words: tuple[str, ...],
     said: str,
     tmp_path: Path,

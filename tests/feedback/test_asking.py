@@ -1,4 +1,4 @@
-"""Which turns are asked about: laws of the gain, against naive references, and of the choice."""
+"""Questions to users: the gain against naive references, and the choice under a budget."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ pools = st.builds(
 
 
 @given(pools)
-def test_every_further_question_gains_less(pool: Pool) -> None:
+def test_gain_of_further_questions_decreases(pool: Pool) -> None:
     gains = [pool.gain(k) for k in range(min(pool.turns, 20))]
     assert all(gain > 0.0 for gain in gains)
     assert all(later < earlier for earlier, later in pairwise(gains))
@@ -41,7 +41,7 @@ def test_every_further_question_gains_less(pool: Pool) -> None:
 
 
 @given(pools)
-def test_good_and_bad_are_alike(pool: Pool) -> None:
+def test_gain_is_symmetric_in_good_and_bad(pool: Pool) -> None:
     turned = dataclasses.replace(
         pool,
         signals=None if pool.signals is None else 1.0 - pool.signals,
@@ -54,7 +54,7 @@ def test_good_and_bad_are_alike(pool: Pool) -> None:
 
 
 @given(pools)
-def test_more_turns_alike_gain_more_and_answers_that_are_known_leave_less_to_learn(pool: Pool) -> None:
+def test_gain_rises_with_turns_and_falls_with_answers(pool: Pool) -> None:
     assert dataclasses.replace(pool, turns=pool.turns + 1).gain(0) > pool.gain(0)
     mean, strength = pool.rate()
     agreeing = Pool(pool.turns, mean, None)
@@ -65,7 +65,7 @@ def test_more_turns_alike_gain_more_and_answers_that_are_known_leave_less_to_lea
 
 
 @given(st.floats(0.2, 0.8), st.floats(0.05, 0.15), st.integers(2, 500))
-def test_where_signals_and_model_disagree_an_answer_gains_more(mean: float, apart: float, turns: int) -> None:
+def test_gain_is_larger_where_signals_and_model_disagree(mean: float, apart: float, turns: int) -> None:
     contested = Pool(turns, mean - apart, mean + apart)
     agreed = Pool(turns, mean, mean)
     assert contested.rate()[0] == pytest.approx(agreed.rate()[0])
@@ -85,7 +85,9 @@ def naive_loss(turns: int, mean: float, strength: float, asked: int) -> float:
 
 
 @pytest.mark.parametrize(("mean", "turns"), [(0.5, 6), (0.9, 40), (0.2, 9)])
-def test_the_gain_is_the_fall_of_the_expected_loss(monkeypatch: pytest.MonkeyPatch, mean: float, turns: int) -> None:
+def test_gain_equals_the_decrease_of_the_expected_loss(
+    monkeypatch: pytest.MonkeyPatch, mean: float, turns: int
+) -> None:
     for name, value in (("ANSWERED", 1.0), ("WRONG", 0.0), ("_WORTH", 1.0), ("BELIEF_ITEMS", 10.0)):
         monkeypatch.setattr(asking, name, value)
     pool = Pool(turns, mean, None)
@@ -129,7 +131,9 @@ def some_places(draw: st.DrawFn) -> list[TurnBelief]:
 
 
 @given(some_places(), st.integers(0, 12), st.sampled_from(STRATEGIES), st.integers(1, 2), st.randoms())
-def test_laws_of_every_choice(own: list[TurnBelief], budget: int, strategy: str, most: int, rng) -> None:
+def test_choose_from_any_turns_respects_budget_and_limits(
+    own: list[TurnBelief], budget: int, strategy: str, most: int, rng
+) -> None:
     chosen = choose(own, budget, strategy, most)
     picked = [question.turn for question in chosen]
     assert len(picked) <= budget
@@ -157,7 +161,7 @@ def best_sum(of: Sequence[Pool], budget: int) -> float:
 
 
 @given(st.lists(st.tuples(st.integers(2, 6), probabilities), min_size=1, max_size=3), st.integers(1, 6))
-def test_no_other_choice_gains_more(sizes: list[tuple[int, float]], budget: int) -> None:
+def test_choose_by_gain_is_optimal(sizes: list[tuple[int, float]], budget: int) -> None:
     own = [
         place(f"d{k}-{i}", domain=f"pool {k}", signals=p) for k, (turns, p) in enumerate(sizes) for i in range(turns)
     ]
@@ -168,7 +172,7 @@ def test_no_other_choice_gains_more(sizes: list[tuple[int, float]], budget: int)
     assert gained >= math.fsum(question.gain for question in choose(own, budget, "random")) - 1e-9
 
 
-def test_within_a_pool_questions_are_spread_over_intents_and_users() -> None:
+def test_choose_within_a_pool_spreads_over_intents_and_users() -> None:
     own = [
         place(f"{user}{intent}{k}", user=user, intents=(intent,), model=0.5)
         for user in ("u1", "u2", "u3")
@@ -180,7 +184,7 @@ def test_within_a_pool_questions_are_spread_over_intents_and_users() -> None:
     assert Counter(one.user for one in six) == {"u1": 2, "u2": 2, "u3": 2}
 
 
-def test_who_is_doubtful_is_asked_before_who_is_sure_and_disputed_before_agreed() -> None:
+def test_choose_takes_uncertain_and_disputed_pools_first() -> None:
     sure = [place(f"s{k}", model=0.99, signals=0.99) for k in range(20)]
     doubtful = [place(f"d{k}", model=0.5, signals=0.5) for k in range(20)]
     disputed = [place(f"x{k}", model=0.6, signals=0.3, votes=(("stop", "bad"),)) for k in range(20)]
@@ -189,7 +193,7 @@ def test_who_is_doubtful_is_asked_before_who_is_sure_and_disputed_before_agreed(
     assert first[0] == "x"
 
 
-def test_an_answer_is_known_of_its_pool_and_closes_its_dialogue() -> None:
+def test_answers_count_for_their_pool_and_their_dialogue() -> None:
     own = [place("a", 0, asked=True, answer="bad"), place("a", 1), place("b", 0), place("c", 0)]
     assert pool_of(own) == Pool(turns=3, signals=0.5, model=None, good=0, bad=1)
     assert {question.turn.dialogue for question in choose(own, 9)} == {"b", "c"}
@@ -218,12 +222,12 @@ HYPOTHESIS = Hypothesis(intents=(HypothesisIntent(name="play"),))
         (Turn(request="play haze", response=""), False),
     ],
 )
-def test_where_the_question_makes_sense(turn: Turn, sense: bool) -> None:
+def test_is_askable_of_turns_returns_whether_the_question_makes_sense(turn: Turn, sense: bool) -> None:
     [found] = asked_of(turn)
     assert found.askable is sense
 
 
-def test_what_a_place_holds() -> None:
+def test_turn_beliefs_of_a_dialogue_hold_votes_and_probabilities() -> None:
     dialogue = with_signals(
         talk("play haze", "Playing. Did I answer your question?", "no", "Sorry.", "louder", "Ok.", "thanks", "Bye.")
     )
@@ -249,7 +253,7 @@ def test_what_a_place_holds() -> None:
 
 
 @given(st.lists(dialogues(), max_size=3), st.sampled_from(STRATEGIES))
-def test_any_log_can_be_asked_about(log: list[Dialogue], strategy: str) -> None:
+def test_choose_from_any_log_returns_distinct_turns(log: list[Dialogue], strategy: str) -> None:
     own = [p for k, d in enumerate(log) for p in turn_beliefs(with_signals(replace(d, id=str(k))), waterfall)]
     chosen = choose(own, 5, strategy)
     assert all(question.gain > 0.0 for question in chosen)

@@ -1,4 +1,4 @@
-"""What the assistant's own confidence says of a turn."""
+"""Votes by the rank of the assistant's confidence."""
 
 import dataclasses
 from random import Random
@@ -34,7 +34,7 @@ def votes(made: list[Item]) -> list[str | None]:
 
 
 @given(CONFIDENCES)
-def test_the_vote_is_the_place_in_the_log(confidences: list[float | None]) -> None:
+def test_confidence_votes_by_rank_in_the_log(confidences: list[float | None]) -> None:
     known = [own for own in confidences if own is not None]
     low, high = np.quantile(known, (LOW, HIGH)) if known else (0.0, 0.0)
     expected = [
@@ -45,13 +45,13 @@ def test_the_vote_is_the_place_in_the_log(confidences: list[float | None]) -> No
 
 
 @given(CONFIDENCES, st.randoms(use_true_random=False))
-def test_the_order_of_the_log_changes_nothing(confidences: list[float | None], rng: Random) -> None:
+def test_confidence_votes_do_not_depend_on_the_order_of_the_log(confidences: list[float | None], rng: Random) -> None:
     order = rng.sample(range(len(confidences)), len(confidences))
     moved = votes(items([confidences[k] for k in order]))
     assert [moved[order.index(k)] for k in range(len(confidences))] == votes(items(confidences))
 
 
-def test_a_hypothesis_tells_where_the_turn_does_not() -> None:
+def test_confidence_of_a_turn_without_one_is_that_of_its_hypothesis() -> None:
     intents = (HypothesisIntent(name="a", confidence=0.2), HypothesisIntent(name="b", confidence=0.4))
     turn = Turn(request="go", response="", hypothesis=Hypothesis(intents=intents))
     assert confidence_of(turn) == 0.4
@@ -59,13 +59,13 @@ def test_a_hypothesis_tells_where_the_turn_does_not() -> None:
     assert confidence_of(Turn(request="go", response="")) is None
 
 
-def test_only_turns_have_one() -> None:
+def test_confidence_of_goals_and_dialogues_adds_no_vote() -> None:
     made = items([0.1, 0.5, 0.9, 0.95])
     whole = Item(made[0].dialogue, AtDialogue(), ())
     assert ConfidenceRanks(made).add_vote(whole) is whole
 
 
-def test_it_is_believed_as_it_agrees_with_feedback() -> None:
+def test_confidence_is_as_reliable_as_it_agrees_with_feedback() -> None:
     """Confidences of the simulated assistant tell something; the same ones dealt out anew tell nothing."""
     dialogues = [replace(d, signals=find_signals(d)) for d in simulate(600, 7, WorldOptions(annotated=0.0))]
     made = [item for d in dialogues for item in items_of(d, d.signals)]
@@ -84,7 +84,7 @@ def test_it_is_believed_as_it_agrees_with_feedback() -> None:
     assert believed(dealt) < believed(made) / 2.0
 
 
-def test_the_vote_stands_beside_the_items_own_signals() -> None:
+def test_confidence_vote_is_added_to_the_signals_of_the_item() -> None:
     made = items([0.1, 0.5, 0.9, 0.95])
     heard = ConfidenceRanks(made).add_vote(made[0])
     assert [(s.kind, s.turns) for s in heard.signals] == [(CONFIDENCE, (0,))]

@@ -1,4 +1,4 @@
-"""Logs that nobody would write on purpose: detectors neither fall over nor slow down, and what is wrong is named."""
+"""Detectors on invalid logs: no crash, linear cost, and clear messages."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ NOWHERE = Feedback(kind="stop", about=7)
 
 
 @given(dialogues(), feedbacks(0), st.integers(6, 99) | st.integers(-99, -1))
-def test_feedback_about_a_turn_that_does_not_exist_says_nothing(dialogue: Dialogue, told: Feedback, about: int) -> None:
+def test_feedback_about_a_missing_turn_gives_no_signal(dialogue: Dialogue, told: Feedback, about: int) -> None:
     lost = replace(told, about=about)
     after = replace(dialogue, feedback=(*dialogue.feedback, lost))
     signals = find_signals(after)
@@ -30,7 +30,9 @@ def test_feedback_about_a_turn_that_does_not_exist_says_nothing(dialogue: Dialog
     assert feedback_targets(after, signals, waterfall) == feedback_targets(dialogue, signals, waterfall)
 
 
-def test_and_is_named_where_the_log_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_feedback_about_a_missing_turn_is_rejected_when_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     log, bad, out = tmp_path / "log.jsonl", tmp_path / "bad.jsonl", tmp_path / "out.jsonl"
     write_log(log, [talk("a", "b", feedback=(NOWHERE,)), talk("play haze", "I don't know.", "never mind", id="e")])
     words = ["feedback", "signals", str(log), str(out), "--quarantine", str(bad), "--max-bad-rate", "0.5"]
@@ -41,7 +43,7 @@ def test_and_is_named_where_the_log_is_read(tmp_path: Path, capsys: pytest.Captu
 
 
 @given(dialogues(), st.floats(0.01, 100.0))
-def test_clocks_that_run_backwards_are_no_clocks(dialogue: Dialogue, step_s: float) -> None:
+def test_clocks_that_run_backwards_are_ignored(dialogue: Dialogue, step_s: float) -> None:
     times = [step_s * k for k in range(2 * len(dialogue.turns), 0, -1)]
     backwards = tuple(
         replace(turn, time_s=times[2 * t], response_time_s=times[2 * t + 1]) for t, turn in enumerate(dialogue.turns)
@@ -82,7 +84,7 @@ def endless(requests: int) -> Dialogue:
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
-def test_twice_the_requests_are_twice_the_looks(kind: str) -> None:
+def test_detector_cost_grows_linearly_with_turns(kind: str) -> None:
     looks = []
     for requests in (5_000, 10_000):
         dialogue = endless(requests)
@@ -92,7 +94,7 @@ def test_twice_the_requests_are_twice_the_looks(kind: str) -> None:
     assert 5_000 <= looks[0] <= looks[1] <= 2 * looks[0] + 10
 
 
-def test_a_log_without_any_feedback_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_signals_of_a_log_without_feedback_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log, out, made = tmp_path / "log.jsonl", tmp_path / "out.jsonl", tmp_path / "made.jsonl"
     write_log(log, [talk("play haze", "Playing.", id="a"), talk("rain?", "No.", id="b"), talk(id="c")])
     assert main(["feedback", "signals", str(log), str(out)]) == 0

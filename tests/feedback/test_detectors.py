@@ -1,4 +1,4 @@
-"""Each detector speaks here and is silent there; laws over the registry."""
+"""Every detector gives signals for its cues and none elsewhere; laws over the registry."""
 
 from pathlib import Path
 
@@ -174,34 +174,34 @@ UNSEEN: list[tuple[str, Dialogue, int]] = [
 
 
 @pytest.mark.parametrize(("kind", "dialogue", "turn"), UNSEEN)
-def test_silence_says_nothing_where_nothing_could_be_observed(kind: str, dialogue: Dialogue, turn: int) -> None:
+def test_observable_where_no_signal_is_possible_is_false(kind: str, dialogue: Dialogue, turn: int) -> None:
     assert not observable(kind, dialogue, turn)
     assert all(turn not in turns for turns, _ in found(kind, dialogue))
 
 
-def test_every_kind_can_and_cannot_be_observed_somewhere() -> None:
+def test_unobservable_examples_cover_every_kind() -> None:
     assert {row[0] for row in UNSEEN} == set(DETECTORS)
     for kind, dialogue, turns, _ in SPEAKS:
         assert all(observable(kind, dialogue, turn) for turn in turns)
 
 
 @given(dialogues())
-def test_no_signal_about_what_cannot_be_observed(dialogue: Dialogue) -> None:
+def test_detectors_give_no_signal_where_nothing_is_observable(dialogue: Dialogue) -> None:
     for signal in find_signals(dialogue):
         assert all(observable(signal.kind, dialogue, turn) for turn in signal.turns), signal
 
 
 @pytest.mark.parametrize(("kind", "dialogue", "turns", "vote"), SPEAKS)
-def test_speaks(kind: str, dialogue: Dialogue, turns: tuple[int, ...], vote: str) -> None:
+def test_detector_of_its_cue_gives_a_signal(kind: str, dialogue: Dialogue, turns: tuple[int, ...], vote: str) -> None:
     assert found(kind, dialogue) == [(turns, vote)]
 
 
 @pytest.mark.parametrize(("kind", "dialogue"), SILENT)
-def test_is_silent(kind: str, dialogue: Dialogue) -> None:
+def test_detector_without_its_cue_gives_no_signal(kind: str, dialogue: Dialogue) -> None:
     assert found(kind, dialogue) == []
 
 
-def test_every_kind_speaks_and_is_silent_somewhere() -> None:
+def test_examples_cover_every_kind() -> None:
     assert {row[0] for row in SPEAKS} == {row[0] for row in SILENT} == set(DETECTORS)
 
 
@@ -213,7 +213,7 @@ def test_every_kind_speaks_and_is_silent_somewhere() -> None:
         (Feedback(kind="disconnect"), "disconnect"),
     ],
 )
-def test_feedback_of_a_turn_speaks_of_it_or_of_the_turn_it_names(feedback: Feedback, kind: str) -> None:
+def test_turn_feedback_is_about_its_turn_or_the_one_it_names(feedback: Feedback, kind: str) -> None:
     dialogue = talk("play", "Playing.", "louder", "Louder.")
     for about, meant in ((None, 1), (0, 0)):
         turns = (dialogue.turns[0], replace(dialogue.turns[1], feedback=(replace(feedback, about=about),)))
@@ -227,7 +227,7 @@ def test_feedback_of_a_turn_speaks_of_it_or_of_the_turn_it_names(feedback: Feedb
         ("stop", ("play haze", "I don't know haze.", "never mind", "Ok."), {}),
     ],
 )
-def test_what_is_recorded_is_not_counted_again_from_its_words(
+def test_recorded_feedback_is_not_detected_again_in_words(
     kind: str, lines: tuple[str, ...], fields: dict[str, str]
 ) -> None:
     said = talk(*lines)
@@ -236,12 +236,12 @@ def test_what_is_recorded_is_not_counted_again_from_its_words(
     assert len(find_signals(said, [kind])) == len(find_signals(recorded, [kind])) == 1
 
 
-def test_one_stop_is_said_once() -> None:
+def test_recorded_stop_gives_one_signal() -> None:
     dialogue = talk("play haze", "I don't know haze.", "never mind", "Ok.", "stop", "Ok.")
     assert found("stop", dialogue) == [((0,), "bad")]
 
 
-def test_a_question_taken_up_again_was_not_left() -> None:
+def test_abandonment_of_a_question_taken_up_again_is_none() -> None:
     left = moved("set a timer", "For how long?", "rain?", "No.", "five minutes", "Set.")
     assert found("abandonment", left) == [((0,), "bad")]
     back = replace(left, turns=(*left.turns[:2], replace(left.turns[2], domain="d0")))
@@ -249,13 +249,13 @@ def test_a_question_taken_up_again_was_not_left() -> None:
 
 
 @given(dialogues())
-def test_who_left_is_told_once(dialogue: Dialogue) -> None:
+def test_leaving_gives_one_signal(dialogue: Dialogue) -> None:
     left = {t for s in find_signals(dialogue, ["abandonment"]) for t in s.turns}
     assert left.isdisjoint(t for s in find_signals(dialogue, ["disconnect", "stop"]) for t in s.turns)
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=5))
-def test_a_questionnaire_is_one_vote_by_its_mean(ratings: list[int]) -> None:
+def test_questionnaire_of_several_items_votes_once_by_the_mean(ratings: list[int]) -> None:
     signals = find_signals(asked(*(Feedback(kind="questionnaire", rating=r) for r in ratings)), ["questionnaire"])
     mean = sum(ratings) / len(ratings)
     assert [(s.vote, s.explicit) for s in signals] == ([] if mean == 3 else [("good" if mean > 3 else "bad", True)])
@@ -272,18 +272,20 @@ def test_a_questionnaire_is_one_vote_by_its_mean(ratings: list[int]) -> None:
         (("turn on the lamp", "Ok.", "turn on the lamp", "Ok."), False, False),
     ],
 )
-def test_struggle_is_told_from_exploration(lines: tuple[str, ...], struggles: bool, explores: bool) -> None:
+def test_rephrase_distinguishes_struggle_from_exploration(
+    lines: tuple[str, ...], struggles: bool, explores: bool
+) -> None:
     assert [(again.struggles, again.explores) for again in repeated_requests(talk(*lines))] == [(struggles, explores)]
 
 
-def test_silence_where_something_could_be_observed() -> None:
+def test_observable_where_a_signal_is_possible_is_true() -> None:
     told = Feedback(kind="questionnaire", rating=3)
     assert observable("stop", talk("a", "b", "c", "d"), 0)
     assert observable("abandonment", talk("a", "For how long?", "c", "d"), 0)
     assert observable("questionnaire", talk("a", "b", feedback=(told,)), 0)
 
 
-def test_registry_is_the_folder() -> None:
+def test_registry_of_detectors_equals_the_folder() -> None:
     folder = Path(detectors.__file__).parent
     assert set(DETECTORS) == {p.stem for p in folder.glob("*.py")} - {"__init__"}
     turn_fields = set(Turn.__struct_fields__)
@@ -293,7 +295,7 @@ def test_registry_is_the_folder() -> None:
 
 
 @given(dialogues())
-def test_laws_of_every_detector(dialogue: Dialogue) -> None:
+def test_detectors_of_any_dialogue_give_valid_signals(dialogue: Dialogue) -> None:
     before = encode(dialogue)
     signals = find_signals(dialogue)
     assert find_signals(dialogue) == signals
@@ -312,7 +314,7 @@ def test_laws_of_every_detector(dialogue: Dialogue) -> None:
 
 
 @given(dialogues())
-def test_signals_survive_the_disk(dialogue: Dialogue) -> None:
+def test_signals_survive_encoding(dialogue: Dialogue) -> None:
     known = with_signals(dialogue)
     again = decode(encode(known), "memory")
     assert isinstance(again, Dialogue)
@@ -320,6 +322,6 @@ def test_signals_survive_the_disk(dialogue: Dialogue) -> None:
 
 
 @given(dialogues())
-def test_annotations_and_old_signals_are_not_read(dialogue: Dialogue) -> None:
+def test_detectors_ignore_annotations_and_old_signals(dialogue: Dialogue) -> None:
     old = Signal(kind="answer", turns=(), vote="bad")
     assert find_signals(replace(dialogue, signals=(old,))) == find_signals(dialogue)

@@ -1,4 +1,4 @@
-"""What EM over answer patterns promises: known rates are found, order and copies change nothing, no input breaks it."""
+"""EM over answer patterns recovers known rates; order and copies change nothing; no input breaks it."""
 
 import dataclasses
 import math
@@ -84,7 +84,7 @@ def of_items(method, counts: Counts) -> np.ndarray:
     return np.array(found)
 
 
-def test_log_likelihood_ratios_are_those_of_the_world(world) -> None:
+def test_em_recovers_the_log_odds_of_a_known_world(world) -> None:
     _, _, counts, rates = world
     checked = 0
     votes: tuple[Vote, ...] = ("good", "bad")
@@ -98,7 +98,7 @@ def test_log_likelihood_ratios_are_those_of_the_world(world) -> None:
     assert rates.good == pytest.approx(GOOD, abs=0.03)
 
 
-def test_better_than_methods_that_learn_nothing_where_kinds_differ(world) -> None:
+def test_em_beats_fixed_methods_where_kinds_differ(world) -> None:
     truth, which, counts, rates = world
     p = np.array([rates.posterior(pattern) for pattern in counts])[which]
     for method in (waterfall, majority):
@@ -108,7 +108,7 @@ def test_better_than_methods_that_learn_nothing_where_kinds_differ(world) -> Non
 
 @pytest.mark.parametrize("accuracy", [0.6, 0.75, 0.95])
 @pytest.mark.parametrize("good", [0.5, 0.8])
-def test_not_worse_where_kinds_are_alike_and_never_switched(accuracy: float, good: float) -> None:
+def test_em_is_not_worse_where_kinds_are_equal(accuracy: float, good: float) -> None:
     right, wrong = 0.3 * accuracy, 0.3 * (1.0 - accuracy)
     truth, which, counts = drawn(1, 20_000, dict.fromkeys(KINDS, ((right, wrong), (wrong, right))), good)
     rates = fit(counts)
@@ -118,12 +118,12 @@ def test_not_worse_where_kinds_are_alike_and_never_switched(accuracy: float, goo
         assert log_loss(p, truth) < log_loss(of_items(method, counts)[which], truth) + 0.01
 
 
-def test_silence_tells_where_who_is_served_badly_speaks_more(world) -> None:
+def test_em_learns_from_silence_missing_not_at_random(world) -> None:
     _, _, _, rates = world
     assert rates.posterior(Pattern(None, ())) > GOOD + 0.1
 
 
-def test_the_order_of_patterns_changes_no_bit(world) -> None:
+def test_fit_does_not_depend_on_the_order_of_patterns(world) -> None:
     _, _, counts, rates = world
     assert fit(dict(reversed(counts.items()))) == rates
 
@@ -152,7 +152,7 @@ def naive(items: list[Pattern], whole: Rates, steps: int) -> tuple[float, dict]:
     return share, rates
 
 
-def test_patterns_are_as_good_as_items_one_by_one(world) -> None:
+def test_fit_of_patterns_equals_em_over_items(world) -> None:
     _, _, _, whole = world
     _, which, counts = drawn(3, 400)
     made = [
@@ -168,7 +168,7 @@ def test_patterns_are_as_good_as_items_one_by_one(world) -> None:
         assert domain.rates[answer] == pytest.approx(both, abs=1e-5)
 
 
-def test_a_copy_changes_no_posterior(world, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copied_kind_changes_no_posterior(world, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, counts, rates = world
     copied = {
         dataclasses.replace(p, votes=tuple(sorted((*p.votes, *(("copy", v) for k, v in p.votes if k == "b"))))): n
@@ -210,7 +210,7 @@ def copying(seed: int, items: int = 20_000) -> tuple[np.ndarray, np.ndarray, Cou
     return truth, which.ravel(), dict(zip(made, map(int, times), strict=True))
 
 
-def test_copies_that_nobody_declared_are_found() -> None:
+def test_undeclared_copies_are_joined() -> None:
     truth, which, counts = copying(7)
     rates = fit(counts)
     assert len({rates.families[kind] for kind in ("origin", "x", "y")}) == 1
@@ -220,12 +220,12 @@ def test_copies_that_nobody_declared_are_found() -> None:
     assert abs(p.mean() - truth.mean()) < 0.03
 
 
-def test_where_nothing_copies_and_nobody_is_moody_two_states_are_enough(world) -> None:
+def test_fit_without_copies_and_moods_keeps_two_states(world) -> None:
     _, _, _, rates = world
     assert len(rates.shares) == 2
 
 
-def test_who_is_annoyed_is_not_several_witnesses() -> None:
+def test_moods_prevent_double_counting_of_talkative_users() -> None:
     """Annoyed users, more of them where items are bad, answer three times as often: silence of five kinds is one thing."""
     rng = np.random.default_rng(8)
     truth = rng.random(20_000) < GOOD
@@ -250,13 +250,13 @@ def test_who_is_annoyed_is_not_several_witnesses() -> None:
             assert abs(p[among].mean() - truth[among].mean()) < 0.06
 
 
-def test_what_cannot_be_observed_adds_nothing(world) -> None:
+def test_unobservable_kind_adds_nothing(world) -> None:
     _, _, _, rates = world
     blind = Pattern(None, (("a", "bad"),), unseen=("b", "c", "d", "e"))
     assert rates.log_odds(blind) == pytest.approx(math.log(rates.good / (1 - rates.good)) + ratio(rates, "a", "bad"))
 
 
-def test_a_kind_that_is_recorded_where_it_happens_was_silent_elsewhere(world) -> None:
+def test_recorded_kind_is_silent_where_it_is_absent(world) -> None:
     """Nothing shows where it could have been observed: only where it spoke."""
     _, _, counts, rates = world
     shown = {p if "b" in dict(p.votes) else dataclasses.replace(p, unseen=("b",)): count for p, count in counts.items()}
@@ -265,7 +265,7 @@ def test_a_kind_that_is_recorded_where_it_happens_was_silent_elsewhere(world) ->
     assert [learned.posterior(p) for p in shown] == [rates.posterior(p) for p in counts]
 
 
-def test_people_turn_a_kind_that_everybody_misreads(world) -> None:
+def test_labels_of_people_reverse_a_misread_kind(world) -> None:
     """A kind that says good of bad items, which nothing but its name tells: only people can."""
     rates = {"gratitude": ((0.1, 0.0), (0.4, 0.0))}
     truth, which, counts = drawn(4, 20_000, rates, 0.5)
@@ -278,7 +278,7 @@ def test_people_turn_a_kind_that_everybody_misreads(world) -> None:
     assert ratio(fit(judged), "gratitude", "good") == pytest.approx(math.log(0.1 / 0.4), abs=0.3)
 
 
-def test_a_domain_goes_from_the_whole_to_its_own_as_it_grows(world) -> None:
+def test_domain_rates_move_from_the_whole_to_their_own_with_size(world) -> None:
     _, _, _, whole = world
     turned = {**RATES, "a": ((0.1, 0.2), (0.1, 0.3))}
     of_whole, own = ratio(whole, "a", "bad"), math.log(0.2 / 0.3)
@@ -288,7 +288,7 @@ def test_a_domain_goes_from_the_whole_to_its_own_as_it_grows(world) -> None:
     assert found[2] == pytest.approx(own, abs=0.3)
 
 
-def test_a_kind_alone_is_believed_about_as_it_is_written() -> None:
+def test_single_kind_keeps_about_its_prior_precision() -> None:
     counts = {Pattern(None, (("rating", "good"),)): 80, Pattern(None, (("rating", "bad"),)): 40}
     rates = fit(counts)
     assert rates.posterior(Pattern(None, (("rating", "good"),))) > 0.7
@@ -299,7 +299,7 @@ def log_of(*own: Dialogue) -> EmMethod:
     return learn(item for d in own for item in items_of(d, find_signals(d)))
 
 
-def test_without_any_feedback_nothing_is_learned_and_nothing_said() -> None:
+def test_em_without_feedback_returns_none() -> None:
     silent = talk("play haze", "Playing.", "louder", "Louder.")
     for method in (log_of(), log_of(silent), log_of(Dialogue(id="empty", turns=()))):
         assert method.kinds == ()
@@ -312,7 +312,7 @@ def talks(domain: str, count: int) -> Iterator[Dialogue]:
         yield replace(said, turns=tuple(replace(turn, domain=domain) for turn in said.turns))
 
 
-def test_a_domain_that_was_never_seen_has_the_rates_of_the_whole() -> None:
+def test_unknown_domain_has_the_rates_of_the_whole() -> None:
     method = log_of(*talks("music", 30), *talks("news", 30))
     (known,), (unknown,) = ([next(iter(talks(name, 1)))] for name in ("music", "weather"))
     at = [method(next(i for i in items_of(d, find_signals(d)) if i.at == AtTurn(0))) for d in (known, unknown)]
@@ -323,7 +323,7 @@ def test_a_domain_that_was_never_seen_has_the_rates_of_the_whole() -> None:
     assert at[1].good < 0.5
 
 
-def test_a_contradiction_is_named_and_tells_nothing() -> None:
+def test_contradicting_signals_are_named_and_ignored() -> None:
     method = log_of(*talks("music", 30))
     said = talk("play haze", "Playing.", "louder", "Louder.")
     both = tuple(Signal(kind="gratitude", turns=(0,), vote=vote, evidence=(1,)) for vote in ("good", "bad"))
@@ -335,7 +335,7 @@ def test_a_contradiction_is_named_and_tells_nothing() -> None:
     assert pattern_of(Item(said, AtTurn(0), louder[1:])).votes == (("gratitude", "bad"),)
 
 
-def test_silence_beside_an_answer_tells_nothing() -> None:
+def test_silence_beside_an_explicit_answer_is_not_observed() -> None:
     said = talk("play haze", "Playing.", "louder", "Louder.")
     no = Signal(kind="answer", turns=(0,), vote="bad", explicit=True)
     again = Signal(kind="rephrase", turns=(0,), vote="bad")
@@ -347,7 +347,7 @@ def test_silence_beside_an_answer_tells_nothing() -> None:
     assert set(spoke.unseen) == set(DETECTORS) - {"answer", "rephrase"}
 
 
-def test_people_judge_exactly_the_item() -> None:
+def test_labels_of_people_count_for_exactly_their_item() -> None:
     labels = (
         Label("quality", AtTurn(0), "bad"),
         Label("goals", AtGoal((0, 1)), "goal"),
@@ -363,7 +363,7 @@ def test_people_judge_exactly_the_item() -> None:
 
 
 @given(st.lists(dialogues(), max_size=5))
-def test_laws_of_what_is_learned_from_any_log(log: list[Dialogue]) -> None:
+def test_em_of_any_log_gives_probabilities(log: list[Dialogue]) -> None:
     method = log_of(*log)
     assert method == log_of(*reversed(log))
     for dialogue in log:
@@ -381,18 +381,18 @@ def test_laws_of_what_is_learned_from_any_log(log: list[Dialogue]) -> None:
         assert math.isfinite(row.log_odds)
 
 
-def test_a_million_items_are_a_few_patterns() -> None:
+def test_fit_of_a_million_items_is_fast() -> None:
     turn = Turn(request="play haze", response="Playing Purple Haze by Jimi Hendrix.", time_s=0.0, response_time_s=1.0)
     dialogue = Dialogue(id="d", turns=(turn,) * 3)
     assert len({pattern_of(item) for _ in range(100) for item in items_of(dialogue, ())}) <= 4
 
 
-def test_families_are_of_kinds_that_exist() -> None:
+def test_families_name_registered_kinds() -> None:
     assert set(FAMILIES) <= set(DETECTORS)
     assert min(Counter(FAMILIES.values()).values()) > 1
 
 
-def test_of_a_simulated_log_em_knows_more_goals_than_the_waterfall() -> None:
+def test_em_beats_the_waterfall_on_a_simulated_log() -> None:
     """Kinds that depend on each other, moods, users with habits: nothing is drawn from the model here."""
     log = [(d, find_signals(d)) for d in simulate(400, 3, WorldOptions(annotated=0.0))]
     method = learn((item for d, own in log for item in items_of(d, own, "truth")), anchored=False)

@@ -39,7 +39,7 @@ def outcomes(path: Path) -> dict[str, str]:
     }
 
 
-def test_from_log_to_targets(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_feedback_from_a_log_writes_targets(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found, made = tmp_path / "signals.jsonl", tmp_path / "targets.parquet"
     assert run("signals", log, found) == 0
     assert "answer      explicit  bad" in capsys.readouterr().out
@@ -55,7 +55,9 @@ def test_from_log_to_targets(log: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert outcomes(explicit) == {"b": "failure"}
 
 
-def test_em_learns_from_the_log_and_shows_what(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_aggregate_with_em_prints_and_writes_the_rates(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found, made, fit = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl", tmp_path / "fit.json"
     run("signals", log, found)
     capsys.readouterr()
@@ -79,7 +81,7 @@ def test_em_learns_from_the_log_and_shows_what(log: Path, tmp_path: Path, capsys
     assert run("aggregate", log, tmp_path / "none.jsonl", "--method", "em") == 3
 
 
-def test_em_hears_other_users_unless_told_not_to(tmp_path: Path) -> None:
+def test_aggregate_with_no_pool_ignores_other_users(tmp_path: Path) -> None:
     path, found = tmp_path / "log.jsonl", tmp_path / "signals.jsonl"
     write_log(path, [talk("play haze", "Playing.", "thanks", "Ok.", id=f"d{k}", user=f"u{k}") for k in range(4)])
     run("signals", path, found)
@@ -101,7 +103,7 @@ def test_em_hears_other_users_unless_told_not_to(tmp_path: Path) -> None:
         (("log.jsonl", "out.jsonl", "--no-pool"), "learns nothing"),
     ],
 )
-def test_what_a_method_cannot_do_is_said(
+def test_aggregate_with_unfit_options_fails_with_a_message(
     words: tuple[str, ...], said: str, log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(log.parent)
@@ -110,20 +112,20 @@ def test_what_a_method_cannot_do_is_said(
     assert not Path("out.jsonl").exists()
 
 
-def test_only_the_kinds_that_are_asked_for(log: Path, tmp_path: Path) -> None:
+def test_signals_with_kind_runs_only_these_detectors(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     assert run("signals", log, out, "--kind", "gratitude") == 0
     assert {s.kind for d in Log([out]) for s in d.signals} == {"gratitude"}
 
 
-def test_the_same_again_gives_the_same_bytes(log: Path, tmp_path: Path) -> None:
+def test_aggregate_twice_writes_equal_bytes(log: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
     run("signals", log, one)
     run("signals", one, two)
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_nothing_is_overwritten_unasked(log: Path, tmp_path: Path) -> None:
+def test_feedback_without_force_refuses_to_overwrite(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     out.write_text("mine")
     assert run("signals", log, out) == 2
@@ -131,7 +133,9 @@ def test_nothing_is_overwritten_unasked(log: Path, tmp_path: Path) -> None:
     assert run("signals", log, out, "--force") == 0
 
 
-def test_targets_need_signals(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_aggregate_without_signals_fails_with_a_hint(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out.jsonl"
     assert run("aggregate", log, out) == 3
     assert "labelgen feedback signals" in capsys.readouterr().err
@@ -151,7 +155,9 @@ def test_unknown_names_are_usage_errors(words: tuple[str, ...]) -> None:
     assert run(*words) == 2
 
 
-def test_em_says_where_it_cannot_believe_what_users_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_aggregate_with_em_names_answers_that_keep_their_prior(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     log, found = tmp_path / "log.jsonl", tmp_path / "signals.jsonl"
     said = (Feedback(kind="answer", answer="yes"),)
     write_log(log, [talk("play haze", "Playing.", id=f"d{k}", feedback=said) for k in range(20)])
@@ -175,7 +181,9 @@ def test_help_ends_with_an_example(words: tuple[str, ...], capsys: pytest.Captur
     assert "example:\n  labelgen feedback" in capsys.readouterr().out
 
 
-def test_every_target_of_a_dialogue_is_explained(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_shows_every_target_of_a_dialogue(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found, made = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl"
     run("signals", log, found)
     run("aggregate", found, made)
@@ -193,9 +201,7 @@ def test_every_target_of_a_dialogue_is_explained(log: Path, tmp_path: Path, caps
     assert "went well 0.05" in explained
 
 
-def test_explained_are_the_goals_and_labels_of_an_annotator_who_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_explain_with_goals_shows_that_annotators_goals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log.jsonl"
     main(["simulate", str(log), "--dialogues", "3", "--seed", "3"])
     assert run("explain", log, "sim-3-000000", "--goals", "truth", "--method", "majority") == 0
@@ -205,24 +211,26 @@ def test_explained_are_the_goals_and_labels_of_an_annotator_who_is_named(
     assert "majority: good by answer at turn 8" in drawn
 
 
-def test_a_dialogue_without_evidence_has_nothing_to_explain(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_a_dialogue_without_evidence_says_so(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain", log, "empty") == 0
     assert "no targets: there is no signal" in capsys.readouterr().out
 
 
-def test_a_dialogue_that_is_not_there_is_named(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_an_unknown_dialogue_fails_and_names_it(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain", log, "elsewhere") == 2
     told = capsys.readouterr().err
     assert "no dialogue elsewhere" in told
     assert f"labelgen show {log}" in told
 
 
-def test_what_learns_from_a_whole_log_is_not_explained(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_with_em_fails_with_a_hint(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain", log, "a", "--method", "em") == 2
     assert "em learns from a whole log" in capsys.readouterr().err
 
 
-def test_text_of_a_log_stays_text_when_it_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_text_with_control_characters_prints_them_escaped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     log = tmp_path / "log.jsonl"
     moan = Signal(kind="[red]\x1b[2Jmoan", turns=(0,), vote="bad", evidence=(0,))
     write_log(log, [talk("play haze", "Playing.", "thanks", "Ok.", id="d", signals=(moan,))])

@@ -1,4 +1,4 @@
-"""What other users' feedback says of the same request and response."""
+"""Votes of other users with the same request and response."""
 
 import dataclasses
 from collections import defaultdict
@@ -53,7 +53,7 @@ def votes(rows: list[Row]) -> list[str | None]:
 
 
 @given(ROWS)
-def test_the_vote_is_that_of_a_naive_pool(rows: list[Row]) -> None:
+def test_votes_of_other_users_equal_a_naive_pool(rows: list[Row]) -> None:
     share = fmean([good for _, _, good in rows]) if rows else 0.5
     said: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for k, (user, request, good) in enumerate(rows):
@@ -67,13 +67,13 @@ def test_the_vote_is_that_of_a_naive_pool(rows: list[Row]) -> None:
 
 
 @given(ROWS, st.randoms(use_true_random=False))
-def test_the_order_of_the_log_changes_nothing(rows: list[Row], rng: Random) -> None:
+def test_votes_of_other_users_do_not_depend_on_the_order_of_the_log(rows: list[Row], rng: Random) -> None:
     order = rng.sample(range(len(rows)), len(rows))
     moved = votes([rows[k] for k in order])
     assert [moved[order.index(k)] for k in range(len(rows))] == votes(rows)
 
 
-def test_a_user_counts_once_however_often_the_request_was_made() -> None:
+def test_user_with_many_equal_requests_counts_once() -> None:
     loud = [("loud", "stop", 0.0)] * 10_000
     rest: list[Row] = [("v", "stop", 1.0), ("w", "stop", 1.0), ("x", "play haze", 0.4)]
     found, _ = pool([*loud, *rest])
@@ -82,18 +82,18 @@ def test_a_user_counts_once_however_often_the_request_was_made() -> None:
     assert found.vote(asked, 0) is True
 
 
-def test_own_turns_say_nothing_of_each_other() -> None:
+def test_turns_of_one_user_cast_no_vote() -> None:
     assert votes([("u", "stop", 0.0)] * 5) == [None] * 5
 
 
-def test_case_and_blanks_make_no_other_request_and_another_response_does() -> None:
+def test_other_users_match_requests_up_to_case_and_blanks() -> None:
     found, (item, *_) = pool([("u", "Play  Haze", 1.0), ("v", "play haze", 1.0), ("w", "play haze", 1.0)])
     assert found.vote(item.dialogue, 0) is not None
     other = replace(item.dialogue, turns=(replace(item.dialogue.turns[0], response="Sorry?"),))
     assert found.vote(other, 0) is None
 
 
-def test_a_log_without_feedback_pools_nothing() -> None:
+def test_learn_pooled_without_feedback_returns_none() -> None:
     made = items([("u", "stop", 0.0), ("v", "stop", 0.0), ("w", "stop", 0.0)])
     fitted, method = learn_pooled(lambda: iter(made), learn)
     assert not fitted.whole
@@ -114,7 +114,7 @@ def log_loss_of_turns(made: list[Item], method: Method) -> float:
     return fmean(nats)
 
 
-def test_a_vote_is_learned_as_one_more_kind_and_lowers_the_log_loss() -> None:
+def test_learn_pooled_with_other_users_lowers_the_log_loss() -> None:
     dialogues = [replace(d, signals=find_signals(d)) for d in simulate(600, 7, WorldOptions(annotated=0.0))]
     made = [item for d in dialogues for item in items_of(d, d.signals)]
     alone = learn(made, anchored=False)
@@ -124,7 +124,7 @@ def test_a_vote_is_learned_as_one_more_kind_and_lowers_the_log_loss() -> None:
     assert all(method(item) == fitted(item) for item in made if not isinstance(item.at, AtTurn))
 
 
-def test_the_vote_stands_beside_the_items_own_signals() -> None:
+def test_vote_of_other_users_is_added_to_the_signals_of_the_item() -> None:
     found, (item, *_) = pool([("u", "stop", 0.0), ("v", "stop", 1.0), ("w", "stop", 1.0)])
     own = Signal(kind="gratitude", turns=(0,), vote="good")
     heard = found.add_vote(dataclasses.replace(item, signals=(own,)))

@@ -1,4 +1,4 @@
-"""Spans of a request carried over to another one."""
+"""Projection of spans from one request onto another."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ def on_words(text: str) -> st.SearchStrategy[list[Span]]:
 
 
 @given(TEXT)
-def test_words_cover_all_that_can_be_seen_once_and_in_order(text: str):
+def test_words_cover_all_visible_characters_once(text: str):
     places = words(text)
     assert all(a < b for a, b in places)
     assert all(before[1] <= after[0] for before, after in pairwise(places))
@@ -32,7 +32,7 @@ def test_words_cover_all_that_can_be_seen_once_and_in_order(text: str):
 
 
 @given(st.data())
-def test_a_request_projects_onto_itself(data: st.DataObject):
+def test_projection_of_a_request_onto_itself_is_complete(data: st.DataObject):
     text = data.draw(TEXT)
     spans = data.draw(on_words(text))
     found = project(text, text, spans)
@@ -41,7 +41,7 @@ def test_a_request_projects_onto_itself(data: st.DataObject):
 
 
 @given(st.data())
-def test_places_begin_and_end_with_a_word_of_the_earlier_request(data: st.DataObject):
+def test_projected_spans_begin_and_end_with_words(data: st.DataObject):
     before, after = data.draw(TEXT), data.draw(TEXT)
     spans = data.draw(st.lists(st.tuples(st.integers(0, 22), st.integers(0, 22)), max_size=4))
     found = project(before, after, spans)
@@ -70,7 +70,7 @@ def span_of(parts: list[str], first: int, end: int) -> Span:
 
 
 @given(requests(), st.lists(st.sampled_from(NEW), max_size=3), st.lists(st.sampled_from(NEW), max_size=3))
-def test_words_put_in_elsewhere_change_no_projected_words(request, early: list[str], late: list[str]):
+def test_insertions_elsewhere_change_no_projection(request, early: list[str], late: list[str]):
     parts, first, end = request
     longer = [*parts[:first], *early, *parts[first:end], *late, *parts[end:]]
     for before, after, at in ((longer, parts, first), (parts, longer, first + len(early))):
@@ -82,7 +82,7 @@ def test_words_put_in_elsewhere_change_no_projected_words(request, early: list[s
 
 
 @given(requests(), st.data())
-def test_words_left_out_elsewhere_change_no_projected_words(request, data: st.DataObject):
+def test_deletions_elsewhere_change_no_projection(request, data: st.DataObject):
     parts, first, end = request
     kept = [k for k in range(len(parts)) if first <= k < end or data.draw(st.booleans())]
     shorter = [parts[k] for k in kept]
@@ -107,18 +107,20 @@ def test_words_left_out_elsewhere_change_no_projected_words(request, data: st.Da
         ("", "play haze", "haze", None),
     ],
 )
-def test_worked_examples(before: str, after: str, words_of_span: str, place: str | None):
+def test_projection_of_examples_returns_the_expected_place(
+    before: str, after: str, words_of_span: str, place: str | None
+):
     start = after.index(words_of_span)
     (found,) = project(before, after, [(start, start + len(words_of_span))]).spans
     assert (None if found is None else before[slice(*found)]) == place
 
 
-def test_a_span_that_cuts_through_a_word_has_no_place():
+def test_projection_of_a_span_within_a_word_is_none():
     assert project("play haze", "play haze", [(0, 3), (6, 9), (5, 5), (5, 20), (5, 9)]).spans == (*[None] * 4, (5, 9))
 
 
 @given(TEXT, TEXT)
-def test_one_word_for_another_costs_by_how_unlike_they_are(word: str, other: str):
+def test_swap_cost_falls_with_similarity(word: str, other: str):
     assert 0 <= swap_cost(word, other) == swap_cost(other, word) <= 2000
     assert (swap_cost(word, other) < 2000) == (similarity(word, other) >= 0.5)
     assert (swap_cost(word, other) == 0) == (word.casefold() == other.casefold())

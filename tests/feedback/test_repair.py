@@ -1,4 +1,4 @@
-"""What a failed turn gets from the turn that repaired it."""
+"""Targets of a failed turn from its repair."""
 
 import pytest
 from heard import talk
@@ -50,7 +50,7 @@ def went_well(dialogue: Dialogue, signals: list[Signal], turn: int) -> float:
     return next(posterior_of(t) for t in made if (t.task, t.at) == ("quality", AtTurn(turn)))
 
 
-def test_a_failed_request_means_what_its_rephrase_meant() -> None:
+def test_failed_request_takes_intents_and_slots_of_its_rephrase() -> None:
     dialogue = played("play purple hays now", "play purple haze now", None, song="purple haze")
     intents, song, closed = projected(dialogue, [REPHRASED, THANKED])
     assert (intents.at, intents.distribution, intents.complete) == (AtTurn(0), (("PlayMusic", 1.0),), True)
@@ -73,12 +73,12 @@ def test_a_failed_request_means_what_its_rephrase_meant() -> None:
         ("play purple hays", "play purple haze by jimi", {"song": "purple haze", "artist": "jimi"}),
     ],
 )
-def test_beside_a_partial_projection_slots_are_unknown(before: str, after: str, slots: dict[str, str]) -> None:
+def test_partial_projection_leaves_other_slots_unknown(before: str, after: str, slots: dict[str, str]) -> None:
     _, *found = projected(played(before, after, **slots), [REPHRASED, THANKED])
     assert [(t.at, t.distribution, t.complete) for t in found] == [(AtSpan(0, 5, 16), (("song", 1.0),), False)]
 
 
-def test_silence_confirms_slots_and_the_intents_that_were_believed_both_times() -> None:
+def test_silent_repair_confirms_slots_and_equal_intents() -> None:
     agreeing = projected(played("play purple hays", "play purple haze"), [REPHRASED])
     assert [(t.task, t.complement) for t in agreeing] == [("intents", None), ("slots", None)]
     assert all("nobody complained of it" in t.origin for t in agreeing)
@@ -88,7 +88,7 @@ def test_silence_confirms_slots_and_the_intents_that_were_believed_both_times() 
     assert [(t.task, t.distribution) for t in heard] == [("intents", (("PlayMusic", 1.0),)), ("slots", ())]
 
 
-def test_feedback_on_the_whole_dialogue_is_silence_about_the_repair() -> None:
+def test_dialogue_feedback_is_no_signal_about_the_repair() -> None:
     """It speaks of no single turn, so the turn that repaired is still believed by the silence about it."""
     dialogue = played("play purple hays", "play purple haze", song="purple haze")
     praised = Signal(kind="answer", turns=(0, 1, 2), vote="good", explicit=True)
@@ -97,7 +97,7 @@ def test_feedback_on_the_whole_dialogue_is_silence_about_the_repair() -> None:
     assert [(t.task, t.at) for t in projected(dialogue, [REPHRASED, praised])] == places
 
 
-def test_the_first_turn_that_repaired_a_request_tells_what_it_meant() -> None:
+def test_first_successful_repair_is_used() -> None:
     dialogue = talk("play purple hays", "Sorry?", "play purple haze", "Playing.", "play purple", "Playing.", "ok", "")
     dialogue = believing(believing(dialogue, 1, "PlayMusic", song="purple haze"), 2, "PlayMusic", song="purple")
     found = projected(dialogue, [replace(REPHRASED, evidence=(1, 2))])
@@ -105,7 +105,7 @@ def test_the_first_turn_that_repaired_a_request_tells_what_it_meant() -> None:
     assert all(t.origin.startswith("projected from the rephrase at turn 1,") for t in found)
 
 
-def test_a_request_is_not_its_own_repair() -> None:
+def test_request_is_not_its_own_repair() -> None:
     dialogue = played("play purple hays", "play purple haze", song="purple haze")
     found, wanted = (
         [replace(t, origin="") for t in projected(dialogue, [signal, THANKED])]
@@ -115,7 +115,7 @@ def test_a_request_is_not_its_own_repair() -> None:
     assert repeats(0, [replace(REPHRASED, evidence=(0, 1, 2))]) == {1: "rephrase", 2: "rephrase"}
 
 
-def test_a_correction_counts_where_it_repeats_the_request() -> None:
+def test_correction_that_repeats_the_request_is_a_repair() -> None:
     corrected = replace(REPHRASED, kind="correction")
     repeated = played("play purple hays", "no, I said play purple haze", song="purple haze")
     assert [t.task for t in projected(repeated, [corrected, THANKED])] == ["intents", "slots", "slots"]
@@ -123,7 +123,7 @@ def test_a_correction_counts_where_it_repeats_the_request() -> None:
     assert projected(played("play purple hays", "no, the other one", song="other one"), [corrected, THANKED]) == []
 
 
-def test_a_repair_that_failed_too_gives_way_to_what_repaired_it() -> None:
+def test_failed_repair_is_replaced_by_its_own_repair() -> None:
     dialogue = talk(
         "play purple hays", "Sorry?", "play purple hazy", "Sorry?", "play purple haze", "Playing.", "thanks", ""
     )
@@ -139,13 +139,13 @@ def test_a_repair_that_failed_too_gives_way_to_what_repaired_it() -> None:
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.9])
-def test_a_repair_of_which_opinions_differ_says_nothing(strength: float) -> None:
+def test_disputed_repair_gives_no_target(strength: float) -> None:
     dialogue = played("play purple hays", "play purple haze", song="purple haze")
     moaned = Signal(kind="rephrase", turns=(1,), vote="bad", strength=strength, evidence=(2,))
     assert projected(dialogue, [REPHRASED, THANKED, moaned]) == []
 
 
-def test_what_only_answers_the_assistant_is_no_request_to_project_onto() -> None:
+def test_answer_to_the_assistant_is_not_repaired() -> None:
     dialogue = played("no", "no, play purple haze", song="purple haze")
     corrected = replace(REPHRASED, kind="correction")
     told = Signal(kind="answer", turns=(2,), vote="bad", explicit=True, evidence=(0,))
@@ -167,7 +167,7 @@ def misheard(draw: st.DrawFn) -> tuple[Dialogue, str]:
 
 
 @given(misheard())
-def test_a_slot_whose_own_words_were_heard_is_projected_onto_them(made: tuple[Dialogue, str]) -> None:
+def test_slot_with_recognized_words_is_projected_onto_them(made: tuple[Dialogue, str]) -> None:
     dialogue, slot = made
     spans = [t.at for t in projected(dialogue, [REPHRASED, THANKED]) if isinstance(t.at, AtSpan)]
     assert [dialogue.turns[0].request[at.start : at.end] for at in spans] == [slot]
@@ -188,5 +188,5 @@ def check(dialogue: Dialogue) -> int:
     return spans
 
 
-def test_projected_targets_of_a_simulated_log() -> None:
+def test_projected_targets_of_a_simulated_log_are_mostly_right() -> None:
     assert sum(check(dialogue) for dialogue in simulate(150, 11)) > 20

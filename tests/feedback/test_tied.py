@@ -1,4 +1,4 @@
-"""Tied rates: the slope is that of the loss, ties hold, and a world of that kind is found with its share of good items."""
+"""Tied rates: correct gradient, equal parameters, and recovery of a tied world."""
 
 import math
 
@@ -59,7 +59,7 @@ def told(table: Table, states: States) -> Array:
 
 @pytest.mark.parametrize("judged", [False, True])
 @pytest.mark.parametrize("moods", [False, True])
-def test_the_slope_is_that_of_the_loss(moods: bool, judged: bool) -> None:
+def test_gradient_of_tied_loss_equals_finite_differences(moods: bool, judged: bool) -> None:
     table = drawn(300, 1, judged)
     start = even(table)
     if moods:
@@ -71,7 +71,7 @@ def test_the_slope_is_that_of_the_loss(moods: bool, judged: bool) -> None:
         assert wrong < 1e-3 * (1.0 + np.abs(model.loss(x)[1]).max())
 
 
-def test_a_world_of_this_kind_is_found(table: Table) -> None:
+def test_fit_tied_recovers_a_tied_world(table: Table) -> None:
     states = fit_tied(table, prior_odds(table), possible_ties(table, FAMILIES)[0], even(table))
     assert states.good == pytest.approx(GOOD, abs=0.03)
     for (_, votes), odds, (good, bad) in zip(table.answers, told(table, states), states.rates, strict=True):
@@ -80,7 +80,7 @@ def test_a_world_of_this_kind_is_found(table: Table) -> None:
         assert math.log(good / bad) == pytest.approx(odds, abs=1e-9), "silence tells nothing where ties are mirrored"
 
 
-def test_ties_hold(table: Table) -> None:
+def test_fit_tied_respects_the_ties(table: Table) -> None:
     written = prior_odds(table)
     for ties in possible_ties(table, FAMILIES):
         states = fit_tied(table, written, ties, even(table))
@@ -92,14 +92,14 @@ def test_ties_hold(table: Table) -> None:
             assert len(factors) == 0 or np.ptp(factors) < 1e-9
 
 
-def test_mirrored_answers_cost_fewer_numbers(table: Table) -> None:
+def test_mirrored_ties_have_fewer_parameters(table: Table) -> None:
     written = prior_odds(table)
     mirrored, of_set, free = possible_ties(table, FAMILIES)
     assert mirrored.parameters(table, written) == of_set.parameters(table, written) == 3 + 3
     assert free.parameters(table, written) == 6 + 3
 
 
-def test_a_kind_that_only_complains_has_no_mirror(table: Table) -> None:
+def test_vote_both_ways_of_a_complaining_kind_is_false(table: Table) -> None:
     assert vote_both_ways(table, FAMILIES)
     only = {Pattern(None, (("a", "bad"),)): 3, Pattern(None, (("b", "good"),)): 2, Pattern(None, (("b", "bad"),)): 2}
     assert not vote_both_ways(table_of(only, {"a": "a", "b": "b"}, frozenset()), {"a": "a", "b": "b"})

@@ -1,4 +1,4 @@
-"""To columns and back, and what can be wrong with what comes back."""
+"""CoNLL round trip, and damaged answers."""
 
 import itertools
 from pathlib import Path
@@ -30,7 +30,7 @@ def marked(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]]]:
 
 
 @given(marked())
-def test_tokens_stand_in_order_and_miss_only_blanks(given_text):
+def test_tokens_of_any_text_cover_all_but_blanks(given_text):
     text, spans = given_text
     cut = tokens(text, spans)
     covered = {place for start, end in cut for place in range(start, end)}
@@ -44,7 +44,7 @@ def test_tokens_stand_in_order_and_miss_only_blanks(given_text):
 
 
 @given(marked())
-def test_tags_tell_exactly_the_spans_that_were_marked(given_text):
+def test_tags_round_trip_the_spans(given_text):
     text, spans = given_text
     cut = tokens(text, spans)
     named = [("xy"[k % 2], span) for k, span in enumerate(spans)]
@@ -52,7 +52,7 @@ def test_tags_tell_exactly_the_spans_that_were_marked(given_text):
 
 
 @given(dialogues().filter(lambda d: d.turns))
-def test_columns_come_back_as_the_same_labels(tmp_path_factory, dialogue):
+def test_conll_round_trip_keeps_the_labels(tmp_path_factory, dialogue):
     annotation = model_annotation(dialogue, None) or Annotation("nobody", "model")
     text = conll(dialogue, annotation)
     by_turn = [
@@ -115,7 +115,7 @@ def read(folder: Path, text: str) -> tuple[Dialogue, list[Rejected]]:
     return out, aside
 
 
-def test_the_layout_is_the_documented_one(tmp_path):
+def test_conll_layout_equals_the_documented_one(tmp_path):
     assert HEADER + "\n" + (conll(DIALOGUE, MODEL) or "") == TEXT
     out, aside = read(tmp_path, TEXT)
     assert not aside
@@ -124,11 +124,11 @@ def test_the_layout_is_the_documented_one(tmp_path):
     assert TEXT.strip() in document.read_text(encoding="utf-8")
 
 
-def test_what_an_editor_does_to_line_ends_does_not_matter(tmp_path):
+def test_read_conll_with_other_line_ends_gives_the_same_answer(tmp_path):
     assert read(tmp_path, "\ufeff" + TEXT.replace("\n", "\r\n")) == read(tmp_path, TEXT)
 
 
-def test_a_turn_that_is_not_there_was_not_answered(tmp_path):
+def test_read_conll_with_a_missing_turn_leaves_it_unanswered(tmp_path):
     out, aside = read(tmp_path, TEXT.replace(TEXT.split("\n\n")[1] + "\n\n", ""))
     assert not aside
     assert said(out.annotations[-1]) == {("none", Field("slots", AtTurn(1)))}
@@ -158,7 +158,7 @@ def test_a_turn_that_is_not_there_was_not_answered(tmp_path):
         ('"d7"', '"d8"', "unknown_id"),
     ],
 )
-def test_what_cannot_be_taken_is_set_aside_with_its_reason(tmp_path, old, new, reason):
+def test_read_conll_of_damaged_blocks_rejects_with_a_reason(tmp_path, old, new, reason):
     assert old in TEXT
     out, aside = read(tmp_path, TEXT.replace(old, new))
     assert [item.reason.partition(":")[0] for item in aside] == [reason]
@@ -166,13 +166,13 @@ def test_what_cannot_be_taken_is_set_aside_with_its_reason(tmp_path, old, new, r
     assert out == DIALOGUE
 
 
-def test_blocks_without_an_id_are_set_aside_one_by_one(tmp_path):
+def test_read_conll_of_blocks_without_id_rejects_each(tmp_path):
     out, aside = read(tmp_path, TEXT.replace('# id = "d7"\n# turn = 1', "# turn = 1"))
     assert [item.reason.partition(":")[0] for item in aside] == ["bad_comment"]
     assert said(out.annotations[-1]) == {x for x in said(MODEL) if "none" not in x}
 
 
-def test_another_encoding_is_refused_whole(tmp_path):
+def test_read_conll_in_another_encoding_raises(tmp_path):
     path = tmp_path / "turns.conll"
     path.write_bytes(TEXT.encode("utf-16"))
     with pytest.raises(InputError, match="cannot read"):

@@ -1,4 +1,4 @@
-"""To Label Studio and back, and what can be wrong with what comes back."""
+"""Label Studio round trip, and damaged answers."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.data.quarantine import Rejected
-from labelgen.review.label_studio import labeling_config, questions_of, read_answers, task_of
+from labelgen.review.label_studio import from_units, labeling_config, questions_of, read_answers, task_of, to_units
 from labelgen.review.merge import AnswerMerger, ReviewAnswer
 from labelgen.review.sampling import model_annotation
 
@@ -63,7 +63,7 @@ def merged(
 
 
 @given(dialogues().filter(lambda d: d.turns))
-def test_accepted_as_it_is_a_prediction_comes_back_as_the_same_labels(tmp_path_factory, dialogue):
+def test_label_studio_round_trip_keeps_the_labels(tmp_path_factory, dialogue):
     annotation = model_annotation(dialogue, None) or Annotation("nobody", "model")
     [answer] = returned(tmp_path_factory.mktemp("round"), accepted(exported(dialogue)))
     if not said(annotation):
@@ -81,7 +81,7 @@ def test_accepted_as_it_is_a_prediction_comes_back_as_the_same_labels(tmp_path_f
 
 
 @given(dialogues().filter(lambda d: d.turns), st.booleans())
-def test_every_result_answers_a_question_of_the_configuration(dialogue, blind):
+def test_task_results_answer_questions_of_the_configuration(dialogue, blind):
     asked = questions_of([dialogue], {})
     view = ElementTree.fromstring(labeling_config(asked))
     controls = {node.get("name"): node for node in view.iter() if node.get("toName")}
@@ -97,19 +97,19 @@ def test_every_result_answers_a_question_of_the_configuration(dialogue, blind):
 
 
 @given(dialogues().filter(lambda d: d.turns))
-def test_blind_tasks_show_nobodys_answers(dialogue):
+def test_blind_task_shows_no_answers(dialogue):
     results = exported(dialogue, blind=True)["predictions"][0]["result"]
     assert [r["from_name"] for r in results] == ["turn"] * len(dialogue.turns)
 
 
-def test_a_slot_behind_an_emoji_stands_where_a_browser_counts_it():
+def test_slot_behind_an_emoji_has_browser_offsets():
     [slot] = [r for r in exported(DIALOGUE)["predictions"][0]["result"] if r["from_name"] == "slots"]
     assert slot["value"]["start"] == slot["value"]["end"] == "1"
     assert (slot["value"]["startOffset"], slot["value"]["endOffset"]) == (8, 19)
     assert exported(DIALOGUE)["data"]["look_at"] == "The model was not sure of: turn 2 (intents)."
 
 
-def test_people_are_named_by_address_or_number_and_answer_beside_each_other(tmp_path):
+def test_read_answers_names_people_by_address_or_number(tmp_path):
     task = accepted(exported(DIALOGUE), {"id": 3, "email": "anna@example.org"})
     task["annotations"].append({**task["annotations"][0], "completed_by": 4})
     out, aside, merge = merged(tmp_path, task)
@@ -175,7 +175,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("task", "reason"), FAULTS.values(), ids=FAULTS)
-def test_what_cannot_be_taken_is_set_aside_with_its_reason_and_nothing_is_lost(tmp_path, task, reason):
+def test_damaged_answers_are_rejected_with_a_reason(tmp_path, task, reason):
     good = accepted(exported(DIALOGUE), 8)
     out, aside, merge = merged(tmp_path, task, good)
     assert [item.reason.partition(":")[0] for item in aside] == [reason]
@@ -185,7 +185,7 @@ def test_what_cannot_be_taken_is_set_aside_with_its_reason_and_nothing_is_lost(t
     assert [a.annotator for a in out.annotations] == ["m", "label-studio:8"]
 
 
-def test_of_one_persons_two_annotations_the_last_is_taken(tmp_path):
+def test_merge_of_two_annotations_by_one_person_keeps_the_last(tmp_path):
     first = accepted(exported(DIALOGUE), updated_at="2026-03-02T08:00:00Z")
     earlier = {"result": [], "completed_by": 7, "updated_at": "2026-03-01T08:00:00Z"}
     rated = [{"from_name": "dialogue_quality", "to_name": "dialogue", "type": "rating", "value": {"rating": 1}}]
@@ -195,7 +195,7 @@ def test_of_one_persons_two_annotations_the_last_is_taken(tmp_path):
     assert said(out.annotations[-1]) == said(MODEL)
 
 
-def test_answers_that_are_there_already_change_nothing_and_other_ones_are_set_aside(tmp_path):
+def test_merge_of_known_answers_changes_nothing(tmp_path):
     task = accepted(exported(DIALOGUE))
     once, _, _ = merged(tmp_path, task)
     again, aside, merge = merged(tmp_path, task, log=once)
@@ -207,7 +207,7 @@ def test_answers_that_are_there_already_change_nothing_and_other_ones_are_set_as
     assert [item.reason.partition(":")[0] for item in aside] == ["doubled_annotator"]
 
 
-def test_what_is_marked_counts_more_than_a_tick_that_was_there(tmp_path):
+def test_marked_labels_override_a_none_tick(tmp_path):
     task = changed()
     results = task["annotations"][0]["result"]
     [slot] = [r for r in results if r["from_name"] == "slots"]
@@ -219,7 +219,7 @@ def test_what_is_marked_counts_more_than_a_tick_that_was_there(tmp_path):
     assert NoLabel("slots", AtTurn(2)) not in out.annotations[-1].none
 
 
-def test_words_that_a_browser_shows_otherwise_do_not_count_against_the_offsets(tmp_path):
+def test_slot_words_that_a_browser_shows_differently_are_accepted(tmp_path):
     """As Label Studio 1.23.2 exported it, told to show the lines without their blanks: right offsets, cut words."""
     request = "  lead  double "
     model = Annotation("m", "model", (Label("slots", AtSpan(0, 2, 6), "song"),))
@@ -232,7 +232,7 @@ def test_words_that_a_browser_shows_otherwise_do_not_count_against_the_offsets(t
     assert said(out.annotations[-1]) == said(model)
 
 
-def test_questions_that_labelgen_did_not_ask_are_counted(tmp_path):
+def test_read_answers_counts_foreign_questions(tmp_path):
     task = accepted(exported(DIALOGUE))
     task["annotations"][0]["result"].append({"from_name": "comment", "type": "textarea", "value": {"text": ["hm"]}})
     ignored: Counter[str] = Counter()
@@ -242,7 +242,7 @@ def test_questions_that_labelgen_did_not_ask_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("text", ['[{"data": {"id"', "{}", "", "\x00"])
-def test_a_cut_export_is_refused_whole(tmp_path, text):
+def test_read_answers_of_a_cut_export_raises(tmp_path, text):
     path = tmp_path / "answers.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="no whole JSON export"):
@@ -250,14 +250,48 @@ def test_a_cut_export_is_refused_whole(tmp_path, text):
 
 
 @pytest.mark.parametrize("name", ["$intent", "a\x07b", " a", "a\n"])
-def test_a_label_that_label_studio_cannot_show_is_refused(name):
+def test_questions_with_an_unwritable_label_raise(name):
     with pytest.raises(UsageError, match="cannot ask"):
         questions_of([DIALOGUE], {"*": {"intents": (LabelName(name),)}})
 
 
-def test_only_the_named_tasks_are_asked():
+def test_questions_of_named_tasks_ask_only_these():
     asked = questions_of([DIALOGUE], {}, ("quality",))
     assert "<Rating" in labeling_config(asked)
     assert "<Choices" not in labeling_config(asked)
     results = task_of(DIALOGUE, MODEL, asked)["predictions"][0]["result"]
     assert {r["from_name"] for r in results} == {"turn", "quality", "dialogue_quality"}
+
+
+TEXTS = st.text(
+    st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("a😀👨‍👩‍👧é́𝄞\n\u200d")), max_size=12
+)
+
+
+def naive_units(text: str) -> int:
+    """What `text.length` is in JavaScript: two for a character outside the Basic Multilingual Plane."""
+    return sum(2 if ord(character) > 0xFFFF else 1 for character in text)
+
+
+@given(TEXTS, st.data())
+def test_to_units_equals_browser_offsets_and_round_trips(text, data):
+    offset = data.draw(st.integers(0, len(text)))
+    units = to_units(text, offset)
+    assert units == naive_units(text[:offset])
+    assert from_units(text, units) == offset
+
+
+@given(TEXTS)
+def test_from_units_within_a_character_raises(text):
+    places = {to_units(text, offset) for offset in range(len(text) + 1)}
+    for units in range(-1, naive_units(text) + 2):
+        if units not in places:
+            with pytest.raises(ValueError, match="offset"):
+                from_units(text, units)
+
+
+def test_to_units_counts_an_emoji_twice():
+    assert to_units("😀 play", 2) == 3
+    assert from_units("😀 play", 3) == 2
+    with pytest.raises(ValueError, match="within a character"):
+        from_units("😀 play", 1)

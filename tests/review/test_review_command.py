@@ -51,7 +51,7 @@ def answer(folder: Path, who: object = "anna") -> Path:
     return out
 
 
-def test_the_whole_loop(log, tmp_path, capsys):
+def test_review_loop_with_label_studio_adds_the_answers(log, tmp_path, capsys):
     sample, folder, out = tmp_path / f"sample{log.suffix}", tmp_path / "review", tmp_path / f"out{log.suffix}"
     assert run("sample", log, sample, "--count", 3, "--strategy", "abstained") == 0
     drawn = read(sample)
@@ -78,7 +78,7 @@ def test_the_whole_loop(log, tmp_path, capsys):
     assert {a.annotator for a in read(tmp_path / "two.jsonl")[2].annotations} == {"m", "anna", "label-studio:7"}
 
 
-def test_the_loop_in_columns(log, tmp_path, capsys):
+def test_review_loop_with_conll_adds_the_answers(log, tmp_path, capsys):
     sample, folder, out = tmp_path / "sample.jsonl", tmp_path / "review", tmp_path / "out.jsonl"
     assert run("sample", log, sample, "--count", 99, "--strategy", "informative") == 0
     assert run("export", sample, folder, "--to", "conll") == 0
@@ -89,7 +89,7 @@ def test_the_loop_in_columns(log, tmp_path, capsys):
         assert person is None or said(person) == said(model)
 
 
-def test_an_audit_says_how_probable_each_dialogue_was_and_seeds_differ(log, tmp_path, capsys):
+def test_audit_sample_has_probabilities_and_depends_on_the_seed(log, tmp_path, capsys):
     drawn: list[bytes] = []
     for seed in (1, 1, 2):
         out = tmp_path / f"{len(drawn)}.jsonl"
@@ -100,7 +100,7 @@ def test_an_audit_says_how_probable_each_dialogue_was_and_seeds_differ(log, tmp_
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_blind_tasks_hold_no_answers(log, tmp_path, capsys):
+def test_export_blind_writes_no_answers(log, tmp_path, capsys):
     assert run("export", log, tmp_path / "blind", "--to", "label-studio", "--blind") == 0
     results = [
         result["from_name"]
@@ -112,7 +112,7 @@ def test_blind_tasks_hold_no_answers(log, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_faults_are_set_aside_and_too_many_stop_the_import(log, tmp_path, rate, capsys):
+def test_import_with_faults_rejects_them_and_stops_at_too_many(log, tmp_path, rate, capsys):
     folder, out, bad = tmp_path / "review", tmp_path / "out.jsonl", tmp_path / "bad.jsonl"
     assert run("export", log, folder, "--to", "label-studio") == 0
     answers = answer(folder)
@@ -155,7 +155,7 @@ def test_faults_are_set_aside_and_too_many_stop_the_import(log, tmp_path, rate, 
         (["redo"], 2, "unknown action of review"),
     ],
 )
-def test_what_cannot_be_done_is_said(log, tmp_path, words, code, told, capsys, monkeypatch):
+def test_review_with_invalid_options_fails_with_a_message(log, tmp_path, words, code, told, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(*(word.format(log=log, out=tmp_path / "new") for word in words)) == code
     assert told in capsys.readouterr().err
@@ -189,7 +189,7 @@ def silent(dialogue: Dialogue) -> Dialogue:
         (lambda d: replace(d, turns=(), annotations=()), "audit", "no record has a turn", "with turns"),
     ],
 )
-def test_where_nothing_can_be_drawn_the_reason_is_the_true_one(tmp_path, capsys, change, how, what, hint):
+def test_sample_without_candidates_explains_why(tmp_path, capsys, change, how, what, hint):
     write_log(tmp_path / "log.jsonl", [change(labeled(k)) for k in range(COUNT)])
     assert run("sample", tmp_path / "log.jsonl", tmp_path / "o.jsonl", "--count", 3, "--strategy", how) == 3
     said_ = capsys.readouterr().err
@@ -197,7 +197,7 @@ def test_where_nothing_can_be_drawn_the_reason_is_the_true_one(tmp_path, capsys,
     assert hint in said_.partition("hint:")[2]
 
 
-def test_what_was_given_to_people_is_told_from_what_they_answered(log, tmp_path, capsys):
+def test_import_of_an_unanswered_export_says_so(log, tmp_path, capsys):
     folder, out = tmp_path / "review", tmp_path / "out.jsonl"
     assert run("export", log, folder, "--to", "label-studio") == 0
     assert run("import", log, folder / "tasks.json", out) == 0

@@ -1,4 +1,4 @@
-"""Which dialogues people see."""
+"""Sampling of dialogues for review."""
 
 import math
 from collections import Counter
@@ -37,7 +37,7 @@ def told(chosen: list[Candidate]) -> float:
 
 
 @given(pools, st.integers(1, 6), st.integers(0, 3))
-def test_each_dialogue_gains_most_for_a_turn_of_all_that_are_left(pool, count, seed):
+def test_draw_by_doubt_is_greedy(pool, count, seed):
     of = {one.dialogue: one for one in pool}
     chosen: list[Candidate] = []
     drawn = draw(pool, "informative", count, seed)
@@ -53,13 +53,13 @@ def test_each_dialogue_gains_most_for_a_turn_of_all_that_are_left(pool, count, s
 
 
 @given(pools, st.sampled_from(["abstained", "informative", "audit"]), st.integers(1, 6), st.randoms())
-def test_the_order_of_the_log_is_of_no_influence(pool, how, count, random):
+def test_draw_does_not_depend_on_the_order_of_the_log(pool, how, count, random):
     mixed = list(pool)
     random.shuffle(mixed)
     assert draw(mixed, how, count, 1) == draw(pool, how, count, 1)
 
 
-def test_an_audit_draws_each_dialogue_as_often_as_it_says():
+def test_audit_draws_each_dialogue_with_its_probability():
     pool = [Candidate(f"d{k}", 1 + k, {}) for k in range(20)]
     seeds = 400
     drawn = [one for seed in range(seeds) for one in draw(pool, "audit", 5, seed)]
@@ -70,7 +70,7 @@ def test_an_audit_draws_each_dialogue_as_often_as_it_says():
     assert all(abs(times[one.dialogue] - seeds * 0.25) < spread for one in pool)
 
 
-def test_sums_weighed_by_the_inverse_of_the_probability_estimate_the_sum_over_the_log():
+def test_audit_weighted_sums_estimate_the_log():
     truth = {f"d{k}": Random(k).random() for k in range(30)}
     pool = [Candidate(name, 1, {}) for name in truth]
     estimates = [
@@ -81,7 +81,7 @@ def test_sums_weighed_by_the_inverse_of_the_probability_estimate_the_sum_over_th
 
 
 @given(dialogues(), st.sampled_from(["abstained", "informative", "audit"]))
-def test_who_can_be_drawn(dialogue, how):
+def test_to_candidate_requires_doubt_and_no_person(dialogue, how):
     found = to_candidate(dialogue, how, None)
     annotation = model_annotation(dialogue, None)
     if not dialogue.turns:
@@ -97,7 +97,7 @@ def test_who_can_be_drawn(dialogue, how):
 
 
 @given(dialogues(), st.integers(1, 9))
-def test_how_a_dialogue_was_drawn_stands_in_the_record_and_nothing_else_changes(dialogue, count):
+def test_mark_sample_changes_only_the_sample_field(dialogue, count):
     [drawn] = draw([Candidate(dialogue.id, 1, {})], "audit", count)
     after = mark_sample(dialogue, drawn, "audit", 0)
     assert inclusion_probability(after) == 1.0
@@ -105,7 +105,7 @@ def test_how_a_dialogue_was_drawn_stands_in_the_record_and_nothing_else_changes(
     assert mark_sample(after, drawn, "audit", 0) == after
 
 
-def test_an_answer_is_doubted_as_much_as_all_of_it_is():
+def test_uncertainty_of_an_answer_covers_all_its_labels():
     at = AtTurn(0)
     labels = (Label("intents", at, "a", 0.5), Label("intents", at, "b", 0.5))
     annotation = Annotation("m", "model", labels, (NoLabel("slots", at, 0.9),), (Abstained(Field("quality", at)),))
@@ -113,7 +113,7 @@ def test_an_answer_is_doubted_as_much_as_all_of_it_is():
     assert found == {"intents": (("a", "b"), 0.75, False), "slots": ((), 0.1, False), "quality": ((), 1.0, True)}
 
 
-def test_the_first_model_is_looked_at_unless_another_is_named():
+def test_model_annotation_defaults_to_the_first_model():
     turn = Turn(request="a", response="b")
     both = (Annotation("anna", "person"), Annotation("m", "model"), Annotation("gpt", "llm"))
     dialogue = Dialogue(id="d", turns=(turn,), annotations=both)

@@ -1,4 +1,4 @@
-"""What carried the evidence is gone, and nothing else."""
+"""Masking removes the evidence of feedback, and nothing else."""
 
 from heard import dialogues, talk
 from hypothesis import example, given
@@ -11,7 +11,7 @@ from labelgen.feedback.masking import mask, mask_feedback
 from labelgen.feedback.signal import find_signals
 
 
-def test_each_kind_hides_where_it_was_seen() -> None:
+def test_mask_removes_the_evidence_fields_of_each_kind() -> None:
     dialogue = talk("play haze", "Sorry, I didn't get that.", "no, I meant purple haze", "Playing.")
     hidden = mask(dialogue, find_signals(dialogue))
     assert [(t.request, t.response) for t in hidden.turns] == [("play haze", ""), ("", "Playing.")]
@@ -22,13 +22,13 @@ def test_each_kind_hides_where_it_was_seen() -> None:
     ]
 
 
-def test_an_unknown_kind_hides_the_request() -> None:
+def test_mask_of_an_unknown_kind_removes_the_request() -> None:
     dialogue = talk("a", "b", "c", "d")
     hidden = mask(dialogue, [Signal(kind="nobody knows", turns=(0,), vote="bad", evidence=(1,))])
     assert [(t.request, t.response) for t in hidden.turns] == [("a", "b"), ("", "d")]
 
 
-def test_spans_go_with_their_text() -> None:
+def test_mask_removes_spans_with_their_text() -> None:
     labels = (
         Label("slots", AtSpan(0, 0, 4), "x"),
         Label("slots", AtSpan(1, 0, 6), "x"),
@@ -52,7 +52,7 @@ def test_spans_go_with_their_text() -> None:
     assert isinstance(decode(encode(hidden), "memory"), Dialogue)
 
 
-def test_all_feedback_is_hidden_even_without_signals() -> None:
+def test_mask_without_signals_removes_recorded_feedback() -> None:
     dialogue = talk("a", "b", feedback=(Feedback(kind="rating", rating=3),))
     assert mask(dialogue, ()) == replace(dialogue, feedback=())
 
@@ -63,7 +63,7 @@ EMPTY = replace(EMPTY, turns=(EMPTY.turns[0], replace(EMPTY.turns[1], feedback=(
 
 @example(EMPTY)
 @given(dialogues())
-def test_hidden_evidence_is_not_found_again_where_it_was(dialogue: Dialogue) -> None:
+def test_mask_of_detected_signals_leaves_none_in_place(dialogue: Dialogue) -> None:
     signals = find_signals(dialogue)
     hidden = mask(dialogue, signals)
     assert len(hidden.turns) == len(dialogue.turns)
@@ -77,14 +77,14 @@ def test_hidden_evidence_is_not_found_again_where_it_was(dialogue: Dialogue) -> 
 
 
 @given(dialogues())
-def test_a_dialogue_without_evidence_is_left_as_it_is(dialogue: Dialogue) -> None:
+def test_mask_feedback_without_evidence_changes_nothing(dialogue: Dialogue) -> None:
     hidden = mask_feedback(dialogue)
     assert hidden == mask_feedback(dialogue) == mask(dialogue, find_signals(dialogue))
     if hidden != dialogue:
         assert find_signals(dialogue) or dialogue.feedback or any(turn.feedback for turn in dialogue.turns)
 
 
-def test_evidence_is_what_the_record_says_and_what_is_found() -> None:
+def test_mask_feedback_covers_recorded_and_detected_signals() -> None:
     dialogue = talk("play haze", "Playing.", "hm", "Ok.", "thanks, perfect", "Bye.")
     told = replace(dialogue, signals=(Signal(kind="sigh", turns=(0,), vote="bad", evidence=(1,)),))
     assert [t.request for t in mask_feedback(dialogue).turns] == ["play haze", "hm", ""]
