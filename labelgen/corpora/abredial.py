@@ -2,14 +2,14 @@
 Satisfaction with Conversational Recommender Systems", TOIS).
 
 path: the corpus folder, its `Data` folder, or `annotated_dialogues.csv`. A row is a rater of a dialogue; rows with the same
-ConvId and the same text are one dialogue, `abredial/ConvId/0`, since some ids stand for two. Who rates is not published: row after
+ConvId and the same text are one dialogue, `abredial/ConvId/0`, because some ids name two dialogues. Raters are anonymous: row by
 row they are annotators `<dialogue>/r1`, ... A dialogue is one goal, of all turns with a request. Task completion 3 is its
 outcome `success`, 1 `failure`, and 2, partly, `unknown`; `--option partly=failure` makes it a failure. `dialogue-overall`
-is the dialogue's quality. The other ratings stand in `extra`.
+is the dialogue's quality. The other ratings are in `extra`.
 
-Where `annotated_turns.csv` lies beside, its rows are annotators `<dialogue>/t1`, ...: each shows three cuts of four
-utterances, and `overallK` is the quality of the turn whose response is the third of them. A cut is where most of its utterances
-stand in the dialogue, and at least two, since some were fixed; a row with one that is not found is rejected."""
+If `annotated_turns.csv` is in the same folder, its rows are annotators `<dialogue>/t1`, ...: each shows three cuts of four
+utterances, and `overallK` is the quality of the turn whose response is the third of them. A cut is located where most of its
+utterances, and at least two, match the dialogue, because some were edited later; a row without a match is rejected."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,23 +44,23 @@ _PARTLY = (UNKNOWN, "failure")
 _LINE = re.compile(r"(?P<side>USER|SYSTEM)\b\s*(?P<text>.*)", re.DOTALL)
 
 
-class _Line(NamedTuple):
+class _AbRedialLine(NamedTuple):
     by_user: bool
     text: str
 
 
 @dataclass(slots=True)
-class _Rated:
+class _AbRedialRatedDialogue:
     """A dialogue with the ratings of its raters, in their order. turns: of each rater of cuts, the rating by turn."""
 
     identity: str
-    lines: tuple[_Line, ...]
+    lines: tuple[_AbRedialLine, ...]
     first: int
     ratings: list[Mapping[str, float]] = field(default_factory=list)
     turns: list[Mapping[int, float]] = field(default_factory=list)
 
 
-_Found = dict[tuple[str, tuple[_Line, ...]], _Rated]
+_Found = dict[tuple[str, tuple[_AbRedialLine, ...]], _AbRedialRatedDialogue]
 """Dialogues by their ConvId and text, in the order of their first rows."""
 
 
@@ -115,7 +115,9 @@ def _rate(row: Row, line: int, found: _Found) -> None:
     lines = tuple(told for _, told in _lines(row))
     ratings = {aspect: rating for aspect in _ASPECTS if (rating := _rating(row, aspect, *_SCALE[aspect])) is not None}
     same = sum(name == row["ConvId"] for name, _ in found)
-    rated = found.setdefault((row["ConvId"], lines), _Rated(f"abredial/{row['ConvId']}/{same}", lines, line))
+    rated = found.setdefault(
+        (row["ConvId"], lines), _AbRedialRatedDialogue(f"abredial/{row['ConvId']}/{same}", lines, line)
+    )
     rated.ratings.append(ratings)
 
 
@@ -138,7 +140,7 @@ def _rate_turns(row: Row, found: _Found) -> None:
     rated.turns.append(ratings)
 
 
-def _places(lines: Sequence[_Line], cuts: Sequence[tuple[str, _Line]]) -> list[int | None]:
+def _places(lines: Sequence[_AbRedialLine], cuts: Sequence[tuple[str, _AbRedialLine]]) -> list[int | None]:
     """Where each cut begins in the dialogue: where most of its lines stand; None where fewer than two do, or in two places
     as many."""
     starts: list[int | None] = []
@@ -150,7 +152,7 @@ def _places(lines: Sequence[_Line], cuts: Sequence[tuple[str, _Line]]) -> list[i
     return starts
 
 
-def _lines(row: Row) -> list[tuple[str, _Line]]:
+def _lines(row: Row) -> list[tuple[str, _AbRedialLine]]:
     """The utterances that a row holds, each with its column; blanks count as one."""
     found = []
     for column, cell in row.items():
@@ -158,7 +160,7 @@ def _lines(row: Row) -> list[tuple[str, _Line]]:
             line = _LINE.fullmatch(cell.strip())
             if line is None:
                 raise _RowError(column, f"bad_line: {cell!r} begins neither with USER nor with SYSTEM")
-            found.append((column, _Line(line["side"] == "USER", " ".join(line["text"].split()))))
+            found.append((column, _AbRedialLine(line["side"] == "USER", " ".join(line["text"].split()))))
     return found
 
 
@@ -174,11 +176,11 @@ def _rating(row: Row, column: str, least: float, most: float) -> float | None:
     return rating
 
 
-def _turns(lines: Sequence[_Line]) -> list[Exchange[_Line]]:
+def _turns(lines: Sequence[_AbRedialLine]) -> list[Exchange[_AbRedialLine]]:
     return exchanges(lines, lambda line: line.by_user)
 
 
-def _dialogue(rated: _Rated, partly: str) -> Dialogue:
+def _dialogue(rated: _AbRedialRatedDialogue, partly: str) -> Dialogue:
     turns = tuple(
         Turn(request=joined(x.text for x in turn.user), response=joined(x.text for x in turn.assistant))
         for turn in _turns(rated.lines)

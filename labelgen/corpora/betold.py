@@ -3,17 +3,16 @@ Breakdown Detection", 2022.cai-1.4).
 
 path: the corpus folder, or one of its `BETOLD_*.json`.
 
-The corpus holds no words, only acts: what the assistant took a request to be (NLU) and what it said (NLG), each an intent
+The corpus has no words, only acts: the assistant's understanding of a request (NLU) and its response (NLG), each an intent
 with entities. A turn's texts are its acts in words, a line each: `ask for battery health`, `inform: numeric`.
 
-A call is one goal. Where the user hung up or had the call forwarded, late in the call (LUHF), that is feedback
-`disconnect` about the last turn. It stands on the dialogue, so that no turn carries it as evidence and hiding it
-(feedback/masking.py) leaves no gap. Annotator `user` repeats it as the outcome of the call: failure; success otherwise, as
+A call is one goal. If the user hung up or was forwarded late in the call (LUHF), the dialogue has feedback `disconnect` about
+the last turn. It belongs to the dialogue, so masking it (feedback/masking.py) removes no turn. Annotator `user` repeats it as the outcome of the call: failure; success otherwise, as
 the corpus has it.
 
 How a published call ends tells who ended it: nearly all LUHFs end with the assistant's words, two other calls in three with
 the user's; and only in the others the last words may announce what follows. So every call is cut after the last response
-that waits for the user: a request that has no response is not read, nor an announcement that nothing follows."""
+that waits for the user. Requests without a response, and announcements that nothing follows, are not read."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,7 +55,7 @@ class _Act(msgspec.Struct, frozen=True):
         return f"{_words(self.intent)}: {entities}" if entities else _words(self.intent)
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _BetoldCall(msgspec.Struct, frozen=True):
     luhf: Literal["luhf", "not_luhf"] = msgspec.field(name="LUHF")
     acts: tuple[_Act, ...] = msgspec.field(name="utterances_annotations")
 
@@ -73,7 +72,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             continue
         for position, raw in enumerate(calls):
             identity = f"betold/{file.stem.removeprefix('BETOLD_')}/{position}"
-            call = parse(bytes(raw), _Call, file.name, dialogue=identity)
+            call = parse(bytes(raw), _BetoldCall, file.name, dialogue=identity)
             yield call if isinstance(call, Rejected) else checked(_dialogue(call, identity), file.name)
 
 
@@ -86,7 +85,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(call: _Call, identity: str) -> Dialogue:
+def _dialogue(call: _BetoldCall, identity: str) -> Dialogue:
     turns = tuple(
         Turn(request=joined(act.words for act in turn.user), response=joined(act.words for act in turn.assistant))
         for turn in exchanges(_cut(call.acts), lambda act: act.by_user)

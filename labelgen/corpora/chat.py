@@ -1,9 +1,9 @@
 """Chat messages as language-model services log them: JSON Lines of `{"messages": [{"role", "content"}, ...]}`.
 
 path: a `.jsonl` or `.jsonl.gz` file, or a folder of them. Text parts of a content make the text, other parts (images,
-sound) are named in the category `attachment`. System and developer messages are instructions and no turn. A turn in
+sound) are named in the category `attachment`. System and developer messages are instructions, not turns. A turn in
 which the assistant called tools has the status `tool_call` and their names as the category `tool`; the calls, and what
-the tools answered, stand in the turn's `extra`. A record without `id` is named after its file and line. `user` may be
+the tools answered, are in the turn's `extra`. A record without `id` is named after its file and line. `user` may be
 given; every other field goes to `extra`."""
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +63,7 @@ class _Message(msgspec.Struct, frozen=True):
         return (*(self.tool_calls or ()), *old)
 
 
-class _Chat(msgspec.Struct, frozen=True):
+class _ChatLog(msgspec.Struct, frozen=True):
     messages: tuple[_Message, ...]
     id: str | int | None = None
     user: str | None = None
@@ -75,7 +75,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         for number, text in lines_of(file):
             # All of it is decoded first, since what is unknown is kept, and must be good too.
             plain = parse(text, dict[str, Any], name, number)
-            found = parse(text, _Chat, name, number)
+            found = parse(text, _ChatLog, name, number)
             if isinstance(plain, Rejected):
                 yield plain
             elif isinstance(found, Rejected):
@@ -84,7 +84,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
                 yield checked(_dialogue(found, f"{name}:{number}", _extra(plain)), name, number)
 
 
-def _dialogue(found: _Chat, fallback: str, extra: str | None) -> Dialogue:
+def _dialogue(found: _ChatLog, fallback: str, extra: str | None) -> Dialogue:
     said = [m for m in found.messages if m.role not in ("system", "developer")]
     return Dialogue(
         id=fallback if found.id is None else str(found.id),

@@ -1,7 +1,6 @@
 """Turns in a table: comma- or tab-separated text with a header, one row an utterance or one row a turn.
 
-path: a `.csv` or `.tsv` file (also `.gz`), or a folder of them. Options name the columns; those in capitals say which
-values mean what:
+path: a `.csv` or `.tsv` file (also `.gz`), or a folder of them. Options name the columns and their values:
 
     dialogue=COLUMN              the dialogue's id; rows of one dialogue may stand apart within a file, not over several files
     speaker=COLUMN text=COLUMN   one row an utterance
@@ -10,8 +9,8 @@ values mean what:
     categories=COLUMN,...  numbers=COLUMN,...   further features of a turn
     is_user=VALUE,...  is_assistant=VALUE,...   what stands in the speaker's column (upper and lower case are equal)
 
-A time is in seconds, or ISO 8601; it is counted from the dialogue's first. Rows of a dialogue are put in the order of their times;
-those of equal times stay as they stand, and a row without one stays behind the row before it. An empty cell is an unknown value. Of
+A time is in seconds, or ISO 8601, and becomes relative to the dialogue's first. Rows of a dialogue are sorted by time; rows of
+equal times keep their order, and a row without a time stays after the previous row. An empty cell is an unknown value. Of
 several rows that make one turn, the first that gives a value counts."""
 
 import math
@@ -62,7 +61,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in files_of(path, _SUFFIXES):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         left = _apart(file, name, table)
-        waiting: dict[str, _Block] = {}
+        waiting: dict[str, _CsvBlock] = {}
         for block in _blocks(file, name, table):
             if isinstance(block, Rejected):
                 yield block
@@ -77,7 +76,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class _CsvBlock:
     """Rows of one dialogue. line: of the first. broken: a row between these was rejected."""
 
     dialogue: str
@@ -86,19 +85,19 @@ class _Block:
     broken: bool
 
 
-def _joined(before: _Block | None, block: _Block) -> _Block:
+def _joined(before: _CsvBlock | None, block: _CsvBlock) -> _CsvBlock:
     if before is None:
         return block
-    return _Block(before.dialogue, before.line, before.rows + block.rows, before.broken or block.broken)
+    return _CsvBlock(before.dialogue, before.line, before.rows + block.rows, before.broken or block.broken)
 
 
 def _apart(file: Path, name: str, table: _Table) -> Counter[str]:
     """In how many blocks the rows of a dialogue stand, of those that stand in several."""
-    blocks = Counter(block.dialogue for block in _blocks(file, name, table) if isinstance(block, _Block))
+    blocks = Counter(block.dialogue for block in _blocks(file, name, table) if isinstance(block, _CsvBlock))
     return Counter({dialogue: count for dialogue, count in blocks.items() if count > 1})
 
 
-def _blocks(file: Path, name: str, table: _Table) -> Iterator[_Block | Rejected]:
+def _blocks(file: Path, name: str, table: _Table) -> Iterator[_CsvBlock | Rejected]:
     """Rows of one dialogue that stand together, and rows that are rejected."""
     rows: list[Row] = []
     first = 0
@@ -110,7 +109,7 @@ def _blocks(file: Path, name: str, table: _Table) -> Iterator[_Block | Rejected]
             bad = row
             continue
         if rows and table.cell(row, "dialogue") != table.cell(rows[0], "dialogue"):
-            yield _Block(table.cell(rows[0], "dialogue"), first, tuple(rows), broken)
+            yield _CsvBlock(table.cell(rows[0], "dialogue"), first, tuple(rows), broken)
             rows, broken = [], False
         # A dialogue without one of its rows never took place.
         broken = broken or (bool(rows) and bad is not None)
@@ -118,7 +117,7 @@ def _blocks(file: Path, name: str, table: _Table) -> Iterator[_Block | Rejected]
         first = first if rows else number
         rows.append(row)
     if rows:
-        yield _Block(table.cell(rows[0], "dialogue"), first, tuple(rows), broken)
+        yield _CsvBlock(table.cell(rows[0], "dialogue"), first, tuple(rows), broken)
 
 
 def _table(options: Options) -> _Table:
@@ -146,7 +145,7 @@ def _speakers(column: str, options: Options) -> Callable[[Row], bool]:
     return by_user
 
 
-def _dialogue(block: _Block, table: _Table, file: str) -> Dialogue | Rejected:
+def _dialogue(block: _CsvBlock, table: _Table, file: str) -> Dialogue | Rejected:
     identity = block.dialogue
     try:
         if block.broken:

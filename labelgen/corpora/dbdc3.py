@@ -4,9 +4,9 @@ Detection Challenge 3", DSTC6).
 path: the corpus folder (of it the revised English part is read), the folder of one bot, or one `.log.json`. `source` is the
 bot's folder, `dbdc3/CIC_115`.
 
-Every annotator, 30 of them a dialogue, says of a bot's utterance whether it breaks the dialogue down: no (O), possibly (T)
-or yes (X). That is the quality of the turn, 5, 3 and 1. An annotator goes by the published id, also across dialogues. What a
-bot says before the user is rarely annotated; it stands in a turn with an empty request."""
+Each of 30 annotators of a dialogue labels whether a bot's utterance is a breakdown: no (O), possibly (T) or yes (X). This
+becomes the quality of the turn: 5, 3 or 1. Annotators have their published ids, also across dialogues. Utterances of a bot
+before the user are rarely annotated; they are turns with an empty request."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -32,16 +32,16 @@ class _Vote(msgspec.Struct, frozen=True, rename="kebab"):
     annotator_id: str
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _DbdcLine(msgspec.Struct, frozen=True):
     speaker: Literal["U", "S"]
     utterance: str
     annotations: tuple[_Vote, ...] = ()
     time: str = ""
 
 
-class _Chat(msgspec.Struct, frozen=True, rename="kebab"):
+class _DbdcChat(msgspec.Struct, frozen=True, rename="kebab"):
     dialogue_id: str
-    turns: tuple[_Line, ...]
+    turns: tuple[_DbdcLine, ...]
     speaker_id: str = ""
 
 
@@ -49,11 +49,11 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
         bot = file.parent.name
         name, text = f"{bot}/{file.name}", read_bytes(file)
-        found = parse(text, _Chat, name)
+        found = parse(text, _DbdcChat, name)
         wrong = found if isinstance(found, Rejected) else _fault(found, f"dbdc3/{bot}", name, text)
         if wrong is not None:
             yield wrong
-        elif isinstance(found, _Chat):
+        elif isinstance(found, _DbdcChat):
             yield checked(_dialogue(found, f"dbdc3/{bot}"), name)
 
 
@@ -67,7 +67,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _fault(found: _Chat, source: str, file: str, text: bytes) -> Rejected | None:
+def _fault(found: _DbdcChat, source: str, file: str, text: bytes) -> Rejected | None:
     """Rejected where someone annotates an utterance twice, or a time is none."""
 
     def rejected(field: str, reason: str) -> Rejected:
@@ -87,12 +87,12 @@ def _fault(found: _Chat, source: str, file: str, text: bytes) -> Rejected | None
     return None
 
 
-def _moment(line: _Line) -> datetime | None:
+def _moment(line: _DbdcLine) -> datetime | None:
     """When it was said, in the bot's own zone, which is not known; None where it is not told."""
     return datetime.fromisoformat(line.time).replace(tzinfo=None) if line.time else None
 
 
-def _dialogue(found: _Chat, source: str) -> Dialogue:
+def _dialogue(found: _DbdcChat, source: str) -> Dialogue:
     start = next((moment for line in found.turns if (moment := _moment(line)) is not None), None)
     turns = exchanges(found.turns, lambda line: line.speaker == "U")
     return Dialogue(
@@ -113,13 +113,13 @@ def _dialogue(found: _Chat, source: str) -> Dialogue:
     )
 
 
-def _since(start: datetime | None, lines: Sequence[_Line]) -> float | None:
+def _since(start: datetime | None, lines: Sequence[_DbdcLine]) -> float | None:
     """Seconds from the dialogue's start to the first of the lines."""
     moment = _moment(lines[0]) if lines else None
     return None if moment is None or start is None else (moment - start).total_seconds()
 
 
-def _annotations(turns: Sequence[Exchange[_Line]]) -> tuple[Annotation, ...]:
+def _annotations(turns: Sequence[Exchange[_DbdcLine]]) -> tuple[Annotation, ...]:
     """One of each annotator, in the order in which they come; several utterances of a turn count as their mean."""
     votes: dict[str, dict[int, list[float]]] = {}
     for t, turn in enumerate(turns):

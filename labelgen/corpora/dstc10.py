@@ -4,9 +4,9 @@ Task-Oriented Dialogue Systems on Spoken Conversations", arXiv:2109.13489).
 path: the corpus folder, the folder of one part (`task2/data/val`), or one `logs.json`. `source` is the part, `dstc10/val`.
 
 A record is a dialogue up to one turn of the user, so several records may begin the same; it ends with a request and an
-empty response. A request is the best hypothesis, and all of them, with their log-probabilities, are its `nbest`; nobody wrote down what was
-really said. Where `labels.json` lies beside, annotator `dstc10` says of the last request whether it asks for knowledge that is in no
-database: intent `knowledge_seeking`, or none. The response and the knowledge that it names are not read."""
+empty response. A request is the best hypothesis, and all of them, with their log-probabilities, are its `nbest`; there are no
+transcripts. If `labels.json` is in the same folder, annotator `dstc10` labels whether the last request asks for knowledge outside of
+the database: intent `knowledge_seeking`, or none. The response and its knowledge are not read."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,13 +29,13 @@ class _Hypothesis(msgspec.Struct, frozen=True):
     score: float
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _DstcLine(msgspec.Struct, frozen=True):
     speaker: Literal["U", "S"]
     text: str
     nbest: tuple[_Hypothesis, ...] = ()
 
 
-class _Label(msgspec.Struct, frozen=True):
+class _DstcLabel(msgspec.Struct, frozen=True):
     target: bool
 
 
@@ -44,7 +44,9 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         name, beside = f"{file.parent.name}/{file.name}", file.with_name("labels.json")
         logs = parse(read_bytes(file), list[msgspec.Raw], name)
         told = (
-            parse(read_bytes(beside), list[_Label], f"{file.parent.name}/{beside.name}") if beside.is_file() else None
+            parse(read_bytes(beside), list[_DstcLabel], f"{file.parent.name}/{beside.name}")
+            if beside.is_file()
+            else None
         )
         if isinstance(logs, Rejected):
             yield logs
@@ -59,7 +61,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         source = f"dstc10/{file.parent.name}"
         for position, raw in enumerate(logs):
             identity = f"{source}/{position}"
-            lines = parse(bytes(raw), tuple[_Line, ...], name, dialogue=identity)
+            lines = parse(bytes(raw), tuple[_DstcLine, ...], name, dialogue=identity)
             if isinstance(lines, Rejected):
                 yield lines
             else:
@@ -75,7 +77,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(lines: Sequence[_Line], label: _Label | None, identity: str, source: str) -> Dialogue:
+def _dialogue(lines: Sequence[_DstcLine], label: _DstcLabel | None, identity: str, source: str) -> Dialogue:
     turns = tuple(_turn(turn) for turn in exchanges(lines, lambda line: line.speaker == "U"))
     annotations: tuple[Annotation, ...] = ()
     if label is not None and turns:
@@ -85,7 +87,7 @@ def _dialogue(lines: Sequence[_Line], label: _Label | None, identity: str, sourc
     return Dialogue(id=identity, source=source, turns=turns, annotations=annotations)
 
 
-def _turn(turn: Exchange[_Line]) -> Turn:
+def _turn(turn: Exchange[_DstcLine]) -> Turn:
     # Two utterances in a row make one request, of which no list of hypotheses is known.
     heard = turn.user[0].nbest if len(turn.user) == 1 else ()
     return Turn(

@@ -3,8 +3,8 @@ Memorable Dialog System for Seniors", arXiv:1909.01322).
 
 path: the corpus folder, its `logs` folder, or one call's folder or `log.json`.
 
-A line is what the user was heard to say, or what was spoken to the user, without the marks for the voice. The number
-that called is the user, so repeated calls are known; without `metadata.json` it is unknown. Nobody annotated the calls:
+A line is a recognized request, or a spoken response without its markup. The calling number is the user, so repeated calls are
+known; without `metadata.json` it is unknown. Nobody annotated the calls:
 the users' plain yes or no to "were the provided directions useful?" is feedback `answer` of the turn that says it, and
 annotator `user` repeats it as the outcome of the call's one goal; that to "would you use GetGoing again?" is feedback
 `questionnaire`. Who hung up is not recorded, and lines have no clocks."""
@@ -32,12 +32,12 @@ _ANSWER = re.compile(r"(?P<yes>yes|yeah|yep)\b|no\b", re.IGNORECASE)
 _OUTCOMES = {"yes": "success", "no": "failure"}
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _GetGoingLine(msgspec.Struct, frozen=True):
     by_user: bool
     text: str
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _GetGoingCall(msgspec.Struct, frozen=True):
     uuid: str
     history: tuple[str, ...]
 
@@ -51,7 +51,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
         name, beside = f"{file.parent.name}/{file.name}", file.with_name("metadata.json")
         text = read_bytes(file)
-        call = parse(text, _Call, name)
+        call = parse(text, _GetGoingCall, name)
         about = parse(read_bytes(beside) if beside.is_file() else b"{}", _Metadata, f"{file.parent.name}/{beside.name}")
         if isinstance(call, Rejected):
             yield call
@@ -70,7 +70,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(call: _Call, about: _Metadata, file: str, text: bytes) -> Dialogue | Rejected:
+def _dialogue(call: _GetGoingCall, about: _Metadata, file: str, text: bytes) -> Dialogue | Rejected:
     identity = f"getgoing/{call.uuid}"
     strange = next((k for k, line in enumerate(call.history) if line.partition(" ")[0] not in _SIDES), None)
     if strange is not None:
@@ -95,9 +95,9 @@ def _dialogue(call: _Call, about: _Metadata, file: str, text: bytes) -> Dialogue
     )
 
 
-def _line(text: str) -> _Line:
+def _line(text: str) -> _GetGoingLine:
     side, _, said = text.partition(" ")
-    return _Line(side == "USER", " ".join(_MARK.sub(" ", said).split()))
+    return _GetGoingLine(side == "USER", " ".join(_MARK.sub(" ", said).split()))
 
 
 def _told(turns: Sequence[Turn]) -> Iterator[tuple[int, Feedback]]:

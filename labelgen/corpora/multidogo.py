@@ -4,10 +4,10 @@
 path: the corpus folder, its `splits_annotated_at_turn_level` folder, the folder of one domain, or one `.tsv` file.
 `--option part=train` reads the files of that name. `source` is the domain, `multidogo/airline`, since each has labels of its own.
 
-A row is what the customer said in one go, with its intents and a tag for each word, and is a turn here; the agents' words
-are not in these files, so responses are empty, and gaps in the turns' numbers (kept in `extra`) are where agents spoke. A
-slot is a run of words with one tag: two of one name side by side cannot be told apart. A row with other than one tag a word
-is rejected, and its conversation goes on without it."""
+A row is an utterance of the customer, with its intents and a tag for each word, and becomes a turn. The agents' utterances are
+not in these files, so responses are empty; agents spoke at gaps in the turn numbers (kept in `extra`). A slot is a run of
+words with one tag, so two adjacent slots of one name are merged. A row without exactly one tag a word is rejected, and its
+conversation continues without it."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -31,7 +31,7 @@ _OUTSIDE = "O"
 _BETWEEN = "<div>"
 
 
-class _Said(NamedTuple):
+class _MultiDogoRow(NamedTuple):
     """A row: the number of its turn, text, intents, and each slot as name, start and end in code points."""
 
     conversation: str
@@ -47,7 +47,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         raise UsageError(f"MultiDoGO has no part {part!r}", f"--option part={part}", f"known: {', '.join(_PARTS)}")
     for file in _files(path, part):
         name, domain = f"{file.parent.name}/{file.name}", f"multidogo/{file.parent.name}"
-        said: list[_Said] = []
+        said: list[_MultiDogoRow] = []
         first = 0
         for line, row in rows_of(file, name, _COLUMNS):
             found = row if isinstance(row, Rejected) else _said(row, name, line, said)
@@ -73,7 +73,7 @@ def _files(path: Path, part: str | None) -> list[Path]:
     return chosen
 
 
-def _said(row: Row, file: str, line: int, before: Sequence[_Said]) -> _Said | Rejected:
+def _said(row: Row, file: str, line: int, before: Sequence[_MultiDogoRow]) -> _MultiDogoRow | Rejected:
     def rejected(field: str, reason: str) -> Rejected:
         raw = "\t".join(row.values()).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         dialogue = row["conversationId"] or None
@@ -94,7 +94,7 @@ def _said(row: Row, file: str, line: int, before: Sequence[_Said]) -> _Said | Re
         return rejected("slot-labels", f"bad_tags: {len(tags)} tags for {len(words)} words")
     intents = tuple(dict.fromkeys(name for name in row["intent"].split(_BETWEEN) if name))
     slots = tuple(_slots(words, tags))
-    return _Said(row["conversationId"], int(number), row["utterance"], intents, slots)
+    return _MultiDogoRow(row["conversationId"], int(number), row["utterance"], intents, slots)
 
 
 def _slots(words: Sequence[str], tags: Sequence[str]) -> Iterator[tuple[str, int, int]]:
@@ -110,7 +110,7 @@ def _slots(words: Sequence[str], tags: Sequence[str]) -> Iterator[tuple[str, int
             yield tag, starts[inside[0]], starts[inside[-1]] + len(words[inside[-1]])
 
 
-def _dialogue(said: Sequence[_Said], source: str, part: str) -> Dialogue:
+def _dialogue(said: Sequence[_MultiDogoRow], source: str, part: str) -> Dialogue:
     labels: list[Label] = []
     none: list[NoLabel] = []
     for t, row in enumerate(said):

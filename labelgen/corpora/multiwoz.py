@@ -4,12 +4,12 @@ Dialogue Dataset with State Corrections and State Tracking Baselines", LREC; Zhu
 path: the corpus folder with `train.json`, `val.json`, `test.json` (unzipped), or one of them. `source` is the file, `multiwoz/val`.
 
 Intents are the user's acts (`Hotel-Inform`, `general-thank`), slots the spans of the user's words (`Hotel-Area`) with the value
-where it is not what was said; acts without a span (`Hotel-Parking: yes`) have no place among slots. A goal is one domain:
-a turn serves the domain of its acts; of several, one that is new, and of these the one that most is said of. A turn without such an act (thanks,
-"yes, please") serves the domain before it, at the start of a dialogue the first one.
-The outcome of a goal that asks for a booking or a taxi: failure where nothing was booked; success where something was and
-no value of the last state contradicts the written goal; else unknown, as that of all other goals.
-The assistant's acts and states are never input; the domains of the written goal stand in `extra`."""
+if it differs from these words; acts without a span (`Hotel-Parking: yes`) are no slots. A goal is one domain:
+a turn serves the domain of its acts. Of several domains a new one comes first, then the one with most acts. A turn without such an
+act (thanks, "yes, please") serves the previous domain, or the first one at the start.
+The outcome of a goal with a booking or a taxi is failure if nothing was booked; success if something was and no value of the
+last state contradicts the written goal; else unknown. The outcome of other goals is unknown.
+The assistant's acts and states are never input; the domains of the written goal are in `extra`."""
 
 import re
 from collections import Counter
@@ -32,7 +32,7 @@ _OPEN = ("", "notmentioned", "none", "dontcare", "any")
 _ABOUT_THE_PLAN = ("invalid", "pre_invalid")
 
 
-class _Goal(msgspec.Struct, frozen=True):
+class _MultiWozGoal(msgspec.Struct, frozen=True):
     info: Mapping[str, Any] = {}
     book: Mapping[str, Any] = {}
     reqt: Any = None
@@ -41,32 +41,32 @@ class _Goal(msgspec.Struct, frozen=True):
 class _Goals(msgspec.Struct, frozen=True):
     """What the user was told to ask for, by domain."""
 
-    restaurant: _Goal = _Goal()
-    hotel: _Goal = _Goal()
-    attraction: _Goal = _Goal()
-    train: _Goal = _Goal()
-    taxi: _Goal = _Goal()
-    police: _Goal = _Goal()
-    hospital: _Goal = _Goal()
+    restaurant: _MultiWozGoal = _MultiWozGoal()
+    hotel: _MultiWozGoal = _MultiWozGoal()
+    attraction: _MultiWozGoal = _MultiWozGoal()
+    train: _MultiWozGoal = _MultiWozGoal()
+    taxi: _MultiWozGoal = _MultiWozGoal()
+    police: _MultiWozGoal = _MultiWozGoal()
+    hospital: _MultiWozGoal = _MultiWozGoal()
 
-    def of(self, domain: str) -> _Goal:
-        found = getattr(self, domain) if domain in self.__struct_fields__ else _Goal()
-        assert isinstance(found, _Goal)
+    def of(self, domain: str) -> _MultiWozGoal:
+        found = getattr(self, domain) if domain in self.__struct_fields__ else _MultiWozGoal()
+        assert isinstance(found, _MultiWozGoal)
         return found
 
     @property
     def domains(self) -> list[str]:
-        return [name for name in self.__struct_fields__ if self.of(name) != _Goal()]
+        return [name for name in self.__struct_fields__ if self.of(name) != _MultiWozGoal()]
 
 
-class _State(msgspec.Struct, frozen=True):
+class _MultiWozState(msgspec.Struct, frozen=True):
     semi: Mapping[str, Any] = {}
     book: Mapping[str, Any] = {}
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _MultiWozLine(msgspec.Struct, frozen=True):
     text: str
-    metadata: Mapping[str, _State]
+    metadata: Mapping[str, _MultiWozState]
     dialog_act: Mapping[str, Sequence[Any]]
     span_info: tuple[tuple[str, str, Any, int, int], ...] = ()
 
@@ -84,9 +84,9 @@ class _Line(msgspec.Struct, frozen=True):
         return found
 
 
-class _Dialogue(msgspec.Struct, frozen=True):
+class _MultiWozDialogue(msgspec.Struct, frozen=True):
     goal: _Goals
-    log: tuple[_Line, ...]
+    log: tuple[_MultiWozLine, ...]
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
@@ -97,13 +97,13 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             continue
         source = f"multiwoz/{file.stem}"
         for name, raw in dialogues.items():
-            found = parse(bytes(raw), _Dialogue, file.name, dialogue=f"{source}/{name}")
+            found = parse(bytes(raw), _MultiWozDialogue, file.name, dialogue=f"{source}/{name}")
             wrong = (
                 found if isinstance(found, Rejected) else _misplaced(found, f"{source}/{name}", file.name, bytes(raw))
             )
             if wrong is not None:
                 yield wrong
-            elif isinstance(found, _Dialogue):
+            elif isinstance(found, _MultiWozDialogue):
                 yield checked(_dialogue(found, f"{source}/{name}", source), file.name)
 
 
@@ -114,7 +114,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _misplaced(found: _Dialogue, identity: str, file: str, raw: bytes) -> Rejected | None:
+def _misplaced(found: _MultiWozDialogue, identity: str, file: str, raw: bytes) -> Rejected | None:
     """Rejected where a user's span is not of words of the text."""
     for k, line in enumerate(found.log):
         count = len(_WORD.findall(line.text))
@@ -126,7 +126,7 @@ def _misplaced(found: _Dialogue, identity: str, file: str, raw: bytes) -> Reject
     return None
 
 
-def _dialogue(found: _Dialogue, identity: str, source: str) -> Dialogue:
+def _dialogue(found: _MultiWozDialogue, identity: str, source: str) -> Dialogue:
     turns = exchanges(found.log, lambda line: line.by_user)
     return Dialogue(
         id=identity,
@@ -140,13 +140,13 @@ def _dialogue(found: _Dialogue, identity: str, source: str) -> Dialogue:
     )
 
 
-def _annotation(found: _Dialogue, turns: Sequence[Exchange[_Line]]) -> Annotation:
+def _annotation(found: _MultiWozDialogue, turns: Sequence[Exchange[_MultiWozLine]]) -> Annotation:
     labels: list[Label] = []
     none: list[NoLabel] = []
     state = next((line.metadata for line in reversed(found.log) if line.metadata), {})
     for domain, members in _goals(turns).items():
         labels.append(Label("goals", AtGoal(members), "goal"))
-        outcome = _outcome(domain, found.goal.of(domain), state.get(domain, _State()))
+        outcome = _outcome(domain, found.goal.of(domain), state.get(domain, _MultiWozState()))
         labels += [] if outcome is None else [Label("outcome", AtGoal(members), outcome)]
     if not labels:
         none.append(NoLabel("goals", AtDialogue()))
@@ -161,7 +161,7 @@ def _annotation(found: _Dialogue, turns: Sequence[Exchange[_Line]]) -> Annotatio
     return Annotation("multiwoz", "person", tuple(labels), tuple(none))
 
 
-def _goals(turns: Sequence[Exchange[_Line]]) -> dict[str, tuple[int, ...]]:
+def _goals(turns: Sequence[Exchange[_MultiWozLine]]) -> dict[str, tuple[int, ...]]:
     """domain -> turns that serve it, in the order of their first turns."""
     serves: list[str | None] = []
     for turn in turns:
@@ -178,7 +178,7 @@ def _goals(turns: Sequence[Exchange[_Line]]) -> dict[str, tuple[int, ...]]:
     return goals
 
 
-def _outcome(domain: str, goal: _Goal, state: _State) -> str | None:
+def _outcome(domain: str, goal: _MultiWozGoal, state: _MultiWozState) -> str | None:
     if not goal.book and not (domain == "taxi" and goal.info):
         return None
     if not state.book.get("booked"):
@@ -194,7 +194,7 @@ def _plain(value: object) -> str:
     return "".join(letter for letter in str(value).lower().removeprefix("the ") if letter.isalnum())
 
 
-def _slots(t: int, lines: Sequence[_Line]) -> Iterator[Label]:
+def _slots(t: int, lines: Sequence[_MultiWozLine]) -> Iterator[Label]:
     shift = 0
     for line in lines:
         words = list(_WORD.finditer(line.text))

@@ -5,11 +5,11 @@ path: a `.json` or `.jsonl` file (also packed), or a folder of them. A record is
 - `{"utterances": [...], "segments": [3, 4]}`, with the number of utterances of each segment in order; `dial_id` names it
   (github.com/lxing532/Dialogue-Topic-Segmenter, folder data; also there: DialSeg711, Doc2Dial, TIAGE and others), or
 - `{"turns": [{"utterance", "role", "segmentation_label"}, ...]}`, where the label is 1 at the last utterance of a segment;
-  that of the dialogue's own last utterance says nothing (SuperDialseg, github.com/Coldog2333/SuperDialseg).
+  that of the dialogue's last utterance is ignored (SuperDialseg, github.com/Coldog2333/SuperDialseg).
 
 A file holds a list of records, one record a line, or SuperDialseg's `{"dial_data": {NAME: [records]}}`. An utterance is a
-text, or an object with `text` and `speaker`. What the role `user` (`human`, `customer`) says is the request of its turn,
-what any other role says the response of its own; without roles all are requests. Annotator `segments` gives each segment as
+text, or an object with `text` and `speaker`. An utterance of the role `user` (`human`, `customer`) is the request of a turn, one of
+another role the response of a turn; without roles all are requests. Annotator `segments` gives each segment as
 a goal, so the borders between turns are those between utterances. `segments` of other kinds (ids, marks) are rejected."""
 
 from collections.abc import Iterator, Sequence
@@ -29,13 +29,13 @@ _SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zs
 _USERS = frozenset({"user", "human", "customer"})
 
 
-class _Utterance(msgspec.Struct, frozen=True):
+class _SegmentUtterance(msgspec.Struct, frozen=True):
     text: str
     speaker: str | None = None
 
 
 class _Segmented(msgspec.Struct, frozen=True):
-    utterances: tuple[str | _Utterance, ...]
+    utterances: tuple[str | _SegmentUtterance, ...]
     segments: tuple[int, ...]
     dial_id: str | int | None = None
 
@@ -46,7 +46,7 @@ class _LabeledTurn(msgspec.Struct, frozen=True):
     role: str | None = None
 
 
-class _Labeled(msgspec.Struct, frozen=True):
+class _SegmentLabeledDialogue(msgspec.Struct, frozen=True):
     turns: tuple[_LabeledTurn, ...]
     dial_id: str | int | None = None
 
@@ -80,19 +80,19 @@ def _dialogue(text: bytes, file: str, line: int | None, fallback: str) -> Dialog
     plain = parse(text, dict[str, Any], file, line, fallback)
     if isinstance(plain, Rejected):
         return plain
-    found: _Labeled | _Segmented | Rejected
+    found: _SegmentLabeledDialogue | _Segmented | Rejected
     if "turns" in plain:
-        found = parse(text, _Labeled, file, line, fallback)
+        found = parse(text, _SegmentLabeledDialogue, file, line, fallback)
     else:
         found = parse(text, _Segmented, file, line, fallback)
     if isinstance(found, Rejected):
         return found
     identity = fallback if found.dial_id in (None, "") else f"{fallback.rpartition('/')[0]}/{found.dial_id}"
-    if isinstance(found, _Labeled):
-        said = [_Utterance(turn.utterance, turn.role) for turn in found.turns]
+    if isinstance(found, _SegmentLabeledDialogue):
+        said = [_SegmentUtterance(turn.utterance, turn.role) for turn in found.turns]
         ends = [t for t, turn in enumerate(found.turns[:-1], 1) if turn.segmentation_label]
     else:
-        said = [x if isinstance(x, _Utterance) else _Utterance(x) for x in found.utterances]
+        said = [x if isinstance(x, _SegmentUtterance) else _SegmentUtterance(x) for x in found.utterances]
         ends = list(accumulate(found.segments))[:-1]
         if min(found.segments, default=1) < 1 or sum(found.segments) != len(said):
             reason = f"bad_segments: lengths of segments that sum to {sum(found.segments)}, for {len(said)} utterances"
@@ -103,7 +103,7 @@ def _dialogue(text: bytes, file: str, line: int | None, fallback: str) -> Dialog
     return checked(Dialogue(id=identity, turns=_turns(said), annotations=annotations), file, line)
 
 
-def _turns(said: Sequence[_Utterance]) -> tuple[Turn, ...]:
+def _turns(said: Sequence[_SegmentUtterance]) -> tuple[Turn, ...]:
     asked = [x.speaker is None or x.speaker.casefold() in _USERS for x in said]
     return tuple(
         Turn(request=x.text if own else "", response="" if own else x.text) for x, own in zip(said, asked, strict=True)

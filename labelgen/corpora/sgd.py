@@ -1,6 +1,6 @@
 """Schema-Guided Dialogue (Rastogi et al. 2020, "Towards Scalable Multi-Domain Conversational Agents", AAAI).
 
-path: the folder of one part (`sgd/dev`) or of the whole release. What the labels mean here: a goal is one service in a
+path: the folder of one part (`sgd/dev`) or of the whole release. A goal is one service in a
 dialogue; its outcome is the last NOTIFY_SUCCESS or NOTIFY_FAILURE of that service, and unknown without one. Acts,
 states, service calls and results are never input."""
 
@@ -37,7 +37,7 @@ class _Span(msgspec.Struct, frozen=True):
     exclusive_end: int
 
 
-class _State(msgspec.Struct, frozen=True):
+class _SgdState(msgspec.Struct, frozen=True):
     active_intent: str
 
 
@@ -45,7 +45,7 @@ class _Frame(msgspec.Struct, frozen=True):
     service: str
     actions: tuple[_Action, ...] = ()
     slots: tuple[_Span, ...] = ()
-    state: _State | None = None
+    state: _SgdState | None = None
 
     @property
     def intent(self) -> str | None:
@@ -55,19 +55,19 @@ class _Frame(msgspec.Struct, frozen=True):
         return self.state.active_intent
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _SgdLine(msgspec.Struct, frozen=True):
     speaker: Literal["USER", "SYSTEM"]
     utterance: str
     frames: tuple[_Frame, ...]
 
 
-class _Dialogue(msgspec.Struct, frozen=True):
+class _SgdDialogue(msgspec.Struct, frozen=True):
     dialogue_id: str
     services: tuple[str, ...]
-    turns: tuple[_Line, ...]
+    turns: tuple[_SgdLine, ...]
 
 
-class _Named(msgspec.Struct, frozen=True):
+class _SgdName(msgspec.Struct, frozen=True):
     name: str
     description: str = ""
     is_categorical: bool = False
@@ -75,8 +75,8 @@ class _Named(msgspec.Struct, frozen=True):
 
 class _Service(msgspec.Struct, frozen=True):
     service_name: str
-    intents: tuple[_Named, ...]
-    slots: tuple[_Named, ...]
+    intents: tuple[_SgdName, ...]
+    slots: tuple[_SgdName, ...]
 
 
 def _parts(path: Path) -> list[Path]:
@@ -98,14 +98,14 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
                 yield texts
                 continue
             for position, text in enumerate(texts):
-                found = parse(bytes(text), _Dialogue, name)
+                found = parse(bytes(text), _SgdDialogue, name)
                 if isinstance(found, Rejected):
                     yield replace(found, field=f"[{position}].{found.field or ''}".rstrip("."))
                 else:
                     yield checked(_dialogue(found, f"sgd/{part.name}"), name)
 
 
-def _dialogue(found: _Dialogue, source: str) -> Dialogue:
+def _dialogue(found: _SgdDialogue, source: str) -> Dialogue:
     turns = exchanges(found.turns, lambda line: line.speaker == "USER")
     return Dialogue(
         id=f"{source}/{found.dialogue_id}",
@@ -119,7 +119,7 @@ def _dialogue(found: _Dialogue, source: str) -> Dialogue:
     )
 
 
-def _annotation(turns: Sequence[Exchange[_Line]]) -> Annotation:
+def _annotation(turns: Sequence[Exchange[_SgdLine]]) -> Annotation:
     labels: list[Label] = []
     none: list[NoLabel] = []
     outcomes = {
@@ -151,7 +151,7 @@ def _annotation(turns: Sequence[Exchange[_Line]]) -> Annotation:
     return Annotation("sgd", "person", tuple(labels), tuple(none))
 
 
-def _goals(turns: Sequence[Exchange[_Line]]) -> dict[str, tuple[int, ...]]:
+def _goals(turns: Sequence[Exchange[_SgdLine]]) -> dict[str, tuple[int, ...]]:
     """service -> turns that serve it, in the order of their first turns.
 
     A turn with several services serves the one whose intent was just told or has just changed, else the last."""
@@ -173,7 +173,7 @@ def _goals(turns: Sequence[Exchange[_Line]]) -> dict[str, tuple[int, ...]]:
     return goals
 
 
-def _slots(t: int, turn: Exchange[_Line]) -> Iterator[Label]:
+def _slots(t: int, turn: Exchange[_SgdLine]) -> Iterator[Label]:
     """Spans of the user's frames; value: the normalized form, where it is not the span's own text."""
     shift = 0
     for line in turn.user:
@@ -207,7 +207,7 @@ def _labels(path: Path, options: Options) -> Sources:
     return found
 
 
-def _name(service: _Service, named: _Named) -> LabelName:
+def _name(service: _Service, named: _SgdName) -> LabelName:
     return LabelName(f"{service.service_name}.{named.name}", named.description or None)
 
 

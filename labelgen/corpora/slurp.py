@@ -3,10 +3,9 @@ Package", arXiv:2011.13205).
 
 path: the corpus folder, its `dataset/slurp` folder, or one `.jsonl` file. `source` is the file: `slurp/devel`.
 
-An utterance is a dialogue of one turn; nothing was answered, so the response is empty. Slots are the marked pieces of
-`sentence_annotation`, found again in `sentence`. The two may differ in case, and in one stretch, where a spelling was
-fixed later: a slot whose edge lies inside that stretch cannot be found, and the utterance is rejected. Scenario and
-action stand in `extra`. Recordings are not read."""
+An utterance is a dialogue of one turn with an empty response. Slots are the marked parts of `sentence_annotation`, located in
+`sentence`. The two texts may differ in case, and in one stretch with a corrected spelling: if the border of a slot is inside
+that stretch, the utterance is rejected. Scenario and action are in `extra`. Recordings are not read."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ from labelgen.data.record import checked, parse, shown
 _MARKED = re.compile(r"\[\s*(?P<type>[^\[\]:]+?)\s*:\s*(?P<words>[^\[\]]+?)\s*\]")
 
 
-class _Utterance(msgspec.Struct, frozen=True):
+class _SlurpUtterance(msgspec.Struct, frozen=True):
     slurp_id: int
     sentence: str
     sentence_annotation: str
@@ -37,7 +36,7 @@ class _Utterance(msgspec.Struct, frozen=True):
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
         for line, text in lines_of(file):
-            found = parse(text, _Utterance, file.name, line)
+            found = parse(text, _SlurpUtterance, file.name, line)
             if isinstance(found, Rejected):
                 yield found
                 continue
@@ -61,7 +60,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(found: _Utterance, identity: str, source: str, slots: tuple[Label, ...]) -> Dialogue:
+def _dialogue(found: _SlurpUtterance, identity: str, source: str, slots: tuple[Label, ...]) -> Dialogue:
     none = () if slots else (NoLabel("slots", AtTurn(0)),)
     return Dialogue(
         id=identity,
@@ -72,7 +71,7 @@ def _dialogue(found: _Utterance, identity: str, source: str, slots: tuple[Label,
     )
 
 
-def _slots(found: _Utterance) -> tuple[Label, ...] | str:
+def _slots(found: _SlurpUtterance) -> tuple[Label, ...] | str:
     """Slots with spans of the sentence, or the reason why there are none to be had."""
     marks = list(_MARKED.finditer(found.sentence_annotation))
     plain = _MARKED.sub(lambda mark: mark["words"], found.sentence_annotation)

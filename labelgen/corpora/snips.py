@@ -5,9 +5,9 @@ path: the corpus folder, a folder of its intents, or one of its files. `source` 
 with: `snips/train`, `snips/validate`. Where there are `train_INTENT_full.json` and `train_INTENT.json`, the smaller one is
 a subset and left out. `--option part=validate` reads the files of that part.
 
-An utterance is a dialogue of one turn; nothing was answered, so the response is empty. Texts are kept as published, with
-blanks and line breaks at their ends; a slot's span leaves out blanks at its own. One emoji of `PlayMusic` is written as two
-surrogates (CESU-8), for which the file is often read as Latin-1; that would spoil its 29 other letters beyond ASCII."""
+An utterance is a dialogue of one turn with an empty response. Texts are kept as published, with
+blanks and line breaks at their ends; spans of slots exclude blanks at their ends. One emoji of `PlayMusic` is
+encoded as two surrogates (CESU-8). Reading the file as Latin-1 for that reason would corrupt 29 other characters."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ class _Piece(msgspec.Struct, frozen=True):
     entity: str | None = None
 
 
-class _Utterance(msgspec.Struct, frozen=True):
+class _SnipsUtterance(msgspec.Struct, frozen=True):
     data: tuple[_Piece, ...]
 
 
@@ -49,7 +49,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         for intent, utterances in intents.items():
             for position, raw in enumerate(utterances):
                 identity = f"snips/{part}/{intent}/{position}"
-                found = parse(bytes(raw), _Utterance, file.name, dialogue=identity)
+                found = parse(bytes(raw), _SnipsUtterance, file.name, dialogue=identity)
                 if isinstance(found, Rejected):
                     yield found
                 elif not any(piece.text.strip() for piece in found.data):

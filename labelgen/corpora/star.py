@@ -8,7 +8,7 @@ gives the goals: a turn serves the task that the wizard had selected when replyi
 through the tabs, so of those clicks only the last counts; turns before any click serve the task that is selected first.
 A single-task dialogue is one goal. Annotator `user` repeats the answer about the task as that goal's outcome. The label
 of the wizard's last reply in a turn is its category `wizard_action`.
-What the planner of the dialogue wrote is never input: task, level of completion and `happy` stand in `extra`."""
+The planner's fields are never input: task, level of completion and `happy` are in `extra`."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -58,23 +58,23 @@ class _Scenario(msgspec.Struct, frozen=True, rename="pascal"):
     wizard_capabilities: tuple[_Capability, ...]
 
 
-class _Answer(msgspec.Struct, frozen=True, rename="pascal"):
+class _StarAnswer(msgspec.Struct, frozen=True, rename="pascal"):
     question: str
     answer: bool
 
 
-class _Dialogue(msgspec.Struct, frozen=True, rename="pascal"):
+class _StarDialogue(msgspec.Struct, frozen=True, rename="pascal"):
     scenario: _Scenario
     events: tuple[_Event, ...]
     completion_level: str
     dialogue_id: int = msgspec.field(name="DialogueID")
     user: str | None = msgspec.field(name="AnonymizedUserWorkerID", default=None)
-    user_questionnaire: tuple[_Answer, ...] | None = None
+    user_questionnaire: tuple[_StarAnswer, ...] | None = None
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
-        found = parse(read_bytes(file), _Dialogue, file.name)
+        found = parse(read_bytes(file), _StarDialogue, file.name)
         yield found if isinstance(found, Rejected) else checked(_dialogue(found), file.name)
 
 
@@ -88,7 +88,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(found: _Dialogue) -> Dialogue:
+def _dialogue(found: _StarDialogue) -> Dialogue:
     start = next((e.unix_time for e in found.events if e.unix_time is not None), None)
     turns = exchanges((e for e in found.events if e.said), lambda event: event.by_user)
     feedback = tuple(_feedback(found))
@@ -123,7 +123,7 @@ def _since(start: float | None, events: Sequence[_Event]) -> float | None:
     return events[0].unix_time - start
 
 
-def _feedback(found: _Dialogue) -> Iterator[Feedback]:
+def _feedback(found: _StarDialogue) -> Iterator[Feedback]:
     for answer in found.user_questionnaire or ():
         kind = "questionnaire" if _NOT_ABOUT_THE_TASK.search(answer.question) else "answer"
         yield Feedback(kind=kind, answer="yes" if answer.answer else "no", question=answer.question)
@@ -131,7 +131,7 @@ def _feedback(found: _Dialogue) -> Iterator[Feedback]:
         yield Feedback(kind="disconnect")
 
 
-def _goals(found: _Dialogue, turns: Sequence[Exchange[_Event]]) -> list[tuple[int, ...]]:
+def _goals(found: _StarDialogue, turns: Sequence[Exchange[_Event]]) -> list[tuple[int, ...]]:
     """The turns of each goal, in the order of their first turns; a turn without a request serves none."""
     asked = [t for t, turn in enumerate(turns) if turn.user]
     if not found.scenario.multi_task:
@@ -169,7 +169,7 @@ def _by_user(goals: Sequence[tuple[int, ...]], feedback: Sequence[Feedback]) -> 
         yield Annotation("user", "user", (Label("goals", at, "goal"), Label("outcome", at, outcome)))
 
 
-def _extra(found: _Dialogue) -> str:
+def _extra(found: _StarDialogue) -> str:
     tasks = [capability.task for capability in found.scenario.wizard_capabilities]
     task = {"tasks": tasks} if found.scenario.multi_task else {"task": tasks[0] if tasks else None}
     about = {**task, "happy": found.scenario.happy, "completion": found.completion_level}

@@ -3,7 +3,7 @@ the NTCIR-14 Short Text Conversation Task: Dialogue Quality and Nugget Detection
 
 path: the corpus folder, its `data` folder, or one `.json` of dialogues. `source` is the file, `stc3/train_data_cn`.
 
-Copies may hold no texts: turns are then empty, and only what people said of them can be studied. A place among the
+Some copies have no texts; then turns are empty, and only the annotations are useful. A position among the
 annotations is a person, `stc3/a01` to `stc3/a19`. A dialogue is one goal; task accomplishment (A) above 0 is its outcome `success`, below
 0 `failure`, and 0 `unknown`. Customer satisfaction (S) is the dialogue's quality, on -2..2 as it was given. Effectiveness and
 nuggets are not read."""
@@ -28,11 +28,11 @@ class _Quality(msgspec.Struct, frozen=True, rename="upper"):
     s: float
 
 
-class _Judged(msgspec.Struct, frozen=True):
+class _StcJudgment(msgspec.Struct, frozen=True):
     quality: _Quality
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _StcLine(msgspec.Struct, frozen=True):
     sender: str
     utterances: tuple[str, ...]
 
@@ -41,10 +41,10 @@ class _Line(msgspec.Struct, frozen=True):
         return self.sender == "customer"
 
 
-class _Dialogue(msgspec.Struct, frozen=True):
+class _StcDialogue(msgspec.Struct, frozen=True):
     id: str
-    turns: tuple[_Line, ...]
-    annotations: tuple[_Judged, ...] = ()
+    turns: tuple[_StcLine, ...]
+    annotations: tuple[_StcJudgment, ...] = ()
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
@@ -55,7 +55,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             continue
         source = f"stc3/{file.stem}"
         for position, raw in enumerate(dialogues):
-            found = parse(bytes(raw), _Dialogue, file.name, dialogue=f"{source}/[{position}]")
+            found = parse(bytes(raw), _StcDialogue, file.name, dialogue=f"{source}/[{position}]")
             yield found if isinstance(found, Rejected) else checked(_dialogue(found, source), file.name)
 
 
@@ -70,7 +70,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(found: _Dialogue, source: str) -> Dialogue:
+def _dialogue(found: _StcDialogue, source: str) -> Dialogue:
     turns = exchanges(found.turns, lambda line: line.by_user)
     goal = AtGoal(tuple(t for t, turn in enumerate(turns) if turn.user))
     return Dialogue(

@@ -1,11 +1,11 @@
 """User Satisfaction Simulation (Sun et al. 2021, "Simulating User Satisfaction for the Evaluation of Task-oriented
 Dialogue Systems", SIGIR).
 
-path: the corpus folder, or one of its `.txt` files. A rating on a user's line tells of the assistant's line before it,
-so it is the quality of the turn that this line closed; several ratings of one turn, from user lines in a row, count as
-their mean. A line before the assistant has said anything rates nothing. OVERALL is the dialogue's quality. Each rating
-column is an annotator of its own, since a column is one person within a dialogue only. The acts in the files are never
-input."""
+path: the corpus folder, or one of its `.txt` files. A rating on a user's line is about the assistant's previous line,
+so it is the quality of the turn which that line ends; several ratings of one turn, from consecutive user lines, become
+their mean. A rating before the assistant's first line is ignored. OVERALL is the dialogue's quality. Each rating
+column is a separate annotator in each dialogue, because a column is one person within a dialogue only. The acts in the files are
+never input."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _PARTS = ("train", "valid")
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _UssLine:
     by_user: bool
     text: str
     ratings: tuple[float, ...]
@@ -90,7 +90,7 @@ def _blocks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 def _dialogue(block: list[bytes], source: str, position: int, file: str, first: int) -> Dialogue | Rejected:
     identity = f"{source}/{position}"
-    lines: list[_Line] = []
+    lines: list[_UssLine] = []
     for number, text in enumerate(block, first):
         line = _line(text)
         if isinstance(line, str):
@@ -131,7 +131,7 @@ def _annotation(identity: str, column: int, rated: Mapping[At, list[tuple[float,
     return Annotation(f"{identity}/r{column + 1}", "person", tuple(labels))
 
 
-def _line(text: bytes) -> _Line | str:
+def _line(text: bytes) -> _UssLine | str:
     """A line of the file, or the reason why it is none."""
     try:
         fields = text.decode("utf-8").split("\t")
@@ -142,7 +142,7 @@ def _line(text: bytes) -> _Line | str:
     marks = [mark for mark in fields[3].split(",") if mark]
     if not all(mark in ("1", "2", "3", "4", "5") for mark in marks):
         return f"bad_rating: {fields[3]!r} is not a list of numbers from 1 to 5"
-    return _Line(fields[0] == "USER", fields[1].strip(), tuple(float(mark) for mark in marks))
+    return _UssLine(fields[0] == "USER", fields[1].strip(), tuple(float(mark) for mark in marks))
 
 
 READER = Reader(_read, options=("part",))
