@@ -241,9 +241,12 @@ class Run:
         if bool(spec.run) == bool(spec.call):
             raise self._error(f"stage {instance.stage} needs either run or call", "give one of them")
         parameters = self.recipe.parameters
-        values = {name: " ".join(map(str, as_list(value))) for name, value in parameters.items()} | dict(
-            instance.values
-        )
+        values = {name: " ".join(map(str, as_list(value))) for name, value in parameters.items()}
+        values |= dict(instance.values)
+        for variable, parameter in spec.each.items():
+            options = parameters[parameter]
+            if isinstance(options, dict):
+                values[f"{variable}_options"] = str(options[values[variable]])
 
         def fill(text: str) -> str:
             for _ in range(3):  # A parameter may contain placeholders.

@@ -193,3 +193,52 @@ def test_recipes_that_pages_name_make_the_tables_they_show():
                 made = Run(load_recipe(name), Path("data"), Path("work"), Path("results"))
                 known = {made.table_of(instance) for instance in made.instances()}
                 assert set(tables or as_list(table["query"]["table"])) <= known, table["title"]
+
+
+def pretend(self, instance, line) -> None:
+    """Make what a stage makes: a file, or a folder with files of every part."""
+    out = self.output(instance)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix:
+        out.write_text(" ".join(line))
+        return
+    parts = ("train", "valid", "test", "held", "predictions", *(f"f{k}" for k in range(5)))
+    for name in parts:
+        out.mkdir(exist_ok=True)
+        (out / f"{name}.jsonl").write_text(name)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_stage_of_a_recipe_finds_its_inputs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    loaded = load_recipe(path.stem)
+    monkeypatch.setattr(runner, "_function", lambda name: lambda **arguments: call(**arguments))
+    monkeypatch.setattr(Run, "_start", pretend)
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    numbers = iter(range(1000))
+
+    def call(**arguments):
+        for made in arguments.get("out", ()):
+            made.write_text("log")
+        return [Result(table="", corpus="C", metric="accuracy", system=str(next(numbers)), value=1.0)]
+
+    for folder, names in (
+        (tmp_path / "data", ("sgd/dev/a", "sgd/test/a", "multiwoz/val.json", "multiwoz/test.json", "multidogo/data/a")),
+        (tmp_path, ("runs/demo/parts/test.jsonl", "runs/demo/finetuned/model/a")),
+    ):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(name)
+    text = " ".join([*map(str, loaded.stages.values()), *map(str, loaded.parameters.values())])
+    names = [str(v) for v in loaded.parameters.get("names", [])]
+    for kind, name in re.findall(r"\{(data|file):([^{}*\[]+(?:\{name\}[^{}]*)?)\}", text):
+        for each in [name.replace("{name}", n) for n in names] if "{name}" in name else [name]:
+            made = (tmp_path / "data" if kind == "data" else tmp_path) / each
+            if not made.exists():
+                made.parent.mkdir(parents=True, exist_ok=True)
+                made.write_text(each)
+    made = Run(loaded, tmp_path / "data", tmp_path / "work", tmp_path)
+    made.all()
+    assert len(made.executed) == len(made.instances())
+    again = Run(loaded, tmp_path / "data", tmp_path / "work", tmp_path)
+    again.all()
+    assert again.executed == []
