@@ -49,22 +49,22 @@ Counts = tuple[int, int, int, int]
 
 
 @dataclass
-class Found:
-    """Of one task. known: of each dialogue, whether each place is bad. spoken: by evidence and vote, of each dialogue
+class VoteCounts:
+    """Of one task. known: of each dialogue, whether each place is bad. votes: by evidence and vote, of each dialogue
     that it speaks in, the places. items: by method of aggregation, of each dialogue. based: votes whose base rate is a row already."""
 
     known: list[Mapping[At, bool]] = field(default_factory=list)
-    spoken: dict[tuple[str, str], dict[int, set[At]]] = field(default_factory=dict)
+    votes: dict[tuple[str, str], dict[int, set[At]]] = field(default_factory=dict)
     items: dict[str, list[Item]] = field(default_factory=dict)
     based: dict[str, bool] = field(default_factory=dict)
 
-    def speaks(self, evidence: str, vote: str, at: At) -> None:
-        self.spoken.setdefault((evidence, vote), {}).setdefault(len(self.known) - 1, set()).add(at)
+    def add_vote(self, evidence: str, vote: str, at: At) -> None:
+        self.votes.setdefault((evidence, vote), {}).setdefault(len(self.known) - 1, set()).add(at)
 
     def counts(self, evidence: str, vote: str) -> list[Counts]:
         out = []
         for d, known in enumerate(self.known):
-            spoken = self.spoken[evidence, vote].get(d, set())
+            spoken = self.votes[evidence, vote].get(d, set())
             true = {at for at, bad in known.items() if bad == (vote == "bad")}
             out.append((len(spoken), len(spoken & true), len(true), len(known)))
         return out
@@ -79,7 +79,7 @@ def measure(
     annotations. Raises InputError if no annotation of that kind has a quality or an outcome."""
     for kind in without:
         require(kind, DETECTORS, "signal")
-    found = {task: Found() for task in TASKS}
+    found = {task: VoteCounts() for task in TASKS}
     read = [(d, [s for s in find_signals(d) if s.kind not in without]) for d in Log(list(log), format)]
     methods = [*_plain_methods(), *_fitted_methods(read, against)]
     for dialogue, signals in read:
@@ -104,7 +104,7 @@ def _judge(
     explored: Sequence[Signal],
     annotations: Sequence[Annotation],
     methods: Sequence[Chosen],
-    found: Mapping[str, Found],
+    found: Mapping[str, VoteCounts],
 ) -> None:
     """Add what the signals of one dialogue say of the places that the annotations know."""
     for task, places in (("quality", _qualities(annotations)), ("outcome", _outcomes(annotations))):
@@ -114,19 +114,19 @@ def _judge(
         own.known.append(places)
         reference = {at: (Label(task, at, TASKS[task][not bad]),) for at, bad in places.items()}
         about = {at: _about(at, (*signals, *explored), dialogue, places) for at in places}
-        for at, speaking in about.items():
-            for signal in speaking:
-                own.speaks(signal.kind, signal.vote, at)
+        for at, relevant in about.items():
+            for signal in relevant:
+                own.add_vote(signal.kind, signal.vote, at)
         for name, method, used in methods:
             predicted: dict[At, tuple[Label, ...]] = {}
-            for at, speaking in about.items():
+            for at, relevant in about.items():
                 assert isinstance(at, AtTurn | AtGoal)
-                posterior = method(items.Item(dialogue, at, tuple(s for s in speaking if used(s))))
+                posterior = method(items.Item(dialogue, at, tuple(s for s in relevant if used(s))))
                 good = _without_evidence(method, task) if posterior is None else posterior.good
                 both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
                 predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)
                 if good != 0.5:
-                    own.speaks(name, "good" if good > 0.5 else "bad", at)
+                    own.add_vote(name, "good" if good > 0.5 else "bad", at)
             own.items.setdefault(name, []).append(Item((), reference, predicted))
 
 
@@ -194,7 +194,7 @@ def _about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mappin
     return [s for s in signals if at.turn in s.turns and (single or not concerns_dialogue(s, dialogue))]
 
 
-def _rows(task: str, found: Found, methods: Sequence[str], seed: int) -> Iterator[Result]:
+def _rows(task: str, found: VoteCounts, methods: Sequence[str], seed: int) -> Iterator[Result]:
     """Rows of each detector and method that votes, in the order of the registry."""
     times = resamples(len(found.known), 1000, seed)
     curve = f"{TASKS[task][0]}_auprc"
@@ -205,7 +205,7 @@ def _rows(task: str, found: Found, methods: Sequence[str], seed: int) -> Iterato
 
     for evidence in (*DETECTORS, EXPLORATION, *methods):
         for vote in ("bad", "good"):
-            if (evidence, vote) not in found.spoken:
+            if (evidence, vote) not in found.votes:
                 continue
             counts = found.counts(evidence, vote)
             places, _, true, known = (int(n) for n in np.sum(counts, axis=0))

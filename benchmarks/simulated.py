@@ -293,19 +293,19 @@ WORLD = WorldOptions(annotated=0.0, asked=0.0, sound=1.0)
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The rated turns of a log. bad [T]: by the truth. said: what the user would answer if asked, None for nothing."""
+class RatedTurns:
+    """The rated turns of a log. bad [T]: by the truth. replies: what the user would answer if asked, None for nothing."""
 
     items: list[Item]
     bad: AnyArray
-    said: list[Literal["good", "bad"] | None]
+    replies: list[Literal["good", "bad"] | None]
 
 
-def hear(seed: int, dialogues: int) -> Heard:
+def rated_turns(seed: int, dialogues: int) -> RatedTurns:
     """A log without any question, with the signals found in it."""
     items: list[Item] = []
     bad: list[bool] = []
-    said: list[Literal["good", "bad"] | None] = []
+    replies: list[Literal["good", "bad"] | None] = []
     for k in progress(range(dialogues), f"log {seed}", "dialogues", dialogues):
         made = scene(seed, k, WORLD)
         assert made.voice is not None
@@ -326,8 +326,8 @@ def hear(seed: int, dialogues: int) -> Heard:
                 told = None if rng.random() >= readiness else served if rng.random() >= 0.04 else not served
                 items.append(item)
                 bad.append(not served)
-                said.append(None if told is None else "good" if told else "bad")
-    return Heard(items, np.array(bad), said)
+                replies.append(None if told is None else "good" if told else "bad")
+    return RatedTurns(items, np.array(bad), replies)
 
 
 def turn_features(item: Item, good: float) -> dict[str, float]:
@@ -362,9 +362,9 @@ def turn_features(item: Item, good: float) -> dict[str, float]:
 class Learner:
     """The small model of one log, with another to judge it by."""
 
-    def __init__(self, log: Heard, judge: Heard, em: EmMethod) -> None:
+    def __init__(self, log: RatedTurns, judge: RatedTurns, em: EmMethod) -> None:
         self.log, self.judge = log, judge
-        goods = [[_clipped(em, item) for item in heard.items] for heard in (log, judge)]
+        goods = [[_clipped(em, item) for item in one.items] for one in (log, judge)]
         self.good = np.array(goods[0])
         vectors = DictVectorizer()
         self.x = vectors.fit_transform([turn_features(*pair) for pair in zip(log.items, goods[0], strict=True)])
@@ -372,11 +372,11 @@ class Learner:
 
     def train(self, asked: Sequence[int]) -> LogisticRegression:
         """From the answers to these questions, and from the signals of all turns without an answer."""
-        answered = np.array([k for k in asked if self.log.said[k] is not None], dtype=int)
+        answered = np.array([k for k in asked if self.log.replies[k] is not None], dtype=int)
         rest = np.setdiff1d(np.arange(len(self.good)), answered)
         weight = np.abs(2.0 * self.good - 1.0)
         weight *= SIGNALS_WORTH / weight.sum()
-        said = np.array([self.log.said[k] == "bad" for k in answered], dtype=int)
+        said = np.array([self.log.replies[k] == "bad" for k in answered], dtype=int)
         rows = np.concatenate([answered, rest, rest])
         bad = np.concatenate([said, np.ones(len(rest)), np.zeros(len(rest))])
         by_bad = np.concatenate([np.ones(len(answered)), 1.0 - self.good[rest], self.good[rest]])
@@ -417,9 +417,9 @@ def curve(
         more = _next(strategy, believed, budget - len(asked), seed)
         for k in (where[place.dialogue, place.turn] for place in more):
             asked.append(k)
-            believed[k] = dataclasses.replace(believed[k], asked=True, answer=learner.log.said[k])
+            believed[k] = dataclasses.replace(believed[k], asked=True, answer=learner.log.replies[k])
         model = learner.train(asked)
-        answers = sum(learner.log.said[k] is not None for k in asked)
+        answers = sum(learner.log.replies[k] is not None for k in asked)
         rows.append([answers, float(learner.log.bad[asked].mean()), *learner.scores(model)])
     return rows
 
@@ -442,7 +442,7 @@ def asking(seeds: Sequence[int], dialogues: int, judging: int) -> list[Result]:
     curves: dict[str, list[list[list[float]]]] = {strategy: [] for strategy in STRATEGIES}
     ceiling = []
     for seed in seeds:
-        log, judge = hear(seed, dialogues), hear(seed + JUDGED_BY, judging)
+        log, judge = rated_turns(seed, dialogues), rated_turns(seed + JUDGED_BY, judging)
         em = learn(log.items, anchored=False)
         learner = Learner(log, judge, em)
         by_turn = {

@@ -314,26 +314,28 @@ def shares(population: Scored, chance: Array, threshold: float, most: int) -> tu
     return capped, float(errors.sum() / items.sum()), float(taken.mean())
 
 
-def one_by_one(held: Scored, steps: Sequence[Step]) -> Step | None:
+def independent_step(held_out: Scored, steps: Sequence[Step]) -> Step | None:
     """What is found where answers are taken for independent, as they are not."""
     last = None
     for step in steps:
-        items, errors = held.accepted(step.threshold)
+        items, errors = held_out.accepted(step.threshold)
         if binom.cdf(errors.sum(), items.sum(), MAX_ERROR) > 1 - CONFIDENCE:
             break
         last = step
     return last
 
 
-def found_by(held: Scored, steps: Sequence[Step], draw: str) -> Step | None:
-    threshold = certify(held, steps, MAX_ERROR, CONFIDENCE, draw).threshold
+def certified_step(held_out: Scored, steps: Sequence[Step], draw: str) -> Step | None:
+    threshold = certify(held_out, steps, MAX_ERROR, CONFIDENCE, draw).threshold
     return next((step for step in steps if step.threshold == threshold), None)
 
 
 METHODS: Mapping[str, Callable[[Scored, Sequence[Step], str], Step | None]] = {
-    "labelgen": found_by,
-    "one answer per dialogue": lambda held, steps, draw: found_by(held, [replace(s, most=1) for s in steps], draw),
-    "answers as independent": lambda held, steps, _: one_by_one(held, steps),
+    "labelgen": certified_step,
+    "one answer per dialogue": lambda held_out, steps, draw: certified_step(
+        held_out, [replace(s, most=1) for s in steps], draw
+    ),
+    "answers as independent": lambda held_out, steps, _: independent_step(held_out, steps),
 }
 
 
@@ -345,10 +347,10 @@ def certificates(worlds: int, dialogues: int) -> list[Result]:
         outcomes: dict[str, list[tuple[float, float, float]]] = {name: [] for name in METHODS}
         for k in range(worlds):
             rng = np.random.default_rng([n, 2, k])
-            chosen, held = drawn(world, rng, dialogues // 2)[0], drawn(world, rng, dialogues)[0]
+            chosen, held_out = drawn(world, rng, dialogues // 2)[0], drawn(world, rng, dialogues)[0]
             steps = plan(chosen, dialogues, MAX_ERROR, CONFIDENCE)
             for name, method in METHODS.items():
-                step = method(held, steps, str(k))
+                step = method(held_out, steps, str(k))
                 outcomes[name].append(
                     (0.0, 0.0, 0.0) if step is None else shares(population, chance, step.threshold, step.most)
                 )
@@ -379,19 +381,19 @@ def intervals(worlds: int, people: int, dialogues: int) -> list[Result]:
     """Rows of prediction-powered intervals."""
     rows: list[Result] = []
     for n, (name, knows) in enumerate(MODELS.items()):
-        held, width, weights = np.zeros(2), np.zeros(2), []
+        covered, width, weights = np.zeros(2), np.zeros(2), []
         for k in range(worlds):
             sums = _log(np.random.default_rng([n, 4, k]), knows, people, dialogues)
             powered = prediction_powered(sums)
             for m, interval in enumerate((people_alone(sums), powered.interval)):
                 assert interval.low is not None
                 assert interval.high is not None
-                held[m] += interval.low <= GOALS_SUCCEED <= interval.high
+                covered[m] += interval.low <= GOALS_SUCCEED <= interval.high
                 width[m] += (interval.high - interval.low) / worlds
             weights.append(powered.weight)
         for m, system in enumerate(("people alone", "people and model")):
             rows.append(
-                _row("drawn logs", system, "interval_coverage", worlds, binomial(int(held[m]), worlds), setting=name)
+                _row("drawn logs", system, "interval_coverage", worlds, binomial(int(covered[m]), worlds), setting=name)
             )
             rows.append(
                 _row("drawn logs", system, "interval_width", worlds, {"value": round(float(width[m]), 4)}, setting=name)

@@ -229,9 +229,9 @@ def test_every_stage_of_a_recipe_finds_its_inputs(path: Path, tmp_path: Path, mo
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(name)
     text = " ".join([*map(str, loaded.stages.values()), *map(str, loaded.parameters.values())])
-    names = [str(v) for v in loaded.parameters.get("names", [])]
+    listed = [str(v) for v in loaded.parameters.get("names", [])]
     for kind, name in re.findall(r"\{(data|file):([^{}*\[]+(?:\{name\}[^{}]*)?)\}", text):
-        for each in [name.replace("{name}", n) for n in names] if "{name}" in name else [name]:
+        for each in [name.replace("{name}", n) for n in listed] if "{name}" in name else [name]:
             made = (tmp_path / "data" if kind == "data" else tmp_path) / each
             if not made.exists():
                 made.parent.mkdir(parents=True, exist_ok=True)

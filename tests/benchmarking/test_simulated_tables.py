@@ -25,14 +25,14 @@ def test_targets_in_a_known_world_are_right():
 
 
 def test_answers_to_questions_follow_the_simulator():
-    heard = simulated.hear(3, 120)
-    assert simulated.hear(3, 20).said == heard.said[: len(simulated.hear(3, 20).said)]
-    bad = [said for said, bad in zip(heard.said, heard.bad, strict=True) if bad]
-    good = [said for said, bad in zip(heard.said, heard.bad, strict=True) if not bad]
+    log = simulated.rated_turns(3, 120)
+    assert simulated.rated_turns(3, 20).replies == log.replies[: len(simulated.rated_turns(3, 20).replies)]
+    bad = [said for said, bad in zip(log.replies, log.bad, strict=True) if bad]
+    good = [said for said, bad in zip(log.replies, log.bad, strict=True) if not bad]
     # Dissatisfied users answer more often, and nearly everyone answers truthfully.
     assert sum(s is not None for s in bad) / len(bad) > sum(s is not None for s in good) / len(good)
     assert sum(s == "bad" for s in bad) > 10 * sum(s == "good" for s in bad)
-    assert not any(s.kind == "answer" for item in heard.items for s in item.signals)
+    assert not any(s.kind == "answer" for item in log.items for s in item.signals)
 
 
 def test_rows_of_questions_compare_every_strategy_with_random(monkeypatch: pytest.MonkeyPatch):
