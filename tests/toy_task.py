@@ -4,7 +4,7 @@ from labelgen.data.labels import AtTurn, Target
 from labelgen.nn.losses import exclusive
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
 from labelgen.tasks.order import OrderHead
-from labelgen.tasks.task import Answers, Task
+from labelgen.tasks.task import Task
 
 
 class Politeness(Task):
@@ -29,8 +29,6 @@ class Politeness(Task):
     def decode(self, out, layout):
         rows = softmax_rows(out)
         return tuple(
-            Answers(
-                tuple(exclusive_label(self.name, AtTurn(t), self.names, rows[layout.turn(b, t)]) for t in range(count))
-            )
+            tuple(exclusive_label(self.name, AtTurn(t), self.names, rows[layout.turn(b, t)]) for t in range(count))
             for b, count in enumerate(layout.turns)
         )

@@ -184,7 +184,9 @@ class Target(Struct, frozen=True):
     prior: tuple[tuple[str, float], ...] | None = None
 
 
-def annotation_of(annotator: str, kind: str, answers: Iterable[Label | NoLabel]) -> Annotation:
+def annotation_of(
+    annotator: str, kind: str, answers: Iterable[Label | NoLabel], provenance: Provenance | None = None
+) -> Annotation:
     """One annotation from the answers of any number of tasks, in their order."""
     labels: list[Label] = []
     none: list[NoLabel] = []
@@ -193,7 +195,7 @@ def annotation_of(annotator: str, kind: str, answers: Iterable[Label | NoLabel])
             labels.append(answer)
         else:
             none.append(answer)
-    return Annotation(annotator, kind, tuple(labels), tuple(none))
+    return Annotation(annotator, kind, tuple(labels), tuple(none), (), provenance)
 
 
 def divides(task: str) -> bool:

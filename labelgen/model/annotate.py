@@ -22,12 +22,12 @@ from msgspec.structs import replace
 
 from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Label
+from labelgen.data.labels import Answers, AtGoal, AtSpan, AtTurn, Label, NoLabel
 from labelgen.features.layout import Batch, FeatureTensors, Layout, States
 from labelgen.feedback.items import goals_of
 from labelgen.model.batches import Collator, Goals
 from labelgen.model.label_model import LabelModel, Turns
-from labelgen.tasks.task import Answers, Task
+from labelgen.tasks.task import Task
 
 WINDOW = 512
 """Maximum number of turns that are read at once."""
@@ -59,12 +59,11 @@ class EncodedDialogues:
         head = model.heads[task.name]
         if not self.windows or not set(task.units) <= {"turn", "span"}:
             return task.decode(head(self.states, layout), layout)
-        parts = [_moved(task.decode(head(w.states, w.layout), w.layout)[0], w.first) for w in self.windows]
         return (
-            Answers(
-                tuple(label for one in parts for label in one.labels),
-                tuple(field for one in parts for field in one.none),
-                tuple(p for one in parts for p in one.none_probabilities),
+            tuple(
+                _moved(answer, w.first)
+                for w in self.windows
+                for answer in task.decode(head(w.states, w.layout), w.layout)[0]
             ),
         )
 
@@ -124,17 +123,10 @@ def _cut(states: States, first: int, turns: Turns) -> States:
     return States(seen, alone, turns.requests, turns.responses, turns.tokens, states.labels, states.sees)
 
 
-def _moved(answers: Answers, first: int) -> Answers:
-    """The predictions of a window, with turns numbered as in the dialogue."""
-    labels = []
-    for label in answers.labels:
-        assert isinstance(label.at, AtTurn | AtSpan)
-        labels.append(replace(label, at=replace(label.at, turn=label.at.turn + first)))
-    none = []
-    for field in answers.none:
-        assert isinstance(field.at, AtTurn)
-        none.append(replace(field, at=AtTurn(field.at.turn + first)))
-    return Answers(tuple(labels), tuple(none), answers.none_probabilities)
+def _moved(answer: Label | NoLabel, first: int) -> Label | NoLabel:
+    """An answer of a window, with turns numbered as in the dialogue."""
+    assert isinstance(answer.at, AtTurn | AtSpan)
+    return replace(answer, at=replace(answer.at, turn=answer.at.turn + first))
 
 
 def annotate(
@@ -145,7 +137,7 @@ def annotate(
     autocast: AbstractContextManager[Any] | None = None,
     collator: Collator | None = None,
     online: bool = False,
-) -> list[list[Answers]]:
+) -> list[Answers]:
     """Predict all tasks for dialogues.
 
     Args:
@@ -154,9 +146,9 @@ def annotate(
         collator: of this model, to count audio errors over several calls.
         online: turns see no later turns.
 
-    Returns: for each dialogue, the predictions in the order of the model's tasks; an empty list for one without turns."""
+    Returns: for each dialogue, the predictions of all tasks, in the order of the model's tasks; () for one without turns."""
     collator = collator or model.collator()
-    answers: list[list[Answers]] = [[] for _ in dialogues]
+    answers: list[Answers] = [() for _ in dialogues]
     by_turns: dict[int, list[int]] = {}
     for k, dialogue in enumerate(dialogues):
         if dialogue.turns:
@@ -221,7 +213,7 @@ def _annotate_batch(
     goals_from: str | None,
     root: Path | None,
     online: bool,
-) -> list[list[Answers]]:
+) -> list[Answers]:
     """Dialogues with one exact number of turns."""
     divides = any(task.divides for task in model.tasks.values())
     goals = tuple(_initial_goals(d, goals_from, divides) for d in dialogues)
@@ -232,12 +224,13 @@ def _annotate_batch(
         if task.hides_response:
             continue
         if "goal" in task.units and not task.divides and layout.goal_count == 0:
-            by_name[task.name] = tuple(Answers() for _ in dialogues)
+            by_name[task.name] = tuple(() for _ in dialogues)
             continue
         by_name[task.name] = encoded.decode(model, task, layout)
         if task.divides and goals_from is None:
-            layout = layout.with_goals(tuple(_goals(one.labels) for one in by_name[task.name]))
-    return [[by_name[name][b] for name in model.tasks if name in by_name] for b in range(len(dialogues))]
+            layout = layout.with_goals(tuple(_goals(answers) for answers in by_name[task.name]))
+    decoded = [by_name[name] for name in model.tasks if name in by_name]
+    return [tuple(answer for answers in decoded for answer in answers[b]) for b in range(len(dialogues))]
 
 
 def _initial_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Goals:
@@ -248,5 +241,5 @@ def _initial_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> 
     return () if annotation is None else tuple(sorted(set(_goals(annotation.labels))))
 
 
-def _goals(labels: Iterable[Label]) -> Goals:
-    return tuple(label.at.turns for label in labels if isinstance(label.at, AtGoal))
+def _goals(answers: Iterable[Label | NoLabel]) -> Goals:
+    return tuple(x.at.turns for x in answers if isinstance(x, Label) and isinstance(x.at, AtGoal))

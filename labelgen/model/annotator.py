@@ -7,7 +7,7 @@ others are not read at all. But where there is much of either, the log is not of
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from labelgen import __version__
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
-from labelgen.data.labels import Annotation, AtSpan, Label, NoLabel, Provenance
+from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, annotation_of
 from labelgen.data.stats import audio_summary
 from labelgen.features.features import categories_of
 from labelgen.kernels.processor import check_device, choose_instruction_set, instruction_set, processor
@@ -31,7 +31,6 @@ from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card, read_trained_on
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import PRECISIONS
-from labelgen.tasks.task import Answers
 
 _DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
 
@@ -108,7 +107,12 @@ class Annotator:
         about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
         said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator, self.online)
         joined = [
-            _joined(self.name, one, dialogue, replace(self.provenance, trained_on=self.trained_on.holds(dialogue)))
+            annotation_of(
+                self.name,
+                "model",
+                _with_texts(one, dialogue),
+                replace(self.provenance, trained_on=self.trained_on.holds(dialogue)),
+            )
             for one, dialogue in zip(said, dialogues, strict=True)
         ]
         if not all(map(_is_finite, joined)):
@@ -172,31 +176,19 @@ def _check_asked_alike(calibration: Calibration, domains_from: str | None, preci
         )
 
 
-def _joined(name: str, said: Sequence[Answers], dialogue: Dialogue, provenance: Provenance) -> Annotation:
-    """All tasks together; the value of a span is the text it covers."""
-    return Annotation(
-        name,
-        "model",
-        labels=tuple(_with_text(label, dialogue) for one in said for label in one.labels),
-        none=tuple(
-            NoLabel(field.task, field.at, p)
-            for one in said
-            for field, p in zip(one.none, one.none_probabilities, strict=True)
-        ),
-        provenance=provenance,
-    )
+def _with_texts(answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabel]:
+    """The answers; the value of a span is the text that it covers."""
+    for answer in answers:
+        if isinstance(answer, Label) and isinstance(answer.at, AtSpan) and answer.value is None:
+            text = dialogue.turns[answer.at.turn].request[answer.at.start : answer.at.end]
+            yield replace(answer, value=text)
+        else:
+            yield answer
 
 
 def _is_finite(annotation: Annotation) -> bool:
     """Finite weights may still give what is beyond the numbers of their precision."""
     return all(x.probability is None or math.isfinite(x.probability) for x in annotation.answers)
-
-
-def _with_text(label: Label, dialogue: Dialogue) -> Label:
-    if isinstance(label.at, AtSpan) and label.value is None:
-        text = dialogue.turns[label.at.turn].request[label.at.start : label.at.end]
-        return replace(label, value=text)
-    return label
 
 
 class Unfamiliar:

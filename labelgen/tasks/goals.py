@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import AtDialogue, AtGoal, Field, Label, Target, Unit
+from labelgen.data.labels import Answers, AtDialogue, AtGoal, Label, NoLabel, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.nn.structure import Biaffine
 from labelgen.tasks.exclusive import softmax_rows
-from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tasks.task import Task, Widths
 
 _REACH = 256
 """Turns that a link reaches back at most; a goal that is taken up after more of them is a new one."""
@@ -87,7 +87,7 @@ class Goals(Task[Float[Tensor, "N options"]]):
 
     def decode(self, out: Float[Tensor, "N options"], layout: Layout) -> tuple[Answers, ...]:
         rows = softmax_rows(out)
-        answers = []
+        answers: list[Answers] = []
         for b, count in enumerate(layout.turns):
             own = rows[layout.first_turn[b] : layout.first_turn[b] + count]
             goals = divide(own)
@@ -96,10 +96,10 @@ class Goals(Task[Float[Tensor, "N options"]]):
                 for turns, probability in zip(goals, goal_probabilities(own, goals), strict=True)
             )
             if labels:
-                answers.append(Answers(labels))
+                answers.append(labels)
             else:
                 silent = math.prod(row[-1] for row in own)
-                answers.append(Answers((), (Field(self.name, AtDialogue()),), (silent,)))
+                answers.append((NoLabel(self.name, AtDialogue(), silent),))
         return tuple(answers)
 
 

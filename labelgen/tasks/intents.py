@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from labelgen.data.label_sets import LabelSet, domain_of_name
-from labelgen.data.labels import AtTurn, Field, Label, Target, Unit
+from labelgen.data.labels import Answers, AtTurn, Label, NoLabel, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, forbid, independent, ranking
 from labelgen.tasks.options import TaskOptions
-from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tasks.task import Task, Widths
 
 _LEAST = 1e-9
 """The least sum of the names' own probabilities that is divided by."""
@@ -130,24 +130,21 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         for (row, k), p in zip(given.nonzero().tolist(), likely[given].tolist(), strict=True):
             by_row.setdefault(row, []).append((k, p))
         no_intent: list[float] = silent[:, 0].tolist()
-        answers = []
+        answers: list[Answers] = []
         open_to_answers = allowed.any(dim=1).tolist()
         for b, count in enumerate(layout.turns):
             if not open_to_answers[b]:
                 # The source has no such labels, which is not the answer "none".
-                answers.append(Answers())
+                answers.append(())
                 continue
-            labels: list[Label] = []
-            none: list[Field] = []
-            sure: list[float] = []
+            own: list[Label | NoLabel] = []
             for t in range(count):
                 row = layout.turn(b, t)
                 found = self._of_one_turn(by_row.get(row, []))
-                labels += [Label(self.name, AtTurn(t), self.labels.names[k].name, p) for k, p in found]
+                own += [Label(self.name, AtTurn(t), self.labels.names[k].name, p) for k, p in found]
                 if not found:
-                    none.append(Field(self.name, AtTurn(t)))
-                    sure.append(no_intent[row])
-            answers.append(Answers(tuple(labels), tuple(none), tuple(sure)))
+                    own.append(NoLabel(self.name, AtTurn(t), no_intent[row]))
+            answers.append(tuple(own))
         return tuple(answers)
 
     def _of_one_turn(self, found: list[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -6,11 +6,11 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import AtTurn, Target, Unit
+from labelgen.data.labels import Answers, AtTurn, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
-from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tasks.task import Task, Widths
 
 
 class OrderHead(nn.Module):
@@ -46,8 +46,6 @@ class Order(Task[Float[Tensor, "N 2"]]):
     def decode(self, out: Float[Tensor, "N 2"], layout: Layout) -> tuple[Answers, ...]:
         rows = softmax_rows(out)
         return tuple(
-            Answers(
-                tuple(exclusive_label(self.name, AtTurn(t), self.names, rows[layout.turn(b, t)]) for t in range(count))
-            )
+            tuple(exclusive_label(self.name, AtTurn(t), self.names, rows[layout.turn(b, t)]) for t in range(count))
             for b, count in enumerate(layout.turns)
         )

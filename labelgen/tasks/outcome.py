@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import AtGoal, Target, Unit
+from labelgen.data.labels import Answers, AtGoal, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
-from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tasks.task import Task, Widths
 
 
 class OutcomeHead(nn.Module):
@@ -50,6 +50,6 @@ class Outcome(Task[Float[Tensor, "G 2"]]):
     def decode(self, out: Float[Tensor, "G 2"], layout: Layout) -> tuple[Answers, ...]:
         rows = iter(softmax_rows(out))
         return tuple(
-            Answers(tuple(exclusive_label(self.name, AtGoal(turns), self.names, next(rows)) for turns in goals))
+            tuple(exclusive_label(self.name, AtGoal(turns), self.names, next(rows)) for turns in goals)
             for goals in layout.goals
         )

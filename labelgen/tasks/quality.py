@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.data.labels import QUALITY_NAMES, AtDialogue, AtTurn, Target, Unit, to_scale
+from labelgen.data.labels import QUALITY_NAMES, Answers, AtDialogue, AtTurn, Target, Unit, to_scale
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive
 from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
-from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tasks.task import Task, Widths
 
 
 class QualityHead(nn.Module):
@@ -90,9 +90,7 @@ class Quality(Task[Float[Tensor, "rows 3"]]):
             ]
             if count:
                 places.append((AtDialogue(), rows[sum(layout.turns) + b]))
-            answers.append(
-                Answers(tuple(exclusive_label(self.name, at, self.names, p, _rating(p)) for at, p in places))
-            )
+            answers.append(tuple(exclusive_label(self.name, at, self.names, p, _rating(p)) for at, p in places))
         return tuple(answers)
 
 

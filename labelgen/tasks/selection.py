@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import AtTurn, Label, Target, Unit
+from labelgen.data.labels import Answers, AtTurn, Label, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.tasks.exclusive import softmax_rows
-from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tasks.task import Task, Widths
 
 
 class SelectionHead(nn.Module):
@@ -66,11 +66,9 @@ class Selection(Task[Float[Tensor, "N N"]]):
     def decode(self, out: Float[Tensor, "N N"], layout: Layout) -> tuple[Answers, ...]:
         rows = softmax_rows(out)
         return tuple(
-            Answers(
-                tuple(
-                    Label(self.name, AtTurn(t), self.names[0], rows[layout.turn(b, t)][layout.turn(b, t)])
-                    for t in range(count)
-                )
+            tuple(
+                Label(self.name, AtTurn(t), self.names[0], rows[layout.turn(b, t)][layout.turn(b, t)])
+                for t in range(count)
             )
             for b, count in enumerate(layout.turns)
         )

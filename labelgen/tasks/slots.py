@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import AtSpan, AtTurn, Field, Label, Target, Unit
+from labelgen.data.labels import Answers, AtSpan, AtTurn, Label, NoLabel, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.features.text import tokens_of_span
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.nn.structure import span_probability, tag_rows, tag_sums, viterbi
-from labelgen.tasks.task import Answers, Task, Widths
+from labelgen.tasks.task import Task, Widths
 
 
 class SlotsHead(nn.Module):
@@ -116,9 +116,7 @@ class Slots(Task[Float[Tensor, "M tags"]]):
         scores = out.double()
         names = len(self.labels.names)
         starts, ends = layout.token_start.tolist(), layout.token_end.tolist()
-        found: list[list[Label]] = [[] for _ in layout.turns]
-        none: list[list[Field]] = [[] for _ in layout.turns]
-        sure: list[list[float]] = [[] for _ in layout.turns]
+        answers: list[list[Label | NoLabel]] = [[] for _ in layout.turns]
         open_to_answers = self.allowed(layout).any(dim=1).tolist()
         for row, spans, empty in _read(scores, layout, names):
             first = layout.first_token[row]
@@ -129,11 +127,10 @@ class Slots(Task[Float[Tensor, "M tags"]]):
             for (begin, end, k), probability in spans:
                 last = max(t for t in range(begin, end) if ends[first + t] > starts[first + t])
                 at = AtSpan(turn, starts[first + begin], ends[first + last])
-                found[dialogue].append(Label(self.name, at, self.labels.names[k].name, probability))
+                answers[dialogue].append(Label(self.name, at, self.labels.names[k].name, probability))
             if not spans:
-                none[dialogue].append(Field(self.name, AtTurn(turn)))
-                sure[dialogue].append(empty)
-        return tuple(Answers(tuple(f), tuple(n), tuple(p)) for f, n, p in zip(found, none, sure, strict=True))
+                answers[dialogue].append(NoLabel(self.name, AtTurn(turn), empty))
+        return tuple(map(tuple, answers))
 
 
 _Span = tuple[int, int, int]

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from labelgen.data.label_sets import LabelName, LabelSet
-from labelgen.data.labels import Field, Label, Target, Unit
+from labelgen.data.labels import Answers, Target, Unit
 from labelgen.features.layout import Layout, TargetTensors
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
@@ -27,16 +27,6 @@ class Widths:
 
     encoder: int
     dialogue: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What a task says of one dialogue: labels, and the fields where it says that no label holds. A field's best guess
-    comes with its probability, also where the guess is `none` (none_probabilities, in the order of none)."""
-
-    labels: tuple[Label, ...] = ()
-    none: tuple[Field, ...] = ()
-    none_probabilities: tuple[float, ...] = ()
 
 
 class Task(ABC, Generic[Out]):

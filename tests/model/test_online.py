@@ -4,6 +4,7 @@ import json
 from unittest.mock import patch
 
 import pytest
+from decodings import by_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeled import labeled_dialogue
@@ -28,8 +29,9 @@ def test_the_labels_of_a_prefix_are_those_of_the_first_turns(tiny_encoder, turns
     end = max(1, int(share * turns))
     prefix = replace(whole, turns=whole.turns[:end])
     with patch.object(annotate_module, "WINDOW", 8):
-        (late,), (early,) = (annotate(model, [d], online=True) for d in (whole, prefix))
-    for name, one, other in zip(model.tasks, late, early, strict=False):
+        late, early = (by_task(model, annotate(model, [d], online=True)[0]) for d in (whole, prefix))
+    for name in late:
+        one, other = late[name], early[name]
         ours = {(x.at, x.name): x.probability for x in one.labels if ends(x.at, end)}
         theirs = {(x.at, x.name): x.probability for x in other.labels if ends(x.at, end)}
         if name == "goals":
@@ -56,8 +58,7 @@ def ends(at, end: int) -> bool:
 def test_with_both_directions_it_is_not_so(tiny_encoder):
     model, whole = random_model(tiny_encoder, 2, band=6), labeled_dialogue(1, turns=12)
     prefix = replace(whole, turns=whole.turns[:6])
-    quality = list(model.tasks).index("quality")
-    late, early = (annotate(model, [d])[0][quality].labels for d in (whole, prefix))
+    late, early = (by_task(model, annotate(model, [d])[0])["quality"].labels for d in (whole, prefix))
     assert [x.probability for x in late[:6]] != pytest.approx([x.probability for x in early[:6]], abs=1e-4)
 
 

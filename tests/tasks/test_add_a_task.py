@@ -1,8 +1,8 @@
 """An installed task trains, saves, loads and labels; no other code changes."""
 
-import dataclasses
 import random
 
+import msgspec
 import torch
 from plugins import install
 
@@ -60,7 +60,7 @@ def test_task_installed_as_a_plug_in_trains_saves_and_labels(monkeypatch, tiny_e
     assert len(pairs) == 60
     assert sum(a == b for a, b in pairs) / len(pairs) > 0.9
     # On disk its labels stand in the group for tasks that have none of their own.
-    labeled = dataclasses.replace(test[0], annotations=(said[0],))
+    labeled = msgspec.structs.replace(test[0], annotations=(said[0],))
     again = decode(encode(labeled), "x")
     assert isinstance(again, Dialogue)
     assert [(x.task, x.at, x.name) for x in again.annotations[0].labels] == [

@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from decodings import decoded
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,7 +75,7 @@ def test_links_within_reach_say_what_all_links_say(turns, reach, seed):
             whole[t, t - 1 - back] = scores[t, back]
     rows = whole.double().softmax(dim=1).tolist()
     with patch.object(goals, "_REACH", reach):
-        (said,) = TASK.decode(scores, layout_of(turns))
+        (said,) = decoded(TASK, scores, layout_of(turns))
         wanted = naive_divide(rows)
         assert [label.at for label in said.labels] == [AtGoal(goal) for goal in wanted]
         for label, goal in zip(said.labels, wanted, strict=True):
@@ -95,7 +96,7 @@ def test_a_turn_whose_goal_is_out_of_reach_opens_one():
         assert target.expected[5].tolist() == [0.0, 0.0, 0.0, 1.0, 0.0]
         # The turns between serve none.
         target.expected[2:5, -1] = 1.0
-        (said,) = TASK.decode(20.0 * target.expected, layout_of(6))
+        (said,) = decoded(TASK, 20.0 * target.expected, layout_of(6))
     assert [label.at for label in said.labels] == [AtGoal((0, 1)), AtGoal((5,))]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from decodings import decoded
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +37,7 @@ def intents(often: tuple[int, ...] = (), together: tuple[tuple[int, int], ...] =
 
 
 def said(task: Intents, scores: list[float], some: float = 30.0) -> str:
-    (answers,) = task.decode(torch.tensor([[some, *scores]]), ONE_TURN)
+    (answers,) = decoded(task, torch.tensor([[some, *scores]]), ONE_TURN)
     return "".join(label.name for label in answers.labels)
 
 
@@ -67,10 +68,10 @@ def test_a_turn_keeps_its_most_probable_intent_and_is_none_only_where_it_was(sco
 
 @given(SCORES, st.floats(-9, 9))
 def test_probabilities_of_names_and_of_none_are_those_of_any_intent(scores, some):
-    (answers,) = intents().decode(torch.tensor([[some, *scores]]), ONE_TURN)
+    (answers,) = decoded(intents(), torch.tensor([[some, *scores]]), ONE_TURN)
     any_holds = torch.tensor(some).double().sigmoid().item()
     assert bool(answers.none) != bool(answers.labels)
-    assert all(p == pytest.approx(1 - any_holds) for p in answers.none_probabilities)
+    assert all(p == pytest.approx(1 - any_holds) for p in [x.probability for x in answers.none])
     for probability in (label.probability or 0.0 for label in answers.labels):
         assert 0 < probability <= any_holds
         # Nothing more probable was passed over for it.
@@ -90,7 +91,7 @@ DOMAINS = tuple(LabelName(name) for name in ("a.x", "b.x", "c.x", "d.x"))
 def offered(probabilities: list[float], domains: str) -> dict[str, float]:
     task = Intents(LabelSet("intents", DOMAINS, {"*": (0, 1, 2, 3)}, (0, 1, 2, 3), ()), TaskOptions())
     scores = torch.tensor([[0.9, *probabilities]]).logit()
-    (answers,) = task.decode(scores, replace(ONE_TURN, domains=(tuple(domains),)))
+    (answers,) = decoded(task, scores, replace(ONE_TURN, domains=(tuple(domains),)))
     return {label.name: label.probability or 0.0 for label in answers.labels}
 
 

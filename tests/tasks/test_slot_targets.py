@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from decodings import decoded
 from labeled import LABELS, every_target, labeled_dialogue
 from msgspec.structs import replace
 
@@ -125,21 +126,21 @@ def test_spans_end_with_their_last_visible_token():
         ({2: B_A, 3: I_A, 4: I_A, 5: I_A}, (5, 17)),
         ({1: B_A}, (0, 4)),
     ):
-        (said,) = TASK.decode(scores(layout, tags), layout)
+        (said,) = decoded(TASK, scores(layout, tags), layout)
         assert [(x.at, x.name) for x in said.labels] == [(AtSpan(0, *place), "a")]
         assert said.labels[0].probability == pytest.approx(1.0)
-        assert said.none == (Field("slots", AtTurn(1)),)
-        assert list(said.none_probabilities) == pytest.approx([1.0])
+        assert [x.field for x in said.none] == [Field("slots", AtTurn(1))]
+        assert [x.probability for x in said.none] == pytest.approx([1.0])
 
 
 def test_a_source_without_slots_gives_no_answer_and_one_with_some_of_them_does():
     layout = layout_of("none", "one", "two")
-    silent, one, two = TASK.decode(scores(layout, {2 * COUNT + 1: B_A, 5 * COUNT + 1: B_B}), layout)
-    assert (silent.labels, silent.none, silent.none_probabilities) == ((), (), ())
+    silent, one, two = decoded(TASK, scores(layout, {2 * COUNT + 1: B_A, 5 * COUNT + 1: B_B}), layout)
+    assert silent.answers == ()
     assert [(x.at, x.name) for x in one.labels] == [(AtSpan(0, 0, 4), "a")]
-    assert one.none == (Field("slots", AtTurn(1)),)
+    assert [x.field for x in one.none] == [Field("slots", AtTurn(1))]
     assert [(x.at, x.name) for x in two.labels] == [(AtSpan(1, 0, 4), "b")]
-    assert two.none == (Field("slots", AtTurn(0)),)
+    assert [x.field for x in two.none] == [Field("slots", AtTurn(0))]
 
 
 def test_the_probability_of_an_empty_turn_is_that_no_span_begins():
@@ -147,7 +148,7 @@ def test_the_probability_of_an_empty_turn_is_that_no_span_begins():
     layout = layout_of("two")
     out = torch.zeros(2 * COUNT, 5)
     out[:, NO] = 2.0
-    (said,) = TASK.decode(out, layout)
+    (said,) = decoded(TASK, out, layout)
     # The states are O or one of two names; a name goes on at the odds at which it begins.
     outside, inside = 1.0, 0.0
     total = 1.0
@@ -155,7 +156,7 @@ def test_the_probability_of_an_empty_turn_is_that_no_span_begins():
     for _ in range(COUNT):
         outside, inside = e * (outside + inside), 2 * (outside + inside) + inside
         total = outside + inside
-    assert list(said.none_probabilities) == pytest.approx([e**COUNT / total] * 2)
+    assert [x.probability for x in said.none] == pytest.approx([e**COUNT / total] * 2)
 
 
 def test_special_tokens_belong_to_no_span_and_a_blank_begins_none(tiny_encoder):

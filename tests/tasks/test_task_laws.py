@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from decodings import decoded
 from labeled import LABELS, every_target, labeled_dialogue
 
 from labelgen.data.dialogue import Dialogue, Turn
@@ -36,16 +37,16 @@ def outputs(model: LabelModel, batch: Batch, name: str):
 @pytest.mark.parametrize("name", TASKS)
 def test_decoding_undoes_encoding(model, batch, name):
     task, target = model.tasks[name], batch.targets[name]
-    decoded = task.decode(20.0 * (2.0 * target.expected - 1.0), batch.layout)
-    for dialogue, answers in zip(DIALOGUES, decoded, strict=True):
+    decodings = decoded(task, 20.0 * (2.0 * target.expected - 1.0), batch.layout)
+    for dialogue, answers in zip(DIALOGUES, decodings, strict=True):
         if name in ("order", "selection"):
             wanted = {(t.at, t.distribution[0][0]) for t in every_target(dialogue) if t.task == name and t.distribution}
             assert wanted <= {(label.at, label.name) for label in answers.labels}
             continue
         annotation = dialogue.annotations[0]
         assert {(x.at, x.name) for x in answers.labels} == {(x.at, x.name) for x in annotation.labels if x.task == name}
-        assert set(answers.none) == {none.field for none in annotation.none if none.task == name}
-        assert not {scope(label) for label in answers.labels} & set(answers.none)
+        assert {x.field for x in answers.none} == {none.field for none in annotation.none if none.task == name}
+        assert not {scope(label) for label in answers.labels} & {x.field for x in answers.none}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -53,18 +54,17 @@ def test_certain_targets_give_certain_probabilities(model, batch, name):
     task, target = model.tasks[name], batch.targets[name]
     if name == "selection":
         pytest.skip("its targets name only some turns")
-    for answers in task.decode(30.0 * (2.0 * target.expected - 1.0), batch.layout):
+    for answers in decoded(task, 30.0 * (2.0 * target.expected - 1.0), batch.layout):
         assert all(label.probability == pytest.approx(1.0, abs=1e-6) for label in answers.labels)
-        assert all(p == pytest.approx(1.0, abs=1e-6) for p in answers.none_probabilities)
-        assert len(answers.none) == len(answers.none_probabilities)
+        assert all(p == pytest.approx(1.0, abs=1e-6) for p in [x.probability for x in answers.none])
 
 
 def test_no_goal_is_as_probable_as_that_no_turn_serves_one(model, batch):
     rows = torch.zeros(sum(batch.layout.turns), batch.layout.longest + 2)
     rows[:, -2:] = torch.tensor([0.4, 0.6])
-    for count, answers in zip(batch.layout.turns, model.tasks["goals"].decode(rows.log(), batch.layout), strict=True):
+    for count, answers in zip(batch.layout.turns, decoded(model.tasks["goals"], rows.log(), batch.layout), strict=True):
         assert (answers.labels, len(answers.none)) == ((), 1)
-        assert answers.none_probabilities == (pytest.approx(0.6**count),)
+        assert answers.none[0].probability == pytest.approx(0.6**count)
 
 
 @pytest.mark.parametrize("name", TASKS)
