@@ -1,7 +1,7 @@
 """Matrix products in 8 bits by ONNX Runtime, for labeling on a CPU.
 
-Weights have one scale for each output, rows of activations one scale and offset each. Sums of integers are exact, so a row's result
-does not depend on the rows beside it. Source: Dettmers et al. 2022, "LLM.int8()" (vector-wise quantization)."""
+Weights have a scale for each output, activations a scale and offset for each row. Integer sums are exact, so the product is
+batch-invariant. Source: Dettmers et al. 2022, "LLM.int8()" (vector-wise quantization)."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from labelgen.kernels.processor import crash_of, first_cpu
 
 _INSTALL = "pip install -e '.[int8]' -c constraints.txt, or use --precision 32"
 _OPERATORS = 21
-"""Version of ONNX's operators, which ONNX Runtime has read since 1.19."""
+"""Version of ONNX's operator set; needs ONNX Runtime 1.19."""
 
 Rows = Float[Tensor, "rows d"]
 Wide = Float[Tensor, "rows _"]
@@ -34,7 +34,7 @@ def check_int8() -> None:
 
 
 class Int8Product:
-    """Rows times a weight, plus a bias."""
+    """Linear map with 8-bit weights and activations."""
 
     def __init__(self, weight: Float[Tensor, "_ d"], bias: Float[Tensor, " _"]) -> None:
         # Without VNNI instructions the sum of two products has 16 bits, which holds 7-bit weights only.
@@ -47,12 +47,12 @@ class Int8Product:
         self._bias = bias.detach().float()
 
     def __call__(self, rows: Rows) -> Wide:
-        # By themselves: torch's aminmax takes ten times as long over rows. Zero is in the range, so it is an integer too.
+        # Two calls, because torch's aminmax takes ten times as long over rows. The range includes zero, so zero is exact.
         least = rows.amin(1).clamp_(max=0.0)
         scale = (rows.amax(1).clamp_(min=0.0) - least).clamp_(min=1e-12) / 255
         zero = (least / -scale).round_()
-        given = {"rows": rows, "row_scale": scale, "row_zero": zero.to(torch.uint8)}
-        [products] = self._session.run(None, {name: value.numpy() for name, value in given.items()})
+        inputs = {"rows": rows, "row_scale": scale, "row_zero": zero.to(torch.uint8)}
+        [products] = self._session.run(None, {name: value.numpy() for name, value in inputs.items()})
         out = torch.addcmul(self._bias, torch.from_numpy(products), scale[:, None])
         return out.addcmul_((-zero * scale)[:, None], self._sums)
 
@@ -65,7 +65,7 @@ class Int8Product:
 
 
 def _session(weight: Tensor, scale: Tensor) -> Any:
-    """Computes the integers that rows are quantized to, times those of the weight, exactly, and times the scale of each output."""
+    """ONNX graph: quantize the rows, multiply exactly in integers, and scale each output."""
     onnx, runtime = _libraries()
     make, kinds = onnx.helper, onnx.TensorProto
     outer, inner = weight.shape

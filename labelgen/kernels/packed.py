@@ -1,7 +1,7 @@
-"""Attention over passages that stand one behind the other in one long row, each seeing itself alone.
+"""Packed attention: passages are concatenated in one row, and each attends only to itself.
 
-All that works token by token (products, norms, dropout) then runs once over all tokens of a batch; attention alone runs
-for each group of passages of one exact length. Nothing is padded, and the bits are those of a pass for each group;
+Everything that works token by token (products, norms, dropout) runs once over all tokens of a batch. Only attention runs
+for each group of passages with one exact length. Nothing is padded, and results are bitwise those of one pass a group.
 Source: the packing of Krell et al. 2021, "Efficient Sequence
 Packing without Cross-contamination"."""
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PACKED = "labelgen_packed"
-"""Name of this attention among those of transformers."""
+"""Name of this attention implementation in transformers."""
 
 
 def packed_attention(
@@ -30,7 +30,7 @@ def packed_attention(
 ) -> tuple[Float[Tensor, "1 tokens heads h"], None]:
     """passages: number and token length of each group, in the order of the tokens."""
     heads, width = query.shape[1], query.shape[3]
-    attend = in_products if query.requires_grad and query.device.type == "cpu" else F.scaled_dot_product_attention
+    attend = plain_attention if query.requires_grad and query.device.type == "cpu" else F.scaled_dot_product_attention
     # Split, not sliced: the gradient of a slice is as large as the whole row, one for each group.
     sizes = [count * length for count, length in passages]
     parts = [torch.split_with_sizes(x[0], sizes, dim=1) for x in (query, key, value)]
@@ -42,22 +42,22 @@ def packed_attention(
     return torch.cat(out)[None], None
 
 
-def in_products(
+def plain_attention(
     query: Float[Tensor, "n heads L h"],
     key: Float[Tensor, "n heads L h"],
     value: Float[Tensor, "n heads L h"],
     dropout_p: float,
     scale: float | None,
 ) -> Float[Tensor, "n heads L h"]:
-    """The same attention in plain products. On a CPU the backward pass of torch's own is made for long texts: over those
-    of turns it takes longer than all products of the layer (docs/explanation/decisions.md)."""
+    """Attention as plain matrix products. On a CPU the backward pass of torch's kernel is made for long texts; on short ones it
+    takes longer than all products of the layer (docs/explanation/decisions.md)."""
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     weights = torch.matmul(query * scale, key.transpose(-1, -2)).softmax(dim=-1)
     return torch.matmul(F.dropout(weights, dropout_p), value)
 
 
 def packed_positions(encoder: Any, groups: Sequence[Int[Tensor, "_ _"]]) -> Int[Tensor, "1 tokens"]:
-    """Position of each token in its passage, as the encoder counts: RoBERTa and its kin begin behind the padding id."""
+    """Position ids of the tokens in their passages; RoBERTa-like encoders start after the padding id."""
     embeddings: Any = getattr(encoder, "embeddings", None)
     first = embeddings.padding_idx + 1 if hasattr(embeddings, "create_position_ids_from_inputs_embeds") else 0
     rows = [torch.arange(first, first + ids.shape[1], device=ids.device).repeat(ids.shape[0]) for ids in groups]

@@ -1,9 +1,8 @@
-"""A text encoder made ready for labeling on one core of a CPU: BERT, RoBERTa and their kin, without gradients.
+"""A fast text encoder for labeling on one CPU core: BERT, RoBERTa and similar ones, without gradients.
 
-The same function as transformers computes, in other steps: weights are laid out once as oneDNN reads them fastest, the
-three products of attention are one, and GELU and the residual sums are done while a product is still in the cache.
-Passages of all lengths stand in one row, a bounded number of tokens at a time, and attention alone runs for each length,
-so a passage's bits do not depend on its company (tests/kernels/test_prepared.py; docs/explanation/decisions.md says what was measured).
+It computes the same function as transformers. Weights are copied once into oneDNN's format, the query, key and value
+products are fused, and so are GELU and the residual sums. Passages of all lengths are packed into one row with a bounded
+number of tokens, and attention runs for each length, so the encoder is batch-invariant (tests/kernels/test_prepared.py).
 Source: Devlin et al. 2019, "BERT"; the operators are those that torch's own compiler calls."""
 
 from collections.abc import Sequence
@@ -19,8 +18,8 @@ from labelgen.kernels.int8 import Int8Product
 from labelgen.kernels.packed import packed_positions
 
 TOKENS = 512
-"""Tokens that pass through the layers at once: so few that what lies between two products stays in the cache. A batch of fewer is
-filled up, so that each product always has as many rows; for each other number oneDNN would also make itself ready anew and keep that."""
+"""Tokens that pass through the layers at once: few enough that activations stay in the CPU cache. Smaller batches are padded,
+so that each product has the same number of rows; oneDNN would also compile and cache a kernel for each other number."""
 
 _KNOWN = ("bert", "roberta", "xlm-roberta", "camembert")
 
@@ -29,7 +28,7 @@ Wide = Float[Tensor, "tokens _"]
 
 
 def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
-    """Whether the encoder is of a known architecture, on a CPU that oneDNN has kernels for."""
+    """Whether the architecture is supported and oneDNN has kernels for this CPU and precision."""
     config = encoder.config
     return (
         config.model_type in _KNOWN
@@ -42,8 +41,8 @@ def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
 
 
 class PreparedEncoder:
-    """The weights as they are now, copied. precision: float32 or bfloat16, of weights and of what lies between products; int8: of the
-    products alone, what lies between them is float32."""
+    """The prepared encoder; it copies the current weights. precision: of weights and activations, float32 or bfloat16; with int8,
+    activations between the products are float32."""
 
     def __init__(self, encoder: Any, precision: torch.dtype) -> None:
         config, embeddings = encoder.config, encoder.embeddings
@@ -53,12 +52,12 @@ class PreparedEncoder:
         self._places = (
             embeddings.position_embeddings.weight.detach() + embeddings.token_type_embeddings.weight[0].detach()
         )
-        self._between = _between_products(precision)
+        self._between = _activation_dtype(precision)
         self._norm = _Norm(embeddings.LayerNorm, torch.float32)
-        self._layers = [_Layer(layer, self._heads, precision) for layer in encoder.encoder.layer]
+        self._layers = [_PreparedLayer(layer, self._heads, precision) for layer in encoder.encoder.layer]
 
     def __call__(self, groups: Sequence[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _ d"]]:
-        """Last hidden states of passages that come in groups of one exact length each."""
+        """Last hidden states of passages in groups of one exact length."""
         out: list[list[Tensor]] = [[] for _ in groups]
         for batch in _batches(groups):
             rows = self._rows([ids for _, ids in batch])
@@ -81,18 +80,18 @@ class PreparedEncoder:
         return rows[:count]
 
 
-class _Layer:
-    """One post-norm layer of the Transformer."""
+class _PreparedLayer:
+    """A post-norm Transformer layer."""
 
     def __init__(self, layer: Any, heads: int, precision: torch.dtype) -> None:
         own, after = layer.attention.self, layer.attention.output
         self._heads = heads
         self._mix = _product([own.query, own.key, own.value], precision)
         self._out = _product([after.dense], precision)
-        self._norm = _Norm(after.LayerNorm, _between_products(precision))
+        self._norm = _Norm(after.LayerNorm, _activation_dtype(precision))
         self._wide = _product([layer.intermediate.dense], precision)
         self._narrow = _product([layer.output.dense], precision)
-        self._last_norm = _Norm(layer.output.LayerNorm, _between_products(precision))
+        self._last_norm = _Norm(layer.output.LayerNorm, _activation_dtype(precision))
 
     def __call__(self, rows: Rows, passages: Sequence[tuple[int, ...]]) -> Rows:
         rows = self._norm(self._out.added(self._attend(self._mix(rows), passages), rows))
@@ -114,20 +113,20 @@ class _Layer:
 def _attention(
     q: Float[Tensor, "n heads L h"], k: Float[Tensor, "n heads L h"], v: Float[Tensor, "n heads L h"]
 ) -> Float[Tensor, "n heads L h"]:
-    """In plain products, since torch's own kernel is made for long texts. Scores stand with the keys first: a softmax over
-    a last axis as short as an utterance takes twice as long (docs/explanation/decisions.md)."""
+    """Attention as plain products, because torch's kernel is made for long texts. Keys are the first axis of the scores: a
+    softmax over a short last axis takes twice as long (docs/explanation/decisions.md)."""
     count, heads, length, width = q.shape
     q, k, v = (x.reshape(count * heads, length, width) for x in (q, k, v))
     scores = torch.baddbmm(q.new_zeros(1), k, q.transpose(1, 2), beta=0, alpha=width**-0.5)
     return torch.bmm(scores.softmax(dim=1).transpose(1, 2), v).view(count, heads, length, width)
 
 
-def _between_products(precision: torch.dtype) -> torch.dtype:
+def _activation_dtype(precision: torch.dtype) -> torch.dtype:
     return torch.float32 if precision == torch.int8 else precision
 
 
 def _product(maps: Sequence[Any], precision: torch.dtype) -> Product | Int8Product:
-    """Linear maps of one input, side by side."""
+    """Several linear maps of one input as one product."""
     weight = torch.cat([each.weight.detach() for each in maps])
     bias = torch.cat([each.bias.detach() for each in maps])
     if precision == torch.int8:
@@ -145,8 +144,8 @@ class _Norm:
 
 
 def _batches(groups: Sequence[Int[Tensor, "_ _"]]) -> list[list[tuple[int, Int[Tensor, "_ _"]]]]:
-    """Whole passages, in order, as many as TOKENS have room for, each part with the index of its group. One that is longer than
-    that is a batch of its own."""
+    """Batches of whole passages with at most TOKENS tokens, each part with the index of its group. A longer passage is a batch of
+    its own."""
     batches: list[list[tuple[int, Tensor]]] = []
     room = 0
     for k, ids in enumerate(groups):

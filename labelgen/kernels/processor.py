@@ -5,8 +5,7 @@ that, a forked process computes some products. If it dies or hangs, lower levels
 ONEDNN_MAX_CPU_ISA, for this process and those that it starts. Such levels exist on x86; elsewhere, and where Linux does not tell the
 CPU's flags, nothing is tried.
 
-What is computed on: whether it is there, whether it has bf16, and its kind as a short name: the same bits may be expected
-where names are equal."""
+Also here: the kind of a processor as a short name, whether a device exists, and whether it has bf16."""
 
 import faulthandler
 import os
@@ -73,13 +72,13 @@ def choose_instruction_set(products: Callable[[], None] | None = None, limit_s: 
         os.environ.pop(MAX_CPU_ISA, None)
     elif _cap():
         return
-    *lower, best = _own_levels() or [""]
+    *lower, best = _cpu_levels() or [""]
     fault = _fault("", products or _products, limit_s) if best else None
     level = ""
     if fault is not None:
         works = (name for name in reversed(lower) if _fault(name, products or _products, limit_s) is None)
         level = next(works, "")
-        _tell(best, fault, level)
+        _report(best, fault, level)
     if level:
         os.environ[MAX_CPU_ISA] = level
     os.environ[PROBED_CPU_ISA] = f"{machine} {level}"
@@ -87,8 +86,8 @@ def choose_instruction_set(products: Callable[[], None] | None = None, limit_s: 
 
 def instruction_set() -> str | None:
     """The level in force, by oneDNN's name: the CPU's highest, or a lower one that is set. None where there are no such levels."""
-    own, cap = _own_levels(), _cap()
-    within = [name for name in own if cap is None or _NAMES.index(name) <= _NAMES.index(cap)]
+    levels, cap = _cpu_levels(), _cap()
+    within = [name for name in levels if cap is None or _NAMES.index(name) <= _NAMES.index(cap)]
     return within[-1] if within else None
 
 
@@ -111,7 +110,7 @@ def first_cpu() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
 
 
-def _own_levels() -> list[str]:
+def _cpu_levels() -> list[str]:
     flags = set(first_cpu().get("flags", "").split())
     found = []
     for levels in (_NARROW, _WIDE):
@@ -133,7 +132,7 @@ def _machine() -> str:
     return _BOOT.read_text().strip() if _BOOT.exists() else platform.node()
 
 
-def _tell(best: str, fault: str, level: str) -> None:
+def _report(best: str, fault: str, level: str) -> None:
     if level:
         action = f"using {MAX_CPU_ISA}={level}; hint: set {MAX_CPU_ISA} yourself to choose another level"
     else:
@@ -197,30 +196,33 @@ def _products() -> None:
     torch.set_num_threads(1)
     for precision in (torch.float32, torch.bfloat16):
         for rows, width in ((8, 64), (128, 384)):
-            drawn = torch.ones(rows, width, dtype=precision, requires_grad=True)
+            inputs = torch.ones(rows, width, dtype=precision, requires_grad=True)
             weight = torch.ones(width, width, dtype=precision, requires_grad=True)
             bias = torch.ones(width, dtype=precision)
-            mixed = F.linear(drawn, weight, bias)
+            mixed = F.linear(inputs, weight, bias)
             heads = mixed.view(1, rows, 4, -1).transpose(1, 2)
             attended = F.scaled_dot_product_attention(heads, heads, heads)[0]
             scores = torch.baddbmm(attended.new_zeros(1), attended, attended.transpose(1, 2), beta=0)
-            heard = F.conv1d(drawn.T[None], torch.ones(width, width, 3, dtype=precision), padding=1)
-            torch.autograd.backward(torch.bmm(scores, attended).sum() + heard.sum())
+            convolved = F.conv1d(inputs.T[None], torch.ones(width, width, 3, dtype=precision), padding=1)
+            torch.autograd.backward(torch.bmm(scores, attended).sum() + convolved.sum())
             with torch.no_grad(), suppress(RuntimeError):
                 packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
                 pointwise = torch.ops.mkldnn._linear_pointwise
                 for after in ("none", "gelu"):
-                    pointwise.default(drawn, packed, bias, after, [], "none" if after == "gelu" else "")
-                pointwise.binary(drawn, mixed, packed, bias, "add")
+                    pointwise.default(inputs, packed, bias, after, [], "none" if after == "gelu" else "")
+                pointwise.binary(inputs, mixed, packed, bias, "add")
 
 
 _KEYS = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU architecture", "CPU part")
-"""What names a kind of CPU there, on x86 and on ARM. Marketing names are left out: they differ where kinds do not."""
+"""Fields of /proc/cpuinfo that identify a kind of CPU, on x86 and ARM. Marketing names may differ for one kind."""
 
 
 def processor(device: str = "cpu") -> str:
-    """Of a CPU its maker and model, and the instruction set that torch uses, such as `x86_64 AuthenticAMD 25 17 AVX512`:
-    libraries choose their kernels, and so the order of sums, by these. Of a GPU its name. Nothing in it names a machine."""
+    """Kind of the processor. For a CPU: maker, model and torch's instruction set, such as `x86_64 AuthenticAMD 25 17 AVX512`; for a
+    GPU: its name.
+
+    Libraries choose their kernels, and so the order of sums, by these, so equal kinds may give bitwise identical results. The
+    name does not identify a machine."""
     kind = torch.device(device)
     if kind.type == "cuda":
         return torch.cuda.get_device_name(kind)
@@ -230,7 +232,7 @@ def processor(device: str = "cpu") -> str:
 
 
 def check_device(device: str) -> None:
-    """Raises UsageError where torch cannot compute on `device` here: it has no such name, or there is none."""
+    """Raises UsageError if torch does not know the device, or the machine does not have it."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -244,8 +246,8 @@ def check_device(device: str) -> None:
 
 
 def has_bf16(device: str) -> bool:
-    """Whether it computes products of bf16 itself, at the instruction set in force. A CPU that does not takes several times as long
-    for them as for fp32."""
+    """Whether the device has bf16 products at the current instruction set. Without them a CPU takes several times as long as for
+    fp32."""
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -254,8 +256,8 @@ def has_bf16(device: str) -> bool:
 
 
 def _cpu() -> Iterator[str]:
-    """Maker, family and model of the first CPU; what Python knows where there is no such file."""
-    told = first_cpu()
-    if not told:
+    """Maker, family and model of the first CPU; without /proc/cpuinfo, the name that Python reports."""
+    fields = first_cpu()
+    if not fields:
         yield platform.processor()
-    yield from (told[key] for key in _KEYS if key in told)
+    yield from (fields[key] for key in _KEYS if key in fields)

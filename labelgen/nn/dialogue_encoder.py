@@ -17,15 +17,16 @@ from labelgen.nn.losses import NEVER
 
 _REACH = 32
 _WINDOW = 512
-"""Turns whose attention is computed at once, beside a band of others on either side: time and memory are linear in the
-turns, and what comes out is that of all at once (to the rounding of its sums)."""
+"""Turns whose attention is computed at once, with a band of keys on both sides. Time and memory are linear in the turns, and
+the result equals one pass up to rounding."""
 _NEAR = (-1, 1, -2)
 _NEAR_BIAS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
-    """rows: turns that look. keys: all turns that some of them may see. mask: which sees which; None where each sees all."""
+class _AttentionWindow:
+    """Queries and keys of one window. rows: the querying turns. keys: turns that some of them see. mask: attention mask; None if
+    each sees all."""
 
     rows: slice
     keys: slice
@@ -33,8 +34,11 @@ class _Window:
 
 
 class DialogueEncoder(nn.Module):
-    """layers may be 0: each turn then stands for itself, which is the baseline without context. band: how many turns
-    before and after it a turn sees in each layer, so that in all it hears of `layers` times as many."""
+    """Transformer encoder over turns with local attention.
+
+    Args:
+        layers: number of layers; 0 is the baseline without context.
+        band: turns before and after it that a turn sees in each layer; its receptive field is `layers` times as large."""
 
     def __init__(self, width: int, layers: int, heads: int, dropout: float, band: int) -> None:
         super().__init__()
@@ -45,7 +49,11 @@ class DialogueEncoder(nn.Module):
     def forward(
         self, turns: Float[Tensor, "B T D"], real: Bool[Tensor, "B T"] | None, causal: bool = False
     ) -> Float[Tensor, "B T D"]:
-        """State of each turn in its dialogue. real: None where nothing is padded. causal: a turn sees no later one."""
+        """State of each turn in its dialogue.
+
+        Args:
+            real: attention mask of the padded grid; None if nothing is padded.
+            causal: turns see no later turns."""
         windows = tuple(self._windows(turns.shape[1], real, causal, turns.device))
         for block in self.blocks:
             turns = block(turns, windows)
@@ -54,7 +62,7 @@ class DialogueEncoder(nn.Module):
 
     def _windows(
         self, length: int, real: Bool[Tensor, "B T"] | None, causal: bool, device: torch.device
-    ) -> Iterator[_Window]:
+    ) -> Iterator[_AttentionWindow]:
         for start in range(0, length, _WINDOW):
             end = min(start + _WINDOW, length)
             first, last = max(0, start - self.band), end if causal else min(length, end + self.band)
@@ -65,14 +73,14 @@ class DialogueEncoder(nn.Module):
                 if causal:
                     mask = mask & (ahead <= 0)
             if real is not None:
-                # A padded turn attends to itself only through the real ones; its state is never read.
+                # A padded turn attends to real turns; its state is never read.
                 seen = real[:, None, None, first:last].expand(-1, 1, end - start, -1)
                 mask = seen if mask is None else mask & seen
-            yield _Window(slice(start, end), slice(first, last), mask)
+            yield _AttentionWindow(slice(start, end), slice(first, last), mask)
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward layer, each on normalized input and added to it."""
+    """Pre-norm Transformer block: attention, then a feed-forward layer, both residual."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -85,12 +93,12 @@ class Block(nn.Module):
         last = nn.Linear(4 * width, width)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), last)
         self.dropout = nn.Dropout(dropout)
-        # A new block adds nothing: training starts from each turn alone and takes from the others what helps.
+        # A new block is the identity, so training starts from turns without context.
         for added in (self.attention_out, last):
             nn.init.zeros_(added.weight)
             nn.init.zeros_(added.bias)
 
-    def forward(self, turns: Float[Tensor, "B T D"], windows: Sequence[_Window]) -> Float[Tensor, "B T D"]:
+    def forward(self, turns: Float[Tensor, "B T D"], windows: Sequence[_AttentionWindow]) -> Float[Tensor, "B T D"]:
         batch, length, width = turns.shape
         mixed = self.query_key_value(self.attention_norm(turns))
         # q, k, v: [B, heads, T, D / heads]
@@ -106,7 +114,7 @@ class Block(nn.Module):
         q: Float[Tensor, "B heads rows d"],
         k: Float[Tensor, "B heads keys d"],
         v: Float[Tensor, "B heads keys d"],
-        window: _Window,
+        window: _AttentionWindow,
     ) -> Float[Tensor, "B heads rows d"]:
         rows = torch.arange(window.rows.start, window.rows.stop, device=q.device)
         keys = torch.arange(window.keys.start, window.keys.stop, device=q.device)
@@ -118,8 +126,8 @@ class Block(nn.Module):
 
 
 def _near(heads: int) -> Float[Tensor, "heads distances"]:
-    """Biases by distance of a new block: the first heads look one turn back, one ahead and two back, the others anywhere.
-    What was just asked or answered says most about a turn, and few dialogues are enough to learn the rest."""
+    """Initial relative position biases: the first heads attend to the previous turn, the next and the one before the previous;
+    the others attend everywhere. Neighboring turns are the most informative, so small data sets are enough to learn the rest."""
     bias = torch.zeros(heads, 2 * _REACH + 1)
     for head, step in zip(range(heads - 1), _NEAR, strict=False):
         bias[head, _REACH + step] = _NEAR_BIAS

@@ -1,4 +1,4 @@
-"""Scores of labels by their texts, so that a label that was never trained on can be scored too."""
+"""Zero-shot scores of labels by their texts, for labels that are not in the training data too."""
 
 import torch
 from jaxtyping import Float
@@ -8,11 +8,13 @@ from labelgen.kernels.batch_invariant import score_rows
 
 
 class LabelScorer(nn.Module):
-    """score(query, label) = query . (text of the label + what was learned of it beyond its text).
+    """Dot product of a query with a label's text vector plus a learned vector of the label.
 
-    The second part is zero for a label that was not trained on, and is dropped now and then in training, so that the
-    text alone learns to carry the score. The product is not scaled down by its width: steps of AdamW are of one size, so
-    scores would then grow by less in each (measured, docs/explanation/decisions.md). Sources: Larochelle et al. 2008, "Zero-data learning of new tasks"; Obeidat et
+    The learned vector is zero for a label that is not in the training data. In training it is dropped at random, so that
+    the text alone learns to carry the score. The product is not scaled by its width, because AdamW's steps have a constant
+    size and scaled scores would grow more slowly (docs/explanation/decisions.md).
+
+    Sources: Larochelle et al. 2008, "Zero-data learning of new tasks"; Obeidat et
     al. 2019, "Description-Based Zero-shot Fine-Grained Entity Typing"."""
 
     def __init__(self, query_width: int, label_width: int, labels: int, inner: int, label_dropout: float) -> None:

@@ -1,7 +1,7 @@
-"""Losses in nats over soft, weighted, complementary and absent targets.
+"""Losses in nats for soft, weighted, complementary and missing targets.
 
-Each gives a sum over rows and the weight to divide it by, so that a step's loss can be divided by its global weight,
-over accumulated batches and processes. A row of weight 0 adds exactly zero to the loss and to every gradient."""
+Each returns a sum over rows and the sum of weights, so that a step's loss can be divided by its total weight over
+accumulated batches and processes. A row of weight 0 adds exactly zero to the loss and to every gradient."""
 
 from dataclasses import dataclass
 
@@ -13,30 +13,30 @@ from torch.nn import functional as F
 from labelgen.features.layout import TargetTensors
 
 NEVER = -1e4
-"""Score of a label that cannot be given; finite, so that a gradient through it stays a number."""
+"""Score of a label that is not allowed; finite, so that gradients are finite."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """total: sum of weighted nats. weight: sum of the weights of the units."""
+    """A weighted loss. total: weighted sum in nats. weight: sum of the weights."""
 
     total: Float[Tensor, ""]
     weight: Float[Tensor, ""]
 
 
 def exclusive(scores: Float[Tensor, "rows labels"], target: TargetTensors) -> Loss:
-    """Cross-entropy where exactly one label holds, and, where only evidence of it is known, the evidence's own
+    """Cross-entropy for mutually exclusive labels, plus the marginal likelihood of evidence:
     -log of the sum over labels of p(label) p(evidence given the label).
 
-    Towards the posterior a model would learn the evidence's doubt besides its own: where feedback is mostly silence, it would
-    never be sure. Source: Raykar et al. 2010, "Learning From Crowds", section 2.3. "Not this" is evidence that the named
-    labels cannot have: -log(1 - p)."""
+    A model trained on the posterior instead would also learn the uncertainty of the evidence; with sparse feedback it would
+    never be confident. Source: Raykar et al. 2010, "Learning From Crowds", section 2.3. A complement is evidence with
+    likelihood 0 for the named labels: -log(1 - p)."""
     log_p = scores.float().log_softmax(dim=-1)
     nats = -(target.expected * log_p).sum(dim=-1)
     total = _weighted(nats, target.weight)
     if target.likelihood is not None and target.likelihood_weight is not None:
-        said = target.likelihood.log().clamp(min=NEVER)
-        total = total + _weighted(-(log_p + said).logsumexp(dim=-1), target.likelihood_weight)
+        log_likelihood = target.likelihood.log().clamp(min=NEVER)
+        total = total + _weighted(-(log_p + log_likelihood).logsumexp(dim=-1), target.likelihood_weight)
     return Loss(total, target.total_weight())
 
 
@@ -77,5 +77,5 @@ def _weighted(nats: Float[Tensor, " rows"], weight: Float[Tensor, " rows"]) -> F
 def forbid(
     scores: Float[Tensor, "*rows labels"], allowed: Bool[Tensor, "*rows labels"]
 ) -> Float[Tensor, "*rows labels"]:
-    """Scores with NEVER where a label cannot be given."""
+    """Scores with NEVER for labels that are not allowed."""
     return scores.masked_fill(~allowed, NEVER)

@@ -12,12 +12,13 @@ from torch.nn import functional as F
 from labelgen.kernels.batch_invariant import score_rows
 
 _ROWS = 512
-"""Turns whose links are scored at once: time and memory are linear in the turns."""
+"""Turns whose links are scored at once, so that time and memory are linear in the turns."""
 
 
 class Biaffine(nn.Module):
-    """Score of every turn with each of the turns before it, back to a bound; a new one scores how alike they are. Source:
-    Dozat and Manning 2017, "Deep Biaffine Attention for Neural Dependency Parsing", equation 3."""
+    """Biaffine score of every turn with each earlier turn up to a maximum distance; initially their similarity.
+
+    Source: Dozat and Manning 2017, "Deep Biaffine Attention for Neural Dependency Parsing", equation 3."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -29,12 +30,12 @@ class Biaffine(nn.Module):
         nn.init.eye_(self.pair)
 
     def forward(self, turns: Float[Tensor, "B T D"], reach: int) -> Float[Tensor, "B T reach"]:
-        """scores[b, t, k]: of turn t - 1 - k as the predecessor of turn t; of no meaning where there is no such turn."""
+        """scores[b, t, k]: of turn t - 1 - k as the predecessor of turn t; undefined where there is no such turn."""
         count, length, _ = turns.shape
         earlier = self.earlier(turns)
         later = score_rows(self.later(turns), self.pair.T)
         bias = self.bias(earlier)
-        # Turn s stands at s + reach, so that each row has as many turns before it.
+        # Turn s is at s + reach, so that each row has the same number of turns before it.
         earlier, bias = F.pad(earlier, (0, 0, reach, 0)), F.pad(bias, (0, 0, reach, 0))
         blocks = []
         for start in range(0, length, _ROWS):
@@ -143,9 +144,9 @@ def _side_by_side(columns: Sequence[Float[Tensor, " _"]], count: int) -> Float[T
 
 
 def span_probability(scores: Float[Tensor, "L tags"], sums: TagSums, row: int, span: tuple[int, int, int]) -> float:
-    """That a span of this name begins and ends exactly here, over all well-formed sequences: where it goes on, the I of
-    other names, which cannot follow it, take nothing from it. scores: of the row. span: first token, one past the last,
-    name."""
+    """Marginal probability of a span with exactly these ends and this name, over all well-formed tag sequences.
+
+    scores: of the request. span: first token, one past the last, name."""
     first, end, name = span
     names = (scores.shape[1] - 1) // 2
     own = scores[first, 1 + name] + scores[first + 1 : end, 1 + names + name].sum()
@@ -153,7 +154,7 @@ def span_probability(scores: Float[Tensor, "L tags"], sums: TagSums, row: int, s
 
 
 def _log_add(a: Float[Tensor, "n k"], b: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """log(exp a + exp b) by functions that round alike wherever a number stands (kernels/batch_invariant.py)."""
+    """log(exp a + exp b) with batch-invariant functions (kernels/batch_invariant.py)."""
     return torch.maximum(a, b) + (-(a - b).abs()).exp().log1p()
 
 

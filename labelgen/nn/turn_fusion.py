@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from labelgen.features.layout import FeatureTensors
 
 _WORDS_STD = 0.02
-"""Of new words: they begin as hardly more than silence, so that rare ones stay it."""
+"""Standard deviation of new word vectors: small, so that rare words have little effect."""
 
 
 class TurnFusion(nn.Module):
     """Request and response with their product and difference, plus embedded categories, scaled numbers with flags of
     presence, vectors of its words, and a sound vector; the sum is normalized.
 
-    words: how many of requests and of responses are known. sound_dropout: probability that a turn's sound is left out in training, so that text alone stays as good."""
+    words: size of the vocabularies of requests and responses. sound_dropout: probability that a turn's sound is left out in training, so that text alone stays as good."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class TurnFusion(nn.Module):
         sound: tuple[Int[Tensor, " S"], Float[Tensor, "S w"]] | None,
         hidden: Bool[Tensor, " N"] | None,
     ) -> Float[Tensor, "N D"]:
-        """hidden: turns whose response must not be seen."""
+        """hidden: turns whose response is masked."""
         request, response = self.text_norm(requests), self.text_norm(responses)
         if hidden is not None:
             response = torch.where(hidden[:, None], self.hidden_response.to(response.dtype), response)
@@ -70,20 +70,20 @@ class TurnFusion(nn.Module):
             values = features.categories if hidden is None else features.categories * (~hidden[:, None])
             turns = turns + self.categories(values + self.offsets).sum(dim=1)
         if self.numbers is not None:
-            # A response's length or delay would give a hidden response away, as its status would above.
+            # Length and delay would reveal a masked response, as its status would above.
             seen = features.present if hidden is None else features.present * (~hidden[:, None])
             turns = turns + self.numbers(torch.cat([features.numbers * seen, seen], dim=1))
         if self.words is not None:
-            turns = turns + self._worded(self.words.weight, features, hidden)
+            turns = turns + self._word_vectors(self.words.weight, features, hidden)
         if self.sound is not None and self.no_sound is not None:
-            turns = turns + self._heard(sound, len(turns), turns.dtype)
+            turns = turns + self._sound_vectors(sound, len(turns), turns.dtype)
         out: Tensor = self.dropout(self.norm(turns))
         return out
 
-    def _worded(
+    def _word_vectors(
         self, table: Float[Tensor, "words D"], features: FeatureTensors, hidden: Bool[Tensor, " N"] | None
     ) -> Float[Tensor, "N D"]:
-        """Sum of the words of each turn over the root of their number, so that many are not louder than few."""
+        """Sum of each turn's word vectors divided by the square root of their number."""
         counts = features.word_counts
         turn = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
         seen = torch.ones_like(features.words, dtype=table.dtype)
@@ -94,7 +94,7 @@ class TurnFusion(nn.Module):
         starts = counts.cumsum(0) - counts
         return F.embedding_bag(features.words, table, starts, mode="sum", per_sample_weights=weights)
 
-    def _heard(
+    def _sound_vectors(
         self, sound: tuple[Int[Tensor, " S"], Float[Tensor, "S w"]] | None, count: int, dtype: torch.dtype
     ) -> Float[Tensor, "N D"]:
         assert self.sound is not None
@@ -125,9 +125,9 @@ class AudioEncoder(nn.Module):
         self.out = nn.Linear(2 * width, width)
 
     def forward(self, frames: Float[Tensor, "n frames mels"]) -> Float[Tensor, "n width"]:
-        return torch.cat([self._one(sound[None].clone()) for sound in frames])
+        return torch.cat([self._encode(sound[None].clone()) for sound in frames])
 
-    def _one(self, frames: Float[Tensor, "1 frames mels"]) -> Float[Tensor, "1 width"]:
+    def _encode(self, frames: Float[Tensor, "1 frames mels"]) -> Float[Tensor, "1 width"]:
         hidden = frames.transpose(1, 2)
         for layer in self.layers:
             hidden = F.gelu(layer(hidden))
