@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from labelgen.data.log import write_log as write_log
     from labelgen.model.annotator import Annotator as Annotator
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _PUBLIC = {
     "Annotator": "labelgen.model.annotator:Annotator",

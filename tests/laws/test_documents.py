@@ -216,3 +216,10 @@ def test_data_block_parses(path: Path):
 def test_session_with_other_or_no_output_is_noticed(session: str):
     assert faults(session)
     assert not faults(">>> 1 + 1\n2\n")
+
+
+def test_paths_in_the_architecture_page_exist():
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", text))
+    assert len(paths) > 30
+    assert {path for path in paths if not (ROOT / "labelgen" / path).exists() and not (ROOT / path).exists()} == set()
