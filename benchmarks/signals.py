@@ -121,7 +121,7 @@ def _judge(
             predicted: dict[At, tuple[Label, ...]] = {}
             for at, relevant in about.items():
                 assert isinstance(at, AtTurn | AtGoal)
-                posterior = method(items.Item(dialogue, at, tuple(s for s in relevant if used(s))))
+                posterior = method(items.FeedbackItem(dialogue, at, tuple(s for s in relevant if used(s))))
                 good = _without_evidence(method, task) if posterior is None else posterior.good
                 both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
                 predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)
@@ -143,7 +143,7 @@ def _fitted_methods(read: Sequence[tuple[Dialogue, Sequence[Signal]]], against: 
     unanchored = partial(learn, anchored=False)
     for level, used in (("implicit", _implicit), ("all", _every)):
 
-        def own(used: Callable[[Signal], bool] = used) -> Iterator[items.Item]:
+        def own(used: Callable[[Signal], bool] = used) -> Iterator[items.FeedbackItem]:
             for dialogue, signals in read:
                 goals = next((a.annotator for a in dialogue.annotations if a.kind == against and division(a)), None)
                 yield from items.items_of(dialogue, [s for s in signals if used(s)], goals)

@@ -50,7 +50,7 @@ from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
 from labelgen.feedback.cues import plain
 from labelgen.feedback.em.method import OTHERS, EmMethod, Learn, OtherUsers, learn, learn_pooled
 from labelgen.feedback.em.patterns import GOOD
-from labelgen.feedback.items import Item, items_of, turn_items
+from labelgen.feedback.items import FeedbackItem, items_of, turn_items
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method, waterfall
 from labelgen.feedback.signal import find_signals, with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -110,7 +110,7 @@ def targets(seeds: Sequence[int], dialogues: int, methods: Sequence[str]) -> lis
 def _of_log(log: Sequence[Dialogue], method: str) -> list[Counts]:
     """What a method learns, it learns from the signals of this log."""
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[FeedbackItem]:
         return (item for d in log for item in items_of(d, d.signals))
 
     if method in FITTED_METHODS:
@@ -296,14 +296,14 @@ WORLD = WorldOptions(annotated=0.0, asked=0.0, sound=1.0)
 class RatedTurns:
     """The rated turns of a log. bad [T]: by the truth. replies: what the user would answer if asked, None for nothing."""
 
-    items: list[Item]
+    items: list[FeedbackItem]
     bad: AnyArray
     replies: list[Literal["good", "bad"] | None]
 
 
 def rated_turns(seed: int, dialogues: int) -> RatedTurns:
     """A log without any question, with the signals found in it."""
-    items: list[Item] = []
+    items: list[FeedbackItem] = []
     bad: list[bool] = []
     replies: list[Literal["good", "bad"] | None] = []
     for k in progress(range(dialogues), f"log {seed}", "dialogues", dialogues):
@@ -330,7 +330,7 @@ def rated_turns(seed: int, dialogues: int) -> RatedTurns:
     return RatedTurns(items, np.array(bad), replies)
 
 
-def turn_features(item: Item, good: float) -> dict[str, float]:
+def turn_features(item: FeedbackItem, good: float) -> dict[str, float]:
     """What the small model reads of a turn; good: EM's posterior."""
     [t] = item.turns
     turns = item.dialogue.turns
@@ -391,7 +391,7 @@ class Learner:
         return float(f1), -float(np.log(np.where(bad, p, 1.0 - p)).mean())
 
 
-def _clipped(em: EmMethod, item: Item) -> float:
+def _clipped(em: EmMethod, item: FeedbackItem) -> float:
     told = em(item)
     return 0.5 if told is None else min(max(told.good, 0.01), 0.99)
 

@@ -39,7 +39,7 @@ from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import AtTurn
 from labelgen.feedback.em.estimation import Rates, fit
 from labelgen.feedback.em.patterns import Pattern
-from labelgen.feedback.items import Item
+from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import PRIOR_PRECISION, majority, waterfall
 from labelgen.metrics.scores import CALIBRATION_BINS
 
@@ -176,7 +176,7 @@ def posteriors(made: Sequence[Pattern], rates: Rates) -> dict[str, AnyArray]:
         of_items = []
         for pattern in made:
             signals = tuple(Signal(kind=kind, turns=(0,), vote=vote) for kind, vote in pattern.votes)
-            told = method(Item(dialogue, AtTurn(0), signals))
+            told = method(FeedbackItem(dialogue, AtTurn(0), signals))
             of_items.append(0.5 if told is None else told.good)
         found[name] = np.array(of_items)
     return found | {"em": np.array([rates.posterior(pattern) for pattern in made])}

@@ -24,7 +24,7 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import UNIT_OF, Target
 from labelgen.data.log import Log, with_named, write_log
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.items import FeedbackItem, items_of
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets
@@ -148,7 +148,7 @@ def _learn(given: argparse.Namespace, log: Log) -> Method:
         if path:
             fresh_log(str(path), given.force, [given.log])
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[FeedbackItem]:
         for dialogue in progress(_with_some_signal(log, given.log), "learning", "dialogues"):
             yield from items_of(dialogue, _used(dialogue, given), given.goals)
 

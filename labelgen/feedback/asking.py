@@ -28,7 +28,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtTurn, QualityName
 from labelgen.feedback.cues import asks_if_served, gives_up, says_stop, takes_leave, went_wrong
 from labelgen.feedback.em.patterns import Votes, pattern_of
-from labelgen.feedback.items import Item, turn_items
+from labelgen.feedback.items import FeedbackItem, turn_items
 from labelgen.feedback.posterior import PRIOR_PRECISION, Method
 from labelgen.feedback.repair import predicted_intents
 
@@ -150,7 +150,7 @@ def turn_beliefs(dialogue: Dialogue, method: Method | None, annotator: str | Non
         )
 
 
-def is_askable(item: Item) -> bool:
+def is_askable(item: FeedbackItem) -> bool:
     """Whether "did I answer your question?" makes sense after that turn: a request got a response that neither reports a
     failure nor asks back."""
     [t] = item.turns

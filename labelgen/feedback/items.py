@@ -31,8 +31,8 @@ Goals = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One turn, goal or dialogue, with the signals about it; often there are none."""
+class FeedbackItem:
+    """One turn, goal or dialogue to be judged, with the signals about it; often there are none."""
 
     dialogue: Dialogue
     at: AtTurn | AtGoal | AtDialogue
@@ -55,14 +55,14 @@ class Item:
         return next((domain for domain in domains if domain is not None), None)
 
 
-def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | None = None) -> Iterator[Item]:
+def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | None = None) -> Iterator[FeedbackItem]:
     """All items of a dialogue. annotator: whose goals, where the dialogue has them."""
     yield from goal_items(dialogue, signals, goals_of(dialogue, annotator)[0])
     yield from turn_items(dialogue, signals)
     yield from rated_items(dialogue, signals)
 
 
-def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> Iterator[Item]:
+def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> Iterator[FeedbackItem]:
     """Every goal, with the signals that concern it.
 
     Trouble on the way was repaired or given up later. It says little about the outcome, so all of it is one kind, EARLIER,
@@ -71,7 +71,7 @@ def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> I
     for goal in goals:
         last = max((turn for turn in goal if turn not in passing), default=0)
         about = concerning(signals, goal, goals)
-        yield Item(
+        yield FeedbackItem(
             dialogue, AtGoal(goal), tuple(_faded(s, goal) if s.turns and s.turns[-1] < last else s for s in about)
         )
 
@@ -81,7 +81,7 @@ def _faded(signal: Signal, goal: Sequence[int]) -> Signal:
     return replace(signal, kind=EARLIER, strength=signal.strength * 0.5 ** (later / FADE_TURNS))
 
 
-def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
+def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[FeedbackItem]:
     """Every turn, with the signals about that turn alone; feedback on a dialogue of several turns says little about each."""
     about: dict[int, list[Signal]] = {}
     for signal in (s for s in signals if s.kind not in OF_GOALS):
@@ -89,17 +89,17 @@ def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
             for turn in signal.turns:
                 about.setdefault(turn, []).append(signal)
     for turn in range(len(dialogue.turns)):
-        yield Item(dialogue, AtTurn(turn), tuple(about.get(turn, ())))
+        yield FeedbackItem(dialogue, AtTurn(turn), tuple(about.get(turn, ())))
 
 
-def rated_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Item]:
+def rated_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[FeedbackItem]:
     """The dialogue, where the user rated all of it. A yes to "did you get it?" is an outcome instead."""
     ratings = tuple(s for s in signals if s.kind == "rating" and concerns_dialogue(s, dialogue))
     if ratings:
-        yield Item(dialogue, AtDialogue(), ratings)
+        yield FeedbackItem(dialogue, AtDialogue(), ratings)
 
 
-def ratings(items: Iterable[Item]) -> dict[At, QualityName]:
+def ratings(items: Iterable[FeedbackItem]) -> dict[At, QualityName]:
     """The quality by users' ratings, for items whose ratings do not contradict each other."""
     names = {item.at: {s.vote for s in item.signals if s.kind == "rating"} for item in items}
     return {at: min(of_item) for at, of_item in names.items() if len(of_item) == 1}

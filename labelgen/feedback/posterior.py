@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from labelgen.data.dialogue import Signal
 from labelgen.data.labels import QualityName
-from labelgen.feedback.items import Item
+from labelgen.feedback.items import FeedbackItem
 
 METHODS = {
     "waterfall": "labelgen.feedback.posterior:waterfall",
@@ -49,7 +49,7 @@ class Posterior:
     prior: float | None = None
 
 
-Method = Callable[[Item], Posterior | None]
+Method = Callable[[FeedbackItem], Posterior | None]
 """From an item, its signals in any order, to its posterior; None without evidence."""
 
 
@@ -76,7 +76,7 @@ def from_log_odds(nats: float) -> float:
     return 1.0 / (1.0 + math.exp(-nats))
 
 
-def waterfall(item: Item) -> Posterior | None:
+def waterfall(item: FeedbackItem) -> Posterior | None:
     """Explicit signals; only where there are none, implicit ones.
 
     Within the level that is used, kinds are independent: their log-odds add up, from even. If a kind says the same several
@@ -96,7 +96,7 @@ def waterfall(item: Item) -> Posterior | None:
     return posterior(from_log_odds(nats), f"waterfall, {level}: {words(used)}")
 
 
-def majority(item: Item) -> Posterior | None:
+def majority(item: FeedbackItem) -> Posterior | None:
     """Each signal one vote, whatever its kind and strength; Laplace's rule of succession."""
     signals = judging(item.signals)
     if not signals:

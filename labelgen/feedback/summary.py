@@ -10,7 +10,7 @@ from labelgen.data.labels import UNIT_OF, QualityName, Unit
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.em.method import EmMethod, KindRates
 from labelgen.feedback.em.patterns import Counts, Pattern, pattern_of
-from labelgen.feedback.items import Item, domain_of, items_of
+from labelgen.feedback.items import FeedbackItem, domain_of, items_of
 from labelgen.feedback.posterior import waterfall
 
 BINS = 20
@@ -84,7 +84,7 @@ class SignalCounts:
         self._patterns: Counts = {}
         self._bins: dict[Unit, list[int]] = {}
 
-    def watch(self, dialogues: Iterable[Dialogue], annotator: str | None = None) -> Iterator[Item]:
+    def watch(self, dialogues: Iterable[Dialogue], annotator: str | None = None) -> Iterator[FeedbackItem]:
         """All items of the dialogues. annotator: whose goals, where a dialogue has them."""
         for dialogue in dialogues:
             self._dialogues += 1
@@ -97,7 +97,7 @@ class SignalCounts:
                 self._count(item)
                 yield item
 
-    def _count(self, item: Item) -> None:
+    def _count(self, item: FeedbackItem) -> None:
         unit = UNIT_OF[type(item.at)]
         self._patterns.setdefault(unit, Counter())[pattern_of(item)] += 1
         bins = self._bins.setdefault(unit, [0] * BINS)

@@ -14,7 +14,7 @@ from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
 from labelgen.data.log import write_log
-from labelgen.feedback.items import Item
+from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.simulator.log import simulate
@@ -72,7 +72,7 @@ def test_rows_of_aggregation_equal_a_naive_reference(tmp_path: Path):
                     for s in signals
                     if label.at.turn in s.turns and not (whole and len(s.turns) == len(dialogue.turns))
                 ]
-                posterior = waterfall(Item(dialogue, label.at, tuple(own)))
+                posterior = waterfall(FeedbackItem(dialogue, label.at, tuple(own)))
                 bad.append(label.value < 3)  # type: ignore[operator]
                 scores.append(0.5 if posterior is None else 1.0 - posterior.good)
     leaning = np.array(scores) > 0.5

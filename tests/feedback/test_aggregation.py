@@ -23,7 +23,7 @@ from labelgen.data.labels import (
 )
 from labelgen.data.record import decode, encode
 from labelgen.feedback.em.patterns import pattern_of
-from labelgen.feedback.items import EARLIER, Item, concerning, goal_items, goals_of, turn_items
+from labelgen.feedback.items import EARLIER, FeedbackItem, concerning, goal_items, goals_of, turn_items
 from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, from_log_odds, log_odds, majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -47,9 +47,9 @@ def good(kind: str = "gratitude", at: int = 0, **more: object) -> Signal:
     return Signal(kind=kind, turns=(at,), vote="good", **more)  # type: ignore[arg-type]
 
 
-def turn(*own: Signal) -> Item:
+def turn(*own: Signal) -> FeedbackItem:
     """A turn of which these signals speak."""
-    return Item(talk("play haze", "Playing.", "louder", "Louder."), AtTurn(0), own)
+    return FeedbackItem(talk("play haze", "Playing.", "louder", "Louder."), AtTurn(0), own)
 
 
 def test_method_without_evidence_returns_none() -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.labels import AtDialogue, AtTurn
 from labelgen.feedback.em.method import CONFIDENCE, HIGH, LOW, ConfidenceRanks, confidence_of, learn
-from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.items import FeedbackItem, items_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.simulator.log import simulate
@@ -20,14 +20,14 @@ from labelgen.simulator.world import WorldOptions
 CONFIDENCES = st.lists(st.one_of(st.none(), st.floats(0.0, 1.0)), max_size=30)
 
 
-def items(confidences: list[float | None]) -> list[Item]:
+def items(confidences: list[float | None]) -> list[FeedbackItem]:
     return [
-        Item(Dialogue(id=f"d{k}", turns=(Turn(request="go", response="", nlu_confidence=own),)), AtTurn(0), ())
+        FeedbackItem(Dialogue(id=f"d{k}", turns=(Turn(request="go", response="", nlu_confidence=own),)), AtTurn(0), ())
         for k, own in enumerate(confidences)
     ]
 
 
-def votes(made: list[Item]) -> list[str | None]:
+def votes(made: list[FeedbackItem]) -> list[str | None]:
     sure = ConfidenceRanks(made)
     heard = [sure.add_vote(item).signals for item in made]
     return [signals[0].vote if signals else None for signals in heard]
@@ -61,7 +61,7 @@ def test_confidence_of_a_turn_without_one_is_that_of_its_hypothesis() -> None:
 
 def test_confidence_of_goals_and_dialogues_adds_no_vote() -> None:
     made = items([0.1, 0.5, 0.9, 0.95])
-    whole = Item(made[0].dialogue, AtDialogue(), ())
+    whole = FeedbackItem(made[0].dialogue, AtDialogue(), ())
     assert ConfidenceRanks(made).add_vote(whole) is whole
 
 
@@ -70,7 +70,7 @@ def test_confidence_is_as_reliable_as_it_agrees_with_feedback() -> None:
     dialogues = [replace(d, signals=find_signals(d)) for d in simulate(600, 7, WorldOptions(annotated=0.0))]
     made = [item for d in dialogues for item in items_of(d, d.signals)]
 
-    def believed(dealt: list[Item]) -> float:
+    def believed(dealt: list[FeedbackItem]) -> float:
         sure = ConfidenceRanks(dealt)
         rows = [row for row in learn(map(sure.add_vote, dealt), anchored=False).kinds if row.kind == CONFIDENCE]
         return next(-row.log_odds for row in rows if row.vote == "bad")

@@ -19,7 +19,7 @@ from labelgen.feedback.detectors import DETECTORS, FAMILIES
 from labelgen.feedback.em.estimation import DOMAIN_ITEMS, Rates, fit
 from labelgen.feedback.em.method import EmMethod, learn
 from labelgen.feedback.em.patterns import Pattern, Votes, families_of, pattern_of
-from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.items import FeedbackItem, items_of
 from labelgen.feedback.posterior import majority, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
@@ -79,7 +79,7 @@ def of_items(method, counts: Counts) -> np.ndarray:
     found = []
     for pattern in counts:
         own = tuple(Signal(kind=kind, turns=(0,), vote=vote) for kind, vote in pattern.votes)
-        told = method(Item(talk("a", "b"), AtTurn(0), own))
+        told = method(FeedbackItem(talk("a", "b"), AtTurn(0), own))
         found.append(0.5 if told is None else told.good)
     return np.array(found)
 
@@ -327,22 +327,22 @@ def test_contradicting_signals_are_named_and_ignored() -> None:
     method = log_of(*talks("music", 30))
     said = talk("play haze", "Playing.", "louder", "Louder.")
     both = tuple(Signal(kind="gratitude", turns=(0,), vote=vote, evidence=(1,)) for vote in ("good", "bad"))
-    told = method(Item(said, AtTurn(0), both))
+    told = method(FeedbackItem(said, AtTurn(0), both))
     assert told is not None
     assert "gratitude contradicts itself" in told.origin
-    assert pattern_of(Item(said, AtTurn(0), both)).votes == ()
+    assert pattern_of(FeedbackItem(said, AtTurn(0), both)).votes == ()
     louder = (*both, replace(both[0], strength=0.5))
-    assert pattern_of(Item(said, AtTurn(0), louder[1:])).votes == (("gratitude", "bad"),)
+    assert pattern_of(FeedbackItem(said, AtTurn(0), louder[1:])).votes == (("gratitude", "bad"),)
 
 
 def test_silence_beside_an_explicit_answer_is_not_observed() -> None:
     said = talk("play haze", "Playing.", "louder", "Louder.")
     no = Signal(kind="answer", turns=(0,), vote="bad", explicit=True)
     again = Signal(kind="rephrase", turns=(0,), vote="bad")
-    silent, asked = (pattern_of(Item(said, AtTurn(0), own)) for own in ((), (no,)))
+    silent, asked = (pattern_of(FeedbackItem(said, AtTurn(0), own)) for own in ((), (no,)))
     assert "gratitude" not in silent.unseen
     assert set(asked.unseen) == set(DETECTORS) - {"answer"}
-    spoke = pattern_of(Item(said, AtTurn(0), (no, again)))
+    spoke = pattern_of(FeedbackItem(said, AtTurn(0), (no, again)))
     assert spoke.votes == (("answer", "bad"), ("rephrase", "bad"))
     assert set(spoke.unseen) == set(DETECTORS) - {"answer", "rephrase"}
 

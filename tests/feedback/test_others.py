@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import AtTurn, answers
 from labelgen.feedback.em.method import LEAST_USERS, OTHERS, OtherUsers, learn, learn_pooled
-from labelgen.feedback.items import Item, items_of
+from labelgen.feedback.items import FeedbackItem, items_of
 from labelgen.feedback.posterior import Method, Posterior, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.simulator.log import TRUTH, simulate
@@ -32,15 +32,15 @@ ROWS = st.lists(
 )
 
 
-def items(rows: list[Row]) -> list[Item]:
+def items(rows: list[Row]) -> list[FeedbackItem]:
     turns = [
         Dialogue(id=f"d{k}", turns=(Turn(request=request, response="Done."),), user=user)
         for k, (user, request, _) in enumerate(rows)
     ]
-    return [Item(dialogue, AtTurn(0), ()) for dialogue in turns]
+    return [FeedbackItem(dialogue, AtTurn(0), ()) for dialogue in turns]
 
 
-def pool(rows: list[Row]) -> tuple[OtherUsers, list[Item]]:
+def pool(rows: list[Row]) -> tuple[OtherUsers, list[FeedbackItem]]:
     made = items(rows)
     thought = {item.dialogue.id: good for item, (_, _, good) in zip(made, rows, strict=True)}
     return OtherUsers(made, lambda item: Posterior(thought[item.dialogue.id], 1.0, "")), made
@@ -100,7 +100,7 @@ def test_learn_pooled_without_feedback_returns_none() -> None:
     assert [method(item) for item in made] == [None, None, None]
 
 
-def log_loss_of_turns(made: list[Item], method: Method) -> float:
+def log_loss_of_turns(made: list[FeedbackItem], method: Method) -> float:
     """Mean nats of the turns that are good or bad by the truth."""
     nats = []
     for item in made:

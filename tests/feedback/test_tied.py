@@ -9,7 +9,7 @@ from scipy.optimize import check_grad
 from labelgen.feedback.em.estimation import (
     FIRST_TALKATIVE,
     FIRST_TILT,
-    States,
+    HiddenStates,
     _TiedModel,
     fit_tied,
     possible_ties,
@@ -41,8 +41,8 @@ def drawn(items: int, seed: int, judged: bool = False) -> Table:
     return table_of(counts, FAMILIES, frozenset())
 
 
-def even(table: Table) -> States:
-    return States(both(0.5), np.stack([table.shares, table.shares], axis=1))
+def even(table: Table) -> HiddenStates:
+    return HiddenStates(both(0.5), np.stack([table.shares, table.shares], axis=1))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def table() -> Table:
     return drawn(20_000, 0)
 
 
-def told(table: Table, states: States) -> Array:
+def told(table: Table, states: HiddenStates) -> Array:
     """What each answer tells against silence of the same kinds, in nats."""
     odds = np.log(states.rates[:, 0] / states.rates[:, 1])
     silence = {q: x for q, (_, votes), x in zip(table.question, table.answers, odds, strict=True) if not votes}

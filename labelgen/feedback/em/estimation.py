@@ -174,7 +174,7 @@ FIRST_TALKATIVE = np.array([0.2, 0.4])
 
 
 @dataclass(frozen=True, slots=True)
-class States:
+class HiddenStates:
     """shares [S]: of the hidden states, the first half good, the second bad. rates [A, S]: frequency of an answer in a
     state, where it could be given. tilt: of talkative against calm, where S is 4."""
 
@@ -192,24 +192,24 @@ class States:
         return {a: tuple(map(float, rates)) for a, rates in zip(table.answers, self.rates, strict=True)}
 
 
-Update = Callable[[Array, Array, States], States]
+Update = Callable[[Array, Array, HiddenStates], HiddenStates]
 """From expected counts of answers [A, S] and of items [S], and the states before, to the states after."""
 
 
-def joint(table: Table, states: States) -> Array:
+def joint(table: Table, states: HiddenStates) -> Array:
     """ln P(pattern, state), [P, S]."""
     logs: Array = table.seen @ np.log(states.rates) + np.log(states.shares)
     return logs
 
 
-def log_likelihood(table: Table, states: States) -> float:
+def log_likelihood(table: Table, states: HiddenStates) -> float:
     """Of all items; people's labels give the class of an item that has some."""
     classes = np.stack([_log_sum(part) for part in np.split(joint(table, states), 2, axis=1)], axis=1)
     labeled = (both(table.known) * classes).sum(axis=1)
     return float(table.items @ np.where(table.known < 0.0, _log_sum(classes), labeled))
 
 
-def expected(table: Table, states: States) -> Array:
+def expected(table: Table, states: HiddenStates) -> Array:
     """E step: probability of each state for each pattern, [P, S]; people's labels give that of the class."""
     logs = joint(table, states)
     free = _softmax(logs)
@@ -221,7 +221,9 @@ def expected(table: Table, states: States) -> Array:
     return labeled
 
 
-def maximize(table: Table, start: States, update: Update, tolerance: float, steps: int = MAX_STEPS) -> States:
+def maximize(
+    table: Table, start: HiddenStates, update: Update, tolerance: float, steps: int = MAX_STEPS
+) -> HiddenStates:
     """EM; ends where no pattern's posterior moves further than `tolerance` in one step, or after `steps` steps."""
     states, before = start, expected(table, start)
     for _ in range(steps):
@@ -238,15 +240,15 @@ def fit_moods(
     table: Table,
     prior: Callable[[float], Array],
     classes: Array,
-    start: States,
+    start: HiddenStates,
     tolerance: float,
     steps: int = MAX_STEPS,
-) -> States:
+) -> HiddenStates:
     """EM with four states, from two. prior: share of good items -> pseudo-counts of answers [A, 2], whose mood is hidden.
     classes [2]: pseudo-counts of the classes."""
     spoke = table.spoke
 
-    def update(counts: Array, items: Array, states: States) -> States:
+    def update(counts: Array, items: Array, states: HiddenStates) -> HiddenStates:
         of_class = np.split(states.rates * states.shares, 2, axis=1)
         moods_of = np.concatenate([part / part.sum(axis=1, keepdims=True) for part in of_class], axis=1)
         counts = counts + np.repeat(prior(states.good), 2, axis=1) * moods_of
@@ -271,12 +273,12 @@ def fit_moods(
     return maximize(table, begin, update, tolerance, steps)
 
 
-def with_moods(table: Table, calm: Array, tilt: float, good: float, moods: Array) -> States:
+def with_moods(table: Table, calm: Array, tilt: float, good: float, moods: Array) -> HiddenStates:
     """Four states. calm [A, 2]: rates in proportion. moods [2]: the share of talkative items in each class."""
     calm = table.normalized(np.maximum(calm, _LEAST))
     loud = table.normalized(calm * np.exp(tilt * table.spoke)[:, None])
     shares = both(good)[:, None] * np.stack([1.0 - moods, moods], axis=1)
-    return States(shares.ravel(), np.stack([calm, loud], axis=2).reshape(len(calm), 4), tilt)
+    return HiddenStates(shares.ravel(), np.stack([calm, loud], axis=2).reshape(len(calm), 4), tilt)
 
 
 def _log_sum(logs: Array) -> Array:
@@ -344,10 +346,10 @@ def scale(table: Table, log_odds: Array) -> tuple[float, float]:
     return float(sigmoid(best.x[0])), math.exp(best.x[1])
 
 
-def scaled(table: Table, log_odds: Array, share: float) -> States:
+def scaled(table: Table, log_odds: Array, share: float) -> HiddenStates:
     """Answers as frequent as in the log, and as informative as `balanced` makes their log-odds."""
     rates = table.shares[:, None] * both(balanced(table, log_odds, share)) / both(share)
-    return States(both(share), rates)
+    return HiddenStates(both(share), rates)
 
 
 # Step 2 and 3: free rates.
@@ -370,7 +372,7 @@ class _WholeLog:
         self.states = moods if self._moods else plain
         self.score = self._score(self.states, 2 * table.freedom)
 
-    def best(self, families: Mapping[str, str]) -> States:
+    def best(self, families: Mapping[str, str]) -> HiddenStates:
         """The states with the best score: free rates, fitted to the last step of EM, or fewer parameters."""
         most, best = max(self._with_fewer_parameters(families), key=lambda pair: pair[0])
         if most >= self.score:
@@ -379,7 +381,7 @@ class _WholeLog:
             return fit_moods(self.table, self._prior, self._classes, self._start(), TOLERANCE)
         return self._fit_plain(TOLERANCE)
 
-    def _with_fewer_parameters(self, families: Mapping[str, str]) -> Iterator[tuple[float, States]]:
+    def _with_fewer_parameters(self, families: Mapping[str, str]) -> Iterator[tuple[float, HiddenStates]]:
         """Scores and states."""
         if vote_both_ways(self.table, families):
             for ties in possible_ties(self.table, families):
@@ -389,7 +391,7 @@ class _WholeLog:
             prior = scaled(self.table, self._factor * self._odds, self._share)
             yield log_likelihood(self.table, prior) - self.table.freedom * self._cost, prior
 
-    def _score(self, states: States, parameters: int) -> float:
+    def _score(self, states: HiddenStates, parameters: int) -> float:
         return log_likelihood(self.table, states) - (parameters + MOOD_PARAMETERS * self._moods) * self._cost
 
     def _prior(self, share: float) -> Array:
@@ -397,30 +399,30 @@ class _WholeLog:
         good = balanced(self.table, self._factor * self._odds, share)
         return PRIOR_ITEMS * self.table.shares[:, None] * both(good)
 
-    def _fit_plain(self, tolerance: float) -> States:
+    def _fit_plain(self, tolerance: float) -> HiddenStates:
         """EM with two states."""
 
-        def update(counts: Array, items: Array, states: States) -> States:
+        def update(counts: Array, items: Array, states: HiddenStates) -> HiddenStates:
             # Two items hold the share near its start, so that it cannot reach 0 or 1.
             total = items + self._classes
-            return States(total / total.sum(), self.table.normalized(counts + self._prior(states.good)))
+            return HiddenStates(total / total.sum(), self.table.normalized(counts + self._prior(states.good)))
 
         return maximize(self.table, self._start(), update, tolerance)
 
-    def _start(self) -> States:
-        return States(both(self._share), self.table.normalized(self._prior(self._share)))
+    def _start(self) -> HiddenStates:
+        return HiddenStates(both(self._share), self.table.normalized(self._prior(self._share)))
 
 
-def _fit_domain(table: Table, whole: Rates) -> States:
+def _fit_domain(table: Table, whole: Rates) -> HiddenStates:
     rates, shares = np.array([whole.rates[answer] for answer in table.answers]), np.array(whole.shares)
     of_class = np.repeat([whole.good, 1.0 - whole.good], len(shares) // 2)
     prior = DOMAIN_ITEMS * rates * shares / of_class
 
-    def update(counts: Array, items: Array, states: States) -> States:
+    def update(counts: Array, items: Array, states: HiddenStates) -> HiddenStates:
         total = items + DOMAIN_ITEMS * shares
-        return States(total / total.sum(), table.normalized(counts + prior))
+        return HiddenStates(total / total.sum(), table.normalized(counts + prior))
 
-    return maximize(table, States(shares, rates), update, TOLERANCE)
+    return maximize(table, HiddenStates(shares, rates), update, TOLERANCE)
 
 
 # Step 4: families that nobody declared.
@@ -435,7 +437,7 @@ LEAST_SHARE = 0.1
 and in COPY_ITEMS items: a large log can show the least dependence, and one family of all kinds would say nothing."""
 
 
-def closest_pair(table: Table, states: States, families: Mapping[str, str]) -> tuple[str, str] | None:
+def closest_pair(table: Table, states: HiddenStates, families: Mapping[str, str]) -> tuple[str, str] | None:
     """The two families that are most worth joining; None where none are."""
     observed, independent = _observed_and_expected(table, states)
     members: dict[str, list[int]] = {}
@@ -449,7 +451,7 @@ def closest_pair(table: Table, states: States, families: Mapping[str, str]) -> t
     return pair
 
 
-def _observed_and_expected(table: Table, states: States) -> tuple[Array, Array]:
+def _observed_and_expected(table: Table, states: HiddenStates) -> tuple[Array, Array]:
     """Number of items with two answers at once, and its expectation if answers are independent given the state, [A, A]; the
     expectation is over the items where both questions could be observed."""
     observed = (table.seen * table.items[:, None]).T @ table.seen
@@ -545,7 +547,7 @@ def _numbered(keys: Sequence[tuple[object, ...]]) -> Indices:
     return np.array([first[key] for key in keys], dtype=np.intp)
 
 
-def fit_tied(table: Table, odds: Array, ties: Ties, start: States) -> States:
+def fit_tied(table: Table, odds: Array, ties: Ties, start: HiddenStates) -> HiddenStates:
     """The most probable tied states, as many as `start` has. odds [A]: prior log-odds of answers, in nats.
 
     Shares, moods and frequencies start at those of `start`, factors at 1, so that the prior says which class is good."""
@@ -571,7 +573,7 @@ class _TiedModel:
         sd[self.common], sd[self.common + 1 : self.share], sd[self.share] = COMMON_SD, GROUP_SD, TIED_SHARE_SD
         self.precision = sd**-2.0
 
-    def begin(self, start: States) -> Array:
+    def begin(self, start: HiddenStates) -> Array:
         calm = np.log(start.rates[:, :: len(start.shares) // 2]).mean(axis=1)
         frequency = np.bincount(self.ties.frequency, calm) / np.bincount(self.ties.frequency)
         moods = [start.tilt, *(logit(part[1] / part.sum()) for part in np.split(start.shares, 2))] if self.moods else []
@@ -581,12 +583,12 @@ class _TiedModel:
         odds: Array = np.exp(x[self.common] + x[self.common + 1 : self.share])[self.ties.factor] * self.odds
         return odds
 
-    def states(self, x: Array) -> States:
+    def states(self, x: Array) -> HiddenStates:
         calm = np.exp(x[self.ties.frequency][:, None] + self.log_odds(x)[:, None] * _HALVES)
         good = float(sigmoid(x[self.share]))
         if self.moods:
             return with_moods(self.table, calm, float(x[self.share + 1]), good, sigmoid(x[self.share + 2 :]))
-        return States(both(good), self.table.normalized(calm))
+        return HiddenStates(both(good), self.table.normalized(calm))
 
     def loss(self, x: Array) -> tuple[float, Array]:
         """Minus the logarithm of likelihood times prior, and its gradient."""

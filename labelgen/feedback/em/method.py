@@ -25,7 +25,7 @@ from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import UNIT_OF, AtTurn, QualityName, Unit
 from labelgen.feedback.em.estimation import Rates, fit, prior_of
 from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
-from labelgen.feedback.items import Item
+from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import Method, Posterior, judging, posterior, words
 
 
@@ -56,7 +56,7 @@ class EmMethod:
     kinds: tuple[KindRates, ...]
     items: Mapping[Unit, int]
 
-    def __call__(self, item: Item) -> Posterior | None:
+    def __call__(self, item: FeedbackItem) -> Posterior | None:
         """The posterior of an item wherever some kind could be observed, since silence is evidence too. An unknown domain
         has the rates of the whole log."""
         unit = UNIT_OF[type(item.at)]
@@ -91,7 +91,7 @@ class EmMethod:
         }
 
 
-def learn(items: Iterable[Item], anchored: bool = True) -> EmMethod:
+def learn(items: Iterable[FeedbackItem], anchored: bool = True) -> EmMethod:
     """Learn from all items of a log. anchored: use people's labels of items as their classes; else feedback alone. A unit
     without signals gets no posteriors."""
     whole: dict[Unit, Rates] = {}
@@ -146,16 +146,16 @@ def _plain_answers(rates: Rates) -> list[dict[str, Any]]:
 
 # Votes from the log as a whole.
 
-Learn = Callable[[Iterable[Item]], EmMethod]
+Learn = Callable[[Iterable[FeedbackItem]], EmMethod]
 
 
-def learn_pooled(items: Callable[[], Iterable[Item]], learn: Learn) -> tuple[EmMethod, Method]:
+def learn_pooled(items: Callable[[], Iterable[FeedbackItem]], learn: Learn) -> tuple[EmMethod, Method]:
     """Learn with `others` and `confidence` among the kinds; also returns the method that adds these votes to an item.
 
     Goes over the items four times: for the confidences, to learn without the others, to pool, and to learn with them."""
     confidence = ConfidenceRanks(items())
 
-    def with_confidence() -> Iterator[Item]:
+    def with_confidence() -> Iterator[FeedbackItem]:
         return map(confidence.add_vote, items())
 
     others = OtherUsers(with_confidence(), learn(with_confidence()))
@@ -163,7 +163,7 @@ def learn_pooled(items: Callable[[], Iterable[Item]], learn: Learn) -> tuple[EmM
     return fitted, lambda item: fitted(others.add_vote(confidence.add_vote(item)))
 
 
-def _with_vote(item: Item, kind: str, good: bool) -> Item:
+def _with_vote(item: FeedbackItem, kind: str, good: bool) -> FeedbackItem:
     vote = Signal(kind=kind, turns=item.turns, vote="good" if good else "bad")
     return replace(item, signals=(*item.signals, vote))
 
@@ -183,7 +183,7 @@ class OtherUsers:
 
     Takes 24 bytes a turn. The order of the items does not matter."""
 
-    def __init__(self, items: Iterable[Item], method: Method) -> None:
+    def __init__(self, items: Iterable[FeedbackItem], method: Method) -> None:
         keys, users, goods = array("Q"), array("Q"), array("d")
         for item in items:
             result = method(item) if isinstance(item.at, AtTurn) else None
@@ -216,7 +216,7 @@ class OtherUsers:
         others = self._means[start:end][self._users[start:end] != np.uint64(_user_key(dialogue))]
         return bool(others.mean() >= self._share - _ROUNDING) if len(others) >= LEAST_USERS else None
 
-    def add_vote(self, item: Item) -> Item:
+    def add_vote(self, item: FeedbackItem) -> FeedbackItem:
         """A turn with the vote of the others among its signals; goals and dialogues do not change."""
         good = self.vote(item.dialogue, item.at.turn) if isinstance(item.at, AtTurn) else None
         return item if good is None else _with_vote(item, OTHERS, good)
@@ -243,12 +243,12 @@ LOW, HIGH = 0.1, 0.5
 class ConfidenceRanks:
     """Quantiles of the assistant's confidence in a log. Takes 8 bytes a turn; the order of the items does not matter."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
+    def __init__(self, items: Iterable[FeedbackItem]) -> None:
         values = array("d", (c for item in items if (c := _confidence(item)) is not None))
         low, high = np.quantile(values, (LOW, HIGH)) if values else (0.0, 0.0)
         self._low, self._high = float(low), float(high)
 
-    def add_vote(self, item: Item) -> Item:
+    def add_vote(self, item: FeedbackItem) -> FeedbackItem:
         """A turn with this vote among its signals. No vote without a confidence, between the quantiles, where all of the log
         are alike, and for goals and dialogues."""
         confidence = _confidence(item)
@@ -257,7 +257,7 @@ class ConfidenceRanks:
         return _with_vote(item, CONFIDENCE, confidence >= self._low)
 
 
-def _confidence(item: Item) -> float | None:
+def _confidence(item: FeedbackItem) -> float | None:
     return confidence_of(item.dialogue.turns[item.at.turn]) if isinstance(item.at, AtTurn) else None
 
 

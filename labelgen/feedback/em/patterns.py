@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from labelgen.data.labels import UNIT_OF, Unit, answers
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS, FAMILIES
-from labelgen.feedback.items import EARLIER, Item
+from labelgen.feedback.items import EARLIER, FeedbackItem
 from labelgen.feedback.signal import observable
 
 Array = NDArray[np.float64]
@@ -53,7 +53,7 @@ Counts = dict[Unit, Counter[Pattern]]
 """unit -> pattern -> number of items."""
 
 
-def count_patterns(items: Iterable[Item], anchored: bool) -> Counts:
+def count_patterns(items: Iterable[FeedbackItem], anchored: bool) -> Counts:
     """Count the patterns of all items. anchored: with people's labels."""
     counts: Counts = {}
     for item in items:
@@ -61,7 +61,7 @@ def count_patterns(items: Iterable[Item], anchored: bool) -> Counts:
     return counts
 
 
-def pattern_of(item: Item, anchored: bool = False) -> Pattern:
+def pattern_of(item: FeedbackItem, anchored: bool = False) -> Pattern:
     """The pattern of one item.
 
     Of a kind that speaks several times the strongest signal counts. A kind counts as not observed where its strongest
@@ -83,11 +83,11 @@ def pattern_of(item: Item, anchored: bool = False) -> Pattern:
     return Pattern(item.domain, tuple(votes), tuple(sorted(unseen)), share_of_people(item) if anchored else None)
 
 
-def _observable(kind: str, item: Item) -> bool:
+def _observable(kind: str, item: FeedbackItem) -> bool:
     return any(observable(kind, item.dialogue, turn) for turn in item.turns)
 
 
-def share_of_people(item: Item) -> float | None:
+def share_of_people(item: FeedbackItem) -> float | None:
     """The share of the people who judged exactly this item that call it good; None where nobody did."""
     shares = [
         GOOD[label.name]
