@@ -132,14 +132,14 @@ def ask_back(talk: Talk, satisfied: bool) -> str | None:
     readiness = 0.3 + 0.4 * user.openness + 0.4 * talk.annoyance + (0.0 if satisfied else 0.25)
     if rng.random() >= readiness * talk.options.reactions:
         return None
-    said = satisfied if rng.random() >= 0.04 else not satisfied
-    word = "yes" if said else "no"
+    is_yes = satisfied if rng.random() >= 0.04 else not satisfied
+    word = "yes" if is_yes else "no"
     feedback = Feedback(kind="answer", answer=word, about=about, question=question)
     if user.device in ("phone", "display") and rng.random() < 0.5:
         mark(talk, feedback)
     else:
-        response = speak(pick(GLAD if said else SORRY, rng), {}, rng)
-        aside(talk, _say(talk, _YES if said else _NO), response, feedback)
+        response = speak(pick(GLAD if is_yes else SORRY, rng), {}, rng)
+        aside(talk, _say(talk, _YES if is_yes else _NO), response, feedback)
     return word
 
 
@@ -282,19 +282,19 @@ def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
             tries += 1
             spoken, phrase = speech.answer_to(step, reply.asks, step.frame.get(reply.asks, user.home_room), rng)
             continue
-        told = ask_back(talk, satisfied=reply.served) if reply.status == "answered" else None
+        reaction = ask_back(talk, satisfied=reply.served) if reply.status == "answered" else None
         if reply.served:
             return
-        if told == "yes":
+        if reaction == "yes":
             goal.fail(broken_at)
             return
         hidden = reply.mistake == "silent" or reply.text == step.response
-        if told is None and rng.random() >= (0.8 if hidden else 1.0) * talk.options.noticed:
+        if reaction is None and rng.random() >= (0.8 if hidden else 1.0) * talk.options.noticed:
             goal.fail(broken_at)
             return
         tries += 1
         talk.annoyance = min(1.0, talk.annoyance + 0.12 + 0.25 * (1.0 - user.patience))
-        if told is None:
+        if reaction is None:
             interrupt(talk)
         if rng.random() > 0.58 + 0.4 * user.patience - 0.2 * tries:
             goal.fail(broken_at)

@@ -37,7 +37,7 @@ class CorpusSkills:
 
     def __init__(self, index: CorpusIndex) -> None:
         self._index = index
-        self._known = {name: frozenset(words for words, _ in found) for name, found in index.fillers.items()}
+        self._known = {name: frozenset(words for words, _ in fillers) for name, fillers in index.fillers.items()}
 
     def domain(self, intent: str) -> str | None:
         """The service of an intent with a name like `Service.Intent`."""
@@ -46,9 +46,9 @@ class CorpusSkills:
 
     def mistaken(self, step: GoalStep, intents: tuple[str, ...], user: User, rng: Random) -> str:
         """A response of the corpus to these intents."""
-        found = self._index.by_intent[intents[0]]
+        candidates = self._index.by_intent[intents[0]]
         for _ in range(_TRIES):
-            response = found[int(rng.random() * len(found))].response
+            response = candidates[int(rng.random() * len(candidates))].response
             if response != step.response:
                 break
         return response
@@ -68,9 +68,9 @@ class CorpusSkills:
         mistake is invisible."""
         text = step.response
         for k, (name, words) in enumerate(step.said):
-            found = frame.get(step.slot_key(k)) or self.another(name, words, rng)
-            if found != words:
-                text = swap(text, (words, step.value(k)), found) or text
+            value = frame.get(step.slot_key(k)) or self.another(name, words, rng)
+            if value != words:
+                text = swap(text, (words, step.value(k)), value) or text
         return text
 
     def takes(self, slot: str, words: str) -> bool:
@@ -79,11 +79,11 @@ class CorpusSkills:
 
     def another(self, slot: str, than: str, rng: Random) -> str:
         """Preferably one that shares a word with `than`, as in catalog confusions."""
-        found = self._index.fillers[slot]
+        fillers = self._index.fillers[slot]
         parts = set(than.lower().split())
         chosen = "something else"
         for _ in range(_TRIES):
-            words = found[int(rng.random() * len(found))][0]
+            words = fillers[int(rng.random() * len(fillers))][0]
             if words != than:
                 chosen = words
                 if parts & set(words.lower().split()):
@@ -167,10 +167,10 @@ class CorpusSpeech:
         """Rephrased like another dialogue of the corpus with the same slots; or without opening words; or with a please."""
         phrase = self.request(step, user, rng)
         kind = rng.random()
-        found = self._retold(step, phrase, rng) if kind < 0.4 else None
-        if found is None and kind < 0.75:
-            found = self._shorter(phrase)
-        return found or self._polite(phrase)
+        rephrased = self._retold(step, phrase, rng) if kind < 0.4 else None
+        if rephrased is None and kind < 0.75:
+            rephrased = self._shorter(phrase)
+        return rephrased or self._polite(phrase)
 
     def complaint(self, phrase: Phrase, nothing_happened: bool, rng: Random) -> Phrase:
         return plain(self.written(write(_FAILED if nothing_happened else _COMPLAINT, {}, rng))) + phrase
@@ -211,8 +211,8 @@ class CorpusSpeech:
         best: tuple[float, Phrase] | None = None
         for _ in range(min(_CANDIDATES, len(pool))):
             line = pool[int(rng.random() * len(pool))]
-            asked = set(words_of(line.request))
-            shared = len(asked & carrier) / len(asked | carrier)
+            words = set(words_of(line.request))
+            shared = len(words & carrier) / len(words | carrier)
             if best is None or shared > best[0]:
                 filled = _filled(line, step)
                 best = best if filled.text() == own else (shared, filled)
@@ -225,8 +225,8 @@ class CorpusSpeech:
             first += 1
         if first == 0:
             return None
-        found = Phrase(words[first:], owners[first:])
-        return _spelled(found) if self._index.capitals else found
+        rest = Phrase(words[first:], owners[first:])
+        return _spelled(rest) if self._index.capitals else rest
 
     def _polite(self, phrase: Phrase) -> Phrase:
         last = phrase.words[-1]
