@@ -1,29 +1,67 @@
-"""Targets and answers of tasks of which exactly one label holds at a place; shared by outcome, quality and order."""
+"""Base of tasks with exactly one label at a place: outcome, quality and order."""
 
+from abc import abstractmethod
 from array import array
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from labelgen.data.labels import At, Label, Target
-from labelgen.features.layout import TargetTensors
+from labelgen.data.labels import Answers, At, Label, Target
+from labelgen.features.layout import Layout, TargetTensors
+from labelgen.nn.losses import Loss, exclusive
+from labelgen.tasks.task import Task
+
+
+class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
+    """A task whose head gives a row of scores for each place, one score for each of its names."""
+
+    names: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
+        """Dialogue and place of each row of the head's output."""
+
+    def value(self, probabilities: Sequence[float]) -> str | float | None:
+        """Value of a label with this distribution."""
+        return None
+
+    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+        places = self.places(layout)
+        rows: dict[tuple[int, At], list[Target]] = {place: [] for place in places}
+        for b, own in enumerate(targets):
+            for target in own:
+                if (b, target.at) in rows:
+                    rows[b, target.at].append(target)
+        return exclusive_rows([rows[place] for place in places], self.index)
+
+    def loss(self, out: Float[Tensor, "rows labels"], target: TargetTensors) -> Loss:
+        return exclusive(out, target)
+
+    def decode(self, out: Float[Tensor, "rows labels"], layout: Layout) -> tuple[Answers, ...]:
+        labels: list[list[Label]] = [[] for _ in layout.turns]
+        for (b, at), row in zip(self.places(layout), softmax_rows(out), strict=True):
+            labels[b].append(exclusive_label(self.name, at, self.names, row, self.value(row)))
+        return tuple(tuple(own) for own in labels)
 
 
 def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -> TargetTensors:
-    """One row for each place. Several targets at one place (annotators who differ) become their mean, weighted; the
-    row's weight is their sum, at most 1. Evidence (a complement, or a posterior with its prior) multiplies, and weighs as the
-    heaviest of it. Names outside `index` are left out; a row that has no other is absent."""
+    """One row for each place.
+
+    Several targets at one place, as of annotators who disagree, become their weighted mean; the row's weight is the sum of
+    theirs, at most 1. Evidence is a complement, or a posterior with its prior. Its likelihoods are multiplied, and its
+    weight is the largest. Names outside `index` are ignored; a row without other names has weight 0."""
     expected = torch.zeros(len(rows), len(index))
     weight = torch.zeros(len(rows))
     likelihood = torch.ones(len(rows), len(index))
     likelihood_weight = torch.zeros(len(rows))
     for k, targets in enumerate(rows):
         for target in targets:
-            said = _evidence(target, index)
-            if said is not None:
-                likelihood[k] *= said
+            evidence = _evidence(target, index)
+            if evidence is not None:
+                likelihood[k] *= evidence
                 likelihood_weight[k] = max(float(likelihood_weight[k]), target.weight)
             elif target.distribution:
                 for name, probability in target.distribution:
@@ -39,7 +77,7 @@ def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -
 
 
 def _evidence(target: Target, index: Mapping[str, int]) -> Float[Tensor, " labels"] | None:
-    """How likely the evidence is given each name, at most 1; None of a target that tells no evidence."""
+    """Likelihood of the evidence given each name, at most 1; None for a target without evidence."""
     said = torch.ones(len(index))
     if target.complement is not None:
         known = [index[name] for name in target.complement if name in index]
@@ -59,13 +97,13 @@ def _evidence(target: Target, index: Mapping[str, int]) -> Float[Tensor, " label
 def exclusive_label(
     task: str, at: At, names: Sequence[str], probabilities: Sequence[float], value: str | float | None = None
 ) -> Label:
-    """The most probable name; a tie goes to the first."""
+    """The most probable name; ties go to the first."""
     best = max(range(len(names)), key=lambda k: (probabilities[k], -k))
     return Label(task, at, names[best], probabilities[best], value, tuple(zip(names, probabilities, strict=True)))
 
 
 def softmax_rows(scores: Float[Tensor, "rows K"]) -> list[Sequence[float]]:
-    """Probabilities of each row, as plain numbers; in double precision, so that rounding cannot lift a sum above one."""
+    """Softmax of each row in double precision, so that rounding cannot make a sum larger than one."""
     rows = scores.double().softmax(dim=-1).cpu().numpy()
-    # Packed numbers: a long dialogue has hundreds of links for each turn.
+    # Compact, because a long dialogue has hundreds of links for each turn.
     return [array("d", row.tobytes()) for row in rows]

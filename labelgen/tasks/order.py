@@ -6,11 +6,10 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import Answers, AtTurn, Target, Unit
-from labelgen.features.layout import Layout, States, TargetTensors
-from labelgen.nn.losses import Loss, exclusive
-from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
-from labelgen.tasks.task import Task, Widths
+from labelgen.data.labels import At, AtTurn, Unit
+from labelgen.features.layout import Layout, States
+from labelgen.tasks.exclusive import ExclusiveTask
+from labelgen.tasks.task import Widths
 
 
 class OrderHead(nn.Module):
@@ -23,7 +22,7 @@ class OrderHead(nn.Module):
         return out
 
 
-class Order(Task[Float[Tensor, "N 2"]]):
+class Order(ExclusiveTask):
     name: ClassVar[str] = "order"
     units: ClassVar[tuple[Unit, ...]] = ("turn",)
     names: ClassVar[tuple[str, ...]] = ("kept", "moved")
@@ -32,20 +31,5 @@ class Order(Task[Float[Tensor, "N 2"]]):
     def head(self, widths: Widths) -> nn.Module:
         return OrderHead(widths.dialogue)
 
-    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
-        rows: list[list[Target]] = [[] for _ in range(sum(layout.turns))]
-        for b, own in enumerate(targets):
-            for target in own:
-                if isinstance(target.at, AtTurn):
-                    rows[layout.turn(b, target.at.turn)].append(target)
-        return exclusive_rows(rows, self.index)
-
-    def loss(self, out: Float[Tensor, "N 2"], target: TargetTensors) -> Loss:
-        return exclusive(out, target)
-
-    def decode(self, out: Float[Tensor, "N 2"], layout: Layout) -> tuple[Answers, ...]:
-        rows = softmax_rows(out)
-        return tuple(
-            tuple(exclusive_label(self.name, AtTurn(t), self.names, rows[layout.turn(b, t)]) for t in range(count))
-            for b, count in enumerate(layout.turns)
-        )
+    def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
+        return [(b, AtTurn(t)) for b, count in enumerate(layout.turns) for t in range(count)]

@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import Answers, AtGoal, Target, Unit
-from labelgen.features.layout import Layout, States, TargetTensors
-from labelgen.nn.losses import Loss, exclusive
-from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
-from labelgen.tasks.task import Task, Widths
+from labelgen.data.labels import At, AtGoal, Unit
+from labelgen.features.layout import Layout, States
+from labelgen.tasks.exclusive import ExclusiveTask
+from labelgen.tasks.task import Widths
 
 
 class OutcomeHead(nn.Module):
@@ -29,7 +28,7 @@ class OutcomeHead(nn.Module):
         return out
 
 
-class Outcome(Task[Float[Tensor, "G 2"]]):
+class Outcome(ExclusiveTask):
     name: ClassVar[str] = "outcome"
     units: ClassVar[tuple[Unit, ...]] = ("goal",)
     names: ClassVar[tuple[str, ...]] = ("success", "failure")
@@ -38,18 +37,5 @@ class Outcome(Task[Float[Tensor, "G 2"]]):
     def head(self, widths: Widths) -> nn.Module:
         return OutcomeHead(widths.dialogue, len(self.names))
 
-    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
-        rows = [
-            [t for t in targets[b] if t.at == AtGoal(turns)] for b, goals in enumerate(layout.goals) for turns in goals
-        ]
-        return exclusive_rows(rows, self.index)
-
-    def loss(self, out: Float[Tensor, "G 2"], target: TargetTensors) -> Loss:
-        return exclusive(out, target)
-
-    def decode(self, out: Float[Tensor, "G 2"], layout: Layout) -> tuple[Answers, ...]:
-        rows = iter(softmax_rows(out))
-        return tuple(
-            tuple(exclusive_label(self.name, AtGoal(turns), self.names, next(rows)) for turns in goals)
-            for goals in layout.goals
-        )
+    def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
+        return [(b, AtGoal(turns)) for b, goals in enumerate(layout.goals) for turns in goals]

@@ -11,11 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.data.labels import QUALITY_NAMES, Answers, AtDialogue, AtTurn, Target, Unit, to_scale
-from labelgen.features.layout import Layout, States, TargetTensors
-from labelgen.nn.losses import Loss, exclusive
-from labelgen.tasks.exclusive import exclusive_label, exclusive_rows, softmax_rows
-from labelgen.tasks.task import Task, Widths
+from labelgen.data.labels import QUALITY_NAMES, At, AtDialogue, AtTurn, Unit, to_scale
+from labelgen.features.layout import Layout, States
+from labelgen.tasks.exclusive import ExclusiveTask
+from labelgen.tasks.task import Widths
 
 
 class QualityHead(nn.Module):
@@ -49,7 +48,7 @@ def _around(states: States, layout: Layout, mean: Float[Tensor, "B D"]) -> tuple
     return before, layout.unpad(F.pad(grid, (0, 0, 0, 1))[:, 1:]), mean[layout.dialogue_of]
 
 
-class Quality(Task[Float[Tensor, "rows 3"]]):
+class Quality(ExclusiveTask):
     name: ClassVar[str] = "quality"
     units: ClassVar[tuple[Unit, ...]] = ("turn", "dialogue")
     names: ClassVar[tuple[str, ...]] = QUALITY_NAMES
@@ -67,33 +66,10 @@ class Quality(Task[Float[Tensor, "rows 3"]]):
     def head(self, widths: Widths) -> nn.Module:
         return QualityHead(widths.dialogue)
 
-    def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
-        turns: list[list[Target]] = [[] for _ in range(sum(layout.turns))]
-        dialogues: list[list[Target]] = [[] for _ in layout.turns]
-        for b, own in enumerate(targets):
-            for target in own:
-                if isinstance(target.at, AtTurn):
-                    turns[layout.turn(b, target.at.turn)].append(target)
-                else:
-                    dialogues[b].append(target)
-        return exclusive_rows([*turns, *dialogues], self.index)
+    def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
+        turns = [(b, AtTurn(t)) for b, count in enumerate(layout.turns) for t in range(count)]
+        return [*turns, *((b, AtDialogue()) for b in range(len(layout.turns)))]
 
-    def loss(self, out: Float[Tensor, "rows 3"], target: TargetTensors) -> Loss:
-        return exclusive(out, target)
-
-    def decode(self, out: Float[Tensor, "rows 3"], layout: Layout) -> tuple[Answers, ...]:
-        rows = softmax_rows(out)
-        answers = []
-        for b, count in enumerate(layout.turns):
-            places: list[tuple[AtTurn | AtDialogue, Sequence[float]]] = [
-                (AtTurn(t), rows[layout.turn(b, t)]) for t in range(count)
-            ]
-            if count:
-                places.append((AtDialogue(), rows[sum(layout.turns) + b]))
-            answers.append(tuple(exclusive_label(self.name, at, self.names, p, _rating(p)) for at, p in places))
-        return tuple(answers)
-
-
-def _rating(probabilities: Sequence[float]) -> float:
-    """Expected rating on 1..5."""
-    return sum(p * to_scale(name) for p, name in zip(probabilities, QUALITY_NAMES, strict=True))
+    def value(self, probabilities: Sequence[float]) -> float:
+        """Expected rating on 1..5."""
+        return sum(p * to_scale(name) for p, name in zip(probabilities, QUALITY_NAMES, strict=True))
