@@ -35,7 +35,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 coverage: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov=labelgen --cov-report=term:skip-covered
