@@ -1,164 +1,188 @@
-"""labelgen calibrate: how far a model's labels can be trusted, found on held-out dialogues and kept in its folder."""
+"""labelgen calibrate and certify: calibrated probabilities of a model, and thresholds with a risk guarantee, kept in its folder."""
 
-import argparse
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
+from labelgen.base.options import Probability, WholeNumber
 from labelgen.base.printable import print_lines
 from labelgen.base.progress import progress
-from labelgen.cli.arguments import (
-    add_annotators,
-    add_device,
-    add_domains_from,
-    add_force,
-    add_log,
-    add_precision,
-    add_ratings,
-    open_log,
-    parser,
-    whole,
-)
+from labelgen.cli.command import Command, ConsensusOptions, ForceOptions, LogOptions, ModelRunOptions, open_log
 from labelgen.cli.sound import Folders
 
 if TYPE_CHECKING:
     from labelgen.data.dialogue import Dialogue
+    from labelgen.evaluation.tasks import EvaluationTask
+    from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
-    from labelgen.model.calibration import Calibration
+    from labelgen.model.calibration import Calibration, TaskCalibration
 
 _MODEL = "model"
 _AT_ONCE = 256
 
 
-def main(argv: Sequence[str]) -> int:
-    args = _parser().parse_args(argv)
-    for name in ("max_error", "confidence"):
-        if not 0 < getattr(args, name) < 1:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is not between 0 and 1", f"{option} {getattr(args, name)}", "write 0.03, 0.95")
-    found = _calibrate(args, argv)
-    for line in told(found):
-        print_lines(line)
-    return 0
+@dataclass(frozen=True, kw_only=True)
+class _HeldOutOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
+    """A model, and held-out dialogues with a reference."""
+
+    model: Annotated[Path, "FOLDER"]
+    """model folder, to which the result is written"""
+    reference: Annotated[str, "NAME"] = "consensus"
+    """reference that answers are compared with: consensus, or an annotator"""
 
 
-def _parser() -> argparse.ArgumentParser:
-    to = parser(
-        "calibrate",
-        "Scale a model's probabilities to how often they are right, and find for each task the lowest threshold above which "
-        "at most a given share of its labels is wrong. The dialogues are to be new to the model. Both are kept in the "
-        "model's folder: labelgen label then abstains below the thresholds.",
-        "labelgen calibrate valid.jsonl --model model/ --max-error 0.03 --confidence 0.95",
-    )
-    add_log(to)
-    to.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="the model folder")
-    to.add_argument(
-        "--max-error", type=float, default=0.03, metavar="SHARE", help="of the labels given (default %(default)s)"
-    )
-    to.add_argument(
-        "--confidence", type=float, default=0.95, metavar="P", help="for each task by itself (default %(default)s)"
-    )
-    to.add_argument(
-        "--reference", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
-    )
-    add_annotators(to, "kind=person", "who makes the consensus, and is judged beside the model")
-    add_ratings(to)
-    to.add_argument(
-        "--decide",
-        choices=("most_probable", "macro_f1"),
-        default="most_probable",
-        help="what is said of qualities and outcomes: the most probable name, or by weights, so that rare names are found "
-        "(default %(default)s)",
-    )
-    to.add_argument("--seed", type=whole, default=0, help="divides the dialogues (default %(default)s)")
-    add_domains_from(to)
-    add_precision(to)
-    add_device(to)
-    add_force(to)
-    return to
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(_HeldOutOptions):
+    """Calibrate a model: scale the probabilities of its labels (temperature or isotonic scaling) to how often they are right. The
+    dialogues must be new to the model. Half of them are used; the other half stays unseen for labelgen certify."""
+
+    decide: Literal["most_probable", "macro_f1"] = "most_probable"
+    """predicted quality or outcome: the most probable name, or that of weights which maximize macro F1, so that rare names are found"""
+    seed: WholeNumber = 0
+    """seed of the division of the dialogues"""
 
 
-def _calibrate(args: argparse.Namespace, argv: Sequence[str]) -> "Calibration":
+@dataclass(frozen=True, kw_only=True)
+class CertifyOptions(_HeldOutOptions):
+    """Certify thresholds: find for each task the lowest threshold above which at most a given share of the model's labels is wrong
+    (Learn-then-Test). labelgen label then abstains below it. The dialogues must be new to the model; they may be those of labelgen
+    calibrate, of which other parts are used. Probabilities are not scaled again."""
+
+    max_error: Annotated[Probability, "SHARE"] = 0.03
+    """share of wrong labels among those above the threshold"""
+    confidence: Probability = 0.95
+    """confidence level of the guarantee, for each task by itself"""
+
+
+def calibrate(options: CalibrateOptions) -> None:
+    """Scale the probabilities, and print how."""
     from labelgen import __version__
+    from labelgen.evaluation.calibrate import scale_tasks
+    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
+    from labelgen.model.folder import check_model, model_digest
+
+    check_model(options.model)
+    refuse_calibrated(options.model, options.force)
+    dialogues, asked, setting, data_digest = _held_out(options, options.seed)
+    before = read_calibration(options.model)
+    found = Calibration(
+        version=__version__,
+        model_digest=model_digest(options.model) if before is None else before.model_digest,
+        data_digest=data_digest,
+        against=options.reference,
+        command=CALIBRATE.line(options),
+        domains_from=options.domains_from,
+        seed=options.seed,
+        tasks=tuple(scale_tasks(dialogues, asked, _MODEL, setting, options.decide)),
+    )
+    write_calibration(options.model, found)
+    print_lines(f"probabilities scaled, against {found.against}; labelgen certify finds thresholds:")
+    for one in found.tasks:
+        for line in _scaling_lines(one):
+            print_lines(line)
+
+
+def certify(options: CertifyOptions) -> None:
+    """Certify thresholds, and print them."""
+    from labelgen import __version__
+    from labelgen.evaluation.calibrate import certify_tasks
+    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
+    from labelgen.model.folder import check_model, model_digest
+
+    check_model(options.model)
+    refuse_calibrated(options.model, options.force)
+    before = read_calibration(options.model)
+    if before is not None and before.domains_from != options.domains_from:
+        made = "without --domains-from" if before.domains_from is None else f"with --domains-from {before.domains_from}"
+        raise UsageError(f"the model was calibrated {made}", str(options.model), "ask it alike, or calibrate it again")
+    dialogues, asked, setting, data_digest = _held_out(options, 0 if before is None else before.seed)
+    scaled = () if before is None else before.tasks
+    tasks = certify_tasks(dialogues, asked, _MODEL, setting, scaled, options.max_error, options.confidence)
+    certified = {(one.task, one.unit) for one in tasks}
+    # What is certified replaces what was; a scaling without an answer in this log stays.
+    others = [replace(one, certificate=None) for one in scaled if (one.task, one.unit) not in certified]
+    start = before or Calibration(
+        version=__version__,
+        model_digest=model_digest(options.model),
+        data_digest="",
+        against=options.reference,
+        command="",
+        tasks=(),
+        domains_from=options.domains_from,
+    )
+    found = replace(
+        start,
+        version=__version__,
+        max_error=options.max_error,
+        confidence=options.confidence,
+        precision=options.precision,
+        certify_command=CERTIFY.line(options),
+        certify_data_digest=data_digest,
+        tasks=(*tasks, *others),
+    )
+    write_calibration(options.model, found)
+    for line in certified_lines(found, options.reference):
+        print_lines(line)
+
+
+def _held_out(options: _HeldOutOptions, seed: int) -> "tuple[list[Dialogue], list[EvaluationTask], Setting, str]":
+    """The dialogues that are new to the model, with its annotations and the reference; what is asked; and a digest of the dialogues."""
     from labelgen.data.label_sets import refuse_without_domains
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
-    from labelgen.evaluation.calibrate import Asked, calibrate
     from labelgen.evaluation.prepare import held_out
     from labelgen.evaluation.protocol import with_all_named, with_reference
     from labelgen.evaluation.tasks import answered, evaluation_tasks
     from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
-    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
-    from labelgen.model.folder import check_model, model_digest
 
-    check_model(args.model)
-    refuse_calibrated(args.model, args.force)
-    setting = Setting(args.reference, args.annotators, seed=args.seed, ratings=args.ratings)
-    log = open_log(args)
+    setting = Setting(options.reference, ",".join(options.annotators), seed=seed, ratings=options.ratings)
+    log = open_log(options, options.log, options.domains_from)
     annotator = Annotator(
-        args.model,
+        options.model,
         log.labels(),
         _MODEL,
-        args.precision,
-        args.device,
+        options.precision,
+        options.device,
         calibrated=False,
-        domains_from=args.domains_from,
+        domains_from=options.domains_from,
     )
     tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
     read = Folders(log)
     given, left_out = held_out(with_all_named(read, setting), annotator.trained_on.holds)
-    _tell_left_out(left_out, bool(given), annotator.trained_on.complete, args)
+    _report_left_out(left_out, bool(given), annotator.trained_on.complete, options)
     dialogues = with_reference(given, tasks, setting)
-    refuse_without_domains(dialogues, args.domains_from)
-    if not any(tasks_of(own) for d in dialogues if (own := d.annotation(args.reference)) is not None):
+    refuse_without_domains(dialogues, options.domains_from)
+    if not any(tasks_of(own) for d in dialogues if (own := d.annotation(options.reference)) is not None):
         raise InputError(
-            f"nothing in the log is answered by {args.reference}",
-            ", ".join(map(str, args.log)),
+            f"nothing in the log is answered by {options.reference}",
+            ", ".join(options.log),
             "two people or more make a consensus; --reference NAME takes one annotator's word",
         )
-    tasks = [task for task in tasks if any(answered(d.annotation(args.reference), task) for d in dialogues)]
+    tasks = [task for task in tasks if any(answered(d.annotation(options.reference), task) for d in dialogues)]
     data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
-    before = read_calibration(args.model)
-    dialogues = list(_annotated(dialogues, annotator, read))
-    found = Calibration(
-        version=__version__,
-        model_digest=model_digest(args.model) if before is None else before.model_digest,
-        data_digest=data_digest,
-        against=args.reference,
-        max_error=args.max_error,
-        confidence=args.confidence,
-        command=shlex.join(["labelgen", "calibrate", *argv]),
-        domains_from=args.domains_from,
-        precision=args.precision,
-        tasks=tuple(
-            calibrate(dialogues, tasks, _MODEL, setting, Asked(args.max_error, args.confidence, args.seed, args.decide))
-        ),
-    )
-    write_calibration(args.model, found)
-    return found
+    return list(_annotated(dialogues, annotator, read)), tasks, setting, data_digest
 
 
-def _tell_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, args: argparse.Namespace) -> None:
-    """What cannot be certified on is said; raises UsageError where nothing else is there."""
+def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, options: _HeldOutOptions) -> None:
+    """Print which dialogues are left out, and why. Raises UsageError where no other dialogue is left."""
     for reason, count in left_out.items():
-        print_lines(f"calibrate: {count:,} dialogues are left out: {reason}", file=sys.stderr)
+        print_lines(f"{count:,} dialogues are left out: {reason}", file=sys.stderr)
     if left_out and not any_left:
         raise UsageError(
             f"nothing can be certified on this log: {'; '.join(left_out)}",
-            ", ".join(map(str, args.log)),
-            "calibrate on dialogues that are new to the model and were not chosen, such as those of `labelgen data split`",
+            ", ".join(options.log),
+            "take dialogues that are new to the model and were not chosen, such as those of `labelgen data split`",
         )
     if not known:
         print_lines(
-            f"calibrate: {args.model} does not know all dialogues that it was trained on; a certificate holds only for dialogues that "
-            "are new to it",
+            f"{options.model} does not know all dialogues that it was trained on; a certificate holds only for dialogues that are new to it",
             file=sys.stderr,
         )
 
@@ -169,23 +193,34 @@ def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: Fo
     bare = [without_annotator(dialogue, _MODEL) for dialogue in dialogues]
     for start in progress(range(0, len(bare), _AT_ONCE), "annotate", f"times {_AT_ONCE} dialogues"):
         group = bare[start : start + _AT_ONCE]
-        for dialogue, said in zip(group, read.annotate(annotator, group), strict=True):
-            yield replace(dialogue, annotations=(*dialogue.annotations, said))
+        for dialogue, annotation in zip(group, read.annotate(annotator, group), strict=True):
+            yield structs.replace(dialogue, annotations=(*dialogue.annotations, annotation))
 
 
-def told(found: "Calibration") -> Iterator[str]:
-    """What was found, for people: a line or two for each task."""
-    yield f"at most {found.max_error:.1%} wrong with {found.confidence:.0%} confidence, against {found.against}:"
+def _scaling_lines(one: "TaskCalibration") -> Iterator[str]:
+    scalings = {"labels": one.labels, "none": one.none}
+    shown = ", ".join(
+        f"{name} {scaling.kind}{f' {scaling.temperature:.3g}' if scaling.kind == 'temperature' else ''}"
+        for name, scaling in scalings.items()
+    )
+    yield f"  {one.task} of a {one.unit}: {shown}"
+    if one.labels.weights:
+        yield f"    names are weighted {', '.join(f'{weight:.2f}' for weight in one.labels.weights)}"
+
+
+def certified_lines(found: "Calibration", reference: str) -> Iterator[str]:
+    """The certified thresholds, a line or two for each task."""
+    yield f"at most {found.max_error:.1%} wrong with {found.confidence:.0%} confidence, against {reference}:"
     if not found.thresholds():
         yield (
-            "  nothing was certified: no field is withheld. Probabilities are scaled all the same; with more dialogues give this "
-            "command again (labelgen plan says how many)"
+            "  nothing was certified: no field is withheld. With more dialogues give this command again (labelgen plan says how many), "
+            "or choose thresholds with labelgen label --threshold TASK=P"
         )
     for one in found.tasks:
         held, measured = one.certificate, one.measured
+        if held is None:
+            continue
         name = f"  {one.task} of a {one.unit}"
-        if one.labels.weights:
-            yield f"{name}: names are weighted {', '.join(f'{weight:.2f}' for weight in one.labels.weights)}"
         if held.threshold is None:
             yield f"{name}: no threshold, labels are given whatever their probability; {held.reason}"
             continue
@@ -197,7 +232,7 @@ def told(found: "Calibration") -> Iterator[str]:
         if "beside" in measured:
             beside = measured["beside"]
             yield (
-                f"    on these fields, against the others: model {_shown(beside['model'])}, a single person "
+                f"    on these fields, against the others: model {_shown(beside['model'])}, human baseline (one annotator) "
                 f"{_shown(beside['single_annotator'])}, difference {_shown(beside['difference'])}"
             )
 
@@ -207,3 +242,12 @@ def _shown(interval: Mapping[str, float | None]) -> str:
     if value is None or low is None or high is None:
         return "not defined"
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+CALIBRATE = Command("calibrate", CalibrateOptions, calibrate, "labelgen calibrate valid.jsonl --model model/")
+CERTIFY = Command(
+    "certify",
+    CertifyOptions,
+    certify,
+    "labelgen certify valid.jsonl --model model/ --max-error 0.03 --confidence 0.95",
+)

@@ -1,26 +1,18 @@
 """labelgen consensus: one annotation made from several, how far they agree, and how good each annotator is."""
 
-import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
+from labelgen.base.options import ARGUMENT, Count
 from labelgen.base.printable import print_lines
-from labelgen.cli.arguments import (
-    add_annotators,
-    add_force,
-    add_log,
-    add_ratings,
-    fresh_log,
-    one_or_more,
-    open_log,
-    parser,
-)
+from labelgen.cli.command import Command, ConsensusOptions, ForceOptions, LogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
@@ -28,102 +20,90 @@ from labelgen.data.log import Log, write_log
 if TYPE_CHECKING:
     from labelgen.agreement.dawid_skene import Reliabilities
 
-METHODS = ("majority", "unanimous", "dawid-skene", "mace")
 _SHOWN = 20
 
 
-def main(argv: Sequence[str]) -> int:
-    args = _parser().parse_args(argv)
-    from labelgen.agreement.consensus import CONSENSUS, consensus
+@dataclass(frozen=True, kw_only=True)
+class ConsensusCommandOptions(LogOptions, ConsensusOptions, ForceOptions):
+    """Add the consensus of a log's annotators to each dialogue; ties are left absent and counted. Prints inter-annotator agreement for each
+    question: Krippendorff's alpha (nominal, and ordinal for ratings) and the mean kappa of pairs who share 30 answers or more; and,
+    where three or more answered, the share of whole answers that one who says what most say gets right against the others (the
+    ceiling), and that a single person does. Then, for each annotator, the share of their answers that the consensus of the others
+    gives too."""
+
+    out: Annotated[str, ARGUMENT]
+    """log to write, .jsonl or .parquet"""
+    min_annotators: Count = 2
+    """number of annotators who must answer a field"""
+    method: Literal["majority", "unanimous", "dawid-skene", "mace"] = "majority"
+    """majority: most votes; unanimous: equal answers of all; dawid-skene, mace: outcomes and qualities by annotator reliability,
+    learned from the log, all else by majority"""
+    statistics: Annotated[Path | None, "FILE"] = None
+    """JSON file to write with agreement and the figures of every annotator"""
+
+
+METHODS = get_args(get_type_hints(ConsensusCommandOptions)["method"])
+
+
+def consensus_command(options: ConsensusCommandOptions) -> None:
+    """Write the log with the consensus, and print agreement and figures of annotators."""
+    from labelgen.agreement.consensus import CONSENSUS as NAME
+    from labelgen.agreement.consensus import consensus
     from labelgen.agreement.dawid_skene import learn
     from labelgen.evaluation.annotators import AnnotatorStatistics
     from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
     from labelgen.evaluation.tasks import evaluation_tasks, exclusive_names
     from labelgen.metrics.results import Setting
 
-    setting = Setting(CONSENSUS, args.annotators, ratings=args.ratings)
+    setting = Setting(NAME, ",".join(options.annotators), ratings=options.ratings)
     tasks = evaluation_tasks()
     exclusive = exclusive_names(tasks)
     found = AnnotatorStatistics(tasks, setting)
-    fresh_log(args.out, args.force, args.log)
-    if args.statistics:
-        fresh_log(str(args.statistics), args.force, args.log)
-    log = open_log(args)
+    fresh_log(options.out, options.force, options.log)
+    if options.statistics:
+        fresh_log(str(options.statistics), options.force, options.log)
+    log = open_log(options, options.log)
 
     def people() -> Iterator[list[Annotation]]:
         for dialogue in log:
             yield people_of(dialogue, setting)
 
     skills: Reliabilities | None = None
-    if args.method in ("dawid-skene", "mace"):
-        if "-" in args.log:
+    if options.method in ("dawid-skene", "mace"):
+        if "-" in options.log:
             raise UsageError(
-                f"--method {args.method} reads the log several times, and standard input can be read once",
+                f"--method {options.method} reads the log several times, and standard input can be read once",
                 "the log -",
                 "write the records to a file first",
             )
-        skills = learn(people, exclusive, args.method)
+        skills = learn(people, exclusive, options.method)
 
-    plain = args.method == "majority" and args.min_annotators == 2
+    plain = options.method == "majority" and options.min_annotators == 2
 
     def decided() -> Iterator[Dialogue]:
         for dialogue in with_all_named(log, setting):
             given = people_of(dialogue, setting)
-            result = consensus(given, exclusive, args.min_annotators, args.ratings, args.method == "unanimous", skills)
-            kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
+            result = consensus(
+                given, exclusive, options.min_annotators, options.ratings, options.method == "unanimous", skills
+            )
+            kept = tuple(a for a in dialogue.annotations if a.annotator != NAME)
             agreed = replace(dialogue, annotations=(*kept, result.annotation))
             # The ceiling is of who says what most say, whatever is written.
             most = agreed if plain else with_reference([dialogue], tasks, setting)[0]
             found.add(most, given, result)
             yield agreed
         if not found.dialogues:
-            raise _nobody(log, args)
+            raise _nobody(log, options)
 
-    count = write_log(args.out, decided(), log.labels(), args.force)
-    print_lines(f"{count:,} dialogues written to {args.out}")
+    count = write_log(options.out, decided(), log.labels(), options.force)
+    print_lines(f"{count:,} dialogues written to {options.out}")
     rows, annotators = list(found.agreement()), list(found.people(skills))
     _show_agreement(rows)
     _show_annotators(annotators)
-    _say_what_lacks(rows, found.dialogues, args)
-    if args.statistics:
-        told = {"form": "labelgen annotators 2", "method": args.method, "agreement": rows, "annotators": annotators}
-        write_text(args.statistics, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    to = parser(
-        "consensus",
-        "Add the consensus of a log's people to each dialogue; ties are left absent and counted. Prints, for "
-        "each question, Krippendorff's alpha (nominal, and ordinal for ratings) and the mean kappa of pairs "
-        "who share 30 answers or more; and, where three or more answered, the share of whole answers that one "
-        "who says what most say gets right against the others (the ceiling), and that a single person does. Then, for each "
-        "annotator, the share of their answers that the consensus of the others gives too.",
-        "labelgen consensus annotated.jsonl agreed.jsonl",
-    )
-    add_log(to)
-    to.add_argument("out", help="the log to write, .jsonl or .parquet")
-    add_annotators(to, "kind=person", "whose annotations are put together")
-    to.add_argument(
-        "--min-annotators",
-        type=one_or_more,
-        default=2,
-        metavar="N",
-        help="people who must answer a field (default %(default)s)",
-    )
-    to.add_argument(
-        "--method",
-        choices=METHODS,
-        default="majority",
-        help="majority: most votes; unanimous: what all say alike; dawid-skene, mace: outcomes and qualities by what each "
-        "annotator's word is worth, learned from the log, all else by majority (default %(default)s)",
-    )
-    add_ratings(to)
-    to.add_argument(
-        "--statistics", type=Path, metavar="FILE", help="write agreement and every annotator's figures here, JSON"
-    )
-    add_force(to)
-    return to
+    _say_what_lacks(rows, found.dialogues, options)
+    if options.statistics:
+        told = {"form": "labelgen annotators 2", "method": options.method, "agreement": rows, "annotators": annotators}
+        write_text(options.statistics, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def _show_agreement(rows: Iterable[Mapping[str, Any]]) -> None:
@@ -157,16 +137,19 @@ def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
         print_lines(f"... and {len(rows) - len(most):,} rows more; --statistics FILE writes all")
 
 
-def _nobody(log: Log, args: argparse.Namespace) -> InputError:
+def _nobody(log: Log, options: ConsensusCommandOptions) -> InputError:
     """The error of a log without an annotation by those who are asked for; nothing is written."""
-    where = ", ".join(map(str, args.log))
+    where = ", ".join(map(str, options.log))
     if not log.kept:
         return InputError("the log holds no dialogue", where, "name a log with annotated dialogues")
-    what = f"nobody annotated: none of {log.kept:,} dialogues has an annotation by {args.annotators}"
+    who = ", ".join(options.annotators)
+    what = f"nobody annotated: none of {log.kept:,} dialogues has an annotation by {who}"
     return InputError(what, where, "name others by --annotators, or let people annotate first: labelgen review export")
 
 
-def _say_what_lacks(rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int], args: argparse.Namespace) -> None:
+def _say_what_lacks(
+    rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int], options: ConsensusCommandOptions
+) -> None:
     """Why a figure is missing, and what would fix it."""
     if not rows:
         print_lines("nothing was answered: the annotations of people are empty")
@@ -180,3 +163,8 @@ def _say_what_lacks(rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, i
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+CONSENSUS = Command(
+    "consensus", ConsensusCommandOptions, consensus_command, "labelgen consensus annotated.jsonl agreed.jsonl"
+)

@@ -1,48 +1,68 @@
 """labelgen estimate: a log's success rate, from many labels of a model and few of people."""
 
-import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
+from labelgen.base.options import Probability
 from labelgen.base.printable import print_lines
-from labelgen.cli.arguments import add_annotators, add_force, add_log, open_log, parser
+from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
 
 
-def main(argv: Sequence[str]) -> int:
-    args = _parser().parse_args(argv)
-    if not 0 < args.confidence < 1:
-        raise UsageError(
-            "--confidence is not between 0 and 1", f"--confidence {args.confidence}", "write --confidence 0.95"
-        )
-    if args.out is not None:
-        fresh_file(args.out, args.force)
-    rows = _rows(args)
+@dataclass(frozen=True, kw_only=True)
+class EstimateOptions(LogOptions, ForceOptions):
+    """Estimate how often goals are reached in a log that a model labeled whole, and people in a random part: by people's labels alone, and
+    by both (prediction-powered inference)."""
+
+    slice: Annotated[tuple[str, ...], "FIELD"] = ()
+    """field whose values are estimated by themselves: source, device, domain, length, interleaved, locale or user"""
+    annotator: Annotated[str, "NAME"] = "model"
+    """annotator name of the model"""
+    reference: Annotated[str, "NAME"] = "consensus"
+    """reference that the model is compared with: consensus, or an annotator"""
+    annotators: Annotated[tuple[str, ...], "WHO"] = ("kind=person",)
+    """annotators whose labels make the consensus: names, or kind=person for all people"""
+    task: Annotated[str, "NAME"] = "outcome"
+    """task of which exactly one name holds"""
+    label: Annotated[str, "NAME"] = "success"
+    """name whose share is estimated"""
+    confidence: Probability = 0.95
+    """confidence level of each interval by itself"""
+    out: Annotated[Path | None, "FILE"] = None
+    """JSON file to write with every number"""
+
+
+def estimate_command(options: EstimateOptions) -> None:
+    """Print the rates, and write them where a file is named."""
+    if options.out is not None:
+        fresh_file(options.out, options.force)
+    rows = _rows(options)
     from labelgen.evaluation.prepare import DIFFICULT, TRAINED_ON
 
     if rows[0]["trained_on"] and not rows[0]["dialogues"]:
         raise InputError(
-            f"no dialogue is left that is new to {args.annotator}: {TRAINED_ON}",
-            ", ".join(map(str, args.log)),
+            f"no dialogue is left that is new to {options.annotator}: {TRAINED_ON}",
+            ", ".join(options.log),
             "label a log that it was not trained on",
         )
     if not rows[0]["dialogues"]:
         raise InputError(
-            f"no dialogue is annotated by {args.annotator}",
-            ", ".join(map(str, args.log)),
+            f"no dialogue is annotated by {options.annotator}",
+            ", ".join(options.log),
             "label the log first, or name who labeled it by --annotator",
         )
     names = [
-        row["slice"] if len(set(args.slice)) < 2 or row["by"] is None else f"{row['by']}: {row['slice']}"
+        row["slice"] if len(set(options.slice)) < 2 or row["by"] is None else f"{row['by']}: {row['slice']}"
         for row in rows
     ]
     width = max(map(len, ("slice", *names)))
-    print_lines(f"share of {args.label} among {args.task}, {args.confidence:.0%} intervals")
+    print_lines(f"share of {options.label} among {options.task}, {options.confidence:.0%} intervals")
     print_lines(f"{'slice':<{width}} {'dialogues':>9} {'by people':>9}  {'people alone':<24}  {'people and model':<24}")
     for name, row in zip(names, rows, strict=True):
         print_lines(
@@ -50,11 +70,11 @@ def main(argv: Sequence[str]) -> int:
             f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
         )
     if not rows[0]["labeled_by_people"]:
-        who = "two people of one mind" if args.reference == "consensus" else args.reference
-        print_lines(f"no dialogue has {args.task} by {who}; where one person annotated, name them: --reference NAME")
+        who = "two people of one mind" if options.reference == "consensus" else options.reference
+        print_lines(f"no dialogue has {options.task} by {who}; where one person annotated, name them: --reference NAME")
     if trained := rows[0]["trained_on"]:
         print_lines(
-            f"{trained:,} dialogues are left out: {args.annotator} was trained on them, and its labels there are too good"
+            f"{trained:,} dialogues are left out: {options.annotator} was trained on them, and its labels there are too good"
         )
     if difficult := rows[0]["drawn_for_difficulty"]:
         print_lines(
@@ -63,43 +83,14 @@ def main(argv: Sequence[str]) -> int:
         )
     if divided := rows[0]["people_divided"]:
         print_lines(
-            f"in {divided:,} dialogues people are divided about {args.task}: the rates are of what they agree on, and biased where "
+            f"in {divided:,} dialogues people are divided about {options.task}: the rates are of what they agree on, and biased where "
             "that is easier; a third vote, or --reference NAME, decides"
         )
-    if args.out is not None:
-        write_text(args.out, msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n")
-    return 0
+    if options.out is not None:
+        write_text(options.out, msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    to = parser(
-        "estimate",
-        "Estimate how often goals are reached in a log that a model labeled whole, and people in a part drawn by chance: "
-        "by people's labels alone, and by both (prediction-powered inference).",
-        "labelgen estimate labeled.jsonl --slice domain",
-    )
-    add_log(to)
-    to.add_argument(
-        "--slice",
-        action="append",
-        default=[],
-        metavar="FIELD",
-        help="source, device, domain, length, interleaved, locale or user; may be repeated, each field by itself",
-    )
-    to.add_argument("--annotator", default="model", metavar="NAME", help="the model (default %(default)s)")
-    to.add_argument(
-        "--reference", default="consensus", metavar="NAME", help="who is right: consensus (default) or an annotator"
-    )
-    add_annotators(to, "kind=person", "who makes the consensus")
-    to.add_argument("--task", default="outcome", metavar="NAME", help="of which one name holds (default %(default)s)")
-    to.add_argument("--label", default="success", metavar="NAME", help="whose share is wanted (default %(default)s)")
-    to.add_argument("--confidence", type=float, default=0.95, help="of each interval by itself (default %(default)s)")
-    to.add_argument("--out", type=Path, metavar="FILE", help="write every number here, as JSON")
-    add_force(to)
-    return to
-
-
-def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+def _rows(options: EstimateOptions) -> list[dict[str, Any]]:
     from labelgen.agreement.consensus import CONSENSUS
     from labelgen.base.registry import require
     from labelgen.evaluation.estimate import estimate
@@ -108,14 +99,22 @@ def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     from labelgen.metrics.results import Setting
 
     tasks = evaluation_tasks()
-    task = about(tasks, [args.task])[0]
+    task = about(tasks, [options.task])[0]
     if task.names is None:
-        raise UsageError(f"of {args.task} several names may hold", f"--task {args.task}", "choose outcome or quality")
-    require(args.label, task.names, "label")
-    setting = Setting(args.reference, args.annotators)
-    dialogues = (d for one in with_all_named(open_log(args), setting) for d in with_reference([one], tasks, setting))
-    voters = partial(people_of, setting=setting) if args.reference == CONSENSUS else None
-    return estimate(dialogues, task, args.label, args.annotator, args.reference, args.slice, args.confidence, voters)
+        raise UsageError(
+            f"of {options.task} several names may hold", f"--task {options.task}", "choose outcome or quality"
+        )
+    require(options.label, task.names, "label")
+    setting = Setting(options.reference, ",".join(options.annotators))
+    dialogues = (
+        d
+        for one in with_all_named(open_log(options, options.log), setting)
+        for d in with_reference([one], tasks, setting)
+    )
+    voters = partial(people_of, setting=setting) if options.reference == CONSENSUS else None
+    return estimate(
+        dialogues, task, options.label, options.annotator, options.reference, options.slice, options.confidence, voters
+    )
 
 
 def _shown(interval: Mapping[str, float | None]) -> str:
@@ -123,3 +122,6 @@ def _shown(interval: Mapping[str, float | None]) -> str:
     if value is None or low is None or high is None:
         return "too few"
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+ESTIMATE = Command("estimate", EstimateOptions, estimate_command, "labelgen estimate labeled.jsonl --slice domain")

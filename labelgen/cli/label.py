@@ -1,197 +1,177 @@
-"""labelgen label: one more annotation for every dialogue of a log, by a model."""
+"""labelgen label and verify: a model's annotation for every dialogue of a log, and the check of a labeled folder."""
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
 
-from labelgen.base.errors import UsageError
+from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file, existing_file, to_path
+from labelgen.base.options import ARGUMENT, Count, Range, Share, WholeNumber
 from labelgen.base.printable import print_lines
 from labelgen.base.process import raise_on_sigterm
-from labelgen.cli.arguments import add_device, add_domains_from, add_force, add_precision, parser, share
+from labelgen.base.progress import progress
+from labelgen.cli.command import Command, ForceOptions, ModelRunOptions
 from labelgen.data.label_sets import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.personal_data import KINDS
 from labelgen.labeling.dry_run import dry_run
 from labelgen.labeling.engines import Engine, Load, local_engine
 from labelgen.labeling.folder import LabelFolder
-from labelgen.labeling.manifest import LABELS, REDACT, LabelCounts, summary
+from labelgen.labeling.manifest import LABELS, REDACT, LabelCounts, Settings, read_manifest, summary
 from labelgen.labeling.ray_engine import cluster_cpus, ray_engine
 from labelgen.labeling.run import MAX_SHARD_DIALOGUES, SHARD_DIALOGUES, check_bad_rate, label
 from labelgen.labeling.shard import DialogueAnnotator, label_stream, labeling_rules
+from labelgen.labeling.verify import RelabelSample, verify
+
+THRESHOLDS = "thresholds"
+"""Setting of a manifest: the thresholds that the user chose."""
 
 
-def main(argv: Sequence[str]) -> int:
-    args = _parser().parse_args(argv)
-    for path in (args.input, args.output):
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions(ModelRunOptions, ForceOptions):
+    """Label a log: each record is written with one more annotation. Run the same command again to resume."""
+
+    input: Annotated[str, ARGUMENT]
+    """record file or folder of them, also PROTOCOL://... such as s3://; or - for standard input"""
+    output: Annotated[str, ARGUMENT]
+    """output folder; - for standard output, with - as input only"""
+    model: Annotated[Path, "FOLDER"]
+    """model folder"""
+    labels: Annotated[Path | None, "FILE"] = None
+    """labels.json: names that may be predicted"""
+    threshold: Annotated[Mapping[str, Share], "P"] = field(default_factory=dict)
+    """probability below which the model abstains from a task, TASK=P, in place of a certified threshold"""
+    workers: Count | None = None
+    """number of processes of one thread; without a value the cores of the machine or the cluster, and one with --device cuda"""
+    engine: Literal["local", "ray"] = "local"
+    """engine that runs the workers; docs/how-to/label.md"""
+    address: Annotated[str | None, "HOST:PORT"] = None
+    """address of a running Ray cluster; without it, one is started here"""
+    redact: bool = False
+    """masking of e-mail and IP addresses, phone, card and account (IBAN) numbers in the output"""
+    dry_run: bool = False
+    """plan and timing of a small sample, without output"""
+    annotator: Annotated[str, "NAME"] = "model"
+    """annotator name written to the output"""
+    online: bool = False
+    """labels of each turn from itself and earlier turns only, without calibration; docs/how-to/label.md"""
+    shard_dialogues: Annotated[int, Range(1, MAX_SHARD_DIALOGUES), "N"] = SHARD_DIALOGUES
+    """number of dialogues in a shard"""
+    max_bad_rate: Annotated[Share, "RATE"] = MAX_BAD_RATE
+    """share of quarantined records above which the exit code is 3, once all is labeled"""
+    quarantine: Annotated[Path | None, "FILE"] = None
+    """file for rejected records of a stream"""
+
+    def check(self) -> None:
+        """Raises UsageError for options that cannot hold together."""
+        if (self.input == "-") != (self.output == "-"):
+            raise UsageError("a stream goes in and out", "the command line", "write - for both, or for none")
+        if self.input == "-" and (self.dry_run or self.engine != "local"):
+            raise UsageError("a stream is labeled in this process, and has no dry run", "-", "name files and folders")
+        if self.address is not None and self.engine != "ray":
+            raise UsageError("only Ray has an address", "--address", "give --engine ray with it")
+        if not self.annotator:
+            raise UsageError("labels need an annotator name", "--annotator", "name the model")
+        if self.quarantine is not None and self.input != "-":
+            raise UsageError(
+                "the quarantine of a folder lies in its output",
+                "--quarantine",
+                "leave the option out; see docs/how-to/label.md",
+            )
+
+
+def label_command(options: LabelOptions) -> None:
+    """Label the log, and print what was labeled."""
+    for path in (options.input, options.output):
         to_path(path)  # what cannot be reached is told before a model is loaded
+    if options.labels is not None:
+        existing_file(options.labels)
     load = partial(
         load_annotator,
-        args.model,
-        args.labels,
-        args.annotator,
-        args.precision,
-        args.device,
-        args.online,
-        args.domains_from,
+        options.model,
+        options.labels,
+        options.annotator,
+        options.precision,
+        options.device,
+        options.online,
+        options.domains_from,
+        dict(options.threshold),
     )
-    _check(args)
-    if args.precision == "bf16" and args.device == "cpu" and args.address is None:
+    if options.precision == "bf16" and options.device == "cpu" and options.address is None:
         _tell_slow()
-    if args.dry_run:
-        workers = _workers(args) or (_cores() if args.address is None else cluster_cpus(args.address))
+    if options.dry_run:
+        workers = _workers(options) or (_cores() if options.address is None else cluster_cpus(options.address))
         found = dry_run(
-            to_path(args.input), to_path(args.output), load(), _options(args), args.shard_dialogues, args.force
+            to_path(options.input),
+            to_path(options.output),
+            load(),
+            _settings(options),
+            options.shard_dialogues,
+            options.force,
         )
         for text in found.lines(workers):
             print_lines(text)
-        if args.address is not None:
+        if options.address is not None:
             print_lines("the sample was timed on this machine, not on the cluster")
-        return 0
-    sums = _stream(args, load) if args.input == "-" else _folder(args, load)
+        return
+    sums = _stream(options, load) if options.input == "-" else _folder(options, load)
     for text in summary(sums):
-        print_lines(text, file=sys.stderr if args.output == "-" else sys.stdout)
-    if args.output != "-":
-        print_lines(f"digest of the manifest: {digest_file(LabelFolder(to_path(args.output)).manifest)}")
-    check_bad_rate(sums, args.max_bad_rate, args.output)
-    return 0
+        print_lines(text, file=sys.stderr if options.output == "-" else sys.stdout)
+    if options.output != "-":
+        print_lines(f"digest of the manifest: {digest_file(LabelFolder(to_path(options.output)).manifest)}")
+    check_bad_rate(sums, options.max_bad_rate, options.output)
 
 
-def _parser() -> argparse.ArgumentParser:
-    to = parser(
-        "label",
-        "Label a log: each record is written with one more annotation. The same command again finishes the rest.",
-        "labelgen label logs/ labeled/ --model model/ --workers 8",
-    )
-    to.add_argument(
-        "input", help="a record file or a folder of them, also PROTOCOL://... such as s3://; or - for standard input"
-    )
-    to.add_argument("output", help="the output folder; - for standard output, with - as input only")
-    to.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="the model folder")
-    to.add_argument("--labels", type=Path, metavar="FILE", help="labels.json: what may be decoded")
-    to.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes of one thread (default: cores of the machine or the cluster; one with --device cuda)",
-    )
-    to.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="who runs them (default %(default)s); docs/how-to/label.md",
-    )
-    to.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster; without it, one is started here")
-    to.add_argument(
-        "--redact",
-        action="store_true",
-        help="mask e-mail and IP addresses, phone, card and account (IBAN) numbers in what is written",
-    )
-    to.add_argument("--dry-run", action="store_true", help="plan, time a small sample, write nothing")
-    to.add_argument(
-        "--annotator",
-        default="model",
-        metavar="NAME",
-        help="annotator name written to the output (default %(default)s)",
-    )
-    add_precision(to)
-    to.add_argument(
-        "--online",
-        action="store_true",
-        help="label each turn from itself and what came before only, without calibration; docs/how-to/label.md",
-    )
-    add_domains_from(to)
-    add_device(to)
-    to.add_argument(
-        "--shard-dialogues",
-        type=int,
-        default=SHARD_DIALOGUES,
-        metavar="N",
-        help=f"dialogues in a shard, at most {MAX_SHARD_DIALOGUES} (default %(default)s)",
-    )
-    to.add_argument(
-        "--max-bad-rate",
-        type=share,
-        default=MAX_BAD_RATE,
-        metavar="RATE",
-        help="exit code 3, once all is labeled, above this share of quarantined records (default %(default)s)",
-    )
-    to.add_argument("--quarantine", type=Path, metavar="FILE", help="rejected records of a stream")
-    add_force(to)
-    return to
-
-
-def _check(args: argparse.Namespace) -> None:
-    if (args.input == "-") != (args.output == "-"):
-        raise UsageError("a stream goes in and out", "the command line", "write - for both, or for none")
-    if args.input == "-" and (args.dry_run or args.engine != "local"):
-        raise UsageError("a stream is labeled in this process, and has no dry run", "-", "name files and folders")
-    if args.address is not None and args.engine != "ray":
-        raise UsageError("only Ray has an address", "--address", "give --engine ray with it")
-    if args.workers is not None and args.workers < 1:
-        raise UsageError("at least one worker is needed", f"--workers {args.workers}", "give 1 or more")
-    if not 1 <= args.shard_dialogues <= MAX_SHARD_DIALOGUES:
-        known = f"give 1 to {MAX_SHARD_DIALOGUES}"
-        raise UsageError("a shard of that size is not made", f"--shard-dialogues {args.shard_dialogues}", known)
-    if not args.annotator:
-        raise UsageError("labels need a name to stand under", "--annotator", "name the model")
-    if args.labels is not None:
-        existing_file(args.labels)
-    if args.quarantine is not None and args.input != "-":
-        raise UsageError(
-            "the quarantine of a folder lies in its output",
-            "--quarantine",
-            "leave the option out; see docs/how-to/label.md",
-        )
-
-
-def _folder(args: argparse.Namespace, load: Load) -> LabelCounts:
+def _folder(options: LabelOptions, load: Load) -> LabelCounts:
     # Again, since Ray answers signals by itself once it is started.
-    with _engine(args, load) as engine, raise_on_sigterm():
+    with _engine(options, load) as engine, raise_on_sigterm():
         return label(
-            to_path(args.input),
-            to_path(args.output),
+            to_path(options.input),
+            to_path(options.output),
             engine,
-            args.annotator,
-            _options(args),
-            args.shard_dialogues,
-            args.force,
+            options.annotator,
+            _settings(options),
+            options.shard_dialogues,
+            options.force,
         )
 
 
-def _engine(args: argparse.Namespace, load: Load) -> AbstractContextManager[Engine]:
-    if args.engine == "local":
-        return local_engine(load, _workers(args) or _cores())
-    return ray_engine(load, _workers(args), args.address, gpus=int(_on_gpu(args)))
+def _engine(options: LabelOptions, load: Load) -> AbstractContextManager[Engine]:
+    if options.engine == "local":
+        return local_engine(load, _workers(options) or _cores())
+    return ray_engine(load, _workers(options), options.address, gpus=int(_on_gpu(options)))
 
 
-def _workers(args: argparse.Namespace) -> int | None:
+def _workers(options: LabelOptions) -> int | None:
     """None for as many as there are cores; of a GPU these would be too many."""
-    return 1 if args.workers is None and _on_gpu(args) else args.workers
+    return 1 if options.workers is None and _on_gpu(options) else options.workers
 
 
-def _on_gpu(args: argparse.Namespace) -> bool:
-    return str(args.device).startswith("cuda")
+def _on_gpu(options: LabelOptions) -> bool:
+    return options.device.startswith("cuda")
 
 
-def _options(args: argparse.Namespace) -> dict[str, str]:
+def _settings(options: LabelOptions) -> dict[str, str]:
     """What the labels depend on, beside the model."""
-    options = {"device": args.device}
-    if args.redact:
-        options[REDACT] = KINDS
-    if args.labels is not None:
-        options[LABELS] = digest_file(args.labels)
-    return options
+    settings = {"device": options.device}
+    if options.redact:
+        settings[REDACT] = KINDS
+    if options.labels is not None:
+        settings[LABELS] = digest_file(options.labels)
+    if options.threshold:
+        settings[THRESHOLDS] = " ".join(f"{task}={p}" for task, p in sorted(options.threshold.items()))
+    return settings
 
 
-def _stream(args: argparse.Namespace, load: Load) -> LabelCounts:
+def _stream(options: LabelOptions, load: Load) -> LabelCounts:
     annotator = load()
-    log = Log(["-"], quarantine=args.quarantine, max_bad_rate=1.0, refuses=labeling_rules(annotator).refusal)
-    return label_stream(log, annotator, sys.stdout.buffer, args.redact)
+    log = Log(["-"], quarantine=options.quarantine, max_bad_rate=1.0, refuses=labeling_rules(annotator).refusal)
+    return label_stream(log, annotator, sys.stdout.buffer, options.redact)
 
 
 def load_annotator(
@@ -202,6 +182,7 @@ def load_annotator(
     device: str,
     online: bool = False,
     domains_from: str | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> DialogueAnnotator:
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
@@ -212,7 +193,9 @@ def load_annotator(
     choose_instruction_set()
     torch.set_num_threads(1)
     known = read_labels(labels) if labels is not None else None
-    return Annotator(model, known, name, precision, device, online=online, domains_from=domains_from)
+    return Annotator(
+        model, known, name, precision, device, online=online, domains_from=domains_from, thresholds=thresholds or {}
+    )
 
 
 def _tell_slow() -> None:
@@ -225,3 +208,86 @@ def _tell_slow() -> None:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """Check labeled records against their manifest: digests, sums, doubled ids. Exit code 4 if anything is wrong."""
+
+    output: Annotated[str, ARGUMENT]
+    """folder that labelgen label wrote"""
+    input: Annotated[str | None, "IN"] = None
+    """log that was labeled, for comparison"""
+    manifest_digest: Annotated[str | None, "SHA"] = None
+    """digest of the manifest as labelgen label printed it"""
+    sample: Count | None = None
+    """number of records to label again, for a comparison of their bytes"""
+    model: Annotated[Path | None, "FOLDER"] = None
+    """model folder, for --sample"""
+    labels: Annotated[Path | None, "FILE"] = None
+    """labels.json that labelgen label had, for --sample"""
+    seed: WholeNumber = 0
+    """seed of the sample"""
+
+    def check(self) -> None:
+        """Raises UsageError for a sample without a model, and the reverse."""
+        if (self.sample is None) != (self.model is None):
+            raise UsageError("records are labeled again by a model", "--sample, --model", "give both, or none")
+
+
+def verify_command(options: VerifyOptions) -> None:
+    """Check the folder, and print its faults."""
+    output = to_path(options.output)
+    sample = (
+        None
+        if options.sample is None
+        else RelabelSample(options.sample, options.seed, lambda settings: _load(options, settings))
+    )
+    faults = []
+    found = verify(
+        output,
+        None if options.input is None else to_path(options.input),
+        lambda paths: progress(paths, "verify", "files"),
+        options.manifest_digest,
+        sample,
+    )
+    for fault in found:
+        print_lines(fault)
+        faults.append(fault)
+    if faults:
+        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+        hint = "label again into this folder; --force replaces what is spoilt"
+        raise IntegrityError(f"{count}, the first: {faults[0]}", str(options.output), hint)
+    again = "" if options.sample is None else "; a sample was labeled again, to the same bytes"
+    print_lines(f"good: digests, counts and ids are as the manifest says{again}")
+    manifest = LabelFolder(output).manifest
+    if damaged := read_manifest(manifest).counts.damaged:
+        print_lines(f"not complete: of the input these files were damaged, and read only in part: {', '.join(damaged)}")
+    print_lines(f"digest of the manifest: {digest_file(manifest)}")
+
+
+def _load(options: VerifyOptions, settings: Settings) -> DialogueAnnotator:
+    """The annotator as it was when it labeled. Raises UsageError where --labels is not the file that it had."""
+    digest = settings.options.get(LABELS)
+    if digest != (None if options.labels is None else digest_file(options.labels)):
+        what = "without a label set" if digest is None else f"with the label set of digest {digest}"
+        raise UsageError(f"the folder was labeled {what}", "--labels", "give the file that labelgen label was given")
+    model = settings.model
+    assert options.model is not None
+    return load_annotator(
+        options.model,
+        options.labels,
+        settings.annotator,
+        model.precision or "32",
+        settings.options.get("device", "cpu"),
+        bool(model.online),
+        model.domains_from,
+        {
+            task: float(p)
+            for task, _, p in (word.partition("=") for word in settings.options.get(THRESHOLDS, "").split())
+        },
+    )
+
+
+LABEL = Command("label", LabelOptions, label_command, "labelgen label logs/ labeled/ --model model/ --workers 8")
+VERIFY = Command("verify", VerifyOptions, verify_command, "labelgen verify labeled/ --input logs/")

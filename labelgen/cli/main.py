@@ -22,18 +22,25 @@ COMMANDS = {
     "pretrain": ("labelgen.cli.train:PRETRAIN", "train a model on dialogues that nobody labeled"),
     "finetune": ("labelgen.cli.train:FINETUNE", "train a model towards annotations and feedback"),
     "consensus": (
-        "labelgen.cli.consensus:main",
+        "labelgen.cli.consensus:CONSENSUS",
         "make one annotation from several people's, and say how far they agree",
     ),
-    "evaluate": ("labelgen.cli.evaluate:main", "judge a model beside single people, on the same answers"),
+    "evaluate": ("labelgen.cli.evaluate:EVALUATE", "judge a model beside single people, on the same answers"),
     "plan": ("labelgen.cli.plan:PLAN", "say what a planned number of dialogues and votes would show"),
     "calibrate": (
-        "labelgen.cli.calibrate:main",
-        "find how far a model's labels can be trusted, and where it is to abstain",
+        "labelgen.cli.calibrate:CALIBRATE",
+        "scale a model's probabilities to how often its labels are right",
     ),
-    "estimate": ("labelgen.cli.estimate:main", "estimate a log's success rate from a model's labels and few people's"),
-    "label": ("labelgen.cli.label:main", "label a log with a model; killed and run again, it finishes the rest"),
-    "verify": ("labelgen.cli.verify:main", "check labeled records against their manifest"),
+    "certify": (
+        "labelgen.cli.calibrate:CERTIFY",
+        "find thresholds that bound a model's errors, below which it abstains",
+    ),
+    "estimate": (
+        "labelgen.cli.estimate:ESTIMATE",
+        "estimate a log's success rate from a model's labels and few people's",
+    ),
+    "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
+    "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review": (
         "labelgen.cli.review:main",
         "choose what people are to look at, hand it to them, take their answers back",

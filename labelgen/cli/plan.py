@@ -67,7 +67,7 @@ def plan_lines(options: PlanOptions) -> Iterator[str]:
     least, errors = certifiable(judged, options.max_error, planned.confidence)
     allowed = "none of them may be wrong, and that is not enough" if errors is None else f"{errors:,} may be wrong"
     yield (
-        f"  labelgen calibrate certifies on {judged:,} of them: {options.max_error:.1%} at {planned.confidence:.0%}, {allowed}; "
+        f"  labelgen certify uses {judged:,} of them: {options.max_error:.1%} at {planned.confidence:.0%}, {allowed}; "
         f"without an error {least:.1%}"
     )
 

@@ -1,8 +1,10 @@
-"""From judged answers to a calibration: scales on one part of the dialogues, thresholds laid on a second (weights of names on
-both), certified on a third. No dialogue is in two of them, nor any user."""
+"""Calibrated probabilities and certified thresholds from judged answers.
+
+Scalings are fitted on one part of the dialogues and chosen on a second (weights of names use both); thresholds are planned on the
+second part and certified on a third (Learn-then-Test). No dialogue is in two parts, nor any user."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,42 +28,83 @@ PURPOSE = "calibrate"
 PARTS = (Part("scale", 0.25), Part("choose", 0.25), Part("certify", 0.5))
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is to be certified: at most this share of errors among the labels given, with this confidence. decide: which name
-    is said of a task of which exactly one holds: the most probable, or by weights that make macro F1 greatest."""
-
-    max_error: float
-    confidence: float
-    seed: int = 0
-    decide: Literal["most_probable", "macro_f1"] = "most_probable"
+Decide = Literal["most_probable", "macro_f1"]
+"""Which name is predicted where exactly one holds: the most probable, or by weights that maximize macro F1."""
 
 
-def calibrate(
-    dialogues: Sequence[Dialogue], tasks: Sequence[EvaluationTask], model: str, setting: Setting, asked: Asked
+def scale_tasks(
+    dialogues: Sequence[Dialogue],
+    tasks: Sequence[EvaluationTask],
+    model: str,
+    setting: Setting,
+    decide: Decide = "most_probable",
 ) -> list[TaskCalibration]:
-    """One calibration for each task. dialogues: with the annotations of the model, as it is without calibration, and of
-    the reference. The division into goals comes first: what is said of goals is certified on those that are given."""
-    parts = {
-        part.name: [k for k, d in enumerate(dialogues) if part_of(d, PARTS, asked.seed, PURPOSE) == part.name]
-        for part in PARTS
-    }
+    """The scaling of each task's probabilities, without thresholds. dialogues: with the annotations of the model, as it is without
+    calibration, and of the reference. The part "certify" of the dialogues is not read."""
+    parts, found = _parts(dialogues, setting.seed), []
+    for task in tasks:
+        answers = {
+            name: _answers(dialogues, parts[name], task, model, setting.reference) for name in ("scale", "choose")
+        }
+        labels, none = _scalings(answers["scale"], answers["choose"])
+        if decide == "macro_f1":
+            labels = replace(labels, weights=_weights([*answers["scale"], *answers["choose"]], labels))
+        measured = {
+            "dialogues": {name: len(parts[name]) for name in answers},
+            "answers": sum(map(len, answers.values())),
+        }
+        found.append(
+            TaskCalibration(
+                task=task.tasks[0], unit=UNIT_OF[task.scopes[0]], labels=labels, none=none, measured=measured
+            )
+        )
+    return found
+
+
+def certify_tasks(
+    dialogues: Sequence[Dialogue],
+    tasks: Sequence[EvaluationTask],
+    model: str,
+    setting: Setting,
+    scaled: Sequence[TaskCalibration],
+    max_error: float,
+    confidence: float,
+) -> list[TaskCalibration]:
+    """The lowest threshold of each task above which at most `max_error` of its labels is wrong, with this confidence. dialogues: as in
+    scale_tasks; their part "scale" is not read. scaled: the scalings of the model, where it has some.
+
+    The division into goals comes first: answers about goals are certified on the goals above their threshold."""
+    parts = _parts(dialogues, setting.seed)
+    known = {(one.task, one.unit): one for one in scaled}
     kept: frozenset[tuple[int, At]] | None = None
     found = {}
     for task in sorted(tasks, key=lambda one: not one.divides):
+        key = task.tasks[0], UNIT_OF[task.scopes[0]]
+        one = known.get(key) or TaskCalibration(task=key[0], unit=key[1], labels=Scaling(), none=Scaling(), measured={})
         answers = {
-            name: of_kept_goals(_answers(dialogues, places, task, model, setting.reference), kept)
-            for name, places in parts.items()
+            # As a model that abstains has them, or the certificate would be of another rule.
+            name: [
+                _as_said(x, one.labels)
+                for x in of_kept_goals(_answers(dialogues, parts[name], task, model, setting.reference), kept)
+            ]
+            for name in ("choose", "certify")
         }
-        one, answers, accepts = _calibrate(dialogues, parts, answers, task, asked)
-        if task.divides and one.certificate.threshold is not None:
+        certificate, accepts = _certified(dialogues, parts, answers, task, one, max_error, confidence)
+        if task.divides and certificate.threshold is not None:
             kept = frozenset(
                 (x.place, x.labels[0].at) for own in answers.values() for x in own if x.labels and accepts(x)
             )
         measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, task, model, setting)
         counts = {name: len(places) for name, places in parts.items()}
-        found[task.name] = replace(one, measured={"dialogues": counts, **measured})
+        found[task.name] = replace(one, certificate=certificate, measured={"dialogues": counts, **measured})
     return [found[task.name] for task in tasks]
+
+
+def _parts(dialogues: Sequence[Dialogue], seed: int) -> dict[str, list[int]]:
+    return {
+        part.name: [k for k, d in enumerate(dialogues) if part_of(d, PARTS, seed, PURPOSE) == part.name]
+        for part in PARTS
+    }
 
 
 def _answers(
@@ -72,23 +115,20 @@ def _answers(
     ]
 
 
-def _calibrate(
+def _certified(
     dialogues: Sequence[Dialogue],
     parts: dict[str, list[int]],
     answers: dict[str, list[Answer]],
     task: EvaluationTask,
-    asked: Asked,
-) -> tuple[TaskCalibration, dict[str, list[Answer]], Callable[[Answer], bool]]:
-    """The calibration, the answers as it has them, and whether it gives an answer."""
-    labels, none = _scalings(answers["scale"], answers["choose"])
-    if asked.decide == "macro_f1":
-        labels = replace(labels, weights=_weights([*answers["scale"], *answers["choose"]], labels))
-    # As a model that abstains has them, or the certificate would be of another rule.
-    answers = {name: [_as_said(x, labels) for x in own] for name, own in answers.items()}
+    one: TaskCalibration,
+    max_error: float,
+    confidence: float,
+) -> tuple[Certificate, Callable[[Answer], bool]]:
+    """The certificate, and whether an answer is given."""
 
     def sure(x: Answer) -> float | None:
         if not x.labels:
-            return None if x.none is None else none.of(x.none)
+            return None if x.none is None else one.none.of(x.none)
         return score(x.labels)
 
     def scored(part: str) -> Scored:
@@ -99,11 +139,11 @@ def _calibrate(
         return Scored(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], names)
 
     held = scored("certify")
-    steps = plan(scored("choose"), held.dialogues, asked.max_error, asked.confidence)
+    steps = plan(scored("choose"), held.dialogues, max_error, confidence)
     certificate = (
-        certify(held, steps, asked.max_error, asked.confidence, task.name)
+        certify(held, steps, max_error, confidence, task.name)
         if steps
-        else Certificate(threshold=None, reason=too_few(held, asked.max_error, asked.confidence))
+        else Certificate(threshold=None, reason=too_few(held, max_error, confidence))
     )
     threshold = certificate.threshold
 
@@ -111,9 +151,7 @@ def _calibrate(
         p = sure(x)
         return threshold is None or (p is not None and p >= threshold)
 
-    unit = UNIT_OF[task.scopes[0]]
-    one = TaskCalibration(task=task.tasks[0], unit=unit, labels=labels, none=none, certificate=certificate, measured={})
-    return one, answers, accepts
+    return certificate, accepts
 
 
 def _as_said(x: Answer, scaling: Scaling) -> Answer:

@@ -3,10 +3,12 @@
 An answer is given or withheld as a whole: a turn's intents, or its spans, with the least sure of them; a goal by itself,
 and with it what is said of the goal. Only units count here, no task is known by name."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import (
     UNIT_OF,
@@ -25,8 +27,15 @@ from labelgen.model.calibration import Calibration, TaskCalibration
 ByField = Mapping[tuple[str, Unit], TaskCalibration]
 
 
-def by_field(calibration: Calibration) -> ByField:
-    return {(one.task, one.unit): one for one in calibration.tasks}
+def by_field(calibration: Calibration | None, chosen: Mapping[tuple[str, Unit], float] = {}) -> ByField:
+    """The calibration of each task and unit. chosen: thresholds that take the place of certified ones."""
+    known = {} if calibration is None else {(one.task, one.unit): one for one in calibration.tasks}
+    for (task, unit), threshold in chosen.items():
+        before = known.get((task, unit)) or TaskCalibration(
+            task=task, unit=unit, labels=Scaling(), none=Scaling(), measured={}
+        )
+        known[task, unit] = dataclasses.replace(before, certificate=Certificate(threshold=threshold))
+    return known
 
 
 def scaled(annotation: Annotation, calibrated: ByField) -> Annotation:
@@ -89,9 +98,9 @@ def _below(field: Field, labels: list[Label], calibrated: ByField) -> tuple[Labe
 
 
 def _accepts(one: TaskCalibration | None, sure: float | None) -> bool:
-    if one is None or one.certificate.threshold is None:
+    if one is None or one.threshold is None:
         return True
-    return sure is not None and sure >= one.certificate.threshold
+    return sure is not None and sure >= one.threshold
 
 
 def _of(field: Field, calibrated: ByField) -> TaskCalibration | None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,9 +18,10 @@ from msgspec.structs import replace
 
 from labelgen import __version__
 from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.registry import require
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
-from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, annotation_of
+from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, Threshold, annotation_of
 from labelgen.data.stats import audio_summary
 from labelgen.features.features import categories_of
 from labelgen.kernels.processor import check_device, choose_instruction_set, instruction_set, processor
@@ -43,6 +45,7 @@ class Annotator:
     scale probabilities and abstain as the folder's calibration says, where it holds one. domains_from: a field of the record
     that names the domains on offer in a dialogue; only their labels are given. online: each turn is labeled
     from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
+    thresholds: task -> probability below which the model abstains, in place of certified thresholds.
 
     Raises UsageError for a calibration that was made with another `domains_from`, or certifies labels of another precision, and
     for a precision or a device that is not here. int8 is of the text encoder alone, on a CPU. `annotate` raises IntegrityError where
@@ -58,6 +61,7 @@ class Annotator:
         calibrated: bool = True,
         online: bool = False,
         domains_from: str | None = None,
+        thresholds: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         if precision not in PRECISIONS:
             known = f"known: {', '.join(PRECISIONS)}"
@@ -67,8 +71,15 @@ class Annotator:
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
         if calibration is not None:
-            _check_asked_alike(calibration, domains_from, precision, folder)
-        self._calibrated = None if calibration is None else by_field(calibration)
+            _check_asked_alike(calibration, domains_from, precision, folder, thresholds)
+        for task, probability in thresholds.items():
+            require(task, model.tasks, "task")
+            if not 0 <= probability <= 1:
+                raise UsageError(
+                    f"a threshold of {probability} for {task}", "--threshold", "give a probability from 0 to 1"
+                )
+        chosen = {(task, unit): p for task, p in thresholds.items() for unit in model.tasks[task].units}
+        self._calibrated = by_field(calibration, chosen) if calibration is not None or chosen else None
         with one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
             # After the texts of labels were encoded as they are in training.
@@ -97,7 +108,11 @@ class Annotator:
             batch_dependent=None if is_batch_invariant(self.model, self._autocast, online) else True,
             online=online or None,
             domains_from=domains_from,
-            thresholds=() if calibration is None else calibration.thresholds(),
+            thresholds=tuple(
+                Threshold(task=one.task, probability=one.threshold, unit=one.unit)
+                for one in (self._calibrated or {}).values()
+                if one.threshold is not None
+            ),
         )
 
     def annotate(
@@ -158,13 +173,16 @@ class Annotator:
         return nullcontext()
 
 
-def _check_asked_alike(calibration: Calibration, domains_from: str | None, precision: str, folder: Path) -> None:
+def _check_asked_alike(
+    calibration: Calibration, domains_from: str | None, precision: str, folder: Path, chosen: Mapping[str, float]
+) -> None:
     """Thresholds hold for labels that were chosen from as many, and computed alike."""
-    if calibration.thresholds() and calibration.precision != precision:
+    certified = [one for one in calibration.thresholds() if one.task not in chosen]
+    if certified and calibration.precision != precision:
         raise UsageError(
-            f"the model was calibrated in precision {calibration.precision}, and is asked in {precision}",
+            f"the thresholds are certified in precision {calibration.precision}, and the model is asked in {precision}",
             str(folder),
-            f"label with --precision {calibration.precision}, or calibrate again with --precision {precision}",
+            f"label with --precision {calibration.precision}, or run labelgen certify again with --precision {precision}",
         )
     if calibration.domains_from != domains_from:
         made, asked = (

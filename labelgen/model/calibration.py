@@ -1,7 +1,7 @@
-"""What a model's folder says of how far its labels can be trusted: calibration.json, which labelgen calibrate writes.
+"""Calibration of a model folder: calibration.json, which labelgen calibrate and labelgen certify write.
 
-For each task and unit of field: how its probabilities are scaled, the threshold below which it abstains, and the
-certificate of that. The file is one of those in digests.json, so a calibrated model has a digest of its own."""
+For each task and unit of its fields: the scaling of its probabilities (calibrate), and the threshold below which the model abstains,
+with its certificate (certify). digests.json lists the file, so a calibrated model has another digest."""
 
 import math
 import os
@@ -26,40 +26,55 @@ _FORM = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCalibration:
-    """unit: of the fields. labels: scales the probability of each label; none: that of "none here". measured: what was
-    found beside the certificate, for people."""
+    """Calibration of one task.
+
+    unit: of the fields. labels: scaling of the probability of each label; none: of "none here". certificate: None before certify.
+    measured: figures for people."""
 
     task: str
     unit: Unit
     labels: Scaling
     none: Scaling
-    certificate: Certificate
+    certificate: Certificate | None = None
     measured: Mapping[str, Any]
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability below which the model abstains; None where it never does."""
+        return None if self.certificate is None else self.certificate.threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """model_digest: of the folder without a calibration. data_digest: of the held-out dialogues with what was right. against: the
-    annotator who was right. max_error, confidence: what each threshold is certified for, by itself. domains_from: as the model was
-    asked; it is calibrated for no other way. precision: of the labels that were judged; thresholds hold for no other."""
+    """Calibration of a model.
+
+    model_digest: of the folder without a calibration. data_digest: of the held-out dialogues with the reference's answers. against: the
+    reference. seed: divides the dialogues into parts for scaling and certifying. domains_from: as in calibration; labels of another way
+    are refused. max_error, confidence: what each threshold is certified for, by itself; None before certify. precision: of the
+    certified labels; thresholds hold for no other. certify_command, certify_data_digest: empty before certify, and in files of version
+    0.2, where one command did both."""
 
     form: int = _FORM
     version: str
     model_digest: str
     data_digest: str
     against: str
-    max_error: float
-    confidence: float
+    max_error: float | None = None
+    confidence: float | None = None
     command: str
     tasks: tuple[TaskCalibration, ...]
     domains_from: str | None = None
     precision: str = "32"
+    seed: int = 0
+    certify_command: str = ""
+    certify_data_digest: str = ""
 
     def thresholds(self) -> tuple[Threshold, ...]:
+        """The certified thresholds."""
         return tuple(
-            Threshold(task=one.task, probability=one.certificate.threshold, unit=one.unit)
+            Threshold(task=one.task, probability=one.threshold, unit=one.unit)
             for one in self.tasks
-            if one.certificate.threshold is not None
+            if one.threshold is not None
         )
 
 
@@ -87,7 +102,8 @@ def _faults(calibration: Calibration, names: Mapping[str, int]) -> Iterator[str]
     units = [(one.task, one.unit) for one in calibration.tasks]
     if len(set(units)) < len(units):
         yield "a task is calibrated twice"
-    if not (0 < calibration.max_error <= 1 and 0 < calibration.confidence < 1):
+    level = calibration.max_error, calibration.confidence
+    if level != (None, None) and not (0 < (level[0] or 0) <= 1 and 0 < (level[1] or 0) < 1):
         yield f"an error of {calibration.max_error} at a confidence of {calibration.confidence}"
     for one in calibration.tasks:
         if one.task not in names:
@@ -104,15 +120,18 @@ def _faults(calibration: Calibration, names: Mapping[str, int]) -> Iterator[str]
                 yield f"{one.task}: a weight that is not above 0"
             if scaling.weights and len(scaling.weights) != names.get(one.task):
                 yield f"{one.task}: {len(scaling.weights)} weights for {names.get(one.task)} names"
-        threshold = one.certificate.threshold
-        if threshold is not None and not 0 <= threshold <= 1:
-            yield f"{one.task}: a threshold of {threshold}"
+        if one.threshold is not None and not 0 <= one.threshold <= 1:
+            yield f"{one.task}: a threshold of {one.threshold}"
+    if calibration.thresholds() and calibration.max_error is None:
+        yield "a threshold without an error that it is certified for"
 
 
 def refuse_calibrated(folder: Path, force: bool) -> None:
-    """Raises UsageError for a folder that holds a calibration with thresholds, unless `force`."""
+    """Raises UsageError for a folder with certified thresholds, unless `force`."""
     if not force and (known := read_calibration(folder)) is not None and known.thresholds():
-        raise UsageError(f"{folder} is calibrated already", str(folder / CALIBRATION), "give --force to replace that")
+        raise UsageError(
+            f"{folder} has certified thresholds", str(folder / CALIBRATION), "give --force to replace them"
+        )
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:

@@ -136,7 +136,7 @@ def explain_no_candidates(dialogues: Iterable[Dialogue], strategy: str, model: s
     if strategy == "abstained":
         return (
             f"{who} withheld nothing in {left:,} records that nobody annotated",
-            "only a calibrated model withholds: `labelgen calibrate`, then `labelgen label` again; or use --strategy informative",
+            "only a calibrated model withholds: `labelgen certify`, then `labelgen label` again; or use --strategy informative",
         )
     return f"{who} answers nothing in {left:,} records that nobody annotated", "use --strategy audit"
 

@@ -68,7 +68,7 @@ def test_the_command_says_it_and_refuses_what_cannot_be_planned(capsys):
     capsys.readouterr()
     # Two who differ decide nothing: of 100 dialogues that would be judged, 82 are.
     assert main(["plan", "--dialogues", "200", "--votes", "2"]) == 0
-    assert "certifies on 82 of them: 3.0% at 95%, none of them may be wrong" in capsys.readouterr().out
+    assert "uses 82 of them: 3.0% at 95%, none of them may be wrong" in capsys.readouterr().out
     assert main(["plan", "--dialogues", "50", "--votes", "3"]) == 0
     assert "that is not enough" in capsys.readouterr().out
     for words in (["--dialogues", "1", "--votes", "3"], ["--dialogues", "9", "--votes", "0"]):

@@ -1,14 +1,16 @@
 """What calibrate finds in answers whose truth is set: each part of the dialogues serves its own purpose."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from labelgen.confidence.certificate import Certificate
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel
 from labelgen.data.split import part_of
-from labelgen.evaluation.calibrate import PARTS, PURPOSE, Asked, calibrate
+from labelgen.evaluation.calibrate import PARTS, PURPOSE, Decide, certify_tasks, scale_tasks
 from labelgen.evaluation.protocol import with_reference
 from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
 from labelgen.metrics.results import Setting
@@ -51,10 +53,16 @@ def world(count: int, said: Said) -> list[Dialogue]:
     return made
 
 
+def certificate(one: TaskCalibration) -> Certificate:
+    assert one.certificate is not None
+    return one.certificate
+
+
 def found(
     dialogues: list[Dialogue], *questions: EvaluationTask, setting: Setting = ANNA, error: float = 0.1
 ) -> list[TaskCalibration]:
-    return calibrate(dialogues, questions, "model", setting, Asked(error, 0.95))
+    scaled = scale_tasks(dialogues, questions, "model", setting)
+    return certify_tasks(dialogues, questions, "model", setting, scaled, error, 0.95)
 
 
 @pytest.mark.parametrize("wrong", ["scale", "choose", "certify", None])
@@ -62,13 +70,13 @@ def test_certificate_is_of_the_part_that_was_kept_for_it(wrong: str | None):
     [one] = found(world(400, lambda k, part: [(0.9 if k % 3 else 0.8, part != wrong)]), QUALITY)
     counts = {p.name: sum(part(k) == p.name for k in range(400)) for p in PARTS}
     assert one.measured["dialogues"] == counts
-    assert one.certificate.most == 1
+    assert certificate(one).most == 1
     if wrong == "certify":
-        assert one.certificate.threshold is None
-        assert one.certificate.errors == one.certificate.items > 0
+        assert one.threshold is None
+        assert certificate(one).errors == certificate(one).items > 0
     else:
-        assert one.certificate.threshold is not None
-        assert (one.certificate.errors, one.certificate.items) == (0, counts["certify"])
+        assert one.threshold is not None
+        assert (certificate(one).errors, certificate(one).items) == (0, counts["certify"])
 
 
 @pytest.mark.parametrize("wrong", [("scale",), ("choose",), ("scale", "choose"), ("certify",)])
@@ -87,7 +95,7 @@ def test_coverage_and_precision_are_of_what_is_accepted():
     assert one.measured["answers"] == 2 * held
     assert one.measured["coverage"] == {"value": 0.5, "low": 0.5, "high": 0.5}
     assert one.measured["precision"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert (one.certificate.items, one.certificate.dialogues, one.certificate.errors) == (held, held, 0)
+    assert (certificate(one).items, certificate(one).dialogues, certificate(one).errors) == (held, held, 0)
     [every] = found(world(400, lambda k, part: [(0.9, True), (0.6, k % 2 == 0)]), QUALITY, error=0.4)
     assert every.measured["coverage"]["value"] == 1.0
     assert every.measured["precision"]["value"] == pytest.approx(0.75, abs=0.06)
@@ -138,9 +146,9 @@ def test_what_is_said_of_goals_is_certified_on_goals_that_are_given():
     outcome, quality_, goals = found(dialogues, OUTCOME, QUALITY, GOALS)
     held = goals.measured["dialogues"]["certify"]
     assert [one.task for one in (outcome, quality_, goals)] == ["outcome", "quality", "goals"]
-    assert goals.certificate.threshold is not None
+    assert goals.threshold is not None
     for one in (outcome, quality_, goals):
-        assert (one.certificate.items, one.certificate.errors) == (held, 0)
+        assert (certificate(one).items, certificate(one).errors) == (held, 0)
     assert outcome.measured["answers"] == held
     assert goals.measured["answers"] == 2 * held
 
@@ -149,11 +157,11 @@ def test_where_no_goal_is_withheld_all_outcomes_are_judged():
     """All goals are as unsure as the second, which is wrong in half of the dialogues."""
     dialogues = [division(k, False, 0.55) for k in range(400)]
     goals, quality_, outcome = found(dialogues, GOALS, QUALITY, OUTCOME)
-    assert goals.certificate.threshold is None
-    assert quality_.certificate.threshold is not None
+    assert goals.threshold is None
+    assert quality_.threshold is not None
     second = sum(part(k) == "certify" for k in range(1, 400, 2))
     assert outcome.measured["answers"] == outcome.measured["dialogues"]["certify"] + second
-    assert outcome.certificate.errors == second
+    assert certificate(outcome).errors == second
 
 
 def overconfident(count: int, temperature: float, none: bool) -> list[Dialogue]:
@@ -205,8 +213,8 @@ def test_weights_of_names_are_fitted_on_the_first_two_parts_and_judge_what_is_ce
         label = Label("quality", AtTurn(0), "good", p, None, (("bad", 1 - p), ("fair", 0.0), ("good", p)))
         made.append(dialogue(k, 1, Annotation("model", "model", (label,)), rated("anna", [not bad])))
     plain, weighted = (
-        calibrate(made, [QUALITY], "model", ANNA, Asked(0.45, 0.9, decide=decide))[0]
-        for decide in ("most_probable", "macro_f1")
+        certify_tasks(made, [QUALITY], "model", ANNA, scale_tasks(made, [QUALITY], "model", ANNA, decide), 0.45, 0.9)[0]
+        for decide in get_args(Decide)
     )
     assert plain.labels.weights == ()
     assert weighted.labels.decide([0.4, 0.0, 0.6]) == 0
@@ -215,11 +223,11 @@ def test_weights_of_names_are_fitted_on_the_first_two_parts_and_judge_what_is_ce
         for k, d in enumerate(made)
         if part(k) == "certify"
     ]
-    assert weighted.certificate.threshold is not None
+    assert weighted.threshold is not None
     right = 0
     for label, name in held:
         said = weighted.labels.of_all([p for _, p in label.distribution or ()])
         decided = ("bad", "fair", "good")[weighted.labels.decide(said)]
-        if max(said[weighted.labels.decide(said)], 0.0) >= weighted.certificate.threshold:
+        if max(said[weighted.labels.decide(said)], 0.0) >= weighted.threshold:
             right += decided == name
-    assert weighted.certificate.items - weighted.certificate.errors == right
+    assert certificate(weighted).items - certificate(weighted).errors == right

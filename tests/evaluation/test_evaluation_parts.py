@@ -17,7 +17,7 @@ from labelgen.data.labels import (
     answers,
 )
 from labelgen.evaluation.baselines import MajorityClass, fit_baselines
-from labelgen.evaluation.calibrate import Asked, calibrate
+from labelgen.evaluation.calibrate import certify_tasks, scale_tasks
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import confusions, decisions, precision_coverage, reliability
 from labelgen.evaluation.prepare import COPIES, JudgedModel, annotated, join, prepare, systems_of
@@ -282,6 +282,6 @@ def test_beside_a_certificate_model_and_person_are_judged_on_fields_that_both_an
     asked = tasks_of_units("outcome", ("goal",), ("accuracy",), ("failure", "success"))
     setting = Setting(resamples=20)
     held = with_reference(dialogues, (*asked, *tasks_of_units("goals", ("goal",), ("exact_goal_f1",))), setting)
-    (found,) = calibrate(held, asked, "model", setting, Asked(0.1, 0.9))
+    (found,) = certify_tasks(held, asked, "model", setting, scale_tasks(held, asked, "model", setting), 0.1, 0.9)
     assert found.measured["beside"]["model"]["value"] == 1.0
     assert found.measured["beside"]["single_annotator"]["value"] == 1.0

@@ -118,7 +118,7 @@ def test_a_sample_of_difficult_dialogues_is_named_at_the_head(model: Path, log, 
 
 
 def calibrated(log: Path, folder: Path) -> int:
-    return main(["calibrate", str(log), "--model", str(folder), "--reference", "anna", "--max-error", "0.8", "--force"])
+    return main(["certify", str(log), "--model", str(folder), "--reference", "anna", "--max-error", "0.8", "--force"])
 
 
 @pytest.mark.parametrize(

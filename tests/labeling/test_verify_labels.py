@@ -12,7 +12,6 @@ from fake_annotator import FakeAnnotator
 from some_logs import mixed_log, record, write_lines
 
 import labelgen.cli.label
-import labelgen.cli.verify
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.cli.main import main
 from labelgen.labeling.engines import InlineEngine
@@ -155,8 +154,7 @@ def verify_command(*words: object) -> int:
 
 @pytest.fixture
 def fake(monkeypatch) -> None:
-    for command in (labelgen.cli.label, labelgen.cli.verify):
-        monkeypatch.setattr(command, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
 
 
 def label_command(source: Path, out: Path, *more: str) -> int:
@@ -211,7 +209,7 @@ def test_verify_sample_other_model_is_refused(tmp_path, capsys, monkeypatch, fak
     (tmp_path / "labels.json").write_text("{}")
     assert verify_command(out, "--sample", 2, "--model", "m", "--labels", tmp_path / "labels.json") == 2
     assert "without a label set" in capsys.readouterr().err
-    monkeypatch.setattr(labelgen.cli.verify, "load_annotator", lambda *_: FakeAnnotator("m2"))
+    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator("m2"))
     assert verify_command(out, "--sample", 2, "--model", "m") == 2
     assert "model.model_digest: m1, now m2" in capsys.readouterr().err
 
