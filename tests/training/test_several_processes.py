@@ -61,11 +61,11 @@ if how == "late":
         os.replace = late_commit(os.replace)
     else:
         from labelgen.training import fit as fitting
-        made = fitting.told
-        def told(*words):
+        made = fitting.audio_summary
+        def summary(*words):
             (HERE / "went on").touch()
             return made(*words)
-        fitting.told = told
+        fitting.audio_summary = summary
 if how == "sigterm":
     TrainingModule.training_step = terminated(TrainingModule.training_step)
 if how == "full":
