@@ -1,61 +1,47 @@
-"""`labelgen data`: validate, convert, count and split logs; print the record's schema and the forms that are read."""
+"""labelgen data: validate, convert, count and split logs; print the JSON Schema of a record and the forms that can be read."""
 
-import argparse
 import heapq
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
+from rich.console import Console
+from rich.table import Table
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_folder
-from labelgen.base.printable import print_lines
+from labelgen.base.options import ARGUMENT, Choices, WholeNumber
+from labelgen.base.printable import print_lines, printable_json
 from labelgen.base.progress import progress
-from labelgen.base.registry import require, resolve
-from labelgen.cli.arguments import add_force, add_log, fresh_log, open_log, parser
-from labelgen.cli.data_stats import columns, stats
+from labelgen.base.registry import resolve
+from labelgen.cli.command import Command, ForceOptions, LogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels
-from labelgen.data.log import Log
 from labelgen.data.own import RECORD_SUFFIXES, open_writer
 from labelgen.data.reader import READERS, Reader
 from labelgen.data.record import json_schema
 from labelgen.data.split import Seen, part_of, position, read_parts
+from labelgen.data.stats import LogStats, log_stats, spread
 from labelgen.report.terminal import PlainConsole
 
-
-def main(argv: Sequence[str]) -> int:
-    words = list(argv)
-    if not words or words[0] in ("-h", "--help"):
-        _parser().print_help()
-        return 0
-    require(words[0], _ACTIONS, "action of data")
-    _ACTIONS[words[0]](words[1:])
-    return 0
+_SHOWN_LABELS = 8
 
 
-def _parser() -> argparse.ArgumentParser:
-    args = parser(
-        "data",
-        "Read logs of any known form: check them, bring them into labelgen's own form, count what is in them, split them.",
-        "labelgen data convert sgd/dev log.jsonl --format sgd\n  labelgen data stats log.jsonl",
-    )
-    args.add_argument("action", choices=tuple(_ACTIONS), help="each has its own --help")
-    return args
+@dataclass(frozen=True, kw_only=True)
+class ValidateOptions(LogOptions):
+    """Validate a log: read all records, and count the valid ones, and the rejected ones by reason. The exit code is 3 if the share of
+    rejected records is above --max-bad-rate."""
 
 
-def _validate(argv: Sequence[str]) -> None:
-    args = parser(
-        "data validate",
-        "Read a whole log; count the records that are good, and those that are not by the reason. Exit code 3 where\n"
-        "more are bad than --max-bad-rate allows.",
-        "labelgen data validate logs/ --quarantine bad.jsonl",
-    )
-    add_log(args)
-    log = open_log(args.parse_args(argv))
+def validate(options: ValidateOptions) -> None:
+    """Read the log, and print the counts, also where too many records are rejected."""
+    log = open_log(options, options.log)
     try:
         turns = sum(len(dialogue.turns) for dialogue in progress(log, "validate", "dialogues"))
     finally:
@@ -67,39 +53,41 @@ def _validate(argv: Sequence[str]) -> None:
     print_lines(f"{turns:,} turns in {log.kept:,} dialogues")
 
 
-def _convert(argv: Sequence[str]) -> None:
-    args = parser(
-        "data convert",
-        "Write logs in labelgen's own form, with labels.json beside: the names that the corpus publishes, and those that\n"
-        "its annotations mention.",
-        "labelgen data convert star/ star.jsonl --format star --sample 500 --seed 1",
-    )
-    add_log(args)
-    args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
-    args.add_argument("--sample", type=int, metavar="N", help="write only N dialogues, drawn by a hash of their ids")
-    args.add_argument("--seed", type=int, default=0, help="of the sample (default %(default)s)")
-    add_force(args)
-    given = args.parse_args(argv)
-    if given.sample is not None and given.sample < 0:
-        raise UsageError(f"cannot draw {given.sample} dialogues", "--sample", "give a count of 0 or more")
-    out = Path(given.out)
-    log = open_log(given)
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(LogOptions, ForceOptions):
+    """Convert logs to labelgen's own form. A file labels.json is written next to the output: the label names that the corpus
+    publishes, and those in its annotations."""
+
+    out: Annotated[str, ARGUMENT]
+    """output file: .jsonl or .parquet, or - for standard output"""
+    sample: WholeNumber | None = None
+    """number of dialogues in the output, drawn by a hash of their ids; all without a value"""
+    seed: WholeNumber = 0
+    """seed of the sample"""
+
+
+def convert(options: ConvertOptions) -> None:
+    """Write the records and their label names."""
+    log = open_log(options, options.log)
     dialogues: Iterable[Dialogue] = progress(log, "convert", "dialogues")
-    if given.sample is not None:
-        dialogues = _sample(dialogues, given.sample, given.seed)
-    fresh_log(given.out, given.force, given.log)
+    if options.sample is not None:
+        dialogues = _sample(dialogues, options.sample, options.seed)
+    fresh_log(options.out, options.force, options.log)
     names = Names()
     count = 0
-    with open_writer(given.out, given.force) as write:
+    with open_writer(options.out, options.force) as write:
         for dialogue in dialogues:
             for annotation in dialogue.annotations:
                 for label in annotation.labels:
                     names.add(dialogue.source, label.task, (label.name,))
             write(dialogue)
             count += 1
-    if given.out != "-":
-        write_labels(out.parent / "labels.json", merge(log.labels(), names.sources()))
-        print_lines(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}{_rejected(log)}")
+    if options.out != "-":
+        labels = Path(options.out).parent / "labels.json"
+        write_labels(labels, merge(log.labels(), names.sources()))
+        rejected = log.reasons.total()
+        tail = f"; {rejected:,} records rejected" if rejected else ""
+        print_lines(f"{count:,} dialogues in {Path(options.out)}, label names in {labels}{tail}")
 
 
 def _sample(dialogues: Iterable[Dialogue], count: int, seed: int) -> Iterator[Dialogue]:
@@ -115,84 +103,87 @@ def _sample(dialogues: Iterable[Dialogue], count: int, seed: int) -> Iterator[Di
     yield from (dialogue for _, _, dialogue in sorted(heap, key=lambda item: -item[1]))
 
 
-def _split(argv: Sequence[str]) -> None:
-    args = parser(
-        "data split",
-        "Split a log into parts, one file each, by a hash of the user, or of the dialogue where the user is unknown.\n"
-        "Dialogues of the other parts whose requests all equal those of one in the first part are left out and counted.",
-        "labelgen data split log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1",
-    )
-    add_log(args)
-    args.add_argument("out", type=Path, help="folder for NAME.jsonl of each part and labels.json")
-    args.add_argument(
-        "--parts", default="train=0.8,valid=0.1,test=0.1", metavar="NAME=SHARE,...", help="default %(default)s"
-    )
-    args.add_argument("--seed", type=int, default=0, help="another seed, another split (default %(default)s)")
-    args.add_argument("--suffix", choices=(".jsonl", ".parquet"), default=".jsonl", help="default %(default)s")
-    args.add_argument("--keep-copies", action="store_true", help="leave no dialogue out")
-    add_force(args)
-    given = args.parse_args(argv)
-    if "-" in given.log:
-        raise UsageError("a split reads the log twice", "-", "name files, not standard input")
-    parts = read_parts(given.parts)
-    log = open_log(given)
-    fresh_folder(given.out, given.force)
-    made = {part.name + given.suffix for part in parts}
-    for name in made:
-        fresh_log(str(given.out / name), given.force, given.log)
-    if others := sorted(p.name for p in given.out.iterdir() if p.name.endswith(RECORD_SUFFIXES) and p.name not in made):
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions(LogOptions, ForceOptions):
+    """Split a log into parts, one file each, by a hash of the user, or of the dialogue if the user is unknown. Copies are left out and
+    counted: dialogues of the other parts with the same requests as a dialogue of the first part."""
+
+    out: Annotated[Path, ARGUMENT]
+    """output folder for NAME.jsonl of each part, and labels.json"""
+    parts: Annotated[str, "NAME=SHARE,..."] = "train=0.8,valid=0.1,test=0.1"
+    """names of the parts and their shares of the users"""
+    seed: WholeNumber = 0
+    """seed of the split"""
+    suffix: Literal[".jsonl", ".parquet"] = ".jsonl"
+    """suffix of the output files"""
+    keep_copies: bool = False
+    """copies kept in every part"""
+
+    def check(self) -> None:
+        """Raises UsageError for standard input."""
+        if "-" in self.log:
+            raise UsageError("a split reads the log twice", "-", "name files, not standard input")
+
+
+def split(options: SplitOptions) -> None:
+    """Write the parts, and print their sizes."""
+    parts = read_parts(options.parts)
+    log = open_log(options, options.log)
+    out = fresh_folder(options.out, options.force)
+    files = {part.name: out / (part.name + options.suffix) for part in parts}
+    for path in files.values():
+        fresh_log(path, options.force, options.log)
+    if others := sorted(p.name for p in out.iterdir() if p.name.endswith(RECORD_SUFFIXES) and p not in files.values()):
         raise UsageError(
-            f"{given.out} holds {', '.join(others)} too, which may share users with the new parts",
-            str(given.out),
-            "remove what is no part of this split, or name another folder",
+            f"{out} also contains {', '.join(others)}, which may share users with the new parts",
+            str(out),
+            "remove files that are not part of this split, or name another folder",
         )
     first = parts[0].name
-    training = (d for d in progress(log, "read", "dialogues") if part_of(d, parts, given.seed) == first)
-    seen = Seen(()) if given.keep_copies else Seen(training)
-    kept = dict.fromkeys((part.name for part in parts), 0)
+    training = (d for d in progress(log, "read", "dialogues") if part_of(d, parts, options.seed) == first)
+    seen = Seen(()) if options.keep_copies else Seen(training)
+    kept = dict.fromkeys(files, 0)
     copies = dict(kept)
     with ExitStack() as stack:
-        files = {
-            name: stack.enter_context(open_writer(given.out / (name + given.suffix), given.force)) for name in kept
-        }
+        write = {name: stack.enter_context(open_writer(path, options.force)) for name, path in files.items()}
         for dialogue in progress(log, "split", "dialogues"):
-            part = part_of(dialogue, parts, given.seed)
+            part = part_of(dialogue, parts, options.seed)
             if part != first and dialogue in seen:
                 copies[part] += 1
                 continue
-            files[part](dialogue)
+            write[part](dialogue)
             kept[part] += 1
     labels = log.labels()
     if labels:
-        write_labels(given.out / "labels.json", labels)
+        write_labels(out / "labels.json", labels)
     table = columns("part", ">dialogues", f">copies of {first} left out")
     for name in kept:
         table.add_row(name, f"{kept[name]:,}", f"{copies[name]:,}")
     PlainConsole().print(table)
 
 
-def _schema(argv: Sequence[str]) -> None:
-    args = parser("data schema", "Print the JSON Schema of a record.", "labelgen data schema > record.schema.json")
-    args.parse_args(argv)
-    print_lines(*schema_text().splitlines())
+@dataclass(frozen=True, kw_only=True)
+class SchemaOptions:
+    """Print the JSON Schema of a record."""
 
 
-def schema_text() -> str:
-    """The JSON Schema as it stands in docs/record.schema.json."""
-    return msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n"
+def schema(_: SchemaOptions) -> None:
+    """Print the schema."""
+    print_lines(*msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode().splitlines())
 
 
-def _formats(argv: Sequence[str]) -> None:
-    args = parser(
-        "data formats",
-        "List the forms that --format knows; with a name, say all about one.",
-        "labelgen data formats csv_turns",
-    )
-    args.add_argument("name", nargs="?", help="a form")
-    given = args.parse_args(argv)
-    if given.name is not None:
-        require(given.name, READERS, "format")
-        print_lines(*_about(given.name).split("\n"))
+@dataclass(frozen=True, kw_only=True)
+class FormatsOptions:
+    """List the forms of logs that --format names, or describe one."""
+
+    name: Annotated[str | None, Choices("format", READERS), ARGUMENT] = None
+    """form to describe"""
+
+
+def formats(options: FormatsOptions) -> None:
+    """Print the list, or the description."""
+    if options.name is not None:
+        print_lines(*_about(options.name).split("\n"))
         return
     table = columns("format", "what it reads", "options")
     for name in READERS:
@@ -205,16 +196,117 @@ def _about(name: str) -> str:
     return inspect.cleandoc(import_module(READERS[name].partition(":")[0]).__doc__ or "")
 
 
-def _rejected(log: Log) -> str:
-    bad = log.reasons.total()
-    return f"; {bad:,} records rejected" if bad else ""
+@dataclass(frozen=True, kw_only=True)
+class StatsOptions(LogOptions):
+    """Count what is in a log: turns, words, feedback, annotators, labels of each task, signals and targets."""
+
+    json: bool = False
+    """output of every count as JSON"""
 
 
-_ACTIONS: dict[str, Callable[[Sequence[str]], None]] = {
-    "validate": _validate,
-    "convert": _convert,
-    "stats": stats,
-    "split": _split,
-    "schema": _schema,
-    "formats": _formats,
-}
+def stats(options: StatsOptions) -> None:
+    """Print the counts."""
+    counts = log_stats(progress(open_log(options, options.log), "stats", "dialogues"))
+    if options.json:
+        text = msgspec.json.format(msgspec.json.encode(_plain(counts)), indent=2).decode()
+        print_lines(*printable_json(text).split("\n"))
+    else:
+        _print(counts, PlainConsole())
+
+
+def _plain(stats: LogStats) -> dict[str, object]:
+    tasks: dict[str, dict[str, object]] = {}
+    for (kind, task), item in sorted(stats.tasks.items()):
+        tasks.setdefault(kind, {})[task] = {
+            "annotations": item.annotations,
+            "fields": item.fields,
+            "none": item.none,
+            "labels": dict(sorted(item.labels.items())),
+        }
+    return {
+        "dialogues": stats.dialogues,
+        "turns": stats.turns,
+        "users": len(stats.users),
+        "sources": _sorted(stats.sources),
+        "turns_of_dialogue": spread(stats.turns_of_dialogue),
+        "request_words": spread(stats.request_words),
+        "empty_requests": stats.request_words[0],
+        "response_words": spread(stats.response_words),
+        "empty_responses": stats.response_words[0],
+        "turn_fields": _sorted(stats.turn_fields),
+        "feedback": [{"kind": k, "answer": a or None, "count": n} for (k, a), n in sorted(stats.feedback.items())],
+        "annotators": _sorted(stats.annotators),
+        "goals": stats.goals,
+        "annotations_returning_to_a_goal": stats.returning,
+        "tasks": tasks,
+        "signals": [{"kind": k, "vote": v, "count": n} for (k, v), n in sorted(stats.signals.items())],
+        "targets": _sorted(stats.targets),
+    }
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def _print(stats: LogStats, console: Console) -> None:
+    console.print(f"{stats.dialogues:,} dialogues, {stats.turns:,} turns, {len(stats.users):,} known users")
+    if stats.sources:
+        console.print("sources: " + ", ".join(f"{name} {n:,}" for name, n in sorted(stats.sources.items())))
+    sizes = columns("", ">least", ">median", ">95%", ">most", ">mean", ">empty")
+    for name, counts in (
+        ("turns a dialogue", stats.turns_of_dialogue),
+        ("words a request", stats.request_words),
+        ("words a response", stats.response_words),
+    ):
+        if s := spread(counts):
+            numbers = (s.least, s.median, s.p95, s.most)
+            sizes.add_row(name, *(f"{n:,}" for n in numbers), f"{s.mean:,.1f}", f"{counts[0]:,}")
+    console.print(sizes)
+    _counts(console, "field of a turn", stats.turn_fields, stats.turns)
+    _counts(console, "feedback", Counter({" ".join(key).strip(): n for key, n in stats.feedback.items()}))
+    _counts(console, "annotator", stats.annotators)
+    if stats.tasks:
+        labels = columns("annotators", "task", ">annotations", ">answers", ">none", "labels, most frequent first")
+        for (kind, task), item in sorted(stats.tasks.items()):
+            shown = ", ".join(f"{name} {n:,}" for name, n in item.labels.most_common(_SHOWN_LABELS))
+            more = len(item.labels) - _SHOWN_LABELS
+            tail = f", and {more:,} more names" if more > 0 else ""
+            counts_of = (f"{n:,}" for n in (item.annotations, item.fields, item.none))
+            labels.add_row(kind, task, *counts_of, shown + tail)
+        console.print(labels)
+    if stats.goals:
+        console.print(f"{stats.goals:,} goals; {stats.returning:,} annotations return to an earlier goal")
+    _counts(console, "signal", Counter({" ".join(key): n for key, n in stats.signals.items()}))
+    _counts(console, "target", stats.targets)
+
+
+def _counts(console: Console, head: str, counts: Counter[str], whole: int | None = None) -> None:
+    if not counts:
+        return
+    table = columns(head, ">count", *([">share"] if whole else []))
+    for name, n in sorted(counts.items()):
+        table.add_row(name, f"{n:,}", *([f"{n / whole:.1%}"] if whole else []))
+    console.print(table)
+
+
+def columns(*heads: str) -> Table:
+    """A plain table; columns whose head starts with `>` hold numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for head in heads:
+        table.add_column(head.removeprefix(">"), justify="right" if head.startswith(">") else "left")
+    return table
+
+
+VALIDATE = Command("data validate", ValidateOptions, validate, "labelgen data validate logs/ --quarantine bad.jsonl")
+CONVERT = Command(
+    "data convert",
+    ConvertOptions,
+    convert,
+    "labelgen data convert star/ star.jsonl --format star --sample 500 --seed 1",
+)
+SPLIT = Command(
+    "data split", SplitOptions, split, "labelgen data split log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1"
+)
+STATS = Command("data stats", StatsOptions, stats, "labelgen data stats log.jsonl")
+SCHEMA = Command("data schema", SchemaOptions, schema, "labelgen data schema > record.schema.json")
+FORMATS = Command("data formats", FormatsOptions, formats, "labelgen data formats csv_turns")

@@ -13,7 +13,7 @@ from labelgen.base.process import Terminated, raise_on_sigterm
 from labelgen.base.registry import require, resolve
 
 COMMANDS = {
-    "data": ("labelgen.cli.data:main", "validate, convert, count and split logs; print the record's schema"),
+    "data": ("", "validate, convert, count and split logs; print the record's schema"),
     "feedback": (
         "labelgen.cli.feedback:main",
         "find the signals in a log, draw them, turn them into targets, explain those, pick what to ask users",
@@ -52,7 +52,14 @@ COMMANDS = {
 }
 """Name -> (module and Command, one line of help). A group of commands has no Command of its own, but ACTIONS."""
 
-ACTIONS: dict[str, tuple[str, str]] = {}
+ACTIONS = {
+    "data validate": ("labelgen.cli.data:VALIDATE", "read a whole log, and count valid and rejected records"),
+    "data convert": ("labelgen.cli.data:CONVERT", "convert logs to labelgen's own form"),
+    "data stats": ("labelgen.cli.data:STATS", "count what is in a log"),
+    "data split": ("labelgen.cli.data:SPLIT", "split a log into parts that share no user"),
+    "data schema": ("labelgen.cli.data:SCHEMA", "print the JSON Schema of a record"),
+    "data formats": ("labelgen.cli.data:FORMATS", "list the forms of logs that can be read, or describe one"),
+}
 """Words of a command of a group -> (module and Command, one line of help)."""
 
 

@@ -134,5 +134,5 @@ def test_schema_and_formats_are_printed(capsys: pytest.CaptureFixture[str]):
 
 def test_without_an_action_help_is_shown(capsys: pytest.CaptureFixture[str]):
     assert main(["data"]) == 0
-    assert "labelgen data convert" in capsys.readouterr().out
+    assert "  data convert  " in capsys.readouterr().out
     assert main(["data", "validat"]) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import labelgen
-from labelgen.cli.main import COMMANDS, main
+from labelgen.cli.main import ACTIONS, COMMANDS, main
 
 HEAVY = ("torch", "torchaudio", "transformers", "pytorch_lightning", "datasets", "wandb", "pandas", "sklearn", "ray")
 
@@ -70,7 +70,7 @@ def test_public_names_except_annotator_load_no_torch():
 
 
 def test_importing_a_command_loads_nothing_heavy():
-    modules = [target.partition(":")[0] for target, _ in COMMANDS.values() if target]
+    modules = [target.partition(":")[0] for target, _ in {**COMMANDS, **ACTIONS}.values() if target]
     loaded = run(f"import sys\nfor m in {modules!r}: __import__(m)\nprint('\\n'.join(sys.modules))").split()
     assert not {name.split(".")[0] for name in loaded} & set(HEAVY)
 

@@ -1,6 +1,5 @@
 """Where a record says which domains were on offer, only their labels are given."""
 
-import argparse
 import json
 
 import pytest
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 from random_models import random_model
 
 from labelgen.base.errors import UsageError
-from labelgen.cli.arguments import add_domains_from, add_log, open_log
+from labelgen.cli.command import LogOptions, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import LabelName, domains_on_offer, label_set
 from labelgen.data.log import write_log
@@ -48,12 +47,8 @@ def test_a_record_whose_list_is_none_is_set_aside_before_it_is_judged(tmp_path):
     log = tmp_path / "log.jsonl"
     offered = (["a"], "a", None, [1])
     write_log(log, [offering(replace(labeled_dialogue(k), id=f"d{k}"), said) for k, said in enumerate(offered)])
-    to = argparse.ArgumentParser()
-    add_log(to)
-    add_domains_from(to)
     bad = tmp_path / "bad.jsonl"
-    args = to.parse_args([str(log), "--domains-from", "skills", "--quarantine", str(bad), "--max-bad-rate", "1"])
-    read = open_log(args)
+    read = open_log(LogOptions(log=(str(log),), quarantine=bad, max_bad_rate=1.0), [str(log)], "skills")
     assert [dialogue.id for dialogue in read] == ["d0", "d2"]
     assert read.reasons == {"bad_domains": 2}
     assert {json.loads(line)["field"] for line in bad.read_text(encoding="utf-8").splitlines()} == {"skills"}
