@@ -50,7 +50,7 @@ site: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 golden: $(READY)
-	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/data/test_readers.py -k golden
+	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/corpora/test_readers.py -k golden_file
 
 public: $(READY)
 	@test -n "$(DATA)" || { echo "make public needs DATA=DIR, the folder of the unpacked corpora (docs/reference/corpora.md)"; exit 2; }

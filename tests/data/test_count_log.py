@@ -11,7 +11,7 @@ from labelgen.data.stats import log_stats, spread
 
 
 @given(st.lists(st.integers(0, 9), min_size=1))
-def test_a_spread_is_that_of_the_sorted_values(values: list[int]):
+def test_spread_equals_quantiles_of_sorted_values(values: list[int]):
     found = spread(Counter(values))
     assert found is not None
     ordered = sorted(values)
@@ -21,7 +21,7 @@ def test_a_spread_is_that_of_the_sorted_values(values: list[int]):
     assert abs(found.mean - sum(values) / len(values)) < 1e-9
 
 
-def test_nothing_has_no_spread():
+def test_spread_of_no_values_is_none():
     assert spread(Counter()) is None
 
 
@@ -32,7 +32,7 @@ def annotation(annotator: str, *goals: tuple[int, ...]) -> Annotation:
     )
 
 
-def test_a_small_log_by_hand():
+def test_log_stats_of_small_log_equal_hand_counts():
     turns = (
         Turn(request="play it", response="", time_s=0.0, feedback=(Feedback(kind="stop"),)),
         Turn(request="", response="ok then now"),

@@ -12,7 +12,7 @@ from labelgen.data.label_sets import read_labels
 from labelgen.data.log import Log, write_log
 from labelgen.data.reader import READERS
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parents[1] / "corpora" / "samples"
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def ids(path: Path) -> list[str]:
     return [d.id for d in Log([path], max_bad_rate=0)]
 
 
-def test_validate_counts_reasons_and_fails_above_the_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_validate_above_bad_rate_counts_reasons_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"d0","turns":[]}\n{\n' + '{"id":"d0","turns":[]}\n')
     assert main(["data", "validate", str(path), "--quarantine", str(tmp_path / "bad.jsonl")]) == 3
@@ -43,7 +43,7 @@ def test_validate_counts_reasons_and_fails_above_the_rate(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_convert_writes_the_corpus_and_its_names(tmp_path: Path, suffix: str):
+def test_convert_corpus_writes_records_and_label_names(tmp_path: Path, suffix: str):
     out = tmp_path / "out" / f"sgd{suffix}"
     assert main(["data", "convert", str(SAMPLES / "sgd"), str(out), "--format", "sgd"]) == 0
     assert list(Log([out])) == list(Log([SAMPLES / "sgd"], "sgd"))
@@ -54,7 +54,7 @@ def test_convert_writes_the_corpus_and_its_names(tmp_path: Path, suffix: str):
     assert main(["data", "convert", str(SAMPLES / "sgd"), str(out), "--format", "sgd", "--force"]) == 0
 
 
-def test_convert_takes_options_and_streams(capfdbinary: pytest.CaptureFixture[bytes]):
+def test_convert_with_options_reads_and_writes_streams(capfdbinary: pytest.CaptureFixture[bytes]):
     pairs = {"dialogue": "id", "request": "asked", "response": "answered"}
     options = [word for name, column in pairs.items() for word in ("--option", f"{name}={column}")]
     assert main(["data", "convert", str(SAMPLES / "tables" / "turns.tsv"), "-", "--format", "csv_turns", *options]) == 0
@@ -62,7 +62,7 @@ def test_convert_takes_options_and_streams(capfdbinary: pytest.CaptureFixture[by
     assert main(["data", "convert", str(SAMPLES / "uss"), "-", "--format", "uss", "--option", "part"]) == 2
 
 
-def test_a_sample_is_stable_and_a_smaller_one_is_part_of_a_larger(log: Path, tmp_path: Path):
+def test_sample_is_stable_and_contains_smaller_samples(log: Path, tmp_path: Path):
     drawn = {}
     for count in (0, 5, 20, 100):
         out = tmp_path / f"s{count}" / "log.jsonl"
@@ -77,7 +77,7 @@ def test_a_sample_is_stable_and_a_smaller_one_is_part_of_a_larger(log: Path, tmp
     assert set(ids(tmp_path / "again.jsonl")) == set(drawn[5])
 
 
-def test_split_shares_no_dialogue_and_leaves_copies_out(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_split_parts_are_disjoint_and_without_copies(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     twice = tmp_path / "twice.jsonl"
     copies = [Dialogue(id=f"copy{d.id}", turns=d.turns) for d in Log([log])]
     write_log(twice, [*Log([log]), *copies])
@@ -98,7 +98,7 @@ def test_split_shares_no_dialogue_and_leaves_copies_out(log: Path, tmp_path: Pat
     assert main(["data", "split", "-", str(tmp_path / "other")]) == 2
 
 
-def test_split_keeps_the_label_names(log: Path, tmp_path: Path):
+def test_split_log_keeps_label_names(log: Path, tmp_path: Path):
     assert main(["data", "split", str(log), str(tmp_path / "parts"), "--suffix", ".parquet"]) == 0
     assert read_labels(tmp_path / "parts" / "labels.json") == LABELS
     assert sorted(p.name for p in (tmp_path / "parts").glob("*.parquet")) == [
@@ -108,7 +108,7 @@ def test_split_keeps_the_label_names(log: Path, tmp_path: Path):
     ]
 
 
-def test_stats_are_the_same_in_words_and_in_json(log: Path, capsys: pytest.CaptureFixture[str]):
+def test_stats_text_equals_stats_json(log: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["data", "stats", str(log), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     turns = [turn for d in Log([log]) for turn in d.turns]
@@ -120,7 +120,7 @@ def test_stats_are_the_same_in_words_and_in_json(log: Path, capsys: pytest.Captu
     assert str(found["tasks"]["person"]["outcome"]["labels"]["success"]) in words
 
 
-def test_schema_and_formats_are_printed(capsys: pytest.CaptureFixture[str]):
+def test_schema_and_formats_commands_print(capsys: pytest.CaptureFixture[str]):
     assert main(["data", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "labelgen record"
     assert main(["data", "formats"]) == 0
@@ -132,7 +132,7 @@ def test_schema_and_formats_are_printed(capsys: pytest.CaptureFixture[str]):
     assert "csv_turns" in capsys.readouterr().err
 
 
-def test_without_an_action_help_is_shown(capsys: pytest.CaptureFixture[str]):
+def test_data_without_action_shows_help(capsys: pytest.CaptureFixture[str]):
     assert main(["data"]) == 0
     assert "  data convert  " in capsys.readouterr().out
     assert main(["data", "validat"]) == 2

@@ -34,12 +34,12 @@ def names(source: str | None) -> list[str]:
         ("uss/MWOZ", []),
     ],
 )
-def test_a_part_that_was_not_trained_on_may_give_what_its_corpus_can(source: str, expected: list[str]):
+def test_label_set_untrained_part_uses_labels_of_corpus(source: str, expected: list[str]):
     assert names(source) == expected
 
 
 @pytest.mark.parametrize("source", ["snip/train", "snips2/train", "other", None])
-def test_a_corpus_that_nobody_knows_is_not_guessed(source: str | None):
+def test_label_set_unknown_corpus_raises(source: str | None):
     with pytest.raises(UsageError, match="no label set of the task 'intents'"):
         names(source)
 
@@ -51,7 +51,7 @@ def told(*names_of_turns: tuple[str, ...], complete: bool = True) -> list[Target
     ]
 
 
-def test_names_that_stood_together_are_known_and_rare_ones_say_nothing():
+def test_label_set_counts_keep_pairs_and_ignore_rare_names():
     labels = label_set("intents", {"a": {"intents": tuple(map(LabelName, ("ask", "book", "thank", "wave")))}})
     found = with_company(labels, told(*[("ask",), ("book", "thank")] * LEAST_SEEN, ("wave",)))
     assert [labels.names[k].name for k in found.often] == ["ask", "book", "thank"]

@@ -27,7 +27,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_every_record_is_kept_or_rejected_with_its_place(tmp_path: Path):
+def test_log_records_are_kept_or_rejected_with_location(tmp_path: Path):
     path = write(tmp_path / "a.jsonl", GOOD % 0, "", "{", GOOD % 1, '{"id":"d2"}', GOOD % 0, GOOD % 3)
     bad = tmp_path / "bad" / "quarantine.jsonl"
     log = Log([path], quarantine=bad, max_bad_rate=0.5)
@@ -44,7 +44,7 @@ def test_every_record_is_kept_or_rejected_with_its_place(tmp_path: Path):
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
-def test_too_many_bad_records_fail_at_the_end(tmp_path: Path, bad: int):
+def test_log_above_bad_rate_fails_at_end(tmp_path: Path, bad: int):
     path = write(tmp_path / "a.jsonl", *["{"] * bad, *[GOOD % k for k in range(10 - bad)])
     log = Log([path], max_bad_rate=0.1)
     seen = []
@@ -57,13 +57,13 @@ def test_too_many_bad_records_fail_at_the_end(tmp_path: Path, bad: int):
     assert len(seen) in (0, 10 - bad)
 
 
-def test_a_log_of_which_nothing_is_good_fails(tmp_path: Path):
+def test_log_without_valid_record_fails(tmp_path: Path):
     with pytest.raises(InputError) as told:
         list(Log([write(tmp_path / "a.jsonl", "{", "[]")]))
     assert "a.jsonl, line 1" in str(told.value)
 
 
-def test_doubled_ids_are_found_across_files(tmp_path: Path):
+def test_log_duplicate_ids_across_files_are_rejected(tmp_path: Path):
     for name in ("a.jsonl", "b.jsonl"):
         write(tmp_path / name, GOOD % 1)
     log = Log([tmp_path], max_bad_rate=1)
@@ -71,7 +71,7 @@ def test_doubled_ids_are_found_across_files(tmp_path: Path):
     assert log.reasons == {"doubled_id": 1}
 
 
-def test_ids_that_are_remembered_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_log_remembered_ids_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("labelgen.data.log._REMEMBERED_IDS", 3)
     path = write(tmp_path / "a.jsonl", *(GOOD % k for k in (0, 1, 2, 3, 2, 4, 5, 6, 0, 6)))
     log = Log([path], max_bad_rate=1)
@@ -80,7 +80,7 @@ def test_ids_that_are_remembered_are_bounded(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_what_is_written_is_whole_or_not_there(tmp_path: Path, suffix: str):
+def test_writer_interrupted_leaves_no_file(tmp_path: Path, suffix: str):
     path = tmp_path / f"log{suffix}"
 
     def broken():
@@ -100,7 +100,7 @@ def test_what_is_written_is_whole_or_not_there(tmp_path: Path, suffix: str):
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_a_log_longer_than_a_row_group_is_the_same_log(tmp_path: Path, suffix: str):
+def test_log_longer_than_row_group_round_trips(tmp_path: Path, suffix: str):
     path = tmp_path / f"log{suffix}"
     log = [Dialogue(id=f"d{k}", turns=(Turn(request=str(k), response=""),)) for k in range(1025)]
     with open_writer(path) as put:
@@ -110,7 +110,7 @@ def test_a_log_longer_than_a_row_group_is_the_same_log(tmp_path: Path, suffix: s
 
 
 @pytest.mark.parametrize("packing", ["gz", "zst"])
-def test_a_packed_file_that_was_cut_is_read_up_to_the_cut_and_the_rest_is_one_bad_record(tmp_path: Path, packing: str):
+def test_log_truncated_packed_file_gives_records_then_one_rejected(tmp_path: Path, packing: str):
     written = [Dialogue(id=f"d{k}", turns=(Turn(request=str(k), response=""),)) for k in range(500)]
     for name in ("a", "b"):
         write_log(tmp_path / f"{name}.jsonl.{packing}", [replace(d, id=f"{name} {d.id}") for d in written])
@@ -123,7 +123,7 @@ def test_a_packed_file_that_was_cut_is_read_up_to_the_cut_and_the_rest_is_one_ba
     assert log.reasons == {"bad_gzip" if packing == "gz" else "bad_zstd": 1}
 
 
-def test_other_endings_and_damaged_files_are_told(tmp_path: Path):
+def test_log_unknown_suffix_or_damaged_file_raises(tmp_path: Path):
     with pytest.raises(UsageError, match="cannot tell the form"):
         write_log(tmp_path / "log.txt", [])
     (tmp_path / "a.jsonl.gz").mkdir()
@@ -135,7 +135,7 @@ def test_other_endings_and_damaged_files_are_told(tmp_path: Path):
     assert log.reasons == {"bad_parquet": 1}
 
 
-def test_labels_lie_beside_the_log(tmp_path: Path):
+def test_write_log_with_labels_writes_labels_file(tmp_path: Path):
     sets = {"toy": {"intents": (LabelName("A", "the first"), LabelName("B"))}}
     write_log(tmp_path / "log.jsonl", [labeled_dialogue(1)], sets)
     assert read_labels(tmp_path / "labels.json") == sets
@@ -149,12 +149,12 @@ def test_labels_lie_beside_the_log(tmp_path: Path):
         Log([tmp_path]).labels()
 
 
-def test_equal_dialogues_give_equal_bytes():
+def test_encode_equal_dialogues_gives_equal_bytes():
     assert encode(labeled_dialogue(3)) == encode(labeled_dialogue(3))
     assert json.loads(encode(labeled_dialogue(3)))["id"] == "d3"
 
 
-def test_a_log_knows_the_folder_of_each_record(tmp_path: Path):
+def test_log_folder_follows_each_record(tmp_path: Path):
     """That of the record's own file, in whatever folder of whichever path it lies."""
     folders = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "c"]
     for k, folder in enumerate(folders):
@@ -164,7 +164,7 @@ def test_a_log_knows_the_folder_of_each_record(tmp_path: Path):
     assert found == {f"d{k}": folders[k // 2] for k in range(6)}
 
 
-def test_a_model_reads_the_sound_of_each_record_below_its_own_folder(tmp_path: Path):
+def test_model_reads_audio_below_folder_of_each_record(tmp_path: Path):
     class Told:
         def annotate(self, dialogues, goals_from=None, root=None):
             return [(dialogue.id, goals_from, root) for dialogue in dialogues]

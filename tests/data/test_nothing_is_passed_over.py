@@ -15,14 +15,14 @@ from labelgen.data.split import part_of, read_parts
 COLUMNS = {"dialogue": "d", "request": "q", "response": "a"}
 
 
-def test_only_files_of_rejected_records_are_no_records(tmp_path: Path):
+def test_log_folder_skips_only_quarantine_files(tmp_path: Path):
     names = ("quarantine-ward.jsonl", "quarantine.jsonl", "a.jsonl.quarantine.jsonl", "b.jsonl")
     for seed, name in enumerate(names):
         write_log(tmp_path / name, [labeled_dialogue(seed)], LABELS)
     assert sorted(d.id for d in Log([tmp_path])) == sorted(labeled_dialogue(seed).id for seed in (0, 3))
 
 
-def test_a_linked_folder_is_refused_by_name(tmp_path: Path):
+def test_log_linked_folder_is_refused_by_name(tmp_path: Path):
     write_log(tmp_path / "log" / "a.jsonl", [labeled_dialogue(1)], LABELS)
     write_log(tmp_path / "other" / "b.jsonl", [labeled_dialogue(2)], LABELS)
     (tmp_path / "log" / "linked").symlink_to(tmp_path / "other")
@@ -30,7 +30,7 @@ def test_a_linked_folder_is_refused_by_name(tmp_path: Path):
         list(Log([tmp_path / "log"]))
 
 
-def test_a_byte_order_mark_costs_no_record(tmp_path: Path):
+def test_log_byte_order_mark_is_ignored(tmp_path: Path):
     log = tmp_path / "log.jsonl"
     write_log(log, [labeled_dialogue(1), labeled_dialogue(2)], LABELS)
     plain = list(Log([log]))
@@ -38,7 +38,7 @@ def test_a_byte_order_mark_costs_no_record(tmp_path: Path):
     assert list(Log([log], max_bad_rate=0.0)) == plain
 
 
-def test_a_quote_that_is_never_closed_costs_its_row_alone(tmp_path: Path):
+def test_csv_unclosed_quote_rejects_its_row_only(tmp_path: Path):
     table = tmp_path / "t.csv"
     rows = [f"{k},hi {k},ho\n" for k in range(60)]
     rows[20] = '20,"never,closed\n'
@@ -49,7 +49,7 @@ def test_a_quote_that_is_never_closed_costs_its_row_alone(tmp_path: Path):
     assert (bad.line, bad.raw) == (22, rows[20])
 
 
-def test_a_dialogue_that_lacks_a_row_is_rejected_whole(tmp_path: Path):
+def test_csv_dialogue_with_bad_row_is_rejected_whole(tmp_path: Path):
     table = tmp_path / "t.csv"
     table.write_text("d,q,a\n1,hi,ho\n2,play jazz,ok\n2,no,rock,oops\n2,thanks,bye\n3,a,b,c\n4,hi,ho\n")
     log = Log([table], "csv_turns", COLUMNS, max_bad_rate=1.0)
@@ -59,13 +59,13 @@ def test_a_dialogue_that_lacks_a_row_is_rejected_whole(tmp_path: Path):
     assert [x.line for x in read if isinstance(x, Rejected)] == [4, 6, 3]
 
 
-def test_users_without_a_name_are_not_one_user():
+def test_split_empty_users_are_separate_users():
     parts = read_parts("a=0.5,b=0.5")
     found = {part_of(Dialogue(id=f"d{k}", user="", turns=()), parts) for k in range(40)}
     assert found == {"a", "b"}
 
 
-def test_an_answer_is_masked_as_its_question_is():
+def test_redact_answer_is_masked_like_question():
     said = Feedback(kind="questionnaire", question="Is joe@corp.com right?", answer="no, ann@corp.com")
     made = Dialogue(id="d", turns=(Turn(request="hi", response="ho", feedback=(said,)),), feedback=(said,))
     hidden = redacted(made)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "reference" / "record.md").read_text(encoding="utf-8")
 
 
-def test_the_records_that_are_shown_can_be_read():
+def test_documented_records_decode():
     shown = [block for block in re.findall(r"```json\n(.*?)```", TEXT, re.S) if '"id"' in block]
     assert len(shown) == 2
     for text in shown:
@@ -21,13 +21,13 @@ def test_the_records_that_are_shown_can_be_read():
         assert all(turn.extra is None for turn in found.turns)
 
 
-def test_the_full_record_shows_every_field():
+def test_documented_full_record_has_every_field():
     full = json.loads(re.findall(r"```json\n(.*?)```", TEXT, re.S)[1])
     assert set(full) == set(Dialogue.__struct_fields__) - {"extra"}
     assert set(full["turns"][0]) == set(Turn.__struct_fields__) - {"extra"}
 
 
-def test_every_reason_is_named():
+def test_documented_reasons_are_complete():
     code = "\n".join(
         (ROOT / "labelgen" / "data" / name).read_text(encoding="utf-8")
         for name in ("check.py", "record.py", "log.py", "own.py")

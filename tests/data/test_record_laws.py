@@ -27,7 +27,7 @@ VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
 @given(dialogues())
-def test_json_gives_back_what_was_written(dialogue: Dialogue):
+def test_json_round_trip_gives_equal_dialogue(dialogue: Dialogue):
     text = encode(dialogue)
     again = decode(text, "log")
     assert again == dialogue
@@ -39,7 +39,7 @@ def test_json_gives_back_what_was_written(dialogue: Dialogue):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(dialogues(), max_size=4, unique_by=lambda d: d.id))
-def test_parquet_gives_back_what_was_written(tmp_path: Path, log: list[Dialogue]):
+def test_parquet_round_trip_gives_equal_log(tmp_path: Path, log: list[Dialogue]):
     path = tmp_path / "log.parquet"
     assert write_log(path, log, force=True) == len(log)
     assert pq.read_schema(path).equals(arrow_schema())
@@ -49,14 +49,14 @@ def test_parquet_gives_back_what_was_written(tmp_path: Path, log: list[Dialogue]
 
 
 @given(dialogues())
-def test_what_is_written_has_every_field_and_fits_the_published_schema(dialogue: Dialogue):
+def test_encoded_record_has_every_field_and_fits_schema(dialogue: Dialogue):
     plain = json.loads(encode(dialogue))
     VALIDATOR.validate(plain)
     assert list(plain) == [f.name for f in arrow_schema()]
 
 
 @given(dialogues())
-def test_fields_that_are_null_may_as_well_be_left_out(dialogue: Dialogue):
+def test_record_null_fields_equal_absent_fields(dialogue: Dialogue):
     def bare(plain: object) -> object:
         if isinstance(plain, dict):
             return {key: bare(value) for key, value in plain.items() if value is not None}
@@ -65,7 +65,7 @@ def test_fields_that_are_null_may_as_well_be_left_out(dialogue: Dialogue):
     assert convert(bare(to_plain(dialogue)), "log") == dialogue
 
 
-def test_null_is_absent_wherever_it_stands():
+def test_record_null_at_any_depth_is_absent():
     full = FULL.read_text(encoding="utf-8")
     record = json.loads(re.findall(r"```json\n(.*?)```", full, re.S)[1])
     fields = list(_fields(record))
@@ -90,14 +90,14 @@ def _fields(plain: object, way: tuple = ()) -> Iterator[tuple]:
         yield from _fields(value, (*way, key))
 
 
-def test_what_is_kept_for_others_keeps_its_nulls():
+def test_record_extra_keeps_nulls():
     found = decode('{"id":"d","turns":[{"request":"","response":"","feedback":null,"skill":{"n":null}}]}', "log")
     assert isinstance(found, Dialogue)
     assert json.loads(found.turns[0].extra or "") == {"skill": {"n": None}}
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_a_rating_keeps_its_scale_and_an_outcome_that_nobody_can_tell(tmp_path: Path, suffix: str):
+def test_record_rating_scale_and_unknown_outcome_round_trip(tmp_path: Path, suffix: str):
     turns = '"turns":[{"turn":1,"quality":{"rating":6,"scale":[0,10]},"intents":[],"slots":[]}]'
     sure = '"labels":[{"task":"intents","at":{"turn":1},"probability":0.75}]'
     goals = '"goals":[{"turns":[0],"outcome":"unknown"},{"turns":[1]}]'
@@ -124,7 +124,7 @@ def test_a_rating_keeps_its_scale_and_an_outcome_that_nobody_can_tell(tmp_path: 
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_label_of_a_task_without_a_group_keeps_its_distribution(tmp_path: Path, suffix: str):
+def test_record_label_without_group_keeps_distribution(tmp_path: Path, suffix: str):
     label = '{"task":"mood","at":{"turn":1},"name":"calm","distribution":[{"name":"calm","probability":0.75},{"name":"angry","probability":0.25},{"name":"sad"}]}'
     found = decode(ANNOTATED % f'"labels":[{label}]', "log")
     assert isinstance(found, Dialogue)
@@ -134,7 +134,7 @@ def test_label_of_a_task_without_a_group_keeps_its_distribution(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("name", "said"), [(None, "bad"), ("bad", "bad"), ("good", "good")])
-def test_quality_is_named_by_its_most_probable_class_unless_another_one_is_given(name: str | None, said: str):
+def test_quality_name_defaults_to_most_probable_class(name: str | None, said: str):
     given_ = {
         "rating": 2.0,
         "probabilities": {"bad": 0.5, "fair": 0.25, "good": 0.25},
@@ -147,11 +147,11 @@ def test_quality_is_named_by_its_most_probable_class_unless_another_one_is_given
     assert to_plain(found)["annotations"][0]["quality"]["name"] == ("good" if said == "good" else None)
 
 
-def test_the_least_record_is_an_id_and_turns():
+def test_record_with_id_and_turns_is_valid():
     assert decode('{"id": "d", "turns": []}', "log") == Dialogue(id="d", turns=())
 
 
-def test_fields_that_nobody_knows_are_kept():
+def test_record_unknown_fields_are_kept():
     found = decode('{"id":"d","color":"red","turns":[{"request":"a","response":"b","skill":{"n":1}}]}', "log")
     assert isinstance(found, Dialogue)
     assert json.loads(found.extra or "") == {"color": "red"}
@@ -252,7 +252,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("text", "reason", "field"), FAULTS)
-def test_what_is_wrong_is_said_with_its_place(text: str, reason: str, field: str | None):
+def test_record_invalid_is_rejected_with_field(text: str, reason: str, field: str | None):
     found = decode(text.encode(), "logs/a.jsonl", 3)
     assert isinstance(found, Rejected)
     assert (found.reason.partition(":")[0], found.field) == (reason, field)
@@ -261,25 +261,25 @@ def test_what_is_wrong_is_said_with_its_place(text: str, reason: str, field: str
 
 
 @given(st.binary(max_size=40))
-def test_no_bytes_make_the_reader_raise(data: bytes):
+def test_decode_any_bytes_never_raises(data: bytes):
     found = decode(data, "log", 1)
     assert isinstance(found, Rejected)
     msgspec.json.encode(found)
 
 
-def test_bytes_that_are_no_text_are_rejected():
+def test_decode_invalid_utf8_is_rejected():
     found = decode(b'{"id":"d7","turns":[{"request":"\xff","response":""}]}', "log", 1)
     assert isinstance(found, Rejected)
     assert found.reason.startswith("bad_json")
 
 
-def test_offsets_count_code_points():
+def test_span_offsets_count_code_points():
     text = '{"id":"d","turns":[{"request":"🎧é","response":""}],"annotations":[{"annotator":"a","turns":[{"turn":0,"slots":[{"name":"x","start":1,"end":%d}]}]}]}'
     assert isinstance(decode(text % 2, "log"), Dialogue)
     assert isinstance(decode(text % 3, "log"), Rejected)
 
 
-def test_a_row_with_a_number_that_is_none_is_rejected():
+def test_convert_row_with_nan_is_rejected():
     row = {"id": "d", "turns": [{"request": "", "response": "", "numbers": [{"name": "x", "value": math.inf}]}]}
     found = convert(row, "log.parquet", 5)
     assert isinstance(found, Rejected)
@@ -287,13 +287,13 @@ def test_a_row_with_a_number_that_is_none_is_rejected():
     assert found.reason.startswith("not_finite")
 
 
-def test_json_schema_in_the_documents_is_the_one_of_the_code():
+def test_documented_json_schema_equals_code():
     published = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
     assert published == json.loads(json.dumps(json_schema()))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_datasets_reads_what_we_write(tmp_path: Path):
+def test_datasets_library_reads_written_log(tmp_path: Path):
     import datasets
     from labeled import labeled_dialogue
 

@@ -61,7 +61,7 @@ from labelgen.data.redact import mask, redacted, redacted_bad
         "192.0.2.128",
     ],
 )
-def test_these_are_masked_wherever_they_stand(text):
+def test_mask_personal_data_in_any_context_is_masked(text):
     assert mask(text) == "#" * len(text)
     assert mask(f"call {text}, please") == f"call {'#' * len(text)}, please"
 
@@ -87,7 +87,7 @@ def test_these_are_masked_wherever_they_stand(text):
         "rooms 12, 14, 16, 18 and 20",
     ],
 )
-def test_these_are_left(text):
+def test_mask_other_text_is_unchanged(text):
     assert mask(text) == text
 
 
@@ -111,19 +111,19 @@ def test_these_are_left(text):
         ("https://example.org/7075550123", None),
     ],
 )
-def test_these_are_masked_within_others(text, masked):
+def test_mask_personal_data_within_run_is_masked(text, masked):
     found = mask(text)
     assert "5550123" not in found
     assert "example" not in found or "0040" not in text
     assert masked in (None, found)
 
 
-def test_a_locale_tells_what_a_number_looks_like():
+def test_mask_with_locale_finds_national_numbers():
     assert mask("ring 91234567", "en-SG") == "ring ########"
     assert mask("ring 91234567", "no_SUCH") == mask("ring 91234567") == "ring 91234567"
 
 
-def test_a_long_number_is_a_card_only_with_its_check_digit():
+def test_mask_card_without_check_digit_is_unchanged():
     assert mask("4111111111111111") == "#" * 16
     assert mask("4111111111111112") == "4111111111111112"
 
@@ -132,14 +132,14 @@ NUMBERS = st.from_regex(r"[\d +().@a-z:/\\\u00a0\u2013\[\]-]{0,40}", fullmatch=T
 
 
 @given(st.one_of(st.text(max_size=60), NUMBERS))
-def test_a_mask_keeps_the_length_and_finds_nothing_new(text):
+def test_mask_twice_keeps_length_and_text(text):
     once = mask(text)
     assert len(once) == len(text)
     assert mask(once) == once
     assert all(a in (b, "#") for a, b in zip(once, text, strict=True))
 
 
-def test_every_text_of_a_dialogue_is_masked_and_spans_stay():
+def test_redacted_dialogue_has_masked_texts_and_valid_spans():
     turn = Turn(
         request="call 707-555-0123 now",
         response="Calling 707-555-0123.",
@@ -164,7 +164,7 @@ def test_every_text_of_a_dialogue_is_masked_and_spans_stay():
     )
 
 
-def test_no_text_of_a_record_is_passed_over():
+def test_redacted_record_masks_every_text_field():
     """Whatever is free text, keys too; the record's identity and the vocabulary of labels stay."""
     text = "mail ann@example.org or 707-555-0123"
     turn = Turn(

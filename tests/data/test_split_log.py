@@ -19,7 +19,7 @@ def dialogue(identity: str, user: str | None = None, *requests: str) -> Dialogue
     return Dialogue(id=identity, user=user, turns=tuple(Turn(request=text, response="") for text in requests))
 
 
-def test_parts_are_read():
+def test_read_parts_valid_text_gives_parts():
     assert (Part("train", 0.8), Part("valid", 0.1), Part("test", 0.1)) == PARTS
 
 
@@ -27,13 +27,13 @@ def test_parts_are_read():
     "text",
     ["", "train", "train=x", "train=0.5,test=0.6", "train=1.1,test=-0.1", "a=0.5,a=0.5", "../a=1", "=1", "a=nan"],
 )
-def test_parts_that_are_none_are_told(text: str):
+def test_read_parts_invalid_text_raises(text: str):
     with pytest.raises(UsageError, match="where: --parts"):
         read_parts(text)
 
 
 @given(st.integers(0, 5), st.lists(st.tuples(st.text(max_size=4), st.none() | st.sampled_from("abc"))))
-def test_a_user_is_in_one_part_whatever_else_is_in_the_log(seed: int, log: list[tuple[str, str | None]]):
+def test_part_of_user_is_independent_of_log(seed: int, log: list[tuple[str, str | None]]):
     parts: dict[str, set[str]] = {}
     for identity, user in log:
         if user is not None:
@@ -41,7 +41,7 @@ def test_a_user_is_in_one_part_whatever_else_is_in_the_log(seed: int, log: list[
     assert all(len(of) == 1 for of in parts.values())
 
 
-def test_parts_have_about_the_asked_sizes_and_change_with_the_seed():
+def test_part_of_sizes_match_fractions_and_depend_on_seed():
     log = [dialogue(f"d{k}") for k in range(4000)]
     chosen = [part_of(d, PARTS, 1) for d in log]
     assert {name: round(chosen.count(name) / len(log), 1) for name in ("train", "valid", "test")} == {
@@ -52,17 +52,17 @@ def test_parts_have_about_the_asked_sizes_and_change_with_the_seed():
     assert chosen != [part_of(d, PARTS, 2) for d in log]
 
 
-def test_the_place_of_a_key_is_fixed_for_all_time():
+def test_position_of_key_is_fixed():
     # As `printf "7:user u1" | sha256sum` begins; a split that changed would mix test data into training.
     assert position(7, "user u1") == 0x146114F2A53FB4 / 16**14
 
 
-def test_a_user_and_a_dialogue_of_one_name_are_different_keys():
+def test_part_of_user_and_dialogue_with_equal_name_differ():
     log = [(dialogue(f"x{k}"), dialogue("other", f"x{k}")) for k in range(60)]
     assert any(part_of(a, PARTS) != part_of(b, PARTS) for a, b in log)
 
 
-def test_copies_of_training_dialogues_are_seen_whatever_case_and_spacing():
+def test_seen_copy_with_other_case_and_spacing_is_found():
     seen = Seen([dialogue("a", None, "Play  jazz", "louder"), dialogue("b", None, "", "")])
     assert dialogue("x", None, "play jazz ", "LOUDER") in seen
     assert dialogue("x", None, "play jazz") not in seen
@@ -71,13 +71,13 @@ def test_copies_of_training_dialogues_are_seen_whatever_case_and_spacing():
     assert dialogue("x", None, "", "") not in seen, "nothing was requested, so nothing was copied"
 
 
-def test_answers_do_not_matter_for_copies():
+def test_seen_ignores_responses():
     made = labeled_dialogue(4)
     other = replace(made, id="other", turns=tuple(replace(t, response="x") for t in made.turns))
     assert other in Seen([made])
 
 
-def test_a_part_is_divided_again_for_another_purpose():
+def test_part_of_with_other_purpose_divides_differently():
     """By the same numbers again, all of a part would fall into one part."""
     log = [dialogue(f"d{k}", None) for k in range(4_000)]
     held = [d for d in log if part_of(d, PARTS) == PARTS[-1].name]

@@ -63,7 +63,7 @@ def dialogues(case: str) -> dict[str, Dialogue]:
     return {d.id: d for d in read(case) if isinstance(d, Dialogue)}
 
 
-def test_every_reader_has_a_sample():
+def test_readers_all_have_samples():
     assert {name for name, _, _ in CASES.values()} == set(READERS) - {"labelgen"}
 
 
@@ -74,7 +74,7 @@ def bare(plain: object) -> object:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_golden(case: str):
+def test_reader_output_equals_golden_file(case: str):
     golden = HERE / "golden" / f"{case}.json"
     found = [bare(to_plain(item) if isinstance(item, Dialogue) else msgspec.to_builtins(item)) for item in read(case)]
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
@@ -84,12 +84,12 @@ def test_golden(case: str):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_in_the_same_order_each_time(case: str):
+def test_reader_twice_gives_equal_records(case: str):
     assert read(case) == read(case)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_ids_differ_and_records_are_good(case: str):
+def test_reader_records_have_unique_ids_and_are_valid(case: str):
     found = read(case)
     good = [d for d in found if isinstance(d, Dialogue)]
     assert good == found
@@ -103,7 +103,7 @@ def test_ids_differ_and_records_are_good(case: str):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_names_that_a_corpus_publishes_hold_those_of_its_annotations(case: str):
+def test_published_label_names_include_annotated_names(case: str):
     name, sample, options = CASES[case]
     sources = resolve(READERS, name, "format").labels(SAMPLES / sample, options)
     for dialogue in dialogues(case).values():
@@ -114,7 +114,7 @@ def test_names_that_a_corpus_publishes_hold_those_of_its_annotations(case: str):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_unknown_option_or_a_missing_path_is_told(case: str, tmp_path: Path):
+def test_reader_unknown_option_or_missing_path_raises(case: str, tmp_path: Path):
     name, _, options = CASES[case]
     with pytest.raises(UsageError, match="knows no option"):
         Log([tmp_path], name, {"no_such_option": "x"})
@@ -130,7 +130,7 @@ def labels(dialogue: Dialogue, annotator: str, task: str) -> dict[object, list[s
     return {at: [label.name for label in given] for at, given in answers(found, task).items()}
 
 
-def test_sgd_goals_are_services_and_may_be_returned_to():
+def test_sgd_services_become_goals_even_when_resumed():
     found = dialogues("sgd")
     returning = found["sgd/dev/8_00114"].annotations[0]
     assert [x.at for x in returning.labels if x.task == "goals"] == [AtGoal((0, 1, 4, 5, 6)), AtGoal((2, 3))]
@@ -139,14 +139,14 @@ def test_sgd_goals_are_services_and_may_be_returned_to():
     assert labels(found["sgd/dev/3_00078"], "sgd", "outcome") == {}, "nobody was notified: the outcome is unknown"
 
 
-def test_sgd_turns_are_annotated_where_something_was_said():
+def test_sgd_turns_with_request_are_annotated():
     for dialogue in dialogues("sgd").values():
         turns = {AtTurn(t) for t, turn in enumerate(dialogue.turns) if turn.request}
         assert set(labels(dialogue, "sgd", "intents")) == set(labels(dialogue, "sgd", "slots")) == turns
         assert all((t.domain, t.status, t.hypothesis) == (None, None, None) for t in dialogue.turns)
 
 
-def test_sgd_publishes_descriptions_of_intents_and_of_slots_that_are_said():
+def test_sgd_schema_gives_descriptions_of_intents_and_span_slots():
     reader: Reader = resolve(READERS, "sgd", "format")
     assert reader.labels(SAMPLES / "sgd", {}) == reader.labels(SAMPLES / "sgd" / "dev", {})
     tasks = reader.labels(SAMPLES / "sgd", {})["sgd/dev"]
@@ -156,7 +156,7 @@ def test_sgd_publishes_descriptions_of_intents_and_of_slots_that_are_said():
     assert "Events_1.category" not in {x.name for x in tasks["slots"]}, "chosen from a list, never said in a span"
 
 
-def test_star_answers_are_feedback_and_the_user_an_annotator():
+def test_star_user_answers_become_feedback_and_annotation():
     told = dialogues("star")["star/2048"]
     assert [(f.kind, f.answer) for f in told.feedback] == [("answer", "no"), ("questionnaire", "yes")]
     assert labels(told, "user", "outcome") == {AtGoal((0,)): ["failure"]}
@@ -167,14 +167,14 @@ def test_star_answers_are_feedback_and_the_user_an_annotator():
     assert left.annotation("user") is None
 
 
-def test_star_goals_follow_what_the_wizard_selected():
+def test_star_wizard_selections_become_goals():
     many = dialogues("star")["star/5695"]
     goals = [AtGoal((0, 1, 2, 4, 5, 6, 7)), AtGoal((3, 8)), AtGoal((9,))]
     assert [x.at for x in many.annotations[0].labels] == goals
     assert many.annotation("user") is None, "nobody asked about one of several tasks"
 
 
-def test_star_turns_hold_what_was_said_and_nothing_else():
+def test_star_turns_contain_only_utterances():
     for path in (SAMPLES / "star" / "dialogues").glob("*.json"):
         plain = json.loads(path.read_text(encoding="utf-8"))
         said = [e["Text"] for e in plain["Events"] if e["Action"] in ("utter", "pick_suggestion")]
@@ -182,7 +182,7 @@ def test_star_turns_hold_what_was_said_and_nothing_else():
         assert [text for turn in turns for text in (turn.request, turn.response) if text] == said
 
 
-def test_star_turns_name_the_last_action_of_the_wizard(tmp_path: Path):
+def test_star_turn_with_several_replies_has_last_wizard_action(tmp_path: Path):
     """Of several replies to one request, the action of the last one that has a name."""
     actions = ("ask_name", "bank_inform_balance", "anything_else")
     events = [{"Agent": "User", "Action": "utter", "Text": "What is my balance?"}]
@@ -203,7 +203,7 @@ def test_star_turns_name_the_last_action_of_the_wizard(tmp_path: Path):
     ]
 
 
-def test_getgoing_calls_hold_what_was_said_and_answered():
+def test_getgoing_call_gives_requests_responses_and_feedback():
     denied, praised = dialogues("getgoing").values()
     assert [turn.request for turn in denied.turns] == [
         "",
@@ -225,7 +225,7 @@ def test_getgoing_calls_hold_what_was_said_and_answered():
     assert denied.user == "caller-9d6926f1b004"
 
 
-def test_uss_ratings_tell_of_the_turn_before():
+def test_uss_ratings_apply_to_previous_turn():
     first, second = dialogues("uss").values()
     assert [a.annotator for a in first.annotations] == ["uss/SGD/0/r1", "uss/SGD/0/r2", "uss/SGD/0/r3"]
     assert [turn.request for turn in first.turns] == [
@@ -248,7 +248,7 @@ def test_uss_ratings_tell_of_the_turn_before():
     )
 
 
-def test_uss_gives_the_published_part():
+def test_uss_part_option_gives_published_part():
     reader: Reader = resolve(READERS, "uss", "format")
     ids = {
         part: [d.id for d in reader.read(SAMPLES / "uss", {"part": part}) if isinstance(d, Dialogue)]
@@ -259,7 +259,7 @@ def test_uss_gives_the_published_part():
         list(reader.read(SAMPLES / "uss", {"part": "test"}))
 
 
-def test_uss_leaves_files_without_ratings_out_of_a_part(tmp_path):
+def test_uss_part_without_ratings_is_skipped(tmp_path):
     folder = tmp_path / "uss"
     shutil.copytree(SAMPLES / "uss", folder)
     [rated] = (folder / "dataset").glob("*.txt")
@@ -271,7 +271,7 @@ def test_uss_leaves_files_without_ratings_out_of_a_part(tmp_path):
         list(reader.read(rated.with_name("Acts-action.txt"), {"part": "train"}))
 
 
-def test_chat_keeps_tools_and_attachments_as_features():
+def test_chat_tools_and_attachments_become_features():
     first, named, empty = read("chat")
     assert isinstance(first, Dialogue)
     assert isinstance(named, Dialogue)
@@ -297,7 +297,7 @@ def test_chat_keeps_tools_and_attachments_as_features():
     assert empty.turns == ()
 
 
-def test_tables_hold_a_line_or_a_turn_a_row():
+def test_csv_row_is_utterance_or_turn():
     first, second = dialogues("lines").values()
     assert [(t.request, t.response, t.time_s, t.response_time_s, t.domain) for t in first.turns] == [
         ('I need a "quiet" room, please.', "For when?", 0.0, 2.5, "hotel"),
@@ -313,7 +313,7 @@ def test_tables_hold_a_line_or_a_turn_a_row():
     ]
 
 
-def test_a_table_without_the_column_is_told_which_there_are(tmp_path: Path):
+def test_csv_missing_column_error_lists_columns(tmp_path: Path):
     with pytest.raises(UsageError, match="no column 'uttered'") as told:
         list(Log([SAMPLES / "tables" / "lines.csv"], "csv_turns", {**LINES, "text": "uttered"}))
     assert "it has: conversation, who, said, when, topic, loudness" in str(told.value)
@@ -352,7 +352,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "path", "data", "reason", "field"), BAD)
-def test_what_is_bad_in_a_corpus_is_rejected_and_said(
+def test_reader_bad_record_is_rejected_with_reason_and_field(
     name: str, path: str, data: bytes, reason: str, field: str | None, tmp_path: Path
 ):
     file = tmp_path / path
@@ -367,7 +367,7 @@ def test_what_is_bad_in_a_corpus_is_rejected_and_said(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_damaged_file_never_makes_a_reader_raise_anything_but_a_usage_error(case: str, tmp_path: Path):
+def test_reader_damaged_file_raises_usage_error_only(case: str, tmp_path: Path):
     """Each sample, cut and with bytes changed: records that are still whole are read, the others rejected."""
     name, sample, options = CASES[case]
     source = SAMPLES / sample
@@ -388,7 +388,7 @@ def test_a_damaged_file_never_makes_a_reader_raise_anything_but_a_usage_error(ca
                         assert isinstance(item, (Dialogue, Rejected))
 
 
-def test_a_folder_of_records_is_read_in_the_order_of_names(tmp_path: Path):
+def test_log_folder_is_read_in_order_of_names(tmp_path: Path):
     for k, name in enumerate(("b.jsonl", "a.parquet", "sub/c.jsonl")):
         write_log(tmp_path / name, [Dialogue(id=f"d{k}", turns=())])
     (tmp_path / ".hidden.jsonl").write_text("no record")

@@ -13,7 +13,7 @@ from labelgen.data.log import Log
 from labelgen.data.reader import READERS
 
 
-def test_reader_installed_as_a_plug_in_converts_counts_and_is_listed(
+def test_reader_from_plugin_converts_counts_and_is_listed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus = tmp_path / "corpus"

@@ -28,7 +28,7 @@ def json_files(folder: Path) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("part", ["dev", "test"])
-def test_sgd(corpora: Path, part: str):
+def test_sgd_full_corpus_has_published_counts(corpora: Path, part: str):
     found = log_stats(Log([corpora / "sgd" / part], "sgd", max_bad_rate=0))
     dialogues = [d for file in json_files(corpora / "sgd" / part) for d in file if "dialogue_id" in d]  # type: ignore[attr-defined]
     assert found.dialogues == len(dialogues)
@@ -50,7 +50,7 @@ def test_sgd(corpora: Path, part: str):
     assert 0.05 < found.returning / found.dialogues < 0.2, "about a tenth return to an earlier goal"
 
 
-def test_star(corpora: Path):
+def test_star_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "star"], "star", max_bad_rate=0))
     found = log_stats(dialogues)
     assert (found.dialogues, len(found.users)) == (5285, 77)
@@ -68,7 +68,7 @@ def test_star(corpora: Path):
         assert served == [t for t, turn in enumerate(dialogue.turns) if turn.request]
 
 
-def test_getgoing(corpora: Path):
+def test_getgoing_full_corpus_has_published_counts(corpora: Path):
     found = log_stats(Log([corpora / "getgoing"], "getgoing"))
     calls = [json.loads(p.read_bytes())["history"] for p in sorted((corpora / "getgoing").rglob("log.json"))]
     known = [call for call in calls if all(line.startswith(("TTS", "USER")) for line in call)]
@@ -79,7 +79,7 @@ def test_getgoing(corpora: Path):
     assert found.feedback["answer", "no"] >= len(denied)
 
 
-def test_betold(corpora: Path):
+def test_betold_full_corpus_has_published_counts(corpora: Path):
     calls = json.loads((corpora / "betold" / "BETOLD_valid.json").read_bytes())
     found = list(Log([corpora / "betold"], "betold", max_bad_rate=0))
     stats = log_stats(found)
@@ -93,7 +93,7 @@ def test_betold(corpora: Path):
     assert booked == {False: 378, True: 27}, "cut as it is, a call may still end with what it was made for"
 
 
-def test_uss(corpora: Path):
+def test_uss_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "uss"], "uss", max_bad_rate=0))
     found = log_stats(dialogues)
     assert found.sources == {

@@ -50,7 +50,7 @@ def made(
     return found
 
 
-def test_multiwoz_reads_users_acts_and_the_words_of_their_slots():
+def test_multiwoz_dialogue_gives_user_acts_and_slot_spans():
     two, one = READER.read(SAMPLE, {})
     assert isinstance(two, Dialogue)
     assert isinstance(one, Dialogue)
@@ -85,7 +85,7 @@ THANKS = {"general-thank": [["none", "none"]]}
         ([THANKS, {}], []),
     ],
 )
-def test_a_turn_serves_the_domain_of_its_acts_or_the_one_before(
+def test_multiwoz_turn_without_acts_keeps_previous_domain(
     acts: list[dict[str, list[list[str]]]], expected: list[tuple[int, ...]], tmp_path: Path
 ):
     found = made(acts, {}, {"hotel": {}}, tmp_path)
@@ -107,7 +107,7 @@ def test_a_turn_serves_the_domain_of_its_acts_or_the_one_before(
         ({}, {"book": {"booked": [{"x": 1}]}}, None),
     ],
 )  # fmt: skip
-def test_an_outcome_is_what_the_booking_tells(
+def test_multiwoz_outcome_follows_booking(
     goal: dict[str, object], state: dict[str, object], expected: str | None, tmp_path: Path
 ):
     found = made([HOTEL], {"hotel": goal}, {"hotel": state}, tmp_path)
@@ -119,7 +119,7 @@ word = st.tuples(st.sampled_from(["a", "é🍕", "n't"]), st.sampled_from([" ", 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(word, min_size=1, max_size=6), data=st.data())
-def test_multiwoz_spans_cut_words_first_to_last(words: list[tuple[str, str]], data: st.DataObject, tmp_path: Path):
+def test_multiwoz_spans_of_words_cut_first_to_last(words: list[tuple[str, str]], data: st.DataObject, tmp_path: Path):
     first = data.draw(st.integers(0, len(words) - 1))
     last = data.draw(st.integers(first, len(words)))
     text = "".join(word + blank for word, blank in words)
@@ -142,7 +142,7 @@ def test_multiwoz_spans_cut_words_first_to_last(words: list[tuple[str, str]], da
 
 
 @pytest.mark.corpora
-def test_the_whole_of_multiwoz(corpora: Path):
+def test_multiwoz_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "multiwoz"], "multiwoz", max_bad_rate=0))
     plain = [
         d for part in ("val", "test") for d in json.loads((corpora / "multiwoz" / f"{part}.json").read_bytes()).values()

@@ -41,7 +41,7 @@ def intent(dialogue: Dialogue) -> str:
     return found.name
 
 
-def test_snips_texts_keep_their_letters_and_slots_their_words():
+def test_snips_utterance_keeps_text_and_slot_spans():
     weather, broken_line, music, emoji = snips.READER.read(SAMPLES / "snips", {})
     assert isinstance(weather, Dialogue)
     assert isinstance(broken_line, Dialogue)
@@ -59,9 +59,7 @@ pieces = st.lists(st.tuples(st.text("aé 🍕\n", max_size=4), st.none() | st.sa
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(utterances=st.lists(pieces, max_size=4))
-def test_snips_spans_cut_the_pieces_that_the_corpus_marks(
-    utterances: list[list[tuple[str, str | None]]], tmp_path: Path
-):
+def test_snips_spans_cut_marked_pieces(utterances: list[list[tuple[str, str | None]]], tmp_path: Path):
     told = [[{"text": t} if name is None else {"text": t, "entity": name} for t, name in data] for data in utterances]
     file = tmp_path / "validate_GetWeather.json"
     file.write_text(json.dumps({"GetWeather": [{"data": data} for data in told]}))
@@ -76,7 +74,7 @@ def test_snips_spans_cut_the_pieces_that_the_corpus_marks(
         assert slots(item) == [(name, piece.strip()) for piece, name in data if name is not None and piece.strip()]
 
 
-def test_snips_leaves_out_the_small_file_beside_the_full_one(tmp_path: Path):
+def test_snips_small_file_with_full_file_is_skipped(tmp_path: Path):
     for name in ("train_RateBook", "train_RateBook_full", "validate_RateBook", "train_PlayMusic"):
         (tmp_path / f"{name}.json").write_text(json.dumps({name.split("_")[1]: [{"data": [{"text": name}]}]}))
     texts = [d.turns[0].request for d in Log([tmp_path], "snips", max_bad_rate=0)]
@@ -92,7 +90,7 @@ def slurp_line(sentence: str, annotation: str, folder: Path) -> Dialogue | Rejec
     return found
 
 
-def test_slurp_slots_are_found_in_the_sentence():
+def test_slurp_slots_align_to_sentence():
     found = [d for d in slurp.READER.read(SAMPLES / "slurp", {}) if isinstance(d, Dialogue)]
     assert [slots(d) for d in found] == [
         [("person", "robert")],
@@ -117,7 +115,7 @@ def test_slurp_slots_are_found_in_the_sentence():
         ("call bob", "call [person : bob", "not marked as"),
     ],
 )
-def test_slurp_sentences_that_were_mended(
+def test_slurp_corrected_sentence_gives_slots(
     sentence: str, annotation: str, expected: list[tuple[str, str]] | str, tmp_path: Path
 ):
     found = slurp_line(sentence, annotation, tmp_path)
@@ -135,7 +133,7 @@ words = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=words)
-def test_slurp_spans_cut_the_marked_words(words: list[tuple[str, str | None]], tmp_path: Path):
+def test_slurp_spans_cut_marked_words(words: list[tuple[str, str | None]], tmp_path: Path):
     annotation = " ".join(word if name is None else f"[{name} : {word}]" for word, name in words)
     found = slurp_line(" ".join(word for word, _ in words), annotation, tmp_path)
     assert isinstance(found, Dialogue)
@@ -143,7 +141,7 @@ def test_slurp_spans_cut_the_marked_words(words: list[tuple[str, str | None]], t
 
 
 @pytest.mark.corpora
-def test_the_whole_of_snips(corpora: Path):
+def test_snips_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "snips"], "snips", max_bad_rate=0))
     cut: list[tuple[str, str]] = []
     for name in INTENTS:
@@ -157,7 +155,7 @@ def test_the_whole_of_snips(corpora: Path):
 
 
 @pytest.mark.corpora
-def test_the_whole_of_slurp_devel(corpora: Path):
+def test_slurp_full_devel_part_has_published_counts(corpora: Path):
     file = corpora / "slurp" / "dataset" / "slurp" / "devel.jsonl"
     plain = [json.loads(line) for line in file.read_text().splitlines()]
     dialogues = list(Log([file], "slurp", max_bad_rate=0))
@@ -172,7 +170,7 @@ def test_the_whole_of_slurp_devel(corpora: Path):
     assert differ == 4, "orlando florida, rihanna and obama were fixed after the tokens were cut; robert lost a comma"
 
 
-def test_snips_gives_the_published_part(tmp_path: Path):
+def test_snips_part_option_gives_published_part(tmp_path: Path):
     for name in ("train_PlayMusic_full", "train_PlayMusic", "validate_PlayMusic"):
         (tmp_path / f"{name}.json").write_text(json.dumps({"PlayMusic": [{"data": [{"text": name}]}]}))
     said = {

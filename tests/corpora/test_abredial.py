@@ -61,7 +61,7 @@ def cut(name: str, lines: list[str], overall: list[str]) -> list[str]:
 CHAT = [f"{'USER' if k % 2 else 'SYSTEM'}\tline {k}" for k in range(14)]
 
 
-def test_abredial_one_id_may_be_two_dialogues():
+def test_abredial_id_of_two_dialogues_gives_two_records():
     first, second, empty = (d for d in READER.read(SAMPLE, {}) if isinstance(d, Dialogue))
     assert [d.id for d in (first, second, empty)] == ["abredial/F1/0", "abredial/F1/1", "abredial/V4/0"]
     assert outcomes(first) == ["success", "success", "unknown", "success"]
@@ -75,7 +75,7 @@ def test_abredial_one_id_may_be_two_dialogues():
     assert len(quality(first, "t")) == 4, "cuts go to the dialogue that holds them"
 
 
-def test_abredial_partly_done_may_count_as_a_failure(tmp_path: Path):
+def test_abredial_partial_success_with_option_is_failure(tmp_path: Path):
     write(tmp_path, [row("A", CHAT, ["1", done, "1", "1", "3"]) for done in ("1", "2.0", "3", "")])
     (found,) = READER.read(tmp_path, {})
     (harsh,) = READER.read(tmp_path, {"partly": "failure"})
@@ -94,7 +94,7 @@ def test_abredial_partly_done_may_count_as_a_failure(tmp_path: Path):
     fixed=st.sets(st.integers(0, 3), max_size=2),
     overall=st.lists(st.integers(1, 5), min_size=3, max_size=3),
 )
-def test_abredial_cuts_rate_the_turn_of_their_third_utterance(
+def test_abredial_cut_rates_turn_of_third_utterance(
     starts: tuple[int, int, int], fixed: set[int], overall: list[int], tmp_path: Path
 ):
     places = [4 * k + 2 * (start > k) for k, start in enumerate(starts)]
@@ -133,7 +133,7 @@ GOOD = ["1", "3", "1", "1", "3"]
         (None, cut("A", CHAT, ["1", "6", "1"]), "overall2", "bad_rating"),
     ],
 )
-def test_a_bad_row_of_abredial_is_rejected_and_the_others_are_read(
+def test_abredial_bad_row_is_rejected_alone(
     bad: list[str] | None, cuts: list[str] | None, field: str | None, reason: str, tmp_path: Path
 ):
     good = row("A", CHAT, GOOD)
@@ -147,7 +147,7 @@ def test_a_bad_row_of_abredial_is_rejected_and_the_others_are_read(
 
 
 @pytest.mark.corpora
-def test_the_whole_of_abredial(corpora: Path):
+def test_abredial_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "abredial"], "abredial", max_bad_rate=0))
     with (corpora / "abredial" / "Data" / "annotated_dialogues.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -35,7 +35,7 @@ def write(path: Path, rows: list[list[str]]) -> None:
         csv.writer(file, delimiter="\t", lineterminator="\n").writerows([HEADER, *rows])
 
 
-def test_multidogo_slots_are_runs_of_a_tag_and_intents_several():
+def test_multidogo_turn_gives_slots_from_tag_runs_and_several_intents():
     ordered, asked = READER.read(SAMPLE, {})
     assert isinstance(ordered, Dialogue)
     assert isinstance(asked, Dialogue)
@@ -53,7 +53,7 @@ def test_multidogo_slots_are_runs_of_a_tag_and_intents_several():
     assert {t.response for t in (*ordered.turns, *asked.turns)} == {""}
 
 
-def test_multidogo_gives_the_published_part(tmp_path: Path):
+def test_multidogo_part_option_gives_published_part(tmp_path: Path):
     for part in ("train", "dev", "test"):
         write(tmp_path / "airline" / f"{part}.tsv", [["c", "1", "", part, "O", "contentonly"]])
     for part in ("train", "dev", "test"):
@@ -73,9 +73,7 @@ def test_multidogo_gives_the_published_part(tmp_path: Path):
         (["c", "2", "", "hi"], None, "bad_row: 4 cells, the header has 6"),
     ],
 )
-def test_a_bad_row_is_rejected_and_its_conversation_goes_on(
-    bad: list[str], field: str | None, reason: str, tmp_path: Path
-):
+def test_multidogo_bad_row_is_rejected_alone(bad: list[str], field: str | None, reason: str, tmp_path: Path):
     good = [["c", str(k), "", f"turn {k}", "O O", "contentonly"] for k in (1, 5)]
     write(tmp_path / "media" / "train.tsv", [good[0], bad, good[1]])
     rejected, found = READER.read(tmp_path, {})
@@ -91,7 +89,7 @@ word = st.tuples(st.sampled_from(["a", "é🍕", "it's", "", "\n"]), st.sampled_
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(turns=st.lists(st.lists(word, min_size=1, max_size=6), min_size=1, max_size=3))
-def test_multidogo_spans_cut_the_tagged_words(turns: list[list[tuple[str, str]]], tmp_path: Path):
+def test_multidogo_spans_of_tags_cut_tagged_words(turns: list[list[tuple[str, str]]], tmp_path: Path):
     rows = [["c", str(k), "", " ".join(w for w, _ in x), " ".join(t for _, t in x), "i"] for k, x in enumerate(turns)]
     write(tmp_path / "media" / "dev.tsv", rows)
     (found,) = READER.read(tmp_path, {})
@@ -102,7 +100,7 @@ def test_multidogo_spans_cut_the_tagged_words(turns: list[list[tuple[str, str]]]
 
 
 @pytest.mark.corpora
-def test_the_whole_of_multidogo(corpora: Path):
+def test_multidogo_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "multidogo"], "multidogo", max_bad_rate=0))
     rows = []
     folder = corpora / "multidogo" / "data" / "paper_splits" / "splits_annotated_at_turn_level"

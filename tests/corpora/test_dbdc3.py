@@ -43,7 +43,7 @@ def chat(lines: list[dict[str, Any]], folder: Path) -> Dialogue | Rejected:
     return found
 
 
-def test_dbdc3_a_bot_that_opens_has_an_empty_request_and_clocks_count_from_the_start():
+def test_dbdc3_bot_opening_has_empty_request_and_times_from_start():
     opened, timed = READER.read(SAMPLE, {})
     assert isinstance(opened, Dialogue)
     assert isinstance(timed, Dialogue)
@@ -70,7 +70,7 @@ def test_dbdc3_a_bot_that_opens_has_an_empty_request_and_clocks_count_from_the_s
         st.tuples(st.sampled_from("US"), st.dictionaries(st.sampled_from("abc"), st.sampled_from("OTX"))), max_size=8
     )
 )
-def test_dbdc3_every_vote_is_read(lines: list[tuple[str, dict[str, str]]], tmp_path: Path):
+def test_dbdc3_votes_are_all_read(lines: list[tuple[str, dict[str, str]]], tmp_path: Path):
     votes = [(speaker, given if speaker == "S" else {}) for speaker, given in lines]
     found = chat([line(speaker, given) for speaker, given in votes], tmp_path)
     assert isinstance(found, Dialogue)
@@ -93,13 +93,13 @@ def test_dbdc3_every_vote_is_read(lines: list[tuple[str, dict[str, str]]], tmp_p
         (line("S", {}, "yesterday"), "turns[1].time", "bad_time"),
     ],
 )
-def test_dbdc3_says_what_is_wrong(bad: dict[str, Any], field: str, reason: str, tmp_path: Path):
+def test_dbdc3_bad_log_is_rejected_with_reason(bad: dict[str, Any], field: str, reason: str, tmp_path: Path):
     found = chat([line("U", {}), bad], tmp_path)
     assert isinstance(found, Rejected)
     assert (found.file, found.field, found.reason.partition(":")[0]) == ("BOT_1/b1.log.json", field, reason)
 
 
-def test_dbdc3_an_annotator_votes_once(tmp_path: Path):
+def test_dbdc3_second_vote_of_annotator_is_rejected(tmp_path: Path):
     twice = line("S", {"a": "O"})
     twice["annotations"] *= 2
     found = chat([twice], tmp_path)
@@ -107,7 +107,7 @@ def test_dbdc3_an_annotator_votes_once(tmp_path: Path):
     assert (found.dialogue, found.field) == ("dbdc3/BOT_1/b1", "turns[0].annotations[1].annotator-id")
 
 
-def test_dbdc3_reads_the_revised_english_part_of_a_whole_release(tmp_path: Path):
+def test_dbdc3_full_release_gives_revised_english_part(tmp_path: Path):
     for folder in ("dbdc3/en", "dbdc3_revised/en", "dbdc3_revised/jp"):
         bot = tmp_path / "DBDC3" / folder / "dev" / "BOT_1"
         bot.mkdir(parents=True)
@@ -116,7 +116,7 @@ def test_dbdc3_reads_the_revised_english_part_of_a_whole_release(tmp_path: Path)
 
 
 @pytest.mark.corpora
-def test_the_whole_of_dbdc3(corpora: Path):
+def test_dbdc3_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "dbdc3"], "dbdc3", max_bad_rate=0))
     found = log_stats(dialogues)
     assert found.sources == {"dbdc3/CIC_115": 115, "dbdc3/IRIS_100": 100, "dbdc3/TKTK_100": 100, "dbdc3/YI_100": 100}

@@ -23,7 +23,7 @@ votes = st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), max_size=5)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(votes=votes, senders=st.lists(st.sampled_from(["customer", "helpdesk"]), min_size=1, max_size=5))
-def test_stc3_reads_the_votes_of_all(votes: list[tuple[int, int]], senders: list[str], tmp_path: Path):
+def test_stc3_votes_of_all_annotators_are_read(votes: list[tuple[int, int]], senders: list[str], tmp_path: Path):
     told = {
         "id": "7",
         "turns": [{"sender": sender, "utterances": ["", f"line {k}"]} for k, sender in enumerate(senders)],
@@ -46,7 +46,7 @@ def test_stc3_reads_the_votes_of_all(votes: list[tuple[int, int]], senders: list
         )
 
 
-def test_stc3_rejects_a_rating_off_the_scale(tmp_path: Path):
+def test_stc3_rating_off_scale_is_rejected(tmp_path: Path):
     told = {"id": "7", "turns": [], "annotations": [{"quality": {"A": 0, "S": 3}}]}
     (tmp_path / "train_data_cn.json").write_text(json.dumps([told, {"id": 8}]))
     high, odd = stc3.READER.read(tmp_path, {})
@@ -56,7 +56,7 @@ def test_stc3_rejects_a_rating_off_the_scale(tmp_path: Path):
     assert (odd.dialogue, odd.reason.partition(":")[0]) == ("stc3/train_data_cn/[1]", "bad_type")
 
 
-def test_dstc10_requests_are_the_best_hypothesis():
+def test_dstc10_request_is_best_hypothesis():
     seeking, plain = dstc10.READER.read(SAMPLES / "dstc10", {})
     for found, expected in ((seeking, ["knowledge_seeking"]), (plain, [])):
         assert isinstance(found, Dialogue)
@@ -71,7 +71,7 @@ def test_dstc10_requests_are_the_best_hypothesis():
             assert scores == sorted(scores, reverse=True)
 
 
-def test_dstc10_labels_must_be_as_many_as_the_dialogues_and_may_be_missing(tmp_path: Path):
+def test_dstc10_labels_missing_are_accepted_but_wrong_count_is_not(tmp_path: Path):
     logs = [[{"speaker": "U", "text": "hi", "nbest": []}, {"speaker": "U", "text": "you", "nbest": []}], []]
     (tmp_path / "logs.json").write_text(json.dumps(logs))
     first, second = dstc10.READER.read(tmp_path, {})
@@ -89,7 +89,7 @@ def test_dstc10_labels_must_be_as_many_as_the_dialogues_and_may_be_missing(tmp_p
 
 
 @pytest.mark.corpora
-def test_the_whole_of_stc3(corpora: Path):
+def test_stc3_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "stc3"], "stc3", max_bad_rate=0))
     assert len(dialogues) == 2941
     assert Counter(len(d.annotations) for d in dialogues) == {19: 2941}
@@ -99,7 +99,7 @@ def test_the_whole_of_stc3(corpora: Path):
 
 
 @pytest.mark.corpora
-def test_the_whole_of_dstc10(corpora: Path):
+def test_dstc10_full_corpus_has_published_counts(corpora: Path):
     dialogues = list(Log([corpora / "dstc10"], "dstc10", max_bad_rate=0))
     found = log_stats(dialogues)
     assert (found.dialogues, found.turns, found.turn_fields["nbest"]) == (263, 1376, 1376)

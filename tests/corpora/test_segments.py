@@ -23,7 +23,7 @@ def goals(dialogue: Dialogue | Rejected) -> list[tuple[int, ...]]:
     return [x.at.turns for x in answers(annotation, GOALS)[AtDialogue()] if isinstance(x.at, AtGoal)]
 
 
-def test_lengths_and_labels_of_last_utterances_are_both_read():
+def test_segments_lengths_and_last_utterance_labels_are_both_read():
     first, second = read(SAMPLES / "lengths.json")
     assert goals(first) == [(0, 1), (2, 3, 4)]
     assert goals(second) == [(0, 1, 2)]
@@ -31,7 +31,7 @@ def test_lengths_and_labels_of_last_utterances_are_both_read():
     assert goals(labeled) == [(0, 1), (2, 3)], "the label of the last utterance says nothing"
 
 
-def test_every_utterance_is_a_turn_on_the_side_that_said_it():
+def test_segments_utterance_becomes_turn_of_its_speaker():
     first, second = read(SAMPLES / "lengths.json")
     assert isinstance(first, Dialogue)
     assert isinstance(second, Dialogue)
@@ -56,7 +56,7 @@ def test_every_utterance_is_a_turn_on_the_side_that_said_it():
         ([], "bad_type"),
     ],
 )
-def test_other_forms_are_rejected_with_their_place(tmp_path: Path, record: object, reason: str):
+def test_segments_bad_record_is_rejected_with_location(tmp_path: Path, record: object, reason: str):
     good = {"utterances": ["a", "b"], "segments": [1, 1]}
     (tmp_path / "log.jsonl").write_text("\n".join(json.dumps(x) for x in (good, record)))
     (tmp_path / "other.json").write_text(json.dumps([good, record]))
@@ -68,13 +68,13 @@ def test_other_forms_are_rejected_with_their_place(tmp_path: Path, record: objec
         assert bad.reason.startswith(reason)
 
 
-def test_a_file_that_is_no_json_is_rejected(tmp_path: Path):
+def test_segments_invalid_json_is_rejected(tmp_path: Path):
     (tmp_path / "a.json").write_text("{")
     (bad,) = read(tmp_path / "a.json")
     assert isinstance(bad, Rejected)
 
 
-def test_no_utterance_is_no_segment(tmp_path: Path):
+def test_segments_without_utterance_are_rejected(tmp_path: Path):
     (tmp_path / "a.jsonl").write_text('{"utterances": [], "segments": []}\n')
     (empty,) = read(tmp_path)
     assert isinstance(empty, Dialogue)

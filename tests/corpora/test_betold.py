@@ -20,7 +20,7 @@ def read(folder: Path) -> list[Dialogue]:
     return [item for item in READER.read(folder, {}) if isinstance(item, Dialogue)]
 
 
-def test_betold_calls_hold_acts_in_words_and_end_where_the_user_is_waited_for():
+def test_betold_call_has_acts_as_text_and_ends_at_user():
     refused, left, booked, announced = read(SAMPLE)
     assert [(t.request, t.response) for t in booked.turns[:3]] == [
         ("", "intro assistant 1: recording warning\nintro assistant 2"),
@@ -70,7 +70,7 @@ def seen_by_a_model(dialogue: Dialogue) -> object:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=st.text("UAW", max_size=8), after=st.text("UW", max_size=3))
-def test_what_a_model_sees_of_a_betold_call_does_not_tell_who_ended_it(acts: str, after: str, tmp_path: Path):
+def test_betold_call_with_any_ending_hides_who_ended_it(acts: str, after: str, tmp_path: Path):
     """Neither the disconnect, nor a gap where it was hidden, nor what only a call that went on can end with."""
     left, stayed = betold(acts, True, tmp_path), betold(acts + after, False, tmp_path)
     assert seen_by_a_model(left) == seen_by_a_model(stayed)

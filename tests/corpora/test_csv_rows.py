@@ -32,14 +32,14 @@ ROWS = [row(call, place) for call in range(4) for place in range(2 * call + 1)]
 
 
 @given(rows=st.permutations(ROWS))
-def test_shuffled_rows_give_the_same_dialogues(tmp_path_factory, rows):
+def test_csv_rows_shuffled_give_equal_dialogues(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("tables")
     shuffled = dialogues(write(folder / "shuffled.csv", rows))
     assert shuffled == dialogues(write(folder / "ordered.csv", ROWS))
     assert [len(shuffled[f"c{call}"].turns) for call in range(4)] == [1, 2, 3, 4]
 
 
-def test_rows_that_stand_apart_are_joined_where_there_are_no_times(tmp_path):
+def test_csv_rows_apart_without_times_are_joined(tmp_path):
     options = {key: value for key, value in OPTIONS.items() if key != "time"}
     rows = [row(0, 0), row(1, 0), row(0, 1), row(1, 1), row(0, 2)]
     found = dialogues(write(tmp_path / "t.csv", rows), options)
@@ -47,7 +47,7 @@ def test_rows_that_stand_apart_are_joined_where_there_are_no_times(tmp_path):
     assert [turn.response for turn in found["c1"].turns] == ["agent 1 1"]
 
 
-def test_equal_times_and_missing_ones_keep_their_place(tmp_path):
+def test_csv_rows_with_equal_or_missing_times_keep_order(tmp_path):
     rows = [row(0, 0, 5), row(0, 1, ""), row(0, 2, 5), row(0, 3, "")]
     found = dialogues(write(tmp_path / "t.csv", rows))
     assert [(turn.request, turn.response) for turn in found["c0"].turns] == [
@@ -57,7 +57,7 @@ def test_equal_times_and_missing_ones_keep_their_place(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
-def test_a_row_of_a_turn_is_put_in_order_too(tmp_path, name):
+def test_csv_turn_rows_out_of_order_are_sorted(tmp_path, name):
     text = "call,q,a,at\nc,b,B,2026-01-01T10:00:09\nx,z,Z,2026-01-01T10:00:00\nc,a,A,2026-01-01T10:00:04\n"
     if name.endswith("gz"):
         import gzip
@@ -69,7 +69,7 @@ def test_a_row_of_a_turn_is_put_in_order_too(tmp_path, name):
     assert [(turn.request, turn.time_s) for turn in found["c"].turns] == [("a", 0.0), ("b", 5.0)]
 
 
-def test_a_dialogue_that_lacks_a_row_is_rejected_whole_wherever_its_rows_stand(tmp_path):
+def test_csv_dialogue_with_bad_row_anywhere_is_rejected_whole(tmp_path):
     rows: list[list[object]] = [row(0, 0), row(1, 0), row(0, 1), ["c0"], row(0, 2), row(1, 1)]
     log = Log([write(tmp_path / "t.csv", rows)], "csv_turns", OPTIONS, max_bad_rate=1.0)
     assert [dialogue.id for dialogue in log] == ["c1"]
