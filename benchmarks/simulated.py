@@ -41,8 +41,8 @@ from rapidfuzz import fuzz
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from labelgen.base.progress import progress
 from labelgen.base.registry import resolve
+from labelgen.base.terminal import progress
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Target, answers

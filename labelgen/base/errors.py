@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from labelgen.base.printable import printable
+from labelgen.base.terminal import printable
 
 
 class LabelgenError(Exception):

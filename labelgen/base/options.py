@@ -141,7 +141,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class OptionField:
     """One option. key: dotted, with ANY for names that the user chooses; default: MISSING where a value is required."""
 
     key: str
@@ -193,18 +193,18 @@ def _shown(default: Any) -> str:
     )
 
 
-def fields_of(kind: type, prefix: str = "", described: bool = False) -> Iterator[Field]:
+def fields_of(kind: type, prefix: str = "", described: bool = False) -> Iterator[OptionField]:
     """Every option of a class and of its sections, depth first; a section comes before its options. described: with help."""
     hints = get_type_hints(kind, include_extras=True)
     texts = _docstrings(kind) if described else {}
     for item in fields(kind):
         key, hint = prefix + item.name, Hint.of(hints[item.name])
         default = item.default if item.default_factory is MISSING else item.default_factory()
-        yield Field(key, hint, default, texts.get(item.name, ""))
+        yield OptionField(key, hint, default, texts.get(item.name, ""))
         if is_dataclass(hint.kind):
             yield from fields_of(hint.kind, f"{key}.", described)  # type: ignore[arg-type]
         elif hint.kind is Mapping and hint.each is not None:
-            yield Field(f"{key}.{ANY}", hint.each, MISSING, "")
+            yield OptionField(f"{key}.{ANY}", hint.each, MISSING, "")
             if is_dataclass(hint.each.kind):
                 yield from fields_of(hint.each.kind, f"{key}.{ANY}.", described)  # type: ignore[arg-type]
 
@@ -402,7 +402,7 @@ def _next_value(name: str, hint: Hint, words: list[str]) -> str:
     raise UsageError(f"--{name} has no value", COMMAND_LINE, f"write --{name} VALUE")
 
 
-def _known(name: str, known: Mapping[str, Field], kind: type) -> tuple[str, Hint]:
+def _known(name: str, known: Mapping[str, OptionField], kind: type) -> tuple[str, Hint]:
     """The key and type that a name of the command line means; a beginning that fits one option is enough."""
     name = name.replace("-", "_") if "." not in name else name
     options = {key: item for key, item in known.items() if not item.argument}

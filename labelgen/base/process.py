@@ -1,12 +1,20 @@
-"""This process: SIGTERM as an exception, so that an interrupted command reports what it finished; and freed memory."""
+"""The process: SIGTERM as an exception, return of freed memory, and the environment of child processes.
+
+With SIGTERM as an exception an interrupted command reports what it finished."""
 
 import ctypes
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+MAX_CPU_ISA = "ONEDNN_MAX_CPU_ISA"
+"""Environment variable of oneDNN: the highest CPU instruction set that it may use."""
+PROBED_CPU_ISA = "LABELGEN_PROBED_CPU_ISA"
+"""Environment variable with the result of the probe (kernels/processor.py): the machine, a space, and the level that was set, if any."""
 
 
 class Terminated(BaseException):
@@ -77,3 +85,8 @@ def release_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def instruction_set_environment() -> dict[str, str]:
+    """Environment variables that let a child process compute with this one's instruction set without a new probe."""
+    return {name: os.environ[name] for name in (MAX_CPU_ISA, PROBED_CPU_ISA) if name in os.environ}

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
-from labelgen.base.printable import printable
+from labelgen.base.terminal import printable
 from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.model.options import PRECISIONS

@@ -11,8 +11,7 @@ from msgspec import structs
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.options import Probability, WholeNumber
-from labelgen.base.printable import print_lines
-from labelgen.base.progress import progress
+from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ConsensusOptions, ForceOptions, LogOptions, ModelRunOptions, open_log
 from labelgen.cli.sound import Folders
 

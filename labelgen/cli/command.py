@@ -11,8 +11,18 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
-from labelgen.base.options import ANY, ARGUMENT, Choices, Field, Share, fields_of, read_options, shown_name, to_words
-from labelgen.base.printable import print_lines
+from labelgen.base.options import (
+    ANY,
+    ARGUMENT,
+    Choices,
+    OptionField,
+    Share,
+    fields_of,
+    read_options,
+    shown_name,
+    to_words,
+)
+from labelgen.base.terminal import print_lines
 from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.quarantine import Quarantine
@@ -68,18 +78,18 @@ class Command(Generic[Options]):
         lines += ["", *_columns("--config FILE", config), *_columns("-h, --help", "this text"), "", "example:"]
         return "\n".join([*lines, *(f"  {line}" for line in self.example.split("\n"))])
 
-    def _rank(self, item: Field) -> tuple[bool, bool]:
+    def _rank(self, item: OptionField) -> tuple[bool, bool]:
         """Options of the command come before those that it shares with others, sections after both."""
         first = item.key.partition(".")[0]
         return "." in item.key or is_dataclass(item.hint.kind), first not in self.options.__annotations__
 
 
-def _usage(item: Field) -> str:
+def _usage(item: OptionField) -> str:
     word = f"{item.word} ..." if item.hint.repeats else item.word
     return word if item.default is MISSING else f"[{word}]"
 
 
-def _entry(head: str, item: Field) -> list[str]:
+def _entry(head: str, item: OptionField) -> list[str]:
     facts = item.facts()
     return _columns(head, f"{item.help} ({facts})" if facts else item.help)
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
 from labelgen.base.options import ARGUMENT, Count
-from labelgen.base.printable import print_lines
+from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command, ConsensusOptions, ForceOptions, LogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation

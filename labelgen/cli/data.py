@@ -17,9 +17,8 @@ from rich.table import Table
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_folder
 from labelgen.base.options import ARGUMENT, Choices, WholeNumber
-from labelgen.base.printable import print_lines, printable_json
-from labelgen.base.progress import progress
 from labelgen.base.registry import resolve
+from labelgen.base.terminal import print_lines, printable_json, progress
 from labelgen.cli.command import Command, ForceOptions, LogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels

@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
-from labelgen.base.environment import MAX_CPU_ISA
 from labelgen.base.errors import LabelgenError
-from labelgen.base.printable import print_lines
+from labelgen.base.process import MAX_CPU_ISA
+from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command
 
 _PACKAGES = ("torch", "torchaudio", "transformers", "pytorch-lightning", "datasets", "pyarrow", "numpy", "wandb")

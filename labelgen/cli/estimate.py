@@ -11,7 +11,7 @@ import msgspec
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.base.options import Probability
-from labelgen.base.printable import print_lines
+from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
 
 

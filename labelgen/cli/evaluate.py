@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_folder, digest_file, existing_file, write_text
 from labelgen.base.options import ARGUMENT, Count, WholeNumber
-from labelgen.base.printable import print_lines
+from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command, ForceOptions, ModelRunOptions, ReadOptions, open_log
 from labelgen.cli.report import show_results
 from labelgen.cli.sound import Folders

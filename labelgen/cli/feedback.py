@@ -13,9 +13,8 @@ from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
-from labelgen.base.printable import print_lines
-from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
+from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.cli.feedback_ask import ask
 from labelgen.cli.feedback_explain import explain

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
-from labelgen.base.progress import progress
 from labelgen.base.registry import require, resolve
+from labelgen.base.terminal import progress
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log

@@ -7,8 +7,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from labelgen.base.errors import UsageError
-from labelgen.base.printable import printable
 from labelgen.base.registry import resolve
+from labelgen.base.terminal import printable
 from labelgen.cli.arguments import add_reading, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Target

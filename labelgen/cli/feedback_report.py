@@ -6,8 +6,7 @@ from pathlib import Path
 
 from labelgen.base.errors import InputError
 from labelgen.base.files import write_text
-from labelgen.base.printable import print_lines
-from labelgen.base.progress import progress
+from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.log import with_named
 

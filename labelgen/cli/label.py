@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file, existing_file, to_path
 from labelgen.base.options import ARGUMENT, Count, Range, Share, WholeNumber
-from labelgen.base.printable import print_lines
 from labelgen.base.process import raise_on_sigterm
-from labelgen.base.progress import progress
+from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, ModelRunOptions
 from labelgen.data.label_sets import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log

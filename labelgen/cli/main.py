@@ -8,9 +8,9 @@ from contextlib import suppress
 from labelgen import __version__
 from labelgen.base.errors import LabelgenError, StorageError, UsageError, resource_error
 from labelgen.base.files import privacy
-from labelgen.base.printable import print_lines, printable
 from labelgen.base.process import Terminated, raise_on_sigterm
 from labelgen.base.registry import require, resolve
+from labelgen.base.terminal import print_lines, printable
 
 COMMANDS = {
     "data": ("", "validate, convert, count and split logs; print the record's schema"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from labelgen.base.options import Count, Probability, Range, Share
-from labelgen.base.printable import print_lines
+from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command
 
 

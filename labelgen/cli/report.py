@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from labelgen.base.errors import StorageError
 from labelgen.base.files import existing_file, fresh_file, write_text
 from labelgen.base.options import ARGUMENT
-from labelgen.base.printable import print_lines
+from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command, ForceOptions
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import atomic_folder, existing_file, write_text
-from labelgen.base.printable import print_lines
-from labelgen.base.progress import progress
 from labelgen.base.registry import require
+from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, with_named, write_log

@@ -9,8 +9,7 @@ from typing import Annotated
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
 from labelgen.base.options import ARGUMENT, WholeNumber
-from labelgen.base.printable import print_lines
-from labelgen.base.progress import progress
+from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log

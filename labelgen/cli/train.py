@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from labelgen.base.options import ARGUMENT
-from labelgen.base.printable import print_lines
+from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 

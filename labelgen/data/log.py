@@ -8,8 +8,8 @@ from pathlib import Path
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import is_remote, keep_private, to_path
-from labelgen.base.printable import print_lines
 from labelgen.base.registry import resolve
+from labelgen.base.terminal import print_lines
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Refusal, Sources, merge, write_labels
 from labelgen.data.own import open_writer, read_placed, shard_files

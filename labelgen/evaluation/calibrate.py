@@ -4,7 +4,7 @@ Scalings are fitted on one part of the dialogues and chosen on a second (weights
 second part and certified on a third (Learn-then-Test). No dialogue is in two parts, nor any user."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,13 +13,13 @@ from labelgen.confidence.certificate import Certificate, Scored, certify, plan, 
 from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.confidence.scaling import Scaling, fit_isotonic, fit_temperature, fit_weights, log_loss
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import UNIT_OF, At
+from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label
 from labelgen.data.split import Part, part_of
-from labelgen.evaluation.answers import Answer, answers_of, of_kept_goals, rights
 from labelgen.evaluation.protocol import Protocol
-from labelgen.evaluation.tasks import EvaluationTask
+from labelgen.evaluation.tasks import EvaluationTask, answered
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import Interval, Setting
+from labelgen.metrics.sets import identity, same
 from labelgen.model.abstain import scaled_label, score
 from labelgen.model.calibration import TaskCalibration
 
@@ -30,6 +30,20 @@ PARTS = (Part("scale", 0.25), Part("choose", 0.25), Part("certify", 0.5))
 
 Decide = Literal["most_probable", "macro_f1"]
 """Which name is predicted where exactly one holds: the most probable, or by weights that maximize macro F1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """place: the position of its dialogue. at: its field. labels: with the probabilities as the model gave them, empty
+    where it said "none here", and then `none` is the probability of that. holds: of each label, whether it does. wanted: the reference's names."""
+
+    place: int
+    at: At
+    labels: tuple[Label, ...]
+    none: float | None
+    right: bool
+    holds: tuple[bool, ...]
+    wanted: tuple[str, ...]
 
 
 def scale_tasks(
@@ -85,7 +99,7 @@ def certify_tasks(
             # As a model that abstains has them, or the certificate would be of another rule.
             name: [
                 _as_said(x, one.labels)
-                for x in of_kept_goals(_answers(dialogues, parts[name], task, model, setting.reference), kept)
+                for x in _of_kept_goals(_answers(dialogues, parts[name], task, model, setting.reference), kept)
             ]
             for name in ("choose", "certify")
         }
@@ -111,7 +125,9 @@ def _answers(
     dialogues: Sequence[Dialogue], places: Sequence[int], task: EvaluationTask, model: str, against: str
 ) -> list[Answer]:
     return [
-        x for k in places for x in answers_of(k, dialogues[k].annotation(model), dialogues[k].annotation(against), task)
+        x
+        for k in places
+        for x in _answers_of(k, dialogues[k].annotation(model), dialogues[k].annotation(against), task)
     ]
 
 
@@ -286,8 +302,8 @@ def _beside(
             if not ours or at not in judgment.person:
                 continue
             given = tuple(label for x in ours for label in x.labels)
-            rows[judgment.dialogue, :2] += rights(given, wanted, task.divides)
-            rows[judgment.dialogue, 2:] += rights(judgment.person[at], wanted, task.divides)
+            rows[judgment.dialogue, :2] += _rights(given, wanted, task.divides)
+            rows[judgment.dialogue, 2:] += _rights(judgment.person[at], wanted, task.divides)
     return rows if rows.any() else np.empty((0, 4))
 
 
@@ -306,3 +322,36 @@ def _paired(rows: Array, times: Array) -> tuple[Interval, Interval, Interval]:
         interval(values[1], draws[1]),
         interval(values[0] - values[1], draws[0] - draws[1]),
     )
+
+
+def _answers_of(
+    place: int, said: Annotation | None, reference: Annotation | None, task: EvaluationTask
+) -> list[Answer]:
+    """All answers of one dialogue."""
+    given, wanted = answered(said, task), answered(reference, task)
+    none = {} if said is None else {x.at: x.probability for x in said.none if x.task in task.tasks}
+    found = []
+    for at, labels in given.items():
+        if at not in wanted:
+            continue
+        true = {identity(label) for label in wanted[at]}
+        names = tuple(label.name for label in wanted[at])
+        holds = tuple(identity(label) in true for label in labels)
+        if task.divides and labels:
+            found += [Answer(place, at, (x,), None, h, (h,), names) for x, h in zip(labels, holds, strict=True)]
+        else:
+            found.append(Answer(place, at, labels, none.get(at), same(labels, wanted[at]), holds, names))
+    return found
+
+
+def _rights(labels: Sequence[Label], wanted: Sequence[Label], divides: bool) -> tuple[int, int]:
+    """(right, given) of one annotator's field, counted as the model's answers are."""
+    if divides and labels:
+        true = {identity(label) for label in wanted}
+        return sum(identity(label) in true for label in labels), len(labels)
+    return int(same(labels, wanted)), 1
+
+
+def _of_kept_goals(answers: Sequence[Answer], kept: frozenset[tuple[int, At]] | None) -> list[Answer]:
+    """The answers without those about goals that are themselves withheld. kept: (place, goal), None for all."""
+    return [x for x in answers if kept is None or not isinstance(x.at, AtGoal) or (x.place, x.at) in kept]

@@ -11,7 +11,7 @@ import scipy
 
 from labelgen import __version__
 from labelgen.agreement.consensus import CONSENSUS
-from labelgen.base.progress import progress
+from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import FEEDBACK_MASKED, At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.data.record import to_plain

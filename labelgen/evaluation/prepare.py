@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from labelgen.base.errors import InputError
-from labelgen.base.progress import progress
+from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS, Annotation, AtGoal, divides
 from labelgen.data.split import Seen

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from labelgen.base.environment import MAX_CPU_ISA, PROBED_CPU_ISA
 from labelgen.base.errors import UsageError
-from labelgen.base.printable import print_lines
+from labelgen.base.process import MAX_CPU_ISA, PROBED_CPU_ISA
+from labelgen.base.terminal import print_lines
 
 _OLDER = "DNNL_MAX_CPU_ISA"
 _CPUINFO = Path("/proc/cpuinfo")

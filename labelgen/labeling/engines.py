@@ -13,9 +13,8 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any, Protocol, TypeVar
 
-from labelgen.base.environment import instruction_set_environment
 from labelgen.base.errors import ResourceError, UsageError
-from labelgen.base.process import defer_sigterm
+from labelgen.base.process import defer_sigterm, instruction_set_environment
 from labelgen.data.labels import Provenance
 from labelgen.labeling.manifest import ShardEntry
 from labelgen.labeling.shard import DialogueAnnotator, Shard, label_shard

@@ -15,7 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from labelgen.base.printable import printable
+from labelgen.base.terminal import printable
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import (
     Abstained,

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from torch.utils.data import Dataset
 
 from labelgen.base.errors import IntegrityError, StorageError
-from labelgen.base.progress import progress
 from labelgen.base.registry import resolve
+from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources, collect, merge
 from labelgen.data.labels import Annotation, field_of, targets_of, tasks_of

@@ -22,7 +22,7 @@ from labelgen import __version__
 from labelgen.base.errors import DivergedError, InputError, UsageError, integrity_errors
 from labelgen.base.files import read_json, sweep, write_text
 from labelgen.base.options import check_options, plain, to_yaml
-from labelgen.base.printable import print_lines
+from labelgen.base.terminal import print_lines
 from labelgen.data.groups import GROUPED
 from labelgen.data.quarantine import Quarantine
 from labelgen.data.quarantine import told as quarantine_text

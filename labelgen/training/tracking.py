@@ -18,7 +18,7 @@ import torch
 
 from labelgen.base.errors import DivergedError, StorageError, first_line
 from labelgen.base.files import atomic_write, write_text
-from labelgen.base.printable import print_lines
+from labelgen.base.terminal import print_lines
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule
 from labelgen.training.options import TrackingOptions

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from some_logs import write_lines
 
 from labelgen.base.errors import UsageError
-from labelgen.base.printable import printable, printable_json
+from labelgen.base.terminal import printable, printable_json
 from labelgen.cli.main import main
 
 EVIL = "a\x1b[2J\x9b31m\u202egood\nlabelgen: all is well\r\x07[/b]"

@@ -4,8 +4,7 @@ import pytest
 
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import AtGoal, Label
-from labelgen.evaluation.answers import Answer
-from labelgen.evaluation.calibrate import _scalings
+from labelgen.evaluation.calibrate import Answer, _scalings
 
 
 def answer(k: int, right: bool, p: float = 0.7) -> Answer:

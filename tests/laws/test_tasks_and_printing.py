@@ -50,8 +50,9 @@ def test_tasks_and_records_agree_on_dividing_tasks():
 
 
 def test_all_output_passes_the_printable_functions():
-    """Ids and names of a log may hold what a terminal obeys; base/printable.py is where that ends."""
-    places = {"printable.py": ("print(",), "terminal.py": ("Console(",)}
+    """Ids and names of a log may have control characters of a terminal; base/terminal.py makes them printable."""
+    places = {"base/terminal.py": ("print(",), "report/terminal.py": ("Console(",)}
     for path in sorted((ROOT / "labelgen").rglob("*.py")):
         for call in re.findall(r"(?<![\w.])(?:print|Console)\(", path.read_text(encoding="utf-8")):
-            assert call in places.get(path.name, ()), f"{path}: use print_lines or PlainConsole in the place of {call})"
+            name = path.relative_to(ROOT / "labelgen").as_posix()
+            assert call in places.get(name, ()), f"{path}: use print_lines or PlainConsole instead of {call})"
