@@ -31,10 +31,6 @@ def command_help() -> Help:
         with contextlib.redirect_stdout(out):
             code = main([*words, "--help"])
         shown[" ".join(words)] = (code, out.getvalue())
-        if len(words) == 1:
-            for choices in re.findall(r"^ +\{([\w,-]+)\}", out.getvalue(), re.M)[:1]:
-                for name in choices.split(","):
-                    show([*words, name])
 
     show([])
     for command in COMMANDS:

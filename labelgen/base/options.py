@@ -227,10 +227,10 @@ def _docstrings(kind: type) -> dict[str, str]:
 
 
 def shown_name(key: str, where: str = COMMAND_LINE) -> str:
-    """An option as the user writes it there."""
+    """An option as the user writes it there; a field that would be a keyword of Python, as `from_`, without its last underscore."""
     if where != COMMAND_LINE:
         return key
-    return f"--{key}" if "." in key else f"--{key.replace('_', '-')}"
+    return f"--{key}" if "." in key else f"--{key.rstrip('_').replace('_', '-')}"
 
 
 def convert(value: Any, hint: Hint, key: str, where: str, complete: bool = True) -> Any:

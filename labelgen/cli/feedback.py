@@ -1,230 +1,240 @@
-"""`labelgen feedback`: find the signals in a log, turn them into targets, say where those come from, and what to ask."""
+"""labelgen feedback: find the signals in a log, aggregate them into targets, explain targets, choose turns to ask users about, and
+report on signals."""
 
-import argparse
 import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec.structs import replace
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
-from labelgen.base.registry import require, resolve
-from labelgen.base.terminal import print_lines, progress
-from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
-from labelgen.cli.feedback_ask import ask
-from labelgen.cli.feedback_explain import explain
-from labelgen.cli.feedback_report import report
+from labelgen.base.options import ARGUMENT, Choices, Count, WholeNumber
+from labelgen.base.registry import resolve
+from labelgen.base.terminal import print_lines, printable, progress
+from labelgen.cli.command import Command, ForceOptions, OneLogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.labels import UNIT_OF, Target
+from labelgen.data.labels import UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, with_named, write_log
+from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.items import FeedbackItem, items_of
+from labelgen.feedback.items import FeedbackItem, items_of, turn_items
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
-from labelgen.feedback.targets import VERDICTS, feedback_targets
+from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
+from labelgen.report.terminal import DialogueView, PlainConsole, ranges
 
 if TYPE_CHECKING:
     from labelgen.feedback.em.method import EmMethod
 
-_ACTIONS = ("signals", "aggregate", "explain", "ask", "report")
+DISAGREEMENT = 0.25
+"""Signals and model disagree if their probabilities differ by at least this much."""
+
+_ALL_METHODS = (*METHODS, *FITTED_METHODS)
+_MOST_POOLS = 12
+_MUTED = "bright_black"
 
 Counts = Counter[tuple[str, ...]]
 
 
-def main(argv: Sequence[str]) -> int:
-    words = list(argv)
-    if not words or words[0] in ("-h", "--help"):
-        _parser().print_help()
-        return 0
-    require(words[0], _ACTIONS, "action of feedback")
-    actions = {"signals": _signals, "aggregate": _aggregate, "explain": explain, "ask": ask, "report": report}
-    return actions[words[0]](words[1:])
+@dataclass(frozen=True, kw_only=True)
+class _GoalsOptions:
+    """The goals that get outcomes."""
+
+    goals: Annotated[str | None, "ANNOTATOR"] = None
+    """annotator whose goals get the outcomes; provisional goals without a value"""
 
 
-def _parser() -> argparse.ArgumentParser:
-    args = parser(
-        "feedback",
-        "Find the signals in a log, turn them into targets, say where those of a dialogue come from, and what to ask users.",
-        "labelgen feedback signals log.jsonl signals.jsonl\n"
-        "  labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall\n"
-        "  labelgen feedback explain log.jsonl d7\n"
-        "  labelgen feedback ask log.jsonl questions.jsonl --budget 200\n"
-        "  labelgen feedback report signals.jsonl signals.html",
-    )
-    args.add_argument("action", choices=_ACTIONS, help="each has its own --help")
-    return args
+@dataclass(frozen=True, kw_only=True)
+class _RewriteOptions(OneLogOptions, ForceOptions):
+    """A log, and the output of its records."""
+
+    out: Annotated[str, ARGUMENT]
+    """output file: .jsonl or .parquet, or - for standard output"""
 
 
-def _signals(argv: Sequence[str]) -> int:
-    args = _action(
-        "feedback signals",
-        "Write every record with the signals that the detectors find in it, in place of those it had.",
-        "labelgen feedback signals log.jsonl signals.jsonl",
-    )
-    args.add_argument(
-        "--kind",
-        action="append",
-        metavar="KIND",
-        help=f"ask only this detector, may be repeated: {', '.join(DETECTORS)}",
-    )
-    given = args.parse_args(argv)
-    for kind in given.kind or ():
-        require(kind, DETECTORS, "signal")
+# Signals
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalsOptions(_RewriteOptions):
+    """Find signals: write each record with the signals that the detectors find in it. They replace earlier signals."""
+
+    kind: Annotated[tuple[str, ...], Choices("signal", DETECTORS), "KIND"] = ()
+    """detector to run; all without a value"""
+
+
+def signals(options: SignalsOptions) -> None:
+    """Write the records, and print how many signals there are."""
 
     def find(dialogue: Dialogue, counts: Counts) -> Dialogue:
-        found = with_signals(dialogue, given.kind)
-        counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in found.signals)
-        return found
+        result = with_signals(dialogue, options.kind or None)
+        counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in result.signals)
+        return result
 
-    log = open_log(given)
-    return _rewrite(given, log, log, find, "signals", ("kind", "asked", "vote"))
+    log = open_log(options, [options.log])
+    _rewrite(options, log, log, find, "signals", ("kind", "asked", "vote"))
 
 
-def _aggregate(argv: Sequence[str]) -> int:
-    args = _action(
-        "feedback aggregate",
-        "Write every record with targets made from its signals, in place of the targets it had. Find the signals first.",
-        "labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall --goals anna",
+def _rewrite(
+    options: _RewriteOptions,
+    log: Log,
+    dialogues: Iterable[Dialogue],
+    change: Callable[[Dialogue, Counts], Dialogue],
+    what: str,
+    heads: tuple[str, ...],
+) -> None:
+    """Write each dialogue as `change` returns it, then print the table of its counts."""
+    fresh_log(options.out, options.force, [options.log])
+    counts: Counts = Counter()
+    changed = (change(dialogue, counts) for dialogue in dialogues)
+    count = write_log(options.out, progress(changed, "feedback", "dialogues"), log.labels(), options.force)
+    rows = [(*heads, "count"), *((*key, f"{n:,}") for key, n in sorted(counts.items()))]
+    _print(options.out, [*_aligned(rows, len(heads)), f"{sum(counts.values()):,} {what} in {count:,} dialogues"])
+
+
+def _aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
+    """Rows as lines in columns. texts: number of columns of text, which come before those of numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{'<' if k < texts else '>'}{widths[k]}}" for k, cell in enumerate(row)) for row in rows]
+
+
+def _print(out: str, lines: Sequence[str]) -> None:
+    """Print lines to standard output, or to standard error if the records go to standard output."""
+    print_lines(*lines, file=sys.stderr if out == "-" else sys.stdout)
+
+
+# Aggregation
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregateOptions(_RewriteOptions, _GoalsOptions):
+    """Aggregate signals into targets: write each record with targets made from its signals. They replace earlier targets. Run labelgen
+    feedback signals first."""
+
+    method: Annotated[str, Choices("method", _ALL_METHODS)] = "waterfall"
+    """method that turns signals into probabilities; em learns from the log"""
+    explicit_only: bool = False
+    """restriction to explicit signals: answers and ratings of users"""
+    implicit_only: bool = False
+    """restriction to implicit signals: the behavior of users"""
+    fit: Annotated[Path | None, "FILE"] = None
+    """JSON file for the learned rates of each kind of signal, with --method em"""
+    no_anchors: bool = False
+    """learning without people's annotations in the log, with --method em"""
+    no_pool: bool = False
+    """learning without other users who got the same response, and without the assistant's confidence, with --method em"""
+
+    def check(self) -> None:
+        """Raises UsageError for options that exclude each other."""
+        if self.explicit_only and self.implicit_only:
+            raise UsageError(
+                "--explicit-only and --implicit-only exclude each other",
+                "the command line",
+                "give one of them, or none",
+            )
+        if self.method not in FITTED_METHODS and (self.fit or self.no_anchors or self.no_pool):
+            raise UsageError(
+                f"{self.method} learns nothing",
+                "--fit, --no-anchors, --no-pool",
+                f"--method {', '.join(FITTED_METHODS)}",
+            )
+        if self.method in FITTED_METHODS and self.log == "-":
+            raise UsageError(
+                f"--method {self.method} reads the log several times, and standard input can be read once",
+                "the log -",
+                "write the records to a file first",
+            )
+
+
+def aggregate(options: AggregateOptions) -> None:
+    """Write the records, and print how many targets there are."""
+    log = open_log(options, [options.log])
+    method: Method = (
+        _learn(options, log) if options.method in FITTED_METHODS else resolve(METHODS, options.method, "method")
     )
-    names = (*METHODS, *FITTED_METHODS)
-    args.add_argument("--method", default="waterfall", help=f"{', '.join(names)} (default %(default)s)")
-    args.add_argument(
-        "--goals", metavar="ANNOTATOR", help="outcomes are of this annotator's goals (default: of provisional goals)"
-    )
-    level = args.add_mutually_exclusive_group()
-    level.add_argument("--explicit-only", action="store_true", help="use only what users said when asked")
-    level.add_argument("--implicit-only", action="store_true", help="use only what users' behavior shows")
-    fitted = args.add_argument_group("of a method that learns from the log", f"{', '.join(FITTED_METHODS)}")
-    fitted.add_argument("--fit", type=Path, metavar="FILE", help="write what was learned of each kind here, as JSON")
-    fitted.add_argument("--no-anchors", action="store_true", help="do not learn from people's annotations in the log")
-    fitted.add_argument(
-        "--no-pool",
-        action="store_true",
-        help="hear what speaks of the item itself: neither others who got the same response, nor the assistant's confidence",
-    )
-    given = args.parse_args(argv)
-    require(given.method, names, "method")
-    log = open_log(given)
-    if given.method in FITTED_METHODS:
-        method = _learn(given, log)
-    elif given.fit or given.no_anchors or given.no_pool:
-        raise UsageError(
-            f"{given.method} learns nothing", "--fit, --no-anchors, --no-pool", f"--method {', '.join(FITTED_METHODS)}"
-        )
-    else:
-        method = resolve(METHODS, given.method, "method")
 
     def make(dialogue: Dialogue, counts: Counts) -> Dialogue:
-        targets = feedback_targets(dialogue, _used(dialogue, given), method, given.goals)
-        counts.update((t.task, UNIT_OF[type(t.at)], _says(t)) for t in targets)
+        targets = feedback_targets(dialogue, _selected(dialogue, options), method, options.goals)
+        counts.update((t.task, UNIT_OF[type(t.at)], _summary(t)) for t in targets)
         return replace(dialogue, targets=targets)
 
-    heard = with_named(_with_some_signal(log, given.log), [given.goals], "--goals")
-    return _rewrite(given, log, heard, make, "targets", ("task", "unit", "says"))
+    dialogues = with_named(_with_some_signal(log, options.log), [options.goals], "--goals")
+    _rewrite(options, log, dialogues, make, "targets", ("task", "unit", "says"))
 
 
-def _used(dialogue: Dialogue, given: argparse.Namespace) -> list[Signal]:
-    """The signals of the level that is asked for."""
-    return [s for s in dialogue.signals if not (given.implicit_only if s.explicit else given.explicit_only)]
+def _selected(dialogue: Dialogue, options: AggregateOptions) -> list[Signal]:
+    """The signals that --explicit-only or --implicit-only select."""
+    return [s for s in dialogue.signals if not (options.implicit_only if s.explicit else options.explicit_only)]
 
 
-def _learn(given: argparse.Namespace, log: Log) -> Method:
-    """Go over the log, and show what was learned of each kind."""
+def _learn(options: AggregateOptions, log: Log) -> Method:
+    """Fit the method to the log, and print the learned rates of each kind."""
     from labelgen.feedback.em.method import learn_pooled
 
-    if given.log == "-":
-        raise UsageError(
-            f"--method {given.method} reads the log several times, and standard input can be read once",
-            "the log -",
-            "write the records to a file first",
-        )
-    for path in (given.fit, given.out):
+    for path in (options.fit, options.out):
         if path:
-            fresh_log(str(path), given.force, [given.log])
+            fresh_log(path, options.force, [options.log])
 
     def items() -> Iterator[FeedbackItem]:
-        for dialogue in progress(_with_some_signal(log, given.log), "learning", "dialogues"):
-            yield from items_of(dialogue, _used(dialogue, given), given.goals)
+        for dialogue in progress(_with_some_signal(log, options.log), "learning", "dialogues"):
+            yield from items_of(dialogue, _selected(dialogue, options), options.goals)
 
-    learn = partial(resolve(FITTED_METHODS, given.method, "method"), anchored=not given.no_anchors)
+    learn = partial(resolve(FITTED_METHODS, options.method, "method"), anchored=not options.no_anchors)
     fitted: EmMethod
     method: Method
-    if given.no_pool:
+    if options.no_pool:
         fitted = method = learn(items())
     else:
         fitted, method = learn_pooled(items, learn)
-    if given.fit:
-        write_text(given.fit, json.dumps(fitted.to_plain(), indent=1, ensure_ascii=False) + "\n")
+    if options.fit:
+        write_text(options.fit, json.dumps(fitted.to_plain(), indent=1, ensure_ascii=False) + "\n")
     heads = ("unit", "kind", "vote", "times", "precision", "recall", "log-odds")
     rows = [
         (k.unit, k.kind, k.vote, f"{k.times:,}", f"{k.precision:.3f}", f"{k.recall:.3f}", f"{k.log_odds:+.2f}")
         for k in fitted.kinds
     ]
     shares = [f"{rates.good:.1%} of {fitted.items[unit]:,} {unit}s" for unit, rates in fitted.whole.items()]
-    taken = (
-        f"{given.method} takes {', '.join(shares)} to be good"
+    summary = (
+        f"{options.method} takes {', '.join(shares)} to be good"
         if shares
-        else "no signal says good or bad: nothing to learn"
+        else "no signal votes good or bad: nothing to learn"
     )
-    _print(given.out, [*_aligned([heads, *rows], 3), taken, *_untold(fitted), ""])
+    _print(options.out, [*_aligned([heads, *rows], 3), summary, *_prior_only(fitted), ""])
     return method
 
 
-def _untold(fitted: "EmMethod") -> Iterator[str]:
-    """What could not be learned, and what is done instead."""
+def _prior_only(fitted: "EmMethod") -> Iterator[str]:
+    """A line for each combination of votes whose reliability cannot be estimated, so that it keeps its prior."""
     for unit, rates in fitted.whole.items():
         for _, votes in sorted(rates.prior_only):
-            said = ", ".join(f"{kind} {vote}" for kind, vote in votes)
-            yield f"nearly all {unit}s have {said}, which this log cannot teach to believe or not: it is believed as written"
-
-
-def _action(name: str, summary: str, example: str) -> argparse.ArgumentParser:
-    """What both actions are told: which log is read, and where it is written anew."""
-    args = parser(name, summary, example)
-    args.add_argument("log", help="file or folder of records; - reads standard input")
-    add_reading(args)
-    args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
-    add_force(args)
-    return args
+            shown = ", ".join(f"{kind} {vote}" for kind, vote in votes)
+            yield f"nearly all {unit}s have {shown}; its reliability cannot be estimated from this log, so the prior is used"
 
 
 def _with_some_signal(dialogues: Iterable[Dialogue], where: str) -> Iterator[Dialogue]:
-    """The dialogues. Raises InputError after the last one if there were some, and no signal in any."""
+    """The dialogues. Raises InputError after the last one if there are dialogues, and none has a signal."""
     count = signals = 0
     for dialogue in dialogues:
         count += 1
         signals += len(dialogue.signals)
         yield dialogue
     if count and not signals:
-        raise InputError(
-            f"none of the {count:,} records has a signal", where, "run `labelgen feedback signals` on the log first"
-        )
+        raise _no_signals(count, where)
 
 
-def _rewrite(
-    given: argparse.Namespace,
-    log: Log,
-    dialogues: Iterable[Dialogue],
-    change: Callable[[Dialogue, Counts], Dialogue],
-    what: str,
-    heads: tuple[str, ...],
-) -> int:
-    """Write every dialogue as `change` makes it, then the table of what it counted."""
-    fresh_log(given.out, given.force, [given.log])
-    counts: Counts = Counter()
-    changed = (change(dialogue, counts) for dialogue in dialogues)
-    count = write_log(given.out, progress(changed, "feedback", "dialogues"), log.labels(), given.force)
-    _table(given.out, count, what, heads, counts)
-    return 0
-
-
-def _says(target: Target) -> str:
-    """The most probable name of an exclusive task; of a task with names of its own, only whether they hold."""
+def _summary(target: Target) -> str:
+    """The most probable name of an exclusive task; for other tasks, whether the named labels apply."""
     if target.complement is not None:
         return "not this"
     names = target.distribution or ()
@@ -233,17 +243,287 @@ def _says(target: Target) -> str:
     return max(names, key=lambda pair: pair[1])[0] if len(names) > 1 and target.task in VERDICTS else "this"
 
 
-def _table(out: str, dialogues: int, what: str, heads: tuple[str, ...], counts: Counts) -> None:
-    rows = [(*heads, "count"), *((*key, f"{count:,}") for key, count in sorted(counts.items()))]
-    _print(out, [*_aligned(rows, len(heads)), f"{sum(counts.values()):,} {what} in {dialogues:,} dialogues"])
+# Explanation
 
 
-def _aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
-    """Rows as lines in columns: so many of texts, then numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{'<' if k < texts else '>'}{widths[k]}}" for k, cell in enumerate(row)) for row in rows]
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions(OneLogOptions, _GoalsOptions):
+    """Explain targets: draw one dialogue with its signals, and for each goal and turn print the probability that it went well, its
+    targets and their origins. Without signals in the record, the detectors find them."""
+
+    dialogue: Annotated[str, ARGUMENT]
+    """id of the dialogue"""
+    method: Annotated[str, Choices("method", _ALL_METHODS)] = "waterfall"
+    """method that turns signals into probabilities; all but em, which needs a whole log"""
+    width: Annotated[Count | None, "COLUMNS"] = None
+    """width of the drawing; that of the terminal without a value"""
+
+    def check(self) -> None:
+        """Raises UsageError for a method that learns from a log."""
+        if self.method in FITTED_METHODS:
+            raise UsageError(
+                f"{self.method} learns from a whole log, and explain reads one dialogue of it",
+                "--method",
+                f"--method {' or '.join(METHODS)}; `labelgen feedback aggregate` writes to `origin` how {self.method} made a target",
+            )
 
 
-def _print(out: str, lines: Sequence[str]) -> None:
-    """To standard output, or to standard error where that holds the records."""
-    print_lines(*lines, file=sys.stderr if out == "-" else sys.stdout)
+def explain(options: ExplainOptions) -> None:
+    """Print the drawing and the targets."""
+    method: Method = resolve(METHODS, options.method, "method")
+    log, goals = options.log, options.goals
+    dialogue = next((d for d in open_log(options, [log]) if d.id == options.dialogue), None)
+    if dialogue is None:
+        raise UsageError(
+            f"no dialogue {options.dialogue} in the log",
+            log,
+            f"`labelgen show {log} --count 20` draws the first ones, each under its id",
+        )
+    if goals and dialogue.annotation(goals) is None:
+        known = ", ".join(a.annotator for a in dialogue.annotations) or "nobody"
+        raise UsageError(f"nobody annotated {dialogue.id} as {goals}", "--goals", f"its annotators: {known}")
+    dialogue = _with_signals(dialogue)
+    targets = feedback_targets(dialogue, dialogue.signals, method, goals)
+    console = PlainConsole(width=options.width, highlight=False)
+    console.print(DialogueView(dialogue, dialogue.annotation(goals) if goals else None))
+    console.print()
+    for line in _explained(dialogue, targets):
+        console.print(line)
+
+
+def _with_signals(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with its signals; without any, with those that the detectors find."""
+    return dialogue if dialogue.signals else with_signals(dialogue)
+
+
+def _explained(dialogue: Dialogue, targets: Sequence[Target]) -> Iterator[Text | Padding]:
+    """The targets of the dialogue, then of its goals, then of its turns; the origin follows the targets that share it."""
+    if not targets:
+        yield Text("no targets: " + ("the evidence cancels out" if dialogue.signals else "there is no signal"), _MUTED)
+    for place, group in groupby(sorted(targets, key=lambda target: _place(target.at)), lambda t: _place(t.at)):
+        yield Text(_HEADS[place[0]] + ranges(place[1]), "bold")
+        for origin, alike in groupby(group, lambda target: target.origin):
+            yield from (Padding(_target_text(dialogue, target), (0, 0, 0, 2), expand=False) for target in alike)
+            yield Padding(Text(printable(origin), _MUTED), (0, 0, 0, 4), expand=False)
+
+
+def _place(at: At) -> tuple[int, tuple[int, ...]]:
+    """Index of a heading in _HEADS, and the turns."""
+    match at:
+        case AtDialogue():
+            return 0, ()
+        case AtGoal(turns):
+            return 1, turns
+        case AtTurn(turn) | AtSpan(turn):
+            return 2, (turn,)
+
+
+_HEADS = ("the dialogue", "goal: turns ", "turn ")
+
+
+def _target_text(dialogue: Dialogue, target: Target) -> Text:
+    """The labels of a target and its weight; for a verdict, also the posterior."""
+    names = target.distribution or ()
+    if target.complement is not None:
+        labels = f"not {' and '.join(map(printable, target.complement))}"
+    elif not names:
+        labels = "nothing else"
+    else:
+        labels = ", ".join(printable(name) if p == 1.0 else f"{printable(name)} {p:.2f}" for name, p in names)
+    text = Text(f"{printable(target.task)} ", _MUTED).append(labels, "")
+    if isinstance(target.at, AtSpan):
+        words = dialogue.turns[target.at.turn].request[target.at.start : target.at.end]
+        text.append(f": {printable(words)}").append("" if target.complete else " · others unknown", _MUTED)
+    if target.task in VERDICTS:
+        text.append(f" · went well {posterior_of(target):.2f}")
+    return text.append(f" · weight {target.weight:.2f}", _MUTED)
+
+
+# Questions
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions(OneLogOptions, ForceOptions):
+    """Choose turns to ask users about ("did I answer your question?"): those whose answers reduce the uncertainty about all similar turns
+    most. Without signals in a record, the detectors find them. The quality that a model predicted is used if there is one."""
+
+    out: Annotated[str, ARGUMENT]
+    """output file of JSON Lines in the order of asking, or - for standard output"""
+    budget: Count
+    """number of questions"""
+    strategy: Annotated[str, Choices("strategy", STRATEGIES)] = "gain"
+    """choice of the turns: by expected gain, or at random"""
+    per_dialogue: Count = 1
+    """limit of questions in one dialogue"""
+    method: Annotated[str, Choices("method", _ALL_METHODS)] = "em"
+    """method that turns signals into probabilities"""
+    annotator: Annotated[str | None, "NAME"] = None
+    """annotator whose quality of turns is used; the first model without a value"""
+    seed: WholeNumber = 0
+    """seed of the choice between equal turns"""
+
+    def check(self) -> None:
+        """Raises UsageError for a method that reads standard input twice."""
+        if self.log == "-" and self.method in FITTED_METHODS:
+            raise UsageError(
+                f"--method {self.method} reads the log twice, and standard input can be read once",
+                "the log -",
+                f"write the records to a file first, or give --method {' or '.join(METHODS)}",
+            )
+
+
+def ask(options: AskOptions) -> None:
+    """Write the questions, and print a summary."""
+    fresh_log(options.out, options.force, [options.log])
+    log = open_log(options, [options.log])
+    method = _ask_method(options, log)
+    beliefs = [
+        belief
+        for dialogue in progress(map(_with_signals, log), "reading", "dialogues")
+        for belief in turn_beliefs(dialogue, method, options.annotator)
+    ]
+    if options.annotator is not None and all(belief.model is None for belief in beliefs):
+        raise InputError(
+            f"no turn's quality was judged by a model {options.annotator}",
+            options.log,
+            "`labelgen label` adds a model's annotation; without --annotator the first one is taken",
+        )
+    questions = choose(beliefs, options.budget, options.strategy, options.per_dialogue, options.seed)
+    lines = (json.dumps(_question_json(question), ensure_ascii=False) + "\n" for question in questions)
+    if options.out == "-":
+        sys.stdout.writelines(lines)
+    else:
+        write_text(Path(options.out), "".join(lines))
+    _show_questions(questions, beliefs, PlainConsole(stderr=options.out == "-", highlight=False))
+
+
+def _ask_method(options: AskOptions, log: Log) -> Method:
+    """The method, fitted to the log if it learns."""
+    if options.method in METHODS:
+        method: Method = resolve(METHODS, options.method, "method")
+        return method
+    dialogues = progress(map(_with_signals, log), "learning", "dialogues")
+    fitted: Method = resolve(FITTED_METHODS, options.method, "method")(
+        item for dialogue in dialogues for item in turn_items(dialogue, dialogue.signals)
+    )
+    return fitted
+
+
+def _question_json(question: Question) -> dict[str, Any]:
+    """One line of the output. good: mean of the belief about the pool; alike: number of turns in the pool."""
+    turn, pool = question.turn, question.pool
+    return {
+        "dialogue": turn.dialogue,
+        "turn": turn.turn,
+        "user": turn.user,
+        "gain": round(question.gain, 6),
+        "good": round(pool.rate()[0], 4),
+        "signals": None if turn.signals is None else round(turn.signals, 4),
+        "model": None if turn.model is None else round(turn.model, 4),
+        "alike": pool.turns,
+        "answers": pool.good + pool.bad,
+        "reasons": _reasons(question),
+    }
+
+
+def _reasons(question: Question) -> list[str]:
+    """The reasons for the choice of this turn, in words."""
+    turn, pool = question.turn, question.pool
+    mean, _ = pool.rate()
+    reasons = [f"{mean:.0%} of {pool.turns:,} turns alike ({_pool_name(turn)}) are believed good"]
+    if pool.signals is None and pool.model is None:
+        reasons.append("neither signals nor a model say anything about them")
+    if pool.signals is not None and pool.model is not None and abs(pool.signals - pool.model) >= DISAGREEMENT:
+        reasons.append(f"signals say {pool.signals:.0%}, the model {pool.model:.0%}")
+    if pool.good + pool.bad:
+        reasons.append(f"{pool.good + pool.bad:,} answers about them are known, {pool.good:,} of them yes")
+    if question.asked:
+        reasons.append(f"{question.asked:,} questions about them come first")
+    return reasons
+
+
+def _pool_name(turn: TurnBelief) -> str:
+    votes = ", ".join(f"{vote} by {kind}" for kind, vote in turn.votes) or "silence"
+    if turn.model is not None:
+        return f"{votes}; about as good by the model"
+    return "; ".join((votes, turn.domain or "no domain", " and ".join(turn.intents) or "no intent"))
+
+
+def _show_questions(questions: Sequence[Question], beliefs: Sequence[TurnBelief], console: Console) -> None:
+    """Print the pools with most questions, then the number of questions and their expected gain in all."""
+    by_pool: dict[tuple[object, ...], list[Question]] = {}
+    for question in questions:
+        by_pool.setdefault(question.turn.alike(), []).append(question)
+    table = Table(box=None, pad_edge=False)
+    for name in ("questions", "gain", "good", "turns"):
+        table.add_column(name, justify="right")
+    table.add_column("turns alike")
+    largest = sorted(by_pool.values(), key=len, reverse=True)
+    for group in largest[:_MOST_POOLS]:
+        turn, pool, gain = group[0].turn, group[0].pool, sum(question.gain for question in group)
+        table.add_row(f"{len(group):,}", f"{gain:.2f}", f"{pool.rate()[0]:.2f}", f"{pool.turns:,}", _pool_name(turn))
+    if largest:
+        console.print(table)
+    if len(largest) > _MOST_POOLS:
+        console.print(f"... and {len(largest) - _MOST_POOLS:,} more pools")
+    users = {(question.turn.user, question.turn.user or question.turn.dialogue) for question in questions}
+    askable = sum(belief.askable and not belief.asked for belief in beliefs)
+    console.print(
+        f"{len(questions):,} questions to {len(users):,} users, of {askable:,} turns in {len(beliefs):,} that can be asked about; "
+        f"expected gain {sum(question.gain for question in questions):.2f}"
+    )
+
+
+# Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalReportOptions(OneLogOptions, ForceOptions, _GoalsOptions):
+    """Report on the signals of a log as one HTML page: counts by kind, vote and domain, agreement between kinds, the rates that em
+    estimates, and the posteriors of the waterfall. Run labelgen feedback signals first."""
+
+    out: Annotated[Path, ARGUMENT]
+    """output HTML file"""
+
+
+def report(options: SignalReportOptions) -> None:
+    """Write the page."""
+    fresh_log(options.out, options.force, [options.log])
+    log = open_log(options, [options.log])
+
+    from labelgen.feedback.em.method import learn
+    from labelgen.feedback.summary import SignalCounts
+    from labelgen.report.signals import render_signals, sentence
+
+    counts = SignalCounts()
+    dialogues = with_named(progress(log, "signals", "dialogues"), [options.goals], "--goals")
+    fitted = learn(counts.watch(dialogues, options.goals))
+    summary = counts.summary(fitted)
+    if not summary.signals:
+        raise _no_signals(summary.dialogues, options.log)
+    title = "Signals" if options.log == "-" else f"Signals in {Path(options.log).name}"
+    write_text(options.out, render_signals(summary, title, REPORT.line(options)))
+    print_lines(sentence(summary), f"wrote {options.out}")
+
+
+def _no_signals(dialogues: int, where: str) -> InputError:
+    return InputError(
+        f"none of the {dialogues:,} records has a signal", where, "run `labelgen feedback signals` on the log first"
+    )
+
+
+SIGNALS = Command("feedback signals", SignalsOptions, signals, "labelgen feedback signals log.jsonl signals.jsonl")
+AGGREGATE = Command(
+    "feedback aggregate",
+    AggregateOptions,
+    aggregate,
+    "labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall --goals anna",
+)
+EXPLAIN = Command(
+    "feedback explain",
+    ExplainOptions,
+    explain,
+    "labelgen feedback explain log.jsonl d7 --method waterfall --goals anna",
+)
+ASK = Command("feedback ask", AskOptions, ask, "labelgen feedback ask log.jsonl questions.jsonl --budget 200")
+REPORT = Command("feedback report", SignalReportOptions, report, "labelgen feedback report signals.jsonl signals.html")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from labelgen import __version__
-from labelgen.base.errors import LabelgenError, StorageError, UsageError, resource_error
+from labelgen.base.errors import LabelgenError, StorageError, resource_error
 from labelgen.base.files import privacy
 from labelgen.base.process import Terminated, raise_on_sigterm
 from labelgen.base.registry import require, resolve
@@ -14,10 +14,7 @@ from labelgen.base.terminal import print_lines, printable
 
 COMMANDS = {
     "data": ("", "validate, convert, count and split logs; print the record's schema"),
-    "feedback": (
-        "labelgen.cli.feedback:main",
-        "find the signals in a log, draw them, turn them into targets, explain those, pick what to ask users",
-    ),
+    "feedback": ("", "find the signals in a log, aggregate them into targets, explain those, choose what to ask users"),
     "simulate": ("labelgen.cli.simulate:SIMULATE", "write a simulated log whose truth is known"),
     "pretrain": ("labelgen.cli.train:PRETRAIN", "train a model on dialogues that nobody labeled"),
     "finetune": ("labelgen.cli.train:FINETUNE", "train a model towards annotations and feedback"),
@@ -41,10 +38,7 @@ COMMANDS = {
     ),
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
-    "review": (
-        "labelgen.cli.review:main",
-        "choose what people are to look at, hand it to them, take their answers back",
-    ),
+    "review": ("", "draw a sample of a log, export it for people, import their answers"),
     "report": ("labelgen.cli.report:REPORT", "write what an evaluation found as one HTML page"),
     "show": ("labelgen.cli.show:SHOW", "draw labeled dialogues in the terminal"),
     "encoder": ("labelgen.cli.train:ENCODER", "write a pretrained text encoder to a folder, without a hub"),
@@ -59,6 +53,14 @@ ACTIONS = {
     "data split": ("labelgen.cli.data:SPLIT", "split a log into parts that share no user"),
     "data schema": ("labelgen.cli.data:SCHEMA", "print the JSON Schema of a record"),
     "data formats": ("labelgen.cli.data:FORMATS", "list the forms of logs that can be read, or describe one"),
+    "feedback signals": ("labelgen.cli.feedback:SIGNALS", "find signals with the detectors"),
+    "feedback aggregate": ("labelgen.cli.feedback:AGGREGATE", "aggregate signals into targets"),
+    "feedback explain": ("labelgen.cli.feedback:EXPLAIN", "draw one dialogue, and explain its targets"),
+    "feedback ask": ("labelgen.cli.feedback:ASK", "choose turns to ask users about, within a budget"),
+    "feedback report": ("labelgen.cli.feedback:REPORT", "report on the signals of a log as one HTML page"),
+    "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
+    "review export": ("labelgen.cli.review:EXPORT", "export a sample to Label Studio or as columns of text"),
+    "review import": ("labelgen.cli.review:IMPORT", "import people's answers into a log"),
 }
 """Words of a command of a group -> (module and Command, one line of help)."""
 
@@ -108,9 +110,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Terminated as stop:
         _tell(words[0], str(stop))
         return stop.exit_code
-    except SystemExit as stop:
-        # argparse leaves by SystemExit: 0 for --help, 2 for usage.
-        return stop.code if isinstance(stop.code, int) else UsageError.exit_code
 
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -129,7 +128,7 @@ def _run(command: str, words: Sequence[str]) -> int:
         print_lines(*_group_help(command).split("\n"))
         return 0
     found = resolve({command: target}, command, "command")
-    code: int = found.main(words) if hasattr(found, "main") else found(words)
+    code: int = found.main(words)
     return code
 
 

@@ -1,21 +1,23 @@
-"""`labelgen review`: what people are to look at, as files for their tools, and their answers back into the log."""
+"""labelgen review: draw a sample of a log, export it for people, and import their answers."""
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import atomic_folder, existing_file, write_text
-from labelgen.base.registry import require
+from labelgen.base.options import ARGUMENT, Choices, Count, WholeNumber
 from labelgen.base.terminal import print_lines, progress
-from labelgen.cli.arguments import add_force, add_reading, fresh_log, open_log, parser
+from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, with_named, write_log
-from labelgen.data.quarantine import Quarantine, told
+from labelgen.data.quarantine import Quarantine
+from labelgen.data.quarantine import told as quarantine_text
 from labelgen.review.conll import HEADER, conll, read_conll
 from labelgen.review.label_studio import TASKS, labeling_config, questions_of, read_answers, task_of
 from labelgen.review.merge import NO_FAULTS, AnswerMerger
@@ -28,211 +30,212 @@ from labelgen.review.sampling import (
     to_candidate,
 )
 
-_ACTIONS = ("sample", "export", "import")
-
 FORMS = ("label-studio", "conll")
+_Form = Annotated[str, Choices("form", FORMS), "FORM"]
 
 TASKS_FILE, CONFIG_FILE, CONLL_FILE = "tasks.json", "config.xml", "turns.conll"
 
 
-def main(argv: Sequence[str]) -> int:
-    words = list(argv)
-    if not words or words[0] in ("-h", "--help"):
-        _parser().print_help()
-        return 0
-    require(words[0], _ACTIONS, "action of review")
-    actions = {"sample": _sample, "export": _export, "import": _import}
-    return actions[words[0]](words[1:])
+@dataclass(frozen=True, kw_only=True)
+class _ModelOptions:
+    """The model whose labels are used."""
+
+    annotator: Annotated[str | None, "NAME"] = None
+    """annotator whose labels are used; the first model without a value"""
 
 
-def _parser() -> argparse.ArgumentParser:
-    args = parser(
-        "review",
-        "Choose what people are to look at, hand it to Label Studio or a text editor, and take their answers back.",
-        "labelgen review sample labeled/ sample.jsonl --count 200 --strategy abstained\n"
-        "  labelgen review export sample.jsonl review/ --to label-studio\n"
-        "  labelgen review import sample.jsonl answers.json answered.jsonl",
-    )
-    args.add_argument("action", choices=_ACTIONS, help="each has its own --help")
-    return args
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(OneLogOptions, ForceOptions, _ModelOptions):
+    """Draw a sample of dialogues for people, the most useful first. abstained: dialogues in which the model abstained; informative:
+    dialogues whose answers are expected to teach most; audit: a simple random sample, for estimates about the log. The field `sample`
+    of a record describes how the record was drawn."""
+
+    out: Annotated[str, ARGUMENT]
+    """output file: .jsonl or .parquet, or - for standard output"""
+    count: Count
+    """number of dialogues, fewer if the log has no more"""
+    strategy: Annotated[str, Choices("way to sample", STRATEGIES)]
+    """sampling strategy"""
+    seed: WholeNumber = 0
+    """seed of the draw"""
+
+    def check(self) -> None:
+        """Raises UsageError for standard input."""
+        if self.log == "-":
+            raise UsageError("the log is read twice, and standard input once", "the log -", "write it to a file first")
 
 
-def _sample(argv: Sequence[str]) -> int:
-    args = parser(
-        "review sample",
-        "Write the dialogues that people are to look at, the first first. abstained: those with a field that the model\n"
-        "withheld; informative: those from whose answers most is learned; audit: drawn at random, each as likely, so that an\n"
-        "estimate holds for the log. How a dialogue was drawn stands in its field `sample`.",
-        "labelgen review sample labeled/ sample.jsonl --count 200 --strategy abstained",
-    )
-    args.add_argument("log", help="file or folder of labeled records")
-    add_reading(args)
-    args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
-    args.add_argument("--count", type=int, required=True, metavar="N", help="how many dialogues at most")
-    args.add_argument("--strategy", required=True, metavar="NAME", help=", ".join(STRATEGIES))
-    args.add_argument("--seed", type=int, default=0, help="of the draw (default %(default)s)")
-    _add_model(args)
-    add_force(args)
-    given = args.parse_args(argv)
-    require(given.strategy, STRATEGIES, "way to sample")
-    if given.count < 1:
-        raise UsageError(f"--count is {given.count}", "the command line", "give --count 1 or more")
-    if given.log == "-":
-        raise UsageError("the log is read twice, and standard input once", "the log -", "write it to a file first")
-    fresh_log(given.out, given.force, [given.log])
-    log = open_log(given)
-    read = progress(log, "reading", "dialogues")
-    found = [
-        one for one in (to_candidate(dialogue, given.strategy, given.annotator) for dialogue in read) if one is not None
-    ]
-    if log.kept and not found:
-        what, hint = explain_no_candidates(log, given.strategy, given.annotator)
-        raise InputError(what, given.log, hint)
-    drawn = {one.dialogue: one for one in draw(found, given.strategy, given.count, given.seed)}
-    chosen = [mark_sample(d, drawn[d.id], given.strategy, given.seed) for d in log if d.id in drawn]
+def sample(options: SampleOptions) -> None:
+    """Write the sample, and print its size."""
+    fresh_log(options.out, options.force, [options.log])
+    log = open_log(options, [options.log])
+    records = progress(log, "reading", "dialogues")
+    candidates = [one for d in records if (one := to_candidate(d, options.strategy, options.annotator)) is not None]
+    if log.kept and not candidates:
+        what, hint = explain_no_candidates(log, options.strategy, options.annotator)
+        raise InputError(what, options.log, hint)
+    drawn = {one.dialogue: one for one in draw(candidates, options.strategy, options.count, options.seed)}
+    chosen = [mark_sample(d, drawn[d.id], options.strategy, options.seed) for d in log if d.id in drawn]
     chosen.sort(key=lambda dialogue: drawn[dialogue.id].rank)
-    count = write_log(given.out, chosen, log.labels(), given.force)
+    count = write_log(options.out, chosen, log.labels(), options.force)
     turns = sum(len(dialogue.turns) for dialogue in chosen)
-    _say(given.out, f"{count:,} dialogues with {turns:,} turns, {given.strategy} of {len(found):,} in {log.kept:,}")
-    return 0
+    _print(
+        options.out,
+        f"{count:,} dialogues with {turns:,} turns, {options.strategy} of {len(candidates):,} in {log.kept:,}",
+    )
 
 
-def _export(argv: Sequence[str]) -> int:
-    args = parser(
-        "review export",
-        f"Write a sample for people. label-studio: {TASKS_FILE}, with what the model said as predictions, and {CONFIG_FILE},\n"
-        f"the project's labeling configuration; conll: {CONLL_FILE}, slots and intents in columns.",
-        "labelgen review export sample.jsonl review/ --to label-studio",
-    )
-    args.add_argument("sample", help="file or folder of records")
-    add_reading(args)
-    args.add_argument("out", type=Path, help="folder to write")
-    args.add_argument("--to", required=True, metavar="FORM", help=" or ".join(FORMS))
-    args.add_argument(
-        "--task", action="append", metavar="TASK", help=f"ask this only, may be repeated: {', '.join(TASKS)}"
-    )
-    args.add_argument("--blind", action="store_true", help="show nobody's answers, so that nobody is led by them")
-    _add_model(args)
-    add_force(args)
-    given = args.parse_args(argv)
-    require(given.to, FORMS, "form")
-    for task in given.task or ():
-        require(task, TASKS, "task")
-    if given.to == "conll" and given.task:
-        raise UsageError("columns hold slots and intents, no other questions", "--task", "leave --task away")
-    with atomic_folder(given.out, given.force) as folder:
-        log = open_log(given, "sample")
-        dialogues = list(with_named(log, [given.annotator], "--annotator"))
-        files, left_out = (_columns if given.to == "conll" else _tasks)(given, log, dialogues)
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(ReadOptions, ForceOptions, _ModelOptions):
+    """Export a sample for people. label-studio: tasks.json, with the model's labels as predictions, and config.xml, the labeling
+    configuration of the project; conll: turns.conll, slots and intents in columns."""
+
+    sample: Annotated[str, ARGUMENT]
+    """file or folder of records"""
+    out: Annotated[Path, ARGUMENT]
+    """output folder"""
+    to: _Form
+    """form of the output"""
+    task: Annotated[tuple[str, ...], Choices("task", TASKS), "TASK"] = ()
+    """task that people label; all without a value"""
+    blind: bool = False
+    """output without the model's labels, so that they influence nobody"""
+
+    def check(self) -> None:
+        """Raises UsageError for tasks that columns cannot hold."""
+        if self.to == "conll" and self.task:
+            raise UsageError("columns hold slots and intents, no other tasks", "--task", "leave --task away")
+
+
+def export(options: ExportOptions) -> None:
+    """Write the files, and print their names."""
+    with atomic_folder(options.out, options.force) as folder:
+        log = open_log(options, [options.sample])
+        dialogues = list(with_named(log, [options.annotator], "--annotator"))
+        files, left_out = (_columns if options.to == "conll" else _tasks)(options, log, dialogues)
         for name, text in files.items():
             write_text(folder / name, text)
     for name in files:
-        print_lines(given.out / name)
+        print_lines(options.out / name)
     print_lines(f"{len(dialogues) - left_out.total():,} of {len(dialogues):,} dialogues")
     for reason, count in left_out.items():
         print_lines(f"{count:,} left out: {reason}")
-    return 0
 
 
-def _tasks(given: argparse.Namespace, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
+def _tasks(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
+    """Files for Label Studio, and the number of dialogues that are left out, by reason."""
     left_out = Counter("no turns to be shown" for dialogue in dialogues if not dialogue.turns)
-    asked = questions_of(dialogues, log.labels(), given.task or TASKS)
-    made = [task_of(d, model_annotation(d, given.annotator), asked, given.blind) for d in dialogues if d.turns]
-    tasks = msgspec.json.format(msgspec.json.encode(made), indent=1).decode() + "\n"
-    return {TASKS_FILE: tasks, CONFIG_FILE: labeling_config(asked)}, left_out
+    questions = questions_of(dialogues, log.labels(), options.task or TASKS)
+    tasks = [task_of(d, model_annotation(d, options.annotator), questions, options.blind) for d in dialogues if d.turns]
+    text = msgspec.json.format(msgspec.json.encode(tasks), indent=1).decode() + "\n"
+    return {TASKS_FILE: text, CONFIG_FILE: labeling_config(questions)}, left_out
 
 
-def _columns(given: argparse.Namespace, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
+def _columns(options: ExportOptions, _: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
+    """The file of columns, and the number of dialogues that are left out, by reason."""
     left_out: Counter[str] = Counter()
     blocks = [f"{HEADER}\n"]
     for dialogue in dialogues:
-        text = conll(dialogue, None if given.blind else model_annotation(dialogue, given.annotator))
+        text = conll(dialogue, None if options.blind else model_annotation(dialogue, options.annotator))
         if not text:
             left_out["slots overlap" if text is None else "no turns to be shown"] += 1
         blocks.append(text or "")
     return {CONLL_FILE: "".join(blocks)}, left_out
 
 
-def _import(argv: Sequence[str]) -> int:
-    args = parser(
-        "review import",
-        "Write every record of the log with what people answered, each person as an annotator. What cannot be taken is set\n"
-        "aside with a reason.",
-        "labelgen review import sample.jsonl answers.json answered.jsonl --quarantine bad.jsonl",
-    )
-    args.add_argument("log", help="the file or folder of records that was exported, or the log it was drawn from")
-    add_reading(args)
-    args.add_argument("answers", type=Path, help="Label Studio's export in the format JSON, or a file of columns")
-    args.add_argument("out", help="file to write: .jsonl or .parquet, or - for standard output")
-    args.add_argument(
-        "--from", dest="form", default=FORMS[0], metavar="FORM", help=f"{' or '.join(FORMS)} (default %(default)s)"
-    )
-    args.add_argument("--annotator", metavar="NAME", help="who filled in the columns; Label Studio tells it itself")
-    add_force(args)
-    given = args.parse_args(argv)
-    require(given.form, FORMS, "form")
-    if (given.form == "conll") != (given.annotator is not None):
-        hint = "give --annotator NAME" if given.form == "conll" else "leave --annotator away"
-        raise UsageError("columns do not tell who filled them in, Label Studio does", "--annotator", hint)
-    existing_file(given.answers)
-    fresh_log(given.out, given.force, [given.log])
-    # What is set aside of the log and of the answers stands in one file.
-    bad = Quarantine(given.quarantine) if given.quarantine is not None else None
-    given.quarantine = bad
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(OneLogOptions, ForceOptions):
+    """Import people's answers: write each record of the log with them, each person as an annotator. Answers that cannot be used are
+    rejected with a reason."""
+
+    answers: Annotated[Path, ARGUMENT]
+    """Label Studio's export in the format JSON, or a file of columns"""
+    out: Annotated[str, ARGUMENT]
+    """output file: .jsonl or .parquet, or - for standard output"""
+    from_: _Form = FORMS[0]
+    """form of the answers"""
+    annotator: Annotated[str | None, "NAME"] = None
+    """person who filled in the columns; Label Studio's export names its annotators"""
+
+    def check(self) -> None:
+        """Raises UsageError for columns without an annotator, and the reverse."""
+        if (self.from_ == "conll") != (self.annotator is not None):
+            hint = "give --annotator NAME" if self.from_ == "conll" else "leave --annotator away"
+            raise UsageError("conll needs --annotator; Label Studio's export names annotators", "--annotator", hint)
+
+
+def import_answers(options: ImportOptions) -> None:
+    """Write the records, and print how many annotations were added."""
+    existing_file(options.answers)
+    fresh_log(options.out, options.force, [options.log])
+    # Rejected records of the log and rejected answers go to one file.
+    quarantine = Quarantine(options.quarantine) if options.quarantine is not None else None
     try:
-        return _merge(given, open_log(given), bad)
+        _merge(options, open_log(options, [options.log], quarantine=quarantine), quarantine)
     finally:
-        if bad is not None:
-            bad.close()
+        if quarantine is not None:
+            quarantine.close()
 
 
-def _merge(given: argparse.Namespace, log: Log, bad: Quarantine | None) -> int:
+def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> None:
     ignored: Counter[str] = Counter()
     answers = (
-        read_answers(given.answers, ignored) if given.form != "conll" else read_conll(given.answers, given.annotator)
+        read_answers(options.answers, ignored)
+        if options.annotator is None
+        else read_conll(options.answers, options.annotator)
     )
-    merge = AnswerMerger(answers, lambda item: bad.add(item) if bad is not None else None)
+    merger = AnswerMerger(answers, lambda item: quarantine.add(item) if quarantine is not None else None)
 
     def merged() -> Iterator[Dialogue]:
-        yield from progress(merge(log), "review", "dialogues")
-        _judge(merge, given)
+        yield from progress(merger(log), "review", "dialogues")
+        _check_fault_rate(merger, options)
 
-    count = write_log(given.out, merged(), log.labels(), given.force)
-    for annotator, dialogues in sorted(merge.added.items()):
-        _say(given.out, f"{annotator}: {dialogues:,} dialogues")
-    _say(given.out, f"{merge.added.total():,} annotations put into {count:,} records")
+    count = write_log(options.out, merged(), log.labels(), options.force)
+    for annotator, dialogues in sorted(merger.added.items()):
+        _print(options.out, f"{annotator}: {dialogues:,} dialogues")
+    _print(options.out, f"{merger.added.total():,} annotations added to {count:,} records")
     if ignored:
-        _say(
-            given.out, f"not asked by labelgen, left out: {', '.join(f'{n} {c:,}' for n, c in sorted(ignored.items()))}"
-        )
-    if not merge.added and not merge.reasons:
-        what = f"{given.answers} holds no answers: it is what was given to people, or nobody has answered yet"
-        print_lines(f"{what}; export it once they have", file=sys.stderr)
-    if merge.reasons:
-        print_lines(
-            told(merge.reasons, f"in {bad}" if bad is not None else "--quarantine FILE keeps them"), file=sys.stderr
-        )
-    return 0
+        shown = ", ".join(f"{name} {n:,}" for name, n in sorted(ignored.items()))
+        _print(options.out, f"left out, not part of labelgen's configuration: {shown}")
+    if not merger.added and not merger.reasons:
+        what = f"{options.answers} holds no answers: it is the file that people were given, or nobody has answered yet"
+        print_lines(f"{what}; export it after people have answered", file=sys.stderr)
+    if merger.reasons:
+        where = f"in {quarantine}" if quarantine is not None else "--quarantine FILE keeps them"
+        print_lines(quarantine_text(merger.reasons, where), file=sys.stderr)
 
 
-def _judge(merge: AnswerMerger, given: argparse.Namespace) -> None:
-    """Raises InputError where more annotations than allowed are at fault."""
-    faults, good = merge.faults, merge.added.total()
-    if merge.first is None or faults <= given.max_bad_rate * (faults + good):
+def _check_fault_rate(merger: AnswerMerger, options: ImportOptions) -> None:
+    """Raises InputError if the share of rejected annotations is above --max-bad-rate."""
+    faults, good = merger.faults, merger.added.total()
+    if merger.first is None or faults <= options.max_bad_rate * (faults + good):
         return
-    counts = ", ".join(f"{r} {n:,}" for r, n in merge.reasons.most_common() if r not in NO_FAULTS)
+    counts = ", ".join(f"{r} {n:,}" for r, n in merger.reasons.most_common() if r not in NO_FAULTS)
     raise InputError(
-        f"{faults:,} of {faults + good:,} annotations cannot be taken ({faults / (faults + good):.1%}), more than the "
-        f"{given.max_bad_rate:.1%} allowed: {counts}",
-        f"the first: {merge.first.where()}: {merge.first.reason}",
-        "fix the answers, or raise --max-bad-rate to take the others",
+        f"{faults:,} of {faults + good:,} annotations cannot be used ({faults / (faults + good):.1%}), more than the "
+        f"{options.max_bad_rate:.1%} allowed: {counts}",
+        f"the first: {merger.first.where()}: {merger.first.reason}",
+        "fix the answers, or raise --max-bad-rate to use the others",
     )
 
 
-def _add_model(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--annotator", metavar="NAME", help="whose labels are looked at (default: the first model's)")
-
-
-def _say(out: str, line: str) -> None:
-    """To standard output, or to standard error where that holds the records."""
+def _print(out: str, line: str) -> None:
+    """Print a line to standard output, or to standard error if the records go to standard output."""
     print_lines(line, file=sys.stderr if out == "-" else sys.stdout)
+
+
+SAMPLE = Command(
+    "review sample",
+    SampleOptions,
+    sample,
+    "labelgen review sample labeled/ sample.jsonl --count 200 --strategy abstained",
+)
+EXPORT = Command(
+    "review export", ExportOptions, export, "labelgen review export sample.jsonl review/ --to label-studio"
+)
+IMPORT = Command(
+    "review import",
+    ImportOptions,
+    import_answers,
+    "labelgen review import sample.jsonl answers.json answered.jsonl --quarantine bad.jsonl",
+)

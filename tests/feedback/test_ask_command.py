@@ -99,8 +99,8 @@ def test_ask_a_log_without_askable_turns_writes_nothing(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("log.jsonl", "q.jsonl", "--budget", "0"), "--budget is 0"),
-        (("log.jsonl", "q.jsonl", "--budget", "5", "--per-dialogue", "0"), "--per-dialogue is 0"),
+        (("log.jsonl", "q.jsonl", "--budget", "0"), "--budget is '0'"),
+        (("log.jsonl", "q.jsonl", "--budget", "5", "--per-dialogue", "0"), "--per-dialogue is '0'"),
         (("log.jsonl", "q.jsonl", "--budget", "5", "--strategy", "gian"), "did you mean 'gain'"),
         (("log.jsonl", "q.jsonl", "--budget", "5", "--method", "guess"), "unknown method"),
         (("-", "q.jsonl", "--budget", "5"), "standard input"),

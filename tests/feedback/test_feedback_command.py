@@ -175,7 +175,7 @@ def test_aggregate_with_em_names_answers_that_keep_their_prior(
     assert "nothing to learn" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [(), ("signals",), ("aggregate",), ("explain",), ("ask",)])
+@pytest.mark.parametrize("words", [("signals",), ("aggregate",), ("explain",), ("ask",), ("report",)])
 def test_help_ends_with_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words, "--help") == 0
     assert "example:\n  labelgen feedback" in capsys.readouterr().out

@@ -107,6 +107,4 @@ def test_commands_in_the_folder_are_registered():
         for name, value in vars(import_module(module)).items()
         if isinstance(value, Command)
     }
-    assert there == {
-        tuple(target.split(":")) for target, _ in {**COMMANDS, **ACTIONS}.values() if target and ":main" not in target
-    }
+    assert there == {tuple(target.split(":")) for target, _ in {**COMMANDS, **ACTIONS}.values() if target}

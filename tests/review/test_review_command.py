@@ -131,13 +131,13 @@ def test_import_with_faults_rejects_them_and_stops_at_too_many(log, tmp_path, ra
     else:
         assert code == 3
         assert not out.exists()
-        assert "1 of 7 annotations cannot be taken" in capsys.readouterr().err
+        assert "1 of 7 annotations cannot be used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["sample", "{log}", "o.jsonl", "--count", "0", "--strategy", "audit"], 2, "--count is 0"),
+        (["sample", "{log}", "o.jsonl", "--count", "0", "--strategy", "audit"], 2, "--count is '0'"),
         (["sample", "{log}", "o.jsonl", "--count", "1", "--strategy", "worst"], 2, "unknown way to sample"),
         (["sample", "-", "o.jsonl", "--count", "1", "--strategy", "audit"], 2, "read twice"),
         (
@@ -183,7 +183,7 @@ def silent(dialogue: Dialogue) -> Dialogue:
             "audit",
         ),
         (person, "abstained", "all 8 records with an annotation by a model were annotated by people already", "audit"),
-        (sure, "abstained", "a model withheld nothing in 8 records", "labelgen calibrate"),
+        (sure, "abstained", "a model withheld nothing in 8 records", "labelgen certify"),
         (silent, "informative", "a model answers nothing in 8 records", "audit"),
         (lambda d: replace(d, annotations=()), "abstained", "none of 8 records has an annotation by a model", "label`"),
         (lambda d: replace(d, turns=(), annotations=()), "audit", "no record has a turn", "with turns"),
