@@ -15,6 +15,8 @@ from . import results
 from .results import KEYS, Result, as_list, load_yaml
 
 ABSENT = "–"
+RATIO = "_ratio"
+"""End of the name of a metric whose values are ratios of two systems."""
 KINDS = {
     "bootstrap": "(low to high): 95% bootstrap interval",
     "exact": "(low to high): 95% exact interval",
@@ -66,7 +68,9 @@ def number(value: float) -> str:
 
 
 def show(rows: Rows) -> str:
-    """One cell: the value and all of its intervals. A difference whose interval excludes zero is bold."""
+    """One cell: the value and all of its intervals. A difference is bold if its interval excludes zero, a ratio if it excludes one.
+
+    An interval of no width, as of a system that never predicts the class, decides nothing."""
     if not rows:
         return ABSENT
     parts = [number(row.value) for row in rows if row.value is not None][:1]
@@ -74,12 +78,9 @@ def show(rows: Rows) -> str:
         if row.low is not None and row.high is not None:
             ends = f"{number(row.low)} to {number(row.high)}"
             parts.append(f"[{ends}]" if row.interval == "range" else f"({ends})")
-            if (
-                row.baseline
-                and row.interval != "range"
-                and not row.metric.endswith("_ratio")
-                and row.low * row.high > 0
-            ):
+            equal = 1 if is_ratio(row) else 0
+            excluded = row.low < row.high and not row.low <= equal <= row.high
+            if row.baseline and row.interval != "range" and excluded:
                 parts[0] = f"**{parts[0]}**"
     return " ".join(parts)
 
@@ -88,11 +89,21 @@ def system(row: Result) -> str:
     """What a number belongs to: a system, or two that are compared."""
     if not row.baseline:
         return row.system
-    return f"{row.system} {'/' if row.metric.endswith('_ratio') else 'minus'} {row.baseline}"
+    return f"{row.system} {'divided by' if is_ratio(row) else 'minus'} {row.baseline}"
+
+
+def is_ratio(row: Result) -> bool:
+    """Whether a number is the ratio of two systems' values."""
+    return bool(row.baseline) and row.metric.endswith(RATIO)
+
+
+def metric(row: Result) -> str:
+    """The metric of a number, or the one whose ratio it is."""
+    return row.metric.removesuffix(RATIO) if is_ratio(row) else row.metric
 
 
 def _field(row: Result, name: str) -> str:
-    return system(row) if name == "system" else str(getattr(row, name))
+    return system(row) if name == "system" else metric(row) if name == "metric" else str(getattr(row, name))
 
 
 def table(declared: Mapping[str, Any], rows: Rows, notes: Mapping[str, Any]) -> str:
@@ -172,13 +183,15 @@ def page(
         "",
     ]
     text += [table(one, rows, notes) + "\n" for one in declared["tables"]]
-    used = {row.metric for one in declared["tables"] for row in select(rows, one["query"])}
-    text += ["## Metrics", "", *(f"- `{metric}`: {metrics[metric]}." for metric in metrics if metric in used), ""]
+    used = {metric(row) for one in declared["tables"] for row in select(rows, one["query"])}
+    text += ["## Metrics", "", *(f"- `{name}`: {text}." for name, text in metrics.items() if name in used), ""]
     return "\n".join(text)
 
 
 def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
-    """The table of the first page: each row is a claim with the best published figure, one person and what was not reached."""
+    """The table of the first page. A cell is a text, the query of one number, or a list of these.
+
+    Each row is a claim with the best published figure, one person and the target that was missed."""
     header = [
         "what",
         "model",
@@ -186,25 +199,26 @@ def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
         "one person",
         "model minus person",
         "model minus simple baseline",
-        "not reached",
+        "target missed",
         "page",
     ]
     lines = [_line(header), "|" + " --- |" * len(header)]
     for row in declared["summary"]:
         cells = [row["what"]]
-        for name in ("model", "published", "person", "difference", "baseline"):
-            asked = row.get(name, ABSENT)
-            cells.append(
-                asked
-                if isinstance(asked, str)
-                else _one(rows[row["page"]], {**row.get("of", {}), **asked}, row["what"], name)
-            )
-        cells += [row.get("not_reached", ABSENT), f"[{row['page']}](docs/results/{row['page']}.md)"]
-        lines.append(_line(cells))
+        for name in ("model", "published", "person", "difference", "baseline", "missed"):
+            parts = [
+                part
+                if isinstance(part, str)
+                else _one(rows[row["page"]], {**row.get("of", {}), **part}, row["what"], name)
+                for part in as_list(row.get(name, ABSENT))
+            ]
+            cells.append("; ".join(parts))
+        lines.append(_line([*cells, f"[{row['page']}](docs/results/{row['page']}.md)"]))
     return "\n".join(lines) + "\n"
 
 
 def _one(rows: Rows, query: Mapping[str, Any], what: str, column: str) -> str:
+    """The one number that a query finds, after the words of the query."""
     words = query.get("words", "")
     found = select(rows, {"baseline": "", **{name: value for name, value in query.items() if name != "words"}})
     if len({_key(row) for row in found}) != 1:
@@ -256,7 +270,7 @@ def check(
         for name, p in declared["pages"].items()
     }
     tables = {name: {row.table for row in own} for name, own in rows.items()}
-    used = {row.metric for own in rows.values() for row in own}
+    used = {metric(row) for own in rows.values() for row in own}
     for what, names in (
         ("tables without a query", {t for name, own in tables.items() for t in own - shown.get(name, set())}),
         ("queries without a table", {t for name, own in shown.items() for t in own - tables.get(name, set())}),

@@ -47,6 +47,19 @@ def test_differences_are_bold_only_if_their_interval_excludes_zero():
     assert show([]) == "–"
 
 
+def test_show_ratio_is_bold_only_if_its_interval_excludes_one():
+    ratio = {"baseline": "b", "metric": "macro_f1_ratio", "interval": "bootstrap"}
+    assert show([row(**ratio, value=0.8, low=0.7, high=0.9)]) == "**0.800** (0.700 to 0.900)"
+    assert show([row(**ratio, value=0.9, low=0.7, high=1.1)]) == "0.900 (0.700 to 1.100)"
+    assert show([row(**ratio, value=0.0, low=0.0, high=0.0)]) == "0.000 (0.000 to 0.000)"
+
+
+def test_table_ratio_stands_under_its_metric_and_says_divided_by():
+    ratio = row(baseline="one annotator", metric="macro_f1_ratio", value=0.8, low=0.7, high=0.9, interval="bootstrap")
+    lines = table(DECLARED, [row(), ratio], {}).splitlines()
+    assert lines[4:7:2] == ["| model | model divided by one annotator |", "| 0.500 | **0.800** (0.700 to 0.900) |"]
+
+
 def test_a_query_with_an_unknown_field_or_without_rows_is_refused():
     with pytest.raises(InputError, match="unknown field colour"):
         select(ROWS, {"colour": "red"})
@@ -83,7 +96,7 @@ def project(tmp_path: Path) -> Path:
     for folder in ("benchmarks", "results"):
         (tmp_path / folder).mkdir()
     summary = {"what": "claim", "page": "p", "of": {"table": "t", "corpus": "C"}, "model": {"system": "model"}}
-    summary |= {"person": {"system": "one annotator", "words": "one"}, "not_reached": "all"}
+    summary |= {"person": {"system": "one annotator", "words": "one"}, "missed": "all"}
     pages = {"p": {"title": "P", "intro": "Page.", "tables": [DECLARED]}}
     declared = {
         "title": "Results",

@@ -1,5 +1,6 @@
 """Recipes: only stages whose inputs changed run again, and an interrupted run continues."""
 
+import argparse
 import re
 import signal
 import subprocess
@@ -12,6 +13,9 @@ from benchmarks import runner
 from benchmarks.results import FOLDER, ROOT, Result, as_list, load_yaml, page_of, read_results
 from benchmarks.runner import RECIPES, Recipe, Run, StageSpec, load_recipe
 from labelgen.base.errors import InputError, LabelgenError, UsageError
+from labelgen.base.options import read_options
+from labelgen.base.registry import resolve
+from labelgen.cli.main import ACTIONS, COMMANDS, _split
 
 JOIN = "import sys; open(sys.argv[1], 'w').write(''.join(sorted(open(p).read() for p in sys.argv[2:])))"
 UPPER = "import sys; open(sys.argv[1], 'w').write(open(sys.argv[2]).read().strip().upper() + sys.argv[3])"
@@ -195,8 +199,43 @@ def test_recipes_that_pages_name_make_the_tables_they_show():
                 assert set(tables or as_list(table["query"]["table"])) <= known, table["title"]
 
 
+class ParsedError(Exception):
+    """Raised in the place of running an action whose words were parsed."""
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command of labelgen without running it. Raises UsageError, or SystemExit from argparse, for words it does not have."""
+    name, rest = _split(words)
+    command = resolve({name: {**COMMANDS, **ACTIONS}[name][0]}, name, "command")
+    if hasattr(command, "options"):
+        read_options(command.options, rest)
+        return
+    actual = argparse.ArgumentParser.parse_args
+
+    def parse_args(self, *args, **kwargs):
+        found = actual(self, *args, **kwargs)
+        if set(vars(found)) == {"action"}:
+            return found
+        raise ParsedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+        with pytest.raises(ParsedError):
+            command(rest)
+
+
+@pytest.mark.parametrize(
+    "line", ["calibrate a.jsonl --model m --max-error 0.1", "data convert a b --from sgd", "learn a"]
+)
+def test_parse_unknown_command_or_option_is_refused(line: str):
+    with pytest.raises(UsageError, match="unknown"):
+        parse(line.split())
+
+
 def pretend(self, instance, line) -> None:
-    """Make what a stage makes: a file, or a folder with files of every part."""
+    """Make what a stage makes, after parsing its command: a file, or a folder with files of every part."""
+    if line[0] == "labelgen":
+        parse(line[1:])
     out = self.output(instance)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix:
@@ -209,7 +248,9 @@ def pretend(self, instance, line) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_stage_of_a_recipe_finds_its_inputs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_recipe_stages_find_their_inputs_and_use_known_options(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     loaded = load_recipe(path.stem)
     monkeypatch.setattr(runner, "_function", lambda name: lambda **arguments: call(**arguments))
     monkeypatch.setattr(Run, "_start", pretend)
@@ -235,7 +276,7 @@ def test_every_stage_of_a_recipe_finds_its_inputs(path: Path, tmp_path: Path, mo
             made = (tmp_path / "data" if kind == "data" else tmp_path) / each
             if not made.exists():
                 made.parent.mkdir(parents=True, exist_ok=True)
-                made.write_text(each)
+                made.write_text((ROOT / each).read_text() if (ROOT / each).is_file() else each)
     made = Run(loaded, tmp_path / "data", tmp_path / "work", tmp_path)
     made.all()
     assert len(made.executed) == len(made.instances())
