@@ -78,8 +78,8 @@ def estimate_command(options: EstimateOptions) -> None:
         )
     if difficult := rows[0]["drawn_for_difficulty"]:
         print_lines(
-            f"of {difficult:,} dialogues people's labels are passed over: {DIFFICULT}; draw some with `labelgen review sample --how "
-            "audit`"
+            f"of {difficult:,} dialogues people's labels are passed over: {DIFFICULT}; draw some with `labelgen review sample "
+            "--strategy audit`"
         )
     if divided := rows[0]["people_divided"]:
         print_lines(
