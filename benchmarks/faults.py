@@ -40,13 +40,13 @@ class StandIn:
 
     name = "model"
     provenance = Provenance(model_digest="stand-in", version="0", threads=1)
-    heard = 0
-    unheard: Mapping[str, int] = {}
+    audio_turns = 0
+    audio_errors: Mapping[str, int] = {}
 
     def refuses(self, source: str | None) -> None:
         return None
 
-    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    def out_of_vocabulary(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
         return {}, {}
 
     def annotate(self, dialogues: Sequence[Dialogue], *, root: Path | None = None) -> list[Annotation]:

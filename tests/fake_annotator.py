@@ -38,8 +38,8 @@ class FakeAnnotator:
         self._diary = diary
         self._before = before
         self._done = 0
-        self.heard = 0
-        self.unheard: Counter[str] = Counter()
+        self.audio_turns = 0
+        self.audio_errors: Counter[str] = Counter()
 
     def refuses(self, source: str | None) -> UsageError | None:
         """Has labels for every source but `martian`."""
@@ -47,7 +47,7 @@ class FakeAnnotator:
             return UsageError("no label set is for records of the source 'martian'", "known: toy", "set the source")
         return None
 
-    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
+    def out_of_vocabulary(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
         """Knows one domain, `home`, and one intent, `Play`."""
         unseen: Counter[str] = Counter()
         unknown: Counter[str] = Counter()
@@ -74,8 +74,8 @@ class FakeAnnotator:
         for turn in dialogue.turns:
             if turn.audio is not None and root is not None:
                 found = (root / turn.audio.path).is_file()
-                self.heard += found
-                self.unheard += Counter(no_file=not found)
+                self.audio_turns += found
+                self.audio_errors += Counter(no_file=not found)
 
 
 def stand_in(*_: object) -> FakeAnnotator:

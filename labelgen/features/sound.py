@@ -44,11 +44,11 @@ class AudioError:
 class SoundSource:
     """Reads the audio of turns. A turn whose audio cannot be read counts as a turn without audio.
 
-    heard, unheard: number of turns whose audio was read, and, by reason, could not be read, in this process."""
+    audio_turns, audio_errors: number of turns whose audio was read, and, by reason, could not be read, in this process."""
 
     def __init__(self) -> None:
-        self.heard = 0
-        self.unheard: Counter[str] = Counter()
+        self.audio_turns = 0
+        self.audio_errors: Counter[str] = Counter()
 
     def tensors(self, turns: Sequence[tuple[Audio | None, Path | None]]) -> SoundTensors | None:
         """Log-mel frames, grouped by exact length; None if no turn has audio. Each turn comes with the root of its path."""
@@ -58,9 +58,9 @@ class SoundSource:
                 continue
             frames = log_mel(audio, root, MELS)
             if isinstance(frames, AudioError):
-                self.unheard[frames.reason] += 1
+                self.audio_errors[frames.reason] += 1
             else:
-                self.heard += 1
+                self.audio_turns += 1
                 by_length.setdefault(len(frames), []).append((turn, frames))
         if not by_length:
             return None

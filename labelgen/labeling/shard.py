@@ -36,7 +36,7 @@ _STREAM_BATCH = 256
 class DialogueAnnotator(Protocol):
     """A loaded model. Its annotation of a dialogue depends bitwise on the model and that dialogue only.
 
-    name: annotator name in the output. heard, unheard: number of turns so far whose audio was read, and whose audio could not be
+    name: annotator name in the output. audio_turns, audio_errors: number of turns so far whose audio was read, and whose audio could not be
     read, by reason."""
 
     @property
@@ -46,16 +46,16 @@ class DialogueAnnotator(Protocol):
     def provenance(self) -> Provenance: ...
 
     @property
-    def heard(self) -> int: ...
+    def audio_turns(self) -> int: ...
 
     @property
-    def unheard(self) -> Mapping[str, int]: ...
+    def audio_errors(self) -> Mapping[str, int]: ...
 
     def refuses(self, source: str | None) -> UsageError | None:
         """Reason why records of this source cannot be labeled; None if they can."""
         ...
 
-    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    def out_of_vocabulary(self, dialogues: Iterable[Dialogue]) -> tuple[Mapping[str, int], Mapping[str, int]]:
         """Number of turns with a value that is not in the training data, by feature, and number of other annotators' labels with a
         name that the model cannot output, by task."""
         ...
@@ -150,12 +150,12 @@ def label_shard(shard: Shard, annotator: DialogueAnnotator) -> ShardEntry:
             dialogues.append(item.dialogue)
         else:
             rejected.append(redacted_bad(item) if shard.redact else item)
-    heard, unheard = annotator.heard, Counter(annotator.unheard)
+    audio_turns, audio_errors = annotator.audio_turns, Counter(annotator.audio_errors)
     labeled = add_annotations(dialogues, annotator, audio_root(shard.source), shard.redact)
     # Every shard of a damaged file says so: all of them are labeled again once the file is whole.
     audio = LabelCounts(
-        audio_turns=annotator.heard - heard,
-        audio_errors=Counter(annotator.unheard) - unheard,
+        audio_turns=annotator.audio_turns - audio_turns,
+        audio_errors=Counter(annotator.audio_errors) - audio_errors,
         damaged=(shard.path,) if shard.damaged else (),
     )
     unknown = _count_unknown(dialogues, annotator)
@@ -198,7 +198,7 @@ def label_stream(log: Log, annotator: DialogueAnnotator, to: IO[bytes], redact: 
 
 def _count_unknown(dialogues: Iterable[Dialogue], annotator: DialogueAnnotator) -> LabelCounts:
     """Values and labels that the model does not know; its own earlier labels are replaced and do not count."""
-    values, labels = annotator.unfamiliar(without_annotator(dialogue, annotator.name) for dialogue in dialogues)
+    values, labels = annotator.out_of_vocabulary(without_annotator(dialogue, annotator.name) for dialogue in dialogues)
     return LabelCounts(unseen_values=values, unknown_labels=labels)
 
 

@@ -1,9 +1,4 @@
-"""A model folder, ready to annotate: what it says, joined into annotations that are calibrated and name where they come from.
-
-What in a log a model does not know: values of features that it was not trained on, labels of others that it cannot give.
-
-Neither stops it: a value that was never seen is read as `unseen`, for which the model has a state of its own, and labels of
-others are not read at all. But where there is much of either, the log is not of the kind that the model was made for."""
+"""The annotator: a model folder that labels dialogues, with calibrated probabilities, abstention and provenance."""
 
 import math
 from collections import Counter
@@ -11,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from msgspec.structs import replace
@@ -31,25 +26,27 @@ from labelgen.model.batch_invariance import is_batch_invariant
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card, read_trained_on
-from labelgen.model.label_model import LabelModel
-from labelgen.model.options import PRECISIONS
+from labelgen.model.options import Precision
 
-_DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
+_DTYPES: Mapping[Precision, torch.dtype] = {"32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
 
 
 class Annotator:
-    """A model folder, ready to annotate.
+    """A model folder that labels dialogues.
 
-    name: who signs the annotations. labels: label sets that may be decoded, for sources that the model was not trained
-    on. precision: of PRECISIONS; it is part of what the labels depend on and stands in their provenance. calibrated:
-    scale probabilities and abstain as the folder's calibration says, where it holds one. domains_from: a field of the record
-    that names the domains on offer in a dialogue; only their labels are given. online: each turn is labeled
-    from itself and what came before; the calibration, which is of labels that know what came after, is then left aside.
-    thresholds: task -> probability below which the model abstains, in place of certified thresholds.
+    Args:
+        name: annotator name in the output.
+        labels: allowed labels of sources that the model was not trained on.
+        precision: arithmetic, see model/options.py; int8 applies to the text encoder, on a CPU. It changes labels, so the
+            provenance has it.
+        calibrated: use the folder's calibration, if any: scale probabilities and abstain below thresholds.
+        domains_from: record field with the domains on offer in a dialogue; only labels of these domains are predicted.
+        online: each turn is labeled from itself and earlier turns. The calibration applies to labels that use later turns
+            too, so it is not used.
+        thresholds: task -> probability below which the model abstains, instead of certified thresholds.
 
-    Raises UsageError for a calibration that was made with another `domains_from`, or certifies labels of another precision, and
-    for a precision or a device that is not here. int8 is of the text encoder alone, on a CPU. `annotate` raises IntegrityError where
-    the model gives no finite probabilities."""
+    Raises UsageError if the calibration was made with another `domains_from` or certifies another precision, and if the
+    precision or the device is not available."""
 
     def __init__(
         self,
@@ -63,30 +60,27 @@ class Annotator:
         domains_from: str | None = None,
         thresholds: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        if precision not in PRECISIONS:
-            known = f"known: {', '.join(PRECISIONS)}"
-            raise UsageError(f"{precision!r} is no precision of labels", f"precision={precision}", known)
+        require(precision, _DTYPES, "precision")
         choose_instruction_set()
         check_device(device)
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
         if calibration is not None:
-            _check_asked_alike(calibration, domains_from, precision, folder, thresholds)
+            _check_same_options(calibration, domains_from, precision, folder, thresholds)
         for task, probability in thresholds.items():
             require(task, model.tasks, "task")
             if not 0 <= probability <= 1:
                 raise UsageError(
                     f"a threshold of {probability} for {task}", "--threshold", "give a probability from 0 to 1"
                 )
-        chosen = {(task, unit): p for task, p in thresholds.items() for unit in model.tasks[task].units}
-        self._calibrated = by_field(calibration, chosen) if calibration is not None or chosen else None
+        replaced = {(task, unit): p for task, p in thresholds.items() for unit in model.tasks[task].units}
+        self._calibrated = by_field(calibration, replaced) if calibration is not None or replaced else None
         with one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
             # After the texts of labels were encoded as they are in training.
-            self.model.turn_encoder.prepare(_DTYPES[precision])
+            self.model.turn_encoder.prepare(_DTYPES[cast(Precision, precision)])
         self.collator = self.model.collator()
         self.collator.domains_from = domains_from
-        self._unfamiliar = Unfamiliar(self.model)
         self.folder = folder
         self.trained_on = read_trained_on(folder)
         self.name = name
@@ -94,7 +88,7 @@ class Annotator:
         self.precision = precision
         self.online = online
         self.card = read_card(folder)
-        # A card that does not say so may be of a model that did.
+        # Without an entry in the card the model may have learned from feedback.
         self.learned_from_feedback: bool = self.card.get("learned_from_feedback", True)
         self.provenance = Provenance(
             model_digest=model_digest(folder),
@@ -118,29 +112,34 @@ class Annotator:
     def annotate(
         self, dialogues: Sequence[Dialogue], goals_from: str | None = None, root: Path | None = None
     ) -> list[Annotation]:
-        """One annotation for each dialogue, in order. goals_from: an annotator in the dialogues whose goals the tasks
-        about goals are asked of, in the place of the model's own. root: the folder that audio paths start from."""
-        said = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator, self.online)
-        joined = [
+        """Label dialogues: one annotation for each, in order.
+
+        Args:
+            goals_from: annotator in the dialogues whose goals replace the predicted ones.
+            root: the folder that audio paths are relative to.
+
+        Raises IntegrityError if the model gives probabilities that are not finite."""
+        predictions = annotate(self.model, dialogues, goals_from, root, self._autocast(), self.collator, self.online)
+        annotations = [
             annotation_of(
                 self.name,
                 "model",
                 _with_texts(one, dialogue),
                 replace(self.provenance, trained_on=self.trained_on.holds(dialogue)),
             )
-            for one, dialogue in zip(said, dialogues, strict=True)
+            for one, dialogue in zip(predictions, dialogues, strict=True)
         ]
-        if not all(map(_is_finite, joined)):
+        if not all(map(_is_finite, annotations)):
             raise IntegrityError(
-                "the model gives probabilities that are no finite numbers", str(self.folder), "train the model again"
+                "the model gives probabilities that are not finite", str(self.folder), "train the model again"
             )
         if self._calibrated is None:
-            return joined
-        return [abstaining(one, self._calibrated, goals_from is not None) for one in joined]
+            return annotations
+        return [abstaining(one, self._calibrated, goals_from is not None) for one in annotations]
 
     def refuses(self, source: str | None) -> UsageError | None:
-        """Why records of this source cannot be labeled: a task has several label sets, and none is theirs. None where
-        they can."""
+        """The error if records of this source cannot be labeled, because a task has several label sets and none for the
+        source; else None."""
         for task in self.model.tasks.values():
             try:
                 task.labels.of_source(source)
@@ -148,24 +147,38 @@ class Annotator:
                 return error
         return None
 
-    def unfamiliar(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
-        """Turns with values that the model was not trained on, by feature, and others' labels that it cannot give, by task."""
-        return self._unfamiliar(dialogues)
+    def out_of_vocabulary(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
+        """Count turns with feature values outside the training data, by feature, and labels outside the label set, by task.
+
+        Neither is an error: such values are encoded as `unseen`, and labels of other annotators are not read. Many of them
+        show a distribution shift."""
+        values = {c.name: frozenset(c.values) for c in self.model.features.categories}
+        unseen: Counter[str] = Counter()
+        unknown: Counter[str] = Counter()
+        for dialogue in dialogues:
+            for turn in dialogue.turns:
+                for name, value in dict(categories_of(dialogue, turn)).items():
+                    unseen[name] += name in values and value not in values[name]
+            for annotation in dialogue.annotations:
+                for label in annotation.labels:
+                    task = self.model.tasks.get(label.task)
+                    unknown[label.task] += task is not None and label.name not in task.index
+        return +unseen, +unknown
 
     @property
-    def heard(self) -> int:
-        """How often the sound of a turn was read so far."""
-        return 0 if self.collator.sound is None else self.collator.sound.heard
+    def audio_turns(self) -> int:
+        """Number of turns so far whose audio was read."""
+        return 0 if self.collator.sound is None else self.collator.sound.audio_turns
 
     @property
-    def unheard(self) -> Mapping[str, int]:
-        """How often it could not be read, by reason."""
-        return {} if self.collator.sound is None else self.collator.sound.unheard
+    def audio_errors(self) -> Mapping[str, int]:
+        """Number of turns so far whose audio could not be read, by reason."""
+        return {} if self.collator.sound is None else self.collator.sound.audio_errors
 
     @property
     def sound(self) -> str:
-        """What became of the turns' sound so far, for people, each reading counted; empty where none was sought."""
-        return audio_summary(self.heard, self.unheard)
+        """Summary of the audio that was read so far, as text; empty without audio."""
+        return audio_summary(self.audio_turns, self.audio_errors)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "bf16":
@@ -173,29 +186,32 @@ class Annotator:
         return nullcontext()
 
 
-def _check_asked_alike(
+def _check_same_options(
     calibration: Calibration, domains_from: str | None, precision: str, folder: Path, chosen: Mapping[str, float]
 ) -> None:
-    """Thresholds hold for labels that were chosen from as many, and computed alike."""
+    """Raises UsageError unless labels are computed as for the calibration, which is valid for no others. chosen: tasks with
+    other thresholds."""
     certified = [one for one in calibration.thresholds() if one.task not in chosen]
     if certified and calibration.precision != precision:
         raise UsageError(
-            f"the thresholds are certified in precision {calibration.precision}, and the model is asked in {precision}",
+            f"the thresholds are certified for precision {calibration.precision}, not for {precision}",
             str(folder),
             f"label with --precision {calibration.precision}, or run labelgen certify again with --precision {precision}",
         )
     if calibration.domains_from != domains_from:
-        made, asked = (
+        before, now = (
             "without --domains-from" if field is None else f"with --domains-from {field}"
             for field in (calibration.domains_from, domains_from)
         )
         raise UsageError(
-            f"the model was calibrated {made}, and is asked {asked}", str(folder), "ask it alike, or calibrate it again"
+            f"the model was calibrated {before}, and is now used {now}",
+            str(folder),
+            f"run it {before}, or run labelgen calibrate again",
         )
 
 
 def _with_texts(answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabel]:
-    """The answers; the value of a span is the text that it covers."""
+    """The answers, with the text of each span as its value."""
     for answer in answers:
         if isinstance(answer, Label) and isinstance(answer.at, AtSpan) and answer.value is None:
             text = dialogue.turns[answer.at.turn].request[answer.at.start : answer.at.end]
@@ -205,29 +221,5 @@ def _with_texts(answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabe
 
 
 def _is_finite(annotation: Annotation) -> bool:
-    """Finite weights may still give what is beyond the numbers of their precision."""
+    """Whether all probabilities are finite; finite weights may still overflow their precision."""
     return all(x.probability is None or math.isfinite(x.probability) for x in annotation.answers)
-
-
-class Unfamiliar:
-    """Looks through dialogues for one model."""
-
-    def __init__(self, model: LabelModel) -> None:
-        self._values = {c.name: frozenset(c.values) for c in model.features.categories}
-        self._names = {name: frozenset(task.index) for name, task in model.tasks.items()}
-
-    def __call__(self, dialogues: Iterable[Dialogue]) -> tuple[Counter[str], Counter[str]]:
-        """How many turns have an unseen value, by feature; how many labels have an unknown name, by task. Features and tasks
-        that the model does not have are left out."""
-        unseen: Counter[str] = Counter()
-        unknown: Counter[str] = Counter()
-        for dialogue in dialogues:
-            for turn in dialogue.turns:
-                for name, value in dict(categories_of(dialogue, turn)).items():
-                    if name in self._values and value not in self._values[name]:
-                        unseen[name] += 1
-            for annotation in dialogue.annotations:
-                for label in annotation.labels:
-                    if label.task in self._names and label.name not in self._names[label.task]:
-                        unknown[label.task] += 1
-        return unseen, unknown

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
-from labelgen.base.files import digest_file, read_json, write_text
+from labelgen.base.files import digest_file, read_json
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import Threshold, Unit
-from labelgen.model.folder import SETTINGS, read_digests, read_saved
+from labelgen.model.folder import DIGESTS, SETTINGS, read_digests, read_saved, replace_folder, write_json
 
 CALIBRATION = "calibration.json"
 _FORM = 1
@@ -79,22 +77,23 @@ class Calibration:
 
 
 def read_calibration(folder: Path) -> Calibration | None:
-    """None for a model that was not calibrated. Raises IntegrityError where the file cannot be read; load_model has found
-    it whole."""
+    """Content of calibration.json, whose digest load_model checks; None for a model without calibration.
+
+    Raises IntegrityError if the file cannot be read or describes no valid calibration."""
     path = folder / CALIBRATION
     if CALIBRATION not in read_digests(folder):
         return None
-    found = read_json(path, Calibration, "calibrate again")
-    if found.form != _FORM:
+    calibration = read_json(path, Calibration, "calibrate again")
+    if calibration.form != _FORM:
         raise IntegrityError(
-            f"the calibration has form {found.form}, this version reads {_FORM}", str(path), "calibrate again"
+            f"the calibration has form {calibration.form}, this version reads {_FORM}", str(path), "calibrate again"
         )
     saved = read_saved(folder / SETTINGS)
     names = {name: len(task.labels.names) for name, task in saved.tasks.items()}
-    fault = next(_faults(found, names), None)
+    fault = next(_faults(calibration, names), None)
     if fault is not None:
-        raise IntegrityError(f"{CALIBRATION} holds what no calibration can: {fault}", str(path), "calibrate again")
-    return found
+        raise IntegrityError(f"{CALIBRATION} describes no valid calibration: {fault}", str(path), "calibrate again")
+    return calibration
 
 
 def _faults(calibration: Calibration, names: Mapping[str, int]) -> Iterator[str]:
@@ -135,21 +134,12 @@ def refuse_calibrated(folder: Path, force: bool) -> None:
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:
-    """Put it into the model's folder, in the place of an older one; the folder is whole before and after. Raises
-    StorageError where that cannot be written."""
-    part, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
+    """Write the calibration of a model folder, replacing the folder as a whole. Raises StorageError if it cannot be written."""
     try:
-        for left in (part, old):
-            shutil.rmtree(left, ignore_errors=True)
-        # Files are written anew and never into, so the weights can be shared by both folders.
-        shutil.copytree(folder, part, copy_function=os.link)
-        text = msgspec.json.format(msgspec.json.encode(calibration), indent=1).decode() + "\n"
-        write_text(part / CALIBRATION, text)
-        digests = {**read_digests(folder), CALIBRATION: digest_file(part / CALIBRATION)}
-        listing = msgspec.json.format(msgspec.json.encode(digests, order="sorted"), indent=1).decode() + "\n"
-        write_text(part / "digests.json", listing)
-        os.replace(folder, old)
-        os.replace(part, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        with replace_folder(folder) as part:
+            # Hard links: files are never changed in place, so both folders can share the weights.
+            shutil.copytree(folder, part, copy_function=os.link, dirs_exist_ok=True)
+            write_json(part / CALIBRATION, calibration, order=None)
+            write_json(part / DIGESTS, {**read_digests(folder), CALIBRATION: digest_file(part / CALIBRATION)})
     except OSError as error:
         raise StorageError(f"cannot write {CALIBRATION}: {error.strerror}", str(folder), "check the folder") from error

@@ -16,9 +16,10 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -148,9 +149,6 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
     from safetensors.torch import save_file
 
     model.refresh_labels()
-    part, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     saved = Saved(
         form=FORM,
         version=__version__,
@@ -159,24 +157,39 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
         features=model.features,
         origin=model.origin,
     )
-    write_text(part / SETTINGS, _pretty(saved))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, part / WEIGHTS)
-    share(part / WEIGHTS)
     encoder: Any = model.turn_encoder.encoder
-    write_text(part / ENCODER, encoder.config.to_json_string(use_diff=False))
-    model.tokenizer.tokenizer.save_pretrained(part / "tokenizer")
-    write_text(part / CARD, _pretty({**card, "encoder": model.origin}))
-    if trained_on is not None:
-        (part / TRAINED_ON).write_bytes(trained_on)
-    digests = {str(p.relative_to(part)): digest_file(p) for p in sorted(part.rglob("*")) if p.is_file()}
-    write_text(part / DIGESTS, _pretty(digests))
+    with replace_folder(folder) as part:
+        write_json(part / SETTINGS, saved)
+        save_file(weights, part / WEIGHTS)
+        share(part / WEIGHTS)
+        write_text(part / ENCODER, encoder.config.to_json_string(use_diff=False))
+        model.tokenizer.tokenizer.save_pretrained(part / "tokenizer")
+        write_json(part / CARD, {**card, "encoder": model.origin})
+        if trained_on is not None:
+            (part / TRAINED_ON).write_bytes(trained_on)
+        digests = {str(p.relative_to(part)): digest_file(p) for p in sorted(part.rglob("*")) if p.is_file()}
+        write_json(part / DIGESTS, digests)
+    return model_digest(folder)
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that replaces it at the end of the block; if the block raises, `folder` does not change."""
+    part, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
     os.replace(part, folder)
     shutil.rmtree(old, ignore_errors=True)
-    return model_digest(folder)
+
+
+def write_json(path: Path, value: Any, order: Literal["sorted"] | None = "sorted") -> None:
+    """Write indented JSON, atomically. order: None keeps the order of keys and fields."""
+    write_text(path, msgspec.json.format(msgspec.json.encode(value, order=order), indent=1).decode() + "\n")
 
 
 def load_model(folder: Path) -> LabelModel:
@@ -444,7 +457,3 @@ def _test_encoder(model: LabelModel, folder: Path) -> None:
             raise ValueError("its tokenizer gives no token for an empty text")
         if not bool(pool_texts(model.turn_encoder, texts).isfinite().all()):
             raise ValueError("its vectors are not finite")
-
-
-def _pretty(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1).decode() + "\n"

@@ -141,7 +141,7 @@ def fit(
                     raise stop.reason from None
                 return _diverged(checkpoints, trained, steps, stop.reason)
         _end_processes()
-        sound = audio_summary(train.heard, train.unheard)
+        sound = audio_summary(train.audio_turns, train.audio_errors)
         index = checkpoints.index()
     assert index is not None
     last_state = checkpoints.read(index.last)

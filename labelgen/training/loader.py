@@ -40,9 +40,9 @@ class AudioCountingCollator:
         sound = self.collator.sound
         if sound is None:
             return self.collator(examples), 0, Counter()
-        heard, unheard = sound.heard, sound.unheard.copy()
+        audio_turns, audio_errors = sound.audio_turns, sound.audio_errors.copy()
         batch = self.collator(examples)
-        return batch, sound.heard - heard, sound.unheard - unheard
+        return batch, sound.audio_turns - audio_turns, sound.audio_errors - audio_errors
 
 
 class TrainingLoader:
@@ -50,7 +50,7 @@ class TrainingLoader:
 
     The loader keeps no position and asks for it, so a resumed run sees the same batches as an uninterrupted one.
 
-    heard, unheard: number of turns so far whose audio was read, and not read, by reason, in this process's batches."""
+    audio_turns, audio_errors: number of turns so far whose audio was read, and not read, by reason, in this process's batches."""
 
     def __init__(
         self,
@@ -70,8 +70,8 @@ class TrainingLoader:
         self.process = process
         self.steps = steps
         self.workers = workers
-        self.heard = 0
-        self.unheard: Counter[str] = Counter()
+        self.audio_turns = 0
+        self.audio_errors: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[StepBatch]:
         first = self.done()
@@ -83,12 +83,12 @@ class TrainingLoader:
         for parts in steps:
             batches = []
             weights: dict[str, float] = {}
-            for batch, heard, unheard in islice(loaded, len(parts)):
+            for batch, audio_turns, audio_errors in islice(loaded, len(parts)):
                 batches.append(batch)
                 for name, weight in batch.target_weights.items():
                     weights[name] = weights.get(name, 0.0) + weight
-                self.heard += heard
-                self.unheard += unheard
+                self.audio_turns += audio_turns
+                self.audio_errors += audio_errors
             for batch, part in zip(batches, parts, strict=True):
                 yield StepBatch(batch, part, weights)
 

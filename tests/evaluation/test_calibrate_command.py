@@ -202,9 +202,9 @@ def _said(folder, log):
     }
 
 
-def test_a_precision_that_labels_are_not_made_in_is_refused(tiny_model):
+def test_annotator_unknown_precision_raises(tiny_model):
     for given in ("fp16", "16", "bf16-mixed", ""):
-        with pytest.raises(UsageError, match=f"{given!r} is no precision"):
+        with pytest.raises(UsageError, match=f"unknown precision {given!r}"):
             Annotator(tiny_model, precision=given)
 
 
@@ -215,7 +215,7 @@ def test_a_certificate_is_refused_for_labels_in_another_precision(calibrated, ti
     words = ["label", str(log), str(tmp_path / "out"), "--model", str(calibrated), "--workers", "1"]
     assert main([*words, "--precision", "bf16"]) == 2
     said = capsys.readouterr().err
-    assert "certified in precision 32, and the model is asked in bf16" in said
+    assert "certified for precision 32, not for bf16" in said
     with pytest.raises(UsageError, match="certified in precision 32"):
         Annotator(calibrated, precision="bf16")
     assert Annotator(calibrated, precision="bf16", calibrated=False).precision == "bf16"

@@ -355,7 +355,7 @@ def test_model_with_nan_labels_ends_run(tiny_model, tmp_path, capsys, part):
     write_lines(tmp_path / "in" / "a.jsonl", [record("d1")])
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(folder), "--workers", "1"]
     assert main(words) == 4
-    assert "no finite numbers" in capsys.readouterr().err
+    assert "probabilities that are not finite" in capsys.readouterr().err
     assert not (tmp_path / "out" / "a.jsonl").exists()
 
 

@@ -66,10 +66,10 @@ def test_odd_dialogues_have_finite_labels(tiny_model):
 def test_odd_values_are_counted(tiny_model):
     """As naively counted; what it was trained on is never."""
     annotator = Annotator(tiny_model)
-    unseen, unknown = annotator.unfamiliar(ODD)
+    unseen, unknown = annotator.out_of_vocabulary(ODD)
     assert unseen == {"status": 1, "screen": 1, "device": 1}
     assert unknown == {"intents": 1}
-    assert annotator.unfamiliar(labeled_dialogue(seed) for seed in range(8)) == ({}, {})
+    assert annotator.out_of_vocabulary(labeled_dialogue(seed) for seed in range(8)) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -154,8 +154,8 @@ def test_sound_source_batch_is_grouped_by_length_and_errors_counted(tmp_path: Pa
     assert sound.turn.tolist() == [2, 0, 4]
     assert [len(group) for group in sound.groups] == [1, 2]
     torch.testing.assert_close(sound.groups[1][1], heard(tmp_path, "c.wav"), rtol=0, atol=0)
-    assert (source.heard, source.unheard) == (3, {"no_file": 1})
-    assert audio_summary(source.heard, source.unheard) == "sound: 3 of 4 read; not read: no_file 1"
+    assert (source.audio_turns, source.audio_errors) == (3, {"no_file": 1})
+    assert audio_summary(source.audio_turns, source.audio_errors) == "sound: 3 of 4 read; not read: no_file 1"
     assert source.tensors([(None, tmp_path), (Audio(path="a.wav"), None)]) is None
     assert source.tensors([(Audio(path="missing.wav"), tmp_path)]) is None
 
