@@ -9,9 +9,8 @@ from pathlib import Path
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader, files_of, lines_of
-from labelgen.data.record import checked
+from labelgen.data.record import Rejected, checked
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:

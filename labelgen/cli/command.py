@@ -24,8 +24,7 @@ from labelgen.base.options import (
 )
 from labelgen.base.terminal import print_lines
 from labelgen.data.label_sets import bad_domains
-from labelgen.data.log import MAX_BAD_RATE, Log
-from labelgen.data.quarantine import Quarantine
+from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine
 from labelgen.data.reader import READERS
 from labelgen.model.options import Precision
 

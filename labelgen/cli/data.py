@@ -22,7 +22,7 @@ from labelgen.base.terminal import print_lines, printable_json, progress
 from labelgen.cli.command import Command, ForceOptions, LogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels
-from labelgen.data.own import RECORD_SUFFIXES, open_writer
+from labelgen.data.log import RECORD_SUFFIXES, open_writer
 from labelgen.data.reader import READERS, Reader
 from labelgen.data.record import json_schema
 from labelgen.data.split import Seen, part_of, position, read_parts

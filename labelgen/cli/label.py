@@ -17,7 +17,7 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, ModelRunOptions
 from labelgen.data.label_sets import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
-from labelgen.data.personal_data import KINDS
+from labelgen.data.redact import KINDS
 from labelgen.labeling.dry_run import dry_run
 from labelgen.labeling.engines import Engine, Load, local_engine
 from labelgen.labeling.folder import LabelFolder

@@ -15,9 +15,8 @@ from labelgen.base.options import ARGUMENT, Choices, Count, WholeNumber
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.log import Log, with_named, write_log
-from labelgen.data.quarantine import Quarantine
-from labelgen.data.quarantine import told as quarantine_text
+from labelgen.data.log import Log, Quarantine, with_named, write_log
+from labelgen.data.log import told as quarantine_text
 from labelgen.review.conll import HEADER, conll, read_conll
 from labelgen.review.label_studio import TASKS, labeling_config, questions_of, read_answers, task_of
 from labelgen.review.merge import NO_FAULTS, AnswerMerger

@@ -23,9 +23,8 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.groups import UNKNOWN
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, quality_name
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined
-from labelgen.data.record import checked
+from labelgen.data.record import Rejected, checked
 from labelgen.data.tables import Row, not_utf8, rows_of
 
 _DIALOGUES, _TURNS = "annotated_dialogues.csv", "annotated_turns.csv"

@@ -23,9 +23,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.labels import Annotation, AtGoal, Label
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse
+from labelgen.data.record import Rejected, checked, parse
 
 _ANNOUNCEMENTS = ("inform_schedule_inspection", "working_on_previous_request")
 

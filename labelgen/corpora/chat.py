@@ -13,9 +13,8 @@ from typing import Any, Literal
 import msgspec
 
 from labelgen.data.dialogue import Category, Dialogue, Turn
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, files_of, joined, lines_of
-from labelgen.data.record import checked, parse
+from labelgen.data.record import Rejected, checked, parse
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 

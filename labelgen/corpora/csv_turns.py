@@ -22,9 +22,8 @@ from pathlib import Path
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, files_of, joined
-from labelgen.data.record import checked
+from labelgen.data.record import Rejected, checked
 from labelgen.data.tables import Row, not_utf8, rows_of
 
 _SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")

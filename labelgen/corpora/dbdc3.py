@@ -19,9 +19,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label, quality_name
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse, shown
+from labelgen.data.record import Rejected, checked, parse, shown
 
 _REVISED = Path("dbdc3_revised") / "en"
 _RATING = {"O": 5.0, "T": 3.0, "X": 1.0}

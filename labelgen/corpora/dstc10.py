@@ -17,9 +17,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Recognition, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label, NoLabel
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse
+from labelgen.data.record import Rejected, checked, parse
 
 _SEEKING = "knowledge_seeking"
 

@@ -19,9 +19,8 @@ from msgspec.structs import replace
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.labels import Annotation, AtGoal, Label
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse, shown
+from labelgen.data.record import Rejected, checked, parse, shown
 
 _SIDES = ("USER", "TTS")
 _MARK = re.compile(r"<[^>]*>|^\s*![a-z]\b")

@@ -19,9 +19,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader
-from labelgen.data.record import checked
+from labelgen.data.record import Rejected, checked
 from labelgen.data.tables import Row, not_utf8, rows_of
 
 _PARTS = ("train", "dev", "test")

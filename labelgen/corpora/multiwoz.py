@@ -22,9 +22,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse, shown
+from labelgen.data.record import Rejected, checked, parse, shown
 
 _FILES = ("train.json", "val.json", "test.json")
 _WORD = re.compile(r"\S+")

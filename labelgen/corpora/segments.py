@@ -21,9 +21,8 @@ import msgspec
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader, files_of, lines_of, reading
-from labelgen.data.record import checked, parse, shown
+from labelgen.data.record import Rejected, checked, parse, shown
 
 _SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zst")
 _USERS = frozenset({"user", "human", "customer"})

@@ -15,9 +15,8 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse
+from labelgen.data.record import Rejected, checked, parse
 
 _PARTS = ("train", "dev", "test")
 _OUTCOME = {"NOTIFY_SUCCESS": "success", "NOTIFY_FAILURE": "failure"}

@@ -17,9 +17,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader, lines_of
-from labelgen.data.record import checked, parse, shown
+from labelgen.data.record import Rejected, checked, parse, shown
 
 _MARKED = re.compile(r"\[\s*(?P<type>[^\[\]:]+?)\s*:\s*(?P<words>[^\[\]]+?)\s*\]")
 

@@ -18,9 +18,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader, read_bytes
-from labelgen.data.record import checked, parse, shown
+from labelgen.data.record import Rejected, checked, parse, shown
 
 _FOLDER = "2017-06-custom-intent-engines"
 _PARTS = ("train", "validate")

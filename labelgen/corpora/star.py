@@ -20,9 +20,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Category, Dialogue, Feedback, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse
+from labelgen.data.record import Rejected, checked, parse
 
 # Every other question of the users' questionnaire asks whether the task was done.
 _NOT_ABOUT_THE_TASK = re.compile(r"stay calm and helpful|enjoy this task|say something about rain")

@@ -16,9 +16,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel, Rating, from_scale, quality_name
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse
+from labelgen.data.record import Rejected, checked, parse
 
 _SCALE = (-2.0, 2.0)
 

@@ -15,9 +15,8 @@ from statistics import fmean
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, At, AtDialogue, AtTurn, Label, quality_name
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import checked, parse, shown
+from labelgen.data.record import Rejected, checked, parse, shown
 
 _PARTS = ("train", "valid")
 

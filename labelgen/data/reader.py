@@ -12,7 +12,7 @@ from labelgen.base.files import DamagedError, decompressed, is_remote
 from labelgen.base.registry import Registry
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
-from labelgen.data.quarantine import Rejected, is_quarantine
+from labelgen.data.record import Rejected
 
 Options = Mapping[str, str]
 """What a reader is told on the command line by `--option name=value`."""
@@ -46,7 +46,7 @@ class Reader:
 READERS = Registry(
     "labelgen.readers",
     {
-        "labelgen": "labelgen.data.own:READER",
+        "labelgen": "labelgen.data.log:READER",
         "chat": "labelgen.corpora.chat:READER",
         "csv_turns": "labelgen.corpora.csv_turns:READER",
         "sgd": "labelgen.corpora.sgd:READER",
@@ -66,6 +66,11 @@ READERS = Registry(
     },
 )
 """Name of a format -> its Reader, built in or from a plug-in."""
+
+
+def is_quarantine(name: str) -> bool:
+    """Whether a file of this name holds what was rejected, so that a folder that is read again has it for no records."""
+    return name == "quarantine.jsonl" or name.endswith(".quarantine.jsonl")
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -14,9 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import reading
-from labelgen.data.record import Placed, arrow_schema, convert, drop_null, placed, to_plain
+from labelgen.data.record import Placed, Rejected, arrow_schema, convert, drop_null, placed, to_plain
 
 if TYPE_CHECKING:
     import pyarrow as pa

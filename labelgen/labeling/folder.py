@@ -21,7 +21,7 @@ import msgspec
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import atomic_write, compressed, is_remote, remove_tree, sweep
-from labelgen.data.own import RECORD_SUFFIXES, shard_files
+from labelgen.data.log import RECORD_SUFFIXES, shard_files
 from labelgen.data.record import arrow_schema
 
 MANIFEST = "manifest.json"

@@ -13,9 +13,9 @@ import msgspec
 
 from labelgen.base.errors import StorageError
 from labelgen.base.files import DamagedError, decompressed
-from labelgen.data.quarantine import Rejected, behind
+from labelgen.data.log import behind
 from labelgen.data.reader import without_mark
-from labelgen.data.record import Placed, decode, placed
+from labelgen.data.record import Placed, Rejected, decode, placed
 from labelgen.data.tables import count_rows, read_rows
 
 

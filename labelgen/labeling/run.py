@@ -16,7 +16,7 @@ from labelgen.base.errors import InputError, IntegrityError, UsageError
 from labelgen.base.files import digest_file, is_remote, keep_private, privacy, remove_tree
 from labelgen.base.process import Terminated
 from labelgen.data.label_sets import refuse_without_domains
-from labelgen.data.quarantine import loss
+from labelgen.data.log import loss
 from labelgen.labeling.engines import Engine
 from labelgen.labeling.folder import LabelFolder, input_files, join, open_folder, storage_errors
 from labelgen.labeling.manifest import (

@@ -22,10 +22,8 @@ from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Refusal, bad_domains
 from labelgen.data.labels import Annotation, Provenance
-from labelgen.data.log import Log
-from labelgen.data.own import read_file
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import Placed, encode
+from labelgen.data.log import Log, read_file
+from labelgen.data.record import Placed, Rejected, encode
 from labelgen.data.redact import redacted, redacted_bad
 from labelgen.labeling.manifest import LabelCounts, ShardEntry, tally, total
 from labelgen.labeling.ranges import RecordRange, read_range

@@ -14,9 +14,8 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_bytes, digest_file, short_digest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
-from labelgen.data.own import RECORD_SUFFIXES, read_file
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import Placed, decode, encode
+from labelgen.data.log import RECORD_SUFFIXES, read_file
+from labelgen.data.record import Placed, Rejected, decode, encode
 from labelgen.data.redact import redacted
 from labelgen.data.split import position
 from labelgen.labeling.folder import MANIFEST, LabelFolder, input_files

@@ -20,8 +20,7 @@ from labelgen.data.labels import (
     divides,
     division,
 )
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import convert
+from labelgen.data.record import Rejected, convert
 from labelgen.metrics.results import ExampleDialogue
 from labelgen.report.plots import number
 

@@ -15,8 +15,7 @@ from typing import Any
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel, answers_by_task
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import too_deep
+from labelgen.data.record import Rejected, too_deep
 from labelgen.review.merge import EMPTY, ReviewAnswer
 
 HEADER = "# global.columns = FORM START END TAG VALUE\n"

@@ -30,8 +30,7 @@ from labelgen.data.groups import (
 )
 from labelgen.data.label_sets import Sources
 from labelgen.data.labels import Annotation, AtTurn, division, from_scale, quality_name
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import too_deep
+from labelgen.data.record import Rejected, too_deep
 from labelgen.review.merge import EMPTY, SKIPPED, ReviewAnswer
 from labelgen.review.sampling import uncertainties
 

@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import checked
+from labelgen.data.record import Rejected, checked
 
 SKIPPED, EMPTY, SUPERSEDED, KNOWN = "skipped", "empty", "superseded", "known"
 

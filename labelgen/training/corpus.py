@@ -24,8 +24,7 @@ from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources, collect, merge
 from labelgen.data.labels import Annotation, field_of, targets_of, tasks_of
-from labelgen.data.log import Log, by_folder
-from labelgen.data.quarantine import Quarantine
+from labelgen.data.log import Log, Quarantine, by_folder
 from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
 from labelgen.data.split import fingerprint

@@ -14,7 +14,7 @@ from labelgen.corpora.abredial import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, answers
 from labelgen.data.log import Log
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "abredial"

@@ -13,7 +13,7 @@ from labelgen.corpora.dbdc3 import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "dbdc3"

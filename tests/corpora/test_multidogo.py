@@ -12,7 +12,7 @@ from labelgen.corpora.multidogo import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, answers
 from labelgen.data.log import Log
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 
 SAMPLE = Path(__file__).parent / "samples" / "multidogo"
 HEADER = ["conversationId", "turnNumber", "utteranceId", "utterance", "slot-labels", "intent"]

@@ -13,7 +13,7 @@ from labelgen.corpora.multiwoz import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, answers, division
 from labelgen.data.log import Log
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "multiwoz"

@@ -15,9 +15,8 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Label, answers
 from labelgen.data.log import Log, write_log
-from labelgen.data.quarantine import Rejected
 from labelgen.data.reader import READERS, Reader
-from labelgen.data.record import decode, encode, to_plain
+from labelgen.data.record import Rejected, decode, encode, to_plain
 
 HERE = Path(__file__).parent
 SAMPLES = HERE / "samples"

@@ -8,7 +8,7 @@ import pytest
 from labelgen.corpora.segments import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal, answers
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 
 SAMPLES = Path(__file__).parent / "samples" / "segments"
 
@@ -74,7 +74,7 @@ def test_segments_invalid_json_is_rejected(tmp_path: Path):
     assert isinstance(bad, Rejected)
 
 
-def test_segments_without_utterance_are_rejected(tmp_path: Path):
+def test_segments_without_utterance_give_empty_dialogue(tmp_path: Path):
     (tmp_path / "a.jsonl").write_text('{"utterances": [], "segments": []}\n')
     (empty,) = read(tmp_path)
     assert isinstance(empty, Dialogue)

@@ -14,7 +14,7 @@ from labelgen.corpora import slurp, snips
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, answers
 from labelgen.data.log import Log
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.data.stats import log_stats
 
 SAMPLES = Path(__file__).parent / "samples"

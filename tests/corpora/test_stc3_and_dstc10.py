@@ -12,7 +12,7 @@ from labelgen.corpora import dstc10, stc3
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, Rating, answers
 from labelgen.data.log import Log
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.data.stats import log_stats
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -13,10 +13,8 @@ from labelgen.base.errors import InputError, StorageError, UsageError
 from labelgen.cli.sound import Folders
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName, merge, read_labels, write_labels
-from labelgen.data.log import Log, write_log
-from labelgen.data.own import open_writer, read_file
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import encode
+from labelgen.data.log import Log, open_writer, read_file, write_log
+from labelgen.data.record import Rejected, encode
 
 GOOD = '{"id":"d%d","turns":[]}'
 

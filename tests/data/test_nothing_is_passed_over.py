@@ -8,7 +8,7 @@ from labeled import LABELS, labeled_dialogue
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.log import Log, write_log
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.data.redact import redacted
 from labelgen.data.split import part_of, read_parts
 

@@ -18,8 +18,7 @@ from strategies import dialogues
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtTurn, NoLabel, answers
 from labelgen.data.log import Log, write_log
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import arrow_schema, convert, decode, encode, features, json_schema, to_plain
+from labelgen.data.record import Rejected, arrow_schema, convert, decode, encode, features, json_schema, to_plain
 
 ROOT = Path(__file__).parents[2]
 FULL = ROOT / "docs" / "reference" / "record.md"

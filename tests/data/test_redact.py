@@ -19,8 +19,7 @@ from labelgen.data.dialogue import (
     Turn,
 )
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, Target
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import encode
+from labelgen.data.record import Rejected, encode
 from labelgen.data.redact import mask, redacted, redacted_bad
 
 

@@ -18,8 +18,7 @@ from labelgen.base.errors import InputError, IntegrityError
 from labelgen.base.files import compressed
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.log import Log
-from labelgen.data.own import read_file
+from labelgen.data.log import Log, read_file
 from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.manifest import LabelCounts
 from labelgen.labeling.run import check_bad_rate, label

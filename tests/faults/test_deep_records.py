@@ -17,8 +17,7 @@ from labelgen.base.errors import InputError
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.log import Log, write_log
-from labelgen.data.quarantine import Rejected
-from labelgen.data.record import decode
+from labelgen.data.record import Rejected, decode
 from labelgen.review.label_studio import read_answers
 
 

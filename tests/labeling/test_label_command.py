@@ -185,7 +185,7 @@ def test_label_real_model_any_sharding_same_bytes(tmp_path, tiny_model):
     two = run("two", "in", "--workers", "2", "--shard-dialogues", "5")
     rows = run("rows_out", "rows", "--workers", "1", "--shard-dialogues", "7")
     assert (one / "a.jsonl").read_bytes() == (two / "a.jsonl").read_bytes()
-    from labelgen.data.own import read_file
+    from labelgen.data.log import read_file
 
     assert list(read_file(rows / "a.parquet")) == list(read_file(one / "a.jsonl"))
     said = json.loads((one / "a.jsonl").read_text().splitlines()[0])["annotations"][0]

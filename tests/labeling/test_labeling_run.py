@@ -15,8 +15,7 @@ from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
 
 from labelgen.base.errors import InputError, IntegrityError, StorageError, UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.log import Log
-from labelgen.data.own import read_file
+from labelgen.data.log import Log, read_file
 from labelgen.data.record import decode, encode
 from labelgen.labeling.engines import InlineEngine, local_engine
 from labelgen.labeling.folder import open_folder

@@ -12,7 +12,7 @@ from strategies import dialogues, texts
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, NoLabel
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.review.conll import HEADER, conll, from_tags, overlap, read_conll, to_tags, tokens
 from labelgen.review.merge import AnswerMerger, ReviewAnswer
 from labelgen.review.sampling import model_annotation

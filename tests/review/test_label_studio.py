@@ -17,7 +17,7 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.review.label_studio import from_units, labeling_config, questions_of, read_answers, task_of, to_units
 from labelgen.review.merge import AnswerMerger, ReviewAnswer
 from labelgen.review.sampling import model_annotation

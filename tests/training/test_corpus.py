@@ -10,8 +10,7 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel, Target
-from labelgen.data.log import write_log
-from labelgen.data.quarantine import Quarantine
+from labelgen.data.log import Quarantine, write_log
 from labelgen.training.corpus import (
     AnnotatedExamples,
     ChosenTargets,

@@ -11,7 +11,7 @@ from whole_runs import BrokenOffError, break_off_at
 
 from labelgen.base.errors import DivergedError, InputError, UsageError
 from labelgen.data.log import write_log
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 

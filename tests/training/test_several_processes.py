@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from whole_runs import common
 
-from labelgen.data.quarantine import Rejected
+from labelgen.data.record import Rejected
 from labelgen.model.folder import check_model
 from labelgen.training.run import run_quarantine
 from labelgen.training.tracking import read_metrics
