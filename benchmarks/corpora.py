@@ -277,9 +277,7 @@ def boundaries(
         for k, metric in enumerate(SCORES):
             values = found[:, k]
             cell = bootstrap(of_statistic(lambda taken, v=values: taken @ v / taken.sum(axis=1), times).rounded())  # type: ignore[misc]
-            row = Result(
-                table="", corpus=corpus, split=split, task=GOALS, system=names.get(name, name), metric=metric, **cell
-            )
+            row = Result(corpus=corpus, split=split, task=GOALS, system=names.get(name, name), metric=metric, **cell)
             rows.append(structs.replace(row, n=len(judged), versions=versions("numpy", "torch")))
     return rows
 

@@ -97,7 +97,7 @@ def measure(kills: int, ray: int, dialogues: int, seed: int = 0) -> list[Result]
 
 
 def _row(system: str, metric: str, cell: Cell, **fields: Any) -> Result:
-    return Result(table="", corpus="simulated", system=system, metric=metric, **cell, **fields)
+    return Result(corpus="simulated", system=system, metric=metric, **cell, **fields)
 
 
 def killed(scratch: Path, source: Path, expected: Mapping[str, bytes], engine: str, kills: int, seed: int) -> list[Any]:

@@ -43,9 +43,7 @@ RELIABILITY = {"ann": 0.95, "ben": 0.9, "cal": 0.8, "dot": 0.7, "eve": 0.5}
 
 def _row(system: str, setting: str, metric: str, cell: Cell, **fields: Any) -> Result:
     used = versions("torch")
-    return Result(
-        table="", corpus="simulated", system=system, setting=setting, metric=metric, versions=used, **cell, **fields
-    )
+    return Result(corpus="simulated", system=system, setting=setting, metric=metric, versions=used, **cell, **fields)
 
 
 def logs(turns: Sequence[int], layers: int) -> list[Result]:

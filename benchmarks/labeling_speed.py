@@ -74,7 +74,7 @@ def measure(
             turns = sum(len(d.turns) for d in bench.dialogues)
             cells["turns_per_cpu_second"] = {"value": round(turns / median(own), 1)}
         for metric, cell in cells.items():
-            row = Result(table="", corpus=corpus, split=split, system=system, setting=precision, metric=metric, **cell)
+            row = Result(corpus=corpus, split=split, system=system, setting=precision, metric=metric, **cell)
             rows.append(structs.replace(row, seed=str(seed), versions=versions("torch")))
     return rows
 

@@ -52,9 +52,7 @@ def marked(paths: Sequence[Path]) -> list[Result]:
 
 def _row(corpus: str, task: str, metric: str, n: int, cell: Cell, **fields: Any) -> Result:
     used = versions("phonenumbers")
-    return Result(
-        table="", corpus=corpus, task=task, system="rules", metric=metric, n=n, versions=used, **cell, **fields
-    )
+    return Result(corpus=corpus, task=task, system="rules", metric=metric, n=n, versions=used, **cell, **fields)
 
 
 def generated(count: int, seed: int) -> list[Result]:

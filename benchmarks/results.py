@@ -40,7 +40,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One number.
 
     Attributes:
-        table: name of the group of rows that one measurement writes; a new measurement replaces all of them.
+        table: name of the group of rows that one measurement writes; a new measurement replaces all of them. The runner fills it.
         baseline: the system compared with; the value is then the paired difference system minus baseline, and the ratio
             of the two if the metric ends with `_ratio`.
         reference: whose labels the system is judged against.
@@ -49,8 +49,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         n: number of items judged.
     """
 
-    table: str
-    corpus: str
+    table: str = ""
+    corpus: str = ""
     metric: str
     system: str
     split: str = ""
@@ -91,9 +91,7 @@ def read_results(path: Path) -> list[Result]:
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
-                cells = {
-                    name: cell for name, cell in row.items() if cell or name in ("table", "corpus", "metric", "system")
-                }
+                cells = {name: cell for name, cell in row.items() if cell or name in ("metric", "system")}
                 results.append(msgspec.convert(cells, Result, strict=False))
             except (msgspec.ValidationError, ValueError) as error:
                 raise InputError(str(error), f"{path}, line {number}", f"columns are {', '.join(FIELDS)}") from error

@@ -176,8 +176,6 @@ class _Table:
         trained = not _plain(system)
         seeds = " ".join(training.seed for training in self.trainings) if trained else ""
         row = Result(
-            table="",
-            corpus="",
             task=task.name,
             system=system,
             baseline=baseline,

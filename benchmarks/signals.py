@@ -40,7 +40,7 @@ from .results import Cell, Result, bootstrap, versions
 TASKS = {"quality": ("bad", "good"), "outcome": ("failure", "success")}
 """task -> the names that a bad and a good vote stand for."""
 EXPLORATION = "exploration"
-"""What `rephrase` sees and keeps to itself: the user asks for another thing of the same kind. Measured as a good vote."""
+"""A request for another thing of the same kind, in nearly the same words. It is not a signal of labelgen; measured as a good vote."""
 Chosen = tuple[str, Method, Callable[[Signal], bool]]
 """A method's name as the table has it, the method, and which signals it reads."""
 
@@ -201,7 +201,7 @@ def _rows(task: str, found: VoteCounts, methods: Sequence[str], seed: int) -> It
     auprc: Metric = resolve(METRICS, curve, "metric")
 
     def row(system: str, metric: str, places: int | None, cell: Cell) -> Result:
-        return Result(table="", corpus="", task=task, system=system, metric=metric, n=places, **cell)
+        return Result(task=task, system=system, metric=metric, n=places, **cell)
 
     for evidence in (*DETECTORS, EXPLORATION, *methods):
         for vote in ("bad", "good"):

@@ -27,7 +27,7 @@ and 101, which are not reported.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -91,20 +91,14 @@ def targets(seeds: Sequence[int], dialogues: int, methods: Sequence[str]) -> lis
         counts = [_of_log(log, method) for log in logs]
         for kind, task in JUDGED:
             for metric, n, cell in _cells(kind, task, counts, asking, times):
-                row = Result(
-                    table="",
-                    corpus="simulated",
-                    split=f"{len(seeds)} logs",
-                    task=task,
-                    system=kind,
-                    metric=metric,
-                    n=n,
-                    **cell,
-                )
-                rows.append(
-                    structs.replace(row, setting=method, seed=" ".join(map(str, seeds)), versions=versions("numpy"))
-                )
-    return rows
+                rows.append(Result(task=task, setting=method, system=kind, metric=metric, n=n, **cell))
+    return _of_logs(rows, seeds, "numpy")
+
+
+def _of_logs(rows: Iterable[Result], seeds: Sequence[int], *packages: str) -> list[Result]:
+    """Rows with the cells that all measurements on simulated logs share."""
+    shared = {"corpus": "simulated", "split": f"{len(seeds)} logs", "seed": " ".join(map(str, seeds))}
+    return [structs.replace(row, **shared, versions=versions(*packages)) for row in rows]
 
 
 def _of_log(log: Sequence[Dialogue], method: str) -> list[Counts]:
@@ -205,18 +199,8 @@ def posteriors(seeds: Sequence[int], dialogues: int) -> list[Result]:
         f1_name = "failure_f1" if part == "goals" else "bad_f1"
         for metric, formula in (("log_loss", log_loss), (f1_name, f1_of_bad), ("ece", ece)):
             cell = _estimate(formula, rows, times)
-            row = Result(
-                table="",
-                corpus="simulated",
-                split=f"{len(seeds)} logs",
-                setting=part,
-                system=method,
-                metric=metric,
-                n=n,
-                **cell,
-            )
-            out.append(structs.replace(row, seed=" ".join(map(str, seeds)), versions=versions("numpy")))
-    return out
+            out.append(Result(setting=part, system=method, metric=metric, n=n, **cell))
+    return _of_logs(out, seeds, "numpy")
 
 
 def of_log(dialogues: int, seed: int) -> PosteriorRows:
@@ -455,31 +439,30 @@ def asking(seeds: Sequence[int], dialogues: int, judging: int) -> list[Result]:
         for strategy in STRATEGIES:
             curves[strategy].append(curve(strategy, learner, of, seed, budgets))
     values = {strategy: np.array(own) for strategy, own in curves.items()}
-    used, split = versions("numpy", "scikit-learn", "scipy"), f"{len(seeds)} logs"
-    rows = [Result(table="", corpus="simulated", **fields) for fields in _fields(values, np.array(ceiling), budgets)]
-    return [structs.replace(row, split=split, seed=" ".join(map(str, seeds)), versions=used) for row in rows]
+    rows = _asking_rows(values, np.array(ceiling), budgets)
+    return _of_logs(rows, seeds, "numpy", "scikit-learn", "scipy")
 
 
-def _fields(values: dict[str, AnyArray], ceiling: AnyArray, budgets: Sequence[int]) -> Iterator[dict[str, Any]]:
+def _asking_rows(values: dict[str, AnyArray], ceiling: AnyArray, budgets: Sequence[int]) -> Iterator[Result]:
     """values: [S, 1 + B, 4] of each strategy; ceiling [S, 2]."""
 
-    def fields(system: str, setting: str, metric: str, cell: Cell, baseline: str = "") -> dict[str, Any]:
-        return {"system": system, "setting": setting, "metric": metric, "baseline": baseline, **cell}
+    def row(system: str, setting: str, metric: str, cell: Cell, baseline: str = "") -> Result:
+        return Result(system=system, setting=setting, metric=metric, baseline=baseline, **cell)
 
     random = values["random"]
     for column, metric in ((2, "bad_f1"), (3, "log_loss")):
-        yield fields("no questions", "0 questions", metric, student(random[:, 0, column]))
-        yield fields("true labels of all turns", "", metric, student(ceiling[:, column - 2]))
+        yield row("no questions", "0 questions", metric, student(random[:, 0, column]))
+        yield row("true labels of all turns", "", metric, student(ceiling[:, column - 2]))
     for strategy, own in values.items():
         name = {"gain": "expected gain"}.get(strategy, strategy)
         for b, budget in enumerate(budgets, 1):
             setting = f"{budget} questions"
-            yield fields(name, setting, "answers", {"value": round(float(own[:, b, 0].mean()), 1)})
-            yield fields(name, setting, "bad_share_of_answers", {"value": round(float(own[:, b, 1].mean()), 4)})
-            yield fields(name, setting, "bad_f1", student(own[:, b, 2]))
-            yield fields(name, setting, "log_loss", student(own[:, b, 3]))
+            yield row(name, setting, "answers", {"value": round(float(own[:, b, 0].mean()), 1)})
+            yield row(name, setting, "bad_share_of_answers", {"value": round(float(own[:, b, 1].mean()), 4)})
+            yield row(name, setting, "bad_f1", student(own[:, b, 2]))
+            yield row(name, setting, "log_loss", student(own[:, b, 3]))
             if strategy != "random":
-                yield fields(name, setting, "bad_f1", student(own[:, b, 2] - random[:, b, 2]), "random")
+                yield row(name, setting, "bad_f1", student(own[:, b, 2] - random[:, b, 2]), "random")
                 if budget * 2 in budgets:
                     twice = random[:, 1 + budgets.index(2 * budget), 2]
-                    yield fields(name, setting, "bad_f1", student(own[:, b, 2] - twice), "random, twice the questions")
+                    yield row(name, setting, "bad_f1", student(own[:, b, 2] - twice), "random, twice the questions")

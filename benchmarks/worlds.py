@@ -239,9 +239,7 @@ def aggregation(items: int, seeds: Sequence[int]) -> list[Result]:
 def _aggregation_row(world: str, method: str, metric: str, seeds: Sequence[int], cell: Cell) -> Result:
     used = versions("numpy", "scipy", *(["snorkel"] if HAS_PEER else []))
     seed = " ".join(map(str, seeds))
-    return Result(
-        table="", corpus="drawn signals", split=world, system=method, metric=metric, seed=seed, versions=used, **cell
-    )
+    return Result(corpus="drawn signals", split=world, system=method, metric=metric, seed=seed, versions=used, **cell)
 
 
 MAX_ERROR, CONFIDENCE = 0.03, 0.95
@@ -368,7 +366,7 @@ def certificates(worlds: int, dialogues: int) -> list[Result]:
 
 def _row(corpus: str, system: str, metric: str, worlds: int, cell: Cell, **fields: Any) -> Result:
     used = versions("numpy", "scipy")
-    return Result(table="", corpus=corpus, system=system, metric=metric, n=worlds, versions=used, **cell, **fields)
+    return Result(corpus=corpus, system=system, metric=metric, n=worlds, versions=used, **cell, **fields)
 
 
 MODELS: Mapping[str, float] = {"useless": 0.0, "fair": 0.6, "good": 0.85, "very good": 0.95}

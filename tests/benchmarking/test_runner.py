@@ -185,7 +185,7 @@ def test_recipes_with_an_unknown_name_parameter_or_field_are_refused(tmp_path: P
 
 
 def test_a_result_of_a_stage_is_one_row():
-    assert Result(table="", corpus="C", metric="m", system="s", value=1.0).seed == ""
+    assert Result(corpus="C", metric="m", system="s", value=1.0).seed == ""
     assert load_yaml(FOLDER / "metrics.yaml")["macro_f1"]
 
 
@@ -260,7 +260,7 @@ def test_recipe_stages_find_their_inputs_and_use_known_options(
     def call(**arguments):
         for made in arguments.get("out", ()):
             made.write_text("log")
-        return [Result(table="", corpus="C", metric="accuracy", system=str(next(numbers)), value=1.0)]
+        return [Result(corpus="C", metric="accuracy", system=str(next(numbers)), value=1.0)]
 
     for folder, names in (
         (tmp_path / "data", ("sgd/dev/a", "sgd/test/a", "multiwoz/val.json", "multiwoz/test.json", "multidogo/data/a")),
