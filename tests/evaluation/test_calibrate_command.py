@@ -216,7 +216,7 @@ def test_a_certificate_is_refused_for_labels_in_another_precision(calibrated, ti
     assert main([*words, "--precision", "bf16"]) == 2
     said = capsys.readouterr().err
     assert "certified for precision 32, not for bf16" in said
-    with pytest.raises(UsageError, match="certified in precision 32"):
+    with pytest.raises(UsageError, match="certified for precision 32"):
         Annotator(calibrated, precision="bf16")
     assert Annotator(calibrated, precision="bf16", calibrated=False).precision == "bf16"
 
@@ -245,7 +245,7 @@ def test_a_certificate_that_names_no_precision_was_made_in_32(calibrated, tmp_pa
     digests["calibration.json"] = digest_file(folder / "calibration.json")
     (folder / "digests.json").write_text(json.dumps(digests))
     assert Annotator(folder).precision == "32"
-    with pytest.raises(UsageError, match="certified in precision 32"):
+    with pytest.raises(UsageError, match="certified for precision 32"):
         Annotator(folder, precision="bf16")
 
 
