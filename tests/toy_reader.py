@@ -10,7 +10,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.reader import Options, Reader, files_of, lines_of
-from labelgen.data.record import Rejected, checked
+from labelgen.data.record import Rejected, validate
 
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
@@ -23,7 +23,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             name, request, response, intent = cells
             said = Annotation("someone", "person", (Label("intents", AtTurn(0), intent),))
             turns = (Turn(request=request, response=response),)
-            yield checked(Dialogue(id=name, source="toy", turns=turns, annotations=(said,)), file.name, number)
+            yield validate(Dialogue(id=name, source="toy", turns=turns, annotations=(said,)), file.name, number)
 
 
 def _labels(path: Path, options: Options) -> Sources:

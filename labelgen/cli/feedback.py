@@ -25,7 +25,7 @@ from labelgen.base.terminal import print_lines, printable, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
-from labelgen.data.log import Log, with_named, write_log
+from labelgen.data.log import Log, require_annotators, write_log
 from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
@@ -169,7 +169,7 @@ def aggregate(options: AggregateOptions) -> None:
         counts.update((t.task, UNIT_OF[type(t.at)], _summary(t)) for t in targets)
         return replace(dialogue, targets=targets)
 
-    dialogues = with_named(_with_some_signal(log, options.log), [options.goals], "--goals")
+    dialogues = require_annotators(_with_some_signal(log, options.log), [options.goals], "--goals")
     _rewrite(options, log, dialogues, make, "targets", ("task", "unit", "says"))
 
 
@@ -496,7 +496,7 @@ def report(options: SignalReportOptions) -> None:
     from labelgen.report.signals import render_signals, sentence
 
     counts = SignalCounts()
-    dialogues = with_named(progress(log, "signals", "dialogues"), [options.goals], "--goals")
+    dialogues = require_annotators(progress(log, "signals", "dialogues"), [options.goals], "--goals")
     fitted = learn(counts.watch(dialogues, options.goals))
     summary = counts.summary(fitted)
     if not summary.signals:

@@ -15,8 +15,7 @@ from labelgen.base.options import ARGUMENT, Choices, Count, WholeNumber
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.log import Log, Quarantine, with_named, write_log
-from labelgen.data.log import told as quarantine_text
+from labelgen.data.log import Log, Quarantine, quarantine_text, require_annotators, write_log
 from labelgen.review.conll import HEADER, conll, read_conll
 from labelgen.review.label_studio import TASKS, labeling_config, questions_of, read_answers, task_of
 from labelgen.review.merge import NO_FAULTS, AnswerMerger
@@ -110,7 +109,7 @@ def export(options: ExportOptions) -> None:
     """Write the files, and print their names."""
     with atomic_folder(options.out, options.force) as folder:
         log = open_log(options, [options.sample])
-        dialogues = list(with_named(log, [options.annotator], "--annotator"))
+        dialogues = list(require_annotators(log, [options.annotator], "--annotator"))
         files, left_out = (_columns if options.to == "conll" else _tasks)(options, log, dialogues)
         for name, text in files.items():
             write_text(folder / name, text)

@@ -23,8 +23,8 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.groups import UNKNOWN
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, quality_name
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined
-from labelgen.data.record import Rejected, checked
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts
+from labelgen.data.record import Rejected, validate
 from labelgen.data.tables import Row, not_utf8, rows_of
 
 _DIALOGUES, _TURNS = "annotated_dialogues.csv", "annotated_turns.csv"
@@ -78,11 +78,11 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     file = _file(path)
     found: _Found = {}
     yield from _rows(file, ("ConvId", *_ASPECTS), lambda row, line: _rate(row, line, found))
-    beside = file.with_name(_TURNS)
-    if beside.is_file():
-        yield from _rows(beside, ("ConvId", *_OVERALL), lambda row, line: _rate_turns(row, found))
+    sidecar = file.with_name(_TURNS)
+    if sidecar.is_file():
+        yield from _rows(sidecar, ("ConvId", *_OVERALL), lambda row, line: _rate_turns(row, found))
     for rated in found.values():
-        yield checked(_dialogue(rated, partly), file.name, rated.first)
+        yield validate(_dialogue(rated, partly), file.name, rated.first)
 
 
 def _file(path: Path) -> Path:
@@ -181,7 +181,7 @@ def _turns(lines: Sequence[_AbRedialLine]) -> list[Exchange[_AbRedialLine]]:
 
 def _dialogue(rated: _AbRedialRatedDialogue, partly: str) -> Dialogue:
     turns = tuple(
-        Turn(request=joined(x.text for x in turn.user), response=joined(x.text for x in turn.assistant))
+        Turn(request=join_texts(x.text for x in turn.user), response=join_texts(x.text for x in turn.assistant))
         for turn in _turns(rated.lines)
     )
     goal = AtGoal(tuple(t for t, turn in enumerate(turns) if turn.request))

@@ -23,8 +23,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.labels import Annotation, AtGoal, Label
-from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse
+from labelgen.data.reader import Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, validate
 
 _ANNOUNCEMENTS = ("inform_schedule_inspection", "working_on_previous_request")
 
@@ -72,7 +72,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         for position, raw in enumerate(calls):
             identity = f"betold/{file.stem.removeprefix('BETOLD_')}/{position}"
             call = parse(bytes(raw), _BetoldCall, file.name, dialogue=identity)
-            yield call if isinstance(call, Rejected) else checked(_dialogue(call, identity), file.name)
+            yield call if isinstance(call, Rejected) else validate(_dialogue(call, identity), file.name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -86,7 +86,9 @@ def _files(path: Path) -> list[Path]:
 
 def _dialogue(call: _BetoldCall, identity: str) -> Dialogue:
     turns = tuple(
-        Turn(request=joined(act.words for act in turn.user), response=joined(act.words for act in turn.assistant))
+        Turn(
+            request=join_texts(act.words for act in turn.user), response=join_texts(act.words for act in turn.assistant)
+        )
         for turn in exchanges(_cut(call.acts), lambda act: act.by_user)
     )
     left = call.luhf == "luhf"

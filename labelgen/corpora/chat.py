@@ -13,8 +13,8 @@ from typing import Any, Literal
 import msgspec
 
 from labelgen.data.dialogue import Category, Dialogue, Turn
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, files_of, joined, lines_of
-from labelgen.data.record import Rejected, checked, parse
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, files_of, join_texts, lines_of
+from labelgen.data.record import Rejected, parse, validate
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
@@ -48,7 +48,7 @@ class _Message(msgspec.Struct, frozen=True):
     def text(self) -> str:
         if self.content is None or isinstance(self.content, str):
             return self.content or self.refusal or ""
-        return joined(text for part in self.content if (text := part.text or part.refusal))
+        return join_texts(text for part in self.content if (text := part.text or part.refusal))
 
     @property
     def attachments(self) -> tuple[str, ...]:
@@ -80,15 +80,15 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             elif isinstance(found, Rejected):
                 yield found
             else:
-                yield checked(_dialogue(found, f"{name}:{number}", _extra(plain)), name, number)
+                yield validate(_dialogue(found, f"{name}:{number}", _extra(plain)), name, number)
 
 
 def _dialogue(found: _ChatLog, fallback: str, extra: str | None) -> Dialogue:
-    said = [m for m in found.messages if m.role not in ("system", "developer")]
+    utterances = [m for m in found.messages if m.role not in ("system", "developer")]
     return Dialogue(
         id=fallback if found.id is None else str(found.id),
         user=found.user,
-        turns=tuple(_turn(turn) for turn in exchanges(said, lambda message: message.role == "user")),
+        turns=tuple(_turn(turn) for turn in exchanges(utterances, lambda message: message.role == "user")),
         extra=extra,
     )
 
@@ -101,8 +101,8 @@ def _turn(turn: Exchange[_Message]) -> Turn:
         "tool": [call.function.name for call in calls],
     }
     return Turn(
-        request=joined(message.text for message in turn.user),
-        response=joined(m.text for m in turn.assistant if m.role == "assistant" and m.text),
+        request=join_texts(message.text for message in turn.user),
+        response=join_texts(m.text for m in turn.assistant if m.role == "assistant" and m.text),
         status="tool_call" if calls else None,
         categories=tuple(
             Category(name=name, value="+".join(sorted(set(values)))) for name, values in categories.items() if values

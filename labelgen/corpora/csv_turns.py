@@ -22,8 +22,8 @@ from pathlib import Path
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, files_of, joined
-from labelgen.data.record import Rejected, checked
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, files_of, join_texts
+from labelgen.data.record import Rejected, validate
 from labelgen.data.tables import Row, not_utf8, rows_of
 
 _SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -153,7 +153,7 @@ def _dialogue(block: _CsvBlock, table: _Table, file: str) -> Dialogue | Rejected
     except _CellError as bad:
         raw = repr([dict(row) for row in block.rows])
         return Rejected(file=file, line=block.line, dialogue=identity, field=bad.column, reason=str(bad), raw=raw)
-    return checked(made, file, block.line)
+    return validate(made, file, block.line)
 
 
 def _build(identity: str, rows: Sequence[Row], table: _Table) -> Dialogue:
@@ -175,8 +175,8 @@ def _build(identity: str, rows: Sequence[Row], table: _Table) -> Dialogue:
         user=next(filter(None, (table.cell(row, "user") for row in rows)), None),
         turns=tuple(
             Turn(
-                request=joined(table.cell(row, request) for row in turn.user),
-                response=joined(table.cell(row, response) for row in turn.assistant),
+                request=join_texts(table.cell(row, request) for row in turn.user),
+                response=join_texts(table.cell(row, response) for row in turn.assistant),
                 time_s=since(turn.user),
                 response_time_s=since(turn.assistant) if table.by_user else None,
                 domain=_first(turn, table, "domain"),
@@ -202,12 +202,12 @@ def _build(identity: str, rows: Sequence[Row], table: _Table) -> Dialogue:
 def _in_order(rows: Sequence[Row], times: Mapping[int, float | None]) -> list[Row]:
     """The rows by their times; one without a time stays behind the row before it."""
     last = -math.inf
-    placed: list[tuple[float, Row]] = []
+    locate: list[tuple[float, Row]] = []
     for row in rows:
         time = times[id(row)]
         last = last if time is None else time
-        placed.append((last, row))
-    return [row for _, row in sorted(placed, key=lambda one: one[0])]
+        locate.append((last, row))
+    return [row for _, row in sorted(locate, key=lambda one: one[0])]
 
 
 def _first(turn: Exchange[Row], table: _Table, name: str) -> str | None:

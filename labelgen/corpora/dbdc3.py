@@ -19,8 +19,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label, quality_name
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse, shown
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, readable, validate
 
 _REVISED = Path("dbdc3_revised") / "en"
 _RATING = {"O": 5.0, "T": 3.0, "X": 1.0}
@@ -53,7 +53,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         if wrong is not None:
             yield wrong
         elif isinstance(found, _DbdcChat):
-            yield checked(_dialogue(found, f"dbdc3/{bot}"), name)
+            yield validate(_dialogue(found, f"dbdc3/{bot}"), name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -71,7 +71,7 @@ def _fault(found: _DbdcChat, source: str, file: str, text: bytes) -> Rejected | 
 
     def rejected(field: str, reason: str) -> Rejected:
         identity = f"{source}/{found.dialogue_id}"
-        return Rejected(file=file, dialogue=identity, field=field, reason=reason, raw=shown(text))
+        return Rejected(file=file, dialogue=identity, field=field, reason=reason, raw=readable(text))
 
     for k, line in enumerate(found.turns):
         annotators = [vote.annotator_id for vote in line.annotations]
@@ -101,8 +101,8 @@ def _dialogue(found: _DbdcChat, source: str) -> Dialogue:
         source=source,
         turns=tuple(
             Turn(
-                request=joined(line.utterance for line in turn.user),
-                response=joined(line.utterance for line in turn.assistant),
+                request=join_texts(line.utterance for line in turn.user),
+                response=join_texts(line.utterance for line in turn.assistant),
                 time_s=_since(start, turn.user),
                 response_time_s=_since(start, turn.assistant),
             )

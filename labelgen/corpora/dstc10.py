@@ -17,8 +17,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Recognition, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label, NoLabel
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, validate
 
 _SEEKING = "knowledge_seeking"
 
@@ -40,11 +40,11 @@ class _DstcLabel(msgspec.Struct, frozen=True):
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
-        name, beside = f"{file.parent.name}/{file.name}", file.with_name("labels.json")
+        name, sidecar = f"{file.parent.name}/{file.name}", file.with_name("labels.json")
         logs = parse(read_bytes(file), list[msgspec.Raw], name)
         told = (
-            parse(read_bytes(beside), list[_DstcLabel], f"{file.parent.name}/{beside.name}")
-            if beside.is_file()
+            parse(read_bytes(sidecar), list[_DstcLabel], f"{file.parent.name}/{sidecar.name}")
+            if sidecar.is_file()
             else None
         )
         if isinstance(logs, Rejected):
@@ -55,7 +55,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             continue
         if told is not None and len(told) != len(logs):
             reason = f"bad_labels: {len(told)} labels for {len(logs)} dialogues"
-            yield Rejected(file=f"{file.parent.name}/{beside.name}", reason=reason)
+            yield Rejected(file=f"{file.parent.name}/{sidecar.name}", reason=reason)
             continue
         source = f"dstc10/{file.parent.name}"
         for position, raw in enumerate(logs):
@@ -64,7 +64,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             if isinstance(lines, Rejected):
                 yield lines
             else:
-                yield checked(_dialogue(lines, None if told is None else told[position], identity, source), name)
+                yield validate(_dialogue(lines, None if told is None else told[position], identity, source), name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -90,8 +90,8 @@ def _turn(turn: Exchange[_DstcLine]) -> Turn:
     # Two utterances in a row make one request, of which no list of hypotheses is known.
     heard = turn.user[0].nbest if len(turn.user) == 1 else ()
     return Turn(
-        request=joined(line.text for line in turn.user),
-        response=joined(line.text for line in turn.assistant),
+        request=join_texts(line.text for line in turn.user),
+        response=join_texts(line.text for line in turn.assistant),
         nbest=tuple(Recognition(text=x.hyp, score=x.score) for x in heard),
     )
 

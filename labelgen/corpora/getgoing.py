@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.labels import Annotation, AtGoal, Label
-from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse, shown
+from labelgen.data.reader import Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, readable, validate
 
 _SIDES = ("USER", "TTS")
 _MARK = re.compile(r"<[^>]*>|^\s*![a-z]\b")
@@ -48,10 +48,12 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
-        name, beside = f"{file.parent.name}/{file.name}", file.with_name("metadata.json")
+        name, sidecar = f"{file.parent.name}/{file.name}", file.with_name("metadata.json")
         text = read_bytes(file)
         call = parse(text, _GetGoingCall, name)
-        about = parse(read_bytes(beside) if beside.is_file() else b"{}", _Metadata, f"{file.parent.name}/{beside.name}")
+        about = parse(
+            read_bytes(sidecar) if sidecar.is_file() else b"{}", _Metadata, f"{file.parent.name}/{sidecar.name}"
+        )
         if isinstance(call, Rejected):
             yield call
         elif isinstance(about, Rejected):
@@ -74,48 +76,48 @@ def _dialogue(call: _GetGoingCall, about: _Metadata, file: str, text: bytes) -> 
     strange = next((k for k, line in enumerate(call.history) if line.partition(" ")[0] not in _SIDES), None)
     if strange is not None:
         reason = f"bad_line: {call.history[strange]!r} begins neither with USER nor with TTS"
-        return Rejected(file=file, dialogue=identity, field=f"history[{strange}]", reason=reason, raw=shown(text))
+        return Rejected(file=file, dialogue=identity, field=f"history[{strange}]", reason=reason, raw=readable(text))
     lines = [_line(line) for line in call.history]
     turns = [
-        Turn(request=joined(x.text for x in turn.user), response=joined(x.text for x in turn.assistant))
+        Turn(request=join_texts(x.text for x in turn.user), response=join_texts(x.text for x in turn.assistant))
         for turn in exchanges((line for line in lines if line.text), lambda line: line.by_user)
     ]
-    told = dict(_told(turns))
-    return checked(
+    feedback_at = dict(_closing_answers(turns))
+    return validate(
         Dialogue(
             id=identity,
             user=about.number,
             start=about.time,
             source="getgoing",
-            turns=tuple(replace(x, feedback=(told[t],)) if t in told else x for t, x in enumerate(turns)),
-            annotations=tuple(_by_user(turns, told)),
+            turns=tuple(replace(x, feedback=(feedback_at[t],)) if t in feedback_at else x for t, x in enumerate(turns)),
+            annotations=tuple(_by_user(turns, feedback_at)),
         ),
         file,
     )
 
 
 def _line(text: str) -> _GetGoingLine:
-    side, _, said = text.partition(" ")
-    return _GetGoingLine(side == "USER", " ".join(_MARK.sub(" ", said).split()))
+    side, _, utterances = text.partition(" ")
+    return _GetGoingLine(side == "USER", " ".join(_MARK.sub(" ", utterances).split()))
 
 
-def _told(turns: Sequence[Turn]) -> Iterator[tuple[int, Feedback]]:
+def _closing_answers(turns: Sequence[Turn]) -> Iterator[tuple[int, Feedback]]:
     """What users said to the closing questions, each with the turn that says it."""
     for t, turn in enumerate(turns[1:], 1):
         asked = _ASKED.search(turns[t - 1].response)
-        said = _ANSWER.match(turn.request)
-        if asked and said:
+        utterances = _ANSWER.match(turn.request)
+        if asked and utterances:
             kind = "answer" if asked["useful"] else "questionnaire"
-            answer = "yes" if said["yes"] else "no"
+            answer = "yes" if utterances["yes"] else "no"
             yield t, Feedback(kind=kind, answer=answer, about=t - 1, question=asked[0])
 
 
-def _by_user(turns: Sequence[Turn], told: Mapping[int, Feedback]) -> Iterator[Annotation]:
+def _by_user(turns: Sequence[Turn], feedback_at: Mapping[int, Feedback]) -> Iterator[Annotation]:
     """The last answer, as the outcome of what was asked for before it."""
-    last = max((t for t, feedback in told.items() if feedback.kind == "answer"), default=0)
+    last = max((t for t, feedback in feedback_at.items() if feedback.kind == "answer"), default=0)
     goal = AtGoal(tuple(t for t, turn in enumerate(turns[:last]) if turn.request))
     if goal.turns:
-        outcome = Label("outcome", goal, _OUTCOMES[told[last].answer or ""])
+        outcome = Label("outcome", goal, _OUTCOMES[feedback_at[last].answer or ""])
         yield Annotation("user", "user", (Label("goals", goal, "goal"), outcome))
 
 

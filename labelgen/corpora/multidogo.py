@@ -20,7 +20,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.reader import Options, Reader
-from labelgen.data.record import Rejected, checked
+from labelgen.data.record import Rejected, validate
 from labelgen.data.tables import Row, not_utf8, rows_of
 
 _PARTS = ("train", "dev", "test")
@@ -46,20 +46,20 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         raise UsageError(f"MultiDoGO has no part {part!r}", f"--option part={part}", f"known: {', '.join(_PARTS)}")
     for file in _files(path, part):
         name, domain = f"{file.parent.name}/{file.name}", f"multidogo/{file.parent.name}"
-        said: list[_MultiDogoRow] = []
+        utterances: list[_MultiDogoRow] = []
         first = 0
         for line, row in rows_of(file, name, _COLUMNS):
-            found = row if isinstance(row, Rejected) else _said(row, name, line, said)
+            found = row if isinstance(row, Rejected) else _said(row, name, line, utterances)
             if isinstance(found, Rejected):
                 yield found
                 continue
-            if said and said[0].conversation != found.conversation:
-                yield checked(_dialogue(said, domain, file.stem), name, first)
-                said = []
-            first = first if said else line
-            said.append(found)
-        if said:
-            yield checked(_dialogue(said, domain, file.stem), name, first)
+            if utterances and utterances[0].conversation != found.conversation:
+                yield validate(_dialogue(utterances, domain, file.stem), name, first)
+                utterances = []
+            first = first if utterances else line
+            utterances.append(found)
+        if utterances:
+            yield validate(_dialogue(utterances, domain, file.stem), name, first)
 
 
 def _files(path: Path, part: str | None) -> list[Path]:
@@ -109,19 +109,19 @@ def _slots(words: Sequence[str], tags: Sequence[str]) -> Iterator[tuple[str, int
             yield tag, starts[inside[0]], starts[inside[-1]] + len(words[inside[-1]])
 
 
-def _dialogue(said: Sequence[_MultiDogoRow], source: str, part: str) -> Dialogue:
+def _dialogue(utterances: Sequence[_MultiDogoRow], source: str, part: str) -> Dialogue:
     labels: list[Label] = []
     none: list[NoLabel] = []
-    for t, row in enumerate(said):
+    for t, row in enumerate(utterances):
         labels += [Label("intents", AtTurn(t), name) for name in row.intents]
         labels += [Label("slots", AtSpan(t, start, end), name) for name, start, end in row.slots]
         none += [NoLabel("intents", AtTurn(t))] * (not row.intents) + [NoLabel("slots", AtTurn(t))] * (not row.slots)
     return Dialogue(
-        id=f"{source}/{part}/{said[0].conversation}",
+        id=f"{source}/{part}/{utterances[0].conversation}",
         source=source,
         turns=tuple(
             Turn(request=row.text, response="", extra=msgspec.json.encode({"turnNumber": row.number}).decode())
-            for row in said
+            for row in utterances
         ),
         annotations=(Annotation("multidogo", "person", tuple(labels), tuple(none)),),
     )

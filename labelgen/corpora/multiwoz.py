@@ -22,8 +22,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse, shown
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, readable, validate
 
 _FILES = ("train.json", "val.json", "test.json")
 _WORD = re.compile(r"\S+")
@@ -103,7 +103,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             if wrong is not None:
                 yield wrong
             elif isinstance(found, _MultiWozDialogue):
-                yield checked(_dialogue(found, f"{source}/{name}", source), file.name)
+                yield validate(_dialogue(found, f"{source}/{name}", source), file.name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -121,7 +121,7 @@ def _misplaced(found: _MultiWozDialogue, identity: str, file: str, raw: bytes) -
             if not 0 <= first <= last < count:
                 reason = f"bad_span: words {first} to {last}, the text has {count}, counted from 0"
                 field = f"log[{k}].span_info[{j}]"
-                return Rejected(file=file, dialogue=identity, field=field, reason=reason, raw=shown(raw))
+                return Rejected(file=file, dialogue=identity, field=field, reason=reason, raw=readable(raw))
     return None
 
 
@@ -131,7 +131,7 @@ def _dialogue(found: _MultiWozDialogue, identity: str, source: str) -> Dialogue:
         id=identity,
         source=source,
         turns=tuple(
-            Turn(request=joined(x.text for x in turn.user), response=joined(x.text for x in turn.assistant))
+            Turn(request=join_texts(x.text for x in turn.user), response=join_texts(x.text for x in turn.assistant))
             for turn in turns
         ),
         annotations=(_annotation(found, turns),),
@@ -164,10 +164,10 @@ def _goals(turns: Sequence[Exchange[_MultiWozLine]]) -> dict[str, tuple[int, ...
     """domain -> turns that serve it, in the order of their first turns."""
     serves: list[str | None] = []
     for turn in turns:
-        told = sum((line.domains for line in turn.user), Counter[str]())
-        new = [name for name in told if name not in serves]
+        counts = sum((line.domains for line in turn.user), Counter[str]())
+        new = [name for name in counts if name not in serves]
         before = serves[-1] if serves else None
-        serves.append(max(new or told, key=told.__getitem__, default=before))
+        serves.append(max(new or counts, key=counts.__getitem__, default=before))
     first = next((name for name in serves if name is not None), None)
     goals: dict[str, tuple[int, ...]] = {}
     for t, turn in enumerate(turns):
@@ -184,7 +184,10 @@ def _outcome(domain: str, goal: _MultiWozGoal, state: _MultiWozState) -> str | N
         return "failure"
     wanted = [(name, value, state.semi) for name, value in goal.info.items()]
     wanted += [(name, value, state.book) for name, value in goal.book.items() if name not in _ABOUT_THE_PLAN]
-    agrees = all((held := _plain(had.get(name, ""))) in _OPEN or held == _plain(value) for name, value, had in wanted)
+    agrees = all(
+        (state_value := _plain(had.get(name, ""))) in _OPEN or state_value == _plain(value)
+        for name, value, had in wanted
+    )
     return "success" if agrees else None
 
 

@@ -21,8 +21,8 @@ import msgspec
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label
-from labelgen.data.reader import Options, Reader, files_of, lines_of, reading
-from labelgen.data.record import Rejected, checked, parse, shown
+from labelgen.data.reader import Options, Reader, files_of, lines_of, open_input
+from labelgen.data.record import Rejected, parse, readable, validate
 
 _SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zst")
 _USERS = frozenset({"user", "human", "customer"})
@@ -64,7 +64,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
 
 def _records(file: Path, name: str) -> Iterator[tuple[int, bytes | Rejected]]:
     """The records of a file that is one JSON text, each as JSON, numbered from 1."""
-    with reading(file) as opened:
+    with open_input(file) as opened:
         held: Any = parse(opened.read(), Any, name)
     if isinstance(held, Rejected):
         yield 1, held
@@ -95,11 +95,13 @@ def _dialogue(text: bytes, file: str, line: int | None, fallback: str) -> Dialog
         ends = list(accumulate(found.segments))[:-1]
         if min(found.segments, default=1) < 1 or sum(found.segments) != len(said):
             reason = f"bad_segments: lengths of segments that sum to {sum(found.segments)}, for {len(said)} utterances"
-            return Rejected(file=file, line=line, dialogue=identity, field="segments", reason=reason, raw=shown(text))
+            return Rejected(
+                file=file, line=line, dialogue=identity, field="segments", reason=reason, raw=readable(text)
+            )
     borders = [0, *ends, len(said)] if said else []
     labels = tuple(Label(GOALS, AtGoal(tuple(range(a, b))), "goal") for a, b in pairwise(borders))
     annotations = (Annotation("segments", "person", labels),) if labels else ()
-    return checked(Dialogue(id=identity, turns=_turns(said), annotations=annotations), file, line)
+    return validate(Dialogue(id=identity, turns=_turns(said), annotations=annotations), file, line)
 
 
 def _turns(said: Sequence[_SegmentUtterance]) -> tuple[Turn, ...]:

@@ -15,8 +15,8 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, validate
 
 _PARTS = ("train", "dev", "test")
 _OUTCOME = {"NOTIFY_SUCCESS": "success", "NOTIFY_FAILURE": "failure"}
@@ -101,7 +101,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
                 if isinstance(found, Rejected):
                     yield replace(found, field=f"[{position}].{found.field or ''}".rstrip("."))
                 else:
-                    yield checked(_dialogue(found, f"sgd/{part.name}"), name)
+                    yield validate(_dialogue(found, f"sgd/{part.name}"), name)
 
 
 def _dialogue(found: _SgdDialogue, source: str) -> Dialogue:
@@ -110,7 +110,7 @@ def _dialogue(found: _SgdDialogue, source: str) -> Dialogue:
         id=f"{source}/{found.dialogue_id}",
         source=source,
         turns=tuple(
-            Turn(request=joined(x.utterance for x in t.user), response=joined(x.utterance for x in t.assistant))
+            Turn(request=join_texts(x.utterance for x in t.user), response=join_texts(x.utterance for x in t.assistant))
             for t in turns
         ),
         annotations=(_annotation(turns),),

@@ -18,7 +18,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.reader import Options, Reader, lines_of
-from labelgen.data.record import Rejected, checked, parse, shown
+from labelgen.data.record import Rejected, parse, readable, validate
 
 _MARKED = re.compile(r"\[\s*(?P<type>[^\[\]:]+?)\s*:\s*(?P<words>[^\[\]]+?)\s*\]")
 
@@ -44,9 +44,9 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             slots = _slots(found)
             if isinstance(slots, str):
                 where = {"file": file.name, "dialogue": identity, "field": "sentence_annotation"}
-                yield Rejected(**where, line=line, reason=slots, raw=shown(text))
+                yield Rejected(**where, line=line, reason=slots, raw=readable(text))
             else:
-                yield checked(_dialogue(found, identity, source, slots), file.name, line)
+                yield validate(_dialogue(found, identity, source, slots), file.name, line)
 
 
 def _files(path: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.reader import Options, Reader, read_bytes
-from labelgen.data.record import Rejected, checked, parse, shown
+from labelgen.data.record import Rejected, parse, readable, validate
 
 _FOLDER = "2017-06-custom-intent-engines"
 _PARTS = ("train", "validate")
@@ -53,10 +53,10 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
                     yield found
                 elif not any(piece.text.strip() for piece in found.data):
                     yield Rejected(
-                        file=file.name, dialogue=identity, field="data", reason="empty_text", raw=shown(bytes(raw))
+                        file=file.name, dialogue=identity, field="data", reason="empty_text", raw=readable(bytes(raw))
                     )
                 else:
-                    yield checked(_dialogue(identity, f"snips/{part}", intent, found.data), file.name)
+                    yield validate(_dialogue(identity, f"snips/{part}", intent, found.data), file.name)
 
 
 def _files(path: Path, part: str | None) -> list[tuple[Path, str]]:

@@ -20,8 +20,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Category, Dialogue, Feedback, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse
+from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, validate
 
 # Every other question of the users' questionnaire asks whether the task was done.
 _NOT_ABOUT_THE_TASK = re.compile(r"stay calm and helpful|enjoy this task|say something about rain")
@@ -41,7 +41,7 @@ class _Event(msgspec.Struct, frozen=True, rename="pascal"):
         return self.agent == "User"
 
     @property
-    def said(self) -> bool:
+    def utterances(self) -> bool:
         if self.text is None:
             return False
         return self.action == "utter" if self.by_user else self.agent == "Wizard" and self.action in _REPLIES
@@ -74,7 +74,7 @@ class _StarDialogue(msgspec.Struct, frozen=True, rename="pascal"):
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
         found = parse(read_bytes(file), _StarDialogue, file.name)
-        yield found if isinstance(found, Rejected) else checked(_dialogue(found), file.name)
+        yield found if isinstance(found, Rejected) else validate(_dialogue(found), file.name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -89,7 +89,7 @@ def _files(path: Path) -> list[Path]:
 
 def _dialogue(found: _StarDialogue) -> Dialogue:
     start = next((e.unix_time for e in found.events if e.unix_time is not None), None)
-    turns = exchanges((e for e in found.events if e.said), lambda event: event.by_user)
+    turns = exchanges((e for e in found.events if e.utterances), lambda event: event.by_user)
     feedback = tuple(_feedback(found))
     goals = _goals(found, turns)
     return Dialogue(
@@ -107,8 +107,8 @@ def _dialogue(found: _StarDialogue) -> Dialogue:
 def _turn(turn: Exchange[_Event], start: float | None) -> Turn:
     actions = [event.action_label for event in turn.assistant if event.action_label is not None]
     return Turn(
-        request=joined(event.text or "" for event in turn.user),
-        response=joined(event.text or "" for event in turn.assistant),
+        request=join_texts(event.text or "" for event in turn.user),
+        response=join_texts(event.text or "" for event in turn.assistant),
         time_s=_since(start, turn.user),
         response_time_s=_since(start, turn.assistant),
         categories=tuple(Category(name="wizard_action", value=action) for action in actions[-1:]),

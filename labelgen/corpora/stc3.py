@@ -16,8 +16,8 @@ import msgspec
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel, Rating, from_scale, quality_name
-from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse
+from labelgen.data.reader import Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, validate
 
 _SCALE = (-2.0, 2.0)
 
@@ -55,7 +55,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         source = f"stc3/{file.stem}"
         for position, raw in enumerate(dialogues):
             found = parse(bytes(raw), _StcDialogue, file.name, dialogue=f"{source}/[{position}]")
-            yield found if isinstance(found, Rejected) else checked(_dialogue(found, source), file.name)
+            yield found if isinstance(found, Rejected) else validate(_dialogue(found, source), file.name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -77,8 +77,8 @@ def _dialogue(found: _StcDialogue, source: str) -> Dialogue:
         source=source,
         turns=tuple(
             Turn(
-                request=joined(text for line in turn.user for text in line.utterances if text),
-                response=joined(text for line in turn.assistant for text in line.utterances if text),
+                request=join_texts(text for line in turn.user for text in line.utterances if text),
+                response=join_texts(text for line in turn.assistant for text in line.utterances if text),
             )
             for turn in turns
         ),

@@ -15,8 +15,8 @@ from statistics import fmean
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, At, AtDialogue, AtTurn, Label, quality_name
-from labelgen.data.reader import Options, Reader, exchanges, joined, read_bytes
-from labelgen.data.record import Rejected, checked, parse, shown
+from labelgen.data.reader import Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.record import Rejected, parse, readable, validate
 
 _PARTS = ("train", "valid")
 
@@ -93,24 +93,24 @@ def _dialogue(block: list[bytes], source: str, position: int, file: str, first: 
     for number, text in enumerate(block, first):
         line = _line(text)
         if isinstance(line, str):
-            return Rejected(file=file, line=number, dialogue=identity, reason=line, raw=shown(b"\n".join(block)))
+            return Rejected(file=file, line=number, dialogue=identity, reason=line, raw=readable(b"\n".join(block)))
         lines.append(line)
-    said = [line for line in lines if not line.overall]
+    utterances = [line for line in lines if not line.overall]
     columns = {len(line.ratings) for line in lines if line.ratings}
     if len(columns) > 1:
         reason = f"bad_ratings: lines have {' and '.join(map(str, sorted(columns)))} ratings, all need the same"
-        return Rejected(file=file, line=first, dialogue=identity, reason=reason, raw=shown(b"\n".join(block)))
-    turns = exchanges(said, lambda line: line.by_user)
+        return Rejected(file=file, line=first, dialogue=identity, reason=reason, raw=readable(b"\n".join(block)))
+    turns = exchanges(utterances, lambda line: line.by_user)
     rated: dict[At, list[tuple[float, ...]]] = {}
     for t, turn in enumerate(turns[1:]):
         rated[AtTurn(t)] = [line.ratings for line in turn.user if line.ratings]
     rated[AtDialogue()] = [line.ratings for line in lines if line.overall and line.ratings]
-    return checked(
+    return validate(
         Dialogue(
             id=identity,
             source=source,
             turns=tuple(
-                Turn(request=joined(x.text for x in t.user), response=joined(x.text for x in t.assistant))
+                Turn(request=join_texts(x.text for x in t.user), response=join_texts(x.text for x in t.assistant))
                 for t in turns
             ),
             annotations=tuple(_annotation(identity, k, rated) for column in columns for k in range(column)),

@@ -1,7 +1,6 @@
-"""Which labels a task may give, and which corpus could give which: `labels.json` beside a log.
+"""Label sets: the allowed labels of each task and source, in `labels.json` in the folder of a log.
 
-The file holds, per source and task, a list of `{"name", "description"}`; the key `*` stands for records without a
-source."""
+The file maps source and task to a list of `{"name", "description"}`; the key `*` is for records without a source."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,9 +35,9 @@ Sources = Mapping[str, Mapping[str, tuple[LabelName, ...]]]
 class LabelSet:
     """The labels of one task over all corpora that were trained on.
 
-    names: sorted, without doubles. sources: for each source, the indices into `names` that it could give, ascending; empty
-    for a corpus that has no labels of this task. often: indices of names that training gave to LEAST_SEEN places or more.
-    together: pairs of indices, the smaller first, that it gave to one place."""
+    names: sorted, without duplicates. sources: the allowed indices into `names` for each source, ascending; empty for a corpus
+    without labels of this task. often: indices of names with at least LEAST_SEEN training places. together: pairs of
+    indices, the smaller first, that occur at one training place."""
 
     task: str
     names: tuple[LabelName, ...]
@@ -50,11 +49,12 @@ class LabelSet:
         return {label.name: k for k, label in enumerate(self.names)}
 
     def of_source(self, source: str | None) -> tuple[int, ...]:
-        """Indices that records of this source may have: its own set, else its corpus's (`sgd` for `sgd/dev`), else those of
-        the corpus's other parts together (`sgd/train` and `sgd/dev` for `sgd/test`), else the only set there is. Empty for a
-        source that is known and has no such labels.
+        """Indices of the allowed labels for records of this source.
 
-        Raises UsageError where there are several sets and none is the record's: to choose one would be to guess."""
+        The first that exists: the set of the source, of its corpus (`sgd` for `sgd/dev`), of all other parts of the corpus
+        (`sgd/train` and `sgd/dev` for `sgd/test`), the only set. Empty for a known source without labels of this task.
+
+        Raises UsageError if there are several sets and none matches."""
         wanted = source or ANY_SOURCE
         corpus = wanted.split("/")[0]
         for key in (wanted, corpus):
@@ -76,8 +76,9 @@ class LabelSet:
         )
 
     def within(self, source: str | None, domains: Sequence[str] | None) -> tuple[int, ...]:
-        """`of_source`, without the names of other domains where `domains` is given: a name is its domain's that stands before
-        its first dot, and every domain's without one."""
+        """`of_source` restricted to `domains`; None for no restriction.
+
+        The domain of a name is its part before the first dot. A name without a dot belongs to every domain."""
         found = self.of_source(source)
         if domains is None:
             return found
@@ -85,13 +86,13 @@ class LabelSet:
 
 
 def domain_of_name(name: str) -> str | None:
-    """What stands before a name's first dot; None without one."""
+    """The part of a name before its first dot; None without a dot."""
     domain, dot, _ = name.partition(".")
     return domain if dot else None
 
 
 def label_set(task: str, sources: Sources) -> LabelSet:
-    """Join the sets of all sources for one task; the first description that is given wins."""
+    """Join the sets of all sources for one task; the first description wins."""
     descriptions: dict[str, str | None] = {}
     for tasks in sources.values():
         for label in tasks.get(task, ()):
@@ -106,26 +107,27 @@ def label_set(task: str, sources: Sources) -> LabelSet:
 
 
 LEAST_SEEN = 20
-"""Places that a name was given to before it says anything that it never stood beside another."""
+"""Minimum number of training places of a name; below it, a pair that never occurred is no evidence."""
 
 
 def with_company(labels: LabelSet, targets: Iterable[Target]) -> LabelSet:
-    """The same set with which names training gave often, and which of them together; targets of other tasks, and those that
-    do not tell all of a place's names, are passed over."""
+    """The label set with frequent names and co-occurring pairs, counted over training targets.
+
+    Targets of other tasks and incomplete targets are skipped."""
     index = labels.index()
     seen: Counter[int] = Counter()
     together: set[tuple[int, int]] = set()
     for target in targets:
         if target.task == labels.task and target.complete:
-            given = sorted(index[name] for name, p in target.distribution or () if p >= 0.5 and name in index)
-            seen.update(given)
-            together.update(combinations(given, 2))
+            assigned = sorted(index[name] for name, p in target.distribution or () if p >= 0.5 and name in index)
+            seen.update(assigned)
+            together.update(combinations(assigned, 2))
     often = tuple(sorted(k for k, count in seen.items() if count >= LEAST_SEEN))
     return replace(labels, often=often, together=tuple(sorted(together)))
 
 
 def carry_company(labels: LabelSet, trained: LabelSet) -> LabelSet:
-    """What `trained` knows of names that both sets have."""
+    """Copy frequent names and pairs from `trained` for names in both sets."""
     index = labels.index()
     place = {k: index[name.name] for k, name in enumerate(trained.names) if name.name in index}
     pairs = [(place[a], place[b]) for a, b in trained.together if a in place and b in place]
@@ -134,7 +136,7 @@ def carry_company(labels: LabelSet, trained: LabelSet) -> LabelSet:
 
 
 class Names:
-    """The sets that a log shows, gathered while it passes."""
+    """Collector of the label names in a log."""
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, set[str]]] = {}
@@ -150,7 +152,7 @@ class Names:
 
 
 def collect(targets: Iterable[tuple[str | None, Target]]) -> Sources:
-    """The sets that a log shows: every name that a target of it mentions, by the record's source."""
+    """The label sets of a log: every name in its targets, by the source of the record."""
     found = Names()
     for source, target in targets:
         found.add(source, target.task, (name for name, _ in target.distribution or ()))
@@ -159,7 +161,7 @@ def collect(targets: Iterable[tuple[str | None, Target]]) -> Sources:
 
 
 def merge(first: Sources, second: Sources) -> Sources:
-    """Both together; where both know a name, the description of the first that has one."""
+    """The union of two label sets; for a name in both, the first description wins."""
     out: dict[str, dict[str, tuple[LabelName, ...]]] = {}
     for source in sorted({*first, *second}):
         tasks: dict[str, tuple[LabelName, ...]] = {}
@@ -176,7 +178,7 @@ def merge(first: Sources, second: Sources) -> Sources:
 
 
 def read_labels(path: Path) -> Sources:
-    """Read a labels.json. Raises InputError where it is not of that form."""
+    """Read a labels.json. Raises InputError if its content is invalid."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, tuple[LabelName, ...]]])
     except (msgspec.MsgspecError, OSError, RecursionError) as error:
@@ -186,7 +188,7 @@ def read_labels(path: Path) -> Sources:
 
 
 def write_labels(path: Path, sources: Sources) -> None:
-    """Write a labels.json; sets that stand there already, of another log in the folder, are kept and joined."""
+    """Write a labels.json; sets of an existing file, from another log in the folder, are kept and joined."""
     if path.is_file():
         sources = merge(sources, read_labels(path))
     write_text(path, msgspec.json.format(msgspec.json.encode(sources, order="sorted"), indent=1).decode() + "\n")
@@ -194,7 +196,7 @@ def write_labels(path: Path, sources: Sources) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """code: counted by. field: of the record. error: what is raised where no record can be used."""
+    """A reason to reject a valid record. code: first word of the reason. field: of the record. error: raised if no record is usable."""
 
     code: str
     field: str
@@ -202,19 +204,20 @@ class Refusal:
 
     @property
     def reason(self) -> str:
-        """What a quarantine says, with what to do."""
+        """The reason in a quarantine file, with the hint."""
         return f"{self.code}: {self.error.what}; {self.error.where}; {self.error.hint}"
 
 
 def domains_on_offer(dialogue: Dialogue, field: str) -> tuple[str, ...] | None:
-    """What the record says under `field` of the domains (services, skills) that its user could turn to, sorted; None where it
-    holds no list of words there."""
+    """The domains (services, skills) available to the user, from `field` of the record, sorted.
+
+    None if the field is not a list of words."""
     found = extra(dialogue).get(field)
     return tuple(sorted(set(found))) if _lists_words(found) else None
 
 
 def bad_domains(dialogue: Dialogue, field: str | None) -> Refusal | None:
-    """Where the record has something under `field` that is no list of words; null is nothing. None asks for nothing."""
+    """A refusal if `field` of the record is neither null nor a list of words. field: None checks nothing."""
     found = None if field is None else extra(dialogue).get(field)
     if field is None or found is None or _lists_words(found):
         return None
@@ -229,8 +232,7 @@ def _lists_words(found: Any) -> TypeGuard[list[str]]:
 
 
 def refuse_without_domains(dialogues: Iterable[Dialogue], field: str | None) -> None:
-    """Raises UsageError where no dialogue lists domains on offer in `field`; reads until the first that does. None asks for
-    nothing."""
+    """Raise UsageError if no dialogue lists domains in `field`; reads up to the first that does. field: None checks nothing."""
     if field is None:
         return
     lists: set[str] = set()

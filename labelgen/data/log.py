@@ -28,8 +28,8 @@ from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Refusal, Sources, merge, read_labels, write_labels
-from labelgen.data.reader import READERS, Options, Reader, files_of, numbered
-from labelgen.data.record import Placed, Rejected, decode, encode, placed
+from labelgen.data.reader import READERS, Options, Reader, files_of, number_lines
+from labelgen.data.record import LocatedDialogue, Rejected, decode, encode, locate
 from labelgen.data.tables import Write, count_rows, parquet_writer, read_rows
 
 RECORD_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -42,13 +42,13 @@ _SHOWN = 20
 _SHOWN_FILES = 10
 
 
-def behind(lines: int, error: DamagedError) -> str:
-    """The reason for the rest of a packed file, of which so many lines could be read."""
+def damage_reason(lines: int, error: DamagedError) -> str:
+    """The reason to reject the rest of a damaged packed file. lines: how many were read before the damage."""
     return f"{error}; {lines:,} lines could be read, all behind them is lost"
 
 
-def loss(files: Sequence[str], where: str) -> InputError:
-    """The error of a command that could read these files in part only. where: what it read or wrote."""
+def damaged_files_error(files: Sequence[str], where: str) -> InputError:
+    """The error for files of which only a part could be read. where: the input or output of the command."""
     shown = ", ".join(files[:_SHOWN_FILES]) + (
         f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
     )
@@ -62,7 +62,7 @@ def loss(files: Sequence[str], where: str) -> InputError:
 
 
 def _holds_rejected(path: Path) -> bool:
-    """Whether a file is empty or begins with what was rejected."""
+    """Whether a file is empty or begins with a rejected record."""
     with path.open("rb") as file:
         first = file.readline()
     try:
@@ -72,14 +72,15 @@ def _holds_rejected(path: Path) -> bool:
 
 
 class Quarantine:
-    """A file of rejected records, one JSON object a line. It is made with the first of them, and then replaces one that
-    was there. reasons: how many, by the first word of their reason. Raises UsageError for a path that holds anything else, such as
-    the log that is read."""
+    """A file of rejected records, one JSON object a line.
+
+    The first rejected record creates the file and replaces an earlier quarantine. reasons: counts by the first word of the
+    reason. Raises UsageError if the path is another kind of file, such as the input log."""
 
     def __init__(self, path: Path) -> None:
         if path.is_dir() or (path.is_file() and not _holds_rejected(path)):
             raise UsageError(
-                f"{path} is no quarantine, and would be overwritten",
+                f"{path} exists and is not a quarantine file",
                 "--quarantine",
                 "name another file, such as quarantine.jsonl",
             )
@@ -93,7 +94,7 @@ class Quarantine:
     def add(self, item: Rejected) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: what was set aside can be looked at while the rest is at work.
+            # Unbuffered, so that the file can be inspected during the run.
             self._file = self.path.open("wb", buffering=0)
         self._file.write(msgspec.json.encode(item) + b"\n")
         self.reasons[item.reason.partition(":")[0]] += 1
@@ -103,26 +104,29 @@ class Quarantine:
             self._file.close()
 
 
-def told(reasons: Counter[str], where: object) -> str:
-    """For people: `3 records were set aside (bad_json 2, bad_type 1; in bad.jsonl)`. where: the file, or how to have
-    one."""
+def quarantine_text(reasons: Counter[str], where: object) -> str:
+    """Summary for people: `3 records were set aside (bad_json 2, bad_type 1; in bad.jsonl)`.
+
+    where: the quarantine file, or the option that creates one."""
     counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     return f"{reasons.total():,} records were set aside ({counts}; {where})"
 
 
 def shard_files(path: Path) -> list[Path]:
-    """The record files at `path`: itself, or all below a folder, sorted. Raises UsageError if there are none."""
+    """The record files at `path`: the file itself, or all files below a folder, sorted. Raises UsageError if there are none."""
     return files_of(path, RECORD_SUFFIXES)
 
 
 def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Rejected]:
-    """The records of one file, in order; what is behind the place where a packed file is damaged is one rejected record. `name` is
-    what the file is called in what is rejected. Raises StorageError if it cannot be read."""
-    return map(_bare, read_placed(path, name))
+    """The records of one file, in order.
+
+    The rest of a damaged packed file is one Rejected. name: of the file in rejected records. Raises StorageError if the file
+    cannot be read."""
+    return map(_bare, read_located(path, name))
 
 
-def read_placed(path: Path, name: str | None = None) -> Iterator[Placed | Rejected]:
-    """The same, each good record with its place. `-` is standard input."""
+def read_located(path: Path, name: str | None = None) -> Iterator[LocatedDialogue | Rejected]:
+    """`read_file` with the location of each valid record. `-` is standard input."""
     name = name or str(path)
     if name == "-":
         yield from _lines(sys.stdin.buffer, name)
@@ -133,23 +137,23 @@ def read_placed(path: Path, name: str | None = None) -> Iterator[Placed | Reject
         raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
 
 
-def _lines(lines: Iterable[bytes], name: str) -> Iterator[Placed | Rejected]:
-    """JSON Lines; empty lines are passed over."""
-    for number, text in numbered(lines):
-        yield placed(decode(text, name, number), name, number, text)
+def _lines(lines: Iterable[bytes], name: str) -> Iterator[LocatedDialogue | Rejected]:
+    """Records of JSON Lines; empty lines are skipped."""
+    for number, text in number_lines(lines):
+        yield locate(decode(text, name, number), name, number, text)
 
 
-def _packed_lines(path: Path, name: str) -> Iterator[Placed | Rejected]:
+def _packed_lines(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
     number = 0
     with decompressed(path) as file:
         try:
-            for number, text in numbered(file):
-                yield placed(decode(text, name, number), name, number, text)
+            for number, text in number_lines(file):
+                yield locate(decode(text, name, number), name, number, text)
         except DamagedError as error:
-            yield Rejected(file=name, reason=behind(number, error))
+            yield Rejected(file=name, reason=damage_reason(number, error))
 
 
-def _rows(path: Path, name: str) -> Iterator[Placed | Rejected]:
+def _rows(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
     rows = count_rows(path)
     if isinstance(rows, str):
         yield Rejected(file=name, reason=rows)
@@ -162,23 +166,23 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         yield from read_file(file)
 
 
-def _bare(item: Placed | Rejected) -> Dialogue | Rejected:
-    return item.dialogue if isinstance(item, Placed) else item
+def _bare(item: LocatedDialogue | Rejected) -> Dialogue | Rejected:
+    return item.dialogue if isinstance(item, LocatedDialogue) else item
 
 
 def _labels(path: Path, options: Options) -> Sources:
-    """labels.json in the folder, or beside the file."""
-    beside = (path if path.is_dir() else path.parent) / "labels.json"
-    return read_labels(beside) if beside.is_file() else {}
+    """Label sets from labels.json in the folder of the log."""
+    labels_file = (path if path.is_dir() else path.parent) / "labels.json"
+    return read_labels(labels_file) if labels_file.is_file() else {}
 
 
 @contextmanager
 def open_writer(path: Path | str, force: bool = False) -> Iterator[Write]:
-    """A function that writes one dialogue to `path`: `.jsonl` (also packed: `.jsonl.gz`, `.jsonl.zst`), `.parquet`, or
+    """Open a log for writing; yields a function that writes one dialogue to `path`: `.jsonl` (also packed: `.jsonl.gz`, `.jsonl.zst`), `.parquet`, or
     `-` for standard output.
 
-    The file is there, whole, once the block is left; where the block raises, nothing is. Raises UsageError for another
-    ending, or if the file exists without force."""
+    The file appears complete at the end of the block; if the block raises, there is no file. Raises UsageError for another
+    suffix, or if the file exists and force is false."""
     if str(path) == "-":
         with _write_lines(sys.stdout.buffer) as write:
             yield write
@@ -206,8 +210,10 @@ READER = Reader(_read, _labels)
 
 
 def by_folder(path: Path, format: str) -> Iterator[tuple[Path, list[Path]]]:
-    """(folder, what is read there) of a log: audio paths start from the folder of the record's own file, so own records are
-    read folder by folder, in order; of another form the log is one."""
+    """Pairs of (folder, paths to read there), in order.
+
+    Audio paths are relative to the folder of the record file, so labelgen's records are read folder by folder. A log of
+    another format is one pair."""
     if format == "labelgen" and str(path) != "-":
         for folder, files in groupby(shard_files(path), key=lambda file: file.parent):
             yield folder, list(files)
@@ -218,16 +224,16 @@ def by_folder(path: Path, format: str) -> Iterator[tuple[Path, list[Path]]]:
 class Log:
     """The dialogues of one or several paths, in order. Iterate as often as needed; memory does not grow with the log.
 
-    Rejected records go to the quarantine, if there is one, and are counted by the first word of their reason in
-    `reasons`; a dialogue whose id was seen before among the last quarter of a million is rejected too. At the end of a
-    pass, InputError (exit code 3) is raised where more than `max_bad_rate` of the records were rejected, or where a file is damaged
-    and the rate is not 1: how many records are lost with it is not known.
+    Rejected records go to the quarantine, if there is one. `reasons` counts them by the first word of their reason. A
+    dialogue is also rejected if one of the last 262,144 dialogues had its id.
 
-    Raises UsageError for a form other than labelgen's own on standard input. refuses: why a dialogue, though its record is good, is
-    rejected; None for one that is not.
-    quarantine: a file, begun anew with each pass; or an open Quarantine, which other logs may share and which is left
-    open. folder: that the audio paths of the dialogue last given start from; None where it lies in a store, from which no
-    sound is read."""
+    quarantine: a file, which each pass rewrites; or an open Quarantine, which logs may share and which stays open.
+    refuses: the reason to reject a dialogue with a valid record, or None. folder: the folder that the audio paths of the
+    current dialogue are relative to; None for remote storage, from which audio is not read.
+
+    Raises UsageError for a format other than labelgen's on standard input. At the end of a pass, raises InputError (exit
+    code 3) if more than `max_bad_rate` of the records were rejected. It is also raised for a damaged file, unless the rate
+    is 1, because the number of lost records is unknown."""
 
     def __init__(
         self,
@@ -257,11 +263,11 @@ class Log:
         self._told = False
 
     def labels(self) -> Sources:
-        """The label sets that the corpus publishes; empty where it publishes none."""
-        found: Sources = {}
+        """The label sets that the corpus publishes; empty if there are none."""
+        sources: Sources = {}
         for path in self.paths:
-            found = merge(found, self.reader.labels(path, self.options))
-        return found
+            sources = merge(sources, self.reader.labels(path, self.options))
+        return sources
 
     def __iter__(self) -> Iterator[Dialogue]:
         self.kept, self.reasons = 0, Counter()
@@ -284,7 +290,7 @@ class Log:
             if bad is not None and bad is not self.quarantine:
                 bad.close()
         if damaged and self.max_bad_rate < 1:
-            raise loss(damaged, f"{self.kept:,} records were read")
+            raise damaged_files_error(damaged, f"{self.kept:,} records were read")
         self._judge(first)
 
     def _unique(self) -> Iterator[Dialogue | Rejected]:
@@ -305,7 +311,7 @@ class Log:
             why = None if self.refuses is None else self.refuses(dialogue)
             yield dialogue if why is None else item.rejected(why.field, why.reason)
 
-    def _read(self) -> Iterator[Placed | Rejected]:
+    def _read(self) -> Iterator[LocatedDialogue | Rejected]:
         for path in self.paths:
             for folder, parts in by_folder(path, self.format):
                 for part in parts:
@@ -313,12 +319,12 @@ class Log:
                         self.folder = None if is_remote(part) else folder
                         yield item
 
-    def _placed(self, part: Path) -> Iterator[Placed | Rejected]:
+    def _placed(self, part: Path) -> Iterator[LocatedDialogue | Rejected]:
         if self.format == "labelgen":
-            yield from read_placed(part)
+            yield from read_located(part)
             return
         for item in self.reader.read(part, self.options):
-            yield item if isinstance(item, Rejected) else Placed(item, str(part))
+            yield item if isinstance(item, Rejected) else LocatedDialogue(item, str(part))
 
     def _judge(self, first: Rejected | None) -> None:
         bad = sum(self.reasons.values())
@@ -329,7 +335,7 @@ class Log:
             if not self._told:
                 self._told = True
                 where = f"in {self.quarantine}" if self.quarantine else "--quarantine FILE keeps them"
-                print_lines(told(self.reasons, where), file=sys.stderr)
+                print_lines(quarantine_text(self.reasons, where), file=sys.stderr)
             return
         counts = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common())
         kept = f"; all of them are in {self.quarantine}" if self.quarantine else ""
@@ -343,9 +349,10 @@ class Log:
 def write_log(
     path: Path | str, dialogues: Iterable[Dialogue], labels: Sources | None = None, force: bool = False
 ) -> int:
-    """Write a log as `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.parquet`, or to standard output for `-`; gives the number of dialogues.
+    """Write a log as `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.parquet`, or to standard output for `-`; returns the number of
+    dialogues.
 
-    `labels` go to labels.json beside it. Raises UsageError for another ending, or if the file exists without force."""
+    `labels` go to labels.json in the same folder. Raises UsageError for another suffix, or if the file exists and force is false."""
     count = 0
     with open_writer(path, force) as write:
         for dialogue in dialogues:
@@ -356,11 +363,13 @@ def write_log(
     return count
 
 
-def with_named(
+def require_annotators(
     dialogues: Iterable[Dialogue], names: Iterable[str | None], option: str, elsewhere: Iterable[Dialogue] = ()
 ) -> Iterator[Dialogue]:
-    """The dialogues as they come. Raises UsageError at their end where an annotator of these names is in none of them, nor in those
-    that lie elsewhere; in no dialogue at all nobody is missed. option: what gave the names."""
+    """Pass dialogues on; raise UsageError at their end if an annotator of these names is in none of them.
+
+    elsewhere: more dialogues to search. option: the option with the names, for the message. Without any dialogue nothing is
+    raised."""
     missed = {name for name in names if name is not None}
     # Some logs have an annotator a dialogue; so many are not remembered.
     known: dict[str, None] = {}
@@ -379,9 +388,9 @@ def with_named(
         count += 1
         yield dialogue
     if missed and count:
-        told = ", ".join(list(known)[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+        shown = ", ".join(list(known)[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
         raise UsageError(
             f"nobody annotated as {', '.join(sorted(missed))}",
             option,
-            f"the log's annotators: {told}" if known else "the log has no annotations",
+            f"the log's annotators: {shown}" if known else "the log has no annotations",
         )

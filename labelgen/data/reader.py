@@ -1,4 +1,4 @@
-"""Readers of logs: their contract, their registry, and what they share."""
+"""Log readers: the interface, the registry, and shared functions."""
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,21 +15,23 @@ from labelgen.data.label_sets import Sources
 from labelgen.data.record import Rejected
 
 Options = Mapping[str, str]
-"""What a reader is told on the command line by `--option name=value`."""
+"""Options of a reader, from `--option name=value` on the command line."""
 
 Read = Callable[[Path, Options], Iterator[Dialogue | Rejected]]
 
 
 def no_labels(path: Path, options: Options) -> Sources:
-    """For corpora that bring no label descriptions; the sets are then collected from the annotations."""
+    """No label sets, for corpora without label descriptions; they are then collected from the annotations."""
     return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """read: path (a file or the folder of the published layout) and options to dialogues, in the same order each time;
-    every record is read or rejected. labels: names and descriptions that the corpus itself publishes. options: the
-    names that `read` knows."""
+    """A log reader for one format.
+
+    read: from a path (a file, or a folder in the published layout) and options to dialogues, always in the same order;
+    every record is a Dialogue or a Rejected. labels: label names and descriptions that the corpus publishes. options:
+    the option names of `read`."""
 
     read: Read
     labels: Callable[[Path, Options], Sources] = no_labels
@@ -69,13 +71,15 @@ READERS = Registry(
 
 
 def is_quarantine(name: str) -> bool:
-    """Whether a file of this name holds what was rejected, so that a folder that is read again has it for no records."""
+    """Whether this is the name of a quarantine file, which a log skips."""
     return name == "quarantine.jsonl" or name.endswith(".quarantine.jsonl")
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The record files at `path`: itself, or all below a folder, sorted; hidden files and quarantine files are no
-    records. Raises UsageError if there are none, and for a folder below that is a link, which might lead back."""
+    """The record files at `path`: the file itself, or all files below a folder, sorted.
+
+    Hidden files and quarantine files are skipped. Raises UsageError if there are none, and for a link to a folder, which
+    could form a cycle."""
     if path.is_dir():
         below = [
             p for p in sorted(path.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(path).parts)
@@ -83,17 +87,17 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
         links = [] if is_remote(path) else [p for p in below if p.is_symlink() and p.is_dir()]
         if links:
             raise UsageError(f"{links[0]} is a link to a folder", str(path), "name that folder as a log of its own")
-        found = [p for p in below if p.name.endswith(tuple(suffixes)) and not is_quarantine(p.name)]
-        if not found:
+        turns = [p for p in below if p.name.endswith(tuple(suffixes)) and not is_quarantine(p.name)]
+        if not turns:
             raise UsageError(f"no records in {path}", str(path), f"a log is made of {', '.join(suffixes)} files")
-        return found
+        return turns
     if not path.exists():
         raise UsageError(f"{path} does not exist", str(path), "name a file or folder of records")
     return [path]
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[IO[bytes]]:
+def open_input(path: Path) -> Iterator[IO[bytes]]:
     """Open to read; `.gz` and `.zst` are unpacked. Raises StorageError if the file cannot be read whole."""
     try:
         with decompressed(path) as file:
@@ -103,21 +107,21 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not empty, with their numbers from 1."""
-    with reading(path) as file:
-        yield from numbered(file)
+    """Non-empty lines of a file with their numbers, from 1."""
+    with open_input(path) as file:
+        yield from number_lines(file)
 
 
-def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Those that are not empty, with their numbers from 1."""
+def number_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Non-empty lines with their numbers, from 1."""
     for number, text in enumerate(lines, 1):
-        line = without_mark(text, number)
+        line = strip_byte_order_mark(text, number)
         if line.strip():
             yield number, line
 
 
-def without_mark(line: bytes, number: int) -> bytes:
-    """The line of a file without the mark that some programs put before UTF-8."""
+def strip_byte_order_mark(line: bytes, number: int) -> bytes:
+    """The line without a UTF-8 byte order mark, which only line 1 can have."""
     return line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
@@ -133,16 +137,17 @@ Line = TypeVar("Line")
 
 
 class Exchange(NamedTuple, Generic[Line]):
-    """One turn as it came: the user's lines, then the assistant's; either may be empty, not both."""
+    """The lines of one turn: the user's, then the assistant's; at most one of them is empty."""
 
     user: tuple[Line, ...]
     assistant: tuple[Line, ...]
 
 
 def exchanges(lines: Iterable[Line], by_user: Callable[[Line], bool]) -> list[Exchange[Line]]:
-    """Turns of a dialogue, in order. Lines in a row by one side join one turn; where the assistant opens, the first
-    turn has no line of the user."""
-    found: list[Exchange[Line]] = []
+    """Group the lines of a dialogue into turns, in order.
+
+    Consecutive lines of one side belong to one turn. If the assistant opens, the first turn has no user line."""
+    turns: list[Exchange[Line]] = []
     user: list[Line] = []
     assistant: list[Line] = []
     for line in lines:
@@ -150,14 +155,14 @@ def exchanges(lines: Iterable[Line], by_user: Callable[[Line], bool]) -> list[Ex
             assistant.append(line)
             continue
         if assistant:
-            found.append(Exchange(tuple(user), tuple(assistant)))
+            turns.append(Exchange(tuple(user), tuple(assistant)))
             user, assistant = [], []
         user.append(line)
     if user or assistant:
-        found.append(Exchange(tuple(user), tuple(assistant)))
-    return found
+        turns.append(Exchange(tuple(user), tuple(assistant)))
+    return turns
 
 
-def joined(texts: Iterable[str]) -> str:
-    """Utterances of one side as the text of a turn."""
+def join_texts(texts: Iterable[str]) -> str:
+    """Join the utterances of one side with line breaks."""
     return "\n".join(texts)

@@ -55,8 +55,9 @@ _DAMAGE = ("bad_gzip", "bad_zstd", "bad_parquet")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A record that stays out. file and line (from 1) say where it stood, field what was wrong with it; raw is the
-    record as it came, so that it can be fixed and read again."""
+    """A record that could not be used, with its reason and location.
+
+    file: its name. line: line or row, from 1. field: path of the bad field. raw: the original text, to fix and read again."""
 
     file: str
     reason: str
@@ -67,7 +68,7 @@ class Rejected:
 
     @property
     def is_damage(self) -> bool:
-        """Whether it stands for the rest of a damaged file, of which nobody knows how many records it held."""
+        """Whether it represents the unreadable rest of a damaged file; the number of its records is unknown."""
         return self.line is None and self.reason.partition(":")[0] in _DAMAGE
 
     def where(self) -> str:
@@ -95,14 +96,14 @@ def decode(text: str | bytes, file: str, line: int | None = None) -> Dialogue | 
     Text is decoded straight into Structs; only a record with unknown fields, or a fault, is read by way of plain dicts."""
     data = text.encode("utf-8", errors="surrogatepass") if isinstance(text, str) else text
     if (deep := too_deep(data)) is not None:
-        return Rejected(file=file, line=line, reason=deep, raw=shown(data))
+        return Rejected(file=file, line=line, reason=deep, raw=readable(data))
     try:
         record = _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeError):
         return _decode_plain(data, file, line)
     fault = _deep_extra(record.extra, [turn.extra for turn in record.turns]) or next(faults(record), None)
     if fault is not None:
-        return _rejected(fault, record.id, file, line, shown(data))
+        return _rejected(fault, record.id, file, line, readable(data))
     return to_dialogue(record)
 
 
@@ -111,9 +112,9 @@ def _decode_plain(data: bytes, file: str, line: int | None) -> Dialogue | Reject
         plain = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeError) as error:
         reason, field = unreadable(data, error)
-        return Rejected(file=file, line=line, field=field, reason=reason, raw=shown(data))
+        return Rejected(file=file, line=line, field=field, reason=reason, raw=readable(data))
     result = _read(plain)
-    return result if isinstance(result, Dialogue) else _rejected(result, _id_of(plain), file, line, shown(data))
+    return result if isinstance(result, Dialogue) else _rejected(result, _id_of(plain), file, line, readable(data))
 
 
 def convert(plain: Any, file: str, line: int | None = None) -> Dialogue | Rejected:
@@ -125,7 +126,7 @@ def convert(plain: Any, file: str, line: int | None = None) -> Dialogue | Reject
     return _rejected(result, _id_of(plain), file, line, json.dumps(plain, default=repr))
 
 
-def checked(dialogue: Dialogue, file: str, line: int | None = None) -> Dialogue | Rejected:
+def validate(dialogue: Dialogue, file: str, line: int | None = None) -> Dialogue | Rejected:
     """The dialogue, if its record is valid; the last step of a corpus reader."""
     record = to_record(dialogue)
     fault = next(faults(record), None)
@@ -140,7 +141,7 @@ def encode(dialogue: Dialogue) -> bytes:
 
 
 def to_plain(dialogue: Dialogue) -> dict[str, Any]:
-    """Every field, null for absent, [] for none, in the order of the record."""
+    """The record as plain dicts with every field: null for absent, [] for none, in the order of the record."""
     plain: dict[str, Any] = msgspec.to_builtins(to_record(dialogue))
     return plain
 
@@ -241,7 +242,7 @@ def _rejected(fault: Fault, dialogue: str | None, file: str, line: int | None, r
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class LocatedDialogue:
     """A valid record with its place, so that later steps can still reject it.
 
     file: its name in rejected records. line: or row, from 1. came: the line, or the row, that it was read from. Both are
@@ -250,26 +251,28 @@ class Placed:
     dialogue: Dialogue
     file: str
     line: int | None = None
-    came: bytes | Mapping[str, Any] | None = None
+    source: bytes | Mapping[str, Any] | None = None
 
     def rejected(self, field: str, reason: str) -> Rejected:
         """The record as a rejected one."""
-        if self.came is None:
+        if self.source is None:
             raw = encode(self.dialogue).decode()
-        elif isinstance(self.came, bytes):
-            raw = shown(self.came.rstrip(b"\r\n"))
+        elif isinstance(self.source, bytes):
+            raw = readable(self.source.rstrip(b"\r\n"))
         else:
-            raw = json.dumps(self.came, default=repr, ensure_ascii=False)
+            raw = json.dumps(self.source, default=repr, ensure_ascii=False)
         return Rejected(file=self.file, line=self.line, dialogue=self.dialogue.id, field=field, reason=reason, raw=raw)
 
 
-def placed(item: Dialogue | Rejected, file: str, line: int, came: bytes | Mapping[str, Any]) -> Placed | Rejected:
+def locate(
+    item: Dialogue | Rejected, file: str, line: int, source: bytes | Mapping[str, Any]
+) -> LocatedDialogue | Rejected:
     """The record with its place, where it is valid."""
-    return item if isinstance(item, Rejected) else Placed(item, file, line, came)
+    return item if isinstance(item, Rejected) else LocatedDialogue(item, file, line, source)
 
 
 def too_deep(text: str | bytes) -> str | None:
-    """The reason to reject JSON that lies deeper than MOST_LEVELS; None for any other text. Nothing is decoded."""
+    """The reason to reject JSON that is nested deeper than MOST_LEVELS, else None. Nothing is decoded."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if _may_be_deep(data):
         brackets = _STRING.sub(b"", data).translate(_OPEN_AND_CLOSE, _NO_BRACKETS)
@@ -279,8 +282,9 @@ def too_deep(text: str | bytes) -> str | None:
 
 
 def _may_be_deep(data: bytes) -> bool:
-    """Quick, and wrong at most where strings hold brackets or brackets are missing: whether any are left once the innermost pairs
-    were taken away MOST_LEVELS times."""
+    """Quick test: whether brackets remain after the innermost pairs are removed MOST_LEVELS times.
+
+    It is wrong only where strings contain brackets or brackets are missing."""
     brackets = data.translate(_OPEN_AND_CLOSE, _NO_BRACKETS)
     if brackets.count(b"[") <= MOST_LEVELS:
         return False
@@ -292,28 +296,29 @@ def _may_be_deep(data: bytes) -> bool:
 def parse(
     text: bytes, kind: type[Value], file: str, line: int | None = None, dialogue: str | None = None
 ) -> Value | Rejected:
-    """Decode JSON text as `kind`. `dialogue` is named in what is rejected, where the text itself is not needed for it."""
+    """Decode JSON text as `kind`. dialogue: the id that the Rejected names, where it is known."""
     if (deep := too_deep(text)) is not None:
-        return Rejected(file=file, line=line, dialogue=dialogue, reason=deep, raw=shown(text))
+        return Rejected(file=file, line=line, dialogue=dialogue, reason=deep, raw=readable(text))
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
         reason, field = explain(error)
-        return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=shown(text))
+        return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=readable(text))
     except (msgspec.MsgspecError, UnicodeError) as error:
         reason, field = unreadable(text, error)
-        return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=shown(text))
+        return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=readable(text))
 
 
 def explain(error: msgspec.ValidationError) -> tuple[str, str | None]:
-    """Reason and field of what has the wrong type."""
-    found = _PATH.match(str(error))
-    return (f"bad_type: {found['reason']}", found["path"]) if found else (f"bad_type: {error}", None)
+    """Reason and field of a value of the wrong type."""
+    match = _PATH.match(str(error))
+    return (f"bad_type: {match['reason']}", match["path"]) if match else (f"bad_type: {error}", None)
 
 
 def unreadable(text: str | bytes, error: Exception) -> tuple[str, str | None]:
-    """Reason and field of JSON that cannot be decoded, and is not too deep. Texts that are JSON but for a lone surrogate or a NaN are common
-    enough in logs to be told apart."""
+    """Reason and field of JSON that cannot be decoded and is not too deep.
+
+    A lone surrogate and a NaN have reasons of their own, because they are common in logs."""
     try:
         fault = unwritable(json.loads(text))
     except ValueError:
@@ -322,11 +327,12 @@ def unreadable(text: str | bytes, error: Exception) -> tuple[str, str | None]:
 
 
 def unwritable(plain: Any, at: str = "") -> tuple[str, str] | None:
-    """The first thing in plain dicts and lists that has no place in a JSON file: a lone surrogate, or a number that is
-    not finite; as reason and field, or None."""
+    """Reason and field of the first value that JSON cannot represent, or None.
+
+    Such values are lone surrogates and numbers that are not finite."""
     if isinstance(plain, str):
-        found = _SURROGATE.search(plain)
-        return (f"lone_surrogate: U+{ord(found[0]):04X} at {found.start()} is no character", at) if found else None
+        match = _SURROGATE.search(plain)
+        return (f"lone_surrogate: U+{ord(match[0]):04X} at {match.start()} is no character", at) if match else None
     if isinstance(plain, float):
         return None if math.isfinite(plain) else (f"not_finite: {plain}", at)
     if isinstance(plain, dict):
@@ -338,8 +344,8 @@ def unwritable(plain: Any, at: str = "") -> tuple[str, str] | None:
     return next((fault for value, field in inner if (fault := unwritable(value, field))), None)
 
 
-def shown(text: bytes) -> str:
-    """Bytes as text that can be written again, whatever they are."""
+def readable(text: bytes) -> str:
+    """Any bytes as printable text; invalid UTF-8 is escaped."""
     return text.decode("utf-8", errors="backslashreplace")
 
 

@@ -29,7 +29,7 @@ _RUN = re.compile(
     r"(?<![A-Za-z0-9_#])(?<!\d[.:/-])[+(\[]{0,2}\d(?:[ ().\[\]\-/]{0,4}\d){5,19}"
     r"(?:(?=[xX]\d)|(?![A-Za-z0-9_]|[.:/-]\d))"
 )
-"""What may be a phone number: a run of digits with what people write between them."""
+"""Candidate for a phone number: digits with the separators that people use."""
 _PHONE = re.compile(
     r"""
     (?:\+|00)\d(?:[ ().\[\]\-/]{0,4}\d){6,14}                       # +1 (707) 555-0123
@@ -85,15 +85,15 @@ Mask = Callable[[str], str]
 
 
 def mask(text: str, locale: str | None = None) -> str:
-    """The text with `#` for each character of what was found; as long as before, and masked again the same."""
-    # What was beside something that is masked now may be found only then.
-    while spans := list(find(text, locale)):
+    """Replace each character of personal data by `#`; the length stays, and masking twice changes nothing."""
+    # A mask can reveal a match next to it.
+    while spans := list(find_personal_data(text, locale)):
         for start, end in spans:
             text = text[:start] + "#" * (end - start) + text[end:]
     return text
 
 
-def redacted(dialogue: Dialogue) -> Dialogue:
+def redact_dialogue(dialogue: Dialogue) -> Dialogue:
     """The dialogue with all its texts masked: requests, responses, n-best lists, questions and their answers, domain, status, device,
     names and values of categories and numbers, values of slots, kinds of feedback, origins of targets, and keys and texts of what
     stands in `extra`. A slot whose span was masked loses its value too, in whatever form that is."""
@@ -106,16 +106,16 @@ def redacted(dialogue: Dialogue) -> Dialogue:
     return replace(
         dialogue,
         device=_or_none(dialogue.device, hide),
-        turns=tuple(_turn(turn, own, hide) for turn, own in zip(dialogue.turns, hidden, strict=True)),
-        feedback=tuple(_feedback(own, hide) for own in dialogue.feedback),
-        annotations=tuple(_annotation(own, hidden, hide) for own in dialogue.annotations),
-        signals=tuple(replace(own, kind=hide(own.kind)) for own in dialogue.signals),
-        targets=tuple(replace(own, origin=hide(own.origin)) for own in dialogue.targets),
+        turns=tuple(_turn(turn, item, hide) for turn, item in zip(dialogue.turns, hidden, strict=True)),
+        feedback=tuple(_feedback(item, hide) for item in dialogue.feedback),
+        annotations=tuple(_annotation(item, hidden, hide) for item in dialogue.annotations),
+        signals=tuple(replace(item, kind=hide(item.kind)) for item in dialogue.signals),
+        targets=tuple(replace(item, origin=hide(item.origin)) for item in dialogue.targets),
         extra=_extra(dialogue.extra, hide),
     )
 
 
-def redacted_bad(item: Rejected) -> Rejected:
+def redact_rejected(item: Rejected) -> Rejected:
     """A rejected record with its raw text masked."""
     return dataclasses.replace(
         item, raw=_or_none(item.raw, mask), reason=mask(item.reason), field=_or_none(item.field, mask)
@@ -123,7 +123,7 @@ def redacted_bad(item: Rejected) -> Rejected:
 
 
 def _masked(text: str, hide: Mask) -> frozenset[int]:
-    """Which characters are masked."""
+    """Indices of the masked characters."""
     return frozenset(k for k, (a, b) in enumerate(zip(text, hide(text), strict=True)) if a != b)
 
 
@@ -142,7 +142,7 @@ def _turn(turn: Turn, hidden: frozenset[int], hide: Mask) -> Turn:
         nbest=tuple(replace(one, text=hide(one.text)) for one in turn.nbest),
         categories=tuple(replace(one, name=hide(one.name), value=hide(one.value)) for one in turn.categories),
         numbers=tuple(replace(one, name=hide(one.name)) for one in turn.numbers),
-        feedback=tuple(_feedback(own, hide) for own in turn.feedback),
+        feedback=tuple(_feedback(item, hide) for item in turn.feedback),
         extra=_extra(turn.extra, hide),
     )
 
@@ -157,17 +157,17 @@ def _feedback(feedback: Feedback, hide: Mask) -> Feedback:
 
 
 def _annotation(annotation: Annotation, hidden: list[frozenset[int]], hide: Mask) -> Annotation:
-    def label(own: Label) -> Label:
-        if not isinstance(own.value, str):
-            return own
-        if isinstance(own.at, AtSpan):
-            return replace(own, value=_value(own.value, own.at.start, own.at.end, hidden[own.at.turn], hide))
-        return replace(own, value=hide(own.value))
+    def label(item: Label) -> Label:
+        if not isinstance(item.value, str):
+            return item
+        if isinstance(item.at, AtSpan):
+            return replace(item, value=_value(item.value, item.at.start, item.at.end, hidden[item.at.turn], hide))
+        return replace(item, value=hide(item.value))
 
     return replace(
         annotation,
-        labels=tuple(label(own) for own in annotation.labels),
-        abstained=tuple(Abstained(one.field, tuple(label(own) for own in one.best)) for one in annotation.abstained),
+        labels=tuple(label(item) for item in annotation.labels),
+        abstained=tuple(Abstained(one.field, tuple(label(item) for item in one.best)) for one in annotation.abstained),
     )
 
 
@@ -182,26 +182,26 @@ def _or_none(text: str | None, hide: Mask) -> str | None:
 
 
 def _extra(text: str | None, hide: Mask) -> str | None:
-    """Fields that labelgen does not know, as JSON: the keys and texts in it; what is no JSON is masked as text."""
+    """Mask the keys and texts of unknown fields in JSON; other text is masked as a whole."""
     if text is None:
         return None
     try:
-        held = msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError):
         return hide(text)
-    changed = _strings(held, hide)
-    return text if changed == held else msgspec.json.encode(changed, order="sorted").decode()
+    changed = _strings(value, hide)
+    return text if changed == value else msgspec.json.encode(changed, order="sorted").decode()
 
 
-def _strings(held: Any, hide: Mask) -> Any:
-    if isinstance(held, str):
-        return hide(held)
-    if isinstance(held, list):
-        return [_strings(one, hide) for one in held]
-    if not isinstance(held, dict):
-        return held
+def _strings(value: Any, hide: Mask) -> Any:
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, list):
+        return [_strings(one, hide) for one in value]
+    if not isinstance(value, dict):
+        return value
     changed: dict[str, Any] = {}
-    for key, one in held.items():
+    for key, one in value.items():
         name = hide(key)
         # Keys of one length may be alike once they are masked; none is to take another's place.
         while name in changed:
@@ -210,9 +210,10 @@ def _strings(held: Any, hide: Mask) -> Any:
     return changed
 
 
-def find(text: str, locale: str | None = None) -> Iterator[tuple[int, int]]:
-    """Spans `[start, end)` in code points, in no order; they may overlap. locale: of the text, such as `de-DE`, which tells
-    what the phone numbers of its country look like."""
+def find_personal_data(text: str, locale: str | None = None) -> Iterator[tuple[int, int]]:
+    """Spans `[start, end)` of personal data in code points, unsorted; they may overlap.
+
+    locale: language and country of the text, such as `de-DE`; selects the forms of phone numbers."""
     if not any(c.isdecimal() for c in text) and not _may_hold_address(text):
         return
     plain, starts, ends = _plain(text)
@@ -267,19 +268,19 @@ def _shown(character: str) -> str:
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:
     if "@" in text or "%40" in text:
-        for found in _EMAIL.finditer(text):
-            yield found.span()
-    for found in _IP.finditer(text):
-        whole = found[0] if found[0].endswith("::") else found[0].rstrip(".:")
+        for match in _EMAIL.finditer(text):
+            yield match.span()
+    for match in _IP.finditer(text):
+        whole = match[0] if match[0].endswith("::") else match[0].rstrip(".:")
         # Behind the last colon of an address of version 4 stands a port.
         for written in (whole, whole.rpartition(":")[0]):
             if _is_ip(written):
-                yield found.start(), found.start() + len(written)
+                yield match.start(), match.start() + len(written)
                 break
 
 
 def _is_ip(text: str) -> bool:
-    """Of version 6 with four digits or more, since `a::b` is a name in some programs."""
+    """Whether it is an IP address; version 6 needs four digits, since `a::b` is a name in some programs."""
     try:
         return ipaddress.ip_address(text).version == 4 or sum(c != ":" for c in text) >= 4
     except ValueError:
@@ -287,34 +288,34 @@ def _is_ip(text: str) -> bool:
 
 
 def _accounts(text: str) -> Iterator[tuple[int, int]]:
-    for found in _CARD.finditer(text):
-        if _luhn(_digits(found[0])):
-            yield found.span()
-    for found in _IBAN.finditer(text):
-        length = _IBAN_LENGTHS.get(found[0][:2].upper(), 0)
-        places = [k for k, c in enumerate(found[0]) if c.isalnum()]
+    for match in _CARD.finditer(text):
+        if _luhn(_digits(match[0])):
+            yield match.span()
+    for match in _IBAN.finditer(text):
+        length = _IBAN_LENGTHS.get(match[0][:2].upper(), 0)
+        places = [k for k, c in enumerate(match[0]) if c.isalnum()]
         if length and len(places) >= length:
             end = places[length - 1] + 1
-            whole = end == len(found[0]) or not found[0][end].isalnum()
-            if whole and _mod_97("".join(found[0][k] for k in places[:length])):
-                yield found.start(), found.start() + end
+            whole = end == len(match[0]) or not match[0][end].isalnum()
+            if whole and _mod_97("".join(match[0][k] for k in places[:length])):
+                yield match.start(), match.start() + end
 
 
 def _phones(text: str, country: str | None) -> Iterator[tuple[int, int]]:
-    for found in _RUN.finditer(text):
-        run = found[0]
+    for match in _RUN.finditer(text):
+        run = match[0]
         if _DATE.fullmatch(run):
             continue
         if (7 <= len(_digits(run)) <= 15 and _PHONE.fullmatch(run)) or _is_valid(run, country):
-            yield found.span()
+            yield match.span()
         else:
             for part in _PART.finditer(run):
                 if 7 <= len(_digits(part[0])) <= 15 and not _DATE.fullmatch(part[0]):
-                    yield found.start() + part.start(), found.start() + part.end()
+                    yield match.start() + part.start(), match.start() + part.end()
 
 
 def _is_valid(run: str, country: str | None) -> bool:
-    """Whether the country has such a number. Without a country none is known that does not show by its form."""
+    """Whether it is a valid phone number of the country; False without a country."""
     if country is None:
         return False
     import phonenumbers
@@ -326,7 +327,7 @@ def _is_valid(run: str, country: str | None) -> bool:
 
 
 def _country(locale: str | None) -> str | None:
-    """Of `de-DE` and `zh_Hant_TW`: DE, TW."""
+    """Country code of a locale: DE for `de-DE`, TW for `zh_Hant_TW`."""
     parts = [part for part in re.split(r"[-_.]", locale or "")[1:] if len(part) == 2]
     return parts[-1].upper() if parts else None
 

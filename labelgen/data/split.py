@@ -1,4 +1,4 @@
-"""Parts of a log, such as train, valid and test, which share no user."""
+"""Splits of a log into parts, such as train, valid and test, that share no user."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from labelgen.data.dialogue import Dialogue
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """fraction: of the users (of the dialogues, where the user is unknown), 0..1."""
+    """A named part of a split. fraction: share of the users, 0..1; dialogues without a user count as users."""
 
     name: str
     fraction: float
@@ -45,15 +45,14 @@ def _unusable(text: str, what: str) -> UsageError:
 
 
 def position(seed: int, key: str) -> float:
-    """Where a key lies in [0, 1): the same place on every machine, and evenly spread over keys."""
+    """Hash a key to [0, 1): uniform over keys and equal on every machine."""
     return int.from_bytes(sha256(f"{seed}:{key}".encode()).digest()[:7], "big") / 2**56
 
 
 def part_of(dialogue: Dialogue, parts: Sequence[Part], seed: int = 0, purpose: str = "") -> str:
-    """The part that a dialogue belongs to: all dialogues of one user go to one part, those without a user one by one.
+    """The part of a dialogue. All dialogues of a user are in one part; dialogues without a user are assigned one by one.
 
-    purpose: other words divide otherwise. A log is often a part of another one already, and divided by the same numbers
-    again all of it would fall into one part."""
+    purpose: extra hash input. A part of an earlier split needs another purpose, or all of it would fall into one part."""
     key = f"dialogue {dialogue.id}" if not dialogue.user else f"user {dialogue.user}"
     place = position(seed, f"{purpose} {key}" if purpose else key)
     bound = 0.0
@@ -65,10 +64,10 @@ def part_of(dialogue: Dialogue, parts: Sequence[Part], seed: int = 0, purpose: s
 
 
 class Seen:
-    """The dialogues of a training part, by their requests, so that copies of them can be left out of the other parts.
+    """Digests of training dialogues, to leave copies of them out of the other parts.
 
-    Copies are dialogues with the same requests in the same order, whatever their case and spacing; a dialogue in which
-    nothing was requested is nobody's copy. Eight bytes a dialogue are kept."""
+    A copy has the same requests in the same order; case and spacing are ignored. A dialogue without any request is never a
+    copy. Memory: eight bytes a dialogue."""
 
     def __init__(self, training: Iterable[Dialogue]) -> None:
         self._digests = {digest for dialogue in training if (digest := _digest(dialogue)) is not None}
@@ -85,22 +84,22 @@ def _digest(dialogue: Dialogue) -> int | None:
 
 
 Fingerprints = NDArray[np.uint64]
-"""Sorted, each once."""
+"""Sorted fingerprints without duplicates."""
 
 
 def fingerprint(dialogue: Dialogue) -> int:
-    """Of the id, the requests and the responses, whatever else the record holds; case and spacing do not count."""
+    """Hash of the id, requests and responses of a dialogue; case and spacing are ignored."""
     texts = [dialogue.id, *(text for turn in dialogue.turns for text in (turn.request, turn.response))]
     return short_digest("\x00".join(" ".join(text.casefold().split()) for text in texts))
 
 
 def pack(fingerprints: Iterable[int]) -> bytes:
-    """Ascending, each once, eight bytes big-endian."""
+    """Encode fingerprints: ascending, without duplicates, eight bytes big-endian each."""
     return np.array(sorted(set(fingerprints)), dtype=">u8").tobytes()
 
 
 def unpack(packed: bytes) -> Fingerprints:
-    """Raises ValueError for bytes that `pack` did not make."""
+    """Decode the bytes of `pack`. Raises ValueError for other bytes."""
     found = np.frombuffer(packed, dtype=">u8").astype(np.uint64)
     if np.any(found[1:] <= found[:-1]):
         raise ValueError("the fingerprints are not in order")

@@ -1,4 +1,4 @@
-"""What is in a log, counted in one pass."""
+"""Statistics of a log, counted in one pass."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ _ALWAYS = ("request", "response")
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of a number over a log; quantiles are values that occur (the lower one of two)."""
+    """Distribution of a number over a log; quantiles are values that occur (the lower one of two)."""
 
     least: int
     median: int
@@ -22,7 +22,7 @@ class Spread:
 
 
 def spread(counts: Counter[int]) -> Spread | None:
-    """counts: how often each value occurs. None where there is no value."""
+    """Quantiles and mean of values. counts: frequency of each value. None if there is no value."""
     total = counts.total()
     if not total:
         return None
@@ -42,8 +42,10 @@ def spread(counts: Counter[int]) -> Spread | None:
 
 @dataclass(slots=True)
 class TaskStats:
-    """annotations: those that answer the task somewhere. fields: questions answered, of which `none` with "none here".
-    labels: by name."""
+    """Counts of one task.
+
+    annotations: annotations that answer the task somewhere. fields: answered fields; none: those with no label. labels:
+    frequency of each name."""
 
     annotations: int = 0
     fields: int = 0
@@ -53,10 +55,12 @@ class TaskStats:
 
 @dataclass(slots=True)
 class LogStats:
-    """turns_of_dialogue, request_words, response_words: how often each number occurs. turn_fields: turns that have each
-    of a turn's optional fields. annotators: annotations by annotator, where `*` stands for the dialogue's own id.
-    tasks: by kind of annotator and task. goals: of all annotations; `returning` annotations take up a goal again
-    after a turn of another one. feedback: by kind and answer. signals: by kind and vote. targets: by task."""
+    """Counts over a log.
+
+    turns_of_dialogue, request_words, response_words: frequency of each number. turn_fields: turns with each optional field.
+    annotators: annotations by annotator, with `*` for the id of the dialogue. tasks: by kind of annotator and task. goals:
+    over all annotations. returning: annotations that resume a goal after a turn of another one. feedback: by kind and answer.
+    signals: by kind and vote. targets: by task."""
 
     dialogues: int = 0
     turns: int = 0
@@ -102,12 +106,12 @@ class LogStats:
 
     def _annotation(self, annotation: Annotation) -> None:
         for task in tasks_of(annotation):
-            found = self.tasks.setdefault((annotation.kind, task), TaskStats())
+            task_stats = self.tasks.setdefault((annotation.kind, task), TaskStats())
             answered = answers(annotation, task)
-            found.annotations += 1
-            found.fields += len(answered)
-            found.none += sum(not labels for labels in answered.values())
-            found.labels.update(label.name for labels in answered.values() for label in labels)
+            task_stats.annotations += 1
+            task_stats.fields += len(answered)
+            task_stats.none += sum(not labels for labels in answered.values())
+            task_stats.labels.update(label.name for labels in answered.values() for label in labels)
         goals = [label.at.turns for label in division(annotation) or () if isinstance(label.at, AtGoal)]
         self.goals += len(goals)
         self.returning += any(_returns(turns, goals) for turns in goals)
@@ -130,8 +134,9 @@ def log_stats(dialogues: Iterable[Dialogue]) -> LogStats:
 
 
 def audio_summary(heard: int, unheard: Mapping[str, int]) -> str:
-    """For people: `sound: 3 of 4 read; not read: no_file 1`; empty where none was sought. heard: how often sound was
-    read; unheard: how often not, by reason."""
+    """Summary for people: `sound: 3 of 4 read; not read: no_file 1`; empty if no audio was requested.
+
+    heard: number of files read. unheard: number of files not read, by reason."""
     sought = heard + sum(unheard.values())
     if not sought:
         return ""

@@ -1,7 +1,7 @@
 """Tables: records in Parquet, and rows of CSV text.
 
-A damaged row group of a Parquet file costs its own rows and no others. A row has its number over the whole file, from 0.
-Pages with checksums, as labelgen writes them, are checked."""
+A damaged row group of a Parquet file loses only its own rows. Row numbers count over the whole file, from 0. labelgen writes
+page checksums and verifies them."""
 
 import csv
 import io
@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.reader import reading
-from labelgen.data.record import Placed, Rejected, arrow_schema, convert, drop_null, placed, to_plain
+from labelgen.data.reader import open_input
+from labelgen.data.record import LocatedDialogue, Rejected, arrow_schema, convert, drop_null, locate, to_plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,12 +27,11 @@ _ROW_GROUP = 1024
 
 _AT_ONCE = 256
 
-Hear = Callable[[Mapping[str, Any]], object]
+OnRow = Callable[[Mapping[str, Any]], object]
 
 
 def count_rows(path: Path) -> int | str:
-    """How many rows there are; or why the file as a whole cannot be read, beginning with `bad_parquet`. Raises OSError
-    where the disk fails."""
+    """The number of rows, or the reason (`bad_parquet: ...`) why the file cannot be read. Raises OSError for a disk error."""
     try:
         with _opened(path) as file:
             groups = sum(file.metadata.row_group(k).num_rows for k in range(file.num_row_groups))
@@ -46,21 +45,21 @@ def count_rows(path: Path) -> int | str:
 
 
 def read_rows(
-    path: Path, name: str, start: int, end: int, hear: Hear = lambda row: None
-) -> Iterator[Placed | Rejected]:
+    path: Path, name: str, start: int, end: int, on_row: OnRow = lambda row: None
+) -> Iterator[LocatedDialogue | Rejected]:
     """Rows `[start, end)` of a file that count_rows has opened, each a dialogue or rejected; `hear` is passed what each
     holds, without nulls. Raises OSError where the disk fails."""
     with _opened(path) as file:
         first = 0
         for group in range(file.num_row_groups):
             last = first + file.metadata.row_group(group).num_rows
-            yield from _read_group(file, group, name, first, max(first, start), min(last, end), hear)
+            yield from _read_group(file, group, name, first, max(first, start), min(last, end), on_row)
             first = last
 
 
 def _read_group(
-    file: "pq.ParquetFile", group: int, name: str, first: int, start: int, end: int, hear: Hear
-) -> Iterator[Placed | Rejected]:
+    file: "pq.ParquetFile", group: int, name: str, first: int, start: int, end: int, on_row: OnRow
+) -> Iterator[LocatedDialogue | Rejected]:
     """Rows `[start, end)` of one row group, which begins at `first`."""
     row = start
     try:
@@ -75,9 +74,9 @@ def _read_group(
                     yield Rejected(file=name, reason=plain.reason, line=row)
                     continue
                 # Every row has all columns, so in one that labelgen does not know null is absent too.
-                held = drop_null(plain)
-                hear(held)
-                yield placed(convert(held, name, row), name, row, held)
+                fields = drop_null(plain)
+                on_row(fields)
+                yield locate(convert(fields, name, row), name, row, fields)
     except _damage() as error:
         reason = _reason(error)
         for lost in range(row, end):
@@ -88,7 +87,7 @@ def _plain(batch: "pa.RecordBatch") -> Iterator[Any]:
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:
-        # Text that is no UTF-8 is found as it is looked at; one such row is no fault of the others.
+        # Invalid UTF-8 raises only when it is read; the other rows are still good.
         for k in range(batch.num_rows):
             try:
                 yield from batch.slice(k, 1).to_pylist()
@@ -147,10 +146,10 @@ Row = Mapping[str, str]
 
 
 def rows_of(file: Path, name: str, columns: Iterable[str]) -> Iterator[tuple[int, Row | Rejected]]:
-    """Rows with the number of the line each ends on, from 1; tabs part the cells of a `.tsv`, commas those of other files.
+    """Rows with the number of their last line, from 1; cells are separated by tabs in a `.tsv`, else by commas.
 
     Raises UsageError where one of `columns` is missing, and for Parquet."""
-    with reading(file) as raw:
+    with open_input(file) as raw:
         if raw.read(4) == b"PAR1":
             hint = "leave out --format if these are labelgen's records (the name is to end in .parquet), else write the table as CSV"
             raise UsageError(f"{name} is Parquet and no table of text", str(file), hint)
@@ -181,8 +180,9 @@ _Cells = tuple[int, list[str] | Rejected]
 
 
 def _cells(file: Path, name: str) -> Iterator[_Cells]:
-    """Rows that are not empty, each with the number of the line it ends on. A quote that is never closed would swallow all
-    that follows: its line is rejected, and what follows is read anew."""
+    """Non-empty rows, each with the number of its last line.
+
+    An unclosed quote would swallow the rest of the file: its line is rejected, and reading restarts after it."""
     read: int | None = 0
     while read is not None:
         opened = yield from _cells_behind(read, file, name)
@@ -195,7 +195,7 @@ def _cells(file: Path, name: str) -> Iterator[_Cells]:
 
 
 def _cells_behind(read: int, file: Path, name: str) -> Generator[_Cells, None, int | None]:
-    """The same behind so many lines, as far as a row that never ends; gives the line that opens it."""
+    """The rows after the first `read` lines, up to an unclosed quote; returns the line of that quote, else None."""
     with _text(file) as text:
         delimiter = "\t" if ".tsv" in file.suffixes else ","
         reader = csv.reader(islice(text, read, None), delimiter=delimiter, strict=True)
@@ -217,5 +217,5 @@ def _cells_behind(read: int, file: Path, name: str) -> Generator[_Cells, None, i
 
 @contextmanager
 def _text(file: Path) -> Iterator[io.TextIOWrapper]:
-    with reading(file) as raw:
+    with open_input(file) as raw:
         yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")

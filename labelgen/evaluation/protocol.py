@@ -16,7 +16,7 @@ from labelgen.agreement.consensus import CONSENSUS, Consensus, consensus
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtGoal, Label, division, tasks_of
-from labelgen.data.log import with_named
+from labelgen.data.log import require_annotators
 from labelgen.evaluation.tasks import EvaluationTask, answered, concerns, exclusive_names
 from labelgen.metrics.results import EVERYONE, Setting
 
@@ -166,7 +166,7 @@ def with_all_named(
 ) -> Iterator[Dialogue]:
     """The dialogues as they come. Raises UsageError at their end where an annotator of the setting is in none of them."""
     names = {*(annotator_names(setting.annotators) or ()), setting.reference} - {CONSENSUS}
-    return with_named(dialogues, names, "--reference, --annotators", elsewhere)
+    return require_annotators(dialogues, names, "--reference, --annotators", elsewhere)
 
 
 def nothing_to_judge(

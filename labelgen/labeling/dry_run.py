@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import refuse_without_domains
-from labelgen.data.record import Placed, encode
+from labelgen.data.record import LocatedDialogue, encode
 from labelgen.labeling.folder import LabelFolder, input_files
 from labelgen.labeling.manifest import Finished, Settings
 from labelgen.labeling.ranges import RecordRange, read_range, split_file
@@ -104,7 +104,9 @@ def _label_sample(
     labeled: list[Dialogue] = []
     for path, records in sample:
         items = labeling_rules(annotator).reject(read_range(inputs[path], path, records, sha256()))
-        dialogues = list(islice((item.dialogue for item in items if isinstance(item, Placed)), _SAMPLE_DIALOGUES))
+        dialogues = list(
+            islice((item.dialogue for item in items if isinstance(item, LocatedDialogue)), _SAMPLE_DIALOGUES)
+        )
         for dialogue, _ in add_annotations(dialogues, annotator, audio_root(inputs[path])):
             encode(dialogue)
             labeled.append(dialogue)

@@ -13,9 +13,9 @@ import msgspec
 
 from labelgen.base.errors import StorageError
 from labelgen.base.files import DamagedError, decompressed
-from labelgen.data.log import behind
-from labelgen.data.reader import without_mark
-from labelgen.data.record import Placed, Rejected, decode, placed
+from labelgen.data.log import damage_reason
+from labelgen.data.reader import strip_byte_order_mark
+from labelgen.data.record import LocatedDialogue, Rejected, decode, locate
 from labelgen.data.tables import count_rows, read_rows
 
 
@@ -42,7 +42,7 @@ def split_file(path: Path, size: int) -> tuple[RecordRange, ...]:
         return _split_rows(path, size) if path.suffix == ".parquet" else _split_lines(path, size)
 
 
-def read_range(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[Placed | Rejected]:
+def read_range(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[LocatedDialogue | Rejected]:
     """Read the records of one range, in order. name: the file's name in rejected records. digest: a hashlib object that is updated
     with the bytes of each record."""
     if records.damage is not None:
@@ -73,19 +73,19 @@ def _split_lines(path: Path, size: int) -> tuple[RecordRange, ...]:
         for k, (line, offset) in enumerate(borders)
     ]
     if damage is not None:
-        ranges.append(RecordRange(start=count, count=1, line=number + 1, damage=behind(number, damage)))
+        ranges.append(RecordRange(start=count, count=1, line=number + 1, damage=damage_reason(number, damage)))
     return tuple(ranges)
 
 
-def _read_lines(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[Placed | Rejected]:
+def _read_lines(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[LocatedDialogue | Rejected]:
     with decompressed(path) as file:
         _skip(file, records.offset)
         left = records.count
         for number, line in enumerate(file, records.line):
             if line.strip():
                 digest.update(line)
-                text = without_mark(line, number)
-                yield placed(decode(text, name, number), name, number, text)
+                text = strip_byte_order_mark(line, number)
+                yield locate(decode(text, name, number), name, number, text)
                 left -= 1
             if left == 0:
                 return
@@ -100,7 +100,7 @@ def _split_rows(path: Path, size: int) -> tuple[RecordRange, ...]:
     )
 
 
-def _read_rows(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[Placed | Rejected]:
+def _read_rows(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[LocatedDialogue | Rejected]:
     def update(row: Mapping[str, Any]) -> None:
         digest.update(msgspec.json.encode(row, enc_hook=repr))
 

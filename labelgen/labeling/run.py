@@ -16,7 +16,7 @@ from labelgen.base.errors import InputError, IntegrityError, UsageError
 from labelgen.base.files import digest_file, is_remote, keep_private, privacy, remove_tree
 from labelgen.base.process import Terminated
 from labelgen.data.label_sets import refuse_without_domains
-from labelgen.data.log import loss
+from labelgen.data.log import damaged_files_error
 from labelgen.labeling.engines import Engine
 from labelgen.labeling.folder import LabelFolder, input_files, join, open_folder, storage_errors
 from labelgen.labeling.manifest import (
@@ -95,7 +95,7 @@ def check_bad_rate(counts: LabelCounts, max_bad_rate: float, where: str) -> None
     """Raises InputError if more than `max_bad_rate` of the records were quarantined, or if files are damaged and the rate
     is not 1: the number of lost records is unknown."""
     if counts.damaged and max_bad_rate < 1:
-        raise loss(counts.damaged, where)
+        raise damaged_files_error(counts.damaged, where)
     if counts.bad > max_bad_rate * counts.seen:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.quarantined.items())
         raise InputError(

@@ -23,8 +23,8 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Refusal, bad_domains
 from labelgen.data.labels import Annotation, Provenance
 from labelgen.data.log import Log, read_file
-from labelgen.data.record import Placed, Rejected, encode
-from labelgen.data.redact import redacted, redacted_bad
+from labelgen.data.record import LocatedDialogue, Rejected, encode
+from labelgen.data.redact import redact_dialogue, redact_rejected
 from labelgen.labeling.manifest import LabelCounts, ShardEntry, tally, total
 from labelgen.labeling.ranges import RecordRange, read_range
 
@@ -85,11 +85,13 @@ class LabelingRules:
         error = self.refuses(dialogue.source)
         return None if error is None else Refusal("unknown_source", "source", error)
 
-    def reject(self, items: Iterable[Placed | Rejected]) -> Iterator[Placed | Rejected]:
+    def reject(self, items: Iterable[LocatedDialogue | Rejected]) -> Iterator[LocatedDialogue | Rejected]:
         """Reject every dialogue that cannot be labeled."""
         for item in items:
-            refusal = self.refusal(item.dialogue) if isinstance(item, Placed) else None
-            yield item.rejected(refusal.field, refusal.reason) if isinstance(item, Placed) and refusal else item
+            refusal = self.refusal(item.dialogue) if isinstance(item, LocatedDialogue) else None
+            yield (
+                item.rejected(refusal.field, refusal.reason) if isinstance(item, LocatedDialogue) and refusal else item
+            )
 
     def check_any(self, inputs: Mapping[str, Path]) -> None:
         """Raises UsageError if no dialogue of the files can be labeled; reads until the first that can."""
@@ -144,10 +146,10 @@ def label_shard(shard: Shard, annotator: DialogueAnnotator) -> ShardEntry:
     rejected: list[Rejected] = []
     items = _reject_duplicates(read_range(shard.source, shard.path, shard.records, digest))
     for item in labeling_rules(annotator).reject(items):
-        if isinstance(item, Placed):
+        if isinstance(item, LocatedDialogue):
             dialogues.append(item.dialogue)
         else:
-            rejected.append(redacted_bad(item) if shard.redact else item)
+            rejected.append(redact_rejected(item) if shard.redact else item)
     audio_turns, audio_errors = annotator.audio_turns, Counter(annotator.audio_errors)
     labeled = add_annotations(dialogues, annotator, audio_root(shard.source), shard.redact)
     # Every shard of a damaged file says so: all of them are labeled again once the file is whole.
@@ -216,7 +218,7 @@ def add_annotations(
     out = []
     for dialogue, new in zip(bare, annotator.annotate(bare, root=root), strict=True):
         whole = replace(dialogue, annotations=(*dialogue.annotations, new))
-        whole = redacted(whole) if redact else whole
+        whole = redact_dialogue(whole) if redact else whole
         *older, last = whole.annotations
         digest = digest_bytes(encode(replace(whole, annotations=tuple(older))))
         annotation = replace(last, provenance=replace(new.provenance or annotator.provenance, input_digest=digest))
@@ -230,13 +232,13 @@ def without_annotator(dialogue: Dialogue, annotator: str) -> Dialogue:
     return replace(dialogue, annotations=kept)
 
 
-def _reject_duplicates(items: Iterable[Placed | Rejected]) -> Iterator[Placed | Rejected]:
+def _reject_duplicates(items: Iterable[LocatedDialogue | Rejected]) -> Iterator[LocatedDialogue | Rejected]:
     ids: set[str] = set()
     for item in items:
-        if isinstance(item, Placed) and item.dialogue.id in ids:
+        if isinstance(item, LocatedDialogue) and item.dialogue.id in ids:
             yield item.rejected("id", "doubled_id: an earlier dialogue of the shard has this id")
             continue
-        if isinstance(item, Placed):
+        if isinstance(item, LocatedDialogue):
             ids.add(item.dialogue.id)
         yield item
 

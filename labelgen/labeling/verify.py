@@ -15,8 +15,8 @@ from labelgen.base.files import digest_bytes, digest_file, short_digest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import RECORD_SUFFIXES, read_file
-from labelgen.data.record import Placed, Rejected, decode, encode
-from labelgen.data.redact import redacted
+from labelgen.data.record import LocatedDialogue, Rejected, decode, encode
+from labelgen.data.redact import redact_dialogue
 from labelgen.data.split import position
 from labelgen.labeling.folder import MANIFEST, LabelFolder, input_files
 from labelgen.labeling.manifest import (
@@ -255,14 +255,14 @@ def _in_order(output: Path, source: Path, settings: Settings, entry: FileEntry) 
 
     def as_written(item: Dialogue) -> bytes:
         bare = without_annotator(item, settings.annotator)
-        return encode(redacted(bare) if REDACT in settings.options else bare)
+        return encode(redact_dialogue(bare) if REDACT in settings.options else bare)
 
     outputs = map(as_written, read_dialogues({entry.path: output}))
     expected = next(outputs, None)
     skipped = 0
     for records in split_file(source, 4096):
         for item in read_range(source, entry.path, records, sha256()):
-            if isinstance(item, Placed) and expected == as_written(item.dialogue):
+            if isinstance(item, LocatedDialogue) and expected == as_written(item.dialogue):
                 expected = next(outputs, None)
             else:
                 skipped += 1

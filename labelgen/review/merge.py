@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
-from labelgen.data.record import Rejected, checked
+from labelgen.data.record import Rejected, validate
 
 SKIPPED, EMPTY, SUPERSEDED, KNOWN = "skipped", "empty", "superseded", "known"
 
@@ -89,7 +89,7 @@ class AnswerMerger:
             )
             self._set_aside(answer, reason)
             return dialogue
-        merged = checked(replace(dialogue, annotations=(*dialogue.annotations, new)), answer.file)
+        merged = validate(replace(dialogue, annotations=(*dialogue.annotations, new)), answer.file)
         if isinstance(merged, Rejected):
             # The record was good before, so the fault is in the answer.
             self._set_aside(answer, merged.reason, merged.field)

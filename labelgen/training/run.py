@@ -24,8 +24,7 @@ from labelgen.base.files import read_json, sweep, write_text
 from labelgen.base.options import check_options, plain, to_yaml
 from labelgen.base.terminal import print_lines
 from labelgen.data.groups import GROUPED
-from labelgen.data.log import Quarantine
-from labelgen.data.log import told as quarantine_text
+from labelgen.data.log import Quarantine, quarantine_text
 from labelgen.features.pretrained import origin_summary
 from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over

@@ -9,7 +9,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.log import Log, write_log
 from labelgen.data.record import Rejected
-from labelgen.data.redact import redacted
+from labelgen.data.redact import redact_dialogue
 from labelgen.data.split import part_of, read_parts
 
 COLUMNS = {"dialogue": "d", "request": "q", "response": "a"}
@@ -68,6 +68,6 @@ def test_split_empty_users_are_separate_users():
 def test_redact_answer_is_masked_like_question():
     said = Feedback(kind="questionnaire", question="Is joe@corp.com right?", answer="no, ann@corp.com")
     made = Dialogue(id="d", turns=(Turn(request="hi", response="ho", feedback=(said,)),), feedback=(said,))
-    hidden = redacted(made)
+    hidden = redact_dialogue(made)
     for own in (*hidden.feedback, *hidden.turns[0].feedback):
         assert "corp" not in f"{own.question}{own.answer}"

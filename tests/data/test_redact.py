@@ -20,7 +20,7 @@ from labelgen.data.dialogue import (
 )
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, Target
 from labelgen.data.record import Rejected, encode
-from labelgen.data.redact import mask, redacted, redacted_bad
+from labelgen.data.redact import mask, redact_dialogue, redact_rejected
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_redacted_dialogue_has_masked_texts_and_valid_spans():
     )
     labels = (Label("slots", AtSpan(0, 5, 17), "phone", value="7 0 7 5"), Label("intents", AtTurn(0), "Call"))
     dialogue = Dialogue(id="d", turns=(turn,), annotations=(Annotation("anna", "person", labels),))
-    found = redacted(dialogue)
+    found = redact_dialogue(dialogue)
     assert found.turns[0].request == "call ############ now"
     assert found.annotations[0].labels[0] == replace(labels[0], value="#######")
     assert found.annotations[0].labels[1] == labels[1]
@@ -156,9 +156,9 @@ def test_redacted_dialogue_has_masked_texts_and_valid_spans():
     assert b"555" not in text
     assert b"seven" not in text
     assert b"ann@" not in text
-    assert redacted(found) == found
+    assert redact_dialogue(found) == found
     assert (
-        redacted_bad(Rejected(file="a", reason="bad_json: x", raw='{"id": "ann@example.org"')).raw
+        redact_rejected(Rejected(file="a", reason="bad_json: x", raw='{"id": "ann@example.org"')).raw
         == '{"id": "###############"'
     )
 
@@ -188,9 +188,9 @@ def test_redacted_record_masks_every_text_field():
         targets=(Target("quality", AtTurn(0), (("bad", 1.0),), origin=text),),
         extra=json.dumps({"ann@example.org": 1, "bob@example.org": 2}),
     )
-    found = redacted(dialogue)
+    found = redact_dialogue(dialogue)
     assert b"example" not in encode(found)
     assert b"555" not in encode(found)
     assert found.extra is not None
     assert sorted(json.loads(found.extra).values()) == [1, 2]
-    assert redacted(found) == found
+    assert redact_dialogue(found) == found
