@@ -1,6 +1,6 @@
 """Generic labels: what an annotator answers and what a model is trained on, in one form for every task.
 
-Tasks are many, units are four: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the dialogue.
+There are four units: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the dialogue.
 All values are frozen. Records on disk group labels by task (groups.py)."""
 
 from collections.abc import Iterable, Mapping
