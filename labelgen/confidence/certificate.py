@@ -1,4 +1,4 @@
-"""The widest acceptance whose share of errors is bounded, from held-out dialogues.
+"""Risk control for selective prediction: the lowest threshold with a guaranteed error rate (Learn-then-Test).
 
 An answer is accepted where its score is at least a threshold. A threshold holds where the share of errors among what it
 accepts is at most `max_error`; its test rejects the opposite. Answers of one dialogue depend on each other, so a dialogue
@@ -7,7 +7,7 @@ hide any error. Where most dialogues have one, one is drawn of each and counted 
 the sums of a dialogue, which uses all of its answers.
 
 Thresholds are tested from the strictest that accepts enough down to the first that fails, each at the full level
-(fixed-sequence testing), so that the last that passed holds with the asked confidence. The order, `most` and the stakes come
+(fixed-sequence testing), so that the last that passed holds with the requested confidence. The order, `most` and the stakes come
 from other dialogues than those that are tested. Sources: Angelopoulos et al. 2021, "Learn then Test"; Maurer 2008 for the
 fixed sequence; Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"."""
 
@@ -22,13 +22,13 @@ from labelgen.confidence.resampling import Array
 from labelgen.data.split import position
 
 MOST_THRESHOLDS = 50
-"""Thresholds that are tried; more cost no certainty, and gain little."""
+"""Number of thresholds to try; more do not weaken the guarantee and gain little."""
 
 START_ERRORS = 3
-"""The first threshold is to bear as many errors, where the dialogues suffice for that."""
+"""Number of errors that the first threshold tolerates, if there are enough dialogues."""
 
 _START_SHARE = 0.6
-"""Of the dialogues that the loosest threshold has, at most so many are asked of the first one."""
+"""Maximum share of the dialogues of the loosest threshold that the first threshold needs."""
 
 _STAKES = np.linspace(0.04, 1.0, 25)
 
@@ -50,9 +50,9 @@ class Scored:
     def accepted(self, threshold: float) -> tuple[Array, Array]:
         """How many answers of each dialogue the threshold accepts, and how many of them are wrong, both [D]."""
         taken = self.score >= threshold
-        own = self.dialogue[taken]
-        items = np.bincount(own, minlength=self.dialogues).astype(np.float64)
-        errors = np.bincount(own, weights=self.wrong[taken], minlength=self.dialogues).astype(np.float64)
+        dialogue = self.dialogue[taken]
+        items = np.bincount(dialogue, minlength=self.dialogues).astype(np.float64)
+        errors = np.bincount(dialogue, weights=self.wrong[taken], minlength=self.dialogues).astype(np.float64)
         return items, errors
 
 
@@ -128,14 +128,13 @@ def _step(chosen: Scored, threshold: float, scale: float, max_error: float, conf
     return Step(threshold, most, stake, scale * float((np.minimum(items, most) / most).sum()))
 
 
-def certify(held: Scored, steps: Sequence[Step], max_error: float, confidence: float, draw: str) -> Certificate:
-    """Test the steps on the part `held`, which had no say in them. draw: names what is drawn, such as the task; the same
-    name draws the same."""
+def certify(scored: Scored, steps: Sequence[Step], max_error: float, confidence: float, draw: str) -> Certificate:
+    """Test the steps on the part `scored`, which did not influence them. draw: seed of the draws, such as the task's name."""
     last: Certificate | None = None
-    places = _places(held, draw)
+    places = _places(scored, draw)
     for tested, step in enumerate(steps, 1):
-        items, errors = held.accepted(step.threshold)
-        found = Certificate(
+        items, errors = scored.accepted(step.threshold)
+        certificate = Certificate(
             threshold=step.threshold,
             p_value=_p_value(items, errors, step, max_error, places),
             tested=tested,
@@ -144,11 +143,11 @@ def certify(held: Scored, steps: Sequence[Step], max_error: float, confidence: f
             items=int(items.sum()),
             errors=int(errors.sum()),
         )
-        assert found.p_value is not None
-        if found.p_value > 1 - confidence:
-            return _failed(found, last, max_error, confidence)
-        last = found
-    return last or Certificate(threshold=None, reason=too_few(held, max_error, confidence))
+        assert certificate.p_value is not None
+        if certificate.p_value > 1 - confidence:
+            return _failed(certificate, last, max_error, confidence)
+        last = certificate
+    return last or Certificate(threshold=None, reason=too_few(scored, max_error, confidence))
 
 
 def _failed(failed: Certificate, last: Certificate | None, max_error: float, confidence: float) -> Certificate:
@@ -161,9 +160,9 @@ def _failed(failed: Certificate, last: Certificate | None, max_error: float, con
     return replace(failed, threshold=None, reason=reason)
 
 
-def too_few(held: Scored, max_error: float, confidence: float) -> str:
-    """Why the dialogues of a part cannot support a claim."""
-    with_answers = len(np.unique(held.dialogue))
+def too_few(scored: Scored, max_error: float, confidence: float) -> str:
+    """The reason why there are too few dialogues for a guarantee."""
+    with_answers = len(np.unique(scored.dialogue))
     least = dialogues_needed(0, max_error, confidence)
     could = (
         f"; without an error they would support {upper_bound(0, with_answers, confidence):.1%}" if with_answers else ""
@@ -174,15 +173,15 @@ def too_few(held: Scored, max_error: float, confidence: float) -> str:
     )
 
 
-def p_value(held: Scored, step: Step, max_error: float, draw: str) -> float:
+def p_value(scored: Scored, step: Step, max_error: float, draw: str) -> float:
     """How likely dialogues at least as good are, were the share of errors above `max_error`. It is at most the level with
     a chance of at most the level, for each threshold by itself."""
-    return _p_value(*held.accepted(step.threshold), step, max_error, _places(held, draw))
+    return _p_value(*scored.accepted(step.threshold), step, max_error, _places(scored, draw))
 
 
-def _places(held: Scored, draw: str) -> Array:
+def _places(scored: Scored, draw: str) -> Array:
     """Where each dialogue lies in [0, 1), by its name: what is drawn of it, and when its bet is made."""
-    return np.array([position(0, f"{draw} {name}") for name in held.names])
+    return np.array([position(0, f"{draw} {name}") for name in scored.names])
 
 
 def _p_value(items: Array, errors: Array, step: Step, max_error: float, places: Array) -> float:

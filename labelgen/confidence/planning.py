@@ -1,6 +1,6 @@
-"""What a planned annotation could show, before anyone annotates.
+"""Sample size planning: the intervals and guarantees that a planned annotation can give.
 
-Annotators are taken to err alone, each on a share of the answers, between two classes. Sources: Wilson 1927, "Probable
+The model: annotators err independently, each on a share of the answers, between two classes. Sources: Wilson 1927, "Probable
 Inference" (interval of a rate); Kish 1965, "Survey Sampling" (answers of one dialogue that depend on each other)."""
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Promise:
 
 
 def promise(plan: Plan) -> Promise:
-    """What the plan gives."""
+    """Expected accuracy and intervals of a plan."""
     independent = plan.items * plan.answers / (1 + (plan.answers - 1) * plan.within)
     wrong, ties = consensus_error(plan.votes, plan.annotator_error)
     decided = independent * (1 - ties)

@@ -1,4 +1,4 @@
-"""A rate from many labels of a model and few of people: the model's word, fixed by how far it differs from theirs.
+"""Prediction-powered inference (PPI++): a rate from many labels of a model and few labels of people.
 
 The rate is a ratio of sums over dialogues (goals that succeeded, over goals), because the goals of a dialogue depend on each
 other. The model's part is weighted so that the interval is shortest: a model that knows nothing gets a weight of about 0, and the
@@ -16,7 +16,7 @@ from labelgen.confidence.resampling import Array
 from labelgen.metrics.results import Interval
 
 LEAST = 5
-"""Fewer dialogues labeled by people give no interval."""
+"""Minimum number of dialogues labeled by people; with fewer there is no interval."""
 
 IMAGINED = 4
 """Dialogues, half of which err by one answer upwards, half downwards."""

@@ -1,4 +1,4 @@
-"""Intervals by the bootstrap over dialogues, and over dialogues and trainings.
+"""Bootstrap confidence intervals over dialogues, and over dialogues and trainings.
 
 Turns of one dialogue depend on each other, so dialogues are resampled, never turns. Source: Efron and Tibshirani 1993,
 "An Introduction to the Bootstrap", percentile intervals (chapter 13)."""

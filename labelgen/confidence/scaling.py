@@ -1,5 +1,4 @@
-"""Probabilities that say how often they are right: one temperature, or a rising curve. And, of names of which exactly one
-holds, weights by which a rare one is said though it is not the most probable.
+"""Calibration of probabilities: temperature scaling or isotonic regression; and weights of names that maximize macro F1.
 
 Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature); Zadrozny and Elkan 2002, "Transforming
 Classifier Scores into Accurate Multiclass Probability Estimates" (isotonic); Lipton et al. 2014, "Optimal Thresholding of
@@ -17,18 +16,18 @@ from numpy.typing import NDArray
 from labelgen.confidence.resampling import Array
 
 LEAST_EVENTS = 50
-"""Fewer leave the probabilities as they are."""
+"""Minimum number of events; with fewer the probabilities do not change."""
 
 _TINY = 1e-12
 _KEEP = 1e-3
-"""The share of the given probability in a curve's, so that what differed goes on to differ."""
+"""Share of the uncalibrated probability in the result of isotonic regression, so that different probabilities stay different."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
     """temperature: divides log-odds (of a distribution, log-probabilities); 1 changes nothing. x, y: a curve from given to
     right, rising in both, linear in between and flat beyond its ends. weights: of the names of a distribution, in their order;
-    what is said is the name whose probability times its weight is greatest. Empty: the most probable one."""
+    the predicted name has the greatest product of probability and weight. Empty: the most probable one."""
 
     kind: Literal["none", "temperature", "isotonic"] = "none"
     temperature: float = 1.0
@@ -37,12 +36,12 @@ class Scaling:
     weights: tuple[float, ...] = ()
 
     def decide(self, distribution: Sequence[float]) -> int:
-        """Which name is said; the first of those that are equal."""
+        """Index of the predicted name; the first of equal ones."""
         weights = self.weights or (1.0,) * len(distribution)
         return max(range(len(distribution)), key=lambda k: (weights[k] * distribution[k], -k))
 
     def of(self, probability: float) -> float:
-        """Of one event, 0..1; never falls where the given probability rises."""
+        """Calibrated probability of one event, 0..1; monotone in `probability`."""
         if self.kind == "temperature":
             p = min(max(probability, _TINY), 1 - _TINY)
             return 1 / (1 + math.exp((math.log1p(-p) - math.log(p)) / self.temperature))
@@ -51,7 +50,7 @@ class Scaling:
         return probability
 
     def of_all(self, distribution: Sequence[float]) -> list[float]:
-        """Of events of which exactly one holds; the most probable stays it. A curve has no word on those."""
+        """Calibrated distribution of exclusive events; the most probable event stays the same. Isotonic scaling changes nothing here."""
         if self.kind != "temperature":
             return list(distribution)
         powers = [math.log(max(p, _TINY)) / self.temperature for p in distribution]
@@ -68,8 +67,8 @@ class Scaling:
 
 
 def fit_temperature(rows: Sequence[Sequence[float]], right: Sequence[int]) -> Scaling:
-    """The temperature under which what held was most probable. rows: distributions; right: which entry held. One event is
-    a row of two, that it holds and that it fails."""
+    """Fit the temperature by maximum likelihood. rows: distributions; right: index of the true entry. A single event is a
+    row of two: it holds, it does not."""
     from scipy.optimize import minimize_scalar
 
     if len(rows) < LEAST_EVENTS:
@@ -83,14 +82,13 @@ def fit_temperature(rows: Sequence[Sequence[float]], right: Sequence[int]) -> Sc
         powers = logs / math.exp(log_temperature)
         return float(np.mean(np.logaddexp.reduce(powers, axis=1) - powers[np.arange(len(rows)), right]))
 
-    found = minimize_scalar(nats, bounds=(-3.0, 3.0), method="bounded")
-    return Scaling("temperature", math.exp(float(found.x)))
+    minimum = minimize_scalar(nats, bounds=(-3.0, 3.0), method="bounded")
+    return Scaling("temperature", math.exp(float(minimum.x)))
 
 
 def fit_weights(rows: Sequence[Sequence[float]], right: Sequence[int]) -> tuple[float, ...]:
-    """Weights of names under which macro F1 is greatest: the geometric mean of those that are best on resamples of the rows,
-    since the best on the rows alone follow their noise. rows: distributions over the same names; right: which holds. Empty
-    where there are too few rows. Source of the mean: Breiman 1996, "Bagging Predictors"."""
+    """Fit the weights of names that maximize macro F1: the geometric mean of the best weights on bootstrap resamples of the rows,
+    which overfits less. rows: distributions over the same names; right: index of the true name. Empty with too few rows. Source of the mean: Breiman 1996, "Bagging Predictors"."""
     if len(rows) < LEAST_EVENTS:
         return ()
     logs = np.log(np.clip(np.asarray(rows, dtype=np.float64), _TINY, 1.0))
@@ -105,7 +103,7 @@ def _best_shift(logs: Array, true: NDArray[np.int64]) -> Array:
     shift = np.zeros(logs.shape[1])
     best = _macro_f1((logs + shift).argmax(axis=1), true)
     while True:
-        found = best
+        before = best
         # The first name's weight is the measure of the others.
         for name in range(1, len(shift)):
             for step in _SHIFTS:
@@ -114,7 +112,7 @@ def _best_shift(logs: Array, true: NDArray[np.int64]) -> Array:
                 value = _macro_f1((logs + tried).argmax(axis=1), true)
                 if value > best + _GAIN:
                     best, shift = value, tried
-        if best <= found:
+        if best <= before:
             return shift
 
 
@@ -123,27 +121,27 @@ _SHIFTS = np.linspace(-3.0, 3.0, 31)
 _GAIN = 1e-9
 
 
-def _macro_f1(said: NDArray[np.int64], true: NDArray[np.int64]) -> float:
-    names = 1 + max(int(said.max()), int(true.max()))
-    both = np.bincount(true * names + said, minlength=names * names).reshape(names, names)
+def _macro_f1(predicted: NDArray[np.int64], true: NDArray[np.int64]) -> float:
+    names = 1 + max(int(predicted.max()), int(true.max()))
+    both = np.bincount(true * names + predicted, minlength=names * names).reshape(names, names)
     occur = both.sum(axis=0) + both.sum(axis=1)
     return float(np.mean(2.0 * np.diagonal(both)[occur > 0] / occur[occur > 0]))
 
 
 def fit_isotonic(probabilities: Sequence[float], holds: Sequence[bool]) -> Scaling:
-    """The rising curve nearest to what held. Its steps are joined from middle to middle."""
+    """Fit isotonic regression, interpolated linearly between the means of its steps."""
     from sklearn.isotonic import IsotonicRegression
 
     if len(probabilities) < LEAST_EVENTS:
         return Scaling()
-    given = np.asarray(probabilities, dtype=np.float64)
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(given, np.asarray(holds, dtype=np.float64))
+    values = np.asarray(probabilities, dtype=np.float64)
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(values, np.asarray(holds, dtype=np.float64))
     levels, place = np.unique(fitted, return_inverse=True)
-    middles = [float(given[place == k].mean()) for k in range(len(levels))]
+    middles = [float(values[place == k].mean()) for k in range(len(levels))]
     return Scaling("isotonic", 1.0, tuple(middles), tuple(float(level) for level in levels))
 
 
 def log_loss(scaling: Scaling, probabilities: Sequence[float], holds: Sequence[bool]) -> float:
-    """Mean nats of events; NaN of none. A certainty that is wrong costs a finite amount."""
-    said: Array = np.clip([scaling.of(p) for p in probabilities], 1e-6, 1 - 1e-6)
-    return float(-np.mean(np.where(holds, np.log(said), np.log1p(-said)))) if len(said) else float("nan")
+    """Mean log loss of events in nats; NaN without events. Probabilities are clipped, so the loss is finite."""
+    predicted: Array = np.clip([scaling.of(p) for p in probabilities], 1e-6, 1 - 1e-6)
+    return float(-np.mean(np.where(holds, np.log(predicted), np.log1p(-predicted)))) if len(predicted) else float("nan")

@@ -98,7 +98,7 @@ def certify_tasks(
         answers = {
             # As a model that abstains has them, or the certificate would be of another rule.
             name: [
-                _as_said(x, one.labels)
+                _scaled_answer(x, one.labels)
                 for x in _of_kept_goals(_answers(dialogues, parts[name], task, model, setting.reference), kept)
             ]
             for name in ("choose", "certify")
@@ -154,12 +154,12 @@ def _certified(
         names = tuple(dialogues[k].id for k in parts[part])
         return Scored(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], names)
 
-    held = scored("certify")
-    steps = plan(scored("choose"), held.dialogues, max_error, confidence)
+    certify_part = scored("certify")
+    steps = plan(scored("choose"), certify_part.dialogues, max_error, confidence)
     certificate = (
-        certify(held, steps, max_error, confidence, task.name)
+        certify(certify_part, steps, max_error, confidence, task.name)
         if steps
-        else Certificate(threshold=None, reason=too_few(held, max_error, confidence))
+        else Certificate(threshold=None, reason=too_few(certify_part, max_error, confidence))
     )
     threshold = certificate.threshold
 
@@ -170,7 +170,7 @@ def _certified(
     return certificate, accepts
 
 
-def _as_said(x: Answer, scaling: Scaling) -> Answer:
+def _scaled_answer(x: Answer, scaling: Scaling) -> Answer:
     labels = tuple(scaled_label(label, scaling) for label in x.labels)
     if [label.name for label in labels] == [label.name for label in x.labels]:
         return replace(x, labels=labels)
@@ -198,7 +198,7 @@ def _of_one_name(answers: Sequence[Answer]) -> list[tuple[dict[str, float], str]
 
 
 def _scalings(fitted: Sequence[Answer], judged: Sequence[Answer]) -> tuple[Scaling, Scaling]:
-    """Of labels, and of "none here": fitted on the one part, the better of those chosen on the other."""
+    """Scalings of labels and of "none here": fitted on one part, selected on the other."""
     none = _better(_none(fitted), _none(judged))
     if not any(x.labels and x.labels[0].distribution is not None for x in fitted):
         return _better(_events(fitted), _events(judged)), none
@@ -208,7 +208,7 @@ def _scalings(fitted: Sequence[Answer], judged: Sequence[Answer]) -> tuple[Scali
 def _better_of_one_name(
     fitted: Sequence[tuple[dict[str, float], str]], judged: Sequence[tuple[dict[str, float], str]]
 ) -> Scaling:
-    """Temperature or no change: few answers that are all right would otherwise make everything certain."""
+    """Temperature scaling or no change, whichever has the lower log loss; with few answers temperature scaling overfits."""
     found = fit_temperature([list(said.values()) for said, _ in fitted], [[*said].index(name) for said, name in fitted])
 
     def nats(scaling: Scaling) -> float:
@@ -223,12 +223,12 @@ Events = tuple[list[float], list[bool]]
 
 def _events(answers: Sequence[Answer]) -> Events:
     pairs = [
-        (label.probability, held)
+        (label.probability, holds)
         for x in answers
-        for label, held in zip(x.labels, x.holds, strict=True)
+        for label, holds in zip(x.labels, x.holds, strict=True)
         if label.probability is not None
     ]
-    return [p for p, _ in pairs], [held for _, held in pairs]
+    return [p for p, _ in pairs], [holds for _, holds in pairs]
 
 
 def _none(answers: Sequence[Answer]) -> Events:
@@ -239,7 +239,7 @@ def _none(answers: Sequence[Answer]) -> Events:
 def _better(fitted: Events, judged: Events) -> Scaling:
     kinds = [
         Scaling(),
-        fit_temperature([(p, 1 - p) for p in fitted[0]], [0 if held else 1 for held in fitted[1]]),
+        fit_temperature([(p, 1 - p) for p in fitted[0]], [0 if holds else 1 for holds in fitted[1]]),
         fit_isotonic(*fitted),
     ]
     return min(kinds, key=lambda kind: log_loss(kind, *judged)) if judged[0] else kinds[1]
@@ -302,8 +302,8 @@ def _beside(
             if not ours or at not in judgment.person:
                 continue
             given = tuple(label for x in ours for label in x.labels)
-            rows[judgment.dialogue, :2] += _rights(given, wanted, task.divides)
-            rows[judgment.dialogue, 2:] += _rights(judgment.person[at], wanted, task.divides)
+            rows[judgment.dialogue, :2] += _count_right(given, wanted, task.divides)
+            rows[judgment.dialogue, 2:] += _count_right(judgment.person[at], wanted, task.divides)
     return rows if rows.any() else np.empty((0, 4))
 
 
@@ -344,7 +344,7 @@ def _answers_of(
     return found
 
 
-def _rights(labels: Sequence[Label], wanted: Sequence[Label], divides: bool) -> tuple[int, int]:
+def _count_right(labels: Sequence[Label], wanted: Sequence[Label], divides: bool) -> tuple[int, int]:
     """(right, given) of one annotator's field, counted as the model's answers are."""
     if divides and labels:
         true = {identity(label) for label in wanted}

@@ -1,7 +1,8 @@
-"""Scaled probabilities, and what lies below its threshold left out: the one place where a model abstains.
+"""Selective prediction: calibrated probabilities, and abstention below a threshold.
 
-An answer is given or withheld as a whole: a turn's intents, or its spans, with the least sure of them; a goal by itself,
-and with it what is said of the goal. Only units count here, no task is known by name."""
+The model answers or abstains for a whole field, such as the intents or the spans of a turn; the confidence of the field is its
+smallest probability. A goal is accepted by itself; where the model abstains from a goal, it also abstains from answers about it.
+The code depends on units only and names no task."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ ByField = Mapping[tuple[str, Unit], TaskCalibration]
 
 
 def by_field(calibration: Calibration | None, chosen: Mapping[tuple[str, Unit], float] = {}) -> ByField:
-    """The calibration of each task and unit. chosen: thresholds that take the place of certified ones."""
+    """The calibration of each task and unit. chosen: thresholds that replace certified ones."""
     known = {} if calibration is None else {(one.task, one.unit): one for one in calibration.tasks}
     for (task, unit), threshold in chosen.items():
         before = known.get((task, unit)) or TaskCalibration(
@@ -39,7 +40,7 @@ def by_field(calibration: Calibration | None, chosen: Mapping[tuple[str, Unit], 
 
 
 def scaled(annotation: Annotation, calibrated: ByField) -> Annotation:
-    """The annotation with every probability as it was found to hold."""
+    """The annotation with calibrated probabilities."""
     labels = tuple(
         label if (one := _of(scope(label), calibrated)) is None else scaled_label(label, one.labels)
         for label in annotation.labels
@@ -54,40 +55,42 @@ def scaled(annotation: Annotation, calibrated: ByField) -> Annotation:
 
 
 def abstaining(annotation: Annotation, calibrated: ByField, goals_given: bool = False) -> Annotation:
-    """The scaled annotation without what lies below its threshold, or has no probability; that goes to `abstained`.
+    """The calibrated annotation, with answers below their threshold or without a probability moved to `abstained`.
 
-    goals_given: what is said of goals is of others than the model's own, so none of it goes with those."""
+    goals_given: the goals are not predicted, so answers about a goal do not depend on its probability."""
     annotation = scaled(annotation, calibrated)
     fields: dict[Field, list[Label]] = {}
     for label in annotation.labels:
         fields.setdefault(scope(label), []).append(label)
-    held: dict[Field, tuple[Label, ...]] = {}
+    withheld_fields: dict[Field, tuple[Label, ...]] = {}
     for field, labels in fields.items():
         if below := _below(field, labels, calibrated):
-            held[field] = below
-    gone: set[At] = {label.at for field, below in held.items() if divides(field.task) for label in below}
+            withheld_fields[field] = below
+    withheld_goals: set[At] = {
+        label.at for field, below in withheld_fields.items() if divides(field.task) for label in below
+    }
     for field, labels in fields.items():
-        if not goals_given and isinstance(field.at, AtGoal) and field.at in gone:
-            held[field] = tuple(labels)
-    left = []
+        if not goals_given and isinstance(field.at, AtGoal) and field.at in withheld_goals:
+            withheld_fields[field] = tuple(labels)
+    kept = []
     for none in annotation.none:
-        if _accepts(_of(none.field, calibrated), none.probability) and (goals_given or none.at not in gone):
-            left.append(none)
+        if _accepts(_of(none.field, calibrated), none.probability) and (goals_given or none.at not in withheld_goals):
+            kept.append(none)
         else:
-            held[none.field] = ()
-    withheld = {id(label) for below in held.values() for label in below}
+            withheld_fields[none.field] = ()
+    withheld = {id(label) for below in withheld_fields.values() for label in below}
     return replace(
         annotation,
         labels=tuple(label for label in annotation.labels if id(label) not in withheld),
-        none=tuple(left),
-        abstained=tuple(Abstained(field, best) for field, best in held.items()),
+        none=tuple(kept),
+        abstained=tuple(Abstained(field, best) for field, best in withheld_fields.items()),
     )
 
 
 def score(labels: tuple[Label, ...]) -> float | None:
-    """By what an answer is accepted: its least sure label; None where one has no probability."""
-    sure = [label.probability for label in labels if label.probability is not None]
-    return min(sure) if labels and len(sure) == len(labels) else None
+    """Confidence of an answer: the smallest probability of its labels; None if one has no probability."""
+    confidence = [label.probability for label in labels if label.probability is not None]
+    return min(confidence) if labels and len(confidence) == len(labels) else None
 
 
 def _below(field: Field, labels: list[Label], calibrated: ByField) -> tuple[Label, ...]:
@@ -97,10 +100,10 @@ def _below(field: Field, labels: list[Label], calibrated: ByField) -> tuple[Labe
     return () if _accepts(one, score(tuple(labels))) else tuple(labels)
 
 
-def _accepts(one: TaskCalibration | None, sure: float | None) -> bool:
+def _accepts(one: TaskCalibration | None, confidence: float | None) -> bool:
     if one is None or one.threshold is None:
         return True
-    return sure is not None and sure >= one.threshold
+    return confidence is not None and confidence >= one.threshold
 
 
 def _of(field: Field, calibrated: ByField) -> TaskCalibration | None:
@@ -108,13 +111,13 @@ def _of(field: Field, calibrated: ByField) -> TaskCalibration | None:
 
 
 def scaled_label(label: Label, scaling: Scaling) -> Label:
-    """The label with its probability as it was found to hold, and the name that is then said."""
+    """The label with its calibrated probability, and the name that is predicted by the weights of names."""
     if label.probability is None:
         return label
     if label.distribution is None:
         return replace(label, probability=scaling.of(label.probability))
     names = [name for name, _ in label.distribution]
-    said = scaling.of_all([p for _, p in label.distribution])
-    distribution = tuple(zip(names, said, strict=True))
-    k = scaling.decide(said) if scaling.weights else names.index(label.name)
-    return replace(label, name=names[k], distribution=distribution, probability=said[k])
+    scaled_row = scaling.of_all([p for _, p in label.distribution])
+    distribution = tuple(zip(names, scaled_row, strict=True))
+    k = scaling.decide(scaled_row) if scaling.weights else names.index(label.name)
+    return replace(label, name=names[k], distribution=distribution, probability=scaled_row[k])

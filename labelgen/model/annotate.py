@@ -90,8 +90,10 @@ def encode_dialogues(
     whole = collator.batch(dialogues, goals, [None])
     parts = []
     for batch in _windows(collator, dialogue, root, whole.features):
-        own = batch.to(device)
-        parts.append((own.layout, model.turns(own, model.encode(own), causal=causal)))
+        batch_on_device = batch.to(device)
+        parts.append(
+            (batch_on_device.layout, model.turns(batch_on_device, model.encode(batch_on_device), causal=causal))
+        )
     layout = whole.to(device).layout
     turns, requests, responses = (
         torch.cat([getattr(part, name) for _, part in parts]) for name in ("turns", "requests", "responses")
@@ -111,8 +113,8 @@ def _windows(collator: Collator, dialogue: Dialogue, root: Path | None, features
     for k in range(count):
         run = slice(k * turns // count, (k + 1) * turns // count)
         batch = collator.batch([replace(dialogue, turns=dialogue.turns[run])], [()], [root])
-        own = {name: getattr(features, name)[run] for name in ("categories", "numbers", "present")}
-        yield dataclasses.replace(batch, features=dataclasses.replace(batch.features, **own))
+        values = {name: getattr(features, name)[run] for name in ("categories", "numbers", "present")}
+        yield dataclasses.replace(batch, features=dataclasses.replace(batch.features, **values))
 
 
 def _cut(states: States, first: int, turns: Turns) -> States:

@@ -51,34 +51,36 @@ def build_model(
 def make_tasks(
     tasks: Mapping[str, TaskOptions], labels: Sources, dialogues: Collection[Dialogue] = ()
 ) -> dict[str, Task[Any]]:
-    """The task objects of a model. dialogues: the training log; its targets tell which labels stand beside each other."""
+    """The task objects of a model. dialogues: the training log; its targets tell which labels occur together."""
     kinds: dict[str, type[Task[Any]]] = {name: resolve(TASKS, name, "task") for name in tasks}
     sets = {name: fixed_labels(kind) or label_set(name, labels) for name, kind in kinds.items()}
-    if lacking := [name for name in tasks if not sets[name].names]:
-        raise _without_labels(lacking, {name: options for name, options in tasks.items() if name not in lacking})
+    if unlabeled := [name for name in tasks if not sets[name].names]:
+        raise _without_labels(unlabeled, {name: options for name, options in tasks.items() if name not in unlabeled})
     made = {}
     for name, kind in kinds.items():
-        own = sets[name]
+        labels_of_task = sets[name]
         if kind.gives_several:
-            own = with_company(own, (target for dialogue in dialogues for target in dialogue.targets))
-        made[name] = kind(own, tasks[name])
+            labels_of_task = with_company(
+                labels_of_task, (target for dialogue in dialogues for target in dialogue.targets)
+            )
+        made[name] = kind(labels_of_task, tasks[name])
     return made
 
 
-def _without_labels(lacking: Sequence[str], others: Mapping[str, TaskOptions]) -> UsageError:
+def _without_labels(unlabeled: Sequence[str], others: Mapping[str, TaskOptions]) -> UsageError:
     """Names every such task at once, with the option that trains the others."""
     kept = ", ".join(f"{name}: {{{_changed(options)}}}" for name, options in others.items())
     leave = f"leave them out by --tasks '{{{kept}}}', or " if others else ""
     return UsageError(
-        f"no labels for the tasks {', '.join(lacking)}",
+        f"no labels for the tasks {', '.join(unlabeled)}",
         "tasks",
         f"{leave}give a log that names some: in annotations, in a labels.json beside it, or in hypotheses with feedback",
     )
 
 
 def _changed(options: TaskOptions) -> str:
-    given = {item.name: getattr(options, item.name) for item in fields(options)}
-    return ", ".join(f"{name}: {value}" for name, value in given.items() if value != getattr(TaskOptions(), name))
+    values = {item.name: getattr(options, item.name) for item in fields(options)}
+    return ", ".join(f"{name}: {value}" for name, value in values.items() if value != getattr(TaskOptions(), name))
 
 
 def assemble(
@@ -146,13 +148,13 @@ def _copy_labels(model: LabelModel, trained: LabelModel, name: str, tensor: torc
 def with_labels(trained: LabelModel, labels: Sources) -> LabelModel:
     """The same model over other label sets: labels it was not trained on are scored by their texts.
 
-    A source of `labels` gets exactly the set that is given for it; sources that are not named keep theirs."""
+    A source of `labels` gets exactly the set given there; sources that are not named keep theirs."""
     tasks: dict[str, Task[Any]] = {}
     for name, task in trained.tasks.items():
-        own = task.labels
+        labels_of_task = task.labels
         if type(task).names is None and any(of.get(name) for of in labels.values()):
-            own = carry_company(_join(task.labels, labels), task.labels)
-        tasks[name] = type(task)(own, task.options)
+            labels_of_task = carry_company(_join(task.labels, labels), task.labels)
+        tasks[name] = type(task)(labels_of_task, task.options)
     model = assemble(
         trained.options,
         tasks,

@@ -132,13 +132,13 @@ class LabelModel(nn.Module):
 
     def in_dialogue(self, turns: Turns, layout: Layout, causal: bool = False) -> States:
         """States of the turns after the dialogue encoder."""
-        own = turns.turns
-        seen = layout.unpad(self.dialogue_encoder(layout.pad(own), layout.real(), causal))
+        fused = turns.turns
+        seen = layout.unpad(self.dialogue_encoder(layout.pad(fused), layout.real(), causal))
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
         sees: Literal["all", "earlier", "none"] = "earlier" if causal else "all"
         if not self.options.dialogue_layers:
             sees = "none"
-        return States(seen, self._alone(own, seen), turns.requests, turns.responses, turns.tokens, labels, sees)
+        return States(seen, self._alone(fused, seen), turns.requests, turns.responses, turns.tokens, labels, sees)
 
     def _alone(self, turns: Float[Tensor, "N D"], in_dialogue: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         if not self.reads_alone or not self.options.dialogue_layers:

@@ -1,4 +1,4 @@
-"""Tasks that a model can learn: one file and one line each."""
+"""Registry of the tasks of a model: one file and one line each."""
 
 from labelgen.base.registry import Registry
 

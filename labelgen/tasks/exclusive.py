@@ -31,8 +31,8 @@ class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         places = self.places(layout)
         rows: dict[tuple[int, At], list[Target]] = {place: [] for place in places}
-        for b, own in enumerate(targets):
-            for target in own:
+        for b, dialogue in enumerate(targets):
+            for target in dialogue:
                 if (b, target.at) in rows:
                     rows[b, target.at].append(target)
         return exclusive_rows([rows[place] for place in places], self.index)
@@ -44,7 +44,7 @@ class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
         labels: list[list[Label]] = [[] for _ in layout.turns]
         for (b, at), row in zip(self.places(layout), softmax_rows(out), strict=True):
             labels[b].append(exclusive_label(self.name, at, self.names, row, self.value(row)))
-        return tuple(tuple(own) for own in labels)
+        return tuple(map(tuple, labels))
 
 
 def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -> TargetTensors:
@@ -78,20 +78,20 @@ def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -
 
 def _evidence(target: Target, index: Mapping[str, int]) -> Float[Tensor, " labels"] | None:
     """Likelihood of the evidence given each name, at most 1; None for a target without evidence."""
-    said = torch.ones(len(index))
+    likelihood = torch.ones(len(index))
     if target.complement is not None:
         known = [index[name] for name in target.complement if name in index]
         if not known or len(known) == len(index):
             return None
-        said[known] = 0.0
+        likelihood[known] = 0.0
     elif target.distribution and target.prior:
         for (name, posterior), (_, prior) in zip(target.distribution, target.prior, strict=True):
             if name in index:
-                said[index[name]] = posterior / prior
-        said /= said.amax().clamp(min=1e-30)
+                likelihood[index[name]] = posterior / prior
+        likelihood /= likelihood.amax().clamp(min=1e-30)
     else:
         return None
-    return said
+    return likelihood
 
 
 def exclusive_label(

@@ -1,4 +1,4 @@
-"""Goals: which turns serve the same goal. Each turn links to its predecessor in its goal, opens one, or serves none.
+"""Goal segmentation: which turns serve the same goal. Each turn links to the previous turn of its goal, opens a goal, or has none.
 
 Source of links for entangled conversations: Kummerfeld et al. 2019, "A Large-Scale Corpus for Conversation
 Disentanglement". Goals may interleave; a goal's probability is that its set of turns is exactly right."""
@@ -24,7 +24,7 @@ _DISTANCES = 16
 
 
 class GoalsHead(nn.Module):
-    """For each real turn: scores of the turns before it, the nearest first, of "opens a goal", and of "serves none"."""
+    """For each real turn: scores of links to earlier turns, the nearest first, of "opens a goal", and of "has no goal"."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -63,11 +63,11 @@ class Goals(Task[Float[Tensor, "N options"]]):
         opens, none = _reach(layout), _reach(layout) + 1
         expected = torch.zeros(sum(layout.turns), opens + 2)
         weight = torch.zeros(sum(layout.turns))
-        for b, own in enumerate(targets):
+        for b, dialogue in enumerate(targets):
             first, count = layout.first_turn[b], layout.turns[b]
             closed = 0.0
             served = [0.0] * count
-            for target in own:
+            for target in dialogue:
                 if not isinstance(target.at, AtGoal):
                     closed += target.weight if target.complete else 0.0
                     continue
@@ -89,17 +89,17 @@ class Goals(Task[Float[Tensor, "N options"]]):
         rows = softmax_rows(out)
         answers: list[Answers] = []
         for b, count in enumerate(layout.turns):
-            own = rows[layout.first_turn[b] : layout.first_turn[b] + count]
-            goals = divide(own)
+            links = rows[layout.first_turn[b] : layout.first_turn[b] + count]
+            goals = divide(links)
             labels = tuple(
                 Label(self.name, AtGoal(turns), self.names[0], probability)
-                for turns, probability in zip(goals, goal_probabilities(own, goals), strict=True)
+                for turns, probability in zip(goals, goal_probabilities(links, goals), strict=True)
             )
             if labels:
                 answers.append(labels)
             else:
-                silent = math.prod(row[-1] for row in own)
-                answers.append((NoLabel(self.name, AtDialogue(), silent),))
+                no_goal = math.prod(row[-1] for row in links)
+                answers.append((NoLabel(self.name, AtDialogue(), no_goal),))
         return tuple(answers)
 
 
@@ -116,14 +116,14 @@ def divide(links: Links) -> tuple[tuple[int, ...], ...]:
         opens, none = row[-2], row[-1]
         joins = _masses(row, turn, goal_of)
         best = max(joins.values(), default=0.0)
-        own: int | None = None
+        goal_of_turn: int | None = None
         if joins and best >= opens and best >= none:
-            own = min(goal for goal, mass in joins.items() if mass == best)
-            goals[own].append(turn)
+            goal_of_turn = min(goal for goal, mass in joins.items() if mass == best)
+            goals[goal_of_turn].append(turn)
         elif opens >= none:
-            own = len(goals)
+            goal_of_turn = len(goals)
             goals.append([turn])
-        goal_of.append(own)
+        goal_of.append(goal_of_turn)
     return tuple(tuple(goal) for goal in goals)
 
 
@@ -136,13 +136,15 @@ def goal_probabilities(links: Links, goals: Sequence[Sequence[int]]) -> list[flo
             goal_of[turn] = goal
     probabilities = [1.0] * len(goals)
     for turn, row in enumerate(links):
-        own = goal_of[turn]
+        goal_of_turn = goal_of[turn]
         joins = _masses(row, turn, goal_of)
         for goal, mass in joins.items():
-            if goal != own:
+            if goal != goal_of_turn:
                 probabilities[goal] *= 1.0 - min(1.0, mass)
-        if own is not None:
-            probabilities[own] *= row[-2] if turn == goals[own][0] else min(1.0, joins.get(own, 0.0))
+        if goal_of_turn is not None:
+            probabilities[goal_of_turn] *= (
+                row[-2] if turn == goals[goal_of_turn][0] else min(1.0, joins.get(goal_of_turn, 0.0))
+            )
     return probabilities
 
 

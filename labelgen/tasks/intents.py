@@ -1,4 +1,4 @@
-"""Intents: what a request asks for; several may hold, or none. Labels are scored by their names and descriptions.
+"""Intent detection: multi-label classification of requests, possibly without intent. Labels are scored by their names and descriptions.
 
 Whether a turn asks for anything has a score of its own. A label that was not trained on scores low beside those that were, so by
 its own score alone it is hardly ever given; but which of the labels it is, if any, the scores still tell."""
@@ -74,8 +74,8 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         complement = torch.zeros(rows, names, dtype=torch.bool)
         complement_weight = torch.zeros(rows)
         allowed = self.allowed(layout)
-        for b, own in enumerate(targets):
-            for target in own:
+        for b, dialogue in enumerate(targets):
+            for target in dialogue:
                 if not isinstance(target.at, AtTurn):
                     continue
                 row = layout.turn(b, target.at.turn)
@@ -113,7 +113,7 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         return Loss(some.total + each.total + order.total, target.total_weight())
 
     def decode(self, out: Float[Tensor, "N scores"], layout: Layout) -> tuple[Answers, ...]:
-        """Every name that is more probable than not, but of names that training knows and never saw together (`_apart`) the most
+        """Every name that is more probable than not, but of names that training knows and never saw together (`_exclude`) the most
         probable alone. Where no name is, the most probable one if it is more probable than that the turn has no intent.
 
         A name's probability is that of any intent, times its share of the probability that one of those on offer holds; names
@@ -123,13 +123,13 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         some, allowed = scores[:, :1], self.allowed(layout)
         named = scores[:, 1:] * allowed[layout.dialogue_of]
         likely = some * named / named.sum(dim=1, keepdim=True).clamp(min=_LEAST, max=1.0)
-        silent = 1.0 - some
-        best = nn.functional.one_hot(torch.cat([silent, likely], dim=1).argmax(dim=1), 1 + likely.shape[1]).bool()
-        given = (likely > 0.5) | best[:, 1:]
+        no_intent = 1.0 - some
+        best = nn.functional.one_hot(torch.cat([no_intent, likely], dim=1).argmax(dim=1), 1 + likely.shape[1]).bool()
+        chosen = (likely > 0.5) | best[:, 1:]
         by_row: dict[int, list[tuple[int, float]]] = {}
-        for (row, k), p in zip(given.nonzero().tolist(), likely[given].tolist(), strict=True):
+        for (row, k), p in zip(chosen.nonzero().tolist(), likely[chosen].tolist(), strict=True):
             by_row.setdefault(row, []).append((k, p))
-        no_intent: list[float] = silent[:, 0].tolist()
+        none: list[float] = no_intent[:, 0].tolist()
         answers: list[Answers] = []
         open_to_answers = allowed.any(dim=1).tolist()
         for b, count in enumerate(layout.turns):
@@ -137,26 +137,27 @@ class Intents(Task[Float[Tensor, "N scores"]]):
                 # The source has no such labels, which is not the answer "none".
                 answers.append(())
                 continue
-            own: list[Label | NoLabel] = []
+            answer: list[Label | NoLabel] = []
             for t in range(count):
                 row = layout.turn(b, t)
-                found = self._of_one_turn(by_row.get(row, []))
-                own += [Label(self.name, AtTurn(t), self.labels.names[k].name, p) for k, p in found]
-                if not found:
-                    own.append(NoLabel(self.name, AtTurn(t), no_intent[row]))
-            answers.append(tuple(own))
+                predicted = self._without_exclusive(by_row.get(row, []))
+                answer += [Label(self.name, AtTurn(t), self.labels.names[k].name, p) for k, p in predicted]
+                if not predicted:
+                    answer.append(NoLabel(self.name, AtTurn(t), none[row]))
+            answers.append(tuple(answer))
         return tuple(answers)
 
-    def _of_one_turn(self, found: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    def _without_exclusive(self, candidates: list[tuple[int, float]]) -> list[tuple[int, float]]:
         kept: list[int] = []
-        for k, _ in sorted(found, key=lambda pair: (-pair[1], pair[0])):
-            if not any(self._apart(k, other) for other in kept):
+        for k, _ in sorted(candidates, key=lambda pair: (-pair[1], pair[0])):
+            if not any(self._exclude(k, other) for other in kept):
                 kept.append(k)
-        return [(k, p) for k, p in found if k in kept]
+        return [(k, p) for k, p in candidates if k in kept]
 
-    def _apart(self, first: int, second: int) -> bool:
-        """Names that training never saw together and knows well: both, or one of two of the same domain. A name that it hardly knows scores by
-        its text, which resembles that of others of its kind; but a request may turn to a domain that is new."""
+    def _exclude(self, first: int, second: int) -> bool:
+        """Whether two names exclude each other: they never occur together in training and both are frequent there, or one is and
+        they share a domain. A rare name is scored by its text, which resembles names of its domain; a request may change to a
+        new domain."""
         if (min(first, second), max(first, second)) in self._together:
             return False
         known = (first in self._often) + (second in self._often)

@@ -1,4 +1,4 @@
-"""Order, for pretraining: does a turn stand where it was said (`kept`), or was it moved?"""
+"""Turn order prediction, for pretraining: is a turn at its original position (`kept`), or was it `moved`?"""
 
 from collections.abc import Sequence
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Outcome: was a goal reached? For each goal `success` or `failure`."""
+"""Task success prediction: for each goal `success` or `failure`."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,7 +14,7 @@ from labelgen.tasks.task import Widths
 
 
 class OutcomeHead(nn.Module):
-    """Reads the mean state of a goal's turns beside the state of its last one, where most outcomes are decided."""
+    """Scores from the mean state of a goal's turns and the state of its last turn, which decides most outcomes."""
 
     def __init__(self, width: int, labels: int) -> None:
         super().__init__()

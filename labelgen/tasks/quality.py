@@ -1,7 +1,7 @@
-"""Quality: how well a response served its request, for each turn, and for the dialogue as a whole.
+"""User satisfaction estimation: quality of each response and of the whole dialogue.
 
-One of bad (below 3), fair (3) and good (above 3). What the user says next tells most of a response, and how the dialogue goes
-in all tells how its raters judge, so a turn is read beside its neighbors and the mean of the dialogue."""
+The labels are bad (rating below 3), fair (3) and good (above 3). The next request tells most about a response, and the whole
+dialogue tells how its raters judge. So the head reads a turn, its neighbors and the mean of the dialogue."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -35,8 +35,8 @@ class QualityHead(nn.Module):
 
 
 def _around(states: States, layout: Layout, mean: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "N D"], ...]:
-    """Of each turn the one before, the one after and the mean of its dialogue; zeros where there is none to be seen, and the
-    mean of the turns so far where later ones are not."""
+    """For each turn: the turn before, the turn after, and the mean of the dialogue. Zeros where no such turn is visible; the mean
+    of the turns so far where later turns are not visible."""
     nothing = torch.zeros_like(states.turns)
     if states.sees == "none":
         return nothing, nothing, nothing

@@ -1,6 +1,6 @@
-"""Selection, for pretraining: which of the batch's responses is a turn's own?
+"""Response selection, for pretraining: which of the batch's responses belongs to a turn?
 
-The turn's response is hidden and no later turn is seen, or the next turn would give it away. Source: InfoNCE, van den
+The response of the turn is masked and later turns are not visible, because the next turn would reveal it. Source: InfoNCE, van den
 Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding"; equal responses are never negatives."""
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ class SelectionHead(nn.Module):
         query = nn.functional.normalize(request + self.query(states.turns).float(), dim=1)
         response = nn.functional.normalize(self.response(states.responses).float(), dim=1)
         same = layout.response_of[:, None] == layout.response_of[None, :]
-        own = torch.eye(len(query), dtype=torch.bool, device=query.device)
-        return forbid(query @ response.T * self.scale.exp(), ~same | own)
+        correct = torch.eye(len(query), dtype=torch.bool, device=query.device)
+        return forbid(query @ response.T * self.scale.exp(), ~same | correct)
 
 
 class Selection(Task[Float[Tensor, "N N"]]):
@@ -54,8 +54,8 @@ class Selection(Task[Float[Tensor, "N N"]]):
 
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         weight = torch.zeros(sum(layout.turns))
-        for b, own in enumerate(targets):
-            for target in own:
+        for b, dialogue in enumerate(targets):
+            for target in dialogue:
                 if isinstance(target.at, AtTurn):
                     weight[layout.turn(b, target.at.turn)] = target.weight
         return TargetTensors(torch.eye(sum(layout.turns)), weight)

@@ -1,4 +1,4 @@
-"""Slots: named spans of a request, as BIO tags over its tokens, read from token states and the state of their turn."""
+"""Slot filling: named spans of a request, as BIO tags of its tokens, from token states and the state of their turn."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -78,8 +78,8 @@ class Slots(Task[Float[Tensor, "M tags"]]):
         unknown = torch.zeros(len(layout.token_turn), dtype=torch.bool)
         allowed = self.allowed(layout)
         spans = list(zip(layout.token_start.tolist(), layout.token_end.tolist(), strict=True))
-        for b, own in enumerate(targets):
-            for target in own:
+        for b, dialogue in enumerate(targets):
+            for target in dialogue:
                 if not isinstance(target.at, (AtSpan, AtTurn)) or target.distribution is None:
                     continue
                 row = layout.turn(b, target.at.turn)
@@ -144,15 +144,15 @@ def _read(
     rows = tag_rows(scores, layout.token_counts)
     sums = tag_sums(rows, names)
     whole = sums.after[:, 0].tolist() if rows.requests else []
-    found: dict[int, tuple[list[tuple[_Span, float]], float]] = {}
+    spans_of: dict[int, tuple[list[tuple[_Span, float]], float]] = {}
     for k, (row, path) in enumerate(zip(rows.requests, viterbi(rows, names), strict=True)):
         first = layout.first_token[row]
-        own = scores[first : first + layout.token_counts[row]]
-        spans = [(span, span_probability(own, sums, k, span)) for span in _spans(path, names)]
-        empty = 0.0 if spans else min(1.0, math.exp(float(own[:, 0].sum()) - whole[k]))
-        found[row] = (spans, empty)
+        request = scores[first : first + layout.token_counts[row]]
+        spans = [(span, span_probability(request, sums, k, span)) for span in _spans(path, names)]
+        empty = 0.0 if spans else min(1.0, math.exp(float(request[:, 0].sum()) - whole[k]))
+        spans_of[row] = (spans, empty)
     for row in range(len(layout.token_counts)):
-        yield (row, *found[row])
+        yield (row, *spans_of[row])
 
 
 def _spans(tags: Sequence[int], names: int) -> list[_Span]:
