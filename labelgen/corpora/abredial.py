@@ -76,12 +76,12 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     if partly not in _PARTLY:
         raise UsageError(f"partly is no {partly!r}", f"--option partly={partly}", f"known: {', '.join(_PARTLY)}")
     file = _file(path)
-    found: _Found = {}
-    yield from _rows(file, ("ConvId", *_ASPECTS), lambda row, line: _rate(row, line, found))
+    rated_dialogues: _Found = {}
+    yield from _rows(file, ("ConvId", *_ASPECTS), lambda row, line: _rate(row, line, rated_dialogues))
     sidecar = file.with_name(_TURNS)
     if sidecar.is_file():
-        yield from _rows(sidecar, ("ConvId", *_OVERALL), lambda row, line: _rate_turns(row, found))
-    for rated in found.values():
+        yield from _rows(sidecar, ("ConvId", *_OVERALL), lambda row, line: _rate_turns(row, rated_dialogues))
+    for rated in rated_dialogues.values():
         yield validate(_dialogue(rated, partly), file.name, rated.first)
 
 
@@ -110,21 +110,23 @@ def _rows(file: Path, columns: Sequence[str], use: Callable[[Row, int], None]) -
             )
 
 
-def _rate(row: Row, line: int, found: _Found) -> None:
+def _rate(row: Row, line: int, rated_dialogues: _Found) -> None:
     lines = tuple(told for _, told in _lines(row))
     ratings = {aspect: rating for aspect in _ASPECTS if (rating := _rating(row, aspect, *_SCALE[aspect])) is not None}
-    same = sum(name == row["ConvId"] for name, _ in found)
-    rated = found.setdefault(
+    same = sum(name == row["ConvId"] for name, _ in rated_dialogues)
+    rated = rated_dialogues.setdefault(
         (row["ConvId"], lines), _AbRedialRatedDialogue(f"abredial/{row['ConvId']}/{same}", lines, line)
     )
     rated.ratings.append(ratings)
 
 
-def _rate_turns(row: Row, found: _Found) -> None:
+def _rate_turns(row: Row, rated_dialogues: _Found) -> None:
     cuts = _lines(row)
     if len(cuts) != _CUT * len(_OVERALL):
         raise _RowError("utterance0", f"bad_cut: {len(cuts)} utterances, three cuts have {_CUT * len(_OVERALL)}")
-    dialogues = [(rated, _places(rated.lines, cuts)) for (name, _), rated in found.items() if name == row["ConvId"]]
+    dialogues = [
+        (rated, _places(rated.lines, cuts)) for (name, _), rated in rated_dialogues.items() if name == row["ConvId"]
+    ]
     rated, places = max(dialogues, key=lambda pair: sum(place is not None for place in pair[1]), default=(None, ()))
     if rated is None:
         raise _RowError("ConvId", f"unknown_dialogue: {_DIALOGUES} has no {row['ConvId']!r}")
@@ -153,14 +155,14 @@ def _places(lines: Sequence[_AbRedialLine], cuts: Sequence[tuple[str, _AbRedialL
 
 def _lines(row: Row) -> list[tuple[str, _AbRedialLine]]:
     """The utterances that a row holds, each with its column; blanks count as one."""
-    found = []
+    rated_dialogues = []
     for column, cell in row.items():
         if column.startswith("utterance") and cell.strip():
             line = _LINE.fullmatch(cell.strip())
             if line is None:
                 raise _RowError(column, f"bad_line: {cell!r} begins neither with USER nor with SYSTEM")
-            found.append((column, _AbRedialLine(line["side"] == "USER", " ".join(line["text"].split()))))
-    return found
+            rated_dialogues.append((column, _AbRedialLine(line["side"] == "USER", " ".join(line["text"].split()))))
+    return rated_dialogues
 
 
 def _rating(row: Row, column: str, least: float, most: float) -> float | None:

@@ -74,20 +74,20 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         for number, text in lines_of(file):
             # All of it is decoded first, since what is unknown is kept, and must be good too.
             plain = parse(text, dict[str, Any], name, number)
-            found = parse(text, _ChatLog, name, number)
+            item = parse(text, _ChatLog, name, number)
             if isinstance(plain, Rejected):
                 yield plain
-            elif isinstance(found, Rejected):
-                yield found
+            elif isinstance(item, Rejected):
+                yield item
             else:
-                yield validate(_dialogue(found, f"{name}:{number}", _extra(plain)), name, number)
+                yield validate(_dialogue(item, f"{name}:{number}", _extra(plain)), name, number)
 
 
-def _dialogue(found: _ChatLog, fallback: str, extra: str | None) -> Dialogue:
-    utterances = [m for m in found.messages if m.role not in ("system", "developer")]
+def _dialogue(item: _ChatLog, fallback: str, extra: str | None) -> Dialogue:
+    utterances = [m for m in item.messages if m.role not in ("system", "developer")]
     return Dialogue(
-        id=fallback if found.id is None else str(found.id),
-        user=found.user,
+        id=fallback if item.id is None else str(item.id),
+        user=item.user,
         turns=tuple(_turn(turn) for turn in exchanges(utterances, lambda message: message.role == "user")),
         extra=extra,
     )
@@ -114,8 +114,8 @@ def _turn(turn: Exchange[_Message]) -> Turn:
 def _tools(calls: Sequence[_ToolCall], results: Sequence[_Message]) -> str | None:
     if not calls and not results:
         return None
-    told = [{"tool_call_id": m.tool_call_id, "name": m.name, "content": m.text} for m in results]
-    return msgspec.json.encode({"tool_calls": calls, "tool_results": told}).decode()
+    tool_results = [{"tool_call_id": m.tool_call_id, "name": m.name, "content": m.text} for m in results]
+    return msgspec.json.encode({"tool_calls": calls, "tool_results": tool_results}).decode()
 
 
 def _extra(plain: Mapping[str, Any]) -> str | None:

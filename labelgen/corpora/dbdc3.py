@@ -48,12 +48,12 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
         bot = file.parent.name
         name, text = f"{bot}/{file.name}", read_bytes(file)
-        found = parse(text, _DbdcChat, name)
-        wrong = found if isinstance(found, Rejected) else _fault(found, f"dbdc3/{bot}", name, text)
+        item = parse(text, _DbdcChat, name)
+        wrong = item if isinstance(item, Rejected) else _fault(item, f"dbdc3/{bot}", name, text)
         if wrong is not None:
             yield wrong
-        elif isinstance(found, _DbdcChat):
-            yield validate(_dialogue(found, f"dbdc3/{bot}"), name)
+        elif isinstance(item, _DbdcChat):
+            yield validate(_dialogue(item, f"dbdc3/{bot}"), name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -66,14 +66,14 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _fault(found: _DbdcChat, source: str, file: str, text: bytes) -> Rejected | None:
+def _fault(item: _DbdcChat, source: str, file: str, text: bytes) -> Rejected | None:
     """Rejected where someone annotates an utterance twice, or a time is none."""
 
     def rejected(field: str, reason: str) -> Rejected:
-        identity = f"{source}/{found.dialogue_id}"
+        identity = f"{source}/{item.dialogue_id}"
         return Rejected(file=file, dialogue=identity, field=field, reason=reason, raw=readable(text))
 
-    for k, line in enumerate(found.turns):
+    for k, line in enumerate(item.turns):
         annotators = [vote.annotator_id for vote in line.annotations]
         for j, annotator in enumerate(annotators):
             if not annotator or annotator in annotators[:j]:
@@ -91,12 +91,12 @@ def _moment(line: _DbdcLine) -> datetime | None:
     return datetime.fromisoformat(line.time).replace(tzinfo=None) if line.time else None
 
 
-def _dialogue(found: _DbdcChat, source: str) -> Dialogue:
-    start = next((moment for line in found.turns if (moment := _moment(line)) is not None), None)
-    turns = exchanges(found.turns, lambda line: line.speaker == "U")
+def _dialogue(item: _DbdcChat, source: str) -> Dialogue:
+    start = next((moment for line in item.turns if (moment := _moment(line)) is not None), None)
+    turns = exchanges(item.turns, lambda line: line.speaker == "U")
     return Dialogue(
-        id=f"{source}/{found.dialogue_id}",
-        user=found.speaker_id or None,
+        id=f"{source}/{item.dialogue_id}",
+        user=item.speaker_id or None,
         start=None if start is None else start.isoformat(),
         source=source,
         turns=tuple(

@@ -49,15 +49,15 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         utterances: list[_MultiDogoRow] = []
         first = 0
         for line, row in rows_of(file, name, _COLUMNS):
-            found = row if isinstance(row, Rejected) else _said(row, name, line, utterances)
-            if isinstance(found, Rejected):
-                yield found
+            item = row if isinstance(row, Rejected) else _said(row, name, line, utterances)
+            if isinstance(item, Rejected):
+                yield item
                 continue
-            if utterances and utterances[0].conversation != found.conversation:
+            if utterances and utterances[0].conversation != item.conversation:
                 yield validate(_dialogue(utterances, domain, file.stem), name, first)
                 utterances = []
             first = first if utterances else line
-            utterances.append(found)
+            utterances.append(item)
         if utterances:
             yield validate(_dialogue(utterances, domain, file.stem), name, first)
 

@@ -49,9 +49,9 @@ class _Goals(msgspec.Struct, frozen=True):
     hospital: _MultiWozGoal = _MultiWozGoal()
 
     def of(self, domain: str) -> _MultiWozGoal:
-        found = getattr(self, domain) if domain in self.__struct_fields__ else _MultiWozGoal()
-        assert isinstance(found, _MultiWozGoal)
-        return found
+        item = getattr(self, domain) if domain in self.__struct_fields__ else _MultiWozGoal()
+        assert isinstance(item, _MultiWozGoal)
+        return item
 
     @property
     def domains(self) -> list[str]:
@@ -76,11 +76,11 @@ class _MultiWozLine(msgspec.Struct, frozen=True):
     @property
     def domains(self) -> Counter[str]:
         """How much is said of each domain, in the order of the acts."""
-        found: Counter[str] = Counter()
+        item: Counter[str] = Counter()
         for act, slots in self.dialog_act.items():
-            found[act.partition("-")[0].lower()] += len(slots)
-        del found["general"]
-        return found
+            item[act.partition("-")[0].lower()] += len(slots)
+        del item["general"]
+        return item
 
 
 class _MultiWozDialogue(msgspec.Struct, frozen=True):
@@ -96,14 +96,12 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             continue
         source = f"multiwoz/{file.stem}"
         for name, raw in dialogues.items():
-            found = parse(bytes(raw), _MultiWozDialogue, file.name, dialogue=f"{source}/{name}")
-            wrong = (
-                found if isinstance(found, Rejected) else _misplaced(found, f"{source}/{name}", file.name, bytes(raw))
-            )
+            item = parse(bytes(raw), _MultiWozDialogue, file.name, dialogue=f"{source}/{name}")
+            wrong = item if isinstance(item, Rejected) else _misplaced(item, f"{source}/{name}", file.name, bytes(raw))
             if wrong is not None:
                 yield wrong
-            elif isinstance(found, _MultiWozDialogue):
-                yield validate(_dialogue(found, f"{source}/{name}", source), file.name)
+            elif isinstance(item, _MultiWozDialogue):
+                yield validate(_dialogue(item, f"{source}/{name}", source), file.name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -113,9 +111,9 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _misplaced(found: _MultiWozDialogue, identity: str, file: str, raw: bytes) -> Rejected | None:
+def _misplaced(item: _MultiWozDialogue, identity: str, file: str, raw: bytes) -> Rejected | None:
     """Rejected where a user's span is not of words of the text."""
-    for k, line in enumerate(found.log):
+    for k, line in enumerate(item.log):
         count = len(_WORD.findall(line.text))
         for j, (_, _, _, first, last) in enumerate(line.span_info if line.by_user else ()):
             if not 0 <= first <= last < count:
@@ -125,8 +123,8 @@ def _misplaced(found: _MultiWozDialogue, identity: str, file: str, raw: bytes) -
     return None
 
 
-def _dialogue(found: _MultiWozDialogue, identity: str, source: str) -> Dialogue:
-    turns = exchanges(found.log, lambda line: line.by_user)
+def _dialogue(item: _MultiWozDialogue, identity: str, source: str) -> Dialogue:
+    turns = exchanges(item.log, lambda line: line.by_user)
     return Dialogue(
         id=identity,
         source=source,
@@ -134,18 +132,18 @@ def _dialogue(found: _MultiWozDialogue, identity: str, source: str) -> Dialogue:
             Turn(request=join_texts(x.text for x in turn.user), response=join_texts(x.text for x in turn.assistant))
             for turn in turns
         ),
-        annotations=(_annotation(found, turns),),
-        extra=msgspec.json.encode({"goal": found.goal.domains}).decode(),
+        annotations=(_annotation(item, turns),),
+        extra=msgspec.json.encode({"goal": item.goal.domains}).decode(),
     )
 
 
-def _annotation(found: _MultiWozDialogue, turns: Sequence[Exchange[_MultiWozLine]]) -> Annotation:
+def _annotation(item: _MultiWozDialogue, turns: Sequence[Exchange[_MultiWozLine]]) -> Annotation:
     labels: list[Label] = []
     none: list[NoLabel] = []
-    state = next((line.metadata for line in reversed(found.log) if line.metadata), {})
+    state = next((line.metadata for line in reversed(item.log) if line.metadata), {})
     for domain, members in _goals(turns).items():
         labels.append(Label("goals", AtGoal(members), "goal"))
-        outcome = _outcome(domain, found.goal.of(domain), state.get(domain, _MultiWozState()))
+        outcome = _outcome(domain, item.goal.of(domain), state.get(domain, _MultiWozState()))
         labels += [] if outcome is None else [Label("outcome", AtGoal(members), outcome)]
     if not labels:
         none.append(NoLabel("goals", AtDialogue()))

@@ -56,22 +56,22 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         lines = ".jsonl" in file.name
         for number, record in lines_of(file) if lines else _records(file, name):
             fallback = f"{name.partition('.json')[0]}/{number}"
-            found = (
+            item = (
                 record if isinstance(record, Rejected) else _dialogue(record, name, number if lines else None, fallback)
             )
-            yield found
+            yield item
 
 
 def _records(file: Path, name: str) -> Iterator[tuple[int, bytes | Rejected]]:
     """The records of a file that is one JSON text, each as JSON, numbered from 1."""
     with open_input(file) as opened:
-        held: Any = parse(opened.read(), Any, name)
-    if isinstance(held, Rejected):
-        yield 1, held
+        value: Any = parse(opened.read(), Any, name)
+    if isinstance(value, Rejected):
+        yield 1, value
         return
-    if isinstance(held, dict) and isinstance(held.get("dial_data"), dict):
-        held = [record for records in held["dial_data"].values() for record in records]
-    for number, record in enumerate(held if isinstance(held, list) else [held], 1):
+    if isinstance(value, dict) and isinstance(value.get("dial_data"), dict):
+        value = [record for records in value["dial_data"].values() for record in records]
+    for number, record in enumerate(value if isinstance(value, list) else [value], 1):
         yield number, msgspec.json.encode(record)
 
 
@@ -79,35 +79,35 @@ def _dialogue(text: bytes, file: str, line: int | None, fallback: str) -> Dialog
     plain = parse(text, dict[str, Any], file, line, fallback)
     if isinstance(plain, Rejected):
         return plain
-    found: _SegmentLabeledDialogue | _Segmented | Rejected
+    item: _SegmentLabeledDialogue | _Segmented | Rejected
     if "turns" in plain:
-        found = parse(text, _SegmentLabeledDialogue, file, line, fallback)
+        item = parse(text, _SegmentLabeledDialogue, file, line, fallback)
     else:
-        found = parse(text, _Segmented, file, line, fallback)
-    if isinstance(found, Rejected):
-        return found
-    identity = fallback if found.dial_id in (None, "") else f"{fallback.rpartition('/')[0]}/{found.dial_id}"
-    if isinstance(found, _SegmentLabeledDialogue):
-        said = [_SegmentUtterance(turn.utterance, turn.role) for turn in found.turns]
-        ends = [t for t, turn in enumerate(found.turns[:-1], 1) if turn.segmentation_label]
+        item = parse(text, _Segmented, file, line, fallback)
+    if isinstance(item, Rejected):
+        return item
+    identity = fallback if item.dial_id in (None, "") else f"{fallback.rpartition('/')[0]}/{item.dial_id}"
+    if isinstance(item, _SegmentLabeledDialogue):
+        texts = [_SegmentUtterance(turn.utterance, turn.role) for turn in item.turns]
+        ends = [t for t, turn in enumerate(item.turns[:-1], 1) if turn.segmentation_label]
     else:
-        said = [x if isinstance(x, _SegmentUtterance) else _SegmentUtterance(x) for x in found.utterances]
-        ends = list(accumulate(found.segments))[:-1]
-        if min(found.segments, default=1) < 1 or sum(found.segments) != len(said):
-            reason = f"bad_segments: lengths of segments that sum to {sum(found.segments)}, for {len(said)} utterances"
+        texts = [x if isinstance(x, _SegmentUtterance) else _SegmentUtterance(x) for x in item.utterances]
+        ends = list(accumulate(item.segments))[:-1]
+        if min(item.segments, default=1) < 1 or sum(item.segments) != len(texts):
+            reason = f"bad_segments: lengths of segments that sum to {sum(item.segments)}, for {len(texts)} utterances"
             return Rejected(
                 file=file, line=line, dialogue=identity, field="segments", reason=reason, raw=readable(text)
             )
-    borders = [0, *ends, len(said)] if said else []
+    borders = [0, *ends, len(texts)] if texts else []
     labels = tuple(Label(GOALS, AtGoal(tuple(range(a, b))), "goal") for a, b in pairwise(borders))
     annotations = (Annotation("segments", "person", labels),) if labels else ()
-    return validate(Dialogue(id=identity, turns=_turns(said), annotations=annotations), file, line)
+    return validate(Dialogue(id=identity, turns=_turns(texts), annotations=annotations), file, line)
 
 
-def _turns(said: Sequence[_SegmentUtterance]) -> tuple[Turn, ...]:
-    asked = [x.speaker is None or x.speaker.casefold() in _USERS for x in said]
+def _turns(texts: Sequence[_SegmentUtterance]) -> tuple[Turn, ...]:
+    asked = [x.speaker is None or x.speaker.casefold() in _USERS for x in texts]
     return tuple(
-        Turn(request=x.text if own else "", response="" if own else x.text) for x, own in zip(said, asked, strict=True)
+        Turn(request=x.text if own else "", response="" if own else x.text) for x, own in zip(texts, asked, strict=True)
     )
 
 

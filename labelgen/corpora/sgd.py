@@ -97,24 +97,24 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
                 yield texts
                 continue
             for position, text in enumerate(texts):
-                found = parse(bytes(text), _SgdDialogue, name)
-                if isinstance(found, Rejected):
-                    yield replace(found, field=f"[{position}].{found.field or ''}".rstrip("."))
+                item = parse(bytes(text), _SgdDialogue, name)
+                if isinstance(item, Rejected):
+                    yield replace(item, field=f"[{position}].{item.field or ''}".rstrip("."))
                 else:
-                    yield validate(_dialogue(found, f"sgd/{part.name}"), name)
+                    yield validate(_dialogue(item, f"sgd/{part.name}"), name)
 
 
-def _dialogue(found: _SgdDialogue, source: str) -> Dialogue:
-    turns = exchanges(found.turns, lambda line: line.speaker == "USER")
+def _dialogue(item: _SgdDialogue, source: str) -> Dialogue:
+    turns = exchanges(item.turns, lambda line: line.speaker == "USER")
     return Dialogue(
-        id=f"{source}/{found.dialogue_id}",
+        id=f"{source}/{item.dialogue_id}",
         source=source,
         turns=tuple(
             Turn(request=join_texts(x.utterance for x in t.user), response=join_texts(x.utterance for x in t.assistant))
             for t in turns
         ),
         annotations=(_annotation(turns),),
-        extra=msgspec.json.encode({"services": found.services}).decode(),
+        extra=msgspec.json.encode({"services": item.services}).decode(),
     )
 
 
@@ -195,15 +195,15 @@ def _normal(frame: _Frame, slot: str, text: str) -> str | None:
 
 def _labels(path: Path, options: Options) -> Sources:
     """Intents, and the slots that are said in words, of all services in the part's schema."""
-    found: Sources = {}
+    item: Sources = {}
     for part in _parts(path):
         services = parse(read_bytes(part / "schema.json"), list[_Service], f"{part.name}/schema.json")
         if isinstance(services, Rejected):
             raise InputError(services.reason, services.where(), "take schema.json from the published release")
         intents = [_name(s, x) for s in services for x in s.intents]
         slots = [_name(s, x) for s in services for x in s.slots if not x.is_categorical]
-        found = {**found, f"sgd/{part.name}": {"intents": _sorted(intents), "slots": _sorted(slots)}}
-    return found
+        item = {**item, f"sgd/{part.name}": {"intents": _sorted(intents), "slots": _sorted(slots)}}
+    return item
 
 
 def _name(service: _Service, named: _SgdName) -> LabelName:

@@ -54,8 +54,8 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             continue
         source = f"stc3/{file.stem}"
         for position, raw in enumerate(dialogues):
-            found = parse(bytes(raw), _StcDialogue, file.name, dialogue=f"{source}/[{position}]")
-            yield found if isinstance(found, Rejected) else validate(_dialogue(found, source), file.name)
+            item = parse(bytes(raw), _StcDialogue, file.name, dialogue=f"{source}/[{position}]")
+            yield item if isinstance(item, Rejected) else validate(_dialogue(item, source), file.name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -69,11 +69,11 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(found: _StcDialogue, source: str) -> Dialogue:
-    turns = exchanges(found.turns, lambda line: line.by_user)
+def _dialogue(item: _StcDialogue, source: str) -> Dialogue:
+    turns = exchanges(item.turns, lambda line: line.by_user)
     goal = AtGoal(tuple(t for t, turn in enumerate(turns) if turn.user))
     return Dialogue(
-        id=f"{source}/{found.id}",
+        id=f"{source}/{item.id}",
         source=source,
         turns=tuple(
             Turn(
@@ -82,7 +82,7 @@ def _dialogue(found: _StcDialogue, source: str) -> Dialogue:
             )
             for turn in turns
         ),
-        annotations=tuple(_annotation(f"stc3/a{k:02}", x.quality, goal) for k, x in enumerate(found.annotations, 1)),
+        annotations=tuple(_annotation(f"stc3/a{k:02}", x.quality, goal) for k, x in enumerate(item.annotations, 1)),
     )
 
 

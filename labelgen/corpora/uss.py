@@ -64,8 +64,8 @@ def _positions(file: Path, part: str) -> frozenset[int]:
         raise UsageError(
             f"no parts are known of {file.name}", str(name), "leave --option part out, or name other files"
         )
-    found = parse(read_bytes(name), dict[str, object], name.name)
-    numbers = None if isinstance(found, Rejected) else found.get(part)
+    item = parse(read_bytes(name), dict[str, object], name.name)
+    numbers = None if isinstance(item, Rejected) else item.get(part)
     if not isinstance(numbers, list):
         raise UsageError(f"{name.name} names no part {part!r}", str(name), "take it from the corpus as it was shared")
     return frozenset(numbers)

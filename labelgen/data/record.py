@@ -386,8 +386,8 @@ def _turn(at: str, index: int, turn: Turn, lengths: list[int]) -> Iterator[Fault
     yield from _feedback(f"{at}.", turn.feedback, len(lengths))
 
 
-def _feedback(prefix: str, given: Sequence[Feedback], count: int) -> Iterator[Fault]:
-    for j, feedback in enumerate(given):
+def _feedback(prefix: str, feedback_items: Sequence[Feedback], count: int) -> Iterator[Fault]:
+    for j, feedback in enumerate(feedback_items):
         if feedback.about is not None:
             yield from _indices(f"{prefix}feedback[{j}].about", (feedback.about,), count)
 

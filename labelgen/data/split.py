@@ -100,7 +100,7 @@ def pack(fingerprints: Iterable[int]) -> bytes:
 
 def unpack(packed: bytes) -> Fingerprints:
     """Decode the bytes of `pack`. Raises ValueError for other bytes."""
-    found = np.frombuffer(packed, dtype=">u8").astype(np.uint64)
-    if np.any(found[1:] <= found[:-1]):
+    values = np.frombuffer(packed, dtype=">u8").astype(np.uint64)
+    if np.any(values[1:] <= values[:-1]):
         raise ValueError("the fingerprints are not in order")
-    return found
+    return values

@@ -101,8 +101,8 @@ class LogStats:
         self.turn_fields.update(name for name in _OPTIONAL if getattr(turn, name) not in (None, ()))
         self._feedback(turn.feedback)
 
-    def _feedback(self, given: Iterable[Feedback]) -> None:
-        self.feedback.update((item.kind, item.answer or "") for item in given)
+    def _feedback(self, feedback_items: Iterable[Feedback]) -> None:
+        self.feedback.update((item.kind, item.answer or "") for item in feedback_items)
 
     def _annotation(self, annotation: Annotation) -> None:
         for task in tasks_of(annotation):
