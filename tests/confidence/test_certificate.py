@@ -30,7 +30,7 @@ def test_what_three_percent_at_95_percent_needs(errors: int, dialogues: int):
 
 
 @given(st.integers(0, 20), st.floats(0.01, 0.5), st.floats(0.5, 0.99))
-def test_dialogues_needed_are_the_least(errors: int, max_error: float, confidence: float):
+def test_dialogues_needed_any_level_is_the_minimum(errors: int, max_error: float, confidence: float):
     least = dialogues_needed(errors, max_error, confidence)
     assert binom.cdf(errors, least, max_error) <= 1 - confidence
     assert least == errors + 1 or binom.cdf(errors, least - 1, max_error) > 1 - confidence
@@ -112,7 +112,7 @@ def test_answers_that_are_often_wrong_are_refused_with_their_errors():
     assert "80 errors (20.0%)" in found.reason
 
 
-def test_one_answer_a_dialogue_is_the_exact_binomial():
+def test_p_value_one_answer_a_dialogue_is_the_exact_binomial():
     held = scored([[(0.9, k < 3)] for k in range(257)])
     assert p_value(held, Step(0.5, 1, 1.0, 257.0), 0.03, "x") == pytest.approx(binom.cdf(3, 257, 0.03))
 
@@ -123,14 +123,14 @@ rows = st.lists(
 
 
 @given(rows, st.integers(1, 4), st.sampled_from([0.2, 1.0]))
-def test_more_errors_are_never_better(made: list[list[tuple[float, int]]], most: int, stake: float):
+def test_p_value_more_errors_is_not_smaller(made: list[list[tuple[float, int]]], most: int, stake: float):
     step = Step(0.5, most, stake, 1.0)
     worse = [[(s, 1) for s, _ in own] for own in made]
     assert 0 < p_value(scored(made), step, 0.1, "x") <= p_value(scored(worse), step, 0.1, "x") <= 1
 
 
 @given(rows)
-def test_answers_below_the_threshold_do_not_matter(made: list[list[tuple[float, int]]]):
+def test_p_value_answers_below_the_threshold_change_nothing(made: list[list[tuple[float, int]]]):
     step = Step(0.5, 2, 0.5, 1.0)
     changed = [[(s, w if s >= 0.5 else 1 - w) for s, w in own] for own in made]
     assert p_value(scored(made), step, 0.1, "x") == p_value(scored(changed), step, 0.1, "x")

@@ -48,7 +48,7 @@ def test_more_dialogues_and_answers_that_depend_less_tell_more():
     assert promise(Plan(items=100, votes=3, answers=5, within=1.0)).independent == pytest.approx(100)
 
 
-def test_an_interval_of_wilson():
+def test_wilson_known_case_equals_reference():
     """Newcombe 1998, "Two-sided confidence intervals for the single proportion": 81 of 263."""
     found = wilson(81 / 263, 263, 0.95)
     assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)

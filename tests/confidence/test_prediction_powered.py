@@ -106,7 +106,7 @@ def test_a_rate_at_its_end_is_uncertain_to_the_other_side_alone(rate: float):
         assert 0.02 < found.high - found.low < 0.2
 
 
-def test_too_few_dialogues_give_no_interval():
+def test_prediction_powered_too_few_dialogues_has_no_interval():
     few = np.ones((LEAST - 1, 2))
     assert people_alone(Sums(few, few, np.ones((50, 2)))).value is None
     assert prediction_powered(Sums(few, few, np.ones((50, 2)))).interval.value is None

@@ -26,13 +26,13 @@ def scalings(draw: st.DrawFn) -> Scaling:
 
 
 @given(scalings(), probabilities, probabilities)
-def test_a_scaled_probability_is_one_and_never_falls(scaling: Scaling, first: float, second: float):
+def test_scaling_probability_is_monotone_within_bounds(scaling: Scaling, first: float, second: float):
     low, high = sorted((first, second))
     assert 0 <= scaling.of(low) <= scaling.of(high) <= 1
 
 
 @given(scalings(), st.lists(probabilities, min_size=2, max_size=5).filter(lambda row: sum(row) > 1e-6))
-def test_a_scaled_distribution_is_one_with_the_same_most_probable(scaling: Scaling, row: list[float]):
+def test_scaling_distribution_sums_to_one_and_keeps_the_mode(scaling: Scaling, row: list[float]):
     given_ = [p / math.fsum(row) for p in row]
     said = scaling.of_all(given_)
     assert math.fsum(said) == pytest.approx(1.0)
@@ -40,7 +40,7 @@ def test_a_scaled_distribution_is_one_with_the_same_most_probable(scaling: Scali
 
 
 @given(st.floats(0.05, 20.0), st.floats(0.001, 0.999))
-def test_an_event_is_a_distribution_of_two(temperature: float, p: float):
+def test_scaling_event_equals_distribution_of_two(temperature: float, p: float):
     scaling = Scaling("temperature", temperature)
     assert scaling.of(p) == pytest.approx(scaling.of_all([p, 1 - p])[0], abs=1e-9)
 
@@ -53,7 +53,7 @@ def overconfident(count: int, temperature: float) -> tuple[list[float], list[boo
 
 
 @pytest.mark.parametrize("temperature", [0.1, 3.0, 12.0])
-def test_the_temperature_that_was_is_found(temperature: float):
+def test_fit_temperature_scaled_rows_recovers_the_temperature(temperature: float):
     said, holds = overconfident(20_000, temperature)
     scaling = fit_temperature([(p, 1 - p) for p in said], [0 if held else 1 for held in holds])
     assert scaling.temperature == pytest.approx(temperature, rel=0.05)
@@ -87,7 +87,7 @@ def test_a_curve_is_linear_between_its_points_and_flat_beyond_them():
 
 
 @pytest.mark.parametrize("count", [LEAST_EVENTS - 1, LEAST_EVENTS])
-def test_few_events_change_nothing(count: int):
+def test_fit_few_events_change_nothing(count: int):
     few, changed = [0.5] * count, count >= LEAST_EVENTS
     assert (fit_isotonic(few, [True] * count).kind != "none") == changed
     assert (fit_temperature([(p, 1 - p) for p in few], [0] * count).kind != "none") == changed
@@ -107,7 +107,7 @@ def test_weights_find_rare_names_on_other_rows_too():
     assert macro_f1(scaling) > macro_f1(Scaling()) + 0.03
 
 
-def test_weights_of_two_names_are_the_best_threshold():
+def test_fit_weights_two_names_equal_the_best_threshold():
     rng = np.random.default_rng(1)
     p = rng.beta(1, 5, 2_000)
     right = (rng.random(2_000) < p).astype(int)
@@ -119,7 +119,7 @@ def test_weights_of_two_names_are_the_best_threshold():
     assert found > f1_score(right, p > 0.5, average="macro") + 0.02
 
 
-def test_without_weights_the_most_probable_is_said():
+def test_decide_without_weights_returns_the_most_probable():
     assert Scaling().decide([0.2, 0.5, 0.3]) == 1
     assert Scaling(weights=(1.0, 1.0, 2.0)).decide([0.2, 0.5, 0.3]) == 2
     assert Scaling().decide([0.2, 0.4, 0.4]) == 1, "the first of those that are equal"

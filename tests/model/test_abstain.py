@@ -76,13 +76,13 @@ thresholds = st.sampled_from([0.0, 0.3, 0.7, 1.0])
 
 
 @given(annotated)
-def test_without_threshold_and_scale_nothing_changes(pair: tuple[Dialogue, Annotation]):
+def test_abstaining_without_threshold_and_scaling_changes_nothing(pair: tuple[Dialogue, Annotation]):
     _, annotation = pair
     assert abstaining(annotation, by_field(calibration(None))) == annotation
 
 
 @given(annotated, thresholds)
-def test_every_answer_is_given_or_withheld(pair: tuple[Dialogue, Annotation], threshold: float):
+def test_abstaining_any_threshold_keeps_or_withholds_every_answer(pair: tuple[Dialogue, Annotation], threshold: float):
     _, annotation = pair
     said = abstaining(annotation, by_field(calibration(threshold)))
     withheld = [label for one in said.abstained for label in one.best]
@@ -94,7 +94,7 @@ def test_every_answer_is_given_or_withheld(pair: tuple[Dialogue, Annotation], th
 
 
 @given(annotated, thresholds)
-def test_nothing_below_the_threshold_is_given(pair: tuple[Dialogue, Annotation], threshold: float):
+def test_abstaining_answer_below_the_threshold_is_withheld(pair: tuple[Dialogue, Annotation], threshold: float):
     _, annotation = pair
     said = abstaining(annotation, by_field(calibration(threshold)))
     known = {task for task, _ in FIELDS}
@@ -104,7 +104,7 @@ def test_nothing_below_the_threshold_is_given(pair: tuple[Dialogue, Annotation],
 
 
 @given(annotated, thresholds)
-def test_a_withheld_goal_takes_what_is_said_of_it(pair: tuple[Dialogue, Annotation], threshold: float):
+def test_abstaining_withheld_goal_withholds_its_labels(pair: tuple[Dialogue, Annotation], threshold: float):
     _, annotation = pair
     said = abstaining(annotation, by_field(calibration(threshold)))
     gone = {x.at for one in said.abstained for x in one.best if divides(one.field.task)}
@@ -114,7 +114,7 @@ def test_a_withheld_goal_takes_what_is_said_of_it(pair: tuple[Dialogue, Annotati
 
 
 @given(annotated, thresholds)
-def test_what_abstains_goes_to_disk_and_back_and_adds_up(pair: tuple[Dialogue, Annotation], threshold: float):
+def test_abstaining_annotation_round_trips_through_records(pair: tuple[Dialogue, Annotation], threshold: float):
     dialogue, annotation = pair
     said = replace(abstaining(annotation, by_field(calibration(threshold))), annotator="m", kind="model")
     record = encode(replace(dialogue, annotations=(said,)))
@@ -130,7 +130,7 @@ def _label(task: str, at: AtTurn | AtSpan | AtGoal | AtDialogue, p: float, name:
     return Label(task, at, name, p)
 
 
-def test_one_unsure_span_leaves_the_turns_spans_out_and_one_unsure_goal_only_itself():
+def test_abstaining_one_uncertain_label_withholds_its_field_or_its_goal():
     sure, unsure = _label("slots", AtSpan(0, 0, 1), 0.9), _label("slots", AtSpan(0, 2, 3), 0.4)
     first, second = _label("goals", AtGoal((0,)), 0.9, "goal"), _label("goals", AtGoal((1, 2)), 0.4, "goal")
     outcome = replace(_label("outcome", AtGoal((1, 2)), 0.9, "success"))
@@ -148,13 +148,13 @@ def test_one_unsure_span_leaves_the_turns_spans_out_and_one_unsure_goal_only_its
     assert AtDialogue() in [t.at for t in targets_of(annotation)]
 
 
-def test_thresholds_name_the_task_and_the_unit_of_its_fields():
+def test_calibration_thresholds_have_task_and_unit():
     found = calibration(0.7).thresholds()
     assert [(t.task, t.unit, t.probability) for t in found] == [(task, unit, 0.7) for task, unit in FIELDS]
     assert calibration(None).thresholds() == ()
 
 
-def test_probabilities_of_labels_and_of_none_are_scaled_each_by_its_own():
+def test_scaled_labels_and_none_use_separate_scalings():
     """Log-odds of labels are doubled, those of "none here" halved; what has no probability, or no calibration, stays."""
     labels = (_label("intents", AtTurn(0), 0.8), Label("intents", AtTurn(1), "x"), _label("order", AtTurn(0), 0.8))
     none = NoLabel("intents", AtTurn(2), 0.8)
@@ -167,7 +167,7 @@ def test_probabilities_of_labels_and_of_none_are_scaled_each_by_its_own():
     assert [x.probability for x in said.none] == [pytest.approx(2 / 3)]
 
 
-def test_distributions_are_scaled_as_a_whole():
+def test_scaled_distribution_sums_to_one():
     distribution = (("bad", 0.2), ("fair", 0.3), ("good", 0.5))
     label = Label("quality", AtTurn(0), "good", 0.5, 4.0, distribution)
     [said] = scaled(Annotation("m", "model", (label,)), by_field(calibration(None, Scaling("temperature", 0.5)))).labels
@@ -176,7 +176,7 @@ def test_distributions_are_scaled_as_a_whole():
     assert said.probability == dict(said.distribution)["good"] > 0.5
 
 
-def test_a_name_that_is_not_the_most_probable_is_said_by_its_weight_and_stays_on_disk():
+def test_scaled_with_weights_predicts_a_less_probable_name():
     distribution = (("bad", 0.2), ("fair", 0.5), ("good", 0.3))
     places = (AtTurn(0), AtDialogue())
     labels = tuple(Label("quality", at, "fair", 0.5, 3.1, distribution) for at in places)

@@ -45,7 +45,7 @@ def folder(tiny_encoder, tmp_path_factory):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_company_changes_no_bit(folder, threads):
+def test_annotator_other_dialogues_in_the_call_change_no_bit(folder, threads):
     """Alone, with all others, in another order: a dialogue gets the same labels and the same probabilities, however many
     threads the process has."""
     before = torch.get_num_threads()
@@ -85,7 +85,7 @@ def test_turns_are_read_alone_only_where_a_head_reads_them_so(tiny_encoder):
     assert states.alone is states.turns
 
 
-def test_padding_changes_no_decision(folder):
+def test_label_model_padding_changes_no_decision(folder):
     """In training dialogues of several lengths share a grid; what is padded is never read."""
     model = load_model(folder)
     collate = model.collator()
@@ -100,7 +100,7 @@ def test_padding_changes_no_decision(folder):
             row += len(own)
 
 
-def test_a_causal_turn_sees_no_later_turn(folder):
+def test_label_model_causal_ignores_later_turns(folder):
     model = load_model(folder)
     long = labeled_dialogue(3, turns=6)
     changed = replace(long, turns=(*long.turns[:3], *labeled_dialogue(77, turns=3).turns))
@@ -112,7 +112,7 @@ def test_a_causal_turn_sees_no_later_turn(folder):
     assert not torch.allclose(b, both, atol=1e-3)
 
 
-def test_a_hidden_response_is_not_seen(folder):
+def test_label_model_hidden_response_has_no_influence(folder):
     """Turns hide their response and numbers that would give it away."""
     model = load_model(folder)
     long = labeled_dialogue(3, turns=4)
@@ -124,7 +124,7 @@ def test_a_hidden_response_is_not_seen(folder):
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_without_layers_turns_stand_alone(tiny_encoder):
+def test_label_model_without_layers_ignores_other_turns(tiny_encoder):
     model = new_model(tiny_encoder, dialogue_layers=0)
     # Gaps to the turns beside are features of a turn, so the clock is taken away.
     turns = tuple(replace(turn, time_s=None) for turn in labeled_dialogue(5, turns=4).turns)
@@ -135,7 +135,7 @@ def test_without_layers_turns_stand_alone(tiny_encoder):
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_saved_is_loaded(folder, tiny_encoder):
+def test_load_model_saved_model_is_equal(folder, tiny_encoder):
     model = new_model(tiny_encoder)
     model.refresh_labels()
     loaded = load_model(folder)
@@ -145,7 +145,7 @@ def test_saved_is_loaded(folder, tiny_encoder):
     assert list(model.tasks) == list(loaded.tasks) == list(TASKS)
 
 
-def test_an_annotator_reads_each_file_for_its_digest_once(folder, monkeypatch):
+def test_annotator_creation_reads_each_file_for_its_digest_once(folder, monkeypatch):
     read = []
 
     def counted(path):
@@ -158,7 +158,7 @@ def test_an_annotator_reads_each_file_for_its_digest_once(folder, monkeypatch):
     assert len(read) == len(set(read))
 
 
-def test_a_changed_file_is_noticed(folder, tmp_path):
+def test_load_model_changed_file_raises(folder, tmp_path):
     import shutil
 
     copy = tmp_path / "copy"
@@ -172,7 +172,7 @@ def test_a_changed_file_is_noticed(folder, tmp_path):
         load_model(tmp_path)
 
 
-def test_goals_can_be_given(folder):
+def test_annotator_goals_from_an_annotator_replaces_predicted_goals(folder):
     """Asked of an annotator's goals, outcomes are about these goals and no others."""
     for annotation, dialogue in zip(Annotator(folder).annotate(DIALOGUES, goals_from="anna"), DIALOGUES, strict=True):
         given = {x.at for x in dialogue.annotations[0].labels if x.task == "goals"}
@@ -183,7 +183,7 @@ def test_goals_can_be_given(folder):
         assert all(isinstance(at, AtGoal) for at in own)
 
 
-def test_annotations_are_valid_records(folder):
+def test_annotator_annotations_are_valid_records(folder):
     from labelgen.data.record import decode, encode
 
     for annotation, dialogue in zip(Annotator(folder).annotate(DIALOGUES), DIALOGUES, strict=True):
@@ -202,12 +202,12 @@ def own_groups(annotation) -> set[str]:
     return {x.task for x in annotation.labels}
 
 
-def test_a_dialogue_without_turns_gets_no_label(folder):
+def test_annotator_dialogue_without_turns_has_no_label(folder):
     (annotation,) = Annotator(folder).annotate([Dialogue(id="empty", turns=())])
     assert annotation.labels == ()
 
 
-def test_new_labels_leave_the_old_ones_as_they_were(folder):
+def test_with_labels_new_labels_keep_the_old_ones(folder):
     """Other label sets add columns; scores of known labels do not move, new ones are scored by their text."""
     more = merge(LABELS, {"toy": {"intents": (LabelName("BuyMilk", "the user wants milk"),)}})
     old, new = load_model(folder), with_labels(load_model(folder), more)
@@ -222,7 +222,7 @@ def test_new_labels_leave_the_old_ones_as_they_were(folder):
     assert new_name.std() > 0
 
 
-def test_only_labels_of_the_source_are_given(folder):
+def test_annotate_narrower_label_set_predicts_its_labels_only(folder):
     narrow = {"toy": {"intents": (LabelName("PlayMusic"),), "slots": LABELS["toy"]["slots"]}}
     model = with_labels(load_model(folder), narrow)
     with torch.no_grad():
@@ -232,7 +232,7 @@ def test_only_labels_of_the_source_are_given(folder):
         assert {x.name for x in said if isinstance(x, Label) and x.task == "intents"} <= {"PlayMusic"}
 
 
-def test_weights_are_taken_over_by_name(folder, tiny_encoder):
+def test_take_over_same_tasks_copies_every_weight(folder, tiny_encoder):
     trained = load_model(folder)
     other = new_model(tiny_encoder, seed=9)
     assert take_over(other, trained) == []
@@ -241,7 +241,7 @@ def test_weights_are_taken_over_by_name(folder, tiny_encoder):
             assert torch.equal(tensor, other.state_dict()[name]), name
 
 
-def test_a_frozen_encoder_learns_nothing(tiny_encoder):
+def test_losses_frozen_encoder_has_no_gradient(tiny_encoder):
     model = new_model(tiny_encoder, encoder_frozen=True).train()
     losses = model.losses(model.collator()([Example(d, every_target(d)) for d in DIALOGUES]))
     torch.stack([loss.total for loss in losses.values()]).sum().backward()
@@ -249,7 +249,7 @@ def test_a_frozen_encoder_learns_nothing(tiny_encoder):
     assert any(p.grad is not None for p in model.fusion.parameters())
 
 
-def test_any_subset_of_targets_trains(tiny_encoder):
+def test_losses_targets_of_one_task_returns_that_task_only(tiny_encoder):
     model = new_model(tiny_encoder).train()
     collate = model.collator()
     for name in TASKS:
@@ -258,7 +258,7 @@ def test_any_subset_of_targets_trains(tiny_encoder):
     assert model.losses(collate([Example(DIALOGUES[1])])) == {}
 
 
-def test_a_task_needs_labels(tiny_encoder):
+def test_build_model_task_without_labels_raises(tiny_encoder):
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2)
     tasks = {name: TaskOptions() for name in ("goals", "intents", "slots")} | {"quality": TaskOptions(weight=0.5)}
     with pytest.raises(UsageError, match="no labels for the tasks intents, slots") as told:
@@ -269,7 +269,7 @@ def test_a_task_needs_labels(tiny_encoder):
     assert "--tasks" not in told.value.hint
 
 
-def test_a_source_without_labels_gets_no_answer(folder):
+def test_annotator_source_without_labels_has_no_answer(folder):
     """Of two corpora, one has intents and the other has none; no answer is not the answer "none"."""
     other = {"other": {"goals": (LabelName("goal"),)}}
     model = with_labels(load_model(folder), merge(LABELS, other))
@@ -279,7 +279,7 @@ def test_a_source_without_labels_gets_no_answer(folder):
         assert not [x for x in own if x.task in asked]
 
 
-def test_between_label_sets_nothing_is_guessed(folder):
+def test_annotator_unknown_source_with_several_label_sets_raises(folder):
     two = merge(LABELS, {"other": LABELS["toy"]})
     model = with_labels(load_model(folder), two)
     with pytest.raises(UsageError, match="no label set"):

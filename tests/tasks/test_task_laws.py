@@ -35,7 +35,7 @@ def outputs(model: LabelModel, batch: Batch, name: str):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_decoding_undoes_encoding(model, batch, name):
+def test_decode_encoded_targets_returns_them(model, batch, name):
     task, target = model.tasks[name], batch.targets[name]
     decodings = decoded(task, 20.0 * (2.0 * target.expected - 1.0), batch.layout)
     for dialogue, answers in zip(DIALOGUES, decodings, strict=True):
@@ -50,7 +50,7 @@ def test_decoding_undoes_encoding(model, batch, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_certain_targets_give_certain_probabilities(model, batch, name):
+def test_decode_certain_targets_have_probability_one(model, batch, name):
     task, target = model.tasks[name], batch.targets[name]
     if name == "selection":
         pytest.skip("its targets name only some turns")
@@ -68,7 +68,7 @@ def test_no_goal_is_as_probable_as_that_no_turn_serves_one(model, batch):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_absent_targets_give_no_gradient(model, batch, name):
+def test_loss_absent_targets_has_no_gradient(model, batch, name):
     task, target = model.tasks[name], batch.targets[name]
     out = outputs(model, batch, name).detach().requires_grad_()
     gone = TargetTensors(target.expected, torch.zeros_like(target.weight))
@@ -80,7 +80,7 @@ def test_absent_targets_give_no_gradient(model, batch, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_rows_without_weight_get_no_gradient(model, batch, name):
+def test_loss_rows_without_weight_have_no_gradient(model, batch, name):
     task, target = model.tasks[name], batch.targets[name]
     out = outputs(model, batch, name).detach().requires_grad_()
     task.loss(out, target).total.backward()
@@ -90,7 +90,7 @@ def test_rows_without_weight_get_no_gradient(model, batch, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_target_is_a_minimum_of_its_loss(model, batch, name):
+def test_loss_at_the_target_is_minimal(model, batch, name):
     task, target = model.tasks[name], batch.targets[name]
     right = task.loss(20.0 * (2.0 * target.expected - 1.0), target).total
     other = task.loss(outputs(model, batch, name), target).total
@@ -99,7 +99,7 @@ def test_a_target_is_a_minimum_of_its_loss(model, batch, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_two_halves_of_a_target_are_one_whole(model, name):
+def test_encode_two_half_targets_equals_one(model, name):
     """The same targets twice, each at half weight, say what they say once: soft is hard where it is one-hot."""
     task = model.tasks[name]
     collate = model.collator()
@@ -121,7 +121,7 @@ def test_beside_spans_of_an_incomplete_target_tokens_weigh_nothing(model):
 
 
 @pytest.mark.parametrize("name", [n for n in TASKS if n != "selection"])
-def test_batch_mates_do_not_change_losses(model, name):
+def test_loss_other_dialogues_in_the_batch_change_nothing(model, name):
     """The loss of a batch is the sum of the losses of its dialogues."""
     collate = model.collator()
     examples = [Example(d, every_target(d)) for d in DIALOGUES[:8]]
