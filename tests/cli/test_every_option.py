@@ -1,0 +1,145 @@
+"""Every option of every command: given twice, repeated, and written as words of a command line that read back as the same."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from labelgen.base.errors import UsageError
+from labelgen.base.options import (
+    ANY,
+    CONFIGS,
+    Choices,
+    Hint,
+    Range,
+    check_options,
+    fields_of,
+    read_options,
+    shown_name,
+    to_words,
+)
+from labelgen.base.registry import resolve
+from labelgen.cli.command import Command
+from labelgen.cli.main import ACTIONS, COMMANDS, main
+from labelgen.tasks import TASKS
+from labelgen.training.options import MIXTURE
+
+LARGEST = 1000.0
+NAMES = {"tasks": tuple(TASKS), "mixture": tuple(MIXTURE)}
+"""Field -> keys that its table may have."""
+TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=6).filter(
+    lambda text: text != "null"
+)
+
+
+def commands() -> dict[str, Command[Any]]:
+    """Words of a command -> the command."""
+    targets = {name: target for name, (target, _) in {**COMMANDS, **ACTIONS}.items() if target}
+    return {name: resolve(targets, name, "command") for name in targets}
+
+
+def options(repeated: bool) -> list[tuple[str, str]]:
+    """The commands and keys of all options that take one value, or of those that may be repeated."""
+    return [
+        (name, item.key)
+        for name, command in commands().items()
+        for item in fields_of(command.options)
+        if not (item.argument or ANY in item.key or is_dataclass(item.hint.kind)) and item.hint.repeats == repeated
+    ]
+
+
+def values(hint: Hint, name: str = "", required: bool = False) -> st.SearchStrategy[Any]:
+    """Values that an option of this type and name may have, and some that its class may refuse."""
+    if hint.optional:
+        return st.none() | values(Hint(hint.kind, rules=hint.rules, each=hint.each), name, required)
+    if is_dataclass(hint.kind):
+        return instances(hint.kind)  # type: ignore[arg-type]
+    choices, span = hint.rule(Choices), hint.rule(Range)
+    if hint.each is not None:
+        each = values(Hint(hint.each.kind, hint.each.optional, (*hint.each.rules, *hint.rules), hint.each.each))
+        if hint.kind is Mapping:
+            keys = st.sampled_from(NAMES[name]) if name in NAMES else TEXT
+            return st.dictionaries(keys, values(hint.each), min_size=required, max_size=2)
+        return st.lists(each, min_size=required, max_size=3).map(tuple)
+    if choices is not None:
+        return st.sampled_from(choices.all())
+    if hint.literals:
+        return st.sampled_from(hint.literals)
+    if hint.kind is bool:
+        return st.booleans()
+    if hint.kind in (int, float):
+        span = span or Range(-LARGEST, LARGEST)
+        low, high = span.least, max(span.least, LARGEST) if math.isinf(span.most) else span.most
+        numbers = st.integers(int(low), int(high)) if hint.kind is int else st.floats(low, high)
+        return numbers.filter(span.holds)
+    return TEXT.map(Path) if hint.kind is Path else TEXT
+
+
+@st.composite
+def instances(draw: st.DrawFn, kind: type) -> Any:
+    """Options of a class; those that its class or a section refuses are left out."""
+    hints = get_type_hints(kind, include_extras=True)
+    chosen = {}
+    for item in fields(kind):  # type: ignore[arg-type]
+        required = item.default is MISSING and item.default_factory is MISSING
+        if required or draw(st.integers(0, 3)) == 0:
+            chosen[item.name] = draw(values(Hint.of(hints[item.name]), item.name, required))
+    try:
+        return check_options(kind(**chosen))
+    except UsageError:
+        assume(False)
+
+
+@pytest.mark.parametrize("name", [name for name in commands() if name not in ("pretrain", "finetune")])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_options_as_words_read_back_as_the_same(name: str, data: st.DataObject):
+    kind = commands()[name].options
+    written = data.draw(instances(kind))
+    assert read_options(kind, to_words(written)) == written
+
+
+@pytest.mark.parametrize(("name", "key"), options(repeated=False))
+def test_single_valued_option_given_twice_exits_2_and_is_named(name: str, key: str, capsys: pytest.CaptureFixture[str]):
+    option = shown_name(key)
+    assert main([*name.split(), f"{option}=true", f"{option}=true"]) == 2
+    assert f"{option} is given twice" in capsys.readouterr().err
+
+
+def test_config_file_given_twice_is_accepted(tmp_path: Path):
+    for number in (1, 2):
+        (tmp_path / f"{number}.yaml").write_text(f"seed: {number}")
+    words = [word for number in (1, 2) for word in ("--config", str(tmp_path / f"{number}.yaml"))]
+    assert read_options(commands()["simulate"].options, ["out.jsonl", *words]).seed == 2
+
+
+@pytest.mark.parametrize(("name", "key"), options(repeated=True))
+def test_repeated_option_given_twice_is_accepted(name: str, key: str):
+    option = shown_name(key)
+    (item,) = (item for item in fields_of(commands()[name].options) if item.key == key)
+    kind, choices = item.hint.each or item.hint, item.hint.rule(Choices)
+    names = choices.all()[:2] if choices else ["0.25", "0.5"]
+    if item.hint.kind is Mapping:
+        keys = NAMES.get(key, ("a", "b"))
+        names = [f"{{{k}: {{}}}}" if is_dataclass(kind.kind) else f"{k}=0.5" for k in keys[:2]]
+    message = ""
+    try:
+        read_options(commands()[name].options, [f"{option}={value}" for value in names])
+    except UsageError as error:
+        message = str(error)
+    # Without its other options the command misses something, and nothing else is wrong.
+    assert not message or " is required" in message
+
+
+@pytest.mark.parametrize("config", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_training_options_as_words_read_back_as_the_same(config: str):
+    kind = commands()["pretrain" if "mixture" in (CONFIGS / f"{config}.yaml").read_text() else "finetune"].options
+    words = ["--data.train=a", "--data.train=b=c", "--data.valid=[d", "--out=o", "--tasks.goals.weight=2", "--seed=3"]
+    written = read_options(kind, ["--config", config, *words])
+    assert written.data.train == ("a", "b=c")
+    assert read_options(kind, to_words(written)) == written
