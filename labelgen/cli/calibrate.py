@@ -12,8 +12,16 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.options import Probability, WholeNumber
 from labelgen.base.terminal import print_lines, progress
-from labelgen.cli.command import Command, ConsensusOptions, ForceOptions, LogOptions, ModelRunOptions, open_log
-from labelgen.cli.sound import Folders
+from labelgen.cli.command import (
+    AudioFolders,
+    Command,
+    ConsensusOptions,
+    ForceOptions,
+    LogOptions,
+    ModelRunOptions,
+    joined_names,
+    open_log,
+)
 
 if TYPE_CHECKING:
     from labelgen.data.dialogue import Dialogue
@@ -141,7 +149,7 @@ def _held_out(options: _HeldOutOptions, seed: int) -> "tuple[list[Dialogue], lis
     from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
 
-    setting = Setting(options.reference, ",".join(options.annotators), seed=seed, ratings=options.ratings)
+    setting = Setting(options.reference, joined_names(options.annotators), seed=seed, ratings=options.ratings)
     log = open_log(options, options.log, options.domains_from)
     annotator = Annotator(
         options.model,
@@ -153,7 +161,7 @@ def _held_out(options: _HeldOutOptions, seed: int) -> "tuple[list[Dialogue], lis
         domains_from=options.domains_from,
     )
     tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
-    read = Folders(log)
+    read = AudioFolders(log)
     given, left_out = held_out(with_all_named(read, setting), annotator.trained_on.holds)
     _report_left_out(left_out, bool(given), annotator.trained_on.complete, options)
     dialogues = with_reference(given, tasks, setting)
@@ -186,7 +194,7 @@ def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, o
         )
 
 
-def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: Folders) -> "Iterator[Dialogue]":
+def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders) -> "Iterator[Dialogue]":
     from labelgen.labeling.shard import without_annotator
 
     bare = [without_annotator(dialogue, _MODEL) for dialogue in dialogues]

@@ -3,11 +3,12 @@
 import inspect
 import shlex
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, is_dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
@@ -23,10 +24,15 @@ from labelgen.base.options import (
     to_words,
 )
 from labelgen.base.terminal import print_lines
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import bad_domains
+from labelgen.data.labels import Annotation
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine
 from labelgen.data.reader import READERS
 from labelgen.model.options import Precision
+
+if TYPE_CHECKING:
+    from labelgen.model.annotator import Annotator
 
 Options = TypeVar("Options")
 
@@ -183,3 +189,35 @@ def fresh_log(out: str | Path, force: bool, made_from: Sequence[str | Path]) -> 
     for path in (Path(read).resolve() for read in made_from):
         if target.exists() and (target == path or (path.is_dir() and target.is_relative_to(path))):
             raise UsageError(f"{out} is read and would be overwritten", str(out), "name another output")
+
+
+def joined_names(annotators: Sequence[str]) -> str:
+    """The annotators as one text, as a setting has them. Raises UsageError for a name with a comma."""
+    for name in annotators:
+        if "," in name:
+            hint = "repeat the option for each name: --annotators anna --annotators ben"
+            raise UsageError(f"{name!r} names no people: a name has no comma", "--annotators", hint)
+    return ",".join(annotators)
+
+
+class AudioFolders:
+    """The folder of each dialogue's audio files, that of its record file; known after the dialogue was read. Memory: an entry for each
+    dialogue."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._folders: dict[str, Path | None] = {}
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        for dialogue in self._log:
+            self._folders[dialogue.id] = self._log.folder
+            yield dialogue
+
+    def annotate(
+        self, annotator: "Annotator", dialogues: Sequence[Dialogue], goals_from: str | None = None
+    ) -> list[Annotation]:
+        """A model's annotations of dialogues that were read, in their order."""
+        out = []
+        for folder, group in groupby(dialogues, key=lambda dialogue: self._folders[dialogue.id]):
+            out += annotator.annotate(list(group), goals_from, root=folder)
+        return out

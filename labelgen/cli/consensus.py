@@ -12,7 +12,7 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
 from labelgen.base.options import ARGUMENT, Count
 from labelgen.base.terminal import print_lines
-from labelgen.cli.command import Command, ConsensusOptions, ForceOptions, LogOptions, fresh_log, open_log
+from labelgen.cli.command import Command, ConsensusOptions, ForceOptions, LogOptions, fresh_log, joined_names, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log, write_log
@@ -55,7 +55,7 @@ def consensus_command(options: ConsensusCommandOptions) -> None:
     from labelgen.evaluation.tasks import evaluation_tasks, exclusive_names
     from labelgen.metrics.results import Setting
 
-    setting = Setting(NAME, ",".join(options.annotators), ratings=options.ratings)
+    setting = Setting(NAME, joined_names(options.annotators), ratings=options.ratings)
     tasks = evaluation_tasks()
     exclusive = exclusive_names(tasks)
     found = AnnotatorStatistics(tasks, setting)

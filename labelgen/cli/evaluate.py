@@ -10,9 +10,16 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_folder, digest_file, existing_file, write_text
 from labelgen.base.options import ARGUMENT, Count, WholeNumber
 from labelgen.base.terminal import print_lines
-from labelgen.cli.command import Command, ForceOptions, ModelRunOptions, ReadOptions, open_log
+from labelgen.cli.command import (
+    AudioFolders,
+    Command,
+    ForceOptions,
+    ModelRunOptions,
+    ReadOptions,
+    joined_names,
+    open_log,
+)
 from labelgen.cli.report import show_results
-from labelgen.cli.sound import Folders
 from labelgen.data.label_sets import refuse_without_domains
 from labelgen.data.log import Log, write_log
 
@@ -129,7 +136,7 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     by_consensus = options.reference == CONSENSUS
     setting = Setting(
         reference=options.reference,
-        annotators=",".join(options.annotators) if options.annotators else EVERYONE if by_consensus else None,
+        annotators=joined_names(options.annotators) if options.annotators else EVERYONE if by_consensus else None,
         others=options.others,
         ratings=options.ratings,
         groups=parse_groups(options.group) if options.group else (),
@@ -148,7 +155,7 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     models = _models(options, log)
     if "-" not in options.log:  # which can be read once
         refuse_without_domains(log, options.domains_from)
-    read = Folders(log)
+    read = AudioFolders(log)
     prepared = prepare(
         read,
         tasks,

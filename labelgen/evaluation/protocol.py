@@ -33,7 +33,7 @@ def annotator_names(annotators: str | None) -> frozenset[str] | None:
         return None
     names = annotators.split(",")
     if not all(names) or any(name.startswith(("kind=", "kind:")) for name in names):
-        hint = f"give names with commas between them, or {EVERYONE} for all people"
+        hint = f"repeat the option for each name, or give {EVERYONE} for all people"
         raise UsageError(f"{annotators!r} names no people", "--annotators", hint)
     return frozenset(names)
 

@@ -26,8 +26,8 @@ from labelgen.base.options import (
 from labelgen.base.registry import resolve
 from labelgen.cli.command import Command
 from labelgen.cli.main import ACTIONS, COMMANDS, main
+from labelgen.pretraining.corruption import MIXTURE
 from labelgen.tasks import TASKS
-from labelgen.training.options import MIXTURE
 
 LARGEST = 1000.0
 NAMES = {"tasks": tuple(TASKS), "mixture": tuple(MIXTURE)}
@@ -85,7 +85,7 @@ def instances(draw: st.DrawFn, kind: type) -> Any:
     """Options of a class; those that its class or a section refuses are left out."""
     hints = get_type_hints(kind, include_extras=True)
     chosen = {}
-    for item in fields(kind):  # type: ignore[arg-type]
+    for item in fields(kind):
         required = item.default is MISSING and item.default_factory is MISSING
         if required or draw(st.integers(0, 3)) == 0:
             chosen[item.name] = draw(values(Hint.of(hints[item.name]), item.name, required))

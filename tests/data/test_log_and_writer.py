@@ -10,7 +10,7 @@ from labeled import labeled_dialogue
 from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, StorageError, UsageError
-from labelgen.cli.sound import Folders
+from labelgen.cli.command import AudioFolders
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName, merge, read_labels, write_labels
 from labelgen.data.log import Log, open_writer, read_file, write_log
@@ -169,7 +169,7 @@ def test_model_reads_audio_below_folder_of_each_record(tmp_path: Path):
 
     for k, name in enumerate(("a", "b")):
         write(tmp_path / name / "log.jsonl", GOOD % k, GOOD % (k + 2))
-    read = Folders(Log([tmp_path / "b", tmp_path / "a"]))
+    read = AudioFolders(Log([tmp_path / "b", tmp_path / "a"]))
     dialogues = sorted(read, key=lambda dialogue: dialogue.id)
     annotator: Any = Told()
     said: list[Any] = [*read.annotate(annotator, dialogues, "gold")]

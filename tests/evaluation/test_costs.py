@@ -135,7 +135,20 @@ def test_an_llm_votes_where_it_is_named_among_the_people(logs, capsys):
     ann = says("ann", "person", ("good", "bad"), ("a", "b"))
     llm = says("gpt", "llm", ("good", "good"), ("a", "b"))
     write_log(logs / "two.jsonl", [dialogue(0, ann, llm)])
-    assert main(["consensus", str(logs / "two.jsonl"), str(logs / "agreed.jsonl"), "--annotators", "ann,gpt"]) == 0
+    assert (
+        main(
+            [
+                "consensus",
+                str(logs / "two.jsonl"),
+                str(logs / "agreed.jsonl"),
+                "--annotators",
+                "ann",
+                "--annotators",
+                "gpt",
+            ]
+        )
+        == 0
+    )
     record = json.loads((logs / "agreed.jsonl").read_text())
     [agreed] = [a for a in record["annotations"] if a["annotator"] == "consensus"]
     expected = consensus([ann, llm], {"quality": ("bad", "fair", "good")}).annotation

@@ -115,8 +115,8 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
     [
         (["--out", "o"], 2, "name a log"),
         (["LOG", "--out", "o", "--reference", "nobody"], 2, "nobody annotated as nobody"),
-        (["LOG", "--out", "o", "--annotators", "x,y"], 2, "nobody annotated as x, y"),
-        (["LOG", "--out", "o", "--annotators", "x,y"], 2, "the log's annotators: "),
+        (["LOG", "--out", "o", "--annotators", "x", "--annotators", "y"], 2, "nobody annotated as x, y"),
+        (["LOG", "--out", "o", "--annotators", "x", "--annotators", "y"], 2, "the log's annotators: "),
         (["LOG", "--out", "o", "--annotators", "kind=llm"], 2, "'kind=llm' names no people"),
         (
             ["LOG", "--out", "o", "--task", "order", "--predictions", "NET"],
