@@ -1,4 +1,4 @@
-"""labelgen evaluate: systems against a reference, beside the human baseline and the baselines."""
+"""labelgen evaluate and report: systems against a reference, compared with the human baseline; the results as one HTML page."""
 
 import sys
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from labelgen.base.errors import UsageError
-from labelgen.base.files import atomic_folder, digest_file, existing_file, write_text
+from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.files import atomic_folder, digest_file, existing_file, fresh_file, write_text
 from labelgen.base.options import ARGUMENT, Count, WholeNumber
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import (
@@ -19,7 +19,6 @@ from labelgen.cli.command import (
     joined_names,
     open_log,
 )
-from labelgen.cli.report import show_results
 from labelgen.data.label_sets import refuse_without_domains
 from labelgen.data.log import Log, write_log
 
@@ -32,7 +31,8 @@ FRAMES = {"frame_accuracy": ("intents", "slots")}
 
 PREDICTIONS = "predictions.jsonl"
 EVALUATION = "evaluation.json"
-REPORT = "report.html"
+PAGE = "report.html"
+_TABLE_WIDTH = 160
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +118,9 @@ def evaluate_command(options: EvaluateOptions) -> None:
         from labelgen.report.page import render
 
         write_text(out / EVALUATION, evaluation.encode().decode())
-        write_text(out / REPORT, render(evaluation))
+        write_text(out / PAGE, render(evaluation))
     show_results(evaluation)
-    print_lines("", options.out / REPORT)
+    print_lines("", options.out / PAGE)
 
 
 def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
@@ -268,3 +268,49 @@ EVALUATE = Command(
     evaluate_command,
     "labelgen evaluate test.jsonl --model model/ --train train.jsonl --out evaluation/",
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(ForceOptions):
+    """Write the results of an evaluation as one HTML page, which needs neither network nor scripts."""
+
+    evaluation: Annotated[Path, ARGUMENT]
+    """JSON file that `labelgen evaluate` wrote"""
+    out: Annotated[Path, ARGUMENT]
+    """HTML file to write"""
+
+
+def report(options: ReportOptions) -> None:
+    """Write the page, and print the main figures."""
+    fresh_file(options.out, options.force)
+
+    from labelgen.report.page import render
+
+    evaluation = _read_evaluation(options.evaluation)
+    write_text(options.out, render(evaluation))
+    show_results(evaluation)
+    print_lines("", f"wrote {options.out}")
+
+
+def show_results(evaluation: "Evaluation") -> None:
+    """Print each task in its main metric: the systems, the human baseline, their ratio; and the caveats, to standard error."""
+
+    from labelgen.report.terminal import PlainConsole, results_table
+    from labelgen.report.verdicts import caveats
+
+    # A pipe or a file has no width; the table is then as wide as it wants to be.
+    PlainConsole(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(results_table(evaluation))
+    for caveat in caveats(evaluation):
+        print_lines(f"note: {caveat}", file=sys.stderr)
+
+
+def _read_evaluation(path: Path) -> "Evaluation":
+    from labelgen.metrics.results import decode
+
+    try:
+        return decode(existing_file(path).read_bytes(), str(path))
+    except OSError as error:
+        raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
+
+
+REPORT = Command("report", ReportOptions, report, "labelgen report evaluation.json report.html")

@@ -23,7 +23,7 @@ COMMANDS = {
         "make one annotation from several people's, and say how far they agree",
     ),
     "evaluate": ("labelgen.cli.evaluate:EVALUATE", "judge a model beside single people, on the same answers"),
-    "plan": ("labelgen.cli.plan:PLAN", "say what a planned number of dialogues and votes would show"),
+    "plan": ("labelgen.cli.estimate:PLAN", "say what a planned number of dialogues and votes would show"),
     "calibrate": (
         "labelgen.cli.calibrate:CALIBRATE",
         "scale a model's probabilities to how often its labels are right",
@@ -39,8 +39,8 @@ COMMANDS = {
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review": ("", "draw a sample of a log, export it for people, import their answers"),
-    "report": ("labelgen.cli.report:REPORT", "write what an evaluation found as one HTML page"),
-    "show": ("labelgen.cli.show:SHOW", "draw labeled dialogues in the terminal"),
+    "report": ("labelgen.cli.evaluate:REPORT", "write what an evaluation found as one HTML page"),
+    "show": ("labelgen.cli.label:SHOW", "draw labeled dialogues in the terminal"),
     "encoder": ("labelgen.cli.train:ENCODER", "write a pretrained text encoder to a folder, without a hub"),
     "doctor": ("labelgen.cli.doctor:DOCTOR", "check this machine, and say what to do where something is wrong"),
 }
