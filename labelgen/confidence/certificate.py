@@ -154,7 +154,7 @@ def _failed(failed: Certificate, last: Certificate | None, max_error: float, con
     if last is not None:
         return replace(last, tested=failed.tested)
     reason = (
-        f"the surest answers, {failed.items:,} of {failed.dialogues:,} dialogues, hold {failed.errors:,} errors "
+        f"the {failed.items:,} most confident answers, in {failed.dialogues:,} dialogues, have {failed.errors:,} errors "
         f"({failed.errors / max(1, failed.items):.1%}): too many for {max_error:.1%} at {confidence:.0%}"
     )
     return replace(failed, threshold=None, reason=reason)
