@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ Help = dict[str, tuple[int, str]]
 
 
 def command_help() -> Help:
-    """Run `--help` of every command and subcommand, 100 columns wide."""
+    """Run `--help` of every command and subcommand, 80 columns wide."""
     from labelgen.cli.main import ACTIONS, COMMANDS, main
 
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "80"
     shown: Help = {}
 
     def show(words: list[str]) -> None:
@@ -59,11 +58,8 @@ def command_pages() -> Iterator[tuple[str, str]]:
 
 
 def _block(text: str) -> str:
-    """A help text as a code block, with lines of at most 100 characters."""
-    lines = [
-        part for line in text.strip().splitlines() for part in textwrap.wrap(line, 100, drop_whitespace=False) or [""]
-    ]
-    return "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```\n"
+    """A help text as a code block."""
+    return f"```text\n{text.strip()}\n```\n"
 
 
 def on_config(config: Any) -> Any:

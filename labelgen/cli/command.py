@@ -2,6 +2,7 @@
 
 import inspect
 import shlex
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, is_dataclass
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 Options = TypeVar("Options")
 
-_WIDTH = 110
+_LEAST_WIDTH, _MOST_WIDTH = 60, 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,9 @@ def _columns(head: str, text: str) -> list[str]:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    wrap = partial(textwrap.wrap, width=_WIDTH, break_long_words=False, break_on_hyphens=False)
+    """Lines as wide as the terminal, or as COLUMNS says."""
+    width = min(max(shutil.get_terminal_size((_MOST_WIDTH, 24)).columns, _LEAST_WIDTH), _MOST_WIDTH)
+    wrap = partial(textwrap.wrap, width=width, break_long_words=False, break_on_hyphens=False)
     return wrap(text, initial_indent=indent, subsequent_indent=indent) or [indent]
 
 
