@@ -32,12 +32,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @needs_weights
 def test_offline_encoder_hidden_states_are_bitwise_those_of_bert(folder: Path):
+    roberta = load_encoder(str(folder)).eval()
+    # Only now: loading an encoder makes torchaudio safe to import, which transformers does.
     from transformers import BertModel
 
     source = offline_weights()
     assert source is not None
     bert = BertModel.from_pretrained(source, add_pooling_layer=False).eval()
-    roberta = load_encoder(str(folder)).eval()
     tokenizer = load_tokenizer(str(folder))
     batch = tokenizer(TEXTS, padding=True, truncation=True, max_length=512, return_tensors="pt")
     batch.pop("token_type_ids", None)
