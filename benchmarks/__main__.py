@@ -45,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             recipe = load_recipe(args.recipe, _parameters(args.set))
             Run(recipe, args.data.resolve(), (args.work / args.recipe).resolve(), args.results).all(args.tables)
         else:
-            render(ROOT, args.check)
+            differing = render(ROOT, args.check)
+            print("\n".join(str(path) for path in differing) or "all pages equal their rendering")
+            return UsageError.exit_code if args.check and differing else 0
     except LabelgenError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return error.exit_code

@@ -54,8 +54,8 @@ def _star_rules(
     for dialogue in test:
         for label in outcomes_of(dialogue):
             signals = [s for s in find_signals(dialogue) if not s.explicit]
-            found = [t for t in feedback_targets(dialogue, signals, waterfall, USER) if t.at == label.at]
-            implicit = next((dict(t.distribution)["failure"] for t in found if t.distribution), base)
+            targets = [t for t in feedback_targets(dialogue, signals, waterfall, USER) if t.at == label.at]
+            implicit = next((dict(t.distribution)["failure"] for t in targets if t.distribution), base)
             rules = [_rule(name, label, rates[name].get(key(dialogue), base)) for name, key in keys.items()]
             rules.append(_rule("implicit signals (waterfall)", label, implicit))
             yield replace(dialogue, annotations=(*dialogue.annotations, *rules))
@@ -239,12 +239,12 @@ def splices(log: Sequence[Dialogue], seed: int, most: int | None = None) -> Iter
             rng = Random(f"{seed}/{kind}/{dialogue.id}")
             parts = [dialogue]
             for _ in range(rng.choice((1, 2))):
-                ids, own = [part.id for part in parts], [domains[part.id] for part in parts]
+                ids, of_parts = [part.id for part in parts], [domains[part.id] for part in parts]
                 fitting = [
                     other
                     for other in of_corpus[corpus]
                     if other.id not in ids
-                    and (kind == KINDS[2] or all(bool(domains[other.id] & x) == (kind == KINDS[0]) for x in own))
+                    and (kind == KINDS[2] or all(bool(domains[other.id] & x) == (kind == KINDS[0]) for x in of_parts))
                 ]
                 if fitting:
                     parts.append(rng.choice(fitting))
@@ -273,9 +273,9 @@ def boundaries(
     times = resamples(len(judged), 1000, 0)
     rows = []
     for name in (*names, *RULES):
-        found = np.array([scores(_of_annotator(d, reference), _marks(d, name, reference)) for d in judged])
+        values_of = np.array([scores(_of_annotator(d, reference), _marks(d, name, reference)) for d in judged])
         for k, metric in enumerate(SCORES):
-            values = found[:, k]
+            values = values_of[:, k]
             cell = bootstrap(of_statistic(lambda taken, v=values: taken @ v / taken.sum(axis=1), times).rounded())  # type: ignore[misc]
             row = Result(corpus=corpus, split=split, task=GOALS, system=names.get(name, name), metric=metric, **cell)
             rows.append(structs.replace(row, n=len(judged), versions=versions("numpy", "torch")))
@@ -293,10 +293,10 @@ def _of_annotator(dialogue: Dialogue, annotator: str) -> list[bool]:
 
 def _goals(dialogue: Dialogue, annotator: str) -> list[tuple[int, ...]] | None:
     annotation = dialogue.annotation(annotator)
-    found = {} if annotation is None else answers(annotation, GOALS)
-    if AtDialogue() not in found:
+    by_place = {} if annotation is None else answers(annotation, GOALS)
+    if AtDialogue() not in by_place:
         return None
-    return [label.at.turns for label in found[AtDialogue()] if isinstance(label.at, AtGoal)]
+    return [label.at.turns for label in by_place[AtDialogue()] if isinstance(label.at, AtGoal)]
 
 
 def _marks(dialogue: Dialogue, name: str, reference: str) -> list[bool]:
@@ -317,15 +317,15 @@ def window_of(wanted: Marks) -> int:
     return max(2, round(len(wanted) / (sum(wanted) + 1) / 2))
 
 
-def scores(wanted: Marks, given: Marks) -> tuple[float, float, float]:
+def scores(wanted: Marks, predicted: Marks) -> tuple[float, float, float]:
     """(Pk, WindowDiff, boundary F1) of one dialogue, as nltk and SuperDialseg compute them (Jiang et al. 2023). Raises ValueError for fewer than two utterances, or marks of other
     dialogues."""
-    if len(wanted) < 2 or len(wanted) != len(given):
-        raise ValueError(f"{len(wanted)} and {len(given)} marks")
+    if len(wanted) < 2 or len(wanted) != len(predicted):
+        raise ValueError(f"{len(wanted)} and {len(predicted)} marks")
     size = window_of(wanted)
     starts = range(len(wanted) - size + 1)
-    counts = [(sum(wanted[s : s + size]), sum(given[s : s + size])) for s in starts]
+    counts = [(sum(wanted[s : s + size]), sum(predicted[s : s + size])) for s in starts]
     pk = sum((a > 0) != (b > 0) for a, b in counts) / len(starts)
     window_diff = sum(a != b for a, b in counts) / len(starts)
-    right, marked = sum(a and b for a, b in zip(wanted, given, strict=True)), sum(wanted) + sum(given)
+    right, marked = sum(a and b for a, b in zip(wanted, predicted, strict=True)), sum(wanted) + sum(predicted)
     return pk, window_diff, 2.0 * right / marked if marked else 0.0

@@ -82,15 +82,15 @@ def measure(kills: int, ray: int, dialogues: int, seed: int = 0) -> list[Result]
         write_log(source / "b.jsonl.gz", log[dialogues // 2 :])
         work(source, scratch / "unbroken", "local")
         expected = tree(scratch / "unbroken")
-        found = [killed(scratch, source, expected, "local", kills, seed)]
+        outcomes = [killed(scratch, source, expected, "local", kills, seed)]
         if ray:
-            found.append(killed(scratch, source, expected, "ray", ray, seed))
-        found += [divided(scratch, source, expected, w, shard) for w, shard in ((1, SHARD), (4, SHARD), (4, 7))]
-        found.append(corrupted(scratch, log, seed))
+            outcomes.append(killed(scratch, source, expected, "ray", ray, seed))
+        outcomes += [divided(scratch, source, expected, w, shard) for w, shard in ((1, SHARD), (4, SHARD), (4, 7))]
+        outcomes.append(corrupted(scratch, log, seed))
     names = ("dialogues_lost", "dialogues_doubled", "files_left_over", "share_byte_identical")
     return [
         _row("labelgen label", metric, {"value": value}, setting=what, n=times, versions=versions("pyarrow"))
-        for what, times, *values in found
+        for what, times, *values in outcomes
         for metric, value in zip(names, values, strict=True)
         if value is not None
     ]
@@ -173,15 +173,15 @@ def divided(scratch: Path, source: Path, expected: Mapping[str, bytes], workers:
 def compared(out: Path, source: Path, expected: Mapping[str, bytes]) -> Counter[str]:
     from labelgen.labeling.verify import verify
 
-    found = tree(out)
-    given = Counter(dialogue.id for dialogue in Log([source]))
+    files = tree(out)
+    before = Counter(dialogue.id for dialogue in Log([source]))
     there = Counter(dialogue.id for name in ("a.jsonl", "b.jsonl.gz") for dialogue in Log([out / name]))
     return Counter(
         {
-            "lost": (given - there).total(),
-            "doubled": (there - given).total(),
-            "left over": len(set(found) - set(expected)),
-            "equal": int(found == expected and not list(verify(out, source))),
+            "lost": (before - there).total(),
+            "doubled": (there - before).total(),
+            "left over": len(set(files) - set(expected)),
+            "equal": int(files == expected and not list(verify(out, source))),
         }
     )
 
@@ -234,18 +234,18 @@ def engines(dialogues: int, runs: int) -> list[Result]:
     from labelgen.simulator.world import WorldOptions
 
     kinds = {"in this process": ("local", 1), "local, 2 workers": ("local", 2), "ray, 2 workers": ("ray", 2)}
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in kinds}
+    times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         source = Path(folder) / "in"
         write_log(source / "a.jsonl", simulate(dialogues, 0, WorldOptions(annotated=0.0)))
         for run in range(runs):
             for name, (kind, workers) in kinds.items():
-                found[name].append(_overhead(source, Path(folder) / f"{name} {run}", kind, workers))
+                times[name].append(_overhead(source, Path(folder) / f"{name} {run}", kind, workers))
     shards = -(-dialogues // 64)
     scales = {"start_cpu_seconds": 1.0, "cpu_ms_per_shard": 1000 / shards, "resident_gb": 1.0}
     return [
-        _row(name, metric, ranged([run[k] * scale for run in own], 1), versions=versions("ray"))
-        for name, own in found.items()
+        _row(name, metric, ranged([run[k] * scale for run in measured], 1), versions=versions("ray"))
+        for name, measured in times.items()
         for k, (metric, scale) in enumerate(scales.items())
     ]
 
@@ -269,8 +269,8 @@ def _spent() -> tuple[float, float]:
     import psutil
 
     seconds = resident = 0.0
-    own = psutil.Process()
-    for process in (own, *own.children(recursive=True)):
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
             seconds += times.user + times.system

@@ -52,9 +52,9 @@ def logs(turns: Sequence[int], layers: int) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         _small_model(Path(folder), layers)
         for length in sorted(turns):
-            found = in_new_process("benchmarks.growth:label_log", folder, length)
-            seen, spent_s = found["returned"]
-            for metric, value in (("turns_per_cpu_second", round(seen / spent_s, 1)), ("peak_mb", found["peak_mb"])):
+            measured = in_new_process("benchmarks.growth:label_log", folder, length)
+            seen, spent_s = measured["returned"]
+            for metric, value in (("turns_per_cpu_second", round(seen / spent_s, 1)), ("peak_mb", measured["peak_mb"])):
                 rows.append(_row("labelgen", f"{seen:,}", metric, {"value": value}, split=f"{layers} layers"))
     return rows
 
@@ -67,11 +67,11 @@ def consensus(items: Sequence[int]) -> list[Result]:
             log = Path(folder) / f"{number}.jsonl"
             write_log(log, _rated(number))
             for method in ("majority", "dawid-skene"):
-                found = in_new_process(
+                measured = in_new_process(
                     "benchmarks.growth:run_consensus", method, str(log), str(log.with_suffix(".out.jsonl"))
                 )
                 for metric in ("cpu_seconds", "peak_mb"):
-                    rows.append(_row(method, f"{number:,}", metric, {"value": found[metric]}))
+                    rows.append(_row(method, f"{number:,}", metric, {"value": measured[metric]}))
     return rows
 
 
@@ -83,10 +83,10 @@ def dialogues(turns: Sequence[int]) -> list[Result]:
         _full_model(Path(folder))
         for name in (*map(str, turns), "odd"):
             setting = "odd ones" if name == "odd" else f"{int(name):,} turns"
-            found = in_new_process("benchmarks.growth:label_dialogues", folder, name)
+            measured = in_new_process("benchmarks.growth:label_dialogues", folder, name)
             for metric, value in (
-                ("cpu_seconds", found["cpu_seconds"]),
-                ("peak_gb", round(found["peak_mb"] / 1000, 2)),
+                ("cpu_seconds", measured["cpu_seconds"]),
+                ("peak_gb", round(measured["peak_mb"] / 1000, 2)),
             ):
                 rows.append(_row("labelgen label", setting, metric, {"value": value}))
         changed, largest = _without_windows(Path(folder), turns[0])
@@ -191,8 +191,8 @@ def _full_model(folder: Path) -> None:
 
 
 def _dialogue_of(turns: int) -> Dialogue:
-    said = islice((turn for dialogue in simulate(turns, seed=0) for turn in dialogue.turns), turns)
-    plain = [replace(turn, feedback=(), time_s=None, response_time_s=None) for turn in said]
+    taken = islice((turn for dialogue in simulate(turns, seed=0) for turn in dialogue.turns), turns)
+    plain = [replace(turn, feedback=(), time_s=None, response_time_s=None) for turn in taken]
     return Dialogue(id="long", turns=tuple(plain), source="simulated")
 
 

@@ -65,14 +65,14 @@ def measure(
         bench = Bench(log[0], model[0], size, tokens, Path(folder))
         times = bench.measured(rounds, seed)
     rows = []
-    for (system, precision), own in times.items():
-        products = median(times[PRODUCTS, precision]) / median(own) if (PRODUCTS, precision) in times else None
-        cells = {"relative_rate": ranged([median(times[FIRST, "fp32"]) / one for one in own])}
+    for (system, precision), seconds in times.items():
+        products = median(times[PRODUCTS, precision]) / median(seconds) if (PRODUCTS, precision) in times else None
+        cells = {"relative_rate": ranged([median(times[FIRST, "fp32"]) / one for one in seconds])}
         if products is not None:
             cells["share_of_matmul_rate"] = {"value": round(products, 2)}
         if system == LABEL:
             turns = sum(len(d.turns) for d in bench.dialogues)
-            cells["turns_per_cpu_second"] = {"value": round(turns / median(own), 1)}
+            cells["turns_per_cpu_second"] = {"value": round(turns / median(seconds), 1)}
         for metric, cell in cells.items():
             row = Result(corpus=corpus, split=split, system=system, setting=precision, metric=metric, **cell)
             rows.append(structs.replace(row, seed=str(seed), versions=versions("torch")))
@@ -124,13 +124,13 @@ class Bench:
         precision = PRECISIONS[name]
         plain: Any = load_encoder(str(self.encoder)).eval()
         prepared = PreparedEncoder(plain, precision)
-        own: list[tuple[str, Work]] = [
+        works: list[tuple[str, Work]] = [
             ("labelgen encoder", lambda: [states.mean(dim=1) for states in prepared(self._groups(None))])
         ]
         if name in self.annotators:
-            own.append((LABEL, lambda: self._label(name, precision)))
+            works.append((LABEL, lambda: self._label(name, precision)))
         if name == "int8":
-            yield from own
+            yield from works
             return
         plain = plain.to(precision)
         plain.set_attn_implementation("sdpa")
@@ -142,7 +142,7 @@ class Bench:
             "encoder without padding",
             lambda: [plain(ids).last_hidden_state.mean(dim=1) for ids in self._groups()],
         )
-        yield from own
+        yield from works
         yield PRODUCTS, self._products(plain.config, precision)
 
     def _groups(self, budget: int | None = BUDGET) -> list[torch.Tensor]:
@@ -154,10 +154,10 @@ class Bench:
         return [part for ids in groups for part in torch.split(ids, max(1, (budget or ids.numel()) // ids.shape[1]))]
 
     def _padded(self, encoder: Any) -> None:
-        found = sorted(Tokenizer(self.tokenizer, MAX_TOKENS)(self.texts), key=lambda tokens: len(tokens.ids))
-        while found:
-            size = max(k for k in range(1, len(found) + 1) if k * len(found[k - 1].ids) <= BUDGET or k == 1)
-            batch, found = found[:size], found[size:]
+        rest = sorted(Tokenizer(self.tokenizer, MAX_TOKENS)(self.texts), key=lambda tokens: len(tokens.ids))
+        while rest:
+            size = max(k for k in range(1, len(rest) + 1) if k * len(rest[k - 1].ids) <= BUDGET or k == 1)
+            batch, rest = rest[:size], rest[size:]
             padded = self.tokenizer.pad({"input_ids": [list(tokens.ids) for tokens in batch]}, return_tensors="pt")
             states = encoder(**padded).last_hidden_state
             mask = padded["attention_mask"][..., None].to(states.dtype)

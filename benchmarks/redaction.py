@@ -29,12 +29,12 @@ def marked(paths: Sequence[Path]) -> list[Result]:
     """Rows of numbers that people marked, of each published part."""
     rows: list[Result] = []
     for path in paths:
-        count = masked = right = numbers = found = wrong_words = 0
+        count = masked = right = numbers = hits = wrong_words = 0
         for text, spans, others in utterances(path):
             hidden = mask(text)
             count += 1
             numbers += len(spans)
-            found += sum(_is_masked(text, hidden, span) for span in spans)
+            hits += sum(_is_masked(text, hidden, span) for span in spans)
             for start, end in _runs(text, hidden):
                 masked += 1
                 touches = any(start < b and a < end for a, b in (*spans, *others))
@@ -42,7 +42,7 @@ def marked(paths: Sequence[Path]) -> list[Result]:
                 wrong_words += 0 if touches else len(text[start:end].split())
         corpus = CORPORA[path.parts[-2]]
         for metric, n, cell in (
-            ("recall", numbers, binomial(found, numbers)),
+            ("recall", numbers, binomial(hits, numbers)),
             ("precision", masked, binomial(right, masked)),
             ("wrong_words_per_1000_utterances", count, {"value": round(1000 * wrong_words / count, 2)}),
         ):
@@ -62,15 +62,15 @@ def generated(count: int, seed: int) -> list[Result]:
     for kind, forms in FORMS.items():
         of_kind = 0
         for name, make in forms.items():
-            found = 0
+            hits = 0
             for _ in range(count):
                 before, after = rng.choice(PLACES)
                 left, written, right = _parts(make(rng))
                 text = f"{before}{left}{written}{right}{after}"
                 start = len(before) + len(left)
-                found += _is_masked(text, mask(text), (start, start + len(written)))
-            of_kind += found
-            rows.append(_row("generated texts", kind, "recall", count, binomial(found, count), setting=name))
+                hits += _is_masked(text, mask(text), (start, start + len(written)))
+            of_kind += hits
+            rows.append(_row("generated texts", kind, "recall", count, binomial(hits, count), setting=name))
         total = count * len(forms)
         rows.append(_row("generated texts", kind, "recall", total, binomial(of_kind, total), setting="all"))
     return rows

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.errors import InputError, UsageError
+from labelgen.base.errors import InputError
 from labelgen.base.files import write_text
 
 from . import results
@@ -37,13 +37,13 @@ def select(rows: Iterable[Result], query: Mapping[str, Any]) -> list[Result]:
             "benchmarks/pages.yaml",
             f"fields: {', '.join(KEYS)}",
         )
-    found = [
+    chosen = [
         r for r in rows if all(getattr(r, name) in [str(v) for v in as_list(value)] for name, value in query.items())
     ]
     if "seed" in query:
-        return found
+        return chosen
     seeds: dict[tuple[str, ...], set[str]] = {}
-    for row in found:
+    for row in chosen:
         seeds.setdefault(_key(row, "seed"), set()).add(row.seed)
 
     def is_part(row: Result) -> bool:
@@ -51,7 +51,7 @@ def select(rows: Iterable[Result], query: Mapping[str, Any]) -> list[Result]:
             row.seed != other and set(row.seed.split()) <= set(other.split()) for other in seeds[_key(row, "seed")]
         )
 
-    return [row for row in found if not row.seed or not is_part(row)]
+    return [row for row in chosen if not row.seed or not is_part(row)]
 
 
 def _key(row: Result, *without: str) -> tuple[str, ...]:
@@ -220,12 +220,12 @@ def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
 def _one(rows: Rows, query: Mapping[str, Any], what: str, column: str) -> str:
     """The one number that a query finds, after the words of the query."""
     words = query.get("words", "")
-    found = select(rows, {"baseline": "", **{name: value for name, value in query.items() if name != "words"}})
-    if len({_key(row) for row in found}) != 1:
+    chosen = select(rows, {"baseline": "", **{name: value for name, value in query.items() if name != "words"}})
+    if len({_key(row) for row in chosen}) != 1:
         raise InputError(
-            f"{column} of {what!r} finds {len(found)} numbers: {dict(query)}", "benchmarks/pages.yaml", "name one"
+            f"{column} of {what!r} finds {len(chosen)} numbers: {dict(query)}", "benchmarks/pages.yaml", "name one"
         )
-    return f"{words}: {show(found)}" if words else show(found)
+    return f"{words}: {show(chosen)}" if words else show(chosen)
 
 
 def first_page(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
@@ -269,13 +269,13 @@ def check(
         name: {t for one in p["tables"] for t in as_list(one["query"]["table"])}
         for name, p in declared["pages"].items()
     }
-    tables = {name: {row.table for row in own} for name, own in rows.items()}
-    used = {metric(row) for own in rows.values() for row in own}
+    tables = {name: {row.table for row in page} for name, page in rows.items()}
+    used = {metric(row) for page in rows.values() for row in page}
     for what, names in (
-        ("tables without a query", {t for name, own in tables.items() for t in own - shown.get(name, set())}),
-        ("queries without a table", {t for name, own in shown.items() for t in own - tables.get(name, set())}),
+        ("tables without a query", {t for name, page in tables.items() for t in page - shown.get(name, set())}),
+        ("queries without a table", {t for name, page in shown.items() for t in page - tables.get(name, set())}),
         ("metrics without a description", used - set(metrics)),
-        ("notes without a table", set(notes) - {t for own in tables.values() for t in own}),
+        ("notes without a table", set(notes) - {t for page in tables.values() for t in page}),
     ):
         if names:
             raise InputError(
@@ -285,8 +285,8 @@ def check(
             )
 
 
-def render(root: Path, only_check: bool = False) -> None:
-    """Write all pages. only_check: write nothing; raise UsageError if a page differs from its rendering."""
+def render(root: Path, only_check: bool = False) -> list[Path]:
+    """Write all pages; returns those that differed from their rendering. only_check: write nothing."""
     texts = pages(root)
     stale = sorted(set((root / "docs" / "results").glob("*.md")) - {root / path for path in texts})
     differing = [
@@ -294,13 +294,10 @@ def render(root: Path, only_check: bool = False) -> None:
         for path, text in texts.items()
         if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
     ]
-    if only_check:
-        if differing or stale:
-            names = ", ".join(str(path) for path in [*differing, *stale])
-            raise UsageError("pages differ from what they are rendered from", names, "run python -m benchmarks render")
-        return
-    for path in differing:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        write_text(root / path, texts[path])
-    for path in stale:
-        path.unlink()
+    if not only_check:
+        for path in differing:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            write_text(root / path, texts[path])
+        for path in stale:
+            path.unlink()
+    return [*differing, *(path.relative_to(root) for path in stale)]

@@ -201,8 +201,8 @@ def student(values: Sequence[float] | Any) -> Cell:
 
 def ranged(values: Sequence[float], digits: int = 3) -> Cell:
     """The median of several rounds with the smallest and largest."""
-    found = [round(x, digits) for x in (median(values), min(values), max(values))]
-    return {"value": found[0], "low": found[1], "high": found[2], "interval": "range"}
+    rounded = [round(x, digits) for x in (median(values), min(values), max(values))]
+    return {"value": rounded[0], "low": rounded[1], "high": rounded[2], "interval": "range"}
 
 
 def bootstrap(shown: dict[str, float | None]) -> Cell:

@@ -90,7 +90,7 @@ def _trainings(predictions: Sequence[Path], names: Mapping[str, str]) -> list[Tr
     """The trainings by seed. Folds of one variant are pooled."""
     by_seed: dict[str, dict[str, list[Path]]] = {}
     for path in predictions:
-        seed, variant = (found[1] if (found := p.search(str(path))) else "" for p in (_SEED, _VARIANT))
+        seed, variant = (match[1] if (match := p.search(str(path))) else "" for p in (_SEED, _VARIANT))
         by_seed.setdefault(seed, {}).setdefault(names.get(variant, variant), []).append(path)
     trainings = []
     for seed, variants in by_seed.items():
@@ -127,18 +127,18 @@ class _Table:
 
     def _of_task(self, task: EvaluationTask, metrics: Sequence[str]) -> Iterator[Result]:
         measured = [self._measured(task, metrics, training) for training in self.trainings]
-        names = [name for name in measured[0] if all(name in own for own in measured)]
+        names = [name for name in measured[0] if all(name in results for results in measured)]
         for name in names:
             for metric in metrics:
-                own = [one[name][metric] for one in measured]
+                results = [one[name][metric] for one in measured]
                 yield from self._rows(
                     task,
                     metric,
                     name,
                     "",
-                    [one.interval.value for one in own],
-                    [one.draws for one in own],
-                    own[0].items,
+                    [one.interval.value for one in results],
+                    [one.draws for one in results],
+                    results[0].items,
                 )
         pairs = self.pairs or [(s, b) for s in names if not _plain(s) for b in names if _plain(b)]
         for system, baseline in pairs:

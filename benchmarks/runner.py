@@ -146,15 +146,15 @@ class Run:
 
     def instances(self, stage: str | None = None, values: Values | None = None) -> list[Instance]:
         """Instances of all stages, or of one, whose variables have the given values."""
-        found = []
+        matching = []
         for name, spec in self.recipe.stages.items():
             if stage not in (None, name):
                 continue
             choices = [[(v, str(x)) for x in self._list(name, v, p)] for v, p in spec.each.items()]
             for chosen in itertools.product(*choices):
                 if all((values or {}).get(v, x) == x for v, x in chosen):
-                    found.append(Instance(name, tuple(chosen)))
-        return found
+                    matching.append(Instance(name, tuple(chosen)))
+        return matching
 
     def _list(self, stage: str, variable: str, parameter: str) -> list[Any]:
         value = self.recipe.parameters.get(parameter)
@@ -255,11 +255,11 @@ class Run:
 
         def expand(text: str) -> tuple[list[str], list[str]]:
             """The words that a text becomes, as paths and as tokens."""
-            found = [(m[0], *self._paths(instance, m[1], m[2], inputs)) for m in _REFERENCE.finditer(text)]
-            if len(found) == 1 and found[0][0] == text:
-                return found[0][1], found[0][2]
+            parts = [(m[0], *self._paths(instance, m[1], m[2], inputs)) for m in _REFERENCE.finditer(text)]
+            if len(parts) == 1 and parts[0][0] == text:
+                return parts[0][1], parts[0][2]
             shown = [text, text]
-            for reference, *both in found:
+            for reference, *both in parts:
                 shown = [s.replace(reference, ",".join(paths)) for s, paths in zip(shown, both, strict=True)]
             return [shown[0]], [shown[1]]
 
@@ -297,23 +297,23 @@ class Run:
         for other in self.instances(name, dict(instance.values)):
             record = self.make(other)
             if below:
-                found = self._matches(self.output(other), str(other), below, inputs)
+                matches = self._matches(self.output(other), str(other), below, inputs)
             else:
                 inputs[str(other)] = record.output
-                found = [str(self.output(other))], [str(other)]
-            paths += found[0]
-            tokens += found[1]
+                matches = [str(self.output(other))], [str(other)]
+            paths += matches[0]
+            tokens += matches[1]
         return paths, tokens
 
     def _matches(self, folder: Path, token: str, below: str, inputs: dict[str, str]) -> tuple[list[str], list[str]]:
         pattern = any(c in below for c in "*?[")
-        found = sorted(folder.glob(below)) if pattern else [folder / below]
-        missing = [path for path in found if not path.exists()]
-        if missing or not found:
+        paths = sorted(folder.glob(below)) if pattern else [folder / below]
+        missing = [path for path in paths if not path.exists()]
+        if missing or not paths:
             raise self._error(f"there is no {missing[0] if missing else folder / below}", "check the path, and --data")
-        names = [f"{token}:{path.relative_to(folder)}" for path in found]
-        inputs.update((name, digest(path)) for name, path in zip(names, found, strict=True))
-        return [str(path) for path in found], names
+        names = [f"{token}:{path.relative_to(folder)}" for path in paths]
+        inputs.update((name, digest(path)) for name, path in zip(names, paths, strict=True))
+        return [str(path) for path in paths], names
 
     def _error(self, what: str, hint: str) -> UsageError:
         return UsageError(what, f"benchmarks/recipes/{self.recipe.name}.yaml", hint)
@@ -349,10 +349,10 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, StageSpec]]:
     content = load_yaml(path)
     parameters, stages = _load(RECIPES / f"{content['base']}.yaml") if "base" in content else ({}, {})
     try:
-        own = msgspec.convert(content.get("stages", {}), dict[str, StageSpec])
+        more = msgspec.convert(content.get("stages", {}), dict[str, StageSpec])
     except msgspec.ValidationError as error:
         raise InputError(str(error), str(path), "see benchmarks/runner.py for the form of a recipe") from error
-    return {**parameters, **content.get("parameters", {})}, {**stages, **own}
+    return {**parameters, **content.get("parameters", {})}, {**stages, **more}
 
 
 def digest(path: Path) -> str:

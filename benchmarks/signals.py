@@ -79,7 +79,7 @@ def measure(
     annotations. Raises InputError if no annotation of that kind has a quality or an outcome."""
     for kind in without:
         require(kind, DETECTORS, "signal")
-    found = {task: VoteCounts() for task in TASKS}
+    counts = {task: VoteCounts() for task in TASKS}
     read = [(d, [s for s in find_signals(d) if s.kind not in without]) for d in Log(list(log), format)]
     methods = [*_plain_methods(), *_fitted_methods(read, against)]
     for dialogue, signals in read:
@@ -89,12 +89,12 @@ def measure(
             if again.explores
         ]
         annotations = [a for a in dialogue.annotations if a.kind == against]
-        _judge(dialogue, signals, explored, annotations, methods, found)
-    if not any(own.known for own in found.values()):
+        _judge(dialogue, signals, explored, annotations, methods, counts)
+    if not any(one.known for one in counts.values()):
         where = ", ".join(map(str, log))
         raise InputError(f"no annotation of kind {against} has a quality or an outcome", where, "name another kind")
     names = [name for name, _, _ in methods]
-    rows = [row for task, own in found.items() if own.known for row in _rows(task, own, names, seed)]
+    rows = [row for task, one in counts.items() if one.known for row in _rows(task, one, names, seed)]
     return [structs.replace(row, corpus=corpus, split="all", versions=versions("numpy")) for row in rows]
 
 
@@ -104,19 +104,19 @@ def _judge(
     explored: Sequence[Signal],
     annotations: Sequence[Annotation],
     methods: Sequence[Chosen],
-    found: Mapping[str, VoteCounts],
+    counts: Mapping[str, VoteCounts],
 ) -> None:
     """Add what the signals of one dialogue say of the places that the annotations know."""
     for task, places in (("quality", _qualities(annotations)), ("outcome", _outcomes(annotations))):
         if not places:
             continue
-        own = found[task]
-        own.known.append(places)
+        of_task = counts[task]
+        of_task.known.append(places)
         reference = {at: (Label(task, at, TASKS[task][not bad]),) for at, bad in places.items()}
         about = {at: _about(at, (*signals, *explored), dialogue, places) for at in places}
         for at, relevant in about.items():
             for signal in relevant:
-                own.add_vote(signal.kind, signal.vote, at)
+                of_task.add_vote(signal.kind, signal.vote, at)
         for name, method, used in methods:
             predicted: dict[At, tuple[Label, ...]] = {}
             for at, relevant in about.items():
@@ -126,8 +126,8 @@ def _judge(
                 both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
                 predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)
                 if good != 0.5:
-                    own.add_vote(name, "good" if good > 0.5 else "bad", at)
-            own.items.setdefault(name, []).append(Item((), reference, predicted))
+                    of_task.add_vote(name, "good" if good > 0.5 else "bad", at)
+            of_task.items.setdefault(name, []).append(Item((), reference, predicted))
 
 
 def _plain_methods() -> Iterator[Chosen]:
@@ -172,7 +172,7 @@ def _qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:
     for label in (label for a in annotations for label in a.labels):
         if label.task == "quality" and isinstance(label.at, AtTurn) and isinstance(label.value, (int, float)):
             ratings.setdefault(label.at, []).append(float(label.value))
-    return {at: quality_name(fmean(own)) == "bad" for at, own in sorted(ratings.items())}
+    return {at: quality_name(fmean(values)) == "bad" for at, values in sorted(ratings.items())}
 
 
 def _outcomes(annotations: Sequence[Annotation]) -> dict[At, bool]:
@@ -194,9 +194,9 @@ def _about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mappin
     return [s for s in signals if at.turn in s.turns and (single or not concerns_dialogue(s, dialogue))]
 
 
-def _rows(task: str, found: VoteCounts, methods: Sequence[str], seed: int) -> Iterator[Result]:
+def _rows(task: str, of_task: VoteCounts, methods: Sequence[str], seed: int) -> Iterator[Result]:
     """Rows of each detector and method that votes, in the order of the registry."""
-    times = resamples(len(found.known), 1000, seed)
+    times = resamples(len(of_task.known), 1000, seed)
     curve = f"{TASKS[task][0]}_auprc"
     auprc: Metric = resolve(METRICS, curve, "metric")
 
@@ -205,23 +205,23 @@ def _rows(task: str, found: VoteCounts, methods: Sequence[str], seed: int) -> It
 
     for evidence in (*DETECTORS, EXPLORATION, *methods):
         for vote in ("bad", "good"):
-            if (evidence, vote) not in found.votes:
+            if (evidence, vote) not in of_task.votes:
                 continue
-            counts = found.counts(evidence, vote)
+            counts = of_task.counts(evidence, vote)
             places, _, true, known = (int(n) for n in np.sum(counts, axis=0))
             base = row("base rate", f"{vote}_precision", None, {"value": round(true / known, 4)})
-            if not found.based.get(vote):
-                found.based[vote] = True
+            if not of_task.based.get(vote):
+                of_task.based[vote] = True
                 yield base
             for metric, column in ((f"{vote}_precision", 0), (f"{vote}_recall", 2)):
                 value = of_counts(partial(_share_right, column=column))
                 yield row(evidence, metric, places, _estimate(value, counts, times))
-            if vote == "bad" and evidence in found.items:
+            if vote == "bad" and evidence in of_task.items:
                 yield row(
                     evidence,
                     curve,
                     places,
-                    _estimate(auprc.value, [auprc.tally(x) for x in found.items[evidence]], times),
+                    _estimate(auprc.value, [auprc.tally(x) for x in of_task.items[evidence]], times),
                 )
 
 

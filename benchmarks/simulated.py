@@ -120,22 +120,22 @@ def _target_counts(dialogue: Dialogue, targets: Sequence[Target]) -> Counts:
     all intents of a turn are one."""
     truth = dialogue.annotation(TRUTH)
     assert truth is not None
-    meant = {at: {own.name for own in labels} for at, labels in answers(truth, "intents").items()}
-    asked = {at for at, names in meant.items() if names}
-    spans = {at: {(own.at, own.name) for own in labels} for at, labels in answers(truth, "slots").items()}
-    found: Counts = {}
+    meant = {at: {label.name for label in labels} for at, labels in answers(truth, "intents").items()}
+    asking = {at for at, names in meant.items() if names}
+    spans = {at: {(label.at, label.name) for label in labels} for at, labels in answers(truth, "slots").items()}
+    counts_of: Counts = {}
     for kind, task in JUDGED:
-        own = [t for t in targets if t.task == task and t.origin.startswith(TARGET_KINDS[kind])]
-        turns = {AtTurn(t.at.turn) for t in own if isinstance(t.at, AtTurn | AtSpan)}
+        of_kind = [t for t in targets if t.task == task and t.origin.startswith(TARGET_KINDS[kind])]
+        turns = {AtTurn(t.at.turn) for t in of_kind if isinstance(t.at, AtTurn | AtSpan)}
         if task == "intents":
-            right = sum(_holds(t, meant.get(t.at, set())) for t in own)
-            counts = (len(turns & asked), right, len(own), len(own))
+            right = sum(_holds(t, meant.get(t.at, set())) for t in of_kind)
+            counts = (len(turns & asking), right, len(of_kind), len(of_kind))
         else:
-            given = {(t.at, name) for t in own if isinstance(t.at, AtSpan) for name, _ in t.distribution or ()}
+            predicted = {(t.at, name) for t in of_kind if isinstance(t.at, AtSpan) for name, _ in t.distribution or ()}
             wanted = {span for at in turns for span in spans.get(at, ())}
-            counts = (len(turns & asked), len(given & wanted), len(given), len(wanted))
-        found[kind, task] = np.array(counts, dtype=np.float64)
-    return found
+            counts = (len(turns & asking), len(predicted & wanted), len(predicted), len(wanted))
+        counts_of[kind, task] = np.array(counts, dtype=np.float64)
+    return counts_of
 
 
 def _holds(target: Target, meant: set[str]) -> bool:
@@ -158,7 +158,7 @@ def _cells(
     rows = np.array([counts[kind, task] for log in logs for counts in log])
     turns = int(rows[:, 0].sum())
     yield "coverage", turns, {"value": round(turns / asking, 4)}
-    by_seed = [round(float(own[1] / own[2]), 3) for own in seeds if own[2]]
+    by_seed = [round(float(summed[1] / summed[2]), 3) for summed in seeds if summed[2]]
     if by_seed:
         yield "precision", turns, {"low": min(by_seed), "high": max(by_seed), "interval": "range"}
     for metric, formula in FORMULAS.items():
@@ -220,34 +220,34 @@ def of_log(dialogues: int, seed: int) -> PosteriorRows:
         parts = dict(_parts(dialogue, pool))
         for name, method in methods.items():
             targets = feedback_targets(dialogue, dialogue.signals, method, TRUTH)
-            told = {target.at: posterior_of(target) for target in targets if target.task in VERDICTS}
+            predicted = {target.at: posterior_of(target) for target in targets if target.task in VERDICTS}
             for at, good in truth_of(dialogue).items():
                 for part in (SLICES[type(at)], *parts.get(at, ())):
-                    rows[part, name][number] += _posterior_row(told.get(at, 0.5), good)
+                    rows[part, name][number] += _posterior_row(predicted.get(at, 0.5), good)
     return rows
 
 
 def _parts(dialogue: Dialogue, pool: OtherUsers) -> Iterator[tuple[At, list[str]]]:
     """The slices that a turn is in, besides that of all."""
     for item in turn_items(dialogue, dialogue.signals):
-        asked = any(s.kind == OTHERS for s in pool.add_vote(item).signals)
-        yield item.at, [SILENT][: not item.signals] + [ASKED][:asked]
+        of_others = any(s.kind == OTHERS for s in pool.add_vote(item).signals)
+        yield item.at, [SILENT][: not item.signals] + [ASKED][:of_others]
 
 
 def truth_of(dialogue: Dialogue) -> dict[At, bool]:
     """Whether a turn, a goal, the dialogue went well; fair ones are left out."""
     truth = dialogue.annotation(TRUTH)
     assert truth is not None
-    labels = [label for task in VERDICTS for own in answers(truth, task).values() for label in own]
+    labels = [label for task in VERDICTS for group in answers(truth, task).values() for label in group]
     return {label.at: GOOD[label.name] == 1.0 for label in labels if GOOD.get(label.name, 0.5) != 0.5}
 
 
-def _posterior_row(said: float, good: bool) -> Array:
-    p = min(max(said, LEAST), 1.0 - LEAST)
+def _posterior_row(predicted: float, good: bool) -> Array:
+    p = min(max(predicted, LEAST), 1.0 - LEAST)
     row = np.zeros(4 + 3 * BINS)
     row[:4] = -np.log(p if good else 1.0 - p), p < 0.5 and not good, p < 0.5, not good
-    own = min(int(p * BINS), BINS - 1)
-    row[4 + own], row[4 + BINS + own], row[4 + 2 * BINS + own] = 1.0, good, p
+    place = min(int(p * BINS), BINS - 1)
+    row[4 + place], row[4 + BINS + place], row[4 + 2 * BINS + place] = 1.0, good, p
     return row
 
 
@@ -261,8 +261,8 @@ def f1_of_bad(n: Array) -> Array:
 
 def ece(n: Array) -> Array:
     """Expected calibration error over ten bins of equal width. Source: Naeini et al. 2015."""
-    items, good, said = np.split(n[:, 4:], 3, axis=1)
-    return divide(np.abs(good - said).sum(axis=1), items.sum(axis=1))
+    items, good, predicted = np.split(n[:, 4:], 3, axis=1)
+    return divide(np.abs(good - predicted).sum(axis=1), items.sum(axis=1))
 
 
 AnyArray = NDArray[Any]
@@ -297,7 +297,7 @@ def rated_turns(seed: int, dialogues: int) -> RatedTurns:
         dialogue = with_signals(replace(made.dialogue, turns=turns))
         truth = dialogue.annotation(TRUTH)
         assert truth is not None
-        quality = {own.at: own.value for own in truth.labels if own.task == "quality"}
+        quality = {label.at: label.value for label in truth.labels if label.task == "quality"}
         user = user_of(seed, int((dialogue.user or "u0")[1:]))
         for item in turn_items(dialogue, dialogue.signals):
             rating = quality.get(item.at)
@@ -307,10 +307,10 @@ def rated_turns(seed: int, dialogues: int) -> RatedTurns:
                 annoyance = made.voice.annoyance[item.turns[0]] * (0.6 if served else 1.0)
                 readiness = 0.3 + 0.4 * user.openness + 0.4 * annoyance + (0.0 if served else 0.25)
                 rng = Random(f"answer/{dialogue.id}/{item.turns[0]}")
-                told = None if rng.random() >= readiness else served if rng.random() >= 0.04 else not served
+                reply = None if rng.random() >= readiness else served if rng.random() >= 0.04 else not served
                 items.append(item)
                 bad.append(not served)
-                replies.append(None if told is None else "good" if told else "bad")
+                replies.append(None if reply is None else "good" if reply else "bad")
     return RatedTurns(items, np.array(bad), replies)
 
 
@@ -322,13 +322,13 @@ def turn_features(item: FeedbackItem, good: float) -> dict[str, float]:
     slots = turn.hypothesis.slots if turn.hypothesis else ()
     response = turn.response.casefold()
     missed = [s.name for s in slots if turn.request[s.start : s.end].casefold() not in response]
-    found = {f"signal {s.kind} {s.vote}": 1.0 for s in item.signals}
-    found |= {f"intent {own.name}": 1.0 for own in (turn.hypothesis.intents if turn.hypothesis else ())}
-    found |= {f"status {turn.status}": 1.0, f"domain {turn.domain}": 1.0, f"device {item.dialogue.device}": 1.0}
-    found |= {f"slot {s.name} {'not ' if s.name in missed else ''}in response": 1.0 for s in slots}
-    found |= {f"request {word}": 0.5 for word in plain(turn.request).split()}
-    found |= {f"response {word}": 0.5 for word in plain(turn.response).split()}
-    found |= {
+    features = {f"signal {s.kind} {s.vote}": 1.0 for s in item.signals}
+    features |= {f"intent {intent.name}": 1.0 for intent in (turn.hypothesis.intents if turn.hypothesis else ())}
+    features |= {f"status {turn.status}": 1.0, f"domain {turn.domain}": 1.0, f"device {item.dialogue.device}": 1.0}
+    features |= {f"slot {s.name} {'not ' if s.name in missed else ''}in response": 1.0 for s in slots}
+    features |= {f"request {word}": 0.5 for word in plain(turn.request).split()}
+    features |= {f"response {word}": 0.5 for word in plain(turn.response).split()}
+    features |= {
         "signals": math.log(good / (1.0 - good)) / 2.0,
         "asr": turn.asr_confidence or 0.0,
         "nlu": turn.nlu_confidence or 0.0,
@@ -338,9 +338,9 @@ def turn_features(item: FeedbackItem, good: float) -> dict[str, float]:
         "last": float(after is None),
     }
     if after is not None:
-        found["request again"] = fuzz.token_set_ratio(turn.request, after.request) / 100.0
-        found |= {f"next {word}": 1.0 for word in plain(after.request).split()[:2]}
-    return found
+        features["request again"] = fuzz.token_set_ratio(turn.request, after.request) / 100.0
+        features |= {f"next {word}": 1.0 for word in plain(after.request).split()[:2]}
+    return features
 
 
 class Learner:
@@ -354,15 +354,15 @@ class Learner:
         self.x = vectors.fit_transform([turn_features(*pair) for pair in zip(log.items, goods[0], strict=True)])
         self.judged = vectors.transform([turn_features(*pair) for pair in zip(judge.items, goods[1], strict=True)])
 
-    def train(self, asked: Sequence[int]) -> LogisticRegression:
+    def train(self, questions: Sequence[int]) -> LogisticRegression:
         """From the answers to these questions, and from the signals of all turns without an answer."""
-        answered = np.array([k for k in asked if self.log.replies[k] is not None], dtype=int)
+        answered = np.array([k for k in questions if self.log.replies[k] is not None], dtype=int)
         rest = np.setdiff1d(np.arange(len(self.good)), answered)
         weight = np.abs(2.0 * self.good - 1.0)
         weight *= SIGNALS_WORTH / weight.sum()
-        said = np.array([self.log.replies[k] == "bad" for k in answered], dtype=int)
+        replies = np.array([self.log.replies[k] == "bad" for k in answered], dtype=int)
         rows = np.concatenate([answered, rest, rest])
-        bad = np.concatenate([said, np.ones(len(rest)), np.zeros(len(rest))])
+        bad = np.concatenate([replies, np.ones(len(rest)), np.zeros(len(rest))])
         by_bad = np.concatenate([np.ones(len(answered)), 1.0 - self.good[rest], self.good[rest]])
         weights = by_bad * np.concatenate([np.ones(len(answered)), weight[rest], weight[rest]])
         return _fitted(self.x[rows], bad, weights)
@@ -370,14 +370,14 @@ class Learner:
     def scores(self, model: LogisticRegression) -> tuple[float, float]:
         """F1 and log loss of bad turns of the log that judges."""
         p, bad = model.predict_proba(self.judged)[:, 1], self.judge.bad
-        found = p > 0.5
-        f1 = divide(np.array(2.0 * (found & bad).sum()), np.array(float(found.sum() + bad.sum())))
+        predicted = p > 0.5
+        f1 = divide(np.array(2.0 * (predicted & bad).sum()), np.array(float(predicted.sum() + bad.sum())))
         return float(f1), -float(np.log(np.where(bad, p, 1.0 - p)).mean())
 
 
 def _clipped(em: EmMethod, item: FeedbackItem) -> float:
-    told = em(item)
-    return 0.5 if told is None else min(max(told.good, 0.01), 0.99)
+    posterior = em(item)
+    return 0.5 if posterior is None else min(max(posterior.good, 0.01), 0.99)
 
 
 def _fitted(x: Any, y: AnyArray, weights: AnyArray) -> LogisticRegression:
@@ -390,21 +390,21 @@ def curve(
     strategy: str, learner: Learner, of: Sequence[TurnBelief], seed: int, budgets: Sequence[int]
 ) -> list[list[float]]:
     """Of each budget: answers, share of bad turns asked about, F1, log loss; the first row is that of no question."""
-    asked: list[int] = []
-    model = learner.train(asked)
+    questions: list[int] = []
+    model = learner.train(questions)
     rows = [[0.0, math.nan, *learner.scores(model)]]
     where = {(place.dialogue, place.turn): k for k, place in enumerate(of)}
     believed = list(of)
     for budget in budgets:
         good = 1.0 - model.predict_proba(learner.x)[:, 1]
         believed = [dataclasses.replace(place, model=float(p)) for place, p in zip(believed, good, strict=True)]
-        more = _next(strategy, believed, budget - len(asked), seed)
+        more = _next(strategy, believed, budget - len(questions), seed)
         for k in (where[place.dialogue, place.turn] for place in more):
-            asked.append(k)
+            questions.append(k)
             believed[k] = dataclasses.replace(believed[k], asked=True, answer=learner.log.replies[k])
-        model = learner.train(asked)
-        answers = sum(learner.log.replies[k] is not None for k in asked)
-        rows.append([answers, float(learner.log.bad[asked].mean()), *learner.scores(model)])
+        model = learner.train(questions)
+        answers = sum(learner.log.replies[k] is not None for k in questions)
+        rows.append([answers, float(learner.log.bad[questions].mean()), *learner.scores(model)])
     return rows
 
 
@@ -412,12 +412,12 @@ def _next(strategy: str, believed: Sequence[TurnBelief], count: int, seed: int) 
     if strategy != "nearest to even":
         return [question.turn for question in choose(believed, count, strategy, seed=seed)]
     taken = {place.dialogue for place in believed if place.asked}
-    found: list[TurnBelief] = []
+    chosen: list[TurnBelief] = []
     for place in sorted(believed, key=lambda p: (abs((p.model or 0.0) - 0.5), p.dialogue, p.turn)):
-        if len(found) < count and place.askable and place.dialogue not in taken:
+        if len(chosen) < count and place.askable and place.dialogue not in taken:
             taken.add(place.dialogue)
-            found.append(place)
-    return found
+            chosen.append(place)
+    return chosen
 
 
 def asking(seeds: Sequence[int], dialogues: int, judging: int) -> list[Result]:
@@ -438,7 +438,7 @@ def asking(seeds: Sequence[int], dialogues: int, judging: int) -> list[Result]:
         ceiling.append(learner.scores(_fitted(learner.x, log.bad, np.ones(len(log.bad)))))
         for strategy in STRATEGIES:
             curves[strategy].append(curve(strategy, learner, of, seed, budgets))
-    values = {strategy: np.array(own) for strategy, own in curves.items()}
+    values = {strategy: np.array(points) for strategy, points in curves.items()}
     rows = _asking_rows(values, np.array(ceiling), budgets)
     return _of_logs(rows, seeds, "numpy", "scikit-learn", "scipy")
 
@@ -453,16 +453,16 @@ def _asking_rows(values: dict[str, AnyArray], ceiling: AnyArray, budgets: Sequen
     for column, metric in ((2, "bad_f1"), (3, "log_loss")):
         yield row("no questions", "0 questions", metric, student(random[:, 0, column]))
         yield row("true labels of all turns", "", metric, student(ceiling[:, column - 2]))
-    for strategy, own in values.items():
+    for strategy, curve in values.items():
         name = {"gain": "expected gain"}.get(strategy, strategy)
         for b, budget in enumerate(budgets, 1):
             setting = f"{budget} questions"
-            yield row(name, setting, "answers", {"value": round(float(own[:, b, 0].mean()), 1)})
-            yield row(name, setting, "bad_share_of_answers", {"value": round(float(own[:, b, 1].mean()), 4)})
-            yield row(name, setting, "bad_f1", student(own[:, b, 2]))
-            yield row(name, setting, "log_loss", student(own[:, b, 3]))
+            yield row(name, setting, "answers", {"value": round(float(curve[:, b, 0].mean()), 1)})
+            yield row(name, setting, "bad_share_of_answers", {"value": round(float(curve[:, b, 1].mean()), 4)})
+            yield row(name, setting, "bad_f1", student(curve[:, b, 2]))
+            yield row(name, setting, "log_loss", student(curve[:, b, 3]))
             if strategy != "random":
-                yield row(name, setting, "bad_f1", student(own[:, b, 2] - random[:, b, 2]), "random")
+                yield row(name, setting, "bad_f1", student(curve[:, b, 2] - random[:, b, 2]), "random")
                 if budget * 2 in budgets:
                     twice = random[:, 1 + budgets.index(2 * budget), 2]
-                    yield row(name, setting, "bad_f1", student(own[:, b, 2] - twice), "random, twice the questions")
+                    yield row(name, setting, "bad_f1", student(curve[:, b, 2] - twice), "random, twice the questions")

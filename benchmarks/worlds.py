@@ -106,22 +106,22 @@ def draw(world: SignalWorld, items: int, seed: int) -> tuple[AnyArray, AnyArray]
     good = rng.random(items) < GOOD
     annoyed = rng.random(items) < np.where(good, *ANNOYED)
     rate = np.minimum(world.fires * np.where(annoyed & world.annoyed, 3.0, 1.0), 1.0)
-    said = []
+    votes_of = []
     for accuracy in world.accuracy:
         right = rng.random(items) < accuracy
-        said.append(np.where(rng.random(items) < rate, np.where(right == good, 1, -1), 0))
+        votes_of.append(np.where(rng.random(items) < rate, np.where(right == good, 1, -1), 0))
     if world.one_sided:
-        said[1::2] = [np.minimum(votes, 0) for votes in said[1::2]]
+        votes_of[1::2] = [np.minimum(votes, 0) for votes in votes_of[1::2]]
     copies = []
     for _ in range(world.copies):
-        own = np.where(rng.random(items) < world.own, rng.choice((-1, 1), items), 0)
-        copies.append(np.where((said[0] != 0) & (rng.random(items) < world.copied), said[0], own))
-    return good, np.stack(said + copies, axis=1)
+        noise = np.where(rng.random(items) < world.own, rng.choice((-1, 1), items), 0)
+        copies.append(np.where((votes_of[0] != 0) & (rng.random(items) < world.copied), votes_of[0], noise))
+    return good, np.stack(votes_of + copies, axis=1)
 
 
-def patterns(said: AnyArray, kinds: Sequence[str]) -> tuple[list[Pattern], AnyArray, AnyArray]:
+def patterns(votes: AnyArray, kinds: Sequence[str]) -> tuple[list[Pattern], AnyArray, AnyArray]:
     """The distinct rows as patterns, the one of each item, and how often each occurs."""
-    rows, which, counts = np.unique(said, axis=0, return_inverse=True, return_counts=True)
+    rows, which, counts = np.unique(votes, axis=0, return_inverse=True, return_counts=True)
     order = sorted(range(len(kinds)), key=kinds.__getitem__)
     made = [Pattern(None, tuple((kinds[k], "good" if row[k] > 0 else "bad") for k in order if row[k])) for row in rows]
     return made, which.ravel(), counts
@@ -147,10 +147,10 @@ def true_ratios(world: SignalWorld) -> dict[tuple[str, str], float]:
     return {key: math.log(good / bad) for key, (good, bad) in of_votes.items()}
 
 
-def worst_ratio(world: SignalWorld, rates: Rates, said: AnyArray) -> float:
+def worst_ratio(world: SignalWorld, rates: Rates, votes: AnyArray) -> float:
     """The greatest error among the kinds that fired often enough; nan where none did."""
     errors = [math.nan]
-    often = dict(zip(world.names(), (said != 0).sum(axis=0), strict=True))
+    often = dict(zip(world.names(), (votes != 0).sum(axis=0), strict=True))
     for (kind, vote), true in true_ratios(world).items():
         of_class = [rates.of_class(answer) for answer in rates.rates if (kind, vote) in answer[1]]
         if often[kind] >= FIRED and of_class:
@@ -159,10 +159,10 @@ def worst_ratio(world: SignalWorld, rates: Rates, said: AnyArray) -> float:
     return float(np.nanmax(errors)) if len(errors) > 1 else math.nan
 
 
-def label_model(said: AnyArray, rows: AnyArray, seed: int) -> AnyArray:
+def label_model(every_vote: AnyArray, rows: AnyArray, seed: int) -> AnyArray:
     """Probability of good of each row [P, K] by LabelModel, learned from all items [N, K]."""
     model = importlib.import_module("snorkel.labeling.model").LabelModel(cardinality=2, verbose=False)
-    votes = [np.where(x == 0, -1, (x > 0).astype(int)) for x in (said, rows)]
+    votes = [np.where(x == 0, -1, (x > 0).astype(int)) for x in (every_vote, rows)]
     model.fit(votes[0], seed=seed, progress_bar=False)
     good: AnyArray = np.clip(model.predict_proba(votes[1])[:, 1], 1e-6, 1.0 - 1e-6)
     return good
@@ -171,15 +171,15 @@ def label_model(said: AnyArray, rows: AnyArray, seed: int) -> AnyArray:
 def posteriors(made: Sequence[Pattern], rates: Rates) -> dict[str, AnyArray]:
     """By method the probability of good of each pattern; 1/2 where a method has none."""
     dialogue = Dialogue(id="item", turns=(Turn(request="", response=""),))
-    found: dict[str, AnyArray] = {}
+    by_method: dict[str, AnyArray] = {}
     for name, method in (("waterfall", waterfall), ("majority", majority)):
         of_items = []
         for pattern in made:
             signals = tuple(Signal(kind=kind, turns=(0,), vote=vote) for kind, vote in pattern.votes)
-            told = method(FeedbackItem(dialogue, AtTurn(0), signals))
-            of_items.append(0.5 if told is None else told.good)
-        found[name] = np.array(of_items)
-    return found | {"em": np.array([rates.posterior(pattern) for pattern in made])}
+            posterior = method(FeedbackItem(dialogue, AtTurn(0), signals))
+            of_items.append(0.5 if posterior is None else posterior.good)
+        by_method[name] = np.array(of_items)
+    return by_method | {"em": np.array([rates.posterior(pattern) for pattern in made])}
 
 
 def judge(p: AnyArray, good: AnyArray) -> tuple[float, float, float, float]:
@@ -190,8 +190,8 @@ def judge(p: AnyArray, good: AnyArray) -> tuple[float, float, float, float]:
     return loss, f1_of_bad(p < 0.5, good), f1_of_bad(p <= own_threshold(p), good), ece
 
 
-def f1_of_bad(found: AnyArray, good: AnyArray) -> float:
-    return 2.0 * float((found & ~good).sum()) / max(1, int(found.sum() + (~good).sum()))
+def f1_of_bad(predicted: AnyArray, good: AnyArray) -> float:
+    return 2.0 * float((predicted & ~good).sum()) / max(1, int(predicted.sum() + (~good).sum()))
 
 
 def own_threshold(p: AnyArray) -> float:
@@ -204,23 +204,23 @@ def own_threshold(p: AnyArray) -> float:
 
 def _measured(world: SignalWorld, items: int, seeds: Sequence[int]) -> tuple[dict[str, AnyArray], AnyArray]:
     """By method the metrics of each seed, [S, 4], and EM's worst ratios, [S]."""
-    found: dict[str, list[tuple[float, ...]]] = {}
+    values: dict[str, list[tuple[float, ...]]] = {}
     worst = []
     for seed in seeds:
-        good, said = draw(world, items, seed)
-        made, which, counts = patterns(said, world.names())
+        good, votes = draw(world, items, seed)
+        made, which, counts = patterns(votes, world.names())
         counted = Counter(dict(zip(made, map(int, counts), strict=True)))
         for pattern, judged in zip(which[: world.judged], good[: world.judged], strict=True):
             counted[made[pattern]] -= 1
             counted[replace(made[pattern], known=float(judged))] += 1
         rates = fit(+counted)
-        worst.append(worst_ratio(world, rates, said))
+        worst.append(worst_ratio(world, rates, votes))
         by_method = posteriors(made, rates)
         if HAS_PEER:
-            by_method["LabelModel"] = label_model(said, np.unique(said, axis=0), seed)
+            by_method["LabelModel"] = label_model(votes, np.unique(votes, axis=0), seed)
         for method, p in by_method.items():
-            found.setdefault(method, []).append(judge(p[which], good))
-    return {method: np.array(rows) for method, rows in found.items()}, np.array(worst)
+            values.setdefault(method, []).append(judge(p[which], good))
+    return {method: np.array(rows) for method, rows in values.items()}, np.array(worst)
 
 
 def aggregation(items: int, seeds: Sequence[int]) -> list[Result]:
@@ -286,18 +286,18 @@ WORLDS = (
 def drawn(world: World, rng: np.random.Generator, dialogues: int) -> tuple[Scored, Array]:
     """Answers, and the chance that each is wrong."""
     answers = world.answers(rng, dialogues).astype(np.int64)
-    own = np.repeat(np.arange(dialogues), answers)
+    dialogue_of = np.repeat(np.arange(dialogues), answers)
     if world.flat is not None:
-        score: Array = rng.random(len(own))
-        chance: Array = np.full(len(own), world.flat)
-        wrong = (rng.random(dialogues) < world.flat)[own].astype(np.float64)
+        score: Array = rng.random(len(dialogue_of))
+        chance: Array = np.full(len(dialogue_of), world.flat)
+        wrong = (rng.random(dialogues) < world.flat)[dialogue_of].astype(np.float64)
     else:
-        known = world.base + world.seen * rng.normal(size=len(own)) + world.by_length * answers[own]
-        odds = known + world.together * rng.normal(size=dialogues)[own]
+        known = world.base + world.seen * rng.normal(size=len(dialogue_of)) + world.by_length * answers[dialogue_of]
+        odds = known + world.together * rng.normal(size=dialogues)[dialogue_of]
         score = 1 / (1 + np.exp(known))
         chance = 1 / (1 + np.exp(-odds))
-        wrong = (rng.random(len(own)) < chance).astype(np.float64)
-    return Scored(own, score, wrong, tuple(map(str, range(dialogues)))), chance
+        wrong = (rng.random(len(dialogue_of)) < chance).astype(np.float64)
+    return Scored(dialogue_of, score, wrong, tuple(map(str, range(dialogues)))), chance
 
 
 def shares(population: Scored, chance: Array, threshold: float, most: int) -> tuple[float, float, float]:
@@ -410,5 +410,5 @@ def _log(rng: np.random.Generator, knows: float, people: int, dialogues: int) ->
     guessed = rng.binomial(goals - known_good - known_bad, 0.9)
     more = rng.binomial(1, 0.1, dialogues)
     truth = np.stack([reached, goals], axis=1).astype(np.float64)
-    said = np.stack([known_good + guessed + more, goals + more], axis=1).astype(np.float64)
-    return Sums(truth[:people], said[:people], said[people:])
+    predicted = np.stack([known_good + guessed + more, goals + more], axis=1).astype(np.float64)
+    return Sums(truth[:people], predicted[:people], predicted[people:])

@@ -15,16 +15,16 @@ from label_studio_sdk.label_interface import LabelInterface
 def main(config: str, tasks: str) -> int:
     interface = LabelInterface(Path(config).read_text(encoding="utf-8"))
     interface.validate()
-    found = json.loads(Path(tasks).read_text(encoding="utf-8"))
+    content = json.loads(Path(tasks).read_text(encoding="utf-8"))
     errors, results = [], 0
-    for task in found:
+    for task in content:
         missing = [o.value_name for o in interface.objects if task["data"].get(o.value_name) is None]
         errors += [f"{task['data']['id']}: no {name}" for name in missing]
         for prediction in task["predictions"]:
             results += len(prediction["result"])
-            said = interface.validate_prediction(prediction, return_errors=True)
-            errors += [f"{task['data']['id']}: {error}" for error in said]
-    print("\n".join(errors) or f"{len(found):,} tasks with {results:,} results are valid")
+            problems = interface.validate_prediction(prediction, return_errors=True)
+            errors += [f"{task['data']['id']}: {error}" for error in problems]
+    print("\n".join(errors) or f"{len(content):,} tasks with {results:,} results are valid")
     return bool(errors)
 
 

@@ -122,8 +122,8 @@ class Hint:
     def rule(self, kind: type[Rule]) -> Rule | None:
         """The annotation of one class, of the value or of each of its values."""
         # The outermost annotation is the last.
-        found = next((one for one in reversed(self.rules) if isinstance(one, kind)), None)
-        return self.each.rule(kind) if found is None and self.each is not None else found
+        nearest = next((one for one in reversed(self.rules) if isinstance(one, kind)), None)
+        return self.each.rule(kind) if nearest is None and self.each is not None else nearest
 
     def words(self) -> str:
         """What a value may be, for people."""
@@ -211,7 +211,7 @@ def fields_of(kind: type, prefix: str = "", described: bool = False) -> Iterator
 
 def _docstrings(kind: type) -> dict[str, str]:
     """The string below each field, also of the classes that it inherits from."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for one in reversed(kind.__mro__):
         if not is_dataclass(one):
             continue
@@ -219,8 +219,8 @@ def _docstrings(kind: type) -> dict[str, str]:
         assert isinstance(body, ast.ClassDef)
         for node, below in zip(body.body, body.body[1:], strict=False):
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(below, ast.Expr):
-                found[node.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
-    return found
+                texts[node.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
+    return texts
 
 
 # Values
@@ -250,11 +250,11 @@ def convert(value: Any, hint: Hint, key: str, where: str, complete: bool = True)
         values = value if isinstance(value, list | tuple) else [value]
         each = Hint(hint.each.kind, hint.each.optional, (*hint.each.rules, *hint.rules), hint.each.each)
         return tuple(convert(v, each, key, where) for v in values)
-    found = _plain(value, hint)
+    converted = _plain(value, hint)
     span, choices = hint.rule(Range), hint.rule(Choices)
-    if choices is not None and isinstance(found, str):
-        require(found, choices.all(), choices.what)
-    if found is None or (span is not None and not span.holds(found)):
+    if choices is not None and isinstance(converted, str):
+        require(converted, choices.all(), choices.what)
+    if converted is None or (span is not None and not span.holds(converted)):
         shown = "null" if value is None else repr(value)
         null = " or null" if hint.optional else ""
         raise UsageError(
@@ -262,7 +262,7 @@ def convert(value: Any, hint: Hint, key: str, where: str, complete: bool = True)
             where or key,
             f"give {hint.words()}",
         )
-    return found
+    return converted
 
 
 _TABLE = "--help lists what is in it"
@@ -298,17 +298,17 @@ def _section(value: Any, kind: type, key: str, where: str, complete: bool) -> An
         raise UsageError(f"{shown_name(key, where)} is a table of options, not {value!r}", where or key, _TABLE)
     prefix = f"{key}." if key else ""
     hints = get_type_hints(kind, include_extras=True)
-    found = {}
-    for name, given in value.items():
+    values = {}
+    for name, entry in value.items():
         if name not in hints:
             _reject(f"{prefix}{name}", kind, key, where)
-        found[name] = convert(given, Hint.of(hints[name]), f"{prefix}{name}", where, complete)
+        values[name] = convert(entry, Hint.of(hints[name]), f"{prefix}{name}", where, complete)
     if not complete:
-        return found
+        return values
     for item in fields(kind):
-        if item.name not in found and item.default is MISSING and item.default_factory is MISSING:
+        if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
             _require_value(f"{prefix}{item.name}", Hint.of(hints[item.name]), where)
-    made = kind(**found)
+    made = kind(**values)
     if hasattr(made, "check"):
         made.check()
     return made
@@ -340,8 +340,8 @@ def _reject(key: str, kind: type, section: str, where: str) -> None:
 
 def check_options(options: Options) -> Options:
     """The options, each converted and checked, for those that were made in Python. Raises UsageError as `convert` does."""
-    found: Options = convert(options, Hint(type(options)), "", "")
-    return found
+    checked: Options = convert(options, Hint(type(options)), "", "")
+    return checked
 
 
 # Reading
@@ -359,10 +359,10 @@ def read_options(kind: type[Options], *argv: Sequence[str]) -> Options:
     values: dict[str, Any] = {}
     for words in argv:
         for key, value, where in _given(kind, list(words)):
-            given: Any = value
+            nested: Any = value
             for part in reversed(key.split(".") if key else ()):
-                given = {part: given}
-            _merge(values, convert(given, Hint(kind), "", where, complete=False), kind, entries="." in key)
+                nested = {part: nested}
+            _merge(values, convert(nested, Hint(kind), "", where, complete=False), kind, entries="." in key)
     made: Options = convert(values, Hint(kind), "", COMMAND_LINE)
     return made
 
@@ -525,12 +525,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _loader())
+        content = yaml.load(path.read_text(encoding="utf-8"), _loader())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the config: {error}", str(path), "name a YAML file of options") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UsageError("the config holds no options", str(path), "write lines such as `seed: 1`")
-    return found
+    return content
 
 
 # Writing

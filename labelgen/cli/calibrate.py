@@ -76,9 +76,9 @@ def calibrate(options: CalibrateOptions) -> None:
 
     check_model(options.model)
     refuse_calibrated(options.model, options.force)
-    dialogues, asked, setting, data_digest = _held_out(options, options.seed)
+    dialogues, tasks, setting, data_digest = _held_out(options, options.seed)
     before = read_calibration(options.model)
-    found = Calibration(
+    calibration = Calibration(
         version=__version__,
         model_digest=model_digest(options.model) if before is None else before.model_digest,
         data_digest=data_digest,
@@ -86,11 +86,11 @@ def calibrate(options: CalibrateOptions) -> None:
         command=CALIBRATE.line(options),
         domains_from=options.domains_from,
         seed=options.seed,
-        tasks=tuple(scale_tasks(dialogues, asked, _MODEL, setting, options.decide)),
+        tasks=tuple(scale_tasks(dialogues, tasks, _MODEL, setting, options.decide)),
     )
-    write_calibration(options.model, found)
-    print_lines(f"probabilities scaled, against {found.against}; labelgen certify finds thresholds:")
-    for one in found.tasks:
+    write_calibration(options.model, calibration)
+    print_lines(f"probabilities scaled, against {calibration.against}; labelgen certify finds thresholds:")
+    for one in calibration.tasks:
         for line in _scaling_lines(one):
             print_lines(line)
 
@@ -108,9 +108,9 @@ def certify(options: CertifyOptions) -> None:
     if before is not None and before.domains_from != options.domains_from:
         made = "without --domains-from" if before.domains_from is None else f"with --domains-from {before.domains_from}"
         raise UsageError(f"the model was calibrated {made}", str(options.model), "ask it alike, or calibrate it again")
-    dialogues, asked, setting, data_digest = _held_out(options, 0 if before is None else before.seed)
+    dialogues, judged, setting, data_digest = _held_out(options, 0 if before is None else before.seed)
     scaled = () if before is None else before.tasks
-    tasks = certify_tasks(dialogues, asked, _MODEL, setting, scaled, options.max_error, options.confidence)
+    tasks = certify_tasks(dialogues, judged, _MODEL, setting, scaled, options.max_error, options.confidence)
     certified = {(one.task, one.unit) for one in tasks}
     # What is certified replaces what was; a scaling without an answer in this log stays.
     others = [replace(one, certificate=None) for one in scaled if (one.task, one.unit) not in certified]
@@ -123,7 +123,7 @@ def certify(options: CertifyOptions) -> None:
         tasks=(),
         domains_from=options.domains_from,
     )
-    found = replace(
+    calibration = replace(
         start,
         version=__version__,
         max_error=options.max_error,
@@ -133,8 +133,8 @@ def certify(options: CertifyOptions) -> None:
         certify_data_digest=data_digest,
         tasks=(*tasks, *others),
     )
-    write_calibration(options.model, found)
-    for line in certified_lines(found, options.reference):
+    write_calibration(options.model, calibration)
+    for line in certified_lines(calibration, options.reference):
         print_lines(line)
 
 
@@ -162,11 +162,11 @@ def _held_out(options: _HeldOutOptions, seed: int) -> "tuple[list[Dialogue], lis
     )
     tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
     read = AudioFolders(log)
-    given, left_out = held_out(with_all_named(read, setting), annotator.trained_on.holds)
-    _report_left_out(left_out, bool(given), annotator.trained_on.complete, options)
-    dialogues = with_reference(given, tasks, setting)
+    new, left_out = held_out(with_all_named(read, setting), annotator.trained_on.holds)
+    _report_left_out(left_out, bool(new), annotator.trained_on.complete, options)
+    dialogues = with_reference(new, tasks, setting)
     refuse_without_domains(dialogues, options.domains_from)
-    if not any(tasks_of(own) for d in dialogues if (own := d.annotation(options.reference)) is not None):
+    if not any(tasks_of(answer) for d in dialogues if (answer := d.annotation(options.reference)) is not None):
         raise InputError(
             f"nothing in the log is answered by {options.reference}",
             ", ".join(options.log),
@@ -215,32 +215,32 @@ def _scaling_lines(one: "TaskCalibration") -> Iterator[str]:
         yield f"    names are weighted {', '.join(f'{weight:.2f}' for weight in one.labels.weights)}"
 
 
-def certified_lines(found: "Calibration", reference: str) -> Iterator[str]:
+def certified_lines(calibration: "Calibration", reference: str) -> Iterator[str]:
     """The certified thresholds, a line or two for each task."""
-    yield f"at most {found.max_error:.1%} wrong with {found.confidence:.0%} confidence, against {reference}:"
-    if not found.thresholds():
+    yield f"at most {calibration.max_error:.1%} wrong with {calibration.confidence:.0%} confidence, against {reference}:"
+    if not calibration.thresholds():
         yield (
             "  nothing was certified: no field is withheld. With more dialogues give this command again (labelgen plan says how many), "
             "or choose thresholds with labelgen label --threshold TASK=P"
         )
-    for one in found.tasks:
-        held, measured = one.certificate, one.measured
-        if held is None:
+    for one in calibration.tasks:
+        certificate, measured = one.certificate, one.measured
+        if certificate is None:
             continue
         name = f"  {one.task} of a {one.unit}"
-        if held.threshold is None:
-            yield f"{name}: no threshold, labels are given whatever their probability; {held.reason}"
+        if certificate.threshold is None:
+            yield f"{name}: no threshold, labels are given whatever their probability; {certificate.reason}"
             continue
         yield (
-            f"{name}: from {held.threshold:.3f}, coverage {_shown(measured['coverage'])}, "
-            f"precision {_shown(measured['precision'])}; {held.errors:,} errors of {held.items:,} in "
-            f"{held.dialogues:,} dialogues, p = {held.p_value:.3f}"
+            f"{name}: from {certificate.threshold:.3f}, coverage {_shown(measured['coverage'])}, "
+            f"precision {_shown(measured['precision'])}; {certificate.errors:,} errors of {certificate.items:,} in "
+            f"{certificate.dialogues:,} dialogues, p = {certificate.p_value:.3f}"
         )
-        if "beside" in measured:
-            beside = measured["beside"]
+        compared = measured.get("comparison") or measured.get("beside")
+        if compared:
             yield (
-                f"    on these fields, against the others: model {_shown(beside['model'])}, human baseline (one annotator) "
-                f"{_shown(beside['single_annotator'])}, difference {_shown(beside['difference'])}"
+                f"    on these fields, against the others: model {_shown(compared['model'])}, human baseline (one annotator) "
+                f"{_shown(compared['single_annotator'])}, difference {_shown(compared['difference'])}"
             )
 
 

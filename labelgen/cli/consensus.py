@@ -58,7 +58,7 @@ def consensus_command(options: ConsensusCommandOptions) -> None:
     setting = Setting(NAME, joined_names(options.annotators), ratings=options.ratings)
     tasks = evaluation_tasks()
     exclusive = exclusive_names(tasks)
-    found = AnnotatorStatistics(tasks, setting)
+    statistics = AnnotatorStatistics(tasks, setting)
     fresh_log(options.out, options.force, options.log)
     if options.statistics:
         fresh_log(str(options.statistics), options.force, options.log)
@@ -82,28 +82,33 @@ def consensus_command(options: ConsensusCommandOptions) -> None:
 
     def decided() -> Iterator[Dialogue]:
         for dialogue in with_all_named(log, setting):
-            given = people_of(dialogue, setting)
+            voters = people_of(dialogue, setting)
             result = consensus(
-                given, exclusive, options.min_annotators, options.ratings, options.method == "unanimous", skills
+                voters, exclusive, options.min_annotators, options.ratings, options.method == "unanimous", skills
             )
             kept = tuple(a for a in dialogue.annotations if a.annotator != NAME)
             agreed = replace(dialogue, annotations=(*kept, result.annotation))
             # The ceiling is of who says what most say, whatever is written.
             most = agreed if plain else with_reference([dialogue], tasks, setting)[0]
-            found.add(most, given, result)
+            statistics.add(most, voters, result)
             yield agreed
-        if not found.dialogues:
+        if not statistics.dialogues:
             raise _nobody(log, options)
 
     count = write_log(options.out, decided(), log.labels(), options.force)
     print_lines(f"{count:,} dialogues written to {options.out}")
-    rows, annotators = list(found.agreement()), list(found.people(skills))
+    rows, annotators = list(statistics.agreement()), list(statistics.people(skills))
     _show_agreement(rows)
     _show_annotators(annotators)
-    _say_what_lacks(rows, found.dialogues, options)
+    _say_what_lacks(rows, statistics.dialogues, options)
     if options.statistics:
-        told = {"form": "labelgen annotators 2", "method": options.method, "agreement": rows, "annotators": annotators}
-        write_text(options.statistics, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        content = {
+            "form": "labelgen annotators 2",
+            "method": options.method,
+            "agreement": rows,
+            "annotators": annotators,
+        }
+        write_text(options.statistics, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _show_agreement(rows: Iterable[Mapping[str, Any]]) -> None:

@@ -58,13 +58,13 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    found = []
+    versions = []
     for name in _PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             raise LabelgenError(f"{name} is missing", hint="make setup, or pip install -c constraints.txt .") from None
-    return ", ".join(found)
+    return ", ".join(versions)
 
 
 def _torch() -> str:

@@ -211,10 +211,10 @@ def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":
     from labelgen.model.annotator import Annotator
 
     labels = log.labels()
-    parts = [given.rpartition("=") for given in options.model]
+    parts = [text.rpartition("=") for text in options.model]
     taken = [options.reference]
-    for given, equals, folder in parts:
-        name = given if equals else "model"
+    for text, equals, folder in parts:
+        name = text if equals else "model"
         if name in taken:
             # Its answers would take the place of the other's.
             whose = "the reference" if name == options.reference else "another model"

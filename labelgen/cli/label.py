@@ -108,7 +108,7 @@ def label_command(options: LabelOptions) -> None:
         _tell_slow()
     if options.dry_run:
         workers = _workers(options) or (_cores() if options.address is None else cluster_cpus(options.address))
-        found = dry_run(
+        estimate = dry_run(
             to_path(options.input),
             to_path(options.output),
             load(),
@@ -116,7 +116,7 @@ def label_command(options: LabelOptions) -> None:
             options.shard_dialogues,
             options.force,
         )
-        for text in found.lines(workers):
+        for text in estimate.lines(workers):
             print_lines(text)
         if options.address is not None:
             print_lines("the sample was timed on this machine, not on the cluster")
@@ -246,14 +246,14 @@ def verify_command(options: VerifyOptions) -> None:
         else RelabelSample(options.sample, options.seed, lambda settings: _load(options, settings))
     )
     faults = []
-    found = verify(
+    differences = verify(
         output,
         None if options.input is None else to_path(options.input),
         lambda paths: progress(paths, "verify", "files"),
         options.manifest_digest,
         sample,
     )
-    for fault in found:
+    for fault in differences:
         print_lines(fault)
         faults.append(fault)
     if faults:

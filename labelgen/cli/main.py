@@ -127,8 +127,8 @@ def _run(command: str, words: Sequence[str]) -> int:
     if not target:
         print_lines(*_group_help(command).split("\n"))
         return 0
-    found = resolve({command: target}, command, "command")
-    code: int = found.main(words)
+    resolved = resolve({command: target}, command, "command")
+    code: int = resolved.main(words)
     return code
 
 

@@ -59,8 +59,8 @@ def simulate(options: SimulateOptions) -> None:
 
 def _corpus_world(named: str) -> CorpusWorld:
     corpus = read_corpus(named)
-    told = "".join(f"; left out: {why}, {count:,}" for why, count in corpus.left_out.most_common())
-    print_lines(f"{len(corpus.scripts):,} dialogues of {named} can be retold{told}", file=sys.stderr)
+    reasons = "".join(f"; left out: {why}, {count:,}" for why, count in corpus.left_out.most_common())
+    print_lines(f"{len(corpus.scripts):,} dialogues of {named} can be retold{reasons}", file=sys.stderr)
     return CorpusWorld(corpus)
 
 

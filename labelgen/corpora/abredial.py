@@ -111,7 +111,7 @@ def _rows(file: Path, columns: Sequence[str], use: Callable[[Row, int], None]) -
 
 
 def _rate(row: Row, line: int, rated_dialogues: _Found) -> None:
-    lines = tuple(told for _, told in _lines(row))
+    lines = tuple(text for _, text in _lines(row))
     ratings = {aspect: rating for aspect in _ASPECTS if (rating := _rating(row, aspect, *_SCALE[aspect])) is not None}
     same = sum(name == row["ConvId"] for name, _ in rated_dialogues)
     rated = rated_dialogues.setdefault(
@@ -189,8 +189,10 @@ def _dialogue(rated: _AbRedialRatedDialogue, partly: str) -> Dialogue:
     goal = AtGoal(tuple(t for t, turn in enumerate(turns) if turn.request))
     of_dialogue = [_of_dialogue(ratings, goal, partly) for ratings in rated.ratings]
     of_turns = [
-        Annotation(f"{rated.identity}/t{k}", "person", tuple(_quality(AtTurn(t), r) for t, r in sorted(given.items())))
-        for k, given in enumerate(rated.turns, 1)
+        Annotation(
+            f"{rated.identity}/t{k}", "person", tuple(_quality(AtTurn(t), r) for t, r in sorted(of_turn.items()))
+        )
+        for k, of_turn in enumerate(rated.turns, 1)
     ]
     raters = [
         Annotation(f"{rated.identity}/r{k}", "person", labels, none) for k, (labels, none) in enumerate(of_dialogue, 1)

@@ -42,7 +42,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
         name, sidecar = f"{file.parent.name}/{file.name}", file.with_name("labels.json")
         logs = parse(read_bytes(file), list[msgspec.Raw], name)
-        gold = (
+        labels = (
             parse(read_bytes(sidecar), list[_DstcLabel], f"{file.parent.name}/{sidecar.name}")
             if sidecar.is_file()
             else None
@@ -50,11 +50,11 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         if isinstance(logs, Rejected):
             yield logs
             continue
-        if isinstance(gold, Rejected):
-            yield gold
+        if isinstance(labels, Rejected):
+            yield labels
             continue
-        if gold is not None and len(gold) != len(logs):
-            reason = f"bad_labels: {len(gold)} labels for {len(logs)} dialogues"
+        if labels is not None and len(labels) != len(logs):
+            reason = f"bad_labels: {len(labels)} labels for {len(logs)} dialogues"
             yield Rejected(file=f"{file.parent.name}/{sidecar.name}", reason=reason)
             continue
         source = f"dstc10/{file.parent.name}"
@@ -64,7 +64,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
             if isinstance(lines, Rejected):
                 yield lines
             else:
-                yield validate(_dialogue(lines, None if gold is None else gold[position], identity, source), name)
+                yield validate(_dialogue(lines, None if labels is None else labels[position], identity, source), name)
 
 
 def _files(path: Path) -> list[Path]:

@@ -104,12 +104,12 @@ def _line(text: str) -> _GetGoingLine:
 def _closing_answers(turns: Sequence[Turn]) -> Iterator[tuple[int, Feedback]]:
     """What users said to the closing questions, each with the turn that says it."""
     for t, turn in enumerate(turns[1:], 1):
-        asked = _ASKED.search(turns[t - 1].response)
+        question = _ASKED.search(turns[t - 1].response)
         utterances = _ANSWER.match(turn.request)
-        if asked and utterances:
-            kind = "answer" if asked["useful"] else "questionnaire"
+        if question and utterances:
+            kind = "answer" if question["useful"] else "questionnaire"
             answer = "yes" if utterances["yes"] else "no"
-            yield t, Feedback(kind=kind, answer=answer, about=t - 1, question=asked[0])
+            yield t, Feedback(kind=kind, answer=answer, about=t - 1, question=question[0])
 
 
 def _by_user(turns: Sequence[Turn], feedback_at: Mapping[int, Feedback]) -> Iterator[Annotation]:

@@ -105,9 +105,10 @@ def _dialogue(text: bytes, file: str, line: int | None, fallback: str) -> Dialog
 
 
 def _turns(texts: Sequence[_SegmentUtterance]) -> tuple[Turn, ...]:
-    asked = [x.speaker is None or x.speaker.casefold() in _USERS for x in texts]
+    by_user = [x.speaker is None or x.speaker.casefold() in _USERS for x in texts]
     return tuple(
-        Turn(request=x.text if own else "", response="" if own else x.text) for x, own in zip(texts, asked, strict=True)
+        Turn(request=x.text if user else "", response="" if user else x.text)
+        for x, user in zip(texts, by_user, strict=True)
     )
 
 

@@ -35,18 +35,18 @@ class _SlurpUtterance(msgspec.Struct, frozen=True):
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
         for line, text in lines_of(file):
-            found = parse(text, _SlurpUtterance, file.name, line)
-            if isinstance(found, Rejected):
-                yield found
+            utterance = parse(text, _SlurpUtterance, file.name, line)
+            if isinstance(utterance, Rejected):
+                yield utterance
                 continue
             source = f"slurp/{file.stem}"
-            identity = f"{source}/{found.slurp_id}"
-            slots = _slots(found)
+            identity = f"{source}/{utterance.slurp_id}"
+            slots = _slots(utterance)
             if isinstance(slots, str):
                 where = {"file": file.name, "dialogue": identity, "field": "sentence_annotation"}
                 yield Rejected(**where, line=line, reason=slots, raw=readable(text))
             else:
-                yield validate(_dialogue(found, identity, source, slots), file.name, line)
+                yield validate(_dialogue(utterance, identity, source, slots), file.name, line)
 
 
 def _files(path: Path) -> list[Path]:
@@ -59,24 +59,24 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(found: _SlurpUtterance, identity: str, source: str, slots: tuple[Label, ...]) -> Dialogue:
+def _dialogue(utterance: _SlurpUtterance, identity: str, source: str, slots: tuple[Label, ...]) -> Dialogue:
     none = () if slots else (NoLabel("slots", AtTurn(0)),)
     return Dialogue(
         id=identity,
         source=source,
-        turns=(Turn(request=found.sentence, response=""),),
-        annotations=(Annotation("slurp", "person", (Label("intents", AtTurn(0), found.intent), *slots), none),),
-        extra=msgspec.json.encode({"scenario": found.scenario, "action": found.action}).decode(),
+        turns=(Turn(request=utterance.sentence, response=""),),
+        annotations=(Annotation("slurp", "person", (Label("intents", AtTurn(0), utterance.intent), *slots), none),),
+        extra=msgspec.json.encode({"scenario": utterance.scenario, "action": utterance.action}).decode(),
     )
 
 
-def _slots(found: _SlurpUtterance) -> tuple[Label, ...] | str:
+def _slots(utterance: _SlurpUtterance) -> tuple[Label, ...] | str:
     """Slots with spans of the sentence, or the reason why there are none to be had."""
-    marks = list(_MARKED.finditer(found.sentence_annotation))
-    plain = _MARKED.sub(lambda mark: mark["words"], found.sentence_annotation)
+    marks = list(_MARKED.finditer(utterance.sentence_annotation))
+    plain = _MARKED.sub(lambda mark: mark["words"], utterance.sentence_annotation)
     if "[" in plain or "]" in plain:
         return "bad_annotation: a piece is not marked as [type : words]"
-    places = _places(plain, found.sentence)
+    places = _places(plain, utterance.sentence)
     slots = []
     taken = 0
     for mark in marks:
@@ -84,7 +84,7 @@ def _slots(found: _SlurpUtterance) -> tuple[Label, ...] | str:
         words = mark["words"]
         taken += len(mark[0]) - len(words)
         spans = sorted(product(places(start), places(start + len(words))), key=lambda span: span[0] - span[1])
-        same = [span for span in spans if _whole(found.sentence, *span) == words.lower()]
+        same = [span for span in spans if _whole(utterance.sentence, *span) == words.lower()]
         if not spans:
             return f"bad_annotation: {words!r} is not in the sentence"
         # What was written into the sentence between two words belongs to neither; what took a word's place is that word.

@@ -48,28 +48,28 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         for intent, utterances in intents.items():
             for position, raw in enumerate(utterances):
                 identity = f"snips/{part}/{intent}/{position}"
-                found = parse(bytes(raw), _SnipsUtterance, file.name, dialogue=identity)
-                if isinstance(found, Rejected):
-                    yield found
-                elif not any(piece.text.strip() for piece in found.data):
+                utterance = parse(bytes(raw), _SnipsUtterance, file.name, dialogue=identity)
+                if isinstance(utterance, Rejected):
+                    yield utterance
+                elif not any(piece.text.strip() for piece in utterance.data):
                     yield Rejected(
                         file=file.name, dialogue=identity, field="data", reason="empty_text", raw=readable(bytes(raw))
                     )
                 else:
-                    yield validate(_dialogue(identity, f"snips/{part}", intent, found.data), file.name)
+                    yield validate(_dialogue(identity, f"snips/{part}", intent, utterance.data), file.name)
 
 
 def _files(path: Path, part: str | None) -> list[tuple[Path, str]]:
     """The files at `path`, sorted, each with its part; of one part alone where one is named."""
     folder = path / _FOLDER if (path / _FOLDER).is_dir() else path
     files = [path] if path.is_file() else sorted(folder.rglob("*.json"))
-    named = [(file, found) for file in files if (found := _NAME.fullmatch(file.name))]
-    full = {(file.parent, found["part"], found["intent"]) for file, found in named if found["full"]}
+    named = [(file, match) for file in files if (match := _NAME.fullmatch(file.name))]
+    full = {(file.parent, match["part"], match["intent"]) for file, match in named if match["full"]}
     chosen = [
-        (file, found["part"])
-        for file, found in named
-        if part in (None, found["part"])
-        and (found["full"] or (file.parent, found["part"], found["intent"]) not in full)
+        (file, match["part"])
+        for file, match in named
+        if part in (None, match["part"])
+        and (match["full"] or (file.parent, match["part"], match["intent"]) not in full)
     ]
     if not chosen:
         hint = f"name the folder with {_FOLDER}/INTENT/train_INTENT_full.json, ..., or one such file"

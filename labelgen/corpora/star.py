@@ -73,8 +73,8 @@ class _StarDialogue(msgspec.Struct, frozen=True, rename="pascal"):
 
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in _files(path):
-        found = parse(read_bytes(file), _StarDialogue, file.name)
-        yield found if isinstance(found, Rejected) else validate(_dialogue(found), file.name)
+        record = parse(read_bytes(file), _StarDialogue, file.name)
+        yield record if isinstance(record, Rejected) else validate(_dialogue(record), file.name)
 
 
 def _files(path: Path) -> list[Path]:
@@ -87,20 +87,20 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _dialogue(found: _StarDialogue) -> Dialogue:
-    start = next((e.unix_time for e in found.events if e.unix_time is not None), None)
-    turns = exchanges((e for e in found.events if e.utterances), lambda event: event.by_user)
-    feedback = tuple(_feedback(found))
-    goals = _goals(found, turns)
+def _dialogue(record: _StarDialogue) -> Dialogue:
+    start = next((e.unix_time for e in record.events if e.unix_time is not None), None)
+    turns = exchanges((e for e in record.events if e.utterances), lambda event: event.by_user)
+    feedback = tuple(_feedback(record))
+    goals = _goals(record, turns)
     return Dialogue(
-        id=f"star/{found.dialogue_id}",
-        user=found.user,
+        id=f"star/{record.dialogue_id}",
+        user=record.user,
         start=None if start is None else datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         source="star",
         turns=tuple(_turn(turn, start) for turn in turns),
         feedback=feedback,
         annotations=(_by_wizard(goals), *_by_user(goals, feedback)),
-        extra=_extra(found),
+        extra=_extra(record),
     )
 
 
@@ -122,21 +122,21 @@ def _since(start: float | None, events: Sequence[_Event]) -> float | None:
     return events[0].unix_time - start
 
 
-def _feedback(found: _StarDialogue) -> Iterator[Feedback]:
-    for answer in found.user_questionnaire or ():
+def _feedback(record: _StarDialogue) -> Iterator[Feedback]:
+    for answer in record.user_questionnaire or ():
         kind = "questionnaire" if _NOT_ABOUT_THE_TASK.search(answer.question) else "answer"
         yield Feedback(kind=kind, answer="yes" if answer.answer else "no", question=answer.question)
-    if found.completion_level != "Complete":
+    if record.completion_level != "Complete":
         yield Feedback(kind="disconnect")
 
 
-def _goals(found: _StarDialogue, turns: Sequence[Exchange[_Event]]) -> list[tuple[int, ...]]:
+def _goals(record: _StarDialogue, turns: Sequence[Exchange[_Event]]) -> list[tuple[int, ...]]:
     """The turns of each goal, in the order of their first turns; a turn without a request serves none."""
-    asked = [t for t, turn in enumerate(turns) if turn.user]
-    if not found.scenario.multi_task:
-        return [tuple(asked)] if asked else []
-    selected = _selected(found.events)
-    at_reply = {t: selected[id((*turns[t].user, *turns[t].assistant)[-1])] for t in asked}
+    requests = [t for t, turn in enumerate(turns) if turn.user]
+    if not record.scenario.multi_task:
+        return [tuple(requests)] if requests else []
+    selected = _selected(record.events)
+    at_reply = {t: selected[id((*turns[t].user, *turns[t].assistant)[-1])] for t in requests}
     first = next((task for task in at_reply.values() if task is not None), None)
     goals: dict[str | None, tuple[int, ...]] = {}
     for t, task in at_reply.items():
@@ -146,12 +146,12 @@ def _goals(found: _StarDialogue, turns: Sequence[Exchange[_Event]]) -> list[tupl
 
 def _selected(events: Sequence[_Event]) -> dict[int, str | None]:
     """The task that was selected when each event came, by the event's id(); None before the first click."""
-    found: dict[int, str | None] = {}
+    task_of: dict[int, str | None] = {}
     task: str | None = None
     for event in events:
         task = event.task if event.action == "select_task" else task
-        found[id(event)] = task
-    return found
+        task_of[id(event)] = task
+    return task_of
 
 
 def _by_wizard(goals: Sequence[tuple[int, ...]]) -> Annotation:
@@ -168,10 +168,10 @@ def _by_user(goals: Sequence[tuple[int, ...]], feedback: Sequence[Feedback]) -> 
         yield Annotation("user", "user", (Label("goals", at, "goal"), Label("outcome", at, outcome)))
 
 
-def _extra(found: _StarDialogue) -> str:
-    tasks = [capability.task for capability in found.scenario.wizard_capabilities]
-    task = {"tasks": tasks} if found.scenario.multi_task else {"task": tasks[0] if tasks else None}
-    about = {**task, "happy": found.scenario.happy, "completion": found.completion_level}
+def _extra(record: _StarDialogue) -> str:
+    tasks = [capability.task for capability in record.scenario.wizard_capabilities]
+    task = {"tasks": tasks} if record.scenario.multi_task else {"task": tasks[0] if tasks else None}
+    about = {**task, "happy": record.scenario.happy, "completion": record.completion_level}
     return msgspec.json.encode(about).decode()
 
 

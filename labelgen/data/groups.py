@@ -265,22 +265,22 @@ def to_annotation(form: AnnotationForm) -> Annotation:
     )
 
 
-def _outcome_label(name: str, given: OutcomeProbabilities | None, at: AtGoal) -> Label:
-    if given is None:
+def _outcome_label(name: str, probabilities: OutcomeProbabilities | None, at: AtGoal) -> Label:
+    if probabilities is None:
         return Label("outcome", at, name)
-    distribution = (("success", given.success), ("failure", given.failure))
+    distribution = (("success", probabilities.success), ("failure", probabilities.failure))
     return Label("outcome", at, name, dict(distribution).get(name), None, distribution)
 
 
 def _quality_label(form: QualityForm, at: AtTurn | AtDialogue) -> Label:
-    given = None if form.scale is None else Rating(form.rating, form.scale)
-    rating = form.rating if given is None else from_scale(given.rating, given.scale)
+    scaled = None if form.scale is None else Rating(form.rating, form.scale)
+    rating = form.rating if scaled is None else from_scale(scaled.rating, scaled.scale)
     if form.probabilities is None:
-        return Label("quality", at, quality_name(rating), None, rating, None, given)
+        return Label("quality", at, quality_name(rating), None, rating, None, scaled)
     p = form.probabilities
     distribution = (("bad", p.bad), ("fair", p.fair), ("good", p.good))
     name = form.name or _most_probable(distribution)
-    return Label("quality", at, name, dict(distribution)[name], rating, distribution, given)
+    return Label("quality", at, name, dict(distribution)[name], rating, distribution, scaled)
 
 
 def _most_probable(distribution: Sequence[tuple[str, float]]) -> str:

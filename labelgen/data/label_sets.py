@@ -79,10 +79,10 @@ class LabelSet:
         """`of_source` restricted to `domains`; None for no restriction.
 
         The domain of a name is its part before the first dot. A name without a dot belongs to every domain."""
-        found = self.of_source(source)
+        allowed = self.of_source(source)
         if domains is None:
-            return found
-        return tuple(k for k in found if (domain := domain_of_name(self.names[k].name)) is None or domain in domains)
+            return allowed
+        return tuple(k for k in allowed if (domain := domain_of_name(self.names[k].name)) is None or domain in domains)
 
 
 def domain_of_name(name: str) -> str | None:
@@ -153,11 +153,11 @@ class Names:
 
 def collect(targets: Iterable[tuple[str | None, Target]]) -> Sources:
     """The label sets of a log: every name in its targets, by the source of the record."""
-    found = Names()
+    names = Names()
     for source, target in targets:
-        found.add(source, target.task, (name for name, _ in target.distribution or ()))
-        found.add(source, target.task, target.complement or ())
-    return found.sources()
+        names.add(source, target.task, (name for name, _ in target.distribution or ()))
+        names.add(source, target.task, target.complement or ())
+    return names.sources()
 
 
 def merge(first: Sources, second: Sources) -> Sources:
@@ -212,14 +212,14 @@ def domains_on_offer(dialogue: Dialogue, field: str) -> tuple[str, ...] | None:
     """The domains (services, skills) available to the user, from `field` of the record, sorted.
 
     None if the field is not a list of words."""
-    found = extra(dialogue).get(field)
-    return tuple(sorted(set(found))) if _lists_words(found) else None
+    domains = extra(dialogue).get(field)
+    return tuple(sorted(set(domains))) if _lists_words(domains) else None
 
 
 def bad_domains(dialogue: Dialogue, field: str | None) -> Refusal | None:
     """A refusal if `field` of the record is neither null nor a list of words. field: None checks nothing."""
-    found = None if field is None else extra(dialogue).get(field)
-    if field is None or found is None or _lists_words(found):
+    domains = None if field is None else extra(dialogue).get(field)
+    if field is None or domains is None or _lists_words(domains):
         return None
     hint = 'write the domains on offer as ["Banks", "Buses"], or leave the field out'
     return Refusal(
@@ -227,8 +227,8 @@ def bad_domains(dialogue: Dialogue, field: str | None) -> Refusal | None:
     )
 
 
-def _lists_words(found: Any) -> TypeGuard[list[str]]:
-    return isinstance(found, list) and all(isinstance(word, str) for word in found)
+def _lists_words(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def refuse_without_domains(dialogues: Iterable[Dialogue], field: str | None) -> None:

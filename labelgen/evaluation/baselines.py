@@ -144,8 +144,8 @@ class Baselines:
                     none[k].append(NoLabel(task.tasks[0], place.at, prediction.shares.get((), None)))
         name = baseline.name + (ON_GIVEN_GOALS if on_given else "")
         out: list[Annotation | None] = []
-        for own, empty in zip(labels, none, strict=True):
-            out.append(Annotation(name, "rule", tuple(own), tuple(empty)) if own or empty else None)
+        for here, empty in zip(labels, none, strict=True):
+            out.append(Annotation(name, "rule", tuple(here), tuple(empty)) if here or empty else None)
         return out
 
 

@@ -55,7 +55,7 @@ def scale_tasks(
 ) -> list[TaskCalibration]:
     """The scaling of each task's probabilities, without thresholds. dialogues: with the annotations of the model, as it is without
     calibration, and of the reference. The part "certify" of the dialogues is not read."""
-    parts, found = _parts(dialogues, setting.seed), []
+    parts, calibrations = _parts(dialogues, setting.seed), []
     for task in tasks:
         answers = {
             name: _answers(dialogues, parts[name], task, model, setting.reference) for name in ("scale", "choose")
@@ -67,12 +67,12 @@ def scale_tasks(
             "dialogues": {name: len(parts[name]) for name in answers},
             "answers": sum(map(len, answers.values())),
         }
-        found.append(
+        calibrations.append(
             TaskCalibration(
                 task=task.tasks[0], unit=UNIT_OF[task.scopes[0]], labels=labels, none=none, measured=measured
             )
         )
-    return found
+    return calibrations
 
 
 def certify_tasks(
@@ -91,7 +91,7 @@ def certify_tasks(
     parts = _parts(dialogues, setting.seed)
     known = {(one.task, one.unit): one for one in scaled}
     kept: frozenset[tuple[int, At]] | None = None
-    found = {}
+    calibrations = {}
     for task in sorted(tasks, key=lambda one: not one.divides):
         key = task.tasks[0], UNIT_OF[task.scopes[0]]
         one = known.get(key) or TaskCalibration(task=key[0], unit=key[1], labels=Scaling(), none=Scaling(), measured={})
@@ -106,12 +106,12 @@ def certify_tasks(
         certificate, accepts = _certified(dialogues, parts, answers, task, one, max_error, confidence)
         if task.divides and certificate.threshold is not None:
             kept = frozenset(
-                (x.place, x.labels[0].at) for own in answers.values() for x in own if x.labels and accepts(x)
+                (x.place, x.labels[0].at) for part in answers.values() for x in part if x.labels and accepts(x)
             )
         measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, task, model, setting)
         counts = {name: len(places) for name, places in parts.items()}
-        found[task.name] = replace(one, certificate=certificate, measured={"dialogues": counts, **measured})
-    return [found[task.name] for task in tasks]
+        calibrations[task.name] = replace(one, certificate=certificate, measured={"dialogues": counts, **measured})
+    return [calibrations[task.name] for task in tasks]
 
 
 def _parts(dialogues: Sequence[Dialogue], seed: int) -> dict[str, list[int]]:
@@ -181,9 +181,7 @@ def _scaled_answer(x: Answer, scaling: Scaling) -> Answer:
 
 def _weights(answers: Sequence[Answer], scaling: Scaling) -> tuple[float, ...]:
     rows = _of_one_name(answers)
-    return fit_weights(
-        [scaling.of_all(list(said.values())) for said, _ in rows], [[*said].index(name) for said, name in rows]
-    )
+    return fit_weights([scaling.of_all(list(p.values())) for p, _ in rows], [[*p].index(name) for p, name in rows])
 
 
 def _of_one_name(answers: Sequence[Answer]) -> list[tuple[dict[str, float], str]]:
@@ -194,7 +192,7 @@ def _of_one_name(answers: Sequence[Answer]) -> list[tuple[dict[str, float], str]
         for x in answers
         if x.labels and x.labels[0].distribution is not None
     ]
-    return [(said, name) for said, name in rows if name in said]
+    return [(p, name) for p, name in rows if name in p]
 
 
 def _scalings(fitted: Sequence[Answer], judged: Sequence[Answer]) -> tuple[Scaling, Scaling]:
@@ -209,13 +207,13 @@ def _better_of_one_name(
     fitted: Sequence[tuple[dict[str, float], str]], judged: Sequence[tuple[dict[str, float], str]]
 ) -> Scaling:
     """Temperature scaling or no change, whichever has the lower log loss; with few answers temperature scaling overfits."""
-    found = fit_temperature([list(said.values()) for said, _ in fitted], [[*said].index(name) for said, name in fitted])
+    temperature = fit_temperature([list(p.values()) for p, _ in fitted], [[*p].index(name) for p, name in fitted])
 
     def nats(scaling: Scaling) -> float:
-        right = [scaling.of_all(list(said.values()))[[*said].index(name)] for said, name in judged]
+        right = [scaling.of_all(list(p.values()))[[*p].index(name)] for p, name in judged]
         return log_loss(Scaling(), right, [True] * len(right))
 
-    return min((Scaling(), found), key=nats) if judged else found
+    return min((Scaling(), temperature), key=nats) if judged else temperature
 
 
 Events = tuple[list[float], list[bool]]
@@ -263,23 +261,23 @@ def _measured(
     times = resamples(len(places), setting.resamples, setting.seed)
     coverage = of_statistic(lambda t: divide(t @ rows[:, 1], t @ rows[:, 0]), times)
     precision = of_statistic(lambda t: divide(t @ rows[:, 2], t @ rows[:, 1]), times)
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "answers": int(rows[:, 0].sum()),
         "coverage": coverage.rounded(),
         "precision": precision.rounded(),
     }
-    beside = _beside([dialogues[k] for k in places], places, answers, accepts, task, setting)
-    if len(beside):
-        model_value, person, difference = _paired(beside, times)
-        found["beside"] = {
+    counts = _compared_with_people([dialogues[k] for k in places], places, answers, accepts, task, setting)
+    if len(counts):
+        model_value, person, difference = _paired(counts, times)
+        measured["comparison"] = {
             "model": model_value.rounded(),
             "single_annotator": person.rounded(),
             "difference": difference.rounded(),
         }
-    return found
+    return measured
 
 
-def _beside(
+def _compared_with_people(
     dialogues: Sequence[Dialogue],
     places: Sequence[int],
     answers: Sequence[Answer],
@@ -301,8 +299,8 @@ def _beside(
             ours = taken.get((places[judgment.dialogue], at))
             if not ours or at not in judgment.person:
                 continue
-            given = tuple(label for x in ours for label in x.labels)
-            rows[judgment.dialogue, :2] += _count_right(given, wanted, task.divides)
+            labels = tuple(label for x in ours for label in x.labels)
+            rows[judgment.dialogue, :2] += _count_right(labels, wanted, task.divides)
             rows[judgment.dialogue, 2:] += _count_right(judgment.person[at], wanted, task.divides)
     return rows if rows.any() else np.empty((0, 4))
 
@@ -325,23 +323,23 @@ def _paired(rows: Array, times: Array) -> tuple[Interval, Interval, Interval]:
 
 
 def _answers_of(
-    place: int, said: Annotation | None, reference: Annotation | None, task: EvaluationTask
+    place: int, annotation: Annotation | None, reference: Annotation | None, task: EvaluationTask
 ) -> list[Answer]:
     """All answers of one dialogue."""
-    given, wanted = answered(said, task), answered(reference, task)
-    none = {} if said is None else {x.at: x.probability for x in said.none if x.task in task.tasks}
-    found = []
-    for at, labels in given.items():
+    predicted, wanted = answered(annotation, task), answered(reference, task)
+    none = {} if annotation is None else {x.at: x.probability for x in annotation.none if x.task in task.tasks}
+    out = []
+    for at, labels in predicted.items():
         if at not in wanted:
             continue
         true = {identity(label) for label in wanted[at]}
         names = tuple(label.name for label in wanted[at])
         holds = tuple(identity(label) in true for label in labels)
         if task.divides and labels:
-            found += [Answer(place, at, (x,), None, h, (h,), names) for x, h in zip(labels, holds, strict=True)]
+            out += [Answer(place, at, (x,), None, h, (h,), names) for x, h in zip(labels, holds, strict=True)]
         else:
-            found.append(Answer(place, at, labels, none.get(at), same(labels, wanted[at]), holds, names))
-    return found
+            out.append(Answer(place, at, labels, none.get(at), same(labels, wanted[at]), holds, names))
+    return out
 
 
 def _count_right(labels: Sequence[Label], wanted: Sequence[Label], divides: bool) -> tuple[int, int]:

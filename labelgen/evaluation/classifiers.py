@@ -5,6 +5,7 @@ chosen: the strength of regularization, and, where a task's main metric is macro
 `labelgen calibrate --decide macro_f1`. Probabilities stay as they are."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -126,7 +127,7 @@ class FittedClassifier:
     decide: Scaling
 
 
-class _Classifier:
+class _Classifier(ABC):
     """A baseline that learns the answers of a label set; `most_answers` distinct ones at most. The seed draws folds."""
 
     name: str
@@ -136,9 +137,9 @@ class _Classifier:
         self.seed = seed
         self._fitted: dict[str, FittedClassifier] = {}
 
+    @abstractmethod
     def fit(self, task: EvaluationTask, rows: TrainingRows) -> tuple[FittedClassifier, dict[str, Any]]:
         """The classifier of one task, and what the report says about it."""
-        raise NotImplementedError
 
     def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
         if not has_names(task) or len({x.names for x in examples}) > self.most_answers:

@@ -65,7 +65,7 @@ def estimate(
         right = dialogue.annotation(reference)
         ours = None if right is None or not _labeled(right, task) else _counted(right, task, name)
         names: list[tuple[str | None, str]] = [(None, ALL)]
-        names += [(key, own) for key in by if (own := slice_of(dialogue, key, model)) is not None]
+        names += [(key, value) for key in by if (value := slice_of(dialogue, key, model)) is not None]
         divided = people is not None and _divided(people(dialogue), right, task)
         difficult = ours is not None and doubt_strategy(dialogue) is not None
         if difficult:

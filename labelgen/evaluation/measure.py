@@ -125,7 +125,7 @@ def confusions(system: str, items: Sequence[Item], task: EvaluationTask) -> Conf
     for item in items:
         pairs.update(confusion(item))
     labels = [*task.classes, *sorted({name for pair in pairs for name in pair} - {*task.classes, ABSENT})]
-    counts = [[pairs[wanted, given] for given in [*labels, ABSENT]] for wanted in labels]
+    counts = [[pairs[wanted, predicted] for predicted in [*labels, ABSENT]] for wanted in labels]
     return Confusion(system=system, labels=labels, columns=[*labels, "absent"], counts=counts)
 
 

@@ -70,25 +70,25 @@ def prepare(
     Raises InputError where they are of other dialogues, and UsageError, before any model runs, where the setting names an
     annotator who is in no dialogue."""
     others = None if predictions is None else list(predictions)
-    given = list(with_all_named(dialogues, setting, others or ()))
+    remaining = list(with_all_named(dialogues, setting, others or ()))
     left_out: dict[str, int] = {}
 
     def leave_out(reason: str, kept: list[Dialogue]) -> list[Dialogue]:
-        if len(kept) < len(given):
-            left_out[reason] = len(given) - len(kept)
+        if len(kept) < len(remaining):
+            left_out[reason] = len(remaining) - len(kept)
         return kept
 
     if training is not None:
         seen = Seen(training)
-        given = leave_out(COPIES, [dialogue for dialogue in given if dialogue not in seen])
+        remaining = leave_out(COPIES, [dialogue for dialogue in remaining if dialogue not in seen])
         if new_users:
             users = {dialogue.user for dialogue in training if dialogue.user}
-            given = leave_out(KNOWN_USERS, [dialogue for dialogue in given if dialogue.user not in users])
+            remaining = leave_out(KNOWN_USERS, [dialogue for dialogue in remaining if dialogue.user not in users])
     if least_people:
-        enough = [dialogue for dialogue in given if len(people_of(dialogue, setting)) >= least_people]
-        given = leave_out(f"fewer than {least_people} people", enough)
+        enough = [dialogue for dialogue in remaining if len(people_of(dialogue, setting)) >= least_people]
+        remaining = leave_out(f"fewer than {least_people} people", enough)
     # The reference comes first: models are asked about its goals too.
-    kept = with_reference(given, tasks, setting)
+    kept = with_reference(remaining, tasks, setting)
     for model in models:
         kept = annotated(kept, model, setting.reference)
     if others is not None:

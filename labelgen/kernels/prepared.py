@@ -84,9 +84,9 @@ class _PreparedLayer:
     """A post-norm Transformer layer."""
 
     def __init__(self, layer: Any, heads: int, precision: torch.dtype) -> None:
-        own, after = layer.attention.self, layer.attention.output
+        attention, after = layer.attention.self, layer.attention.output
         self._heads = heads
-        self._mix = _product([own.query, own.key, own.value], precision)
+        self._mix = _product([attention.query, attention.key, attention.value], precision)
         self._out = _product([after.dense], precision)
         self._norm = _Norm(after.LayerNorm, _activation_dtype(precision))
         self._wide = _product([layer.intermediate.dense], precision)

@@ -112,13 +112,13 @@ def first_cpu() -> dict[str, str]:
 
 def _cpu_levels() -> list[str]:
     flags = set(first_cpu().get("flags", "").split())
-    found = []
+    names = []
     for levels in (_NARROW, _WIDE):
         for name, needed in levels.items():
             if not needed <= flags:
                 break
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _cap() -> str | None:

@@ -18,8 +18,8 @@ def confusion(item: Item) -> Counter[tuple[str, str]]:
     pairs: Counter[tuple[str, str]] = Counter()
     for at, wanted in item.reference.items():
         if wanted:
-            given = item.predicted.get(at, ())
-            pairs[wanted[0].name, given[0].name if given else ABSENT] += 1
+            predicted = item.predicted.get(at, ())
+            pairs[wanted[0].name, predicted[0].name if predicted else ABSENT] += 1
     return pairs
 
 
@@ -29,8 +29,8 @@ def matrix(rows: Sequence[Row], times: Array) -> tuple[list[str], Array]:
     place = {name: k for k, name in enumerate([*names, ABSENT])}
     table = np.zeros((len(rows), len(names), len(names) + 1))
     for d, row in enumerate(rows):
-        for (wanted, given), count in row.items():
-            table[d, place[wanted], place[given]] = count
+        for (wanted, predicted), count in row.items():
+            table[d, place[wanted], place[predicted]] = count
     summed = times @ table.reshape(len(rows), math.prod(table.shape[1:]))
     return names, summed.reshape(len(times), len(names), len(names) + 1)
 

@@ -33,10 +33,10 @@ def _b_cubed(item: Item) -> tuple[float, float, float, float]:
     that serve none on both sides are not judged."""
     precision = recall = 0.0
     served = due = 0
-    for wanted, given in _divisions(item):
-        precision += _shared(given, wanted)
-        recall += _shared(wanted, given)
-        served += sum(map(len, given))
+    for wanted, predicted in _divisions(item):
+        precision += _shared(predicted, wanted)
+        recall += _shared(wanted, predicted)
+        served += sum(map(len, predicted))
         due += sum(map(len, wanted))
     return precision, served, recall, due
 
@@ -44,8 +44,8 @@ def _b_cubed(item: Item) -> tuple[float, float, float, float]:
 def _b_cubed_f1(n: Array) -> Array:
     """0 where goals are given or wanted and none is found; NaN where there are none on both sides."""
     precision, recall = divide(n[:, 0], n[:, 1]), divide(n[:, 2], n[:, 3])
-    found = f1(precision * recall, precision, recall)
-    return np.where(np.isnan(found) & (n[:, 1] + n[:, 3] > 0), 0.0, found)
+    value = f1(precision * recall, precision, recall)
+    return np.where(np.isnan(value) & (n[:, 1] + n[:, 3] > 0), 0.0, value)
 
 
 def _shared(ours: Goals, theirs: Goals) -> float:
@@ -64,8 +64,8 @@ def borders(goals: Goals, turns: int) -> list[bool]:
 def _borders(item: Item) -> tuple[int, int, int]:
     """(borders of both, borders given, borders wanted)."""
     both = ours = theirs = 0
-    for wanted, given in _divisions(item):
-        a, b = borders(given, len(item.requests)), borders(wanted, len(item.requests))
+    for wanted, predicted in _divisions(item):
+        a, b = borders(predicted, len(item.requests)), borders(wanted, len(item.requests))
         both, ours, theirs = both + sum(map(and_, a, b)), ours + sum(a), theirs + sum(b)
     return both, ours, theirs
 
@@ -79,8 +79,8 @@ def _windows(wrong: Callable[[list[bool], list[bool]], bool]) -> Callable[[Item]
     def tally(item: Item) -> tuple[int, int]:
         """(wrong windows, windows): from each turn to the one k later, k by the reference of this dialogue."""
         errors = windows = 0
-        for wanted, given in _divisions(item):
-            a, b = borders(wanted, len(item.requests)), borders(given, len(item.requests))
+        for wanted, predicted in _divisions(item):
+            a, b = borders(wanted, len(item.requests)), borders(predicted, len(item.requests))
             k = window(a)
             starts = range(len(a) - k + 1)
             errors += sum(wrong(a[s : s + k], b[s : s + k]) for s in starts)

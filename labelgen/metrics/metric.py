@@ -98,6 +98,6 @@ def of_scored(formula: Callable[[Array, Array], Array], width: int) -> Callable[
     return value
 
 
-def f1(right: Array, given: Array, wanted: Array) -> Array:
+def f1(right: Array, predicted: Array, wanted: Array) -> Array:
     """Harmonic mean of precision right / given and recall right / wanted; NaN where nothing is given nor wanted."""
-    return divide(2.0 * right, given + wanted)
+    return divide(2.0 * right, predicted + wanted)

@@ -30,13 +30,13 @@ def probability_of(name: str, labels: tuple[Label, ...]) -> float | None:
 def events(item: Item) -> list[tuple[float, float]]:
     """(probability, 1 if right else 0) for each label that is given with a probability in a field that the reference
     answers. Right is the very label: name and turn, name and span, the goal's exact turns."""
-    found = []
+    pairs = []
     for at, wanted in item.reference.items():
         true = {(label.at, label.name) for label in wanted}
         for label in item.predicted.get(at, ()):
             if label.probability is not None:
-                found.append((label.probability, float((label.at, label.name) in true)))
-    return found
+                pairs.append((label.probability, float((label.at, label.name) in true)))
+    return pairs
 
 
 def _named_scores(name: str) -> Callable[[Item], list[tuple[float, float, float]]]:
@@ -111,11 +111,11 @@ def _gaps(item: Item) -> list[float]:
 def _ratings(item: Item) -> list[tuple[float, float]]:
     rows = []
     for at, wanted in item.reference.items():
-        given = item.predicted.get(at, ())
-        if wanted and given:
-            true, said = wanted[0].value, given[0].value
-            if isinstance(true, (int, float)) and isinstance(said, (int, float)):
-                rows.append((float(true), float(said)))
+        predicted = item.predicted.get(at, ())
+        if wanted and predicted:
+            true, value = wanted[0].value, predicted[0].value
+            if isinstance(true, (int, float)) and isinstance(value, (int, float)):
+                rows.append((float(true), float(value)))
     return rows
 
 

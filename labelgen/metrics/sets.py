@@ -27,14 +27,14 @@ def _right_fields(item: Item) -> tuple[int, int]:
 def _overlap(of: Callable[[Item, Label], Hashable]) -> Callable[[Item], tuple[int, int, int]]:
     def tally(item: Item) -> tuple[int, int, int]:
         """(in both, given, wanted) over the fields that the reference answers."""
-        both = given = wanted = 0
+        both = predicted = wanted = 0
         for at, labels in item.reference.items():
             ours = Counter(of(item, label) for label in item.predicted.get(at, ()))
             theirs = Counter(of(item, label) for label in labels)
             both += (ours & theirs).total()
-            given += ours.total()
+            predicted += ours.total()
             wanted += theirs.total()
-        return both, given, wanted
+        return both, predicted, wanted
 
     return tally
 
@@ -50,12 +50,12 @@ def _by_name(item: Item) -> dict[str, tuple[int, int, int]]:
     """name -> (in both, given, wanted)."""
     rows: dict[str, list[int]] = {}
     for at, labels in item.reference.items():
-        given = {label.name for label in item.predicted.get(at, ())}
+        predicted = {label.name for label in item.predicted.get(at, ())}
         wanted = {label.name for label in labels}
-        for name in given | wanted:
+        for name in predicted | wanted:
             row = rows.setdefault(name, [0, 0, 0])
-            row[0] += name in given and name in wanted
-            row[1] += name in given
+            row[0] += name in predicted and name in wanted
+            row[1] += name in predicted
             row[2] += name in wanted
     return {name: (row[0], row[1], row[2]) for name, row in rows.items()}
 

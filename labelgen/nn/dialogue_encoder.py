@@ -118,8 +118,8 @@ class Block(nn.Module):
     ) -> Float[Tensor, "B heads rows d"]:
         rows = torch.arange(window.rows.start, window.rows.stop, device=q.device)
         keys = torch.arange(window.keys.start, window.keys.stop, device=q.device)
-        apart = (keys[None, :] - rows[:, None]).clamp(-_REACH, _REACH) + _REACH
-        bias = self.distance[:, apart].to(q.dtype)[None]
+        distances = (keys[None, :] - rows[:, None]).clamp(-_REACH, _REACH) + _REACH
+        bias = self.distance[:, distances].to(q.dtype)[None]
         if window.mask is not None:
             bias = bias.masked_fill(~window.mask, NEVER)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(q.shape[0], -1, -1, -1))

@@ -131,15 +131,15 @@ class TokenStateCache:
     def states(self, groups: Groups, encode: Encode) -> TokenStates:
         """Token states of each group; `encode` gets the passages that are missing."""
         keys: list[list[Ids]] = [[tuple(row) for row in ids.tolist()] for ids in groups]
-        missing = [[k for k, key in enumerate(own) if key not in self._rows] for own in keys]
+        missing = [[k for k, key in enumerate(wanted) if key not in self._rows] for wanted in keys]
         to_encode = [ids[rows] for ids, rows in zip(groups, missing, strict=True) if rows]
         self.encoded_tokens += sum(ids.numel() for ids in to_encode)
         encoded = iter(encode(to_encode) if to_encode else [])
         # Cached states are read before new ones are written, which may evict them.
-        out = [self._merge(own, rows, encoded) for own, rows in zip(keys, missing, strict=True)]
-        for own, rows, states in zip(keys, missing, out, strict=True):
-            kept = [k for k in rows if own[k] in self._repeated or own[k] in self._prefetched]
-            self._add([own[k] for k in kept], states[kept])
+        out = [self._merge(wanted, rows, encoded) for wanted, rows in zip(keys, missing, strict=True)]
+        for wanted, rows, states in zip(keys, missing, out, strict=True):
+            kept = [k for k in rows if wanted[k] in self._repeated or wanted[k] in self._prefetched]
+            self._add([wanted[k] for k in kept], states[kept])
         return out
 
     def _merge(self, keys: list[Ids], missing: list[int], encoded: Iterator[Tensor]) -> Float[Tensor, "n L d"]:

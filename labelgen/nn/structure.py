@@ -149,8 +149,8 @@ def span_probability(scores: Float[Tensor, "L tags"], sums: TagSums, row: int, s
     scores: of the request. span: first token, one past the last, name."""
     first, end, name = span
     names = (scores.shape[1] - 1) // 2
-    own = scores[first, 1 + name] + scores[first + 1 : end, 1 + names + name].sum()
-    return float((sums.before[row, first] + own + sums.after[row, end] - sums.after[row, 0]).exp().clamp(max=1.0))
+    inside = scores[first, 1 + name] + scores[first + 1 : end, 1 + names + name].sum()
+    return float((sums.before[row, first] + inside + sums.after[row, end] - sums.after[row, 0]).exp().clamp(max=1.0))
 
 
 def _log_add(a: Float[Tensor, "n k"], b: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:

@@ -181,11 +181,11 @@ def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[
     for k, ids in enumerate(texts):
         by_length.setdefault(len(ids), []).append(k)
     places = [by_length[length] for length in sorted(by_length)]
-    groups = [torch.tensor([texts[k] for k in own], dtype=torch.long, device=device) for own in places]
+    groups = [torch.tensor([texts[k] for k in rows], dtype=torch.long, device=device) for rows in places]
     training = encoder.training
     encoder.eval()
     with torch.no_grad():
-        for own, states in zip(places, encoder.states(groups), strict=True):
-            pooled[own] = mean_pool(states)
+        for rows, states in zip(places, encoder.states(groups), strict=True):
+            pooled[rows] = mean_pool(states)
     encoder.train(training)
     return pooled

@@ -262,7 +262,7 @@ def results_table(evaluation: Evaluation) -> Table:
     table = Table(caption=caption, caption_justify="left", box=None, pad_edge=False)
     first = evaluation.systems[:1]
     rows = {task.name: [row for row in task.rows if row.kind not in _NO_SYSTEM] for task in evaluation.tasks}
-    several = len({*first, *(row.system for own in rows.values() for row in own)}) > 1
+    several = len({*first, *(row.system for group in rows.values() for row in group)}) > 1
     table.add_column("task")
     if several:
         table.add_column("system")

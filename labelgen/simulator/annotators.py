@@ -132,18 +132,18 @@ def _goals(
     for turn in range(count):
         if rng.random() < person.turn_moved * factor:
             _move(turn, goal_of, outcomes, rng)
-    found: dict[int, list[int]] = {}
+    turns_of: dict[int, list[int]] = {}
     for turn, g in enumerate(goal_of):
         if g is not None:
-            found.setdefault(g, []).append(turn)
-    return tuple((tuple(turns), _outcome(person, outcomes[g], factor, rng)) for g, turns in found.items())
+            turns_of.setdefault(g, []).append(turn)
+    return tuple((tuple(turns), _outcome(person, outcomes[g], factor, rng)) for g, turns in turns_of.items())
 
 
 def _move(turn: int, goal_of: list[int | None], outcomes: list[str], rng: Random) -> None:
     """Move a turn to the other goal of a neighboring turn, else to none or to its own goal."""
-    beside = [goal_of[k] for k in (turn - 1, turn + 1) if 0 <= k < len(goal_of) and goal_of[k] != goal_of[turn]]
-    if beside:
-        goal_of[turn] = beside[int(rng.random() * len(beside))]
+    neighbors = [goal_of[k] for k in (turn - 1, turn + 1) if 0 <= k < len(goal_of) and goal_of[k] != goal_of[turn]]
+    if neighbors:
+        goal_of[turn] = neighbors[int(rng.random() * len(neighbors))]
     elif goal_of[turn] is not None and rng.random() < 0.4:
         goal_of[turn] = None
     else:

@@ -117,12 +117,12 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, option
     needed = skills.lacking(step, frame, reading.missed, user, rng)
     if needed is not None:
         # A question is fair if the user left the slot out, and a mistake if the user said it.
-        said = next((k for k, (name, _) in enumerate(step.said) if name == needed), None)
-        return reply(skills.ask(needed, rng), "clarify", None if said is None else "asked_again", said, needed)
-    wrong, found = _find(step, heard, frame, reading, skills, options, rng)
+        place = next((k for k, (name, _) in enumerate(step.said) if name == needed), None)
+        return reply(skills.ask(needed, rng), "clarify", None if place is None else "asked_again", place, needed)
+    wrong, matched = _find(step, heard, frame, reading, skills, options, rng)
     if wrong is not None:
         faults.append("entity")
-    if wrong is not None and not found:
+    if wrong is not None and not matched:
         words = {"words": _words(heard, wrong)}
         return reply(speak(pick(NOT_FOUND, rng), words, rng), "not_found", "not_found", wrong)
     text = skills.done(step, frame, rng)
@@ -149,7 +149,7 @@ def _confused(intents: tuple[str, ...], meanings: Meanings, rng: Random) -> tupl
 
 def _read(step: GoalStep, heard: HeardRequest, names: tuple[str, ...], options: WorldOptions, rng: Random) -> _Reading:
     """Understand the slots of a request. names: all slot names of the assistant."""
-    found: list[HypothesisSlot] = []
+    slots: list[HypothesisSlot] = []
     missed: set[int] = set()
     misread: set[int] = set()
     slipped = False
@@ -173,8 +173,8 @@ def _read(step: GoalStep, heard: HeardRequest, names: tuple[str, ...], options: 
             name = others[int(rng.random() * len(others))]
             missed.add(k)
         confidence = round(rng.betavariate(10.0, 2.0) * (0.8 if k in heard.distorted else 1.0), 3)
-        found.append(HypothesisSlot(name=name, start=start, end=end, value=text[start:end], confidence=confidence))
-    return _Reading(tuple(sorted(found, key=lambda slot: slot.start)), frozenset(missed), frozenset(misread), slipped)
+        slots.append(HypothesisSlot(name=name, start=start, end=end, value=text[start:end], confidence=confidence))
+    return _Reading(tuple(sorted(slots, key=lambda slot: slot.start)), frozenset(missed), frozenset(misread), slipped)
 
 
 def _find(

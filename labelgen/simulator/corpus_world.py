@@ -193,10 +193,10 @@ class CorpusSpeech:
         response = swap(step.response, (old, step.value(k)), new) if len(old) >= _TELLING else None
         if new == old or response is None or [n for n, _ in step.said].count(name) > 1:
             return None
-        said = tuple((n, new if j == k else w) for j, (n, w) in enumerate(step.said))
+        slots = tuple((n, new if j == k else w) for j, (n, w) in enumerate(step.said))
         values = tuple(value if j == k else v for j, v in enumerate(step.values))
         phrase = _refilled(step.words, {k: new.split()})
-        return GoalStep(step.intents, said, {**step.frame, name: new}, step.manner, phrase, response, values)
+        return GoalStep(step.intents, slots, {**step.frame, name: new}, step.manner, phrase, response, values)
 
     def _only(self, step: GoalStep, k: int, templates: tuple[Template, ...], rng: Random) -> tuple[GoalStep, Phrase]:
         phrase = say(pick(templates, rng), (("value", step.said[k][1]),), rng)
@@ -206,8 +206,8 @@ class CorpusSpeech:
     def _retold(self, step: GoalStep, phrase: Phrase, rng: Random) -> Phrase | None:
         """The most similar of a few requests of the corpus with the same slots, filled with the values of this step."""
         pool = self._index.alike.get(key_of(step.intents, (name for name, _ in step.said)), ())
-        own = phrase.text()
-        carrier = set(words_of(own))
+        text = phrase.text()
+        carrier = set(words_of(text))
         best: tuple[float, Phrase] | None = None
         for _ in range(min(_CANDIDATES, len(pool))):
             line = pool[int(rng.random() * len(pool))]
@@ -215,7 +215,7 @@ class CorpusSpeech:
             shared = len(words & carrier) / len(words | carrier)
             if best is None or shared > best[0]:
                 filled = _filled(line, step)
-                best = best if filled.text() == own else (shared, filled)
+                best = best if filled.text() == text else (shared, filled)
         return None if best is None else best[1]
 
     def _shorter(self, phrase: Phrase) -> Phrase | None:
@@ -317,8 +317,8 @@ class CorpusWorld:
         """Number of the user who follows the script."""
         first = next(line.intents[0] for line in script.lines if line.intents)
         about = first.partition(".")[0]
-        asked = [int(rng.random() * users) for _ in range(_CANDIDATE_USERS)]
-        return max(asked, key=lambda number: _habit(seed, number, about))
+        candidates = [int(rng.random() * users) for _ in range(_CANDIDATE_USERS)]
+        return max(candidates, key=lambda number: _habit(seed, number, about))
 
     def retell(self, script: Script, user: User, options: WorldOptions, rng: Random) -> Talk:
         """Simulate a dialogue that follows the script. A goal that was given up does not return, and turns without a goal are said only

@@ -82,7 +82,7 @@ class Phrase:
 
     def spans(self) -> dict[int, tuple[int, int]]:
         """slot index -> `[start, end)` in characters of `text`, from its first to its last word, without punctuation at either end."""
-        found: dict[int, tuple[int, int]] = {}
+        places: dict[int, tuple[int, int]] = {}
         at = 0
         for word, owner in zip(self.words, self.owners, strict=True):
             if owner >= 0:
@@ -91,9 +91,9 @@ class Phrase:
                     first, last = at + len(start), at + len(start) + len(core)
                 else:
                     first, last = at, at + len(word)
-                found[owner] = (found[owner][0] if owner in found else first, last)
+                places[owner] = (places[owner][0] if owner in places else first, last)
             at += len(word) + 1
-        return found
+        return places
 
 
 def plain(text: str) -> Phrase:

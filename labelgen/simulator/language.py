@@ -245,12 +245,12 @@ class GrammarSkills:
         if len(step.intents) > 1:
             return None
         intent = step.intents[0]
-        said = {name for name, _ in step.said}
+        named = {name for name, _ in step.said}
         understood = {name for k, (name, _) in enumerate(step.said) if k not in missed}
         needed = _NEEDED.get(intent)
-        if needed is not None and needed not in understood and (step.manner == "full" or needed in said):
+        if needed is not None and needed not in understood and (step.manner == "full" or needed in named):
             return needed
-        if intent in _LIGHTS and "room" not in understood and (step.manner == "full" or "room" in said):
+        if intent in _LIGHTS and "room" not in understood and (step.manner == "full" or "room" in named):
             if rng.random() < 0.35:
                 return "room"
             frame["room"] = user.home_room

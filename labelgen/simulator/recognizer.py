@@ -39,12 +39,12 @@ def ears(vocabulary: Iterable[str], rivals: int) -> Ears:
     def alike(word: str) -> tuple[str, ...]:
         start, core, end = bare(word)
         low = core.lower()
-        found = _ALIKE.get(low)
-        if found is None:
+        similar = _ALIKE.get(low)
+        if similar is None:
             near = process.extract(low, known, scorer=fuzz.ratio, limit=5)
             ranked = sorted(near, key=lambda one: (-one[1], one[0]))
-            found = tuple(text for text, score, _ in ranked if text != low and score >= 40)[:3] or ("uh",)
-        return tuple(start + (text.capitalize() if core[0].isupper() else text) + end for text in found)
+            similar = tuple(text for text, score, _ in ranked if text != low and score >= 40)[:3] or ("uh",)
+        return tuple(start + (text.capitalize() if core[0].isupper() else text) + end for text in similar)
 
     return Ears(alike, rivals)
 
@@ -66,9 +66,9 @@ class HeardRequest:
     faults: tuple[str, ...]
 
 
-def hear(said: Phrase, user: User, noise: float, ears: Ears, options: WorldOptions, rng: Random) -> HeardRequest:
+def hear(phrase: Phrase, user: User, noise: float, ears: Ears, options: WorldOptions, rng: Random) -> HeardRequest:
     """Recognize a request. noise: factor on the error rate."""
-    words, owners = list(said.words), list(said.owners)
+    words, owners = list(phrase.words), list(phrase.owners)
     distorted: set[int] = set()
     faults: list[str] = []
     if len(words) > 2 and rng.random() < options.wake_missed:
@@ -82,7 +82,7 @@ def hear(said: Phrase, user: User, noise: float, ears: Ears, options: WorldOptio
         faults.append("recognition")
     confidence = rng.betavariate(5.0, 3.5) if distorted else rng.betavariate(14.0, 1.4)
     heard = Phrase(words, owners)
-    nbest = _nbest(heard, said, confidence, ears, rng)
+    nbest = _nbest(heard, phrase, confidence, ears, rng)
     return HeardRequest(heard, round(confidence, 3), frozenset(distorted), nbest, tuple(faults))
 
 
@@ -104,7 +104,7 @@ def _garble(words: list[str], owners: list[int], ears: Ears, rng: Random) -> int
     return owner
 
 
-def _nbest(heard: Phrase, said: Phrase, confidence: float, ears: Ears, rng: Random) -> tuple[Recognition, ...]:
+def _nbest(heard: Phrase, phrase: Phrase, confidence: float, ears: Ears, rng: Random) -> tuple[Recognition, ...]:
     """Alternatives by descending score; most lists contain the words said."""
     # Half of the requests keep their alternatives: real logs drop large fields too.
     if rng.random() < 0.5:
@@ -113,7 +113,7 @@ def _nbest(heard: Phrase, said: Phrase, confidence: float, ears: Ears, rng: Rand
     texts = [heard.text()]
     listed = [Recognition(text=texts[0], score=score)]
     for rival in range(ears.rivals):
-        text = said.text()
+        text = phrase.text()
         if rival or text == texts[0] or rng.random() < 0.4:
             words = list(heard.words)
             k = int(rng.random() * len(words))

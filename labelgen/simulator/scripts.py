@@ -84,11 +84,11 @@ def read_corpus(named: str) -> ScriptCorpus:
     scripts: list[Script] = []
     left_out: Counter[str] = Counter()
     for dialogue in log:
-        found = script_of(dialogue)
-        if isinstance(found, Script):
-            scripts.append(found)
+        script = script_of(dialogue)
+        if isinstance(script, Script):
+            scripts.append(script)
         else:
-            left_out[found] += 1
+            left_out[script] += 1
     if not scripts:
         reasons = ", ".join(f"{why} ({count:,})" for why, count in left_out.most_common()) or "there are none"
         hint = "name a corpus whose annotation holds goals, intents and slots of the same turns"
@@ -150,7 +150,7 @@ def _labels(published: Sources, scripts: Sequence[Script]) -> Sources:
             names.add(script.source, "slots", (name for name, *_ in line.slots))
     sources = {script.source for script in scripts}
     kept: dict[str, dict[str, tuple[LabelName, ...]]] = {
-        source: {task: found for task, found in tasks.items() if task in ("intents", "slots")}
+        source: {task: labels for task, labels in tasks.items() if task in ("intents", "slots")}
         for source, tasks in published.items()
         if source in sources
     }
@@ -196,13 +196,13 @@ def build_index(scripts: Iterable[Script]) -> CorpusIndex:
             words.update(words_of(line.request))
             for intent in line.intents:
                 by_intent.setdefault(intent, []).append(line)
-            for (name, said), (*_, value) in zip(line.said(), line.slots, strict=True):
-                fillers.setdefault(name, {})[said, value] = None
+            for (name, value_text), (*_, value) in zip(line.said(), line.slots, strict=True):
+                fillers.setdefault(name, {})[value_text, value] = None
             if line.slots:
                 alike.setdefault(key_of(line.intents, (slot[0] for slot in line.slots)), []).append(line)
     often = [word for word, count in words.most_common() if count > 1]
     return CorpusIndex(
-        fillers={name: tuple(found) for name, found in fillers.items()},
+        fillers={name: tuple(values) for name, values in fillers.items()},
         by_intent=by_intent,
         alike=alike,
         vocabulary=often,
@@ -213,17 +213,17 @@ def build_index(scripts: Iterable[Script]) -> CorpusIndex:
 def meanings_of(index: CorpusIndex) -> Meanings:
     """Intents and slots of the corpus, and the intent of giving up. An intent is confused with those of the most similar words: by the
     cosine of word counts with inverse document frequency."""
-    told = {name: _telling(lines) for name, lines in sorted(index.by_intent.items())}
-    holding = Counter(word for words in told.values() for word in words)
+    words_of = {name: _telling(lines) for name, lines in sorted(index.by_intent.items())}
+    holding = Counter(word for words in words_of.values() for word in words)
     weights = {
-        name: _unit({word: count * math.log(1.0 + len(told) / holding[word]) for word, count in words.items()})
-        for name, words in told.items()
+        name: _unit({word: count * math.log(1.0 + len(words_of) / holding[word]) for word, count in words.items()})
+        for name, words in words_of.items()
     }
     others = {
         name: tuple(sorted((o for o in weights if o != name), key=lambda o: (-_cosine(weights[name], weights[o]), o)))
         for name in weights
     }
-    likely = {name: found[:LIKELY] for name, found in others.items()}
+    likely = {name: names[:LIKELY] for name, names in others.items()}
     likely.setdefault(GIVING_UP, tuple(weights)[:LIKELY])
     return Meanings(tuple(sorted(likely)), tuple(sorted(index.fillers)), likely)
 
@@ -236,9 +236,9 @@ def words_of(text: str) -> list[str]:
 def swap(text: str, old: Iterable[str], new: str) -> str | None:
     """Replace all occurrences of the first of the old phrases that is in the text; None if none is."""
     for words in old:
-        found, count = re.subn(rf"(?<!\w){re.escape(words)}(?!\w)", lambda _: new, text, flags=re.IGNORECASE)
+        replaced, count = re.subn(rf"(?<!\w){re.escape(words)}(?!\w)", lambda _: new, text, flags=re.IGNORECASE)
         if count:
-            return found
+            return replaced
     return None
 
 

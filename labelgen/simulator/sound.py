@@ -26,13 +26,13 @@ class Voice:
 
 def segments(requests: Sequence[str], annoyance: Sequence[float]) -> tuple[tuple[float, float], ...]:
     """Segments of the requests in the file: 0.05 seconds a word, faster when annoyed, with pauses between them."""
-    found = []
+    pieces = []
     at = 0.0
     for request, mood in zip(requests, annoyance, strict=True):
         length = 0.15 + 0.05 * len(request.split()) * (1.0 - 0.4 * mood)
-        found.append((round(at, 3), round(at + length, 3)))
+        pieces.append((round(at, 3), round(at + length, 3)))
         at += length + _PAUSE_S
-    return tuple(found)
+    return tuple(pieces)
 
 
 def wave(voice: Voice) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":

@@ -122,21 +122,21 @@ def _opening(intents: str, user: User, rng: Random, never: tuple[str, ...] = ())
 def _step(
     intents: str, manner: Manner, slots: tuple[str, ...], before: dict[str, str], user: User, rng: Random
 ) -> GoalStep:
-    said: list[Slot] = []
+    slot_values: list[Slot] = []
     for name in slots:
         value = user.choose(name, rng)
-        while (name, value) in said or before.get(name) == value:
+        while (name, value) in slot_values or before.get(name) == value:
             value = ENTITIES[name][int(rng.random() * len(ENTITIES[name]))]
-        said.append((name, value))
-    if [name for name, _ in said] == ["artist", "song"]:
-        said[0] = ("artist", SINGER_OF[said[1][1]])
-    if [name for name, _ in said].count("item") == 2:
-        frame = {**before, "item": said[0][1], "item2": said[1][1]}
-    elif [name for name, _ in said].count("room") == 2:
-        frame = {**before, "room": said[0][1], "room2": said[1][1]}
+        slot_values.append((name, value))
+    if [name for name, _ in slot_values] == ["artist", "song"]:
+        slot_values[0] = ("artist", SINGER_OF[slot_values[1][1]])
+    if [name for name, _ in slot_values].count("item") == 2:
+        frame = {**before, "item": slot_values[0][1], "item2": slot_values[1][1]}
+    elif [name for name, _ in slot_values].count("room") == 2:
+        frame = {**before, "room": slot_values[0][1], "room2": slot_values[1][1]}
     else:
-        frame = {**before, **dict(said)}
-    return GoalStep(tuple(intents.split("+")), tuple(said), frame, manner)
+        frame = {**before, **dict(slot_values)}
+    return GoalStep(tuple(intents.split("+")), tuple(slot_values), frame, manner)
 
 
 def _follow(step: GoalStep, slots: tuple[str, ...], user: User, rng: Random, intent: str | None = None) -> GoalStep:

@@ -103,13 +103,13 @@ def another(slot: str, than: str, rng: Random) -> str:
     parts = set(than.split())
     everything = ENTITIES[slot]
     for _ in range(4):
-        found = everything[int(rng.random() * len(everything))]
-        if found != than and parts & set(found.split()):
-            return found
+        chosen = everything[int(rng.random() * len(everything))]
+        if chosen != than and parts & set(chosen.split()):
+            return chosen
     while True:
-        found = everything[int(rng.random() * len(everything))]
-        if found != than:
-            return found
+        chosen = everything[int(rng.random() * len(everything))]
+        if chosen != than:
+            return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,11 +444,11 @@ def lines(text: str) -> tuple[Template, ...]:
 
 
 def _by_slots(templates: tuple[Template, ...]) -> dict[tuple[str, ...], tuple[Template, ...]]:
-    found: dict[tuple[str, ...], tuple[Template, ...]] = {}
+    groups: dict[tuple[str, ...], tuple[Template, ...]] = {}
     for one in templates:
         key = tuple(sorted(one.slots))
-        found[key] = (*found.get(key, ()), one)
-    return found
+        groups[key] = (*groups.get(key, ()), one)
+    return groups
 
 
 TABLE = {

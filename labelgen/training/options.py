@@ -222,10 +222,10 @@ def differences(saved: Mapping[str, Any], options: TrainingOptions) -> list[str]
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> "list[tuple[str, Any]]":
-    found: list[tuple[str, Any]] = []
+    leaves: list[tuple[str, Any]] = []
     for key, value in values.items():
-        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
-    return found
+        leaves += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return leaves
 
 
 def check_taught(options: PretrainOptions) -> None:

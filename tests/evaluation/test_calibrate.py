@@ -6,7 +6,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from labelgen.cli.calibrate import certified_lines
 from labelgen.confidence.certificate import Certificate
+from labelgen.confidence.scaling import Scaling
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel
 from labelgen.data.split import part_of
@@ -14,7 +16,7 @@ from labelgen.evaluation.calibrate import PARTS, PURPOSE, Decide, certify_tasks,
 from labelgen.evaluation.protocol import with_reference
 from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
 from labelgen.metrics.results import Setting
-from labelgen.model.calibration import TaskCalibration
+from labelgen.model.calibration import Calibration, TaskCalibration
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
 (INTENTS,) = tasks_of_units("intents", ("turn",), ("intent_accuracy",))
@@ -102,7 +104,7 @@ def test_coverage_and_precision_are_of_what_is_accepted():
     assert (
         every.measured["precision"]["low"] < every.measured["precision"]["value"] < every.measured["precision"]["high"]
     )
-    assert "beside" not in one.measured, "nobody but the reference is judged"
+    assert "comparison" not in one.measured, "nobody but the reference is judged"
 
 
 def test_a_single_person_is_judged_on_what_the_model_gives():
@@ -122,7 +124,7 @@ def test_a_single_person_is_judged_on_what_the_model_gives():
     trials = sum(3 if k % 4 else 1 for k in held)
     ours = sum(3 if k % 4 else 1 for k in held if k % 10) / trials
     theirs = sum(3 for k in held if k % 4) / trials
-    beside = one.measured["beside"]
+    beside = one.measured["comparison"]
     assert beside["model"]["value"] == pytest.approx(ours, abs=1e-4)
     assert beside["single_annotator"]["value"] == pytest.approx(theirs, abs=1e-4)
     assert beside["difference"]["value"] == pytest.approx(ours - theirs, abs=2e-4)
@@ -231,3 +233,29 @@ def test_weights_of_names_are_fitted_on_the_first_two_parts_and_judge_what_is_ce
         if max(said[weighted.labels.decide(said)], 0.0) >= weighted.threshold:
             right += decided == name
     assert certificate(weighted).items - certificate(weighted).errors == right
+
+
+@pytest.mark.parametrize("key", ["comparison", "beside"])
+def test_lines_of_a_certificate_compare_with_people_in_the_old_form_too(key: str):
+    """Older versions wrote the comparison under another key."""
+    share = {"value": 0.9, "low": 0.8, "high": 1.0}
+    compared = {"model": share, "single_annotator": share, "difference": {"value": 0.0, "low": -0.1, "high": 0.125}}
+    one = TaskCalibration(
+        task="quality",
+        unit="turn",
+        labels=Scaling(),
+        none=Scaling(),
+        measured={"coverage": share, "precision": share, key: compared},
+        certificate=Certificate(threshold=0.5, items=9, dialogues=3, errors=1, p_value=0.01),
+    )
+    calibration = Calibration(
+        version="1",
+        model_digest="",
+        data_digest="",
+        against="ann",
+        command="",
+        tasks=(one,),
+        max_error=0.2,
+        confidence=0.9,
+    )
+    assert "difference 0.000 (-0.100 to 0.125)" in list(certified_lines(calibration, "ann"))[-1]

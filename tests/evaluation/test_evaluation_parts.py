@@ -283,5 +283,5 @@ def test_beside_a_certificate_model_and_person_are_judged_on_fields_that_both_an
     setting = Setting(resamples=20)
     held = with_reference(dialogues, (*asked, *tasks_of_units("goals", ("goal",), ("exact_goal_f1",))), setting)
     (found,) = certify_tasks(held, asked, "model", setting, scale_tasks(held, asked, "model", setting), 0.1, 0.9)
-    assert found.measured["beside"]["model"]["value"] == 1.0
-    assert found.measured["beside"]["single_annotator"]["value"] == 1.0
+    assert found.measured["comparison"]["model"]["value"] == 1.0
+    assert found.measured["comparison"]["single_annotator"]["value"] == 1.0

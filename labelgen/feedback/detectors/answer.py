@@ -36,5 +36,5 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Whether the user was asked, in a response before another request, or an answer is recorded."""
-    asked = turn + 1 < len(dialogue.turns) and asks_if_served(dialogue.turns[turn].response)
-    return asked or is_recorded(dialogue, turn, "answer")
+    question = turn + 1 < len(dialogue.turns) and asks_if_served(dialogue.turns[turn].response)
+    return question or is_recorded(dialogue, turn, "answer")
