@@ -12,6 +12,7 @@ METRICS = Registry(
         "uar": "labelgen.metrics.categories:uar",
         "cohen_kappa": "labelgen.metrics.categories:cohen_kappa",
         "failure_auprc": "labelgen.metrics.scores:failure_auprc",
+        "matched_failure_auprc": "labelgen.metrics.scores:matched_failure_auprc",
         "bad_auprc": "labelgen.metrics.scores:bad_auprc",
         "log_loss": "labelgen.metrics.scores:log_loss",
         "ece": "labelgen.metrics.scores:ece",

@@ -4,11 +4,13 @@ They judge what an annotator says beside the name. An annotator who gives no pro
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-from labelgen.data.labels import Label
+from labelgen.data.labels import At, AtGoal, Label
 from labelgen.metrics.metric import Array, Item, Metric, divide, of_counts, of_scored
 
 CALIBRATION_BINS = 15
@@ -51,6 +53,29 @@ def _named_scores(name: str) -> Callable[[Item], list[tuple[float, float, float]
         return rows
 
     return tally
+
+
+def _matched_scores(name: str) -> Callable[[Item], list[tuple[float, float, float]]]:
+    exact = _named_scores(name)
+
+    def tally(item: Item) -> list[tuple[float, float, float]]:
+        """As `_named_scores`, for goals alone, each judged by the predicted goal that it is matched with."""
+        wanted = [at for at in item.reference if isinstance(at, AtGoal)]
+        matched = match_goals(wanted, [at for at in item.predicted if isinstance(at, AtGoal)])
+        predicted: dict[At, tuple[Label, ...]] = {at: item.predicted[given] for at, given in matched.items()}
+        return exact(replace(item, reference={at: item.reference[at] for at in wanted}, predicted=predicted))
+
+    return tally
+
+
+def match_goals(wanted: Sequence[AtGoal], given: Sequence[AtGoal]) -> dict[AtGoal, AtGoal]:
+    """Each wanted goal with a given one, one to one, so that the sum of overlaps (Jaccard index of their turns) is largest
+    (Kuhn 1955, "The Hungarian Method for the Assignment Problem"). Goals that overlap with none stay out."""
+    if not wanted or not given:
+        return {}
+    overlap = np.array([[len({*a.turns} & {*b.turns}) / len({*a.turns} | {*b.turns}) for b in given] for a in wanted])
+    rows, columns = linear_sum_assignment(-overlap)
+    return {wanted[a]: given[b] for a, b in zip(rows, columns, strict=True) if overlap[a, b] > 0}
 
 
 def _average_precision(scores: Array, weights: Array) -> Array:
@@ -146,6 +171,12 @@ def _auprc(name: str, words: str) -> Metric:
 
 
 failure_auprc = _auprc("failure", "finding failures")
+matched_failure_auprc = Metric(
+    _matched_scores("failure"),
+    of_scored(_average_precision, 3),
+    "area under the precision-recall curve of finding failures (average precision), where each goal is judged by the predicted goal that it "
+    "overlaps with, one to one; what is absent ranks last",
+)
 bad_auprc = _auprc("bad", "finding bad responses")
 log_loss = Metric(
     _nats,

@@ -32,7 +32,15 @@ class Outcome(ExclusiveTask):
     name: ClassVar[str] = "outcome"
     units: ClassVar[tuple[Unit, ...]] = ("goal",)
     names: ClassVar[tuple[str, ...]] = ("success", "failure")
-    metrics: ClassVar[tuple[str, ...]] = ("macro_f1", "accuracy", "failure_auprc", "failure_f1", "log_loss", "ece")
+    metrics: ClassVar[tuple[str, ...]] = (
+        "macro_f1",
+        "accuracy",
+        "failure_auprc",
+        "matched_failure_auprc",
+        "failure_f1",
+        "log_loss",
+        "ece",
+    )
 
     def head(self, widths: Widths) -> nn.Module:
         return OutcomeHead(widths.dialogue, len(self.names))

@@ -32,9 +32,11 @@ from labelgen.feedback.masking import decoys, mask, mask_feedback
 from labelgen.model.batches import Example
 from labelgen.pretraining.corruption import DialoguePool, pretraining_example
 from labelgen.tasks import TASKS
-from labelgen.training.options import TargetOptions
+from labelgen.training.augmentation import join_at_goals, wrong_goals
+from labelgen.training.options import AugmentOptions, TargetOptions
 from labelgen.training.sampler import Indices, word_count
 
+_DRAWS = 8
 Prepare = Callable[[Dialogue], Dialogue | None]
 """Reduces a dialogue to what is kept, with its targets; None drops it."""
 
@@ -201,19 +203,41 @@ class Examples(Protocol):
 class AnnotatedExamples:
     """Examples of finetuning: dialogues with the targets that the corpus was prepared with.
 
-    hidden: probability that the feedback which supports a dialogue's own targets is masked."""
+    hidden: probability that the feedback which supports a dialogue's own targets is masked. augment: changes of the
+    dialogues, drawn anew in each epoch."""
 
-    def __init__(self, corpus: Corpus, hidden: float, seed: int) -> None:
+    def __init__(self, corpus: Corpus, hidden: float, seed: int, augment: AugmentOptions | None = None) -> None:
         self.corpus = corpus
         self.hidden = hidden
         self.seed = seed
+        self.augment = augment or AugmentOptions()
 
     def example(self, epoch: int, index: int) -> Example:
         dialogue = self.corpus[index]
         rng = Random(f"{self.seed}/{epoch}/{dialogue.id}")
-        if self.hidden and rng.random() < self.hidden:
-            dialogue = mask(dialogue, (*dialogue.signals, *decoys(dialogue, dialogue.signals, rng)))
+        dialogue = self._masked(dialogue, rng)
+        if self.augment.joined and rng.random() < self.augment.joined:
+            other = self._another(index, dialogue, rng)
+            dialogue = (other and join_at_goals(dialogue, self._masked(other, rng), rng)) or dialogue
+        if self.augment.wrong_goals:
+            more = wrong_goals(dialogue, self.augment.wrong_goals, rng)
+            dialogue = replace(dialogue, targets=(*dialogue.targets, *more))
         return _example(self.corpus, index, dialogue)
+
+    def _masked(self, dialogue: Dialogue, rng: Random) -> Dialogue:
+        if self.hidden and rng.random() < self.hidden:
+            return mask(dialogue, (*dialogue.signals, *decoys(dialogue, dialogue.signals, rng)))
+        return dialogue
+
+    def _another(self, index: int, dialogue: Dialogue, rng: Random) -> Dialogue | None:
+        """A dialogue of the same log and source, which has the same labels; None if a few draws find none."""
+        for _ in range(_DRAWS):
+            drawn = rng.randrange(len(self.corpus))
+            if drawn != index and self.corpus.log[drawn] == self.corpus.log[index]:
+                other = self.corpus[drawn]
+                if other.source == dialogue.source:
+                    return other
+        return None
 
 
 class HeldOutExamples:

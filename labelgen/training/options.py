@@ -78,6 +78,18 @@ class TargetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentOptions:
+    """Changes of the annotated dialogues, drawn in each epoch."""
+
+    joined: Share = 0.0
+    """probability that a dialogue ends like another one of the same log and source, cut between goals, so that any goal may follow any
+    other; such a batch may have up to twice as many turns"""
+    wrong_goals: Share = 0.0
+    """probability that an annotated goal is also shown merged, split, with a moved end or without a turn, with its outcome weighted by the
+    overlap; the model then judges goals that it divided wrongly"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizerOptions:
     """Settings of AdamW and its learning rate schedule."""
 
@@ -189,6 +201,8 @@ class FinetuneOptions(TrainingOptions):
 
     targets: TargetOptions = field(default_factory=TargetOptions)
     """source of the training targets"""
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    """changes of the annotated dialogues, drawn in each epoch"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,9 @@ def finetune(options: FinetuneOptions) -> str:
     prepare = ChosenTargets(targets, options.tasks)
 
     def examples(corpus: Corpus, training: bool) -> Examples:
-        return AnnotatedExamples(corpus, hidden, options.seed) if training else HeldOutExamples(corpus, hidden > 0.0)
+        if training:
+            return AnnotatedExamples(corpus, hidden, options.seed, options.augment)
+        return HeldOutExamples(corpus, hidden > 0.0)
 
     return _run(options, FINETUNE, prepare, examples)
 

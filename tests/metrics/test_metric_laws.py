@@ -45,6 +45,8 @@ def goals(rng, turns, sure):
 def answer(rng, module, name, turns, sure):
     if module.endswith("goals") or name == "exact_goal_f1":
         return {AtDialogue(): goals(rng, turns, sure)}
+    if name.startswith("matched"):
+        return {AtGoal((t,)): exclusive(rng, AtGoal((t,)), sure) for t in range(turns)}
     draw = exclusive if module.endswith(("categories", "scores")) else spans if "slot" in name else several
     return {AtTurn(t): draw(rng, AtTurn(t), sure) for t in range(turns)}
 
