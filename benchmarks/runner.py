@@ -1,7 +1,7 @@
 """Run a recipe: a graph of stages whose finished outputs are cached by what they depend on.
 
-The key of a stage is a digest of its command, the contents of its inputs and the version of its code. A stage runs again if its key
-differs from the one that its output was made with. Inputs are compared by content: a stage that runs again and gives equal bytes
+The key of a stage is a digest of its command, the contents of its inputs and the sources of labelgen; a stage that calls a function
+adds the sources of the benchmarks. A stage runs again if its key differs from the one that its output was made with. Inputs are compared by content: a stage that runs again and gives equal bytes
 leaves its dependants cached.
 
 A recipe is a YAML file in `benchmarks/recipes`:
@@ -41,13 +41,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from labelgen import __version__
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.files import digest_file, write_text
 
@@ -364,13 +364,21 @@ def digest(path: Path) -> str:
 
 
 def _code(spec: StageSpec) -> str:
-    """The version of a stage's code: that of labelgen and, for a function of the benchmarks, the source of its module."""
+    """Digest of a stage's code: the sources of labelgen and, for a function, those of the benchmarks and of its module."""
     if spec.run:
-        return __version__
+        return _sources("labelgen", "configs")
     module = importlib.util.find_spec(spec.call.partition(":")[0])
     if module is None or module.origin is None:
         raise InputError(f"there is no module for {spec.call}", "benchmarks/recipes", "write call: module:function")
-    return f"{__version__} {digest_file(Path(module.origin))}"
+    return f"{_sources('labelgen', 'configs', 'benchmarks')} {digest_file(Path(module.origin))}"
+
+
+@cache
+def _sources(*folders: str) -> str:
+    """Digest of the Python files and configs below these folders of the repository, for this process."""
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    lines = [f"{path.relative_to(ROOT)} {digest_file(path)}" for path in sorted(files) if path.parent != RECIPES]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _function(name: str) -> Any:

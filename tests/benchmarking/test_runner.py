@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import runner
 from benchmarks.results import FOLDER, ROOT, Result, as_list, load_yaml, page_of, read_results
-from benchmarks.runner import RECIPES, Recipe, Run, StageSpec, load_recipe
+from benchmarks.runner import RECIPES, Recipe, Run, StageSpec, _sources, load_recipe
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.options import read_options
 from labelgen.base.registry import resolve
@@ -94,6 +94,28 @@ def test_a_changed_command_parameter_or_code_runs_again(place: Path):
     module.write_text(module.read_text() + "# another version\n")
     sys.modules.pop("bench_rows")
     assert run(place, recipe(seeds=[0, 2], corpus="D")) == ["rows"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [("labelgen/base/files.py", None), ("benchmarks/rows.py", ["rows"]), ("benchmarks/recipes/uss.yaml", [])],
+)
+def test_a_changed_source_runs_the_stages_that_use_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, changed: str, expected: list[str] | None
+):
+    """labelgen's sources belong to every stage, those of the benchmarks to stages that call a function, a recipe to none."""
+    tree = place / "tree"
+    for name in ("labelgen/base/files.py", "benchmarks/rows.py", "benchmarks/recipes/uss.yaml"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("1\n")
+    monkeypatch.setattr(runner, "ROOT", tree)
+    monkeypatch.setattr(runner, "RECIPES", tree / "benchmarks" / "recipes")
+    _sources.cache_clear()
+    run(place)
+    (tree / changed).write_text("2\n")
+    _sources.cache_clear()
+    assert run(place) == (EVERY if expected is None else expected)
+    _sources.cache_clear()
 
 
 def test_a_lost_output_is_made_again(place: Path):
