@@ -152,8 +152,12 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
 
     labels: list[Label] = []
     none: list[NoLabel] = []
+    covered = None
     if draw(st.booleans()):
         goals = draw(goal_sets(len(turns)))
+        served = {turn for goal in goals for turn in goal}
+        if draw(st.booleans()):
+            covered = tuple(t for t in range(len(turns)) if t in served or draw(st.booleans()))
         for goal in goals:
             labels.append(Label("goals", AtGoal(goal), "goal", draw(maybe(probabilities))))
             match draw(st.sampled_from(["told", "unknown", "left"])):
@@ -196,6 +200,7 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
         abstained=tuple(draw(abstentions(turns))),
         provenance=draw(maybe(provenances)),
         price=draw(maybe(st.floats(0, 9))),
+        covered_turns=covered,
     )
 
 

@@ -6,7 +6,7 @@ Satisfaction Dynamics in Dialogue via Hawkes Process"). With `reliabilities` (ag
 probable name; equal probabilities are a tie.
 A set of names or spans: each name (with start and end) that more than half of those who answered the field gave; exactly half
 is a tie of the whole field.
-Goals: the median partition, the division into goals with the most agreeing pairs of turns.
+Goals: the median partition, the division into goals with the most agreeing pairs of turns, on the turns that every annotator divides.
 If all must agree, every difference is a tie.
 
 Only annotators who answered a field vote on it; "none" is an answer. A label's probability is its share of the votes; a mean
@@ -16,7 +16,10 @@ has none.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
+
+from msgspec.structs import replace
 
 from labelgen.agreement.dawid_skene import Reliabilities
 from labelgen.data.labels import (
@@ -28,8 +31,10 @@ from labelgen.data.labels import (
     Label,
     NoLabel,
     answers,
+    both_cover,
     divides,
     division,
+    on_turns,
     quality_name,
     tasks_of,
 )
@@ -101,15 +106,24 @@ def consensus(
         labels = [label for label in labels if not isinstance(label.at, AtGoal) or label.at in kept]
         ties = [field for field in ties if not isinstance(field.at, AtGoal) or field.at in kept]
         none = [answer for answer in none if not isinstance(answer.at, AtGoal) or answer.at in kept]
-    return Consensus(Annotation(CONSENSUS, "rule", tuple(labels), tuple(none)), tuple(ties))
+    result = Annotation(CONSENSUS, "rule", tuple(labels), tuple(none))
+    if division(result) is not None:
+        result = replace(result, covered_turns=_covered(annotations))
+    return Consensus(result, tuple(ties))
+
+
+def _covered(annotations: Sequence[Annotation]) -> tuple[int, ...] | None:
+    """Turns that every division covers; None for all turns."""
+    return reduce(both_cover, [a.covered_turns for a in annotations if division(a) is not None], None)
 
 
 def _ballots(annotations: Sequence[Annotation], task: str) -> dict[At, list[tuple[str, tuple[Label, ...]]]]:
-    """For each field, the answers by annotator."""
+    """For each field, the answers by annotator; of a division into goals, on the turns that every annotator divides."""
+    covered = _covered(annotations) if divides(task) else None
     ballots: dict[At, list[tuple[str, tuple[Label, ...]]]] = {}
     for annotation in annotations:
         for at, labels in answers(annotation, task).items():
-            ballots.setdefault(at, []).append((annotation.annotator, labels))
+            ballots.setdefault(at, []).append((annotation.annotator, on_turns(labels, covered)))
     return {at: ballots[at] for at in sorted(ballots, key=_order)}
 
 

@@ -17,6 +17,10 @@ AnnotationT = TypeVar("AnnotationT", default=Annotation)
 TargetT = TypeVar("TargetT", default=Target)
 
 
+SPEAKER = "speaker"
+"""The category whose value is the person who wrote a turn's request, in dialogues of several people."""
+
+
 class RecordPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of the objects in a record; a field that labelgen does not know is an error here (record.py treats it)."""
 

@@ -6,6 +6,7 @@ a new task edits nothing here."""
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from msgspec import UNSET, UnsetType
 from msgspec import field as struct_field
 from msgspec.structs import replace
 
@@ -133,7 +134,9 @@ class AbstainedForm(RecordPart, frozen=True, kw_only=True):
 
 
 class AnnotationForm(RecordPart, frozen=True, kw_only=True):
-    """All labels of one dialogue by one annotator, by group."""
+    """All labels of one dialogue by one annotator, by group.
+
+    covered_turns: turns that `goals` divides, ascending; the others are context. Absent where it divides all turns."""
 
     annotator: str
     kind: str = "person"
@@ -144,6 +147,7 @@ class AnnotationForm(RecordPart, frozen=True, kw_only=True):
     abstained: tuple[AbstainedForm, ...] = ()
     provenance: Provenance | None = None
     price: float | None = None
+    covered_turns: tuple[int, ...] | UnsetType = UNSET
 
 
 class TargetForm(RecordPart, frozen=True, kw_only=True):
@@ -262,6 +266,7 @@ def to_annotation(form: AnnotationForm) -> Annotation:
         tuple([_to_abstained(a) for a in form.abstained]),
         form.provenance,
         form.price,
+        None if form.covered_turns is UNSET else form.covered_turns,
     )
 
 
@@ -346,6 +351,7 @@ def from_annotation(annotation: Annotation) -> AnnotationForm:
         abstained=tuple([_from_abstained(a) for a in annotation.abstained]),
         provenance=annotation.provenance,
         price=annotation.price,
+        covered_turns=UNSET if annotation.covered_turns is None else annotation.covered_turns,
     )
 
 

@@ -3,10 +3,11 @@
 There are four units: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the dialogue.
 All values are frozen. Records on disk group labels by task (groups.py)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 Unit = Literal["turn", "span", "goal", "dialogue"]
 
@@ -148,7 +149,8 @@ class Annotation(Struct, frozen=True):
     """A full set of labels of one dialogue by one annotator.
 
     kind: `person`, `model`, `rule`, `llm`, `user` or `truth`. A field with neither a label nor an entry in `none` was not
-    annotated. price: cost of the annotation, in the log's own currency."""
+    annotated. price: cost of the annotation, in the log's own currency. covered_turns: turns that the division into goals covers,
+    ascending; the others are context, on which it says nothing. None: all turns."""
 
     annotator: str
     kind: str
@@ -157,6 +159,7 @@ class Annotation(Struct, frozen=True):
     abstained: tuple[Abstained, ...] = ()
     provenance: Provenance | None = None
     price: float | None = None
+    covered_turns: tuple[int, ...] | None = None
 
     @property
     def answers(self) -> Answers:
@@ -243,6 +246,22 @@ def division(annotation: Annotation) -> tuple[Label, ...] | None:
     return answers(annotation, GOALS).get(AtDialogue())
 
 
+def on_turns(goals: Iterable[Label], turns: Collection[int] | None) -> tuple[Label, ...]:
+    """A division into goals restricted to these turns, without goals that serve none of them; None for all turns."""
+    if turns is None:
+        return tuple(goals)
+    kept = ((label, tuple([t for t in turns_of(label.at) or () if t in turns])) for label in goals)
+    return tuple([label if label.at == AtGoal(of) else replace(label, at=AtGoal(of)) for label, of in kept if of])
+
+
+def both_cover(first: Sequence[int] | None, second: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Turns that two divisions cover, ascending; None for all turns."""
+    if first is None or second is None:
+        only = second if first is None else first
+        return None if only is None else tuple(only)
+    return tuple(sorted({*first}.intersection(second)))
+
+
 def tasks_of(annotation: Annotation) -> tuple[str, ...]:
     """The tasks that the annotation answers somewhere, sorted."""
     return tuple(sorted({answer.task for answer in annotation.answers}))
@@ -251,8 +270,8 @@ def tasks_of(annotation: Annotation) -> tuple[str, ...]:
 def targets_of(annotation: Annotation, weight: float = 1.0) -> tuple[Target, ...]:
     """An annotation as hard or soft targets, complete in every field that it answers and did not abstain from in part.
 
-    Spans and goals are targets of their own; an empty target at their scope closes the field. Names at one place join one
-    target."""
+    Spans and goals are targets of their own; an empty target at their scope closes the field, and one at the covered turns closes a
+    division that covers no others. Names at one place join one target."""
     origin = f"annotation by {annotation.annotator}"
     withheld = {abstained.field for abstained in annotation.abstained}
     places: dict[tuple[str, At], tuple[tuple[str, float], ...]] = {}
@@ -265,7 +284,12 @@ def targets_of(annotation: Annotation, weight: float = 1.0) -> tuple[Target, ...
         if field.at != label.at and field not in withheld:
             closed[field] = None
     named = tuple(Target(task, at, distribution, None, weight, origin) for (task, at), distribution in places.items())
-    return named + tuple(Target(f.task, f.at, (), None, weight, origin) for f in closed)
+    return named + tuple(Target(f.task, _closed_at(f, annotation), (), None, weight, origin) for f in closed)
+
+
+def _closed_at(field: Field, annotation: Annotation) -> At:
+    covered = annotation.covered_turns
+    return field.at if covered is None or not divides(field.task) else AtGoal(covered)
 
 
 def turns_of(at: At) -> tuple[int, ...] | None:

@@ -65,6 +65,7 @@ READERS = Registry(
         "stc3": "labelgen.corpora.stc3:READER",
         "dstc10": "labelgen.corpora.dstc10:READER",
         "multidogo": "labelgen.corpora.multidogo:READER",
+        "irc": "labelgen.corpora.irc:READER",
     },
 )
 """Name of a format -> its Reader, built in or from a plug-in."""

@@ -14,7 +14,7 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from msgspec import inspect
+from msgspec import UNSET, inspect
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.groups import (
@@ -403,6 +403,8 @@ def _stays_within(path: str) -> bool:
 
 def _annotation(at: str, annotation: AnnotationForm, lengths: list[int]) -> Iterator[Fault]:
     yield from _goals(f"{at}.goals", annotation.goals or (), len(lengths))
+    if annotation.covered_turns is not UNSET:
+        yield from _covered(at, annotation.covered_turns, annotation.goals, len(lengths))
     if annotation.quality is not None:
         yield from _quality(f"{at}.quality", annotation.quality)
     yield from _turns(f"{at}.turns", annotation.turns, lengths)
@@ -437,6 +439,19 @@ def _goals(at: str, goals: Sequence[GoalForm], count: int) -> Iterator[Fault]:
         yield from _probability(f"{field}.probability", goal.probability)
         if goal.outcome_probabilities is not None:
             yield from _shares(f"{field}.outcome_probabilities", goal.outcome_probabilities)
+
+
+def _covered(at: str, covered: Sequence[int], goals: Sequence[GoalForm] | None, count: int) -> Iterator[Fault]:
+    field = f"{at}.covered_turns"
+    yield from _indices(field, covered, count)
+    if goals is None:
+        yield Fault(field, "bad_cover: covered turns without goals; give goals, [] for none")
+    if list(covered) != sorted(set(covered)):
+        yield Fault(field, "bad_cover: covered turns are ascending, each once")
+    turns = set(covered)
+    for g, goal in enumerate(goals or ()):
+        if outside := [turn for turn in goal.turns if turn not in turns]:
+            yield Fault(f"{at}.goals[{g}].turns", f"bad_cover: turn {outside[0]} is not among the covered turns")
 
 
 def _turns(at: str, turns: Sequence[TurnForm], lengths: list[int]) -> Iterator[Fault]:

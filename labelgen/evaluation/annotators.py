@@ -8,13 +8,14 @@ three annotators it is 1 by construction, and left out. Source: Nili et al. 2014
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from labelgen.agreement.consensus import CONSENSUS, Consensus
 from labelgen.agreement.dawid_skene import POOLED, Reliabilities
 from labelgen.agreement.inter_annotator import KrippendorffAlpha, PairwiseKappa
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, AtSpan, Label, scope
+from labelgen.data.labels import Annotation, AtSpan, Label, both_cover, on_turns, scope
 from labelgen.evaluation.protocol import Judgment, Protocol
 from labelgen.evaluation.tasks import EvaluationTask, answered, concerns
 from labelgen.metrics.results import Setting, number
@@ -99,9 +100,10 @@ class AnnotatorStatistics:
             counts = self._of[task.name]
             counts.ties += sum(concerns(field, task) for field in decided.ties)
             fields: dict[Any, dict[str, tuple[Label, ...]]] = {}
+            covered = reduce(both_cover, [a.covered_turns for a in people], None) if task.divides else None
             for annotation in people:
                 for at, labels in answered(annotation, task).items():
-                    fields.setdefault(at, {})[annotation.annotator] = labels
+                    fields.setdefault(at, {})[annotation.annotator] = on_turns(labels, covered)
             for answers in fields.values():
                 counts.add(answers)
         self._ceiling.add(agreed)

@@ -13,7 +13,7 @@ from labelgen.confidence.certificate import Certificate, Scored, certify, plan, 
 from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.confidence.scaling import Scaling, fit_isotonic, fit_temperature, fit_weights, log_loss
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label
+from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label, on_turns
 from labelgen.data.split import Part, part_of
 from labelgen.evaluation.protocol import Protocol
 from labelgen.evaluation.tasks import EvaluationTask, answered
@@ -299,9 +299,11 @@ def _compared_with_people(
             ours = taken.get((places[judgment.dialogue], at))
             if not ours or at not in judgment.person:
                 continue
-            labels = tuple(label for x in ours for label in x.labels)
+            labels, person = tuple(label for x in ours for label in x.labels), judgment.person[at]
+            if task.divides:
+                labels, person, wanted = (on_turns(goals, judgment.covered) for goals in (labels, person, wanted))
             rows[judgment.dialogue, :2] += _count_right(labels, wanted, task.divides)
-            rows[judgment.dialogue, 2:] += _count_right(judgment.person[at], wanted, task.divides)
+            rows[judgment.dialogue, 2:] += _count_right(person, wanted, task.divides)
     return rows if rows.any() else np.empty((0, 4))
 
 
@@ -327,6 +329,8 @@ def _answers_of(
 ) -> list[Answer]:
     """All answers of one dialogue."""
     predicted, wanted = answered(annotation, task), answered(reference, task)
+    if task.divides and reference is not None:
+        predicted = {at: on_turns(goals, reference.covered_turns) for at, goals in predicted.items()}
     none = {} if annotation is None else {x.at: x.probability for x in annotation.none if x.task in task.tasks}
     out = []
     for at, labels in predicted.items():

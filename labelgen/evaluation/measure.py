@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, interval, paired_difference, paired_ratio, resampled, resamples
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal
+from labelgen.data.labels import AtGoal, Label, on_turns
 from labelgen.evaluation.protocol import Judgment
 from labelgen.evaluation.tasks import EvaluationTask, answered
 from labelgen.metrics import METRICS
@@ -69,8 +70,26 @@ def items_of(
             if judgment.dialogue not in known:
                 known[judgment.dialogue] = answered(dialogue.annotation(system), task)
             predicted = known[judgment.dialogue]
-        out.append(Item(tuple(turn.request for turn in dialogue.turns), judgment.reference, predicted))
+        item = Item(tuple(turn.request for turn in dialogue.turns), judgment.reference, predicted)
+        out.append(on_covered_turns(item, judgment.covered) if task.divides else item)
     return out
+
+
+def on_covered_turns(item: Item, covered: Sequence[int] | None) -> Item:
+    """Divisions into goals as of a dialogue that has only the covered turns, numbered from 0; None for all turns."""
+    if covered is None:
+        return item
+    number = {turn: k for k, turn in enumerate(covered)}
+
+    def moved(label: Label) -> Label:
+        assert isinstance(label.at, AtGoal)
+        return structs.replace(label, at=AtGoal(tuple([number[turn] for turn in label.at.turns])))
+
+    reference, predicted = (
+        {at: tuple(map(moved, on_turns(labels, number))) for at, labels in answers.items()}
+        for answers in (item.reference, item.predicted)
+    )
+    return Item(tuple(item.requests[turn] for turn in covered), reference, predicted)
 
 
 def measure_all(

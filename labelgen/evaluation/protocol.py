@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from labelgen.agreement.consensus import CONSENSUS, Consensus, consensus
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, At, AtGoal, Label, division, tasks_of
+from labelgen.data.labels import Annotation, At, AtGoal, Label, both_cover, division, tasks_of
 from labelgen.data.log import require_annotators
 from labelgen.evaluation.tasks import EvaluationTask, answered, concerns, exclusive_names
 from labelgen.metrics.results import EVERYONE, Setting
@@ -55,13 +55,15 @@ class Judgment:
     """One dialogue judged once against one reference.
 
     dialogue: its position. reference: the judged fields, and what is right there. person: answers of the annotator who is left out,
-    None where nobody is; who: that annotator. others: how many annotators the reference is the consensus of, 0 for one annotator's answers."""
+    None where nobody is; who: that annotator. others: how many annotators the reference is the consensus of, 0 for one annotator's answers.
+    covered: turns on which a division into goals is judged, None for all."""
 
     dialogue: int
     reference: AnswersAt
     person: AnswersAt | None
     who: str = ""
     others: int = 0
+    covered: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -74,12 +76,15 @@ class Judgments:
     left_out: Counter[str] = field(default_factory=Counter)
     dialogues_left_out: Counter[str] = field(default_factory=Counter)
 
-    def add(self, position: int, reference: AnswersAt, person: Annotation, answers: AnswersAt, others: int = 0) -> None:
-        """Judge one annotator's answers against a reference, on the fields that the annotator was asked about."""
+    def add(self, position: int, right: Annotation, person: Annotation, task: EvaluationTask, others: int = 0) -> None:
+        """Judge one annotator's answers against a reference, on the fields that the annotator was asked about, and on turns that both
+        divide."""
+        reference, answers = answered(right, task), answered(person, task)
         fields = {at: labels for at, labels in reference.items() if _asked(person, answers, at)}
         self.left_out["the judged annotator left it unanswered"] += len(reference) - len(fields)
         if fields:
-            self.all.append(Judgment(position, fields, answers, person.annotator, others))
+            covered = both_cover(right.covered_turns, person.covered_turns)
+            self.all.append(Judgment(position, fields, answers, person.annotator, others, covered))
 
 
 class Protocol:
@@ -114,21 +119,21 @@ class Protocol:
             tied = {f.at: None for f in decided.ties if concerns(f, task) and _asked(person, answers, f.at)}
             out.ties += [(dialogue.id, at) for at in tied]
             out.left_out["tie among the others"] += len(tied)
-            out.add(position, answered(decided.annotation, task), person, answers, len(others))
+            out.add(position, decided.annotation, person, task, len(others))
 
     def _against_one(self, position: int, dialogue: Dialogue, task: EvaluationTask, out: Judgments) -> None:
         annotation = dialogue.annotation(self.setting.reference)
         reference = answered(annotation, task)
-        if not reference:
+        if annotation is None or not reference:
             out.dialogues_left_out[f"not answered by {self.setting.reference}"] += 1
         elif self.setting.annotators is None or self.setting.reference == CONSENSUS:
-            out.all.append(Judgment(position, reference, None))
+            out.all.append(Judgment(position, reference, None, covered=annotation.covered_turns))
         else:
             people = [a for a in people_of(dialogue, self.setting) if answered(a, task)]
             if not people:
                 out.dialogues_left_out["no person answered"] += 1
             for person in people:
-                out.add(position, reference, person, answered(person, task))
+                out.add(position, annotation, person, task)
 
     def _others(self, dialogue: Dialogue, people: Sequence[Annotation], person: Annotation) -> list[Annotation]:
         others = [a for a in people if a is not person]

@@ -28,5 +28,8 @@ METRICS = Registry(
         "boundary_f1": "labelgen.metrics.goals:boundary_f1",
         "pk": "labelgen.metrics.goals:pk",
         "window_diff": "labelgen.metrics.goals:window_diff",
+        "variation_of_information": "labelgen.metrics.goals:variation_of_information",
+        "one_to_one": "labelgen.metrics.goals:one_to_one",
+        "exact_goal_f1_several": "labelgen.metrics.goals:exact_goal_f1_several",
     },
 )

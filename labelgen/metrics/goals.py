@@ -2,14 +2,19 @@
 
 Goals may interleave, and a turn may serve none. B-cubed looks at which turns belong together; boundaries, Pk and
 WindowDiff read the dialogue as a line of segments: a border lies between two turns that do not serve the same goal, so
-returning to a goal is a border too, and neighboring turns that serve none are one segment."""
+returning to a goal is a border too, and neighboring turns that serve none are one segment.
+
+Variation of information, one-to-one overlap and exact match compare partitions: a turn that serves none is a goal of its own.
+Counts are summed over dialogues. Source: Kummerfeld et al. 2019, "A Large-Scale Corpus for Conversation Disentanglement", section
+5.1, and `tools/evaluation` of its corpus."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from operator import and_
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from labelgen.data.labels import AtGoal, Label
 from labelgen.metrics.metric import Array, Item, Metric, divide, f1, of_counts
@@ -90,6 +95,58 @@ def _windows(wrong: Callable[[list[bool], list[bool]], bool]) -> Callable[[Item]
     return tally
 
 
+def _partition(goals: Goals, turns: int) -> Goals:
+    """The goals, and each turn that serves none as a goal of its own."""
+    served = {turn for goal in goals for turn in goal}
+    return [*goals, *((turn,) for turn in range(turns) if turn not in served)]
+
+
+def _overlaps(item: Item) -> Iterator[Array]:
+    """Of each division, how many turns each wanted goal shares with each given one."""
+    for wanted, given in _divisions(item):
+        ours, theirs = (_partition(goals, len(item.requests)) for goals in (given, wanted))
+        goal_of = {turn: k for k, goal in enumerate(ours) for turn in goal}
+        shared = np.zeros((len(theirs), len(ours)))
+        for k, goal in enumerate(theirs):
+            for turn in goal:
+                shared[k, goal_of[turn]] += 1.0
+        yield shared
+
+
+def _information(item: Item) -> tuple[float, int]:
+    """(variation of information in nats times turns, turns). VI is H(wanted | given) + H(given | wanted) (Meila 2007)."""
+    variation, turns = 0.0, 0.0
+    for shared in _overlaps(item):
+        joint, sums = shared[shared > 0], (shared.sum(axis=1), shared.sum(axis=0))
+        variation += sum(float((n * np.log(n)).sum()) for n in sums) - 2.0 * float((joint * np.log(joint)).sum())
+        turns += shared.sum()
+    return variation, int(turns)
+
+
+def _scaled_information(n: Array) -> Array:
+    """1 - VI / log of the number of turns; NaN for fewer than two turns."""
+    most = np.log(np.maximum(n[:, 1], 1.0))
+    return 1.0 - divide(divide(n[:, 0], n[:, 1]), most)
+
+
+def _one_to_one(item: Item) -> tuple[float, float]:
+    """(turns shared under the best pairing of goals, turns)."""
+    matched = turns = 0.0
+    for shared in _overlaps(item):
+        matched += float(shared[linear_sum_assignment(shared, maximize=True)].sum())
+        turns += float(shared.sum())
+    return matched, turns
+
+
+def _several_turns(item: Item) -> tuple[int, int, int]:
+    """(goals of both, given, wanted), of those with more than one turn."""
+    both = ours = theirs = 0
+    for wanted, given in _divisions(item):
+        a, b = ({goal for goal in goals if len(goal) > 1} for goals in (given, wanted))
+        both, ours, theirs = both + len(a & b), ours + len(a), theirs + len(b)
+    return both, ours, theirs
+
+
 _share = of_counts(lambda n: divide(n[:, 0], n[:, 1]))
 
 b_cubed_f1 = Metric(_b_cubed, of_counts(_b_cubed_f1), "B-cubed F1 over turns (Bagga and Baldwin 1998)")
@@ -109,4 +166,19 @@ window_diff = Metric(
     _share,
     "WindowDiff: share of windows with a wrong number of borders (Pevzner and Hearst 2002)",
     larger_is_better=False,
+)
+variation_of_information = Metric(
+    _information,
+    of_counts(_scaled_information),
+    "1 - VI / log n: variation of information between the divisions, scaled by the number of turns (Kummerfeld et al. 2019)",
+)
+one_to_one = Metric(
+    _one_to_one,
+    _share,
+    "share of turns in common under the best one-to-one pairing of goals (Elsner and Charniak 2008)",
+)
+exact_goal_f1_several = Metric(
+    _several_turns,
+    of_counts(lambda n: f1(n[:, 0], n[:, 1], n[:, 2])),
+    "F1 over exactly right goals of two turns or more (Kummerfeld et al. 2019)",
 )

@@ -9,7 +9,7 @@ import torch
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import domains_on_offer
-from labelgen.data.labels import AtGoal, Target
+from labelgen.data.labels import AtGoal, Target, divides
 from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout
 from labelgen.features.sound import SoundSource
@@ -90,5 +90,7 @@ class Collator:
 
 
 def _goals_of(targets: Sequence[Target], tasks: set[str]) -> Goals:
-    """Every set of turns that a target of one of the tasks is about, in the order of their first turns."""
-    return tuple(sorted({t.at.turns for t in targets if isinstance(t.at, AtGoal) and t.task in tasks}))
+    """Every set of turns that a target of one of the tasks is about, in the order of their first turns; turns that a division covers
+    are no goal."""
+    about = (t for t in targets if t.task in tasks and (t.distribution or not divides(t.task)))
+    return tuple(sorted({t.at.turns for t in about if isinstance(t.at, AtGoal)}))

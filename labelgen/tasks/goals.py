@@ -59,17 +59,20 @@ class Goals(Task[Float[Tensor, "N options"]]):
 
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         """Goals of several annotators become the share of them that draws a link; turns in no goal of a complete
-        division serve none. A turn whose predecessor is out of reach opens."""
+        division serve none. A turn whose predecessor is out of reach opens. An empty target at turns completes the division of these
+        turns alone; the others have weight 0."""
+        if self.options.antecedents == "any":
+            return _of_any_antecedent(targets, layout)
         opens, none = _reach(layout), _reach(layout) + 1
         expected = torch.zeros(sum(layout.turns), opens + 2)
         weight = torch.zeros(sum(layout.turns))
         for b, dialogue in enumerate(targets):
             first, count = layout.first_turn[b], layout.turns[b]
-            closed = 0.0
+            closed = [0.0] * count
             served = [0.0] * count
             for target in dialogue:
-                if not isinstance(target.at, AtGoal):
-                    closed += target.weight if target.complete else 0.0
+                if not isinstance(target.at, AtGoal) or not target.distribution:
+                    _add(closed, target)
                     continue
                 mass = target.weight * sum(p for _, p in target.distribution or ())
                 for before, turn in zip((None, *target.at.turns), target.at.turns, strict=False):
@@ -77,13 +80,13 @@ class Goals(Task[Float[Tensor, "N options"]]):
                     expected[first + turn, link] += mass
                     served[turn] += mass
             for turn in range(count):
-                expected[first + turn, none] += max(0.0, closed - served[turn])
-                weight[first + turn] = min(1.0, max(closed, served[turn]))
+                expected[first + turn, none] += max(0.0, closed[turn] - served[turn])
+                weight[first + turn] = min(1.0, max(closed[turn], served[turn]))
         mass_of_row = expected.sum(dim=1, keepdim=True)
         return TargetTensors(torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0), weight)
 
     def loss(self, out: Float[Tensor, "N options"], target: TargetTensors) -> Loss:
-        return exclusive(out, target)
+        return exclusive(out.repeat_interleave(len(target.expected) // max(1, len(out)), dim=0), target)
 
     def decode(self, out: Float[Tensor, "N options"], layout: Layout) -> tuple[Answers, ...]:
         rows = softmax_rows(out)
@@ -101,6 +104,50 @@ class Goals(Task[Float[Tensor, "N options"]]):
                 no_goal = math.prod(row[-1] for row in links)
                 answers.append((NoLabel(self.name, AtDialogue(), no_goal),))
         return tuple(answers)
+
+
+def _add(closed: list[float], target: Target) -> None:
+    """Add the weight of a completed division to the turns that it covers."""
+    if target.complete:
+        for turn in target.at.turns if isinstance(target.at, AtGoal) else range(len(closed)):
+            closed[turn] += target.weight
+
+
+def _of_any_antecedent(targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+    """For each turn a row for each division, told apart by their origins: the links to all earlier turns of the turn's goal are
+    right. Source: the marginal likelihood of antecedents of Lee et al. 2017, "End-to-end Neural Coreference Resolution"."""
+    by_origin: list[dict[str, list[Target]]] = []
+    for dialogue in targets:
+        by_origin.append({})
+        for target in dialogue:
+            by_origin[-1].setdefault(target.origin, []).append(target)
+    opens, none = _reach(layout), _reach(layout) + 1
+    divisions = max(1, *map(len, by_origin))
+    right = torch.zeros(sum(layout.turns), divisions, opens + 2)
+    weight = torch.zeros(sum(layout.turns), divisions)
+    for b, origins in enumerate(by_origin):
+        first, count = layout.first_turn[b], layout.turns[b]
+        for d, division in enumerate(origins.values()):
+            closed, served = [0.0] * count, [0.0] * count
+            for target in division:
+                if not isinstance(target.at, AtGoal) or not target.distribution:
+                    _add(closed, target)
+                    continue
+                for k, turn in enumerate(target.at.turns):
+                    links = [turn - t - 1 for t in target.at.turns[:k] if turn - t <= opens]
+                    right[first + turn, d, links or [opens]] = 1.0
+                    served[turn] += target.weight * sum(p for _, p in target.distribution)
+            for turn in range(count):
+                if not served[turn]:
+                    right[first + turn, d, none] = 1.0
+                weight[first + turn, d] = min(1.0, served[turn] or closed[turn])
+    rows = right.flatten(0, 1)
+    return TargetTensors(
+        torch.zeros_like(rows),
+        torch.zeros(len(rows)),
+        likelihood=rows,
+        likelihood_weight=weight.flatten(),
+    )
 
 
 Links = Sequence[Sequence[float]]

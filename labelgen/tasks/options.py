@@ -1,7 +1,7 @@
 """Options of a task, without torch, so that configs can be read fast."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from labelgen.base.options import Range, Share
 
@@ -15,3 +15,5 @@ class TaskOptions:
     label_dropout: Share = 0.3
     """probability that a label is represented by its text alone in a training step, so that unseen labels can be scored; for tasks whose
     labels have texts"""
+    antecedents: Literal["nearest", "any"] = "nearest"
+    """earlier turns of its goal that a turn is trained to link to; any: the probability of all of them together counts"""

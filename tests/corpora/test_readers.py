@@ -45,6 +45,7 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "stc3": ("stc3", "stc3", {}),
     "dstc10": ("dstc10", "dstc10", {}),
     "multidogo": ("multidogo", "multidogo", {}),
+    "irc": ("irc", "irc", {"context": "2"}),
     "chat": ("chat", "chat", {}),
     "lines": ("csv_turns", "tables/lines.csv", LINES),
     "turns": ("csv_turns", "tables/turns.tsv", TURNS),

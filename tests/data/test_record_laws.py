@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import msgspec
@@ -291,6 +292,12 @@ def test_documented_json_schema_equals_code():
     assert published == json.loads(json.dumps(json_schema()))
 
 
+def as_written(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the one field that is not written where it is absent."""
+    own = [{k: v for k, v in a.items() if k != "covered_turns" or v is not None} for a in row["annotations"]]
+    return {**row, "annotations": own}
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_datasets_library_reads_written_log(tmp_path: Path):
     import datasets
@@ -308,4 +315,4 @@ def test_datasets_library_reads_written_log(tmp_path: Path):
     )
     assert columns.features == lines.features == features()
     written = [json.loads(encode(d)) for d in log]
-    assert list(columns) == list(lines) == written
+    assert [*map(as_written, columns)] == [*map(as_written, lines)] == written

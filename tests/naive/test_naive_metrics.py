@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -247,6 +248,46 @@ def test_metrics_of_goals_equal_their_definitions(dialogues):
     assert same(value("b_cubed_f1", items), expected)
     assert same(value("pk", items), sum(pk) / len(pk) if pk else math.nan)
     assert same(value("window_diff", items), sum(wd) / len(wd) if wd else math.nan)
+
+
+def as_parts(serves):
+    """The goals of a dialogue as sets of turns; a turn without goal is one of its own."""
+    return [*map(set, goals_of(serves)), *({t} for t, goal in enumerate(serves) if goal is None)]
+
+
+@given(divisions())
+def test_partition_metrics_equal_the_evaluation_of_the_irc_corpus(dialogues):
+    """As `conversation-eval.py` of the corpus computes them, over all files at once: one contingency table, the best
+    pairing of whole conversations, and conversations of several messages that are exactly equal."""
+    items = goal_items(dialogues)
+    ours = [(d, part) for d, (_, given) in enumerate(dialogues) for part in as_parts(given)]
+    theirs = [(d, part) for d, (wanted, _) in enumerate(dialogues) for part in as_parts(wanted)]
+    table = [[len(a & b) if d == e else 0 for e, b in theirs] for d, a in ours]
+    total = sum(map(sum, table))
+    joint = information = 0.0
+    for (_, a), row in zip(ours, table, strict=True):
+        for (_, b), count in zip(theirs, row, strict=True):
+            if count:
+                joint -= count / total * math.log2(count / total)
+                information += count / total * math.log2(count * total / (len(a) * len(b)))
+    expected = 1 - (joint - information) / math.log2(total) if total > 1 else math.nan
+    assert same(value("variation_of_information", items), expected)
+    assert same(value("one_to_one", items), best_pairing(table) / total if total else math.nan)
+    several = [{(d, *sorted(part)) for d, part in parts if len(part) > 1} for parts in (ours, theirs)]
+    assert same(value("exact_goal_f1_several", items), f1(len(several[0] & several[1]), *map(len, several)))
+
+
+def best_pairing(table):
+    """The largest sum of counts, at most one in a row and in a column, by trying every choice row by row."""
+
+    @cache
+    def best(row, taken):
+        if row == len(table):
+            return 0
+        options = [c for c, count in enumerate(table[row]) if count and not taken >> c & 1]
+        return max([best(row + 1, taken), *(table[row][c] + best(row + 1, taken | 1 << c) for c in options)])
+
+    return best(0, 0)
 
 
 def test_frames_are_right_where_all_tasks_are():

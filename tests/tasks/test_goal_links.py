@@ -8,33 +8,17 @@ import torch
 from decodings import decoded
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import layout_of
 
 from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import AtDialogue, AtGoal, Target
-from labelgen.features.layout import Layout, TargetTensors
+from labelgen.features.layout import TargetTensors
 from labelgen.nn.losses import exclusive
 from labelgen.tasks import goals
 from labelgen.tasks.goals import Goals, divide, goal_probabilities
 from labelgen.tasks.options import TaskOptions
 
 TASK = Goals(LabelSet("goals", (LabelName("goal"),), {}), TaskOptions())
-
-
-def layout_of(turns: int) -> Layout:
-    none = torch.zeros(0, dtype=torch.long)
-    return Layout(
-        turns=(turns,),
-        sources=("toy",),
-        domains=(None,),
-        goals=((),),
-        dialogue_of=torch.zeros(turns, dtype=torch.long),
-        position=torch.arange(turns),
-        token_turn=none,
-        token_start=none,
-        token_end=none,
-        token_counts=(0,) * turns,
-        response_of=torch.arange(turns),
-    )
 
 
 def naive_divide(rows):

@@ -1,0 +1,71 @@
+"""IRC: messages as turns, connected links as goals, and context that nobody annotated."""
+
+from pathlib import Path
+
+import pytest
+
+from labelgen.base.errors import UsageError
+from labelgen.corpora.irc import READER
+from labelgen.data.dialogue import SPEAKER, Dialogue
+from labelgen.data.labels import division
+from labelgen.data.record import Rejected, decode, encode
+
+SAMPLE = Path(__file__).parent / "samples" / "irc"
+SEVERAL = "irc/train/2020-02-03.train-b"
+
+
+def several(**options: str) -> Dialogue:
+    (found,) = (d for d in READER.read(SAMPLE, options) if isinstance(d, Dialogue) and d.id == SEVERAL)
+    return found
+
+
+def goals(dialogue: Dialogue, annotator: str) -> set[tuple[int, ...]]:
+    annotation = dialogue.annotation(annotator)
+    assert annotation is not None
+    return {label.at.turns for label in division(annotation) or ()}  # type: ignore[union-attr]
+
+
+def test_irc_messages_become_turns_with_speakers_and_times():
+    turns = several().turns
+    speakers = [next((c.value for c in turn.categories if c.name == SPEAKER), None) for turn in turns]
+    assert speakers == [None, "ana", "bo", "cy^", "ana", "cy^", None, "bo", "bo", "cy^", "ana", "cy^"]
+    assert turns[5].request == "has an old disk"
+    times = [turn.time_s for turn in turns]
+    assert times[0] is None
+    assert times[1:] == [60.0 * m for m in (1437, 1437, 1438, 1438, 1438, 1438, 1439, 1441, 1441, 1442, 1442)]
+
+
+def test_irc_goals_connect_annotated_messages_by_links_to_earlier_ones():
+    dialogue = several()
+    assert goals(dialogue, "published") == {(4, 8, 10), (5, 7, 9, 11), (6,)}
+    assert goals(dialogue, "ana") == {(4, 8, 10), (5, 7, 9), (6,), (11,)}
+    assert {a.annotator: a.kind for a in dialogue.annotations} == {
+        "published": "truth",
+        "ana": "person",
+        "bo": "person",
+    }
+    assert all(a.covered_turns == tuple(range(4, 12)) for a in dialogue.annotations)
+    assert decode(encode(dialogue), "f") == dialogue
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4])
+def test_irc_context_option_cuts_messages_before_the_annotated_ones(kept: int):
+    whole, cut = several(), several(context=str(kept))
+    assert cut.turns == whole.turns[4 - kept :]
+    assert goals(cut, "bo") == {tuple(t - 4 + kept for t in goal) for goal in goals(whole, "bo")}
+
+
+def test_irc_link_to_a_missing_message_is_rejected_with_its_line(tmp_path: Path):
+    (tmp_path / "day.ascii.txt").write_text("[00:01] <ana> hello\n[00:02] <bo> hi\n")
+    (tmp_path / "day.annotation.txt").write_text("0 0 -\n1 2 -\n")
+    (bad,) = READER.read(tmp_path, {})
+    assert isinstance(bad, Rejected)
+    assert (bad.file, bad.line) == ("day.annotation.txt", 2)
+    assert bad.reason.startswith("bad_link:")
+
+
+def test_irc_unknown_part_and_context_are_refused():
+    with pytest.raises(UsageError, match="no part 'valid'"):
+        list(READER.read(SAMPLE, {"part": "valid"}))
+    with pytest.raises(UsageError, match="no number of messages"):
+        list(READER.read(SAMPLE, {"context": "some"}))
