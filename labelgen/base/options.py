@@ -76,6 +76,7 @@ class Choices:
 Count = Annotated[int, Range(1), "N"]
 WholeNumber = Annotated[int, Range(0), "N"]
 Share = Annotated[float, Range(0, 1), "SHARE"]
+Rate = Annotated[float, Range(0, 1)]
 Probability = Annotated[float, Range(0, 1, least_out=True, most_out=True), "P"]
 """A number between 0 and 1, both excluded."""
 Positive = Annotated[float, Range(0)]
@@ -238,7 +239,8 @@ def convert(value: Any, hint: Hint, key: str, where: str, complete: bool = True)
     without a value; else sections stay dicts. Raises UsageError for a value that the option cannot have.
 
     where: the file or command line that the value comes from; empty for Python."""
-    if hint.optional and (value is None or value == "null"):
+    # A text may be "null"; on a command line an optional text is None where it is left out.
+    if hint.optional and (value is None or (value == "null" and hint.kind not in (str, Path))):
         return None
     if is_dataclass(hint.kind):
         return _section(value, hint.kind, key, where, complete)  # type: ignore[arg-type]
@@ -342,6 +344,12 @@ def check_options(options: Options) -> Options:
     """The options, each converted and checked, for those that were made in Python. Raises UsageError as `convert` does."""
     checked: Options = convert(options, Hint(type(options)), "", "")
     return checked
+
+
+def check_fields(options: Any) -> None:
+    """For `__post_init__`: raises UsageError as `convert` does for a value that a field cannot have. Values are not converted."""
+    for name, hint in get_type_hints(type(options), include_extras=True).items():
+        convert(getattr(options, name), Hint.of(hint), name, "")
 
 
 # Reading
@@ -549,10 +557,7 @@ def plain(options: Any) -> Any:
 
 def to_yaml(options: Any) -> str:
     """The options as a YAML file that reads back as the same."""
-    import yaml
-
-    text: str = yaml.safe_dump(plain(options), sort_keys=False, allow_unicode=True)
-    return text
+    return _dumped(plain(options))
 
 
 def to_words(options: Any) -> list[str]:
@@ -588,7 +593,19 @@ def _get(options: Any, key: str) -> Any:
 
 def flow_text(value: Any) -> str:
     """A value as YAML on one line."""
+    return _dumped(value, default_flow_style=True, width=1 << 20).strip()
+
+
+def _dumped(value: Any, **style: Any) -> str:
     import yaml
 
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 20)
-    return text.strip()
+    class Dumper(yaml.SafeDumper):
+        """Writes line breaks as escapes; PyYAML would write U+0085 as it is and read it as a space."""
+
+        def represent_str(self, data: str) -> Any:
+            quoted = '"' if "".join(data.splitlines()) != data else None
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style=quoted)
+
+    Dumper.add_representer(str, Dumper.represent_str)
+    text: str = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, **style)
+    return text

@@ -4,11 +4,11 @@ There are two worlds: one with the grammar's language, and one that is built fro
 pipeline and its faults, the users and their reactions, and the annotators."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from labelgen.base.errors import UsageError
+from labelgen.base.options import Count, Rate, Share, check_fields
 from labelgen.simulator.grammar import Phrase
 from labelgen.simulator.users import GoalStep, User
 from labelgen.simulator.vocabulary import Meanings
@@ -17,52 +17,44 @@ from labelgen.simulator.vocabulary import Meanings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldOptions:
     """Options of the simulation. Rates are probabilities in 0..1. `annotated` and `carelessness` do not change the dialogues
-    themselves. Raises UsageError for a rate outside 0..1, or without users."""
+    themselves. Raises UsageError for a value out of its range."""
 
-    users: int = 600
+    users: Count = 600
     """number of different users; each dialogue draws one"""
-    wake_missed: float = 0.015
+    wake_missed: Rate = 0.015
     """rate at which the microphone opens late, so that the first words of a request are lost"""
-    misheard: float = 0.13
+    misheard: Rate = 0.13
     """rate of requests with one or two recognition errors; scaled by the user's accent and the noise"""
-    intent_errors: float = 0.06
+    intent_errors: Rate = 0.06
     """rate of wrong intents; higher for misheard and for elliptical requests"""
-    slot_errors: float = 0.06
+    slot_errors: Rate = 0.06
     """rate of slots that are missed, or get a wrong name or border"""
-    entity_errors: float = 0.07
+    entity_errors: Rate = 0.07
     """rate of wrong entities, such as another song, for slots that were understood"""
-    result_errors: float = 0.03
+    result_errors: Rate = 0.03
     """rate of service failures that the assistant reports"""
-    silent_errors: float = 0.02
+    silent_errors: Rate = 0.02
     """rate of requests that the assistant claims to have done but did not"""
-    noticed: float = 0.92
+    noticed: Rate = 0.92
     """probability that the user notices a wrong response"""
-    explored: float = 0.05
+    explored: Rate = 0.05
     """world of a corpus only: probability that the user first asks for the same with another value, where possible; the
     grammar's language has follow-ups instead"""
-    reactions: float = 1.0
+    reactions: Rate = 1.0
     """factor on the rate of logged reactions (barge-in, stop, rating, answer); 0 for none"""
-    asked: float = 0.12
+    asked: Rate = 0.12
     """rate at which the assistant asks for feedback after a response"""
-    rated: float = 0.1
+    rated: Rate = 0.1
     """rate of dialogue ratings; up to four times as high for annoyed users"""
-    annotated: float = 1.0
+    annotated: Share = 1.0
     """share of the dialogues that the four annotators label"""
-    carelessness: float = 0.5
+    carelessness: Rate = 0.5
     """error rates of the annotators, from none (0) to twice the usual ones (1)"""
-    sound: float = 0.0
+    sound: Share = 0.0
     """share of the dialogues with a test signal as audio in sound/ beside the log"""
 
     def __post_init__(self) -> None:
-        for field in fields(WorldOptions):
-            value = getattr(self, field.name)
-            if field.name == "users":
-                if value < 1:
-                    raise UsageError(f"users is {value}", "the options of the world", "give at least one user")
-            elif not 0.0 <= value <= 1.0:
-                raise UsageError(
-                    f"{field.name} is {value}, not within 0..1", "the options of the world", "give a probability"
-                )
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from labelgen.base.options import (
     Range,
     check_options,
     fields_of,
+    flow_text,
     read_options,
     shown_name,
     to_words,
@@ -32,9 +34,10 @@ from labelgen.tasks import TASKS
 LARGEST = 1000.0
 NAMES = {"tasks": tuple(TASKS), "mixture": tuple(MIXTURE)}
 """Field -> keys that its table may have."""
-TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=6).filter(
-    lambda text: text != "null"
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6) | st.sampled_from(
+    ("null", "\x85", "a\x85b", "~")
 )
+"""Text that a command line can have."""
 
 
 def commands() -> dict[str, Command[Any]]:
@@ -102,6 +105,17 @@ def test_options_as_words_read_back_as_the_same(name: str, data: st.DataObject):
     kind = commands()[name].options
     written = data.draw(instances(kind))
     assert read_options(kind, to_words(written)) == written
+
+
+TABLES = st.recursive(TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
+
+
+@settings(max_examples=200)
+@given(st.lists(TABLES, max_size=3) | st.dictionaries(TEXT, TABLES, max_size=3))
+def test_text_in_yaml_on_one_line_reads_back_as_the_same(value: Any):
+    text = flow_text(value)
+    assert "\n" not in text
+    assert yaml.safe_load(text) == value
 
 
 @pytest.mark.parametrize(("name", "key"), options(repeated=False))
