@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration, TaskCalibration
 
-_MODEL = "model"
+    _HeldOut = tuple[list[Dialogue], list[EvaluationTask], Setting, str, Annotator]
+
+MODEL = "model"
 _AT_ONCE = 256
 
 
@@ -71,12 +73,12 @@ def calibrate(options: CalibrateOptions) -> None:
     """Scale the probabilities, and print how."""
     from labelgen import __version__
     from labelgen.evaluation.calibrate import scale_tasks
-    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
+    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated
     from labelgen.model.folder import check_model, model_digest
 
     check_model(options.model)
     refuse_calibrated(options.model, options.force)
-    dialogues, tasks, setting, data_digest = _held_out(options, options.seed)
+    dialogues, tasks, setting, data_digest, annotator = _held_out(options, options.seed)
     before = read_calibration(options.model)
     calibration = Calibration(
         version=__version__,
@@ -86,9 +88,9 @@ def calibrate(options: CalibrateOptions) -> None:
         command=CALIBRATE.line(options),
         domains_from=options.domains_from,
         seed=options.seed,
-        tasks=tuple(scale_tasks(dialogues, tasks, _MODEL, setting, options.decide)),
+        tasks=tuple(scale_tasks(dialogues, tasks, MODEL, setting, options.decide)),
     )
-    write_calibration(options.model, calibration)
+    _write(options, calibration, annotator, dialogues, tasks, setting)
     print_lines(f"probabilities scaled, against {calibration.against}; labelgen certify finds thresholds:")
     for one in calibration.tasks:
         for line in _scaling_lines(one):
@@ -99,18 +101,17 @@ def certify(options: CertifyOptions) -> None:
     """Certify thresholds, and print them."""
     from labelgen import __version__
     from labelgen.evaluation.calibrate import certify_tasks
-    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated, write_calibration
+    from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated
     from labelgen.model.folder import check_model, model_digest
 
     check_model(options.model)
     refuse_calibrated(options.model, options.force)
     before = read_calibration(options.model)
-    if before is not None and before.domains_from != options.domains_from:
-        made = "without --domains-from" if before.domains_from is None else f"with --domains-from {before.domains_from}"
-        raise UsageError(f"the model was calibrated {made}", str(options.model), "ask it alike, or calibrate it again")
-    dialogues, judged, setting, data_digest = _held_out(options, 0 if before is None else before.seed)
+    if before is not None:
+        check_domains_from(before, options)
+    dialogues, judged, setting, data_digest, annotator = _held_out(options, 0 if before is None else before.seed)
     scaled = () if before is None else before.tasks
-    tasks = certify_tasks(dialogues, judged, _MODEL, setting, scaled, options.max_error, options.confidence)
+    tasks = certify_tasks(dialogues, judged, MODEL, setting, scaled, options.max_error, options.confidence)
     certified = {(one.task, one.unit) for one in tasks}
     # What is certified replaces what was; a scaling without an answer in this log stays.
     others = [replace(one, certificate=None) for one in scaled if (one.task, one.unit) not in certified]
@@ -133,13 +134,14 @@ def certify(options: CertifyOptions) -> None:
         certify_data_digest=data_digest,
         tasks=(*tasks, *others),
     )
-    write_calibration(options.model, calibration)
+    _write(options, calibration, annotator, dialogues, judged, setting)
     for line in certified_lines(calibration, options.reference):
         print_lines(line)
 
 
-def _held_out(options: _HeldOutOptions, seed: int) -> "tuple[list[Dialogue], list[EvaluationTask], Setting, str]":
-    """The dialogues that are new to the model, with its annotations and the reference; what is asked; and a digest of the dialogues."""
+def _held_out(options: _HeldOutOptions, seed: int) -> "_HeldOut":
+    """The dialogues that are new to the model, with its annotations and the reference; what is asked; the setting; a digest of the
+    dialogues; and the annotator."""
     from labelgen.data.label_sets import refuse_without_domains
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
@@ -154,7 +156,7 @@ def _held_out(options: _HeldOutOptions, seed: int) -> "tuple[list[Dialogue], lis
     annotator = Annotator(
         options.model,
         log.labels(),
-        _MODEL,
+        MODEL,
         options.precision,
         options.device,
         calibrated=False,
@@ -174,7 +176,32 @@ def _held_out(options: _HeldOutOptions, seed: int) -> "tuple[list[Dialogue], lis
         )
     tasks = [task for task in tasks if any(answered(d.annotation(options.reference), task) for d in dialogues)]
     data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
-    return list(_annotated(dialogues, annotator, read)), tasks, setting, data_digest
+    return list(annotated(dialogues, annotator, read)), tasks, setting, data_digest, annotator
+
+
+def _write(
+    options: _HeldOutOptions,
+    found: "Calibration",
+    annotator: "Annotator",
+    dialogues: "Sequence[Dialogue]",
+    tasks: "Sequence[EvaluationTask]",
+    setting: "Setting",
+) -> None:
+    """Write the calibration, and the reference sample that labelgen drift compares with."""
+    from labelgen.evaluation.drift import reference_sample
+    from labelgen.model.abstain import by_field
+    from labelgen.model.calibration import write_calibration
+    from labelgen.model.reference import REFERENCE, encode_reference
+
+    sample = reference_sample(annotator.model, dialogues, tasks, MODEL, setting, by_field(found))
+    write_calibration(options.model, found, {REFERENCE: encode_reference(sample)})
+
+
+def check_domains_from(calibration: "Calibration", options: ModelRunOptions) -> None:
+    """Raises UsageError unless labels are restricted to domains as for the calibration."""
+    if (before := calibration.domains_from) != options.domains_from:
+        made = "without --domains-from" if before is None else f"with --domains-from {before}"
+        raise UsageError(f"the model was calibrated {made}", "--domains-from", "ask it alike, or calibrate it again")
 
 
 def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, options: _HeldOutOptions) -> None:
@@ -194,10 +221,10 @@ def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, o
         )
 
 
-def _annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders) -> "Iterator[Dialogue]":
+def annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders) -> "Iterator[Dialogue]":
     from labelgen.labeling.shard import without_annotator
 
-    bare = [without_annotator(dialogue, _MODEL) for dialogue in dialogues]
+    bare = [without_annotator(dialogue, MODEL) for dialogue in dialogues]
     for start in progress(range(0, len(bare), _AT_ONCE), "annotate", f"times {_AT_ONCE} dialogues"):
         group = bare[start : start + _AT_ONCE]
         for dialogue, annotation in zip(group, read.annotate(annotator, group), strict=True):

@@ -278,16 +278,20 @@ class ReportOptions(ForceOptions):
     """JSON file that `labelgen evaluate` wrote"""
     out: Annotated[Path, ARGUMENT]
     """HTML file to write"""
+    drift: Annotated[Path | None, "FILE"] = None
+    """result of labelgen drift, shown as a section of the page"""
 
 
 def report(options: ReportOptions) -> None:
     """Write the page, and print the main figures."""
     fresh_file(options.out, options.force)
 
+    from labelgen.metrics.results import read_drift
     from labelgen.report.page import render
 
     evaluation = _read_evaluation(options.evaluation)
-    write_text(options.out, render(evaluation))
+    drift = None if options.drift is None else read_drift(existing_file(options.drift))
+    write_text(options.out, render(evaluation, drift))
     show_results(evaluation)
     print_lines("", f"wrote {options.out}")
 

@@ -48,6 +48,8 @@ class LabelOptions(ModelRunOptions, ForceOptions):
     """labels.json: names that may be predicted"""
     threshold: Annotated[Mapping[str, Share], "P"] = field(default_factory=dict)
     """probability below which the model abstains from a task, TASK=P, in place of a certified threshold"""
+    drift: Annotated[Path | None, "FILE"] = None
+    """result of labelgen drift for this model; labels whose certificate is void are marked, with the reason"""
     workers: Count | None = None
     """number of processes of one thread; without a value the cores of the machine or the cluster, and one with --device cuda"""
     engine: Literal["local", "ray"] = "local"
@@ -93,6 +95,7 @@ def label_command(options: LabelOptions) -> None:
         to_path(path)  # what cannot be reached is told before a model is loaded
     if options.labels is not None:
         existing_file(options.labels)
+    void = {} if options.drift is None else void_reasons(options.drift, options.model)
     load = partial(
         load_annotator,
         options.model,
@@ -103,6 +106,7 @@ def label_command(options: LabelOptions) -> None:
         options.online,
         options.domains_from,
         dict(options.threshold),
+        void,
     )
     if options.precision == "bf16" and options.device == "cpu" and options.address is None:
         _tell_slow()
@@ -122,7 +126,8 @@ def label_command(options: LabelOptions) -> None:
             print_lines("the sample was timed on this machine, not on the cluster")
         return
     sums = _stream(options, load) if options.input == "-" else _folder(options, load)
-    for text in summary(sums):
+    voided = (f"void: the certificate of {task} ({unit}): {reason}" for (task, unit), reason in void.items())
+    for text in (*summary(sums), *voided):
         print_lines(text, file=sys.stderr if options.output == "-" else sys.stdout)
     if options.output != "-":
         print_lines(f"digest of the manifest: {digest_file(LabelFolder(to_path(options.output)).manifest)}")
@@ -185,6 +190,7 @@ def load_annotator(
     online: bool = False,
     domains_from: str | None = None,
     thresholds: Mapping[str, float] | None = None,
+    void: Mapping[tuple[str, str], str] | None = None,
 ) -> DialogueAnnotator:
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
@@ -196,8 +202,30 @@ def load_annotator(
     torch.set_num_threads(1)
     known = read_labels(labels) if labels is not None else None
     return Annotator(
-        model, known, name, precision, device, online=online, domains_from=domains_from, thresholds=thresholds or {}
+        model,
+        known,
+        name,
+        precision,
+        device,
+        online=online,
+        domains_from=domains_from,
+        thresholds=thresholds or {},
+        void=void or {},
     )
+
+
+def void_reasons(drift: Path, model: Path) -> dict[tuple[str, str], str]:
+    """Task and unit of each void certificate, and why. Raises UsageError for the drift of another model."""
+    from labelgen.metrics.results import read_drift
+    from labelgen.model.folder import check_model, model_digest
+
+    found = read_drift(existing_file(drift))
+    check_model(model)
+    if found.model_digest != model_digest(model):
+        raise UsageError(
+            f"{drift} is about another model", "--drift", f"run labelgen drift {model} LOG --out {drift} --force"
+        )
+    return {(one.task, one.unit): one.reason for one in found.void}
 
 
 def _tell_slow() -> None:
@@ -288,6 +316,7 @@ def _load(options: VerifyOptions, settings: Settings) -> DialogueAnnotator:
             task: float(p)
             for task, _, p in (word.partition("=") for word in settings.options.get(THRESHOLDS, "").split())
         },
+        {(one.task, one.unit or ""): one.void for one in model.thresholds if one.void is not None},
     )
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
         "labelgen.cli.calibrate:CERTIFY",
         "find thresholds that bound a model's errors, below which it abstains",
     ),
+    "drift": ("labelgen.cli.drift:DRIFT", "compare a log with the dialogues that a model was calibrated on"),
     "estimate": (
         "labelgen.cli.estimate:ESTIMATE",
         "estimate a log's success rate from a model's labels and few people's",

@@ -86,6 +86,15 @@ def two_sided(draws: Array) -> float | None:
     return min(1.0, 2.0 * (1 + least) / (1 + len(defined)))
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values: to reject those at most at a level rejects any true null with a chance of at most the level."""
+    order = np.argsort(p_values, kind="stable")
+    times = np.arange(len(order), 0, -1)
+    out = np.empty(len(order))
+    out[order] = np.minimum(1.0, np.maximum.accumulate(times * np.asarray(p_values, dtype=np.float64)[order]))
+    return [float(p) for p in out]
+
+
 def _array(of: Interval) -> Array:
     """The value, NaN where it is not defined."""
     return np.array([of.value], dtype=np.float64)

@@ -113,11 +113,13 @@ class Abstained(Struct, frozen=True):
 
 
 class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The probability below which a model abstains. unit: of the fields, where the task answers fields of several units."""
+    """The probability below which a model abstains. unit: of the fields, where the task answers fields of several units. void: why its
+    certificate does not hold for this log, where `labelgen drift` found that."""
 
     task: str
     probability: float
     unit: str | None = None
+    void: str | None = None
 
 
 class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -55,7 +55,7 @@ def scale_tasks(
 ) -> list[TaskCalibration]:
     """The scaling of each task's probabilities, without thresholds. dialogues: with the annotations of the model, as it is without
     calibration, and of the reference. The part "certify" of the dialogues is not read."""
-    parts, calibrations = _parts(dialogues, setting.seed), []
+    parts, calibrations = parts_of(dialogues, setting.seed), []
     for task in tasks:
         answers = {
             name: _answers(dialogues, parts[name], task, model, setting.reference) for name in ("scale", "choose")
@@ -88,7 +88,7 @@ def certify_tasks(
     scale_tasks; their part "scale" is not read. scaled: the scalings of the model, where it has some.
 
     The division into goals comes first: answers about goals are certified on the goals above their threshold."""
-    parts = _parts(dialogues, setting.seed)
+    parts = parts_of(dialogues, setting.seed)
     known = {(one.task, one.unit): one for one in scaled}
     kept: frozenset[tuple[int, At]] | None = None
     calibrations = {}
@@ -98,7 +98,7 @@ def certify_tasks(
         answers = {
             # As a model that abstains has them, or the certificate would be of another rule.
             name: [
-                _scaled_answer(x, one.labels)
+                scaled_answer(x, one.labels)
                 for x in _of_kept_goals(_answers(dialogues, parts[name], task, model, setting.reference), kept)
             ]
             for name in ("choose", "certify")
@@ -114,7 +114,7 @@ def certify_tasks(
     return [calibrations[task.name] for task in tasks]
 
 
-def _parts(dialogues: Sequence[Dialogue], seed: int) -> dict[str, list[int]]:
+def parts_of(dialogues: Sequence[Dialogue], seed: int) -> dict[str, list[int]]:
     return {
         part.name: [k for k, d in enumerate(dialogues) if part_of(d, PARTS, seed, PURPOSE) == part.name]
         for part in PARTS
@@ -125,9 +125,7 @@ def _answers(
     dialogues: Sequence[Dialogue], places: Sequence[int], task: EvaluationTask, model: str, against: str
 ) -> list[Answer]:
     return [
-        x
-        for k in places
-        for x in _answers_of(k, dialogues[k].annotation(model), dialogues[k].annotation(against), task)
+        x for k in places for x in answers_of(k, dialogues[k].annotation(model), dialogues[k].annotation(against), task)
     ]
 
 
@@ -170,7 +168,7 @@ def _certified(
     return certificate, accepts
 
 
-def _scaled_answer(x: Answer, scaling: Scaling) -> Answer:
+def scaled_answer(x: Answer, scaling: Scaling) -> Answer:
     labels = tuple(scaled_label(label, scaling) for label in x.labels)
     if [label.name for label in labels] == [label.name for label in x.labels]:
         return replace(x, labels=labels)
@@ -324,7 +322,7 @@ def _paired(rows: Array, times: Array) -> tuple[Interval, Interval, Interval]:
     )
 
 
-def _answers_of(
+def answers_of(
     place: int, annotation: Annotation | None, reference: Annotation | None, task: EvaluationTask
 ) -> list[Answer]:
     """All answers of one dialogue."""

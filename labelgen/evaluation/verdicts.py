@@ -11,9 +11,8 @@ A system with feedback masked has a verdict too; where that is "worse", the syst
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-import numpy as np
 
-from labelgen.confidence.resampling import two_sided
+from labelgen.confidence.resampling import holm, two_sided
 from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass
 from labelgen.evaluation.measure import Measured, difference, metric
@@ -115,12 +114,3 @@ def adjust(tested: Sequence[Comparison | Verdict | Tested]) -> int:
     for one, p in zip(known, holm([one.p_value or 0.0 for one in known]), strict=True):
         one.p_adjusted = p
     return len(known)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values: to reject those at most at a level rejects any true null with a chance of at most the level."""
-    order = np.argsort(p_values, kind="stable")
-    times = np.arange(len(order), 0, -1)
-    out = np.empty(len(order))
-    out[order] = np.minimum(1.0, np.maximum.accumulate(times * np.asarray(p_values, dtype=np.float64)[order]))
-    return [float(p) for p in out]

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from labelgen.base.errors import InputError
 
 FORM = "labelgen evaluation 2"
+DRIFT_FORM = "labelgen drift 1"
 HUMAN = "human baseline"
 """The row that pools all annotators, each judged alone."""
 CEILING = "noise ceiling"
@@ -340,6 +341,49 @@ class ExampleDialogue(Struct, kw_only=True):
     errors_by_task: dict[str, int] = {}
 
 
+class DriftTest(Struct, kw_only=True):
+    """Whether one aspect of the dialogues of a source has the same distribution in a log as in a model's reference.
+
+    kind: inputs, predictions or labels. column: the part of the aspect that differs most; reference, log: its means. dialogues: how many
+    were compared. p_adjusted: by Holm's method over all tests."""
+
+    source: str
+    kind: str
+    name: str
+    task: str = ""
+    unit: str = ""
+    column: str = ""
+    reference: float
+    log: float
+    reference_dialogues: int
+    log_dialogues: int
+    p_value: float
+    p_adjusted: float = 1.0
+    drifted: bool = False
+
+
+class VoidCertificate(Struct, kw_only=True):
+    """A threshold whose certificate does not hold for a log, and why."""
+
+    task: str
+    unit: str
+    reason: str
+
+
+class Drift(Struct, kw_only=True):
+    """What `labelgen drift` found. model_digest: of the model folder. level: chance of any false alarm. dialogues, labeled: how many of the
+    log were compared, and how many of them by labels. tests: the most significant first. void: certificates that no longer hold."""
+
+    form: str = DRIFT_FORM
+    model_digest: str
+    command: str = ""
+    level: float
+    dialogues: int
+    labeled: int
+    tests: list[DriftTest] = []
+    void: list[VoidCertificate] = []
+
+
 class Evaluation(Struct, kw_only=True):
     """One evaluation. systems: in the order to be shown. model: the card of the model that annotated the log."""
 
@@ -394,6 +438,18 @@ def decode(content: bytes | str, where: str) -> Evaluation:
         reason, _, path = str(error).partition(" - at ")
         at = f"{where}, {path.strip('`')}" if path else where
         raise InputError(f"the evaluation cannot be read: {reason}", at, "evaluate again with this version") from error
+
+
+def read_drift(path: Path) -> Drift:
+    """The content of a drift.json. Raises InputError for anything else, OSError where it cannot be read."""
+    hint = "give a file of labelgen drift --out"
+    try:
+        drift = msgspec.json.decode(path.read_bytes(), type=Drift)
+    except msgspec.MsgspecError as error:
+        raise InputError(f"this is no result of labelgen drift: {error}", str(path), hint) from error
+    if drift.form != DRIFT_FORM:
+        raise InputError(f"the result is of another version: {drift.form!r}, not {DRIFT_FORM!r}", str(path), hint)
+    return drift
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -44,6 +44,7 @@ class Annotator:
         online: each turn is labeled from itself and earlier turns. The calibration applies to labels that use later turns
             too, so it is not used.
         thresholds: task -> probability below which the model abstains, instead of certified thresholds.
+        void: (task, unit) -> why the certificate of that threshold does not hold for the log; the provenance says so.
 
     Raises UsageError if the calibration was made with another `domains_from` or certifies another precision, and if the
     precision or the device is not available."""
@@ -59,6 +60,7 @@ class Annotator:
         online: bool = False,
         domains_from: str | None = None,
         thresholds: Mapping[str, float] = MappingProxyType({}),
+        void: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         require(precision, _DTYPES, "precision")
         choose_instruction_set()
@@ -103,7 +105,13 @@ class Annotator:
             online=online or None,
             domains_from=domains_from,
             thresholds=tuple(
-                Threshold(task=one.task, probability=one.threshold, unit=one.unit)
+                Threshold(
+                    task=one.task,
+                    probability=one.threshold,
+                    unit=one.unit,
+                    # Chosen thresholds have no certificate.
+                    void=None if one.task in thresholds else void.get((one.task, one.unit)),
+                )
                 for one in (self._calibrated or {}).values()
                 if one.threshold is not None
             ),

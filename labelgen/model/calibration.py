@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
-from labelgen.base.files import digest_file, read_json
+from labelgen.base.files import digest_file, read_json, write_text
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import Threshold, Unit
@@ -133,13 +133,25 @@ def refuse_calibrated(folder: Path, force: bool) -> None:
         )
 
 
-def write_calibration(folder: Path, calibration: Calibration) -> None:
-    """Write the calibration of a model folder, replacing the folder as a whole. Raises StorageError if it cannot be written."""
+def write_calibration(folder: Path, calibration: Calibration, others: Mapping[str, str | None] = {}) -> None:
+    """Write the calibration of a model folder, replacing the folder as a whole.
+
+    Args:
+        others: files that belong to it, by name; None removes a file.
+
+    Raises StorageError if it cannot be written."""
     try:
         with replace_folder(folder) as part:
             # Hard links: files are never changed in place, so both folders can share the weights.
             shutil.copytree(folder, part, copy_function=os.link, dirs_exist_ok=True)
+            digests = read_digests(folder)
             write_json(part / CALIBRATION, calibration, order=None)
-            write_json(part / DIGESTS, {**read_digests(folder), CALIBRATION: digest_file(part / CALIBRATION)})
+            for name, content in others.items():
+                (part / name).unlink(missing_ok=True)
+                digests.pop(name, None)
+                if content is not None:
+                    write_text(part / name, content)
+            written = (CALIBRATION, *(name for name, content in others.items() if content is not None))
+            write_json(part / DIGESTS, {**digests, **{name: digest_file(part / name) for name in written}})
     except OSError as error:
         raise StorageError(f"cannot write {CALIBRATION}: {error.strerror}", str(folder), "check the folder") from error

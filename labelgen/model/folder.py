@@ -6,6 +6,7 @@ encoder.json          architecture of the turn encoder
 tokenizer/            files of the tokenizer
 card.json             training data, options and origin of the encoder's weights
 calibration.json      after `labelgen calibrate` (model/calibration.py)
+reference.json        after `labelgen calibrate` (model/reference.py)
 trained_on.bin        fingerprints of the training dialogues
 digests.json          SHA-256 of each of these; the model's digest is that of this file
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from labelgen.metrics.results import (
     BASELINE,
+    Drift,
     Estimate,
     Evaluation,
     Point,
@@ -40,8 +41,8 @@ from labelgen.report.verdicts import (
 _RATIOS_WITHIN = (0.0, 2.0)
 
 
-def render(evaluation: Evaluation) -> str:
-    """The page of an evaluation."""
+def render(evaluation: Evaluation, drift: Drift | None = None) -> str:
+    """The page of an evaluation. drift: how the log differs from the data of the calibration, where that was tested."""
     tasks = [_task_view(evaluation, task, k) for k, task in enumerate(evaluation.tasks)]
     names = {name for task in evaluation.tasks for name in task.tasks}
     answered = {name for view in tasks if view.verdict != "unanswered" for name in view.task.tasks}
@@ -51,6 +52,7 @@ def render(evaluation: Evaluation) -> str:
         .get_template("page.html")
         .render(
             evaluation=evaluation,
+            drift=drift,
             tasks=tasks,
             answer=answer(evaluation),
             caveats=caveats(evaluation),

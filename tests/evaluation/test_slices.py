@@ -12,6 +12,7 @@ from made_evaluations import evaluate
 
 from labelgen.base.registry import resolve
 from labelgen.cli.main import main
+from labelgen.confidence.resampling import holm
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label
 from labelgen.data.log import write_log
@@ -20,7 +21,6 @@ from labelgen.evaluation.measure import items_of
 from labelgen.evaluation.protocol import Protocol
 from labelgen.evaluation.slices import OTHER, known_fields, slices, value_of
 from labelgen.evaluation.tasks import evaluation_tasks, tasks_of_units
-from labelgen.evaluation.verdicts import holm
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item
 from labelgen.metrics.results import Setting
