@@ -12,7 +12,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel
 from labelgen.data.record import Rejected, decode, encode
 from labelgen.evaluation.annotators import AnnotatorStatistics
-from labelgen.evaluation.calibrate import _answers_of
+from labelgen.evaluation.calibrate import answers_of
 from labelgen.evaluation.measure import items_of, measure_all
 from labelgen.evaluation.protocol import Protocol
 from labelgen.evaluation.tasks import EvaluationTask
@@ -111,7 +111,7 @@ def test_uncovered_turns_change_no_answer_that_is_certified(rows, context):
     for dialogue in (dialogue_of(rows), dialogue_of(rows, context)):
         model, reference = dialogue.annotation("model"), dialogue.annotation("ana")
         covered = set(reference.covered_turns or range(len(dialogue.turns)))
-        answers = _answers_of(0, model, reference, GOALS)
+        answers = answers_of(0, model, reference, GOALS)
         # Goals of context turns alone have no answer.
         assert all(covered & set(turns(x)) for answer in answers for x in answer.labels)
         rights.append(
