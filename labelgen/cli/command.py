@@ -30,7 +30,7 @@ from labelgen.data.label_sets import bad_domains
 from labelgen.data.labels import Annotation
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine
 from labelgen.data.reader import READERS
-from labelgen.model.options import Precision
+from labelgen.kernels.precision import Precision
 
 if TYPE_CHECKING:
     from labelgen.model.annotator import Annotator

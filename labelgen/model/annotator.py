@@ -19,6 +19,7 @@ from labelgen.data.label_sets import Sources
 from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, Threshold, annotation_of
 from labelgen.data.stats import audio_summary
 from labelgen.features.features import categories_of
+from labelgen.kernels.precision import PRECISIONS, Precision
 from labelgen.kernels.processor import check_device, choose_instruction_set, instruction_set, processor
 from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.annotate import annotate, one_thread
@@ -26,9 +27,6 @@ from labelgen.model.batch_invariance import is_batch_invariant
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card, read_trained_on
-from labelgen.model.options import Precision
-
-_DTYPES: Mapping[Precision, torch.dtype] = {"32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
 
 
 class Annotator:
@@ -37,7 +35,7 @@ class Annotator:
     Args:
         name: annotator name in the output.
         labels: allowed labels of sources that the model was not trained on.
-        precision: arithmetic, see model/options.py; int8 applies to the text encoder, on a CPU. It changes labels, so the
+        precision: arithmetic, see kernels/precision.py; int8 applies to the text encoder, on a CPU. It changes labels, so the
             provenance has it.
         calibrated: use the folder's calibration, if any: scale probabilities and abstain below thresholds.
         domains_from: record field with the domains on offer in a dialogue; only labels of these domains are predicted.
@@ -62,7 +60,8 @@ class Annotator:
         thresholds: Mapping[str, float] = MappingProxyType({}),
         void: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
-        require(precision, _DTYPES, "precision")
+        require(precision, PRECISIONS, "precision")
+        self._arithmetic = PRECISIONS[cast(Precision, precision)]
         choose_instruction_set()
         check_device(device)
         model = load_model(folder)
@@ -80,7 +79,7 @@ class Annotator:
         with one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
             # After the texts of labels were encoded as they are in training.
-            self.model.turn_encoder.prepare(_DTYPES[cast(Precision, precision)])
+            self.model.turn_encoder.prepare(self._arithmetic.dtype)
         self.collator = self.model.collator()
         self.collator.domains_from = domains_from
         self.folder = folder
@@ -189,8 +188,8 @@ class Annotator:
         return audio_summary(self.audio_turns, self.audio_errors)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "bf16":
-            return torch.autocast(self.device, dtype=torch.bfloat16)
+        if self._arithmetic.autocast:
+            return torch.autocast(self.device, dtype=self._arithmetic.dtype)
         return nullcontext()
 
 

@@ -1,14 +1,10 @@
 """Options of a model, without torch, so that configs can be read fast."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from labelgen.base.errors import UsageError
 from labelgen.base.options import Count, Range, WholeNumber
-
-Precision = Literal["32", "bf16", "int8"]
-"""Arithmetic that labels are computed in; training knows the first two."""
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import distributed, nn
 
 from labelgen.base.errors import DivergedError, UsageError
 from labelgen.data.stats import audio_summary
+from labelgen.kernels.precision import PRECISIONS
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.checkpoints import (
@@ -28,7 +29,7 @@ from labelgen.training.checkpoints import (
     weights_of,
 )
 from labelgen.training.corpus import Examples
-from labelgen.training.hardware import LIGHTNING_PRECISION, precision_of
+from labelgen.training.hardware import precision_of
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import StopAllProcesses, TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
@@ -214,7 +215,7 @@ def make_trainer(
             devices=hardware.devices,
             num_nodes=hardware.nodes,
             strategy=_strategy(hardware, model),
-            precision=LIGHTNING_PRECISION[precision_of(hardware, options.model)],
+            precision=PRECISIONS[precision_of(hardware, options.model)].lightning,
             max_epochs=-1,
             accumulate_grad_batches=options.batch.accumulate,
             callbacks=callbacks,

@@ -5,11 +5,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from typing import Literal
 
 import torch
 from torch.nn import functional as F
@@ -17,14 +16,10 @@ from torch.nn import functional as F
 from labelgen.base.errors import StorageError
 from labelgen.base.files import write_text
 from labelgen.features.pretrained import encoder_widths
+from labelgen.kernels.precision import TrainingPrecision
 from labelgen.kernels.processor import has_bf16, instruction_set, processor
 from labelgen.model.options import ModelOptions
 from labelgen.training.options import HardwareOptions
-
-Precision = Literal["32", "bf16"]
-
-LIGHTNING_PRECISION: Mapping[Precision, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
-"""Lightning's names; weights stay in 32 bits."""
 
 MIN_SPEEDUP = 1.1
 """Minimum speedup over fp32 that makes up for the lower precision of bf16."""
@@ -34,12 +29,12 @@ _BUDGET_S = 1.0
 """Time after which no further repetition starts, so that users do not notice the measurement."""
 
 
-def precision_of(hardware: HardwareOptions, model: ModelOptions) -> Precision:
+def precision_of(hardware: HardwareOptions, model: ModelOptions) -> TrainingPrecision:
     """The precision of the options, with `auto` resolved for this machine."""
     return auto_precision(hardware, model) if hardware.precision == "auto" else hardware.precision
 
 
-def auto_precision(hardware: HardwareOptions, model: ModelOptions) -> Precision:
+def auto_precision(hardware: HardwareOptions, model: ModelOptions) -> TrainingPrecision:
     """Precision of `auto` on the device of the options.
 
     A CPU is measured, except if several launchers would each measure (several nodes, torchrun, SLURM): then it is
@@ -57,7 +52,7 @@ def auto_precision(hardware: HardwareOptions, model: ModelOptions) -> Precision:
     return faster_precision(cached_speedup(*widths, trained=not model.encoder_frozen))
 
 
-def faster_precision(speedup: float) -> Precision:
+def faster_precision(speedup: float) -> TrainingPrecision:
     return "bf16" if speedup >= MIN_SPEEDUP else "32"
 
 

@@ -9,6 +9,7 @@ from labelgen.base.options import TABLE, Choices, Count, Positive, Range, Share,
 from labelgen.base.registry import require
 from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS
+from labelgen.kernels.precision import TrainingPrecision
 from labelgen.model.options import ModelOptions
 from labelgen.pretraining.corruption import MIXTURE, TEACHES, check_mixture
 from labelgen.tasks import TASKS
@@ -135,7 +136,7 @@ class HardwareOptions:
     """number of machines"""
     strategy: str = "auto"
     """distribution over devices: auto, ddp, fsdp or another strategy of Lightning"""
-    precision: Literal["32", "bf16", "auto"] = "32"
+    precision: Literal[TrainingPrecision, "auto"] = "32"
     """arithmetic of the forward pass; weights and updates stay in 32 bits; auto: bf16 on a GPU that has it, and on a CPU where bf16 is
     measured to be at least 10% faster; the run's config records the choice, and resuming keeps it"""
     threads: Count | None = None

@@ -26,6 +26,7 @@ from labelgen.base.terminal import print_lines
 from labelgen.data.groups import GROUPED
 from labelgen.data.log import Quarantine, quarantine_text
 from labelgen.features.pretrained import origin_summary
+from labelgen.kernels.precision import TrainingPrecision
 from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import COMPLETE, check_model, joined_trained_on, load_model, read_card, save_model
@@ -42,7 +43,7 @@ from labelgen.training.corpus import (
     without_labels,
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
-from labelgen.training.hardware import Precision, auto_precision
+from labelgen.training.hardware import auto_precision
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.tracking import trackers
 
@@ -151,12 +152,12 @@ def _with_precision(options: TrainingOptions) -> TrainingOptions:
     return dataclasses.replace(options, hardware=dataclasses.replace(hardware, precision=precision))
 
 
-def _recorded_precision(config: Path) -> Precision | None:
+def _recorded_precision(config: Path) -> TrainingPrecision | None:
     """None without a config; open_run reports a damaged one."""
     with suppress(OSError, UnicodeError, yaml.YAMLError, KeyError, TypeError):
         precision = yaml.safe_load(config.read_text(encoding="utf-8"))["hardware"]["precision"]
-        if precision in get_args(Precision):
-            return cast(Precision, precision)
+        if precision in get_args(TrainingPrecision):
+            return cast(TrainingPrecision, precision)
     return None
 
 

@@ -146,6 +146,7 @@ def test_differences_name_the_keys_that_matter():
     other = finetune(*NEEDED, "--seed=4", "--tasks.order.weight=1")
     assert [text.split()[0] for text in differences(before, other)] == [
         "seed",
+        "tasks.order.antecedents",
         "tasks.order.label_dropout",
         "tasks.order.weight",
     ]
