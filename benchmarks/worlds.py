@@ -40,7 +40,8 @@ from labelgen.data.labels import AtTurn
 from labelgen.feedback.em.estimation import Rates, fit
 from labelgen.feedback.em.patterns import Pattern
 from labelgen.feedback.items import FeedbackItem
-from labelgen.feedback.posterior import PRIOR_PRECISION, majority, waterfall
+from labelgen.feedback.posterior import majority, waterfall
+from labelgen.feedback.signal import reliability
 from labelgen.metrics.scores import CALIBRATION_BINS
 
 from .results import Cell, Result, binomial, student, versions
@@ -64,7 +65,7 @@ class SignalWorld:
     """accuracy and fires: of each detector. copies: so many copies of the first detector, which say what it says
     in this share of its signals (`copied`); and speak by themselves at a rate `own`, right half of the time. annoyed: some
     users are. one_sided: every second detector is silent where it would say good. judged: so many items were, by people.
-    kinds: the detectors' names, where they are known to PRIOR_PRECISION."""
+    kinds: names of registered detectors, with what these declare; without, detectors declare nothing."""
 
     accuracy: tuple[float, ...]
     fires: float = 0.2
@@ -85,7 +86,9 @@ ONE_SIDED = SignalWorld(DIFFERENT, one_sided=True)
 SIGNAL_WORLDS = {
     **{f"six of accuracy {accuracy}": SignalWorld((accuracy,) * 6) for accuracy in (0.55, 0.65, 0.75, 0.85, 0.95)},
     **{f"accuracy .55 to .95, firing {fires:.0%}": SignalWorld(DIFFERENT, fires) for fires in (0.05, 0.2, 0.6)},
-    "as the written precisions say": SignalWorld(tuple(PRIOR_PRECISION[k] for k in WRITTEN), kinds=WRITTEN),
+    "as the written precisions say": SignalWorld(
+        tuple(max(reliability(k).precision.values()) for k in WRITTEN), kinds=WRITTEN
+    ),
     "accuracy .55 to .95, the worst copied twice": SignalWorld(DIFFERENT, copies=2),
     "the same, half of its signals and others": SignalWorld(DIFFERENT, copies=2, copied=0.5, own=0.05),
     "the same, but the best": SignalWorld(DIFFERENT[::-1], copies=2, copied=0.5, own=0.05),
@@ -110,6 +113,9 @@ def draw(world: SignalWorld, items: int, seed: int) -> tuple[AnyArray, AnyArray]
     for accuracy in world.accuracy:
         right = rng.random(items) < accuracy
         votes_of.append(np.where(rng.random(items) < rate, np.where(right == good, 1, -1), 0))
+    for k, kind in enumerate(world.kinds):
+        declared = reliability(kind).precision
+        votes_of[k] = np.clip(votes_of[k], -1 if "bad" in declared else 0, 1 if "good" in declared else 0)
     if world.one_sided:
         votes_of[1::2] = [np.minimum(votes, 0) for votes in votes_of[1::2]]
     copies = []
@@ -152,7 +158,7 @@ def worst_ratio(world: SignalWorld, rates: Rates, votes: AnyArray) -> float:
     errors = [math.nan]
     often = dict(zip(world.names(), (votes != 0).sum(axis=0), strict=True))
     for (kind, vote), true in true_ratios(world).items():
-        of_class = [rates.of_class(answer) for answer in rates.rates if (kind, vote) in answer[1]]
+        of_class = [both for answer, both in rates.rates.items() if (kind, vote) in answer[1]]
         if often[kind] >= FIRED and of_class:
             good, bad = np.sum(of_class, axis=0)
             errors.append(abs(math.log(good / bad) - true))

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from labelgen.data.dialogue import Dialogue, Signal
 
 EVIDENCE = ("request",)
+PRECISION = {"bad": 0.9}
+FAMILY = "visible failure"
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:

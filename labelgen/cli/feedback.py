@@ -217,7 +217,7 @@ def _learn(options: AggregateOptions, log: Log) -> Method:
 def _prior_only(fitted: "EmMethod") -> Iterator[str]:
     """A line for each combination of votes whose reliability cannot be estimated, so that it keeps its prior."""
     for unit, rates in fitted.whole.items():
-        for _, votes in sorted(rates.prior_only):
+        for _, votes, _ in sorted(rates.prior_only):
             shown = ", ".join(f"{kind} {vote}" for kind, vote in votes)
             yield f"nearly all {unit}s have {shown}; its reliability cannot be estimated from this log, so the prior is used"
 

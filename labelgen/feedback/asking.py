@@ -29,8 +29,9 @@ from labelgen.data.labels import Annotation, AtTurn, QualityName
 from labelgen.feedback.cues import asks_if_served, gives_up, says_stop, takes_leave, went_wrong
 from labelgen.feedback.em.patterns import Votes, pattern_of
 from labelgen.feedback.items import FeedbackItem, turn_items
-from labelgen.feedback.posterior import PRIOR_PRECISION, Method
+from labelgen.feedback.posterior import Method
 from labelgen.feedback.repair import predicted_intents
+from labelgen.feedback.signal import reliability
 
 STRATEGIES = ("gain", "random")
 
@@ -40,7 +41,7 @@ BELIEF_ITEMS = 100.0
 ANSWERED = 0.5
 """Assumed share of users who answer. It scales all gains alike, but for how fast they fall."""
 
-WRONG = 1.0 - PRIOR_PRECISION["answer"]
+WRONG = 1.0 - reliability("answer").precision["good"]
 """Share of wrong answers."""
 
 _WORTH = (1.0 - 2.0 * WRONG) ** 2

@@ -9,13 +9,10 @@ from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.label_sets import domain_of_name
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, QualityName, division
 from labelgen.feedback.cues import gap_s
-from labelgen.feedback.signal import concerns_dialogue
+from labelgen.feedback.signal import EARLIER, concerns_dialogue
 
 LONG_GAP_S = 300.0
 """A provisional goal ends at a longer pause."""
-
-EARLIER = "earlier turns"
-"""The kind of all signals about turns after which the user went on with the goal."""
 
 FADE_TURNS = 2.0
 """A turn says less about its goal the more turns follow it: the strength halves every so many turns."""

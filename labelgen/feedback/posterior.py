@@ -1,15 +1,16 @@
 """Aggregation methods: from the signals about one item to the probability that it went well.
 
-The methods of this file learn nothing from data: the precision of each kind of signal is a prior, written down here. The
-method that learns is em (em/method.py)."""
+The methods of this file learn nothing from data: the precision of each kind of signal is the one that its detector declares.
+The method that learns is em (em/method.py)."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labelgen.data.dialogue import Signal
-from labelgen.data.labels import QualityName
+from labelgen.feedback.cues import Vote
 from labelgen.feedback.items import FeedbackItem
+from labelgen.feedback.signal import reliability
 
 METHODS = {
     "waterfall": "labelgen.feedback.posterior:waterfall",
@@ -19,23 +20,6 @@ METHODS = {
 
 FITTED_METHODS = {"em": "labelgen.feedback.em.method:learn"}
 """name -> a function that learns a Method from the items of a log."""
-
-PRIOR_PRECISION: Mapping[str, float] = {
-    "answer": 0.95,
-    "rating": 0.9,
-    "disconnect": 0.8,
-    "correction": 0.8,
-    "questionnaire": 0.75,
-    "stop": 0.75,
-    "abandonment": 0.75,
-    "repetition": 0.75,
-    "rephrase": 0.7,
-    "gratitude": 0.7,
-    "barge_in": 0.65,
-}
-"""kind -> assumed share of full-strength votes that are right. Beliefs, not measurements: explicit kinds err by slips and
-misunderstood questions, implicit ones also by politeness and habit."""
-_UNKNOWN_KIND = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +37,13 @@ Method = Callable[[FeedbackItem], Posterior | None]
 """From an item, its signals in any order, to its posterior; None without evidence."""
 
 
-def prior_log_odds(kind: str, vote: QualityName, strength: float = 1.0) -> float:
-    """Log-odds of good by the prior precision of a vote, in nats. A strength of s moves the precision r of a kind to
-    1/2 + (r - 1/2) s."""
-    right = 0.5 + (PRIOR_PRECISION.get(kind, _UNKNOWN_KIND) - 0.5) * min(max(strength, 0.0), 1.0)
-    return log_odds(right) * _SIGN[vote]
+def prior_log_odds(kind: str, vote: Vote, strength: float = 1.0) -> float:
+    """Log-odds of good by the declared precision of a vote, in nats. A strength of s moves the precision r of a kind to
+    1/2 + (r - 1/2) s. A vote that the kind does not declare is no evidence: 0."""
+    right = 0.5 + (reliability(kind).precision.get(vote, 0.5) - 0.5) * min(max(strength, 0.0), 1.0)
+    return log_odds(right) if vote == "good" else -log_odds(right)
 
 
-_SIGN = {"good": 1.0, "fair": 0.0, "bad": -1.0}
 _SURE = 1e-6
 """Probabilities nearer to 0 or 1 are clipped."""
 
@@ -91,7 +74,7 @@ def waterfall(item: FeedbackItem) -> Posterior | None:
         if known is None or signal.strength > known.strength:
             strongest[signal.kind, signal.vote] = signal
     # Sorted, so that the sum does not depend on the order of the signals to the last bit.
-    nats = sum(prior_log_odds(s.kind, s.vote, s.strength) for _, s in sorted(strongest.items()))
+    nats = sum(prior_log_odds(s.kind, s.vote, s.strength) for _, s in sorted(strongest.items()) if s.vote != "fair")
     level = "explicit" if used[0].explicit else "implicit"
     return posterior(from_log_odds(nats), f"waterfall, {level}: {words(used)}")
 
@@ -106,8 +89,9 @@ def majority(item: FeedbackItem) -> Posterior | None:
 
 
 def judging(signals: Sequence[Signal]) -> list[Signal]:
-    """Signals that vote good or bad. A rating in the middle is evidence for neither; `em` treats it as not observed."""
-    return [s for s in signals if s.vote != "fair"]
+    """Signals that are evidence: with a vote that their kind declares, so that a correction never counts for good. A rating in
+    the middle is evidence for neither; `em` treats it as not observed."""
+    return [s for s in signals if s.vote in reliability(s.kind).precision]
 
 
 def posterior(good: float, origin: str, prior: float | None = None) -> Posterior:

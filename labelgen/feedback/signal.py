@@ -1,17 +1,22 @@
-"""Find the signals of a dialogue with every registered detector, in the order of the registry."""
+"""Find the signals of a dialogue with every registered detector, in the order of the registry; what detectors declare."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec.structs import replace
 
+from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS
 
 
 class Detector(Protocol):
-    """A module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`."""
+    """A module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`.
+
+    Two more names are optional: PRECISION and FAMILY (see `Reliability`)."""
 
     EVIDENCE: tuple[str, ...]
     """Fields of a turn that hold the evidence; they are masked where the signal is a target (masking.py)."""
@@ -28,6 +33,53 @@ def detector(kind: str) -> Detector:
     """The detector of a kind. Raises UsageError for an unknown kind."""
     module: Detector = resolve(DETECTORS, kind, "signal")
     return module
+
+
+EARLIER = "earlier turns"
+"""The kind of all signals about turns after which the user went on with the goal (items.py)."""
+
+OTHERS = "others"
+"""The kind of the votes of other users with the same request and response (em/method.py)."""
+
+UNDECLARED: Mapping[Vote, float] = {"good": 0.6, "bad": 0.6}
+"""The precision of a kind that declares none."""
+
+
+WITHOUT_DETECTOR: Mapping[str, Mapping[Vote, float]] = {EARLIER: UNDECLARED, OTHERS: {"good": 0.9, "bad": 0.9}}
+"""Declared precisions of kinds that no detector finds. That of others was fixed on simulated logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """What is written down about a kind of signals.
+
+    precision: vote -> share of full-strength votes that are right where good and bad things are equally frequent
+    (`PRECISION` of the detector). Its keys are the votes that the kind may cast; any other vote is no evidence. Beliefs, not
+    measurements: explicit kinds err by slips and misunderstood questions, implicit ones also by politeness and habit.
+    family: kinds of one family read the same event, or one causes the other, so their joint votes are one answer (`FAMILY`;
+    without one the kind itself). declared: whether the precision was written down; else it is learned from a log."""
+
+    precision: Mapping[Vote, float]
+    family: str
+    declared: bool
+
+
+def reliability(kind: str) -> Reliability:
+    """What the detector of a kind declares. Raises UsageError for a precision that is not between 0.5 and 1."""
+    if kind in WITHOUT_DETECTOR:
+        return Reliability(WITHOUT_DETECTOR[kind], kind, True)
+    module = detector(kind) if kind in DETECTORS else None
+    precision: Mapping[Vote, float] | None = getattr(module, "PRECISION", None)
+    family: str = getattr(module, "FAMILY", kind)
+    if precision is None:
+        return Reliability(UNDECLARED, family, False)
+    if not precision or not set(precision) <= {"good", "bad"} or not all(0.5 <= p < 1.0 for p in precision.values()):
+        raise UsageError(
+            f"the detector {kind!r} declares PRECISION = {precision!r}",
+            f"detector {kind}",
+            'declare the votes that it casts with precisions from 0.5 to below 1, such as {"bad": 0.8}',
+        )
+    return Reliability(precision, family, True)
 
 
 def find_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> tuple[Signal, ...]:

@@ -6,8 +6,9 @@ from statistics import fmean
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import QUALITY_NAMES, At, AtDialogue, AtSpan, AtTurn, QualityName, Target
 from labelgen.feedback.items import goal_items, goals_of, rated_items, ratings, turn_items
-from labelgen.feedback.posterior import PRIOR_PRECISION, Method, Posterior, posterior
+from labelgen.feedback.posterior import Method, Posterior, posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, predicted_intents, repair_of, repeats
+from labelgen.feedback.signal import reliability
 
 VERDICTS = ("outcome", "quality")
 """Tasks whose targets say how well something went; exactly one of their names applies."""
@@ -76,7 +77,7 @@ def _with_rating(p: Posterior | None, name: QualityName | None) -> Posterior | N
 
 def _rated(at: At, name: QualityName) -> Target:
     """The rating with its prior precision; the rest is shared by the other names."""
-    right = PRIOR_PRECISION["rating"]
+    right = reliability("rating").precision["good"]
     wrong = (1.0 - right) / (len(QUALITY_NAMES) - 1)
     names = tuple((each, right if each == name else wrong) for each in QUALITY_NAMES)
     return Target("quality", at, names, None, 2.0 * right - 1.0, f"{name} by rating")

@@ -1,17 +1,20 @@
 """Detection, aggregation and masking know an installed detector."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from heard import talk
+from msgspec.structs import replace
 from plugins import install
 
 from labelgen.base.errors import UsageError
 from labelgen.data.labels import AtTurn
 from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.masking import mask
 from labelgen.feedback.posterior import waterfall
-from labelgen.feedback.signal import find_signals
+from labelgen.feedback.signal import Reliability, find_signals, reliability
 from labelgen.feedback.targets import feedback_targets
 
 
@@ -26,6 +29,10 @@ def test_detector_installed_as_a_plug_in_is_found_aggregated_and_masked(
     assert [(s.kind, s.turns) for s in signals] == [("sigh", (0,))]
     quality = next(t for t in feedback_targets(dialogue, signals, waterfall) if t.at == AtTurn(0))
     assert "sigh at turn 1" in quality.origin
+    assert reliability("sigh") == Reliability({"bad": 0.9}, "visible failure", True)
+    told = waterfall(FeedbackItem(dialogue, AtTurn(0), (replace(signals[0], strength=1.0),)))
+    assert told is not None
+    assert told.good == pytest.approx(0.1)
     hidden = mask(dialogue, signals)
     assert [t.request for t in hidden.turns] == ["play haze", ""]
     assert [t.response for t in hidden.turns] == ["Playing Rain.", "Well."]
@@ -34,3 +41,15 @@ def test_detector_installed_as_a_plug_in_is_found_aggregated_and_masked(
 def test_find_signals_of_an_unknown_kind_raises_and_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="gratitude"):
         find_signals(talk("a", "b"), ["gratitud"])
+
+
+@pytest.mark.parametrize("declared", [{"bad": 0.4}, {"bad": 1.0}, {"fair": 0.8}, {}])
+def test_detector_that_declares_an_impossible_precision_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, declared: dict[str, float]
+) -> None:
+    (tmp_path / "odd_detector.py").write_text(f"EVIDENCE = ()\nPRECISION = {declared}\n")
+    install(monkeypatch, tmp_path / "site", "labelgen.detectors", "odd", "odd_detector", "odd")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "odd_detector", raising=False)
+    with pytest.raises(UsageError, match="odd"):
+        reliability("odd")

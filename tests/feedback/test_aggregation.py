@@ -22,15 +22,17 @@ from labelgen.data.labels import (
     Target,
 )
 from labelgen.data.record import decode, encode
+from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.em.patterns import pattern_of
-from labelgen.feedback.items import EARLIER, FeedbackItem, concerning, goal_items, goals_of, turn_items
-from labelgen.feedback.posterior import METHODS, PRIOR_PRECISION, Method, from_log_odds, log_odds, majority, waterfall
-from labelgen.feedback.signal import find_signals
+from labelgen.feedback.items import FeedbackItem, concerning, goal_items, goals_of, turn_items
+from labelgen.feedback.posterior import METHODS, Method, from_log_odds, log_odds, majority, waterfall
+from labelgen.feedback.signal import EARLIER, UNDECLARED, find_signals, reliability
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 
+TWO_SIDED = ("answer", "rating", "questionnaire", "unheard_of")
 signals = st.builds(
     Signal,
-    kind=st.sampled_from((*PRIOR_PRECISION, "unheard_of")),
+    kind=st.sampled_from(TWO_SIDED),
     turns=st.just((0,)),
     vote=st.sampled_from(("good", "fair", "bad")),
     strength=st.floats(0, 1),
@@ -66,23 +68,28 @@ def test_waterfall_with_explicit_signals_ignores_implicit_ones() -> None:
     crowd = [bad(kind) for kind in ("disconnect", "correction", "repetition", "rephrase", "barge_in")]
     posterior = waterfall(turn(*crowd, good("answer", explicit=True)))
     assert posterior is not None
-    assert posterior.good == pytest.approx(PRIOR_PRECISION["answer"])
+    assert posterior.good == pytest.approx(reliability("answer").precision["good"])
     assert posterior.origin == "waterfall, explicit: good by answer"
     counted = majority(turn(*crowd, good("answer", explicit=True)))
     assert counted is not None
     assert counted.good == pytest.approx(2 / 8)
 
 
-@pytest.mark.parametrize("kind", [*PRIOR_PRECISION, "unheard_of"])
-def test_waterfall_of_one_full_vote_equals_its_prior_precision(kind: str) -> None:
-    posterior = waterfall(turn(bad(kind)))
-    assert posterior is not None
-    assert 1.0 - posterior.good == pytest.approx(PRIOR_PRECISION.get(kind, 0.6))
+@pytest.mark.parametrize("kind", [*DETECTORS.builtin, "unheard_of"])
+def test_waterfall_of_one_full_vote_equals_its_declared_precision(kind: str) -> None:
+    declared = reliability(kind).precision
+    assert declared == UNDECLARED or reliability(kind).declared
+    liked, disliked = waterfall(turn(good(kind))), waterfall(turn(bad(kind)))
+    # A vote that the kind does not declare is no evidence.
+    assert (liked is not None, disliked is not None) == ("good" in declared, "bad" in declared)
+    assert liked is None or liked.good == pytest.approx(declared["good"])
+    assert disliked is None or 1.0 - disliked.good == pytest.approx(declared["bad"])
 
 
 def test_waterfall_of_independent_signals_sums_log_odds() -> None:
     posterior = waterfall(turn(bad("repetition"), good("gratitude", strength=0.5)))
-    wrong, right = PRIOR_PRECISION["repetition"], 0.5 + (PRIOR_PRECISION["gratitude"] - 0.5) * 0.5
+    wrong = reliability("repetition").precision["bad"]
+    right = 0.5 + (reliability("gratitude").precision["good"] - 0.5) * 0.5
     naive = (1 - wrong) * right / ((1 - wrong) * right + wrong * (1 - right))
     assert posterior is not None
     assert posterior.good == pytest.approx(naive)
@@ -313,7 +320,7 @@ def test_requests_that_ask_for_nothing_do_not_continue_a_goal() -> None:
     (earlier,) = next(goal_items(said, (again,), ((0, 1),))).signals
     assert (earlier.kind, earlier.vote) == (EARLIER, "bad")
     assert 0.0 < earlier.strength < again.strength
-    assert pattern_of(next(goal_items(said, (again,), ((0, 1),)))).votes == ()
+    assert pattern_of(next(goal_items(said, (again,), ((0, 1),)))).votes == ((EARLIER, "bad"),)
 
 
 @given(dialogues(), st.sampled_from(sorted(METHODS)))

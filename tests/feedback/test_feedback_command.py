@@ -83,7 +83,7 @@ def test_aggregate_with_em_prints_and_writes_the_rates(
 
 def test_aggregate_with_no_pool_ignores_other_users(tmp_path: Path) -> None:
     path, found = tmp_path / "log.jsonl", tmp_path / "signals.jsonl"
-    write_log(path, [talk("play haze", "Playing.", "thanks", "Ok.", id=f"d{k}", user=f"u{k}") for k in range(4)])
+    write_log(path, [talk("play haze", "Playing.", "thanks", "Ok.", id=f"d{k}", user=f"u{k % 3}") for k in range(6)])
     run("signals", path, found)
     kinds = {}
     for flag in ((), ("--no-pool",)):

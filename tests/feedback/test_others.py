@@ -1,7 +1,7 @@
 """Votes of other users with the same request and response."""
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from math import log
 from random import Random
 from statistics import fmean
@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import AtTurn, answers
-from labelgen.feedback.em.method import LEAST_USERS, OTHERS, OtherUsers, learn, learn_pooled
+from labelgen.feedback.em.method import LEAST_USERS, OtherUsers, learn, learn_pooled
 from labelgen.feedback.items import FeedbackItem, items_of
 from labelgen.feedback.posterior import Method, Posterior, waterfall
-from labelgen.feedback.signal import find_signals
+from labelgen.feedback.signal import OTHERS, find_signals
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
 
@@ -33,6 +33,7 @@ ROWS = st.lists(
 
 
 def items(rows: list[Row]) -> list[FeedbackItem]:
+    """A dialogue of one turn for each row."""
     turns = [
         Dialogue(id=f"d{k}", turns=(Turn(request=request, response="Done."),), user=user)
         for k, (user, request, _) in enumerate(rows)
@@ -54,16 +55,26 @@ def votes(rows: list[Row]) -> list[str | None]:
 
 @given(ROWS)
 def test_votes_of_other_users_equal_a_naive_pool(rows: list[Row]) -> None:
-    share = fmean([good for _, _, good in rows]) if rows else 0.5
+    named = [row for row in rows if row[0] is not None]
+    share = fmean([good for _, _, good in named]) if named else 0.5
     said: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for k, (user, request, good) in enumerate(rows):
-        said[request][user or f"of d{k}"].append(good)
+    for user, request, good in named:
+        said[request][str(user)].append(good)
+    dialogues = Counter(user for user, _, _ in named)
+    repeat = sum(n for n in dialogues.values() if n > 1) >= len(named) / 2
     expected: list[str | None] = []
-    for k, (user, request, _) in enumerate(rows):
-        others = [fmean(goods) for other, goods in said[request].items() if other != (user or f"of d{k}")]
+    for user, request, _ in rows:
+        others = [fmean(goods) for other, goods in said[request].items() if other != user]
         vote = "good" if others and fmean(others) >= share - 1e-9 else "bad"
-        expected.append(vote if len(others) >= LEAST_USERS else None)
+        expected.append(vote if repeat and user is not None and len(others) >= LEAST_USERS else None)
     assert votes(rows) == expected
+
+
+def test_users_that_never_come_back_cast_no_votes() -> None:
+    """Their names may be those of sessions, and the others the same person."""
+    once: list[Row] = [(name, "stop", 0.0) for name in "uvwx"]
+    assert votes(once) == [None] * 4
+    assert votes([*once, *once]) != [None] * 8
 
 
 @given(ROWS, st.randoms(use_true_random=False))
@@ -87,7 +98,7 @@ def test_turns_of_one_user_cast_no_vote() -> None:
 
 
 def test_other_users_match_requests_up_to_case_and_blanks() -> None:
-    found, (item, *_) = pool([("u", "Play  Haze", 1.0), ("v", "play haze", 1.0), ("w", "play haze", 1.0)])
+    found, (item, *_) = pool([("u", "Play  Haze", 1.0), *[("v", "play haze", 1.0), ("w", "play haze", 1.0)] * 2])
     assert found.vote(item.dialogue, 0) is not None
     other = replace(item.dialogue, turns=(replace(item.dialogue.turns[0], response="Sorry?"),))
     assert found.vote(other, 0) is None
@@ -125,7 +136,7 @@ def test_learn_pooled_with_other_users_lowers_the_log_loss() -> None:
 
 
 def test_vote_of_other_users_is_added_to_the_signals_of_the_item() -> None:
-    found, (item, *_) = pool([("u", "stop", 0.0), ("v", "stop", 1.0), ("w", "stop", 1.0)])
+    found, (item, *_) = pool([("u", "stop", 0.0), *[("v", "stop", 1.0), ("w", "stop", 1.0)] * 2])
     own = Signal(kind="gratitude", turns=(0,), vote="good")
     heard = found.add_vote(dataclasses.replace(item, signals=(own,)))
     assert [s.kind for s in heard.signals] == ["gratitude", OTHERS]

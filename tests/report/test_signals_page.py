@@ -34,7 +34,8 @@ def spoken(*signals: tuple[str, str, int], turns: int = 4, domain: str | None = 
     )
 
 
-kinds = st.sampled_from(["rephrase", "gratitude", "answer", "a kind of its own"])
+# Kinds that may vote both ways; another vote is no evidence.
+kinds = st.sampled_from(["rating", "questionnaire", "answer", "a kind of its own"])
 signals = st.lists(st.tuples(kinds, st.sampled_from(["good", "fair", "bad"]), st.integers(0, 3)), max_size=6)
 logs = st.lists(st.tuples(signals, st.sampled_from([None, "music", "news"])), max_size=8).map(
     lambda log: [spoken(*s, domain=d, id=f"d{k}") for k, (s, d) in enumerate(log)]

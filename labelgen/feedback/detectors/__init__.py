@@ -18,12 +18,3 @@ DETECTORS = Registry(
         "gratitude": "labelgen.feedback.detectors.gratitude",
     },
 )
-
-FAMILIES = {
-    "disconnect": "visible failure",
-    "repetition": "visible failure",
-    "rephrase": "visible failure",
-    "correction": "visible failure",
-}
-"""kind -> its family, where kinds read the same event, or one causes the other: the assistant reports a failure, so the user
-repeats the request, or leaves. Their joint votes count once (em/estimation.py). Any other kind is a family of its own."""

@@ -16,6 +16,7 @@ from labelgen.feedback.cues import (
 from labelgen.feedback.items import LONG_GAP_S, domain_of
 
 EVIDENCE = ("response", "status")
+PRECISION = {"bad": 0.75}
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:

@@ -7,6 +7,7 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import Vote, asks_if_served, is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback", "request")
+PRECISION = {"good": 0.95, "bad": 0.95}
 
 _YES = re.compile(
     r"(?:yes|yeah|yep|yup|yea|sure|correct|right|exactly|definitely|absolutely|of course|uh huh|it (?:did|was|is)|you did|that's right|i am)\b"

@@ -7,6 +7,7 @@ from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.feedback.cues import gap_s, is_recorded, recorded_feedback
 
 EVIDENCE = ("feedback", "time_s", "response_time_s")
+PRECISION = {"bad": 0.65}
 
 FASTEST_WORDS_S = 5.0
 """No voice speaks faster than this many words a second, so a request that comes sooner interrupts."""

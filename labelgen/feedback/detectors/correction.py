@@ -7,6 +7,8 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import plain
 
 EVIDENCE = ("request",)
+PRECISION = {"bad": 0.8}
+FAMILY = "visible failure"
 
 _ANYWHERE = re.compile(
     r"\b(?:(?<!sorry )i (?:said|meant|asked for|asked you (?:to|for)|told you|already (?:said|told|asked))"

@@ -6,6 +6,8 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import asks_if_served, is_closing, is_recorded, recorded_feedback, takes_leave, went_wrong
 
 EVIDENCE = ("feedback", "response", "status")
+PRECISION = {"bad": 0.8}
+FAMILY = "visible failure"
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:

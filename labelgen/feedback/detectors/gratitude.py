@@ -7,6 +7,7 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import plain, went_wrong
 
 EVIDENCE = ("request",)
+PRECISION = {"good": 0.7}
 
 _THANKS = re.compile(
     r"\b(?:thanks|thank you|thank u|thx|perfect|awesome|wonderful|excellent|fantastic|brilliant|well done|good job|you're the best"

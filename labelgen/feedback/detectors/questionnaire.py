@@ -9,6 +9,7 @@ from labelgen.data.labels import from_scale
 from labelgen.feedback.cues import is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback",)
+PRECISION = {"good": 0.75, "bad": 0.75}
 
 _PRAISES = re.compile(
     r"\b(?:helpful|useful|polite|friendly|calm|easy|clear|quick|natural|enjoy(?:ed)?|satisfied|happy|pleased|understood?"

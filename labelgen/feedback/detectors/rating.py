@@ -8,6 +8,7 @@ from labelgen.data.labels import from_scale, quality_name
 from labelgen.feedback.cues import is_recorded, plain, recorded_feedback
 
 EVIDENCE = ("feedback", "request")
+PRECISION = {"good": 0.9, "bad": 0.9}
 
 _NUMBER = r"(?P<rating>zero|one|two|three|four|five|[0-5])"
 # Only a request that is nothing but a rating: "find a five star hotel" rates nothing.

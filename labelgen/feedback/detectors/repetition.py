@@ -6,6 +6,8 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import failure_strength, is_closing, plain
 
 EVIDENCE = ("response", "status")
+PRECISION = {"bad": 0.75}
+FAMILY = "visible failure"
 
 _LEAST_WORDS = 4
 

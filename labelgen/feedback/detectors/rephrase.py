@@ -10,6 +10,8 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import gap_s, plain, went_wrong
 
 EVIDENCE = ("request",)
+PRECISION = {"bad": 0.7}
+FAMILY = "visible failure"
 
 REACH_TURNS = 2
 REACH_S = 90.0

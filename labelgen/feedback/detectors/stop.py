@@ -7,6 +7,7 @@ from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.feedback.cues import gap_s, gives_up, is_closing, plain, recorded_feedback, says_stop
 
 EVIDENCE = ("feedback", "request")
+PRECISION = {"bad": 0.75}
 
 REACH_S = 90.0
 """A later request is no reaction to the response."""

@@ -4,7 +4,8 @@
 
 `others`: the feedback of other users on the same request with the same response. Most users stay silent, but many ask for the
 same. The mean posterior of their turns, by a fit without this kind, votes good or bad. A user counts once, with the mean
-over all such turns, and never for own turns.
+over all such turns, and never for own turns. This needs to know who is another user: dialogues without a user give and get
+no such vote, and nobody does where most users come once, since names that never repeat may be those of sessions.
 
 `confidence`: the assistant's confidence in what it understood, by its rank in the log. It is no feedback, but it shows where
 silence hides a failure: users who are not understood and let it pass leave no other trace. A confidence of .6 means
@@ -13,7 +14,7 @@ different things in different assistants, so ranks are used: the lowest tenth vo
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,10 +24,11 @@ from numpy.typing import NDArray
 from labelgen.base.files import short_digest
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import UNIT_OF, AtTurn, QualityName, Unit
-from labelgen.feedback.em.estimation import Rates, fit, prior_of
+from labelgen.feedback.em.estimation import Rates, fit
 from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
 from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import Method, Posterior, judging, posterior, words
+from labelgen.feedback.signal import OTHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,9 @@ class EmMethod:
             unit: {
                 "items": self.items[unit],
                 "good": rates.good,
-                "states": list(rates.shares),
                 "kinds": [asdict(row) for row in self.kinds if row.unit == unit],
                 "answers": _plain_answers(rates),
-                "domains": {
-                    name: {"good": of_domain.good, "answers": _plain_answers(of_domain)}
-                    for name, of_domain in sorted(self.domains[unit].items())
-                },
+                "domains": {name: {"good": of_domain.good} for name, of_domain in sorted(self.domains[unit].items())},
             }
             for unit, rates in sorted(self.whole.items())
         }
@@ -136,12 +134,17 @@ def _kinds(unit: Unit, counts: Mapping[Pattern, int], rates: Rates) -> list[Kind
 
 
 def _plain_answers(rates: Rates) -> list[dict[str, Any]]:
-    rows = []
-    for observed, votes in sorted(rates.rates):
-        good, bad = rates.of_class((observed, votes))
-        odds = prior_of(votes) if (observed, votes) in rates.prior_only else math.log(good / bad)
-        rows.append({"observed": list(observed), "said": dict(votes), "good": good, "bad": bad, "log_odds": odds})
-    return rows
+    return [
+        {
+            "observed": list(answer[0]),
+            "said": dict(answer[1]),
+            "strengths": list(answer[2]),
+            "good": good,
+            "bad": bad,
+            "log_odds": rates.evidence(answer),
+        }
+        for answer, (good, bad) in sorted(rates.rates.items())
+    ]
 
 
 # Votes from the log as a whole.
@@ -168,11 +171,11 @@ def _with_vote(item: FeedbackItem, kind: str, good: bool) -> FeedbackItem:
     return replace(item, signals=(*item.signals, vote))
 
 
-OTHERS = "others"
-"""The kind of the pooled vote."""
-
 LEAST_USERS = 2
 """Fewer others do not vote: one user is little evidence, and could be recognized."""
+
+REPEATING = 0.5
+"""At least this share of the dialogues that name a user must be of users with several dialogues."""
 
 _ROUNDING = 1e-9
 """Rounding must not decide a tie."""
@@ -181,21 +184,24 @@ _ROUNDING = 1e-9
 class OtherUsers:
     """Posteriors of the turns of a log, by request and response, and by user.
 
-    Takes 24 bytes a turn. The order of the items does not matter."""
+    Takes 32 bytes a turn. The order of the items does not matter."""
 
     def __init__(self, items: Iterable[FeedbackItem], method: Method) -> None:
-        keys, users, goods = array("Q"), array("Q"), array("d")
+        keys, users, goods, dialogues = array("Q"), array("Q"), array("d"), array("Q")
         for item in items:
-            result = method(item) if isinstance(item.at, AtTurn) else None
-            if result is not None and isinstance(item.at, AtTurn):
+            user = item.dialogue.user
+            result = method(item) if user is not None and isinstance(item.at, AtTurn) else None
+            if result is not None and user is not None and isinstance(item.at, AtTurn):
                 keys.append(_exchange_key(item.dialogue, item.at.turn))
-                users.append(_user_key(item.dialogue))
+                users.append(short_digest(user))
                 goods.append(result.good)
+                dialogues.append(short_digest(item.dialogue.id))
         # All [P], a row for each request, response and user.
-        self._keys: NDArray[np.uint64] = np.array(keys, dtype=np.uint64)
-        self._users: NDArray[np.uint64] = np.array(users, dtype=np.uint64)
-        self._means: NDArray[np.float64] = np.array(goods, dtype=np.float64)
-        self._share = float(np.sort(self._means).mean()) if len(goods) else 0.5
+        some = slice(None) if _users_repeat(users, dialogues) else slice(0)
+        self._keys: NDArray[np.uint64] = np.array(keys, dtype=np.uint64)[some]
+        self._users: NDArray[np.uint64] = np.array(users, dtype=np.uint64)[some]
+        self._means: NDArray[np.float64] = np.array(goods, dtype=np.float64)[some]
+        self._share = float(np.sort(self._means).mean()) if len(self._means) else 0.5
         self._average_by_user()
 
     def _average_by_user(self) -> None:
@@ -210,10 +216,12 @@ class OtherUsers:
 
     def vote(self, dialogue: Dialogue, turn: int) -> bool | None:
         """Whether the others' turns with this request and response went at least as well as the average turn of the log;
-        None where too few others have it."""
+        None where too few others have it, and where nobody knows who the user is."""
+        if dialogue.user is None:
+            return None
         key = np.uint64(_exchange_key(dialogue, turn))
         start, end = np.searchsorted(self._keys, key, "left"), np.searchsorted(self._keys, key, "right")
-        others = self._means[start:end][self._users[start:end] != np.uint64(_user_key(dialogue))]
+        others = self._means[start:end][self._users[start:end] != np.uint64(short_digest(dialogue.user))]
         return bool(others.mean() >= self._share - _ROUNDING) if len(others) >= LEAST_USERS else None
 
     def add_vote(self, item: FeedbackItem) -> FeedbackItem:
@@ -228,9 +236,11 @@ def _exchange_key(dialogue: Dialogue, turn: int) -> int:
     return short_digest("\n".join(" ".join((text or "").casefold().split()) for text in texts))
 
 
-def _user_key(dialogue: Dialogue) -> int:
-    """Where the log names no user, each dialogue is one."""
-    return short_digest(f"user {dialogue.user}" if dialogue.user is not None else f"dialogue {dialogue.id}")
+def _users_repeat(users: Sequence[int], dialogues: Sequence[int]) -> bool:
+    """Whether most dialogues are of users with several."""
+    of_dialogue = dict(zip(dialogues, users, strict=True))
+    times = Counter(of_dialogue.values())
+    return sum(n for n in times.values() if n > 1) >= REPEATING * len(of_dialogue) > 0
 
 
 CONFIDENCE = "confidence"

@@ -1,5 +1,6 @@
 """Answer patterns: what each kind of signal said about an item, how many items share it, and all of them as arrays."""
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -8,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from labelgen.data.labels import UNIT_OF, Unit, answers
 from labelgen.feedback.cues import Vote
-from labelgen.feedback.detectors import DETECTORS, FAMILIES
-from labelgen.feedback.items import EARLIER, FeedbackItem
-from labelgen.feedback.signal import observable
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.items import FeedbackItem
+from labelgen.feedback.signal import EARLIER, observable, reliability
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -21,8 +23,13 @@ Indices = NDArray[np.intp]
 Votes = tuple[tuple[str, Vote], ...]
 """(kind, vote) of the kinds that spoke, by kind; () is silence."""
 
-Answer = tuple[tuple[str, ...], Votes]
-"""The answer of one family: its kinds that could have spoken, and their votes."""
+Strengths = tuple[float, ...]
+"""Of each vote, in quarters: 0.25, 0.5, 0.75 or 1."""
+
+Answer = tuple[tuple[str, ...], Votes, Strengths]
+"""The answer of one family: its kinds that could have spoken, their votes, and how strong these are."""
+
+QUARTERS = 4
 
 ANSWER = "answer"
 """The kind of an answer to "did I answer your question?". If a user answered explicitly, missing implicit signals are ignored:
@@ -41,12 +48,13 @@ GOOD = {"success": 1.0, "failure": 0.0, "good": 1.0, "fair": 0.5, "bad": 0.0}
 class Pattern:
     """votes: of the kinds that spoke. unseen: kinds, by name, that could not be observed or that contradict themselves;
     every other kind was silent. known: the share of people who call the item good, fair counts half; None where nobody
-    judged it."""
+    judged it. strengths: of the votes; () if all are at full strength."""
 
     domain: str | None
     votes: Votes
     unseen: tuple[str, ...] = ()
     known: float | None = None
+    strengths: Strengths = ()
 
 
 Counts = dict[Unit, Counter[Pattern]]
@@ -65,22 +73,34 @@ def pattern_of(item: FeedbackItem, anchored: bool = False) -> Pattern:
     """The pattern of one item.
 
     Of a kind that speaks several times the strongest signal counts. A kind counts as not observed where its strongest
-    signals contradict each other, and where it is silent beside an explicit answer. A kind without a detector could
-    always have spoken. Signals about earlier turns of a goal are left out: two classes take any trouble for the bad one
-    (docs/explanation/decisions.md)."""
+    signals contradict each other, where it casts only votes that it does not declare, and where it is silent beside an
+    explicit answer. A kind without a detector could
+    always have spoken, but for earlier turns where there is one turn only."""
     strongest: dict[str, dict[str, float]] = {}
-    for signal in (s for s in item.signals if s.kind != EARLIER):
+    for signal in item.signals:
         by_vote = strongest.setdefault(signal.kind, {})
-        by_vote[signal.vote] = max(signal.strength, by_vote.get(signal.vote, 0.0))
+        if signal.vote in reliability(signal.kind).precision:
+            by_vote[signal.vote] = max(signal.strength, by_vote.get(signal.vote, 0.0))
     votes: list[tuple[str, Vote]] = []
+    strengths: list[float] = []
     unseen = [k for k in DETECTORS if k not in strongest and (ANSWER in strongest or not _observable(k, item))]
+    if len(item.turns) < 2 and EARLIER not in strongest:
+        unseen.append(EARLIER)
     for kind, by_vote in sorted(strongest.items()):
         good, bad = by_vote.get("good", -1.0), by_vote.get("bad", -1.0)
         if good == bad:
             unseen.append(kind)
         else:
             votes.append((kind, "good" if good > bad else "bad"))
-    return Pattern(item.domain, tuple(votes), tuple(sorted(unseen)), share_of_people(item) if anchored else None)
+            strengths.append(_in_quarters(max(good, bad)))
+    full = all(strength == 1.0 for strength in strengths)
+    known = share_of_people(item) if anchored else None
+    return Pattern(item.domain, tuple(votes), tuple(sorted(unseen)), known, () if full else tuple(strengths))
+
+
+def _in_quarters(strength: float) -> float:
+    """Rounded up, so that no vote becomes silence; and not by an accident of the last bit."""
+    return min(max(math.ceil(strength * QUARTERS - 1e-9), 1), QUARTERS) / QUARTERS
 
 
 def _observable(kind: str, item: FeedbackItem) -> bool:
@@ -116,7 +136,7 @@ def recorded_kinds(patterns: Iterable[Pattern]) -> frozenset[str]:
 def families_of(counts: Mapping[Pattern, int]) -> dict[str, str]:
     """Each kind that speaks somewhere, with its family.
 
-    That is the family in `FAMILIES`, joined with that of any kind which says the same wherever this one speaks, but for
+    That is the declared family, joined with that of any kind which says the same wherever this one speaks, but for
     a few items. To join kinds without need only costs simplicity: their joint votes have rates of their own."""
     together: Counter[tuple[str, ...]] = Counter()
     for pattern, count in counts.items():
@@ -126,7 +146,7 @@ def families_of(counts: Mapping[Pattern, int]) -> dict[str, str]:
                 if kind < other:
                     together[kind, other] += count * (vote == same)
     kinds = sorted(key[0] for key in together if len(key) == 1)
-    families = {kind: FAMILIES.get(kind, kind) for kind in kinds}
+    families = {kind: reliability(kind).family for kind in kinds}
     for one, other in combinations(kinds, 2):
         rarer = min(together[one,], together[other,])
         if rarer >= COPY_ITEMS and together[one, other] >= COPY * rarer:
@@ -147,8 +167,14 @@ def family_answers(pattern: Pattern, families: Mapping[str, str], recorded: Coll
     for kind, family in sorted(families.items()):
         if kind in recorded or kind not in pattern.unseen:
             members.setdefault(family, []).append(kind)
-    votes = dict(pattern.votes)
-    return [(tuple(kinds), tuple((kind, votes[kind]) for kind in kinds if kind in votes)) for kinds in members.values()]
+    strengths = pattern.strengths or (1.0,) * len(pattern.votes)
+    votes = {kind: (vote, strength) for (kind, vote), strength in zip(pattern.votes, strengths, strict=True)}
+    answers = []
+    for kinds in members.values():
+        spoke = [kind for kind in kinds if kind in votes]
+        cast = tuple((kind, votes[kind][0]) for kind in spoke)
+        answers.append((tuple(kinds), cast, tuple(votes[kind][1] for kind in spoke)))
+    return answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +196,6 @@ class Table:
     def freedom(self) -> int:
         """Number of free rates in one class: those of one question sum to 1."""
         return len(self.answers) - len(np.unique(self.question))
-
-    @property
-    def spoke(self) -> Array:
-        """Number of kinds that spoke in each answer, [A]."""
-        return np.array([float(len(votes)) for _, votes in self.answers])
 
     def normalized(self, counts: Array) -> Array:
         """Counts of answers [A, S] as rates: those of one question sum to 1 in each state."""
@@ -199,12 +220,12 @@ def table_of(counts: Mapping[Pattern, int], families: Mapping[str, str], recorde
     rows = sorted(merged)
     answers = sorted({answer for row, _ in rows for answer in row})
     place = {answer: a for a, answer in enumerate(answers)}
-    first = {kinds: a for a, (kinds, _) in reversed(list(enumerate(answers)))}
+    first = {kinds: a for a, (kinds, *_) in reversed(list(enumerate(answers)))}
     seen = np.zeros((len(rows), len(answers)))
     for p, (row, _) in enumerate(rows):
         seen[p, [place[answer] for answer in row]] = 1.0
     items = np.array([merged[row] for row in rows], dtype=np.float64)
-    question = np.array([first[kinds] for kinds, _ in answers], dtype=np.intp)
+    question = np.array([first[kinds] for kinds, *_ in answers], dtype=np.intp)
     times = items @ seen
     shares = times / np.bincount(question, times, len(times))[question]
     known = np.array([share for _, share in rows])
@@ -217,7 +238,7 @@ def both(good: Any) -> Array:
 
 
 def sigmoid(x: Any) -> Any:
-    return 1.0 / (1.0 + np.exp(-x))
+    return expit(x)
 
 
 def logit(p: float) -> float:
