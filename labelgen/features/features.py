@@ -10,7 +10,7 @@ from difflib import get_close_matches
 import torch
 
 from labelgen.base.errors import UsageError
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import SPEAKER, Dialogue, Turn
 from labelgen.features.layout import FeatureTensors
 
 MISSING, UNSEEN = 0, 1
@@ -155,7 +155,8 @@ def learn_features(
     categories = [
         CategoryValues(name, tuple(sorted(v for v, c in counts.items() if c >= least)))
         for name, counts in sorted(values.items())
-        if name not in leave_out
+        # Who a speaker is holds for a dialogue only; relations between turns say who wrote and who is addressed.
+        if name not in (*leave_out, SPEAKER)
     ]
     numbers = []
     for name, (count, total, squares) in sorted(sums.items()):

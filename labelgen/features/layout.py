@@ -24,6 +24,25 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
+class Relations:
+    """How the real turns of dialogues of several people relate (features/relations.py).
+
+    Attributes:
+        speaker: number of the speaker in its dialogue, from 1; 0 where it is unknown.
+        addressed: numbers of other speakers who are named in the request; 0 for none.
+        calls: whether the request begins with a name that no speaker so far has.
+        previous, following: position of the speaker's nearest other turns; -1, and a number beyond all turns, where there are none.
+        time: seconds from the start of the dialogue; NaN where it is unknown."""
+
+    speaker: Int[Tensor, " N"]
+    addressed: Int[Tensor, "N names"]
+    calls: Bool[Tensor, " N"]
+    previous: Int[Tensor, " N"]
+    following: Int[Tensor, " N"]
+    time: Float[Tensor, " N"]
+
+
+@dataclass(frozen=True)
 class Layout:
     """Turns, tokens and goals of a batch: indices only, the same for every task.
 
@@ -36,7 +55,8 @@ class Layout:
         token_turn: the real turn of each request token.
         token_start, token_end: `[start, end)` in code points of the request; 0, 0 for special tokens.
         token_counts: number of tokens of each real turn's request.
-        response_of: text of each real turn's response, as a number; equal texts have one number."""
+        response_of: text of each real turn's response, as a number; equal texts have one number.
+        relations: of the real turns; None if no head reads them."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
@@ -49,6 +69,7 @@ class Layout:
     token_end: Int[Tensor, " M"]
     token_counts: tuple[int, ...]
     response_of: Int[Tensor, " N"]
+    relations: Relations | None = None
 
     @cached_property
     def first_turn(self) -> tuple[int, ...]:

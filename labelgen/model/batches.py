@@ -12,6 +12,7 @@ from labelgen.data.label_sets import domains_on_offer
 from labelgen.data.labels import AtGoal, Target, divides
 from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout
+from labelgen.features.relations import relations_of
 from labelgen.features.sound import SoundSource
 from labelgen.features.text import Tokenizer, group_passages
 from labelgen.tasks.task import Task
@@ -44,6 +45,7 @@ class Collator:
         self.features = features
         self.tasks = tasks
         self.sound = sound
+        self.reads_relations = any(task.reads_relations for task in tasks.values())
         self.domains_from: str | None = None
 
     def __call__(self, examples: Sequence[Example]) -> Batch:
@@ -81,6 +83,7 @@ class Collator:
             token_end=torch.tensor([end for _, end in spans], dtype=torch.long),
             token_counts=counts,
             response_of=passages.response,
+            relations=relations_of(dialogues) if self.reads_relations else None,
         )
         sound = None
         if self.sound is not None:

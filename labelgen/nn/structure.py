@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelgen.features.layout import Layout, Relations
 from labelgen.kernels.batch_invariant import score_rows
 
 _ROWS = 512
@@ -47,6 +48,111 @@ class Biaffine(nn.Module):
             before = steps + reach - 1 - torch.arange(reach, device=turns.device)
             blocks.append(scores.gather(2, before.expand(count, -1, -1)))
         return torch.cat(blocks, dim=1)
+
+
+class PairScorer(nn.Module):
+    """Scores of pairs of turns by who wrote them, whom they address and when they were written, and of turns that open a goal or have none.
+
+    All features are comparisons of exact values. Two small networks of two layers combine them; their last layers start at zero. Source of the
+    features: Elsner and Charniak 2008, "You Talking to Me?", and Kummerfeld et al. 2019, "A Large-Scale Corpus for Conversation
+    Disentanglement", appendix."""
+
+    def __init__(self, inner: int = 32) -> None:
+        super().__init__()
+        self.links = _two_layers(_PAIR, inner, 1)
+        self.alone = _two_layers(_SINGLE, inner, 2)
+
+    def forward(self, layout: Layout, reach: int) -> tuple[Float[Tensor, "N reach"], Float[Tensor, "N 2"]]:
+        """Links to earlier turns, the nearest first, undefined where there is no such turn; then "opens a goal" and "has no goal"."""
+        assert layout.relations is not None
+        every = torch.arange(len(layout.position), device=layout.position.device)
+        links = [
+            self.links(pair_features(layout.position, layout.relations, rows, reach)).squeeze(2)
+            for rows in torch.split(every, _ROWS)
+        ]
+        return torch.cat(links), self.alone(single_features(layout.position, layout.relations))
+
+
+def _two_layers(width: int, inner: int, scores: int) -> nn.Sequential:
+    last = nn.Linear(inner, scores)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(width, inner), nn.ReLU(), last)
+
+
+def _from(values: Real[Tensor, "*n"], steps: Sequence[float]) -> list[Bool[Tensor, "*n"]]:
+    """For each step, whether the value reaches it; never for NaN."""
+    return [values >= step for step in steps]
+
+
+def pair_features(
+    positions: Int[Tensor, " N"], by: Relations, rows: Int[Tensor, " R"], reach: int
+) -> Float[Tensor, "R reach F"]:
+    """Features of turn t (rows) and turn t - 1 - k of the same dialogue, or of its first turn where there is none; each is 0 or 1.
+
+    Args:
+        positions: number of each real turn in its dialogue."""
+    back = torch.arange(1, reach + 1, device=rows.device)
+    position = positions[rows][:, None]
+    distance = torch.minimum(back, position)
+    earlier = rows[:, None] - distance
+    at = position - distance
+
+    def addresses(of: Tensor, speaker: Tensor) -> Tensor:
+        return ((of == speaker[..., None]) & (of > 0)).any(-1)
+
+    speaker, other = by.speaker[rows][:, None], by.speaker[earlier]
+    named, named_there = by.addressed[rows][:, None], by.addressed[earlier]
+    same = (speaker == other) & (speaker > 0)
+    calls, called = addresses(named, other), addresses(named_there, speaker)
+    names, names_there = (named > 0).any(-1), (named_there > 0).any(-1)
+    common = ((named[..., :, None] == named_there[..., None, :]) & (named[..., :, None] > 0)).any(-1).any(-1)
+    is_last = by.following[earlier] >= position
+    none_since = by.previous[rows][:, None] <= at
+    before = by.speaker[(earlier - 1).clamp(min=0)]
+    features = [
+        *_from(distance, _DISTANCE_STEPS),
+        *_from(by.time[rows][:, None] - by.time[earlier], _GAP_STEPS),
+        same,
+        same & is_last,
+        calls,
+        called,
+        is_last,
+        none_since,
+        calls & is_last,
+        called & none_since,
+        common,
+        names & ~calls & ~same,
+        names_there & ~called & ~same,
+        names_there.expand_as(same),
+        other == 0,
+        (speaker == 0).expand_as(same),
+        (by.previous[rows] < 0)[:, None].expand_as(same),
+        by.calls[rows][:, None].expand_as(same),
+        (before == other) & (at > 0) & (other > 0),
+    ]
+    return torch.stack([feature.expand_as(same) for feature in features], dim=-1).float()
+
+
+def single_features(positions: Int[Tensor, " N"], by: Relations) -> Float[Tensor, "N F"]:
+    """Features of each real turn by itself, 0 or 1: whom it addresses, and how long ago its speaker wrote."""
+    names = (by.addressed > 0).any(-1)
+    first = by.previous < 0
+    own = positions - by.previous
+    index = torch.arange(len(own), device=own.device) - own
+    named_before = names[index.clamp(min=0)] & ~first
+    near = [(own < step) & ~first for step in _OWN_STEPS]
+    return torch.stack([names, by.calls, first, by.speaker == 0, named_before, *near], dim=-1).float()
+
+
+_DISTANCE_STEPS = (2.0, 3.0, 5.0, 9.0, 17.0, 33.0, 65.0)
+"""Turns between the two."""
+_GAP_STEPS = (60.0, 120.0, 180.0, 360.0, 660.0, 1860.0)
+"""Seconds between the two."""
+_OWN_STEPS = (3, 6, 21, 101)
+"""Turns since the speaker's last one."""
+_PAIR = len(_DISTANCE_STEPS) + len(_GAP_STEPS) + 17
+_SINGLE = 5 + len(_OWN_STEPS)
 
 
 @dataclass(frozen=True, slots=True)

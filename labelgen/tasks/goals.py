@@ -14,37 +14,43 @@ from torch import Tensor, nn
 from labelgen.data.labels import Answers, AtDialogue, AtGoal, Label, NoLabel, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
-from labelgen.nn.structure import Biaffine
+from labelgen.nn.structure import Biaffine, PairScorer
 from labelgen.tasks.exclusive import softmax_rows
 from labelgen.tasks.task import Task, Widths
 
 _REACH = 256
 """Turns that a link reaches back at most; a goal that is taken up after more of them is a new one."""
+_REACH_OF_PAIRS = 128
+"""The same where pairs of turns have features; almost all replies in channels are to one of the last 50 messages."""
 _DISTANCES = 16
 
 
 class GoalsHead(nn.Module):
     """For each real turn: scores of links to earlier turns, the nearest first, of "opens a goal", and of "has no goal"."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, pairs: bool = False) -> None:
         super().__init__()
         self.links = Biaffine(width, 128)
+        self.pairs = PairScorer() if pairs else None
         self.alone = nn.Linear(width, 2)
         # Most links reach back a turn or two; a bias by distance learns that without the states' help.
         self.distance = nn.Parameter(torch.zeros(_DISTANCES + 1))
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "N options"]:
-        grid, reach = layout.pad(states.turns), _reach(layout)
+        grid, reach = layout.pad(states.turns), _reach(layout, self.pairs is not None)
         before = torch.arange(reach, device=grid.device)
         links = self.links(grid, reach).float() + self.distance[(before + 1).clamp(max=_DISTANCES)]
         there = before < torch.arange(layout.longest, device=grid.device)[:, None]
         links = forbid(links, there.expand_as(links))
-        return layout.unpad(torch.cat([links, self.alone(grid).float()], dim=2))
+        scores = layout.unpad(torch.cat([links, self.alone(grid).float()], dim=2))
+        if self.pairs is None:
+            return scores
+        return scores + torch.cat(self.pairs(layout, reach), dim=1).float()
 
 
-def _reach(layout: Layout) -> int:
+def _reach(layout: Layout, pairs: bool) -> int:
     """How many links a row of the batch has."""
-    return min(_REACH, layout.longest)
+    return min(_REACH_OF_PAIRS if pairs else _REACH, layout.longest)
 
 
 class Goals(Task[Float[Tensor, "N options"]]):
@@ -54,16 +60,21 @@ class Goals(Task[Float[Tensor, "N options"]]):
     divides: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff")
 
+    @property
+    def reads_relations(self) -> bool:
+        return self.options.pairs
+
     def head(self, widths: Widths) -> nn.Module:
-        return GoalsHead(widths.dialogue)
+        return GoalsHead(widths.dialogue, self.options.pairs)
 
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         """Goals of several annotators become the share of them that draws a link; turns in no goal of a complete
         division serve none. A turn whose predecessor is out of reach opens. An empty target at turns completes the division of these
         turns alone; the others have weight 0."""
         if self.options.antecedents == "any":
-            return _of_any_antecedent(targets, layout)
-        opens, none = _reach(layout), _reach(layout) + 1
+            return _of_any_antecedent(targets, layout, _reach(layout, self.options.pairs))
+        opens = _reach(layout, self.options.pairs)
+        none = opens + 1
         expected = torch.zeros(sum(layout.turns), opens + 2)
         weight = torch.zeros(sum(layout.turns))
         for b, dialogue in enumerate(targets):
@@ -113,7 +124,7 @@ def _add(closed: list[float], target: Target) -> None:
             closed[turn] += target.weight
 
 
-def _of_any_antecedent(targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+def _of_any_antecedent(targets: Sequence[Sequence[Target]], layout: Layout, opens: int) -> TargetTensors:
     """For each turn a row for each division, told apart by their origins: the links to all earlier turns of the turn's goal are
     right. Source: the marginal likelihood of antecedents of Lee et al. 2017, "End-to-end Neural Coreference Resolution"."""
     by_origin: list[dict[str, list[Target]]] = []
@@ -121,7 +132,7 @@ def _of_any_antecedent(targets: Sequence[Sequence[Target]], layout: Layout) -> T
         by_origin.append({})
         for target in dialogue:
             by_origin[-1].setdefault(target.origin, []).append(target)
-    opens, none = _reach(layout), _reach(layout) + 1
+    none = opens + 1
     divisions = max(1, *map(len, by_origin))
     right = torch.zeros(sum(layout.turns), divisions, opens + 2)
     weight = torch.zeros(sum(layout.turns), divisions)

@@ -15,5 +15,7 @@ class TaskOptions:
     label_dropout: Share = 0.3
     """probability that a label is represented by its text alone in a training step, so that unseen labels can be scored; for tasks whose
     labels have texts"""
+    pairs: bool = False
+    """features of pairs of turns, from the category `speaker`, names in requests, and times; for goals in dialogues of several people"""
     antecedents: Literal["nearest", "any"] = "nearest"
     """earlier turns of its goal that a turn is trained to link to; any: the probability of all of them together counts"""

@@ -57,6 +57,11 @@ class Task(ABC, Generic[Out]):
         self.index = labels.index()
         self._allowed: dict[tuple[str | None, tuple[str, ...] | None], Bool[Tensor, " K"]] = {}
 
+    @property
+    def reads_relations(self) -> bool:
+        """Whether its head reads how turns relate (Layout.relations)."""
+        return False
+
     @abstractmethod
     def head(self, widths: Widths) -> nn.Module:
         """A module whose forward maps (States, Layout) to Out."""

@@ -1,0 +1,143 @@
+"""A model whose goals read pairs of turns: batch invariance, windows, causality, and what it learns."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+from labeled import labeled_dialogue
+from msgspec.structs import replace
+
+from labelgen.data.dialogue import SPEAKER, Category
+from labelgen.data.labels import Annotation, AtGoal, Label, targets_of
+from labelgen.model import annotate as annotate_module
+from labelgen.model.annotate import annotate
+from labelgen.model.annotator import Annotator
+from labelgen.model.batches import Example
+from labelgen.model.build import build_model
+from labelgen.model.folder import load_model, save_model
+from labelgen.model.options import ModelOptions
+from labelgen.nn import structure
+from labelgen.tasks.options import TaskOptions
+
+NAMES = ("anna", "bert", "cleo")
+
+
+def spoken(dialogue, seed):
+    """The dialogue with a speaker for most turns, who often names another."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def pick(count):
+        return int(torch.randint(count, (1,), generator=draw))
+
+    turns = []
+    for turn in dialogue.turns:
+        speaker, other = NAMES[pick(3)], NAMES[pick(3)]
+        who = (Category(name=SPEAKER, value=speaker),) if pick(5) else ()
+        text = f"{other}: {turn.request}" if pick(2) else turn.request
+        turns.append(replace(turn, request=text, categories=(*turn.categories, *who)))
+    return replace(dialogue, turns=tuple(turns), annotations=())
+
+
+DIALOGUES = [spoken(labeled_dialogue(seed), seed) for seed in range(16)]
+LONG = spoken(labeled_dialogue(50, turns=40), 50)
+
+
+def pair_model(tiny_encoder, **options):
+    torch.manual_seed(0)
+    chosen = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    model = build_model(chosen, {"goals": TaskOptions(**{"pairs": True, **options})}, {}, DIALOGUES).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "m"
+    save_model(pair_model(tiny_encoder), folder, {"data_digest": "abc"})
+    return folder
+
+
+def test_pairs_other_dialogues_in_the_call_change_no_bit(folder):
+    annotator = Annotator(folder)
+    together = annotator.annotate(DIALOGUES)
+    assert annotator.annotate(DIALOGUES[::-1])[::-1] == together
+    assert [annotator.annotate([d])[0] for d in DIALOGUES] == together
+
+
+def test_pairs_speakers_change_goals(folder):
+    model = load_model(folder)
+    (said,) = annotate(model, [LONG])
+    (silent,) = annotate(model, [replace(LONG, turns=tuple(replace(t, categories=()) for t in LONG.turns))])
+    assert [x.probability for x in said] != [x.probability for x in silent]
+
+
+def test_pairs_windows_give_what_is_given_at_once(folder):
+    model = load_model(folder)
+    (whole,) = annotate(model, [LONG])
+    with patch.object(annotate_module, "WINDOW", 8), patch.object(structure, "_ROWS", 5):
+        (windows,) = annotate(model, [LONG])
+    assert [x.at for x in whole] == [x.at for x in windows]
+    assert [x.probability for x in whole] == pytest.approx([x.probability for x in windows], rel=1e-4, abs=1e-5)
+
+
+def test_pairs_padding_changes_no_score(folder):
+    model = load_model(folder)
+    pairs, collate = model.heads["goals"].pairs, model.collator()
+    assert isinstance(pairs, structure.PairScorer)
+    short, long = DIALOGUES[0], LONG
+    batch = collate.batch([short, long], [(), ()], [None, None])
+    scores = pairs(batch.layout, 9)
+    row = 0
+    for dialogue in (short, long):
+        alone = collate.batch([dialogue], [()], [None])
+        links, single = pairs(alone.layout, 9)
+        for turn in range(len(dialogue.turns)):
+            back = min(turn, 9)
+            torch.testing.assert_close(scores[0][row, :back], links[turn, :back])
+            torch.testing.assert_close(scores[1][row], single[turn])
+            row += 1
+
+
+def test_model_without_pairs_has_no_weights_of_them(tiny_encoder):
+    assert not any(".pairs." in name for name in pair_model(tiny_encoder, pairs=False).state_dict())
+    assert pair_model(tiny_encoder, pairs=False).collator().batch([LONG], [()], [None]).layout.relations is None
+
+
+def test_pairs_learn_conversations_of_speakers(tiny_encoder):
+    """Two people who answer each other by name, in any order with two others: only speakers and names tell the goals."""
+    torch.manual_seed(1)
+    model = pair_model(tiny_encoder, antecedents="any").train()
+    names = ("anna", "bert", "cleo", "dora")
+    log = []
+    for seed in range(12):
+        draw = torch.Generator().manual_seed(seed)
+        who = [int(torch.randint(4, (1,), generator=draw)) for _ in range(14)]
+        base = labeled_dialogue(seed, turns=14)
+        turns = tuple(
+            replace(
+                t, request=f"{names[k ^ 1]}: play", response="", categories=(Category(name=SPEAKER, value=names[k]),)
+            )
+            for t, k in zip(base.turns, who, strict=True)
+        )
+        goals = [tuple(t for t, k in enumerate(who) if k // 2 == g) for g in (0, 1)]
+        labels = tuple(Label("goals", AtGoal(goal), "goal") for goal in goals if goal)
+        log.append(replace(base, turns=turns, annotations=(Annotation("truth", "truth", labels),)))
+    examples = [Example(replace(d, annotations=()), targets_of(d.annotations[0])) for d in log]
+    collate = model.collator()
+    optimizer = torch.optim.Adam(model.heads["goals"].pairs.parameters(), lr=0.02)
+    for _ in range(60):
+        batch = collate(examples[:8])
+        with torch.no_grad():
+            states = model.states(batch, model.encode(batch))
+        task = model.tasks["goals"]
+        loss = task.loss(model.heads["goals"](states, batch.layout), batch.targets["goals"])
+        optimizer.zero_grad()
+        (loss.total / loss.weight).backward()
+        optimizer.step()
+    right = [
+        {x.at for x in said} == {x.at for x in d.annotations[0].labels}
+        for said, d in zip(annotate(model, [e.dialogue for e in examples[8:]]), log[8:], strict=True)
+    ]
+    assert sum(right) >= 3
