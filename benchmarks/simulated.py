@@ -116,7 +116,7 @@ def _of_log(log: Sequence[Dialogue], method: str) -> list[Counts]:
 
 
 def _target_counts(dialogue: Dialogue, targets: Sequence[Target]) -> Counts:
-    """(kind, task) -> (turns that ask for something and have such a target; right, given and wanted intents or spans), where
+    """(kind, task) -> (turns that ask for something and have such a target; right, predicted and wanted intents or spans), where
     all intents of a turn are one."""
     truth = dialogue.annotation(TRUTH)
     assert truth is not None
@@ -185,7 +185,7 @@ PARTS = ("all turns", SILENT, ASKED, "goals", "dialogues")
 BINS = 10
 
 PosteriorRows = Mapping[tuple[str, str], Array]
-"""(slice, method) -> [dialogues, 4 + 3 BINS]: nats, right, given and wanted bad turns; per bin items, good, probability."""
+"""(slice, method) -> [dialogues, 4 + 3 BINS]: nats, right, predicted and wanted bad turns; per bin items, good, probability."""
 
 
 def posteriors(seeds: Sequence[int], dialogues: int) -> list[Result]:

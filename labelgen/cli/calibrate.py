@@ -52,7 +52,7 @@ class CalibrateOptions(_HeldOutOptions):
     dialogues must be new to the model. Half of them are used; the other half stays unseen for labelgen certify."""
 
     decide: Literal["most_probable", "macro_f1"] = "most_probable"
-    """predicted quality or outcome: the most probable name, or that of weights which maximize macro F1, so that rare names are found"""
+    """predicted quality or outcome: the most probable name, or that of weights which maximize macro F1, which favors rare names"""
     seed: WholeNumber = 0
     """seed of the division of the dialogues"""
 

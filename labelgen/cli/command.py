@@ -131,7 +131,7 @@ class LogOptions(ReadOptions):
     """Which logs are read, and how."""
 
     log: Annotated[tuple[str, ...], ARGUMENT]
-    """files or folders of records; - reads standard input, in labelgen's own form"""
+    """files or folders of records; - reads standard input, in labelgen's record form"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class OneLogOptions(ReadOptions):
     """Which log is read, and how."""
 
     log: Annotated[str, ARGUMENT]
-    """file or folder of records; - reads standard input, in labelgen's own form"""
+    """file or folder of records; - reads standard input, in labelgen's record form"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ def open_log(
 
 
 def fresh_log(out: str | Path, force: bool, made_from: Sequence[str | Path]) -> None:
-    """Raises UsageError where `out` may not be written: it exists, and `force` is not given, or it is a file of the log that it
+    """Raises UsageError where `out` may not be written: it exists without `force`, or it is a file of the log that it
     is made from, which would be lost."""
     if str(out) == "-":
         return

@@ -143,7 +143,7 @@ def _show_annotators(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _nobody(log: Log, options: ConsensusCommandOptions) -> InputError:
-    """The error of a log without an annotation by those who are asked for; nothing is written."""
+    """The error of a log without an annotation by the requested annotators; nothing is written."""
     where = ", ".join(map(str, options.log))
     if not log.kept:
         return InputError("the log holds no dialogue", where, "name a log with annotated dialogues")

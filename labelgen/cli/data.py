@@ -54,7 +54,7 @@ def validate(options: ValidateOptions) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions(LogOptions, ForceOptions):
-    """Convert logs to labelgen's own form. A file labels.json is written next to the output: the label names that the corpus
+    """Convert logs to labelgen's record form. A file labels.json is written next to the output: the label names that the corpus
     publishes, and those in its annotations."""
 
     out: Annotated[str, ARGUMENT]

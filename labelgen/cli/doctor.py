@@ -37,7 +37,7 @@ def doctor(options: DoctorOptions) -> int:
         ("torchaudio", _torchaudio),
         ("soundfile", _soundfile),
         ("encoder", _encoder),
-        ("same bits", _same_bits),
+        ("batches", _batch_invariance),
         ("output", lambda: _output(options.out)),
         ("tracker", _tracker),
     ]
@@ -49,7 +49,7 @@ def doctor(options: DoctorOptions) -> int:
         except (LabelgenError, ImportError) as caught:
             wrong += 1
             error = caught if isinstance(caught, LabelgenError) else LabelgenError(str(caught), hint="see above")
-            print_lines(f"wrong  {name:<{width}}  {error.what}", f"{'':>{width + 9}}to do: {error.hint}")
+            print_lines(f"wrong  {name:<{width}}  {error.what}", f"{'':>{width + 9}}hint: {error.hint}")
     return 1 if wrong else 0
 
 
@@ -149,16 +149,16 @@ def _encoder() -> str:
     return f"{PACKAGE} is whole; `labelgen encoder OUT` writes it"
 
 
-def _same_bits() -> str:
+def _batch_invariance() -> str:
     from labelgen.kernels.processor import processor
     from labelgen.model.batch_invariance import is_random_model_batch_invariant
 
     if not is_random_model_batch_invariant():
         raise LabelgenError(
-            f"on this CPU ({processor()}) and with this torch the labels of a dialogue depend on the dialogues beside it",
+            f"on this CPU ({processor()}) and with this torch the labels of a dialogue depend on the other dialogues of its batch",
             hint="probabilities may differ in their last digits by shards and workers, and `batch_dependent` stands in the labels' provenance; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",
         )
-    return "the labels of a dialogue do not depend on the dialogues beside it"
+    return "batch invariance: labels of a dialogue do not depend on the other dialogues of its batch"
 
 
 def _output(folder: Path) -> str:

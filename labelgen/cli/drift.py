@@ -38,7 +38,7 @@ class DriftOptions(ReadOptions, ModelRunOptions, ConsensusOptions, ForceOptions)
     model: Annotated[Path, ARGUMENT]
     """model folder, calibrated"""
     log: Annotated[tuple[str, ...], ARGUMENT]
-    """files or folders of records; - reads standard input, in labelgen's own form"""
+    """files or folders of records; - reads standard input, in labelgen's record form"""
     out: Annotated[Path | None, "FILE"] = None
     """JSON file for the result, which labelgen label and labelgen report read"""
     reference: Annotated[str, "NAME"] = "consensus"

@@ -37,11 +37,11 @@ _TABLE_WIDTH = 160
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
-    """Judge a model, or annotations that are in the log, beside the human baseline: each annotator is left out in turn and judged against
+    """Compare a model, or annotations that are in the log, with the human baseline: each annotator is left out in turn and judged against
     the consensus of the others, the model on the same answers. Writes evaluation.json, predictions.jsonl and report.html."""
 
     log: Annotated[tuple[str, ...], ARGUMENT] = ()
-    """files or folders of records; - reads standard input, in labelgen's own form"""
+    """files or folders of records; - reads standard input, in labelgen's record form"""
     out: Annotated[Path, "FOLDER"]
     """output folder"""
     model: Annotated[tuple[str, ...], "[NAME=]FOLDER"] = ()
@@ -80,8 +80,8 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
     online: bool = False
     """models that see no later turns, as in labelgen label --online"""
     slice: Annotated[tuple[str, ...], "FIELD"] = ()
-    """field of the record to slice by, besides the default ones, such as user, status, a feature of the turns, or probability, the
-    model's own"""
+    """field of the record to slice by, besides the default ones, such as user, status, a feature of the turns, or the model's
+    probability"""
     worst_slices: bool = False
     """search of one half of the dialogues for the slices where the first system is worst, by one condition or two, measured on the other
     half"""
@@ -99,7 +99,7 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
         if (self.recompute is None) == (not self.log):
             raise UsageError("name a log, or predictions by --recompute", "the command line", "one of the two")
         if self.model and self.predictions is not None:
-            raise UsageError("a model and predictions are given", "--model, --predictions", "give one of the two")
+            raise UsageError("both a model and predictions are named", "--model, --predictions", "give one of the two")
         for name, value in (("--new-users", self.new_users), ("--baseline", self.baseline)):
             if value and not self.train:
                 raise UsageError(f"{name} needs a training part", name, "name it by --train")
@@ -219,7 +219,7 @@ def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":
             # Its answers would take the place of the other's.
             whose = "the reference" if name == options.reference else "another model"
             raise UsageError(
-                f"{name!r} names {whose} too", f"--model {folder}", "write --model NAME=FOLDER with a name of its own"
+                f"{name!r} names {whose} too", f"--model {folder}", "write --model NAME=FOLDER with another name"
             )
         taken.append(name)
     return [
@@ -244,7 +244,9 @@ def _recomputed(predictions: Path) -> "Evaluation":
 
     path = predictions.parent / EVALUATION
     if not path.is_file():
-        raise UsageError(f"no {EVALUATION} beside the predictions", str(path), "keep the two files of one run together")
+        raise UsageError(
+            f"no {EVALUATION} next to the predictions", str(path), "keep the two files of one run together"
+        )
     before = read_evaluation(path)
     description = Description(
         title=before.title,

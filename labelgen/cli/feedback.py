@@ -83,7 +83,7 @@ def signals(options: SignalsOptions) -> None:
         return result
 
     log = open_log(options, [options.log])
-    _rewrite(options, log, log, find, "signals", ("kind", "asked", "vote"))
+    _rewrite(options, log, log, find, "signals", ("kind", "feedback", "vote"))
 
 
 def _rewrite(
@@ -170,7 +170,7 @@ def aggregate(options: AggregateOptions) -> None:
         return replace(dialogue, targets=targets)
 
     dialogues = require_annotators(_with_some_signal(log, options.log), [options.goals], "--goals")
-    _rewrite(options, log, dialogues, make, "targets", ("task", "unit", "says"))
+    _rewrite(options, log, dialogues, make, "targets", ("task", "unit", "target"))
 
 
 def _selected(dialogue: Dialogue, options: AggregateOptions) -> list[Signal]:

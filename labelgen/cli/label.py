@@ -92,7 +92,7 @@ class LabelOptions(ModelRunOptions, ForceOptions):
 def label_command(options: LabelOptions) -> None:
     """Label the log, and print what was labeled."""
     for path in (options.input, options.output):
-        to_path(path)  # what cannot be reached is told before a model is loaded
+        to_path(path)  # an unreachable path is reported before a model is loaded
     if options.labels is not None:
         existing_file(options.labels)
     void = {} if options.drift is None else void_reasons(options.drift, options.model)
@@ -164,7 +164,7 @@ def _on_gpu(options: LabelOptions) -> bool:
 
 
 def _settings(options: LabelOptions) -> dict[str, str]:
-    """What the labels depend on, beside the model."""
+    """What the labels depend on besides the model."""
     settings = {"device": options.device}
     if options.redact:
         settings[REDACT] = KINDS
@@ -289,7 +289,7 @@ def verify_command(options: VerifyOptions) -> None:
         hint = "label again into this folder; --force replaces what is spoilt"
         raise IntegrityError(f"{count}, the first: {faults[0]}", str(options.output), hint)
     again = "" if options.sample is None else "; a sample was labeled again, to the same bytes"
-    print_lines(f"good: digests, counts and ids are as the manifest says{again}")
+    print_lines(f"verified: digests, counts and ids equal those of the manifest{again}")
     manifest = LabelFolder(output).manifest
     if damaged := read_manifest(manifest).counts.damaged:
         print_lines(f"not complete: of the input these files were damaged, and read only in part: {', '.join(damaged)}")
@@ -301,7 +301,7 @@ def _load(options: VerifyOptions, settings: Settings) -> DialogueAnnotator:
     digest = settings.options.get(LABELS)
     if digest != (None if options.labels is None else digest_file(options.labels)):
         what = "without a label set" if digest is None else f"with the label set of digest {digest}"
-        raise UsageError(f"the folder was labeled {what}", "--labels", "give the file that labelgen label was given")
+        raise UsageError(f"the folder was labeled {what}", "--labels", "give the file of that labelgen label command")
     model = settings.model
     assert options.model is not None
     return load_annotator(

@@ -22,7 +22,10 @@ COMMANDS = {
         "labelgen.cli.consensus:CONSENSUS",
         "make one annotation from several people's, and say how far they agree",
     ),
-    "evaluate": ("labelgen.cli.evaluate:EVALUATE", "judge a model beside single people, on the same answers"),
+    "evaluate": (
+        "labelgen.cli.evaluate:EVALUATE",
+        "compare a model with one annotator and baselines, on the same answers",
+    ),
     "plan": ("labelgen.cli.estimate:PLAN", "say what a planned number of dialogues and votes would show"),
     "calibrate": (
         "labelgen.cli.calibrate:CALIBRATE",
@@ -40,7 +43,7 @@ COMMANDS = {
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review": ("", "draw a sample of a log, export it for people, import their answers"),
-    "report": ("labelgen.cli.evaluate:REPORT", "write what an evaluation found as one HTML page"),
+    "report": ("labelgen.cli.evaluate:REPORT", "write an evaluation as one HTML page"),
     "show": ("labelgen.cli.label:SHOW", "draw labeled dialogues in the terminal"),
     "encoder": ("labelgen.cli.train:ENCODER", "write a pretrained text encoder to a folder, without a hub"),
     "doctor": ("labelgen.cli.doctor:DOCTOR", "check this machine, and say what to do where something is wrong"),
@@ -49,7 +52,7 @@ COMMANDS = {
 
 ACTIONS = {
     "data validate": ("labelgen.cli.data:VALIDATE", "read a whole log, and count valid and rejected records"),
-    "data convert": ("labelgen.cli.data:CONVERT", "convert logs to labelgen's own form"),
+    "data convert": ("labelgen.cli.data:CONVERT", "convert logs to labelgen's record form"),
     "data stats": ("labelgen.cli.data:STATS", "count what is in a log"),
     "data split": ("labelgen.cli.data:SPLIT", "split a log into parts that share no user"),
     "data schema": ("labelgen.cli.data:SCHEMA", "print the JSON Schema of a record"),
@@ -139,11 +142,11 @@ def _tell(command: str, error: str) -> None:
 
 
 def _flush() -> None:
-    """Write what is still to be written, while it can be told that there is no room. Raises OSError."""
+    """Write what is still to be written, while a full disk can still be reported. Raises OSError."""
     try:
         sys.stdout.flush()
     except OSError:
-        # Python would try again when it ends, and tell it in its own way.
+        # Python would try again when it ends, and print its own message.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

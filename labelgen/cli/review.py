@@ -196,7 +196,7 @@ def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> N
         shown = ", ".join(f"{name} {n:,}" for name, n in sorted(ignored.items()))
         _print(options.out, f"left out, not part of labelgen's configuration: {shown}")
     if not merger.added and not merger.reasons:
-        what = f"{options.answers} holds no answers: it is the file that people were given, or nobody has answered yet"
+        what = f"{options.answers} has no answers: it is the file before anyone answered"
         print_lines(f"{what}; export it after people have answered", file=sys.stderr)
     if merger.reasons:
         where = f"in {quarantine}" if quarantine is not None else "--quarantine FILE keeps them"

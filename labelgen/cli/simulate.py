@@ -22,7 +22,7 @@ from labelgen.simulator.world import WorldOptions
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateOptions(WorldOptions, ForceOptions):
-    """Write a log of a simulated voice assistant, with its truth and the annotations of four people, and labels.json beside it. The same
+    """Write a log of a simulated voice assistant, with its truth and the annotations of four people, and labels.json next to it. The same
     seed gives the same bytes; a longer log begins with the shorter one."""
 
     out: Annotated[str, ARGUMENT]
@@ -33,14 +33,14 @@ class SimulateOptions(WorldOptions, ForceOptions):
     """seed of everything random"""
     corpus: Annotated[str | None, "FORMAT:PATH"] = None
     """annotated corpus of the world: users speak and the assistant answers as in its dialogues; without it the world has a
-    small language of its own"""
+    small built-in language"""
 
 
 def simulate(options: SimulateOptions) -> None:
     """Write the log."""
     world = WorldOptions(**{item.name: getattr(options, item.name) for item in fields(WorldOptions)})
     if options.out == "-" and world.sound:
-        raise UsageError("sound needs a folder beside the log", "--sound", "name a file in place of -")
+        raise UsageError("sound needs a folder next to the log", "--sound", "name a file in place of -")
     out = Path(options.out)
     if options.out != "-":
         fresh_file(out, options.force)

@@ -34,8 +34,8 @@ Decide = Literal["most_probable", "macro_f1"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """place: the position of its dialogue. at: its field. labels: with the probabilities as the model gave them, empty
-    where it said "none here", and then `none` is the probability of that. holds: of each label, whether it does. wanted: the reference's names."""
+    """place: the position of its dialogue. at: its field. labels: with the probabilities of the model, empty where it
+    predicted "none here", and then `none` is the probability of that. holds: of each label, whether it is right. wanted: the reference's names."""
 
     place: int
     at: At
@@ -138,7 +138,7 @@ def _certified(
     max_error: float,
     confidence: float,
 ) -> tuple[Certificate, Callable[[Answer], bool]]:
-    """The certificate, and whether an answer is given."""
+    """The certificate, and a function: whether an answer is above its threshold."""
 
     def sure(x: Answer) -> float | None:
         if not x.labels:
@@ -345,7 +345,7 @@ def answers_of(
 
 
 def _count_right(labels: Sequence[Label], wanted: Sequence[Label], divides: bool) -> tuple[int, int]:
-    """(right, given) of one annotator's field, counted as the model's answers are."""
+    """(right, all) of one annotator's field, counted as the model's answers are."""
     if divides and labels:
         true = {identity(label) for label in wanted}
         return sum(identity(label) in true for label in labels), len(labels)

@@ -13,7 +13,7 @@ ABSENT = ""
 
 
 def confusion(item: Item) -> Counter[tuple[str, str]]:
-    """How often each (name of the reference, name given) stands at one field; ABSENT where nothing is given. Fields
+    """How often each (name of the reference, predicted name) stands at one field; ABSENT where nothing is predicted. Fields
     that the reference answers with "none" have no name and are left out."""
     pairs: Counter[tuple[str, str]] = Counter()
     for at, wanted in item.reference.items():
@@ -24,7 +24,7 @@ def confusion(item: Item) -> Counter[tuple[str, str]]:
 
 
 def matrix(rows: Sequence[Row], times: Array) -> tuple[list[str], Array]:
-    """Names, sorted, and the summed confusion matrix [R, names, names + 1]: reference by given, absent last."""
+    """Names, sorted, and the summed confusion matrix [R, names, names + 1]: reference by predicted, absent last."""
     names = sorted({name for row in rows for pair in row for name in pair} - {ABSENT})
     place = {name: k for k, name in enumerate([*names, ABSENT])}
     table = np.zeros((len(rows), len(names), len(names) + 1))

@@ -1,7 +1,7 @@
 """The contract of a metric: a pair of functions, so that intervals can resample dialogues.
 
-`tally` maps one dialogue to a row of counts or scores, `value` maps rows to numbers. How often each row counts is given
-beside the rows: a resample is a vector of counts, and one call values many resamples at once."""
+`tally` maps one dialogue to a row of counts or scores, `value` maps rows to numbers. How often each row counts is a second
+argument: a resample is a vector of counts, and one call values many resamples at once."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -99,5 +99,5 @@ def of_scored(formula: Callable[[Array, Array], Array], width: int) -> Callable[
 
 
 def f1(right: Array, predicted: Array, wanted: Array) -> Array:
-    """Harmonic mean of precision right / given and recall right / wanted; NaN where nothing is given nor wanted."""
+    """Harmonic mean of precision right / predicted and recall right / wanted; NaN where nothing is predicted nor wanted."""
     return divide(2.0 * right, predicted + wanted)

@@ -87,7 +87,7 @@ class SearchHalf(Struct):
 
 
 class WorstSlice(Tested, kw_only=True):
-    """A slice that was found on one half of the dialogues, judged on the other half."""
+    """A slice that was selected on one half of the dialogues and measured on the other half."""
 
     conditions: list[Condition]
     search: SearchHalf

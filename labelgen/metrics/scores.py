@@ -1,6 +1,6 @@
 """Metrics of probabilities and ratings.
 
-They judge what an annotator says beside the name. An annotator who gives no probabilities has no value here."""
+They judge the probability, not the name. An annotator who gives no probabilities has no value here."""
 
 import math
 import sys

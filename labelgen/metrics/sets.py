@@ -26,7 +26,7 @@ def _right_fields(item: Item) -> tuple[int, int]:
 
 def _overlap(of: Callable[[Item, Label], Hashable]) -> Callable[[Item], tuple[int, int, int]]:
     def tally(item: Item) -> tuple[int, int, int]:
-        """(in both, given, wanted) over the fields that the reference answers."""
+        """(in both, predicted, wanted) over the fields that the reference answers."""
         both = predicted = wanted = 0
         for at, labels in item.reference.items():
             ours = Counter(of(item, label) for label in item.predicted.get(at, ()))
@@ -47,7 +47,7 @@ def _text(item: Item, label: Label) -> Hashable:
 
 
 def _by_name(item: Item) -> dict[str, tuple[int, int, int]]:
-    """name -> (in both, given, wanted)."""
+    """name -> (in both, predicted, wanted)."""
     rows: dict[str, list[int]] = {}
     for at, labels in item.reference.items():
         predicted = {label.name for label in item.predicted.get(at, ())}

@@ -33,7 +33,7 @@ def count(value: int | None) -> str:
 
 
 def data(value: float | int | None, kind: str = "number") -> Markup:
-    """A number as HTML, with the evaluation's own value beside its text; kind: `number`, `percent` or `count`."""
+    """A number as HTML, with the evaluation's value as attribute; kind: `number`, `percent` or `count`."""
     if value is None or not math.isfinite(value):
         return Markup('<span class="absent" title="not defined">{}</span>').format(ABSENT)
     text = {"number": number, "percent": percent}[kind](value) if kind != "count" else count(int(value))

@@ -82,7 +82,7 @@ PRICE_PER_TURN = 0.06
 class Person:
     """An annotator with error rates at carelessness .5.
 
-    turn_moved: of a turn that is moved to another goal, to none, or to its own. goals_merged: of a dialogue with two neighboring goals
+    turn_moved: of a turn that is moved to another goal, to none, or to a new one. goals_merged: of a dialogue with two neighboring goals
     merged. outcome: of a flipped outcome. quality: of a rating off by one, a third of the time by two. intent: of a turn with an intent
     confused, omitted or added. slot: of a slot missed, misnamed or with a wrong border; a quarter of it is the rate of an invented slot in
     a turn without slots."""
@@ -140,7 +140,7 @@ def _goals(
 
 
 def _move(turn: int, goal_of: list[int | None], outcomes: list[str], rng: Random) -> None:
-    """Move a turn to the other goal of a neighboring turn, else to none or to its own goal."""
+    """Move a turn to the other goal of a neighboring turn, else to none or to a new goal."""
     neighbors = [goal_of[k] for k in (turn - 1, turn + 1) if 0 <= k < len(goal_of) and goal_of[k] != goal_of[turn]]
     if neighbors:
         goal_of[turn] = neighbors[int(rng.random() * len(neighbors))]

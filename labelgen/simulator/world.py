@@ -51,7 +51,7 @@ class WorldOptions:
     carelessness: Rate = 0.5
     """error rates of the annotators, from none (0) to twice the usual ones (1)"""
     sound: Share = 0.0
-    """share of the dialogues with a test signal as audio in sound/ beside the log"""
+    """share of the dialogues with a test signal as audio in sound/ next to the log"""
 
     def __post_init__(self) -> None:
         check_fields(self)

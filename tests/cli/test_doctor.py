@@ -27,12 +27,12 @@ def test_a_sound_machine_is_ok(tmp_path: Path, capsys):
         "torchaudio",
         "soundfile",
         "encoder",
-        "same",
+        "batches",
         "output",
         "tracker",
     }
     assert all(
-        found[name].startswith("ok ") for name in ("python", "packages", "torch", "torchaudio", "soundfile", "same")
+        found[name].startswith("ok ") for name in ("python", "packages", "torch", "torchaudio", "soundfile", "batches")
     )
     assert code == (0 if all(line.startswith("ok ") for line in found.values()) else 1)
     assert not (tmp_path / "runs").exists()
@@ -46,7 +46,7 @@ def test_what_is_wrong_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pyte
     assert main(["doctor", "--out", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "wrong  packages" in out
-    assert "to do: make setup" in out
+    assert "hint: make setup" in out
 
 
 def test_labels_that_depend_on_their_company_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -58,7 +58,7 @@ def test_labels_that_depend_on_their_company_are_told(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(TurnEncoder, "states", by_number)
     assert main(["doctor", "--out", str(tmp_path)]) == 1
-    assert "wrong  same bits" in capsys.readouterr().out
+    assert "wrong  batches" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_written_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -130,7 +130,7 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
         (["LOG", "--out", "o", "--model", "m", "--predictions", "p"], 2, "give one of the two"),
         (["LOG", "--out", "o", "--task", "outcomes"], 2, "did you mean 'outcome'"),
         (["--recompute", "nowhere/predictions.jsonl", "--out", "o"], 2, "does not exist"),
-        (["--recompute", "LOG", "--out", "o"], 2, "no evaluation.json beside"),
+        (["--recompute", "LOG", "--out", "o"], 2, "no evaluation.json next to"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, words, code, said):

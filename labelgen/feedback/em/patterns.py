@@ -1,4 +1,4 @@
-"""Answer patterns: what each kind of signal said about an item, how many items share it, and all of them as arrays."""
+"""Answer patterns: the votes of each kind of signal on an item, how many items share it, and all of them as arrays."""
 
 import math
 from collections import Counter
@@ -73,7 +73,7 @@ def pattern_of(item: FeedbackItem, anchored: bool = False) -> Pattern:
     """The pattern of one item.
 
     Of a kind that speaks several times the strongest signal counts. A kind counts as not observed where its strongest
-    signals contradict each other, where it casts only votes that it does not declare, and where it is silent beside an
+    signals contradict each other, where it casts only votes that it does not declare, and where it is silent next to an
     explicit answer. A kind without a detector could
     always have spoken, but for earlier turns where there is one turn only."""
     strongest: dict[str, dict[str, float]] = {}
