@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from inspect import cleandoc
 from itertools import accumulate
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -553,6 +554,9 @@ def json_schema() -> dict[str, Any]:
     schema = {"$ref": "#/$defs/Record", "$defs": {"Record": record, **definitions}}
     for definition in schema["$defs"].values():
         del definition["additionalProperties"]
+        if "description" in definition:
+            # Python 3.13 strips the indentation of docstrings, earlier versions keep it.
+            definition["description"] = cleandoc(definition["description"])
         for field in definition["properties"].values():
             if isinstance(field.get("default"), dict):
                 del field["default"]
