@@ -181,12 +181,19 @@ def annotations(draw: st.DrawFn, turns: tuple[Turn, ...], annotator: str, kind: 
             for _ in range(draw(st.integers(0, 2)) if turn.request else 0):
                 start, end = draw(spans(len(turn.request)))
                 value = draw(maybe(texts))
-                slots.append(Label("slots", AtSpan(t, start, end), draw(names), draw(maybe(probabilities)), value))
+                origin = draw(st.sampled_from([None, "", "number", "catalogue"]))
+                at_span = AtSpan(t, start, end)
+                slots.append(Label("slots", at_span, draw(names), draw(maybe(probabilities)), value, origin=origin))
             labels += slots
             none += [] if slots else [no_label("slots", AtTurn(t))]
         if draw(st.booleans()):
             labels_of_others = few(st.tuples(names, maybe(probabilities), maybe(texts)), 1)
-            own = [Label("another_task", AtTurn(t), *said) for said in draw(labels_of_others)]
+            own = [
+                Label(
+                    "another_task", AtTurn(t), name, probability, value, origin=draw(st.sampled_from([None, "nbest"]))
+                )
+                for name, probability, value in draw(labels_of_others)
+            ]
             labels += own
             none += [] if own else [no_label("another_task", AtTurn(t))]
     order = ("goals", "outcome", "quality", "intents", "slots")

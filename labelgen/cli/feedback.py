@@ -1,5 +1,5 @@
-"""labelgen feedback: find the signals in a log, aggregate them into targets, explain targets, choose turns to ask users about, and
-report on signals."""
+"""labelgen feedback: find the signals in a log, aggregate them into targets, explain targets, choose turns to ask users about, correct
+misrecognized requests, and report on signals."""
 
 import json
 import sys
@@ -19,10 +19,11 @@ from rich.text import Text
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
-from labelgen.base.options import ARGUMENT, Choices, Count, WholeNumber
+from labelgen.base.options import ARGUMENT, Choices, Count, Share, WholeNumber
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines, printable, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, fresh_log, open_log
+from labelgen.data.catalogue import read_catalogue
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators, write_log
@@ -36,6 +37,9 @@ from labelgen.report.terminal import DialogueView, PlainConsole, ranges
 
 if TYPE_CHECKING:
     from labelgen.feedback.em.method import EmMethod
+
+ANNOTATOR = "transcriber"
+"""Annotator name of corrected requests."""
 
 DISAGREEMENT = 0.25
 """Signals and model disagree if their probabilities differ by at least this much."""
@@ -474,6 +478,53 @@ def _show_questions(questions: Sequence[Question], beliefs: Sequence[TurnBelief]
     )
 
 
+# Transcriptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscribeOptions(_RewriteOptions):
+    """Correct misrecognized requests: write each record with one more annotation, the most probable words of each request. They are
+    chosen from the recognizer's n-best list and from later requests that repeat it; docs/how-to/values.md."""
+
+    threshold: Share = 0.0
+    """probability below which a request is left open"""
+    catalogue: Annotated[Path | None, "FILE"] = None
+    """catalogue of the values of slots, .yaml or .jsonl; names in it count for a candidate"""
+    annotator: Annotated[str, "NAME"] = ANNOTATOR
+    """annotator name written to the output"""
+
+    def check(self) -> None:
+        """Raises UsageError for standard input, and without an annotator name."""
+        if self.log == "-":
+            hint = "write the records to a file first"
+            raise UsageError("the log is read twice, and standard input can be read once", "the log -", hint)
+        if not self.annotator:
+            raise UsageError("labels need an annotator name", "--annotator", "give a name")
+
+
+def transcribe(options: TranscribeOptions) -> None:
+    """Write the records, and print how many requests were corrected."""
+    from labelgen.feedback.transcription import KIND, LogStatistics, corrected_requests
+
+    catalogue = None if options.catalogue is None else read_catalogue(options.catalogue)
+    log = open_log(options, [options.log])
+    statistics = LogStatistics()
+    for dialogue in progress(log, "learning", "dialogues"):
+        statistics.add(dialogue)
+
+    def correct(dialogue: Dialogue, counts: Counts) -> Dialogue:
+        signals = _with_signals(dialogue).signals
+        made = corrected_requests(
+            dialogue, signals, statistics, None, catalogue, options.threshold, annotator=options.annotator
+        )
+        counts.update((label.origin or "",) for label in made.labels)
+        counts.update(("left open",) for _ in made.abstained)
+        others = (a for a in dialogue.annotations if (a.annotator, a.kind) != (made.annotator, KIND))
+        return replace(dialogue, annotations=(*others, made))
+
+    _rewrite(options, log, log, correct, "requests", ("from",))
+
+
 # Report
 
 
@@ -526,4 +577,10 @@ EXPLAIN = Command(
     "labelgen feedback explain log.jsonl d7 --method waterfall --goals anna",
 )
 ASK = Command("feedback ask", AskOptions, ask, "labelgen feedback ask log.jsonl questions.jsonl --budget 200")
+TRANSCRIBE = Command(
+    "feedback transcribe",
+    TranscribeOptions,
+    transcribe,
+    "labelgen feedback transcribe signals.jsonl transcribed.jsonl --catalogue catalogue.yaml",
+)
 REPORT = Command("feedback report", SignalReportOptions, report, "labelgen feedback report signals.jsonl signals.html")

@@ -14,7 +14,7 @@ from labelgen.base.terminal import print_lines, printable
 
 COMMANDS = {
     "data": ("", "validate, convert, count and split logs; print the record's schema"),
-    "feedback": ("", "find the signals in a log, aggregate them into targets, explain those, choose what to ask users"),
+    "feedback": ("", "find the signals in a log, turn them into targets, choose what to ask users, correct requests"),
     "simulate": ("labelgen.cli.simulate:SIMULATE", "write a simulated log whose truth is known"),
     "pretrain": ("labelgen.cli.train:PRETRAIN", "train a model on dialogues that nobody labeled"),
     "finetune": ("labelgen.cli.train:FINETUNE", "train a model towards annotations and feedback"),
@@ -61,6 +61,10 @@ ACTIONS = {
     "feedback aggregate": ("labelgen.cli.feedback:AGGREGATE", "aggregate signals into targets"),
     "feedback explain": ("labelgen.cli.feedback:EXPLAIN", "draw one dialogue, and explain its targets"),
     "feedback ask": ("labelgen.cli.feedback:ASK", "choose turns to ask users about, within a budget"),
+    "feedback transcribe": (
+        "labelgen.cli.feedback:TRANSCRIBE",
+        "correct misrecognized requests by n-best lists and rephrases",
+    ),
     "feedback report": ("labelgen.cli.feedback:REPORT", "report on the signals of a log as one HTML page"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
     "review export": ("labelgen.cli.review:EXPORT", "export a sample to Label Studio or as columns of text"),

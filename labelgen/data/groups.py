@@ -52,11 +52,14 @@ class NamedForm(RecordPart, frozen=True, kw_only=True):
 
 
 class SlotForm(RecordPart, frozen=True, kw_only=True):
+    """value: the meant value, or the words of the span. origin: how it was normalized; not written where it was not."""
+
     name: str
     start: int
     end: int
     value: str | None = None
     probability: float | None = None
+    origin: str | UnsetType = UNSET
 
 
 class QualityProbabilities(RecordPart, frozen=True, kw_only=True):
@@ -112,6 +115,7 @@ class LabelForm(RecordPart, frozen=True, kw_only=True):
     probability: float | None = None
     value: str | None = None
     distribution: tuple[NamedForm, ...] | None = None
+    origin: str | UnsetType = UNSET
 
 
 class BestForm(RecordPart, frozen=True, kw_only=True):
@@ -248,7 +252,8 @@ def to_annotation(form: AnnotationForm) -> Annotation:
                 none["intents", at] = None
         if (slots := turn_form.slots) is not None:
             for s in slots:
-                labels.append(Label("slots", AtSpan(turn, s.start, s.end), s.name, s.probability, s.value))
+                at_span, origin = AtSpan(turn, s.start, s.end), None if s.origin is UNSET else s.origin
+                labels.append(Label("slots", at_span, s.name, s.probability, s.value, origin=origin))
             if not slots:
                 none["slots", at] = None
     for other in form.labels:
@@ -257,7 +262,10 @@ def to_annotation(form: AnnotationForm) -> Annotation:
             none[other.task, place] = other.probability
         else:
             distribution = _pairs(other.distribution, 0.0)
-            labels.append(Label(other.task, place, other.name, other.probability, other.value, distribution))
+            origin = None if other.origin is UNSET else other.origin
+            labels.append(
+                Label(other.task, place, other.name, other.probability, other.value, distribution, None, origin)
+            )
     return Annotation(
         form.annotator,
         form.kind,
@@ -385,7 +393,10 @@ def _quality_form(label: Label | None) -> QualityForm | None:
 
 def _slot_form(label: Label, at: AtSpan) -> SlotForm:
     value = None if label.value is None else str(label.value)
-    return SlotForm(name=label.name, start=at.start, end=at.end, value=value, probability=label.probability)
+    origin = UNSET if label.origin is None else label.origin
+    return SlotForm(
+        name=label.name, start=at.start, end=at.end, value=value, probability=label.probability, origin=origin
+    )
 
 
 def _label_form(label: Label) -> LabelForm:
@@ -396,6 +407,7 @@ def _label_form(label: Label) -> LabelForm:
         probability=label.probability,
         value=None if label.value is None else str(label.value),
         distribution=_named(label.distribution),
+        origin=UNSET if label.origin is None else label.origin,
     )
 
 

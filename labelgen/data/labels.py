@@ -6,13 +6,19 @@ All values are frozen. Records on disk group labels by task (groups.py)."""
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 Unit = Literal["turn", "span", "goal", "dialogue"]
 
 GOALS = "goals"
 """The task whose labels divide a dialogue into goals; one answer to it is the set of all goals of a dialogue."""
+
+TRANSCRIPTION = "transcription"
+"""The task whose label of a turn has the words of the request as they were spoken, as its value. No model head gives it."""
+
+REQUEST = "request"
+"""The one name of the task TRANSCRIPTION."""
 
 ON_GIVEN_GOALS = " on the reference's goals"
 """Suffix of the name of a model that labeled the goals of the reference."""
@@ -63,7 +69,7 @@ class Label(Struct, frozen=True):
     probability: of exactly this label, where the annotator gives one. value: what the name does not say; the normalized
     form of a slot (text), the rating of a quality (1..5). distribution: over all names of an exclusive task, in the
     order of its label set, where the annotator gives it. given: the rating that `value` was mapped from, where the
-    annotator names the scale."""
+    annotator names the scale. origin: how `value` was obtained, in a word (data/values.py, feedback/transcription.py)."""
 
     task: str
     at: At
@@ -72,6 +78,7 @@ class Label(Struct, frozen=True):
     value: str | float | None = None
     distribution: tuple[tuple[str, float], ...] | None = None
     given: Rating | None = None
+    origin: str | None = None
 
 
 class Field(Struct, frozen=True, order=True):
@@ -129,7 +136,8 @@ class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch_dependent: true where a test showed that the last bits of labels depend on the batch; absent elsewhere. online: true
     where each turn was labeled without later turns; absent elsewhere. domains_from: the field of the record that lists the
     domains whose labels were allowed; absent where all were. trained_on: whether the model learned from labels or feedback of
-    this dialogue; absent where its folder does not know."""
+    this dialogue; absent where its folder does not know. values: version of the rules that normalized slot values, and the digest
+    of their catalogue; not written where values are the words of the spans."""
 
     model_digest: str
     data_digest: str | None = None
@@ -145,6 +153,7 @@ class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     domains_from: str | None = None
     trained_on: bool | None = None
     thresholds: tuple[Threshold, ...] = ()
+    values: str | UnsetType = UNSET
 
 
 class Annotation(Struct, frozen=True):

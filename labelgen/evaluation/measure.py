@@ -70,7 +70,8 @@ def items_of(
             if judgment.dialogue not in known:
                 known[judgment.dialogue] = answered(dialogue.annotation(system), task)
             predicted = known[judgment.dialogue]
-        item = Item(tuple(turn.request for turn in dialogue.turns), judgment.reference, predicted)
+        requests = tuple(turn.request for turn in dialogue.turns)
+        item = Item(requests, judgment.reference, predicted, dialogue.start, dialogue.locale)
         out.append(on_covered_turns(item, judgment.covered) if task.divides else item)
     return out
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
 from labelgen.data.labels import Annotation, At, AtDialogue, AtGoal, AtTurn, Field, Label, Unit, answers, divides
+from labelgen.metrics import WITHOUT_HEAD
 from labelgen.metrics.results import Setting
 
 _SCOPE: Mapping[Unit, type] = {"turn": AtTurn, "span": AtTurn, "goal": AtGoal, "dialogue": AtDialogue}
@@ -62,7 +63,7 @@ def tasks_of_units(
 
 
 def evaluation_tasks(joint: Mapping[str, Sequence[str]] | None = None) -> tuple[EvaluationTask, ...]:
-    """One evaluation task for each unit of each registered task that has metrics. Loads the tasks, and so torch.
+    """One evaluation task for each unit of each registered task that has metrics, and of those without a head. Loads the tasks, and so torch.
 
     joint: metric -> tasks whose turns are judged jointly by it."""
     from labelgen.tasks import TASKS
@@ -72,6 +73,8 @@ def evaluation_tasks(joint: Mapping[str, Sequence[str]] | None = None) -> tuple[
         task: Any = resolve(TASKS, name, "task")
         if task.metrics:
             out += tasks_of_units(name, task.units, task.metrics, None if task.divides else task.names)
+    for name, (units, metrics) in WITHOUT_HEAD.items():
+        out += tasks_of_units(name, units, metrics)
     for metric, tasks in (joint or {}).items():
         out.append(EvaluationTask(" and ".join(tasks), tuple(tasks), ("turn",), (metric,)))
     return tuple(out)

@@ -1,6 +1,9 @@
 """Metrics: one pair of functions and one line each."""
 
+from collections.abc import Mapping
+
 from labelgen.base.registry import Registry
+from labelgen.data.labels import TRANSCRIPTION, Unit
 
 METRICS = Registry(
     "labelgen.metrics",
@@ -23,6 +26,9 @@ METRICS = Registry(
         "slot_turn_accuracy": "labelgen.metrics.sets:set_accuracy",
         "slot_span_f1": "labelgen.metrics.sets:label_f1",
         "slot_value_f1": "labelgen.metrics.sets:value_f1",
+        "slot_normalized_f1": "labelgen.metrics.sets:normalized_f1",
+        "word_error_rate": "labelgen.metrics.transcriptions:word_error_rate",
+        "request_accuracy": "labelgen.metrics.transcriptions:request_accuracy",
         "exact_goal_f1": "labelgen.metrics.sets:label_f1",
         "b_cubed_f1": "labelgen.metrics.goals:b_cubed_f1",
         "boundary_f1": "labelgen.metrics.goals:boundary_f1",
@@ -33,3 +39,8 @@ METRICS = Registry(
         "exact_goal_f1_several": "labelgen.metrics.goals:exact_goal_f1_several",
     },
 )
+
+WITHOUT_HEAD: Mapping[str, tuple[tuple[Unit, ...], tuple[str, ...]]] = {
+    TRANSCRIPTION: (("turn",), ("word_error_rate", "request_accuracy"))
+}
+"""Tasks that no head of a model labels: their units and metrics."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import torch
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from labelgen import __version__
@@ -18,7 +19,9 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, Threshold, annotation_of
 from labelgen.data.stats import audio_summary
+from labelgen.data.values import ValueRules
 from labelgen.features.features import categories_of
+from labelgen.feedback.transcription import with_values
 from labelgen.kernels.precision import PRECISIONS, Precision
 from labelgen.kernels.processor import check_device, choose_instruction_set, instruction_set, processor
 from labelgen.model.abstain import abstaining, by_field
@@ -43,6 +46,7 @@ class Annotator:
             too, so it is not used.
         thresholds: task -> probability below which the model abstains, instead of certified thresholds.
         void: (task, unit) -> why the certificate of that threshold does not hold for the log; the provenance says so.
+        values: rules that normalize the values of slots; None for the words of the spans.
 
     Raises UsageError if the calibration was made with another `domains_from` or certifies another precision, and if the
     precision or the device is not available."""
@@ -59,6 +63,7 @@ class Annotator:
         domains_from: str | None = None,
         thresholds: Mapping[str, float] = MappingProxyType({}),
         void: Mapping[tuple[str, str], str] = MappingProxyType({}),
+        values: ValueRules | None = None,
     ) -> None:
         require(precision, PRECISIONS, "precision")
         self._arithmetic = PRECISIONS[cast(Precision, precision)]
@@ -88,6 +93,7 @@ class Annotator:
         self.device = device
         self.precision = precision
         self.online = online
+        self.values = values
         self.card = read_card(folder)
         # Without an entry in the card the model may have learned from feedback.
         self.learned_from_feedback: bool = self.card.get("learned_from_feedback", True)
@@ -114,6 +120,7 @@ class Annotator:
                 for one in (self._calibrated or {}).values()
                 if one.threshold is not None
             ),
+            values=UNSET if values is None else values.version,
         )
 
     def annotate(
@@ -131,7 +138,7 @@ class Annotator:
             annotation_of(
                 self.name,
                 "model",
-                _with_texts(one, dialogue),
+                _with_texts(one, dialogue) if self.values is None else with_values(dialogue, one, self.values),
                 replace(self.provenance, trained_on=self.trained_on.holds(dialogue)),
             )
             for one, dialogue in zip(predictions, dialogues, strict=True)

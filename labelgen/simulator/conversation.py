@@ -23,13 +23,15 @@ _WOKEN = {by: Category(name="woken_by", value=by) for by in ("button", "word")}
 @dataclass(frozen=True, slots=True)
 class TurnTruth:
     """Ground truth of one turn. slots: (name, start, end, intended words). quality: 1..5, None if the user asked for nothing.
-    annoyance: of the user while speaking, 0..1. faults: stages of the assistant that failed (`log.STAGES`), in order."""
+    annoyance: of the user while speaking, 0..1. faults: stages of the assistant that failed (`log.STAGES`), in order. spoken: the
+    words of the user where they may differ from those recognized."""
 
     intents: tuple[str, ...]
     slots: tuple[tuple[str, int, int, str], ...]
     quality: int | None
     annoyance: float
     faults: tuple[str, ...] = ()
+    spoken: str | None = None
 
 
 @dataclass(slots=True)
@@ -327,6 +329,7 @@ def _exchange(talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase) -> Rep
         quality=reply.quality,
         annoyance=talk.annoyance,
         faults=heard.faults + reply.faults,
+        spoken=phrase.text(),
     )
     goal.turns.append(len(talk.turns))
     turn = Turn(

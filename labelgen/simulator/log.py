@@ -32,7 +32,7 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Audio, Dialogue, Feedback, Turn
 from labelgen.data.label_sets import LabelName, Sources
-from labelgen.data.labels import Annotation
+from labelgen.data.labels import REQUEST, TRANSCRIPTION, Annotation, AtTurn, Label
 from labelgen.simulator.annotators import PEOPLE, PRICE_PER_TURN, Marks, TurnMarks, annotate, look
 from labelgen.simulator.conversation import Talk, converse, overall
 from labelgen.simulator.corpus_world import CorpusWorld, source_of
@@ -136,7 +136,7 @@ def scene(seed: int, index: int, options: WorldOptions | None = None, corpus: Co
         source=source,
         feedback=feedback,
         annotations=(
-            annotate(marks, TRUTH, "truth"),
+            _transcribed(annotate(marks, TRUTH, "truth"), talk, seed, index),
             *_people(marks, dialogue_key=f"{seed}/{index}", talk=talk, options=options),
         ),
         extra=causes(talk, origin),
@@ -153,6 +153,17 @@ def _truth(talk: Talk) -> Marks:
     goals = sorted((tuple(goal.turns), goal.outcome()) for goal in talk.goals)
     turns = tuple(TurnMarks(truth.intents, truth.slots, truth.quality) for truth in talk.truths)
     return Marks(tuple(goals), overall(talk), turns)
+
+
+def _transcribed(truth: Annotation, talk: Talk, seed: int, index: int) -> Annotation:
+    if Random(f"transcribed/{seed}/{index}").random() >= talk.options.transcribed:
+        return truth
+    spoken = (
+        Label(TRANSCRIPTION, AtTurn(t), REQUEST, None, turn_truth.spoken or turn.request)
+        for t, (turn, turn_truth) in enumerate(zip(talk.turns, talk.truths, strict=True))
+        if turn.request
+    )
+    return replace(truth, labels=(*truth.labels, *spoken))
 
 
 def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) -> tuple[Annotation, ...]:

@@ -62,7 +62,12 @@ class Slots(Task[Float[Tensor, "M tags"]]):
     reads_tokens: ClassVar[bool] = True
     reads_alone: ClassVar[bool] = True
     reads_label_texts: ClassVar[bool] = True
-    metrics: ClassVar[tuple[str, ...]] = ("slot_span_f1", "slot_value_f1", "slot_turn_accuracy")
+    metrics: ClassVar[tuple[str, ...]] = (
+        "slot_span_f1",
+        "slot_value_f1",
+        "slot_normalized_f1",
+        "slot_turn_accuracy",
+    )
 
     def head(self, widths: Widths) -> nn.Module:
         return SlotsHead(self, widths)

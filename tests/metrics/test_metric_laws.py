@@ -36,6 +36,11 @@ def spans(rng, at, sure):
     return tuple(Label("x", AtSpan(at.turn, *w), rng.choice(NAMES), 1.0 if sure else rng.random()) for w in chosen)
 
 
+def words(rng, at, sure):
+    text = " ".join(rng.choices(REQUEST.split(), k=rng.randint(1, 4)))
+    return (Label("x", at, "request", 1.0 if sure else rng.random(), text),)
+
+
 def goals(rng, turns, sure):
     serves = [rng.choice((None, 0, 1, 2)) for _ in range(turns)]
     found = sorted(tuple(t for t in range(turns) if serves[t] == g) for g in {*serves} - {None})
@@ -47,6 +52,8 @@ def answer(rng, module, name, turns, sure):
         return {AtDialogue(): goals(rng, turns, sure)}
     if name.startswith("matched"):
         return {AtGoal((t,)): exclusive(rng, AtGoal((t,)), sure) for t in range(turns)}
+    if module.endswith("transcriptions"):
+        return {AtTurn(t): words(rng, AtTurn(t), sure) for t in range(turns)}
     draw = exclusive if module.endswith(("categories", "scores")) else spans if "slot" in name else several
     return {AtTurn(t): draw(rng, AtTurn(t), sure) for t in range(turns)}
 

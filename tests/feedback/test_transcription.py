@@ -1,0 +1,262 @@
+"""Corrected requests: candidates, votes, projections, weights, and values read from corrected words."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from heard import talk
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from labelgen.cli.main import main
+from labelgen.data.catalogue import Catalogue, plain_words
+from labelgen.data.dialogue import Dialogue, Recognition
+from labelgen.data.labels import TRANSCRIPTION, Annotation, AtSpan, AtTurn, Label
+from labelgen.data.log import Log, write_log
+from labelgen.data.values import ValueRules
+from labelgen.feedback.signal import find_signals
+from labelgen.feedback.transcription import (
+    FEATURES,
+    FIRST,
+    NBEST,
+    REPHRASE,
+    LogStatistics,
+    Weights,
+    candidates,
+    corrected_requests,
+    examples,
+    fit,
+    projected,
+    shipped_weights,
+    spoken_words,
+    vote,
+    with_values,
+)
+from labelgen.simulator.log import simulate
+from labelgen.simulator.world import WorldOptions
+
+
+def heard(*texts: str, confidence: float | None = None, response: str = "Ok.") -> Dialogue:
+    """A dialogue of one turn with an n-best list."""
+    dialogue = talk(texts[0], response)
+    listed = tuple(Recognition(text=text, score=-float(k)) for k, text in enumerate(texts))
+    return replace(dialogue, turns=(replace(dialogue.turns[0], nbest=listed, asr_confidence=confidence),))
+
+
+def statistics(*dialogues: Dialogue) -> LogStatistics:
+    counted = LogStatistics()
+    for dialogue in dialogues:
+        counted.add(dialogue)
+    return counted
+
+
+def truth(dialogue: Dialogue) -> dict[int, str]:
+    (annotation,) = dialogue.annotations
+    return {x.at.turn: str(x.value) for x in annotation.labels if x.task == TRANSCRIPTION and isinstance(x.at, AtTurn)}
+
+
+def simulated(seed: int, count: int = 120) -> list[Dialogue]:
+    return list(simulate(count, seed, WorldOptions(transcribed=1.0, annotated=0.0)))
+
+
+def errors(dialogues: list[Dialogue], weights: Weights) -> tuple[int, int]:
+    """Requests that differ from the spoken words: as they stand, and corrected."""
+    counted = statistics(*dialogues)
+    first = chosen = 0
+    for dialogue in dialogues:
+        made = corrected_requests(dialogue, find_signals(dialogue), counted, weights)
+        spoken = truth(dialogue)
+        for label in made.labels:
+            assert isinstance(label.at, AtTurn)
+            words = plain_words(spoken[label.at.turn])
+            first += plain_words(dialogue.turns[label.at.turn].request) != words
+            chosen += plain_words(str(label.value)) != words
+    return first, chosen
+
+
+@pytest.fixture(scope="module")
+def learned() -> Weights:
+    log = simulated(1, 250)
+    counted = statistics(*log)
+    return fit(e for d in log for e in examples(d, find_signals(d), counted.without(d), truth(d)))
+
+
+def test_learned_and_shipped_weights_correct_requests_of_other_users(learned: Weights):
+    log = simulated(2)
+    for weights in (learned, shipped_weights()):
+        first, chosen = errors(log, weights)
+        assert chosen < 0.9 * first
+
+
+def test_weights_learned_from_shuffled_truth_correct_less(learned: Weights):
+    log = simulated(1, 250)
+    counted = statistics(*log)
+    wrong = [e for d in log for e in examples(d, find_signals(d), counted.without(d), truth(d))]
+    shuffled = fit((c, wrong[-k - 1][1]) for k, (c, _) in enumerate(wrong))
+    other = simulated(2)
+    assert errors(other, shuffled)[1] > errors(other, learned)[1]
+
+
+def test_shipped_weights_have_the_features_of_the_code():
+    weights = shipped_weights()
+    assert weights.features == FEATURES
+    assert len(weights.weights) == len(FEATURES)
+    assert all(math.isfinite(w) for w in weights.weights)
+
+
+def test_request_without_alternatives_stays_as_it_is():
+    dialogue = talk("play purple haze", "Ok.")
+    made = corrected_requests(dialogue, (), statistics(dialogue))
+    assert [(x.value, x.origin) for x in made.labels] == [("play purple haze", FIRST)]
+    empty = talk("", "Hello.")
+    assert corrected_requests(empty, (), statistics(empty)).labels == ()
+
+
+def test_turn_below_the_threshold_is_left_open():
+    dialogue = heard("play purple days", "play purple haze", confidence=0.2)
+    counted = statistics(dialogue)
+    (label,) = corrected_requests(dialogue, (), counted).labels
+    assert label.probability is not None
+    assert 0 < label.probability < 1
+    kept = corrected_requests(dialogue, (), counted, threshold=label.probability)
+    assert kept.labels == (label,)
+    made = corrected_requests(dialogue, (), counted, threshold=label.probability + 1e-6)
+    assert made.labels == ()
+    assert [a.field.at for a in made.abstained] == [AtTurn(0)]
+
+
+def test_candidates_are_the_list_and_the_rephrase_each_words_once():
+    first = heard(
+        "set a timer for fifty minutes", "Set a timer for fifty minutes!", "set a time for fifty minutes"
+    ).turns
+    later = talk("set a timer for fifteen minutes please", "Ok.").turns
+    dialogue = Dialogue(id="d", turns=(*first, *later))
+    found = candidates(dialogue, 0, find_signals(dialogue), statistics(dialogue).without(dialogue))
+    assert [(c.text, c.origin) for c in found] == [
+        ("set a timer for fifty minutes", FIRST),
+        ("set a time for fifty minutes", NBEST),
+        ("set a timer for fifteen minutes", REPHRASE),
+    ]
+    assert all(len(c.features) == len(FEATURES) and all(map(math.isfinite, c.features)) for c in found)
+
+
+def test_own_texts_of_a_dialogue_do_not_count():
+    one, two = talk("play purple haze", "Playing."), talk("play purple rain", "Playing.")
+    alone = statistics(two).without(talk("x", "y"))
+    both = statistics(one, two, one, one).without(one)
+    for word in ("play", "purple", "haze", "rain"):
+        assert both.seen(word) == alone.seen(word)
+    assert statistics(one, one, one).without(two).seen("haze") == 1
+
+
+def test_log_and_catalogue_favor_their_words():
+    dialogue = heard("play purple hays", "play purple haze", confidence=0.5)
+    plain = statistics(dialogue)
+    known = statistics(dialogue, *(talk(f"play purple haze {k}", "Playing Purple Haze.") for k in range(5)))
+    catalogue = Catalogue({"song": {"Purple Haze": ()}})
+
+    def probability(counted: LogStatistics, names: Catalogue | None = None) -> float:
+        found = candidates(dialogue, 0, (), counted.without(dialogue), names)
+        return shipped_weights().probability(next(c.features for c in found if c.origin == NBEST))
+
+    assert probability(plain) < probability(known) < probability(known, catalogue)
+
+
+@pytest.mark.parametrize(
+    ("texts", "voted"),
+    [
+        (["a b c"], "a b c"),
+        (["a b c", "a x c"], "a b c"),
+        (["a b c", "a x c", "a x c"], "a x c"),
+        (["a b", "a b c", "a b c"], "a b c"),
+        (["a b c", "a c", "a c"], "a c"),
+        (["a b", "c d", "e f"], "a b"),
+    ],
+)
+def test_vote_takes_the_words_of_most_hypotheses(texts: list[str], voted: str):
+    assert " ".join(vote([text.split() for text in texts])) == voted
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=6), st.integers(1, 5))
+def test_vote_of_equal_texts_is_the_text(text: list[str], count: int):
+    assert vote([text] * count) == text
+
+
+def test_projection_replaces_words_that_look_alike_and_keeps_the_rest():
+    assert projected("turn on the bathroom rights", "no, turn on the bathroom lights") == "turn on the bathroom lights"
+    assert projected("turn on the lights", "turn on the lights") is None
+    assert projected("turn on the lights", "what is the weather") is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "span", "spoken", "words"),
+    [
+        ("play purple days now", "purple days", "play purple haze now", "purple haze"),
+        ("play days now", "days", "play purple haze now", "purple haze"),
+        ("play haze", "haze", "please play haze", "haze"),
+        ("a timer for fifty minutes", "fifty minutes", "a timer for fifteen minutes", "fifteen minutes"),
+        ("play haze", "haze", "play", "haze"),
+    ],
+)
+def test_span_has_the_words_that_were_spoken_in_its_place(request_: str, span: str, spoken: str, words: str):
+    start = request_.index(span)
+    assert spoken_words(request_, AtSpan(0, start, start + len(span)), spoken) == words
+
+
+@given(st.text("ab ", max_size=20), st.text("abc ", max_size=20), st.integers(0, 20), st.integers(1, 20))
+def test_span_without_correction_keeps_its_text(request_: str, spoken: str, start: int, length: int):
+    at = AtSpan(0, min(start, len(request_)), min(start + length, len(request_)))
+    assert spoken_words(request_, at, request_) == request_[at.start : at.end]
+    spoken_words(request_, at, spoken)
+
+
+def test_values_come_from_the_corrected_request_of_a_rule_only():
+    dialogue = replace(talk("a timer for fifty minutes", "Ok."), start="2026-03-02")
+    slot = Label("slots", AtSpan(0, 12, 25), "duration")
+
+    def value(kind: str) -> tuple[object, str | None]:
+        label = Label(TRANSCRIPTION, AtTurn(0), "request", 0.9, "a timer for fifteen minutes", origin=NBEST)
+        labeled = replace(dialogue, annotations=(Annotation("t", kind, (label,)),))
+        (made,) = with_values(labeled, [slot], ValueRules())
+        assert isinstance(made, Label)
+        return made.value, made.origin
+
+    assert value("rule") == ("PT15M", "duration")
+    # The truth of a simulated log is no input.
+    assert value("truth") == ("PT50M", "duration")
+
+
+def test_truth_of_a_simulated_log_has_the_spoken_words_and_changes_nothing_else():
+    plain = list(simulate(20, 5, WorldOptions(annotated=0.0)))
+    for before, after in zip(plain, simulated(5, 20), strict=True):
+        assert before.turns == after.turns
+        kept = tuple(x for x in after.annotations[0].labels if x.task != TRANSCRIPTION)
+        assert kept == before.annotations[0].labels
+        assert set(truth(after)) == {t for t, turn in enumerate(after.turns) if turn.request}
+    assert any(truth(d)[t] != turn.request for d in simulated(5, 20) for t, turn in enumerate(d.turns) if turn.request)
+
+
+def test_transcribe_command_writes_labels_that_evaluate_judges(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    log, out, again = tmp_path / "log.jsonl", tmp_path / "out.jsonl", tmp_path / "again.jsonl"
+    write_log(log, simulated(3, 40))
+    catalogue = tmp_path / "c.yaml"
+    catalogue.write_text("room: [kitchen, bedroom]\n", encoding="utf-8")
+    assert main(["feedback", "transcribe", str(log), str(out), "--threshold", "0.5"]) == 0
+    assert "left open" in capsys.readouterr().out
+    assert main(["feedback", "transcribe", str(log), str(again), "--catalogue", str(catalogue)]) == 0
+    for before, after in zip(Log([log]), Log([out]), strict=True):
+        assert after.annotations[:-1] == before.annotations
+        assert (after.annotations[-1].annotator, after.annotations[-1].kind) == ("transcriber", "rule")
+    words = ["evaluate", str(again), "--reference", "truth", "--task", TRANSCRIPTION, "--out", str(tmp_path / "e")]
+    assert main([*words, "--resamples", "10"]) == 0
+    (task,) = json.loads((tmp_path / "e" / "evaluation.json").read_text(encoding="utf-8"))["tasks"]
+    (row,) = [row for row in task["rows"] if row["system"] == "transcriber"]
+    assert task["main_metric"] == "word_error_rate"
+    assert row["metrics"]["word_error_rate"]["value"] < 0.2
+
+
+def test_transcribe_command_refuses_a_stream(capsys: pytest.CaptureFixture[str]):
+    assert main(["feedback", "transcribe", "-", "-"]) == 2
+    assert "read twice" in capsys.readouterr().err
