@@ -49,10 +49,12 @@ class _HeldOutOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOption
 @dataclass(frozen=True, kw_only=True)
 class CalibrateOptions(_HeldOutOptions):
     """Calibrate a model: scale the probabilities of its labels (temperature or isotonic scaling) to how often they are right. The
-    dialogues must be new to the model. Half of them are used; the other half stays unseen for labelgen certify."""
+    dialogues must be new to the model. Half of them are used, unless --whole is given; the other half stays unseen for labelgen certify."""
 
     decide: Literal["most_probable", "macro_f1"] = "most_probable"
     """predicted quality or outcome: the most probable name, or that of weights which maximize macro F1, which favors rare names"""
+    whole: bool = False
+    """use of all dialogues; labelgen certify then needs others"""
     seed: WholeNumber = 0
     """seed of the division of the dialogues"""
 
@@ -88,7 +90,8 @@ def calibrate(options: CalibrateOptions) -> None:
         command=CALIBRATE.line(options),
         domains_from=options.domains_from,
         seed=options.seed,
-        tasks=tuple(scale_tasks(dialogues, tasks, MODEL, setting, options.decide)),
+        tasks=tuple(scale_tasks(dialogues, tasks, MODEL, setting, options.decide, options.whole)),
+        whole=options.whole,
     )
     _write(options, calibration, annotator, dialogues, tasks, setting)
     print_lines(f"probabilities scaled, against {calibration.against}; labelgen certify finds thresholds:")
@@ -110,6 +113,12 @@ def certify(options: CertifyOptions) -> None:
     if before is not None:
         check_domains_from(before, options)
     dialogues, judged, setting, data_digest, annotator = _held_out(options, 0 if before is None else before.seed)
+    if before is not None and before.whole and before.data_digest == data_digest:
+        raise UsageError(
+            "all of these dialogues calibrated the model",
+            ", ".join(options.log),
+            "certify on others, or calibrate without --whole",
+        )
     scaled = () if before is None else before.tasks
     tasks = certify_tasks(dialogues, judged, MODEL, setting, scaled, options.max_error, options.confidence)
     certified = {(one.task, one.unit) for one in tasks}
@@ -239,7 +248,13 @@ def _scaling_lines(one: "TaskCalibration") -> Iterator[str]:
     )
     yield f"  {one.task} of a {one.unit}: {shown}"
     if one.labels.weights:
-        yield f"    names are weighted {', '.join(f'{weight:.2f}' for weight in one.labels.weights)}"
+        yield f"    names are weighted {_weights_text(one.labels.weights)}"
+    for source, weights in one.sources.items():
+        yield f"    in {source} {_weights_text(weights)}"
+
+
+def _weights_text(weights: Sequence[float]) -> str:
+    return ", ".join(f"{weight:.2f}" for weight in weights)
 
 
 def certified_lines(calibration: "Calibration", reference: str) -> Iterator[str]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from labelgen.confidence.resampling import Array
 
+SHRINKAGE = 100
+"""Number of answers of a source at which its weights count as much as those of all sources."""
 LEAST_EVENTS = 50
 """Minimum number of events; with fewer the probabilities do not change."""
 
@@ -96,6 +98,25 @@ def fit_weights(rows: Sequence[Sequence[float]], right: Sequence[int]) -> tuple[
     rng = np.random.default_rng(0)
     drawn = (rng.integers(0, len(true), len(true)) for _ in range(_RESAMPLES))
     return tuple(float(w) for w in np.exp(np.mean([_best_shift(logs[k], true[k]) for k in drawn], axis=0)))
+
+
+def weights_by_source(
+    rows: Sequence[Sequence[float]], right: Sequence[int], sources: Sequence[str | None], of_all: Sequence[float]
+) -> dict[str, tuple[float, ...]]:
+    """Weights of names for each source of the rows: those fitted on the source, shrunk towards the weights of all rows.
+
+    The geometric mean of both, in which the weights of all count as many answers as SHRINKAGE. Sources without a name and those with few
+    rows are left out: the weights of all hold for them. Empty where all rows are of one source. Source of the idea: Efron and Morris 1973,
+    "Stein's Estimation Rule and Its Competitors"."""
+    if len(set(sources)) < 2 or not of_all:
+        return {}
+    out = {}
+    for source in sorted({source for source in sources if source is not None}):
+        chosen = [k for k, own in enumerate(sources) if own == source]
+        if weights := fit_weights([rows[k] for k in chosen], [right[k] for k in chosen]):
+            share = len(chosen) / (len(chosen) + SHRINKAGE)
+            out[source] = tuple(w**share * v ** (1 - share) for w, v in zip(weights, of_all, strict=True))
+    return out
 
 
 def _best_shift(logs: Array, true: NDArray[np.int64]) -> Array:

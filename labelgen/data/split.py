@@ -63,6 +63,16 @@ def part_of(dialogue: Dialogue, parts: Sequence[Part], seed: int = 0, purpose: s
     return parts[-1].name
 
 
+FOLDS = 5
+"""Folds of a training log, in each of which the dialogues are held out once."""
+
+
+def fold_of(dialogue: Dialogue, folds: int = FOLDS, seed: int = 0) -> int:
+    """The fold of a training dialogue; all of one user are in one."""
+    key = f"user {dialogue.user}" if dialogue.user else f"dialogue {dialogue.id}"
+    return int(position(seed, f"fold {key}") * folds)
+
+
 class Seen:
     """Digests of training dialogues, to leave copies of them out of the other parts.
 

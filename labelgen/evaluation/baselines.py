@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
 from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.base.registry import resolve
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import (
     ON_GIVEN_GOALS,
     Annotation,
@@ -33,6 +34,8 @@ from labelgen.data.labels import (
 from labelgen.data.split import position
 from labelgen.evaluation.protocol import people_of
 from labelgen.evaluation.tasks import EvaluationTask, answered
+from labelgen.features.features import categories_of
+from labelgen.features.ngrams import turns_at
 from labelgen.feedback.items import goals_of
 from labelgen.metrics.results import BASELINE, Fitted, FittedBaselines, Setting
 
@@ -40,6 +43,7 @@ BASELINES = {
     "bag_of_words": "labelgen.evaluation.classifiers:BagOfWords",
     "field_trees": "labelgen.evaluation.classifiers:FieldTrees",
     "constant_per_source": "labelgen.evaluation.baselines:ConstantPerSource",
+    "last_action": "labelgen.evaluation.baselines:RatesOfLastAction",
     "rule": "labelgen.evaluation.baselines:Rule",
     "majority_class": "labelgen.evaluation.baselines:MajorityClass",
     "each_turn_a_goal": "labelgen.evaluation.baselines:EachTurnAGoal",
@@ -223,13 +227,7 @@ def has_names(task: EvaluationTask) -> bool:
 
 def turns_of(place: Location) -> tuple[int, ...]:
     """The turns that a place is about."""
-    match place.at:
-        case AtGoal(turns):
-            return turns
-        case AtDialogue():
-            return tuple(range(len(place.dialogue.turns)))
-        case at:
-            return (at.turn,)
+    return turns_at(place.at, len(place.dialogue.turns))
 
 
 def _drawn(training: Iterable[Dialogue], setting: Setting) -> tuple[list[Dialogue], FittedBaselines]:
@@ -338,6 +336,65 @@ class ConstantPerSource:
         source = place.dialogue.source or ""
         corpus = source.partition("/")[0]
         return (), (corpus,), (corpus, source)
+
+
+class RatesOfLastAction:
+    """A table of rates: the shares of answers where the assistant's last action was the same.
+
+    The action of a turn is its categorical fields, such as an action that the log names, with the status and the first hypothesis; that of
+    a place is its last turn's, and without any there that of an earlier turn of the place. The last two actions are the key; shares are
+    smoothed by one answer at the rates of the last action alone, and those by one at the rates of all training. For logs that record
+    such fields; not among the default baselines."""
+
+    name = BASELINE + "rates of the last action"
+
+    def __init__(self, seed: int = 0) -> None:
+        self._learned: dict[str, dict[tuple[Action, ...], Shares]] = {}
+
+    def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
+        if not has_names(task):
+            return {}
+        parts: dict[tuple[Action, ...], list[TrainingAnswer]] = {}
+        for example in examples:
+            actions = _last_actions(example)
+            for length in range(len(actions) + 1):
+                parts.setdefault(actions[:length], []).append(example)
+        if len(parts) == 1:  # No turn has an action.
+            return {}
+        shares: dict[tuple[Action, ...], Shares] = {(): shares_of(examples)}
+        for part in sorted(filter(None, parts), key=len):
+            shares[part] = shares_of(parts[part], shares[part[:-1]])
+        self._learned[task.name] = shares
+        return {"actions": sum(len(part) == 1 for part in shares)}
+
+    def answer(self, task: EvaluationTask, places: Sequence[Location]) -> list[Prediction | None]:
+        known = self._learned.get(task.name)
+        if known is None:
+            return [None] * len(places)
+        out: list[Prediction | None] = []
+        for place in places:
+            actions = _last_actions(place)
+            key = next(actions[:length] for length in range(len(actions), -1, -1) if actions[:length] in known)
+            out.append(most_frequent(known[key]))
+        return out
+
+
+Action = tuple[tuple[str, str], ...]
+_ACTIONS = 2
+
+
+def _last_actions(place: Location) -> tuple[Action, ...]:
+    """The last actions of a place, the last one first; fewer where fewer turns have one."""
+    turns = place.dialogue.turns
+    actions = (_action(place.dialogue, turns[k]) for k in reversed(turns_of(place)))
+    return tuple(islice(filter(None, actions), _ACTIONS))
+
+
+def _action(dialogue: Dialogue, turn: Turn) -> Action:
+    """What the log says of a turn that is not of the whole dialogue, nor of the user."""
+    return tuple(
+        pair for pair in categories_of(dialogue, turn) if pair[0] not in ("device", "locale", "domain", "feedback")
+    )
 
 
 def shares_of(examples: Sequence[TrainingAnswer], wider: Shares | None = None) -> Shares:

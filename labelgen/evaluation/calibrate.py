@@ -11,7 +11,14 @@ import numpy as np
 
 from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
 from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
-from labelgen.confidence.scaling import Scaling, fit_isotonic, fit_temperature, fit_weights, log_loss
+from labelgen.confidence.scaling import (
+    Scaling,
+    fit_isotonic,
+    fit_temperature,
+    fit_weights,
+    log_loss,
+    weights_by_source,
+)
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label, on_turns
 from labelgen.data.split import Part, part_of
@@ -26,6 +33,8 @@ from labelgen.model.calibration import TaskCalibration
 PURPOSE = "calibrate"
 """Divides otherwise than `labelgen data split` does, which has often made the log."""
 PARTS = (Part("scale", 0.25), Part("choose", 0.25), Part("certify", 0.5))
+WHOLE = (Part("scale", 0.5), Part("choose", 0.5))
+"""The parts of a log of which nothing is kept for thresholds."""
 
 
 Decide = Literal["most_probable", "macro_f1"]
@@ -52,24 +61,32 @@ def scale_tasks(
     model: str,
     setting: Setting,
     decide: Decide = "most_probable",
+    whole: bool = False,
 ) -> list[TaskCalibration]:
     """The scaling of each task's probabilities, without thresholds. dialogues: with the annotations of the model, as it is without
-    calibration, and of the reference. The part "certify" of the dialogues is not read."""
-    parts, calibrations = parts_of(dialogues, setting.seed), []
+    calibration, and of the reference. The part "certify" of the dialogues is not read, unless the whole log is used."""
+    parts, calibrations = parts_of(dialogues, setting.seed, WHOLE if whole else PARTS), []
     for task in tasks:
         answers = {
             name: _answers(dialogues, parts[name], task, model, setting.reference) for name in ("scale", "choose")
         }
         labels, none = _scalings(answers["scale"], answers["choose"])
+        sources: dict[str, tuple[float, ...]] = {}
         if decide == "macro_f1":
-            labels = replace(labels, weights=_weights([*answers["scale"], *answers["choose"]], labels))
+            weights, sources = _weights(dialogues, [*answers["scale"], *answers["choose"]], labels)
+            labels = replace(labels, weights=weights)
         measured = {
             "dialogues": {name: len(parts[name]) for name in answers},
             "answers": sum(map(len, answers.values())),
         }
         calibrations.append(
             TaskCalibration(
-                task=task.tasks[0], unit=UNIT_OF[task.scopes[0]], labels=labels, none=none, measured=measured
+                task=task.tasks[0],
+                unit=UNIT_OF[task.scopes[0]],
+                labels=labels,
+                none=none,
+                measured=measured,
+                sources=sources,
             )
         )
     return calibrations
@@ -98,7 +115,7 @@ def certify_tasks(
         answers = {
             # As a model that abstains has them, or the certificate would be of another rule.
             name: [
-                scaled_answer(x, one.labels)
+                scaled_answer(x, one.scaling(dialogues[x.place].source))
                 for x in _of_kept_goals(_answers(dialogues, parts[name], task, model, setting.reference), kept)
             ]
             for name in ("choose", "certify")
@@ -114,10 +131,10 @@ def certify_tasks(
     return [calibrations[task.name] for task in tasks]
 
 
-def parts_of(dialogues: Sequence[Dialogue], seed: int) -> dict[str, list[int]]:
+def parts_of(dialogues: Sequence[Dialogue], seed: int, parts: Sequence[Part] = PARTS) -> dict[str, list[int]]:
     return {
-        part.name: [k for k, d in enumerate(dialogues) if part_of(d, PARTS, seed, PURPOSE) == part.name]
-        for part in PARTS
+        part.name: [k for k, d in enumerate(dialogues) if part_of(d, parts, seed, PURPOSE) == part.name]
+        for part in parts
     }
 
 
@@ -177,9 +194,15 @@ def scaled_answer(x: Answer, scaling: Scaling) -> Answer:
     return replace(x, labels=labels, right=right, holds=(right,))
 
 
-def _weights(answers: Sequence[Answer], scaling: Scaling) -> tuple[float, ...]:
-    rows = _of_one_name(answers)
-    return fit_weights([scaling.of_all(list(p.values())) for p, _ in rows], [[*p].index(name) for p, name in rows])
+def _weights(
+    dialogues: Sequence[Dialogue], answers: Sequence[Answer], scaling: Scaling
+) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
+    """Weights of names that maximize macro F1, and those of each source."""
+    known = [(rows[0], dialogues[x.place].source) for x in answers if (rows := _of_one_name([x]))]
+    distributions = [scaling.of_all(list(p.values())) for (p, _), _ in known]
+    right = [[*p].index(name) for (p, name), _ in known]
+    weights = fit_weights(distributions, right)
+    return weights, weights_by_source(distributions, right, [source for _, source in known], weights)
 
 
 def _of_one_name(answers: Sequence[Answer]) -> list[tuple[dict[str, float], str]]:

@@ -4,7 +4,6 @@ Both learn from weighted answers. Held-out folds of the training part, by user, 
 chosen: the strength of regularization, and, where a task's main metric is macro F1, the weights of its names, as in
 `labelgen calibrate --decide macro_f1`. Probabilities stay as they are."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,19 +15,17 @@ from numpy.typing import NDArray
 
 from labelgen.confidence.resampling import Array
 from labelgen.confidence.scaling import Scaling, fit_weights
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import AtTurn
-from labelgen.data.split import position
+from labelgen.data.dialogue import Turn
+from labelgen.data.split import fold_of
 from labelgen.evaluation.baselines import Location, Names, Prediction, TrainingAnswer, has_names, turns_of
 from labelgen.evaluation.tasks import EvaluationTask
+from labelgen.features.ngrams import NGrams, Texts, place_texts
 from labelgen.metrics.results import BASELINE
+from labelgen.model.linear import C_GRID, fit_regression
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-
-FOLDS = 5
 
 _MOST_HELD_OUT = 10_000
 _MOST_SCORED = 100_000
@@ -107,15 +104,9 @@ def rows_of(examples: Sequence[TrainingAnswer], seed: int) -> TrainingRows:
         np.array([place_of[x.names] for x in examples]),
         np.array([x.weight for x in examples]),
         np.array([-1 if x.agreed is None else place_of.get(x.agreed, -1) for x in places]),
-        np.array([fold_of(x.dialogue, FOLDS, seed) for x in places]),
+        np.array([fold_of(x.dialogue, seed=seed) for x in places]),
         drawn,
     )
-
-
-def fold_of(dialogue: Dialogue, folds: int, seed: int) -> int:
-    """The fold of a training dialogue; all of one user are in one."""
-    key = f"user {dialogue.user}" if dialogue.user else f"dialogue {dialogue.id}"
-    return int(position(seed, f"fold {key}") * folds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +153,6 @@ def _constant(rows: TrainingRows) -> FittedClassifier:
     return FittedClassifier(rows.answers, lambda places: np.tile(shares, (len(places), 1)), Scaling())
 
 
-C_GRID = (0.01, 0.1, 1.0, 10.0)
-"""Inverse strengths of regularization that are tried, the strongest first."""
-
-_WORD = r"(?u)\b\w+\b"
-_TOLERANCE = 1e-3
-_STEPS = 300
-
-
 class BagOfWords(_Classifier):
     """Logistic regression on TF-IDF of requests, responses and their neighbors.
 
@@ -181,73 +164,33 @@ class BagOfWords(_Classifier):
     most_answers = 100
 
     def fit(self, task: EvaluationTask, rows: TrainingRows) -> tuple[FittedClassifier, dict[str, Any]]:
-        words, matrix = _vectorized(rows.places)
-        if len(rows.answers) < 2 or matrix is None:
+        texts = _texts(rows.places)
+        words = NGrams.learn(texts)
+        if len(rows.answers) < 2 or not len(words):
             return _constant(rows), {"words": 0}
+        matrix = words.matrix(texts)
         c, decide = _choose(rows, matrix, task)
         model = _regression(rows, matrix, np.ones(len(rows.places), dtype=bool), c)
 
         def probabilities(places: Sequence[Location]) -> Array:
-            from scipy import sparse
-
-            columns = zip(*(texts_of(place) for place in places), strict=True)
-            parts = [v.transform(texts) for v, texts in zip(words, columns, strict=True) if v is not None]
-            p: Array = model.predict_proba(sparse.hstack(parts).tocsr())
+            p: Array = model.predict_proba(words.matrix(_texts(places)))
             return p
 
         notes = {"words": int(matrix.shape[1]), "c": c, "weights": list(decide.weights)}
         return FittedClassifier(rows.answers, probabilities, decide), notes
 
 
-_TEXT_FIELDS = 8
-
-
-def texts_of(place: Location) -> tuple[str, ...]:
-    """The text fields of a place: its requests, its responses; those of the turn before and of the turn after; and, where it is more than
-    a turn, its last request and its last response."""
-    turns = place.dialogue.turns
-    inside = turns_of(place)
-    if not inside:
-        return ("",) * _TEXT_FIELDS
-    before = turns[inside[0] - 1] if inside[0] else None
-    after = turns[inside[-1] + 1] if inside[-1] + 1 < len(turns) else None
-    last = None if isinstance(place.at, AtTurn) else turns[inside[-1]]
-    pairs = [(x.request, x.response) if x is not None else ("", "") for x in (before, after, last)]
-    joined = ("\n".join(turns[k].request for k in inside), "\n".join(turns[k].response for k in inside))
-    return (*joined, *(text for pair in pairs for text in pair))
-
-
-def _vectorized(places: Sequence[Location]) -> "tuple[list[TfidfVectorizer | None], Any]":
-    """A vectorizer for each text field, None for one without words; and the matrix, None where no field has words."""
-    from scipy import sparse
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words: list[TfidfVectorizer | None] = []
-    parts = []
-    for texts in zip(*(texts_of(place) for place in places), strict=True):
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=_WORD, min_df=2, sublinear_tf=True)
-        try:
-            parts.append(vectorizer.fit_transform(texts))
-        except ValueError:  # No word stands in two of the texts.
-            words.append(None)
-        else:
-            words.append(vectorizer)
-    return words, sparse.hstack(parts).tocsr() if parts else None
+def _texts(places: Sequence[Location]) -> list[Texts]:
+    turns = {id(x.dialogue): [(t.request, t.response) for t in x.dialogue.turns] for x in places}
+    return [place_texts(turns[id(place.dialogue)], place.at) for place in places]
 
 
 def _regression(
     rows: TrainingRows, matrix: Any, places: Places, c: float, model: "LogisticRegression | None" = None
 ) -> "LogisticRegression":
     """Fitted on these places; a given model goes on from where it is."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    if model is None:
-        model = LogisticRegression(tol=_TOLERANCE, max_iter=_STEPS, warm_start=True)
-    model.C = c
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return rows.fit(model, matrix, places)
+    taken = places[rows.row]
+    return fit_regression(matrix[rows.row[taken]], rows.answer[taken], rows.weight[taken], c, model)
 
 
 def _choose(rows: TrainingRows, matrix: Any, task: EvaluationTask) -> tuple[float, Scaling]:

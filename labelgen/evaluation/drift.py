@@ -134,7 +134,7 @@ def _label_rows(
         key = task.tasks[0], UNIT_OF[task.scopes[0]]
         one = calibrated.get(key)
         raw = answers_of(0, predicted, reference, task)
-        answers = raw if one is None else [scaled_answer(x, one.labels) for x in raw]
+        answers = raw if one is None else [scaled_answer(x, one.scaling(dialogues[x.place].source)) for x in raw]
         if not answers:
             continue
         sure = [

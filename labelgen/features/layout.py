@@ -21,6 +21,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Value = TypeVar("Value")
+Sees = Literal["all", "earlier", "none"]
+"""Turns of its dialogue that a turn's state depends on, besides itself."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Layout:
         token_start, token_end: `[start, end)` in code points of the request; 0, 0 for special tokens.
         token_counts: number of tokens of each real turn's request.
         response_of: text of each real turn's response, as a number; equal texts have one number.
-        relations: of the real turns; None if no head reads them."""
+        relations: of the real turns; None if no head reads them.
+        texts: request and response of each turn of each dialogue, for heads with a linear member."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
@@ -70,6 +73,7 @@ class Layout:
     token_counts: tuple[int, ...]
     response_of: Int[Tensor, " N"]
     relations: Relations | None = None
+    texts: tuple[tuple[tuple[str, str], ...], ...] = ()
 
     @cached_property
     def first_turn(self) -> tuple[int, ...]:
@@ -250,7 +254,7 @@ class States:
     responses: Float[Tensor, "N d"]
     tokens: Float[Tensor, "M d"] | None
     labels: Mapping[str, Float[Tensor, "_ d"]]
-    sees: Literal["all", "earlier", "none"]
+    sees: Sees
 
 
 def move(value: Value, device: torch.device | str) -> Value:

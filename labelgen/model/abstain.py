@@ -39,10 +39,10 @@ def by_field(calibration: Calibration | None, chosen: Mapping[tuple[str, Unit], 
     return known
 
 
-def scaled(annotation: Annotation, calibrated: ByField) -> Annotation:
-    """The annotation with calibrated probabilities."""
+def scaled(annotation: Annotation, calibrated: ByField, source: str | None = None) -> Annotation:
+    """The annotation of a dialogue of this source with calibrated probabilities."""
     labels = tuple(
-        label if (one := _of(scope(label), calibrated)) is None else scaled_label(label, one.labels)
+        label if (one := _of(scope(label), calibrated)) is None else scaled_label(label, one.scaling(source))
         for label in annotation.labels
     )
     none = tuple(
@@ -54,11 +54,13 @@ def scaled(annotation: Annotation, calibrated: ByField) -> Annotation:
     return replace(annotation, labels=labels, none=none)
 
 
-def abstaining(annotation: Annotation, calibrated: ByField, goals_given: bool = False) -> Annotation:
+def abstaining(
+    annotation: Annotation, calibrated: ByField, goals_given: bool = False, source: str | None = None
+) -> Annotation:
     """The calibrated annotation, with answers below their threshold or without a probability moved to `abstained`.
 
-    goals_given: the goals are not predicted, so answers about a goal do not depend on its probability."""
-    annotation = scaled(annotation, calibrated)
+    source: of the dialogue. goals_given: the goals are not predicted, so answers about a goal do not depend on its probability."""
+    annotation = scaled(annotation, calibrated, source)
     fields: dict[Field, list[Label]] = {}
     for label in annotation.labels:
         fields.setdefault(scope(label), []).append(label)

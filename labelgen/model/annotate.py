@@ -56,14 +56,13 @@ class EncodedDialogues:
 
     def decode(self, model: LabelModel, task: Task[Any], layout: Layout) -> tuple[Answers, ...]:
         """Predictions of a task for each dialogue. layout: of the whole dialogues, perhaps with goals that were decoded before."""
-        head = model.heads[task.name]
         if not self.windows or not set(task.units) <= {"turn", "span"}:
-            return task.decode(head(self.states, layout), layout)
+            return task.decode(model.score(task.name, self.states, layout), layout)
         return (
             tuple(
                 _moved(answer, w.first)
                 for w in self.windows
-                for answer in task.decode(head(w.states, w.layout), w.layout)[0]
+                for answer in task.decode(model.score(task.name, w.states, w.layout), w.layout)[0]
             ),
         )
 

@@ -149,7 +149,10 @@ class Annotator:
             )
         if self._calibrated is None:
             return annotations
-        return [abstaining(one, self._calibrated, goals_from is not None) for one in annotations]
+        return [
+            abstaining(one, self._calibrated, goals_from is not None, dialogue.source)
+            for one, dialogue in zip(annotations, dialogues, strict=True)
+        ]
 
     def refuses(self, source: str | None) -> UsageError | None:
         """The error if records of this source cannot be labeled, because a task has several label sets and none for the

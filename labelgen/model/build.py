@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from labelgen.features.features import FeatureSet, learn_features
 from labelgen.features.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
 from labelgen.features.text import Tokenizer
 from labelgen.kernels.processor import choose_instruction_set
-from labelgen.model.label_model import LabelModel
+from labelgen.model.label_model import LabelModel, Linear
+from labelgen.model.linear import fit_linear
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
@@ -38,14 +40,20 @@ def build_model(
             "model.max_tokens",
             f"give {places} or less",
         )
-    return assemble(
+    fits = fit_linear(made, dialogues)
+    model = assemble(
         options,
         made,
         learn_features(dialogues, options.leave_out, options.words),
         encoder,
         load_tokenizer(options.encoder),
         encoder_origin(options.encoder),
+        {name: {unit: fit.ngrams for unit, fit in by_unit.items()} for name, by_unit in fits.items()},
     )
+    for name, by_unit in fits.items():
+        for unit, fit in by_unit.items():
+            model.linear_member(name).fill(unit, fit.map)
+    return model
 
 
 def make_tasks(
@@ -90,6 +98,7 @@ def assemble(
     encoder: Any,
     tokenizer: Any,
     origin: Mapping[str, Any],
+    linear: Linear = MappingProxyType({}),
 ) -> LabelModel:
     """Put the parts of a model together, its tasks in the registry's order; its new weights come from torch's seed.
 
@@ -97,16 +106,21 @@ def assemble(
     choose_instruction_set()
     width = int(encoder.config.hidden_size)
     ordered = {name: tasks[name] for name in TASKS if name in tasks}
-    return LabelModel(options, ordered, features, encoder, width, Tokenizer(tokenizer, options.max_tokens), origin)
+    return LabelModel(
+        options, ordered, features, encoder, width, Tokenizer(tokenizer, options.max_tokens), origin, linear
+    )
 
 
 def take_over(model: LabelModel, trained: LabelModel) -> list[str]:
     """Copy every weight of `trained` whose name and shape agree, and those of labels by their names; gives the names of
-    the model's weights that stayed new."""
+    the model's weights that stayed new. Linear members stay: they are fitted to the training log."""
     old, new = trained.state_dict(), model.state_dict()
     stayed = []
     for name, tensor in new.items():
         if name == "steps":
+            continue
+        if name.startswith("linear."):
+            stayed.append(name)
             continue
         before = old.get(name) if _of_same_features(model, trained, name) else None
         if before is not None and before.shape == tensor.shape and not _of_labels(model, name):
@@ -162,8 +176,10 @@ def with_labels(trained: LabelModel, labels: Sources) -> LabelModel:
         trained.turn_encoder.encoder,
         trained.tokenizer.tokenizer,
         trained.origin,
+        trained.ngrams(),
     )
     take_over(model, trained)
+    model.linear = trained.linear
     model.eval()
     model.refresh_labels()
     return model

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class TaskCalibration:
     """Calibration of one task.
 
     unit: of the fields. labels: scaling of the probability of each label; none: of "none here". certificate: None before certify.
-    measured: figures for people."""
+    measured: figures for people. sources: source -> weights of names that take the place of those of `labels` there."""
 
     task: str
     unit: Unit
@@ -35,6 +35,12 @@ class TaskCalibration:
     none: Scaling
     certificate: Certificate | None = None
     measured: Mapping[str, Any]
+    sources: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def scaling(self, source: str | None) -> Scaling:
+        """The scaling of labels in the dialogues of a source."""
+        weights = self.sources.get(source) if source is not None else None
+        return self.labels if weights is None else replace(self.labels, weights=weights)
 
     @property
     def threshold(self) -> float | None:
@@ -50,7 +56,7 @@ class Calibration:
     reference. seed: divides the dialogues into parts for scaling and certifying. domains_from: as in calibration; labels of another way
     are refused. max_error, confidence: what each threshold is certified for, by itself; None before certify. precision: of the
     certified labels; thresholds hold for no other. certify_command, certify_data_digest: empty before certify, and in files of version
-    0.2, where one command did both."""
+    0.2, where one command did both. whole: the scaling used all of these dialogues, so they cannot be certified on."""
 
     form: int = _FORM
     version: str
@@ -66,6 +72,7 @@ class Calibration:
     seed: int = 0
     certify_command: str = ""
     certify_data_digest: str = ""
+    whole: bool = False
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """The certified thresholds."""
@@ -119,6 +126,9 @@ def _faults(calibration: Calibration, names: Mapping[str, int]) -> Iterator[str]
                 yield f"{one.task}: a weight that is not above 0"
             if scaling.weights and len(scaling.weights) != names.get(one.task):
                 yield f"{one.task}: {len(scaling.weights)} weights for {names.get(one.task)} names"
+        for weights in one.sources.values():
+            if len(weights) != names.get(one.task) or not all(0 < weight < math.inf for weight in weights):
+                yield f"{one.task}: weights of a source that are not above 0, or not one for each name"
         if one.threshold is not None and not 0 <= one.threshold <= 1:
             yield f"{one.task}: a threshold of {one.threshold}"
     if calibration.thresholds() and calibration.max_error is None:

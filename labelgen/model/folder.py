@@ -18,7 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,8 +33,10 @@ from labelgen.base.files import digest_file, read_json, share, write_text
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import LabelSet
+from labelgen.data.labels import Unit
 from labelgen.data.split import Fingerprints, fingerprint, pack, unpack
 from labelgen.features.features import FeatureSet
+from labelgen.features.ngrams import TEXT_FIELDS, NGrams
 from labelgen.features.pretrained import encoder_from_config, most_tokens, saved_tokenizer
 from labelgen.model.build import assemble
 from labelgen.model.label_model import LabelModel
@@ -94,7 +96,7 @@ class SavedTask:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Content of model.json. form: see FORM. version: of labelgen. origin: of the encoder's weights."""
+    """Content of model.json. form: see FORM. version: of labelgen. origin: of the encoder's weights. linear: n-grams of the linear members."""
 
     form: int
     version: str
@@ -102,6 +104,7 @@ class Saved:
     tasks: dict[str, SavedTask]
     features: FeatureSet
     origin: dict[str, Any]
+    linear: dict[str, dict[Unit, NGrams]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
         tasks={name: SavedTask(task.options, task.labels) for name, task in model.tasks.items()},
         features=model.features,
         origin=model.origin,
+        linear={name: dict(ngrams) for name, ngrams in model.ngrams().items()},
     )
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     encoder: Any = model.turn_encoder.encoder
@@ -205,7 +209,7 @@ def load_model(folder: Path) -> LabelModel:
 
     def make() -> LabelModel:
         encoder = encoder_from_config(folder / ENCODER)
-        return assemble(saved.options, tasks, saved.features, encoder, tokenizer, saved.origin)
+        return assemble(saved.options, tasks, saved.features, encoder, tokenizer, saved.origin, saved.linear)
 
     shapes = _read_shapes(folder / WEIGHTS)
     _check_shapes(_on_meta_device(make, shapes, folder), shapes, saved, folder)
@@ -334,6 +338,21 @@ def _faults(saved: Saved) -> Iterator[str]:
         if not 0.0 <= task.options.label_dropout <= 1.0:
             yield f"tasks.{name}.label_dropout is {task.options.label_dropout}"
     yield from _feature_faults(saved.features)
+    for name, by_unit in saved.linear.items():
+        if name not in saved.tasks:
+            yield f"a linear member of {name!r}, which is no task of the model"
+        for unit, ngrams in by_unit.items():
+            yield from (f"linear.{name}.{unit}: {fault}" for fault in _ngram_faults(ngrams))
+
+
+def _ngram_faults(ngrams: NGrams) -> Iterator[str]:
+    if len(ngrams.fields) != TEXT_FIELDS:
+        yield f"{len(ngrams.fields)} text fields"
+    for one in ngrams.fields:
+        if len(set(one.terms)) < len(one.terms) or len(one.terms) != len(one.idf):
+            yield "an n-gram stands twice, or without a frequency"
+        if not all(0.0 < x < math.inf for x in one.idf):
+            yield "a frequency that is not positive"
 
 
 def _label_faults(task: str, labels: LabelSet) -> Iterator[str]:

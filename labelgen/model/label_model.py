@@ -2,23 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from labelgen.data.labels import Unit
 from labelgen.features.features import FeatureSet
-from labelgen.features.layout import Batch, Layout, States
+from labelgen.features.layout import Batch, Layout, Sees, States
+from labelgen.features.ngrams import NGrams
 from labelgen.features.sound import MELS, SoundSource
 from labelgen.features.text import Tokenizer, label_text
 from labelgen.kernels.batch_invariant import make_batch_invariant
 from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
 from labelgen.nn.dialogue_encoder import DialogueEncoder
+from labelgen.nn.linear_member import LinearMember
 from labelgen.nn.losses import Loss
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.nn.turn_fusion import AudioEncoder, TurnFusion
+from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.task import Task, Widths
 
 _SOUND_WIDTH = 64
@@ -45,8 +50,12 @@ Encoded = tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]
 """Pooled vectors of all passages, and token states."""
 
 
+Linear = Mapping[str, Mapping[Unit, NGrams]]
+"""N-grams of the linear member of each task that has one, by unit."""
+
+
 class LabelModel(nn.Module):
-    """Trunk and heads. origin: of the encoder's weights, for the model card."""
+    """Trunk and heads. origin: of the encoder's weights, for the model card. linear: see LinearMember."""
 
     def __init__(
         self,
@@ -57,6 +66,7 @@ class LabelModel(nn.Module):
         encoder_width: int,
         tokenizer: Tokenizer,
         origin: Mapping[str, Any],
+        linear: Linear = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.options = options
@@ -80,6 +90,9 @@ class LabelModel(nn.Module):
             width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
         )
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
+        self.linear = nn.ModuleDict(
+            {name: LinearMember(ngrams, len(tasks[name].labels.names)) for name, ngrams in linear.items()}
+        )
         make_batch_invariant(self)
         self.reads_alone = any(task.reads_alone for task in tasks.values())
         self.reads_tokens = any(task.reads_tokens for task in tasks.values())
@@ -92,6 +105,16 @@ class LabelModel(nn.Module):
             self.register_buffer(_label_buffer(name), torch.zeros(len(ids), encoder_width))
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def ngrams(self) -> Linear:
+        """The n-grams of the linear members."""
+        return {name: self.linear_member(name).ngrams for name in self.linear}
+
+    def linear_member(self, task: str) -> LinearMember:
+        """The linear member of a task that has one."""
+        member = self.linear[task]
+        assert isinstance(member, LinearMember)
+        return member
 
     def collator(self) -> Collator:
         """A collator with this model's tokenizer, features and tasks."""
@@ -135,7 +158,7 @@ class LabelModel(nn.Module):
         fused = turns.turns
         seen = layout.unpad(self.dialogue_encoder(layout.pad(fused), layout.real(), causal))
         labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
-        sees: Literal["all", "earlier", "none"] = "earlier" if causal else "all"
+        sees: Sees = "earlier" if causal else "all"
         if not self.options.dialogue_layers:
             sees = "none"
         return States(seen, self._alone(fused, seen), turns.requests, turns.responses, turns.tokens, labels, sees)
@@ -148,6 +171,13 @@ class LabelModel(nn.Module):
         drawn = (torch.rand(len(turns), device=turns.device) < _ALONE_SHARE).nonzero()[:, 0]
         alone = self.dialogue_encoder(turns[drawn][:, None], None)[:, 0]
         return in_dialogue.index_copy(0, drawn, alone.to(in_dialogue.dtype))
+
+    def score(self, name: str, states: States, layout: Layout) -> Any:
+        """What the head of a task gives, averaged with its linear member. In training the head alone: the member is fitted apart."""
+        out, task = self.heads[name](states, layout), self.tasks[name]
+        if self.training or name not in self.linear or not isinstance(task, ExclusiveTask):
+            return out
+        return self.linear[name](out, task.places(layout), layout, states.sees)
 
     def losses(self, batch: Batch, causal: bool = False) -> dict[str, Loss]:
         """Loss of every task that has targets in the batch. causal: turns see no later turns."""
@@ -166,7 +196,7 @@ class LabelModel(nn.Module):
                 states = self.states(batch, encoded, hidden=target.weight > 0, causal=True)
             else:
                 seen = states = seen if seen is not None else self.states(batch, encoded, causal=causal)
-            losses[name] = task.loss(self.heads[name](states, batch.layout), target)
+            losses[name] = task.loss(self.score(name, states, batch.layout), target)
         return losses
 
 

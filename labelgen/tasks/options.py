@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from labelgen.base.options import Range, Share
+from labelgen.base.options import Range, Share, WholeNumber
 
 
 @dataclass(frozen=True)
@@ -19,3 +19,6 @@ class TaskOptions:
     """features of pairs of turns, from the category `speaker`, names in requests, and times; for goals in dialogues of several people"""
     antecedents: Literal["nearest", "any"] = "nearest"
     """earlier turns of its goal that a turn is trained to link to; any: the probability of all of them together counts"""
+    ngrams: WholeNumber = 0
+    """maximum number of n-grams (words and pairs of words) of each text field for a linear member: logistic regression on a bag of words
+    that is averaged with the network; 0 is none; for tasks with exactly one label at a place"""

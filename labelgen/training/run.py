@@ -44,6 +44,7 @@ from labelgen.training.corpus import (
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.hardware import auto_precision
+from labelgen.training.members import fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.tracking import trackers
 
@@ -192,6 +193,8 @@ def _train(
     if not result.first:
         return ""
     sweep(folder)
+    if validation is not None:
+        fit_shares(result.model, validation)
     save(MODEL)
     _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
     return _summary(options, corpus, targets, result, new)

@@ -12,9 +12,10 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
+from labelgen.data.split import fold_of
 from labelgen.evaluation import baselines as module
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, Rule, fit_baselines
-from labelgen.evaluation.classifiers import BagOfWords, FieldTrees, fold_of
+from labelgen.evaluation.classifiers import BagOfWords, FieldTrees
 from labelgen.evaluation.prepare import prepare
 from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
 from labelgen.metrics.results import Setting
@@ -181,14 +182,14 @@ def test_baselines_are_the_same_by_the_same_seed():
 
 def test_baselines_never_see_the_texts_that_they_are_judged_on(monkeypatch):
     seen: list[str] = []
-    fit = TfidfVectorizer.fit_transform
+    fit = TfidfVectorizer.fit
 
     def spied(self, texts, y=None):
         texts = list(texts)
         seen.extend(texts)
         return fit(self, texts, y)
 
-    monkeypatch.setattr(TfidfVectorizer, "fit_transform", spied)
+    monkeypatch.setattr(TfidfVectorizer, "fit", spied)
     made = list(simulate(40, 5))
     test = [replace(d, turns=tuple(replace(t, request=t.request + " zyzzyva") for t in d.turns)) for d in made[30:]]
     plain = prepare(made[30:], ALL, GOLD_TRUTH, made[:30])
