@@ -94,13 +94,20 @@ def on_covered_turns(item: Item, covered: Sequence[int] | None) -> Item:
 
 
 def measure_all(
-    names: Sequence[str], items: Sequence[Item], judgments: Sequence[Judgment], setting: Setting
+    names: Sequence[str],
+    items: Sequence[Item],
+    judgments: Sequence[Judgment],
+    setting: Setting,
+    owners: Sequence[str] | None = None,
 ) -> dict[str, Measured]:
     """Each metric over all judgments, with its interval. Dialogues are resampled, with all their judgments; equal judgments and seeds draw
-    equal resamples, so that systems can be paired."""
-    owner = np.unique([judgment.dialogue for judgment in judgments], return_inverse=True)[1]
-    dialogues = len(set(owner.tolist()))
-    times = resamples(dialogues, setting.resamples, setting.seed)
+    equal resamples, so that systems can be paired. owners: of each dialogue, such as its user; owners are then resampled, with all their
+    dialogues."""
+    dialogues = len({judgment.dialogue for judgment in judgments})
+    keys = [judgment.dialogue if owners is None else owners[judgment.dialogue] for judgment in judgments]
+    owner = np.unique(keys, return_inverse=True)[1]
+    units = len(set(owner.tolist()))
+    times = resamples(units, setting.resamples, setting.seed)
     fields = sum(len(item.reference) for item in items)
     rows: dict[Callable[[Item], Any], list[Any]] = {}
     out = {}
@@ -114,7 +121,7 @@ def measure_all(
             return known.value(tallied, times[:, owner])
 
         draws = resampled(statistic, times)
-        value = float(statistic(np.ones((1, dialogues)))[0])
+        value = float(statistic(np.ones((1, units)))[0])
         out[name] = Measured(interval(value, draws, setting.level), draws, fields, dialogues)
     return out
 

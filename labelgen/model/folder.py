@@ -335,6 +335,8 @@ def _faults(saved: Saved) -> Iterator[str]:
         yield from (f"tasks.{name}: {fault}" for fault in _label_faults(name, task.labels))
         if not (math.isfinite(task.options.weight) and task.options.weight >= 0):
             yield f"tasks.{name}.weight is {task.options.weight}"
+        if not 0.0 <= task.options.linear_share <= 1.0:
+            yield f"tasks.{name}.linear_share is {task.options.linear_share}"
         if not 0.0 <= task.options.label_dropout <= 1.0:
             yield f"tasks.{name}.label_dropout is {task.options.label_dropout}"
     yield from _feature_faults(saved.features)

@@ -91,7 +91,10 @@ class LabelModel(nn.Module):
         )
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
         self.linear = nn.ModuleDict(
-            {name: LinearMember(ngrams, len(tasks[name].labels.names)) for name, ngrams in linear.items()}
+            {
+                name: LinearMember(ngrams, len(tasks[name].labels.names), tasks[name].options.linear_share)
+                for name, ngrams in linear.items()
+            }
         )
         make_batch_invariant(self)
         self.reads_alone = any(task.reads_alone for task in tasks.values())

@@ -18,7 +18,6 @@ from labelgen.features.layout import Layout, Sees
 from labelgen.features.ngrams import NGrams, place_texts
 
 Scores = Float[Tensor, "rows labels"]
-EQUAL = (0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,16 @@ class LinearMap:
 class LinearMember(nn.Module):
     """A linear map for each unit of a task, and its share in the average; where a unit has none, the network answers alone.
 
-    Buffers of each unit: weight and bias of the map, and the shares of the network and of the map, by which their log-probabilities are
+    share: of the map, until a fit sets both. Buffers of each unit: weight and bias of the map, and the shares of the network and of the map, by which their log-probabilities are
     multiplied."""
 
-    def __init__(self, ngrams: Mapping[Unit, NGrams], labels: int) -> None:
+    def __init__(self, ngrams: Mapping[Unit, NGrams], labels: int, share: float = 0.5) -> None:
         super().__init__()
         self.ngrams = dict(ngrams)
         for unit, known in self.ngrams.items():
             self.register_buffer(f"{unit}_weight", torch.zeros(len(known), labels))
             self.register_buffer(f"{unit}_bias", torch.zeros(labels))
-            self.register_buffer(f"{unit}_shares", torch.tensor(EQUAL))
+            self.register_buffer(f"{unit}_shares", torch.tensor([1.0 - share, share]))
 
     def fill(self, unit: Unit, fitted: LinearMap) -> None:
         """Take over a fitted map."""

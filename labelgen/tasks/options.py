@@ -22,3 +22,5 @@ class TaskOptions:
     ngrams: WholeNumber = 0
     """maximum number of n-grams (words and pairs of words) of each text field for a linear member: logistic regression on a bag of words
     that is averaged with the network; 0 is none; for tasks with exactly one label at a place"""
+    linear_share: Share = 0.5
+    """share of the linear member in the average with the network; a validation log adapts it"""

@@ -14,13 +14,12 @@ from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.features.layout import Batch
 from labelgen.model.annotate import one_thread
 from labelgen.model.label_model import LabelModel
-from labelgen.nn.linear_member import EQUAL
 from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.training.corpus import Examples
 
 _BATCH = 16
 _SHRINKAGE = 1.0
-"""Nats that a share costs for each square of its distance from the equal one."""
+"""Nats that a share costs for each square of its distance from that of the options."""
 
 Floats = NDArray[np.float64]
 
@@ -34,8 +33,8 @@ class _Rows:
 
 
 def fit_shares(model: LabelModel, examples: Examples) -> None:
-    """Set the shares of each linear member to those with the least log loss on the examples, shrunk towards equal shares. A unit with fewer
-    than LEAST_EVENTS targets keeps equal shares. The model is in evaluation mode afterwards."""
+    """Set the shares of each linear member to those with the least log loss on the examples, shrunk towards those of the options. A unit with fewer
+    than LEAST_EVENTS targets keeps the latter. The model is in evaluation mode afterwards."""
     found: dict[tuple[str, Unit], list[_Rows]] = {}
     if not model.linear:
         return
@@ -50,7 +49,8 @@ def fit_shares(model: LabelModel, examples: Examples) -> None:
         members = np.concatenate([part.members for part in parts], axis=1)
         expected = np.concatenate([part.expected for part in parts])
         if np.count_nonzero(expected.sum(axis=1)) >= LEAST_EVENTS:
-            model.linear_member(name).set_shares(unit, *_shares(members, expected))
+            share = model.tasks[name].options.linear_share
+            model.linear_member(name).set_shares(unit, *_shares(members, expected, share))
 
 
 def _rows(model: LabelModel, batch: Batch) -> Iterator[tuple[tuple[str, Unit], _Rows]]:
@@ -69,10 +69,13 @@ def _rows(model: LabelModel, batch: Batch) -> Iterator[tuple[tuple[str, Unit], _
                 yield (name, unit), _Rows(log_softmax(both, axis=2), expected[chosen])
 
 
-def _shares(members: Floats, expected: Floats) -> tuple[float, float]:
+def _shares(members: Floats, expected: Floats, share: float) -> tuple[float, float]:
+    """Shares of the network and of the linear member; they need not sum to 1, so they also scale the probabilities."""
+    start = np.array([1.0 - share, share])
+
     def nats(shares: Floats) -> float:
         log_p = log_softmax(np.tensordot(shares, members, axes=1), axis=1)
-        return float(_SHRINKAGE * ((shares - EQUAL) ** 2).sum() - (expected * log_p).sum())
+        return float(_SHRINKAGE * ((shares - start) ** 2).sum() - (expected * log_p).sum())
 
-    network, linear = minimize(nats, EQUAL, bounds=[(0.0, None)] * 2).x
+    network, linear = minimize(nats, start, bounds=[(0.0, None)] * 2).x
     return float(network), float(linear)

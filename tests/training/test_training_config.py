@@ -148,6 +148,7 @@ def test_differences_name_the_keys_that_matter():
         "seed",
         "tasks.order.antecedents",
         "tasks.order.label_dropout",
+        "tasks.order.linear_share",
         "tasks.order.ngrams",
         "tasks.order.pairs",
         "tasks.order.weight",

@@ -1,0 +1,188 @@
+"""One table for all corpora on which people judged quality or success: the model beside plain rivals and one annotator.
+
+Each group of corpora is one model. `judge` writes the answers of all trainings and rivals on one fold, `rows` measures them: intervals are
+over users (over dialogues where the user is unknown) and trainings. The pooled difference is the mean of the paired differences, each
+corpus with one weight; corpora are resampled apart from each other.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec import structs
+from msgspec.structs import replace
+
+from labelgen.confidence.resampling import Array, interval, over_trainings
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import ON_GIVEN_GOALS, AtGoal
+from labelgen.data.log import Log, write_log
+from labelgen.data.split import Part, Seen, part_of
+from labelgen.evaluation.baselines import default_baselines, fit_baselines
+from labelgen.evaluation.measure import Measured, items_of, measure_all
+from labelgen.evaluation.protocol import Protocol, with_reference
+from labelgen.evaluation.tasks import EvaluationTask, about, answered, as_set, evaluation_tasks
+from labelgen.metrics.results import BASELINE, HUMAN, Setting
+from labelgen.model.annotator import Annotator
+
+from .results import Result, bootstrap
+from .rows import PERSON
+
+MODEL = "model"
+KEPT = "test"
+"""Name of the fold that is a log kept for checking."""
+DEVELOP = "develop"
+_AT_ONCE = 256
+_RESAMPLES = 2000
+_GROUP, _FOLD, _SEED = (re.compile(rf"/{name}-([^/]+)/") for name in ("group", "fold", "seed"))
+_MAIN = {"quality": "macro_f1", "outcome": "failure_auprc"}
+_OTHERS = {"quality": ("accuracy", "bad_f1"), "outcome": ("accuracy", "macro_f1")}
+
+
+def answered_dialogues(log: Sequence[Path], task: str, out: Sequence[Path]) -> None:
+    """The dialogues with an answer of the task; in STAR, two thirds have none."""
+    source = Log(list(log))
+    kept = (d for d in source if any(label.task == task for a in d.annotations for label in a.labels))
+    write_log(out[0], kept, source.labels(), force=True)
+
+
+def judge(
+    test: Sequence[Path],
+    train: Sequence[Path],
+    models: Sequence[Path],
+    group: str,
+    settings: Mapping[str, Mapping[str, Any]],
+    rivals: Sequence[str],
+    out: Sequence[Path],
+) -> None:
+    """Write the test dialogues with the answers of each training, named by its seed, and of the rivals. Answers about goals are on the
+    goals of the reference. Copies of training dialogues are left out."""
+    setting, tasks = _setting(settings[group])
+    training = list(Log(list(train)))
+    seen = Seen(training)
+    dialogues = with_reference([d for d in Log(list(test)) if d not in seen], tasks, setting)
+    about_goals = any(task.scopes == (AtGoal,) for task in tasks)
+    fitted = fit_baselines(training, tasks, setting, default_baselines(setting.seed, rivals))
+    judged = fitted.annotate(dialogues, setting.reference)
+    for folder in models:
+        annotator = Annotator(folder, name=f"{MODEL} {_found(_SEED, folder)}")
+        for start in range(0, len(judged), _AT_ONCE):
+            some = judged[start : start + _AT_ONCE]
+            made = annotator.annotate(some, setting.reference if about_goals else None)
+            judged[start : start + _AT_ONCE] = [
+                replace(d, annotations=(*d.annotations, a)) for d, a in zip(some, made, strict=True)
+            ]
+    write_log(out[0], judged, force=True)
+
+
+def rows(
+    judged: Sequence[Path],
+    corpora: Mapping[str, str],
+    settings: Mapping[str, Mapping[str, Any]],
+    develop: Mapping[str, float],
+    pools: Mapping[str, Sequence[str]],
+) -> list[Result]:
+    """Every metric of every system on each corpus, the model's differences from all others, and the pooled differences.
+
+    Args:
+        corpora: source of a dialogue -> name of its corpus.
+        develop: group -> share of its dialogues that choices were made on, which are not reported.
+        pools: rival -> corpora over which its differences are pooled.
+    """
+    logs: dict[str, list[Dialogue]] = {}
+    of_group: dict[str, str] = {}
+    kept = False
+    for path in judged:
+        group, fold = _found(_GROUP, path), _found(_FOLD, path)
+        kept = kept or fold == KEPT
+        for dialogue in Log([path]):
+            if dialogue.source in corpora and (fold == KEPT or not _is_developed(dialogue, develop.get(group, 0.0))):
+                logs.setdefault(corpora[dialogue.source], []).append(dialogue)
+                of_group[corpora[dialogue.source]] = group
+    results: list[Result] = []
+    differences: dict[str, dict[str, tuple[float, Array]]] = {}
+    split = "kept for checking" if kept else "folds"
+    for corpus in [name for name in corpora.values() if name in logs]:
+        setting, tasks = _setting(settings[of_group[corpus]])
+        dialogues = sorted(logs[corpus], key=lambda dialogue: dialogue.id)
+        reference = "other annotators" if setting.reference == "consensus" else setting.reference
+        cells = {"corpus": corpus, "split": split, "reference": reference}
+        for row, draws in _of_corpus(dialogues, tasks[0], setting):
+            results.append(structs.replace(row, **cells))
+            if row.baseline and row.metric == _MAIN[tasks[0].tasks[0]] and row.value is not None:
+                differences.setdefault(row.baseline, {})[corpus] = row.value, draws
+    for rival, wanted in pools.items():
+        chosen = [differences[rival][name] for name in wanted if name in differences.get(rival, {})]
+        if len(chosen) > 1:
+            value = float(np.mean([value for value, _ in chosen]))
+            cell = bootstrap(interval(value, np.mean([draws for _, draws in chosen], axis=0)).rounded())
+            pooled = Result(metric="main_metric", system=MODEL, baseline=rival, n=len(chosen), **cell)
+            results.append(structs.replace(pooled, corpus="mean over corpora", split=split))
+    return results
+
+
+def _setting(options: Mapping[str, Any]) -> tuple[Setting, tuple[EvaluationTask, ...]]:
+    setting = Setting(
+        reference=options["reference"],
+        annotators=Setting().annotators if options["reference"] == "consensus" else None,
+        ratings=options["ratings"],
+        first_turn=options.get("first_turn", 0),
+        pool_units=True,
+        resamples=_RESAMPLES,
+    )
+    return setting, about(evaluation_tasks(), [options["task"]])
+
+
+def _of_corpus(dialogues: Sequence[Dialogue], task: EvaluationTask, setting: Setting) -> Iterator[tuple[Result, Array]]:
+    """Rows of one corpus, each with its value in each resample."""
+    (pooled,) = as_set(about(evaluation_tasks(), [task.tasks[0]]), setting)
+    judgments = Protocol(dialogues, [pooled], setting).judgments(pooled).all
+    owners = [dialogue.user or dialogue.id for dialogue in dialogues]
+    metrics = (_MAIN[task.tasks[0]], *_OTHERS[task.tasks[0]])
+    names = {a.annotator for d in dialogues for a in d.annotations if answered(a, pooled)}
+    trainings = sorted(name for name in names if name.startswith(f"{MODEL} "))
+    people = [HUMAN] if any(judgment.person is not None for judgment in judgments) else []
+    rivals = [*sorted(name for name in names if name.startswith(BASELINE)), *people]
+
+    def measured(system: str) -> dict[str, Measured]:
+        return measure_all(metrics, items_of(judgments, dialogues, pooled, system), judgments, setting, owners)
+
+    ours = [measured(name) for name in trainings]
+    seeds = " ".join(name.removeprefix(f"{MODEL} ") for name in trainings)
+    for metric in metrics:
+        yield _row(setting, metric, pooled.name, [one[metric] for one in ours], seeds)
+    for rival in rivals:
+        theirs = measured(rival)
+        name = PERSON if rival == HUMAN else rival.removeprefix(BASELINE).removesuffix(ON_GIVEN_GOALS)
+        for metric in metrics:
+            row, draws = _row(setting, metric, pooled.name, [theirs[metric]], "")
+            yield structs.replace(row, system=name), draws
+            row, draws = _row(setting, metric, pooled.name, [one[metric] for one in ours], seeds, theirs[metric])
+            yield structs.replace(row, baseline=name), draws
+
+
+def _row(
+    setting: Setting, metric: str, task: str, measured: Sequence[Measured], seeds: str, less: Measured | None = None
+) -> tuple[Result, Array]:
+    """The mean over trainings, less a rival."""
+    values = [one.interval.value or 0.0 for one in measured]
+    draws = [one.draws for one in measured]
+    if less is not None:
+        values = [value - (less.interval.value or 0.0) for value in values]
+        draws = [own - less.draws for own in draws]
+    value, drawn = over_trainings(values, draws, setting.seed)
+    cell = bootstrap(interval(value, drawn, setting.level).rounded())
+    return Result(task=task, system=MODEL, metric=metric, seed=seeds, n=measured[0].items, **cell), drawn
+
+
+def _is_developed(dialogue: Dialogue, share: float) -> bool:
+    """Whether choices were made on the dialogue: the part `develop` of `labelgen data split --seed 30`."""
+    if not share:
+        return False
+    return part_of(dialogue, (Part(DEVELOP, share), Part("report", 1.0 - share)), 30) == DEVELOP
+
+
+def _found(pattern: re.Pattern[str], path: Path) -> str:
+    match = pattern.search(f"{path.as_posix()}/")
+    return match[1] if match else ""
