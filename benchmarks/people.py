@@ -97,9 +97,10 @@ def rows(
         group, fold = _found(_GROUP, path), _found(_FOLD, path)
         kept = kept or fold == KEPT
         for dialogue in Log([path]):
-            if dialogue.source in corpora and (fold == KEPT or not _is_developed(dialogue, develop.get(group, 0.0))):
-                logs.setdefault(corpora[dialogue.source], []).append(dialogue)
-                of_group[corpora[dialogue.source]] = group
+            corpus = corpora.get(dialogue.source or "")
+            if corpus is not None and (fold == KEPT or not _is_developed(dialogue, develop.get(group, 0.0))):
+                logs.setdefault(corpus, []).append(dialogue)
+                of_group[corpus] = group
     results: list[Result] = []
     differences: dict[str, dict[str, tuple[float, Array]]] = {}
     split = "kept for checking" if kept else "folds"
