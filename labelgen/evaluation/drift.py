@@ -84,9 +84,9 @@ def sample(
             row = dict(inputs.get(dialogue.id, {}))
             predicted = dialogue.annotation(annotator)
             if predicted is not None and dialogue.id in inputs:
-                row |= prediction_rows(predicted, calibrated, names)
+                row |= prediction_rows(predicted, calibrated, names, dialogue.source)
             if predicted is not None and dialogue.id in by_labels:
-                row |= _label_rows(predicted, dialogue.annotation(reference), tasks, calibrated)
+                row |= _label_rows(predicted, dialogue, reference, tasks, calibrated)
             yield row
 
     return sample_of(every, rows())
@@ -127,14 +127,14 @@ def described(test: DriftTest) -> str:
 
 
 def _label_rows(
-    predicted: Annotation, reference: Annotation | None, tasks: Sequence[EvaluationTask], calibrated: ByField
+    predicted: Annotation, dialogue: Dialogue, reference: str, tasks: Sequence[EvaluationTask], calibrated: ByField
 ) -> dict[Aspect, Row]:
     rows: dict[Aspect, Row] = {}
     for task in tasks:
         key = task.tasks[0], UNIT_OF[task.scopes[0]]
         one = calibrated.get(key)
-        raw = answers_of(0, predicted, reference, task)
-        answers = raw if one is None else [scaled_answer(x, one.scaling(dialogues[x.place].source)) for x in raw]
+        raw = answers_of(0, predicted, dialogue.annotation(reference), task)
+        answers = raw if one is None else [scaled_answer(x, one.scaling(dialogue.source)) for x in raw]
         if not answers:
             continue
         sure = [

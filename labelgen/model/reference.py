@@ -181,16 +181,19 @@ def _text_vectors(model: LabelModel, dialogues: Sequence[Dialogue]) -> list[Arra
     ]
 
 
-def prediction_rows(annotation: Annotation, calibrated: ByField, tasks: Iterable[str]) -> dict[Aspect, Row]:
+def prediction_rows(
+    annotation: Annotation, calibrated: ByField, tasks: Iterable[str], source: str | None = None
+) -> dict[Aspect, Row]:
     """What the model answers in a dialogue: for each task and unit its labels, its confidence and, with a threshold, how often it abstains.
 
     Args:
         annotation: as the model gives it without calibration.
-        tasks: those that count."""
+        tasks: those that count.
+        source: of the dialogue."""
     wanted = frozenset(tasks)
     answered: defaultdict[tuple[str, Unit], dict[Field, list[Label]]] = defaultdict(dict)
     sure: defaultdict[tuple[str, Unit], list[float]] = defaultdict(list)
-    after = scaled(annotation, calibrated)
+    after = scaled(annotation, calibrated, source)
     for label in after.labels:
         field = scope(label)
         answered[field.task, UNIT_OF[type(field.at)]].setdefault(field, []).append(label)

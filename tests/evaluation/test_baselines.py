@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
+from labelgen.data.dialogue import Category, Dialogue, Turn
+from labelgen.data.labels import ON_GIVEN_GOALS, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
 from labelgen.data.split import fold_of
 from labelgen.evaluation import baselines as module
-from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, Rule, fit_baselines
+from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, RatesOfLastAction, Rule, fit_baselines
 from labelgen.evaluation.classifiers import BagOfWords, FieldTrees
 from labelgen.evaluation.prepare import prepare
 from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
@@ -372,3 +372,53 @@ def test_answers_that_are_no_names_of_the_task_are_not_learned():
         assert shares(out, rival)[AtTurn(0)] == {"bad": 0.0, "fair": 0.0, "good": 1.0}
     (out,) = fit_baselines(strange, (QUALITY,), GOLD).annotate([judged], "gold")
     assert not [a for a in out.annotations if a.annotator.startswith("baseline")]
+
+
+def acted(k: int, actions: Sequence[str | None], name: str) -> Dialogue:
+    turns = tuple(
+        Turn(request="", response="", categories=() if action is None else (Category(name="action", value=action),))
+        for action in actions
+    )
+    goal = AtGoal(tuple(range(len(turns))))
+    labels = (Label("goals", goal, "goal"), Label("outcome", goal, name))
+    return Dialogue(id=f"d{k}", turns=turns, annotations=(Annotation("user", "user", labels),))
+
+
+def test_rates_of_the_last_action_are_smoothed_shares():
+    """By hand: of all eight answers three fail; after `sorry` two of three; after `bye` one of five, of which those after `book` never."""
+    ends: list[tuple[Sequence[str | None], str]] = [
+        (("sorry",), "failure"),
+        (("book", "sorry", None), "failure"),
+        (("book", "sorry"), "success"),
+        (("book", "bye"), "success"),
+        (("book", None, "bye"), "success"),
+        (("ask", "bye"), "failure"),
+        (("ask", "bye"), "success"),
+        (("bye",), "success"),
+    ]
+    (task,) = tasks_of_units("outcome", ("goal",), ("failure_auprc",), ("success", "failure"))
+    setting = Setting(reference="user", annotators=None)
+    training = [acted(k, actions, name) for k, (actions, name) in enumerate(ends)]
+    fitted = fit_baselines(training, [task], setting, [RatesOfLastAction()])
+
+    def failure(*actions: str | None) -> float:
+        (judged,) = fitted.annotate([acted(99, actions, "success")], "user", None)
+        annotation = judged.annotation(RatesOfLastAction.name + ON_GIVEN_GOALS)
+        assert annotation is not None
+        (label,) = annotation.labels
+        return dict(label.distribution or ())["failure"]
+
+    base = 3 / 8
+    sorry, bye = (2 + base) / 4, (1 + base) / 6
+    assert failure("new") == pytest.approx(base)
+    assert failure(None) == pytest.approx(base)
+    assert failure("new", "sorry") == pytest.approx(sorry)
+    assert failure("book", "bye", None) == pytest.approx((0 + bye) / 3)
+    assert failure("ask", "bye") == pytest.approx((1 + bye) / 3)
+
+
+def test_rates_of_the_last_action_say_nothing_without_actions():
+    (task,) = tasks_of_units("outcome", ("goal",), ("failure_auprc",), ("success", "failure"))
+    bare = [acted(k, (None, None), name) for k, name in enumerate(("success", "failure"))]
+    fitted = fit_baselines(bare, [task], Setting(reference="user", annotators=None), [RatesOfLastAction()])
+    assert fitted.annotate(bare, "user", None)[0].annotations == bare[0].annotations
