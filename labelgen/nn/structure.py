@@ -32,44 +32,68 @@ class Biaffine(nn.Module):
 
     def forward(self, turns: Float[Tensor, "B T D"], reach: int) -> Float[Tensor, "B T reach"]:
         """scores[b, t, k]: of turn t - 1 - k as the predecessor of turn t; undefined where there is no such turn."""
-        count, length, _ = turns.shape
         earlier = self.earlier(turns)
         later = score_rows(self.later(turns), self.pair.T)
-        bias = self.bias(earlier)
-        # Turn s is at s + reach, so that each row has the same number of turns before it.
-        earlier, bias = F.pad(earlier, (0, 0, reach, 0)), F.pad(bias, (0, 0, reach, 0))
-        blocks = []
-        for start in range(0, length, _ROWS):
-            rows = later[:, start : start + _ROWS]
-            seen = slice(start, start + rows.shape[1] + reach)
-            scores = rows @ earlier[:, seen].transpose(1, 2) / self.pair.shape[0] ** 0.5
-            scores = scores + bias[:, seen].transpose(1, 2)
-            steps = torch.arange(rows.shape[1], device=turns.device)[:, None]
-            before = steps + reach - 1 - torch.arange(reach, device=turns.device)
-            blocks.append(scores.gather(2, before.expand(count, -1, -1)))
-        return torch.cat(blocks, dim=1)
+        return _with_earlier(later, earlier, self.bias(earlier), reach, self.pair.shape[0] ** 0.5)
+
+
+def similarity(turns: Float[Tensor, "B T D"], reach: int) -> Float[Tensor, "B T reach"]:
+    """Cosine of every turn with each earlier turn, laid out as the scores of Biaffine."""
+    unit = F.normalize(turns, dim=2)
+    return _with_earlier(unit, unit, torch.zeros_like(unit[:, :, :1]), reach, 1.0)
+
+
+def _with_earlier(
+    later: Float[Tensor, "B T d"],
+    earlier: Float[Tensor, "B T d"],
+    bias: Float[Tensor, "B T 1"],
+    reach: int,
+    scale: float,
+) -> Float[Tensor, "B T reach"]:
+    """Products of each turn with the turns before it, the nearest first, divided by the scale, plus the bias of the earlier turn."""
+    count, length, _ = later.shape
+    # Turn s is at s + reach, so that each row has the same number of turns before it.
+    earlier, bias = F.pad(earlier, (0, 0, reach, 0)), F.pad(bias, (0, 0, reach, 0))
+    blocks = []
+    for start in range(0, length, _ROWS):
+        rows = later[:, start : start + _ROWS]
+        seen = slice(start, start + rows.shape[1] + reach)
+        scores = rows @ earlier[:, seen].transpose(1, 2) / scale
+        scores = scores + bias[:, seen].transpose(1, 2)
+        steps = torch.arange(rows.shape[1], device=later.device)[:, None]
+        before = steps + reach - 1 - torch.arange(reach, device=later.device)
+        blocks.append(scores.gather(2, before.expand(count, -1, -1)))
+    return torch.cat(blocks, dim=1)
 
 
 class PairScorer(nn.Module):
-    """Scores of pairs of turns by who wrote them, whom they address and when they were written, and of turns that open a goal or have none.
+    """Scores of pairs of turns by who wrote them, whom they address, when they were written and how similar they are, and of turns that open a
+    goal or have none.
 
-    All features are comparisons of exact values. Two small networks of two layers combine them; their last layers start at zero. Source of the
+    Features but the similarity are comparisons of exact values. Two small networks of two layers combine them; their last layers start at zero. Source of the
     features: Elsner and Charniak 2008, "You Talking to Me?", and Kummerfeld et al. 2019, "A Large-Scale Corpus for Conversation
     Disentanglement", appendix."""
 
     def __init__(self, inner: int = 32) -> None:
         super().__init__()
-        self.links = _two_layers(_PAIR, inner, 1)
+        self.links = _two_layers(_PAIR + 1, inner, 1)
         self.alone = _two_layers(_SINGLE, inner, 2)
 
-    def forward(self, layout: Layout, reach: int) -> tuple[Float[Tensor, "N reach"], Float[Tensor, "N 2"]]:
-        """Links to earlier turns, the nearest first, undefined where there is no such turn; then "opens a goal" and "has no goal"."""
+    def forward(
+        self, layout: Layout, similar: Float[Tensor, "N reach"]
+    ) -> tuple[Float[Tensor, "N reach"], Float[Tensor, "N 2"]]:
+        """Links to earlier turns, the nearest first, undefined where there is no such turn; then "opens a goal" and "has no goal".
+
+        Args:
+            similar: similarity of each turn with earlier ones."""
         assert layout.relations is not None
+        reach = similar.shape[1]
         every = torch.arange(len(layout.position), device=layout.position.device)
-        links = [
-            self.links(pair_features(layout.position, layout.relations, rows, reach)).squeeze(2)
-            for rows in torch.split(every, _ROWS)
-        ]
+        links = []
+        for rows in torch.split(every, _ROWS):
+            features = pair_features(layout.position, layout.relations, rows, reach)
+            features = torch.cat([features, similar[rows, :, None].float()], dim=2)
+            links.append(self.links(features).squeeze(2))
         return torch.cat(links), self.alone(single_features(layout.position, layout.relations))
 
 

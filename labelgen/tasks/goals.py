@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from labelgen.data.labels import Answers, AtDialogue, AtGoal, Label, NoLabel, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
-from labelgen.nn.structure import Biaffine, PairScorer
+from labelgen.nn.structure import Biaffine, PairScorer, similarity
 from labelgen.tasks.exclusive import softmax_rows
 from labelgen.tasks.task import Task, Widths
 
@@ -28,24 +28,40 @@ _DISTANCES = 16
 class GoalsHead(nn.Module):
     """For each real turn: scores of links to earlier turns, the nearest first, of "opens a goal", and of "has no goal"."""
 
-    def __init__(self, width: int, pairs: bool = False) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.links = Biaffine(width, 128)
-        self.pairs = PairScorer() if pairs else None
         self.alone = nn.Linear(width, 2)
         # Most links reach back a turn or two; a bias by distance learns that without the states' help.
         self.distance = nn.Parameter(torch.zeros(_DISTANCES + 1))
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "N options"]:
-        grid, reach = layout.pad(states.turns), _reach(layout, self.pairs is not None)
-        before = torch.arange(reach, device=grid.device)
-        links = self.links(grid, reach).float() + self.distance[(before + 1).clamp(max=_DISTANCES)]
-        there = before < torch.arange(layout.longest, device=grid.device)[:, None]
-        links = forbid(links, there.expand_as(links))
-        scores = layout.unpad(torch.cat([links, self.alone(grid).float()], dim=2))
-        if self.pairs is None:
-            return scores
-        return scores + torch.cat(self.pairs(layout, reach), dim=1).float()
+        grid, reach = layout.pad(states.turns), _reach(layout, False)
+        links = self.links(grid, reach).float()
+        links = links + self.distance[torch.arange(1, reach + 1, device=grid.device).clamp(max=_DISTANCES)]
+        scores = torch.cat([links, self.alone(grid).float()], dim=2)
+        return _possible(layout.unpad(scores), layout, reach)
+
+
+class PairGoalsHead(nn.Module):
+    """The same from pair features and the similarity of texts alone. States of turns overfit here, since channels have few dialogues and many
+    goals each (docs/explanation/research-log.md)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pairs = PairScorer()
+
+    def forward(self, states: States, layout: Layout) -> Float[Tensor, "N options"]:
+        reach = _reach(layout, True)
+        similar = layout.unpad(similarity(layout.pad(states.requests), reach))
+        links, single = self.pairs(layout, similar)
+        return _possible(torch.cat([links, single], dim=1).float(), layout, reach)
+
+
+def _possible(scores: Float[Tensor, "N options"], layout: Layout, reach: int) -> Float[Tensor, "N options"]:
+    """The scores, NEVER for links to turns before the dialogue."""
+    option = torch.arange(scores.shape[1], device=scores.device)
+    return forbid(scores, (option < layout.position[:, None]) | (option >= reach))
 
 
 def _reach(layout: Layout, pairs: bool) -> int:
@@ -65,7 +81,7 @@ class Goals(Task[Float[Tensor, "N options"]]):
         return self.options.pairs
 
     def head(self, widths: Widths) -> nn.Module:
-        return GoalsHead(widths.dialogue, self.options.pairs)
+        return PairGoalsHead() if self.options.pairs else GoalsHead(widths.dialogue)
 
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         """Goals of several annotators become the share of them that draws a link; turns in no goal of a complete

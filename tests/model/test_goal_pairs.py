@@ -88,11 +88,11 @@ def test_pairs_padding_changes_no_score(folder):
     assert isinstance(pairs, structure.PairScorer)
     short, long = DIALOGUES[0], LONG
     batch = collate.batch([short, long], [(), ()], [None, None])
-    scores = pairs(batch.layout, 9)
+    scores = pairs(batch.layout, torch.zeros(len(batch.layout.position), 9))
     row = 0
     for dialogue in (short, long):
         alone = collate.batch([dialogue], [()], [None])
-        links, single = pairs(alone.layout, 9)
+        links, single = pairs(alone.layout, torch.zeros(len(dialogue.turns), 9))
         for turn in range(len(dialogue.turns)):
             back = min(turn, 9)
             torch.testing.assert_close(scores[0][row, :back], links[turn, :back])
