@@ -89,6 +89,9 @@ _LEAVING = re.compile(
 )
 _BEFORE_GIVING_UP = r"(?:(?:no|oh|ok|okay|ugh|ah|well|just|please|hey|hm|hmm) )*"
 _AFTER_GIVING_UP = r"(?: (?:then|now|please|thanks|thank you))*"
+_GREETING = re.compile(r"(?:hi|hello|hey|greetings|good (?:morning|afternoon|evening|day))\b")
+_LONGEST_GREETING, _LONGEST_PARTING = 3, 8
+"""Words of a request that only greets, or only takes leave, at most."""
 _GIVING_UP = re.compile(
     _BEFORE_GIVING_UP
     + r"(?:never ?mind(?: (?:that|it|about (?:it|that)))?|forget (?:it|that|about (?:it|that))|drop it|leave it|skip it|whatever"
@@ -137,6 +140,18 @@ def says_stop(request: str) -> bool:
 def takes_leave(request: str) -> bool:
     """Whether the user ends the dialogue with thanks or a farewell."""
     return _LEAVING.search(plain(request)) is not None
+
+
+def only_greets(request: str) -> bool:
+    """Whether the request is a greeting and asks for nothing."""
+    text = plain(request)
+    return _GREETING.match(text) is not None and text.count(" ") < _LONGEST_GREETING
+
+
+def only_takes_leave(request: str) -> bool:
+    """Whether the request thanks or says goodbye and asks for nothing; also one without words."""
+    text = plain(request)
+    return not text or (_LEAVING.search(text) is not None and text.count(" ") < _LONGEST_PARTING)
 
 
 def went_wrong(turn: Turn) -> bool:

@@ -18,7 +18,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal, AtTurn, Target
-from labelgen.feedback.cues import plain
+from labelgen.feedback.cues import only_greets, only_takes_leave, plain
 
 CORRUPTIONS = {
     "swapped_answers": "labelgen.pretraining.corruption:swapped_answers",
@@ -54,6 +54,11 @@ the most similar of some of the latter that differs from the true response (the 
 
 LONGEST_RUN = 4
 """Maximum number of consecutive turns of one dialogue in a spliced dialogue."""
+LONGEST_EXCERPT = 8
+"""Maximum number of turns of an excerpt of a dialogue in a line."""
+WHOLE_SHARE = 0.3
+"""Share of the dialogues in a line that keep all turns."""
+_OTHERS_IN_LINE = (0, 1, 1, 2, 2, 3)
 SWAPPED_SHARE = 0.3
 HIDDEN_SHARE = 0.3
 _TRIES = 8
@@ -201,14 +206,16 @@ def hidden_answers(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corru
 
 def splice(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
     """Interleave two or three dialogues in runs of one to four turns; each is one goal."""
-    return _interleave(_parts(dialogue, pool, rng), rng, "splice")
+    return _interleave(_parts(dialogue, pool, rng, rng.choice((1, 2))), rng, "splice")
 
 
 def in_line(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
-    """Concatenate two or three dialogues; each is one goal. Half of them lose some first and last turns, because users seldom say
-    goodbye and hello between goals."""
-    parts = [_excerpt(part, rng) for part in _parts(dialogue, pool, rng)]
+    """Concatenate one to four dialogues; each is one goal. Greetings and partings within are dropped, because users seldom say
+    goodbye and hello between goals; of most dialogues only a run of turns is kept."""
+    parts = _parts(dialogue, pool, rng, rng.choice(_OTHERS_IN_LINE))
     rng.shuffle(parts)
+    last = len(parts) - 1
+    parts = [_excerpt(_without_ends(part, k > 0, k < last), rng) for k, part in enumerate(parts)]
     return _annotated(parts, [p for p, part in enumerate(parts) for _ in part.turns], "line")
 
 
@@ -250,22 +257,34 @@ def _annotated(parts: Sequence[Dialogue], order: Sequence[int], kind: str) -> Co
     return made, (*targets, Target(GOALS, AtDialogue(), (), origin=origin))
 
 
-def _parts(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> list[Dialogue]:
+def _parts(dialogue: Dialogue, pool: DialoguePool, rng: Random, others: int) -> list[Dialogue]:
     parts = [dialogue]
-    for _ in range(rng.choice((1, 2))):
+    for _ in range(others):
         other = pool.other(rng.choice(NEGATIVES), parts, rng)
         if other is not None:
             parts.append(other)
     return parts
 
 
+def _without_ends(dialogue: Dialogue, first: bool, last: bool) -> Dialogue:
+    """The dialogue without its first turns if they only greet, and its last turns if they only take leave; at least one turn
+    stays."""
+    turns = list(dialogue.turns)
+    while first and len(turns) > 1 and only_greets(turns[0].request):
+        del turns[0]
+    while last and len(turns) > 1 and only_takes_leave(turns[-1].request):
+        del turns[-1]
+    return replace(dialogue, turns=tuple(turns))
+
+
 def _excerpt(dialogue: Dialogue, rng: Random) -> Dialogue:
-    if rng.random() < 0.5:
-        return dialogue
+    """A run of turns, often at an end of the dialogue; for some dialogues all turns."""
     count = len(dialogue.turns)
-    first = rng.randint(0, min(2, (count - 1) // 2)) if count else 0
-    last = count - rng.randint(0, min(2, (count - 1) // 2)) if count else 0
-    return replace(dialogue, turns=dialogue.turns[first:last])
+    if count <= 2 or rng.random() < WHOLE_SHARE:
+        return dialogue
+    length = rng.randint(2, min(count, LONGEST_EXCERPT))
+    first = rng.randint(0, count - length) if rng.random() < 0.5 else rng.choice((0, count - length))
+    return replace(dialogue, turns=dialogue.turns[first : first + length])
 
 
 def without_times(turn: Turn) -> Turn:
