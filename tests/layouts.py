@@ -1,19 +1,21 @@
-"""Layouts of one dialogue, without texts."""
+"""Layouts of dialogues without texts."""
 
 import torch
 
 from labelgen.features.layout import Layout
 
 
-def layout_of(turns: int) -> Layout:
+def layout_of(*counts: int) -> Layout:
+    """counts: turns of each dialogue."""
+    turns = sum(counts)
     none = torch.zeros(0, dtype=torch.long)
     return Layout(
-        turns=(turns,),
-        sources=("toy",),
-        domains=(None,),
-        goals=((),),
-        dialogue_of=torch.zeros(turns, dtype=torch.long),
-        position=torch.arange(turns),
+        turns=counts,
+        sources=("toy",) * len(counts),
+        domains=(None,) * len(counts),
+        goals=((),) * len(counts),
+        dialogue_of=torch.repeat_interleave(torch.tensor(counts)),
+        position=torch.tensor([t for count in counts for t in range(count)]),
         token_turn=none,
         token_start=none,
         token_end=none,

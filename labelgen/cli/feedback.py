@@ -25,7 +25,7 @@ from labelgen.base.terminal import print_lines, printable, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, fresh_log, open_log
 from labelgen.data.catalogue import read_catalogue
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.labels import UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
+from labelgen.data.labels import GOALS, UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators, write_log
 from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.detectors import DETECTORS
@@ -238,12 +238,15 @@ def _with_some_signal(dialogues: Iterable[Dialogue], where: str) -> Iterator[Dia
 
 
 def _summary(target: Target) -> str:
-    """The most probable name of an exclusive task; for other tasks, whether the named labels apply."""
+    """The most probable name of an exclusive task; for other tasks, whether the named labels apply, and for pairs of turns, whether
+    they serve one goal."""
     if target.complement is not None:
         return "not this"
     names = target.distribution or ()
     if not names:
         return "nothing else"
+    if target.task == GOALS:
+        return "same goal" if names[0][1] > 0.5 else "new goal?"
     return max(names, key=lambda pair: pair[1])[0] if len(names) > 1 and target.task in VERDICTS else "this"
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -36,7 +36,9 @@ from labelgen.evaluation.protocol import people_of
 from labelgen.evaluation.tasks import EvaluationTask, answered
 from labelgen.features.features import categories_of
 from labelgen.features.ngrams import turns_at
+from labelgen.feedback.cues import is_closing, only_takes_leave, takes_leave
 from labelgen.feedback.items import goals_of
+from labelgen.feedback.topics import topic_shifts
 from labelgen.metrics.results import BASELINE, Fitted, FittedBaselines, Setting
 
 BASELINES = {
@@ -47,6 +49,9 @@ BASELINES = {
     "rule": "labelgen.evaluation.baselines:Rule",
     "majority_class": "labelgen.evaluation.baselines:MajorityClass",
     "each_turn_a_goal": "labelgen.evaluation.baselines:EachTurnAGoal",
+    "even_goals": "labelgen.evaluation.baselines:EvenGoals",
+    "cut_at_thanks": "labelgen.evaluation.baselines:CutAtThanks",
+    "text_tiling": "labelgen.evaluation.baselines:TextTiling",
 }
 
 DEFAULT = ("bag_of_words", "constant_per_source", "rule", "majority_class")
@@ -416,10 +421,10 @@ def goal_name(examples: Iterable[TrainingAnswer]) -> str:
     return min((name for x in examples for name in x.names), default="")
 
 
-class EachTurnAGoal:
-    """A division into as many goals as there are turns; not defined for other tasks."""
+class _Division:
+    """A rule that divides a dialogue into goals; not defined for other tasks."""
 
-    name = BASELINE + "each turn a goal"
+    name: str
 
     def __init__(self, seed: int = 0) -> None:
         self._goals: dict[str, str] = {}
@@ -433,7 +438,78 @@ class EachTurnAGoal:
         name = self._goals.get(task.name)
         if not name:
             return [None] * len(places)
-        return [_of_labels([Label(task.tasks[0], AtGoal((t,)), name) for t in turns_of(place)]) for place in places]
+        return [
+            _of_labels([Label(task.tasks[0], AtGoal(goal), name) for goal in runs(self.cuts(place.dialogue))])
+            if place.dialogue.turns
+            else _of_labels([])
+            for place in places
+        ]
+
+    def cuts(self, dialogue: Dialogue) -> list[bool]:
+        """For each turn but the first, whether a goal begins there. dialogue: at least one turn."""
+        raise NotImplementedError
+
+
+def runs(cuts: Sequence[bool]) -> list[tuple[int, ...]]:
+    """Goals of consecutive turns. cuts: for each turn but the first, whether a goal begins there."""
+    goals = [[0]]
+    for turn, cut in enumerate(cuts, 1):
+        if cut:
+            goals.append([])
+        goals[-1].append(turn)
+    return [tuple(goal) for goal in goals]
+
+
+class EachTurnAGoal(_Division):
+    """As many goals as turns."""
+
+    name = BASELINE + "each turn a goal"
+
+    def cuts(self, dialogue: Dialogue) -> list[bool]:
+        return [True] * (len(dialogue.turns) - 1)
+
+
+class EvenGoals(_Division):
+    """Goals of equal length, the mean length in the training part."""
+
+    name = BASELINE + "even goals"
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self._turns = 1.0
+
+    def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
+        lengths = [len(x.at.turns) for example in examples for x in example.labels if isinstance(x.at, AtGoal)]
+        if task.divides and lengths:
+            self._turns = sum(lengths) / len(lengths)
+        return super().learn(task, examples)
+
+    def cuts(self, dialogue: Dialogue) -> list[bool]:
+        count = max(1, round(len(dialogue.turns) / self._turns))
+        firsts = {round(k * len(dialogue.turns) / count) for k in range(count)}
+        return [turn in firsts for turn in range(1, len(dialogue.turns))]
+
+
+class CutAtThanks(_Division):
+    """A goal begins at a request after thanks, a farewell or an offer of more help."""
+
+    name = BASELINE + "cut at thanks"
+
+    def cuts(self, dialogue: Dialogue) -> list[bool]:
+        turns = dialogue.turns
+        return [
+            (takes_leave(before.request) or is_closing(before.response)) and not only_takes_leave(turn.request)
+            for before, turn in pairwise(turns)
+        ]
+
+
+class TextTiling(_Division):
+    """A goal begins where the words of both sides differ more than on average in the dialogue (Hearst 1997)."""
+
+    name = BASELINE + "TextTiling"
+
+    def cuts(self, dialogue: Dialogue) -> list[bool]:
+        return topic_shifts(dialogue)
 
 
 _WORD = re.compile(r"\w+")

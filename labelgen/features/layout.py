@@ -181,6 +181,22 @@ class SoundTensors:
 
 
 @dataclass(frozen=True)
+class PairTargets:
+    """Soft targets of whether two rows belong together.
+
+    Attributes:
+        windows: rows of each window of the batch, in order; a shorter window repeats its last row.
+        pairs: the window of a pair, and the places of its rows there, ascending.
+        expected: target probability that the rows belong together.
+        weight: of a pair."""
+
+    windows: Int[Tensor, "windows length"]
+    pairs: Int[Tensor, "pairs 3"]
+    expected: Float[Tensor, " pairs"]
+    weight: Float[Tensor, " pairs"]
+
+
+@dataclass(frozen=True)
 class TargetTensors:
     """Soft targets of one task over a batch; the rows are the task's own units.
 
@@ -190,7 +206,8 @@ class TargetTensors:
         complement: labels of a row that do not all hold together (a complementary label).
         complement_weight: weight of that; 0 where there is none.
         likelihood: likelihood of the evidence given each label, up to a factor for each row; for mutually exclusive labels.
-        likelihood_weight: weight of that; 0 where there is no evidence."""
+        likelihood_weight: weight of that; 0 where there is no evidence.
+        pairs: targets of pairs of rows; None where there are none."""
 
     expected: Float[Tensor, "rows labels"]
     weight: Float[Tensor, "..."]
@@ -198,14 +215,15 @@ class TargetTensors:
     complement_weight: Float[Tensor, " rows"] | None = None
     likelihood: Float[Tensor, "rows labels"] | None = None
     likelihood_weight: Float[Tensor, " rows"] | None = None
+    pairs: PairTargets | None = None
 
     def total_weight(self) -> Float[Tensor, ""]:
-        """Sum of the rows' weights, by which the task's loss is divided."""
+        """Sum of the weights of rows and pairs, by which the task's loss is divided."""
         weight = self.weight if self.weight.dim() == 1 else self.weight.amax(dim=-1)
         for other in (self.complement_weight, self.likelihood_weight):
             if other is not None:
                 weight = torch.maximum(weight, other)
-        return weight.sum()
+        return weight.sum() if self.pairs is None else weight.sum() + self.pairs.weight.sum()
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,10 @@ _LEAVING = re.compile(
 _BEFORE_GIVING_UP = r"(?:(?:no|oh|ok|okay|ugh|ah|well|just|please|hey|hm|hmm) )*"
 _AFTER_GIVING_UP = r"(?: (?:then|now|please|thanks|thank you))*"
 _GREETING = re.compile(r"(?:hi|hello|hey|greetings|good (?:morning|afternoon|evening|day))\b")
+_ASKING = re.compile(
+    r"\b(?:what|when|where|which|who|how|why|is there|is the|are there|does|do you|can|could|will|would|may i|i need|i want|i'd like|also"
+    r"|let's|find|book|check|show|tell me|give me|now)\b"
+)
 _LONGEST_GREETING, _LONGEST_PARTING = 3, 8
 """Words of a request that only greets, or only takes leave, at most."""
 _GIVING_UP = re.compile(
@@ -142,6 +146,13 @@ def takes_leave(request: str) -> bool:
     return _LEAVING.search(plain(request)) is not None
 
 
+def asks_for_detail(turn: Turn) -> bool:
+    """Whether the assistant asks for something that the goal needs; offers of more help, and questions whether it helped, need
+    no answer."""
+    asks = turn.status == "clarify" or turn.response.rstrip().endswith("?")
+    return asks and not is_closing(turn.response) and not asks_if_served(turn.response)
+
+
 def only_greets(request: str) -> bool:
     """Whether the request is a greeting and asks for nothing."""
     text = plain(request)
@@ -151,7 +162,9 @@ def only_greets(request: str) -> bool:
 def only_takes_leave(request: str) -> bool:
     """Whether the request thanks or says goodbye and asks for nothing; also one without words."""
     text = plain(request)
-    return not text or (_LEAVING.search(text) is not None and text.count(" ") < _LONGEST_PARTING)
+    if text.count(" ") >= _LONGEST_PARTING or _ASKING.search(text):
+        return False
+    return not text or _LEAVING.search(text) is not None
 
 
 def went_wrong(turn: Turn) -> bool:

@@ -4,8 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.labels import QUALITY_NAMES, At, AtDialogue, AtSpan, AtTurn, QualityName, Target
+from labelgen.data.labels import (
+    GOALS,
+    QUALITY_NAMES,
+    At,
+    AtDialogue,
+    AtGoal,
+    AtSpan,
+    AtTurn,
+    QualityName,
+    Target,
+    division,
+)
 from labelgen.feedback.items import goal_items, goals_of, rated_items, ratings, turn_items
+from labelgen.feedback.links import GoalLink, goal_links
 from labelgen.feedback.posterior import Method, Posterior, posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, predicted_intents, repair_of, repeats
 from labelgen.feedback.signal import reliability
@@ -21,7 +33,7 @@ def feedback_targets(
 ) -> tuple[Target, ...]:
     """Targets of one dialogue from these signals: outcome of goals; quality of turns and of the dialogue; intents and slots
     of turns with a confirmed hypothesis; those of failed turns by their repair; "not these intents" for failed turns whose
-    repair was understood otherwise.
+    repair was understood otherwise; without an annotator's goals, whether pairs of turns serve one goal.
 
     annotator: whose goals, where the dialogue has them; else goals are provisional. Without a prior, evidence that cancels
     out gives no target. A user's rating is the quality, whatever the other evidence."""
@@ -42,7 +54,16 @@ def feedback_targets(
     by_signals += [(AtDialogue(), whole)] if whole is not None and _is_informative(whole) else []
     targets += [_verdict("quality", at, p, _qualities, p.origin) for at, p in by_signals if at not in rated]
     targets += [_rated(at, name) for at, name in rated.items()]
+    annotation = None if annotator is None else dialogue.annotation(annotator)
+    if annotation is None or division(annotation) is None:
+        targets += [_same_goal(link) for link in goal_links(dialogue, signals)]
     return (*targets, *_understanding(dialogue, signals, informative))
+
+
+def _same_goal(link: GoalLink) -> Target:
+    """The probability that two turns serve one goal; other turns are unknown. The weight is 1, since an even probability says
+    much where most neighbors serve one goal."""
+    return Target(GOALS, AtGoal((link.earlier, link.later)), (("goal", link.same),), origin=link.kind, complete=False)
 
 
 def dialogue_posterior(goals: Sequence[Posterior | None], turns: Sequence[Posterior | None]) -> Posterior | None:

@@ -8,6 +8,7 @@ after the other, or have only one, and a model must see all three. From interlea
 are always several goals. Times are dropped because they would reveal the seams, and so is audio: its paths are relative to the
 folder of its own log, and a spliced dialogue has one folder."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
@@ -25,6 +26,7 @@ CORRUPTIONS = {
     "splice": "labelgen.pretraining.corruption:splice",
     "in_line": "labelgen.pretraining.corruption:in_line",
     "whole": "labelgen.pretraining.corruption:whole",
+    "linked": "labelgen.pretraining.corruption:linked",
     "shuffled_order": "labelgen.pretraining.corruption:shuffled_order",
     "hidden_answers": "labelgen.pretraining.corruption:hidden_answers",
 }
@@ -35,10 +37,14 @@ TEACHES: Mapping[str, str] = {
     "splice": "goals",
     "in_line": "goals",
     "whole": "goals",
+    "linked": "goals",
     "shuffled_order": "order",
     "hidden_answers": "selection",
 }
 """name -> task of its targets."""
+
+SPLICES = ("splice", "in_line", "whole")
+"""Corruptions that count a dialogue as one goal."""
 
 MIXTURE: Mapping[str, float] = {
     "swapped_answers": 0.4,
@@ -67,20 +73,32 @@ _NEAREST_DIALOGUE_OF = 16
 
 
 class DialoguePool:
-    """Dialogues from which corruptions draw other dialogues and responses."""
+    """Dialogues from which corruptions draw other dialogues and responses.
 
-    def __init__(self, dialogues: Sequence[Dialogue]) -> None:
-        self._dialogues = [d for d in dialogues if d.turns]
+    single: share of the dialogues of each source, the shortest, that count as one goal. Users who pursue several goals need
+    more turns, so with a small share nobody needs to say which dialogues have one goal."""
+
+    def __init__(self, dialogues: Sequence[Dialogue], single: float = 1.0) -> None:
+        self._most_turns = _most_turns(dialogues, single) if single < 1.0 else {}
+        self._dialogues = [d for d in dialogues if d.turns and self.is_single(d)]
         self._by_domain: dict[str, list[Dialogue]] = {}
         for dialogue in self._dialogues:
             self._by_domain.setdefault(_domain(dialogue, dialogue.turns[0]), []).append(dialogue)
-        self._responses: list[tuple[int, str]] = []
+        self._responses: list[tuple[str, str]] = []
         self._responses_of: dict[str, list[int]] = {}
-        for d, dialogue in enumerate(self._dialogues):
+        for dialogue in dialogues:
             for turn in dialogue.turns:
                 if turn.response:
                     self._responses_of.setdefault(_domain(dialogue, turn), []).append(len(self._responses))
-                    self._responses.append((d, turn.response))
+                    self._responses.append((dialogue.id, turn.response))
+
+    def is_single(self, dialogue: Dialogue) -> bool:
+        """Whether the dialogue counts as one goal."""
+        return len(dialogue.turns) <= self._most_turns.get(dialogue.source, math.inf)
+
+    def part(self, dialogue: Dialogue, rng: Random) -> Dialogue:
+        """The dialogue if it counts as one goal, else another one that does; the dialogue where there is none."""
+        return dialogue if self.is_single(dialogue) or not self._dialogues else rng.choice(self._dialogues)
 
     def other(self, negative: str, dialogues: Sequence[Dialogue], rng: Random) -> Dialogue | None:
         """A dialogue that is none of the given ones; for `nearest`, one with similar words to the first of them. None if a few draws
@@ -108,12 +126,20 @@ class DialoguePool:
         true = plain(turn.response)
         texts = []
         for _ in range(_NEAREST_OF if negative == "nearest" else _TRIES):
-            d, text = self._responses[candidates[rng.randrange(len(candidates))]]
-            if self._dialogues[d].id != dialogue.id and plain(text) != true:
+            other, text = self._responses[candidates[rng.randrange(len(candidates))]]
+            if other != dialogue.id and plain(text) != true:
                 if negative != "nearest":
                     return text
                 texts.append(text)
         return max(texts, key=lambda text: (fuzz.ratio(true, plain(text)), text), default=None)
+
+
+def _most_turns(dialogues: Sequence[Dialogue], single: float) -> dict[str | None, int]:
+    """Source -> turns of its longest dialogue that counts as one goal."""
+    lengths: dict[str | None, list[int]] = {}
+    for dialogue in dialogues:
+        lengths.setdefault(dialogue.source, []).append(len(dialogue.turns))
+    return {source: sorted(turns)[math.ceil(single * len(turns)) - 1] for source, turns in lengths.items()}
 
 
 Corrupted = tuple[Dialogue, tuple[Target, ...]]
@@ -141,7 +167,7 @@ def pretraining_example(
     rng = Random(f"{seed}/{epoch}/{dialogue.id}")
     name = rng.choices(list(mixture), list(mixture.values()))[0]
     corrupt: Corruption = resolve(CORRUPTIONS, name, "corruption")
-    return corrupt(dialogue, pool, rng)
+    return corrupt(pool.part(dialogue, rng) if name in SPLICES else dialogue, pool, rng)
 
 
 def check_mixture(mixture: Mapping[str, float]) -> None:
@@ -222,6 +248,12 @@ def in_line(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
 def whole(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
     """Keep the dialogue, as one goal."""
     return _annotated([dialogue], [0] * len(dialogue.turns), "whole")
+
+
+def linked(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
+    """Keep the dialogue with its targets of goals, which `labelgen feedback aggregate` writes: links and cuts between turns."""
+    targets = tuple(target for target in dialogue.targets if target.task == GOALS)
+    return without_labels(dialogue, f"{dialogue.id}~linked", [without_times(turn) for turn in dialogue.turns]), targets
 
 
 def interleaved(lengths: Sequence[int], rng: Random) -> list[int]:

@@ -5,6 +5,8 @@ Disentanglement". Goals may interleave; a goal's probability is that its set of 
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
 from typing import ClassVar
 
 import torch
@@ -12,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labelgen.data.labels import Answers, AtDialogue, AtGoal, Label, NoLabel, Target, Unit
-from labelgen.features.layout import Layout, States, TargetTensors
+from labelgen.features.layout import Layout, PairTargets, States, TargetTensors
 from labelgen.nn.losses import Loss, exclusive, forbid
 from labelgen.nn.structure import Biaffine, PairScorer, similarity
 from labelgen.tasks.exclusive import softmax_rows
@@ -23,6 +25,8 @@ _REACH = 256
 _REACH_OF_PAIRS = 128
 """The same where pairs of turns have features; almost all replies in channels are to one of the last 50 messages."""
 _DISTANCES = 16
+_SURE = 1e-6
+"""Probabilities of pairs nearer to 0 or 1 are clipped, so that the loss is finite."""
 
 
 class GoalsHead(nn.Module):
@@ -86,34 +90,22 @@ class Goals(Task[Float[Tensor, "N options"]]):
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         """Goals of several annotators become the share of them that draws a link; turns in no goal of a complete
         division serve none. A turn whose predecessor is out of reach opens. An empty target at turns completes the division of these
-        turns alone; the others have weight 0."""
-        if self.options.antecedents == "any":
-            return _of_any_antecedent(targets, layout, _reach(layout, self.options.pairs))
-        opens = _reach(layout, self.options.pairs)
-        none = opens + 1
-        expected = torch.zeros(sum(layout.turns), opens + 2)
-        weight = torch.zeros(sum(layout.turns))
-        for b, dialogue in enumerate(targets):
-            first, count = layout.first_turn[b], layout.turns[b]
-            closed = [0.0] * count
-            served = [0.0] * count
-            for target in dialogue:
-                if not isinstance(target.at, AtGoal) or not target.distribution:
-                    _add(closed, target)
-                    continue
-                mass = target.weight * sum(p for _, p in target.distribution or ())
-                for before, turn in zip((None, *target.at.turns), target.at.turns, strict=False):
-                    link = opens if before is None else min(turn - before - 1, opens)
-                    expected[first + turn, link] += mass
-                    served[turn] += mass
-            for turn in range(count):
-                expected[first + turn, none] += max(0.0, closed[turn] - served[turn])
-                weight[first + turn] = min(1.0, max(closed[turn], served[turn]))
-        mass_of_row = expected.sum(dim=1, keepdim=True)
-        return TargetTensors(torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0), weight)
+        turns alone; the others have weight 0.
+
+        A target that is not complete says of each pair of its turns with what probability both serve one goal."""
+        divisions = [[t for t in dialogue if not _is_pairwise(t)] for dialogue in targets]
+        pairs = [[t for t in dialogue if _is_pairwise(t)] for dialogue in targets]
+        reach = _reach(layout, self.options.pairs)
+        encode_rows = _of_any_antecedent if self.options.antecedents == "any" else _nearest
+        rows = encode_rows(divisions, layout, reach)
+        return _with_pairs(rows, pairs, layout)
 
     def loss(self, out: Float[Tensor, "N options"], target: TargetTensors) -> Loss:
-        return exclusive(out.repeat_interleave(len(target.expected) // max(1, len(out)), dim=0), target)
+        rows = exclusive(out.repeat_interleave(len(target.expected) // max(1, len(out)), dim=0), target)
+        if target.pairs is None:
+            return rows
+        pairs = _pair_loss(out, target.pairs)
+        return Loss(rows.total + pairs.total, target.total_weight())
 
     def decode(self, out: Float[Tensor, "N options"], layout: Layout) -> tuple[Answers, ...]:
         rows = softmax_rows(out)
@@ -131,6 +123,86 @@ class Goals(Task[Float[Tensor, "N options"]]):
                 no_goal = math.prod(row[-1] for row in links)
                 answers.append((NoLabel(self.name, AtDialogue(), no_goal),))
         return tuple(answers)
+
+
+def _nearest(targets: Sequence[Sequence[Target]], layout: Layout, reach: int) -> TargetTensors:
+    """For each turn the link to the turn before it in its goal."""
+    opens, none = reach, reach + 1
+    expected = torch.zeros(sum(layout.turns), opens + 2)
+    weight = torch.zeros(sum(layout.turns))
+    for b, dialogue in enumerate(targets):
+        first, count = layout.first_turn[b], layout.turns[b]
+        closed = [0.0] * count
+        served = [0.0] * count
+        for target in dialogue:
+            if not isinstance(target.at, AtGoal) or not target.distribution:
+                _add(closed, target)
+                continue
+            mass = target.weight * sum(p for _, p in target.distribution or ())
+            for before, turn in zip((None, *target.at.turns), target.at.turns, strict=False):
+                link = opens if before is None else min(turn - before - 1, opens)
+                expected[first + turn, link] += mass
+                served[turn] += mass
+        for turn in range(count):
+            expected[first + turn, none] += max(0.0, closed[turn] - served[turn])
+            weight[first + turn] = min(1.0, max(closed[turn], served[turn]))
+    mass_of_row = expected.sum(dim=1, keepdim=True)
+    return TargetTensors(torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0), weight)
+
+
+def _is_pairwise(target: Target) -> bool:
+    return isinstance(target.at, AtGoal) and not target.complete and bool(target.distribution)
+
+
+def _with_pairs(rows: TargetTensors, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
+    """Add the pairs of turns of these targets. A window is a dialogue, or the last turns of it that links reach up to the later
+    turn of a pair; pairs farther apart have no effect."""
+    windows: dict[tuple[int, int], int] = {}
+    pairs: list[tuple[int, int, int]] = []
+    together: list[float] = []
+    weight: list[float] = []
+    for b, dialogue in enumerate(targets):
+        for target in dialogue:
+            assert isinstance(target.at, AtGoal)
+            for earlier, later in combinations(target.at.turns, 2):
+                first = max(0, later + 1 - _REACH) if layout.turns[b] > _REACH else 0
+                if earlier >= first:
+                    window = windows.setdefault((b, first), len(windows))
+                    pairs.append((window, earlier - first, later - first))
+                    together.append(sum(p for _, p in target.distribution or ()))
+                    weight.append(target.weight)
+    if not pairs:
+        return rows
+    lengths = {key: min(layout.turns[key[0]] - key[1], _REACH) for key in windows}
+    longest = max(lengths.values())
+    grid = [[layout.turn(b, first + min(t, lengths[b, first] - 1)) for t in range(longest)] for b, first in windows]
+    tensors = (torch.tensor(x) for x in (grid, pairs, together, weight))
+    return replace(rows, pairs=PairTargets(*tensors))
+
+
+def _pair_loss(out: Float[Tensor, "N options"], target: PairTargets) -> Loss:
+    """Weighted cross-entropy of whether the turns of a pair serve one goal."""
+    window, earlier, later = target.pairs.unbind(dim=1)
+    same = same_goal(out.float().softmax(dim=-1)[target.windows])[window, later, earlier]
+    p = same.clamp(_SURE, 1.0 - _SURE)
+    nats = -(target.expected * p.log() + (1.0 - target.expected) * (1.0 - p).log())
+    return Loss((nats * target.weight).sum(), target.weight.sum())
+
+
+def same_goal(links: Float[Tensor, "W T options"]) -> Float[Tensor, "W T T"]:
+    """For each pair of turns the probability that both serve one goal, were the rows independent: a turn serves the goal of the
+    turn that it links to. Of a turn with itself: that it serves a goal. links: probabilities, as in `Links`."""
+    length, options = links.shape[1:]
+    same = links[:, :1, -2, None]
+    for turn in range(1, length):
+        reach = min(turn, options - 2)
+        to_earlier = links[:, turn, :reach].flip(1)[:, None]
+        row = (to_earlier @ same[:, turn - reach :]).squeeze(1)
+        serves = links[:, turn, -2] + (to_earlier @ same.diagonal(dim1=1, dim2=2)[:, turn - reach :, None]).flatten()
+        same = torch.cat(
+            [torch.cat([same, row[:, :, None]], dim=2), torch.cat([row, serves[:, None]], dim=1)[:, None]], dim=1
+        )
+    return same
 
 
 def _add(closed: list[float], target: Target) -> None:

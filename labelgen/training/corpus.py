@@ -23,7 +23,7 @@ from labelgen.base.registry import resolve
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources, collect, merge
-from labelgen.data.labels import Annotation, field_of, targets_of, tasks_of
+from labelgen.data.labels import GOALS, Annotation, field_of, targets_of, tasks_of
 from labelgen.data.log import Log, Quarantine, by_folder
 from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
@@ -182,8 +182,8 @@ def _matches(annotation: Annotation, pattern: str) -> bool:
 
 
 def without_labels(dialogue: Dialogue) -> Dialogue:
-    """The dialogue as pretraining may see it."""
-    return replace(dialogue, annotations=(), targets=(), signals=())
+    """The dialogue as pretraining may see it: without annotations, and with the targets that feedback has for goals alone."""
+    return replace(dialogue, annotations=(), targets=tuple(t for t in dialogue.targets if t.task == GOALS), signals=())
 
 
 def target_counts(corpus: Sequence[Dialogue]) -> dict[str, int]:
@@ -260,12 +260,12 @@ class CorruptedExamples:
     """Examples of pretraining: every dialogue once an epoch, each time with a new random corruption. Parts of other dialogues come from
     a pool in memory."""
 
-    def __init__(self, corpus: Corpus, mixture: Mapping[str, float], pool: int, seed: int) -> None:
+    def __init__(self, corpus: Corpus, mixture: Mapping[str, float], pool: int, seed: int, single: float = 1.0) -> None:
         self.corpus = corpus
         self.mixture = mixture
         self.seed = seed
         chosen = Random(f"{seed}/pool").sample(range(len(corpus)), min(pool, len(corpus)))
-        self.pool = DialoguePool([corpus[index] for index in sorted(chosen)])
+        self.pool = DialoguePool([corpus[index] for index in sorted(chosen)], single)
 
     def example(self, epoch: int, index: int) -> Example:
         dialogue, targets = pretraining_example(self.corpus[index], self.pool, self.seed, epoch, self.mixture)

@@ -215,6 +215,9 @@ class PretrainOptions(TrainingOptions):
     """share of dialogues for each corruption; corruptions without a value get none"""
     pool: Count = 20_000
     """number of training dialogues, drawn once and kept in memory, that provide other responses and spliced dialogues"""
+    single: Annotated[float, Range(0, 1, least_out=True)] = 1.0
+    """share of the dialogues of each source, the shortest, that count as one goal when dialogues are spliced; below 1 where users often
+    pursue several goals"""
 
     def check(self) -> None:
         """Raises UsageError for shares that cannot be drawn from, besides the errors of all trainings."""

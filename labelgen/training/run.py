@@ -88,7 +88,7 @@ def pretrain(options: PretrainOptions) -> str:
     """Train on corruptions of unlabeled dialogues. Returns the summary in the first process, else an empty text."""
 
     def examples(corpus: Corpus, training: bool) -> Examples:
-        return CorruptedExamples(corpus, options.mixture, options.pool, options.seed)
+        return CorruptedExamples(corpus, options.mixture, options.pool, options.seed, options.single)
 
     check_taught(options)
     return _run(options, PRETRAIN, without_labels, examples)

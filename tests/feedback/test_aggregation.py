@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Signal, Turn
 from labelgen.data.labels import (
+    GOALS,
     QUALITY_NAMES,
     Annotation,
     AtDialogue,
@@ -343,4 +344,5 @@ def test_targets_of_any_dialogue_are_distributions_and_reproducible(dialogue: Di
     again = decode(encode(replace(dialogue, targets=targets)), "memory")
     assert isinstance(again, Dialogue)
     assert again.targets == targets
-    assert feedback_targets(dialogue, (), method) == ()
+    # Words alone may link or cut turns; nothing else has targets without signals.
+    assert {target.task for target in feedback_targets(dialogue, (), method)} <= {GOALS}

@@ -112,11 +112,11 @@ def test_splice_targets_equal_annotation_targets() -> None:
     assert made[1][-1].at == AtDialogue()
 
 
-@pytest.mark.parametrize("kind", ["splice", "in_line"])
-def test_splice_joins_two_or_three_dialogues(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "counts"), [("splice", {2, 3}), ("in_line", {1, 2, 3, 4})])
+def test_splice_joins_some_dialogues(kind: str, counts: set[int]) -> None:
     seen = Counter(len(goals(KINDS[kind](log()[0], DialoguePool(log()), Random(seed)))) for seed in range(200))
-    assert set(seen) == {2, 3}
-    assert min(seen.values()) > 60
+    assert set(seen) == counts
+    assert min(seen.values()) > 15
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=3), seeds)
@@ -136,14 +136,53 @@ def _orders() -> list[list[int]]:
     return [interleaved([40, 40, 40], Random(seed)) for seed in range(1000)]
 
 
-def test_in_line_trims_ends_only() -> None:
+def test_in_line_takes_runs_of_turns() -> None:
     pool, lengths = DialoguePool(log()), Counter[int]()
     for seed in range(100):
         lengths.update(map(len, goals(in_line(log()[0], pool, Random(seed)))))
     assert set(lengths) == {2, 3, 4, 5, 6}
-    assert lengths[6] > sum(lengths.values()) / 2
+    assert lengths[6] > sum(lengths.values()) / 4
     one = talk("a", "b", id="one")
     assert words(in_line(one, DialoguePool([]), Random(0))[0]) == words(one)
+
+
+def test_in_line_drops_greetings_and_partings_within() -> None:
+    said = [
+        talk("hi", "Hello.", f"ask {d}", f"reply {d}", f"more {d}", f"that {d}", "thanks, bye", "Bye.", id=f"d{d}")
+        for d in range(6)
+    ]
+    for seed in range(60):
+        made, _ = put = in_line(said[0], DialoguePool(said), Random(seed))
+        requests = [turn.request for turn in made.turns]
+        for goal in goals(put):
+            assert "hi" not in [requests[t] for t in goal] or goal[0] == 0
+            assert "thanks, bye" not in [requests[t] for t in goal] or goal[-1] == len(requests) - 1
+    only = [talk("hello", "Hi.", id=name) for name in "ab"]
+    assert all(in_line(only[0], DialoguePool(only), Random(seed))[0].turns for seed in range(20))
+
+
+def test_single_share_splices_the_shortest_of_each_source() -> None:
+    def some(source: str, *lengths: int) -> list[Dialogue]:
+        return [talk(*["a", "b"] * n, id=f"{source}{n}", source=source) for n in lengths]
+
+    mixed = [*some("x", 2, 3, 8, 9), *some("y", 20, 21, 30, 40)]
+    pool = DialoguePool(mixed, single=0.5)
+    assert [pool.is_single(d) for d in mixed] == [True, True, False, False] * 2
+    spliced = [pretraining_example(d, pool, seed, 0, {"in_line": 1.0}) for d in mixed for seed in range(30)]
+    parts = {part for made, _ in spliced for part in made.id.split("+")}
+    assert parts == {"x2", "x3", "y20", "y21"}
+    kept = [pretraining_example(d, pool, 0, 0, {"hidden_answers": 1.0})[0] for d in mixed]
+    assert [len(d.turns) for d in kept] == [len(d.turns) for d in mixed]
+    assert all(DialoguePool(mixed).is_single(d) for d in mixed)
+
+
+def test_linked_keeps_links_of_goals_alone() -> None:
+    link = Target("goals", AtGoal((0, 1)), (("goal", 0.9),), complete=False)
+    outcome = Target("outcome", AtGoal((0, 1)), (("success", 1.0),))
+    dialogue = replace(log()[0], targets=(link, outcome))
+    made, targets = pretraining_example(dialogue, DialoguePool([dialogue]), 0, 0, {"linked": 1.0})
+    assert targets == (link,)
+    assert words(made) == words(dialogue)
 
 
 def test_splice_uses_every_negative() -> None:
@@ -180,7 +219,7 @@ def test_config_goals_from_splices_mixes_goal_counts() -> None:
     counts = Counter[int]()
     for dialogue in many:
         counts[len(goals(pretraining_example(dialogue, DialoguePool(many), 0, 0, options.mixture)))] += 1
-    assert set(counts) == {1, 2, 3}
+    assert set(counts) == {1, 2, 3, 4}
 
 
 def origins(targets: tuple[Target, ...]) -> set[str]:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from labelgen.data.dialogue import Dialogue, Signal, Turn
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.feedback.cues import (
-    asks_if_served,
+    asks_for_detail,
     gap_s,
     gives_up,
-    is_closing,
     recorded_feedback,
     says_stop,
     takes_leave,
@@ -27,7 +26,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     one (items.py). Offers of more help, and questions whether it helped, need no answer. No signal where another kind
     covers it: a recorded disconnect or stop, a last turn that failed (`disconnect`), "never mind" (`stop`)."""
     turns = dialogue.turns
-    asking = [t for t, turn in enumerate(turns) if _asks(turn)]
+    asking = [t for t, turn in enumerate(turns) if asks_for_detail(turn)]
     if not asking:
         return
     covered = {t for kind in ("disconnect", "stop") for _, about, _ in recorded_feedback(dialogue, kind) for t in about}
@@ -51,9 +50,4 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Only a question can be left unanswered."""
-    return _asks(dialogue.turns[turn])
-
-
-def _asks(turn: Turn) -> bool:
-    asks = turn.status == "clarify" or turn.response.rstrip().endswith("?")
-    return asks and not is_closing(turn.response) and not asks_if_served(turn.response)
+    return asks_for_detail(dialogue.turns[turn])

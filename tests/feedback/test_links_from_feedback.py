@@ -1,0 +1,100 @@
+"""Links and cuts between turns, the targets made of them, and the topic shifts that they read."""
+
+from heard import dialogues, talk
+from hypothesis import given
+from msgspec.structs import replace
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation, AtGoal, Label, Target
+from labelgen.feedback.links import CUT_PRECISION, LINK_PRECISION, goal_links
+from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.signal import find_signals
+from labelgen.feedback.targets import feedback_targets
+from labelgen.feedback.topics import topic_depths, topic_shifts
+
+TWO_TASKS = talk(
+    "book the grand hotel in rome",
+    "For which nights should I book the hotel?",
+    "from monday to friday please",
+    "The grand hotel in rome is booked.",
+    "thanks, now what is the weather forecast for oslo",
+    "The forecast for oslo: rain, two degrees.",
+    "thank you, bye",
+    "Goodbye.",
+)
+
+
+def kinds(dialogue: Dialogue) -> dict[tuple[int, int], str]:
+    return {(link.earlier, link.later): link.kind for link in goal_links(dialogue, find_signals(dialogue))}
+
+
+def pairs(targets: tuple[Target, ...]) -> dict[tuple[int, ...], float]:
+    return {
+        t.at.turns: dict(t.distribution or ())["goal"]
+        for t in targets
+        if t.task == "goals" and isinstance(t.at, AtGoal)
+    }
+
+
+def test_answers_and_farewells_link_and_new_topics_after_thanks_cut() -> None:
+    assert kinds(TWO_TASKS) == {
+        (0, 1): "answer to a question",
+        (1, 2): "other topic after thanks",
+        (2, 3): "farewell",
+    }
+
+
+def test_thanks_before_the_same_topic_do_not_cut() -> None:
+    turns = list(TWO_TASKS.turns)
+    turns[2] = replace(
+        turns[2], request="thanks, is the grand hotel in rome nice", response="The grand hotel in rome is."
+    )
+    assert (1, 2) not in kinds(replace(TWO_TASKS, turns=tuple(turns)))
+
+
+def test_corrections_link_to_the_corrected_turn() -> None:
+    said = talk("play jazz", "Playing rock.", "no, I said jazz", "Playing jazz.")
+    assert kinds(said) == {(0, 1): "correction"}
+
+
+def test_domains_cut_unless_they_stay() -> None:
+    said = talk("a room in rome", "Booked.", "rain in rome", "No.")
+    first, second = said.turns
+    other = replace(said, turns=(replace(first, domain="hotels"), replace(second, domain="weather")))
+    same = replace(said, turns=(replace(first, domain="hotels"), replace(second, domain="hotels")))
+    assert kinds(other) == {(0, 1): "other domain"}
+    assert kinds(same) == {}
+
+
+def test_targets_are_links_unless_an_annotator_gave_goals() -> None:
+    signals = find_signals(TWO_TASKS)
+    expected = pairs(feedback_targets(TWO_TASKS, signals, waterfall))
+    assert expected == {(0, 1): 0.95, (1, 2): 0.5, (2, 3): 0.9}
+    goals = (Label("goals", AtGoal((0, 1)), "goal"), Label("goals", AtGoal((2, 3)), "goal"))
+    annotated = replace(TWO_TASKS, annotations=(Annotation("anna", "person", goals),))
+    assert pairs(feedback_targets(annotated, signals, waterfall, "anna")) == {}
+    assert pairs(feedback_targets(annotated, signals, waterfall)) == expected
+
+
+@given(dialogues())
+def test_links_are_of_two_turns_in_order_with_known_precision(dialogue: Dialogue) -> None:
+    links = list(goal_links(dialogue, find_signals(dialogue)))
+    assert len({(link.earlier, link.later) for link in links}) == len(links)
+    for link in links:
+        assert 0 <= link.earlier < link.later < len(dialogue.turns)
+        precision = LINK_PRECISION.get(link.kind) or 1.0 - CUT_PRECISION[link.kind]
+        assert link.same == precision
+
+
+@given(dialogues())
+def test_topic_depths_are_bounded_and_symmetric(dialogue: Dialogue) -> None:
+    depths = topic_depths(dialogue)
+    assert len(depths) == len(topic_shifts(dialogue)) == max(0, len(dialogue.turns) - 1)
+    assert all(-1e-9 <= depth <= 2.0 + 1e-9 for depth in depths)
+    mirrored = topic_depths(replace(dialogue, turns=dialogue.turns[::-1]))
+    assert all(abs(a - b) < 1e-9 for a, b in zip(depths, mirrored[::-1], strict=True))
+
+
+def test_topic_shift_is_where_the_words_change() -> None:
+    said = talk(*["rome hotel", "rome hotel room"] * 3, *["oslo weather", "oslo rain weather"] * 3)
+    assert [t for t, shift in enumerate(topic_shifts(said), 1) if shift] == [3]
