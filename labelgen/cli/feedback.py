@@ -25,7 +25,7 @@ from labelgen.base.terminal import print_lines, printable, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, fresh_log, open_log
 from labelgen.data.catalogue import read_catalogue
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.labels import GOALS, UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
+from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators, write_log
 from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.detectors import DETECTORS
@@ -307,25 +307,25 @@ def _explained(dialogue: Dialogue, targets: Sequence[Target]) -> Iterator[Text |
     """The targets of the dialogue, then of its goals, then of its turns; the origin follows the targets that share it."""
     if not targets:
         yield Text("no targets: " + ("the evidence cancels out" if dialogue.signals else "there is no signal"), _MUTED)
-    for place, group in groupby(sorted(targets, key=lambda target: _place(target.at)), lambda t: _place(t.at)):
+    for place, group in groupby(sorted(targets, key=_place), _place):
         yield Text(_HEADS[place[0]] + ranges(place[1]), "bold")
         for origin, alike in groupby(group, lambda target: target.origin):
             yield from (Padding(_target_text(dialogue, target), (0, 0, 0, 2), expand=False) for target in alike)
             yield Padding(Text(printable(origin), _MUTED), (0, 0, 0, 4), expand=False)
 
 
-def _place(at: At) -> tuple[int, tuple[int, ...]]:
+def _place(target: Target) -> tuple[int, tuple[int, ...]]:
     """Index of a heading in _HEADS, and the turns."""
-    match at:
+    match target.at:
         case AtDialogue():
             return 0, ()
         case AtGoal(turns):
-            return 1, turns
+            return (2 if target.task == GOALS else 1), turns
         case AtTurn(turn) | AtSpan(turn):
-            return 2, (turn,)
+            return 3, (turn,)
 
 
-_HEADS = ("the dialogue", "goal: turns ", "turn ")
+_HEADS = ("the dialogue", "goal: turns ", "pair: turns ", "turn ")
 
 
 def _target_text(dialogue: Dialogue, target: Target) -> Text:

@@ -170,6 +170,12 @@ def pretraining_example(
     return corrupt(pool.part(dialogue, rng) if name in SPLICES else dialogue, pool, rng)
 
 
+def without_answers(dialogue: Dialogue) -> Dialogue:
+    """The dialogue as pretraining may see it: without annotations, and without targets but links of goals from feedback."""
+    links = tuple(target for target in dialogue.targets if target.task == GOALS)
+    return replace(dialogue, annotations=(), targets=links, signals=())
+
+
 def check_mixture(mixture: Mapping[str, float]) -> None:
     """Raises UsageError for an unknown corruption, or shares that are negative or all zero."""
     for name in mixture:
@@ -252,8 +258,8 @@ def whole(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
 
 def linked(dialogue: Dialogue, pool: DialoguePool, rng: Random) -> Corrupted:
     """Keep the dialogue with its targets of goals, which `labelgen feedback aggregate` writes: links and cuts between turns."""
-    targets = tuple(target for target in dialogue.targets if target.task == GOALS)
-    return without_labels(dialogue, f"{dialogue.id}~linked", [without_times(turn) for turn in dialogue.turns]), targets
+    turns = [without_times(turn) for turn in dialogue.turns]
+    return without_labels(dialogue, f"{dialogue.id}~linked", turns), without_answers(dialogue).targets
 
 
 def interleaved(lengths: Sequence[int], rng: Random) -> list[int]:

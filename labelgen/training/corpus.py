@@ -23,7 +23,7 @@ from labelgen.base.registry import resolve
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources, collect, merge
-from labelgen.data.labels import GOALS, Annotation, field_of, targets_of, tasks_of
+from labelgen.data.labels import Annotation, field_of, targets_of, tasks_of
 from labelgen.data.log import Log, Quarantine, by_folder
 from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
@@ -179,11 +179,6 @@ def _matches(annotation: Annotation, pattern: str) -> bool:
     if equals and kind == "kind":
         return annotation.kind == name
     return fnmatchcase(annotation.annotator, pattern)
-
-
-def without_labels(dialogue: Dialogue) -> Dialogue:
-    """The dialogue as pretraining may see it: without annotations, and with the targets that feedback has for goals alone."""
-    return replace(dialogue, annotations=(), targets=tuple(t for t in dialogue.targets if t.task == GOALS), signals=())
 
 
 def target_counts(corpus: Sequence[Dialogue]) -> dict[str, int]:

@@ -30,6 +30,7 @@ from labelgen.kernels.precision import TrainingPrecision
 from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import COMPLETE, check_model, joined_trained_on, load_model, read_card, save_model
+from labelgen.pretraining.corruption import without_answers
 from labelgen.training.checkpoints import CheckpointFolder
 from labelgen.training.corpus import (
     AnnotatedExamples,
@@ -40,7 +41,6 @@ from labelgen.training.corpus import (
     HeldOutExamples,
     Prepare,
     target_counts,
-    without_labels,
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.hardware import auto_precision
@@ -91,7 +91,7 @@ def pretrain(options: PretrainOptions) -> str:
         return CorruptedExamples(corpus, options.mixture, options.pool, options.seed, options.single)
 
     check_taught(options)
-    return _run(options, PRETRAIN, without_labels, examples)
+    return _run(options, PRETRAIN, without_answers, examples)
 
 
 class _MakeExamples(Protocol):

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel, Target
 from labelgen.data.log import Quarantine, write_log
+from labelgen.pretraining.corruption import without_answers
 from labelgen.training.corpus import (
     AnnotatedExamples,
     ChosenTargets,
@@ -18,7 +19,6 @@ from labelgen.training.corpus import (
     CorruptedExamples,
     HeldOutExamples,
     target_counts,
-    without_labels,
 )
 from labelgen.training.options import TargetOptions
 
@@ -166,7 +166,7 @@ def test_corpus_reads_back_prepared_dialogues(log: Path, bad: Quarantine):
 
 
 def test_pretraining_examples_have_no_labels(log: Path, bad: Quarantine):
-    with closing(Corpus([str(log)], "labelgen", 0.0, without_labels, "test", bad)) as corpus:
+    with closing(Corpus([str(log)], "labelgen", 0.0, without_answers, "test", bad)) as corpus:
         examples = CorruptedExamples(corpus, {"swapped_answers": 1.0, "splice": 1.0}, 20, seed=0)
         first = [examples.example(0, k) for k in range(20)]
         assert first == [examples.example(0, k) for k in range(20)]
