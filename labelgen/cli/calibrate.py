@@ -202,7 +202,9 @@ def _write(
     from labelgen.model.calibration import write_calibration
     from labelgen.model.reference import REFERENCE, encode_reference
 
-    sample = reference_sample(annotator.model, dialogues, tasks, MODEL, setting, by_field(found))
+    # A certificate is never made on the dialogues that scaled a whole calibration.
+    labels = not found.whole or bool(found.certify_data_digest)
+    sample = reference_sample(annotator.model, dialogues, tasks, MODEL, setting, by_field(found), labels)
     write_calibration(options.model, found, {REFERENCE: encode_reference(sample)})
 
 

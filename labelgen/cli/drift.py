@@ -1,8 +1,8 @@
-"""labelgen drift: compare a log with the dialogues that a model was calibrated on."""
+"""labelgen drift and adapt: compare a log with the dialogues that a model was calibrated on, and adapt the model to it."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from labelgen.cli.command import (
     Command,
     ConsensusOptions,
     ForceOptions,
+    LogOptions,
     ModelRunOptions,
     ReadOptions,
     joined_names,
@@ -25,7 +26,13 @@ from labelgen.cli.command import (
 )
 
 if TYPE_CHECKING:
-    from labelgen.metrics.results import Drift, DriftTest
+    from labelgen.confidence.drift import Sample
+    from labelgen.data.dialogue import Dialogue
+    from labelgen.evaluation.tasks import EvaluationTask
+    from labelgen.metrics.results import Drift, DriftTest, Setting
+    from labelgen.model.abstain import ByField
+    from labelgen.model.annotator import Annotator
+    from labelgen.model.calibration import Calibration
 
 _SHOWN = 20
 
@@ -47,29 +54,54 @@ class DriftOptions(ReadOptions, ModelRunOptions, ConsensusOptions, ForceOptions)
     """chance of any false alarm, over all tests"""
 
 
-def drift_command(options: DriftOptions) -> None:
-    """Compare, print the differences and the void certificates, and write the result."""
-    from labelgen.confidence.drift import compare
-    from labelgen.evaluation.drift import Draw, sample, void_certificates
+@dataclass(frozen=True, kw_only=True)
+class AdaptOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
+    """Adapt a calibrated model to a new log with a few labeled dialogues, such as ten: class weights and temperature of tasks of which one
+    name holds, shrunk to the old ones. A task without a certain gain on dialogues left out keeps its calibration. Writes a new model folder,
+    without certificates."""
+
+    model: Annotated[Path, "FOLDER"]
+    """model folder, calibrated"""
+    out: Annotated[Path, "FOLDER"]
+    """new model folder"""
+    reference: Annotated[str, "NAME"] = "consensus"
+    """annotator whose labels in the log are right: consensus, or a name"""
+
+
+@dataclass(frozen=True)
+class _NewLog:
+    """Dialogues of a new log with the annotations of the model, as it is without calibration, and of the reference. every: of which inputs
+    and predictions count; labeled: those that the reference answers, not drawn for difficulty. Both have at most one of a user."""
+
+    annotator: "Annotator"
+    calibration: "Calibration"
+    setting: "Setting"
+    tasks: "list[EvaluationTask]"
+    every: "list[Dialogue]"
+    labeled: "list[Dialogue]"
+
+    def sample(self, calibrated: "ByField", labeled: "Sequence[Dialogue]") -> "Sample":
+        from labelgen.evaluation.drift import sample
+
+        model, reference = self.annotator.model, self.setting.reference
+        return sample(model, self.every, labeled, self.tasks, MODEL, reference, calibrated)
+
+
+def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
+    """Read the log, and annotate what counts. Raises UsageError for a model without a calibration, InputError without dialogues."""
+    from labelgen.evaluation.drift import Draw
     from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
     from labelgen.evaluation.tasks import evaluation_tasks
-    from labelgen.metrics.results import Drift, Setting
-    from labelgen.model.abstain import by_field
+    from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import read_calibration
-    from labelgen.model.folder import check_model, model_digest
-    from labelgen.model.reference import read_reference
+    from labelgen.model.folder import check_model
     from labelgen.review.sampling import doubt_strategy
 
-    if options.out is not None:
-        fresh_file(options.out, options.force)
     check_model(options.model)
-    known = read_reference(options.model)
     calibration = read_calibration(options.model)
-    if known is None or calibration is None:
-        raise UsageError(
-            f"{options.model} has no reference sample", str(options.model), "run labelgen calibrate with this version"
-        )
+    if calibration is None:
+        raise UsageError(f"{options.model} is not calibrated", str(options.model), "run labelgen calibrate first")
     check_domains_from(calibration, options)
     setting = Setting(options.reference, joined_names(options.annotators), ratings=options.ratings)
     log = open_log(options, options.log, options.domains_from)
@@ -83,43 +115,106 @@ def drift_command(options: DriftOptions) -> None:
         domains_from=options.domains_from,
     )
     read = AudioFolders(log)
-    every, labeled, seen = Draw(), Draw(), 0
+    every, labeled, trained = Draw(), Draw(), 0
     for dialogue in with_all_named(progress(read, "read", "dialogues"), setting):
         if annotator.trained_on.holds(dialogue):
-            seen += 1
+            trained += 1
             continue
         every.add(dialogue)
         answered = people_of(dialogue, setting) or dialogue.annotation(options.reference)
         if answered and doubt_strategy(dialogue) is None:
             labeled.add(dialogue)
-    if seen:
-        print_lines(f"{seen:,} dialogues are left out: the model was trained on them", file=sys.stderr)
-    drawn = every.dialogues()
-    if not drawn:
-        raise InputError("no dialogue is left to compare", ", ".join(options.log), "name a log with dialogues")
+    if trained:
+        print_lines(f"{trained:,} dialogues are left out: the model was trained on them", file=sys.stderr)
+    ids = [{d.id for d in drawn.dialogues()} for drawn in (every, labeled)]
+    if not ids[0]:
+        raise InputError("no dialogue is left to compare", ", ".join(options.log), "name a log with new dialogues")
     tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
-    both = list({d.id: d for d in (*drawn, *labeled.dialogues())}.values())
-    answers = list(annotated(with_reference(both, tasks, setting), annotator, read))
-    compared, by_labels = (
-        [d for d in answers if d.id in {x.id for x in chosen}] for chosen in (drawn, labeled.dialogues())
-    )
-    calibrated = by_field(calibration)
-    ours = sample(annotator.model, compared, by_labels, tasks, MODEL, options.reference, calibrated)
-    tests = compare(known, ours, options.level)
-    found = Drift(
+    both = {d.id: d for drawn in (every, labeled) for d in drawn.dialogues()}
+    answers = list(annotated(with_reference(both.values(), tasks, setting), annotator, read))
+    chosen = [[d for d in answers if d.id in own] for own in ids]
+    return _NewLog(annotator, calibration, setting, tasks, *chosen)
+
+
+def drift_command(options: DriftOptions) -> None:
+    """Compare, print the differences and the void certificates, and write the result."""
+    from labelgen.confidence.drift import compare
+    from labelgen.evaluation.drift import void_certificates
+    from labelgen.metrics.results import Drift
+    from labelgen.model.abstain import by_field
+    from labelgen.model.folder import check_model, model_digest
+    from labelgen.model.reference import read_reference
+
+    if options.out is not None:
+        fresh_file(options.out, options.force)
+    check_model(options.model)
+    reference = read_reference(options.model)
+    if reference is None:
+        raise UsageError(
+            f"{options.model} has no reference sample", str(options.model), "run labelgen calibrate with this version"
+        )
+    log = _read(options)
+    tests = compare(reference, log.sample(by_field(log.calibration), log.labeled), options.level)
+    result = Drift(
         model_digest=model_digest(options.model),
         command=DRIFT.line(options),
         level=options.level,
-        dialogues=len(compared),
-        labeled=len(by_labels),
+        dialogues=len(log.every),
+        labeled=len(log.labeled),
         tests=tests,
-        void=void_certificates(calibration.thresholds(), tests),
+        void=void_certificates(log.calibration.thresholds(), tests),
     )
-    for line in drift_lines(found):
+    for line in drift_lines(result):
         print_lines(line)
     if options.out is not None:
-        write_text(options.out, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
+        write_text(options.out, msgspec.json.format(msgspec.json.encode(result), indent=1).decode() + "\n")
         print_lines(f"wrote {options.out}")
+
+
+def adapt_command(options: AdaptOptions) -> None:
+    """Adapt, print what changed, and write the new folder."""
+    from labelgen import __version__
+    from labelgen.base.files import digest_bytes
+    from labelgen.confidence.adaptation import LEAST
+    from labelgen.data.record import encode
+    from labelgen.evaluation.calibrate import adapt_tasks
+    from labelgen.model.abstain import by_field
+    from labelgen.model.calibration import write_calibration
+    from labelgen.model.reference import REFERENCE, encode_reference
+
+    if options.out.exists() and not options.force:
+        raise UsageError(f"{options.out} exists already", str(options.out), "name another output, or give --force")
+    log = _read(options)
+    if len(log.labeled) < LEAST:
+        raise InputError(
+            f"{len(log.labeled):,} dialogues of different users are labeled by {options.reference}, and {LEAST} are needed",
+            ", ".join(options.log),
+            "let people label ten dialogues (labelgen review sample --strategy audit)",
+        )
+    adapted = adapt_tasks(log.labeled, log.tasks, MODEL, log.setting, log.calibration.tasks)
+    calibration = replace(
+        log.calibration,
+        form=2,
+        version=__version__,
+        max_error=None,
+        confidence=None,
+        certify_command="",
+        certify_data_digest="",
+        adapt_command=ADAPT.line(options),
+        adapt_data_digest=digest_bytes(b"".join(encode(d) + b"\n" for d in log.labeled)),
+        tasks=tuple(one for one, _ in adapted),
+    )
+    # Labels of these dialogues are no reference: the calibration was fitted on them.
+    sample = log.sample(by_field(calibration), ())
+    write_calibration(options.model, calibration, {REFERENCE: encode_reference(sample)}, options.out)
+    for one, fit in adapted:
+        name = f"{one.task} of a {one.unit}"
+        if fit is None:
+            print_lines(f"{name}: not adapted, as several names may hold or no answer is labeled")
+            continue
+        gain = f"log loss of a left-out dialogue falls by {fit.gain:.3g} (standard error {fit.error:.2g})"
+        print_lines(f"{name}: {'adapted to' if fit.adapted else 'kept;'} {fit.dialogues} dialogues, {gain}")
+    print_lines(f"wrote {options.out}, without certificates: labelgen certify makes new ones")
 
 
 def drift_lines(found: "Drift") -> Iterator[str]:
@@ -149,4 +244,5 @@ def _row(test: "DriftTest") -> tuple[str, str, str, str, str]:
     return test.source, aspect, f"{test.reference:.3g}", f"{test.log:.3g}", f"{test.p_adjusted:.2g}"
 
 
+ADAPT = Command("adapt", AdaptOptions, adapt_command, "labelgen adapt new-logs/ --model model/ --out adapted-model/")
 DRIFT = Command("drift", DriftOptions, drift_command, "labelgen drift model/ new-logs/ --out drift.json")

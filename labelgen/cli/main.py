@@ -36,6 +36,7 @@ COMMANDS = {
         "find thresholds that bound a model's errors, below which it abstains",
     ),
     "drift": ("labelgen.cli.drift:DRIFT", "compare a log with the dialogues that a model was calibrated on"),
+    "adapt": ("labelgen.cli.drift:ADAPT", "adapt a calibrated model to a new log with a few labeled dialogues"),
     "estimate": (
         "labelgen.cli.estimate:ESTIMATE",
         "estimate a log's success rate from a model's labels and few people's",

@@ -27,7 +27,8 @@ _EXCEEDANCES = 20
 _RELABELINGS_PER_TEST = 100
 """The smallest p-value, times the number of tests, is then a hundredth."""
 _LEAST_RELABELINGS = 999
-_AT_ONCE = 250
+_FIRST, _AT_ONCE = 50, 250
+"""Relabelings that are computed together, at first and at most."""
 
 AspectKind = Literal["inputs", "predictions", "labels"]
 Row = Mapping[str, float]
@@ -104,7 +105,9 @@ def energy_test(first: Array, second: Array, most: int, rng: np.random.Generator
     slack = 1e-9 * float(distances.max(initial=0.0))
     exceeding = drawn = 0
     while drawn < most:
-        shuffled = rng.permuted(np.tile(sides, (min(_AT_ONCE, most - drawn), 1)), axis=1)
+        # Few at first: most tests end early.
+        count = min(max(_FIRST, drawn), _AT_ONCE, most - drawn)
+        shuffled = rng.permuted(np.tile(sides, (count, 1)), axis=1)
         at_least = ((shuffled @ distances) * shuffled).sum(axis=1) <= observed + slack
         passed = exceeding + np.cumsum(at_least)
         if passed[-1] >= _EXCEEDANCES:

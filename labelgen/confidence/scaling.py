@@ -29,13 +29,15 @@ _KEEP = 1e-3
 class Scaling:
     """temperature: divides log-odds (of a distribution, log-probabilities); 1 changes nothing. x, y: a curve from given to
     right, rising in both, linear in between and flat beyond its ends. weights: of the names of a distribution, in their order;
-    the predicted name has the greatest product of probability and weight. Empty: the most probable one."""
+    the predicted name has the greatest product of probability and weight. Empty: the most probable one. bias: added to the scaled
+    logarithms of a distribution, in the order of names; empty for none."""
 
     kind: Literal["none", "temperature", "isotonic"] = "none"
     temperature: float = 1.0
     x: tuple[float, ...] = ()
     y: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
+    bias: tuple[float, ...] = ()
 
     def decide(self, distribution: Sequence[float]) -> int:
         """Index of the predicted name; the first of equal ones."""
@@ -52,10 +54,12 @@ class Scaling:
         return probability
 
     def of_all(self, distribution: Sequence[float]) -> list[float]:
-        """Calibrated distribution of exclusive events; the most probable event stays the same. Isotonic scaling changes nothing here."""
+        """Calibrated distribution of exclusive events; without a bias the most probable event stays the same. Isotonic scaling changes
+        nothing here."""
         if self.kind != "temperature":
             return list(distribution)
-        powers = [math.log(max(p, _TINY)) / self.temperature for p in distribution]
+        bias = self.bias or (0.0,) * len(distribution)
+        powers = [math.log(max(p, _TINY)) / self.temperature + b for p, b in zip(distribution, bias, strict=True)]
         most = max(powers)
         weights = [math.exp(power - most) for power in powers]
         return [weight / math.fsum(weights) for weight in weights]
@@ -127,7 +131,7 @@ def _best_shift(logs: Array, true: NDArray[np.int64]) -> Array:
         before = best
         # The first name's weight is the measure of the others.
         for name in range(1, len(shift)):
-            for step in _SHIFTS:
+            for step in SHIFTS:
                 tried = shift.copy()
                 tried[name] = step
                 value = _macro_f1((logs + tried).argmax(axis=1), true)
@@ -138,7 +142,7 @@ def _best_shift(logs: Array, true: NDArray[np.int64]) -> Array:
 
 
 _RESAMPLES = 16
-_SHIFTS = np.linspace(-3.0, 3.0, 31)
+SHIFTS = np.linspace(-3.0, 3.0, 31)
 _GAIN = 1e-9
 
 

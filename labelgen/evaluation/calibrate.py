@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from labelgen.confidence.adaptation import Adaptation, adapt
 from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
 from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.confidence.scaling import (
@@ -129,6 +130,42 @@ def certify_tasks(
         counts = {name: len(places) for name, places in parts.items()}
         calibrations[task.name] = replace(one, certificate=certificate, measured={"dialogues": counts, **measured})
     return [calibrations[task.name] for task in tasks]
+
+
+def adapt_tasks(
+    dialogues: Sequence[Dialogue],
+    tasks: Sequence[EvaluationTask],
+    model: str,
+    setting: Setting,
+    scaled: Sequence[TaskCalibration],
+) -> list[tuple[TaskCalibration, Adaptation | None]]:
+    """The calibration of each task, adapted to labeled dialogues of a new log, without certificates; with what was fitted, None for a
+    task that is not adapted: it has no distributions, or no answer in these dialogues.
+
+    Args:
+        dialogues: independent ones, with the annotations of the model, as it is without calibration, and of the reference.
+        scaled: the calibration of the model."""
+    places = range(len(dialogues))
+    of_task = {(task.tasks[0], UNIT_OF[task.scopes[0]]): task for task in tasks}
+    adapted: list[tuple[TaskCalibration, Adaptation | None]] = []
+    for one in scaled:
+        task = of_task.get((one.task, one.unit))
+        answers = [] if task is None else _answers(dialogues, places, task, model, setting.reference)
+        rows = [(x.place, row) for x in answers for row in _of_one_name([x])]
+        if not rows:
+            adapted.append((replace(one, certificate=None, measured={}), None))
+            continue
+        fit = adapt(
+            one.labels,
+            [list(distribution.values()) for _, (distribution, _) in rows],
+            [[*distribution].index(name) for _, (distribution, name) in rows],
+            [place for place, _ in rows],
+        )
+        measured = {"dialogues": fit.dialogues, "gain": fit.gain, "error": fit.error, "adapted": fit.adapted}
+        # Weights of the sources of the calibration do not fit the new log.
+        sources = {} if fit.adapted else one.sources
+        adapted.append((replace(one, labels=fit.scaling, sources=sources, certificate=None, measured=measured), fit))
+    return adapted
 
 
 def parts_of(dialogues: Sequence[Dialogue], seed: int, parts: Sequence[Part] = PARTS) -> dict[str, list[int]]:

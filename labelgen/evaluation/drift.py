@@ -99,10 +99,13 @@ def reference_sample(
     annotator: str,
     setting: Setting,
     calibrated: ByField,
+    labels: bool = True,
 ) -> Sample:
-    """The sample that a calibrated model keeps: of the part of the dialogues that no scaling was fitted on."""
+    """The sample that a calibrated model keeps: of the part of the dialogues that no scaling was fitted on.
+
+    labels: whether labels are compared; not where the scaling was fitted on all dialogues, because errors are too few there."""
     chosen = Draw(dialogues[k] for k in parts_of(dialogues, setting.seed)["certify"]).dialogues()
-    return sample(model, chosen, chosen, tasks, annotator, setting.reference, calibrated)
+    return sample(model, chosen, chosen if labels else (), tasks, annotator, setting.reference, calibrated)
 
 
 def void_certificates(thresholds: Sequence[Threshold], tests: Sequence[DriftTest]) -> list[VoidCertificate]:

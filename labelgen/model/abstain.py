@@ -121,5 +121,5 @@ def scaled_label(label: Label, scaling: Scaling) -> Label:
     names = [name for name, _ in label.distribution]
     scaled_row = scaling.of_all([p for _, p in label.distribution])
     distribution = tuple(zip(names, scaled_row, strict=True))
-    k = scaling.decide(scaled_row) if scaling.weights else names.index(label.name)
+    k = scaling.decide(scaled_row) if scaling.weights or scaling.bias else names.index(label.name)
     return replace(label, name=names[k], distribution=distribution, probability=scaled_row[k])

@@ -19,7 +19,8 @@ from labelgen.data.labels import Threshold, Unit
 from labelgen.model.folder import DIGESTS, SETTINGS, read_digests, read_saved, replace_folder, write_json
 
 CALIBRATION = "calibration.json"
-_FORM = 1
+_FORM = 2
+"""Version of calibration.json; 2 has the bias of names. Only an adapted calibration has form 2, so others can be read by version 0.3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,10 @@ class Calibration:
     reference. seed: divides the dialogues into parts for scaling and certifying. domains_from: as in calibration; labels of another way
     are refused. max_error, confidence: what each threshold is certified for, by itself; None before certify. precision: of the
     certified labels; thresholds hold for no other. certify_command, certify_data_digest: empty before certify, and in files of version
-    0.2, where one command did both. whole: the scaling used all of these dialogues, so they cannot be certified on."""
+    0.2, where one command did both. whole: the scaling used all of these dialogues, so they cannot be certified on. adapt_command,
+    adapt_data_digest: of the labeled dialogues of a new log; empty before adapt."""
 
-    form: int = _FORM
+    form: int = 1
     version: str
     model_digest: str
     data_digest: str
@@ -73,6 +75,8 @@ class Calibration:
     certify_command: str = ""
     certify_data_digest: str = ""
     whole: bool = False
+    adapt_command: str = ""
+    adapt_data_digest: str = ""
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """The certified thresholds."""
@@ -91,9 +95,11 @@ def read_calibration(folder: Path) -> Calibration | None:
     if CALIBRATION not in read_digests(folder):
         return None
     calibration = read_json(path, Calibration, "calibrate again")
-    if calibration.form != _FORM:
+    if calibration.form > _FORM:
         raise IntegrityError(
-            f"the calibration has form {calibration.form}, this version reads {_FORM}", str(path), "calibrate again"
+            f"the calibration has form {calibration.form}, this version reads {_FORM} and before",
+            str(path),
+            "calibrate again",
         )
     saved = read_saved(folder / SETTINGS)
     names = {name: len(task.labels.names) for name, task in saved.tasks.items()}
@@ -124,8 +130,11 @@ def _faults(calibration: Calibration, names: Mapping[str, int]) -> Iterator[str]
                 yield f"{one.task}: a curve that does not rise from 0 to 1"
             if not all(0 < weight < math.inf for weight in scaling.weights):
                 yield f"{one.task}: a weight that is not above 0"
-            if scaling.weights and len(scaling.weights) != names.get(one.task):
-                yield f"{one.task}: {len(scaling.weights)} weights for {names.get(one.task)} names"
+            if not all(math.isfinite(bias) for bias in scaling.bias):
+                yield f"{one.task}: a bias that is not finite"
+            for what, numbers in (("weights", scaling.weights), ("biases", scaling.bias)):
+                if numbers and len(numbers) != names.get(one.task):
+                    yield f"{one.task}: {len(numbers)} {what} for {names.get(one.task)} names"
         for weights in one.sources.values():
             if len(weights) != names.get(one.task) or not all(0 < weight < math.inf for weight in weights):
                 yield f"{one.task}: weights of a source that are not above 0, or not one for each name"
@@ -143,15 +152,18 @@ def refuse_calibrated(folder: Path, force: bool) -> None:
         )
 
 
-def write_calibration(folder: Path, calibration: Calibration, others: Mapping[str, str | None] = {}) -> None:
+def write_calibration(
+    folder: Path, calibration: Calibration, others: Mapping[str, str | None] = {}, out: Path | None = None
+) -> None:
     """Write the calibration of a model folder, replacing the folder as a whole.
 
     Args:
         others: files that belong to it, by name; None removes a file.
+        out: another folder for the calibrated model, in place of `folder`.
 
     Raises StorageError if it cannot be written."""
     try:
-        with replace_folder(folder) as part:
+        with replace_folder(out or folder) as part:
             # Hard links: files are never changed in place, so both folders can share the weights.
             shutil.copytree(folder, part, copy_function=os.link, dirs_exist_ok=True)
             digests = read_digests(folder)

@@ -6,7 +6,7 @@ dialogue's difficulty, unlike those of real annotators. So inter-annotator agree
 about difficulty."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
 
@@ -116,6 +116,18 @@ def look(
             _turn(person, turn, text, meanings, factor, rng) for turn, text in zip(truth.turns, requests, strict=True)
         ),
     )
+
+
+def stricter(view: Marks, strictness: float, rng: Random) -> Marks:
+    """The view with this share of the ratings one step lower; below 0, one step higher."""
+
+    def moved(rating: int) -> int:
+        if rng.random() >= abs(strictness):
+            return rating
+        return max(1, rating - 1) if strictness > 0 else min(5, rating + 1)
+
+    turns = tuple(replace(t, quality=None if t.quality is None else moved(t.quality)) for t in view.turns)
+    return replace(view, overall=moved(view.overall), turns=turns)
 
 
 def _goals(

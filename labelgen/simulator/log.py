@@ -33,7 +33,7 @@ from msgspec.structs import replace
 from labelgen.data.dialogue import Audio, Dialogue, Feedback, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import REQUEST, TRANSCRIPTION, Annotation, AtTurn, Label
-from labelgen.simulator.annotators import PEOPLE, PRICE_PER_TURN, Marks, TurnMarks, annotate, look
+from labelgen.simulator.annotators import PEOPLE, PRICE_PER_TURN, Marks, TurnMarks, annotate, look, stricter
 from labelgen.simulator.conversation import Talk, converse, overall
 from labelgen.simulator.corpus_world import CorpusWorld, source_of
 from labelgen.simulator.sound import Voice, segments
@@ -173,15 +173,13 @@ def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) 
         return ()
     requests = [turn.request for turn in talk.turns]
     price = round(PRICE_PER_TURN * len(requests), 2)
-    return tuple(
-        annotate(
-            look(person, marks, requests, talk.world.meanings, options.carelessness, rng),
-            person.name,
-            "person",
-            price,
-        )
-        for person in PEOPLE
-    )
+    views = {
+        person.name: look(person, marks, requests, talk.world.meanings, options.carelessness, rng) for person in PEOPLE
+    }
+    if options.strictness:
+        scale = Random(f"strictness/{dialogue_key}")
+        views = {name: stricter(view, options.strictness, scale) for name, view in views.items()}
+    return tuple(annotate(view, name, "person", price) for name, view in views.items())
 
 
 def _with_sound(dialogue: Dialogue, talk: Talk, options: WorldOptions, seed: int, index: int) -> Scene:

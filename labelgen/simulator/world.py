@@ -6,9 +6,9 @@ pipeline and its faults, the users and their reactions, and the annotators."""
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from labelgen.base.options import Count, Rate, Share, check_fields
+from labelgen.base.options import Count, Range, Rate, Share, check_fields
 from labelgen.simulator.grammar import Phrase
 from labelgen.simulator.users import GoalStep, User
 from labelgen.simulator.vocabulary import Meanings
@@ -16,8 +16,8 @@ from labelgen.simulator.vocabulary import Meanings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldOptions:
-    """Options of the simulation. Rates are probabilities in 0..1. `annotated`, `carelessness` and `transcribed` do not change the
-    dialogues themselves. Raises UsageError for a value out of its range."""
+    """Options of the simulation. Rates are probabilities in 0..1. `annotated`, `carelessness`, `strictness` and `transcribed` do not
+    change the dialogues themselves. Raises UsageError for a value out of its range."""
 
     users: Count = 600
     """number of different users; each dialogue draws one"""
@@ -50,6 +50,8 @@ class WorldOptions:
     """share of the dialogues that the four annotators label"""
     carelessness: Rate = 0.5
     """error rates of the annotators, from none (0) to twice the usual ones (1)"""
+    strictness: Annotated[float, Range(-1, 1)] = 0.0
+    """share of the annotators' ratings that are one step lower than usual; below 0, one step higher"""
     transcribed: Share = 0.0
     """share of the dialogues whose truth has the words that were spoken, as labels of the task transcription"""
     sound: Share = 0.0

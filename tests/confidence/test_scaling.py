@@ -139,3 +139,12 @@ def test_weights_take_a_name_that_never_holds_for_one_that_is_said_too_often():
     scaling = Scaling(weights=fit_weights(rows.tolist(), right))
     said = [scaling.decide(row) for row in rows.tolist()]
     assert said.count(2) < 0.2 * [Scaling().decide(row) for row in rows.tolist()].count(2)
+
+
+@given(st.floats(0.1, 5.0), st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(-3, 3)), min_size=2, max_size=5))
+def test_bias_is_added_to_the_scaled_logarithms(temperature: float, names: list[tuple[float, float]]):
+    total = math.fsum(p for p, _ in names)
+    row, bias = [p / total for p, _ in names], tuple(b for _, b in names)
+    scaled = Scaling("temperature", temperature, bias=bias).of_all(row)
+    powers = [p ** (1 / temperature) * math.exp(b) for p, b in zip(row, bias, strict=True)]
+    assert scaled == pytest.approx([power / math.fsum(powers) for power in powers])

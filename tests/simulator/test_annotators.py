@@ -98,3 +98,23 @@ def test_annotators_rating_errors_are_small(views):
 
 def _ratings(annotation):
     return {x.at: x.value for x in annotation.labels if x.task == "quality" and isinstance(x.at, AtTurn)}
+
+
+def ratings(dialogue, annotator):
+    annotation = dialogue.annotation(annotator)
+    return {label.at: label.value for label in annotation.labels if label.task == "quality"}
+
+
+def test_strictness_moves_the_ratings_of_people_one_step_and_nothing_else():
+    usual, strict, mild = (list(simulate(30, 5, WorldOptions(strictness=s))) for s in (0.0, 1.0, -0.5))
+    moved = 0
+    for before, after, partly in zip(usual, strict, mild, strict=True):
+        assert replace(before, annotations=()) == replace(after, annotations=())
+        assert before.annotation(TRUTH) == after.annotation(TRUTH)
+        for person in PEOPLE:
+            old, new, higher = (ratings(d, person.name) for d in (before, after, partly))
+            assert new == {at: max(1.0, value - 1) for at, value in old.items()}
+            assert all(higher[at] in (value, min(5.0, value + 1)) for at, value in old.items())
+            moved += sum(higher[at] > value for at, value in old.items())
+            assert marks(before.annotation(person.name))["intents"] == marks(after.annotation(person.name))["intents"]
+    assert moved

@@ -1,0 +1,86 @@
+"""Adaptation to a few labeled dialogues: it follows a shift, and leaves alone what did not shift."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from labelgen.confidence.adaptation import LEAST, Adaptation, adapt
+from labelgen.confidence.resampling import Array
+from labelgen.confidence.scaling import Scaling
+
+SHIFT = np.array([2.0, 0.0, -2.0])
+TURNS = 8
+
+
+def answers(seed: int, dialogues: int, shift: Array, scale: float = 1.0) -> tuple[Array, Array, Array]:
+    """Rows of a model, the right names, and the dialogue of each row. The right probabilities have this shift of the logarithms."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (dialogues * TURNS, 3)) + np.repeat(rng.normal(0, 1, (dialogues, 3)), TURNS, axis=0)
+    rows = softmax(logits)
+    true = (softmax(scale * logits + shift).cumsum(axis=1) > rng.random((len(rows), 1))).argmax(axis=1)
+    return rows, true, np.repeat(np.arange(dialogues), TURNS)
+
+
+def softmax(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def adapted(scaling: Scaling, data: tuple[Array, Array, Array]) -> Adaptation:
+    rows, true, places = data
+    return adapt(scaling, rows.tolist(), true.tolist(), places.tolist())
+
+
+def nats(scaling: Scaling, data: tuple[Array, Array, Array]) -> float:
+    return -float(np.mean([np.log(scaling.of_all(list(row))[y]) for row, y in zip(data[0], data[1], strict=True)]))
+
+
+def macro_f1(scaling: Scaling, data: tuple[Array, Array, Array]) -> float:
+    predicted = [scaling.decide(scaling.of_all(list(row))) for row in data[0]]
+    return float(f1_score(data[1], predicted, average="macro"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_dialogues_mend_most_of_a_shift(seed: int):
+    new = answers(100 + seed, 200, SHIFT)
+    before = Scaling(weights=(1.0, 1.0, 1.0))
+    after = adapted(before, answers(seed, 10, SHIFT))
+    best = Scaling("temperature", 1.0, bias=tuple(SHIFT))
+    assert after.adapted
+    assert nats(before, new) - nats(after.scaling, new) > 0.7 * (nats(before, new) - nats(best, new))
+    assert macro_f1(after.scaling, new) > macro_f1(before, new) + 0.05
+
+
+def test_without_a_shift_nearly_always_nothing_changes_and_little_is_lost():
+    before = Scaling("temperature", 1.0, weights=(1.0, 1.2, 0.9))
+    new, none = answers(1, 200, np.zeros(3)), np.zeros(3)
+    fits = [adapted(before, answers(50 + seed, 10, none)) for seed in range(40)]
+    kept = [fit.scaling for fit in fits if not fit.adapted]
+    assert len(kept) >= 32
+    assert all(scaling == before for scaling in kept)
+    assert np.mean([macro_f1(before, new) - macro_f1(fit.scaling, new) for fit in fits]) < 0.01
+
+
+def test_many_dialogues_find_the_shift_and_the_temperature_and_few_shrink_to_the_old_ones():
+    few, many = (adapted(Scaling(), answers(3, count, SHIFT, 0.5)).scaling for count in (6, 600))
+    assert many.bias == pytest.approx(tuple(SHIFT), abs=0.15)
+    assert 1 / many.temperature == pytest.approx(0.5, abs=0.05)
+    assert np.linalg.norm(few.bias) < np.linalg.norm(many.bias)
+    # Without weights before there are none afterwards: the most probable name is predicted.
+    assert many.weights == ()
+
+
+def test_adapting_again_continues_from_the_adapted_scaling():
+    """To the same answers, a second adaptation has nothing certain left to gain, or changes little."""
+    data = answers(4, 300, SHIFT, 0.5)
+    once = adapted(Scaling("temperature", 2.0), data).scaling
+    twice = adapted(once, data).scaling
+    assert twice.bias == pytest.approx(once.bias, abs=0.1)
+    assert twice.temperature == pytest.approx(once.temperature, rel=0.05)
+
+
+def test_too_few_dialogues_change_nothing():
+    before = Scaling("temperature", 1.3)
+    fit = adapted(before, answers(5, LEAST - 1, SHIFT))
+    assert not fit.adapted
+    assert fit.scaling is before
