@@ -14,6 +14,7 @@ training: once with others of its domain (harder), once with others of other dom
 import json
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -21,7 +22,7 @@ import numpy as np
 from msgspec import structs
 from msgspec.structs import replace
 
-from labelgen.confidence.resampling import of_statistic, resamples
+from labelgen.confidence.resampling import Array, interval, of_statistic, over_trainings, resamples
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
 from labelgen.data.log import Log, write_log
@@ -31,9 +32,10 @@ from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.goals import borders
-from labelgen.pretraining.corruption import interleaved, join_parts
+from labelgen.pretraining.corruption import interleaved, join_parts, without_answers
 
 from .results import Result, bootstrap, versions
+from .rows import seed_of
 
 USER = "user"
 PARTING = ("goodbye", "anything_else")
@@ -173,6 +175,23 @@ def write_several(log: Sequence[Path], out: Sequence[Path], completed: bool = Fa
     write_log(out[0], map(with_rules, several(source, completed)), source.labels(), force=True)
 
 
+def write_bare(log: Sequence[Path], out: Sequence[Path]) -> None:
+    """Write a log without annotations, questions, ratings, and what is known of its tasks."""
+    write_log(
+        out[0], (replace(without_answers(d), feedback=(), targets=(), extra=None) for d in Log(list(log))), force=True
+    )
+
+
+def write_judged(log: Sequence[Path], out: Sequence[Path], annotator: str) -> None:
+    """Write the dialogues that an annotator divided into goals, with the two plain divisions."""
+    marked = ((d, d.annotation(annotator)) for d in Log(list(log)))
+    write_log(
+        out[0],
+        (with_rules(replace(d, annotations=(a,))) for d, a in marked if a is not None and division(a)),
+        force=True,
+    )
+
+
 def with_rules(dialogue: Dialogue) -> Dialogue:
     """The dialogue with all turns as one goal, and each turn as a goal, as annotators of kind `rule`."""
     count = len(dialogue.turns)
@@ -280,6 +299,102 @@ def boundaries(
             row = Result(corpus=corpus, split=split, task=GOALS, system=names.get(name, name), metric=metric, **cell)
             rows.append(structs.replace(row, n=len(judged), versions=versions("numpy", "torch")))
     return rows
+
+
+SEGMENT_METRICS = ("superdialseg_f1", "boundary_f1", "boundary_precision", "boundary_recall", "exact_goal_f1")
+EVEN = "even, number known"
+
+
+def segments(
+    several: Sequence[Path],
+    whole: Sequence[Path],
+    corpus: str,
+    split: str,
+    reference: str,
+    names: Mapping[str, str],
+    pairs: Sequence[Sequence[str]] = (),
+) -> list[Result]:
+    """Boundaries and exact goals of models and rules, with intervals over users and trainings.
+
+    several, whole: predictions of each training for dialogues of several goals, and for all. names: annotator -> system.
+    pairs: systems that are compared, [system, baseline]."""
+    rows = []
+    for setting, paths in (("dialogues of several goals", several), ("all dialogues", whole)):
+        cells = {"corpus": corpus, "split": split, "setting": setting, "reference": reference}
+        rows += [structs.replace(row, **cells) for row in _segment_rows(paths, reference, names, pairs)]
+    return rows
+
+
+def _segment_rows(
+    predictions: Sequence[Path], reference: str, names: Mapping[str, str], pairs: Sequence[Sequence[str]]
+) -> list[Result]:
+    logs = [sorted(Log([path]), key=lambda dialogue: dialogue.id) for path in predictions]
+    logs = [[d for d in log if len(d.turns) > 1 and _goals(d, reference) is not None] for log in logs]
+    judged = logs[0]
+    users = {user: k for k, user in enumerate(dict.fromkeys(d.user or d.id for d in judged))}
+    times = resamples(len(users), 1000, 0)[:, [users[d.user or d.id] for d in judged]]
+    found: dict[tuple[str, str], tuple[list[float], list[Array]]] = {}
+    for annotator, name in {**names, EVEN: EVEN}.items():
+        for log in logs if _is_trained(judged[0], annotator) else [judged]:
+            counts = np.array([_segment_counts(d, annotator, reference) for d in log], dtype=float)
+            for metric, values in zip(
+                SEGMENT_METRICS, _segment_scores(np.vstack([np.ones(len(log)), times]) @ counts), strict=True
+            ):
+                values_of, draws_of = found.setdefault((name, metric), ([], []))
+                values_of.append(float(values[0]))
+                draws_of.append(values[1:])
+    drawn = {key: (*over_trainings(*of_key, 0), len(of_key[0])) for key, of_key in found.items()}
+    shown = [(name, "", metric, *of_key) for (name, metric), of_key in drawn.items()]
+    for name, baseline in pairs:
+        for metric in SEGMENT_METRICS:
+            (ours, our_draws, count), (theirs, their_draws, _) = drawn[name, metric], drawn[baseline, metric]
+            shown.append((name, baseline, metric, ours - theirs, our_draws - their_draws, count))
+    return [
+        Result(
+            task=GOALS,
+            system=name,
+            baseline=baseline,
+            metric=metric,
+            seed=" ".join(map(seed_of, predictions)) if count > 1 else "",
+            n=len(judged),
+            versions=versions("numpy", "torch"),
+            **bootstrap(interval(value, draws).rounded()),
+        )
+        for name, baseline, metric, value, draws, count in shown
+    ]
+
+
+def _is_trained(dialogue: Dialogue, annotator: str) -> bool:
+    annotation = dialogue.annotation(annotator)
+    return annotation is not None and annotation.kind == "model"
+
+
+def _segment_counts(dialogue: Dialogue, annotator: str, reference: str) -> tuple[float, ...]:
+    """1, boundary F1 of the dialogue; boundaries of both, given and wanted; goals of both, given and wanted."""
+    turns, wanted = len(dialogue.turns), _goals(dialogue, reference) or []
+    a = borders(wanted, turns)
+    if annotator == EVEN:
+        count = sum(a) + 1
+        firsts = [round(k * turns / count) for k in range(count + 1)]
+        given = [tuple(range(first, end)) for first, end in pairwise(firsts)]
+    else:
+        given = _goals(dialogue, annotator) or []
+    b = borders(given, turns)
+    both = sum(x and y for x, y in zip(a, b, strict=True))
+    f1 = 2.0 * both / (sum(a) + sum(b)) if any(a) or any(b) else 0.0
+    return 1.0, f1, both, sum(b), sum(a), len({*wanted} & {*given}), len(given), len(wanted)
+
+
+def _segment_scores(sums: Array) -> list[Array]:
+    """In the order of SEGMENT_METRICS."""
+    dialogues, f1, both, given, wanted, goals_both, goals_given, goals_wanted = sums.T
+    return [
+        f1 / dialogues,
+        2.0 * both / np.maximum(given + wanted, 1.0),
+        both / np.maximum(given, 1.0),
+        both / np.maximum(wanted, 1.0),
+        2.0 * goals_both / np.maximum(goals_given + goals_wanted, 1.0),
+    ]
 
 
 def segment_marks(goals: Sequence[tuple[int, ...]], turns: int) -> list[bool]:

@@ -90,7 +90,8 @@ def _trainings(predictions: Sequence[Path], names: Mapping[str, str]) -> list[Tr
     """The trainings by seed. Folds of one variant are pooled."""
     by_seed: dict[str, dict[str, list[Path]]] = {}
     for path in predictions:
-        seed, variant = (match[1] if (match := p.search(str(path))) else "" for p in (_SEED, _VARIANT))
+        match = _VARIANT.search(str(path))
+        seed, variant = seed_of(path), match[1] if match else ""
         by_seed.setdefault(seed, {}).setdefault(names.get(variant, variant), []).append(path)
     trainings = []
     for seed, variants in by_seed.items():
@@ -103,6 +104,12 @@ def _trainings(predictions: Sequence[Path], names: Mapping[str, str]) -> list[Tr
 def _of_source(training: Training, source: str | None) -> Training:
     kept = {name: [d for d in log if source in (None, d.source)] for name, log in training.variants.items()}
     return Training(training.seed, kept, training.systems, training.setting)
+
+
+def seed_of(path: Path) -> str:
+    """The seed of the training whose output a file is; empty without one."""
+    match = _SEED.search(str(path))
+    return match[1] if match else ""
 
 
 class _Table:

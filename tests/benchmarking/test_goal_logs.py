@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 from heard import talk
+from msgspec.structs import replace
 
 from benchmarks import corpora
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label
 from labelgen.data.log import Log, write_log
 
@@ -18,13 +19,7 @@ def dialogue(name: str, turns: int = 3, **extra: object) -> Dialogue:
 
 def divided(one: Dialogue, annotator: str, *goals: tuple[int, ...], kind: str = "person") -> Dialogue:
     labels = tuple(Label(GOALS, AtGoal(goal), "goal") for goal in goals)
-    return Dialogue(
-        id=one.id,
-        source=one.source,
-        turns=one.turns,
-        extra=one.extra,
-        annotations=(*one.annotations, Annotation(annotator, kind, labels)),
-    )
+    return replace(one, annotations=(*one.annotations, Annotation(annotator, kind, labels)))
 
 
 def test_splices_of_one_domain_and_of_others_are_what_they_say():
@@ -71,6 +66,44 @@ def test_boundaries_of_a_perfect_model_and_of_rules(tmp_path: Path):
     assert rows["no boundary", "f1"] == 0.0
     assert rows["no boundary", "pk"] == rows["no boundary", "window_diff"]
     assert {system for system, _ in rows} == {"marked segments", *corpora.RULES}
+
+
+def test_segments_of_a_perfect_model_and_of_one_goal(tmp_path: Path):
+    paths = []
+    for seed in (0, 1):
+        log = []
+        for k in range(6):
+            one = replace(dialogue(f"d{k}", turns=6), user=f"u{k // 2}")
+            one = divided(one, "wizard", (0, 1), (2, 3, 4, 5))
+            one = divided(one, "right", (0, 1), (2, 3, 4, 5), kind="model")
+            late = (0, 1, 2) if seed else (0, 1)
+            one = divided(one, "varied", late, tuple(range(len(late), 6)), kind="model")
+            log.append(divided(one, "rule", (0, 1, 2, 3, 4, 5), kind="rule"))
+        paths.append(tmp_path / f"seed-{seed}" / "predictions.jsonl")
+        paths[-1].parent.mkdir()
+        write_log(paths[-1], log)
+    names = {"right": "right", "varied": "varied", "rule": "one goal"}
+    made = corpora.segments(paths, paths, "C", "test", "wizard", names, [["right", "one goal"]])
+    rows = {(r.setting, r.system, r.baseline, r.metric): r for r in made}
+    assert {setting for setting, *_ in rows} == {"dialogues of several goals", "all dialogues"}
+    for metric in corpora.SEGMENT_METRICS:
+        right = rows["all dialogues", "right", "", metric]
+        assert (right.value, right.low, right.high, right.seed, right.n) == (1.0, 1.0, 1.0, "0 1", 6)
+        assert rows["all dialogues", "one goal", "", metric].value == 0.0
+        assert rows["all dialogues", "right", "one goal", metric].value == 1.0
+        assert rows["all dialogues", "varied", "", metric].value == 0.5
+    assert rows["all dialogues", corpora.EVEN, "", "boundary_recall"].value == 0.0
+
+
+def test_bare_logs_have_no_answers(tmp_path: Path):
+    one = replace(
+        divided(dialogue("one", task="bank_book"), "wizard", (0, 1, 2)), feedback=(Feedback(kind="disconnect"),)
+    )
+    write_log(tmp_path / "log.jsonl", [one])
+    corpora.write_bare([tmp_path / "log.jsonl"], [tmp_path / "bare.jsonl"])
+    (bare,) = Log([tmp_path / "bare.jsonl"])
+    assert (bare.annotations, bare.feedback, bare.extra) == ((), (), None)
+    assert bare.turns == one.turns
 
 
 def test_plain_divisions_are_annotators_of_every_dialogue():
