@@ -501,4 +501,7 @@ def confirmed(weights: Sequence[Path], log: Sequence[Path], corpus: str, lexicon
             seeds = " ".join(str(k) for k in range(len(models))) if name in LEARNED else ""
             cells = {"corpus": corpus, "split": "valid", "task": TRANSCRIPTION, "system": name, "seed": seeds}
             rows += _row(tally, keys, _share, (), n, metric=metric, **cells)
+            if metric == "unwritten_words" and name != HEARD:
+                heard = [(HEARD, "0", metric)] * len(keys)
+                rows += _row(tally, keys, _share, heard, n, metric="unwritten_words_ratio", baseline=HEARD, **cells)
     return rows

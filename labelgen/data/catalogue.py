@@ -76,9 +76,10 @@ class Catalogue:
         """Normalized name -> value, of one slot."""
         return self._names.get(slot, {})
 
-    def exact(self, slot: str, words: str) -> str | None:
-        """The value that has this name."""
-        return self.names(slot).get(plain_words(words))
+    @cached_property
+    def all_names(self) -> frozenset[str]:
+        """The normalized names of all slots."""
+        return frozenset(name for names in self._names.values() for name in names)
 
     def match(self, slot: str, words: str) -> Match | None:
         """The value with this name, else the value with the most similar name, else None. Deterministic."""

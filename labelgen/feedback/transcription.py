@@ -285,7 +285,7 @@ _LONGEST_NAME = 5
 
 def _named(text: Sequence[str], catalogue: Catalogue) -> float:
     """Number of words within names of the catalogue, longest names first."""
-    names = _all_names(catalogue)
+    names = catalogue.all_names
     covered = k = 0
     while k < len(text):
         for size in range(min(_LONGEST_NAME, len(text) - k), 0, -1):
@@ -295,18 +295,6 @@ def _named(text: Sequence[str], catalogue: Catalogue) -> float:
                 break
         k += 1
     return float(covered)
-
-
-_NAMES: dict[int, tuple[Catalogue, frozenset[str]]] = {}
-
-
-def _all_names(catalogue: Catalogue) -> frozenset[str]:
-    known = _NAMES.get(id(catalogue))
-    if known is None or known[0] is not catalogue:
-        _NAMES.clear()
-        known = catalogue, frozenset(name for slot in catalogue.entries for name in catalogue.names(slot))
-        _NAMES[id(catalogue)] = known
-    return known[1]
 
 
 def vote(texts: Sequence[Sequence[str]]) -> list[str]:
