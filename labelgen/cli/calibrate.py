@@ -55,6 +55,9 @@ class CalibrateOptions(_HeldOutOptions):
     """predicted quality or outcome: the most probable name, or that of weights which maximize macro F1, which favors rare names"""
     whole: bool = False
     """use of all dialogues; labelgen certify then needs others"""
+    predictions: Annotated[str | None, "NAME"] = None
+    """annotator in the log whose labels take the place of the model's: out-of-fold predictions of models that were trained in the same way, so
+    that the model itself can learn from all dialogues"""
     seed: WholeNumber = 0
     """seed of the division of the dialogues"""
 
@@ -80,7 +83,7 @@ def calibrate(options: CalibrateOptions) -> None:
 
     check_model(options.model)
     refuse_calibrated(options.model, options.force)
-    dialogues, tasks, setting, data_digest, annotator = _held_out(options, options.seed)
+    dialogues, tasks, setting, data_digest, annotator = _held_out(options, options.seed, options.predictions)
     before = read_calibration(options.model)
     calibration = Calibration(
         version=__version__,
@@ -148,13 +151,13 @@ def certify(options: CertifyOptions) -> None:
         print_lines(line)
 
 
-def _held_out(options: _HeldOutOptions, seed: int) -> "_HeldOut":
+def _held_out(options: _HeldOutOptions, seed: int, predictions: str | None = None) -> "_HeldOut":
     """The dialogues that are new to the model, with its annotations and the reference; what is asked; the setting; a digest of the
-    dialogues; and the annotator."""
+    dialogues; and the annotator. predictions: annotator whose labels take the place of the model's; the dialogues are then new to that one."""
     from labelgen.data.label_sets import refuse_without_domains
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
-    from labelgen.evaluation.prepare import held_out
+    from labelgen.evaluation.prepare import held_out, trained_on
     from labelgen.evaluation.protocol import with_all_named, with_reference
     from labelgen.evaluation.tasks import answered, evaluation_tasks
     from labelgen.metrics.results import Setting
@@ -173,8 +176,9 @@ def _held_out(options: _HeldOutOptions, seed: int) -> "_HeldOut":
     )
     tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
     read = AudioFolders(log)
-    new, left_out = held_out(with_all_named(read, setting), annotator.trained_on.holds)
-    _report_left_out(left_out, bool(new), annotator.trained_on.complete, options)
+    known = annotator.trained_on.holds if predictions is None else lambda d: trained_on(d.annotation(predictions))
+    new, left_out = held_out(with_all_named(read, setting), known)
+    _report_left_out(left_out, bool(new), predictions is not None or annotator.trained_on.complete, options)
     dialogues = with_reference(new, tasks, setting)
     refuse_without_domains(dialogues, options.domains_from)
     if not any(tasks_of(answer) for d in dialogues if (answer := d.annotation(options.reference)) is not None):
@@ -185,7 +189,22 @@ def _held_out(options: _HeldOutOptions, seed: int) -> "_HeldOut":
         )
     tasks = [task for task in tasks if any(answered(d.annotation(options.reference), task) for d in dialogues)]
     data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
-    return list(annotated(dialogues, annotator, read)), tasks, setting, data_digest, annotator
+    judged = annotated(dialogues, annotator, read) if predictions is None else _predicted(dialogues, predictions)
+    return list(judged), tasks, setting, data_digest, annotator
+
+
+def _predicted(dialogues: "Sequence[Dialogue]", name: str) -> "Iterator[Dialogue]":
+    """The dialogues with the labels of an annotator as those of the model."""
+    from labelgen.labeling.shard import without_annotator
+
+    for dialogue in dialogues:
+        annotation = dialogue.annotation(name)
+        if annotation is None:
+            raise InputError(
+                f"a dialogue has no labels of {name}", dialogue.id, "label the whole log by models of the other folds"
+            )
+        bare = without_annotator(dialogue, MODEL)
+        yield structs.replace(bare, annotations=(*bare.annotations, structs.replace(annotation, annotator=MODEL)))
 
 
 def _write(
