@@ -1,5 +1,6 @@
 """labelgen calibrate, and labeling with what it found; with a tiny model of random weights."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
 from labelgen.cli.main import main
-from labelgen.data.labels import scope
+from labelgen.data.labels import AtTurn, scope
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE
@@ -289,3 +290,76 @@ def test_calibration_of_version_0_2_is_read(calibrated, tmp_path):
     assert before is not None
     assert now is not None
     assert now.thresholds() == before.thresholds()
+
+
+def _sourced(log, path) -> Path:
+    """The log with two sources, in turn."""
+    dialogues = [replace(d, source=("toy", "bad")[k % 2]) for k, d in enumerate(Log([log]))]
+    write_log(path, dialogues, {**LABELS, "bad": LABELS["toy"]}, force=True)
+    return path
+
+
+def test_weights_of_a_source_decide_there_alone(tiny_model, log, tmp_path):
+    folder, two = tmp_path / "m", _sourced(log, tmp_path / "two.jsonl")
+    shutil.copytree(tiny_model, folder)
+    words = ["calibrate", str(two), "--model", str(folder), "--reference", "anna", "--ratings", "mean"]
+    assert main([*words, "--decide", "macro_f1", "--whole"]) == 0
+    found = read_calibration(folder)
+    assert found is not None
+    (turns,) = [one for one in found.tasks if (one.task, one.unit) == ("quality", "turn")]
+    assert turns.sources.keys() == {"toy", "bad"}
+    one_sided = dataclasses.replace(turns, sources={"bad": (1e6, 1.0, 1.0), "toy": (1.0, 1.0, 1e6)})
+    tasks = tuple(one_sided if one is turns else one for one in found.tasks)
+    write_calibration(folder, dataclasses.replace(found, tasks=tasks))
+    for dialogue, annotation in zip(Log([two]), Annotator(folder).annotate(list(Log([two]))), strict=True):
+        names = {x.name for x in annotation.labels if x.task == "quality" and isinstance(x.at, AtTurn)}
+        assert names <= ({"bad"} if dialogue.source == "bad" else {"good"})
+
+
+def test_dialogues_that_all_calibrated_are_not_certified_on(tiny_model, log, tmp_path, capsys):
+    folder = tmp_path / "m"
+    shutil.copytree(tiny_model, folder)
+    words = [str(log), "--model", str(folder), "--reference", "anna"]
+    assert main(["calibrate", *words, "--whole"]) == 0
+    assert main(["certify", *words]) == 2
+    assert "calibrated the model" in capsys.readouterr().err
+    assert main(["calibrate", *words]) == 0
+    assert main(["certify", *words]) == 0
+
+
+def test_out_of_fold_predictions_take_the_place_of_the_model(tiny_model, log, tmp_path, capsys):
+    """Predictions that equal the model's give its calibration; others do not, and a log without them is refused."""
+    dialogues = list(Log([log]))
+    made = Annotator(tiny_model, name="oof").annotate(dialogues)
+    predicted = tmp_path / "predicted.jsonl"
+    write_log(
+        predicted, [replace(d, annotations=(*d.annotations, a)) for d, a in zip(dialogues, made, strict=True)], LABELS
+    )
+    tasks = {}
+    for name, words in {"own": [str(log)], "oof": [str(predicted), "--predictions", "oof"]}.items():
+        folder = tmp_path / name
+        shutil.copytree(tiny_model, folder)
+        assert main(["calibrate", *words, "--model", str(folder), "--reference", "anna", "--decide", "macro_f1"]) == 0
+        calibration = read_calibration(folder)
+        assert calibration is not None
+        tasks[name] = calibration.tasks
+    assert tasks["own"] == tasks["oof"]
+    words = ["calibrate", str(log), "--model", str(tmp_path / "own"), "--reference", "anna", "--predictions", "oof"]
+    assert main(words) == 3
+    assert "no labels of oof" in capsys.readouterr().err
+
+
+def test_predictions_of_a_model_that_knows_the_dialogues_are_left_out(tiny_model, log, tmp_path, capsys):
+    dialogues = list(Log([log]))
+    made = Annotator(tiny_model, name="oof").annotate(dialogues)
+    known = []
+    for d, a in zip(dialogues, made, strict=True):
+        assert a.provenance is not None
+        annotation = replace(a, provenance=replace(a.provenance, trained_on=True))
+        known.append(replace(d, annotations=(*d.annotations, annotation)))
+    write_log(tmp_path / "known.jsonl", known, LABELS)
+    folder = tmp_path / "m"
+    shutil.copytree(tiny_model, folder)
+    words = ["calibrate", str(tmp_path / "known.jsonl"), "--model", str(folder), "--reference", "anna"]
+    assert main([*words, "--predictions", "oof"]) == 2
+    assert "left out" in capsys.readouterr().err
