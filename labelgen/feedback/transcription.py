@@ -54,10 +54,11 @@ _CLIP = 12.0
 @dataclass
 class LogStatistics:
     """How often words and pairs of words occur in the log. Each text counts once, however often it was logged, so that counts without
-    a dialogue's own texts have no copy of them."""
+    a dialogue's own texts have no copy of them. total: of the counts of words. Memory: the distinct texts of the log."""
 
     unigrams: Counter[str] = field(default_factory=Counter)
     bigrams: Counter[tuple[str, str]] = field(default_factory=Counter)
+    total: int = 0
     _seen: set[str] = field(default_factory=set)
 
     def add(self, dialogue: Dialogue) -> None:
@@ -67,6 +68,7 @@ class LogStatistics:
             unigrams, bigrams = _counts((text,))
             self.unigrams.update(unigrams)
             self.bigrams.update(bigrams)
+            self.total += unigrams.total()
 
     def without(self, dialogue: Dialogue) -> "Counts":
         """The counts without those of this dialogue."""
@@ -90,7 +92,7 @@ class Counts:
 
     def nats(self, text: Sequence[str]) -> float:
         """Log-probability of a text by pairs of words, interpolated with single words."""
-        total = self.log.unigrams.total() - self.unigrams.total() + 1.0
+        total = self.log.total - self.unigrams.total() + 1.0
         kinds = len(self.log.unigrams) + 1.0
         sum_ = 0.0
         for before, word in zip(("", *text), (*text, ""), strict=True):
