@@ -32,6 +32,8 @@ from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.goals import borders
+from labelgen.metrics.metric import Item, measure
+from labelgen.metrics.scores import failure_auprc
 from labelgen.pretraining.corruption import interleaved, join_parts, without_answers
 
 from .results import Result, bootstrap, versions
@@ -444,3 +446,54 @@ def scores(wanted: Marks, predicted: Marks) -> tuple[float, float, float]:
     window_diff = sum(a != b for a, b in counts) / len(starts)
     right, marked = sum(a and b for a, b in zip(wanted, predicted, strict=True)), sum(wanted) + sum(predicted)
     return pk, window_diff, 2.0 * right / marked if marked else 0.0
+
+
+def with_new_services(log: Sequence[Path], train: Sequence[Path], out: Sequence[Path]) -> None:
+    """The dialogues of SGD that have a service of no training dialogue."""
+    known = {service for dialogue in Log(list(train)) for service in services_of(dialogue)}
+    write_log(out[0], (d for d in Log(list(log)) if not services_of(d) <= known), force=True)
+
+
+def services_of(dialogue: Dialogue) -> set[str]:
+    """The services that SGD names for a dialogue; empty where it names none."""
+    return set(json.loads(dialogue.extra or "{}").get("services", ()))
+
+
+def outcome_ceiling(predictions: Sequence[Path], reference: str, corpus: str, split: str) -> list[Result]:
+    """AUPRC of failure that a model would have if it knew the outcome of each goal that it divides exactly; other goals are missing.
+
+    One row for each variant, the mean over its trainings, and one with their range."""
+    values: dict[str, list[float]] = {}
+    count = 0
+    for path in predictions:
+        items = [item for d in Log([path]) if (item := _known_outcomes(d, reference)) is not None]
+        variant = next((part.removeprefix("variant-") for part in path.parts if part.startswith("variant-")), "model")
+        values.setdefault(variant, []).append(measure(failure_auprc, items))
+        count = sum(len(item.reference) for item in items)
+    rows = []
+    for variant, own in values.items():
+        row = Result(
+            corpus=corpus,
+            split=split,
+            task="outcome",
+            system=f"ceiling of {variant}",
+            reference=reference,
+            metric="failure_auprc",
+            n=count,
+            value=round(sum(own) / len(own), 4),
+        )
+        rows += [
+            row,
+            structs.replace(row, value=None, low=round(min(own), 4), high=round(max(own), 4), interval="range"),
+        ]
+    return rows
+
+
+def _known_outcomes(dialogue: Dialogue, reference: str) -> Item | None:
+    wanted, model = dialogue.annotation(reference), dialogue.annotation("model")
+    if wanted is None or model is None:
+        return None
+    goals = {label.at for label in division(model) or ()}
+    outcomes = answers(wanted, "outcome")
+    known = {at: tuple(structs.replace(x, probability=1.0) for x in own) for at, own in outcomes.items() if at in goals}
+    return Item(tuple(turn.request for turn in dialogue.turns), outcomes, known)

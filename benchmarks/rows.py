@@ -15,6 +15,7 @@ from msgspec import structs
 from labelgen.agreement.consensus import CONSENSUS
 from labelgen.confidence.resampling import Array, interval, over_trainings
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import ON_GIVEN_GOALS
 from labelgen.data.log import Log
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Judgment, Protocol
@@ -63,7 +64,8 @@ def from_predictions(
         others: how many annotators make the consensus; None leaves one out, 0 leaves nobody out. Ignored for other references.
         pool_units: judge turns and dialogues together.
         by_source: source of a dialogue -> name of its corpus; empty: all dialogues are of `corpus`.
-        pairs: systems to compare, `[system, baseline]`; by default each model with one annotator and with each baseline.
+        pairs: systems to compare, `[system, baseline]`; by default each model with one annotator and with each baseline, or, of variants,
+            each of them with `baseline`.
         systems: systems to report; empty: all.
         setting: text of the column `setting`.
         variants: the variants of the recipe, whose names take the place of `model`.
@@ -71,7 +73,7 @@ def from_predictions(
     """
     trainings = _trainings(predictions, {slug(name): name for name in variants or {}})
     if baseline:
-        pairs = [(name, baseline) for name in trainings[0].variants if name != baseline]
+        pairs = [*pairs, *((name, baseline) for name in trainings[0].variants if name != baseline)]
     rows: list[Result] = []
     for name, source in {label: key for key, label in (by_source or {}).items()}.items() or [(corpus, None)]:
         part = [_of_source(training, source) for training in trainings]
@@ -166,7 +168,8 @@ class _Table:
             people = [HUMAN] if any(judgment.person is not None for judgment in judgments) else []
             present = [name for name in training.systems if any(answered(d.annotation(name), task) for d in dialogues)]
             for system in (*present, *people) if judgments else ():
-                name = variant if variant and system == "model" else _name(system)
+                of_variant = variant and system in ("model", f"model{ON_GIVEN_GOALS}")
+                name = variant + system.removeprefix("model") if of_variant else _name(system)
                 if name not in out and (not self.systems or name in self.systems):
                     items = items_of(judgments, dialogues, task, system)
                     out[name] = measure_all(metrics, items, judgments, self.setting)
