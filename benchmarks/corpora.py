@@ -462,7 +462,7 @@ def services_of(dialogue: Dialogue) -> set[str]:
 def outcome_ceiling(predictions: Sequence[Path], reference: str, corpus: str, split: str) -> list[Result]:
     """AUPRC of failure that a model would have if it knew the outcome of each goal that it divides exactly; other goals are missing.
 
-    One row for each variant, the mean over its trainings, and one with their range."""
+    For each variant the mean over its trainings, and of several their range."""
     values: dict[str, list[float]] = {}
     count = 0
     for path in predictions:
@@ -482,10 +482,10 @@ def outcome_ceiling(predictions: Sequence[Path], reference: str, corpus: str, sp
             n=count,
             value=round(sum(own) / len(own), 4),
         )
-        rows += [
-            row,
-            structs.replace(row, value=None, low=round(min(own), 4), high=round(max(own), 4), interval="range"),
-        ]
+        rows.append(row)
+        if len(own) > 1:
+            low, high = round(min(own), 4), round(max(own), 4)
+            rows.append(structs.replace(row, value=None, low=low, high=high, interval="range"))
     return rows
 
 
