@@ -194,7 +194,7 @@ def _learn(options: AggregateOptions, log: Log) -> Method:
         for dialogue in progress(_with_some_signal(log, options.log), "learning", "dialogues"):
             yield from items_of(dialogue, _selected(dialogue, options), options.goals)
 
-    learn = partial(resolve(FITTED_METHODS, options.method, "method"), anchored=not options.no_anchors)
+    learn = partial(resolve(FITTED_METHODS, options.method, "method"), anchored=not options.no_anchors, compare=True)
     fitted: EmMethod
     method: Method
     if options.no_pool:
@@ -214,8 +214,15 @@ def _learn(options: AggregateOptions, log: Log) -> Method:
         if shares
         else "no signal votes good or bad: nothing to learn"
     )
-    _print(options.out, [*_aligned([heads, *rows], 3), summary, *_prior_only(fitted), ""])
+    _print(options.out, [*_aligned([heads, *rows], 3), summary, *_prior_only(fitted), *_held_out(fitted), ""])
     return method
+
+
+def _held_out(fitted: "EmMethod") -> Iterator[str]:
+    """A line for each unit: does em or the waterfall predict held-out signals better?"""
+    for unit in fitted.whole:
+        comparison = next((c for c in fitted.comparisons if c.unit == unit), None)
+        yield f"held-out signals of {unit}s: {'too few to compare em with the waterfall' if comparison is None else comparison.words}"
 
 
 def _prior_only(fitted: "EmMethod") -> Iterator[str]:
@@ -551,7 +558,7 @@ def report(options: SignalReportOptions) -> None:
 
     counts = SignalCounts()
     dialogues = require_annotators(progress(log, "signals", "dialogues"), [options.goals], "--goals")
-    fitted = learn(counts.watch(dialogues, options.goals))
+    fitted = learn(counts.watch(dialogues, options.goals), compare=True)
     summary = counts.summary(fitted)
     if not summary.signals:
         raise _no_signals(summary.dialogues, options.log)

@@ -41,6 +41,9 @@ EARLIER = "earlier turns"
 OTHERS = "others"
 """The kind of the votes of other users with the same request and response (em/method.py)."""
 
+CONFIDENCE = "confidence"
+"""The kind of the votes of the assistant's confidence (em/method.py)."""
+
 UNDECLARED: Mapping[Vote, float] = {"good": 0.6, "bad": 0.6}
 """The precision of a kind that declares none."""
 

@@ -8,6 +8,7 @@ from itertools import combinations
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, QualityName, Unit
 from labelgen.feedback.cues import Vote
+from labelgen.feedback.em.heldout import MethodComparison
 from labelgen.feedback.em.method import EmMethod, KindRates
 from labelgen.feedback.em.patterns import Counts, Pattern, pattern_of
 from labelgen.feedback.items import FeedbackItem, domain_of, items_of
@@ -59,7 +60,7 @@ class PosteriorHistogram:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """turns: number in each domain. votes by kind, agreements and posteriors by unit. rates: estimates by EM; good: its
-    share of good items, by unit."""
+    share of good items, by unit. comparisons: of EM with the waterfall on held-out signals."""
 
     dialogues: int
     turns: Mapping[str, int]
@@ -68,6 +69,7 @@ class Summary:
     posteriors: tuple[PosteriorHistogram, ...]
     rates: tuple[KindRates, ...]
     good: Mapping[Unit, float]
+    comparisons: tuple[MethodComparison, ...] = ()
 
     @property
     def signals(self) -> int:
@@ -117,6 +119,7 @@ class SignalCounts:
             tuple(PosteriorHistogram(unit, self._patterns[unit].total(), tuple(self._bins[unit])) for unit in units),
             fitted.kinds,
             {unit: rates.good for unit, rates in fitted.whole.items()},
+            fitted.comparisons,
         )
 
 

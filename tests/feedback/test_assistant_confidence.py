@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, Turn
 from labelgen.data.labels import AtDialogue, AtTurn
-from labelgen.feedback.em.method import CONFIDENCE, HIGH, LOW, ConfidenceRanks, confidence_of, learn
+from labelgen.feedback.em.method import HIGH, LOW, ConfidenceRanks, confidence_of, learn
 from labelgen.feedback.items import FeedbackItem, items_of
 from labelgen.feedback.posterior import waterfall
-from labelgen.feedback.signal import find_signals
+from labelgen.feedback.signal import CONFIDENCE, find_signals
 from labelgen.simulator.log import simulate
 from labelgen.simulator.world import WorldOptions
 

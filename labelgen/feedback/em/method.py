@@ -25,10 +25,11 @@ from labelgen.base.files import short_digest
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import UNIT_OF, AtTurn, QualityName, Unit
 from labelgen.feedback.em.estimation import Rates, fit
+from labelgen.feedback.em.heldout import HeldOutSignals, MethodComparison
 from labelgen.feedback.em.patterns import Pattern, count_patterns, pattern_of
 from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import Method, Posterior, judging, posterior, words
-from labelgen.feedback.signal import OTHERS
+from labelgen.feedback.signal import CONFIDENCE, OTHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,13 @@ class KindRates:
 @dataclass(frozen=True, slots=True)
 class EmMethod:
     """A Method with learned rates. whole: over all domains. domains: of each domain, by unit. kinds: estimates for readers.
-    items: number of items of each unit."""
+    items: number of items of each unit. comparisons: with the waterfall on held-out signals, of units with enough votes."""
 
     whole: Mapping[Unit, Rates]
     domains: Mapping[Unit, Mapping[str, Rates]]
     kinds: tuple[KindRates, ...]
     items: Mapping[Unit, int]
+    comparisons: tuple[MethodComparison, ...] = ()
 
     def __call__(self, item: FeedbackItem) -> Posterior | None:
         """The posterior of an item wherever some kind could be observed, since silence is evidence too. An unknown domain
@@ -82,6 +84,7 @@ class EmMethod:
                 "items": self.items[unit],
                 "good": rates.good,
                 "kinds": [asdict(row) for row in self.kinds if row.unit == unit],
+                "held_out": next((asdict(c) | {"trust": c.trust} for c in self.comparisons if c.unit == unit), None),
                 "answers": _plain_answers(rates),
                 "domains": {name: {"good": of_domain.good} for name, of_domain in sorted(self.domains[unit].items())},
             }
@@ -89,13 +92,14 @@ class EmMethod:
         }
 
 
-def learn(items: Iterable[FeedbackItem], anchored: bool = True) -> EmMethod:
-    """Learn from all items of a log. anchored: use people's labels of items as their classes; else feedback alone. A unit
-    without signals gets no posteriors."""
+def learn(items: Iterable[FeedbackItem], anchored: bool = True, compare: bool = False) -> EmMethod:
+    """Learn from all items of a log. anchored: use people's labels of items as their classes; else feedback alone. compare:
+    with the waterfall on held-out signals (heldout.py). A unit without signals gets no posteriors."""
     whole: dict[Unit, Rates] = {}
     domains: dict[Unit, dict[str, Rates]] = {}
     kinds: list[KindRates] = []
-    by_unit = count_patterns(items, anchored)
+    held_out = HeldOutSignals(anchored)
+    by_unit = count_patterns(held_out.watch(items) if compare else items, anchored)
     for unit, counts in sorted(by_unit.items()):
         if not any(pattern.votes for pattern in counts):
             continue
@@ -106,7 +110,8 @@ def learn(items: Iterable[FeedbackItem], anchored: bool = True) -> EmMethod:
             if pattern.domain and whole[unit].answers(pattern):
                 by_domain.setdefault(pattern.domain, Counter())[pattern] += count
         domains[unit] = {name: fit(part, whole[unit]) for name, part in sorted(by_domain.items())}
-    return EmMethod(whole, domains, tuple(kinds), {unit: counts.total() for unit, counts in by_unit.items()})
+    sizes = {unit: counts.total() for unit, counts in by_unit.items()}
+    return EmMethod(whole, domains, tuple(kinds), sizes, held_out.compare(fit))
 
 
 def _kinds(unit: Unit, counts: Mapping[Pattern, int], rates: Rates) -> list[KindRates]:
@@ -242,9 +247,6 @@ def _users_repeat(users: Sequence[int], dialogues: Sequence[int]) -> bool:
     times = Counter(of_dialogue.values())
     return sum(n for n in times.values() if n > 1) >= REPEATING * len(of_dialogue) > 0
 
-
-CONFIDENCE = "confidence"
-"""The kind of the vote."""
 
 LOW, HIGH = 0.1, 0.5
 """Quantiles of the log: a confidence below the first votes bad, one at the second or above good."""
