@@ -73,7 +73,7 @@ def test_fit_that_is_turned_around_is_not_trusted(items: list[FeedbackItem]) -> 
 class _Unsigned(Rates):
     """Rates whose evidence may have the wrong sign."""
 
-    def evidence(self, answer) -> float:  # type: ignore[no-untyped-def]
+    def evidence(self, answer) -> float:
         good, bad = self.rates.get(answer, (1.0, 1.0))
         return float(np.log(good / bad))
 
