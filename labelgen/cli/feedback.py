@@ -22,7 +22,7 @@ from labelgen.base.files import write_text
 from labelgen.base.options import ARGUMENT, Choices, Count, Share, WholeNumber
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines, printable, progress
-from labelgen.cli.command import Command, ForceOptions, OneLogOptions, fresh_log, open_log
+from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, fresh_log, open_log
 from labelgen.data.catalogue import read_catalogue
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
@@ -30,6 +30,7 @@ from labelgen.data.log import Log, require_annotators, write_log
 from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
+from labelgen.feedback.learned import load, train
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -76,13 +77,19 @@ class SignalsOptions(_RewriteOptions):
 
     kind: Annotated[tuple[str, ...], Choices("signal", DETECTORS), "KIND"] = ()
     """detector to run; all without a value"""
+    learned: Annotated[Path | None, "FILE"] = None
+    """learned detector to run beside them, made by labelgen feedback learn"""
 
 
 def signals(options: SignalsOptions) -> None:
     """Write the records, and print how many signals there are."""
 
+    learned = load(options.learned) if options.learned else None
+
     def find(dialogue: Dialogue, counts: Counts) -> Dialogue:
         result = with_signals(dialogue, options.kind or None)
+        if learned is not None:
+            result = replace(result, signals=(*result.signals, *learned.detect(dialogue)))
         counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in result.signals)
         return result
 
@@ -116,6 +123,32 @@ def _aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
 def _print(out: str, lines: Sequence[str]) -> None:
     """Print lines to standard output, or to standard error if the records go to standard output."""
     print_lines(*lines, file=sys.stderr if out == "-" else sys.stdout)
+
+
+# Learned detectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnOptions(LogOptions, ForceOptions):
+    """Learn a detector: a logistic regression on words of turns, from the explicit feedback in logs (answers and ratings of users). Give
+    logs of other assistants than the one you will run it on; words of at least two logs count."""
+
+    out: Path
+    """output JSON file, for labelgen feedback signals --learned"""
+
+
+def learn(options: LearnOptions) -> None:
+    """Write the detector, and print what it learned from."""
+    fresh_log(options.out, options.force, options.log)
+    logs = {path: iter(progress(open_log(options, [path]), path, "dialogues")) for path in options.log}
+    detector = train(logs)
+    write_text(options.out, detector.to_json())
+    rows = [("log", "dialogues", "turns with feedback", "bad")]
+    rows += [(log.log, f"{log.dialogues:,}", f"{log.examples:,}", f"{log.bad:.1%}") for log in detector.trained_on]
+    print_lines(
+        *_aligned(rows, 1),
+        f"{len(detector.words):,} words; log-odds times {detector.transfer:.2f} by the log where they hold worst; wrote {options.out}",
+    )
 
 
 # Aggregation
@@ -574,6 +607,9 @@ def _no_signals(dialogues: int, where: str) -> InputError:
 
 
 SIGNALS = Command("feedback signals", SignalsOptions, signals, "labelgen feedback signals log.jsonl signals.jsonl")
+LEARN = Command(
+    "feedback learn", LearnOptions, learn, "labelgen feedback learn bookings.jsonl music.jsonl --out learned.json"
+)
 AGGREGATE = Command(
     "feedback aggregate",
     AggregateOptions,

@@ -59,6 +59,7 @@ ACTIONS = {
     "data schema": ("labelgen.cli.data:SCHEMA", "print the JSON Schema of a record"),
     "data formats": ("labelgen.cli.data:FORMATS", "list the forms of logs that can be read, or describe one"),
     "feedback signals": ("labelgen.cli.feedback:SIGNALS", "find signals with the detectors"),
+    "feedback learn": ("labelgen.cli.feedback:LEARN", "learn a detector from explicit feedback"),
     "feedback aggregate": ("labelgen.cli.feedback:AGGREGATE", "aggregate signals into targets"),
     "feedback explain": ("labelgen.cli.feedback:EXPLAIN", "draw one dialogue, and explain its targets"),
     "feedback ask": ("labelgen.cli.feedback:ASK", "choose turns to ask users about, within a budget"),
