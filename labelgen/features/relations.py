@@ -63,7 +63,7 @@ def _rows(turns: Sequence[Turn]) -> list[_Row]:
 def _named(text: str, known: dict[str, int]) -> Iterable[int]:
     """Numbers of the speakers whose names are words of the text, with or without the punctuation around them."""
     for word in text.casefold().split():
-        for form in (word, word.rstrip(string.punctuation), word.strip(string.punctuation)):
+        for form in (word, word.rstrip(":,"), word.rstrip(string.punctuation), word.strip(string.punctuation)):
             if form in known:
                 yield known[form]
                 break

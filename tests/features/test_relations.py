@@ -39,14 +39,25 @@ def test_relations_find_names_with_punctuation_and_no_later_speaker():
                 ("x", "bobby, ANA_: hello x"),
                 ("Bobby", "hello stranger"),
                 ("ana_", "Bobby: so"),
+                ("c|^", "hi"),
+                ("Bobby", "c|^: hi"),
             )
         ]
     )
-    assert by.speaker.tolist() == [1, 2, 0, 3, 2, 1]
-    assert by.addressed.tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 0], [2, 1, 0], [0, 0, 0], [2, 0, 0]]
-    assert by.calls.tolist() == [True, False, False, False, False, False], "no Bobby had spoken at the first turn"
-    assert by.previous.tolist() == [-1, -1, -1, -1, 1, 0]
-    assert by.following.tolist() == [5, 4, NEVER, NEVER, NEVER, NEVER]
+    assert by.speaker.tolist() == [1, 2, 0, 3, 2, 1, 4, 2]
+    assert by.addressed.tolist() == [
+        [0, 0, 0],
+        [1, 0, 0],
+        [0, 0, 0],
+        [2, 1, 0],
+        [0, 0, 0],
+        [2, 0, 0],
+        [0, 0, 0],
+        [4, 0, 0],
+    ]
+    assert by.calls.tolist() == [True, *[False] * 7], "no Bobby had spoken at the first turn"
+    assert by.previous.tolist() == [-1, -1, -1, -1, 1, 0, -1, 4]
+    assert by.following.tolist() == [5, 4, NEVER, NEVER, 7, NEVER, NEVER, NEVER]
 
 
 MESSAGES = st.lists(
