@@ -107,19 +107,19 @@ def _judge(
     counts: Mapping[str, VoteCounts],
 ) -> None:
     """Add what the signals of one dialogue say of the places that the annotations know."""
-    for task, places in (("quality", _qualities(annotations)), ("outcome", _outcomes(annotations))):
+    for task, places in (("quality", known_qualities(annotations)), ("outcome", known_outcomes(annotations))):
         if not places:
             continue
         of_task = counts[task]
         of_task.known.append(places)
         reference = {at: (Label(task, at, TASKS[task][not bad]),) for at, bad in places.items()}
-        about = {at: _about(at, (*signals, *explored), dialogue, places) for at in places}
-        for at, relevant in about.items():
+        relevant_to = {at: about(at, (*signals, *explored), dialogue, places) for at in places}
+        for at, relevant in relevant_to.items():
             for signal in relevant:
                 of_task.add_vote(signal.kind, signal.vote, at)
         for name, method, used in methods:
             predicted: dict[At, tuple[Label, ...]] = {}
-            for at, relevant in about.items():
+            for at, relevant in relevant_to.items():
                 assert isinstance(at, AtTurn | AtGoal)
                 posterior = method(items.FeedbackItem(dialogue, at, tuple(s for s in relevant if used(s))))
                 good = _without_evidence(method, task) if posterior is None else posterior.good
@@ -166,7 +166,7 @@ def _without_evidence(method: Method, task: str) -> float:
     return method.whole[unit].good if isinstance(method, EmMethod) and unit in method.whole else 0.5
 
 
-def _qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:
+def known_qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:
     """Of each rated turn, whether it is bad."""
     ratings: dict[At, list[float]] = {}
     for label in (label for a in annotations for label in a.labels):
@@ -175,7 +175,7 @@ def _qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:
     return {at: quality_name(fmean(values)) == "bad" for at, values in sorted(ratings.items())}
 
 
-def _outcomes(annotations: Sequence[Annotation]) -> dict[At, bool]:
+def known_outcomes(annotations: Sequence[Annotation]) -> dict[At, bool]:
     """Of each goal with a known outcome, whether it failed."""
     annotation = next((a for a in annotations if division(a) is not None), None)
     if annotation is None:
@@ -184,7 +184,7 @@ def _outcomes(annotations: Sequence[Annotation]) -> dict[At, bool]:
     return {at: name == "failure" for at, name in named.items() if name in TASKS["outcome"]}
 
 
-def _about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mapping[At, bool]) -> list[Signal]:
+def about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mapping[At, bool]) -> list[Signal]:
     """The signals that speak of a turn singly, or of a goal where it ended."""
     if isinstance(at, AtGoal):
         goals = tuple(x.turns for x in places if isinstance(x, AtGoal))
