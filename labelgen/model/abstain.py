@@ -81,11 +81,14 @@ def abstaining(
         else:
             withheld_fields[none.field] = ()
     withheld = {id(label) for below in withheld_fields.values() for label in below}
+    accepted = tuple(label for label in annotation.labels if id(label) not in withheld)
+    divided = any(divides(task) for task in [*(label.task for label in accepted), *(none.task for none in kept)])
     return replace(
         annotation,
-        labels=tuple(label for label in annotation.labels if id(label) not in withheld),
+        labels=accepted,
         none=tuple(kept),
         abstained=tuple(Abstained(field, best) for field, best in withheld_fields.items()),
+        covered_turns=annotation.covered_turns if divided else None,
     )
 
 

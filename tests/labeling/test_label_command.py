@@ -31,7 +31,7 @@ def test_label_then_verify_reports_no_fault(tmp_path, capsys, fake):
     assert "13 of 16 dialogues labeled" in said
     assert "quarantined: bad_json 1, bad_type 1, doubled_id 1" in said
     assert main(["verify", str(out), "--input", str(source)]) == 0
-    assert "good" in capsys.readouterr().out
+    assert "verified" in capsys.readouterr().out
 
 
 def test_verify_fault_exits_4(tmp_path, capsys, fake):

@@ -104,7 +104,7 @@ def test_commands_store_paths_are_accepted(bucket, monkeypatch, capsys):
     assert [d.id for d in Log([str(bucket / "in")])] == ["d"]
     assert main(["label", str(bucket / "in"), str(bucket / "out"), "--model", "m", "--workers", "1"]) == 0
     assert main(["verify", str(bucket / "out"), "--input", str(bucket / "in")]) == 0
-    assert "good" in capsys.readouterr().out
+    assert "verified" in capsys.readouterr().out
 
 
 def test_store_unreachable_exits_2(tmp_path, capsys):

@@ -201,6 +201,6 @@ def test_import_of_an_unanswered_export_says_so(log, tmp_path, capsys):
     folder, out = tmp_path / "review", tmp_path / "out.jsonl"
     assert run("export", log, folder, "--to", "label-studio") == 0
     assert run("import", log, folder / "tasks.json", out) == 0
-    assert "tasks.json holds no answers" in capsys.readouterr().err
+    assert "tasks.json has no answers" in capsys.readouterr().err
     assert run("import", log, answer(folder), out, "--force") == 0
-    assert "no answers" not in capsys.readouterr().err
+    assert "has no answers" not in capsys.readouterr().err
