@@ -137,7 +137,7 @@ class Rates:
 
 
 def fit(counts: Mapping[Pattern, int], whole: Rates | None = None) -> Rates:
-    """Maximum a posteriors rates. The order of the counts does not matter.
+    """Maximum a posteriori rates. The order of the counts does not matter.
 
     whole: rates of the whole log, for a domain; every answer must have been seen there. Raises ValueError where no item
     has a kind that speaks and could be observed."""
