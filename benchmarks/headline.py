@@ -4,7 +4,7 @@ Thresholds. The dialogues are halved. On one half thresholds are tested from the
 and more: the precision of the accepted answers less that of one annotator's answers, against the consensus of the others, whose interval
 must lie above zero (fixed sequence). The last that passes is reported on the other half.
 
-Throughput. The model labels a log on one thread; a person is assumed to take some seconds a turn. Both give the same number of labels.
+Throughput. The model labels a log on one thread; a person is assumed to take some minutes a dialogue. Both give the same number of labels.
 """
 
 import time
@@ -20,6 +20,7 @@ from labelgen.data.log import Log
 from labelgen.evaluation.measure import decisions, items_of
 from labelgen.evaluation.protocol import Protocol
 from labelgen.evaluation.tasks import EvaluationTask, as_set, evaluation_tasks
+from labelgen.labeling.run import HUMAN_MIN
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import HUMAN, Setting
 
@@ -28,7 +29,6 @@ from .results import Result, bootstrap, ranged
 TASKS = ("goals", "outcome")
 COVERAGES = tuple(k / 20 for k in range(4, 21))
 RESAMPLES = 1000
-SECONDS_PER_TURN = 15.0
 
 
 def thresholds(predictions: Sequence[Path], corpus: str) -> list[Result]:
@@ -132,7 +132,7 @@ def _rows(task: str, corpus: str, trainings: Sequence[Counts]) -> list[Result]:
 
 
 def throughput(model: Sequence[Path], log: Sequence[Path], corpus: str) -> list[Result]:
-    """Labels an hour of the first model on one thread, and of a person who takes SECONDS_PER_TURN."""
+    """Labels an hour of the first model on one thread, and of a person who takes HUMAN_MIN minutes a dialogue."""
     from labelgen.model.annotator import Annotator
 
     dialogues = list(Log(list(log)))
@@ -154,6 +154,6 @@ def throughput(model: Sequence[Path], log: Sequence[Path], corpus: str) -> list[
         )
         for system, setting, taken in (
             ("model", "measured, one thread of a shared machine", seconds),
-            ("one annotator", f"assumed, {SECONDS_PER_TURN:g} seconds a turn", SECONDS_PER_TURN * turns),
+            ("one annotator", f"assumed, {HUMAN_MIN:g} minutes a dialogue", 60.0 * HUMAN_MIN * len(dialogues)),
         )
     ]

