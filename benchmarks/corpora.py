@@ -184,16 +184,6 @@ def write_bare(log: Sequence[Path], out: Sequence[Path]) -> None:
     )
 
 
-def write_judged(log: Sequence[Path], out: Sequence[Path], annotator: str) -> None:
-    """Write the dialogues that an annotator divided into goals, with the two plain divisions."""
-    marked = ((d, d.annotation(annotator)) for d in Log(list(log)))
-    write_log(
-        out[0],
-        (with_rules(replace(d, annotations=(a,))) for d, a in marked if a is not None and division(a)),
-        force=True,
-    )
-
-
 def with_rules(dialogue: Dialogue) -> Dialogue:
     """The dialogue with all turns as one goal, and each turn as a goal, as annotators of kind `rule`."""
     count = len(dialogue.turns)
@@ -308,8 +298,7 @@ EVEN = "even, number known"
 
 
 def segments(
-    several: Sequence[Path],
-    whole: Sequence[Path],
+    predictions: Sequence[Path],
     corpus: str,
     split: str,
     reference: str,
@@ -318,18 +307,7 @@ def segments(
 ) -> list[Result]:
     """Boundaries and exact goals of models and rules, with intervals over users and trainings.
 
-    several, whole: predictions of each training for dialogues of several goals, and for all. names: annotator -> system.
-    pairs: systems that are compared, [system, baseline]."""
-    rows = []
-    for setting, paths in (("dialogues of several goals", several), ("all dialogues", whole)):
-        cells = {"corpus": corpus, "split": split, "setting": setting, "reference": reference}
-        rows += [structs.replace(row, **cells) for row in _segment_rows(paths, reference, names, pairs)]
-    return rows
-
-
-def _segment_rows(
-    predictions: Sequence[Path], reference: str, names: Mapping[str, str], pairs: Sequence[Sequence[str]]
-) -> list[Result]:
+    predictions: those of each training. names: annotator -> system. pairs: systems that are compared, [system, baseline]."""
     logs = [sorted(Log([path]), key=lambda dialogue: dialogue.id) for path in predictions]
     logs = [[d for d in log if len(d.turns) > 1 and _goals(d, reference) is not None] for log in logs]
     judged = logs[0]
@@ -353,6 +331,9 @@ def _segment_rows(
             shown.append((name, baseline, metric, ours - theirs, our_draws - their_draws, count))
     return [
         Result(
+            corpus=corpus,
+            split=split,
+            reference=reference,
             task=GOALS,
             system=name,
             baseline=baseline,

@@ -19,7 +19,7 @@ LINK_PRECISION: Mapping[str, float] = {
     "answer to a question": 0.95,
     "farewell": 0.9,
 }
-"""kind of a link -> assumed share that is right. These and the next are near the shares in SGD and MultiWOZ."""
+"""kind of a link -> assumed share that is right, near the shares in SGD and MultiWOZ."""
 
 CUT_PRECISION: Mapping[str, float] = {
     "other domain": 0.85,
@@ -48,7 +48,9 @@ class GoalLink:
 def goal_links(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[GoalLink]:
     """Links and cuts of a dialogue, by the later turn: at most one for each turn and the turn before it, and a link for each
     correction and repeated request. signals: those of the dialogue."""
-    repaired = {(s.turns[-1], s.evidence[0]): s.kind for s in signals if s.kind in LINK_PRECISION and s.evidence}
+    repaired = {
+        (s.turns[-1], s.evidence[0]): s.kind for s in signals if s.kind in LINK_PRECISION and s.turns and s.evidence
+    }
     shifts = topic_shifts(dialogue)
     for later in range(1, len(dialogue.turns)):
         links = [(earlier, kind) for (earlier, then), kind in repaired.items() if then == later and earlier < later]

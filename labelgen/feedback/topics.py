@@ -30,7 +30,8 @@ def topic_depths(dialogue: Dialogue) -> list[float]:
 def topic_shifts(dialogue: Dialogue) -> list[bool]:
     """For the gap before each turn but the first, whether it is deeper than the mean of the dialogue."""
     depths = topic_depths(dialogue)
-    return [depth > sum(depths) / len(depths) for depth in depths]
+    mean = sum(depths) / max(1, len(depths))
+    return [depth > mean for depth in depths]
 
 
 def _peak(values: list[float]) -> float:

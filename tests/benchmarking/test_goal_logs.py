@@ -83,16 +83,15 @@ def test_segments_of_a_perfect_model_and_of_one_goal(tmp_path: Path):
         paths[-1].parent.mkdir()
         write_log(paths[-1], log)
     names = {"right": "right", "varied": "varied", "rule": "one goal"}
-    made = corpora.segments(paths, paths, "C", "test", "wizard", names, [["right", "one goal"]])
-    rows = {(r.setting, r.system, r.baseline, r.metric): r for r in made}
-    assert {setting for setting, *_ in rows} == {"dialogues of several goals", "all dialogues"}
+    made = corpora.segments(paths, "C", "test", "wizard", names, [["right", "one goal"]])
+    rows = {(r.system, r.baseline, r.metric): r for r in made}
     for metric in corpora.SEGMENT_METRICS:
-        right = rows["all dialogues", "right", "", metric]
+        right = rows["right", "", metric]
         assert (right.value, right.low, right.high, right.seed, right.n) == (1.0, 1.0, 1.0, "0 1", 6)
-        assert rows["all dialogues", "one goal", "", metric].value == 0.0
-        assert rows["all dialogues", "right", "one goal", metric].value == 1.0
-        assert rows["all dialogues", "varied", "", metric].value == 0.5
-    assert rows["all dialogues", corpora.EVEN, "", "boundary_recall"].value == 0.0
+        assert rows["one goal", "", metric].value == 0.0
+        assert rows["right", "one goal", metric].value == 1.0
+        assert rows["varied", "", metric].value == 0.5
+    assert rows[corpora.EVEN, "", "boundary_recall"].value == 0.0
 
 
 def test_bare_logs_have_no_answers(tmp_path: Path):
