@@ -209,7 +209,7 @@ def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
             parts = [
                 part
                 if isinstance(part, str)
-                else _one(rows[row["page"]], {**row.get("of", {}), **part}, row["what"], name)
+                else _one(rows[part.get("page", row["page"])], {**row.get("of", {}), **part}, row["what"], name)
                 for part in as_list(row.get(name, ABSENT))
             ]
             cells.append("; ".join(parts))
@@ -217,10 +217,48 @@ def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
     return "\n".join(lines) + "\n"
 
 
+VERDICTS = ("certainly better", "no certain difference", "certainly worse")
+
+
+def by_task(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
+    """The table of verdicts: for each task and baseline, the data on which the model is better, equal and worse.
+
+    The data are named by the fields `of`. lower: lower values are better. A difference without an interval has no verdict and is left out."""
+    header = ["task", "next to", *VERDICTS, "on a log of your own"]
+    lines = [_line(header), "|" + " --- |" * len(header)]
+    for one in declared["tasks"]:
+        what = f"{one['task']}; simulation only" if one.get("simulated") else one["task"]
+        task = f"{what} ([{one['page']}](docs/results/{one['page']}.md))"
+        expect = one["expect"].strip()
+        for baseline in one["against"]:
+            sides: dict[str, list[str]] = {name: [] for name in VERDICTS}
+            for row in select(rows[one["page"]], {**one["query"], "baseline": baseline}):
+                if row.low is not None and row.high is not None:
+                    equal = 1 if is_ratio(row) else 0
+                    side = (
+                        1 if row.low <= equal <= row.high else 2 if (row.low > equal) == one.get("lower", False) else 0
+                    )
+                    names = dict.fromkeys(str(getattr(row, name)) for name in one.get("of", ["corpus"]))
+                    sides[VERDICTS[side]].append(", ".join(name for name in names if name))
+            if not any(sides.values()):
+                raise InputError(
+                    f"no difference of {task!r} to {baseline!r}", "benchmarks/pages.yaml", "correct the query"
+                )
+            lines.append(
+                _line(
+                    [task, baseline, *("; ".join(dict.fromkeys(names)) or ABSENT for names in sides.values()), expect]
+                )
+            )
+            task, expect = "", ""
+    return "\n".join(["## Better, equal, worse", "", declared["intro"].strip(), "", *lines]) + "\n"
+
+
 def _one(rows: Rows, query: Mapping[str, Any], what: str, column: str) -> str:
     """The one number that a query finds, after the words of the query."""
     words = query.get("words", "")
-    chosen = select(rows, {"baseline": "", **{name: value for name, value in query.items() if name != "words"}})
+    chosen = select(
+        rows, {"baseline": "", **{name: value for name, value in query.items() if name not in ("words", "page")}}
+    )
     if len({_key(row) for row in chosen}) != 1:
         raise InputError(
             f"{column} of {what!r} finds {len(chosen)} numbers: {dict(query)}", "benchmarks/pages.yaml", "name one"
@@ -236,6 +274,9 @@ def first_page(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
             f"# {declared['title']}",
             "",
             declared["intro"].strip(),
+            "",
+            by_task(declared["by_task"], rows),
+            "## Each claim",
             "",
             summary(declared, rows),
             declared["after"].strip(),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.render import check, pages, render, select, show, table
+from benchmarks.render import by_task, check, pages, render, select, show, table
 from benchmarks.results import Result, write_results
 from labelgen.base.errors import InputError
 
@@ -22,6 +22,13 @@ ROWS = [
     row(baseline="one annotator", value=0.11, low=0.01, high=0.2, interval="bootstrap", n=1200, seed="0 1 2"),
     row(corpus="D", value=0.4, n=7),
 ]
+BY_TASK = {
+    "task": "quality",
+    "page": "p",
+    "query": {"table": "t"},
+    "against": ["one annotator"],
+    "expect": "Less.",
+}
 DECLARED = {"title": "T|able", "query": {"table": "t"}, "caption": "What was asked."}
 
 
@@ -90,6 +97,27 @@ def test_tables_metrics_and_notes_that_do_not_match_are_refused():
         check(declared, {"p": ROWS}, metrics, {"gone": "x"})
 
 
+def test_verdicts_by_task_follow_the_side_of_the_interval():
+    ends = {"better": (0.01, 0.2), "unclear": (-0.1, 0.2), "touching": (0.0, 0.2), "worse": (-0.3, -0.1)}
+    rows = [
+        row(corpus=name, baseline="person", low=low, high=high, interval="bootstrap")
+        for name, (low, high) in ends.items()
+    ]
+    one = {**BY_TASK, "against": ["person"]}
+    line = "| quality ([p](docs/results/p.md)) | person | better | unclear; touching | worse | Less. |"
+    assert line in by_task({"intro": "", "tasks": [one]}, {"p": rows})
+    line = "| quality ([p](docs/results/p.md)) | person | worse | unclear; touching | better | Less. |"
+    assert line in by_task({"intro": "", "tasks": [{**one, "lower": True}]}, {"p": rows})
+    ratio = [row(metric="word_error_rate_ratio", baseline="person", low=0.6, high=0.9, interval="bootstrap")]
+    line = "| quality ([p](docs/results/p.md)) | person | C | – | – | Less. |"
+    assert line in by_task({"intro": "", "tasks": [{**one, "lower": True}]}, {"p": ratio})
+
+
+def test_a_task_without_any_interval_is_refused():
+    with pytest.raises(InputError, match="no difference of"):
+        by_task({"intro": "", "tasks": [BY_TASK]}, {"p": [row(baseline="one annotator")]})
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A repository with one page, whose YAML is written as JSON."""
@@ -102,6 +130,7 @@ def project(tmp_path: Path) -> Path:
         "title": "Results",
         "intro": "Intro.",
         "after": "[p](docs/results/p.md)",
+        "by_task": {"intro": "By task.", "tasks": [BY_TASK]},
         "summary": [summary],
         "pages": pages,
     }
