@@ -27,6 +27,8 @@ Entries = Mapping[str, Mapping[str, Sequence[str]]]
 """slot -> value -> aliases."""
 
 _SPACE = re.compile(r"[^\w%$€£°.,:'~-]+")
+_WORD = re.compile(r"[.,:'-]*?(-?(?:(?<!\.)\.)?\d.*?|[^.,:'-].*?)[.,:'-]*")
+"""A word within punctuation; the sign and the point of a number such as -.5 are part of it."""
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,9 +39,9 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @lru_cache(maxsize=65536)
 def plain_words(text: str) -> str:
-    """Words without case, accents' composition, outer punctuation and repeated space, for comparison."""
-    low = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    return " ".join(word for part in _SPACE.sub(" ", low).split() if (word := part.strip(".,:'-")))
+    """Words without case, accents' composition, outer punctuation and repeated space, for comparison. Signs of numbers stay."""
+    low = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("−", "-")
+    return " ".join(word[1] for part in _SPACE.sub(" ", low).split() if (word := _WORD.fullmatch(part)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import re
 from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import MAXYEAR, MINYEAR, date, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -41,7 +42,10 @@ _NORMAL = {
 }
 """Values that are normalized already, without case."""
 
-_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['.][^\W\d_]+)*\.?|[%$€£°:/-]")
+_TOKEN = re.compile(r"\.?\d+(?:[.,]\d+)*|[^\W\d_]+(?:['.][^\W\d_]+)*\.?|[%$€£°:/-]")
+_DECIMAL = re.compile(r"(?:\d{1,3}(?:,\d{3})+|\d*)\.\d+")
+_LONGEST = 30
+"""Characters of a number; longer ones stay words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,12 @@ def comparable(value: str, start: str | None = None, locale: str | None = None) 
 
 
 def _day(start: str | None) -> date | None:
-    """The day of the start as it is written, in its own time zone."""
+    """The day of the start as it is written, in its own time zone; None for a placeholder in the first or last year of the calendar."""
     try:
-        return None if start is None else date.fromisoformat(start[:10])
+        day = None if start is None else date.fromisoformat(start[:10])
     except ValueError:
         return None
+    return None if day is None or day.year in (MINYEAR, MAXYEAR) else day
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,8 @@ class _Reader:
             if form.fullmatch(text):
                 return Value(text.upper(), kind)
         words = _TOKEN.findall(text)
+        if any(len(word) > _LONGEST and word[-1].isdecimal() for word in words):
+            return None
         for kind, rule in self._rules.items():
             found = rule(words)
             if found is not None:
@@ -211,8 +218,8 @@ class _Reader:
                 digits = [self._cardinal([digit]) for digit in words[k + 1 :]]
                 if whole is not None and all(d is not None and d < 10 for d in digits):
                     return Fraction(f"{whole}.{''.join(str(d) for d in digits)}")
-        if len(words) == 1 and re.fullmatch(r"\d+\.\d+", words[0]):
-            return Fraction(words[0])
+        if len(words) == 1 and _DECIMAL.fullmatch(words[0]):
+            return Fraction(words[0].replace(",", ""))
         if words[-1] in table.dozen:
             head = words[:-1]
             times = Fraction(1) if not head or tuple(head) in {(a,) for a in table.articles} else self._number(head)
@@ -369,7 +376,7 @@ class _Reader:
     def _dial(self, words: Words, alone: bool) -> tuple[int, int] | None:
         """Hour and minute. alone: whether an hour by itself is a time."""
         table = self.table
-        if len(words) == 3 and words[1] == ":" and words[0].isdigit() and words[2].isdigit():
+        if len(words) == 3 and words[1] == ":" and words[0].isdecimal() and words[2].isdecimal():
             return _checked(int(words[0]), int(words[2]))
         for k, word in enumerate(words):
             if word not in table.past and word not in table.to:
@@ -485,7 +492,7 @@ class _Reader:
         if words and words[-1] in table.ordinals:
             tens = self._cardinal(words[:-1]) if len(words) > 1 else 0
             return None if tens is None or tens % 10 else tens + table.ordinals[words[-1]]
-        if len(words) == 2 and words[0].isdigit() and words[1] in table.ordinal_endings:
+        if len(words) == 2 and words[0].isdecimal() and words[1] in table.ordinal_endings:
             return int(words[0])
         return self._cardinal(words)
 
@@ -500,7 +507,7 @@ def _checked(hour: int, minute: int) -> tuple[int, int] | None:
 
 
 def _shown(number: Fraction) -> str:
-    return str(number.numerator) if number.denominator == 1 else f"{float(number):g}"
+    return f"{Decimal(number.numerator) / number.denominator:f}"
 
 
 def _iso_duration(seconds: Fraction) -> str:

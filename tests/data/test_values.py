@@ -1,6 +1,7 @@
 """Normalized values: by rules, by a catalogue, and not at all."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,25 @@ def test_clock_times_equal_those_of_24_hours(hour: int, minute: int, half: str):
     for text in (f"{hour}:{minute:02} {half}", f"at {hour}:{minute:02}{half}", f"{hour}:{minute:02} {dotted}"):
         assert normalize(text).text == expected, text
     assert normalize(f"{hour}:{minute:02}").text.lstrip("~") == f"{hour:02}:{minute:02}"
+
+
+@given(st.decimals(-999_999, 999_999, places=2))
+def test_signs_and_all_digits_of_a_number_stay(n: Decimal):
+    value = normalize(f"{n:,} dollars")
+    assert (Decimal(value.text), value.origin) == (n, "money")
+    assert comparable(f"{n}") == comparable(normalize(f"{n}").text)
+    assert n == 0 or comparable(f"{n} degrees") != comparable(f"{-n} degrees")
+
+
+@pytest.mark.parametrize("words", ["9" * 5000, "9" * 400 + ".5", "1 and " + "9" * 5000, "፩ : ፩"])
+def test_numbers_without_a_meaning_stay_words(words: str):
+    assert normalize(words).origin == TEXT
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("words", ["yesterday", "tomorrow", "next week", "march 3rd", "a song"])
+def test_placeholder_of_a_start_is_no_day(words: str, start: str):
+    assert normalize(words, start=start) == normalize(words)
 
 
 @given(st.dates(date(2000, 1, 1), date(2090, 12, 31)), st.integers(0, 6))
