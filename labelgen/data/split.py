@@ -49,11 +49,16 @@ def position(seed: int, key: str) -> float:
     return int.from_bytes(sha256(f"{seed}:{key}".encode()).digest()[:7], "big") / 2**56
 
 
+def user_key(dialogue: Dialogue) -> str:
+    """Name of the independent unit of a dialogue: its user, or the dialogue itself where the user is unknown."""
+    return f"user {dialogue.user}" if dialogue.user else f"dialogue {dialogue.id}"
+
+
 def part_of(dialogue: Dialogue, parts: Sequence[Part], seed: int = 0, purpose: str = "") -> str:
     """The part of a dialogue. All dialogues of a user are in one part; dialogues without a user are assigned one by one.
 
     purpose: extra hash input. A part of an earlier split needs another purpose, or all of it would fall into one part."""
-    key = f"dialogue {dialogue.id}" if not dialogue.user else f"user {dialogue.user}"
+    key = user_key(dialogue)
     place = position(seed, f"{purpose} {key}" if purpose else key)
     bound = 0.0
     for part in parts:
@@ -69,8 +74,7 @@ FOLDS = 5
 
 def fold_of(dialogue: Dialogue, folds: int = FOLDS, seed: int = 0) -> int:
     """The fold of a training dialogue; all of one user are in one."""
-    key = f"user {dialogue.user}" if dialogue.user else f"dialogue {dialogue.id}"
-    return int(position(seed, f"fold {key}") * folds)
+    return int(position(seed, f"fold {user_key(dialogue)}") * folds)
 
 
 class Seen:

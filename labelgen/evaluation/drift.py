@@ -11,7 +11,7 @@ import numpy as np
 from labelgen.confidence.drift import Aspect, Row, Sample
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, Threshold
-from labelgen.data.split import position
+from labelgen.data.split import position, user_key
 from labelgen.evaluation.calibrate import Answer, answers_of, parts_of, scaled_answer
 from labelgen.evaluation.tasks import EvaluationTask
 from labelgen.metrics.results import DriftTest, Setting, VoidCertificate
@@ -35,7 +35,7 @@ class Draw:
     def add(self, dialogue: Dialogue) -> None:
         """Offer a dialogue."""
         own = self._kept[dialogue.source]
-        key = f"user {dialogue.user}" if dialogue.user else f"dialogue {dialogue.id}"
+        key = user_key(dialogue)
         new = position(0, f"{_PURPOSE} {key}"), position(0, f"{_PURPOSE} {dialogue.id}"), dialogue
         own[key] = min(own.get(key, new), new, key=_rank)
         if len(own) > 2 * MOST:

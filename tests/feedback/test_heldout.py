@@ -7,6 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 from heard import talk
+from msgspec.structs import replace
 
 from labelgen.data.dialogue import Signal
 from labelgen.data.labels import AtTurn
@@ -93,6 +94,13 @@ def test_few_votes_are_not_compared() -> None:
 def test_comparison_does_not_depend_on_the_order_of_the_log(items: list[FeedbackItem]) -> None:
     some = items[:1500]
     assert compared(some) == compared(some[::-1])
+
+
+def test_dialogues_of_one_user_are_on_one_side(items: list[FeedbackItem]) -> None:
+    """Every block needs votes, and one user's dialogues fall into one block."""
+    of_one = [dataclasses.replace(i, dialogue=replace(i.dialogue, user="u")) for i in items[:1500]]
+    assert compared(items[:1500]) is not None
+    assert compared(of_one) is None
 
 
 def test_votes_of_other_users_are_never_held_out(items: list[FeedbackItem]) -> None:

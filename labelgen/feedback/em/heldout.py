@@ -7,7 +7,8 @@ p of good from all other families predicts the vote that is held out:
     P(vote) = p * rate_good + (1 - p) * rate_bad
 
 with rates of that vote that keep its declared sign. The score is the gain in log-likelihood over the plain frequency of the
-vote, in nats for each vote. Rates, and the fit of `em`, come from one half of the dialogues and are scored on the other.
+vote, in nats for each vote. Rates, and the fit of `em`, come from the dialogues of one half of the users and are scored on
+those of the other half.
 
 Two kinds that agree for another reason than quality count here too, so this is evidence and no proof. Votes of other users
 and of the assistant's confidence are no signals of the user: they are never held out, and the waterfall does not see them."""
@@ -23,6 +24,7 @@ from scipy.stats import t
 
 from labelgen.base.files import short_digest
 from labelgen.data.labels import UNIT_OF, Unit
+from labelgen.data.split import user_key
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.em.estimation import Rates
 from labelgen.feedback.em.patterns import Array, Pattern, pattern_of, sigmoid
@@ -31,7 +33,7 @@ from labelgen.feedback.posterior import judging, prior_log_odds, waterfall
 from labelgen.feedback.signal import CONFIDENCE, OTHERS, reliability
 
 BLOCKS = 10
-"""Dialogues fall into so many blocks by a hash of their id, for the interval; the even ones are one half."""
+"""Users fall into so many blocks by a hash, for the interval; the even ones are one half. A dialogue without a user counts as one."""
 
 LEAST_VOTES = 100
 """Fewer held-out votes say nothing."""
@@ -46,7 +48,7 @@ Row = tuple[Pattern, float, tuple[tuple[str, float], ...]]
 @dataclass(frozen=True, slots=True)
 class MethodComparison:
     """Of one unit. votes: number of held-out ones. em, waterfall: gain over the frequency of the votes, in nats for each
-    vote. low, high: 95% interval of the difference, em minus waterfall, by Student's t over blocks of dialogues."""
+    vote. low, high: 95% interval of the difference, em minus waterfall, by Student's t over blocks of users."""
 
     unit: Unit
     votes: int
@@ -86,7 +88,7 @@ class HeldOutSignals:
         """The items, unchanged."""
         for item in items:
             blocks = self._rows.setdefault(UNIT_OF[type(item.at)], [Counter() for _ in range(BLOCKS)])
-            blocks[short_digest(item.dialogue.id) % BLOCKS][self._row(item)] += 1
+            blocks[short_digest(user_key(item.dialogue)) % BLOCKS][self._row(item)] += 1
             yield item
 
     def _row(self, item: FeedbackItem) -> Row:
