@@ -24,10 +24,14 @@ from labelgen.tasks.task import Task, fixed_labels
 
 
 def build_model(
-    options: ModelOptions, tasks: Mapping[str, TaskOptions], labels: Sources, dialogues: Collection[Dialogue]
+    options: ModelOptions,
+    tasks: Mapping[str, TaskOptions],
+    labels: Sources,
+    dialogues: Collection[Dialogue],
+    masked: bool = False,
 ) -> LabelModel:
     """A model with pretrained encoder and new heads. labels: per source and task, for tasks whose labels depend on the
-    corpus. dialogues: the training log, from which the features are learned.
+    corpus. dialogues: the training log, from which the features are learned. masked: linear members are fitted on it with feedback masked.
 
     Raises UsageError for an unknown task, or a task that has no labels; for a feature to be left out that there is not; and for
     more tokens than the encoder has places for."""
@@ -40,7 +44,7 @@ def build_model(
             "model.max_tokens",
             f"give {places} or less",
         )
-    fits = fit_linear(made, dialogues)
+    fits = fit_linear(made, dialogues, masked)
     model = assemble(
         options,
         made,

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, At, Target, Unit
 from labelgen.data.split import FOLDS, fold_of, position
 from labelgen.features.ngrams import NGrams, Texts, place_texts
+from labelgen.feedback.masking import decoys, mask
 from labelgen.nn.linear_member import LinearMap
 from labelgen.tasks.exclusive import ExclusiveTask, exclusive_rows
 from labelgen.tasks.task import Task
@@ -59,8 +61,12 @@ class LinearFit:
     map: LinearMap
 
 
-def fit_linear(tasks: Mapping[str, Task[Any]], dialogues: Iterable[Dialogue]) -> dict[str, dict[Unit, LinearFit]]:
+def fit_linear(
+    tasks: Mapping[str, Task[Any]], dialogues: Iterable[Dialogue], masked: bool = False
+) -> dict[str, dict[Unit, LinearFit]]:
     """Fit a linear member for each task whose options ask for one, on the targets of the dialogues.
+
+    masked: the evidence of the dialogues' signals is masked, with as many decoys, so that targets from feedback are not read off it.
 
     A unit whose targets show fewer than two labels in a fold has none. The strength of regularization has the least log loss on the folds
     of the dialogues. Raises UsageError for a task that is not exclusive."""
@@ -75,7 +81,14 @@ def fit_linear(tasks: Mapping[str, Task[Any]], dialogues: Iterable[Dialogue]) ->
     if not wanted:
         return {}
     drawn = _drawn(dialogues)
+    if masked:
+        drawn = [_without_evidence(dialogue) for dialogue in drawn]
     return {name: dict(_fits(task, drawn)) for name, task in wanted.items() if isinstance(task, ExclusiveTask)}
+
+
+def _without_evidence(dialogue: Dialogue) -> Dialogue:
+    more = decoys(dialogue, dialogue.signals, Random(f"linear {dialogue.id}"))
+    return mask(dialogue, (*dialogue.signals, *more))
 
 
 def _drawn(dialogues: Iterable[Dialogue]) -> list[Dialogue]:

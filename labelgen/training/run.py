@@ -172,7 +172,8 @@ def _train(
     folder, corpus = Path(options.out), training.corpus
     init = None if options.init is None else Path(options.init)
     torch.manual_seed(options.seed)
-    model = build_model(options.model, options.tasks, corpus.labels, corpus)
+    masked = isinstance(training, AnnotatedExamples) and training.hidden > 0.0
+    model = build_model(options.model, options.tasks, corpus.labels, corpus, masked)
     new = take_over(model, load_model(init)) if init is not None else None
     # In this order: a folder with a state is a run, even if a kill follows at once.
     _write_state(folder, RunState(corpus.digest))

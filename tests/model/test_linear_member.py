@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file, read_json
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import Answers, AtDialogue, AtGoal, AtTurn, Label, Target, targets_of
 from labelgen.features.ngrams import NGrams, place_texts
 from labelgen.model.annotate import annotate
@@ -228,6 +228,29 @@ def test_unit_with_one_label_has_no_linear_member(model):
     options = ModelOptions(encoder=model.options.encoder, dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
     built = build_model(options, {"quality": TaskOptions(ngrams=10)}, LABELS, only_good)
     assert dict(built.ngrams().get("quality", {})) == {}
+
+
+def test_linear_member_on_masked_feedback_does_not_read_the_evidence_of_its_targets(tiny_encoder):
+    """Each turn before a request "wrong again" is bad by that signal. Without the mask the words after a turn decide."""
+    names = ("bad", "good")
+
+    def fed(k: int) -> Dialogue:
+        turns = tuple(
+            Turn(request="wrong again" if t == 2 and k % 2 else f"request {t}", response="") for t in range(4)
+        )
+        targets = [Target("quality", AtTurn(t), ((names[0 if k % 2 and t == 1 else 1], 1.0),)) for t in range(4)]
+        signals = (Signal(kind="correction", turns=(1,), vote="bad", evidence=(2,)),) if k % 2 else ()
+        return Dialogue(id=f"d{k}", turns=turns, targets=tuple(targets), signals=signals)
+
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    terms = {}
+    for masked in (False, True):
+        built = build_model(options, {"quality": TaskOptions(ngrams=100)}, LABELS, [fed(k) for k in range(60)], masked)
+        fields = built.ngrams()["quality"]["turn"].fields
+        terms[masked] = {term for field in fields for term in field.terms}
+    assert "wrong" in terms[False]
+    assert "wrong" not in terms[True]
+    assert "request" in terms[True]
 
 
 class _Examples:
