@@ -118,7 +118,8 @@ def table(declared: Mapping[str, Any], rows: Rows, notes: Mapping[str, Any]) -> 
         name for name in ("corpus", "split", "task", "setting", "reference", "system", "metric") if name != across
     ]
     varying = [name for name in declared.get("rows", fields) if len({_field(row, name) for row in chosen}) > 1]
-    fixed = {name: _field(chosen[0], name) for name in fields if name not in varying}
+    values = {name: {_field(row, name) for row in chosen} for name in fields if name not in varying}
+    fixed = {name: min(of) for name, of in values.items() if len(of) == 1}
     columns = list(dict.fromkeys(_field(row, across) for row in chosen))
     lines: dict[tuple[str, ...], dict[str, list[Result]]] = {}
     for row in chosen:
@@ -132,11 +133,13 @@ def table(declared: Mapping[str, Any], rows: Rows, notes: Mapping[str, Any]) -> 
             )
         cell.append(row)
     counts = {key: {r.n for cell in line.values() for r in cell if r.n is not None} for key, line in lines.items()}
-    counted = any(counts.values()) and all(len(numbers) <= 1 for numbers in counts.values())
+    counted = any(counts.values())
     header = [*varying, *columns, *(["n"] if counted else [])]
     text = [f"## {heading(declared)}", "", declared["caption"].strip(), "", _line(header), "|" + " --- |" * len(header)]
     for key, line in lines.items():
-        count = [f"{next(iter(counts[key])):,}" if counts[key] else ABSENT] if counted else []
+        # Numbers of one line may count different items.
+        ends = sorted({*counts[key]} and {min(counts[key]), max(counts[key])})
+        count = [" to ".join(f"{n:,}" for n in ends) or ABSENT] if counted else []
         text.append(_line([*(k or ABSENT for k in key), *(show(line.get(c, [])) for c in columns), *count]))
     return "\n".join([*text, "", *_about(declared, chosen, fixed), *_notes(declared, notes)]) + "\n"
 

@@ -42,6 +42,14 @@ def test_a_table_shows_systems_across_and_varying_fields_as_rows():
     assert "Made by `labelgen evaluate`." in table(DECLARED, ROWS, {})
 
 
+def test_table_names_no_field_that_differs_below_it_and_shows_the_range_of_n():
+    mixed = [row(setting="measured", n=10), row(setting="assumed", system="one annotator", n=1200)]
+    text = table({**DECLARED, "rows": ["corpus"]}, mixed, {})
+    assert "measured" not in text
+    assert "assumed" not in text
+    assert text.splitlines()[4:7:2] == ["| model | one annotator | n |", "| 0.500 | 0.500 | 10 to 1,200 |"]
+
+
 def test_single_trainings_are_left_out_unless_their_seed_is_queried():
     assert not any(r.seed == "1" for r in select(ROWS, {"table": "t"}))
     assert [r.value for r in select(ROWS, {"seed": [1]})] == [0.6]
