@@ -4,8 +4,9 @@ Disentanglement", github.com/jkkummerfeld/irc-disentanglement).
 path: the corpus folder, its `data` folder, a folder of `.ascii.txt` files, or one such file. `--option part=train` reads the files of
 that folder. `source` is the part, `irc/train`.
 
-A file is a dialogue and a message a turn, its text the request. The category `speaker` names who wrote it; a system line has none. Times are those of the file, to the minute. Only the messages from 1,000 on are annotated; `--option
-context=150` is how many messages before them are kept.
+A file is a dialogue and a message a turn, its text the request. The category `speaker` names who wrote it; a system line has none.
+Times are those of the file, to the minute. Only the messages from 1,000 on are annotated; `--option context=150` is how many
+messages before them are kept.
 
 A goal is a conversation: annotated messages that links connect, also by way of messages before them. Annotator `published` gives
 the links of `.annotation.txt`: one person's, or where several annotated a file (`annotation-process`), what was adjudicated between
@@ -63,22 +64,23 @@ def _files(path: Path, part: str | None) -> list[Path]:
 
 
 def _dialogue(file: Path, context: int) -> Dialogue | Rejected:
+    file = file.absolute()
     name = file.name.removesuffix(_TEXTS)
     source = f"irc/{file.parent.name}"
     lines = read_bytes(file).decode("ascii", "backslashreplace").splitlines()
     published = file.with_name(f"{name}{_LINKS}.txt")
     single = file.parents[1] / "annotation-process"
     names = {published: "published"}
-    for own in sorted(single.glob(f"*-individual/{name}{_LINKS}.*.txt")):
-        names[own] = own.name.removesuffix(".txt").rpartition(".")[2]
+    for answers in sorted(single.glob(f"*-individual/{name}{_LINKS}.*.txt")):
+        names[answers] = answers.name.removesuffix(".txt").rpartition(".")[2]
     links: dict[str, list[_IrcLink]] = {}
-    for own, annotator in names.items():
-        if not own.is_file():
+    for answers, annotator in names.items():
+        if not answers.is_file():
             continue
-        found = _links(own, len(lines))
-        if isinstance(found, Rejected):
-            return found
-        links[annotator] = found
+        read = _links(answers, len(lines))
+        if isinstance(read, Rejected):
+            return read
+        links[annotator] = read
     first = min((link.later for of in links.values() for link in of), default=0)
     start = max(0, first - context)
     annotations = [_annotation(annotator, of, start, len(links) > 1) for annotator, of in links.items() if of]

@@ -69,3 +69,11 @@ def test_irc_unknown_part_and_context_are_refused():
         list(READER.read(SAMPLE, {"part": "valid"}))
     with pytest.raises(UsageError, match="no number of messages"):
         list(READER.read(SAMPLE, {"context": "some"}))
+
+
+def test_file_by_its_bare_name_is_read_as_by_its_path(monkeypatch: pytest.MonkeyPatch):
+    folder = SAMPLE / "data" / "train"
+    file = next(folder.glob("*.ascii.txt"))
+    whole = list(READER.read(file, {}))
+    monkeypatch.chdir(folder)
+    assert list(READER.read(Path(file.name), {})) == whole
