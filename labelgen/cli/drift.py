@@ -57,8 +57,8 @@ class DriftOptions(ReadOptions, ModelRunOptions, ConsensusOptions, ForceOptions)
 @dataclass(frozen=True, kw_only=True)
 class AdaptOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
     """Adapt a calibrated model to a new log with a few labeled dialogues, such as ten: class weights and temperature of tasks of which one
-    name holds, shrunk to the old ones. A task without a certain gain on dialogues left out keeps its calibration. Writes a new model folder,
-    without certificates."""
+    name holds, shrunk to the old ones. A task keeps its calibration unless the log loss of left-out dialogues falls by more than its standard
+    error. Writes a new model folder, without certificates."""
 
     model: Annotated[Path, "FOLDER"]
     """model folder, calibrated"""
@@ -132,7 +132,7 @@ def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
     tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
     both = {d.id: d for drawn in (every, labeled) for d in drawn.dialogues()}
     answers = list(annotated(with_reference(both.values(), tasks, setting), annotator, read))
-    chosen = [[d for d in answers if d.id in own] for own in ids]
+    chosen = [[d for d in answers if d.id in some] for some in ids]
     return _NewLog(annotator, calibration, setting, tasks, *chosen)
 
 
@@ -182,8 +182,7 @@ def adapt_command(options: AdaptOptions) -> None:
     from labelgen.model.calibration import write_calibration
     from labelgen.model.reference import REFERENCE, encode_reference
 
-    if options.out.exists() and not options.force:
-        raise UsageError(f"{options.out} exists already", str(options.out), "name another output, or give --force")
+    _check_out(options)
     log = _read(options)
     if len(log.labeled) < LEAST:
         raise InputError(
@@ -217,12 +216,25 @@ def adapt_command(options: AdaptOptions) -> None:
     print_lines(f"wrote {options.out}, without certificates: labelgen certify makes new ones")
 
 
-def drift_lines(found: "Drift") -> Iterator[str]:
+def _check_out(options: AdaptOptions) -> None:
+    """Raises UsageError for an output that exists, unless --force; also then for the model itself, and for a folder of other things."""
+    from labelgen.model.folder import DIGESTS, check_model
+
+    check_model(options.model)
+    out = options.out
+    if out.exists():
+        fresh_file(out, options.force)
+        if out.samefile(options.model) or not (out / DIGESTS).is_file():
+            what = "is the model to adapt" if out.samefile(options.model) else "is not a model folder"
+            raise UsageError(f"{out} {what}, and would be replaced", "--out", "name another output")
+
+
+def drift_lines(drift: "Drift") -> Iterator[str]:
     """The differences as a table, and the void certificates."""
-    drifted = [test for test in found.tests if test.drifted]
+    drifted = [test for test in drift.tests if test.drifted]
     yield (
-        f"{found.dialogues:,} dialogues compared, {found.labeled:,} of them with labels: {len(drifted):,} of {len(found.tests):,} tests "
-        f"differ (Holm, {found.level:.0%} chance of any false alarm)"
+        f"{drift.dialogues:,} dialogues compared, {drift.labeled:,} of them with labels: {len(drifted):,} of {len(drift.tests):,} tests "
+        f"differ (Holm, {drift.level:.0%} chance of any false alarm)"
     )
     if drifted:
         rows = [("source", "aspect", "reference", "log", "p adjusted"), *map(_row, drifted[:_SHOWN])]
@@ -233,7 +245,7 @@ def drift_lines(found: "Drift") -> Iterator[str]:
             )
     if len(drifted) > _SHOWN:
         yield f"  and {len(drifted) - _SHOWN:,} more; --out FILE has all"
-    for void in found.void:
+    for void in drift.void:
         yield f"void: the certificate of {void.task} ({void.unit}): {void.reason}"
 
 

@@ -111,6 +111,11 @@ def test_too_few_labels_an_output_that_exists_and_no_calibration_are_refused(
     assert "5 are needed" in capsys.readouterr().err
     assert adapt(model, logs / "strict.jsonl", adapted) == 2
     assert "exists already" in capsys.readouterr().err
+    assert adapt(model, logs / "strict.jsonl", model, "--force") == 2
+    assert "is the model to adapt" in capsys.readouterr().err
+    assert adapt(model, logs / "strict.jsonl", logs, "--force") == 2
+    assert "is not a model folder" in capsys.readouterr().err
+    assert (logs / "strict.jsonl").is_file()
     assert adapt(tiny_model, logs / "strict.jsonl", tmp_path / "m") == 2
     assert "is not calibrated" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
