@@ -27,10 +27,11 @@ from labelgen.data.catalogue import read_catalogue
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators, write_log
+from labelgen.data.split import fingerprint
 from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
-from labelgen.feedback.learned import load, train
+from labelgen.feedback.learned import digest, load, train
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -78,23 +79,31 @@ class SignalsOptions(_RewriteOptions):
     kind: Annotated[tuple[str, ...], Choices("signal", DETECTORS), "KIND"] = ()
     """detector to run; all without a value"""
     learned: Annotated[Path | None, "FILE"] = None
-    """learned detector to run beside them, made by labelgen feedback learn"""
+    """learned detector to run as well, made by labelgen feedback learn"""
 
 
 def signals(options: SignalsOptions) -> None:
     """Write the records, and print how many signals there are."""
-
     learned = load(options.learned) if options.learned else None
+    fingerprints: set[int] = set()
 
     def find(dialogue: Dialogue, counts: Counts) -> Dialogue:
         result = with_signals(dialogue, options.kind or None)
         if learned is not None:
+            fingerprints.add(fingerprint(dialogue))
             result = replace(result, signals=(*result.signals, *learned.detect(dialogue)))
         counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in result.signals)
         return result
 
     log = open_log(options, [options.log])
     _rewrite(options, log, log, find, "signals", ("kind", "feedback", "vote"))
+    if learned is not None and digest(fingerprints) in {one.digest for one in learned.trained_on}:
+        _print(
+            options.out,
+            [
+                "the detector was trained on this log: its signals repeat the explicit feedback here, and are no further evidence"
+            ],
+        )
 
 
 def _rewrite(

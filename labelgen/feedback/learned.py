@@ -3,8 +3,8 @@
 It is trained on explicit feedback alone: answers to "did I answer your question?" and ratings, those of a whole dialogue
 shared by its turns. Several logs weigh the same, and with several logs only words of at least two of them count: words of
 one corpus tell its topics, and users of other assistants speak of other things. Its log-odds are scaled by how well they
-hold in the log where they hold worst, when that log is left out: a detector that does not transfer says little. A request that is itself an answer or a
-rating is not read. Features: one and two words of the next request and of the response by TF-IDF, their lengths, and how much
+hold in the log where they hold worst, when that log is left out: a detector that does not transfer says little. A request
+that is itself an answer or a rating is not read. Features: one and two words of the next request and of the response by TF-IDF, their lengths, and how much
 requests and response have in common. The file is JSON, so that loading it runs no code.
 
 Its signals are of the kind `learned`. They vote where the probability of bad differs from its share in training by
@@ -13,16 +13,19 @@ LEAST or more on the scale of an even share, and their strength grows with the d
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from labelgen import __version__
 from labelgen.base.errors import InputError
-from labelgen.base.files import digest_bytes
+from labelgen.base.files import digest_bytes, existing_file
 from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.split import fingerprint, pack
 from labelgen.feedback.cues import Vote, plain
 from labelgen.feedback.posterior import from_log_odds, log_odds
 from labelgen.feedback.signal import LEARNED, find_signals, reliability
@@ -60,7 +63,7 @@ class Example(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class TrainingLog:
     """Where a detector was learned. examples: turns with explicit feedback; bad: share of bad ones, by weight; digest: of
-    the ids of its dialogues."""
+    the fingerprints of its dialogues."""
 
     log: str
     dialogues: int
@@ -117,28 +120,30 @@ class LearnedDetector:
         return json.dumps({"form": FORM, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
 
 
+class _File(msgspec.Struct, frozen=True):
+    form: str
+
+
 def load(path: Path) -> LearnedDetector:
-    """The detector of a file. Raises InputError for another kind of file."""
+    """The detector of a file. Raises InputError for another kind of file, UsageError for no file."""
+    content = existing_file(path).read_bytes()
     try:
-        plain_form = json.loads(path.read_text(encoding="utf-8"))
-        if plain_form.pop("form") != FORM:
-            raise ValueError(f"the form is not {FORM!r}")
-        detector = LearnedDetector(
-            {str(word): (float(idf), float(c)) for word, (idf, c) in plain_form["words"].items()},
-            tuple(map(float, plain_form["numbers"])),
-            float(plain_form["intercept"]),
-            float(plain_form["bad"]),
-            float(plain_form["transfer"]),
-            tuple(TrainingLog(**log) for log in plain_form["trained_on"]),
-            str(plain_form["version"]),
-        )
+        form = msgspec.json.decode(content, type=_File).form
+        if form != FORM:
+            raise ValueError(f"the form is {form!r} in place of {FORM!r}")
+        detector = msgspec.json.decode(content, type=LearnedDetector)
         if len(detector.numbers) != _NUMBERS or not 0.0 < detector.bad < 1.0:
             raise ValueError("its numbers do not fit")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise InputError(
             f"no learned detector: {error}", str(path), "make one with `labelgen feedback learn`"
         ) from error
     return detector
+
+
+def digest(fingerprints: Iterable[int]) -> str:
+    """Digest of a log by the fingerprints of its dialogues, in any order."""
+    return digest_bytes(pack(fingerprints))
 
 
 def features(dialogue: Dialogue, turn: int, hidden: frozenset[int]) -> tuple[list[str], list[float]]:
@@ -187,18 +192,25 @@ def examples(dialogue: Dialogue) -> Iterator[Example]:
 
 
 def train(logs: Mapping[str, Iterator[Dialogue]]) -> LearnedDetector:
-    """Train on the explicit feedback of logs, by name. Raises InputError with too little feedback."""
+    """Train on the explicit feedback of logs, by name. Raises InputError with too little feedback, and for a dialogue in two logs."""
     taught: dict[str, list[Example]] = {}
+    seen: dict[int, str] = {}
     trained_on: list[TrainingLog] = []
     for name, dialogues in logs.items():
-        ids: list[str] = []
+        count = 0
         rows: list[Example] = []
         for dialogue in dialogues:
-            ids.append(dialogue.id)
+            count += 1
+            # A copy in the log that is left out would pass for transfer.
+            if (other := seen.setdefault(fingerprint(dialogue), name)) != name:
+                raise InputError(
+                    f"dialogue {dialogue.id} is also in {other}", name, "give logs without copies of each other"
+                )
             rows += examples(dialogue)
         if rows:
             taught[name] = rows
-        trained_on.append(TrainingLog(name, len(ids), len(rows), _bad(rows), digest_bytes("\n".join(ids).encode())))
+        marks = digest(mark for mark, of in seen.items() if of == name)
+        trained_on.append(TrainingLog(name, count, len(rows), _bad(rows), marks))
     votes = Counter(row.bad for rows in taught.values() for row in rows)
     least = min(votes[False], votes[True])
     if least < LEAST_EXAMPLES:

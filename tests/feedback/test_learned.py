@@ -111,6 +111,22 @@ def test_too_little_feedback_is_refused() -> None:
         train({"music": iter(log(0, LEAST_EXAMPLES))})
 
 
+def test_copy_of_a_dialogue_in_another_log_is_refused() -> None:
+    with pytest.raises(InputError, match="is also in music"):
+        train({"music": iter(log(0)), "copy": iter(log(0)[-1:])})
+
+
+def test_log_of_training_is_named_in_any_order_and_another_one_is_not(
+    detector: LearnedDetector, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "learned.json").write_text(detector.to_json())
+    for name, dialogues, is_named in (("same", log(0)[::-1], True), ("part", log(0)[1:], False)):
+        write_log(tmp_path / f"{name}.jsonl", dialogues)
+        words = [str(tmp_path / f"{name}.jsonl"), str(tmp_path / f"{name}-out.jsonl")]
+        assert main(["feedback", "signals", *words, "--learned", str(tmp_path / "learned.json")]) == 0
+        assert ("was trained on this log" in capsys.readouterr().out) is is_named
+
+
 def test_learn_and_signals_commands_write_learned_signals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other, out = tmp_path / "one.jsonl", tmp_path / "other.jsonl", tmp_path / "learned.json"
     write_log(one, log(0))
