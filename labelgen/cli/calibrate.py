@@ -1,6 +1,7 @@
 """labelgen calibrate and certify: calibrated probabilities of a model, and thresholds with a risk guarantee, kept in its folder."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,6 +78,7 @@ class CertifyOptions(_HeldOutOptions):
 def calibrate(options: CalibrateOptions) -> None:
     """Scale the probabilities, and print how."""
     from labelgen import __version__
+    from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import scale_tasks
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated
     from labelgen.model.folder import check_model, model_digest
@@ -95,6 +97,7 @@ def calibrate(options: CalibrateOptions) -> None:
         seed=options.seed,
         tasks=tuple(scale_tasks(dialogues, tasks, MODEL, setting, options.decide, options.whole)),
         whole=options.whole,
+        fitted_on=tuple(sorted(map(fingerprint_text, dialogues))) if options.whole else (),
     )
     _write(options, calibration, annotator, dialogues, tasks, setting)
     print_lines(f"probabilities scaled, against {calibration.against}; labelgen certify finds thresholds:")
@@ -115,13 +118,8 @@ def certify(options: CertifyOptions) -> None:
     before = read_calibration(options.model)
     if before is not None:
         check_domains_from(before, options)
-    dialogues, judged, setting, data_digest, annotator = _held_out(options, 0 if before is None else before.seed)
-    if before is not None and before.whole and before.data_digest == data_digest:
-        raise UsageError(
-            "all of these dialogues calibrated the model",
-            ", ".join(options.log),
-            "certify on others, or calibrate without --whole",
-        )
+    seed, fitted_on = (0, frozenset[str]()) if before is None else (before.seed, frozenset(before.fitted_on))
+    dialogues, judged, setting, data_digest, annotator = _held_out(options, seed, fitted_on=fitted_on)
     scaled = () if before is None else before.tasks
     tasks = certify_tasks(dialogues, judged, MODEL, setting, scaled, options.max_error, options.confidence)
     certified = {(one.task, one.unit) for one in tasks}
@@ -151,12 +149,16 @@ def certify(options: CertifyOptions) -> None:
         print_lines(line)
 
 
-def _held_out(options: _HeldOutOptions, seed: int, predictions: str | None = None) -> "_HeldOut":
+def _held_out(
+    options: _HeldOutOptions, seed: int, predictions: str | None = None, fitted_on: frozenset[str] = frozenset()
+) -> "_HeldOut":
     """The dialogues that are new to the model, with its annotations and the reference; what is asked; the setting; a digest of the
-    dialogues; and the annotator. predictions: annotator whose labels take the place of the model's; the dialogues are then new to that one."""
+    dialogues; and the annotator. predictions: annotator whose labels take the place of the model's; the dialogues are then new to that one. fitted_on:
+    fingerprints of more dialogues to leave out, as the calibration was fitted on them."""
     from labelgen.data.label_sets import refuse_without_domains
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
+    from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.prepare import held_out, trained_on
     from labelgen.evaluation.protocol import with_all_named, with_reference
     from labelgen.evaluation.tasks import answered, evaluation_tasks
@@ -178,8 +180,10 @@ def _held_out(options: _HeldOutOptions, seed: int, predictions: str | None = Non
     read = AudioFolders(log)
     known = annotator.trained_on.holds if predictions is None else lambda d: trained_on(d.annotation(predictions))
     new, left_out = held_out(with_all_named(read, setting), known)
-    _report_left_out(left_out, bool(new), predictions is not None or annotator.trained_on.complete, options)
-    dialogues = with_reference(new, tasks, setting)
+    others = [dialogue for dialogue in new if fingerprint_text(dialogue) not in fitted_on]
+    left_out += Counter({"the calibration was fitted on them": len(new) - len(others)})
+    _report_left_out(left_out, bool(others), predictions is not None or annotator.trained_on.complete, options)
+    dialogues = with_reference(others, tasks, setting)
     refuse_without_domains(dialogues, options.domains_from)
     if not any(tasks_of(answer) for d in dialogues if (answer := d.annotation(options.reference)) is not None):
         raise InputError(

@@ -177,6 +177,7 @@ def adapt_command(options: AdaptOptions) -> None:
     from labelgen.base.files import digest_bytes
     from labelgen.confidence.adaptation import LEAST
     from labelgen.data.record import encode
+    from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import adapt_tasks
     from labelgen.model.abstain import by_field
     from labelgen.model.calibration import write_calibration
@@ -202,6 +203,7 @@ def adapt_command(options: AdaptOptions) -> None:
         adapt_command=ADAPT.line(options),
         adapt_data_digest=digest_bytes(b"".join(encode(d) + b"\n" for d in log.labeled)),
         tasks=tuple(one for one, _ in adapted),
+        fitted_on=tuple(sorted({*log.calibration.fitted_on, *map(fingerprint_text, log.labeled)})),
     )
     # Labels of these dialogues are no reference: the calibration was fitted on them.
     sample = log.sample(by_field(calibration), ())

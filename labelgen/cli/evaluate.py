@@ -75,8 +75,8 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
     new_users: bool = False
     """omission of dialogues by users of the training part"""
     baseline: Annotated[tuple[str, ...], "NAME"] = ()
-    """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class; also field_trees,
-    each_turn_a_goal, even_goals, cut_at_thanks, text_tiling"""
+    """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class; also last_action,
+    field_trees, each_turn_a_goal, even_goals, cut_at_thanks, text_tiling"""
     online: bool = False
     """models that see no later turns, as in labelgen label --online"""
     slice: Annotated[tuple[str, ...], "FIELD"] = ()

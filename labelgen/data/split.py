@@ -107,6 +107,11 @@ def fingerprint(dialogue: Dialogue) -> int:
     return short_digest("\x00".join(" ".join(text.casefold().split()) for text in texts))
 
 
+def fingerprint_text(dialogue: Dialogue) -> str:
+    """The fingerprint in hex."""
+    return f"{fingerprint(dialogue):016x}"
+
+
 def pack(fingerprints: Iterable[int]) -> bytes:
     """Encode fingerprints: ascending, without duplicates, eight bytes big-endian each."""
     return np.array(sorted(set(fingerprints)), dtype=">u8").tobytes()

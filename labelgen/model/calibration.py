@@ -57,8 +57,9 @@ class Calibration:
     reference. seed: divides the dialogues into parts for scaling and certifying. domains_from: as in calibration; labels of another way
     are refused. max_error, confidence: what each threshold is certified for, by itself; None before certify. precision: of the
     certified labels; thresholds hold for no other. certify_command, certify_data_digest: empty before certify, and in files of version
-    0.2, where one command did both. whole: the scaling used all of these dialogues, so they cannot be certified on. adapt_command,
-    adapt_data_digest: of the labeled dialogues of a new log; empty before adapt."""
+    0.2, where one command did both. whole: the scaling used all of these dialogues. adapt_command, adapt_data_digest: of the labeled
+    dialogues of a new log; empty before adapt. fitted_on: fingerprints, in hex, of dialogues that cannot be certified on: those of a whole
+    calibration, and those of adapt."""
 
     form: int = 1
     version: str
@@ -77,6 +78,7 @@ class Calibration:
     whole: bool = False
     adapt_command: str = ""
     adapt_data_digest: str = ""
+    fitted_on: tuple[str, ...] = ()
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """The certified thresholds."""

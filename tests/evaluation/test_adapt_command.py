@@ -73,6 +73,13 @@ def test_new_folder_is_whole_has_its_origin_and_no_certificate_and_the_old_one_s
     check_model(model)
 
 
+def test_dialogues_that_adapted_are_not_certified_on(adapted, logs, tmp_path, capsys):
+    folder = tmp_path / "m"
+    shutil.copytree(adapted, folder)
+    assert main(["certify", str(logs / "strict.jsonl"), "--model", str(folder), "--reference", "anna"]) == 2
+    assert "the calibration was fitted on them" in capsys.readouterr().err
+
+
 def test_labels_follow_the_new_log(model, adapted):
     dialogues = [labeled_dialogue(seed, 5) for seed in range(900, 920)]
 

@@ -322,7 +322,12 @@ def test_dialogues_that_all_calibrated_are_not_certified_on(tiny_model, log, tmp
     words = [str(log), "--model", str(folder), "--reference", "anna"]
     assert main(["calibrate", *words, "--whole"]) == 0
     assert main(["certify", *words]) == 2
-    assert "calibrated the model" in capsys.readouterr().err
+    assert "the calibration was fitted on them" in capsys.readouterr().err
+    # Others in the same log do not make up for them.
+    more = [*Log([log]), *(labeled_dialogue(seed) for seed in range(5000, 5060))]
+    write_log(tmp_path / "more.jsonl", more, LABELS)
+    assert main(["certify", str(tmp_path / "more.jsonl"), *words[1:]]) == 0
+    assert f"{len(more) - 60:,} dialogues are left out" in capsys.readouterr().err
     assert main(["calibrate", *words]) == 0
     assert main(["certify", *words]) == 0
 
