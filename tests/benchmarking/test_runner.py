@@ -263,7 +263,7 @@ def pretend(self, instance, line) -> None:
     if out.suffix:
         out.write_text(" ".join(line))
         return
-    parts = ("train", "valid", "test", "held", "predictions", *(f"f{k}" for k in range(5)))
+    parts = ("train", "valid", "test", "held", "calib", "pool", "predictions", *(f"f{k}" for k in range(5)))
     for name in parts:
         out.mkdir(exist_ok=True)
         (out / f"{name}.jsonl").write_text(name)
