@@ -10,7 +10,7 @@ from whole_runs import BrokenOffError, break_off_at, digest, rows
 
 from labelgen.base.errors import IntegrityError, LabelgenError, UsageError
 from labelgen.base.files import digest_bytes, digest_file
-from labelgen.model.folder import read_card
+from labelgen.model.folder import load_model, read_card
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 
@@ -218,3 +218,32 @@ def test_interrupted_run_with_chunks_and_cache_resumes(
             finetune(broken)
         finetune(broken)
     assert digest(broken) == digest(whole)
+
+
+def test_interrupted_run_with_linear_members_resumes_to_same_weights_and_initializes_another(
+    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where the run ends between the last step and the fit of the shares."""
+    more = (f"--data.valid=[{log}]", "--length.max_steps=4", "--tasks={quality: {ngrams: 50}, outcome: {ngrams: 50}}")
+    whole, broken = options("whole", *more), options("broken", *more)
+    finetune(whole)
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 2)
+        with pytest.raises(BrokenOffError):
+            finetune(broken)
+    with monkeypatch.context() as patch:
+        patch.setattr("labelgen.training.run.fit_shares", lambda model, examples: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            finetune(broken)
+    finetune(broken)
+    assert digest(broken) == digest(whole)
+    member = load_model(Path(whole.out) / "model").linear_member("quality")
+    assert float(member.get_buffer("turn_weight").abs().sum()) > 0.0
+    # A linear member is of its own log, so another run fits its own, or has none.
+    second = options("second", f"--init={Path(whole.out) / 'model'}", *more)
+    finetune(second)
+    again = load_model(Path(second.out) / "model").linear_member("quality")
+    assert torch.equal(again.get_buffer("turn_weight"), member.get_buffer("turn_weight"))
+    without = options("without", f"--init={Path(whole.out) / 'model'}", *more[:2], "--tasks={quality: {}}")
+    finetune(without)
+    assert not load_model(Path(without.out) / "model").linear
