@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.confidence.resampling import Array
-from labelgen.confidence.scaling import SHIFTS, Scaling
+from labelgen.confidence.scaling import Scaling, search_shifts
 
 LEAST = 5
 """Minimum number of labeled dialogues."""
@@ -130,15 +130,4 @@ def _expected_weights(logs: Array) -> tuple[float, ...]:
         predicted = np.eye(names)[(logs + shift).argmax(axis=1)]
         return float(np.mean(2 * (predicted * probabilities).sum(axis=0) / (predicted.sum(axis=0) + expected)))
 
-    shift = np.zeros(names)
-    best, before = value(shift), -1.0
-    while best > before:
-        before = best
-        # The first name's weight is the measure of the others.
-        for name in range(1, names):
-            for step in SHIFTS:
-                other = shift.copy()
-                other[name] = step
-                if (reached := value(other)) > best + _TINY:
-                    best, shift = reached, other
-    return tuple(float(w) for w in np.exp(shift))
+    return tuple(float(w) for w in np.exp(search_shifts(names, value, _TINY)))

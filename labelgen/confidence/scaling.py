@@ -6,7 +6,7 @@ Classifiers to Maximize F1 Measure" (the name that serves F1 best is not the mos
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,7 +116,7 @@ def weights_by_source(
         return {}
     out = {}
     for source in sorted({source for source in sources if source is not None}):
-        chosen = [k for k, own in enumerate(sources) if own == source]
+        chosen = [k for k, other in enumerate(sources) if other == source]
         if weights := fit_weights([rows[k] for k in chosen], [right[k] for k in chosen]):
             share = len(chosen) / (len(chosen) + SHRINKAGE)
             out[source] = tuple(w**share * v ** (1 - share) for w, v in zip(weights, of_all, strict=True))
@@ -124,25 +124,32 @@ def weights_by_source(
 
 
 def _best_shift(logs: Array, true: NDArray[np.int64]) -> Array:
-    """What to add to the logarithms, searched one name at a time on a grid."""
-    shift = np.zeros(logs.shape[1])
-    best = _macro_f1((logs + shift).argmax(axis=1), true)
+    return search_shifts(logs.shape[1], lambda shift: _macro_f1((logs + shift).argmax(axis=1), true), _GAIN)
+
+
+def search_shifts(names: int, value: Callable[[Array], float], least_gain: float) -> Array:
+    """What to add to the logarithms of each name, [names], so that the value is large: coordinate ascent on a grid.
+
+    Args:
+        value: of such a shift.
+        least_gain: gain of the value below which a step is not taken."""
+    shift = np.zeros(names)
+    best = value(shift)
     while True:
         before = best
         # The first name's weight is the measure of the others.
-        for name in range(1, len(shift)):
-            for step in SHIFTS:
-                tried = shift.copy()
-                tried[name] = step
-                value = _macro_f1((logs + tried).argmax(axis=1), true)
-                if value > best + _GAIN:
-                    best, shift = value, tried
+        for name in range(1, names):
+            for step in _SHIFTS:
+                other = shift.copy()
+                other[name] = step
+                if (reached := value(other)) > best + least_gain:
+                    best, shift = reached, other
         if best <= before:
             return shift
 
 
 _RESAMPLES = 16
-SHIFTS = np.linspace(-3.0, 3.0, 31)
+_SHIFTS = np.linspace(-3.0, 3.0, 31)
 _GAIN = 1e-9
 
 
