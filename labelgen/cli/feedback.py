@@ -566,13 +566,13 @@ def transcribe(options: TranscribeOptions) -> None:
 
     def correct(dialogue: Dialogue, counts: Counts) -> Dialogue:
         signals = _with_signals(dialogue).signals
-        made = corrected_requests(
+        corrections = corrected_requests(
             dialogue, signals, statistics, None, catalogue, options.threshold, annotator=options.annotator
         )
-        counts.update((label.origin or "",) for label in made.labels)
-        counts.update(("left open",) for _ in made.abstained)
-        others = (a for a in dialogue.annotations if (a.annotator, a.kind) != (made.annotator, KIND))
-        return replace(dialogue, annotations=(*others, made))
+        counts.update((label.origin or "",) for label in corrections.labels)
+        counts.update(("left open",) for _ in corrections.abstained)
+        others = (a for a in dialogue.annotations if (a.annotator, a.kind) != (corrections.annotator, KIND))
+        return replace(dialogue, annotations=(*others, corrections))
 
     _rewrite(options, log, log, correct, "requests", ("from",))
 

@@ -239,13 +239,13 @@ def void_reasons(drift: Path, model: Path) -> dict[tuple[str, str], str]:
     from labelgen.metrics.results import read_drift
     from labelgen.model.folder import check_model, model_digest
 
-    found = read_drift(existing_file(drift))
+    result = read_drift(existing_file(drift))
     check_model(model)
-    if found.model_digest != model_digest(model):
+    if result.model_digest != model_digest(model):
         raise UsageError(
             f"{drift} is about another model", "--drift", f"run labelgen drift {model} LOG --out {drift} --force"
         )
-    return {(one.task, one.unit): one.reason for one in found.void}
+    return {(one.task, one.unit): one.reason for one in result.void}
 
 
 def _tell_slow() -> None:

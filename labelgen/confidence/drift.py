@@ -65,13 +65,13 @@ def compare(reference: Sample, log: Sample, level: float = 0.05, seed: int = 0) 
         if (tables := _tables(reference.rows[aspect], log.rows[aspect], ours, theirs)) is not None
     ]
     most = max(_LEAST_RELABELINGS, _RELABELINGS_PER_TEST * len(tests))
-    found = []
+    results = []
     for k, (source, aspect, columns, before, now) in enumerate(tests):
         p_value = energy_test(before, now, most, np.random.default_rng((seed, k)))
         means = before.mean(axis=0), now.mean(axis=0)
         spread = np.concatenate([before, now]).std(axis=0)
         column = int(np.argmax(np.abs(means[1] - means[0]) / np.where(spread > 0, spread, np.inf)))
-        found.append(
+        results.append(
             DriftTest(
                 source=source,
                 kind=aspect.kind,
@@ -86,10 +86,10 @@ def compare(reference: Sample, log: Sample, level: float = 0.05, seed: int = 0) 
                 p_value=p_value,
             )
         )
-    for one, p_adjusted in zip(found, holm([one.p_value for one in found]), strict=True):
+    for one, p_adjusted in zip(results, holm([one.p_value for one in results]), strict=True):
         one.p_adjusted = p_adjusted
         one.drifted = p_adjusted <= level
-    return sorted(found, key=lambda one: (one.p_adjusted, one.p_value))
+    return sorted(results, key=lambda one: (one.p_adjusted, one.p_value))
 
 
 def energy_test(first: Array, second: Array, most: int, rng: np.random.Generator) -> float:

@@ -1,4 +1,4 @@
-"""Catalogues: the values that a slot may have, each with its other names; the user's own entities.
+"""Catalogues: the values that a slot may have, each with its other names; such as the names of the user's devices.
 
 A catalogue is YAML, `slot: {value: [alias, ...]}` or `slot: [value, ...]`, or JSON Lines of `{"slot", "value", "aliases"}`. Words
 are matched exactly after normalization, then by similarity: rapidfuzz's ratio of letters must reach FUZZY and exceed that of
@@ -46,7 +46,7 @@ def plain_words(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """value: the catalogue's own spelling. score: 100 for an exact match, else the similarity."""
+    """value: the spelling of the catalogue. score: 100 for an exact match, else the similarity."""
 
     value: str
     score: float

@@ -185,9 +185,9 @@ class _Reader:
         if any(len(word) > _LONGEST and word[-1].isdecimal() for word in words):
             return None
         for kind, rule in self._rules.items():
-            found = rule(words)
-            if found is not None:
-                return Value(found, kind)
+            value = rule(words)
+            if value is not None:
+                return Value(value, kind)
         return None
 
     # Numbers
@@ -278,20 +278,20 @@ class _Reader:
     # Measures
 
     def _percent(self, words: Words) -> str | None:
-        found = self._with_unit(words, {"%": self.table.percent})
-        return None if found is None else f"{_shown(found[0])}%"
+        value = self._with_unit(words, {"%": self.table.percent})
+        return None if value is None else f"{_shown(value[0])}%"
 
     def _money(self, words: Words) -> str | None:
         if len(words) > 1 and words[0] in "$€£":
             words = (*words[1:], words[0])
-        found = self._with_unit(words, self.table.money)
-        return None if found is None else f"{_shown(found[0])} {found[1]}".strip()
+        value = self._with_unit(words, self.table.money)
+        return None if value is None else f"{_shown(value[0])} {value[1]}".strip()
 
     def _quantity(self, words: Words) -> str | None:
         if words and words[-1] in self.table.of:
             words = words[:-1]
-        found = self._with_unit(words, self.table.units)
-        return None if found is None else f"{_shown(found[0])} {found[1]}"
+        value = self._with_unit(words, self.table.units)
+        return None if value is None else f"{_shown(value[0])} {value[1]}"
 
     def _with_unit(self, words: Words, units: Mapping[str, Sequence[str]]) -> tuple[Fraction, str] | None:
         for unit, forms in units.items():
@@ -351,10 +351,10 @@ class _Reader:
         half, words = self._half(words)
         clock = max((len(form.split()) for form in table.clocks if _ends(words, form.split())), default=0)
         words = words[: len(words) - clock]
-        found = self._dial(words, half is not None or clock > 0)
-        if found is None:
+        value = self._dial(words, half is not None or clock > 0)
+        if value is None:
             return None
-        hour, minute = found
+        hour, minute = value
         if half is None:
             return f"{'~' if 0 < hour <= 12 else ''}{hour:02}:{minute:02}"
         if hour > 12:
@@ -401,8 +401,8 @@ class _Reader:
         if len(words) > 1 and words[0] in table.later:
             words = words[1:]
         text = " ".join(words)
-        if (found := self._month_day(words)) is not None:
-            return found
+        if (value := self._month_day(words)) is not None:
+            return value
         for code, forms in table.parts.items():
             for form in forms:
                 before = text.removesuffix(form)
@@ -466,11 +466,11 @@ class _Reader:
             return f"XXXX-{month:02}-{day:02}"
         for year in range(self.day.year, self.day.year + 9):
             try:
-                found = date(year, month, day)
+                value = date(year, month, day)
             except ValueError:
                 continue
-            if found >= self.day:
-                return found.isoformat()
+            if value >= self.day:
+                return value.isoformat()
         return None
 
     def _day_of_month(self, words: Words) -> str | None:

@@ -229,8 +229,11 @@ def _transfer(taught: Mapping[str, Sequence[Example]]) -> float:
 
     slopes = []
     for name, rows in taught.items():
-        others = [own for other, own in taught.items() if other != name]
-        if min(Counter(row.bad for own in others for row in own).get(bad, 0) for bad in (False, True)) < LEAST_EXAMPLES:
+        others = [rest for other, rest in taught.items() if other != name]
+        if (
+            min(Counter(row.bad for rest in others for row in rest).get(bad, 0) for bad in (False, True))
+            < LEAST_EXAMPLES
+        ):
             continue
         if len({row.bad for row in rows}) < 2:
             continue
@@ -253,8 +256,8 @@ def _fit(logs: Sequence[Sequence[Example]]) -> LearnedDetector:
         turns = Counter(word for row in rows for word in set(row.words))
         often.update(word for word, count in turns.items() if count >= LEAST_TURNS)
     kept = sorted(word for word, count in often.items() if count >= min(LEAST_LOGS, len(logs)))
-    rows = [row for own in logs for row in own]
-    weights = [row.weight / math.fsum(row.weight for row in own) for own in logs for row in own]
+    rows = [row for log in logs for row in log]
+    weights = [row.weight / math.fsum(row.weight for row in log) for log in logs for row in log]
     parts = [sparse.csr_matrix([row.numbers for row in rows])]
     idf: list[float] = []
     if kept:
@@ -267,7 +270,7 @@ def _fit(logs: Sequence[Sequence[Example]]) -> LearnedDetector:
     model.fit(sparse.hstack(parts).tocsr(), [row.bad for row in rows], sample_weight=[w * scale for w in weights])
     coefficients = [float(x) for x in model.coef_[0]]
     words = dict(zip(kept, zip(idf, coefficients, strict=False), strict=True))
-    bad = math.fsum(_bad(own) for own in logs) / len(logs)
+    bad = math.fsum(_bad(log) for log in logs) / len(logs)
     return LearnedDetector(words, tuple(coefficients[len(kept) :]), float(model.intercept_[0]), bad)
 
 

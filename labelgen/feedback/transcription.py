@@ -54,7 +54,7 @@ _CLIP = 12.0
 @dataclass
 class LogStatistics:
     """How often words and pairs of words occur in the log. Each text counts once, however often it was logged, so that counts without
-    a dialogue's own texts have no copy of them. total: of the counts of words. Memory: the distinct texts of the log."""
+    the texts of a dialogue have no copy of them. total: of the counts of words. Memory: the distinct texts of the log."""
 
     unigrams: Counter[str] = field(default_factory=Counter)
     bigrams: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -223,8 +223,10 @@ class _Context:
         lost = [*(Counter(self.first) - Counter(key))]
         rest = [one for one in self.listed if one != key]
         agreement = sum(Levenshtein.normalized_similarity(key, one) for one in rest) / len(rest) if rest else 0.0
-        own = [one for one in self.listed if one != self.first]
-        base = sum(Levenshtein.normalized_similarity(self.first, one) for one in own) / len(own) if own else 0.0
+        others = [one for one in self.listed if one != self.first]
+        base = (
+            sum(Levenshtein.normalized_similarity(self.first, one) for one in others) / len(others) if others else 0.0
+        )
 
         def gain(bag: frozenset[str]) -> float:
             """Share of the new words in the bag, less that of the words that they replace."""
@@ -348,9 +350,9 @@ def projected(before: str, after: str) -> str | None:
 def corrected(dialogue: Dialogue) -> Mapping[int, Label]:
     """The corrected request of each turn, by the first annotation of kind `rule` that has any."""
     for annotation in dialogue.annotations:
-        found = {x.at.turn: x for x in annotation.labels if x.task == TRANSCRIPTION and isinstance(x.at, AtTurn)}
-        if annotation.kind == KIND and found:
-            return found
+        requests = {x.at.turn: x for x in annotation.labels if x.task == TRANSCRIPTION and isinstance(x.at, AtTurn)}
+        if annotation.kind == KIND and requests:
+            return requests
     return {}
 
 
@@ -474,10 +476,10 @@ def corrected_requests(
     labels: list[Label] = []
     abstained: list[Abstained] = []
     for turn in range(len(dialogue.turns)):
-        found = candidates(dialogue, turn, signals, counts, catalogue)
-        if not found:
+        options = candidates(dialogue, turn, signals, counts, catalogue)
+        if not options:
             continue
-        scored = [(weights.probability(c.features), -k, c) for k, c in enumerate(found)]
+        scored = [(weights.probability(c.features), -k, c) for k, c in enumerate(options)]
         probability, _, best = max(scored, key=lambda one: one[:2])
         at, probability = AtTurn(turn), round(probability, 6)
         label = Label(TRANSCRIPTION, at, REQUEST, probability, best.text, origin=best.origin)

@@ -27,14 +27,14 @@ def _goals(labels: Iterable[Label]) -> Goals:
 
 
 def _divisions(item: Item) -> list[tuple[Goals, Goals]]:
-    """(wanted, given) for each division that the reference makes; a missing answer is one without goals."""
+    """(wanted, predicted) for each division that the reference makes; a missing answer is one without goals."""
     return [(_goals(wanted), _goals(item.predicted.get(at, ()))) for at, wanted in item.reference.items()]
 
 
 def _b_cubed(item: Item) -> tuple[float, float, float, float]:
-    """(sum of precision, turns of given goals, sum of recall, turns of wanted goals).
+    """(sum of precision, turns of predicted goals, sum of recall, turns of wanted goals).
 
-    A turn's precision is the share of its given goal that shares its wanted goal: 0 where it serves none in truth. Turns
+    A turn's precision is the share of its predicted goal that shares its wanted goal: 0 where it serves none in truth. Turns
     that serve none on both sides are not judged."""
     precision = recall = 0.0
     served = due = 0
@@ -47,7 +47,7 @@ def _b_cubed(item: Item) -> tuple[float, float, float, float]:
 
 
 def _b_cubed_f1(n: Array) -> Array:
-    """0 where goals are given or wanted and none is found; NaN where there are none on both sides."""
+    """0 where goals are predicted or wanted and none is found; NaN where there are none on both sides."""
     precision, recall = divide(n[:, 0], n[:, 1]), divide(n[:, 2], n[:, 3])
     value = f1(precision * recall, precision, recall)
     return np.where(np.isnan(value) & (n[:, 1] + n[:, 3] > 0), 0.0, value)
@@ -67,7 +67,7 @@ def borders(goals: Goals, turns: int) -> list[bool]:
 
 
 def _borders(item: Item) -> tuple[int, int, int]:
-    """(borders of both, borders given, borders wanted)."""
+    """(borders of both, borders predicted, borders wanted)."""
     both = ours = theirs = 0
     for wanted, predicted in _divisions(item):
         a, b = borders(predicted, len(item.requests)), borders(wanted, len(item.requests))
@@ -102,9 +102,9 @@ def _partition(goals: Goals, turns: int) -> Goals:
 
 
 def _overlaps(item: Item) -> Iterator[Array]:
-    """Of each division, how many turns each wanted goal shares with each given one."""
-    for wanted, given in _divisions(item):
-        ours, theirs = (_partition(goals, len(item.requests)) for goals in (given, wanted))
+    """Of each division, how many turns each wanted goal shares with each predicted one."""
+    for wanted, predicted in _divisions(item):
+        ours, theirs = (_partition(goals, len(item.requests)) for goals in (predicted, wanted))
         goal_of = {turn: k for k, goal in enumerate(ours) for turn in goal}
         shared = np.zeros((len(theirs), len(ours)))
         for k, goal in enumerate(theirs):
@@ -114,7 +114,7 @@ def _overlaps(item: Item) -> Iterator[Array]:
 
 
 def _information(item: Item) -> tuple[float, int]:
-    """(variation of information in nats times turns, turns). VI is H(wanted | given) + H(given | wanted) (Meila 2007)."""
+    """(variation of information in nats times turns, turns). VI is H(wanted | predicted) + H(predicted | wanted) (Meila 2007)."""
     variation, turns = 0.0, 0.0
     for shared in _overlaps(item):
         joint, sums = shared[shared > 0], (shared.sum(axis=1), shared.sum(axis=0))
@@ -139,10 +139,10 @@ def _one_to_one(item: Item) -> tuple[float, float]:
 
 
 def _several_turns(item: Item) -> tuple[int, int, int]:
-    """(goals of both, given, wanted), of those with more than one turn."""
+    """(goals of both, predicted, wanted), of those with more than one turn."""
     both = ours = theirs = 0
-    for wanted, given in _divisions(item):
-        a, b = ({goal for goal in goals if len(goal) > 1} for goals in (given, wanted))
+    for wanted, predicted in _divisions(item):
+        a, b = ({goal for goal in goals if len(goal) > 1} for goals in (predicted, wanted))
         both, ours, theirs = both + len(a & b), ours + len(a), theirs + len(b)
     return both, ours, theirs
 

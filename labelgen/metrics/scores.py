@@ -62,20 +62,22 @@ def _matched_scores(name: str) -> Callable[[Item], list[tuple[float, float, floa
         """As `_named_scores`, for goals alone, each judged by the predicted goal that it is matched with."""
         wanted = [at for at in item.reference if isinstance(at, AtGoal)]
         matched = match_goals(wanted, [at for at in item.predicted if isinstance(at, AtGoal)])
-        predicted: dict[At, tuple[Label, ...]] = {at: item.predicted[given] for at, given in matched.items()}
+        predicted: dict[At, tuple[Label, ...]] = {at: item.predicted[other] for at, other in matched.items()}
         return exact(replace(item, reference={at: item.reference[at] for at in wanted}, predicted=predicted))
 
     return tally
 
 
-def match_goals(wanted: Sequence[AtGoal], given: Sequence[AtGoal]) -> dict[AtGoal, AtGoal]:
-    """Each wanted goal with a given one, one to one, so that the sum of overlaps (Jaccard index of their turns) is largest
+def match_goals(wanted: Sequence[AtGoal], predicted: Sequence[AtGoal]) -> dict[AtGoal, AtGoal]:
+    """Each wanted goal with a predicted one, one to one, so that the sum of overlaps (Jaccard index of their turns) is largest
     (Kuhn 1955, "The Hungarian Method for the Assignment Problem"). Goals that overlap with none stay out."""
-    if not wanted or not given:
+    if not wanted or not predicted:
         return {}
-    overlap = np.array([[len({*a.turns} & {*b.turns}) / len({*a.turns} | {*b.turns}) for b in given] for a in wanted])
+    overlap = np.array(
+        [[len({*a.turns} & {*b.turns}) / len({*a.turns} | {*b.turns}) for b in predicted] for a in wanted]
+    )
     rows, columns = linear_sum_assignment(-overlap)
-    return {wanted[a]: given[b] for a, b in zip(rows, columns, strict=True) if overlap[a, b] > 0}
+    return {wanted[a]: predicted[b] for a, b in zip(rows, columns, strict=True) if overlap[a, b] > 0}
 
 
 def _average_precision(scores: Array, weights: Array) -> Array:

@@ -16,8 +16,8 @@ def word_counts(item: Item) -> tuple[int, int, int, int]:
     for at, wanted in item.reference.items():
         if not wanted or not isinstance(at, AtTurn):
             continue
-        given = item.predicted.get(at, ())
-        text = str(given[0].value) if given else item.requests[at.turn]
+        predicted = item.predicted.get(at, ())
+        text = str(predicted[0].value) if predicted else item.requests[at.turn]
         spoken = plain_words(str(wanted[0].value)).split()
         distance = Levenshtein.distance(plain_words(text).split(), spoken)
         edits, total = edits + distance, total + len(spoken)
