@@ -117,7 +117,7 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, option
     needed = skills.lacking(step, frame, reading.missed, user, rng)
     if needed is not None:
         # A question is fair if the user left the slot out, and a mistake if the user said it.
-        place = next((k for k, (name, _) in enumerate(step.said) if name == needed), None)
+        place = next((k for k, (name, _) in enumerate(step.mentions) if name == needed), None)
         return reply(skills.ask(needed, rng), "clarify", None if place is None else "asked_again", place, needed)
     wrong, matched = _find(step, heard, frame, reading, skills, options, rng)
     if wrong is not None:
@@ -133,8 +133,8 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, option
         return reply(text, "answered", "silent")
     if reading.missed:
         # A missed slot makes the result wrong, or only less good.
-        worst = min(reading.missed, key=lambda k: (skills.spoils(step.said[k][0]), k))
-        if skills.spoils(step.said[worst][0]):
+        worst = min(reading.missed, key=lambda k: (skills.spoils(step.mentions[k][0]), k))
+        if skills.spoils(step.mentions[worst][0]):
             return reply(text, "answered", "partly", worst, served=True)
         return reply(text, "answered", "slot", worst)
     return reply(text, "answered", served=True)
@@ -155,7 +155,7 @@ def _read(step: GoalStep, heard: HeardRequest, names: tuple[str, ...], options: 
     slipped = False
     spans = heard.phrase.spans()
     text = heard.phrase.text()
-    for k, (name, _) in enumerate(step.said):
+    for k, (name, _) in enumerate(step.mentions):
         if k not in spans:
             missed.add(k)
             continue
@@ -190,7 +190,7 @@ def _find(
 
     A wrong entity replaces the right one in the frame. A misheard name is often recovered, because catalogs tolerate
     spelling, and sometimes is the name of something else."""
-    for k, (name, meant) in enumerate(step.said):
+    for k, (name, meant) in enumerate(step.mentions):
         unclear = k in heard.distorted or k in reading.misread
         if k in reading.missed or rng.random() >= (0.6 if unclear else options.entity_errors):
             continue

@@ -325,7 +325,7 @@ def _exchange(talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase) -> Rep
     spans = heard.phrase.spans()
     truth = TurnTruth(
         intents=step.intents,
-        slots=tuple((name, *spans[k], step.value(k)) for k, (name, _) in enumerate(step.said) if k in spans),
+        slots=tuple((name, *spans[k], step.value(k)) for k, (name, _) in enumerate(step.mentions) if k in spans),
         quality=reply.quality,
         annoyance=talk.annoyance,
         faults=heard.faults + reply.faults,

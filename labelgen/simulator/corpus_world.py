@@ -57,7 +57,7 @@ class CorpusSkills:
         self, step: GoalStep, frame: dict[str, str], missed: Collection[int], user: User, rng: Random
     ) -> str | None:
         """A missed slot half of the time; otherwise the assistant continues with a likely value."""
-        return step.said[min(missed)][0] if missed and rng.random() < 0.5 else None
+        return step.mentions[min(missed)][0] if missed and rng.random() < 0.5 else None
 
     def ask(self, slot: str, rng: Random) -> str:
         name = re.sub(r"([a-z])([A-Z])", r"\1 \2", slot.rpartition(".")[2]).replace("_", " ").lower()
@@ -67,7 +67,7 @@ class CorpusSkills:
         """The corpus's response, with misunderstood values in place of the intended ones. If the response does not contain the value, the
         mistake is invisible."""
         text = step.response
-        for k, (name, words) in enumerate(step.said):
+        for k, (name, words) in enumerate(step.mentions):
             value = frame.get(step.slot_key(k)) or self.another(name, words, rng)
             if value != words:
                 text = swap(text, (words, step.value(k)), value) or text
@@ -179,33 +179,33 @@ class CorpusSpeech:
         return self._only(step, k, _CORRECTION, rng)
 
     def answer_to(self, step: GoalStep, slot: str, value: str, rng: Random) -> tuple[GoalStep, Phrase]:
-        return self._only(step, next(k for k, (name, _) in enumerate(step.said) if name == slot), _ANSWER, rng)
+        return self._only(step, next(k for k, (name, _) in enumerate(step.mentions) if name == slot), _ANSWER, rng)
 
     def other(self, step: GoalStep, rng: Random) -> GoalStep | None:
         """The same request with another value. None if the response does not contain the value, because then no correct response is
         known."""
-        if not step.said or step.words is None:
+        if not step.mentions or step.words is None:
             return None
-        k = int(rng.random() * len(step.said))
-        name, old = step.said[k]
+        k = int(rng.random() * len(step.mentions))
+        name, old = step.mentions[k]
         choices = self._index.fillers[name]
         new, value = choices[int(rng.random() * len(choices))]
         response = swap(step.response, (old, step.value(k)), new) if len(old) >= _TELLING else None
-        if new == old or response is None or [n for n, _ in step.said].count(name) > 1:
+        if new == old or response is None or [n for n, _ in step.mentions].count(name) > 1:
             return None
-        slots = tuple((n, new if j == k else w) for j, (n, w) in enumerate(step.said))
+        slots = tuple((n, new if j == k else w) for j, (n, w) in enumerate(step.mentions))
         values = tuple(value if j == k else v for j, v in enumerate(step.values))
         phrase = _refilled(step.words, {k: new.split()})
         return GoalStep(step.intents, slots, {**step.frame, name: new}, step.manner, phrase, response, values)
 
     def _only(self, step: GoalStep, k: int, templates: tuple[Template, ...], rng: Random) -> tuple[GoalStep, Phrase]:
-        phrase = say(pick(templates, rng), (("value", step.said[k][1]),), rng)
-        alone = replace(step, said=(step.said[k],), values=(step.value(k),), manner="follow")
+        phrase = say(pick(templates, rng), (("value", step.mentions[k][1]),), rng)
+        alone = replace(step, mentions=(step.mentions[k],), values=(step.value(k),), manner="follow")
         return alone, _spelled(phrase) if self._index.capitals else phrase
 
     def _retold(self, step: GoalStep, phrase: Phrase, rng: Random) -> Phrase | None:
         """The most similar of a few requests of the corpus with the same slots, filled with the values of this step."""
-        pool = self._index.alike.get(key_of(step.intents, (name for name, _ in step.said)), ())
+        pool = self._index.alike.get(key_of(step.intents, (name for name, _ in step.mentions)), ())
         text = phrase.text()
         carrier = set(words_of(text))
         best: tuple[float, Phrase] | None = None
@@ -240,12 +240,12 @@ class CorpusSpeech:
 
 def _filled(line: ScriptLine, step: GoalStep) -> Phrase:
     """The line's words with the slots of the step, by name and order."""
-    left = list(range(len(step.said)))
+    left = list(range(len(step.mentions)))
     owner_of: dict[int, int] = {}
     for k, (name, *_) in enumerate(line.slots):
-        owner_of[k] = next(j for j in left if step.said[j][0] == name)
+        owner_of[k] = next(j for j in left if step.mentions[j][0] == name)
         left.remove(owner_of[k])
-    phrase = _refilled(line.phrase(), {k: step.said[j][1].split() for k, j in owner_of.items()})
+    phrase = _refilled(line.phrase(), {k: step.mentions[j][1].split() for k, j in owner_of.items()})
     return Phrase(phrase.words, [owner_of[owner] if owner >= 0 else -1 for owner in phrase.owners])
 
 

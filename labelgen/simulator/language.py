@@ -194,8 +194,8 @@ class GrammarSpeech:
 
     def request(self, step: GoalStep, user: User, rng: Random) -> Phrase:
         """A random phrase for the step, with a please or a filler by the user's manners."""
-        templates = TABLE[step.key(), step.manner][tuple(sorted(name for name, _ in step.said))]
-        phrase = say(pick(templates, rng), step.said, rng)
+        templates = TABLE[step.key(), step.manner][tuple(sorted(name for name, _ in step.mentions))]
+        phrase = say(pick(templates, rng), step.mentions, rng)
         if step.intents == (GIVING_UP,):
             return phrase
         if step.manner == "full" and rng.random() < 0.15 + 0.4 * user.manners:
@@ -215,8 +215,8 @@ class GrammarSpeech:
         return plain(write(template, {}, rng)) + phrase
 
     def correction(self, step: GoalStep, k: int, rng: Random) -> tuple[GoalStep, Phrase]:
-        """Correction of the k-th slot said, and the step that its words alone express."""
-        name, value = step.said[k]
+        """Correction of the k-th mentioned slot, and the step that its words alone express."""
+        name, value = step.mentions[k]
         return _only(step, name, value), say(pick(_CORRECTION[name], rng), ((name, value),), rng)
 
     def answer_to(self, step: GoalStep, slot: str, value: str, rng: Random) -> tuple[GoalStep, Phrase]:
@@ -245,8 +245,8 @@ class GrammarSkills:
         if len(step.intents) > 1:
             return None
         intent = step.intents[0]
-        named = {name for name, _ in step.said}
-        understood = {name for k, (name, _) in enumerate(step.said) if k not in missed}
+        named = {name for name, _ in step.mentions}
+        understood = {name for k, (name, _) in enumerate(step.mentions) if k not in missed}
         needed = _NEEDED.get(intent)
         if needed is not None and needed not in understood and (step.manner == "full" or needed in named):
             return needed

@@ -43,15 +43,15 @@ class ScriptLine:
             owners.append(slots[0] if slots else -1)
         return Phrase(words, owners)
 
-    def said(self) -> tuple[tuple[str, str], ...]:
+    def mentions(self) -> tuple[tuple[str, str], ...]:
         """(slot, its words) in the order of the slots."""
         return tuple((name, " ".join(self.request[first:last].split())) for name, first, last, _ in self.slots)
 
     def step(self) -> GoalStep:
         """The request as a step, with the corpus's words and response."""
         values = tuple(value for *_, value in self.slots)
-        step = GoalStep(self.intents, self.said(), {}, "full", self.phrase(), self.response, values)
-        step.frame.update((step.slot_key(k), words) for k, (_, words) in enumerate(step.said))
+        step = GoalStep(self.intents, self.mentions(), {}, "full", self.phrase(), self.response, values)
+        step.frame.update((step.slot_key(k), words) for k, (_, words) in enumerate(step.mentions))
         return step
 
 
@@ -139,7 +139,7 @@ def _stands(line: ScriptLine) -> bool:
         return True
     phrase = line.phrase()
     spans, text = phrase.spans(), phrase.text()
-    return all(k in spans and text[slice(*spans[k])] == words for k, (_, words) in enumerate(line.said()))
+    return all(k in spans and text[slice(*spans[k])] == words for k, (_, words) in enumerate(line.mentions()))
 
 
 def _labels(published: Sources, scripts: Sequence[Script]) -> Sources:
@@ -196,7 +196,7 @@ def build_index(scripts: Iterable[Script]) -> CorpusIndex:
             words.update(words_of(line.request))
             for intent in line.intents:
                 by_intent.setdefault(intent, []).append(line)
-            for (name, value_text), (*_, value) in zip(line.said(), line.slots, strict=True):
+            for (name, value_text), (*_, value) in zip(line.mentions(), line.slots, strict=True):
                 fillers.setdefault(name, {})[value_text, value] = None
             if line.slots:
                 alike.setdefault(key_of(line.intents, (slot[0] for slot in line.slots)), []).append(line)

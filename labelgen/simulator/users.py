@@ -60,12 +60,12 @@ Slot = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class GoalStep:
-    """One request of a goal. said: slots that the user mentions; frame: all intended slots, including those that context adds to an
+    """One request of a goal. mentions: slots that the user mentions; frame: all intended slots, including those that context adds to an
     elliptical request. A step from a corpus also has its words, its correct response, and the normalized value of each slot
     said."""
 
     intents: tuple[str, ...]
-    said: tuple[Slot, ...]
+    mentions: tuple[Slot, ...]
     frame: dict[str, str]
     manner: Manner
     words: Phrase | None = None
@@ -76,14 +76,14 @@ class GoalStep:
         return "+".join(self.intents)
 
     def slot_key(self, k: int) -> str:
-        """Name in the frame of the k-th slot said: the second item of "milk and eggs" is `item2`."""
-        name = self.said[k][0]
-        before = sum(name == other for other, _ in self.said[:k])
+        """Name in the frame of the k-th mentioned slot: the second item of "milk and eggs" is `item2`."""
+        name = self.mentions[k][0]
+        before = sum(name == other for other, _ in self.mentions[:k])
         return f"{name}{before + 1}" if before else name
 
     def value(self, k: int) -> str:
-        """Value of the k-th slot said: the intended words, unless a corpus gives a normalized form."""
-        return self.values[k] if self.values else self.said[k][1]
+        """Value of the k-th mentioned slot: the intended words, unless a corpus gives a normalized form."""
+        return self.values[k] if self.values else self.mentions[k][1]
 
 
 @dataclass(slots=True)
@@ -218,7 +218,9 @@ def _shopping(user: User, rng: Random) -> list[GoalStep]:
     for _ in range(2):
         if rng.random() < 0.35:
             kinds = (("item",), ("item", "quantity"), ("item", "item"), ("quantity",))
-            slots = kinds[int(rng.random() * (4 if len(steps[-1].said) == 1 and steps[-1].said[0][0] == "item" else 3))]
+            slots = kinds[
+                int(rng.random() * (4 if len(steps[-1].mentions) == 1 and steps[-1].mentions[0][0] == "item" else 3))
+            ]
             before = dict(steps[-1].frame) if slots == ("quantity",) else {}
             steps.append(_step("add_to_list", "follow", slots, before, user, rng))
     if rng.random() < 0.2:

@@ -86,7 +86,7 @@ class Speech(Protocol):
         """The request after a complaint about the response."""
 
     def correction(self, step: GoalStep, k: int, rng: Random) -> tuple[GoalStep, Phrase]:
-        """Correction of the k-th slot said, and the step that its words alone express."""
+        """Correction of the k-th mentioned slot, and the step that its words alone express."""
 
     def answer_to(self, step: GoalStep, slot: str, value: str, rng: Random) -> tuple[GoalStep, Phrase]:
         """Answer to a question for a slot, and the step that its words express."""

@@ -175,16 +175,16 @@ def test_rephrased_request_keeps_meaning(worlds, seed):
             step = line.step()
             found = speech.again(step, user, rng)
             spoken = [(step, found), (step, speech.complaint(found, True, rng))]
-            if step.said:
-                k = int(rng.random() * len(step.said))
-                spoken += [speech.correction(step, k, rng), speech.answer_to(step, step.said[k][0], "", rng)]
+            if step.mentions:
+                k = int(rng.random() * len(step.mentions))
+                spoken += [speech.correction(step, k, rng), speech.answer_to(step, step.mentions[k][0], "", rng)]
                 other = speech.other(step, rng)
                 if other is not None:
                     assert other.response != step.response
                     spoken.append((other, speech.request(other, user, rng)))
             for one, phrase in spoken:
                 spans, text = phrase.spans(), phrase.text()
-                assert {k: text[a:b] for k, (a, b) in spans.items()} == {k: w for k, (_, w) in enumerate(one.said)}
+                assert {k: text[a:b] for k, (a, b) in spans.items()} == {k: w for k, (_, w) in enumerate(one.mentions)}
                 assert one.intents == step.intents
 
 
@@ -221,7 +221,7 @@ def test_script_unusable_dialogue_has_reason():
     good = _annotated(Label("slots", AtSpan(0, 3, 11), "place"))
     script = script_of(good)
     assert not isinstance(script, str)
-    assert script.lines[0].said() == (("place", "new york"),)
+    assert script.lines[0].mentions() == (("place", "new york"),)
     overlapping = _annotated(Label("slots", AtSpan(0, 3, 11), "place"), Label("slots", AtSpan(0, 3, 6), "age"))
     inside = _annotated(Label("slots", AtSpan(0, 4, 11), "place"))
     failed = _annotated(Label("outcome", AtGoal((0,)), "failure"))
