@@ -10,7 +10,7 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.base.options import ARGUMENT, Probability
+from labelgen.base.options import Probability
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.calibrate import MODEL, annotated, check_domains_from
 from labelgen.cli.command import (
@@ -20,7 +20,6 @@ from labelgen.cli.command import (
     ForceOptions,
     LogOptions,
     ModelRunOptions,
-    ReadOptions,
     joined_names,
     open_log,
 )
@@ -38,14 +37,12 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriftOptions(ReadOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
+class DriftOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
     """Compare a log with the dialogues that a model was calibrated on: what the model reads, what it predicts and, where the log has
     labels, how often it is right. Certificates that do not hold for the log are listed as void."""
 
-    model: Annotated[Path, ARGUMENT]
+    model: Annotated[Path, "FOLDER"]
     """model folder, calibrated"""
-    log: Annotated[tuple[str, ...], ARGUMENT]
-    """files or folders of records; - reads standard input, in labelgen's record form"""
     out: Annotated[Path | None, "FILE"] = None
     """JSON file for the result, which labelgen label and labelgen report read"""
     reference: Annotated[str, "NAME"] = "consensus"
@@ -259,4 +256,4 @@ def _row(test: "DriftTest") -> tuple[str, str, str, str, str]:
 
 
 ADAPT = Command("adapt", AdaptOptions, adapt_command, "labelgen adapt new-logs/ --model model/ --out adapted-model/")
-DRIFT = Command("drift", DriftOptions, drift_command, "labelgen drift model/ new-logs/ --out drift.json")
+DRIFT = Command("drift", DriftOptions, drift_command, "labelgen drift new-logs/ --model model/ --out drift.json")

@@ -243,7 +243,9 @@ def void_reasons(drift: Path, model: Path) -> dict[tuple[str, str], str]:
     check_model(model)
     if result.model_digest != model_digest(model):
         raise UsageError(
-            f"{drift} is about another model", "--drift", f"run labelgen drift {model} LOG --out {drift} --force"
+            f"{drift} is about another model",
+            "--drift",
+            f"run labelgen drift LOG --model {model} --out {drift} --force",
         )
     return {(one.task, one.unit): one.reason for one in result.void}
 

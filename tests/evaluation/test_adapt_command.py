@@ -104,7 +104,7 @@ def test_tasks_of_which_several_names_may_hold_keep_their_scaling(model, adapted
 
 def test_adapted_model_is_compared_with_the_new_log(adapted, logs, tmp_path):
     log, out = str(logs / "strict.jsonl"), str(tmp_path / "drift.json")
-    assert main(["drift", str(adapted), log, "--reference", "anna", "--out", out]) == 0
+    assert main(["drift", log, "--model", str(adapted), "--reference", "anna", "--out", out]) == 0
     tests = json.loads(Path(out).read_text())["tests"]
     assert tests
     assert not any(test["drifted"] for test in tests)

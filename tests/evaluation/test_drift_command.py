@@ -50,7 +50,7 @@ def model(tiny_model, logs, tmp_path_factory) -> Path:
 
 
 def drift(model: Path, log: Path, out: Path) -> Drift:
-    assert main(["drift", str(model), str(log), "--reference", "anna", "--out", str(out), "--force"]) == 0
+    assert main(["drift", str(log), "--model", str(model), "--reference", "anna", "--out", str(out), "--force"]) == 0
     return read_drift(out)
 
 
@@ -80,7 +80,7 @@ def test_without_labels_inputs_and_predictions_are_compared(model, logs, tmp_pat
 
 
 def drift_without_reference(model: Path, log: Path, out: Path) -> Drift:
-    assert main(["drift", str(model), str(log), "--out", str(out)]) == 0
+    assert main(["drift", str(log), "--model", str(model), "--out", str(out)]) == 0
     return read_drift(out)
 
 
@@ -118,7 +118,7 @@ def test_drift_of_another_model_is_refused(model, tiny_model, logs, tmp_path, ca
 
 
 def test_model_without_a_reference_is_refused_with_a_hint(tiny_model, logs, capsys):
-    assert main(["drift", str(tiny_model), str(logs / "same.jsonl")]) == 2
+    assert main(["drift", str(logs / "same.jsonl"), "--model", str(tiny_model)]) == 2
     assert "run labelgen calibrate" in capsys.readouterr().err
 
 
