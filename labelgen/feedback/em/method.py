@@ -142,7 +142,7 @@ def _plain_answers(rates: Rates) -> list[dict[str, Any]]:
     return [
         {
             "observed": list(answer[0]),
-            "said": dict(answer[1]),
+            "votes": dict(answer[1]),
             "strengths": list(answer[2]),
             "good": good,
             "bad": bad,
