@@ -13,10 +13,12 @@ from typing import Any
 from msgspec import structs
 
 from labelgen.agreement.consensus import CONSENSUS
+from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, interval, over_trainings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import ON_GIVEN_GOALS
 from labelgen.data.log import Log
+from labelgen.evaluation.baselines import BASELINES
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Judgment, Protocol
 from labelgen.evaluation.tasks import EvaluationTask, answered, as_set, evaluation_tasks
@@ -28,6 +30,7 @@ PERSON = "one annotator"
 REFERENCES = {None: "other annotators", 0: "all annotators"}
 """Number of other annotators in the consensus -> name of the reference; 0: nobody is left out."""
 JOINT = {"frame_accuracy": ("intents", "slots")}
+_RIVALS = tuple(resolve(BASELINES, key, "baseline").name.removeprefix(BASELINE) for key in BASELINES)
 _SEED, _VARIANT = re.compile(r"/seed-(\d+)/"), re.compile(r"/variant-([^/]+)/")
 
 
@@ -211,9 +214,7 @@ def _name(system: str) -> str:
 
 def _plain(name: str) -> bool:
     """Whether a system is the same for all trainings: one annotator or a baseline."""
-    return name == PERSON or name.startswith(
-        ("bag of words", "constant per source", "majority class", "rule", "trees on fields")
-    )
+    return name == PERSON or name.startswith(_RIVALS)
 
 
 def _less(ours: float | None, theirs: float | None) -> float | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rows import from_predictions
+from benchmarks.rows import _plain, from_predictions
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
@@ -109,3 +109,11 @@ def test_variants_take_the_place_of_the_model_and_are_compared_with_the_baseline
     named = {(r.system, r.baseline) for r in rows}
     assert {("no layer", ""), ("reference", ""), ("no layer", "reference")} <= named
     assert not any(r.system == "model" for r in rows)
+
+
+def test_every_registered_baseline_is_the_same_for_all_trainings():
+    assert _plain("rates of the last action")
+    assert _plain("TextTiling")
+    assert _plain("bag of words on the reference's goals")
+    assert not _plain("model")
+    assert not _plain("splices")
