@@ -82,7 +82,7 @@ class LogStats:
         self.dialogues += 1
         self.turns += len(dialogue.turns)
         self.turns_of_dialogue[len(dialogue.turns)] += 1
-        if dialogue.user is not None:
+        if dialogue.user:
             self.users.add(dialogue.user)
         if dialogue.source is not None:
             self.sources[dialogue.source] += 1

@@ -221,7 +221,7 @@ class _PoolQueue:
             if asked[name] >= self.per_dialogue:
                 continue
             # Counts only rise, so a turn that is put back with its new ones is in its right place.
-            now = (self.intents[turn.intents], users[turn.user] if turn.user is not None else 0)
+            now = (self.intents[turn.intents], users[turn.user] if turn.user else 0)
             if now == (intents, user):
                 return turn
             heapq.heappush(self.queue, (*now, rank, name, number, turn))

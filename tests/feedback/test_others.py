@@ -141,3 +141,12 @@ def test_vote_of_other_users_is_added_to_the_signals_of_the_item() -> None:
     heard = found.add_vote(dataclasses.replace(item, signals=(own,)))
     assert [s.kind for s in heard.signals] == ["gratitude", OTHERS]
     assert waterfall(heard) is not None
+
+
+@given(ROWS)
+def test_empty_user_is_an_unknown_one(rows: list[Row]) -> None:
+    votes = []
+    for name in (None, ""):
+        others, made = pool([(user or name, request, good) for user, request, good in rows])
+        votes.append([others.vote(item.dialogue, 0) for item in made])
+    assert votes[0] == votes[1]

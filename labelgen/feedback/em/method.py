@@ -195,8 +195,8 @@ class OtherUsers:
         keys, users, goods, dialogues = array("Q"), array("Q"), array("d"), array("Q")
         for item in items:
             user = item.dialogue.user
-            result = method(item) if user is not None and isinstance(item.at, AtTurn) else None
-            if result is not None and user is not None and isinstance(item.at, AtTurn):
+            result = method(item) if user and isinstance(item.at, AtTurn) else None
+            if result is not None and user and isinstance(item.at, AtTurn):
                 keys.append(_exchange_key(item.dialogue, item.at.turn))
                 users.append(short_digest(user))
                 goods.append(result.good)
@@ -222,7 +222,7 @@ class OtherUsers:
     def vote(self, dialogue: Dialogue, turn: int) -> bool | None:
         """Whether the others' turns with this request and response went at least as well as the average turn of the log;
         None where too few others have it, and where nobody knows who the user is."""
-        if dialogue.user is None:
+        if not dialogue.user:
             return None
         key = np.uint64(_exchange_key(dialogue, turn))
         start, end = np.searchsorted(self._keys, key, "left"), np.searchsorted(self._keys, key, "right")

@@ -74,8 +74,7 @@ def pattern_of(item: FeedbackItem, anchored: bool = False) -> Pattern:
 
     Of a kind that speaks several times the strongest signal counts. A kind counts as not observed where its strongest
     signals contradict each other, where it casts only votes that it does not declare, and where it is silent next to an
-    explicit answer. A kind without a detector could
-    always have spoken, but for earlier turns where there is one turn only."""
+    explicit answer. A kind without a detector could always have spoken, but for earlier turns where there is one turn only."""
     strongest: dict[str, dict[str, float]] = {}
     for signal in item.signals:
         by_vote = strongest.setdefault(signal.kind, {})
