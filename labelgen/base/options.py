@@ -329,6 +329,12 @@ def _require_value(key: str, hint: Hint, where: str) -> None:
 def _reject(key: str, kind: type, section: str, where: str) -> None:
     """Raises UsageError for a key that no option has, with the nearest one."""
     prefix, words = (f"{section}." if section else ""), key.split(".")
+    if where == COMMAND_LINE and any(item.key == key and item.argument for item in fields_of(kind)):
+        raise UsageError(
+            f"unknown option {shown_name(key, where)!r}",
+            where,
+            f"give {key.upper()} without a name; --help shows its place",
+        )
     patterns = [(prefix + item.key).split(".") for item in fields_of(kind)]
     # Names that the user chooses are taken as they are.
     filled = [

@@ -44,6 +44,7 @@ def content(folder: Path) -> dict[str, bytes]:
         ("data validate log.jsonl --max-bad-rate nan", "'nan', which is not a number from 0 to 1"),
         ("data validate log.jsonl --max-bad-rate much", "'much', which is not a number from 0 to 1"),
         ("data validate - --format chat", "'chat' is not read from standard input"),
+        ("data convert log.jsonl --out out.jsonl", "give OUT without a name"),
         ("data convert - out.jsonl --format sgd", "'sgd' is not read from standard input"),
         ("consensus log.jsonl out.jsonl --min-annotators 0", "--min-annotators is '0'"),
         ("evaluate log.jsonl --out out --resamples 0", "--resamples is '0'"),
