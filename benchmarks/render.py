@@ -236,7 +236,7 @@ def by_task(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
         for baseline in one["against"]:
             sides: dict[str, list[str]] = {name: [] for name in VERDICTS}
             for row in select(rows[one["page"]], {**one["query"], "baseline": baseline}):
-                if row.low is not None and row.high is not None:
+                if row.low is not None and row.high is not None and row.interval != "range":
                     equal = 1 if is_ratio(row) else 0
                     side = (
                         1 if row.low <= equal <= row.high else 2 if (row.low > equal) == one.get("lower", False) else 0

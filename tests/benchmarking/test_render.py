@@ -111,6 +111,7 @@ def test_verdicts_by_task_follow_the_side_of_the_interval():
         row(corpus=name, baseline="person", low=low, high=high, interval="bootstrap")
         for name, (low, high) in ends.items()
     ]
+    rows.append(row(corpus="worse", baseline="person", low=0.1, high=0.3, interval="range"))
     one = {**BY_TASK, "against": ["person"]}
     line = "| quality ([p](docs/results/p.md)) | person | better | unclear; touching | worse | Less. |"
     assert line in by_task({"intro": "", "tasks": [one]}, {"p": rows})
