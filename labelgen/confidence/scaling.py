@@ -94,7 +94,11 @@ def fit_temperature(rows: Sequence[Sequence[float]], right: Sequence[int]) -> Sc
 
 def fit_weights(rows: Sequence[Sequence[float]], right: Sequence[int]) -> tuple[float, ...]:
     """Fit the weights of names that maximize macro F1: the geometric mean of the best weights on bootstrap resamples of the rows,
-    which overfits less. rows: distributions over the same names; right: index of the true name. Empty with too few rows. Source of the mean: Breiman 1996, "Bagging Predictors"."""
+    which overfits less. Empty with too few rows. Source of the mean: Breiman 1996, "Bagging Predictors".
+
+    Args:
+        rows: distributions over the same names.
+        right: index of the true name of each row."""
     if len(rows) < LEAST_EVENTS:
         return ()
     logs = np.log(np.clip(np.asarray(rows, dtype=np.float64), _TINY, 1.0))

@@ -178,8 +178,8 @@ def _labels(path: Path, options: Options) -> Sources:
 
 @contextmanager
 def open_writer(path: Path | str, force: bool = False) -> Iterator[Write]:
-    """Open a log for writing; yields a function that writes one dialogue to `path`: `.jsonl` (also packed: `.jsonl.gz`, `.jsonl.zst`), `.parquet`, or
-    `-` for standard output.
+    """Open a log for writing; yields a function that writes one dialogue to `path`: `.jsonl` (also packed: `.jsonl.gz`,
+    `.jsonl.zst`), `.parquet`, or `-` for standard output.
 
     The file appears complete at the end of the block; if the block raises, there is no file. Raises UsageError for another
     suffix, or if the file exists and force is false."""
@@ -260,7 +260,7 @@ class Log:
         self.refuses = refuses
         self.kept = 0
         self.reasons: Counter[str] = Counter()
-        self._told = False
+        self._reported = False
 
     def labels(self) -> Sources:
         """The label sets that the corpus publishes; empty if there are none."""
@@ -332,8 +332,8 @@ class Log:
         if first is None:
             return
         if rate <= self.max_bad_rate:
-            if not self._told:
-                self._told = True
+            if not self._reported:
+                self._reported = True
                 where = f"in {self.quarantine}" if self.quarantine else "--quarantine FILE keeps them"
                 print_lines(quarantine_text(self.reasons, where), file=sys.stderr)
             return

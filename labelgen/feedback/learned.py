@@ -4,8 +4,8 @@ It is trained on explicit feedback alone: answers to "did I answer your question
 shared by its turns. Several logs weigh the same, and with several logs only words of at least two of them count: words of
 one corpus tell its topics, and users of other assistants speak of other things. Its log-odds are scaled by how well they
 hold in the log where they hold worst, when that log is left out: a detector that does not transfer says little. A request
-that is itself an answer or a rating is not read. Features: one and two words of the next request and of the response by TF-IDF, their lengths, and how much
-requests and response have in common. The file is JSON, so that loading it runs no code.
+that is itself an answer or a rating is not read. Features: one and two words of the next request and of the response by
+TF-IDF, their lengths, and how much requests and response have in common. The file is JSON, so that loading it runs no code.
 
 Its signals are of the kind `learned`. They vote where the probability of bad differs from its share in training by
 LEAST or more on the scale of an even share, and their strength grows with the difference."""

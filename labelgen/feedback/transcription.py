@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -221,12 +221,6 @@ class _Context:
         confidence = 2.0 * (self.confidence or 0.0) - 1.0 if known else 0.0
         new = [*(Counter(key) - Counter(self.first))]
         lost = [*(Counter(self.first) - Counter(key))]
-        rest = [one for one in self.listed if one != key]
-        agreement = sum(Levenshtein.normalized_similarity(key, one) for one in rest) / len(rest) if rest else 0.0
-        others = [one for one in self.listed if one != self.first]
-        base = (
-            sum(Levenshtein.normalized_similarity(self.first, one) for one in others) / len(others) if others else 0.0
-        )
 
         def gain(bag: frozenset[str]) -> float:
             """Share of the new words in the bag, less that of the words that they replace."""
@@ -241,7 +235,7 @@ class _Context:
             is_first * (len(self.listed) > 1),
             other * math.log1p(rank),
             other * min(gap, _CLIP),
-            other * (agreement - base),
+            other * (self._agreement(key) - self._first_agreement),
             float(origin == REPHRASE),
             float(origin == VOTE),
             other * Levenshtein.distance(key, self.first) / len(self.first),
@@ -250,7 +244,7 @@ class _Context:
             float(origin == REPHRASE) * likeness,
             float(origin == REPHRASE) * self.failed,
             float(origin == REPHRASE) * bool(self.repeat),
-            other * max(-_CLIP, min(_CLIP, self.counts.nats(key) - self.counts.nats(self.first))),
+            other * max(-_CLIP, min(_CLIP, self.counts.nats(key) - self._first_nats)),
             is_first * self.failed,
             other * self.failed,
             gain(self.repeat) if self.repeat else 0.0,
@@ -258,10 +252,30 @@ class _Context:
             gain(self.later),
             gain(self.response),
             gain(self.earlier),
-            0.0
-            if self.catalogue is None
-            else other * (_named(key, self.catalogue) - _named(self.first, self.catalogue)),
+            other * (self._names(key) - self._first_names),
         )
+
+    def _agreement(self, key: tuple[str, ...]) -> float:
+        """Mean similarity to the other hypotheses; 0 without any."""
+        return _mean([Levenshtein.normalized_similarity(key, one) for one in self.listed if one != key])
+
+    def _names(self, key: tuple[str, ...]) -> float:
+        """Number of words within names of the catalogue; 0 without a catalogue."""
+        return 0.0 if self.catalogue is None else _named(key, self.catalogue)
+
+    # Once for all candidates of a turn.
+
+    @cached_property
+    def _first_agreement(self) -> float:
+        return self._agreement(self.first)
+
+    @cached_property
+    def _first_nats(self) -> float:
+        return self.counts.nats(self.first)
+
+    @cached_property
+    def _first_names(self) -> float:
+        return self._names(self.first)
 
 
 def _likeness(first: Sequence[str], other: Sequence[str]) -> float:
@@ -277,7 +291,7 @@ def _likeness(first: Sequence[str], other: Sequence[str]) -> float:
 
 
 def _share(some: Sequence[str], bag: frozenset[str]) -> float:
-    return sum(word in bag for word in some) / len(some) if some else 0.0
+    return _mean([word in bag for word in some])
 
 
 def _mean(numbers: Sequence[float]) -> float:
@@ -402,10 +416,10 @@ def with_values(dialogue: Dialogue, answers: Iterable[Label | NoLabel], rules: V
             continue
         request, correction = dialogue.turns[answer.at.turn].request, spoken.get(answer.at.turn)
         if correction is None or correction.origin == FIRST:
-            words = request[answer.at.start : answer.at.end]
+            text = request[answer.at.start : answer.at.end]
         else:
-            words = spoken_words(request, answer.at, str(correction.value))
-        value = normalize(words, answer.name, rules.catalogue, dialogue.start, dialogue.locale)
+            text = spoken_words(request, answer.at, str(correction.value))
+        value = normalize(text, answer.name, rules.catalogue, dialogue.start, dialogue.locale)
         yield replace(answer, value=value.text, origin=value.origin)
 
 

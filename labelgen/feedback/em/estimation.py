@@ -17,20 +17,20 @@ silence:
 
 w_a are the declared log-odds of the strongest votes, at their strengths. The shared factor is one for all declared good
 votes and one for all bad ones; where nothing is declared, one for each set of kinds, which is as reliable by either vote
-until the log shows otherwise. Factors are positive, so what is learned is how much a vote counts and never for which side. The normalization alone could turn a weak vote beside stronger ones; there the
-evidence is 0.
+until the log shows otherwise. Factors are positive, so the log decides how much a vote counts and never for which side. The
+normalization alone could turn a weak vote next to stronger ones; there the evidence is 0.
 
 **Priors.** They are normal, on the logarithms of the factors and on the logit of the share of good items, and were fixed on
 simulated logs (docs/explanation/research-log.md). Kinds depend on each other in ways that two classes do not explain. That
 error does not shrink with the size of a log: the strongest dependence in a log of restaurant bookings was who says thanks at
 the end. So a log of any size weighs no more than LOG_ITEMS items against what was declared, and people's labels count in
-full beside it (the power likelihood of Miller and Dunson 2019). What a log cannot teach stays at the prior. Kinds that
+full (the power likelihood of Miller and Dunson 2019). What a log cannot teach stays at the prior. Kinds that
 declare nothing have a wide prior, and there every item counts.
 
 **Undeclared copies.** Families of which one is undeclared, and which agree more than the classes explain, are joined and all
 is fitted again, as long as BIC improves (Schwarz 1978).
 
-A domain has a share of good items of its own, with a prior worth DOMAIN_ITEMS items, and the rates of the whole log.
+Each domain has its share of good items, with a prior worth DOMAIN_ITEMS items, and the rates of the whole log.
 
 The cost grows with the distinct patterns, not with the items. Sources: Dawid and Skene 1979, "Maximum Likelihood Estimation
 of Observer Error-Rates Using the EM Algorithm"; Miller and Dunson 2019, "Robust Bayesian Inference via Coarsening"; silence
@@ -83,7 +83,7 @@ BALANCE_SD = 1.0
 where some votes are declared: declared log-odds are those of the votes, not only of one against another."""
 
 LOG_ITEMS = 100.0
-"""Number of items that a log of any size is worth beside the declared precisions."""
+"""Number of items that a log of any size is worth against the declared precisions."""
 
 DOMAIN_ITEMS = 300.0
 """Number of items of a domain that the share of the whole log is worth."""
@@ -112,7 +112,7 @@ class Rates:
     prior_only: frozenset[Answer] = frozenset()
 
     def evidence(self, answer: Answer) -> float:
-        """Log-odds of good of one answer, in nats; never against its own votes. An answer without learned rates counts as
+        """Log-odds of good of one answer, in nats; never against the answer's votes. An answer without learned rates counts as
         declared."""
         rates = None if answer in self.prior_only else self.rates.get(answer)
         if rates is None:
@@ -240,7 +240,7 @@ class SignedModel:
 
     Parameters x: logarithms of the frequencies of answers, to a constant; the same shared by an answer and its mirror image,
     in which every vote is reversed; logarithms of the shared factors; of the factor of each combination of votes, whatever
-    their strengths and the kinds beside them; the logit of the share of good items. mean, precision: of their normal
+    their strengths and the other kinds; the logit of the share of good items. mean, precision: of their normal
     priors."""
 
     def __init__(self, table: Table) -> None:
@@ -257,18 +257,18 @@ class SignedModel:
         unlabeled = float(table.items[table.known < 0.0].sum())
         copies = max(1.0, unlabeled / LOG_ITEMS) if (declared & spoke).any() else 1.0
         self.table = replace(table, items=np.where(table.known < 0.0, 1.0, copies) * table.items)
-        held = copies**-0.5
+        narrowing = copies**-0.5
         both_ways = ~declared & (np.bincount(self.mirrored)[self.mirrored] > 1)
         sd = np.concatenate(
             [
                 np.where(both_ways, VOTES_SD, _LOOSE),
                 np.full(pairs, _LOOSE),
-                np.where(np.arange(shared) < 2, DIRECTION_SD * held, KINDS_SD),
+                np.where(np.arange(shared) < 2, DIRECTION_SD * narrowing, KINDS_SD),
                 np.full(votes, VOTES_SD),
-                [SHARE_SD * held],
+                [SHARE_SD * narrowing],
             ]
         )
-        sd[self.cuts[2] + self.votes[declared]] = DECLARED_SD * held
+        sd[self.cuts[2] + self.votes[declared]] = DECLARED_SD * narrowing
         self.precision = sd**-2.0
         frequency = np.log(table.shares)
         self.mean = np.zeros(len(sd))
@@ -280,7 +280,7 @@ class SignedModel:
         numbers, sizes = np.unique(table.question, return_counts=True)
         self.questions = np.intersect1d(table.question[declared & spoke], numbers[sizes > 1])
         times = table.by_question((table.items @ table.seen)[:, None])[:, 0] / table.items.sum()
-        self.balance = times * (BALANCE_SD * held) ** -2.0
+        self.balance = times * (BALANCE_SD * narrowing) ** -2.0
         self.bounds = [_FREQUENCY] * (len(spoke) + pairs) + [_FACTOR] * (shared + votes) + [_LOGIT]
 
     def log_odds(self, x: Array) -> Array:
@@ -291,8 +291,8 @@ class SignedModel:
 
     def states(self, x: Array) -> tuple[float, Array]:
         """The share of good items, and the rates [A, 2]."""
-        own, mirrored, *_ = np.split(x, self.cuts)
-        logs = (own + mirrored[self.mirrored])[:, None] + self.log_odds(x)[:, None] * _HALVES
+        single, mirrored, *_ = np.split(x, self.cuts)
+        logs = (single + mirrored[self.mirrored])[:, None] + self.log_odds(x)[:, None] * _HALVES
         return float(sigmoid(x[-1])), self.table.normalized(np.exp(logs))
 
     def added(self, x: Array, rates: Array) -> Array:
@@ -353,7 +353,7 @@ def _share_of_domain(counts: Mapping[Pattern, int], whole: Rates) -> float:
 
 # Families that nobody declared.
 #
-# Kinds that copy each other in part agree where neither is right. As families of their own they look like the most reliable
+# Kinds that copy each other in part agree where neither is right. As separate families they look like the most reliable
 # ones. So the pair of families whose answers depend on each other most, given the fit, is joined, and all is fitted again.
 # Source of the test: the likelihood ratio of independence (G squared) in two-way tables, with the penalty of Schwarz 1978.
 # The problem is that of Bach et al. 2017, "Learning the Structure of Generative Models without Labeled Data".
@@ -365,7 +365,7 @@ and in COPY_ITEMS items: a large log can show the least dependence, and one fami
 
 def closest_pair(fitted: Fitted, families: Mapping[str, str]) -> tuple[str, str] | None:
     """The two families that are most worth joining; None where none are. Families that are declared are not joined: what
-    they share beyond the classes does no harm, since their log-odds are held."""
+    they share beyond the classes does little harm, since their log-odds stay near the declared ones."""
     table = fitted.table
     undeclared = {family for kind, family in families.items() if not reliability(kind).declared}
     if not undeclared:

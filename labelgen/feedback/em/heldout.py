@@ -92,11 +92,11 @@ class HeldOutSignals:
             yield item
 
     def _row(self, item: FeedbackItem) -> Row:
-        own = [s for s in judging(item.signals) if s.kind not in _NOT_OF_USERS]
-        family_of = {s.kind: reliability(s.kind).family for s in own}
+        signals = [s for s in judging(item.signals) if s.kind not in _NOT_OF_USERS]
+        family_of = {s.kind: reliability(s.kind).family for s in signals}
 
         def good(family: str | None) -> float:
-            posterior = waterfall(replace(item, signals=tuple(s for s in own if family_of[s.kind] != family)))
+            posterior = waterfall(replace(item, signals=tuple(s for s in signals if family_of[s.kind] != family)))
             return 0.5 if posterior is None else posterior.good
 
         without = tuple((family, good(family)) for family in sorted(set(family_of.values())))
@@ -104,8 +104,8 @@ class HeldOutSignals:
 
     def compare(self, fit: Callable[[Mapping[Pattern, int]], Rates]) -> tuple[MethodComparison, ...]:
         """For each unit with enough votes. fit: rates from patterns with their counts."""
-        found = (_compare(unit, blocks, fit) for unit, blocks in sorted(self._rows.items()))
-        return tuple(comparison for comparison in found if comparison is not None)
+        comparisons = (_compare(unit, blocks, fit) for unit, blocks in sorted(self._rows.items()))
+        return tuple(comparison for comparison in comparisons if comparison is not None)
 
 
 def _compare(
@@ -131,11 +131,11 @@ def _compare(
         rates.append(fit(counts))
     gains, times = np.zeros((BLOCKS, 2)), np.zeros(BLOCKS)
     for family, kinds in sorted(members.items()):
-        held = _held_out(blocks, rates, family, frozenset(kinds))
+        rows = _held_out(blocks, rates, family, frozenset(kinds))
         for vote in ("good", "bad"):
-            if (family, vote) in votes and len(held):
-                gains += _gains(held, vote)
-                times += np.bincount(held[:, 0].astype(int), held[:, 1] * (held[:, 2] == _SIGN[vote]), BLOCKS)
+            if (family, vote) in votes and len(rows):
+                gains += _gains(rows, vote)
+                times += np.bincount(rows[:, 0].astype(int), rows[:, 1] * (rows[:, 2] == _SIGN[vote]), BLOCKS)
     if times.sum() < LEAST_VOTES or (times == 0.0).any():
         return None
     em, plain = (float(x) for x in gains.sum(axis=0) / times.sum())
@@ -161,10 +161,10 @@ def _held_out(blocks: Sequence[Counter[Row]], rates: Sequence[Rates], family: st
             strengths = pattern.strengths or (1.0,) * len(pattern.votes)
             cast = list(zip(pattern.votes, strengths, strict=True))
             nats = sum(prior_log_odds(kind, vote, s) for (kind, vote), s in cast if kind in kinds)
-            others = [(own, s) for own, s in cast if own[0] not in kinds]
+            others = [(vote, s) for vote, s in cast if vote[0] not in kinds]
             masked = Pattern(
                 pattern.domain,
-                tuple(own for own, _ in others),
+                tuple(vote for vote, _ in others),
                 tuple(sorted({*pattern.unseen, *kinds})),
                 strengths=tuple(s for _, s in others),
             )
@@ -176,10 +176,10 @@ def _held_out(blocks: Sequence[Counter[Row]], rates: Sequence[Rates], family: st
     return np.array(rows, dtype=np.float64).reshape(-1, 5)
 
 
-def _gains(held: Array, vote: Vote) -> Array:
+def _gains(rows: Array, vote: Vote) -> Array:
     """Gain in log-likelihood over the frequency of a vote, by block and method, [BLOCKS, 2]."""
-    block, count = held[:, 0].astype(int), held[:, 1]
-    cast = (held[:, 2] == _SIGN[vote]).astype(np.float64)
+    block, count = rows[:, 0].astype(int), rows[:, 1]
+    cast = (rows[:, 2] == _SIGN[vote]).astype(np.float64)
     gains = np.zeros((BLOCKS, 2))
     for half in (0, 1):
         train, test = block % 2 != half, block % 2 == half
@@ -188,8 +188,8 @@ def _gains(held: Array, vote: Vote) -> Array:
         # Half an item of each answer, so that no frequency is zero.
         base = (count[train] @ cast[train] + 0.5) / (count[train].sum() + 1.0)
         for k in (0, 1):
-            rates = _rates(held[train, 3 + k], cast[train], count[train], float(base), vote)
-            p = held[test, 3 + k] * rates[0] + (1.0 - held[test, 3 + k]) * rates[1]
+            rates = _rates(rows[train, 3 + k], cast[train], count[train], float(base), vote)
+            p = rows[test, 3 + k] * rates[0] + (1.0 - rows[test, 3 + k]) * rates[1]
             nats = np.where(cast[test] > 0.0, np.log(p / base), np.log((1.0 - p) / (1.0 - base)))
             gains[:, k] += np.bincount(block[test], count[test] * nats, BLOCKS)
     return gains
