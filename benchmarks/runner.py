@@ -74,11 +74,18 @@ class StageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """parameters: values for the placeholders, lists for `each`; stages: by name."""
+    """parameters: values for the placeholders, lists for `each`; stages: by name; changes: parameters that differ from the file's."""
 
     name: str
     parameters: dict[str, Any]
     stages: dict[str, StageSpec]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What runs it, for the rows that it makes."""
+        options = [f"--set {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in self.changes.items()]
+        return " ".join([f"python -m benchmarks run {self.name}", *options])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,8 @@ class Run:
         for instance in chosen:
             if table := self.table_of(instance):
                 made = msgspec.json.decode((self.folder(instance) / "rows.json").read_bytes(), type=list[Result])
-                tables.setdefault(table, []).extend(structs.replace(row, table=table) for row in made)
+                made = [structs.replace(row, table=table, command=self.recipe.command) for row in made]
+                tables.setdefault(table, []).extend(made)
         for table, rows in tables.items():
             write_results(self.results / f"{page_of(table)}.csv", rows)
 
@@ -212,8 +220,7 @@ class Run:
         if spec.call:
             made = _function(spec.call)(**command.arguments)
             if spec.table:
-                written = f"python -m benchmarks run {self.recipe.name}"
-                rows = [structs.replace(row, command=written, versions=row.versions or versions()) for row in made]
+                rows = [structs.replace(row, versions=row.versions or versions()) for row in made]
                 write_text(folder / "rows.json", msgspec.json.encode(rows).decode())
         if spec.out or spec.table:
             record.output = digest(self.output(instance) if spec.out else folder / "rows.json")
@@ -342,7 +349,7 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
             str(path),
             f"parameters: {', '.join(parameters)}",
         )
-    return Recipe(name, {**parameters, **(changes or {})}, stages)
+    return Recipe(name, {**parameters, **(changes or {})}, stages, changes or {})
 
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, StageSpec]]:

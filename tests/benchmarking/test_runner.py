@@ -72,6 +72,14 @@ def test_a_second_run_executes_nothing_and_the_rows_stand_in_the_table(place: Pa
     assert run(place) == []
 
 
+def test_rows_of_changed_parameters_name_them_in_their_command(place: Path):
+    chosen = recipe(seeds=[1])
+    run(place, Recipe(chosen.name, chosen.parameters, chosen.stages, {"seeds": [1]}))
+    assert {r.command for r in read_results(place / "results" / "page.csv")} == {
+        "python -m benchmarks run fake --set 'seeds=[1]'"
+    }
+
+
 def test_a_changed_input_runs_only_its_dependants(place: Path):
     run(place)
     (place / "data" / "b.txt").write_text("B\n")
