@@ -1,16 +1,33 @@
 """Models whose weights are drawn, not trained, and that give labels of all tasks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from labeled import LABELS, labeled_dialogue
 
+from labelgen.data.dialogue import Dialogue
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.nn.label_scorer import LabelScorer
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
+
+
+def perturb(module: torch.nn.Module, scale: float = 0.1) -> None:
+    """Add noise to all parameters: parts that start at zero then have an effect."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+
+
+def assert_batch_invariant(annotator: Annotator, dialogues: Sequence[Dialogue]) -> None:
+    """A dialogue gets the same labels and the same probabilities alone, with all others, and in another order."""
+    together = annotator.annotate(dialogues)
+    assert annotator.annotate(dialogues[::-1])[::-1] == together
+    assert [annotator.annotate([dialogue])[0] for dialogue in dialogues] == together
 
 
 def random_model(tiny_encoder: Path, layers: int, band: int) -> LabelModel:
@@ -21,9 +38,8 @@ def random_model(tiny_encoder: Path, layers: int, band: int) -> LabelModel:
     )
     seen = [labeled_dialogue(seed) for seed in range(8)]
     model = build_model(options, {name: TaskOptions() for name in TASKS}, LABELS, seen).eval()
+    perturb(model.dialogue_encoder, 0.2)
     with torch.no_grad():
-        for parameter in model.dialogue_encoder.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
         for part in model.modules():
             if isinstance(part, LabelScorer):
                 part.bias.fill_(1.0)

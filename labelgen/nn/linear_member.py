@@ -68,6 +68,10 @@ class LinearMember(nn.Module):
 
     def scores(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout, sees: Sees) -> Scores:
         """Scores of the linear map alone. A sparse product goes row by row, so they are batch-invariant."""
-        texts = [place_texts(layout.texts[dialogue], at, sees) for dialogue, at in places]
-        weight, bias = (self.get_buffer(f"{unit}_{name}").double().cpu().numpy() for name in ("weight", "bias"))
-        return torch.from_numpy(self.ngrams[unit].matrix(texts) @ weight + bias).float()
+        matrix = self.ngrams[unit].matrix([place_texts(layout.texts[dialogue], at, sees) for dialogue, at in places])
+        weight, bias = self.get_buffer(f"{unit}_weight"), self.get_buffer(f"{unit}_bias")
+        # A copy of the rows that are read costs less than one of the whole weight.
+        read = torch.from_numpy(matrix.indices).to(weight.device)
+        of_read = type(matrix)((matrix.data, np.arange(len(read)), matrix.indptr), shape=(len(places), len(read)))
+        product = of_read @ weight[read].double().cpu().numpy()
+        return torch.from_numpy(product + bias.double().cpu().numpy()).float()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from labeled import LABELS, every_target, labeled_dialogue
 from msgspec.structs import replace
+from random_models import assert_batch_invariant, perturb
 
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
@@ -31,9 +32,7 @@ def new_model(tiny_encoder, seed: int = 0, **options) -> LabelModel:
     )
     model = build_model(chosen, {name: TaskOptions() for name in reversed(list(TASKS))}, LABELS, DIALOGUES).eval()
     # A new dialogue encoder adds nothing to its turns; these tests are about one that does.
-    with torch.no_grad():
-        for parameter in model.dialogue_encoder.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    perturb(model.dialogue_encoder)
     return model
 
 
@@ -51,10 +50,7 @@ def test_annotator_other_dialogues_in_the_call_change_no_bit(folder, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        annotator = Annotator(folder)
-        together = annotator.annotate(DIALOGUES)
-        assert annotator.annotate(DIALOGUES[::-1])[::-1] == together
-        assert [annotator.annotate([d])[0] for d in DIALOGUES] == together
+        assert_batch_invariant(Annotator(folder), DIALOGUES)
     finally:
         torch.set_num_threads(before)
 

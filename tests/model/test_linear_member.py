@@ -5,12 +5,13 @@ import pytest
 import torch
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
+from random_models import assert_batch_invariant
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file, read_json
 from labelgen.data.dialogue import Dialogue, Signal, Turn
-from labelgen.data.labels import Answers, AtDialogue, AtGoal, AtTurn, Label, Target, targets_of
+from labelgen.data.labels import UNIT_OF, Answers, AtDialogue, AtGoal, AtTurn, Label, Target, targets_of
 from labelgen.features.ngrams import NGrams, place_texts
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
@@ -111,6 +112,18 @@ def test_linear_member_alone_finds_the_word_that_decides_in_new_dialogues(tiny_e
     assert np.mean(bad[True]) > np.mean(bad[False]) + 0.3
 
 
+def test_scores_equal_a_dense_product(model):
+    member, layout = model.linear_member("quality"), model.collator().batch(OTHERS, [()] * 30, [None] * 30).layout
+    places = model.tasks["quality"].places(layout)
+    for unit in member.ngrams:
+        chosen = [place for place in places if UNIT_OF[type(place[1])] == unit]
+        rows = member.ngrams[unit].matrix([place_texts(layout.texts[dialogue], at) for dialogue, at in chosen])
+        weight, bias = (member.get_buffer(f"{unit}_{name}").double().numpy() for name in ("weight", "bias"))
+        expected = rows.toarray() @ weight + bias
+        np.testing.assert_allclose(member.scores(unit, chosen, layout, "all").numpy(), expected, rtol=1e-5, atol=1e-6)
+        assert np.ptp(expected) > 0.1
+
+
 def test_share_of_zero_gives_the_answers_of_the_network(tiny_encoder, model):
     alone = annotate(new_model(tiny_encoder, ngrams=0), OTHERS)
     without = annotate(new_model(tiny_encoder, share=0.0), OTHERS)
@@ -139,10 +152,7 @@ def test_average_is_the_geometric_mean_of_both(tiny_encoder):
 def test_saved_model_gives_equal_labels_alone_together_and_online(model, tmp_path):
     save_model(model, tmp_path / "m", {"data_digest": "abc"})
     for online in (False, True):
-        annotator = Annotator(tmp_path / "m", online=online)
-        together = annotator.annotate(OTHERS)
-        assert [annotator.annotate([d])[0] for d in OTHERS] == together
-        assert annotator.annotate(OTHERS[::-1])[::-1] == together
+        assert_batch_invariant(Annotator(tmp_path / "m", online=online), OTHERS)
     loaded = load_model(tmp_path / "m")
     assert annotate(loaded, OTHERS) == annotate(model, OTHERS)
     assert loaded.ngrams() == model.ngrams()
