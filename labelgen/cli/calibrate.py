@@ -38,19 +38,19 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class _HeldOutOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
-    """A model, and held-out dialogues with a reference."""
+class ModelReferenceOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
+    """A model, and a log with a reference."""
 
     model: Annotated[Path, "FOLDER"]
-    """model folder, to which the result is written"""
+    """model folder"""
     reference: Annotated[str, "NAME"] = "consensus"
     """reference that answers are compared with: consensus, or an annotator"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateOptions(_HeldOutOptions):
-    """Calibrate a model: scale the probabilities of its labels (temperature or isotonic scaling) to how often they are right. The
-    dialogues must be new to the model. Half of them are used, unless --whole is given; the other half stays unseen for labelgen certify."""
+class CalibrateOptions(ModelReferenceOptions):
+    """Calibrate a model, in its folder: scale the probabilities of its labels (temperature or isotonic scaling) to how often they are right.
+    The dialogues must be new to the model. Half of them are used, unless --whole is given; the other half stays unseen for labelgen certify."""
 
     decide: Literal["most_probable", "macro_f1"] = "most_probable"
     """predicted quality or outcome: the most probable name, or that of weights which maximize macro F1, which favors rare names"""
@@ -64,9 +64,9 @@ class CalibrateOptions(_HeldOutOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifyOptions(_HeldOutOptions):
-    """Certify thresholds: find for each task the lowest threshold above which at most a given share of the model's labels is wrong
-    (Learn-then-Test). labelgen label then abstains below it. The dialogues must be new to the model; they may be those of labelgen
+class CertifyOptions(ModelReferenceOptions):
+    """Certify thresholds, in the model's folder: find for each task the lowest threshold above which at most a given share of the model's
+    labels is wrong (Learn-then-Test). labelgen label then abstains below it. The dialogues must be new to the model; they may be those of labelgen
     calibrate, of which other parts are used. Probabilities are not scaled again."""
 
     max_error: Annotated[Probability, "SHARE"] = 0.03
@@ -149,19 +149,11 @@ def certify(options: CertifyOptions) -> None:
         print_lines(line)
 
 
-def _held_out(
-    options: _HeldOutOptions, seed: int, predictions: str | None = None, fitted_on: frozenset[str] = frozenset()
-) -> "_HeldOut":
-    """The dialogues that are new to the model, with its annotations and the reference; what is asked; the setting; a digest of the
-    dialogues; and the annotator. predictions: annotator whose labels take the place of the model's; the dialogues are then new to that one. fitted_on:
-    fingerprints of more dialogues to leave out, as the calibration was fitted on them."""
-    from labelgen.data.label_sets import refuse_without_domains
-    from labelgen.data.labels import tasks_of
-    from labelgen.data.record import encode
-    from labelgen.data.split import fingerprint_text
-    from labelgen.evaluation.prepare import held_out, trained_on
-    from labelgen.evaluation.protocol import with_all_named, with_reference
-    from labelgen.evaluation.tasks import answered, evaluation_tasks
+def open_with_model(
+    options: ModelReferenceOptions, seed: int = 0
+) -> "tuple[AudioFolders, Annotator, list[EvaluationTask], Setting]":
+    """The log; the model as it is without calibration; the tasks that it labels; and the setting."""
+    from labelgen.evaluation.tasks import evaluation_tasks
     from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
 
@@ -177,7 +169,24 @@ def _held_out(
         domains_from=options.domains_from,
     )
     tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
-    read = AudioFolders(log)
+    return AudioFolders(log), annotator, tasks, setting
+
+
+def _held_out(
+    options: ModelReferenceOptions, seed: int, predictions: str | None = None, fitted_on: frozenset[str] = frozenset()
+) -> "_HeldOut":
+    """The dialogues that are new to the model, with its annotations and the reference; what is asked; the setting; a digest of the
+    dialogues; and the annotator. predictions: annotator whose labels take the place of the model's; the dialogues are then new to that one. fitted_on:
+    fingerprints of more dialogues to leave out, as the calibration was fitted on them."""
+    from labelgen.data.label_sets import refuse_without_domains
+    from labelgen.data.labels import tasks_of
+    from labelgen.data.record import encode
+    from labelgen.data.split import fingerprint_text
+    from labelgen.evaluation.prepare import held_out, trained_on
+    from labelgen.evaluation.protocol import with_all_named, with_reference
+    from labelgen.evaluation.tasks import answered
+
+    read, annotator, tasks, setting = open_with_model(options, seed)
     known = annotator.trained_on.holds if predictions is None else lambda d: trained_on(d.annotation(predictions))
     new, left_out = held_out(with_all_named(read, setting), known)
     others = [dialogue for dialogue in new if fingerprint_text(dialogue) not in fitted_on]
@@ -212,7 +221,7 @@ def _predicted(dialogues: "Sequence[Dialogue]", name: str) -> "Iterator[Dialogue
 
 
 def _write(
-    options: _HeldOutOptions,
+    options: ModelReferenceOptions,
     found: "Calibration",
     annotator: "Annotator",
     dialogues: "Sequence[Dialogue]",
@@ -238,7 +247,7 @@ def check_domains_from(calibration: "Calibration", options: ModelRunOptions) -> 
         raise UsageError(f"the model was calibrated {made}", "--domains-from", "ask it alike, or calibrate it again")
 
 
-def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, options: _HeldOutOptions) -> None:
+def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, options: ModelReferenceOptions) -> None:
     """Print which dialogues are left out, and why. Raises UsageError where no other dialogue is left."""
     for reason, count in left_out.items():
         print_lines(f"{count:,} dialogues are left out: {reason}", file=sys.stderr)

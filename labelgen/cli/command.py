@@ -84,10 +84,10 @@ class Command(Generic[Options]):
         lines += ["", *_columns("--config FILE", config), *_columns("-h, --help", "this text"), "", "example:"]
         return "\n".join([*lines, *(f"  {line}" for line in self.example.split("\n"))])
 
-    def _rank(self, item: OptionField) -> tuple[bool, bool]:
-        """Options of the command come before those that it shares with others, sections after both."""
-        first = item.key.partition(".")[0]
-        return "." in item.key or is_dataclass(item.hint.kind), first not in self.options.__annotations__
+    def _rank(self, item: OptionField) -> tuple[bool, bool, bool]:
+        """Required options come first, then those of the command, then those that it shares with others, then sections."""
+        section, first = "." in item.key or is_dataclass(item.hint.kind), item.key.partition(".")[0]
+        return section, item.default is not MISSING, first not in self.options.__annotations__
 
 
 def _usage(item: OptionField) -> str:

@@ -12,17 +12,8 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.base.options import Probability
 from labelgen.base.terminal import print_lines, progress
-from labelgen.cli.calibrate import MODEL, annotated, check_domains_from
-from labelgen.cli.command import (
-    AudioFolders,
-    Command,
-    ConsensusOptions,
-    ForceOptions,
-    LogOptions,
-    ModelRunOptions,
-    joined_names,
-    open_log,
-)
+from labelgen.cli.calibrate import MODEL, ModelReferenceOptions, annotated, check_domains_from, open_with_model
+from labelgen.cli.command import Command
 
 if TYPE_CHECKING:
     from labelgen.confidence.drift import Sample
@@ -37,32 +28,24 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriftOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
+class DriftOptions(ModelReferenceOptions):
     """Compare a log with the dialogues that a model was calibrated on: what the model reads, what it predicts and, where the log has
     labels, how often it is right. Certificates that do not hold for the log are listed as void."""
 
-    model: Annotated[Path, "FOLDER"]
-    """model folder, calibrated"""
     out: Annotated[Path | None, "FILE"] = None
     """JSON file for the result, which labelgen label and labelgen report read"""
-    reference: Annotated[str, "NAME"] = "consensus"
-    """annotator whose labels in the log are right: consensus, or a name"""
     level: Probability = 0.05
     """chance of any false alarm, over all tests"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptOptions(LogOptions, ModelRunOptions, ConsensusOptions, ForceOptions):
+class AdaptOptions(ModelReferenceOptions):
     """Adapt a calibrated model to a new log with a few labeled dialogues, such as ten: class weights and temperature of tasks of which one
     name holds, shrunk to the old ones. A task keeps its calibration unless the log loss of left-out dialogues falls by more than its standard
     error. Writes a new model folder, without certificates."""
 
-    model: Annotated[Path, "FOLDER"]
-    """model folder, calibrated"""
     out: Annotated[Path, "FOLDER"]
     """new model folder"""
-    reference: Annotated[str, "NAME"] = "consensus"
-    """annotator whose labels in the log are right: consensus, or a name"""
 
 
 @dataclass(frozen=True)
@@ -88,9 +71,6 @@ def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
     """Read the log, and annotate what counts. Raises UsageError for a model without a calibration, InputError without dialogues."""
     from labelgen.evaluation.drift import Draw
     from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
-    from labelgen.evaluation.tasks import evaluation_tasks
-    from labelgen.metrics.results import Setting
-    from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import read_calibration
     from labelgen.model.folder import check_model
     from labelgen.review.sampling import doubt_strategy
@@ -100,18 +80,7 @@ def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
     if calibration is None:
         raise UsageError(f"{options.model} is not calibrated", str(options.model), "run labelgen calibrate first")
     check_domains_from(calibration, options)
-    setting = Setting(options.reference, joined_names(options.annotators), ratings=options.ratings)
-    log = open_log(options, options.log, options.domains_from)
-    annotator = Annotator(
-        options.model,
-        log.labels(),
-        MODEL,
-        options.precision,
-        options.device,
-        calibrated=False,
-        domains_from=options.domains_from,
-    )
-    read = AudioFolders(log)
+    read, annotator, tasks, setting = open_with_model(options)
     every, labeled, trained = Draw(), Draw(), 0
     for dialogue in with_all_named(progress(read, "read", "dialogues"), setting):
         if annotator.trained_on.holds(dialogue):
@@ -126,7 +95,6 @@ def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
     ids = [{d.id for d in drawn.dialogues()} for drawn in (every, labeled)]
     if not ids[0]:
         raise InputError("no dialogue is left to compare", ", ".join(options.log), "name a log with new dialogues")
-    tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
     both = {d.id: d for drawn in (every, labeled) for d in drawn.dialogues()}
     answers = list(annotated(with_reference(both.values(), tasks, setting), annotator, read))
     chosen = [[d for d in answers if d.id in some] for some in ids]

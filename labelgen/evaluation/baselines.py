@@ -8,6 +8,7 @@ a system predicted and, under a name that says so, at those of the reference, as
     judged = baselines.annotate(test, "consensus", goals_from="model")"""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -421,7 +422,7 @@ def goal_name(examples: Iterable[TrainingAnswer]) -> str:
     return min((name for x in examples for name in x.names), default="")
 
 
-class _Division:
+class _Division(ABC):
     """A rule that divides a dialogue into goals; not defined for other tasks."""
 
     name: str
@@ -445,9 +446,9 @@ class _Division:
             for place in places
         ]
 
+    @abstractmethod
     def cuts(self, dialogue: Dialogue) -> list[bool]:
         """For each turn but the first, whether a goal begins there. dialogue: at least one turn."""
-        raise NotImplementedError
 
 
 def runs(cuts: Sequence[bool]) -> list[tuple[int, ...]]:
