@@ -2,7 +2,7 @@
 
 A class of options is a frozen dataclass. A field's type says what values may be, its default what holds without a value, and the
 docstring below it, a noun phrase, is its help. `Annotated` adds limits (`Range`, `Choices`), the word that stands for a value in the
-help (a string), and `ARGUMENT` for a value that is given by its place on the command line and not by a name.
+help (a string), and `ARGUMENT` for a positional argument of the command line.
 
     @dataclass(frozen=True, kw_only=True)
     class PlanOptions:
@@ -35,7 +35,7 @@ ANY = "*"
 """Stands in a key for a name that the user chooses, such as that of a task."""
 TABLE = "{...}"
 ARGUMENT = object()
-"""Marks a field that is given by its place on the command line."""
+"""Marks a field that is a positional argument of the command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ Positive = Annotated[float, Range(0)]
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A type of options, taken apart. kind: the type without None and annotations; each: of the values of a tuple or mapping."""
+    """The parts of a type of options. kind: the type without None and annotations; each: of the values of a tuple or mapping."""
 
     kind: Any
     optional: bool = False
@@ -96,7 +96,7 @@ class Hint:
 
     @classmethod
     def of(cls, hint: Any) -> "Hint":
-        """Take a type apart."""
+        """The parts of a type."""
         args = get_args(hint)
         if get_origin(hint) is Annotated:
             inner = cls.of(args[0])
@@ -152,7 +152,7 @@ class OptionField:
 
     @property
     def argument(self) -> bool:
-        """Whether it is given by its place."""
+        """Whether it is a positional argument."""
         return ARGUMENT in self.hint.rules
 
     @property
@@ -365,14 +365,14 @@ def read_options(kind: type[Options], *argv: Sequence[str]) -> Options:
     """Options from a command line; of several, later ones override earlier ones.
 
     `--config FILE` (or the name of a config that labelgen brings) gives a YAML file of options; of several files, later ones win, and
-    the options beside them win over files. An option that takes several values is repeated, or given as a list: `--data.train '[a, b]'`.
+    options of the command line win over files. An option that takes several values is repeated, or given as a list: `--data.train '[a, b]'`.
     A table is given as `NAME=VALUE`, repeated, as `--tasks '{goals: {}}'`, or by the dotted name of one entry,
     `--tasks.goals.weight 2`, which alone leaves the other entries of a file. Any other option that is given twice is refused.
 
     Raises UsageError for an unknown option, with the nearest one, for a value that the option cannot have, and for a missing one."""
     values: dict[str, Any] = {}
     for words in argv:
-        for key, value, where in _given(kind, list(words)):
+        for key, value, where in _parse_words(kind, list(words)):
             nested: Any = value
             for part in reversed(key.split(".") if key else ()):
                 nested = {part: nested}
@@ -381,7 +381,7 @@ def read_options(kind: type[Options], *argv: Sequence[str]) -> Options:
     return made
 
 
-def _given(kind: type, words: list[str]) -> Iterator[tuple[str, Any, str]]:
+def _parse_words(kind: type, words: list[str]) -> Iterator[tuple[str, Any, str]]:
     """Key, value and source of what a command line gives: first whole files, whose key is empty, then options and arguments."""
     known = {item.key: item for item in fields_of(kind)}
     options: dict[str, Any] = {}

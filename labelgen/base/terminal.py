@@ -47,7 +47,7 @@ def _visible(character: str) -> str:
 
 
 def progress(items: Iterable[Item], name: str, unit: str, total: int | None = None) -> Iterator[Item]:
-    """Yield `items` and report progress on standard error, as `label: 1,200/5,000 dialogues, 310.2/s, 12 s left`.
+    """Yield `items` and report progress on standard error, as `name: 1,200/5,000 dialogues, 310.2/s, 12 s left`.
 
     On a terminal one line is redrawn; elsewhere a line is printed every 20 seconds. Work of less than two seconds is not
     reported.

@@ -1,11 +1,15 @@
 """Prediction-powered inference (PPI++): a rate from many labels of a model and few labels of people.
 
 The rate is a ratio of sums over dialogues (goals that succeeded, over goals), because the goals of a dialogue depend on each
-other. The model's part is weighted so that the interval is shortest: a model that knows nothing gets a weight of about 0, and the
-interval is about that of people alone (a little wider, by what fitting the weight to few dialogues costs). Valid whatever the model says, where the dialogues that people labeled were drawn from the
-log by chance. Where a model is nearly always right, people's few dialogues hold almost no error of it, and an interval that trusts
-that is too narrow: a few more dialogues are imagined that err by one, up and down. Sources: Angelopoulos et al. 2023, "Prediction-powered inference", and "PPI++: Efficient Prediction-Powered
-Inference" (weight); Agresti and Coull 1998, "Approximate is Better than Exact" (imagined ones); delta method for ratios, Cochran 1977, "Sampling Techniques", chapter 6."""
+other. The model's part is weighted so that the interval is shortest: a model that knows nothing gets a weight of about 0, and
+the interval is about that of people alone (a little wider, by what fitting the weight to few dialogues costs). It is valid
+whatever the model says, if the dialogues that people labeled are a random sample of the log. A model that is nearly always right
+has almost no error in people's few dialogues, and an interval that trusts that is too narrow. So a few pseudo-dialogues are
+added that err by one, up and down.
+
+Sources: Angelopoulos et al. 2023, "Prediction-powered inference", and "PPI++: Efficient Prediction-Powered Inference" (weight);
+Agresti and Coull 1998, "Approximate is Better than Exact" (pseudo-dialogues); Cochran 1977, "Sampling Techniques", chapter 6
+(delta method for ratios)."""
 
 from dataclasses import dataclass
 

@@ -59,7 +59,7 @@ class _AbRedialRatedDialogue:
     turns: list[Mapping[int, float]] = field(default_factory=list)
 
 
-_Found = dict[tuple[str, tuple[_AbRedialLine, ...]], _AbRedialRatedDialogue]
+_RatedDialogues = dict[tuple[str, tuple[_AbRedialLine, ...]], _AbRedialRatedDialogue]
 """Dialogues by their ConvId and text, in the order of their first rows."""
 
 
@@ -76,7 +76,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     if partly not in _PARTLY:
         raise UsageError(f"partly is no {partly!r}", f"--option partly={partly}", f"known: {', '.join(_PARTLY)}")
     file = _file(path)
-    rated_dialogues: _Found = {}
+    rated_dialogues: _RatedDialogues = {}
     yield from _rows(file, ("ConvId", *_ASPECTS), lambda row, line: _rate(row, line, rated_dialogues))
     sidecar = file.with_name(_TURNS)
     if sidecar.is_file():
@@ -110,7 +110,7 @@ def _rows(file: Path, columns: Sequence[str], use: Callable[[Row, int], None]) -
             )
 
 
-def _rate(row: Row, line: int, rated_dialogues: _Found) -> None:
+def _rate(row: Row, line: int, rated_dialogues: _RatedDialogues) -> None:
     lines = tuple(text for _, text in _lines(row))
     ratings = {aspect: rating for aspect in _ASPECTS if (rating := _rating(row, aspect, *_SCALE[aspect])) is not None}
     same = sum(name == row["ConvId"] for name, _ in rated_dialogues)
@@ -120,7 +120,7 @@ def _rate(row: Row, line: int, rated_dialogues: _Found) -> None:
     rated.ratings.append(ratings)
 
 
-def _rate_turns(row: Row, rated_dialogues: _Found) -> None:
+def _rate_turns(row: Row, rated_dialogues: _RatedDialogues) -> None:
     cuts = _lines(row)
     if len(cuts) != _CUT * len(_OVERALL):
         raise _RowError("utterance0", f"bad_cut: {len(cuts)} utterances, three cuts have {_CUT * len(_OVERALL)}")
@@ -155,14 +155,14 @@ def _places(lines: Sequence[_AbRedialLine], cuts: Sequence[tuple[str, _AbRedialL
 
 def _lines(row: Row) -> list[tuple[str, _AbRedialLine]]:
     """The utterances that a row holds, each with its column; blanks count as one."""
-    rated_dialogues = []
+    utterances = []
     for column, cell in row.items():
         if column.startswith("utterance") and cell.strip():
             line = _LINE.fullmatch(cell.strip())
             if line is None:
                 raise _RowError(column, f"bad_line: {cell!r} begins neither with USER nor with SYSTEM")
-            rated_dialogues.append((column, _AbRedialLine(line["side"] == "USER", " ".join(line["text"].split()))))
-    return rated_dialogues
+            utterances.append((column, _AbRedialLine(line["side"] == "USER", " ".join(line["text"].split()))))
+    return utterances
 
 
 def _rating(row: Row, column: str, least: float, most: float) -> float | None:

@@ -66,7 +66,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
                 yield block
                 continue
             if block.dialogue in left:
-                block = _joined(waiting.pop(block.dialogue, None), block)
+                block = _join(waiting.pop(block.dialogue, None), block)
                 left[block.dialogue] -= 1
                 if left[block.dialogue]:
                     waiting[block.dialogue] = block
@@ -84,7 +84,7 @@ class _CsvBlock:
     broken: bool
 
 
-def _joined(before: _CsvBlock | None, block: _CsvBlock) -> _CsvBlock:
+def _join(before: _CsvBlock | None, block: _CsvBlock) -> _CsvBlock:
     if before is None:
         return block
     return _CsvBlock(before.dialogue, before.line, before.rows + block.rows, before.broken or block.broken)
@@ -202,12 +202,12 @@ def _build(identity: str, rows: Sequence[Row], table: _Table) -> Dialogue:
 def _in_order(rows: Sequence[Row], times: Mapping[int, float | None]) -> list[Row]:
     """The rows by their times; one without a time stays behind the row before it."""
     last = -math.inf
-    locate: list[tuple[float, Row]] = []
+    timed: list[tuple[float, Row]] = []
     for row in rows:
         time = times[id(row)]
         last = last if time is None else time
-        locate.append((last, row))
-    return [row for _, row in sorted(locate, key=lambda one: one[0])]
+        timed.append((last, row))
+    return [row for _, row in sorted(timed, key=lambda one: one[0])]
 
 
 def _first(turn: Exchange[Row], table: _Table, name: str) -> str | None:

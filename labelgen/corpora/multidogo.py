@@ -49,7 +49,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
         utterances: list[_MultiDogoRow] = []
         first = 0
         for line, row in rows_of(file, name, _COLUMNS):
-            item = row if isinstance(row, Rejected) else _said(row, name, line, utterances)
+            item = row if isinstance(row, Rejected) else _parse_row(row, name, line, utterances)
             if isinstance(item, Rejected):
                 yield item
                 continue
@@ -72,7 +72,7 @@ def _files(path: Path, part: str | None) -> list[Path]:
     return chosen
 
 
-def _said(row: Row, file: str, line: int, before: Sequence[_MultiDogoRow]) -> _MultiDogoRow | Rejected:
+def _parse_row(row: Row, file: str, line: int, before: Sequence[_MultiDogoRow]) -> _MultiDogoRow | Rejected:
     def rejected(field: str, reason: str) -> Rejected:
         raw = "\t".join(row.values()).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         dialogue = row["conversationId"] or None

@@ -49,9 +49,9 @@ class _Goals(msgspec.Struct, frozen=True):
     hospital: _MultiWozGoal = _MultiWozGoal()
 
     def of(self, domain: str) -> _MultiWozGoal:
-        item = getattr(self, domain) if domain in self.__struct_fields__ else _MultiWozGoal()
-        assert isinstance(item, _MultiWozGoal)
-        return item
+        goal = getattr(self, domain) if domain in self.__struct_fields__ else _MultiWozGoal()
+        assert isinstance(goal, _MultiWozGoal)
+        return goal
 
     @property
     def domains(self) -> list[str]:
@@ -76,11 +76,11 @@ class _MultiWozLine(msgspec.Struct, frozen=True):
     @property
     def domains(self) -> Counter[str]:
         """How much is said of each domain, in the order of the acts."""
-        item: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for act, slots in self.dialog_act.items():
-            item[act.partition("-")[0].lower()] += len(slots)
-        del item["general"]
-        return item
+            counts[act.partition("-")[0].lower()] += len(slots)
+        del counts["general"]
+        return counts
 
 
 class _MultiWozDialogue(msgspec.Struct, frozen=True):

@@ -195,15 +195,15 @@ def _normal(frame: _Frame, slot: str, text: str) -> str | None:
 
 def _labels(path: Path, options: Options) -> Sources:
     """Intents, and the slots that are said in words, of all services in the part's schema."""
-    item: Sources = {}
+    sources: Sources = {}
     for part in _parts(path):
         services = parse(read_bytes(part / "schema.json"), list[_Service], f"{part.name}/schema.json")
         if isinstance(services, Rejected):
             raise InputError(services.reason, services.where(), "take schema.json from the published release")
         intents = [_name(s, x) for s in services for x in s.intents]
         slots = [_name(s, x) for s in services for x in s.slots if not x.is_categorical]
-        item = {**item, f"sgd/{part.name}": {"intents": _sorted(intents), "slots": _sorted(slots)}}
-    return item
+        sources = {**sources, f"sgd/{part.name}": {"intents": _sorted(intents), "slots": _sorted(slots)}}
+    return sources
 
 
 def _name(service: _Service, named: _SgdName) -> LabelName:

@@ -41,7 +41,7 @@ class _Event(msgspec.Struct, frozen=True, rename="pascal"):
         return self.agent == "User"
 
     @property
-    def utterances(self) -> bool:
+    def is_utterance(self) -> bool:
         if self.text is None:
             return False
         return self.action == "utter" if self.by_user else self.agent == "Wizard" and self.action in _REPLIES
@@ -89,7 +89,7 @@ def _files(path: Path) -> list[Path]:
 
 def _dialogue(record: _StarDialogue) -> Dialogue:
     start = next((e.unix_time for e in record.events if e.unix_time is not None), None)
-    turns = exchanges((e for e in record.events if e.utterances), lambda event: event.by_user)
+    turns = exchanges((e for e in record.events if e.is_utterance), lambda event: event.by_user)
     feedback = tuple(_feedback(record))
     goals = _goals(record, turns)
     return Dialogue(

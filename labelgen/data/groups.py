@@ -104,9 +104,9 @@ class TurnForm(RecordPart, frozen=True, kw_only=True):
 
 
 class LabelForm(RecordPart, frozen=True, kw_only=True):
-    """A label of a task that has no group of its own.
+    """A label of a task without a group.
 
-    Without a name it says that the field has no label, with its `probability`. Such an entry also stands beside the empty
+    Without a name it says that the field has no label, with its `probability`. Such an entry also accompanies the empty
     list of a group, which has no room for the probability."""
 
     task: str

@@ -246,8 +246,8 @@ def _rejected(fault: Fault, dialogue: str | None, file: str, line: int | None, r
 class LocatedDialogue:
     """A valid record with its place, so that later steps can still reject it.
 
-    file: its name in rejected records. line: or row, from 1. came: the line, or the row, that it was read from. Both are
-    None where a reader of another format made it of several."""
+    file: its name in rejected records. line: or row, from 1. source: the line, or the row, that it was read from. Both
+    are None where a reader of another format made it of several."""
 
     dialogue: Dialogue
     file: str

@@ -47,8 +47,8 @@ def count_rows(path: Path) -> int | str:
 def read_rows(
     path: Path, name: str, start: int, end: int, on_row: OnRow = lambda row: None
 ) -> Iterator[LocatedDialogue | Rejected]:
-    """Rows `[start, end)` of a file that count_rows has opened, each a dialogue or rejected; `hear` is passed what each
-    holds, without nulls. Raises OSError where the disk fails."""
+    """Rows `[start, end)` of a file that count_rows has opened, each a dialogue or rejected. on_row: called with the fields of
+    each row, without nulls. Raises OSError where the disk fails."""
     with _opened(path) as file:
         first = 0
         for group in range(file.num_row_groups):

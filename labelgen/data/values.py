@@ -120,6 +120,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scales: dict[str, int]
     dozen: dict[str, int]
     articles: tuple[str, ...]
+    indefinite: tuple[str, ...]
     joins: tuple[str, ...]
     fractions: dict[str, float]
     of: tuple[str, ...]
@@ -145,6 +146,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     noon: dict[str, str]
     past: tuple[str, ...]
     to: tuple[str, ...]
+    leading_zero: tuple[str, ...]
 
 
 @lru_cache(maxsize=16)
@@ -200,7 +202,7 @@ class _Reader:
         if words[0] in table.negative:
             rest = self._number(words[1:])
             return None if rest is None else -rest
-        if len(words) == 1 and words[0] in table.articles[:2]:
+        if len(words) == 1 and words[0] in table.indefinite:
             return Fraction(1)
         for k in range(len(words)):
             tail = self._fraction(words[k:])
@@ -389,8 +391,9 @@ class _Reader:
         if alone and (hour := self._cardinal(words)) is not None and hour < 25:
             return _checked(hour, 0)
         if len(words) >= 2 and (hour := self._cardinal(words[:1])) is not None:
-            minute = self._cardinal(words[2:] if words[1] in ("oh", "o") else words[1:])
-            if minute is not None and (minute >= 10 or words[1] in ("oh", "o")) and (alone or minute % 5 == 0):
+            zero = words[1] in table.leading_zero
+            minute = self._cardinal(words[2:] if zero else words[1:])
+            if minute is not None and (minute >= 10 or zero) and (alone or minute % 5 == 0):
                 return _checked(hour, minute) if hour < 13 else None
         return None
 
