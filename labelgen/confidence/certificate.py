@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binom
 
 from labelgen.confidence.resampling import Array
 from labelgen.data.split import position
@@ -86,6 +85,8 @@ class Certificate:
 def dialogues_needed(errors: int, max_error: float, confidence: float) -> int:
     """The least number of independent dialogues of which so many may be wrong: 99, 157, 208, 257 for 0 to 3 errors at 3%
     and 95%."""
+    from scipy.stats import binom
+
     low, high = errors + 1, 2 * errors + 2
     while binom.cdf(errors, high, max_error) > 1 - confidence:
         low, high = high, 2 * high
@@ -101,6 +102,8 @@ def dialogues_needed(errors: int, max_error: float, confidence: float) -> int:
 def upper_bound(errors: int, dialogues: int, confidence: float) -> float:
     """The largest error rate that so many errors of so many independent dialogues leave possible. Source: Clopper and
     Pearson 1934."""
+    from scipy.stats import beta
+
     return 1.0 if errors >= dialogues else float(beta.ppf(confidence, errors + 1, dialogues - errors))
 
 
@@ -186,6 +189,8 @@ def _places(scored: Scored, draw: str) -> Array:
 
 def _p_value(items: Array, errors: Array, step: Step, max_error: float, places: Array) -> float:
     if step.most == 1:
+        from scipy.stats import binom
+
         some = items > 0
         drawn = places[some] < errors[some] / items[some]
         return float(binom.cdf(int(drawn.sum()), int(some.sum()), max_error))

@@ -176,7 +176,8 @@ class LabelModel(nn.Module):
         return in_dialogue.index_copy(0, drawn, alone.to(in_dialogue.dtype))
 
     def score(self, name: str, states: States, layout: Layout) -> Any:
-        """What the head of a task gives, averaged with its linear member. In training the head alone: the member is fitted apart."""
+        """What the head of a task gives, averaged with its linear member. In training the head alone: the member is
+        fitted separately."""
         out, task = self.heads[name](states, layout), self.tasks[name]
         if self.training or name not in self.linear or not isinstance(task, ExclusiveTask):
             return out

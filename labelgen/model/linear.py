@@ -1,14 +1,13 @@
 """Fit of the linear members of heads, and the logistic regression that the bag of words of an evaluation shares."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from labelgen.base.errors import UsageError
 from labelgen.base.terminal import progress
@@ -62,7 +61,7 @@ class LinearFit:
 
 
 def fit_linear(
-    tasks: Mapping[str, Task[Any]], dialogues: Iterable[Dialogue], masked: bool = False
+    tasks: Mapping[str, Task[Any]], dialogues: Collection[Dialogue], masked: bool = False
 ) -> dict[str, dict[Unit, LinearFit]]:
     """Fit a linear member for each task whose options ask for one, on the targets of the dialogues.
 
@@ -91,7 +90,7 @@ def _without_evidence(dialogue: Dialogue) -> Dialogue:
     return mask(dialogue, (*dialogue.signals, *more))
 
 
-def _drawn(dialogues: Iterable[Dialogue]) -> list[Dialogue]:
+def _drawn(dialogues: Collection[Dialogue]) -> list[Dialogue]:
     """Dialogues with targets, of at most MOST_TURNS turns together: those that lie first by a hash of the id."""
     sizes = [(position(0, f"linear {x.id}"), k, len(x.turns)) for k, x in enumerate(dialogues) if x.targets]
     order = sorted(sizes)
@@ -143,6 +142,8 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Sequence[Dialogue]) -> 
 
 
 def _fit(task: ExclusiveTask, unit: Unit, rows: _Rows, folds: Sequence[NDArray[np.bool_]]) -> LinearFit:
+    from scipy.special import log_softmax
+
     ngrams, labels = NGrams.learn(rows.texts, task.options.ngrams), len(task.index)
     matrix = ngrams.matrix(rows.texts)[rows.place]
     nats = np.zeros(len(C_GRID))

@@ -1,8 +1,8 @@
 """A linear member of a head: logistic regression on a bag of words, averaged with the network.
 
-The two are fitted apart and err apart: the network reads meaning and context, the regression the very words. Their scores are averaged
-as log-probabilities (a geometric mean of the distributions). Source: Hinton 2002, "Training Products of Experts by Minimizing Contrastive
-Divergence", section 1 (logarithmic opinion pool)."""
+The two are fitted separately and make different mistakes: the network reads meaning and context, the regression exact words. Their
+scores are averaged as log-probabilities (a geometric mean of the distributions). Source: Hinton 2002, "Training Products of Experts by
+Minimizing Contrastive Divergence", section 1 (logarithmic opinion pool)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class LinearMap:
 class LinearMember(nn.Module):
     """A linear map for each unit of a task, and its share in the average; where a unit has none, the network answers alone.
 
-    share: of the map, until a fit sets both. Buffers of each unit: weight and bias of the map, and the shares of the network and of the map, by which their log-probabilities are
-    multiplied."""
+    share: of the map, until a fit sets both. Buffers of each unit: weight and bias of the map, and the shares of the network and of the
+    map, by which their log-probabilities are multiplied."""
 
     def __init__(self, ngrams: Mapping[Unit, NGrams], labels: int, share: float = 0.5) -> None:
         super().__init__()

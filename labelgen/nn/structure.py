@@ -162,10 +162,10 @@ def single_features(positions: Int[Tensor, " N"], by: Relations) -> Float[Tensor
     """Features of each real turn by itself, 0 or 1: whom it addresses, and how long ago its speaker wrote."""
     names = (by.addressed > 0).any(-1)
     first = by.previous < 0
-    own = positions - by.previous
-    index = torch.arange(len(own), device=own.device) - own
+    since = positions - by.previous
+    index = torch.arange(len(since), device=since.device) - since
     named_before = names[index.clamp(min=0)] & ~first
-    near = [(own < step) & ~first for step in _OWN_STEPS]
+    near = [(since < step) & ~first for step in _SINCE_STEPS]
     return torch.stack([names, by.calls, first, by.speaker == 0, named_before, *near], dim=-1).float()
 
 
@@ -173,10 +173,10 @@ _DISTANCE_STEPS = (2.0, 3.0, 5.0, 9.0, 17.0, 33.0, 65.0)
 """Turns between the two."""
 _GAP_STEPS = (60.0, 120.0, 180.0, 360.0, 660.0, 1860.0)
 """Seconds between the two."""
-_OWN_STEPS = (3, 6, 21, 101)
+_SINCE_STEPS = (3, 6, 21, 101)
 """Turns since the speaker's last one."""
 _PAIR = len(_DISTANCE_STEPS) + len(_GAP_STEPS) + 17
-_SINGLE = 5 + len(_OWN_STEPS)
+_SINGLE = 5 + len(_SINCE_STEPS)
 
 
 @dataclass(frozen=True, slots=True)

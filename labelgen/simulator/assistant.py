@@ -114,7 +114,7 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, option
     frame = dict(step.frame)
     for k in reading.missed:
         frame.pop(step.slot_key(k), None)
-    needed = skills.lacking(step, frame, reading.missed, user, rng)
+    needed = skills.missing_slot(step, frame, reading.missed, user, rng)
     if needed is not None:
         # A question is fair if the user left the slot out, and a mistake if the user said it.
         place = next((k for k, (name, _) in enumerate(step.mentions) if name == needed), None)

@@ -53,7 +53,7 @@ class CorpusSkills:
                 break
         return response
 
-    def lacking(
+    def missing_slot(
         self, step: GoalStep, frame: dict[str, str], missed: Collection[int], user: User, rng: Random
     ) -> str | None:
         """A missed slot half of the time; otherwise the assistant continues with a likely value."""

@@ -238,7 +238,7 @@ class GrammarSkills:
             frame[assumed] = user.choose(assumed, rng)
         return respond("+".join(intents), frame, rng)
 
-    def lacking(
+    def missing_slot(
         self, step: GoalStep, frame: dict[str, str], missed: Collection[int], user: User, rng: Random
     ) -> str | None:
         """Required slot that was not understood, or None. Instead of asking for the room, the assistant may assume its own."""

@@ -100,7 +100,7 @@ class AssistantSkills(Protocol):
     def mistaken(self, step: GoalStep, intents: tuple[str, ...], user: User, rng: Random) -> str:
         """Response for wrong intents."""
 
-    def lacking(
+    def missing_slot(
         self, step: GoalStep, frame: dict[str, str], missed: Collection[int], user: User, rng: Random
     ) -> str | None:
         """The slot that the assistant asks for. None if it continues without one; assumed values are then put into the frame.

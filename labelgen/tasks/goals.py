@@ -138,7 +138,7 @@ def _nearest(targets: Sequence[Sequence[Target]], layout: Layout, reach: int) ->
             if not isinstance(target.at, AtGoal) or not target.distribution:
                 _add(closed, target)
                 continue
-            mass = target.weight * sum(p for _, p in target.distribution or ())
+            mass = target.weight * sum(p for _, p in target.distribution)
             for before, turn in zip((None, *target.at.turns), target.at.turns, strict=False):
                 link = opens if before is None else min(turn - before - 1, opens)
                 expected[first + turn, link] += mass

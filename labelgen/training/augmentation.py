@@ -27,15 +27,15 @@ def join_at_goals(first: Dialogue, second: Dialogue, rng: Random) -> Dialogue | 
     Returns None if a dialogue has no goals among its targets, or one of them is divided completely and the other is not."""
     ends, starts = _cuts(first, last=True), _cuts(second, last=False)
     closed = [[t for t in d.targets if divides(t.task) and isinstance(t.at, AtDialogue)] for d in (first, second)]
-    weights = [sum(target.weight for target in own) for own in closed]
+    weights = [sum(target.weight for target in division) for division in closed]
     if not ends or not starts or abs(weights[0] - weights[1]) > _SAME:
         return None
     end, start = rng.choice(ends), rng.choice(starts)
-    kept = [t for t in first.targets if (own := turns_of(t.at)) is not None and own[-1] < end]
+    kept = [t for t in first.targets if (place := turns_of(t.at)) is not None and place[-1] < end]
     moved = [
         replace(t, at=_moved(t.at, end - start))
         for t in second.targets
-        if (own := turns_of(t.at)) is not None and own[0] >= start
+        if (place := turns_of(t.at)) is not None and place[0] >= start
     ]
     turns = (*first.turns[:end], *second.turns[start:])
     return replace(
@@ -49,7 +49,7 @@ def join_at_goals(first: Dialogue, second: Dialogue, rng: Random) -> Dialogue | 
 
 
 def _cuts(dialogue: Dialogue, last: bool) -> list[int]:
-    """Places between turns that cut no goal of a target: behind a goal's last turn, or before its first."""
+    """Places between turns that cut no goal of a target: after a goal's last turn, or before its first."""
     goals = {t.at.turns for t in dialogue.targets if isinstance(t.at, AtGoal)}
     places = {goal[-1] + 1 if last else goal[0] for goal in goals}
     return sorted(p for p in places if not any(goal[0] < p <= goal[-1] for goal in goals))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from labelgen.base.terminal import progress
 from labelgen.confidence.scaling import LEAST_EVENTS
 from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.features.layout import Batch
@@ -35,17 +36,18 @@ class _Rows:
 def fit_shares(model: LabelModel, examples: Examples) -> None:
     """Set the shares of each linear member to those with the least log loss on the examples, shrunk towards those of the options. A unit with fewer
     than LEAST_EVENTS targets keeps the latter. The model is in evaluation mode afterwards."""
-    found: dict[tuple[str, Unit], list[_Rows]] = {}
+    by_unit: dict[tuple[str, Unit], list[_Rows]] = {}
     if not model.linear:
         return
     model.eval()
     collator, dialogues = model.collator(), len(examples.corpus)
     with torch.inference_mode(), one_thread():
-        for start in range(0, dialogues, _BATCH):
+        starts = range(0, dialogues, _BATCH)
+        for start in progress(starts, "shares of linear members", "batches", len(starts)):
             batch = collator([examples.example(0, k) for k in range(start, min(start + _BATCH, dialogues))])
             for key, rows in _rows(model, batch):
-                found.setdefault(key, []).append(rows)
-    for (name, unit), parts in found.items():
+                by_unit.setdefault(key, []).append(rows)
+    for (name, unit), parts in by_unit.items():
         members = np.concatenate([part.members for part in parts], axis=1)
         expected = np.concatenate([part.expected for part in parts])
         if np.count_nonzero(expected.sum(axis=1)) >= LEAST_EVENTS:

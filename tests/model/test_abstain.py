@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from strategies import dialogues
 
 from labelgen.confidence.certificate import Certificate
+from labelgen.confidence.drift import Aspect
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import (
@@ -31,6 +32,7 @@ from labelgen.data.record import decode, encode
 from labelgen.labeling.manifest import tally
 from labelgen.model.abstain import abstaining, by_field, scaled
 from labelgen.model.calibration import Calibration, TaskCalibration
+from labelgen.model.reference import prediction_rows
 
 FIELDS: tuple[tuple[str, Unit], ...] = (
     ("goals", "dialogue"),
@@ -186,3 +188,21 @@ def test_scaled_with_weights_predicts_a_less_probable_name():
     read = decode(encode(Dialogue(id="d", turns=(Turn(request="a", response="b"),), annotations=(said,))), "f")
     assert isinstance(read, Dialogue)
     assert {x.at: x.name for x in read.annotations[0].labels} == dict.fromkeys(places, "bad")
+
+
+def test_prediction_rows_abstain_by_the_weights_of_the_source():
+    label = Label("quality", AtTurn(0), "good", 0.8, None, (("bad", 0.2), ("good", 0.8)))
+    annotation = Annotation("m", "model", (label,))
+    fields = {
+        field: dataclasses.replace(one, sources={"strict": (1e6, 1.0)})
+        for field, one in by_field(calibration(0.5)).items()
+    }
+    shares = []
+    for source in (None, "strict"):
+        withheld = abstaining(annotation, fields, source=source).abstained
+        row = prediction_rows(annotation, fields, ["quality"], source)[
+            Aspect("predictions", "abstained", "quality", "turn")
+        ]
+        assert row == {"share": len(withheld)}
+        shares.append(row["share"])
+    assert shares == [0, 1]
