@@ -202,7 +202,7 @@ def prediction_rows(
         answered[key][none.field] = []
         if none.probability is not None:
             sure[key].append(none.probability)
-    withheld = {one.field for one in abstaining(annotation, calibrated).abstained}
+    withheld = {one.field for one in abstaining(annotation, calibrated, source=source).abstained}
     rows: dict[Aspect, Row] = {}
     for (task, unit), fields in answered.items():
         if task not in wanted:
