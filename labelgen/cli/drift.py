@@ -68,14 +68,14 @@ class _NewLog:
 
 
 def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
-    """Read the log, and annotate what counts. Raises UsageError for a model without a calibration, InputError without dialogues."""
+    """Read the log, and annotate what counts with the model, whose folder was checked. Raises UsageError for a model without a calibration,
+    InputError without dialogues."""
+    from labelgen.data.labels import tasks_of
     from labelgen.evaluation.drift import Draw
-    from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
+    from labelgen.evaluation.protocol import with_all_named, with_reference
     from labelgen.model.calibration import read_calibration
-    from labelgen.model.folder import check_model
     from labelgen.review.sampling import doubt_strategy
 
-    check_model(options.model)
     calibration = read_calibration(options.model)
     if calibration is None:
         raise UsageError(f"{options.model} is not calibrated", str(options.model), "run labelgen calibrate first")
@@ -86,17 +86,18 @@ def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
         if annotator.trained_on.holds(dialogue):
             trained += 1
             continue
-        every.add(dialogue)
-        answered = people_of(dialogue, setting) or dialogue.annotation(options.reference)
-        if answered and doubt_strategy(dialogue) is None:
-            labeled.add(dialogue)
+        [judged] = with_reference([dialogue], tasks, setting)
+        every.add(judged)
+        right = judged.annotation(options.reference)
+        if right is not None and tasks_of(right) and doubt_strategy(judged) is None:
+            labeled.add(judged)
     if trained:
         print_lines(f"{trained:,} dialogues are left out: the model was trained on them", file=sys.stderr)
     ids = [{d.id for d in drawn.dialogues()} for drawn in (every, labeled)]
     if not ids[0]:
         raise InputError("no dialogue is left to compare", ", ".join(options.log), "name a log with new dialogues")
     both = {d.id: d for drawn in (every, labeled) for d in drawn.dialogues()}
-    answers = list(annotated(with_reference(both.values(), tasks, setting), annotator, read))
+    answers = list(annotated([*both.values()], annotator, read))
     chosen = [[d for d in answers if d.id in some] for some in ids]
     return _NewLog(annotator, calibration, setting, tasks, *chosen)
 

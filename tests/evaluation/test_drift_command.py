@@ -49,43 +49,50 @@ def model(tiny_model, logs, tmp_path_factory) -> Path:
     return folder
 
 
-def drift(model: Path, log: Path, out: Path) -> Drift:
-    assert main(["drift", str(log), "--model", str(model), "--reference", "anna", "--out", str(out), "--force"]) == 0
+def drift(model: Path, log: Path, out: Path, reference: str = "anna") -> Drift:
+    assert main(["drift", str(log), "--model", str(model), "--reference", reference, "--out", str(out)]) == 0
     return read_drift(out)
 
 
 def test_a_log_like_the_calibration_has_no_differences_and_no_void_certificate(model, logs, tmp_path):
-    found = drift(model, logs / "same.jsonl", tmp_path / "drift.json")
-    assert (found.dialogues, found.labeled) == (30, 30)
-    assert {test.kind for test in found.tests} == {"inputs", "predictions", "labels"}
-    assert not any(test.drifted for test in found.tests)
-    assert not found.void
+    result = drift(model, logs / "same.jsonl", tmp_path / "drift.json")
+    assert (result.dialogues, result.labeled) == (30, 30)
+    assert {test.kind for test in result.tests} == {"inputs", "predictions", "labels"}
+    assert not any(test.drifted for test in result.tests)
+    assert not result.void
 
 
 def test_another_log_differs_where_it_was_changed_and_voids_the_certificates(model, logs, tmp_path, capsys):
-    found = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
-    differing = {test.name: test for test in found.tests if test.drifted and test.kind == "inputs"}
+    result = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
+    differing = {test.name: test for test in result.tests if test.drifted and test.kind == "inputs"}
     assert set(differing) == {"device", "status"}
     assert differing["device"].column in ("(not in the training data)", "speaker")
     certified = json.loads((model / "calibration.json").read_text())["tasks"]
     thresholds = {(one["task"], one["unit"]) for one in certified if one["certificate"]["threshold"] is not None}
-    assert {(one.task, one.unit) for one in found.void} == thresholds
+    assert {(one.task, one.unit) for one in result.void} == thresholds
     assert "void: the certificate of" in capsys.readouterr().out
 
 
 def test_without_labels_inputs_and_predictions_are_compared(model, logs, tmp_path):
-    found = drift_without_reference(model, logs / "unlabeled.jsonl", tmp_path / "drift.json")
-    assert found.labeled == 0
-    assert {test.kind for test in found.tests} == {"inputs", "predictions"}
+    result = drift(model, logs / "unlabeled.jsonl", tmp_path / "drift.json", "consensus")
+    assert result.labeled == 0
+    assert {test.kind for test in result.tests} == {"inputs", "predictions"}
 
 
-def drift_without_reference(model: Path, log: Path, out: Path) -> Drift:
-    assert main(["drift", str(log), "--model", str(model), "--out", str(out)]) == 0
-    return read_drift(out)
+def test_dialogues_that_the_reference_does_not_answer_count_as_unlabeled(model, tmp_path):
+    """One annotator makes no consensus, and labels of ben are none of anna."""
+    alone = dialogues(5000, 20)
+    ben = [replace(d, annotations=(replace(d.annotations[0], annotator="ben"),)) for d in dialogues(6000, 20)]
+    write_log(tmp_path / "log.jsonl", [*alone, *ben], LABELS)
+    counts = {}
+    for reference in ("anna", "consensus"):
+        result = drift(model, tmp_path / "log.jsonl", tmp_path / f"{reference}.json", reference)
+        counts[reference] = (result.dialogues, result.labeled)
+    assert counts == {"anna": (20, 10), "consensus": (20, 0)}
 
 
 def test_label_marks_void_certificates_with_the_reason_and_changes_no_label(model, logs, tmp_path, capsys):
-    found = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
+    result = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
     plain, marked = tmp_path / "plain", tmp_path / "marked"
     words = ["label", str(logs / "other.jsonl")]
     end = ["--model", str(model), "--workers", "1"]
@@ -94,7 +101,7 @@ def test_label_marks_void_certificates_with_the_reason_and_changes_no_label(mode
     for _ in range(2):
         assert main([*words, str(marked), *end, "--drift", str(tmp_path / "drift.json")]) == 0
         assert "void: the certificate of" in capsys.readouterr().out
-    reasons = {(one.task, one.unit): one.reason for one in found.void}
+    reasons = {(one.task, one.unit): one.reason for one in result.void}
     for before, after in zip(Log([plain / "other.jsonl"]), Log([marked / "other.jsonl"]), strict=True):
         first, second = before.annotation("model"), after.annotation("model")
         assert first is not None
@@ -123,13 +130,13 @@ def test_model_without_a_reference_is_refused_with_a_hint(tiny_model, logs, caps
 
 
 def test_report_shows_the_differences_and_void_certificates(model, logs, tmp_path):
-    found = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
+    result = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
     words = [str(logs / "other.jsonl"), "--reference", "anna", "--model", str(model), "--resamples", "20"]
     assert main(["evaluate", *words, "--out", str(tmp_path / "e")]) == 0
     evaluation, page = str(tmp_path / "e" / "evaluation.json"), tmp_path / "page.html"
     assert main(["report", evaluation, str(page), "--drift", str(tmp_path / "drift.json")]) == 0
     assert "Void certificates" in page.read_text()
-    assert all(one.reason.split(":")[1].split(" of ")[0].strip() in page.read_text() for one in found.void)
+    assert all(one.reason.split(":")[1].split(" of ")[0].strip() in page.read_text() for one in result.void)
     assert main(["report", evaluation, str(page), "--force"]) == 0
     assert "Void certificates" not in page.read_text()
 
