@@ -1,6 +1,7 @@
 """Arbitrary dialogues, with everything that a record can hold; in the order in which records are read back."""
 
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from labelgen.data.dialogue import (
     Audio,
@@ -73,7 +74,7 @@ def hypotheses(draw: st.DrawFn, request: str) -> Hypothesis:
 
 @st.composite
 def feedbacks(draw: st.DrawFn, turns: int) -> Feedback:
-    kind = draw(st.sampled_from(["answer", "rating", "questionnaire", "barge_in", "stop", "disconnect"]))
+    kind = draw(st.sampled_from(["answer", "rating", "questionnaire", "barge_in", "stop", "disconnect", "edit"]))
     return Feedback(
         kind=kind,
         answer=draw(st.sampled_from(["yes", "no"])) if kind == "answer" else None,
@@ -81,6 +82,7 @@ def feedbacks(draw: st.DrawFn, turns: int) -> Feedback:
         question=draw(maybe(texts)),
         rating=draw(st.integers(1, 5).map(float)) if kind == "rating" else None,
         scale=(1.0, 5.0) if kind == "rating" else None,
+        text=draw(st.just(UNSET) | texts),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Generic
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from typing_extensions import TypeVar
 
 from labelgen.data.labels import Annotation, QualityName, Target
@@ -85,8 +85,10 @@ class Feedback(RecordPart, frozen=True, kw_only=True):
     """User feedback that the log itself recorded, at a turn or for the dialogue.
 
     kind: `answer` (to the assistant's question "did I answer?"), `rating`, `questionnaire`, `barge_in`, `stop`,
-    `disconnect` or any other name. answer: `yes` or `no`. about: index of the turn that is meant, else the turn that holds
-    the feedback. question: the words of the question. rating: a number on `scale` = (worst, best)."""
+    `disconnect`, `regenerate`, `retry`, `edit`, `edit_response`, `copy` or any other name. answer: `yes` or `no`. about:
+    index of the turn that is meant, else the turn that holds the feedback. question: the words of the question. rating: a
+    number on `scale` = (worst, best). text: the edited request of `edit`, the edited response of `edit_response`, the
+    replaced response of `regenerate`, or the user's comment; UNSET, which is false and is not written, without any."""
 
     kind: str
     answer: str | None = None
@@ -94,6 +96,7 @@ class Feedback(RecordPart, frozen=True, kw_only=True):
     question: str | None = None
     rating: float | None = None
     scale: tuple[float, float] | None = None
+    text: str | UnsetType = UNSET
 
 
 class Signal(RecordPart, frozen=True, kw_only=True):

@@ -94,7 +94,7 @@ def mask(text: str, locale: str | None = None) -> str:
 
 
 def redact_dialogue(dialogue: Dialogue) -> Dialogue:
-    """The dialogue with all its texts masked: requests, responses, n-best lists, questions and their answers, domain, status, device,
+    """The dialogue with all its texts masked: requests, responses, n-best lists, questions, answers and texts of feedback, domain, status, device,
     names and values of categories and numbers, values of slots, kinds of feedback, origins of targets, and keys and texts of what
     stands in `extra`. A slot whose span was masked loses its value too, in whatever form that is."""
     locale = dialogue.locale
@@ -153,6 +153,7 @@ def _feedback(feedback: Feedback, hide: Mask) -> Feedback:
         kind=hide(feedback.kind),
         question=_or_none(feedback.question, hide),
         answer=_or_none(feedback.answer, hide),
+        text=hide(feedback.text) if feedback.text else feedback.text,
     )
 
 

@@ -66,8 +66,10 @@ def test_split_empty_users_are_separate_users():
 
 
 def test_redact_answer_is_masked_like_question():
-    said = Feedback(kind="questionnaire", question="Is joe@corp.com right?", answer="no, ann@corp.com")
+    said = Feedback(
+        kind="questionnaire", question="Is joe@corp.com right?", answer="no, ann@corp.com", text="to bob@corp.com"
+    )
     made = Dialogue(id="d", turns=(Turn(request="hi", response="ho", feedback=(said,)),), feedback=(said,))
     hidden = redact_dialogue(made)
     for own in (*hidden.feedback, *hidden.turns[0].feedback):
-        assert "corp" not in f"{own.question}{own.answer}"
+        assert "corp" not in f"{own.question}{own.answer}{own.text}"
