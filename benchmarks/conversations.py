@@ -25,7 +25,7 @@ from labelgen.features.relations import relations_of
 from labelgen.metrics.metric import Item, Metric
 from labelgen.nn.structure import pair_features, single_features
 
-from .results import Result, bootstrap, in_new_process
+from .results import Result, bootstrap, in_new_process, slug
 from .rows import PERSON, seed_of
 
 PUBLISHED = "published"
@@ -33,8 +33,6 @@ PUBLISHED_WORDS = "published annotation"
 _MODEL = "model"
 RIVALS = ("previous message", "same speaker or addressed", "logistic regression")
 _REACH = 100
-_SECONDS_A_MESSAGE = 9.0
-"""Of one annotator: published are 7 to 11 seconds (Kummerfeld et al. 2019, section 4)."""
 _LEAST_GOALS = 20
 """Accepted goals below which a threshold is not judged: a few that are all right have no spread."""
 _GRID = tuple(k / 20 for k in range(20))
@@ -43,6 +41,12 @@ _GRID = tuple(k / 20 for k in range(20))
 def write_part(log: Sequence[Path], out: Sequence[Path], several: bool) -> None:
     """The files with three annotators or more, or those with fewer."""
     write_log(out[0], [d for d in Log(list(log)) if (len(_people(d)) >= 3) == several], force=True)
+
+
+def write_fold(log: Sequence[Path], out: Sequence[Path], fold: int, folds: int, test: bool) -> None:
+    """The test part of a fold, every `folds`-th dialogue in the order of their ids, or all other dialogues."""
+    dialogues = sorted(Log(list(log)), key=lambda d: d.id)
+    write_log(out[0], [d for k, d in enumerate(dialogues) if (k % int(folds) == int(fold)) == test], force=True)
 
 
 def write_rivals(train: Sequence[Path], test: Sequence[Path], out: Sequence[Path], seed: int = 0) -> None:
@@ -176,6 +180,36 @@ def rows(
         cells = {"corpus": corpus, "split": split, "task": GOALS, "reference": reference, "n": _turns(dialogues)}
         out += [replace(row, **cells, seed=" ".join(by_seed) if row.system == _MODEL else "") for row in made]
     return out
+
+
+def ablation(
+    rivals: Sequence[Path],
+    labeled: Sequence[Path],
+    ablated: Sequence[Path],
+    variants: Sequence[str],
+    metrics: Sequence[str],
+    corpus: str,
+    split: str,
+) -> list[Result]:
+    """The model and its variants against each annotator in turn; a folder `variant-NAME` in the paths of `ablated` names the variant."""
+    dialogues = sorted(Log(list(rivals)), key=lambda d: d.id)
+    references = sorted({a.annotator for d in dialogues for a in _people(d)})
+    logs = {_MODEL: list(labeled)} | {
+        name: [p for p in ablated if f"/variant-{slug(name)}/" in str(p)] for name in variants
+    }
+    by_seed = {name: _by(seed_of, paths) for name, paths in logs.items()}
+    systems = {
+        name: [
+            _Judged(tuple(_items(dialogues, r, made) for r in references))
+            for made in (_labels(of, dialogues) for of in seeds.values())
+        ]
+        for name, seeds in by_seed.items()
+    }
+    cells = {"corpus": corpus, "split": split, "task": GOALS, "reference": "another annotator", "n": _turns(dialogues)}
+    return [
+        replace(row, **cells, seed=" ".join(by_seed[row.system]))
+        for row in _rows(systems, metrics, len(dialogues), _MODEL)
+    ]
 
 
 def _by(named: Callable[[Path], str], paths: Sequence[Path]) -> dict[str, list[Path]]:
@@ -313,12 +347,12 @@ _PUBLISHED_FIGURES = {
 }
 
 
-def speed(model: Sequence[Path], log: Sequence[Path], corpus: str) -> list[Result]:
-    """Messages an hour that one CPU thread labels, and one annotator at the published speed."""
+def speed(model: Sequence[Path], log: Sequence[Path], corpus: str, seconds_a_message: float) -> list[Result]:
+    """Messages an hour that one CPU thread labels, and one annotator at an assumed speed."""
     spent = in_new_process("benchmarks.conversations:label_all", str(model[0]), [str(path) for path in log])
     rates = {
         (_MODEL, "one CPU thread, with loading the model"): 3600.0 * spent["returned"] / spent["cpu_seconds"],
-        (PERSON, "assumed: 9 seconds a message"): 3600.0 / _SECONDS_A_MESSAGE,
+        (PERSON, f"assumed: {seconds_a_message:g} seconds a message"): 3600.0 / seconds_a_message,
     }
     return [
         Result(

@@ -85,6 +85,8 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
     worst_slices: bool = False
     """search of one half of the dialogues for the slices where the first system is worst, by one condition or two, measured on the other
     half"""
+    all_metrics: bool = False
+    """every metric of each task on the terminal, not its main one alone; the other files have them anyway"""
     title: str | None = None
     """title of the report"""
     split: Annotated[str | None, "WORDS"] = None
@@ -119,7 +121,7 @@ def evaluate_command(options: EvaluateOptions) -> None:
 
         write_text(out / EVALUATION, evaluation.encode().decode())
         write_text(out / PAGE, render(evaluation))
-    show_results(evaluation)
+    show_results(evaluation, options.all_metrics)
     print_lines("", options.out / PAGE)
 
 
@@ -282,6 +284,8 @@ class ReportOptions(ForceOptions):
     """HTML file to write"""
     drift: Annotated[Path | None, "FILE"] = None
     """result of labelgen drift, shown as a section of the page"""
+    all_metrics: bool = False
+    """every metric of each task on the terminal, not its main one alone"""
 
 
 def report(options: ReportOptions) -> None:
@@ -294,18 +298,18 @@ def report(options: ReportOptions) -> None:
     evaluation = _read_evaluation(options.evaluation)
     drift = None if options.drift is None else read_drift(existing_file(options.drift))
     write_text(options.out, render(evaluation, drift))
-    show_results(evaluation)
+    show_results(evaluation, options.all_metrics)
     print_lines("", f"wrote {options.out}")
 
 
-def show_results(evaluation: "Evaluation") -> None:
-    """Print each task in its main metric: the systems, the human baseline, their ratio; and the caveats, to standard error."""
+def show_results(evaluation: "Evaluation", all_metrics: bool = False) -> None:
+    """Print each task in its main metric or in all: the systems, the human baseline, their ratio; and the caveats, to standard error."""
 
     from labelgen.report.terminal import PlainConsole, results_table
     from labelgen.report.verdicts import caveats
 
     # A pipe or a file has no width; the table is then as wide as it wants to be.
-    PlainConsole(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(results_table(evaluation))
+    PlainConsole(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(results_table(evaluation, all_metrics))
     for caveat in caveats(evaluation):
         print_lines(f"note: {caveat}", file=sys.stderr)
 

@@ -253,8 +253,8 @@ _NO_SYSTEM = ("human", "ceiling")
 """Kinds of rows that are no system's."""
 
 
-def results_table(evaluation: Evaluation) -> Table:
-    """One line for each task and system, in the main metric; one for the first system also where it does not answer.
+def results_table(evaluation: Evaluation, all_metrics: bool = False) -> Table:
+    """One line for each task and system, in the main metric or in each one; one for the first system also where it does not answer.
 
     Figures have their intervals; `-` stands for a number that is not defined. The ratio is system over human baseline: green where
     the verdict is that the system is better, red where it is worse."""
@@ -269,8 +269,10 @@ def results_table(evaluation: Evaluation) -> Table:
     table.add_column("metric")
     for heading in ("value" if several else "model", HUMAN, "ratio"):
         table.add_column(heading, justify="right")
-    for task in evaluation.tasks:
-        metric = task.main_metric
+    shown = [
+        (task, metric) for task in evaluation.tasks for metric in (task.metrics if all_metrics else [task.main_metric])
+    ]
+    for task, metric in shown:
         human = task.row(HUMAN)
         absent = [SystemRow(system=name, kind="") for name in first if task.row(name) is None]
         for row in (*absent, *rows[task.name]):
@@ -278,7 +280,7 @@ def results_table(evaluation: Evaluation) -> Table:
             ratios = [r for r in task.ratios if (r.system, r.opponent, r.metric) == (row.system, HUMAN, metric)]
             ratio = _figure(ratios[0] if ratios else None)
             verdict = next((one.verdict for one in task.verdicts if one.system == row.system), None)
-            if verdict in ("better", "no_baselines", "worse"):
+            if metric == task.main_metric and verdict in ("better", "no_baselines", "worse"):
                 ratio.stylize("red" if verdict == "worse" else "green")
             cells = [Text(printable(task.name)), Text(printable(row.system)), Text(printable(metric).replace("_", " "))]
             kept = cells if several else [cells[0], cells[2]]

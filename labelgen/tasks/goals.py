@@ -78,7 +78,10 @@ class Goals(Task[Float[Tensor, "N options"]]):
     units: ClassVar[tuple[Unit, ...]] = ("goal",)
     names: ClassVar[tuple[str, ...]] = ("goal",)
     divides: ClassVar[bool] = True
-    metrics: ClassVar[tuple[str, ...]] = ("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff")
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("exact_goal_f1", "b_cubed_f1", "boundary_f1", "pk", "window_diff"),
+        *("exact_goal_f1_several", "one_to_one", "variation_of_information"),
+    )
 
     @property
     def reads_relations(self) -> bool:

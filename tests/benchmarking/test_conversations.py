@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from benchmarks.conversations import PUBLISHED_WORDS, RIVALS, rows, write_part, write_rivals
+from benchmarks.conversations import PUBLISHED_WORDS, RIVALS, ablation, rows, write_fold, write_part, write_rivals
 from benchmarks.rows import PERSON
 from labelgen.corpora.irc import READER
 from labelgen.data.dialogue import Dialogue
@@ -20,8 +21,6 @@ def log(tmp_path_factory) -> Path:
     """The sample, three times the file with several annotators; a third annotator says what bo says."""
     path = tmp_path_factory.mktemp("irc") / "log.jsonl"
     several, single = (d for d in READER.read(SAMPLE, {}) if isinstance(d, Dialogue))
-    from msgspec.structs import replace
-
     bo = several.annotation("bo")
     assert bo is not None
     several = replace(several, annotations=(*several.annotations, replace(bo, annotator="cy")))
@@ -53,11 +52,53 @@ def test_rivals_divide_all_turns_by_their_rules(log: Path, tmp_path: Path):
     assert {t for goal in goals(dialogue, "logistic regression") for t in goal} == set(range(12))
 
 
+def test_folds_test_each_dialogue_once_and_never_train_on_it(log: Path, tmp_path: Path):
+    every = {d.id for d in Log([log])}
+    tested: list[str] = []
+    for fold in range(3):
+        parts = []
+        for test in (True, False):
+            write_fold([log], [tmp_path / "part.jsonl"], fold, 3, test)
+            parts.append({d.id for d in Log([tmp_path / "part.jsonl"])})
+        assert not parts[0] & parts[1]
+        assert parts[0] | parts[1] == every
+        tested += parts[0]
+    assert sorted(tested) == sorted(every)
+
+
+def test_ablation_of_equal_labels_differs_by_zero(log: Path, tmp_path: Path):
+    """One variant repeats the model, which says what bo says; the other one says what ana says, whom nobody repeats."""
+    several = [d for d in Log([log]) if d.annotation("bo")]
+    write_log(tmp_path / "several.jsonl", several)
+    paths = {
+        name: tmp_path / folder / "seed-0" / "log.jsonl"
+        for name, folder in (("model", ""), ("same one", "variant-same_one"), ("other", "variant-other"))
+    }
+    for name, path in paths.items():
+        path.parent.mkdir(parents=True)
+        said = [(d, d.annotation("ana" if name == "other" else "bo")) for d in several]
+        labeled = [
+            replace(d, annotations=(replace(a, annotator="model", kind="model", covered_turns=None),))
+            for d, a in said
+            if a is not None
+        ]
+        write_log(path, labeled)
+    ablated = [paths["same one"], paths["other"]]
+    made = ablation(
+        [tmp_path / "several.jsonl"], [paths["model"]], ablated, ["same one", "other"], METRICS, "toy", "all"
+    )
+    value = {(r.metric, r.system, r.baseline): r.value for r in made}
+    for metric in METRICS:
+        assert value[metric, "model", "same one"] == 0.0
+        difference = value[metric, "model", "other"]
+        assert difference is not None
+        assert difference > 0.0
+        assert value[metric, "same one", ""] == value[metric, "model", ""]
+
+
 def test_rows_judge_each_annotator_against_each_other(log: Path, tmp_path: Path):
     """Ana and bo differ, cy says what bo says: of three pairs one agrees wholly. A model that repeats bo is like bo against ana, and right against
     bo and cy."""
-    from msgspec.structs import replace
-
     write_rivals([log], [log], [tmp_path / "rivals.jsonl"])
     several = [d for d in Log([tmp_path / "rivals.jsonl"]) if d.annotation("bo")]
     write_log(tmp_path / "rivals.jsonl", several, force=True)

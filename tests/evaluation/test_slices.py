@@ -184,8 +184,7 @@ def test_every_metric_adds_fields_up():
         trials = Protocol(dialogues, questions, Setting("truth", annotators=None)).judgments(question).all
         items = items_of(trials, dialogues, question, people[0])
         alone = [Item(i.requests, {at: labels}, i.predicted) for i in items for at, labels in i.reference.items()]
-        on_request = ("variation_of_information", "one_to_one", "exact_goal_f1_several") if question.divides else ()
-        for name in (*question.metrics, *on_request):
+        for name in question.metrics:
             metric = resolve(METRICS, name, "metric")
             whole, single = (
                 metric.value([metric.tally(x) for x in own], np.ones((1, len(own))))[0] for own in (items, alone)

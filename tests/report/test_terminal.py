@@ -10,9 +10,12 @@ from rich.console import Console
 
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
-from labelgen.metrics.results import Evaluation
+from labelgen.evaluation.evaluate import Description, evaluate
+from labelgen.evaluation.tasks import tasks_of_units
+from labelgen.metrics.results import Evaluation, Setting
 from labelgen.report.terminal import DialogueView, results_table
 from labelgen.simulator.log import simulate
+from labelgen.tasks.goals import Goals
 
 
 def draw(what, width=100, color=False):
@@ -176,6 +179,22 @@ def test_the_results_table_shows_every_task_with_its_ratio():
         "1.09]",
     ]
     assert second.split() == ["mood,", "turn", "span", "f1", "-", "1.00", "-"]
+
+
+def test_results_table_of_all_metrics_has_a_line_for_each():
+    dialogues = list(simulate(8, 2))
+    (goals,) = tasks_of_units("goals", Goals.units, Goals.metrics)
+    person = next(a.annotator for a in dialogues[0].annotations if a.kind == "person")
+    setting = Setting("truth", annotators=None, resamples=10)
+    evaluation = evaluate(dialogues, [goals], [person], setting, Description("t"))
+    lines = draw(results_table(evaluation, all_metrics=True), 120).splitlines()
+    (row,) = evaluation.tasks[0].rows
+    for name in Goals.metrics:
+        value = row.metrics[name].value
+        assert value is not None
+        (line,) = (line for line in lines if f" {name.replace('_', ' ')}  " in line)
+        assert (f"{value:.3f}"[1:] if value < 1 else "1.00") in line.split()
+    assert len(draw(results_table(evaluation), 120).splitlines()) == len(lines) - len(Goals.metrics) + 1
 
 
 def test_the_results_table_says_where_the_first_system_does_not_answer():
