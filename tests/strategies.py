@@ -14,6 +14,7 @@ from labelgen.data.dialogue import (
     Number,
     Recognition,
     Signal,
+    Step,
     Turn,
 )
 from labelgen.data.labels import (
@@ -86,6 +87,18 @@ def feedbacks(draw: st.DrawFn, turns: int) -> Feedback:
     )
 
 
+steps = st.builds(
+    Step,
+    kind=st.sampled_from(["tool", "recognition", "result"]),
+    name=maybe(names),
+    arguments=maybe(st.sampled_from(['{"place":"Ely"}', '"steps":[],'])),
+    result=maybe(texts),
+    error=maybe(texts),
+    latency_s=maybe(st.floats(0, 60)),
+    confidence=maybe(probabilities),
+)
+
+
 @st.composite
 def plain_turns(draw: st.DrawFn, turns: int) -> Turn:
     request = draw(texts)
@@ -111,6 +124,7 @@ def plain_turns(draw: st.DrawFn, turns: int) -> Turn:
         nbest=draw(few(st.builds(Recognition, text=texts, score=maybe(numbers)))),
         audio=draw(maybe(audio)),
         feedback=draw(few(feedbacks(turns))),
+        steps=draw(few(steps)),
         extra=draw(maybe(st.just('{"k":1}'))),
     )
 

@@ -21,6 +21,10 @@ SPEAKER = "speaker"
 """The category whose value is the person who wrote a turn's request, in dialogues of several people."""
 
 
+TOOL = "tool"
+"""The kind of a step that calls a tool, and the category of the names of the tools of a turn."""
+
+
 class RecordPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of the objects in a record; a field that labelgen does not know is an error here (record.py treats it)."""
 
@@ -99,6 +103,22 @@ class Feedback(RecordPart, frozen=True, kw_only=True):
     text: str | UnsetType = UNSET
 
 
+class Step(RecordPart, frozen=True, kw_only=True):
+    """One step of the live assistant between a request and its response, such as a tool call.
+
+    kind: `recognition`, `understanding`, `resolution`, `retrieval`, `tool`, `result` or any other name. name: of the tool or
+    component. arguments: JSON text of what it was called with. result: what it returned, JSON or any text. error: why it
+    failed, in the log's words; None where it did not fail, or the log does not say. confidence: 0..1."""
+
+    kind: str
+    name: str | None = None
+    arguments: str | None = None
+    result: str | None = None
+    error: str | None = None
+    latency_s: float | None = None
+    confidence: float | None = None
+
+
 class Signal(RecordPart, frozen=True, kw_only=True):
     """One signal of user feedback that a detector found in one dialogue.
 
@@ -117,7 +137,8 @@ class Signal(RecordPart, frozen=True, kw_only=True):
 class Turn(RecordPart, frozen=True, kw_only=True):
     """One exchange: the user's request and the assistant's response to it; either may be empty.
 
-    time_s and response_time_s count seconds from the dialogue's start. extra: JSON text of fields that labelgen does
+    time_s and response_time_s count seconds from the dialogue's start. steps: what the assistant did between the two, in
+    order. extra: JSON text of fields that labelgen does
     not know, as they came."""
 
     request: str
@@ -134,6 +155,7 @@ class Turn(RecordPart, frozen=True, kw_only=True):
     nbest: tuple[Recognition, ...] = ()
     audio: Audio | None = None
     feedback: tuple[Feedback, ...] = ()
+    steps: tuple[Step, ...] = ()
     extra: str | None = None
 
 
@@ -160,6 +182,17 @@ class Dialogue(RecordPart, Generic[AnnotationT, TargetT], frozen=True, kw_only=T
     def annotation(self: "Dialogue[Annotation, TargetT]", annotator: str) -> Annotation | None:
         """The annotation by that annotator, or None."""
         return next((a for a in self.annotations if a.annotator == annotator), None)
+
+
+def step_features(turn: Turn) -> Mapping[str, str | float]:
+    """Features of a turn's steps, which are known before the user reacts: `tool` (names of the tools, sorted, joined by `+`),
+    `tools` (number of calls) and `tool_errors` (number of calls that failed); empty without steps."""
+    if not turn.steps:
+        return {}
+    calls = [step for step in turn.steps if step.kind == TOOL]
+    counts = {"tools": float(len(calls)), "tool_errors": float(sum(step.error is not None for step in calls))}
+    names = "+".join(sorted({step.name for step in calls if step.name}))
+    return {"tool": names, **counts} if names else counts
 
 
 def extra(part: Dialogue | Turn) -> Mapping[str, Any]:

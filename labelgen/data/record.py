@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import UNSET, inspect
 
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.groups import (
     AnnotationForm,
     GoalForm,
@@ -49,6 +49,9 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _PATH = re.compile(r"^(?P<reason>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+
+_NO_STEPS = b'"steps":[],'
+"""A turn without steps. No text holds these bytes, because quotation marks in a text are escaped."""
 
 _DAMAGE = ("bad_gzip", "bad_zstd", "bad_parquet")
 """First words of the reasons that stand for the rest of a damaged file."""
@@ -137,13 +140,17 @@ def validate(dialogue: Dialogue, file: str, line: int | None = None) -> Dialogue
 
 
 def encode(dialogue: Dialogue) -> bytes:
-    """One line of JSON without its line break; equal dialogues give equal bytes."""
-    return msgspec.json.encode(to_record(dialogue))
+    """One line of JSON without its line break; equal dialogues give equal bytes. `steps` is written only where there are some."""
+    return msgspec.json.encode(to_record(dialogue)).replace(_NO_STEPS, b"")
 
 
 def to_plain(dialogue: Dialogue) -> dict[str, Any]:
-    """The record as plain dicts with every field: null for absent, [] for none, in the order of the record."""
+    """The record as plain dicts with every field: null for absent, [] for none, in the order of the record. A turn without steps
+    has no `steps`, as on disk."""
     plain: dict[str, Any] = msgspec.to_builtins(to_record(dialogue))
+    for turn in plain["turns"]:
+        if not turn["steps"]:
+            del turn["steps"]
     return plain
 
 
@@ -385,6 +392,19 @@ def _turn(at: str, index: int, turn: Turn, lengths: list[int]) -> Iterator[Fault
     for j, slot in enumerate(turn.hypothesis.slots if turn.hypothesis else ()):
         yield from _span(f"{at}.hypothesis.slots[{j}]", index, slot.start, slot.end, lengths)
     yield from _feedback(f"{at}.", turn.feedback, len(lengths))
+    for j, step in enumerate(turn.steps):
+        yield from _step(f"{at}.steps[{j}]", step)
+
+
+def _step(at: str, step: Step) -> Iterator[Fault]:
+    if not step.kind:
+        yield Fault(f"{at}.kind", "bad_name: a step needs a kind")
+    if step.latency_s is not None and not math.isfinite(step.latency_s):
+        yield Fault(f"{at}.latency_s", f"not_finite: {step.latency_s}")
+    yield from _probability(f"{at}.confidence", step.confidence)
+    for name, text in (("arguments", step.arguments), ("result", step.result)):
+        if text is not None and (deep := too_deep(text)) is not None:
+            yield Fault(f"{at}.{name}", deep)
 
 
 def _feedback(prefix: str, feedback_items: Sequence[Feedback], count: int) -> Iterator[Fault]:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, Step, Turn
 from labelgen.data.labels import Abstained, Annotation, AtSpan, Label
 from labelgen.data.record import Rejected
 
@@ -95,8 +95,8 @@ def mask(text: str, locale: str | None = None) -> str:
 
 def redact_dialogue(dialogue: Dialogue) -> Dialogue:
     """The dialogue with all its texts masked: requests, responses, n-best lists, questions, answers and texts of feedback, domain, status, device,
-    names and values of categories and numbers, values of slots, kinds of feedback, origins of targets, and keys and texts of what
-    stands in `extra`. A slot whose span was masked loses its value too, in whatever form that is."""
+    names and values of categories and numbers, values of slots, kinds of feedback, origins of targets, texts and numbers of steps,
+    and keys and texts of what stands in `extra`. A slot whose span was masked loses its value too, in whatever form that is."""
     locale = dialogue.locale
 
     def hide(text: str) -> str:
@@ -143,7 +143,19 @@ def _turn(turn: Turn, hidden: frozenset[int], hide: Mask) -> Turn:
         categories=tuple(replace(one, name=hide(one.name), value=hide(one.value)) for one in turn.categories),
         numbers=tuple(replace(one, name=hide(one.name)) for one in turn.numbers),
         feedback=tuple(_feedback(item, hide) for item in turn.feedback),
+        steps=tuple(_step(step, hide) for step in turn.steps),
         extra=_extra(turn.extra, hide),
+    )
+
+
+def _step(step: Step, hide: Mask) -> Step:
+    return replace(
+        step,
+        kind=hide(step.kind),
+        name=_or_none(step.name, hide),
+        arguments=_extra(step.arguments, hide, numbers=True),
+        result=_extra(step.result, hide, numbers=True),
+        error=_or_none(step.error, hide),
     )
 
 
@@ -182,23 +194,27 @@ def _or_none(text: str | None, hide: Mask) -> str | None:
     return None if text is None else hide(text)
 
 
-def _extra(text: str | None, hide: Mask) -> str | None:
-    """Mask the keys and texts of unknown fields in JSON; other text is masked as a whole."""
+def _extra(text: str | None, hide: Mask, numbers: bool = False) -> str | None:
+    """Mask the keys and texts of unknown fields in JSON; other text is masked as a whole. numbers: a number whose digits are
+    personal data, such as a phone number, becomes a masked text."""
     if text is None:
         return None
     try:
         value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError):
         return hide(text)
-    changed = _strings(value, hide)
+    changed = _strings(value, hide, numbers)
     return text if changed == value else msgspec.json.encode(changed, order="sorted").decode()
 
 
-def _strings(value: Any, hide: Mask) -> Any:
+def _strings(value: Any, hide: Mask, numbers: bool) -> Any:
     if isinstance(value, str):
         return hide(value)
     if isinstance(value, list):
-        return [_strings(one, hide) for one in value]
+        return [_strings(one, hide, numbers) for one in value]
+    if numbers and type(value) in (int, float):
+        digits = hide(str(value))
+        return value if digits == str(value) else digits
     if not isinstance(value, dict):
         return value
     changed: dict[str, Any] = {}
@@ -207,7 +223,7 @@ def _strings(value: Any, hide: Mask) -> Any:
         # Keys of one length may be alike once they are masked; none is to take another's place.
         while name in changed:
             name += "#"
-        changed[name] = _strings(one, hide)
+        changed[name] = _strings(one, hide, numbers)
     return changed
 
 

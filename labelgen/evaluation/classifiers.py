@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from labelgen.confidence.resampling import Array
 from labelgen.confidence.scaling import Scaling, fit_weights
-from labelgen.data.dialogue import Turn
+from labelgen.data.dialogue import Turn, step_features
 from labelgen.data.split import fold_of
 from labelgen.evaluation.baselines import Location, Names, Prediction, TrainingAnswer, has_names, turns_of
 from labelgen.evaluation.tasks import EvaluationTask
@@ -325,6 +325,7 @@ def _of_turn(turn: Turn) -> Fields:
             fields["hypothesis confidence"] = max(confidences)
     if turn.response_time_s is not None and turn.time_s is not None:
         fields["response_s"] = turn.response_time_s - turn.time_s
+    fields.update(step_features(turn))
     fields.update({f"category {x.name}": x.value for x in turn.categories})
     fields.update({f"number {x.name}": float(x.value) for x in turn.numbers})
     return fields

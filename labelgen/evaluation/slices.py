@@ -29,7 +29,7 @@ from scipy.stats import t as student
 
 from labelgen.base.registry import require
 from labelgen.confidence.resampling import Array
-from labelgen.data.dialogue import Dialogue, Turn, extra
+from labelgen.data.dialogue import Dialogue, Turn, extra, step_features
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Label, division
 from labelgen.data.split import Part, part_of
 from labelgen.evaluation.measure import Measured, measure_all, metric
@@ -93,6 +93,7 @@ def known_fields(dialogues: Iterable[Dialogue]) -> set[str]:
         for turn in dialogue.turns:
             names.update(x.name for x in turn.categories)
             names.update(x.name for x in turn.numbers)
+            names.update(step_features(turn))
             names.update(extra(turn))
     return names
 
@@ -139,7 +140,8 @@ def _of_turn(turn: Turn, by: str) -> Value:
     if by in _OF_TURN:
         value: Value = getattr(turn, by)
         return value
-    features: Mapping[str, Value] = {x.name: x.value for x in turn.numbers} | {x.name: x.value for x in turn.categories}
+    named: Mapping[str, Value] = {x.name: x.value for x in turn.numbers} | {x.name: x.value for x in turn.categories}
+    features: Mapping[str, Value] = {**step_features(turn), **named}
     return features[by] if by in features else _plain(extra(turn).get(by))
 
 

@@ -10,14 +10,14 @@ from difflib import get_close_matches
 import torch
 
 from labelgen.base.errors import UsageError
-from labelgen.data.dialogue import SPEAKER, Dialogue, Turn
+from labelgen.data.dialogue import SPEAKER, Dialogue, Turn, step_features
 from labelgen.features.layout import FeatureTensors
 
 MISSING, UNSEEN = 0, 1
 """Indices of a category without a value, and of a value that is not in the training log."""
 NAMES = (
-    *("domain", "status", "device", "locale", "hypothesis", "feedback", "request_words", "response_words"),
-    *("asr_confidence", "nlu_confidence", "latency_s", "gap_before_s", "gap_after_s"),
+    *("domain", "status", "device", "locale", "hypothesis", "feedback", "tool", "request_words", "response_words"),
+    *("asr_confidence", "nlu_confidence", "latency_s", "gap_before_s", "gap_after_s", "tools", "tool_errors"),
 )
 """Features that any log may have; its records may name others."""
 _IMPLICIT = ("barge_in", "stop")
@@ -189,6 +189,7 @@ def categories_of(dialogue: Dialogue, turn: Turn) -> Iterator[tuple[str, str]]:
         ("locale", dialogue.locale),
         ("hypothesis", hypothesis),
         ("feedback", next((f.kind for f in turn.feedback if f.kind in _IMPLICIT), None)),
+        *((name, value) for name, value in step_features(turn).items() if isinstance(value, str)),
         *((category.name, category.value) for category in turn.categories),
     ):
         if value is not None:
@@ -208,6 +209,7 @@ def numbers_of(dialogue: Dialogue, t: int) -> Iterator[tuple[str, float]]:
         ("latency_s", _difference(turn.response_time_s, turn.time_s)),
         ("gap_before_s", _difference(turn.time_s, previous)),
         ("gap_after_s", _difference(following, turn.time_s)),
+        *((name, value) for name, value in step_features(turn).items() if isinstance(value, float)),
         *((number.name, number.value) for number in turn.numbers),
     ):
         if value is not None:

@@ -298,7 +298,7 @@ def as_written(part: Any) -> Any:
         return [as_written(one) for one in part]
     if not isinstance(part, dict):
         return part
-    left_out = ("covered_turns", "origin", "values")
+    left_out = ("covered_turns", "origin", "values", "steps")
     return {k: as_written(v) for k, v in part.items() if k not in left_out or v is not None}
 
 

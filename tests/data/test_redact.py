@@ -16,6 +16,7 @@ from labelgen.data.dialogue import (
     Number,
     Recognition,
     Signal,
+    Step,
     Turn,
 )
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, Target
@@ -176,6 +177,10 @@ def test_redacted_record_masks_every_text_field():
         hypothesis=Hypothesis(slots=(HypothesisSlot(name="s", start=0, end=4, value=text),)),
         nbest=(Recognition(text=text),),
         feedback=(Feedback(kind=text, question=text),),
+        steps=(
+            Step(kind=text, name=text, arguments=json.dumps({text: [text, 7075550123]}), result=text, error=text),
+            Step(kind="tool", result="7075550123"),
+        ),
         extra=json.dumps({text: {text: [text]}}),
     )
     dialogue = Dialogue(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.features.features import Words, learn_features, learn_words, words_of
+from labelgen.data.dialogue import Category, Dialogue, Step, Turn
+from labelgen.features.features import Words, categories_of, learn_features, learn_words, numbers_of, words_of
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.options import ModelOptions
@@ -38,6 +38,23 @@ def test_learn_words_any_log_keeps_the_most_frequent(texts, most, least):
     assert all(counts[key] >= least for key in kept)
     left = [c for key, c in counts.items() if key not in kept and c >= least]
     assert not left or max(left) <= min(counts[key] for key in kept)
+
+
+def test_steps_of_a_turn_become_features_of_tools():
+    steps = (
+        Step(kind="understanding", name="parser", error="no match"),
+        Step(kind="tool", name="search"),
+        Step(kind="tool", name="book", error="full"),
+        Step(kind="tool", name="search"),
+    )
+    turn = Turn(request="a", response="b", steps=steps)
+    dialogue = Dialogue(id="d", turns=(turn, Turn(request="c", response="d")))
+    assert dict(categories_of(dialogue, turn))["tool"] == "book+search"
+    assert {"tools": 3.0, "tool_errors": 1.0}.items() <= dict(numbers_of(dialogue, 0)).items()
+    plain = (dict(categories_of(dialogue, dialogue.turns[1])), dict(numbers_of(dialogue, 1)))
+    assert not {"tool", "tools", "tool_errors"} & (plain[0].keys() | plain[1].keys())
+    recorded = replace(turn, categories=(Category(name="tool", value="mine"),))
+    assert dict(categories_of(dialogue, recorded))["tool"] == "mine"
 
 
 def test_words_of_turn_with_repeats_are_distinct():
