@@ -84,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print_lines(f"labelgen {__version__}")
         return 0
+    # Threads that spin while they wait take the cores from those that work: on a busy machine a training step took more than
+    # 50 times as long. OpenMP reads this when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         command, rest = _split(words)
         with raise_on_sigterm():
