@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 TEXT_FIELDS = 8
+LAST_TURN = (False,) * 6 + (True,) * 2
+"""Whether a text field is about the last turn of a place; two others have its texts too."""
 Texts = tuple[str, ...]
 """The text fields of a place, TEXT_FIELDS of them."""
 Exchanges = Sequence[tuple[str, str]]

@@ -14,7 +14,7 @@ from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, At, Target, Unit
 from labelgen.data.split import FOLDS, fold_of, position
-from labelgen.features.ngrams import NGrams, Texts, place_texts
+from labelgen.features.ngrams import LAST_TURN, NGrams, Texts, place_texts
 from labelgen.feedback.masking import decoys, mask
 from labelgen.nn.linear_member import LinearMap
 from labelgen.tasks.exclusive import ExclusiveTask, exclusive_rows
@@ -32,6 +32,9 @@ _TOLERANCE = 1e-3
 _STEPS = 300
 _ABSENT = -10.0
 """Score of a label that a fit did not see."""
+_OF_LAST_TURN = 0.5
+"""What the fields of the last turn are multiplied by before a fit, so that regularization holds their weights smaller. Two other fields
+have the same words."""
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -142,10 +145,12 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Sequence[Dialogue]) -> 
 
 
 def _fit(task: ExclusiveTask, unit: Unit, rows: _Rows, folds: Sequence[NDArray[np.bool_]]) -> LinearFit:
+    from scipy.sparse import diags
     from scipy.special import log_softmax
 
     ngrams, labels = NGrams.learn(rows.texts, task.options.ngrams), len(task.index)
-    matrix = ngrams.matrix(rows.texts)[rows.place]
+    scale = np.repeat(np.where(LAST_TURN, _OF_LAST_TURN, 1.0), [len(field.terms) for field in ngrams.fields])
+    matrix = ngrams.matrix(rows.texts)[rows.place] @ diags(scale)
     nats = np.zeros(len(C_GRID))
     for inside in progress(folds, f"linear member of {task.name}, {unit}", "folds", len(folds)):
         model, outside = None, np.flatnonzero(~inside)
@@ -155,7 +160,8 @@ def _fit(task: ExclusiveTask, unit: Unit, rows: _Rows, folds: Sequence[NDArray[n
             log_p = log_softmax(matrix[outside] @ fitted.weight.astype(np.float64) + fitted.bias, axis=1)
             nats[k] -= rows.weight[outside] @ log_p[np.arange(len(outside)), rows.answer[outside]]
     c = C_GRID[int(nats.argmin())]
-    return LinearFit(ngrams, linear_map(fit_regression(matrix, rows.answer, rows.weight, c), labels))
+    fitted = linear_map(fit_regression(matrix, rows.answer, rows.weight, c), labels)
+    return LinearFit(ngrams, LinearMap(fitted.weight * scale[:, None].astype(np.float32), fitted.bias))
 
 
 def linear_map(model: "LogisticRegression", labels: int) -> LinearMap:
