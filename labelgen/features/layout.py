@@ -11,7 +11,7 @@
 Only the dialogue encoder sees padding, as `[B, T, D]`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal, TypeVar
@@ -264,7 +264,8 @@ class States:
         requests, responses: pooled vectors of the turn's texts.
         tokens: token states of the requests; None if no head reads them.
         labels: pooled label texts of each task that has them.
-        sees: the turns of its dialogue that a turn's state depends on; heads that read other turns respect it."""
+        sees: the turns of its dialogue that a turn's state depends on; heads that read other turns respect it.
+        scores: of other tasks, for a head that reads them (Task.reads)."""
 
     turns: Float[Tensor, "N D"]
     alone: Float[Tensor, "N D"]
@@ -273,6 +274,7 @@ class States:
     tokens: Float[Tensor, "M d"] | None
     labels: Mapping[str, Float[Tensor, "_ d"]]
     sees: Sees
+    scores: Mapping[str, Any] = field(default_factory=dict)
 
 
 def move(value: Value, device: torch.device | str) -> Value:

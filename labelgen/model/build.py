@@ -48,7 +48,7 @@ def build_model(
     model = assemble(
         options,
         made,
-        learn_features(dialogues, options.leave_out, options.words),
+        learn_features(dialogues, options.leave_out, options.words, overlaps=options.overlaps),
         encoder,
         load_tokenizer(options.encoder),
         encoder_origin(options.encoder),

@@ -1,7 +1,7 @@
 """The neural network: a trunk that encodes dialogues, and a head for each task. It names no task."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -178,7 +178,10 @@ class LabelModel(nn.Module):
     def score(self, name: str, states: States, layout: Layout) -> Any:
         """What the head of a task gives, averaged with its linear member. In training the head alone: the member is
         fitted separately."""
-        out, task = self.heads[name](states, layout), self.tasks[name]
+        task = self.tasks[name]
+        if others := {other: self.heads[other](states, layout) for other in task.reads if other in self.heads}:
+            states = replace(states, scores=others)
+        out = self.heads[name](states, layout)
         if self.training or name not in self.linear or not isinstance(task, ExclusiveTask):
             return out
         return self.linear[name](out, task.places(layout), layout, states.sees)

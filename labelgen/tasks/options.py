@@ -24,3 +24,6 @@ class TaskOptions:
     that is averaged with the network; 0 is none; for tasks with exactly one label at a place"""
     linear_share: Share = 0.5
     """share of the linear member in the average with the network; a validation log adapts it"""
+    parts: bool = False
+    """labels of a dialogue from the scores of its turns and goals too, and from attention over its turns, besides the mean of their states; for
+    tasks about dialogues"""

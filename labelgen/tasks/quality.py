@@ -1,7 +1,8 @@
 """User satisfaction estimation: quality of each response and of the whole dialogue.
 
 The labels are bad (rating below 3), fair (3) and good (above 3). The next request tells most about a response, and the whole
-dialogue tells how its raters judge. So the head reads a turn, its neighbors and the mean of the dialogue."""
+dialogue tells how its raters judge. So the head reads a turn, its neighbors and the mean of the dialogue. With `parts` in the options
+the label of the dialogue is also read from the scores of its turns and of its goals' outcomes (nn/dialogue_summary.py)."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,17 +14,23 @@ from torch.nn import functional as F
 
 from labelgen.data.labels import QUALITY_NAMES, At, AtDialogue, AtTurn, Unit, to_scale
 from labelgen.features.layout import Layout, States
+from labelgen.nn.dialogue_summary import DialogueSummary
 from labelgen.tasks.exclusive import ExclusiveTask
+from labelgen.tasks.outcome import Outcome
 from labelgen.tasks.task import Widths
 
 
 class QualityHead(nn.Module):
-    """Rows: all real turns, then all dialogues (from the mean of their turns' states)."""
+    """Rows: all real turns, then all dialogues: from the mean of their turns' states, with `parts` by a DialogueSummary."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, parts: bool = False) -> None:
         super().__init__()
         self.turn = nn.Sequential(nn.Linear(4 * width, width), nn.GELU(), nn.Linear(width, 3))
-        self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
+        self.dialogue: nn.Module
+        if parts:
+            self.dialogue = DialogueSummary(width, 3, len(Outcome.names))
+        else:
+            self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "rows 3"]:
         total = states.turns.new_zeros(len(layout.turns), states.turns.shape[1])
@@ -31,7 +38,12 @@ class QualityHead(nn.Module):
         count = torch.tensor(layout.turns, device=total.device).clamp(min=1)
         mean = total / count[:, None]
         turns = torch.cat([states.turns, *_around(states, layout, mean)], dim=1)
-        return torch.cat([self.turn(turns), self.dialogue(mean)], dim=0).float()
+        of_turns: Tensor = self.turn(turns)
+        if isinstance(self.dialogue, DialogueSummary):
+            of_dialogues = self.dialogue(states, layout, mean, of_turns, states.scores.get(Outcome.name))
+        else:
+            of_dialogues = self.dialogue(mean)
+        return torch.cat([of_turns, of_dialogues.to(of_turns.dtype)], dim=0).float()
 
 
 def _around(states: States, layout: Layout, mean: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "N D"], ...]:
@@ -64,7 +76,11 @@ class Quality(ExclusiveTask):
     )
 
     def head(self, widths: Widths) -> nn.Module:
-        return QualityHead(widths.dialogue)
+        return QualityHead(widths.dialogue, self.options.parts)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (Outcome.name,) if self.options.parts else ()
 
     def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
         turns = [(b, AtTurn(t)) for b, count in enumerate(layout.turns) for t in range(count)]

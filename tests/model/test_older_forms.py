@@ -16,7 +16,9 @@ from labelgen.model.folder import FORM, load_model, save_model
 def as_if_saved(folder: Path, form: int) -> None:
     """With another form in model.json, and digests that agree."""
     saved = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    del saved["features"]["words"], saved["options"]["words"]
+    del saved["features"]["words"], saved["options"]["words"], saved["options"]["overlaps"]
+    for task in saved["tasks"].values():
+        del task["options"]["parts"]
     (folder / "model.json").write_text(json.dumps({**saved, "form": form}), encoding="utf-8")
     digests = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
     digests = {name: digest_file(folder / name) for name in digests}
