@@ -12,7 +12,7 @@ import pytest
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Step
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Label, answers
 from labelgen.data.log import Log, write_log
 from labelgen.data.reader import READERS, Reader
@@ -288,10 +288,9 @@ def test_chat_tools_and_attachments_become_features():
         "tool_call",
     )
     assert [(c.name, c.value) for c in (*asked.categories, *shown.categories)] == [
-        ("tool", "get_weather"),
         ("attachment", "image_url"),
     ]
-    assert json.loads(asked.extra or "")["tool_results"][0]["content"] == "rain"
+    assert asked.steps == (Step(kind="tool", name="get_weather", arguments='{"place": "Ely"}', result="rain"),)
     assert (shown.request, shown.response) == ("And here?", "I cannot tell\nfrom a picture.")
     assert [(t.request, t.response) for t in named.turns] == [("", "Hello!"), ("Hi.\nAnybody there?", "")]
     assert empty.turns == ()
