@@ -24,6 +24,9 @@ OF_GOALS = ("abandonment",)
 """Kinds about goals, which say nothing about the turn itself: an unanswered question may have been the right one
 (docs/explanation/decisions.md)."""
 
+REPAIRS = ("correction", "rephrase")
+"""Kinds whose evidence is a turn that asks for the same again."""
+
 Goals = tuple[tuple[int, ...], ...]
 
 
@@ -54,7 +57,7 @@ class FeedbackItem:
 
 def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | None = None) -> Iterator[FeedbackItem]:
     """All items of a dialogue. annotator: whose goals, where the dialogue has them."""
-    yield from goal_items(dialogue, signals, goals_of(dialogue, annotator)[0])
+    yield from goal_items(dialogue, signals, goals_of(dialogue, annotator, signals)[0])
     yield from turn_items(dialogue, signals)
     yield from rated_items(dialogue, signals)
 
@@ -102,12 +105,15 @@ def ratings(items: Iterable[FeedbackItem]) -> dict[At, QualityName]:
     return {at: min(of_item) for at, of_item in names.items() if len(of_item) == 1}
 
 
-def goals_of(dialogue: Dialogue, annotator: str | None) -> tuple[Goals, str]:
+def goals_of(dialogue: Dialogue, annotator: str | None, signals: Sequence[Signal] | None = None) -> tuple[Goals, str]:
     """The turns of each goal, and whose goals they are, in words.
 
     Those of `annotator` where the dialogue has them, else provisional ones: the whole dialogue where the assistant
     predicted at most one domain; else each run of turns of one domain without a gap of five minutes. A turn without a
-    domain continues its run."""
+    domain continues its run.
+
+    signals: with them provisional goals follow the user (`_pursued`); without, they are runs of the predicted domain, as a
+    model labels them that divides no goals."""
     annotation = dialogue.annotation(annotator) if annotator is not None else None
     labels = division(annotation) if annotation is not None else None
     if labels is not None:
@@ -116,9 +122,56 @@ def goals_of(dialogue: Dialogue, annotator: str | None) -> tuple[Goals, str]:
         ), f"goals by {annotator}"
     if not dialogue.turns:
         return (), "no goals"
+    if signals is not None:
+        goals = _pursued(dialogue, signals)
+        return goals, "provisional goal: " + ("the whole dialogue" if len(goals) == 1 else "turns of one domain")
     if len({domain_of(turn) for turn in dialogue.turns} - {None}) <= 1:
         return (tuple(range(len(dialogue.turns))),), "provisional goal: the whole dialogue"
     return _runs(dialogue.turns), "provisional goal: a run of one domain"
+
+
+def _pursued(dialogue: Dialogue, signals: Sequence[Signal]) -> Goals:
+    """Provisional goals by the predicted domains and by what users do.
+
+    A turn goes on with the goal of the turn before if its domain is the same or unknown, or if its words ask for nothing.
+    A correction or a repeated request goes on with the goal of the turn that it repairs, and a domain that comes again with
+    its earlier goal. A turn of another domain that failed, after which the user goes on as before, was misunderstood and
+    stays in the goal. A long gap ends all goals, but for dialogues of one domain. Answers to "did I answer your question?"
+    serve none."""
+    turns = dialogue.turns
+    passing = {t for s in signals if s.kind in IN_PASSING for t in s.evidence if t not in s.turns}
+    answers = {t for s in signals if s.kind == "answer" for t in s.evidence if t not in s.turns}
+    repaired = {s.evidence[0]: s.turns[-1] for s in signals if s.kind in REPAIRS and s.turns and s.evidence}
+    failed = {s.turns[-1] for s in signals if s.vote == "bad" and s.turns}
+    domains = [None if t in passing else domain_of(turn) for t, turn in enumerate(turns)]
+    several = len(set(domains) - {None}) > 1
+    goals: list[list[int]] = []
+    domains_of: list[set[str]] = []
+    goal_of: dict[int, int] = {}
+    first = 0
+    before: int | None = None
+    for t, domain in enumerate(domains):
+        gap = gap_s(turns[t - 1], turns[t]) if t else None
+        if several and gap is not None and gap > LONG_GAP_S:
+            first = len(goals)
+        if t in answers:
+            continue
+        candidates = [goal_of.get(repaired.get(t, t))]
+        if before is not None and (domain is None or not domains_of[before]):
+            candidates.append(before)
+        if domain is not None:
+            candidates += [before] if before is not None and domain in domains_of[before] else []
+            candidates += [n for n in reversed(range(len(goals))) if domain in domains_of[n]]
+        if before is not None and t in failed and domains_of[before] & {*domains[t + 1 : t + 3]}:
+            candidates.append(before)
+        number = next((n for n in candidates if n is not None and n >= first), len(goals))
+        if number == len(goals):
+            goals.append([])
+            domains_of.append(set())
+        goals[number].append(t)
+        domains_of[number].update([] if domain is None else [domain])
+        goal_of[t] = before = number
+    return tuple(map(tuple, goals)) or (tuple(range(len(turns))),)
 
 
 def domain_of(turn: Turn) -> str | None:

@@ -37,7 +37,7 @@ def feedback_targets(
 
     annotator: whose goals, where the dialogue has them; else goals are provisional. Without a prior, evidence that cancels
     out gives no target. A user's rating is the quality, whatever the other evidence."""
-    goals, whose = goals_of(dialogue, annotator)
+    goals, whose = goals_of(dialogue, annotator, signals)
     of_goals = [(item.at, method(item)) for item in goal_items(dialogue, signals, goals)]
     turns = list(turn_items(dialogue, signals))
     of_turns = [method(item) for item in turns]

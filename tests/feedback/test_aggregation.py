@@ -176,6 +176,51 @@ def test_provisional_goals_of_any_dialogue_cover_every_turn_once(dialogue: Dialo
     assert sorted(t for goal in goals for t in goal) == list(range(len(dialogue.turns)))
 
 
+@given(dialogues())
+def test_provisional_goals_with_signals_divide_all_turns_but_answers(dialogue: Dialogue) -> None:
+    signals = find_signals(dialogue)
+    goals, _ = goals_of(dialogue, None, signals)
+    answers = {t for s in signals if s.kind == "answer" for t in s.evidence if t not in s.turns}
+    turns = set(range(len(dialogue.turns)))
+    assert sorted(t for goal in goals for t in goal) == sorted((turns - answers) or turns)
+    assert all(goal == tuple(sorted(goal)) for goal in goals)
+
+
+def about(kind: str, turn: int, by: int, vote: QualityName = "bad") -> Signal:
+    return Signal(kind=kind, turns=(turn,), vote=vote, evidence=(by,))
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "signals", "goals"),
+    [
+        (domains("a", "b", "a"), (), ((0, 2), (1,))),
+        (domains("a", "b", "a", times=(0, 10, 400)), (), ((0,), (1,), (2,))),
+        (domains("a", "a", times=(0, 400)), (), ((0, 1),)),
+        (domains("a", "b", "b"), (about("correction", 0, 1),), ((0, 1, 2),)),
+        (domains("a", "b", "c"), (about("rephrase", 0, 2),), ((0, 2), (1,))),
+        (domains("a", "b", "a"), (about("repetition", 1, 1),), ((0, 1, 2),)),
+        (domains("a", "b", "b", "b", "a"), (about("repetition", 1, 1),), ((0, 4), (1, 2, 3))),
+        (domains("a", "system", "b"), (about("gratitude", 0, 1, "good"),), ((0, 1), (2,))),
+        (domains("a", "system", "b"), (about("answer", 0, 1, "good"),), ((0,), (2,))),
+    ],
+    ids=[
+        "return",
+        "gap",
+        "one domain",
+        "correction",
+        "rephrase",
+        "misunderstood",
+        "misunderstood twice",
+        "thanks",
+        "answer",
+    ],
+)
+def test_provisional_goals_with_signals_follow_the_user(
+    dialogue: Dialogue, signals: tuple[Signal, ...], goals: tuple[tuple[int, ...], ...]
+) -> None:
+    assert goals_of(dialogue, None, signals)[0] == goals
+
+
 HEARD = Hypothesis(
     intents=(HypothesisIntent(name="PlayMusic"),), slots=(HypothesisSlot(name="song", start=5, end=9, value="Haze"),)
 )
