@@ -7,13 +7,15 @@ from random import Random
 
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import At, AtDialogue, AtGoal, Target, divides, turns_of
 from labelgen.pretraining.corruption import without_times
 
 MOST_MOVED = 3
 """Maximum number of turns by which an error of segmentation moves the end of a goal."""
 _SAME = 1e-6
+
+Turns = tuple[int, ...]
 
 
 def join_at_goals(first: Dialogue, second: Dialogue, rng: Random) -> Dialogue | None:
@@ -26,9 +28,8 @@ def join_at_goals(first: Dialogue, second: Dialogue, rng: Random) -> Dialogue | 
 
     Returns None if a dialogue has no goals among its targets, or one of them is divided completely and the other is not."""
     ends, starts = _cuts(first, last=True), _cuts(second, last=False)
-    closed = [[t for t in d.targets if divides(t.task) and isinstance(t.at, AtDialogue)] for d in (first, second)]
-    weights = [sum(target.weight for target in division) for division in closed]
-    if not ends or not starts or abs(weights[0] - weights[1]) > _SAME:
+    closed = _closed(first)
+    if not ends or not starts or abs(_weight(closed) - _weight(_closed(second))) > _SAME:
         return None
     end, start = rng.choice(ends), rng.choice(starts)
     kept = [t for t in first.targets if (place := turns_of(t.at)) is not None and place[-1] < end]
@@ -38,19 +39,70 @@ def join_at_goals(first: Dialogue, second: Dialogue, rng: Random) -> Dialogue | 
         if (place := turns_of(t.at)) is not None and place[0] >= start
     ]
     turns = (*first.turns[:end], *second.turns[start:])
+    return _made(first, second, turns, (*kept, *moved, *closed))
+
+
+def interrupt(dialogue: Dialogue, other: Dialogue, rng: Random) -> Dialogue | None:
+    """A dialogue with a goal of another one inside one of its own goals, which is resumed after it, with the targets of both.
+
+    In a training log only some topics interrupt each other, and a goal head that has not seen a topic interrupted takes what comes
+    after the interruption for a part of it. The goal of the other dialogue is one whose turns follow each other. Times, audio and
+    targets about the whole dialogue are dropped as in `join_at_goals`.
+
+    Returns None if no goal of the first has two turns and none of the second has turns that follow each other, or if one of
+    them is divided completely and the other is not."""
+    inside = [goal for goal in _goals(dialogue) if len(goal) > 1]
+    blocks = [goal for goal in _goals(other) if len(goal) == goal[-1] - goal[0] + 1]
+    closed = _closed(dialogue)
+    if not inside or not blocks or abs(_weight(closed) - _weight(_closed(other))) > _SAME:
+        return None
+    goal, block = rng.choice(inside), rng.choice(blocks)
+    place = rng.choice(goal[1:])
+    size = len(block)
+    kept = [replace(t, at=_spread(t.at, place, size)) for t in dialogue.targets if turns_of(t.at) is not None]
+    moved = [
+        replace(t, at=_moved(t.at, place - block[0]))
+        for t in other.targets
+        if (served := turns_of(t.at)) is not None and block[0] <= served[0] and served[-1] <= block[-1]
+    ]
+    turns = (*dialogue.turns[:place], *other.turns[block[0] : block[-1] + 1], *dialogue.turns[place:])
+    return _made(dialogue, other, turns, (*kept, *moved, *closed))
+
+
+def _goals(dialogue: Dialogue) -> list[Turns]:
+    return sorted({t.at.turns for t in dialogue.targets if isinstance(t.at, AtGoal)})
+
+
+def _closed(dialogue: Dialogue) -> list[Target]:
+    """Targets that say that the division into goals is complete."""
+    return [t for t in dialogue.targets if divides(t.task) and isinstance(t.at, AtDialogue)]
+
+
+def _weight(targets: Sequence[Target]) -> float:
+    return sum(target.weight for target in targets)
+
+
+def _made(dialogue: Dialogue, other: Dialogue, turns: Sequence[Turn], targets: Sequence[Target]) -> Dialogue:
     return replace(
-        first,
-        id=f"{first.id}+{second.id}",
+        dialogue,
+        id=f"{dialogue.id}+{other.id}",
         turns=tuple(replace(without_times(turn), audio=None) for turn in turns),
         feedback=(),
         signals=(),
-        targets=(*kept, *moved, *closed[0]),
+        targets=tuple(targets),
     )
+
+
+def _spread(at: At, place: int, by: int) -> At:
+    """A place of a dialogue into which so many turns are put before turn `place`."""
+    if isinstance(at, AtGoal):
+        return AtGoal(tuple(turn + by * (turn >= place) for turn in at.turns))
+    return at if isinstance(at, AtDialogue) else replace(at, turn=at.turn + by * (at.turn >= place))
 
 
 def _cuts(dialogue: Dialogue, last: bool) -> list[int]:
     """Places between turns that cut no goal of a target: after a goal's last turn, or before its first."""
-    goals = {t.at.turns for t in dialogue.targets if isinstance(t.at, AtGoal)}
+    goals = _goals(dialogue)
     places = {goal[-1] + 1 if last else goal[0] for goal in goals}
     return sorted(p for p in places if not any(goal[0] < p <= goal[-1] for goal in goals))
 
@@ -89,9 +141,6 @@ def wrong_goals(dialogue: Dialogue, share: float, rng: Random) -> tuple[Target, 
 def _jaccard(at: At, turns: Sequence[int]) -> float:
     assert isinstance(at, AtGoal)
     return len({*at.turns} & {*turns}) / len({*at.turns} | {*turns})
-
-
-Turns = tuple[int, ...]
 
 
 def _merged(goal: Turns, goals: Sequence[Turns], count: int, rng: Random) -> Turns:
