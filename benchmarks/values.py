@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, interval, over_trainings, resampled, resamples
 from labelgen.data.catalogue import Catalogue, plain_words
 from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.label_sets import Sources
 from labelgen.data.labels import TRANSCRIPTION, Annotation, AtSpan, AtTurn, Label, answers
 from labelgen.data.log import Log
 from labelgen.data.values import ValueRules, comparable
@@ -45,12 +47,14 @@ from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item, Metric, divide
 from labelgen.metrics.transcriptions import word_counts
 from labelgen.simulator.corpus_world import CorpusWorld
+from labelgen.simulator.log import labels as grammar_labels
 from labelgen.simulator.log import simulate
 from labelgen.simulator.scripts import read_corpus
 from labelgen.simulator.vocabulary import ENTITIES
 from labelgen.simulator.world import WorldOptions
 
 from .results import Result, versions
+from .rows import seed_of
 
 RESAMPLES = 1000
 PRECISION = 0.97
@@ -59,11 +63,12 @@ MODEL, HEARD = "n-best and rephrases", "first hypothesis"
 
 @dataclass
 class SimulatedLog:
-    """Dialogues with their signals and spoken words. catalogue: of the world's entities; None in a world of scripts."""
+    """Dialogues with their signals and spoken words. labels: names of the world. catalogue: of its entities; None in a world of scripts."""
 
     dialogues: list[Dialogue]
     signals: list[tuple[Signal, ...]]
     spoken: list[Mapping[int, str]]
+    labels: Sources
     catalogue: Catalogue | None
     statistics: LogStatistics = field(default_factory=LogStatistics)
 
@@ -87,6 +92,7 @@ def simulated(scripts: Sequence[Path], dialogues: int, seed: int, start: str = "
         log,
         [find_signals(dialogue) for dialogue in log],
         [_spoken(dialogue) for dialogue in log],
+        world.labels() if world else grammar_labels(),
         None if scripts else Catalogue(known),
     )
 
@@ -350,20 +356,31 @@ def _transcriber(chosen: Mapping[int, tuple[float, Candidate]]) -> Annotation:
 
 
 def slots(
-    weights: Sequence[Path], corpus: str, dialogues: int, seed: int, scripts: Sequence[Path] = (), start: str = ""
+    weights: Sequence[Path],
+    models: Sequence[Path],
+    corpus: str,
+    dialogues: int,
+    seed: int,
+    scripts: Sequence[Path] = (),
+    start: str = "",
 ) -> list[Result]:
-    """Span F1 and value F1 of given spans, and of the spans that the simulated assistant understood.
+    """Span F1 and value F1 of given spans, of the spans that the simulated assistant understood, and of those of trained models.
 
-    The first training's weights correct the requests; the intervals are over users."""
+    The first training's weights correct the requests; the intervals are over users and, of several models, over these."""
     log, model = simulated(scripts, dialogues, int(seed), start), _weights(weights)[0]
-    tally, n = Tally(), Counter[str]()
+    trained = [_spans_of_model(folder, log) for folder in models]
+    tally, n = Tally(), Counter[tuple[str, str]]()
     metrics: dict[str, Metric] = {name: _metric(name) for name in ("slot_span_f1", "slot_normalized_f1")}
-    for dialogue, signals, spoken, counts in log.each():
+    for k, (dialogue, signals, spoken, counts) in enumerate(log.each()):
         unit = dialogue.user or dialogue.id
         chosen = {t: _by_model()(candidates(dialogue, t, signals, counts, log.catalogue), model) for t in spoken}
         corrected = replace(dialogue, annotations=(_transcriber(chosen),))
         reference = answers(dialogue.annotations[0], "slots")
-        for spans, labels in _spans(dialogue).items():
+        every = [(spans, "", labels) for spans, labels in _spans(dialogue).items()]
+        every += [
+            ("spans of a trained model", seed_of(folder), of[k]) for folder, of in zip(models, trained, strict=True)
+        ]
+        for spans, training, labels in every:
             systems: dict[str, list[Label]] = {"words of the span": labels}
             for name, source, rules in (
                 *([("rules and catalogue", dialogue, ValueRules(log.catalogue))] if log.catalogue else []),
@@ -375,20 +392,31 @@ def slots(
                 ),
             ):
                 systems[name] = [x for x in with_values(source, labels, rules) if isinstance(x, Label)]
-            n[spans] += len(labels)
+            n[spans, training] += len(labels)
             for name, given in systems.items():
                 predicted = {at: tuple(x for x in given if AtTurn(x.at.turn) == at) for at in reference}  # type: ignore[union-attr]
                 item = Item(tuple(t.request for t in dialogue.turns), reference, predicted, dialogue.start)
                 for metric, known in metrics.items():
-                    tally.add((spans, name, metric), unit, known.tally(item))
+                    tally.add((spans, name, metric, training), unit, known.tally(item))
+    seeds = {spans: [s for known, s in n if known == spans] for spans, _ in n}
     return [
         row
-        for key in tally.rows
+        for spans, name, metric in dict.fromkeys(key[:3] for key in tally.rows)
         for row in _row(
-            tally, [key], lambda c: divide(2.0 * c[:, 0], c[:, 1] + c[:, 2]), (), n[key[0]], corpus=corpus,
-            split="other users", task="slots", setting=key[0], system=key[1], metric=key[2],
+            tally, [(spans, name, metric, s) for s in seeds[spans]], lambda c: divide(2.0 * c[:, 0], c[:, 1] + c[:, 2]),
+            (), round(mean(n[spans, s] for s in seeds[spans])), corpus=corpus, split="other users", task="slots",
+            setting=spans, system=name, metric=metric, seed=" ".join(seeds[spans]),
         )
     ]  # fmt: skip
+
+
+def _spans_of_model(folder: Path, log: SimulatedLog) -> list[list[Label]]:
+    """The slots that a model labels in each dialogue."""
+    from labelgen.model.annotator import Annotator
+
+    bare = [replace(dialogue, annotations=()) for dialogue in log.dialogues]
+    annotations = Annotator(folder, log.labels).annotate(bare)
+    return [[x for x in annotation.labels if isinstance(x.at, AtSpan)] for annotation in annotations]
 
 
 def _metric(name: str) -> Metric:
