@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from labelgen.metrics.results import Drift, DriftTest, Setting
     from labelgen.model.abstain import ByField
     from labelgen.model.annotator import Annotator
-    from labelgen.model.calibration import Calibration
 
 _SHOWN = 20
 
@@ -32,6 +31,9 @@ class DriftOptions(ModelReferenceOptions):
     """Compare a log with the dialogues that a model was calibrated on: what the model reads, what it predicts and, where the log has
     labels, how often it is right. Certificates that do not hold for the log are listed as void."""
 
+    against: Annotated[tuple[str, ...], "LOG"] = ()
+    """log to compare with in place of the calibration, such as that of last month; the model then needs no calibration, and no certificate is
+    judged"""
     out: Annotated[Path | None, "FILE"] = None
     """JSON file for the result, which labelgen label and labelgen report read"""
     level: Probability = 0.05
@@ -41,7 +43,7 @@ class DriftOptions(ModelReferenceOptions):
 @dataclass(frozen=True, kw_only=True)
 class AdaptOptions(ModelReferenceOptions):
     """Adapt a calibrated model to a new log with a few labeled dialogues, such as ten: class weights and temperature of tasks of which one
-    name holds, shrunk to the old ones. A task keeps its calibration unless the log loss of left-out dialogues falls by more than its standard
+    name holds, the temperature of others, shrunk to the old ones. A task keeps its calibration unless the log loss of left-out dialogues falls by more than its standard
     error. Writes a new model folder, without certificates."""
 
     out: Annotated[Path, "FOLDER"]
@@ -54,7 +56,6 @@ class _NewLog:
     and predictions count; labeled: those that the reference answers, not drawn for difficulty. Both have at most one of a user."""
 
     annotator: "Annotator"
-    calibration: "Calibration"
     setting: "Setting"
     tasks: "list[EvaluationTask]"
     every: "list[Dialogue]"
@@ -68,18 +69,12 @@ class _NewLog:
 
 
 def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
-    """Read the log, and annotate what counts with the model, whose folder was checked. Raises UsageError for a model without a calibration,
-    InputError without dialogues."""
+    """Read the log, and annotate what counts with the model, whose folder was checked. Raises InputError without dialogues."""
     from labelgen.data.labels import tasks_of
     from labelgen.evaluation.drift import Draw
     from labelgen.evaluation.protocol import with_all_named, with_reference
-    from labelgen.model.calibration import read_calibration
     from labelgen.review.sampling import doubt_strategy
 
-    calibration = read_calibration(options.model)
-    if calibration is None:
-        raise UsageError(f"{options.model} is not calibrated", str(options.model), "run labelgen calibrate first")
-    check_domains_from(calibration, options)
     read, annotator, tasks, setting = open_with_model(options)
     every, labeled, trained = Draw(), Draw(), 0
     for dialogue in with_all_named(progress(read, "read", "dialogues"), setting):
@@ -99,7 +94,7 @@ def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
     both = {d.id: d for drawn in (every, labeled) for d in drawn.dialogues()}
     answers = list(annotated([*both.values()], annotator, read))
     chosen = [[d for d in answers if d.id in some] for some in ids]
-    return _NewLog(annotator, calibration, setting, tasks, *chosen)
+    return _NewLog(annotator, setting, tasks, *chosen)
 
 
 def drift_command(options: DriftOptions) -> None:
@@ -108,19 +103,29 @@ def drift_command(options: DriftOptions) -> None:
     from labelgen.evaluation.drift import void_certificates
     from labelgen.metrics.results import Drift
     from labelgen.model.abstain import by_field
+    from labelgen.model.calibration import read_calibration
     from labelgen.model.folder import check_model, model_digest
     from labelgen.model.reference import read_reference
 
     if options.out is not None:
         fresh_file(options.out, options.force)
     check_model(options.model)
-    reference = read_reference(options.model)
-    if reference is None:
-        raise UsageError(
-            f"{options.model} has no reference sample", str(options.model), "run labelgen calibrate with this version"
-        )
+    calibration = read_calibration(options.model)
+    if calibration is not None:
+        check_domains_from(calibration, options)
+    calibrated = by_field(calibration)
+    if options.against:
+        before = _read(replace(options, log=options.against))
+        reference = before.sample(calibrated, before.labeled)
+    elif (known := read_reference(options.model)) is not None:
+        reference = known
+    else:
+        hint = "run labelgen calibrate with this version, or name a log to compare with by --against"
+        raise UsageError(f"{options.model} has no reference sample", str(options.model), hint)
     log = _read(options)
-    tests = compare(reference, log.sample(by_field(log.calibration), log.labeled), options.level)
+    tests = compare(reference, log.sample(calibrated, log.labeled), options.level)
+    # A certificate is about the dialogues of the calibration.
+    judged = () if options.against or calibration is None else calibration.thresholds()
     result = Drift(
         model_digest=model_digest(options.model),
         command=DRIFT.line(options),
@@ -128,7 +133,7 @@ def drift_command(options: DriftOptions) -> None:
         dialogues=len(log.every),
         labeled=len(log.labeled),
         tests=tests,
-        void=void_certificates(log.calibration.thresholds(), tests),
+        void=void_certificates(judged, tests),
     )
     for line in drift_lines(result):
         print_lines(line)
@@ -146,10 +151,14 @@ def adapt_command(options: AdaptOptions) -> None:
     from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import adapt_tasks
     from labelgen.model.abstain import by_field
-    from labelgen.model.calibration import write_calibration
+    from labelgen.model.calibration import read_calibration, write_calibration
     from labelgen.model.reference import REFERENCE, encode_reference
 
     _check_out(options)
+    before = read_calibration(options.model)
+    if before is None:
+        raise UsageError(f"{options.model} is not calibrated", str(options.model), "run labelgen calibrate first")
+    check_domains_from(before, options)
     log = _read(options)
     if len(log.labeled) < LEAST:
         raise InputError(
@@ -157,9 +166,9 @@ def adapt_command(options: AdaptOptions) -> None:
             ", ".join(options.log),
             "let people label ten dialogues (labelgen review sample --strategy audit)",
         )
-    adapted = adapt_tasks(log.labeled, log.tasks, MODEL, log.setting, log.calibration.tasks)
+    adapted = adapt_tasks(log.labeled, log.tasks, MODEL, log.setting, before.tasks)
     calibration = replace(
-        log.calibration,
+        before,
         form=2,
         version=__version__,
         max_error=None,
@@ -169,7 +178,7 @@ def adapt_command(options: AdaptOptions) -> None:
         adapt_command=ADAPT.line(options),
         adapt_data_digest=digest_bytes(b"".join(encode(d) + b"\n" for d in log.labeled)),
         tasks=tuple(one for one, _ in adapted),
-        fitted_on=tuple(sorted({*log.calibration.fitted_on, *map(fingerprint_text, log.labeled)})),
+        fitted_on=tuple(sorted({*before.fitted_on, *map(fingerprint_text, log.labeled)})),
     )
     # Labels of these dialogues are no reference: the calibration was fitted on them.
     sample = log.sample(by_field(calibration), ())
@@ -177,7 +186,7 @@ def adapt_command(options: AdaptOptions) -> None:
     for one, fit in adapted:
         name = f"{one.task} of a {one.unit}"
         if fit is None:
-            print_lines(f"{name}: not adapted, as several names may hold or no answer is labeled")
+            print_lines(f"{name}: not adapted, no answer is labeled")
             continue
         gain = f"log loss of a left-out dialogue falls by {fit.gain:.3g} (standard error {fit.error:.2g})"
         print_lines(f"{name}: {'adapted to' if fit.adapted else 'kept;'} {fit.dialogues} dialogues, {gain}")

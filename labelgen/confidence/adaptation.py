@@ -1,4 +1,5 @@
 """Adaptation of a calibrated model to a new log from a few labeled dialogues: a bias of each name and a temperature, shrunk to no change.
+Where several names may hold, a temperature alone.
 
 The bias moves the line between names, as other annotators or users draw it. It is a maximum a posteriori estimate, whose prior is no
 change. It is kept only if it predicts dialogues that it was not fitted on: leaving one dialogue out, the log loss must fall by more than
@@ -58,22 +59,14 @@ def adapt(
         right: index of the true name of each row.
         dialogues: number of the dialogue of each row; dialogues are independent."""
     place, true = np.asarray(dialogues), np.asarray(right)
-    groups = np.unique(place)
-    if len(groups) < LEAST:
-        return Adaptation(scaling, len(groups), 0.0, 0.0)
+    count = len(np.unique(place))
+    if count < LEAST:
+        return Adaptation(scaling, count, 0.0, 0.0)
     logs = np.log(np.clip([scaling.of_all(row) for row in rows], _TINY, 1.0))
-    gains: list[float] = []
-    for fold in range(min(len(groups), _FOLDS)):
-        left_out = groups[fold::_FOLDS]
-        fitted = ~np.isin(place, left_out)
-        bias, scale = _fit(logs[fitted], true[fitted])
-        for rows_of in (place == group for group in left_out):
-            moved = _moved(logs[rows_of], bias, scale)
-            gains.append(_nats(logs[rows_of], true[rows_of]) - _nats(moved, true[rows_of]))
-    gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+    gain, error = _gain(logs, true, place, biased=True)
     if gain <= error:
-        return Adaptation(scaling, len(groups), gain, error)
-    bias, scale = _fit(logs, true)
+        return Adaptation(scaling, count, gain, error)
+    bias, scale = _fit(logs, true, biased=True)
     temperature = scaling.temperature if scaling.kind == "temperature" else 1.0
     old = np.asarray(scaling.bias) if scaling.bias else np.zeros(logs.shape[1])
     adapted = replace(
@@ -83,11 +76,57 @@ def adapt(
         bias=tuple(float(b) for b in scale * old + bias),
         weights=_expected_weights(_moved(logs, bias, scale)) if scaling.weights else (),
     )
-    return Adaptation(adapted, len(groups), gain, error)
+    return Adaptation(adapted, count, gain, error)
 
 
-def _fit(logs: Array, true: NDArray[np.int64]) -> tuple[Array, float]:
-    """The bias, which sums to 0, and the factor of the logarithms."""
+def adapt_events(
+    scaling: Scaling, probabilities: Sequence[float], holds: Sequence[bool], dialogues: Sequence[int]
+) -> Adaptation:
+    """Adapt the temperature of a task of which several names may hold, such as intents, slots or goals.
+
+    Args:
+        scaling: of the model; of a curve, the heights get the temperature.
+        probabilities: of each label as the model gives it without calibration.
+        holds: whether each label is right.
+        dialogues: number of the dialogue of each label; dialogues are independent."""
+    place, true = np.asarray(dialogues), np.where(holds, 0, 1)
+    count = len(np.unique(place))
+    if count < LEAST:
+        return Adaptation(scaling, count, 0.0, 0.0)
+    p = np.array([scaling.of(one) for one in probabilities])
+    logs = np.log(np.clip(np.stack([p, 1.0 - p], axis=1), _TINY, 1.0))
+    gain, error = _gain(logs, true, place, biased=False)
+    if gain <= error:
+        return Adaptation(scaling, count, gain, error)
+    _, scale = _fit(logs, true, biased=False)
+    return Adaptation(_tempered(scaling, scale), count, gain, error)
+
+
+def _tempered(scaling: Scaling, scale: float) -> Scaling:
+    """The scaling of events whose log-odds are multiplied by `scale`."""
+    if scaling.kind == "isotonic":
+        after = Scaling("temperature", 1 / scale)
+        return replace(scaling, y=tuple(after.of(y) for y in scaling.y))
+    temperature = scaling.temperature if scaling.kind == "temperature" else 1.0
+    return replace(scaling, kind="temperature", temperature=temperature / scale)
+
+
+def _gain(logs: Array, true: NDArray[np.int64], place: NDArray[np.int64], biased: bool) -> tuple[float, float]:
+    """Mean fall of the log loss of a dialogue that is left out, and its standard error."""
+    groups = np.unique(place)
+    gains: list[float] = []
+    for fold in range(min(len(groups), _FOLDS)):
+        left_out = groups[fold::_FOLDS]
+        fitted = ~np.isin(place, left_out)
+        bias, scale = _fit(logs[fitted], true[fitted], biased)
+        for rows_of in (place == group for group in left_out):
+            moved = _moved(logs[rows_of], bias, scale)
+            gains.append(_nats(logs[rows_of], true[rows_of]) - _nats(moved, true[rows_of]))
+    return float(np.mean(gains)), float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+
+
+def _fit(logs: Array, true: NDArray[np.int64], biased: bool) -> tuple[Array, float]:
+    """The bias, which sums to 0, and the factor of the logarithms. biased: else the bias is 0."""
     from scipy.optimize import minimize
 
     names = logs.shape[1]
@@ -103,7 +142,8 @@ def _fit(logs: Array, true: NDArray[np.int64]) -> tuple[Array, float]:
         )
         return nats, np.append(wrong.sum(axis=0) + BIAS_PRIOR * bias, (wrong * scaled).sum() + SCALE_PRIOR * log_scale)
 
-    at = minimize(loss, np.zeros(names + 1), jac=True, method="L-BFGS-B", bounds=[(-10, 10)] * names + [(-3, 3)]).x
+    bounds = [(-10, 10) if biased else (0, 0)] * names + [(-3, 3)]
+    at = minimize(loss, np.zeros(names + 1), jac=True, method="L-BFGS-B", bounds=bounds).x
     return at[:names] - at[:names].mean(), math.exp(at[names])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from labelgen.confidence.adaptation import Adaptation, adapt
+from labelgen.confidence.adaptation import Adaptation, adapt, adapt_events
 from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
 from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.confidence.scaling import (
@@ -140,7 +140,7 @@ def adapt_tasks(
     scaled: Sequence[TaskCalibration],
 ) -> list[tuple[TaskCalibration, Adaptation | None]]:
     """The calibration of each task, adapted to labeled dialogues of a new log, without certificates; with what was fitted, None for a
-    task that is not adapted: it has no distributions, or no answer in these dialogues.
+    task without an answer in these dialogues.
 
     Args:
         dialogues: independent ones, with the annotations of the model, as it is without calibration, and of the reference.
@@ -151,21 +151,29 @@ def adapt_tasks(
     for one in scaled:
         task = of_task.get((one.task, one.unit))
         answers = [] if task is None else _answers(dialogues, places, task, model, setting.reference)
-        rows = [(x.place, row) for x in answers for row in _of_one_name([x])]
-        if not rows:
+        fit = _adapted(one.labels, answers)
+        if fit is None:
             adapted.append((replace(one, certificate=None, measured={}), None))
             continue
-        fit = adapt(
-            one.labels,
-            [list(distribution.values()) for _, (distribution, _) in rows],
-            [[*distribution].index(name) for _, (distribution, name) in rows],
-            [place for place, _ in rows],
-        )
         measured = {"dialogues": fit.dialogues, "gain": fit.gain, "error": fit.error, "adapted": fit.adapted}
         # Weights of the sources of the calibration do not fit the new log.
         sources = {} if fit.adapted else one.sources
         adapted.append((replace(one, labels=fit.scaling, sources=sources, certificate=None, measured=measured), fit))
     return adapted
+
+
+def _adapted(scaling: Scaling, answers: Sequence[Answer]) -> Adaptation | None:
+    rows = [(x.place, row) for x in answers for row in _of_one_name([x])]
+    if rows:
+        return adapt(
+            scaling,
+            [list(distribution.values()) for _, (distribution, _) in rows],
+            [[*distribution].index(name) for _, (distribution, name) in rows],
+            [place for place, _ in rows],
+        )
+    probabilities, holds = _events(answers)
+    places = [x.place for x in answers for label in x.labels if label.probability is not None]
+    return adapt_events(scaling, probabilities, holds, places) if places else None
 
 
 def parts_of(dialogues: Sequence[Dialogue], seed: int, parts: Sequence[Part] = PARTS) -> dict[str, list[int]]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from labelgen.confidence.adaptation import LEAST, Adaptation, adapt
+from labelgen.confidence.adaptation import LEAST, Adaptation, adapt, adapt_events
 from labelgen.confidence.resampling import Array
-from labelgen.confidence.scaling import Scaling
+from labelgen.confidence.scaling import Scaling, log_loss
 
 SHIFT = np.array([2.0, 0.0, -2.0])
 TURNS = 8
@@ -84,3 +84,49 @@ def test_too_few_dialogues_change_nothing():
     fit = adapted(before, answers(5, LEAST - 1, SHIFT))
     assert not fit.adapted
     assert fit.scaling is before
+
+
+def events(seed: int, dialogues: int, scale: float) -> tuple[Array, Array, Array]:
+    """Probabilities of labels, whether they hold, and the dialogue of each. The right log-odds are `scale` times those given."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, dialogues * TURNS) + np.repeat(rng.normal(0, 1, dialogues), TURNS)
+    holds = rng.random(len(logits)) < sigmoid(scale * logits)
+    return sigmoid(logits), holds, np.repeat(np.arange(dialogues), TURNS)
+
+
+def sigmoid(logits: Array) -> Array:
+    return 1 / (1 + np.exp(-logits))
+
+
+def with_events(scaling: Scaling, data: tuple[Array, Array, Array]) -> Adaptation:
+    return adapt_events(scaling, data[0].tolist(), data[1].tolist(), data[2].tolist())
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 2.0])
+def test_temperature_of_events_is_found_and_few_dialogues_shrink_it_to_the_old_one(scale: float):
+    many = with_events(Scaling("temperature", 1.0), events(6, 600, scale)).scaling
+    few = with_events(Scaling("temperature", 1.0), events(6, 6, scale)).scaling
+    assert 1 / many.temperature == pytest.approx(scale, rel=0.1)
+    assert scale == 1.0 or 0.0 <= np.log(few.temperature) / np.log(many.temperature) < 1.0
+
+
+def test_ten_dialogues_lower_the_log_loss_of_events_and_keep_their_order():
+    curve = Scaling("isotonic", x=(0.1, 0.5, 0.9), y=(0.02, 0.5, 0.98))
+    for before in (Scaling(), Scaling("temperature", 0.8), curve):
+        new = events(7, 300, 0.3)
+        fit = with_events(before, events(8, 10, 0.3))
+        assert fit.adapted
+        assert log_loss(fit.scaling, new[0].tolist(), new[1].tolist()) < log_loss(
+            before, new[0].tolist(), new[1].tolist()
+        )
+        ranks = np.argsort(new[0])
+        after = np.array([fit.scaling.of(p) for p in new[0][ranks]])
+        assert (np.diff(after) >= 0).all()
+
+
+def test_events_without_a_shift_or_with_too_few_dialogues_keep_their_scaling():
+    before = Scaling("temperature", 1.0)
+    fits = [with_events(before, events(70 + seed, 10, 1.0)) for seed in range(40)]
+    assert sum(fit.adapted for fit in fits) <= 8
+    assert all(fit.scaling == before for fit in fits if not fit.adapted)
+    assert with_events(before, events(9, LEAST - 1, 0.2)).scaling == before

@@ -91,7 +91,7 @@ def test_labels_follow_the_new_log(model, adapted):
     assert bad(adapted) > bad(model) + 0.2
 
 
-def test_tasks_of_which_several_names_may_hold_keep_their_scaling(model, adapted):
+def test_tasks_whose_labels_did_not_shift_keep_their_scaling(model, adapted):
     scalings = []
     for folder in (model, adapted):
         calibration = read_calibration(folder)

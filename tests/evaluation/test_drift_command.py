@@ -129,6 +129,27 @@ def test_model_without_a_reference_is_refused_with_a_hint(tiny_model, logs, caps
     assert "run labelgen calibrate" in capsys.readouterr().err
 
 
+def test_model_without_a_calibration_is_compared_with_another_log(tiny_model, logs, tmp_path):
+    words = ["--model", str(tiny_model), "--reference", "anna", "--against", str(logs / "calib.jsonl")]
+    differing = {}
+    for name in ("same", "other"):
+        out = tmp_path / f"{name}.json"
+        assert main(["drift", str(logs / f"{name}.jsonl"), *words, "--out", str(out)]) == 0
+        result = read_drift(out)
+        assert {test.kind for test in result.tests} == {"inputs", "predictions", "labels"}
+        assert not result.void
+        differing[name] = {test.name for test in result.tests if test.drifted and test.kind == "inputs"}
+    assert differing == {"same": set(), "other": {"device", "status"}}
+
+
+def test_log_is_never_unlike_itself_and_its_certificates_are_not_judged(model, logs, tmp_path):
+    log, out = str(logs / "other.jsonl"), tmp_path / "drift.json"
+    assert main(["drift", log, "--model", str(model), "--reference", "anna", "--against", log, "--out", str(out)]) == 0
+    result = read_drift(out)
+    assert min(test.p_value for test in result.tests) == 1.0
+    assert not result.void
+
+
 def test_report_shows_the_differences_and_void_certificates(model, logs, tmp_path):
     result = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
     words = [str(logs / "other.jsonl"), "--reference", "anna", "--model", str(model), "--resamples", "20"]
