@@ -91,7 +91,7 @@ def events(seed: int, dialogues: int, scale: float) -> tuple[Array, Array, Array
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, dialogues * TURNS) + np.repeat(rng.normal(0, 1, dialogues), TURNS)
     holds = rng.random(len(logits)) < sigmoid(scale * logits)
-    return sigmoid(logits), holds, np.repeat(np.arange(dialogues), TURNS)
+    return sigmoid(logits), holds.astype(np.float64), np.repeat(np.arange(dialogues), TURNS)
 
 
 def sigmoid(logits: Array) -> Array:
@@ -99,7 +99,7 @@ def sigmoid(logits: Array) -> Array:
 
 
 def with_events(scaling: Scaling, data: tuple[Array, Array, Array]) -> Adaptation:
-    return adapt_events(scaling, data[0].tolist(), data[1].tolist(), data[2].tolist())
+    return adapt_events(scaling, data[0].tolist(), (data[1] > 0).tolist(), data[2].tolist())
 
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 2.0])
@@ -116,8 +116,8 @@ def test_ten_dialogues_lower_the_log_loss_of_events_and_keep_their_order():
         new = events(7, 300, 0.3)
         fit = with_events(before, events(8, 10, 0.3))
         assert fit.adapted
-        assert log_loss(fit.scaling, new[0].tolist(), new[1].tolist()) < log_loss(
-            before, new[0].tolist(), new[1].tolist()
+        assert log_loss(fit.scaling, new[0].tolist(), (new[1] > 0).tolist()) < log_loss(
+            before, new[0].tolist(), (new[1] > 0).tolist()
         )
         ranks = np.argsort(new[0])
         after = np.array([fit.scaling.of(p) for p in new[0][ranks]])
