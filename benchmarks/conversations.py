@@ -25,7 +25,7 @@ from labelgen.features.relations import relations_of
 from labelgen.metrics.metric import Item, Metric
 from labelgen.nn.structure import pair_features, single_features
 
-from .results import Result, bootstrap, in_new_process, slug
+from .results import Result, bootstrap, slug
 from .rows import PERSON, seed_of
 
 PUBLISHED = "published"
@@ -345,32 +345,3 @@ _PUBLISHED_FIGURES = {
     "linear": (0.889, 0.695, 0.218),
     "feedforward": (0.913, 0.756, 0.362),
 }
-
-
-def speed(model: Sequence[Path], log: Sequence[Path], corpus: str, seconds_a_message: float) -> list[Result]:
-    """Messages an hour that one CPU thread labels, and one annotator at an assumed speed."""
-    spent = in_new_process("benchmarks.conversations:label_all", str(model[0]), [str(path) for path in log])
-    rates = {
-        (_MODEL, "one CPU thread, with loading the model"): 3600.0 * spent["returned"] / spent["cpu_seconds"],
-        (PERSON, f"assumed: {seconds_a_message:g} seconds a message"): 3600.0 / seconds_a_message,
-    }
-    return [
-        Result(
-            corpus=corpus,
-            task=GOALS,
-            metric="labels_per_hour",
-            system=system,
-            setting=setting,
-            value=float(round(rate)),
-        )
-        for (system, setting), rate in rates.items()
-    ]
-
-
-def label_all(model: str, log: Sequence[str]) -> int:
-    """Label a log; gives the number of its messages."""
-    from labelgen.model.annotator import Annotator
-
-    dialogues = list(Log([Path(path) for path in log]))
-    Annotator(Path(model)).annotate(dialogues)
-    return sum(len(d.turns) for d in dialogues)

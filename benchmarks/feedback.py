@@ -15,9 +15,8 @@ are paired.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +27,17 @@ from sklearn.model_selection import GroupKFold
 
 from labelgen.confidence.resampling import resamples
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.labels import At, AtGoal, AtTurn, division
+from labelgen.data.labels import At, AtGoal, AtTurn
 from labelgen.data.log import Log
 from labelgen.feedback import items
 from labelgen.feedback.em.estimation import fit
-from labelgen.feedback.em.method import EmMethod, learn, learn_pooled
 from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.learned import LearnedDetector, load
 from labelgen.feedback.posterior import Method, from_log_odds, majority, waterfall
 from labelgen.feedback.signal import LEARNED, find_signals
 
 from .results import Cell, Result, versions
-from .signals import about, known_outcomes, known_qualities
+from .signals import Read, about, fitted_em, items_of_log, known_outcomes, known_qualities
 
 Numbers = NDArray[np.float64]
 
@@ -95,12 +93,13 @@ def _judge(
         signals = [s for s in find_signals(dialogue) if s.kind not in without]
         read.append((dialogue, signals, [*signals, *detector.detect(dialogue)]))
     first = {task: len(places.bad) for task, places in found.items()}
+    plain_log, more_log = [(d, plain) for d, plain, _ in read], [(d, more) for d, _, more in read]
     systems: dict[str, tuple[Method, bool]] = {
         "majority": (majority, False),
         "waterfall": (waterfall, False),
-        "em": (_em(read, 1, against), False),
+        "em": (fitted_em(plain_log, against), False),
         "waterfall + learned": (waterfall, True),
-        "em + learned": (_em(read, 2, against), True),
+        "em + learned": (fitted_em(more_log, against), True),
     }
     for dialogue, plain, more in read:
         annotations = [a for a in dialogue.annotations if a.kind == against]
@@ -116,21 +115,23 @@ def _judge(
                     places.probabilities.setdefault(name, []).append(1.0 - good)
     for task, places in found.items():
         own = slice(first.get(task, 0), None)
-        _add_anchored(task, places, own, read, against)
+        _add_anchored(task, places, own, plain_log, against)
 
 
 def _add_anchored(
     task: str,
     places: Places,
     own: slice,
-    read: Sequence[tuple[Dialogue, list[Signal], list[Signal]]],
+    read: Read,
     against: str,
 ) -> None:
     """Add em that learned from four fifths of what is known, out of fold. own: the places of this file."""
     bad, group, at = np.array(places.bad[own]), np.array(places.group[own]), places.at[own]
     unit = AtGoal if task == "outcome" else AtTurn
     patterns = {
-        (item.dialogue.id, item.at): pattern_of(item) for item in _items(read, 1, against) if isinstance(item.at, unit)
+        (item.dialogue.id, item.at): pattern_of(item)
+        for item in items_of_log(read, against)
+        if isinstance(item.at, unit)
     }
     good = np.zeros(len(bad))
     for train, test in GroupKFold(5).split(bad, bad, group):
@@ -156,21 +157,6 @@ def _said(
         posterior = method(both[with_learned])
         yield name, 0.5 if posterior is None else posterior.good
     yield LEARNED, from_log_odds(detector.evidence(dialogue, both[0].turns[-1]))
-
-
-def _em(read: Sequence[tuple[Dialogue, list[Signal], list[Signal]]], column: int, against: str) -> Method:
-    """em fitted to the signals in a column."""
-    unanchored: Callable[..., EmMethod] = partial(learn, anchored=False)
-    return learn_pooled(partial(_items, read, column, against), unanchored)[1]
-
-
-def _items(
-    read: Sequence[tuple[Dialogue, list[Signal], list[Signal]]], column: int, against: str
-) -> Iterator[items.FeedbackItem]:
-    """All items of a file; goals are those of the annotations."""
-    for row in read:
-        goals = next((a.annotator for a in row[0].annotations if a.kind == against and division(a)), None)
-        yield from items.items_of(row[0], row[column], goals)  # type: ignore[arg-type]
 
 
 def _rows(task: str, places: Places, seed: int) -> Iterator[Result]:

@@ -131,21 +131,34 @@ def _rows(task: str, corpus: str, trainings: Sequence[Counts]) -> list[Result]:
     return rows
 
 
-def throughput(model: Sequence[Path], log: Sequence[Path], corpus: str) -> list[Result]:
-    """Labels an hour of the first model on one thread, and of a person who takes HUMAN_MIN minutes a dialogue."""
+def throughput(
+    model: Sequence[Path],
+    log: Sequence[Path],
+    corpus: str,
+    split: str = "judged log",
+    seconds_a_turn: float | None = None,
+) -> list[Result]:
+    """Labels an hour of the first model on one thread, by its CPU time, and of a person.
+
+    seconds_a_turn: that a person is assumed to take; each turn is then a label. None: HUMAN_MIN minutes a dialogue for as many labels
+    as the model gives."""
     from labelgen.model.annotator import Annotator
 
     dialogues = list(Log(list(log)))
     annotator = Annotator(model[0], name="model")
-    began = time.monotonic()
+    began = time.process_time()
     annotations = annotator.annotate(dialogues)
-    seconds = time.monotonic() - began
-    labels = sum(len(annotation.labels) for annotation in annotations)
+    seconds = time.process_time() - began
     turns = sum(len(dialogue.turns) for dialogue in dialogues)
+    if seconds_a_turn is None:
+        labels = sum(len(annotation.labels) for annotation in annotations)
+        assumed, person = f"{HUMAN_MIN:g} minutes a dialogue", 60.0 * HUMAN_MIN * len(dialogues)
+    else:
+        labels, assumed, person = turns, f"{seconds_a_turn:g} seconds a turn", seconds_a_turn * turns
     return [
         Result(
             corpus=corpus,
-            split="judged log",
+            split=split,
             system=system,
             setting=setting,
             metric="labels_per_hour",
@@ -154,6 +167,6 @@ def throughput(model: Sequence[Path], log: Sequence[Path], corpus: str) -> list[
         )
         for system, setting, taken in (
             ("model", "measured, one thread of a shared machine", seconds),
-            ("one annotator", f"assumed, {HUMAN_MIN:g} minutes a dialogue", 60.0 * HUMAN_MIN * len(dialogues)),
+            ("one annotator", f"assumed, {assumed}", person),
         )
     ]

@@ -140,16 +140,29 @@ def _plain_methods() -> Iterator[Chosen]:
 
 def _fitted_methods(read: Sequence[tuple[Dialogue, Sequence[Signal]]], against: str) -> Iterator[Chosen]:
     """`em` fitted on what it is to read; goals are those of the annotations, as for the others."""
-    unanchored = partial(learn, anchored=False)
     for level, used in (("implicit", _implicit), ("all", _every)):
+        own = [(dialogue, [s for s in signals if used(s)]) for dialogue, signals in read]
+        yield f"em, {level}", fitted_em(own, against), used
+        yield f"em not pooled, {level}", _unanchored(items_of_log(own, against)), used
 
-        def own(used: Callable[[Signal], bool] = used) -> Iterator[items.FeedbackItem]:
-            for dialogue, signals in read:
-                goals = next((a.annotator for a in dialogue.annotations if a.kind == against and division(a)), None)
-                yield from items.items_of(dialogue, [s for s in signals if used(s)], goals)
 
-        yield f"em, {level}", learn_pooled(own, unanchored)[1], used
-        yield f"em not pooled, {level}", unanchored(own()), used
+Read = Sequence[tuple[Dialogue, Sequence[Signal]]]
+"""A log with the signals that a method reads."""
+
+
+def fitted_em(read: Read, against: str) -> Method:
+    """`em`, fitted on the signals of a log."""
+    return learn_pooled(partial(items_of_log, read, against), _unanchored)[1]
+
+
+def items_of_log(read: Read, against: str) -> Iterator[items.FeedbackItem]:
+    """All items of a log; goals are those of the first annotation of the kind `against` that divides the dialogue."""
+    for dialogue, signals in read:
+        goals = next((a.annotator for a in dialogue.annotations if a.kind == against and division(a)), None)
+        yield from items.items_of(dialogue, signals, goals)
+
+
+_unanchored: Callable[..., EmMethod] = partial(learn, anchored=False)
 
 
 def _implicit(signal: Signal) -> bool:
