@@ -156,6 +156,8 @@ CHOICES: Mapping[str, Choice] = {
 }
 LEARNED = ("n-best alone", "rephrases alone", MODEL)
 ORACLE = "best candidate (oracle)"
+FEWEST = "fewest unwritten words"
+EVERY, UNWRITTEN = "all requests", "first hypothesis with unwritten words"
 
 
 @dataclass
@@ -486,8 +488,9 @@ def confirmed(weights: Sequence[Path], log: Sequence[Path], corpus: str, lexicon
     """Real n-best lists without transcripts: of the words that distinguish the hypotheses and that the next response repeats, the share
     that a system has. The response, and all later turns, are hidden from the model.
 
-    A second figure is the share of words that nobody wrote in another corpus (lexicon: a log in labelgen's form). It tells fragments from
-    words, not right words from wrong ones."""
+    A second figure is the share of words that nobody wrote in another corpus (lexicon: a log in labelgen's form), over all requests and over
+    those whose first hypothesis has such words. It tells fragments from words, not right words from wrong ones. No choice has fewer of them than
+    FEWEST."""
     models = _weights(weights)
     statistics, dialogues = LogStatistics(), list(Log(list(log), corpus.lower()))
     written_words = {
@@ -495,7 +498,7 @@ def confirmed(weights: Sequence[Path], log: Sequence[Path], corpus: str, lexicon
     }
     for dialogue in dialogues:
         statistics.add(dialogue)
-    tally, requests_, telling_words = Tally(), 0, 0
+    tally, counted = Tally(), Counter[tuple[str, str]]()
     seen: set[tuple[str, ...]] = set()
     for dialogue in dialogues:
         counts = statistics.without(dialogue)
@@ -509,27 +512,42 @@ def confirmed(weights: Sequence[Path], log: Sequence[Path], corpus: str, lexicon
             differing = frozenset.union(*listed) - frozenset.intersection(*listed)
             repeated = differing.intersection(plain_words(this.response).split()) - earlier
             telling = {word for word in repeated if len(word) > 3}
-            requests_, telling_words = requests_ + 1, telling_words + len(telling)
             hidden = replace(dialogue, turns=(*dialogue.turns[:turn], replace(this, response="")))
             found = candidates(hidden, turn, (), counts)
             unit = dialogue.turns[0].request
-            for name, choose in CHOICES.items():
-                for m, model in enumerate(models if name in LEARNED else models[:1]):
-                    best = choose(found, model)[1]
-                    words = plain_words(best.text).split()
-                    unknown = sum(word not in written_words for word in words)
-                    tally.add((name, str(m), "confirmed_words"), unit, (len(telling & set(words)), len(telling)))
-                    tally.add((name, str(m), "unwritten_words"), unit, (unknown, len(words)))
-                    tally.add((name, str(m), "changed_requests"), unit, (words != plain_words(this.request).split(), 1))
-    counted = {"confirmed_words": telling_words, "unwritten_words": requests_, "changed_requests": requests_}
+
+            def unknown(text: str) -> int:
+                return sum(word not in written_words for word in plain_words(text).split())
+
+            chosen = {
+                (name, str(m)): choose(found, model)[1].text
+                for name, choose in CHOICES.items()
+                for m, model in enumerate(models if name in LEARNED else models[:1])
+            }
+            chosen[FEWEST, "0"] = min(found, key=lambda c: unknown(c.text)).text
+            for part in (EVERY, *([UNWRITTEN] if unknown(this.request) else [])):
+                counted += Counter({(part, "requests"): 1, (part, "words"): len(telling)})
+                for key, text in chosen.items():
+                    words = plain_words(text).split()
+                    tally.add((part, *key, "confirmed_words"), unit, (len(telling & set(words)), len(telling)))
+                    tally.add((part, *key, "unwritten_words"), unit, (unknown(text), len(words)))
+                    changed = words != plain_words(this.request).split()
+                    tally.add((part, *key, "changed_requests"), unit, (changed, 1))
     rows: list[Result] = []
-    for name in CHOICES:
-        for metric, n in counted.items():
-            keys = sorted(key for key in tally.rows if key[0] == name and key[2] == metric)
-            seeds = " ".join(str(k) for k in range(len(models))) if name in LEARNED else ""
-            cells = {"corpus": corpus, "split": "valid", "task": TRANSCRIPTION, "system": name, "seed": seeds}
-            rows += _row(tally, keys, _share, (), n, metric=metric, **cells)
-            if metric == "unwritten_words" and name != HEARD:
-                heard = [(HEARD, "0", metric)] * len(keys)
-                rows += _row(tally, keys, _share, heard, n, metric="unwritten_words_ratio", baseline=HEARD, **cells)
+    for part, name, metric in dict.fromkeys((key[0], key[1], key[3]) for key in tally.rows):
+        keys = sorted(key for key in tally.rows if (key[0], key[1], key[3]) == (part, name, metric))
+        seeds = " ".join(str(k) for k in range(len(models))) if name in LEARNED else ""
+        cells = {
+            "corpus": corpus,
+            "split": "valid",
+            "task": TRANSCRIPTION,
+            "setting": part,
+            "system": name,
+            "seed": seeds,
+        }
+        n = counted[part, "words" if metric == "confirmed_words" else "requests"]
+        rows += _row(tally, keys, _share, (), n, metric=metric, **cells)
+        if metric == "unwritten_words" and name != HEARD:
+            heard = [(part, HEARD, "0", metric)] * len(keys)
+            rows += _row(tally, keys, _share, heard, n, metric="unwritten_words_ratio", baseline=HEARD, **cells)
     return rows
