@@ -308,4 +308,4 @@ SPLIT = Command(
 )
 STATS = Command("data stats", StatsOptions, stats, "labelgen data stats log.jsonl")
 SCHEMA = Command("data schema", SchemaOptions, schema, "labelgen data schema > record.schema.json")
-FORMATS = Command("data formats", FormatsOptions, formats, "labelgen data formats csv_turns")
+FORMATS = Command("data formats", FormatsOptions, formats, "labelgen data formats mapped")

@@ -53,6 +53,10 @@ COMMANDS = {
 
 ACTIONS = {
     "data validate": ("labelgen.cli.data:VALIDATE", "read a whole log, and count valid and rejected records"),
+    "data import": (
+        "labelgen.cli.import_log:IMPORT",
+        "import a table or JSON of any form, by a mapping of its columns",
+    ),
     "data convert": ("labelgen.cli.data:CONVERT", "convert logs to labelgen's record form"),
     "data stats": ("labelgen.cli.data:STATS", "count what is in a log"),
     "data split": ("labelgen.cli.data:SPLIT", "split a log into parts that share no user"),

@@ -28,7 +28,7 @@ from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Refusal, Sources, merge, read_labels, write_labels
-from labelgen.data.reader import READERS, Options, Reader, files_of, number_lines
+from labelgen.data.reader import READERS, Options, Reader, Remark, files_of, number_lines
 from labelgen.data.record import LocatedDialogue, Rejected, decode, encode, locate
 from labelgen.data.tables import Write, count_rows, parquet_writer, read_rows
 
@@ -225,7 +225,8 @@ class Log:
     """The dialogues of one or several paths, in order. Iterate as often as needed; memory does not grow with the log.
 
     Rejected records go to the quarantine, if there is one. `reasons` counts them by the first word of their reason. A
-    dialogue is also rejected if one of the last 262,144 dialogues had its id.
+    dialogue is also rejected if one of the last 262,144 dialogues had its id. `remarks` has what the reader tells about the whole
+    log; the first pass prints it.
 
     quarantine: a file, which each pass rewrites; or an open Quarantine, which logs may share and which stays open.
     refuses: the reason to reject a dialogue with a valid record, or None. folder: the folder that the audio paths of the
@@ -260,7 +261,8 @@ class Log:
         self.refuses = refuses
         self.kept = 0
         self.reasons: Counter[str] = Counter()
-        self._reported = False
+        self.remarks: list[str] = []
+        self._reported = self._remarked = False
 
     def labels(self) -> Sources:
         """The label sets that the corpus publishes; empty if there are none."""
@@ -270,7 +272,7 @@ class Log:
         return sources
 
     def __iter__(self) -> Iterator[Dialogue]:
-        self.kept, self.reasons = 0, Counter()
+        self.kept, self.reasons, self.remarks = 0, Counter(), []
         damaged: list[str] = []
         first: Rejected | None = None
         bad = Quarantine(self.quarantine) if isinstance(self.quarantine, Path) else self.quarantine
@@ -289,6 +291,9 @@ class Log:
         finally:
             if bad is not None and bad is not self.quarantine:
                 bad.close()
+        if not self._remarked:
+            self._remarked = True
+            print_lines(*self.remarks, file=sys.stderr)
         if damaged and self.max_bad_rate < 1:
             raise damaged_files_error(damaged, f"{self.kept:,} records were read")
         self._judge(first)
@@ -324,6 +329,9 @@ class Log:
             yield from read_located(part)
             return
         for item in self.reader.read(part, self.options):
+            if isinstance(item, Remark):
+                self.remarks.append(item.text)
+                continue
             yield item if isinstance(item, Rejected) else LocatedDialogue(item, str(part))
 
     def _judge(self, first: Rejected | None) -> None:

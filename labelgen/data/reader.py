@@ -17,7 +17,15 @@ from labelgen.data.record import Rejected
 Options = Mapping[str, str]
 """Options of a reader, from `--option name=value` on the command line."""
 
-Read = Callable[[Path, Options], Iterator[Dialogue | Rejected]]
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a reader tells about a whole log, such as a count of copies that it dropped; no record."""
+
+    text: str
+
+
+Read = Callable[[Path, Options], Iterator[Dialogue | Rejected | Remark]]
 
 
 def no_labels(path: Path, options: Options) -> Sources:
@@ -30,7 +38,7 @@ class Reader:
     """A log reader for one format.
 
     read: from a path (a file, or a folder in the published layout) and options to dialogues, always in the same order;
-    every record is a Dialogue or a Rejected. labels: label names and descriptions that the corpus publishes. options:
+    every record is a Dialogue or a Rejected; a Remark is about the log. labels: label names and descriptions that the corpus publishes. options:
     the option names of `read`."""
 
     read: Read
@@ -50,7 +58,7 @@ READERS = Registry(
     {
         "labelgen": "labelgen.data.log:READER",
         "chat": "labelgen.corpora.chat:READER",
-        "csv_turns": "labelgen.corpora.csv_turns:READER",
+        "mapped": "labelgen.corpora.mapped:READER",
         "sgd": "labelgen.corpora.sgd:READER",
         "star": "labelgen.corpora.star:READER",
         "getgoing": "labelgen.corpora.getgoing:READER",

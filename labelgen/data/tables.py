@@ -4,9 +4,11 @@ A damaged row group of a Parquet file loses only its own rows. Row numbers count
 page checksums and verifies them."""
 
 import csv
+import difflib
 import io
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -145,22 +147,24 @@ Row = Mapping[str, str]
 """column -> cell; an empty cell is an empty text."""
 
 
-def rows_of(file: Path, name: str, columns: Iterable[str]) -> Iterator[tuple[int, Row | Rejected]]:
-    """Rows with the number of their last line, from 1; cells are separated by tabs in a `.tsv`, else by commas.
+def rows_of(
+    file: Path, name: str, columns: Iterable[str], delimiter: str | None = None, encoding: str = "utf-8-sig"
+) -> Iterator[tuple[int, Row | Rejected]]:
+    """Rows with the number of their last line, from 1. delimiter: of cells; a tab in a `.tsv`, else a comma, where it is None.
 
-    Raises UsageError where one of `columns` is missing, and for Parquet."""
+    Raises UsageError where one of `columns` is missing, where two columns have one name, and for Parquet."""
     with open_input(file) as raw:
         if raw.read(4) == b"PAR1":
-            hint = "leave out --format if these are labelgen's records (the name is to end in .parquet), else write the table as CSV"
+            hint = "leave out --format if these are labelgen's records (the name is to end in .parquet), else name its form"
             raise UsageError(f"{name} is Parquet and no table of text", str(file), hint)
-    rows = _cells(file, name)
+    delimiter = delimiter or ("\t" if ".tsv" in file.suffixes else ",")
+    rows = _cells(file, name, delimiter, encoding)
     line, header = next(rows, (1, None))
     if header is None or isinstance(header, Rejected):
         yield from () if header is None else ((line, header),)
         return
-    for column in columns:
-        if column not in header:
-            raise UsageError(f"{name} has no column {column!r}", str(file), f"it has: {', '.join(header)}")
+    header = [column or f"column {k}" for k, column in enumerate(header, 1)]
+    check_columns(header, columns, file, name)
     for line, cells in rows:
         if isinstance(cells, Rejected):
             yield line, cells
@@ -171,33 +175,49 @@ def rows_of(file: Path, name: str, columns: Iterable[str]) -> Iterator[tuple[int
             yield line, Rejected(file=name, line=line, reason=reason, raw=repr(cells))
 
 
+def check_columns(header: Sequence[str], columns: Iterable[str], file: Path, name: str) -> None:
+    """Raises UsageError where one of `columns` is missing, or where two columns have one name."""
+    doubled = sorted(column for column, count in Counter(header).items() if count > 1)
+    if doubled:
+        raise UsageError(f"{name} has two columns {doubled[0]!r}", str(file), "rename one of them")
+    for column in columns:
+        if column not in header:
+            near = difflib.get_close_matches(column, header, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(f"{name} has no column {column!r}", str(file), f"{hint}it has: {', '.join(header)}")
+
+
 def not_utf8(row: Row) -> str | None:
     """The first column whose cell is not UTF-8, or None."""
     return next((column for column, text in row.items() if _NOT_UTF8.search(text)), None)
 
 
 _Cells = tuple[int, list[str] | Rejected]
+_MOST_CHARACTERS = 1 << 24
+"""Of a cell; a longer one is a quote that was not closed."""
 
 
-def _cells(file: Path, name: str) -> Iterator[_Cells]:
+def _cells(file: Path, name: str, delimiter: str, encoding: str) -> Iterator[_Cells]:
     """Non-empty rows, each with the number of its last line.
 
-    An unclosed quote would swallow the rest of the file: its line is rejected, and reading restarts after it."""
+    A quote that is not closed well would swallow the lines behind it: its line is rejected, and reading restarts after it."""
+    csv.field_size_limit(_MOST_CHARACTERS)
     read: int | None = 0
     while read is not None:
-        opened = yield from _cells_behind(read, file, name)
-        if opened is not None:
-            with _text(file) as text:
-                raw = next(islice(text, opened - 1, None)).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            reason = "bad_row: a quote is opened and never closed"
-            yield opened, Rejected(file=name, line=opened, reason=reason, raw=raw)
-        read = opened
+        bad = yield from _cells_behind(read, file, name, delimiter, encoding)
+        read = None
+        if bad is not None:
+            read, why = bad
+            with _text(file, encoding) as text:
+                line = next(islice(text, read - 1, None)).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            yield read, Rejected(file=name, line=read, reason=f"bad_row: {why}", raw=line)
 
 
-def _cells_behind(read: int, file: Path, name: str) -> Generator[_Cells, None, int | None]:
-    """The rows after the first `read` lines, up to an unclosed quote; returns the line of that quote, else None."""
-    with _text(file) as text:
-        delimiter = "\t" if ".tsv" in file.suffixes else ","
+def _cells_behind(
+    read: int, file: Path, name: str, delimiter: str, encoding: str
+) -> Generator[_Cells, None, tuple[int, str] | None]:
+    """The rows after the first `read` lines, up to a bad quote; returns the line of that quote and the reason, else None."""
+    with _text(file, encoding) as text:
         reader = csv.reader(islice(text, read, None), delimiter=delimiter, strict=True)
         while True:
             first = read + reader.line_num + 1
@@ -208,7 +228,9 @@ def _cells_behind(read: int, file: Path, name: str) -> Generator[_Cells, None, i
             except csv.Error as error:
                 line = read + reader.line_num
                 if "end of data" in str(error):
-                    return first
+                    return first, "a quote is opened and never closed"
+                if line > first:
+                    return first, f"a quote is opened, and closed on line {line}: {error}"
                 yield line, Rejected(file=name, line=line, reason=f"bad_row: {error}")
                 continue
             if cells:
@@ -216,6 +238,6 @@ def _cells_behind(read: int, file: Path, name: str) -> Generator[_Cells, None, i
 
 
 @contextmanager
-def _text(file: Path) -> Iterator[io.TextIOWrapper]:
+def _text(file: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
     with open_input(file) as raw:
-        yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        yield io.TextIOWrapper(raw, encoding=encoding, errors="surrogateescape", newline="")

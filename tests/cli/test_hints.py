@@ -27,15 +27,21 @@ def test_a_short_export_of_label_studio_is_called_that(tmp_path: Path):
     assert "in the format JSON" in told.value.hint
 
 
-@pytest.mark.parametrize("name", ["log.parquet", "log.csv"])
-def test_parquet_that_is_read_as_a_table_is_called_that(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize(
+    ("name", "what", "hint"),
+    [
+        ("log.parquet", "has no column 'q'", "these are records of labelgen"),
+        ("log.csv", "is Parquet, and no text of the form CSV", "give its true form"),
+    ],
+)
+def test_parquet_that_is_read_as_a_table_is_called_that(tmp_path: Path, name, what, hint, capsys):
     write_rows(tmp_path / "log.parquet", [record("d")])
     (tmp_path / "log.parquet").rename(tmp_path / name)
-    words = ["--format", "csv_turns", "--option", "dialogue=id", "--option", "request=q", "--option", "response=a"]
+    words = ["--format", "mapped", "--option", "dialogue=id", "--option", "request=q", "--option", "response=a"]
     assert main(["data", "validate", str(tmp_path / name), *words]) == 2
     said = capsys.readouterr().err
-    assert "is Parquet and no table of text" in said
-    assert "hint:  leave out --format" in said
+    assert what in said
+    assert f"hint:  {hint}" in said
 
 
 @pytest.mark.parametrize("words", [["data", "split", "LOG", "OUT"], ["data", "convert", "LOG", "OUT/log.jsonl"]])

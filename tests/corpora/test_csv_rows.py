@@ -25,7 +25,7 @@ def write(path: Path, rows: list[list[object]]) -> Path:
 
 
 def dialogues(path: Path, options: dict[str, str] = OPTIONS) -> dict[str, Dialogue]:
-    return {dialogue.id: dialogue for dialogue in Log([path], "csv_turns", options, max_bad_rate=0.0)}
+    return {dialogue.id: dialogue for dialogue in Log([path], "mapped", options, max_bad_rate=0.0)}
 
 
 ROWS = [row(call, place) for call in range(4) for place in range(2 * call + 1)]
@@ -71,6 +71,6 @@ def test_csv_turn_rows_out_of_order_are_sorted(tmp_path, name):
 
 def test_csv_dialogue_with_bad_row_anywhere_is_rejected_whole(tmp_path):
     rows: list[list[object]] = [row(0, 0), row(1, 0), row(0, 1), ["c0"], row(0, 2), row(1, 1)]
-    log = Log([write(tmp_path / "t.csv", rows)], "csv_turns", OPTIONS, max_bad_rate=1.0)
+    log = Log([write(tmp_path / "t.csv", rows)], "mapped", OPTIONS, max_bad_rate=1.0)
     assert [dialogue.id for dialogue in log] == ["c1"]
     assert log.reasons == {"bad_row": 1, "lacks_row": 1}

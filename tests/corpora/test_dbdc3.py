@@ -13,6 +13,7 @@ from labelgen.corpora.dbdc3 import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
+from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
 from labelgen.data.stats import log_stats
 
@@ -40,6 +41,7 @@ def chat(lines: list[dict[str, Any]], folder: Path) -> Dialogue | Rejected:
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps({"dialogue-id": "b1", "speaker-id": "", "turns": lines}))
     (found,) = READER.read(folder, {})
+    assert not isinstance(found, Remark)
     return found
 
 

@@ -15,7 +15,7 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Step
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Label, answers
 from labelgen.data.log import Log, write_log
-from labelgen.data.reader import READERS, Reader
+from labelgen.data.reader import READERS, Reader, Remark
 from labelgen.data.record import Rejected, decode, encode, to_plain
 
 HERE = Path(__file__).parent
@@ -47,8 +47,8 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "multidogo": ("multidogo", "multidogo", {}),
     "irc": ("irc", "irc", {"context": "2"}),
     "chat": ("chat", "chat", {}),
-    "lines": ("csv_turns", "tables/lines.csv", LINES),
-    "turns": ("csv_turns", "tables/turns.tsv", TURNS),
+    "lines": ("mapped", "tables/lines.csv", LINES),
+    "turns": ("mapped", "tables/turns.tsv", TURNS),
 }
 """name -> (format, sample, options)."""
 
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
 def read(case: str) -> list[Dialogue | Rejected]:
     name, sample, options = CASES[case]
     reader: Reader = resolve(READERS, name, "format")
-    return list(reader.read(SAMPLES / sample, options))
+    return [item for item in reader.read(SAMPLES / sample, options) if not isinstance(item, Remark)]
 
 
 def dialogues(case: str) -> dict[str, Dialogue]:
@@ -314,10 +314,10 @@ def test_csv_row_is_utterance_or_turn():
 
 def test_csv_missing_column_error_lists_columns(tmp_path: Path):
     with pytest.raises(UsageError, match="no column 'uttered'") as told:
-        list(Log([SAMPLES / "tables" / "lines.csv"], "csv_turns", {**LINES, "text": "uttered"}))
+        list(Log([SAMPLES / "tables" / "lines.csv"], "mapped", {**LINES, "text": "uttered"}))
     assert "it has: conversation, who, said, when, topic, loudness" in str(told.value)
-    with pytest.raises(UsageError, match="which columns hold the dialogue"):
-        list(Log([SAMPLES / "tables" / "lines.csv"], "csv_turns", {"dialogue": "conversation"}))
+    with pytest.raises(UsageError, match="does not say what a row is"):
+        list(Log([SAMPLES / "tables" / "lines.csv"], "mapped", {"dialogue": "conversation"}))
 
 
 BAD = [
@@ -339,14 +339,14 @@ BAD = [
     ("chat", "a.jsonl", b'{"messages":[{"role":"robot","content":"x"}]}', "bad_type", "messages[0].role"),
     ("chat", "a.jsonl", b'{"messages":[{"role":"user","content":"\\ud800"}]}', "lone_surrogate", "messages[0].content"),
     ("chat", "a.jsonl", b'{"text":"x"}', "bad_type", None),
-    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,soon,,\n", "bad_time", "when"),
-    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,nan,,\n", "not_finite", "turns[0].time_s"),
-    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,1,,loud\n", "bad_number", "loudness"),
-    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Robot,hi,1,,\n", "bad_speaker", "who"),
-    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer\n", "bad_row", None),
-    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,\"h\"i,1,,\n", "bad_row", None),
-    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,h\xffi,1,,\n", "bad_text", "said"),
-    ("csv_turns", "a.csv", b"conversation,who,said,when,topic,loudness\n,Customer,hi,1,,\n", "empty_id", "id"),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,soon,,\n", "bad_time", "when"),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,nan,,\n", "not_finite", "turns[0].time_s"),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,1,,loud\n", "bad_number", "loudness"),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Robot,hi,1,,\n", "bad_speaker", "who"),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer\n", "bad_row", None),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,\"h\"i,1,,\n", "bad_row", None),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,h\xffi,1,,\n", "bad_text", "said"),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\n,Customer,hi,1,,\n", "empty_id", "conversation"),
 ]  # fmt: skip
 
 
@@ -358,7 +358,8 @@ def test_reader_bad_record_is_rejected_with_reason_and_field(
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(data)
     reader: Reader = resolve(READERS, name, "format")
-    (found,) = reader.read(tmp_path, LINES if name == "csv_turns" else {})
+    options = LINES if name == "mapped" else {}
+    (found,) = (item for item in reader.read(tmp_path, options) if not isinstance(item, Remark))
     assert isinstance(found, Rejected)
     assert (found.reason.partition(":")[0], found.field) == (reason, field)
     assert found.file.endswith(file.name)
@@ -384,7 +385,7 @@ def test_reader_damaged_file_raises_usage_error_only(case: str, tmp_path: Path):
                 copy.write_bytes(damaged)
                 with suppress(UsageError):
                     for item in resolve(READERS, name, "format").read(tmp_path / name, options):
-                        assert isinstance(item, (Dialogue, Rejected))
+                        assert isinstance(item, (Dialogue, Rejected, Remark))
 
 
 def test_log_folder_is_read_in_order_of_names(tmp_path: Path):

@@ -8,13 +8,14 @@ import pytest
 from labelgen.corpora.segments import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal, answers
+from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
 
 SAMPLES = Path(__file__).parent / "samples" / "segments"
 
 
 def read(path: Path) -> list[Dialogue | Rejected]:
-    return list(READER.read(path, {}))
+    return [item for item in READER.read(path, {}) if not isinstance(item, Remark)]
 
 
 def goals(dialogue: Dialogue | Rejected) -> list[tuple[int, ...]]:

@@ -14,6 +14,7 @@ from labelgen.corpora import slurp, snips
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, answers
 from labelgen.data.log import Log
+from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
 from labelgen.data.stats import log_stats
 
@@ -70,6 +71,7 @@ def test_snips_spans_cut_marked_pieces(utterances: list[list[tuple[str, str | No
         if isinstance(item, Rejected):
             assert (not text.strip(), item.field, item.reason) == (True, "data", "empty_text")
             continue
+        assert isinstance(item, Dialogue)
         assert (item.source, item.turns[0].request, item.turns[0].response) == ("snips/validate", text, "")
         assert slots(item) == [(name, piece.strip()) for piece, name in data if name is not None and piece.strip()]
 
@@ -87,6 +89,7 @@ def slurp_line(sentence: str, annotation: str, folder: Path) -> Dialogue | Rejec
         json.dumps({**about, "sentence": sentence, "sentence_annotation": annotation}) + "\n"
     )
     (found,) = slurp.READER.read(folder, {})
+    assert not isinstance(found, Remark)
     return found
 
 

@@ -57,7 +57,7 @@ def test_convert_corpus_writes_records_and_label_names(tmp_path: Path, suffix: s
 def test_convert_with_options_reads_and_writes_streams(capfdbinary: pytest.CaptureFixture[bytes]):
     pairs = {"dialogue": "id", "request": "asked", "response": "answered"}
     options = [word for name, column in pairs.items() for word in ("--option", f"{name}={column}")]
-    assert main(["data", "convert", str(SAMPLES / "tables" / "turns.tsv"), "-", "--format", "csv_turns", *options]) == 0
+    assert main(["data", "convert", str(SAMPLES / "tables" / "turns.tsv"), "-", "--format", "mapped", *options]) == 0
     assert [json.loads(line)["id"] for line in capfdbinary.readouterr().out.splitlines()] == ["t1"]
     assert main(["data", "convert", str(SAMPLES / "uss"), "-", "--format", "uss", "--option", "part"]) == 2
 
@@ -126,10 +126,10 @@ def test_schema_and_formats_commands_print(capsys: pytest.CaptureFixture[str]):
     assert main(["data", "formats"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in READERS)
-    assert main(["data", "formats", "csv_turns"]) == 0
-    assert "is_user=VALUE" in capsys.readouterr().out
+    assert main(["data", "formats", "mapped"]) == 0
+    assert "mapping=FILE.yaml" in capsys.readouterr().out
     assert main(["data", "formats", "csv"]) == 2
-    assert "csv_turns" in capsys.readouterr().err
+    assert "mapped" in capsys.readouterr().err
 
 
 def test_data_without_action_shows_help(capsys: pytest.CaptureFixture[str]):

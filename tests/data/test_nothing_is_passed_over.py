@@ -43,7 +43,7 @@ def test_csv_unclosed_quote_rejects_its_row_only(tmp_path: Path):
     rows = [f"{k},hi {k},ho\n" for k in range(60)]
     rows[20] = '20,"never,closed\n'
     table.write_text("d,q,a\n" + "".join(rows))
-    log = Log([table], "csv_turns", COLUMNS, max_bad_rate=0.05)
+    log = Log([table], "mapped", COLUMNS, max_bad_rate=0.05)
     assert [d.id for d in log] == [str(k) for k in range(60) if k != 20]
     (bad,) = [x for x in log.reader.read(table, COLUMNS) if isinstance(x, Rejected)]
     assert (bad.line, bad.raw) == (22, rows[20])
@@ -52,7 +52,7 @@ def test_csv_unclosed_quote_rejects_its_row_only(tmp_path: Path):
 def test_csv_dialogue_with_bad_row_is_rejected_whole(tmp_path: Path):
     table = tmp_path / "t.csv"
     table.write_text("d,q,a\n1,hi,ho\n2,play jazz,ok\n2,no,rock,oops\n2,thanks,bye\n3,a,b,c\n4,hi,ho\n")
-    log = Log([table], "csv_turns", COLUMNS, max_bad_rate=1.0)
+    log = Log([table], "mapped", COLUMNS, max_bad_rate=1.0)
     assert [d.id for d in log] == ["1", "4"]
     assert log.reasons == {"bad_row": 2, "lacks_row": 1}
     read = log.reader.read(table, COLUMNS)

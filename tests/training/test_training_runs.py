@@ -134,10 +134,10 @@ def test_pretraining_on_csv_uses_reader_options(tmp_path: Path, tiny_encoder: Pa
     table = tmp_path / "log" / "turns.csv"
     table.parent.mkdir()
     table.write_text("\n".join(["call,who,said", *rows]) + "\n")
-    more = ["--data.format=csv_turns", "--tasks={goals: {}}", "--length.max_steps=1", "--batch.accumulate=1"]
+    more = ["--data.format=mapped", "--tasks={goals: {}}", "--length.max_steps=1", "--batch.accumulate=1"]
     words = common(table, tiny_encoder, "a", *more)
     told = ["--data.option={dialogue: call, speaker: who}", "--data.option.text=said"]
-    with pytest.raises(UsageError, match="which columns"):
+    with pytest.raises(UsageError, match="does not say what a row is"):
         pretrain(read_options(PretrainOptions, words))
     asked = read_options(PretrainOptions, words, told)
     assert asked.data.option == {"dialogue": "call", "speaker": "who", "text": "said"}

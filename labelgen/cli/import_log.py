@@ -1,0 +1,198 @@
+"""labelgen data import: a table or JSON of any form becomes a log, by a mapping of its columns."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+from labelgen.base.errors import UsageError
+from labelgen.base.options import ARGUMENT, Count, Share, flow_text, plain
+from labelgen.base.terminal import print_lines, progress
+from labelgen.cli.command import Command, ForceOptions, fresh_log
+from labelgen.cli.data import columns
+from labelgen.corpora.mapped import read_rows
+from labelgen.corpora.mapping import COLUMNS, Mapping, to_reader_options
+from labelgen.corpora.sources import SourceRow, read_source
+from labelgen.corpora.suggest import leaves, suggest, warnings
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import MAX_BAD_RATE, Log, open_writer
+from labelgen.data.reader import Remark
+from labelgen.data.record import Rejected
+from labelgen.report.terminal import DialogueView, PlainConsole
+
+_SHOWN_VALUES = 3
+_SHOWN_DIALOGUES = 2
+_LONGEST = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(Mapping, ForceOptions):
+    """Import a table or JSON as a log, by a mapping of its columns or JSON paths. Give the mapping by options, or as a YAML file
+    of the same names by --config. Rows are grouped by dialogue and ordered by time; copies are dropped, and whatever is left out
+    is counted and named. --preview shows the columns, suggests a mapping where none is given, and draws the first dialogues."""
+
+    source: Annotated[str, ARGUMENT]
+    """file, folder of files, folder of datasets.save_to_disk, or hub:NAME for a dataset of the Hugging Face hub"""
+    out: Annotated[str | None, ARGUMENT] = None
+    """output file: .jsonl or .parquet, or - for standard output; not needed for a preview"""
+    preview: bool = False
+    """columns, mapping and first dialogues, without an output"""
+    rows: Count = 200
+    """number of rows that the preview reads"""
+    quarantine: Annotated[Path | None, "FILE"] = None
+    """file for rejected rows and dialogues and the reasons"""
+    max_bad_rate: Annotated[Share, "RATE"] = MAX_BAD_RATE
+    """share of rejected rows and dialogues above which the command fails with exit code 3"""
+
+    def check(self) -> None:
+        """Raises UsageError without an output, and as Mapping does."""
+        if self.preview:
+            return
+        if self.out is None:
+            raise UsageError("OUT is required", "the command line", "name an output file, or give --preview")
+        super().check()
+
+    @property
+    def mapping(self) -> Mapping:
+        """The mapping alone."""
+        return Mapping(**{item.name: getattr(self, item.name) for item in fields(Mapping)})
+
+
+def import_log(options: ImportOptions) -> None:
+    """Write the log, or print the preview."""
+    if options.preview:
+        _preview(options)
+        return
+    assert options.out is not None
+    mapping = options.mapping
+    log = Log([options.source], "mapped", to_reader_options(mapping), options.quarantine, options.max_bad_rate)
+    fresh_log(options.out, options.force, [options.source])
+    for text in warnings(mapping, _first_rows(options.source, mapping, options.rows)):
+        print_lines(f"warning: {text}", file=sys.stderr)
+    counts: Counter[str] = Counter()
+    with open_writer(options.out, options.force) as write:
+        for dialogue in progress(log, "import", "dialogues"):
+            write(dialogue)
+            counts.update(_counted(dialogue))
+    if options.out != "-":
+        print_lines(_summary(counts, f" in {options.out}"))
+        if rejected := log.reasons.total():
+            print_lines(f"{rejected:,} rows or dialogues rejected")
+
+
+def _counted(dialogue: Dialogue) -> Iterator[str]:
+    yield "dialogues"
+    for turn in dialogue.turns:
+        yield "turns"
+        yield from (f"feedback {item.kind}" for item in turn.feedback)
+    yield from (f"feedback {item.kind}" for item in dialogue.feedback)
+
+
+def _summary(counts: Counter[str], where: str) -> str:
+    kinds = ", ".join(f"{name.partition(' ')[2]} {n:,}" for name, n in sorted(counts.items()) if " " in name)
+    return f"{counts['dialogues']:,} dialogues with {counts['turns']:,} turns{where}; feedback: {kinds or 'none'}"
+
+
+def _first_rows(source: str, mapping: Mapping, count: int) -> list[SourceRow]:
+    rows = (row for row in read_source(Path(source), mapping) if isinstance(row, SourceRow))
+    return list(islice(rows, count))
+
+
+def _preview(options: ImportOptions) -> None:
+    given = options.mapping
+    console = PlainConsole()
+    read = list(islice(read_source(Path(options.source), given), options.rows))
+    rows = [row for row in read if isinstance(row, SourceRow)]
+    mapping = given
+    try:
+        mapping.check()
+    except UsageError as error:
+        mapping = suggest(rows, given)
+        print_lines(
+            f"suggested mapping ({error.what}); check it, save it as mapping.yaml, and give --config mapping.yaml:", ""
+        )
+        print_lines(*(f"  {line}" for line in to_lines(mapping)), "")
+    _print_columns(console, rows, mapping)
+    mapping.check()
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    shown = 0
+    remarks: list[str] = []
+    for item in read_rows(iter(read), mapping, options.source):
+        if isinstance(item, Remark):
+            remarks.append(item.text)
+        elif isinstance(item, Rejected):
+            if not reasons[item.reason.partition(":")[0]]:
+                remarks.append(f"rejected: {item.where()}: {item.reason}")
+            reasons[item.reason.partition(":")[0]] += 1
+        else:
+            counts.update(_counted(item))
+            if shown < _SHOWN_DIALOGUES:
+                shown += 1
+                console.print()
+                console.print(DialogueView(item, None))
+    print_lines("", _summary(counts, f" in the first {len(read):,} rows"))
+    if reasons:
+        print_lines("rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common()))
+    print_lines(*remarks, *(f"warning: {text}" for text in warnings(mapping, rows)))
+
+
+def to_lines(mapping: Mapping) -> list[str]:
+    """The mapping as lines of YAML, without the fields that have their defaults."""
+    default = Mapping()
+    lines = []
+    for item in fields(Mapping):
+        value = getattr(mapping, item.name)
+        if value == getattr(default, item.name):
+            continue
+        if item.name == "feedback":
+            lines += ["feedback:", *(f"  {flow_text({c: m})[1:-1]}" for c, m in value.items())]
+        else:
+            lines.append(flow_text({item.name: plain(value)})[1:-1])
+    return lines
+
+
+def _print_columns(console: PlainConsole, rows: Sequence[SourceRow], mapping: Mapping) -> None:
+    table = columns("column", "mapped to", "first values")
+    cells: list[dict[str, Any]] = [dict(row.cells) for row in rows]
+    places = {getattr(mapping, name): name for name in COLUMNS if getattr(mapping, name) is not None}
+    places |= {c: name for name in ("categories", "numbers") for c in getattr(mapping, name)}
+    places |= {c: f"feedback: {meaning}" for c, meaning in mapping.feedback.items()}
+    listed = leaves(cells)
+    if mapping.turns is not None:
+        entries = leaves(
+            e for one in listed.get(mapping.turns, ()) if isinstance(one, list) for e in one if isinstance(e, dict)
+        )
+        record = {n: listed[n] for n in listed if n != mapping.turns}
+        for name, values in record.items():
+            place = places.get(name, "") if name in _of_record(mapping) else ""
+            table.add_row(name, place, _values(values))
+        for name, values in entries.items():
+            place = places.get(name, "") if name not in _of_record(mapping) else ""
+            table.add_row(f"{mapping.turns}[*].{name}", place, _values(values))
+    else:
+        for name, values in listed.items():
+            table.add_row(name, places.get(name, ""), _values(values))
+    console.print(table)
+
+
+def _of_record(mapping: Mapping) -> set[str | None]:
+    return {path.text for path in mapping.of_dialogue().values()}
+
+
+def _values(values: Sequence[Any]) -> str:
+    texts = dict.fromkeys(str(value) for value in values if value not in (None, ""))
+    shown = [text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..." for text in islice(texts, _SHOWN_VALUES)]
+    return ", ".join(shown)
+
+
+IMPORT = Command(
+    "data import",
+    ImportOptions,
+    import_log,
+    "labelgen data import calls.csv --preview\n"
+    "labelgen data import calls.csv calls.jsonl --dialogue call --speaker who --text said --time at --feedback liked=thumbs",
+)

@@ -1,0 +1,653 @@
+"""Any table or JSON, by a mapping of its columns: CSV, TSV, Excel, JSON, JSON Lines, Parquet, Hugging Face datasets.
+
+path: a file, a folder of files, a folder of `datasets.save_to_disk`, or `hub:NAME`. Options are the fields of the mapping, which
+`labelgen data import --help` lists, and `mapping=FILE.yaml`. A row is an utterance, a turn, or a whole dialogue with a list of
+these (`turns`). Rows are grouped by `dialogue` wherever they stand, and ordered by `order` or `time`; without either they keep
+their order, and a row without a time stays behind the row before it. Equal rows with a time or place are read once.
+An empty cell is an unknown value. Of several rows that make one turn, the first that gives a value counts."""
+
+import difflib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import msgspec
+
+from labelgen.base.errors import UsageError
+from labelgen.base.sorting import DiskSort
+from labelgen.corpora import mapping as maps
+from labelgen.corpora.mapping import MISSING, CellError, JsonPath, Moment
+from labelgen.corpora.sources import SourceRow, read_source
+from labelgen.data.dialogue import (
+    Audio,
+    Category,
+    Dialogue,
+    Feedback,
+    Hypothesis,
+    HypothesisIntent,
+    HypothesisSlot,
+    Number,
+    Turn,
+)
+from labelgen.data.reader import Exchange, Options, Reader, Remark, exchanges, join_texts
+from labelgen.data.record import Rejected, validate
+
+MOST_ROWS = 100_000
+"""Rows of a dialogue; more are a sign that the column of the dialogue is another one."""
+
+_CHECKED_ROWS = 1000
+_FEW_RATINGS = 20
+_SHOWN = 30
+_NOT_UTF8 = range(0xDC80, 0xDD00)
+_SYSTEM = "system"
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """A row on disk. cells: as msgpack. broken: a bad row stood before it, in the same dialogue. fault: column and reason."""
+
+    file: str
+    line: int
+    cells: bytes
+    broken: bool = False
+    fault: tuple[str, str] | None = None
+
+
+class _Entry(NamedTuple):
+    """One utterance or turn: its cells, and those of the record that it is in (the same where a row is no dialogue)."""
+
+    cells: Mapping[str, Any]
+    root: Mapping[str, Any]
+
+
+@dataclass
+class _Counts:
+    """What is remarked at the end of a pass."""
+
+    rows: int = 0
+    kept: Counter[str] = field(default_factory=Counter)
+    speakers: Counter[str] = field(default_factory=Counter)
+    neither: Counter[str] = field(default_factory=Counter)
+    conflicts: Counter[str] = field(default_factory=Counter)
+    ratings: dict[str, list[float]] = field(default_factory=dict)
+    unseen: dict[str, tuple[bool, JsonPath]] | None = None
+    file: str | None = None
+    known: dict[str, None] = field(default_factory=dict)
+
+
+def read_mapped(source: Path | str, mapping: "maps.Mapping") -> Iterator[Dialogue | Rejected | Remark]:
+    """The dialogues of a source by a mapping, in the order of their first rows; rows that cannot be used; remarks at the end.
+
+    Memory does not grow with the source: rows are sorted on disk. Raises UsageError for a column or path that no row has."""
+    return read_rows(read_source(Path(source), mapping), mapping, str(source))
+
+
+def read_rows(
+    rows: Iterator[SourceRow | Rejected], mapping: "maps.Mapping", where: str
+) -> Iterator[Dialogue | Rejected | Remark]:
+    """`read_mapped` for rows that are read already. where: their source, for messages."""
+    mapping.check()
+    counts = _Counts()
+    build = _Builder(mapping, counts)
+    checked = _checked(rows, mapping, counts)
+    if mapping.dialogue is None and not mapping.by_utterance:
+        for row in checked:
+            yield row if isinstance(row, Rejected) else build.dialogue(row.key, [row.row])
+    else:
+        yield from _grouped(checked, mapping, build)
+    if not counts.rows and not counts.kept["rejected"]:
+        raise UsageError("there are no rows", where, "name a file with rows, or check form and delimiter")
+    yield from map(Remark, build.remarks())
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
+    return read_mapped(path, maps.read_mapping(options))
+
+
+# Reading
+
+
+def _checked(
+    rows: Iterator[SourceRow | Rejected], mapping: "maps.Mapping", counts: _Counts
+) -> Iterator["_Read | Rejected"]:
+    """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
+    identity = mapping.paths.get("dialogue")
+    bad: Rejected | None = None
+    before: str | None = None
+    for row in rows:
+        if isinstance(row, Rejected):
+            bad = row
+            counts.kept["rejected"] += 1
+            yield row
+            continue
+        counts.rows += 1
+        _look(row, mapping, counts)
+        if counts.rows == _CHECKED_ROWS:
+            _require(counts, _NEEDED, "none of the first 1,000 rows")
+        key = f"{row.file}:{row.line}" if identity is None else _text(identity.get(row.cells)) or ""
+        if identity is not None and not key:
+            yield Rejected(
+                file=row.file,
+                line=row.line,
+                field=identity.text,
+                reason="empty_id: a row without the id of its dialogue",
+            )
+            continue
+        # A dialogue without one of its rows never took place.
+        broken, bad, before = bad is not None and before == key, None, key
+        yield _as_read(row, key, broken)
+    if counts.rows:
+        _require(counts, counts.unseen or (), f"none of {counts.rows:,} rows")
+
+
+class _Read(NamedTuple):
+    key: str
+    row: _Row
+
+
+def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
+    fault = None
+    cells: Mapping[str, Any] = row.cells
+    try:
+        packed = msgspec.msgpack.encode(cells)
+    except UnicodeEncodeError:
+        column = next((name for name, value in cells.items() if isinstance(value, str) and _undecoded(value)), None)
+        why = "bad_text: this is not in the encoding that is read (UTF-8 without another); name it by encoding, such as cp1252"
+        fault = (column or "", why if column else "lone_surrogate: a text has a code that is no character")
+        packed = msgspec.msgpack.encode(_printable(cells))
+        key = _printable(key)
+    return _Read(key, _Row(row.file, row.line, packed, broken, fault))
+
+
+def _undecoded(text: str) -> bool:
+    return any(ord(character) in _NOT_UTF8 for character in text)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_printable(k): _printable(v) for k, v in value.items()}
+    return [_printable(v) for v in value] if isinstance(value, list) else value
+
+
+def _look(row: SourceRow, mapping: "maps.Mapping", counts: _Counts) -> None:
+    """Note which paths a row has, and who speaks in it."""
+    entries = _entries(row.cells, mapping)
+    if counts.rows <= _CHECKED_ROWS:
+        counts.known.update(dict.fromkeys(row.cells))
+        for cells in entries[:20] if mapping.turns else ():
+            counts.known.update(dict.fromkeys(f"{mapping.turns}[*].{name}" for name in cells))
+    if counts.unseen is None:
+        counts.unseen = _all_paths(mapping)
+    if row.whole and row.file != counts.file:
+        counts.file = row.file
+        for root, path in _all_paths(mapping).values():
+            if (root or mapping.turns is None) and not {path.text, path.steps[0]} & row.cells.keys():
+                _raise_missing(path.text, row.cells, row.file)
+    for name, (root, path) in list(counts.unseen.items()):
+        if any(path.get(cells) is not MISSING for cells in ([row.cells] if root else entries)):
+            del counts.unseen[name]
+    if mapping.by_utterance:
+        speaker = mapping.paths["speaker"]
+        for cells in entries:
+            word = (_text(speaker.get(cells)) or "").casefold()
+            if len(counts.speakers) < _CHECKED_ROWS:
+                counts.speakers[word] += 1
+
+
+def _all_paths(mapping: "maps.Mapping") -> dict[str, tuple[bool, JsonPath]]:
+    """Field or column -> whether its path begins at the record, and the path."""
+    paths = {name: (True, path) for name, path in mapping.of_dialogue().items()}
+    if mapping.turns is not None:
+        paths["turns"] = (True, mapping.paths["turns"])
+    return paths | {name: (False, path) for name, path in mapping.of_entry().items()}
+
+
+_NEEDED = ("dialogue", "turns", "speaker", "text", "request", "response")
+
+
+def _require(counts: _Counts, names: Iterable[str], where: str) -> None:
+    """Raises UsageError for the first of these paths that no row had."""
+    missed = [counts.unseen[name][1].text for name in names if counts.unseen and name in counts.unseen]
+    if missed:
+        _raise_missing(missed[0], counts.known, where)
+
+
+def _raise_missing(column: str, known: Iterable[str], where: str) -> NoReturn:
+    near = difflib.get_close_matches(column, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    names = ", ".join(islice(known, _SHOWN))
+    if {"id", "turns", "annotations"} <= set(known):
+        hint = "these are records of labelgen, which need no mapping and no --format; "
+    raise UsageError(
+        f"{where} has a column {column!r}" if where.startswith("none") else f"{where} has no column {column!r}",
+        f"mapping, {column}",
+        f"{hint}it has: {names}",
+    )
+
+
+def _entries(cells: Mapping[str, Any], mapping: "maps.Mapping") -> list[Mapping[str, Any]]:
+    """The entries of the list of turns that are objects; the row itself where it is no dialogue."""
+    if mapping.turns is None:
+        return [cells]
+    listed = mapping.paths["turns"].get(cells)
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+
+def _grouped(
+    rows: Iterator["_Read | Rejected"], mapping: "maps.Mapping", build: "_Builder"
+) -> Iterator[Dialogue | Rejected]:
+    """Dialogues in the order of their first rows: rows are sorted by dialogue, then dialogues by first row."""
+    with DiskSort[str]() as by_dialogue, DiskSort[int]() as by_place:
+        for place, row in enumerate(rows):
+            if isinstance(row, Rejected):
+                yield row
+            else:
+                by_dialogue.add(row.key, place, msgspec.msgpack.encode(row.row))
+        for key, group in groupby(by_dialogue, key=lambda item: item[0]):
+            places, packed = [], []
+            for _, place, payload in group:
+                places.append(place)
+                packed.append(payload)
+                if len(packed) > MOST_ROWS:
+                    raise UsageError(
+                        f"the dialogue {key!r} has more than {MOST_ROWS:,} rows",
+                        f"mapping, dialogue: {mapping.dialogue}",
+                        "name the column whose value is another one in each dialogue",
+                    )
+            by_place.add(places[0], 0, msgspec.msgpack.encode((key, packed)))
+        for _, _, payload in by_place:
+            key, packed = msgspec.msgpack.decode(payload, type=tuple[str, list[bytes]])
+            decoded = [msgspec.msgpack.decode(one, type=_Row) for one in packed]
+            if mapping.turns is None:
+                yield build.dialogue(key, decoded)
+                continue
+            # Each record is a dialogue; a second one with the same id is rejected where ids are compared.
+            for record in build.distinct(decoded, ordered=True):
+                yield build.dialogue(key, [record])
+
+
+# Building
+
+
+class _Builder:
+    """Makes dialogues from rows, and counts what is remarked."""
+
+    def __init__(self, mapping: "maps.Mapping", counts: _Counts) -> None:
+        self.mapping = mapping
+        self.counts = counts
+        self.paths = mapping.paths
+        self._ordered = mapping.time is not None or mapping.order is not None
+        self._consumed = _consumed(mapping)
+        self._users = {word.casefold() for word in mapping.is_user}
+        self._assistants = {word.casefold() for word in mapping.is_assistant}
+        self._neither = {word.casefold() for word in mapping.is_neither}
+
+    def distinct(self, rows: Sequence[_Row], ordered: bool) -> list[_Row]:
+        """The rows without exact copies. ordered: equal rows are copies; else they may be said twice, and are counted."""
+        seen: set[bytes] = set()
+        kept = []
+        for row in rows:
+            if row.cells not in seen:
+                seen.add(row.cells)
+                kept.append(row)
+            elif ordered:
+                self.counts.kept["copies"] += 1
+            else:
+                self.counts.kept["repeated"] += 1
+                kept.append(row)
+        return kept
+
+    def dialogue(self, identity: str, rows: Sequence[_Row]) -> Dialogue | Rejected:
+        """One dialogue of all its rows, or the reason why not."""
+        first = rows[0]
+        try:
+            for row in rows:
+                if row.fault is not None:
+                    raise CellError(*row.fault)
+                if row.broken:
+                    column = self.mapping.dialogue or ""
+                    raise CellError(column, "lacks_row: a row between those of this dialogue was rejected")
+            if self.mapping.turns is None:
+                rows = self.distinct(rows, self._ordered)
+            cells = [msgspec.msgpack.decode(row.cells) for row in rows]
+            made = self._build(identity, cells)
+        except CellError as bad:
+            self.counts.kept["of rejected"] += len(rows)
+            raw = _raw([row.cells for row in rows])
+            return Rejected(
+                file=first.file, line=first.line, dialogue=identity, field=bad.column or None, reason=str(bad), raw=raw
+            )
+        files = {row.file for row in rows}
+        self.counts.kept["used"] += len(rows)
+        if len(files) > 1:
+            self.counts.kept["files"] += 1
+        return validate(made, first.file, first.line)
+
+    def _build(self, identity: str, rows: Sequence[Mapping[str, Any]]) -> Dialogue:
+        mapping = self.mapping
+        entries: list[_Entry] = []
+        for row in rows:
+            entries += [_Entry(cells, row) for cells in self._entries_of(row)]
+        moments = [self._moment(entry.cells, "time") for entry in entries]
+        order = self._order(entries, moments)
+        entries, moments = [entries[k] for k in order], [moments[k] for k in order]
+        start = min((m.seconds for m in moments if m is not None), default=None)
+        lines = [_Line(entry, moment) for entry, moment in zip(entries, moments, strict=True)]
+        if mapping.by_utterance:
+            spoken = [line for line in lines if not self._is_neither(line.entry.cells)]
+            turns = exchanges(spoken, self._by_user)
+            user, assistant = "text", "text"
+        else:
+            turns = [Exchange((line,), (line,)) for line in lines]
+            user, assistant = "request", "response"
+        feedback = self._of_dialogue(rows)
+        date = next((m for m in moments if m is not None), None)
+        return Dialogue(
+            id=identity,
+            user=self._first_text(rows, "user"),
+            start=self._first_text(rows, "start") or (None if date is None else date.iso()),
+            locale=self._first_text(rows, "locale"),
+            device=self._first_text(rows, "device"),
+            turns=tuple(self._turn(t, turn, user, assistant, start) for t, turn in enumerate(turns)),
+            feedback=feedback,
+            extra=self._extra(rows, True) if mapping.turns is not None else None,
+        )
+
+    def _entries_of(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        if self.mapping.turns is None:
+            return [row]
+        listed = self.paths["turns"].get(row)
+        if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+            raise CellError(self.paths["turns"].text, "bad_turns: this is no list of objects")
+        return listed
+
+    def _moment(self, cells: Mapping[str, Any], name: str) -> Moment | None:
+        path = self.paths.get(name)
+        value = None if path is None else path.get(cells)
+        if path is None or _is_empty(value):
+            return None
+        return self.mapping.moment(path.text, value)
+
+    def _order(self, entries: Sequence[_Entry], moments: Sequence[Moment | None]) -> list[int]:
+        """The entries by their place or time; one without stays behind the one before it."""
+        kinds = {moment.kind for moment in moments if moment is not None}
+        if len(kinds) > 1:
+            column = self.paths["time"].text
+            if kinds == {"epoch", "local"}:
+                reason = "mixed_zones: some times of this dialogue name a time zone and some do not; state zone"
+            else:
+                reason = "mixed_times: some times of this dialogue are dates and some count from its start"
+            raise CellError(column, reason)
+        last = -math.inf
+        keys = []
+        path = self.paths.get("order")
+        for entry, moment in zip(entries, moments, strict=True):
+            if path is not None:
+                value = path.get(entry.cells)
+                last = last if _is_empty(value) else self.mapping.number(path.text, value)
+            elif moment is not None:
+                last = moment.seconds
+            keys.append(last)
+        return sorted(range(len(entries)), key=keys.__getitem__)
+
+    def _word(self, cells: Mapping[str, Any]) -> str:
+        return (_text(self.paths["speaker"].get(cells)) or "").casefold()
+
+    def _system_is_neither(self) -> bool:
+        """In chats `system` gives instructions, in other logs it is the assistant: where nobody else is."""
+        return _SYSTEM not in (self._users | self._assistants) and any(
+            word in self._assistants for word in self.counts.speakers
+        )
+
+    def _is_neither(self, cells: Mapping[str, Any]) -> bool:
+        word = self._word(cells)
+        if word in self._neither or (word == _SYSTEM and self._system_is_neither()):
+            self.counts.neither[word] += 1
+            return True
+        return False
+
+    def _by_user(self, line: "_Line") -> bool:
+        word = self._word(line.entry.cells)
+        if word in self._users:
+            return True
+        if word in self._assistants or word == _SYSTEM:
+            return False
+        reason = f"bad_speaker: {word!r} is neither user nor assistant; name it in is_user, is_assistant or is_neither"
+        raise CellError(self.paths["speaker"].text, reason)
+
+    def _turn(self, t: int, turn: "Exchange[_Line]", user: str, assistant: str, start: float | None) -> Turn:
+        lines = turn.user if not self.mapping.by_utterance else (*turn.user, *turn.assistant)
+        rows = [line.entry.cells for line in lines]
+
+        def since(moment: Moment | None) -> float | None:
+            return None if moment is None or start is None else moment.seconds - start
+
+        if self.mapping.by_utterance:
+            replied = turn.assistant[0].moment if turn.assistant else None
+        else:
+            replied = self._moment(rows[0], "response_time")
+            if start is None and replied is not None:
+                start = replied.seconds
+        return Turn(
+            request=join_texts(self._words(line, user) for line in turn.user),
+            response=join_texts(self._words(line, assistant) for line in turn.assistant),
+            time_s=since(turn.user[0].moment if turn.user else None),
+            response_time_s=since(replied),
+            domain=self._first_text(rows, "domain"),
+            status=self._first_text(rows, "status"),
+            asr_confidence=self._confidence(rows, "asr_confidence"),
+            nlu_confidence=self._confidence(rows, "nlu_confidence"),
+            categories=tuple(
+                Category(name=path.text, value=text)
+                for path in self.mapping.list_paths["categories"]
+                if (text := _text(self._first(rows, path))) is not None
+            ),
+            numbers=tuple(
+                Number(name=path.text, value=self.mapping.number(path.text, value))
+                for path in self.mapping.list_paths["numbers"]
+                if (value := self._first(rows, path)) is not None
+            ),
+            hypothesis=self._hypothesis(rows, turn, user),
+            audio=self._audio(rows),
+            feedback=self._of_turn(t, rows),
+            extra=self._extra(rows, False),
+        )
+
+    def _words(self, line: "_Line", name: str) -> str:
+        path = self.paths.get(name)
+        value = None if path is None else path.get(line.entry.cells)
+        if isinstance(value, list):
+            return join_texts(text for one in value if (text := _text(one)) is not None)
+        if isinstance(value, dict):
+            raise CellError(
+                path.text if path else "", "bad_text: this is an object and no text; give the path to its text"
+            )
+        return "" if _is_empty(value) else str(value)
+
+    def _first(self, rows: Sequence[Mapping[str, Any]], path: JsonPath) -> Any:
+        """The first value that is not empty; None without one. Another one is counted."""
+        values = [value for row in rows if not _is_empty(value := path.get(row))]
+        if any(value != values[0] for value in values[1:]):
+            self.counts.conflicts[path.text] += 1
+        return values[0] if values else None
+
+    def _first_text(self, rows: Sequence[Mapping[str, Any]], name: str) -> str | None:
+        path = self.paths.get(name)
+        return None if path is None else _text(self._first(rows, path))
+
+    def _confidence(self, rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+        path = self.paths.get(name)
+        value = None if path is None else self._first(rows, path)
+        if path is None or value is None:
+            return None
+        share = self.mapping.number(path.text, value) / self.mapping.confidence_scale
+        if not 0.0 <= share <= 1.0:
+            scale = f"0..{self.mapping.confidence_scale:g}"
+            raise CellError(path.text, f"bad_confidence: {value} is outside of {scale}; state its confidence_scale")
+        return share
+
+    def _hypothesis(self, rows: Sequence[Mapping[str, Any]], turn: "Exchange[_Line]", user: str) -> Hypothesis | None:
+        intent = self._first_text(rows, "intent")
+        path = self.paths.get("slots")
+        slots = None if path is None else self._first(rows, path)
+        if intent is None and slots is None:
+            return None
+        request = join_texts(self._words(line, user) for line in turn.user)
+        confidence = self._confidence(rows, "nlu_confidence")
+        intents = () if intent is None else (HypothesisIntent(name=intent, confidence=confidence),)
+        return Hypothesis(intents=intents, slots=self._slots(slots, request) if path is not None else ())
+
+    def _slots(self, value: Any, request: str) -> tuple[HypothesisSlot, ...]:
+        column = self.paths["slots"].text
+        if isinstance(value, str):
+            try:
+                value = msgspec.json.decode(value)
+            except msgspec.MsgspecError as error:
+                raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON") from error
+        if isinstance(value, dict):
+            slots = []
+            for name, words in value.items():
+                at = request.casefold().find(str(words).casefold()) if not _is_empty(words) else -1
+                if at < 0 or len(request.casefold()) != len(request):
+                    self.counts.kept["slots"] += not _is_empty(words)
+                else:
+                    slots.append(HypothesisSlot(name=name, start=at, end=at + len(str(words)), value=str(words)))
+            return tuple(sorted(slots, key=lambda slot: slot.start))
+        try:
+            return msgspec.convert(value or (), tuple[HypothesisSlot, ...])
+        except msgspec.ValidationError as error:
+            raise CellError(column, f"bad_slots: {error}") from error
+
+    def _audio(self, rows: Sequence[Mapping[str, Any]]) -> Audio | None:
+        path = self._first_text(rows, "audio")
+        if path is None:
+            return None
+        ends = {}
+        for name in ("audio_start", "audio_end"):
+            column = self.paths.get(name)
+            value = None if column is None else self._first(rows, column)
+            ends[name] = None if value is None or column is None else self.mapping.number(column.text, value)
+        return Audio(path=path, start_s=ends["audio_start"], end_s=ends["audio_end"])
+
+    def _of_turn(self, t: int, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
+        feedback: list[Feedback] = []
+        for column, path in self.mapping.feedback_paths.items():
+            meaning = self.mapping.meanings[column]
+            if meaning.of == "dialogue":
+                continue
+            about = t - 1 if meaning.of == "previous" and t else None
+            for row in rows:
+                for one in self._feedback(column, path, row):
+                    feedback.append(one if about is None else msgspec.structs.replace(one, about=about))
+        return tuple(feedback)
+
+    def _of_dialogue(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
+        feedback: dict[Feedback, None] = {}
+        for column, path in self.mapping.feedback_paths.items():
+            if self.mapping.meanings[column].of == "dialogue":
+                # A value of the dialogue often stands in each of its rows.
+                feedback |= {one: None for row in rows for one in self._feedback(column, path, row)}
+        return tuple(feedback)
+
+    def _feedback(self, column: str, path: JsonPath, row: Mapping[str, Any]) -> list[Feedback]:
+        value = path.get(row)
+        if value is MISSING:
+            return []
+        items = self.mapping.meanings[column].read(column, value, self.mapping.number)
+        if self.mapping.meanings[column].kind == maps.RATING:
+            for one in items:
+                assert one.rating is not None
+                low, high, count = self.counts.ratings.setdefault(column, [one.rating, one.rating, 0.0])
+                self.counts.ratings[column] = [min(low, one.rating), max(high, one.rating), count + 1]
+        return items
+
+    def _extra(self, rows: Sequence[Mapping[str, Any]], root: bool) -> str | None:
+        """Columns without a place in the mapping, as JSON text; several rows with several values have them as a list."""
+        if self.mapping.unmapped == "drop":
+            return None
+        gathered: dict[str, list[Any]] = defaultdict(list)
+        for row in rows:
+            for name, value in row.items():
+                if (root, name) not in self._consumed and not _is_empty(value) and value not in gathered[name]:
+                    gathered[name].append(value)
+        rest = {name: values[0] if len(values) == 1 else values for name, values in gathered.items() if values}
+        return msgspec.json.encode(rest, order="sorted").decode() if rest else None
+
+    def remarks(self) -> Iterator[str]:
+        """What a user should know of this pass, one sentence each."""
+        counts, kept = self.counts, self.counts.kept
+        left = {
+            "in dialogues": kept["used"],
+            "exact copies, dropped": kept["copies"],
+            "in rejected dialogues": kept["of rejected"],
+            "rejected": kept["rejected"],
+        }
+        parts = ", ".join(f"{count:,} {what}" for what, count in left.items() if count)
+        yield f"{sum(left.values()):,} rows: {parts}"
+        if kept["repeated"]:
+            yield (
+                f"{kept['repeated']:,} rows equal an earlier row of their dialogue; they are kept, because without time or order "
+                "a repetition and a copy look the same"
+            )
+        for word, count in sorted(counts.neither.items()):
+            yield f"{count:,} rows of the speaker {word!r} are no turns and were left out"
+        for column, count in sorted(counts.conflicts.items()):
+            yield f"{column}: {count:,} turns or dialogues have several values; the first counts"
+        if kept["slots"]:
+            yield f"{kept['slots']:,} slot values are not in their request and were left out"
+        if kept["files"]:
+            yield f"{kept['files']:,} dialogues have rows in several files, which were joined"
+        if self.mapping.dialogue is None and self.mapping.turns is None:
+            yield "without a column of the dialogue each row is a dialogue"
+        for column, (low, high, number) in sorted(counts.ratings.items()):
+            worst, best = sorted(self.mapping.meanings[column].scale)
+            if number >= _FEW_RATINGS and high - low < (best - worst) / 2:
+                yield f"{column}: all {number:,.0f} ratings are within {low:g}..{high:g} of a scale {worst:g}..{best:g}; is it the right one?"
+        consumed = {name for _, name in self._consumed}
+        dropped = [name for name in counts.known if name.partition("[")[0] not in consumed]
+        if self.mapping.unmapped == "drop" and dropped:
+            yield f"columns that were dropped: {', '.join(dropped)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    entry: _Entry
+    moment: Moment | None
+
+
+def _consumed(mapping: "maps.Mapping") -> set[tuple[bool, str]]:
+    """The top-level columns that the mapping reads whole: whether they are of the record, and their names."""
+    consumed = set()
+    for _, (root, path) in _all_paths(mapping).items():
+        if len(path.steps) == 1:
+            consumed.add((root and mapping.turns is not None, str(path.steps[0])))
+        consumed.add((root and mapping.turns is not None, path.text))
+    return consumed
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is MISSING or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: Any) -> str | None:
+    """A cell as text; None where it is empty."""
+    if _is_empty(value):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value.strip() or None
+    return str(value) if isinstance(value, int | float) else msgspec.json.encode(value).decode().strip('"')
+
+
+def _raw(cells: Iterable[bytes]) -> str:
+    """Rows as JSON text, to fix and read again."""
+    return msgspec.json.encode([msgspec.msgpack.decode(one) for one in cells]).decode()
+
+
+READER = Reader(_read, options=("mapping", *(name for name in maps.Mapping.__dataclass_fields__)))

@@ -1,0 +1,476 @@
+"""The mapping of a table or of JSON to dialogues: which column or JSON path has what, and what each value means."""
+
+import json
+import re
+from collections import abc
+from dataclasses import MISSING as MISSING_DEFAULT
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, tzinfo
+from functools import cached_property
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from labelgen.base.errors import UsageError
+from labelgen.base.options import Range, flow_text, plain, read_options
+from labelgen.data.dialogue import Feedback
+
+Column = Annotated[str | None, "COLUMN"]
+Columns = Annotated[tuple[str, ...], "COLUMN"]
+Values = Annotated[tuple[str, ...], "VALUE"]
+
+THUMBS, RATING, YES_NO = "thumbs", "rating", "yes_no"
+TEXTS = ("regenerate", "edit", "edit_response")
+"""Kinds of feedback whose cell may have a text instead of a yes."""
+EVENTS = (*TEXTS, "retry", "copy", "barge_in", "stop", "disconnect")
+KINDS = (THUMBS, RATING, YES_NO, *EVENTS)
+"""Kinds of feedback that a mapping names."""
+
+_UP = "up thumbs_up thumbs-up thumbsup 👍 positive like liked good great helpful upvote +1 1 1.0 true yes y"
+_DOWN = "down thumbs_down thumbs-down thumbsdown 👎 negative dislike disliked bad poor unhelpful downvote -1 -1.0"
+_YES = "yes y true 1 1.0 x ✓"
+_NO = "no n false 0 0.0"
+_NONE = ("", "none", "null", "nan", "n/a", "na", "-", "neutral")
+_THUMB_SCALE = (1.0, 5.0)
+_MOST_EVENTS = 100
+
+
+class CellError(ValueError):
+    """A cell that cannot be used. column: its column or path."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
+
+
+MISSING: Any = object()
+"""Stands for a cell that a row does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPath:
+    """The way to a value in a row: `name`, `metadata.feedback[0].score`, `content[*].text`, `["a.b"].c`.
+
+    A row with a column of that whole name has its value there. `[*]` stands for all entries of a list. Text of JSON in a
+    cell is read on the way."""
+
+    text: str
+    steps: tuple[str | int, ...]
+
+    @classmethod
+    def of(cls, text: str) -> "JsonPath":
+        """Raises UsageError for text that is no path."""
+        steps: list[str | int] = []
+        at = 0
+        while at < len(text):
+            match = _STEP.match(text, at)
+            if match is None or (at == 0 and match["dot"]) or (at and match["name"] and not match["dot"]):
+                hint = 'write names and places as in metadata.scores[0].value, text[*] or ["a.b"]'
+                raise UsageError(f"{text!r} is no column and no JSON path", text, hint)
+            index = match["index"]
+            steps.append(match["name"] or match["quoted"] or (index if index == _ALL else int(index)))
+            steps[-1] = _Every() if index == _ALL else steps[-1]
+            at = match.end()
+        if not steps:
+            raise UsageError("a column has an empty name", "mapping", "name the column, or leave the option out")
+        return cls(text, tuple(steps))
+
+    def get(self, row: abc.Mapping[str, Any]) -> Any:
+        """The value, or MISSING."""
+        if self.text in row:
+            return row[self.text]
+        return _walk(row, self.steps) if len(self.steps) > 1 else MISSING
+
+
+_ALL = "*"
+_STEP = re.compile(r'(?P<dot>\.)?(?:(?P<name>[^.\[\]]+)|\[(?P<index>-?\d+|\*)\]|\["(?P<quoted>[^"]+)"\])')
+
+
+class _Every(str):
+    """The step to all entries of a list."""
+
+
+def _walk(value: Any, steps: tuple[str | int, ...]) -> Any:
+    for k, step in enumerate(steps):
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return MISSING
+        if isinstance(step, _Every):
+            if not isinstance(value, list):
+                return MISSING
+            each = [_walk(entry, steps[k + 1 :]) for entry in value]
+            return [entry for entry in each if entry is not MISSING] or MISSING
+        if isinstance(step, int):
+            if not isinstance(value, list) or not -len(value) <= step < len(value):
+                return MISSING
+            value = value[step]
+        elif not isinstance(value, dict) or step not in value:
+            return MISSING
+        else:
+            value = value[step]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What the values of a column of feedback mean.
+
+    kind: one of KINDS. scale: (worst, best) of a rating. good, bad: values that stand for yes and no, in lower case. none:
+    values that stand for no feedback. of: `turn` of the row, the turn before (`previous`), or the `dialogue`."""
+
+    kind: str
+    scale: tuple[float, float] = _THUMB_SCALE
+    good: frozenset[str] = frozenset()
+    bad: frozenset[str] = frozenset()
+    none: frozenset[str] = frozenset(_NONE)
+    of: str = "turn"
+
+    @classmethod
+    def of_text(cls, column: str, text: str) -> "Meaning":
+        """From `KIND [WORST..BEST] [good=VALUE,...] [bad=VALUE,...] [none=VALUE,...] [of dialogue|previous]`.
+
+        Raises UsageError for other text."""
+        kind, *words = text.split()[:1] + re.findall(r"of \S+|\S+", " ".join(text.split()[1:]))
+        where, scale = f"feedback of {column!r}", None
+        if kind not in KINDS:
+            raise UsageError(f"{kind!r} is no kind of feedback", where, f"known: {', '.join(KINDS)}")
+        values = {"good": _UP if kind == THUMBS else _YES, "bad": _DOWN if kind == THUMBS else _NO, "none": ""}
+        of = "turn"
+        for word in words:
+            name, equals, listed = word.partition("=")
+            if equals and name in values and (kind != RATING or name == "none"):
+                values[name] = listed.replace(",", " ")
+            elif word in ("of turn", "of previous", "of dialogue"):
+                of = word.removeprefix("of ")
+            elif kind == RATING and (limits := _LIMITS.fullmatch(word)):
+                scale = float(limits[1]), float(limits[2])
+            else:
+                raise UsageError(f"{word!r} says nothing about {kind}", where, _MEANING)
+        if kind == RATING and (scale is None or scale[0] == scale[1]):
+            raise UsageError(
+                f"the scale of the rating {column!r} is not stated", where, "write 'rating WORST..BEST', as in 1..5"
+            )
+        sets = {name: frozenset(listed.casefold().split()) for name, listed in values.items()}
+        none = (frozenset(_NONE) | sets["none"]) - sets["good"] - sets["bad"]
+        # What the user names as no feedback is none of the usual words for yes and no.
+        return cls(kind, scale or _THUMB_SCALE, sets["good"] - sets["none"], sets["bad"] - sets["none"], none, of)
+
+    def read(self, column: str, value: Any, number: abc.Callable[[str, Any], float]) -> list[Feedback]:
+        """The feedback in a cell. Raises CellError for a value without a meaning."""
+        if isinstance(value, list):
+            return [one for entry in value for one in self.read(column, entry, number)]
+        text = ("true" if value else "false") if isinstance(value, bool) else str(value).strip()
+        word = text.casefold()
+        if value is None or word in self.none:
+            return []
+        if self.kind == RATING:
+            rating = number(column, value)
+            if not min(self.scale) <= rating <= max(self.scale):
+                low, high = self.scale
+                raise CellError(
+                    column,
+                    f"bad_rating: {text} is outside of its scale {low:g}..{high:g}; state another one for {column}",
+                )
+            return [Feedback(kind=RATING, rating=rating, scale=self.scale)]
+        yes = True if word in self.good else False if word in self.bad else None
+        if self.kind == THUMBS and yes is not None:
+            return [Feedback(kind=RATING, rating=_THUMB_SCALE[yes], scale=_THUMB_SCALE)]
+        if self.kind == YES_NO and yes is not None:
+            return [Feedback(kind="answer", answer="yes" if yes else "no")]
+        if self.kind in EVENTS:
+            if yes is not None:
+                return [Feedback(kind=self.kind)] if yes else []
+            if re.fullmatch(r"\d{1,3}(?:\.0)?", text) and (count := int(float(text))) <= _MOST_EVENTS:
+                return [Feedback(kind=self.kind)] * count
+            if self.kind in TEXTS:
+                return [Feedback(kind=self.kind, text=str(value))]
+        raise CellError(
+            column,
+            f"bad_feedback: what {text[:40]!r} means is not known; add it to good=, bad= or none= of {self.kind} in {column}",
+        )
+
+
+_LIMITS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
+_MEANING = "write KIND [WORST..BEST] [good=VALUE,...] [bad=VALUE,...] [none=VALUE,...] [of dialogue|previous]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapping:
+    """Columns of a table, or paths of JSON, and what they mean. A row is an utterance (speaker, text) or a turn (request, response).
+
+    With `turns` a row is a whole dialogue, and its turns or utterances are in that list. Paths of dialogue, user, device,
+    locale, start and of feedback of the dialogue then begin at the row, all others at an entry of the list."""
+
+    dialogue: Column = None
+    """column of the dialogue's id; rows of one dialogue may stand apart, also over files"""
+    turns: Column = None
+    """JSON path of a list of utterances or turns, where a record is a whole dialogue"""
+    speaker: Column = None
+    """column of who speaks, where a row is an utterance"""
+    text: Column = None
+    """column of the utterance"""
+    request: Column = None
+    """column of the user's request, where a row is a turn"""
+    response: Column = None
+    """column of the assistant's response"""
+    is_user: Values = ("user", "customer", "caller", "human", "client", "u", "c")
+    """speaker that is the user; upper and lower case are equal"""
+    is_assistant: Values = ("assistant", "agent", "bot", "wizard", "model", "ai", "gpt", "a", "s")
+    """speaker that is the assistant; `system` is the assistant only in a log without one of these"""
+    is_neither: Values = ("developer", "tool", "function")
+    """speaker whose utterances are left out and counted"""
+    time: Column = None
+    """column of the time of an utterance or request, which orders the rows of a dialogue: seconds, ISO 8601, or seconds to
+    nanoseconds since 1970"""
+    response_time: Column = None
+    """column of the time of the response, where a row is a turn"""
+    order: Column = None
+    """column of a number that orders the rows of a dialogue, in place of their times"""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """unit of times that are numbers; auto recognizes times since 1970, and takes others as seconds"""
+    time_format: Annotated[str | None, "FORMAT"] = None
+    """format of times that are not ISO 8601, such as %d.%m.%Y %H:%M:%S (Python's strptime)"""
+    zone: Annotated[str | None, "ZONE"] = None
+    """time zone of times that name none, such as Europe/Berlin"""
+    user: Column = None
+    """column of the user's id; splits keep the dialogues of a user together"""
+    device: Column = None
+    """column of the device"""
+    locale: Column = None
+    """column of the language and country, such as en-US"""
+    start: Column = None
+    """column of the start of the dialogue; without it the first time, where that is a date"""
+    domain: Column = None
+    """column of the domain of a turn"""
+    status: Column = None
+    """column of the assistant's status of a turn, such as answered"""
+    asr_confidence: Column = None
+    """column of the confidence of speech recognition"""
+    nlu_confidence: Column = None
+    """column of the confidence of language understanding"""
+    confidence_scale: Annotated[float, Range(0, least_out=True)] = 1.0
+    """number that full confidence has, such as 100"""
+    intent: Column = None
+    """column of the intent that the assistant understood"""
+    slots: Column = None
+    """column of what it understood as slots: JSON with a value for each name, or a list of name, start, end and value"""
+    audio: Column = None
+    """column of the path of the request's sound, relative to the folder of the output"""
+    audio_start: Column = None
+    """column of the second at which the request begins in its sound"""
+    audio_end: Column = None
+    """column of the second at which it ends"""
+    categories: Columns = ()
+    """column of another categorical input of the model"""
+    numbers: Columns = ()
+    """column of another numerical input of the model"""
+    feedback: Annotated[abc.Mapping[str, str], "MEANING"] = field(default_factory=dict)
+    """column of user feedback and its meaning: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit, edit_response, copy,
+    barge_in, stop or disconnect; with good=VALUE,... bad=VALUE,... none=VALUE,... where values are unusual, and 'of dialogue' or
+    'of previous' where they are not about the turn of the row"""
+    decimal: Literal[".", ","] = "."
+    """decimal sign of numbers"""
+    unmapped: Literal["keep", "drop"] = "keep"
+    """what happens to other columns; those that are kept are in `extra` of the turn or dialogue"""
+    form: Literal["auto", "csv", "excel", "json", "jsonl", "parquet"] = "auto"
+    """form of the files; auto goes by their names"""
+    delimiter: Annotated[str | None, "CHARACTER"] = None
+    """delimiter of cells, tab for a tabulator; that of the first rows without a value"""
+    encoding: Annotated[str | None, "ENCODING"] = None
+    """encoding of text, such as cp1252; UTF-8, or what a byte order mark says, without a value"""
+    sheet: Annotated[str | None, "NAME"] = None
+    """sheet of an Excel file; the first without a value"""
+    records: Column = None
+    """JSON path of the list of records in a JSON file; the file is the list without a value"""
+    split: Annotated[str | None, "NAME"] = None
+    """split of a dataset; all of them without a value"""
+
+    def check(self) -> None:
+        """Raises UsageError where the mapping does not say what a row is, or contradicts itself."""
+        for path in (*self.paths.values(), *self.feedback_paths.values()):
+            assert path.steps
+        _ = self.meanings, self.tzinfo
+        by_utterance = self.speaker is not None or self.text is not None
+        by_turn = self.request is not None or self.response is not None
+        where = "mapping"
+        if by_utterance == by_turn or (self.speaker is None) != (self.text is None):
+            raise UsageError(
+                "the mapping does not say what a row is",
+                where,
+                "give speaker and text where a row is an utterance, or request and response where it is a turn; "
+                "--preview shows the columns",
+            )
+        if by_utterance and self.dialogue is None and self.turns is None:
+            raise UsageError(
+                "the mapping does not say which dialogue a row belongs to", where, "give dialogue, the column of its id"
+            )
+        if by_utterance and self.response_time is not None:
+            raise UsageError("response_time is for rows that are turns", where, "give time, that of each utterance")
+        both = sorted(set(map(str.casefold, self.is_user)) & set(map(str.casefold, self.is_assistant)))
+        if both:
+            raise UsageError(f"{both[0]!r} is the user and the assistant", "is_user", "name it in one of the two")
+        if self.delimiter is not None and len(self.delimiter) != 1 and self.delimiter != "tab":
+            raise UsageError(f"the delimiter {self.delimiter!r} is not one character", "delimiter", "give one, or tab")
+        if self.encoding is not None:
+            try:
+                "".encode(self.encoding)
+            except LookupError as error:
+                hint = "give a name that Python knows, such as utf-8, cp1252, latin-1 or utf-16"
+                raise UsageError(f"no encoding is called {self.encoding!r}", "encoding", hint) from error
+
+    @property
+    def by_utterance(self) -> bool:
+        """Whether a row is an utterance, else it is a turn."""
+        return self.speaker is not None
+
+    @cached_property
+    def paths(self) -> abc.Mapping[str, JsonPath]:
+        """The path of each field that names one column."""
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        return {name: JsonPath.of(text) for name, text in columns.items() if text is not None}
+
+    @cached_property
+    def list_paths(self) -> abc.Mapping[str, tuple[JsonPath, ...]]:
+        """The paths of `categories` and `numbers`."""
+        return {name: tuple(map(JsonPath.of, getattr(self, name))) for name in ("categories", "numbers")}
+
+    @cached_property
+    def feedback_paths(self) -> abc.Mapping[str, JsonPath]:
+        """The path of each column of feedback."""
+        return {column: JsonPath.of(column) for column in self.feedback}
+
+    @cached_property
+    def meanings(self) -> abc.Mapping[str, Meaning]:
+        """The meaning of each column of feedback."""
+        return {column: Meaning.of_text(column, text) for column, text in self.feedback.items()}
+
+    @cached_property
+    def tzinfo(self) -> tzinfo | None:
+        """The zone of times that name none."""
+        try:
+            return None if self.zone is None else ZoneInfo(self.zone)
+        except (OSError, ValueError, KeyError) as error:
+            raise UsageError(
+                f"no time zone is called {self.zone!r}", "zone", "give a name such as Europe/Berlin or UTC"
+            ) from error
+
+    def of_dialogue(self) -> abc.Mapping[str, JsonPath]:
+        """The paths that begin at the record, where `turns` names its list: field or column -> path."""
+        feedback = {c: p for c, p in self.feedback_paths.items() if self.meanings[c].of == "dialogue"}
+        return {**{name: path for name, path in self.paths.items() if name in RECORD_FIELDS}, **feedback}
+
+    def of_entry(self) -> abc.Mapping[str, JsonPath]:
+        """The paths that begin at a row, or at an entry of the list of `turns`."""
+        feedback = {c: p for c, p in self.feedback_paths.items() if self.meanings[c].of != "dialogue"}
+        lists = {path.text: path for paths in self.list_paths.values() for path in paths}
+        single = {name: path for name, path in self.paths.items() if name not in (*RECORD_FIELDS, "turns", "records")}
+        return {**single, **lists, **feedback}
+
+    def number(self, column: str, value: Any) -> float:
+        """A cell as a number. Raises CellError for another value."""
+        text = str(value).strip()
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            return float(text if self.decimal == "." else text.replace(".", "").replace(",", "."))
+        except ValueError as error:
+            hint = "; give decimal ','" if self.decimal == "." and re.fullmatch(r"-?\d+,\d+", text) else ""
+            raise CellError(column, f"bad_number: {text[:40]!r}{hint}") from error
+
+    def moment(self, column: str, value: Any) -> "Moment":
+        """A cell as a time. Raises CellError for another value."""
+        if isinstance(value, datetime):
+            return self._date(value)
+        text = str(value).strip()
+        if self.time_format is not None and isinstance(value, str):
+            try:
+                return self._date(datetime.strptime(text, self.time_format))
+            except ValueError as error:
+                raise CellError(column, f"bad_time: {text!r} is not of the form {self.time_format}") from error
+        try:
+            return self._numeric(self.number(column, value))
+        except CellError:
+            pass
+        try:
+            return self._date(datetime.fromisoformat(text))
+        except ValueError as error:
+            reason = f"bad_time: {text!r} is neither seconds nor ISO 8601; state its time_format"
+            raise CellError(column, reason) from error
+
+    def _numeric(self, value: float) -> "Moment":
+        size = abs(value)
+        unit = self.time_unit
+        if unit == "auto":
+            unit = "ns" if size >= 1e17 else "us" if size >= 1e14 else "ms" if size >= 1e11 else "s"
+        seconds = value / {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[unit]
+        return Moment(seconds, "epoch" if abs(seconds) >= _EPOCH else "relative")
+
+    def _date(self, date: datetime) -> "Moment":
+        if date.tzinfo is None and self.tzinfo is None:
+            # Only differences count; without a zone, one that has no summer time keeps them right.
+            return Moment(date.replace(tzinfo=UTC).timestamp(), "local")
+        return Moment((date if date.tzinfo else date.replace(tzinfo=self.tzinfo)).timestamp(), "epoch")
+
+
+_EPOCH = 1e8
+"""Seconds since 1970, in 1973; smaller numbers are times since the start of a dialogue."""
+
+COLUMNS = (
+    "dialogue", "turns", "speaker", "text", "request", "response", "time", "response_time", "order", "user", "device", "locale",
+    "start", "domain", "status", "asr_confidence", "nlu_confidence", "intent", "slots", "audio", "audio_start", "audio_end",
+)  # fmt: skip
+"""Fields of a mapping that name one column."""
+RECORD_FIELDS = ("dialogue", "user", "device", "locale", "start")
+"""Fields that are about a dialogue."""
+INPUTS = (
+    "text",
+    "request",
+    "response",
+    "device",
+    "locale",
+    "domain",
+    "status",
+    "asr_confidence",
+    "nlu_confidence",
+    "intent",
+    "slots",
+)
+"""Fields that a model reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time in seconds. kind: `epoch` since 1970, `local` in an unknown zone, `relative` to some start."""
+
+    seconds: float
+    kind: str
+
+    def iso(self) -> str | None:
+        """ISO 8601; None for a relative time."""
+        if self.kind == "relative":
+            return None
+        try:
+            text = datetime.fromtimestamp(self.seconds, tz=UTC).isoformat()
+        except (OverflowError, OSError, ValueError):
+            return None
+        return text.replace("+00:00", "Z") if self.kind == "epoch" else text.removesuffix("+00:00")
+
+
+def read_mapping(options: abc.Mapping[str, str]) -> Mapping:
+    """A mapping from options of a reader: `mapping` names a YAML file, other options are fields and win over those of the file.
+
+    Raises UsageError for an unknown field or a value that it cannot have."""
+    words = [f"--{'config' if name == 'mapping' else name}={value}" for name, value in options.items()]
+    return read_options(Mapping, words)
+
+
+def to_reader_options(mapping: Mapping) -> dict[str, str]:
+    """The options by which the reader `mapped` reads with this mapping."""
+    given = {item.name: getattr(mapping, item.name) for item in fields(Mapping)}
+    default = {item.name: item.default if item.default is not MISSING_DEFAULT else {} for item in fields(Mapping)}
+    return {
+        name: value if isinstance(value, str) else flow_text(plain(value))
+        for name, value in given.items()
+        if value != default[name]
+    }

@@ -1,0 +1,228 @@
+"""A first mapping for a table or JSON that nobody has described yet, by the names and values of its columns.
+
+A suggestion is for people to check: names of columns are a convention, no fact."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from labelgen.corpora import mapping as maps
+from labelgen.corpora.sources import SourceRow
+
+_NAMES = {
+    "dialogue": "dialogue_id dialog_id conversation_id conv_id session_id call_id chat_id thread_id ticket_id interaction_id "
+    "dialogue dialog conversation conv session call chat thread ticket",
+    "turns": "messages turns utterances conversations conversation dialogue dialog log history",
+    "speaker": "speaker role who author sender from participant actor author_role sender_type",
+    "text": "text message utterance content body value msg said transcript",
+    "request": "request prompt question query user_message user_text user_input user_utterance input utterance asked user",
+    "response": "response answer reply completion bot_message assistant_message system_response bot_response output answered "
+    "assistant bot",
+    "time": "time timestamp ts created_at sent_at datetime date time_s created event_time",
+    "order": "turn_index message_index turn_number turn_id position seq sequence idx",
+    "user": "user_id customer_id uid client_id account_id caller_id user customer caller",
+    "device": "device device_type platform channel",
+    "locale": "locale language lang",
+    "domain": "domain skill topic category",
+    "asr_confidence": "asr_confidence asr_conf",
+    "nlu_confidence": "nlu_confidence nlu_conf intent_confidence",
+    "intent": "intent predicted_intent nlu_intent",
+    "slots": "slots entities",
+    "audio": "audio audio_path wav",
+}
+"""Field -> names that its column often has, the most certain first."""
+
+_FEEDBACK = (
+    ("regenerate", r"regenerat"),
+    ("retry", r"\bretr(y|ies|ied)\b"),
+    ("edit", r"\bedit(ed|s)?\b|\bedited_(prompt|request|text)\b"),
+    ("copy", r"\bcop(y|ied)\b"),
+    ("barge_in", r"\bbarge|\binterrupt"),
+    ("stop", r"\bstop(ped)?\b"),
+    ("yes_no", r"\bhelpful\b|\bresolved\b|\bsolved\b|\bdid_(it|i|we)_help"),
+    ("thumbs", r"\bthumbs?\b|\bliked?\b|\bvotes?\b|\bupvoted?\b|\bdownvoted?\b|\breactions?\b|\bfeedback\b"),
+    ("rating", r"\bratings?\b|\brate\b|\bstars?\b|\bcsat\b|\bnps\b|\bsatisf|\bscores?\b"),
+)
+"""Kind of feedback and a pattern of the words that name its columns."""
+
+_SCALES = ((1.0, 5.0), (0.0, 10.0), (0.0, 100.0))
+_MOST_LEVELS = 4
+
+
+def leaves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Every path of the rows with its values: columns, and within objects `a.b`. Lists of objects stay whole."""
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        for path, value in _leaves(row, "", 0):
+            found.setdefault(path, []).append(value)
+    return found
+
+
+def _leaves(value: Any, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        path = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(inner, dict) and inner and level < _MOST_LEVELS:
+            yield from _leaves(inner, path, level + 1)
+        else:
+            yield path, inner
+
+
+def feedback_kind(path: str) -> str | None:
+    """The kind of feedback that a column has by its name; None where it looks like something else."""
+    words = _plain(path)
+    return next((kind for kind, pattern in _FEEDBACK if re.search(pattern, words)), None)
+
+
+def looks_like_feedback(path: str, values: Sequence[Any]) -> bool:
+    """Whether a column has user feedback by its name, or by values that are all thumbs."""
+    words = {str(value).strip().casefold() for value in values if not _empty(value)}
+    return feedback_kind(path) is not None or (bool(words) and words <= _THUMBS)
+
+
+_THUMBS = frozenset(
+    [
+        "up",
+        "down",
+        "thumbs_up",
+        "thumbs_down",
+        "thumbsup",
+        "thumbsdown",
+        "👍",
+        "👎",
+        "like",
+        "dislike",
+        "liked",
+        "disliked",
+        "upvote",
+        "downvote",
+    ]
+)
+
+
+def _plain(path: str) -> str:
+    # camelCase and every sign that separates words become one form; `\b` is then a border of words.
+    return re.sub(r"[^0-9a-z]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path).casefold())
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value == "" or value == []
+
+
+def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
+    """A mapping for these rows: that which is given, and where it says nothing what the names of the columns suggest.
+
+    Nothing is suggested for a column that a field of `given` has."""
+    cells = [row.cells for row in rows]
+    roots = leaves(cells)
+    taken = {getattr(given, name) for name in maps.COLUMNS} | set(given.feedback) | {*given.categories, *given.numbers}
+    chosen: dict[str, Any] = {}
+
+    def pick(field: str, paths: Mapping[str, Sequence[Any]]) -> None:
+        if getattr(given, field) is not None:
+            return
+        for name in _NAMES[field].split():
+            for path in paths:
+                if _underscored(path) == name and path not in taken:
+                    chosen[field] = path
+                    taken.add(path)
+                    return
+
+    lists = {path: values for path, values in roots.items() if _is_turns(values)}
+    pick("turns", lists)
+    turns = given.turns or chosen.get("turns")
+    entries = roots
+    if turns is not None:
+        entries = leaves(_entries(turns, cells))
+    if turns is None or any(_underscored(p) == "id" for p in roots):
+        pick("dialogue", roots if turns is None else {**roots, "id": roots.get("id", [])})
+    if turns is not None and given.dialogue is None and "dialogue" not in chosen and "id" in roots:
+        chosen["dialogue"] = "id"
+    if given.request is None and given.response is None:
+        pick("speaker", entries)
+        if given.speaker or "speaker" in chosen:
+            pick("text", entries)
+        if "text" not in chosen and given.text is None:
+            taken.discard(chosen.pop("speaker", None))
+    if not ({"speaker", "text"} & chosen.keys() or given.speaker or given.text):
+        pick("request", entries)
+        pick("response", entries)
+    for field in ("user", "device", "locale"):
+        pick(field, roots)
+    for field in ("time", "order", "domain", "asr_confidence", "nlu_confidence", "intent", "slots", "audio"):
+        if field != "order" or not (given.time or "time" in chosen):
+            pick(field, entries)
+    feedback = dict(given.feedback)
+    for paths, of in ((entries, ""), (roots if turns is not None else {}, " of dialogue")):
+        for path, values in paths.items():
+            kind = feedback_kind(path) or ("thumbs" if looks_like_feedback(path, values) else None)
+            if kind is not None and path not in taken and not any(isinstance(value, list | dict) for value in values):
+                feedback[path] = _meaning(kind, values) + of
+    return replace(given, **chosen, feedback=feedback)
+
+
+def _entries(turns: str, cells: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The utterances or turns in the lists at that path."""
+    path = maps.JsonPath.of(turns)
+    for row in cells:
+        listed = path.get(row)
+        yield from (entry for entry in (listed if isinstance(listed, list) else ()) if isinstance(entry, dict))
+
+
+def _underscored(path: str) -> str:
+    return _plain(path).strip().replace(" ", "_")
+
+
+def _is_turns(values: Sequence[Any]) -> bool:
+    lists = [value for value in values if isinstance(value, list) and value]
+    return bool(lists) and all(isinstance(entry, dict) for one in lists for entry in one)
+
+
+def _meaning(kind: str, values: Sequence[Any]) -> str:
+    numbers = [float(str(value)) for value in values if re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip())]
+    filled = [value for value in values if not _empty(value)]
+    if kind == "thumbs" and numbers and len(numbers) == len(filled) and not set(numbers) <= {-1.0, 0.0, 1.0}:
+        kind = "rating"
+    if kind == "rating" and filled and not numbers:
+        kind = "thumbs"
+    if kind == "rating":
+        low, high = min(numbers, default=1.0), max(numbers, default=5.0)
+        scale = next((s for s in _SCALES if s[0] <= low and high <= s[1]), (low, high))
+        return f"rating {scale[0]:g}..{scale[1]:g}"
+    return kind
+
+
+def warnings(given: "maps.Mapping", rows: Sequence[SourceRow]) -> Iterator[str]:
+    """Sentences about columns that look like feedback: those that a model would read, and those that nothing reads."""
+    cells = [row.cells for row in rows]
+    roots = leaves(cells)
+    entries = roots
+    if given.turns is not None:
+        entries = leaves(_entries(given.turns, cells))
+    inputs = {getattr(given, name): name for name in maps.INPUTS if getattr(given, name) is not None}
+    inputs |= {column: name for name in ("categories", "numbers") for column in getattr(given, name)}
+    for column, name in inputs.items():
+        values = _values(column, cells, given)
+        if looks_like_feedback(column, values) and name not in ("text", "request", "response"):
+            kind = _meaning(feedback_kind(column) or "thumbs", values)
+            yield (
+                f"{column!r} looks like feedback and is mapped to {name}, which a model reads: it would learn from the answer; "
+                f"map it by feedback {column}='{kind}'"
+            )
+    used = {
+        *inputs,
+        *given.feedback,
+        *(getattr(given, item.name) for item in fields(given) if item.name in maps.COLUMNS),
+    }
+    for column, values in {**roots, **entries}.items():
+        looks = feedback_kind(column)
+        if column not in used and looks is not None and not _is_turns(values):
+            kind = _meaning(looks, values)
+            yield f"{column!r} looks like feedback and is not mapped; if it is, add feedback {column}='{kind}'"
+
+
+def _values(column: str, cells: Sequence[Mapping[str, Any]], given: "maps.Mapping") -> list[Any]:
+    """The values of a column in these rows, also within their turns."""
+    path = maps.JsonPath.of(column)
+    rows = [*cells, *(_entries(given.turns, cells) if given.turns else ())]
+    return [value for row in rows if (value := path.get(row)) is not maps.MISSING]
