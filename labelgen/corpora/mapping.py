@@ -131,7 +131,8 @@ class Meaning:
         """From `KIND [WORST..BEST] [good=VALUE,...] [bad=VALUE,...] [none=VALUE,...] [of dialogue|previous]`.
 
         Raises UsageError for other text."""
-        kind, *words = text.split()[:1] + re.findall(r"of \S+|\S+", " ".join(text.split()[1:]))
+        kind, _, rest = " ".join(text.split()).partition(" ")
+        words = re.findall(r"of \S+|\S+", rest)
         where, scale = f"feedback of {column!r}", None
         if kind not in KINDS:
             raise UsageError(f"{kind!r} is no kind of feedback", where, f"known: {', '.join(KINDS)}")
