@@ -265,7 +265,8 @@ class States:
         tokens: token states of the requests; None if no head reads them.
         labels: pooled label texts of each task that has them.
         sees: the turns of its dialogue that a turn's state depends on; heads that read other turns respect it.
-        scores: of other tasks, for a head that reads them (Task.reads)."""
+        scores: of other tasks, for a head that reads them (Task.reads).
+        without_texts: vector of each turn from its features but the texts; None if no head reads it."""
 
     turns: Float[Tensor, "N D"]
     alone: Float[Tensor, "N D"]
@@ -275,6 +276,7 @@ class States:
     labels: Mapping[str, Float[Tensor, "_ d"]]
     sees: Sees
     scores: Mapping[str, Any] = field(default_factory=dict)
+    without_texts: Float[Tensor, "N D"] | None = None
 
 
 def move(value: Value, device: torch.device | str) -> Value:

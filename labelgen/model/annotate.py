@@ -97,7 +97,10 @@ def encode_dialogues(
     turns, requests, responses = (
         torch.cat([getattr(part, name) for _, part in parts]) for name in ("turns", "requests", "responses")
     )
-    states = model.in_dialogue(Turns(turns, requests, responses, None), layout, causal)
+    plain = [part.without_texts for _, part in parts if part.without_texts is not None]
+    states = model.in_dialogue(
+        Turns(turns, requests, responses, None, torch.cat(plain) if plain else None), layout, causal
+    )
     windows, first = [], 0
     for window, own_turns in parts:
         windows.append(_Window(first, window, _cut(states, first, own_turns)))
@@ -121,7 +124,16 @@ def _cut(states: States, first: int, turns: Turns) -> States:
     run = slice(first, first + len(turns.turns))
     seen = states.turns[run]
     alone = seen if states.alone is states.turns else states.alone[run]
-    return States(seen, alone, turns.requests, turns.responses, turns.tokens, states.labels, states.sees)
+    return States(
+        seen,
+        alone,
+        turns.requests,
+        turns.responses,
+        turns.tokens,
+        states.labels,
+        states.sees,
+        without_texts=turns.without_texts,
+    )
 
 
 def _moved(answer: Label | NoLabel, first: int) -> Label | NoLabel:

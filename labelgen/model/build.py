@@ -137,11 +137,12 @@ def take_over(model: LabelModel, trained: LabelModel) -> list[str]:
 
 def _of_same_features(model: LabelModel, trained: LabelModel, name: str) -> bool:
     """Weights of features stand in the order of their values; between other values they would be misplaced."""
-    if name.startswith("fusion.words."):
+    part = name.replace("fusion_without_texts.", "fusion.")
+    if part.startswith("fusion.words."):
         return model.features.words == trained.features.words
-    if name.startswith("fusion.categories."):
+    if part.startswith("fusion.categories."):
         return model.features.categories == trained.features.categories
-    if name.startswith("fusion.numbers."):
+    if part.startswith("fusion.numbers."):
         return [n.name for n in model.features.numbers] == [n.name for n in trained.features.numbers]
     return True
 

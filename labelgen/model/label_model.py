@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -38,12 +39,14 @@ class Turns:
     Attributes:
         turns: fused vectors of texts, features and sound.
         requests, responses: pooled vectors of the texts.
-        tokens: token states of the requests; None if no head reads them."""
+        tokens: token states of the requests; None if no head reads them.
+        without_texts: as in States."""
 
     turns: Float[Tensor, "N D"]
     requests: Float[Tensor, "N d"]
     responses: Float[Tensor, "N d"]
     tokens: Float[Tensor, "M d"] | None
+    without_texts: Float[Tensor, "N D"] | None
 
 
 Encoded = tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]
@@ -77,7 +80,11 @@ class LabelModel(nn.Module):
         width = options.dialogue_width
         self.turn_encoder = TurnEncoder(encoder, encoder_width, options.encoder_frozen)
         self.audio_encoder = AudioEncoder(MELS, _SOUND_WIDTH) if options.sound else None
-        self.fusion = TurnFusion(
+        second = [
+            name for name, task in tasks.items() if isinstance(task, ExclusiveTask) and task.options.without_texts
+        ]
+        fuse = partial(
+            TurnFusion,
             encoder_width,
             width,
             tuple(len(c.values) + 2 for c in features.categories),
@@ -86,10 +93,15 @@ class LabelModel(nn.Module):
             _SOUND_WIDTH if options.sound else 0,
             options.dropout,
         )
+        self.fusion = fuse()
+        self.fusion_without_texts = fuse(texts=False) if second else None
         self.dialogue_encoder = DialogueEncoder(
             width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
         )
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
+        self.heads_without_texts = nn.ModuleDict(
+            {name: tasks[name].head(Widths(encoder_width, width)) for name in second}
+        )
         self.linear = nn.ModuleDict(
             {
                 name: LinearMember(ngrams, len(tasks[name].labels.names), tasks[name].options.linear_share)
@@ -154,7 +166,10 @@ class LabelModel(nn.Module):
             sound = (batch.sound.turn, vectors)
         features = self.features.causal(batch.features) if causal else batch.features
         turns = self.fusion(requests, responses, features, sound, hidden)
-        return Turns(turns, requests, responses, None if tokens is None else tokens[batch.passages.request_token])
+        fuse = self.fusion_without_texts
+        plain = None if fuse is None else fuse(requests, responses, features, sound, hidden)
+        tokens = None if tokens is None else tokens[batch.passages.request_token]
+        return Turns(turns, requests, responses, tokens, plain)
 
     def in_dialogue(self, turns: Turns, layout: Layout, causal: bool = False) -> States:
         """States of the turns after the dialogue encoder."""
@@ -164,7 +179,16 @@ class LabelModel(nn.Module):
         sees: Sees = "earlier" if causal else "all"
         if not self.options.dialogue_layers:
             sees = "none"
-        return States(seen, self._alone(fused, seen), turns.requests, turns.responses, turns.tokens, labels, sees)
+        return States(
+            seen,
+            self._alone(fused, seen),
+            turns.requests,
+            turns.responses,
+            turns.tokens,
+            labels,
+            sees,
+            without_texts=turns.without_texts,
+        )
 
     def _alone(self, turns: Float[Tensor, "N D"], in_dialogue: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         if not self.reads_alone or not self.options.dialogue_layers:
@@ -176,15 +200,22 @@ class LabelModel(nn.Module):
         return in_dialogue.index_copy(0, drawn, alone.to(in_dialogue.dtype))
 
     def score(self, name: str, states: States, layout: Layout) -> Any:
-        """What the head of a task gives, averaged with its linear member. In training the head alone: the member is
-        fitted separately."""
+        """What the head of a task gives, averaged with its second network and its linear member. In training the head alone: the
+        others are fitted separately."""
         task = self.tasks[name]
-        if others := {other: self.heads[other](states, layout) for other in task.reads if other in self.heads}:
-            states = replace(states, scores=others)
-        out = self.heads[name](states, layout)
-        if self.training or name not in self.linear or not isinstance(task, ExclusiveTask):
+        out = _of_heads(self.heads, task, states, layout)
+        if self.training or not isinstance(task, ExclusiveTask):
             return out
-        return self.linear[name](out, task.places(layout), layout, states.sees)
+        if name in self.heads_without_texts:
+            second = self.score_without_texts(name, states, layout)
+            out = (out.float().log_softmax(dim=-1) + second.float().log_softmax(dim=-1)) / 2
+        return self.linear[name](out, task.places(layout), layout, states.sees) if name in self.linear else out
+
+    def score_without_texts(self, name: str, states: States, layout: Layout) -> Any:
+        """What the second network of a task gives: another head of the same form, on turns without their texts and their dialogue."""
+        assert states.without_texts is not None
+        plain = replace(states, turns=states.without_texts, alone=states.without_texts)
+        return _of_heads(self.heads_without_texts, self.tasks[name], plain, layout)
 
     def losses(self, batch: Batch, causal: bool = False) -> dict[str, Loss]:
         """Loss of every task that has targets in the batch. causal: turns see no later turns."""
@@ -203,8 +234,19 @@ class LabelModel(nn.Module):
                 states = self.states(batch, encoded, hidden=target.weight > 0, causal=True)
             else:
                 seen = states = seen if seen is not None else self.states(batch, encoded, causal=causal)
-            losses[name] = task.loss(self.score(name, states, batch.layout), target)
+            loss = task.loss(self.score(name, states, batch.layout), target)
+            if self.training and name in self.heads_without_texts:
+                second = task.loss(self.score_without_texts(name, states, batch.layout), target)
+                loss = Loss((loss.total + second.total) / 2, loss.weight)
+            losses[name] = loss
         return losses
+
+
+def _of_heads(heads: nn.ModuleDict, task: Task[Any], states: States, layout: Layout) -> Any:
+    """What the task's head gives, with the scores of the heads of other tasks that it reads."""
+    if others := {other: heads[other](states, layout) for other in task.reads if other in heads}:
+        states = replace(states, scores=others)
+    return heads[task.name](states, layout)
 
 
 def _label_buffer(task: str) -> str:

@@ -27,3 +27,6 @@ class TaskOptions:
     parts: bool = False
     """labels of a dialogue from the scores of its turns and goals too, and from attention over its turns, besides the mean of their states; for
     tasks about dialogues"""
+    without_texts: bool = False
+    """a second network that reads the features of turns but not their texts, averaged with the first; it overfits less with few labels; for
+    tasks with exactly one label at a place"""

@@ -18,7 +18,7 @@ def as_if_saved(folder: Path, form: int) -> None:
     saved = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     del saved["features"]["words"], saved["options"]["words"], saved["options"]["overlaps"]
     for task in saved["tasks"].values():
-        del task["options"]["parts"]
+        del task["options"]["parts"], task["options"]["without_texts"]
     (folder / "model.json").write_text(json.dumps({**saved, "form": form}), encoding="utf-8")
     digests = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
     digests = {name: digest_file(folder / name) for name in digests}
