@@ -28,12 +28,12 @@ _HINT = "free some room, or set TMPDIR to a folder with as much room as twice th
 class DiskSort(Generic[Key]):
     """Sorts items in bounded memory. Add them, then iterate once; files are removed at the end of the `with` block.
 
-    in_memory: bytes of items after which they are written to a temporary file. Raises StorageError where the disk is full."""
+    in_memory: bytes of items after which they are written to a temporary file, 64 MiB without a value. Raises StorageError where the disk is full."""
 
-    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
+    def __init__(self, in_memory: int | None = None) -> None:
         self._items: list[Item[Key]] = []
         self._size = 0
-        self._in_memory = in_memory
+        self._in_memory = _IN_MEMORY if in_memory is None else in_memory
         self._runs: list[Path] = []
         self._made = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None

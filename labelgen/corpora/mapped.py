@@ -42,18 +42,21 @@ MOST_ROWS = 100_000
 _CHECKED_ROWS = 1000
 _FEW_RATINGS = 20
 _SHOWN = 30
+_SLOTS = 'give JSON such as {"city": "Rome"}, or'
+_ENCODING = "name the encoding, such as cp1252 for Western Europe, or"
 _NOT_UTF8 = range(0xDC80, 0xDD00)
 _SYSTEM = "system"
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """A row on disk. cells: as msgpack. broken: a bad row stood before it, in the same dialogue. fault: column and reason."""
+    """A row on disk. cells: as msgpack. broken: a bad row stood before it, in the same dialogue. fault: column, reason and
+    hint."""
 
     file: str
     line: int
     cells: bytes
     broken: bool = False
-    fault: tuple[str, str] | None = None
+    fault: tuple[str, str, str | None] | None = None
 
 
 class _Entry(NamedTuple):
@@ -129,6 +132,7 @@ def _checked(
             _require(counts, _NEEDED, "none of the first 1,000 rows")
         key = f"{row.file}:{row.line}" if identity is None else _text(identity.get(row.cells)) or ""
         if identity is not None and not key:
+            counts.kept["rejected"] += 1
             yield Rejected(
                 file=row.file,
                 line=row.line,
@@ -149,14 +153,16 @@ class _Read(NamedTuple):
 
 
 def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
-    fault = None
+    fault: tuple[str, str, str | None] | None = None
     cells: Mapping[str, Any] = row.cells
     try:
         packed = msgspec.msgpack.encode(cells)
     except UnicodeEncodeError:
         column = next((name for name, value in cells.items() if isinstance(value, str) and _undecoded(value)), None)
-        why = "bad_text: this is not in the encoding that is read (UTF-8 without another); name it by encoding, such as cp1252"
-        fault = (column or "", why if column else "lone_surrogate: a text has a code that is no character")
+        if column is None:
+            fault = ("", "lone_surrogate: a text has a code that is no character", None)
+        else:
+            fault = (column, "bad_text: this is not in the encoding that is read", _ENCODING)
         packed = msgspec.msgpack.encode(_printable(cells))
         key = _printable(key)
     return _Read(key, _Row(row.file, row.line, packed, broken, fault))
@@ -224,7 +230,7 @@ def _raise_missing(column: str, known: Iterable[str], where: str) -> NoReturn:
     if {"id", "turns", "annotations"} <= set(known):
         hint = "these are records of labelgen, which need no mapping and no --format; "
     raise UsageError(
-        f"{where} has a column {column!r}" if where.startswith("none") else f"{where} has no column {column!r}",
+        f"{where} has a column or path {column!r}" if where.startswith("none") else f"{where} has no column {column!r}",
         f"mapping, {column}",
         f"{hint}it has: {names}",
     )
@@ -320,7 +326,13 @@ class _Builder:
             self.counts.kept["of rejected"] += len(rows)
             raw = _raw([row.cells for row in rows])
             return Rejected(
-                file=first.file, line=first.line, dialogue=identity, field=bad.column or None, reason=str(bad), raw=raw
+                file=first.file,
+                line=first.line,
+                dialogue=identity,
+                field=bad.column or None,
+                reason=str(bad),
+                raw=raw,
+                hint=bad.hint,
             )
         files = {row.file for row in rows}
         self.counts.kept["used"] += len(rows)
@@ -363,7 +375,9 @@ class _Builder:
             return [row]
         listed = self.paths["turns"].get(row)
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-            raise CellError(self.paths["turns"].text, "bad_turns: this is no list of objects")
+            raise CellError(
+                self.paths["turns"].text, "bad_turns: this is no list of objects", "give the path of the list, or"
+            )
         return listed
 
     def _moment(self, cells: Mapping[str, Any], name: str) -> Moment | None:
@@ -379,10 +393,10 @@ class _Builder:
         if len(kinds) > 1:
             column = self.paths["time"].text
             if kinds == {"epoch", "local"}:
-                reason = "mixed_zones: some times of this dialogue name a time zone and some do not; state zone"
-            else:
-                reason = "mixed_times: some times of this dialogue are dates and some count from its start"
-            raise CellError(column, reason)
+                reason = "mixed_zones: some times of this dialogue name a time zone and some do not"
+                raise CellError(column, reason, "state zone, that of times without one, or")
+            reason = "mixed_times: some times of this dialogue are dates and some count from its start"
+            raise CellError(column, reason, "name a column with times of one kind, or")
         last = -math.inf
         keys = []
         path = self.paths.get("order")
@@ -417,8 +431,8 @@ class _Builder:
             return True
         if word in self._assistants or word == _SYSTEM:
             return False
-        reason = f"bad_speaker: {word!r} is neither user nor assistant; name it in is_user, is_assistant or is_neither"
-        raise CellError(self.paths["speaker"].text, reason)
+        reason = f"bad_speaker: {word!r} is neither user nor assistant"
+        raise CellError(self.paths["speaker"].text, reason, "name it in is_user, is_assistant or is_neither, or")
 
     def _turn(self, t: int, turn: "Exchange[_Line]", user: str, assistant: str, start: float | None) -> Turn:
         lines = turn.user if not self.mapping.by_utterance else (*turn.user, *turn.assistant)
@@ -465,7 +479,7 @@ class _Builder:
             return join_texts(text for one in value if (text := _text(one)) is not None)
         if isinstance(value, dict):
             raise CellError(
-                path.text if path else "", "bad_text: this is an object and no text; give the path to its text"
+                path.text if path else "", "bad_text: this is an object and no text", "give the path to its text, or"
             )
         return "" if _is_empty(value) else str(value)
 
@@ -488,7 +502,7 @@ class _Builder:
         share = self.mapping.number(path.text, value) / self.mapping.confidence_scale
         if not 0.0 <= share <= 1.0:
             scale = f"0..{self.mapping.confidence_scale:g}"
-            raise CellError(path.text, f"bad_confidence: {value} is outside of {scale}; state its confidence_scale")
+            raise CellError(path.text, f"bad_confidence: {value} is outside of {scale}", "state confidence_scale, or")
         return share
 
     def _hypothesis(self, rows: Sequence[Mapping[str, Any]], turn: "Exchange[_Line]", user: str) -> Hypothesis | None:
@@ -508,7 +522,7 @@ class _Builder:
             try:
                 value = msgspec.json.decode(value)
             except msgspec.MsgspecError as error:
-                raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON") from error
+                raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON", _SLOTS) from error
         if isinstance(value, dict):
             slots = []
             for name, words in value.items():
@@ -521,7 +535,7 @@ class _Builder:
         try:
             return msgspec.convert(value or (), tuple[HypothesisSlot, ...])
         except msgspec.ValidationError as error:
-            raise CellError(column, f"bad_slots: {error}") from error
+            raise CellError(column, f"bad_slots: {error}", _SLOTS) from error
 
     def _audio(self, rows: Sequence[Mapping[str, Any]]) -> Audio | None:
         path = self._first_text(rows, "audio")

@@ -37,9 +37,10 @@ _MOST_EVENTS = 100
 class CellError(ValueError):
     """A cell that cannot be used. column: its column or path."""
 
-    def __init__(self, column: str, reason: str) -> None:
+    def __init__(self, column: str, reason: str, hint: str | None = None) -> None:
         super().__init__(reason)
         self.column = column
+        self.hint = hint
 
 
 MISSING: Any = object()
@@ -78,7 +79,7 @@ class JsonPath:
         """The value, or MISSING."""
         if self.text in row:
             return row[self.text]
-        return _walk(row, self.steps) if len(self.steps) > 1 else MISSING
+        return _walk(row, self.steps)
 
 
 _ALL = "*"
@@ -136,7 +137,8 @@ class Meaning:
         where, scale = f"feedback of {column!r}", None
         if kind not in KINDS:
             raise UsageError(f"{kind!r} is no kind of feedback", where, f"known: {', '.join(KINDS)}")
-        values = {"good": _UP if kind == THUMBS else _YES, "bad": _DOWN if kind == THUMBS else _NO, "none": ""}
+        good, bad = ("", "") if kind == RATING else (_UP, _DOWN) if kind == THUMBS else (_YES, _NO)
+        values = {"good": good, "bad": bad, "none": ""}
         of = "turn"
         for word in words:
             name, equals, listed = word.partition("=")
@@ -171,7 +173,8 @@ class Meaning:
                 low, high = self.scale
                 raise CellError(
                     column,
-                    f"bad_rating: {text} is outside of its scale {low:g}..{high:g}; state another one for {column}",
+                    f"bad_rating: {text} is outside of its scale {low:g}..{high:g}",
+                    f"state the scale of {column}, as in 'rating 1..10', or",
                 )
             return [Feedback(kind=RATING, rating=rating, scale=self.scale)]
         yes = True if word in self.good else False if word in self.bad else None
@@ -188,7 +191,8 @@ class Meaning:
                 return [Feedback(kind=self.kind, text=str(value))]
         raise CellError(
             column,
-            f"bad_feedback: what {text[:40]!r} means is not known; add it to good=, bad= or none= of {self.kind} in {column}",
+            f"bad_feedback: what {text[:40]!r} means is not known",
+            f"add it to good=, bad= or none= of {column}, as in '{self.kind} none={word[:40]}', or",
         )
 
 
@@ -376,8 +380,9 @@ class Mapping:
                 raise ValueError
             return float(text if self.decimal == "." else text.replace(".", "").replace(",", "."))
         except ValueError as error:
-            hint = "; give decimal ','" if self.decimal == "." and re.fullmatch(r"-?\d+,\d+", text) else ""
-            raise CellError(column, f"bad_number: {text[:40]!r}{hint}") from error
+            comma = self.decimal == "." and re.fullmatch(r"-?\d+,\d+", text)
+            hint = "give decimal ',', or" if comma else None
+            raise CellError(column, f"bad_number: {text[:40]!r}", hint) from error
 
     def moment(self, column: str, value: Any) -> "Moment":
         """A cell as a time. Raises CellError for another value."""
@@ -388,7 +393,7 @@ class Mapping:
             try:
                 return self._date(datetime.strptime(text, self.time_format))
             except ValueError as error:
-                raise CellError(column, f"bad_time: {text!r} is not of the form {self.time_format}") from error
+                raise CellError(column, f"bad_time: {text!r} is not of the form {self.time_format}", _FORMAT) from error
         try:
             return self._numeric(self.number(column, value))
         except CellError:
@@ -396,8 +401,7 @@ class Mapping:
         try:
             return self._date(datetime.fromisoformat(text))
         except ValueError as error:
-            reason = f"bad_time: {text!r} is neither seconds nor ISO 8601; state its time_format"
-            raise CellError(column, reason) from error
+            raise CellError(column, f"bad_time: {text!r} is neither seconds nor ISO 8601", _FORMAT) from error
 
     def _numeric(self, value: float) -> "Moment":
         size = abs(value)
@@ -414,6 +418,7 @@ class Mapping:
         return Moment((date if date.tzinfo else date.replace(tzinfo=self.tzinfo)).timestamp(), "epoch")
 
 
+_FORMAT = "state time_format, such as '%d.%m.%Y %H:%M:%S', or"
 _EPOCH = 1e8
 """Seconds since 1970, in 1973; smaller numbers are times since the start of a dialogue."""
 
@@ -471,7 +476,7 @@ def to_reader_options(mapping: Mapping) -> dict[str, str]:
     given = {item.name: getattr(mapping, item.name) for item in fields(Mapping)}
     default = {item.name: item.default if item.default is not MISSING_DEFAULT else {} for item in fields(Mapping)}
     return {
-        name: value if isinstance(value, str) else flow_text(plain(value))
+        name: str(value) if isinstance(value, str | float) else flow_text(plain(value))
         for name, value in given.items()
         if value != default[name]
     }

@@ -61,7 +61,8 @@ _DAMAGE = ("bad_gzip", "bad_zstd", "bad_parquet")
 class Rejected:
     """A record that could not be used, with its reason and location.
 
-    file: its name. line: line or row, from 1. field: path of the bad field. raw: the original text, to fix and read again."""
+    file: its name. line: line or row, from 1. field: path of the bad field. raw: the original text, to fix and read again. hint:
+    what to do, where that depends on the reason."""
 
     file: str
     reason: str
@@ -69,6 +70,7 @@ class Rejected:
     dialogue: str | None = None
     field: str | None = None
     raw: str | None = None
+    hint: str | None = None
 
     @property
     def is_damage(self) -> bool:

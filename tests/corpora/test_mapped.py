@@ -1,0 +1,459 @@
+"""Dialogues by a mapping: the same from every form, in order of time, with feedback, and every row counted."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openpyxl import Workbook
+
+from labelgen.base import sorting
+from labelgen.base.errors import UsageError
+from labelgen.corpora import mapped, suggest
+from labelgen.corpora.mapped import read_mapped
+from labelgen.corpora.mapping import CellError, JsonPath, Meaning, read_mapping, to_reader_options
+from labelgen.corpora.mapping import Mapping as LogMapping
+from labelgen.corpora.sources import HUB, SourceRow, read_source
+from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.log import Log
+from labelgen.data.reader import Remark
+from labelgen.data.record import Rejected
+
+UP = Feedback(kind="rating", rating=5.0, scale=(1.0, 5.0))
+DOWN = Feedback(kind="rating", rating=1.0, scale=(1.0, 5.0))
+ROWS: list[dict[str, Any]] = [
+    {"call": "c1", "at": "2026-03-01T08:00:00Z", "who": "user", "said": "Grüße, where is it?", "liked": None},
+    {"call": "c2", "at": "2026-03-01T08:00:01Z", "who": "user", "said": "cancel; please", "liked": None},
+    {"call": "c1", "at": "2026-03-01T08:00:03Z", "who": "bot", "said": "It is\nin Köln.", "liked": "up"},
+    {"call": "c2", "at": "2026-03-01T08:00:05Z", "who": "bot", "said": 'No "orders".', "liked": "down"},
+]
+MAPPING = LogMapping(dialogue="call", time="at", speaker="who", text="said", feedback={"liked": "thumbs"})
+
+
+def parts(source: Path | str, mapping: LogMapping) -> tuple[list[Dialogue], list[Rejected], list[str]]:
+    items = list(read_mapped(source, mapping))
+    return (
+        [x for x in items if isinstance(x, Dialogue)],
+        [x for x in items if isinstance(x, Rejected)],
+        [x.text for x in items if isinstance(x, Remark)],
+    )
+
+
+def as_csv(delimiter: str, encoding: str, packed: bool = False) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        out = io.StringIO(newline="")
+        table = csv.DictWriter(out, list(ROWS[0]), delimiter=delimiter)
+        table.writeheader()
+        table.writerows(ROWS)
+        data = out.getvalue().encode(encoding)
+        path.write_bytes(gzip.compress(data) if packed else data)
+
+    return write
+
+
+def as_excel(path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(list(ROWS[0]))
+    for row in ROWS:
+        sheet.append(list(row.values()))
+    book.save(path)
+
+
+def as_saved(path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list(ROWS).save_to_disk(str(path))
+
+
+FORMS: dict[str, tuple[Callable[[Path], object], Mapping[str, str]]] = {
+    "t.csv": (as_csv(",", "utf-8"), {}),
+    "semicolon.csv": (as_csv(";", "cp1252"), {"encoding": "cp1252"}),
+    "bar.txt": (as_csv("|", "utf-8-sig"), {}),
+    "wide.csv": (as_csv(",", "utf-16"), {}),
+    "t.tsv": (as_csv("\t", "utf-8"), {}),
+    "caret.csv": (as_csv("^", "utf-8"), {"delimiter": "^"}),
+    "t.csv.gz": (as_csv(",", "utf-8", packed=True), {}),
+    "t.xlsx": (as_excel, {}),
+    "t.json": (lambda path: path.write_text(json.dumps(ROWS)), {}),
+    "within.json": (lambda path: path.write_text(json.dumps({"data": {"rows": ROWS}})), {"records": "data.rows"}),
+    "t.jsonl": (lambda path: path.write_text("\n".join(map(json.dumps, ROWS))), {}),
+    "lines.json": (lambda path: path.write_text("\n".join(map(json.dumps, ROWS))), {}),
+    "t.parquet": (lambda path: pq.write_table(pa.Table.from_pylist(ROWS), path), {}),
+    "saved": (as_saved, {}),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_of_equal_rows_give_equal_dialogues(name: str, tmp_path: Path):
+    write, more = FORMS[name]
+    write(tmp_path / name)
+    log = Log([tmp_path / name], "mapped", {**to_reader_options(MAPPING), **more}, max_bad_rate=0.0)
+    first, second = log
+    assert (first.id, first.start, second.id) == ("c1", "2026-03-01T08:00:00Z", "c2")
+    assert [(t.request, t.response, t.time_s, t.response_time_s) for t in first.turns] == [
+        ("Grüße, where is it?", "It is\nin Köln.", 0.0, 3.0)
+    ]
+    assert (second.turns[0].request, second.turns[0].response) == ("cancel; please", 'No "orders".')
+    assert (first.turns[0].feedback, second.turns[0].feedback) == ((UP,), (DOWN,))
+    assert log.remarks == ["4 rows: 4 in dialogues"]
+
+
+def test_hub_dataset_streams_as_a_file_does(tmp_path: Path):
+    write, _ = FORMS["t.csv"]
+    write(tmp_path / "train.csv")
+    dialogues, _, _ = parts(f"{HUB}{tmp_path}", MAPPING)
+    assert dialogues == parts(tmp_path / "train.csv", MAPPING)[0]
+    with pytest.raises(UsageError, match="no split 'test'"):
+        parts(
+            f"{HUB}{tmp_path}",
+            LogMapping(**{**vars(LogMapping(dialogue="call", speaker="who", text="said")), "split": "test"}),
+        )
+
+
+def test_rows_in_any_order_and_over_files_give_equal_dialogues_within_little_memory(tmp_path: Path, monkeypatch):
+    rows = [
+        {"call": f"c{d}", "at": 60 * d + k, "who": "user" if k % 2 == 0 else "bot", "said": f"{d} {k}"}
+        for d in range(30)
+        for k in range(5)
+    ]
+    expected, _, _ = parts(_jsonl(tmp_path / "one.jsonl", rows), MAPPING_WITHOUT)
+    shuffled = [rows[(k * 67) % len(rows)] for k in range(len(rows))]
+    folder = tmp_path / "log"
+    folder.mkdir()
+    _jsonl(folder / "a.jsonl", shuffled[:70])
+    _jsonl(folder / "b.jsonl", shuffled[70:])
+    monkeypatch.setattr(sorting, "_IN_MEMORY", 2000)
+    found, bad, remarks = parts(folder, MAPPING_WITHOUT)
+    assert not bad
+    assert [d.id for d in found] == list(dict.fromkeys(row["call"] for row in shuffled))
+    assert sorted(found, key=lambda d: d.id) == sorted(expected, key=lambda d: d.id)
+    assert remarks[0] == "150 rows: 150 in dialogues"
+    assert "rows in several files" in remarks[1]
+
+
+MAPPING_WITHOUT = LogMapping(dialogue="call", time="at", speaker="who", text="said")
+
+
+def _jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {
+                "call": st.sampled_from(["a", "b", "", "c"]),
+                "at": st.sampled_from([0, 5, "soon", None]),
+                "who": st.sampled_from(["user", "bot", "tool", "robot"]),
+                "said": st.sampled_from(["hi", "ho"]),
+            }
+        ),
+        min_size=1,
+        max_size=14,
+    )
+)
+def test_every_row_is_in_a_dialogue_or_counted_by_name(rows, tmp_path_factory):
+    path = _jsonl(tmp_path_factory.mktemp("rows") / "t.jsonl", rows)
+    found, bad, remarks = parts(path, MAPPING_WITHOUT)
+    total, _, counts = remarks[0].partition(" rows: ")
+    assert int(total) == len(rows)
+    assert sum(int(part.strip().split()[0]) for part in counts.split(", ") if part[:1].isdigit()) == len(rows)
+    lines = sum((t.request + "\n" + t.response).count("h") for d in found for t in d.turns)
+    left_out = sum(int(text.split()[0]) for text in remarks if "of the speaker" in text)
+    used = int(next((part.split()[0] for part in counts.split(", ") if "in dialogues" in part), 0))
+    assert lines + left_out == used
+    assert {x.reason.partition(":")[0] for x in bad} <= {"bad_speaker", "bad_time", "empty_id"}
+
+
+@pytest.mark.parametrize("factor", [1, 1_000, 1_000_000, 1_000_000_000])
+def test_times_since_1970_are_recognized_in_every_unit(factor: int, tmp_path: Path):
+    start = int(datetime(2026, 3, 1, 8, tzinfo=UTC).timestamp())
+    rows = [
+        {"call": "c", "at": (start + s) * factor, "who": who, "said": who}
+        for s, who in ((2, "bot"), (0, "user"), (9, "user"))
+    ]
+    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), MAPPING_WITHOUT)
+    assert dialogue.start == "2026-03-01T08:00:00Z"
+    assert [(t.request, t.time_s, t.response_time_s) for t in dialogue.turns] == [
+        ("user", 0.0, 2.0),
+        ("user", 9.0, None),
+    ]
+
+
+def test_times_by_unit_format_and_zone(tmp_path: Path):
+    relative = [{"call": "c", "at": at, "who": "user", "said": "hi"} for at in (0, 1500)]
+    mapping = read_mapping({**to_reader_options(MAPPING_WITHOUT), "time_unit": "ms"})
+    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", relative), mapping)
+    assert (dialogue.start, dialogue.turns[0].time_s) == (None, 0.0)
+    local = [{"call": "c", "at": "01.07.2026 10:00", "who": "user", "said": "hi"}]
+    more = {"time_format": "%d.%m.%Y %H:%M", "zone": "Europe/Berlin"}
+    mapping = read_mapping({**to_reader_options(MAPPING_WITHOUT), **more})
+    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", local), mapping)
+    assert dialogue.start == "2026-07-01T08:00:00Z"
+
+
+def test_exact_copies_are_dropped_where_a_time_tells_them_from_repetitions(tmp_path: Path):
+    row = {"call": "c", "at": 3, "who": "user", "said": "hello"}
+    path = _jsonl(tmp_path / "t.jsonl", [row, row, {**row, "at": 4}])
+    ((dialogue,), _, remarks) = parts(path, MAPPING_WITHOUT)
+    assert dialogue.turns[0].request == "hello\nhello"
+    assert remarks == ["3 rows: 2 in dialogues, 1 exact copies, dropped"]
+    ((dialogue,), _, remarks) = parts(path, LogMapping(dialogue="call", speaker="who", text="said", unmapped="drop"))
+    assert dialogue.turns[0].request == "hello\nhello\nhello"
+    assert "1 rows equal an earlier row" in remarks[1]
+
+
+def test_records_of_dialogues_have_feedback_of_turns_and_of_the_dialogue(tmp_path: Path):
+    record = {
+        "id": 7,
+        "meta": {"stars": 4, "model": "m"},
+        "messages": [
+            {"role": "system", "content": "be kind"},
+            {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "text", "text": "you"}]},
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "ho"}],
+                "events": {"regenerated": "hey"},
+                "tokens": 3,
+            },
+        ],
+    }
+    mapping = LogMapping(
+        dialogue="id", turns="messages", speaker="role", text="content[*].text",
+        feedback={"meta.stars": "rating 1..5 of dialogue", "events.regenerated": "regenerate"},
+    )  # fmt: skip
+    record["messages"][0] = {"role": "system", "content": [{"text": "be kind"}]}  # type: ignore[index]
+    ((dialogue,), bad, remarks) = parts(_jsonl(tmp_path / "t.jsonl", [record, record]), mapping)
+    assert not bad
+    assert dialogue.feedback == (Feedback(kind="rating", rating=4.0, scale=(1.0, 5.0)),)
+    (turn,) = dialogue.turns
+    assert (turn.request, turn.response) == ("hi\nyou", "ho")
+    assert turn.feedback == (Feedback(kind="regenerate", text="hey"),)
+    assert json.loads(turn.extra or "")["tokens"] == 3
+    assert json.loads(dialogue.extra or "") == {"meta": {"stars": 4, "model": "m"}}
+    assert remarks == [
+        "2 rows: 1 in dialogues, 1 exact copies, dropped",
+        "1 rows of the speaker 'system' are no turns and were left out",
+    ]
+
+
+def test_system_is_the_assistant_where_nobody_else_is(tmp_path: Path):
+    rows = [{"call": "c", "at": k, "who": who, "said": who} for k, who in enumerate(("user", "system"))]
+    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), MAPPING_WITHOUT)
+    assert dialogue.turns[0].response == "system"
+    other = {"call": "d", "at": 0, "who": "bot", "said": "ho"}
+    (first, _), _, remarks = parts(_jsonl(tmp_path / "t.jsonl", [*rows, other]), MAPPING_WITHOUT)
+    assert first.turns[0].response == ""
+    assert "1 rows of the speaker 'system' are no turns and were left out" in remarks
+
+
+def test_hypothesis_confidences_audio_and_inputs_are_read(tmp_path: Path):
+    row = {
+        "call": "c", "q": "play Purple Haze", "a": "ok", "intent": "PlayMusic", "sure": "80", "slots": '{"song": "purple haze", "by": "jimi"}',
+        "wav": "a/1.wav", "from": "0,5", "screen": "no", "volume": "0,25", "skill": "music", "state": "answered", "note": "x",
+    }  # fmt: skip
+    mapping = LogMapping(
+        dialogue="call", request="q", response="a", intent="intent", nlu_confidence="sure", confidence_scale=100, slots="slots",
+        audio="wav", audio_start="from", categories=("screen",), numbers=("volume",), domain="skill", status="state", decimal=",",
+    )  # fmt: skip
+    ((dialogue,), _, remarks) = parts(_jsonl(tmp_path / "t.jsonl", [row]), mapping)
+    (turn,) = dialogue.turns
+    assert turn.hypothesis is not None
+    assert turn.audio is not None
+    (intent,), (slot,) = turn.hypothesis.intents, turn.hypothesis.slots
+    assert (intent.name, intent.confidence, slot.name, turn.request[slot.start : slot.end]) == (
+        "PlayMusic",
+        0.8,
+        "song",
+        "Purple Haze",
+    )
+    assert (turn.audio.path, turn.audio.start_s, turn.domain, turn.status) == ("a/1.wav", 0.5, "music", "answered")
+    assert ([c.value for c in turn.categories], [n.value for n in turn.numbers]) == (["no"], [0.25])
+    assert json.loads(turn.extra or "") == {"note": "x"}
+    assert "1 slot values are not in their request" in remarks[1]
+
+
+MEANINGS: list[tuple[str, Any, list[Feedback]]] = [
+    ("thumbs", "👍", [UP]),
+    ("thumbs", "thumbs_down", [DOWN]),
+    ("thumbs", True, [UP]),
+    ("thumbs", None, []),
+    ("thumbs good=1 none=0", 0, []),
+    ("thumbs good=Great bad=awful,bad", "AWFUL", [DOWN]),
+    ("thumbs", ["up", "down"], [UP, DOWN]),
+    ("rating 1..10", "7", [Feedback(kind="rating", rating=7.0, scale=(1.0, 10.0))]),
+    ("rating 5..1", 2, [Feedback(kind="rating", rating=2.0, scale=(5.0, 1.0))]),
+    ("rating 0..10 none=0", 0, []),
+    ("yes_no", "Y", [Feedback(kind="answer", answer="yes")]),
+    ("yes_no", False, [Feedback(kind="answer", answer="no")]),
+    ("regenerate", 2, [Feedback(kind="regenerate")] * 2),
+    ("regenerate", "0", []),
+    ("edit", "play jazz", [Feedback(kind="edit", text="play jazz")]),
+    ("edit", "yes", [Feedback(kind="edit")]),
+    ("edit_response", "Dear Ann", [Feedback(kind="edit_response", text="Dear Ann")]),
+    ("copy", "true", [Feedback(kind="copy")]),
+    ("barge_in", "x", [Feedback(kind="barge_in")]),
+    ("stop", "no", []),
+]
+
+
+@pytest.mark.parametrize(("meaning", "value", "expected"), MEANINGS)
+def test_meaning_of_a_value(meaning: str, value: Any, expected: list[Feedback]):
+    assert Meaning.of_text("x", meaning).read("x", value, MAPPING.number) == expected
+
+
+@pytest.mark.parametrize(
+    ("meaning", "value"), [("thumbs", "meh"), ("copy", "often"), ("yes_no", "2"), ("rating 1..5", "good")]
+)
+def test_value_without_a_meaning_is_an_error(meaning: str, value: str):
+    with pytest.raises(CellError):
+        Meaning.of_text("x", meaning).read("x", value, MAPPING.number)
+
+
+def test_answer_to_the_turn_before_names_it(tmp_path: Path):
+    rows = [{"call": "c", "q": "hi", "a": "ho", "ok": ""}, {"call": "c", "q": "thanks", "a": "bye", "ok": "yes"}]
+    mapping = LogMapping(dialogue="call", request="q", response="a", feedback={"ok": "yes_no of previous"})
+    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
+    assert [turn.feedback for turn in dialogue.turns] == [(), (Feedback(kind="answer", answer="yes", about=0),)]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("a", 1),
+        ("b.c", 2),
+        ("b.d[0].e", 3),
+        ("b.d[-1].e", 4),
+        ("b.d[*].e", [3, 4]),
+        ("f.g", 5),
+        ('["h.i"]', 6),
+        ("text.j", 7),
+    ],
+)
+def test_json_path_finds_its_value(path: str, value: object):
+    row = {"a": 1, "b": {"c": 2, "d": [{"e": 3}, {"e": 4}]}, "f.g": 5, "h.i": 6, "text": '{"j": 7}'}
+    assert JsonPath.of(path).get(row) == value
+
+
+LOOKS = {
+    "csv": {
+        "conversation_id": "c",
+        "role": "user",
+        "message": "hi",
+        "created_at": "2026-03-01",
+        "thumbs": "up",
+        "csat_score": 4,
+    },
+    "chat": {"id": "c", "messages": [{"role": "user", "content": "hi", "liked": True}], "rating": 9, "user_id": "u"},
+    "prompts": {
+        "session_id": "s",
+        "prompt": "hi",
+        "completion": "ho",
+        "regenerated": 0,
+        "copied": True,
+        "helpful": "yes",
+    },
+}
+SUGGESTED = {
+    "csv": LogMapping(
+        dialogue="conversation_id", speaker="role", text="message", time="created_at",
+        feedback={"thumbs": "thumbs", "csat_score": "rating 1..5"},
+    ),
+    "chat": LogMapping(
+        dialogue="id", turns="messages", speaker="role", text="content", user="user_id",
+        feedback={"liked": "thumbs", "rating": "rating 0..10 of dialogue"},
+    ),
+    "prompts": LogMapping(
+        dialogue="session_id", request="prompt", response="completion",
+        feedback={"regenerated": "regenerate", "copied": "copy", "helpful": "yes_no"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_suggested_mapping_goes_by_names_and_reads_the_rows(name: str, tmp_path: Path):
+    rows = [SourceRow("t", 1, LOOKS[name], whole=False)]
+    assert suggest.suggest(rows, LogMapping()) == SUGGESTED[name]
+    ((dialogue,), bad, _) = parts(_jsonl(tmp_path / "t.jsonl", [LOOKS[name]]), SUGGESTED[name])
+    assert (dialogue.turns[0].request, bad) == ("hi", [])
+
+
+def test_feedback_as_an_input_of_the_model_is_warned_about():
+    rows = [SourceRow("t", 1, {**LOOKS["csv"], "reaction": "👎", "mood": "like"})]
+    mapping = LogMapping(
+        dialogue="conversation_id",
+        speaker="role",
+        text="message",
+        categories=("reaction", "mood"),
+        numbers=("csat_score",),
+    )
+    texts = list(suggest.warnings(mapping, rows))
+    assert [text.split("'")[1] for text in texts if "which a model reads" in text] == ["reaction", "mood", "csat_score"]
+    assert [text.split("'")[1] for text in texts if "is not mapped" in text] == ["thumbs"]
+
+
+FIELDS = st.fixed_dictionaries(
+    {
+        "dialogue": st.just("d"),
+        "request": st.sampled_from(["q", "a.b[0]", '["x.y"]']),
+        "response": st.sampled_from(["a", "[*].b"]),
+    },
+    optional={
+        "numbers": st.lists(st.sampled_from(["n", "m"]), unique=True).map(tuple),
+        "feedback": st.dictionaries(
+            st.sampled_from(["s", "t.u"]), st.sampled_from(["thumbs none=0", "rating 1..5 of dialogue"])
+        ),
+        "decimal": st.sampled_from([".", ","]),
+        "confidence_scale": st.sampled_from([1.0, 100.0]),
+        "is_user": st.just(("me", "you, too")),
+    },
+)
+
+
+@given(values=FIELDS)
+def test_mapping_as_options_of_the_reader_is_the_same(values):
+    mapping = LogMapping(**values)
+    assert read_mapping(to_reader_options(mapping)) == mapping
+
+
+def test_mapping_in_a_file_gives_way_to_options(tmp_path: Path):
+    (tmp_path / "m.yaml").write_text("dialogue: call\nrequest: q\nresponse: a\nfeedback: {stars: rating 1..5}\n")
+    mapping = read_mapping({"mapping": str(tmp_path / "m.yaml"), "request": "asked"})
+    assert (mapping.dialogue, mapping.request, dict(mapping.feedback)) == ("call", "asked", {"stars": "rating 1..5"})
+
+
+def test_unmapped_columns_are_kept_or_dropped_and_named(tmp_path: Path):
+    path = _jsonl(tmp_path / "t.jsonl", [{"q": "hi", "a": "ho", "team": "north"}])
+    ((dialogue,), _, _) = parts(path, LogMapping(request="q", response="a"))
+    assert (dialogue.id, dialogue.turns[0].extra) == ("t.jsonl:1", '{"team":"north"}')
+    ((dialogue,), _, remarks) = parts(path, LogMapping(request="q", response="a", unmapped="drop"))
+    assert dialogue.turns[0].extra is None
+    assert remarks[-1] == "columns that were dropped: team"
+
+
+def test_ratings_that_use_little_of_their_scale_are_remarked(tmp_path: Path):
+    rows = [{"q": "hi", "a": "ho", "stars": 1 + k % 5} for k in range(mapped._FEW_RATINGS)]
+    path = _jsonl(tmp_path / "t.jsonl", rows)
+    for scale, remarked in (("0..100", True), ("1..5", False)):
+        _, _, remarks = parts(path, LogMapping(request="q", response="a", feedback={"stars": f"rating {scale}"}))
+        assert any("is it the right one?" in text for text in remarks) == remarked
+
+
+def test_quote_that_closes_lines_later_loses_no_line_silently(tmp_path: Path):
+    lines = ["call,q,a", "c,hi,ho", 'd,"never closed,ho', "e,hi,ho", 'f,"quoted, well",ho', "g,hi,ho"]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    rows = list(read_source(tmp_path / "t.csv", MAPPING))
+    assert [row.cells["call"] for row in rows if isinstance(row, SourceRow)] == ["c", "e", "f", "g"]
+    assert [row.line for row in rows if isinstance(row, Rejected)] == [3]
