@@ -1,6 +1,7 @@
 """Dialogues for the tests of feedback: a short way to write one, and any at all."""
 
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from labelgen.data.dialogue import (
     Audio,
@@ -10,6 +11,7 @@ from labelgen.data.dialogue import (
     HypothesisIntent,
     HypothesisSlot,
     Recognition,
+    Step,
     Turn,
 )
 
@@ -45,15 +47,28 @@ texts = st.sampled_from(PHRASES) | st.text(max_size=20)
 seconds = st.none() | st.floats(0, 1000, allow_nan=False)
 
 
+KINDS = (
+    *("answer", "rating", "barge_in", "stop", "disconnect", "questionnaire"),
+    *("regenerate", "retry", "edit", "edit_response", "copy"),
+)
+steps = st.builds(
+    Step,
+    kind=st.sampled_from(("tool", "recognition")),
+    name=st.sampled_from((None, "search", "book")),
+    error=st.sampled_from((None, "no route")),
+)
+
+
 def feedbacks(count: int) -> st.SearchStrategy[Feedback]:
     return st.builds(
         Feedback,
-        kind=st.sampled_from(("answer", "rating", "barge_in", "stop", "disconnect", "questionnaire")),
+        kind=st.sampled_from(KINDS),
         answer=st.sampled_from((None, "yes", "no", "perhaps")),
         about=st.none() | st.integers(0, count - 1) if count else st.none(),
         rating=st.none() | st.floats(-10, 10, allow_nan=False) | st.integers(1, 5).map(float),
         scale=st.none() | st.tuples(st.floats(0, 5), st.floats(0, 10)),
         question=st.sampled_from((None, "Was it helpful?")),
+        text=st.sampled_from((UNSET, "play purple haze")),
     )
 
 
@@ -88,6 +103,7 @@ def dialogues(draw: st.DrawFn, max_turns: int = 6, name: str | None = None) -> D
                 nbest=draw(st.sampled_from(((), (Recognition(text="haze"),)))),
                 audio=draw(st.sampled_from((None, Audio(path="a.wav")))),
                 feedback=tuple(draw(st.lists(feedbacks(count), max_size=2))),
+                steps=tuple(draw(st.lists(steps, max_size=2))),
             )
         )
     return Dialogue(

@@ -4,51 +4,168 @@
 path: a `.jsonl` or `.jsonl.gz` file, or a folder of them. corpora/messages.py names the forms of a message. Text parts of a
 content make the text, other parts (images, sound) are named in the category `attachment`. System and developer messages are
 instructions, not turns. A turn in which the assistant called tools has the status `tool_call`, and the calls as `steps` with
-their arguments, results and errors. A record without `id` is named after its file and line. `user` may be given; every other
-field goes to `extra`."""
+their arguments, results and errors.
+
+Options name paths, such as `metadata.rating` or `meta.session[0].id`. A record without an id is named after its file and line.
+What is not read goes to `extra`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from labelgen.corpora.messages import MessageError, extra_text, read_messages, turns_of
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.reader import Options, Reader, files_of, lines_of
+from msgspec.structs import replace
+
+from labelgen.base.options import read_options
+from labelgen.corpora.mapping import MISSING, CellError, JsonPath, Meaning
+from labelgen.corpora.messages import Message, MessageError, extra_text, read_messages, turns_of
+from labelgen.corpora.traces import iso_text, read_number, seconds
+from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.reader import Options, Reader, Remark, files_of, lines_of
 from labelgen.data.record import Rejected, parse, readable, validate
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _LISTS = ("messages", "conversations", "conversation")
+_DATE_S = 1e8
+"""Larger times are seconds since 1970, and smaller ones since some start."""
+
+Column = Annotated[str | None, "PATH"]
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions:
+    """Paths of a record and of its messages."""
+
+    messages: Column = None
+    """PATH of the list of messages; messages, conversations or conversation without a value"""
+    dialogue: Column = "id"
+    """PATH of the id of the chat"""
+    user: Column = "user"
+    """PATH of the id of the user"""
+    device: Column = None
+    """PATH of the device"""
+    locale: Column = None
+    """PATH of language and country, such as en-US"""
+    start: Column = None
+    """PATH of the start of the chat, in ISO 8601 or seconds; the first time of a message without a value"""
+    time: Column = None
+    """PATH in a message of its time, in ISO 8601, or seconds to nanoseconds since 1970"""
+    feedback: Annotated[Mapping[str, str], "MEANING"] = field(default_factory=dict)
+    """PATH of user feedback, in the record or in a message, and what it means: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit,
+    edit_response, copy, barge_in, stop or disconnect; 'of previous' where it is about the turn before"""
+
+    @cached_property
+    def paths(self) -> Mapping[str, JsonPath]:
+        """The path of each option that has one."""
+        named = ((item.name, getattr(self, item.name)) for item in fields(self) if item.name != "feedback")
+        return {name: JsonPath.of(text) for name, text in named if text is not None}
+
+    @cached_property
+    def meanings(self) -> Mapping[str, tuple[JsonPath, Meaning]]:
+        """Path and meaning of each feedback."""
+        return {name: (JsonPath.of(name), Meaning.of_text(name, text)) for name, text in self.feedback.items()}
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
+    chosen = read_options(ChatOptions, [f"--{name}={value}" for name, value in options.items()])
+    # A path that no record has may be a typing error, and feedback would be lost in silence.
+    unseen = {name for name in (*options, *chosen.meanings) if name != "feedback"}
+    count = 0
     for file in files_of(path, _SUFFIXES):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         for number, text in lines_of(file):
+            count += 1
             plain = parse(text, dict[str, Any], name, number)
             if isinstance(plain, Rejected):
                 yield plain
                 continue
             try:
-                dialogue = _dialogue(plain, f"{name}:{number}")
+                dialogue = _dialogue(plain, f"{name}:{number}", chosen, unseen)
             except MessageError as error:
-                field = error.field or None
-                yield Rejected(file=name, line=number, field=field, reason=str(error), raw=readable(text))
+                yield Rejected(file=name, line=number, field=error.field or None, reason=str(error), raw=readable(text))
             else:
                 yield validate(dialogue, name, number)
+    if unseen and count:
+        missed = ", ".join(sorted(getattr(chosen, one, None) or one for one in unseen))
+        yield Remark(f"no record of {path} has {missed}; correct the path, if there should be some")
 
 
-def _dialogue(plain: Mapping[str, Any], fallback: str) -> Dialogue:
+def _dialogue(plain: dict[str, Any], fallback: str, options: ChatOptions, unseen: set[str]) -> Dialogue:
+    def value(name: str) -> Any:
+        found = options.paths[name].get(plain) if name in options.paths else MISSING
+        if found is not MISSING:
+            unseen.discard(name)
+        return None if found is MISSING or found == "" else found
+
     key = next((key for key in _LISTS if key in plain), None)
-    if key is None:
-        raise MessageError("", f"bad_type: Object missing required field `{_LISTS[0]}`")
-    rest = {name: value for name, value in plain.items() if name not in (key, "id", "user")}
-    user = plain.get("user")
+    listed = value("messages") if "messages" in options.paths else plain.get(key or "")
+    if listed is None:
+        missing = options.messages or _LISTS[0]
+        raise MessageError("", f"bad_type: Object missing required field `{missing}`")
+    messages = read_messages(listed, options.messages or key or "")
+    entries = [entry if isinstance(entry, dict) else {} for entry in listed]
+    messages = [_with_metadata(m, entry, options, unseen) for m, entry in zip(messages, entries, strict=True)]
+    texts = {name: _text(value(name), name) for name in ("dialogue", "user", "device", "locale")}
+    start = value("start")
+    first = next((m.time_s for m in messages if m.time_s is not None), None)
+    start_s = seconds(start) if start is not None else first
+    if start is not None and start_s is None:
+        raise MessageError(options.start or "", f"bad_time: {str(start)[:40]!r} is neither ISO 8601 nor seconds")
+    clocked = start_s if start_s is not None and (first is None or abs(first) >= _DATE_S) else 0.0
+    turns = turns_of(messages, clocked)
+    read = {options.messages or key, options.dialogue, options.user, options.device, options.locale}
     return Dialogue(
-        id=fallback if plain.get("id") is None else str(plain["id"]),
-        user=None if user is None else str(user),
-        turns=turns_of(read_messages(plain[key], key)),
-        extra=extra_text(rest),
+        id=texts["dialogue"] or fallback,
+        user=texts["user"],
+        device=texts["device"],
+        locale=texts["locale"],
+        start=iso_text(start_s) if start_s is not None and start_s >= _DATE_S else None,
+        turns=tuple(replace(turn, feedback=tuple(_about(f, t) for f in turn.feedback)) for t, turn in enumerate(turns)),
+        feedback=tuple(_feedback(plain, options, unseen)),
+        extra=extra_text({name: rest for name, rest in plain.items() if name not in read}),
     )
 
 
-READER = Reader(_read)
+def _with_metadata(message: Message, entry: Mapping[str, Any], options: ChatOptions, unseen: set[str]) -> Message:
+    time = options.paths["time"].get(entry) if "time" in options.paths else MISSING
+    time_s = None
+    if time is not MISSING and time is not None:
+        unseen.discard("time")
+        time_s = seconds(time)
+        if time_s is None:
+            raise MessageError(options.time or "", f"bad_time: {str(time)[:40]!r} is neither ISO 8601 nor seconds")
+    feedback = _feedback(entry, options, unseen) if options.feedback else []
+    return replace(message, time_s=time_s, feedback=tuple(feedback)) if feedback or time_s is not None else message
+
+
+_PREVIOUS = -1
+
+
+def _feedback(part: Mapping[str, Any], options: ChatOptions, unseen: set[str]) -> list[Feedback]:
+    """The feedback in a record or a message. `of previous` is marked, since the number of the turn is not known yet."""
+    found = []
+    for name, (path, meaning) in options.meanings.items():
+        value = path.get(part)
+        if value is MISSING:
+            continue
+        unseen.discard(name)
+        try:
+            each = meaning.read(name, value, read_number)
+        except CellError as error:
+            raise MessageError(name, str(error)) from error
+        found += [replace(one, about=_PREVIOUS) if meaning.of == "previous" else one for one in each]
+    return found
+
+
+def _about(feedback: Feedback, turn: int) -> Feedback:
+    return replace(feedback, about=max(0, turn - 1)) if feedback.about == _PREVIOUS else feedback
+
+
+def _text(value: Any, name: str) -> str | None:
+    if value is None or isinstance(value, (str, int)):
+        return None if value is None else str(value)
+    raise MessageError(name, f"bad_type: Expected `str`, got {str(value)[:40]!r}")
+
+
+READER = Reader(_read, options=tuple(item.name for item in fields(ChatOptions)))

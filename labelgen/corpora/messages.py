@@ -247,13 +247,14 @@ def turns_of(messages: Iterable[Message], start_s: float = 0.0) -> tuple[Turn, .
     """Turns of a dialogue; instructions are left out. start_s: the dialogue's start on the clock of the messages."""
     utterances = [message for message in messages if message.role != INSTRUCTIONS]
     return tuple(
-        _turn(turn.user, turn.assistant, start_s)
+        exchange_turn(turn.user, turn.assistant, start_s)
         for turn in exchanges(utterances, lambda message: message.role == USER)
     )
 
 
-def _turn(user: Sequence[Message], assistant: Sequence[Message], start_s: float) -> Turn:
-    steps = steps_of(assistant)
+def exchange_turn(user: Sequence[Message], assistant: Sequence[Message], start_s: float) -> Turn:
+    """The turn of one exchange. start_s: the dialogue's start on the clock of the messages."""
+    steps = tuple(step for _, step in identified_steps(assistant))
     attachments = sorted({kind for message in user for kind in message.attachments})
     answers = [message for message in assistant if message.role == ASSISTANT and message.text]
     extras = [message.extra for message in (*user, *assistant) if message.extra]
@@ -275,23 +276,24 @@ def _since(messages: Sequence[Message], start_s: float) -> float | None:
     return times[0] - start_s if times else None
 
 
-def steps_of(messages: Iterable[Message]) -> tuple[Step, ...]:
-    """The tool calls of messages as steps, each with its result: that of its id, else the next one without a call."""
-    steps: list[Step] = []
+def identified_steps(messages: Iterable[Message]) -> list[tuple[str | None, Step]]:
+    """The tool calls of messages as steps, with the ids of the calls. A result belongs to the call of its id; without ids, to
+    the first call that has none yet. A result without a call is a step of its own."""
+    steps: list[tuple[str | None, Step]] = []
     waiting: dict[int, Call] = {}
     for message in messages:
         for call in message.calls:
             waiting[len(steps)] = call
-            steps.append(Step(kind=TOOL, name=call.name, arguments=call.arguments))
+            steps.append((call.id, Step(kind=TOOL, name=call.name, arguments=call.arguments)))
         for result in message.results:
             known = (k for k, call in waiting.items() if (call.id == result.id if result.id and call.id else True))
             k = next(known, None)
             if k is None:
-                steps.append(Step(kind=TOOL, name=result.name, result=result.text, error=result.error))
+                steps.append((result.id, Step(kind=TOOL, name=result.name, result=result.text, error=result.error)))
             else:
                 del waiting[k]
-                steps[k] = replace(steps[k], result=result.text, error=result.error)
-    return tuple(steps)
+                steps[k] = (steps[k][0], replace(steps[k][1], result=result.text, error=result.error))
+    return steps
 
 
 def json_text(value: Any) -> str | None:

@@ -58,6 +58,9 @@ READERS = Registry(
     {
         "labelgen": "labelgen.data.log:READER",
         "chat": "labelgen.corpora.chat:READER",
+        "opentelemetry": "labelgen.corpora.opentelemetry:READER",
+        "langfuse": "labelgen.corpora.langfuse:READER",
+        "langsmith": "labelgen.corpora.langsmith:READER",
         "mapped": "labelgen.corpora.mapped:READER",
         "sgd": "labelgen.corpora.sgd:READER",
         "star": "labelgen.corpora.star:READER",

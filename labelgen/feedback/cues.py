@@ -41,6 +41,11 @@ def is_recorded(dialogue: Dialogue, turn: int, kind: str) -> bool:
     return any(turn in turns for _, turns, _ in recorded_feedback(dialogue, kind))
 
 
+def records_feedback(dialogue: Dialogue) -> bool:
+    """Whether the log holds any feedback on the dialogue, so that silence of its other kinds is informative."""
+    return bool(dialogue.feedback) or any(turn.feedback for turn in dialogue.turns)
+
+
 FAILED_STATUSES = frozenset(
     ("failed", "failure", "error", "no_match", "no_result", "not_understood", "unanswered", "timeout", "rejected")
 )

@@ -47,6 +47,9 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "multidogo": ("multidogo", "multidogo", {}),
     "irc": ("irc", "irc", {"context": "2"}),
     "chat": ("chat", "chat", {}),
+    "opentelemetry": ("opentelemetry", "opentelemetry", {}),
+    "langfuse": ("langfuse", "langfuse", {}),
+    "langsmith": ("langsmith", "langsmith", {}),
     "lines": ("mapped", "tables/lines.csv", LINES),
     "turns": ("mapped", "tables/turns.tsv", TURNS),
 }

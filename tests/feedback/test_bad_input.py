@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.log import Log, write_log
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.posterior import waterfall
@@ -74,10 +74,18 @@ def endless(requests: int) -> Dialogue:
         "no, I meant haze", "I don't know.", "never mind", "Ok.", "thanks", "Welcome.", "a timer", "For how long?"
     )
     pattern = (*asked.turns, *left.turns)
-    kinds = ("barge_in", "disconnect", "answer", "rating", "questionnaire")
+    kinds = ("barge_in", "disconnect", "answer", "rating", "questionnaire", "regenerate", "retry", "edit", "copy")
     told = tuple(Feedback(kind=kind, answer="no", rating=1) for kind in kinds)
+    failed = (Step(kind="tool", name="player", error="offline"),)
     turns = [
-        replace(pattern[t % 6], domain=f"d{t // 3}", time_s=9.0 * t, feedback=told[t % 11 :][:1], asr_confidence=0.5)
+        replace(
+            pattern[t % 6],
+            domain=f"d{t // 3}",
+            time_s=9.0 * t,
+            feedback=told[t % 13 :][:1],
+            asr_confidence=0.5,
+            steps=failed[t % 5 :],
+        )
         for t in range(requests)
     ]
     return Dialogue(id="endless", turns=Counted(turns), feedback=(Feedback(kind="rating", rating=1),))

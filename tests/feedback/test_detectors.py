@@ -1,6 +1,7 @@
 """Every detector gives signals for its cues and none elsewhere; laws over the registry."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from heard import dialogues, talk
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import labelgen.feedback.detectors as detectors
-from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Step, Turn
 from labelgen.data.labels import QUALITY_NAMES
 from labelgen.data.record import decode, encode
 from labelgen.feedback.detectors import DETECTORS
@@ -40,6 +41,20 @@ def moved(*lines: str) -> Dialogue:
 
 def asked(*feedback: Feedback) -> Dialogue:
     return talk("play haze", "Playing.", feedback=feedback)
+
+
+def pressed(kind: str, **more: Any) -> Dialogue:
+    """A button pressed at the first of two turns."""
+    dialogue = talk("play haze", "Playing.", "louder", "Louder.")
+    turns = (replace(dialogue.turns[0], feedback=(Feedback(kind=kind, **more),)), dialogue.turns[1])
+    return replace(dialogue, turns=turns)
+
+
+def tooled(*steps: tuple[str, str | None]) -> Dialogue:
+    """A turn with tools, each with its error."""
+    dialogue = talk("play haze", "Playing.")
+    made = tuple(Step(kind="tool", name=name, error=error) for name, error in steps)
+    return replace(dialogue, turns=(replace(dialogue.turns[0], steps=made),))
 
 
 LONG = "Here is a rather long story about a king and his seven horses"
@@ -88,6 +103,12 @@ SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
     ("repetition", talk("a room", "May I have your name?", "Ann", "May I have your name?"), (1,), "bad"),
     ("gratitude", talk("play haze", "Playing.", "thanks!"), (0,), "good"),
     ("gratitude", talk("play haze", "Playing.", "That's perfect."), (0,), "good"),
+    ("regenerate", pressed("regenerate"), (0,), "bad"),
+    ("retry", pressed("retry"), (0,), "bad"),
+    ("edit", pressed("edit", text="play the purple haze"), (0,), "bad"),
+    ("edit", pressed("edit_response", text="Playing Haze."), (0,), "bad"),
+    ("copy", replace(pressed("copy"), feedback=(Feedback(kind="copy", about=0),)), (0,), "good"),
+    ("tool_error", tooled(("search", "no route")), (0,), "bad"),
 ]
 SILENT: list[tuple[str, Dialogue]] = [
     ("answer", talk("rain?", "No. Did I answer your question?", "play jazz")),
@@ -151,6 +172,16 @@ SILENT: list[tuple[str, Dialogue]] = [
     ("gratitude", talk("play haze", "Playing.", "thanks for nothing")),
     ("gratitude", talk("play haze", "Anything else?", "no thanks")),
     ("gratitude", talk("thanks", "You're welcome.")),
+    ("regenerate", pressed("retry")),
+    ("retry", pressed("regenerate")),
+    ("edit", pressed("edit", text="Play haze!")),
+    ("edit", pressed("edit_response", text="playing")),
+    ("copy", pressed("stop")),
+    ("tool_error", tooled(("search", None))),
+    (
+        "tool_error",
+        replace(tooled(), turns=(Turn(request="a", response="b", steps=(Step(kind="result", error="x"),)),)),
+    ),
 ]
 
 
@@ -170,6 +201,7 @@ UNSEEN: list[tuple[str, Dialogue, int]] = [
     ("correction", talk("play haze", "Playing Rain."), 0),
     ("repetition", talk("play haze", ""), 0),
     ("gratitude", talk("play haze", "Playing."), 0),
+    *((kind, talk("play haze", "Playing."), 0) for kind in ("regenerate", "retry", "edit", "copy", "tool_error")),
 ]
 
 
@@ -203,6 +235,24 @@ def test_detector_without_its_cue_gives_no_signal(kind: str, dialogue: Dialogue)
 
 def test_examples_cover_every_kind() -> None:
     assert {row[0] for row in SPEAKS} == {row[0] for row in SILENT} == set(DETECTORS)
+
+
+def test_regeneration_with_the_replaced_response_is_weaker() -> None:
+    (plain,) = find_signals(pressed("regenerate"), ["regenerate"])
+    (kept,) = find_signals(pressed("regenerate", text="Playing Rain."), ["regenerate"])
+    assert (plain.strength, kept.strength) == (1.0, 0.5)
+
+
+def test_tool_that_was_called_again_with_success_is_a_weaker_error() -> None:
+    (failed,) = find_signals(tooled(("search", "no route"), ("book", None)), ["tool_error"])
+    (mended,) = find_signals(tooled(("search", "no route"), ("search", None)), ["tool_error"])
+    assert (failed.strength, mended.strength) == (0.8, 0.3)
+
+
+def test_repeated_copies_of_a_response_count_once() -> None:
+    dialogue = pressed("copy")
+    turns = (replace(dialogue.turns[0], feedback=dialogue.turns[0].feedback * 3), dialogue.turns[1])
+    assert found("copy", replace(dialogue, turns=turns)) == [((0,), "good")]
 
 
 @pytest.mark.parametrize(

@@ -160,14 +160,14 @@ def test_fit_of_a_domain_equals_em_over_items(world) -> None:
 def test_copied_kind_changes_no_posterior(world) -> None:
     _, _, counts, rates = world
     copied = {
-        dataclasses.replace(p, votes=tuple(sorted((*p.votes, *(("copy", v) for k, v in p.votes if k == "b"))))): n
+        dataclasses.replace(p, votes=tuple(sorted((*p.votes, *(("twin", v) for k, v in p.votes if k == "b"))))): n
         for p, n in counts.items()
     }
     assert max(abs(fit(copied).posterior(c) - rates.posterior(p)) for c, p in zip(copied, counts, strict=True)) < 1e-9
     half = Counter(
         {(c if share else p): n // 2 for p, (c, n) in zip(counts, copied.items(), strict=True) for share in (0, 1)}
     )
-    assert fit(half).families["copy"] == fit(half).families["b"]
+    assert fit(half).families["twin"] == fit(half).families["b"]
     assert set(rates.families.values()) == set(RATES), "who is right is no copy of who is right too"
     found = families_of({Pattern(None, (("rephrase", "bad"),)): 1, Pattern(None, (("repetition", "bad"),)): 1})
     assert len(set(found.values())) == 1, "declared families"

@@ -16,5 +16,10 @@ DETECTORS = Registry(
         "correction": "labelgen.feedback.detectors.correction",
         "repetition": "labelgen.feedback.detectors.repetition",
         "gratitude": "labelgen.feedback.detectors.gratitude",
+        "regenerate": "labelgen.feedback.detectors.regenerate",
+        "retry": "labelgen.feedback.detectors.retry",
+        "edit": "labelgen.feedback.detectors.edit",
+        "copy": "labelgen.feedback.detectors.copy",
+        "tool_error": "labelgen.feedback.detectors.tool_error",
     },
 )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Signal, Turn
-from labelgen.feedback.cues import gap_s, gives_up, is_closing, plain, recorded_feedback, says_stop
+from labelgen.feedback.cues import gap_s, gives_up, is_closing, plain, recorded_feedback, records_feedback, says_stop
 
 EVIDENCE = ("feedback", "request")
 PRECISION = {"bad": 0.75}
@@ -44,11 +44,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Whether a turn follows, for words, or the log records feedback, for a recorded stop."""
-    return turn + 1 < len(dialogue.turns) or _records_feedback(dialogue)
-
-
-def _records_feedback(dialogue: Dialogue) -> bool:
-    return bool(dialogue.feedback) or any(turn.feedback for turn in dialogue.turns)
+    return turn + 1 < len(dialogue.turns) or records_feedback(dialogue)
 
 
 def _reacts(before: Turn, turn: Turn) -> bool:

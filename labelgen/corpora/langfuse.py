@@ -1,0 +1,191 @@
+"""Langfuse exports: traces, observations and scores as JSON.
+
+path: a `.json` or `.jsonl` file, also packed, or a folder of them, such as that of a blob storage export. A record is a trace, with
+or without its observations and scores, an observation, a score, or a page of the API with them in `data`; keys are in camel case or
+with underscores. Fields are those of langfuse 5.0.4 (`langfuse.api.commons.types`: `observation_v2`, `score`) and, for traces, of
+langfuse 3.3.0 (`Trace`, `TraceWithFullDetails`).
+
+A dialogue is a session, else a trace. The input and output of a trace, else of its highest observations, are an exchange.
+Observations of the types TOOL, RETRIEVER and GUARDRAIL are steps. Scores of the source API are user feedback if they are named
+so; those of evaluators and reviewers, and all others, are kept in `extra`. A correction is feedback `edit_response`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from labelgen.base.sorting import DiskSort
+from labelgen.corpora.messages import json_text
+from labelgen.corpora.traces import (
+    OPTIONS,
+    Conversations,
+    Score,
+    Span,
+    Tool,
+    Trace,
+    TraceOptions,
+    Visit,
+    add_trace,
+    first_of,
+    grouped_records,
+    json_objects,
+    messages_in,
+    page_of,
+    record_bytes,
+    seconds,
+    text_of,
+    trace_options,
+)
+from labelgen.data.dialogue import TOOL, Dialogue, Feedback, Step
+from labelgen.data.reader import Options, Reader, Remark
+from labelgen.data.record import Rejected, readable
+
+_STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval", "GUARDRAIL": "guardrail"}
+_OF_SESSION = "\x00session "
+"""Before the key of scores of a session, which no id of a trace begins with."""
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
+    chosen = trace_options(options)
+    with DiskSort[str]() as by_trace, Conversations() as conversations:
+        count = 0
+        for name, line, text, value in json_objects(path):
+            if isinstance(value, Rejected):
+                yield value
+                continue
+            for record in page_of(value):
+                kind = _kind(record)
+                key = _key(record, kind) if kind else None
+                if kind is None or key is None:
+                    reason = "bad_type: neither a trace, an observation nor a score, or one without the id of its trace"
+                    yield Rejected(file=name, line=line, reason=reason, raw=readable(text))
+                    continue
+                by_trace.add(key, count, record_bytes(name, line, kind, record))
+                count += 1
+        for key, records in grouped_records(by_trace):
+            yield from _group(key, records, chosen, conversations)
+        yield from conversations.dialogues(str(path))
+
+
+def _kind(record: Mapping[str, Any]) -> str | None:
+    if "dataType" in record or "data_type" in record or ("source" in record and "value" in record):
+        return "score"
+    if first_of(record, "startTime", "start_time") is not None and "type" in record:
+        return "observation"
+    has_trace = first_of(record, "traceId", "trace_id") is not None
+    return "trace" if "id" in record and not has_trace and ("input" in record or "timestamp" in record) else None
+
+
+def _key(record: Mapping[str, Any], kind: str) -> str | None:
+    if kind == "trace":
+        return text_of(record["id"])
+    trace = text_of(first_of(record, "traceId", "trace_id"))
+    if trace is not None or kind != "score":
+        return trace
+    session = text_of(first_of(record, "sessionId", "session_id"))
+    return None if session is None else _OF_SESSION + session
+
+
+def _group(
+    key: str, records: list[tuple[str, int, str, dict[str, Any]]], options: TraceOptions, conversations: Conversations
+) -> Iterator[Rejected]:
+    file, line = records[0][:2]
+    scores = [_score(record) for _, _, kind, record in records if kind == "score"]
+    if key.startswith(_OF_SESSION):
+        conversation = key.removeprefix(_OF_SESSION)
+        yield from add_trace(conversations, conversation, Trace(), [], scores, options, (file, line), of_dialogue=True)
+        return
+    trace: dict[str, Any] = {}
+    observations: dict[str, dict[str, Any]] = {}
+    for _, _, kind, record in records:
+        if kind == "trace":
+            trace = {**trace, **record}
+            nested = [one for one in record.get("observations") or () if isinstance(one, dict)]
+            observations |= {str(one.get("id")): one for one in nested}
+            scores += _scores_of(record.get("scores"))
+        elif kind == "observation":
+            observations[str(record.get("id"))] = record
+    of_any = [trace, *observations.values()]
+    spans = _spans(key, trace, observations, options)
+    shared = {name: value for record in reversed(of_any) for name, value in record.items() if value is not None}
+    shared = {**shared, **{name: value for name, value in trace.items() if value is not None}}
+    session = options.text("dialogue", shared) or text_of(first_of(shared, "sessionId", "session_id"))
+    extra = {name: trace[name] for name in ("name", "metadata", "tags") if trace.get(name) not in (None, {}, [])}
+    made = Trace(
+        user=options.text("user", shared) or text_of(first_of(shared, "userId", "user_id")),
+        device=options.text("device", shared),
+        locale=options.text("locale", shared),
+        extra={"trace": key, **extra},
+    )
+    yield from add_trace(conversations, session or key, made, spans, scores, options, (file, line))
+
+
+def _spans(
+    key: str, trace: Mapping[str, Any], observations: Mapping[str, dict[str, Any]], options: TraceOptions
+) -> list[Span]:
+    spans = []
+    start_s = seconds(trace.get("timestamp"))
+    times = [t for one in observations.values() if (t := seconds(first_of(one, "endTime", "end_time"))) is not None]
+    visit = _visit(trace, start_s, max(times, default=None), options)
+    root = f"\x00{key}" if visit is not None else None
+    if root is not None:
+        spans.append(Span(root, None, start_s, visit))
+    for name, one in observations.items():
+        begin, end = seconds(first_of(one, "startTime", "start_time")), seconds(first_of(one, "endTime", "end_time"))
+        parent = text_of(first_of(one, "parentObservationId", "parent_observation_id"))
+        failed = one.get("level") == "ERROR"
+        error = (text_of(first_of(one, "statusMessage", "status_message")) or "error") if failed else None
+        kind = _STEPS.get(str(one.get("type")).upper())
+        tool = inner = None
+        if kind is not None:
+            latency = end - begin if begin is not None and end is not None else None
+            step = Step(
+                kind=kind,
+                name=text_of(one.get("name")),
+                arguments=json_text(one.get("input")),
+                result=json_text(one.get("output")),
+                error=error,
+                latency_s=latency,
+            )
+            tool = Tool(step, start_s=begin)
+        elif str(one.get("type")).upper() == "GENERATION" or parent is None:
+            inner = _visit(one, begin, end, options, error)
+        spans.append(Span(name, parent if parent in observations else root, begin, inner, tool))
+    return spans
+
+
+def _visit(
+    record: Mapping[str, Any],
+    start_s: float | None,
+    end_s: float | None,
+    options: TraceOptions,
+    error: str | None = None,
+) -> Visit | None:
+    """The messages of a trace or an observation; None where it has no request, or neither response nor error."""
+    asked = messages_in(options.path("request", record), "user") or messages_in(record.get("input"), "user")
+    answered = messages_in(options.path("response", record), "assistant") or messages_in(
+        record.get("output"), "assistant"
+    )
+    return Visit(asked, answered[-1:], start_s, end_s, error) if asked and (answered or error) else None
+
+
+def _score(record: Mapping[str, Any]) -> Score:
+    kind = str(first_of(record, "dataType", "data_type") or "")
+    words = first_of(record, "stringValue", "string_value")
+    comment = text_of(record.get("comment"))
+    span = text_of(first_of(record, "observationId", "observation_id"))
+    if kind == "CORRECTION":
+        return Score("correction", Feedback(kind="edit_response", text=str(words)) if words else None, comment, span)
+    value = words if kind in ("CATEGORICAL", "TEXT") and words is not None else record.get("value", words)
+    source = str(record.get("source", "API"))
+    return Score(str(record.get("name", "")), value, comment, span, by_user=source == "API")
+
+
+def _scores_of(value: Any) -> list[Score]:
+    """Scores within a trace: a list, or values by name as in a table of traces."""
+    if isinstance(value, list):
+        return [_score(one) for one in value if isinstance(one, dict)]
+    named = value.items() if isinstance(value, dict) else ()
+    return [Score(str(name), one) for name, each in named for one in (each if isinstance(each, list) else [each])]
+
+
+READER = Reader(_read, options=OPTIONS)

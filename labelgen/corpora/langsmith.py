@@ -1,0 +1,183 @@
+"""LangSmith exports: runs and feedback as JSON.
+
+path: a `.json` or `.jsonl` file, also packed, or a folder of them. A record is a run, with or without its `child_runs`, or
+feedback on a run. Fields are those of langsmith 0.15.0 (`langsmith.schemas`: `Run`, `Feedback`); `inputs`, `outputs` and `extra` may
+be text of JSON, as in bulk exports.
+
+A dialogue is a thread (`session_id`, `thread_id` or `conversation_id` of the metadata), else a trace. The inputs and outputs of
+a root run, else of the highest runs of the type `llm`, are an exchange. Runs of the types `tool` and `retriever` are steps.
+Feedback is user feedback if it is named so and is not by a model; all other is kept in `extra`. A correction is feedback
+`edit_response`. Without feedback records, the means of `feedback_stats` are read."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from labelgen.base.sorting import DiskSort
+from labelgen.corpora.messages import json_text
+from labelgen.corpora.traces import (
+    OPTIONS,
+    Conversations,
+    Score,
+    Span,
+    Tool,
+    Trace,
+    TraceOptions,
+    Visit,
+    add_trace,
+    first_of,
+    grouped_records,
+    json_objects,
+    messages_in,
+    page_of,
+    record_bytes,
+    seconds,
+    text_of,
+    trace_options,
+)
+from labelgen.data.dialogue import TOOL, Dialogue, Feedback, Step
+from labelgen.data.reader import Options, Reader, Remark
+from labelgen.data.record import Rejected, readable
+
+_STEPS = {"tool": TOOL, "retriever": "retrieval"}
+_THREADS = ("session_id", "thread_id", "conversation_id")
+_JSON_FIELDS = ("inputs", "outputs", "extra", "feedback_stats")
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
+    chosen = trace_options(options)
+    with DiskSort[str]() as by_trace, Conversations() as conversations:
+        count = 0
+        for name, line, text, value in json_objects(path):
+            if isinstance(value, Rejected):
+                yield value
+                continue
+            for record in (run for one in page_of(value) for run in _with_children(one)):
+                kind = "run" if "run_type" in record else "feedback" if "key" in record else None
+                key = text_of(first_of(record, "trace_id", "run_id", "id" if kind == "run" else "run_id"))
+                if kind is None or key is None:
+                    reason = "bad_type: neither a run (run_type) nor feedback (key), or one without an id"
+                    yield Rejected(file=name, line=line, reason=reason, raw=readable(text))
+                    continue
+                by_trace.add(key, count, record_bytes(name, line, kind, record))
+                count += 1
+        for key, records in grouped_records(by_trace):
+            yield from _group(key, records, chosen, conversations)
+        yield from conversations.dialogues(str(path))
+
+
+def _with_children(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield {name: value for name, value in record.items() if name != "child_runs"}
+    for child in record.get("child_runs") or ():
+        if isinstance(child, dict):
+            for inner in _with_children(child):
+                shared = {"trace_id": first_of(record, "trace_id", "id"), "parent_run_id": record.get("id")}
+                yield {**{name: value for name, value in shared.items() if value is not None}, **inner}
+
+
+def _group(
+    key: str, records: list[tuple[str, int, str, dict[str, Any]]], options: TraceOptions, conversations: Conversations
+) -> Iterator[Rejected]:
+    file, line = records[0][:2]
+    runs = {str(record.get("id")): _decoded(record) for _, _, kind, record in records if kind == "run"}
+    scores = [_score(record) for _, _, kind, record in records if kind == "feedback"]
+    scores += [score for _, _, kind, record in records if kind == "feedback" for score in _correction(record)]
+    if not scores:
+        scores = [score for name, run in runs.items() for score in _stats(name, run.get("feedback_stats"))]
+    root = next((run for run in runs.values() if not run.get("parent_run_id")), next(iter(runs.values()), {}))
+    metadata = {
+        name: value
+        for run in (*reversed(runs.values()), root)
+        for name, value in _metadata(run).items()
+        if value is not None
+    }
+    thread = text_of(first_of(metadata, *_THREADS)) or text_of(root.get("thread_id"))
+    extra = {name: root[name] for name in ("name", "tags") if root.get(name) not in (None, [])}
+    shown = {**root, "metadata": metadata}
+    made = Trace(
+        user=options.text("user", shown) or text_of(first_of(metadata, "user_id", "user", "userId")),
+        device=options.text("device", shown),
+        locale=options.text("locale", shown),
+        extra={"trace": key, **extra, **({"metadata": metadata} if metadata else {})},
+    )
+    spans = [_span(name, run, runs, options) for name, run in runs.items()]
+    identity = options.text("dialogue", shown) or thread or key
+    yield from add_trace(conversations, identity, made, spans, scores, options, (file, line))
+
+
+def _decoded(run: dict[str, Any]) -> dict[str, Any]:
+    """The run with its text of JSON decoded."""
+    for name in _JSON_FIELDS:
+        if isinstance(run.get(name), str):
+            try:
+                run = {**run, name: json.loads(run[name])}
+            except (ValueError, RecursionError):
+                continue
+    return run
+
+
+def _metadata(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    extra = run.get("extra")
+    metadata = extra.get("metadata") if isinstance(extra, dict) else run.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _span(name: str, run: Mapping[str, Any], runs: Mapping[str, Any], options: TraceOptions) -> Span:
+    start_s, end_s = seconds(run.get("start_time")), seconds(run.get("end_time"))
+    parent = text_of(run.get("parent_run_id"))
+    error = text_of(run.get("error")) or None
+    kind = _STEPS.get(str(run.get("run_type")))
+    if kind is not None:
+        step = Step(
+            kind=kind,
+            name=text_of(run.get("name")),
+            arguments=_argument(run.get("inputs")),
+            result=_argument(run.get("outputs")),
+            error=error,
+            latency_s=end_s - start_s if start_s is not None and end_s is not None else None,
+        )
+        call = run["outputs"].get("tool_call_id") if isinstance(run.get("outputs"), dict) else None
+        return Span(name, parent, start_s, tool=Tool(step, text_of(call), start_s))
+    visit = None
+    if parent is None or parent not in runs or run.get("run_type") == "llm":
+        shown = {**run, "metadata": _metadata(run)}
+        asked = messages_in(options.path("request", shown), "user") or messages_in(run.get("inputs"), "user")
+        answered = messages_in(options.path("response", shown), "assistant") or messages_in(
+            run.get("outputs"), "assistant"
+        )
+        if asked and (answered or error):
+            visit = Visit(asked, answered[-1:], start_s, end_s, error)
+    return Span(name, parent, start_s, visit)
+
+
+def _argument(value: Any) -> str | None:
+    """Inputs or outputs of a tool: a single value under `input` or `output` by itself."""
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("input", "output"):
+        value = next(iter(value.values()))
+    return json_text(value)
+
+
+def _score(record: Mapping[str, Any]) -> Score:
+    source = record.get("feedback_source")
+    by_model = isinstance(source, dict) and source.get("type") == "model"
+    value = first_of(record, "score", "value")
+    return Score(str(record["key"]), value, text_of(record.get("comment")), text_of(record.get("run_id")), not by_model)
+
+
+def _correction(record: Mapping[str, Any]) -> list[Score]:
+    text = json_text(record.get("correction"))
+    edit = Feedback(kind="edit_response", text=text) if text else None
+    return [Score("correction", edit, span=text_of(record.get("run_id")))] if edit else []
+
+
+def _stats(run: str, stats: Any) -> list[Score]:
+    named = stats.items() if isinstance(stats, dict) else ()
+    return [
+        Score(str(name), one["avg"], span=run)
+        for name, one in named
+        if isinstance(one, dict) and one.get("avg") is not None
+    ]
+
+
+READER = Reader(_read, options=OPTIONS)

@@ -1,0 +1,423 @@
+"""OpenTelemetry traces of generative AI: spans with their messages and tools (semantic conventions gen_ai.*).
+
+path: a `.json` or `.jsonl` file, also packed, or a folder of them. A record is an OTLP/JSON export (`resourceSpans`,
+`resourceLogs`), a span or log record of it, or a span or log record as the Python SDK prints it. Messages are read from:
+
+- the attributes `gen_ai.input.messages` and `gen_ai.output.messages` of a span, or of the event
+  `gen_ai.client.inference.operation.details` (conventions from 1.37 on; opentelemetry-semantic-conventions 0.58b0, whose names
+  0.66b2 lists as moved to the repository semantic-conventions-genai);
+- the events `gen_ai.user.message`, `gen_ai.assistant.message`, `gen_ai.tool.message` and `gen_ai.choice`, as log records or
+  events of the span (conventions 1.28 to 1.36; 0.50b0);
+- the events `gen_ai.content.prompt` and `gen_ai.content.completion`, and the attributes `gen_ai.prompt` and `gen_ai.completion`,
+  also with an index and a key (conventions before 1.28; deprecated in 0.50b0).
+
+A dialogue is a `gen_ai.conversation.id`, else a `session.id`, else a trace. Spans of the operation `execute_tool` are steps
+(`gen_ai.tool.*`), with `error.type` and their latency. `user.id`, else `enduser.id`, is the user. The event
+`gen_ai.evaluation.result` is a score; corpora/traces.py says which scores are user feedback. Spans of other kinds are left out."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from labelgen.base.sorting import DiskSort
+from labelgen.corpora.messages import Message, MessageError, json_text, read_messages
+from labelgen.corpora.traces import (
+    OPTIONS,
+    Conversations,
+    Score,
+    Span,
+    Tool,
+    Trace,
+    TraceOptions,
+    Visit,
+    add_trace,
+    first_of,
+    grouped,
+    json_objects,
+    messages_in,
+    seconds,
+    text_of,
+    trace_options,
+)
+from labelgen.data.dialogue import TOOL, Dialogue, Step
+from labelgen.data.reader import Options, Reader, Remark
+from labelgen.data.record import Rejected, readable
+
+_CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "completion")
+_TOOL_SPANS = {"execute_tool": TOOL, "retrieval": "retrieval"}
+_DETAILS = "gen_ai.client.inference.operation.details"
+_EVALUATION = "gen_ai.evaluation.result"
+_KEPT = re.compile(r"gen_ai\.|error\.|exception\.|user\.|enduser\.|session\.")
+_INDEXED = re.compile(r"gen_ai\.(prompt|completion)\.(\d+)\.(.+)")
+_NO_CONTENT = (
+    "no_messages: spans of a model without messages; instrumentations record them only on request, "
+    "for example with OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+)
+
+
+class _Event(msgspec.Struct, frozen=True):
+    name: str
+    attributes: dict[str, Any] = {}
+    body: Any = None
+    time_s: float | None = None
+
+
+class _Item(msgspec.Struct, frozen=True):
+    """A span, or a log record with the span that it belongs to."""
+
+    file: str
+    line: int
+    span: str | None
+    is_span: bool
+    parent: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    error: str | None = None
+    attributes: dict[str, Any] = {}
+    events: tuple[_Event, ...] = ()
+
+
+_ITEM = msgspec.json.Decoder(_Item)
+
+
+def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
+    chosen = trace_options(options)
+    keep = re.compile("|".join([_KEPT.pattern, *(re.escape(name) for name in _named(chosen))]))
+    with DiskSort[str]() as by_trace, Conversations() as conversations:
+        count = others = 0
+        for name, line, text, value in json_objects(path):
+            if isinstance(value, Rejected):
+                yield value
+                continue
+            try:
+                for trace, item in _items(value, name, line, keep):
+                    others += item.is_span and not item.attributes
+                    by_trace.add(trace, count, msgspec.json.encode(item))
+                    count += 1
+            except MessageError as error:
+                yield Rejected(file=name, line=line, field=error.field or None, reason=str(error), raw=readable(text))
+        for trace, payloads in grouped(by_trace):
+            yield from _group(trace, [_ITEM.decode(payload) for payload in payloads], chosen, conversations)
+        yield from conversations.dialogues(str(path))
+        if others:
+            yield Remark(f"{others:,} spans without attributes of gen_ai, which only connect others")
+
+
+def _named(options: TraceOptions) -> list[str]:
+    return [text for name in OPTIONS[:-1] if (text := getattr(options, name)) is not None]
+
+
+def _items(value: dict[str, Any], file: str, line: int, keep: re.Pattern[str]) -> Iterator[tuple[str, _Item]]:
+    """The spans and log records of one object, each with the id of its trace."""
+    known = False
+    for resources, scopes, records in (
+        (("resourceSpans", "resource_spans"), ("scopeSpans", "scope_spans", "instrumentationLibrarySpans"), ("spans",)),
+        (("resourceLogs", "resource_logs"), ("scopeLogs", "scope_logs"), ("logRecords", "log_records")),
+    ):
+        for resource in _lists(value, resources):
+            known = True
+            shared = _attributes(
+                resource.get("resource", {}).get("attributes") if isinstance(resource.get("resource"), dict) else None
+            )
+            for scope in _lists(resource, scopes):
+                for record in _lists(scope, records):
+                    yield from _record(record, shared, file, line, keep)
+    if known or any(key in value for key in ("resourceSpans", "resourceLogs")):
+        return
+    if not first_of(value, "spanId", "span_id", "context", "traceId", "trace_id"):
+        raise MessageError(
+            "", "bad_type: neither an OTLP export (resourceSpans, resourceLogs) nor a span or log record"
+        )
+    yield from _record(value, {}, file, line, keep)
+
+
+def _lists(value: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for name in names:
+        found = value.get(name)
+        if isinstance(found, list):
+            yield from (one for one in found if isinstance(one, dict))
+
+
+def _record(
+    record: dict[str, Any], shared: Mapping[str, Any], file: str, line: int, keep: re.Pattern[str]
+) -> Iterator[tuple[str, _Item]]:
+    context = record["context"] if isinstance(record.get("context"), dict) else record
+    trace, span = first_of(context, "traceId", "trace_id"), first_of(context, "spanId", "span_id")
+    own = _attributes(record.get("attributes"))
+    attributes = {name: x for name, x in {**shared, **own}.items() if keep.match(name)}
+    if trace is None:
+        raise MessageError("traceId", "bad_type: a span or log record without the id of its trace")
+    if "body" in record or first_of(record, "eventName", "event_name") or first_of(own, "event.name"):
+        event = _event(record)
+        if event.name.startswith("gen_ai."):
+            yield (
+                str(trace),
+                _Item(file, line, None if span is None else str(span), False, attributes=attributes, events=(event,)),
+            )
+        return
+    if span is None:
+        raise MessageError("spanId", "bad_type: a span without an id")
+    status = record["status"] if isinstance(record.get("status"), dict) else {}
+    failed = str(first_of(status, "code", "status_code") or "") in ("2", "STATUS_CODE_ERROR", "ERROR")
+    events = [_event(one) for one in _lists(record, ("events",))]
+    raised = next((e.attributes for e in events if e.name == "exception"), {})
+    error = first_of(status, "message", "description") or raised.get("exception.message") or own.get("error.type")
+    yield (
+        str(trace),
+        _Item(
+            file,
+            line,
+            str(span),
+            True,
+            parent=text_of(first_of(record, "parentSpanId", "parent_span_id", "parent_id")),
+            start_s=seconds(first_of(record, "startTimeUnixNano", "start_time_unix_nano", "start_time")),
+            end_s=seconds(first_of(record, "endTimeUnixNano", "end_time_unix_nano", "end_time")),
+            error=text_of(error) or "error" if failed or own.get("error.type") else None,
+            attributes=attributes,
+            events=tuple(event for event in events if event.name.startswith("gen_ai.")),
+        ),
+    )
+
+
+def _event(record: Mapping[str, Any]) -> _Event:
+    attributes = _attributes(record.get("attributes"))
+    name = first_of(record, "eventName", "event_name", "name") or attributes.get("event.name") or ""
+    time = first_of(record, "timeUnixNano", "time_unix_nano", "observedTimeUnixNano", "timestamp")
+    body = record.get("body")
+    return _Event(str(name), attributes, _any(body) if _is_any(body) else body, seconds(time))
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Attributes as a mapping, of OTLP's list of keys and values, or as they are."""
+    if isinstance(value, dict):
+        return value
+    pairs = value if isinstance(value, list) else []
+    return {str(one["key"]): _any(one.get("value")) for one in pairs if isinstance(one, dict) and "key" in one}
+
+
+_SCALARS = (
+    "stringValue",
+    "boolValue",
+    "doubleValue",
+    "bytesValue",
+    "string_value",
+    "bool_value",
+    "double_value",
+    "bytes_value",
+)
+
+
+def _is_any(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and str(next(iter(value))).endswith(("Value", "_value"))
+
+
+def _any(value: Any) -> Any:
+    """An AnyValue of OTLP/JSON as plain JSON."""
+    if not isinstance(value, dict):
+        return value
+    for name in _SCALARS:
+        if name in value:
+            return value[name]
+    if (whole := first_of(value, "intValue", "int_value")) is not None:
+        try:
+            return int(whole)
+        except (TypeError, ValueError):
+            return whole
+    if isinstance(array := first_of(value, "arrayValue", "array_value"), dict):
+        return [_any(one) for one in array.get("values", [])]
+    if isinstance(pairs := first_of(value, "kvlistValue", "kvlist_value"), dict):
+        return _attributes(pairs.get("values"))
+    return None
+
+
+def _group(trace: str, items: list[_Item], options: TraceOptions, conversations: Conversations) -> Iterator[Rejected]:
+    """Add one trace to its conversation; yields what of it cannot be read."""
+    logs: dict[str | None, list[_Event]] = {}
+    for item in items:
+        if not item.is_span:
+            logs.setdefault(item.span, []).extend(item.events)
+    known = {item.span for item in items if item.is_span}
+    spans: list[Span] = []
+    scores: list[Score] = []
+    wanting: _Item | None = None
+    ids: set[str] = set()
+    for item in items:
+        if item.span is None or (not item.is_span and item.span in known) or item.span in ids:
+            continue
+        # The span of a log record may be in no file.
+        ids.add(item.span)
+        events = sorted((*item.events, *logs.get(item.span, ())) if item.is_span else logs[item.span], key=_event_time)
+        try:
+            span = _span(item, events, options)
+        except MessageError as error:
+            yield Rejected(file=item.file, line=item.line, dialogue=trace, field=error.field or None, reason=str(error))
+            continue
+        spans.append(span)
+        scores += [_score(event.attributes, item.span) for event in events if event.name == _EVALUATION]
+        if span.visit is None and str(item.attributes.get("gen_ai.operation.name")) in _CALLS:
+            wanting = wanting or item
+    scores += [_score(event.attributes, None) for event in logs.get(None, ()) if event.name == _EVALUATION]
+    if not any(span.visit for span in spans):
+        if wanting is not None:
+            yield Rejected(file=wanting.file, line=wanting.line, dialogue=trace, reason=_NO_CONTENT)
+        return
+    merged = {name: value for item in reversed(items) for name, value in item.attributes.items()}
+    identity = options.text("dialogue", merged) or first_of(merged, "gen_ai.conversation.id", "session.id") or trace
+    user = options.text("user", merged) or first_of(merged, "user.id", "enduser.id", "enduser.pseudo.id", "user.hash")
+    made = Trace(
+        user=text_of(user),
+        device=options.text("device", merged),
+        locale=options.text("locale", merged),
+        extra={"trace": trace},
+    )
+    place = (items[0].file, items[0].line)
+    yield from add_trace(conversations, str(identity), made, spans, scores, options, place)
+
+
+def _event_time(event: _Event) -> float:
+    return float("inf") if event.time_s is None else event.time_s
+
+
+def _score(attributes: Mapping[str, Any], span: str | None) -> Score:
+    value = first_of(attributes, "gen_ai.evaluation.score.value")
+    label = attributes.get("gen_ai.evaluation.score.label")
+    comment = text_of(attributes.get("gen_ai.evaluation.explanation"))
+    return Score(str(attributes.get("gen_ai.evaluation.name", "")), label if value is None else value, comment, span)
+
+
+def _span(item: _Item, events: list[_Event], options: TraceOptions) -> Span:
+    attributes = dict(item.attributes)
+    for event in events:
+        if event.name == _DETAILS:
+            attributes |= event.attributes
+    operation = str(attributes.get("gen_ai.operation.name") or "")
+    latency = item.end_s - item.start_s if item.start_s is not None and item.end_s is not None else None
+    kind = _TOOL_SPANS.get(operation) or (TOOL if not operation and attributes.get("gen_ai.tool.name") else None)
+    if kind is not None:
+        step = Step(
+            kind=kind,
+            name=text_of(first_of(attributes, "gen_ai.tool.name", "gen_ai.data_source.id")),
+            arguments=json_text(first_of(attributes, "gen_ai.tool.call.arguments", "gen_ai.retrieval.query.text")),
+            result=json_text(first_of(attributes, "gen_ai.tool.call.result", "gen_ai.retrieval.documents")),
+            error=item.error,
+            latency_s=latency,
+        )
+        tool = Tool(step, text_of(attributes.get("gen_ai.tool.call.id")), item.start_s)
+        return Span(item.span or "", item.parent, item.start_s, tool=tool)
+    asked = _asked(attributes, events) or messages_in(options.path("request", attributes), "user")
+    answered = _answered(attributes, events) or messages_in(options.path("response", attributes), "assistant")
+    visit = Visit(asked, answered, item.start_s, item.end_s, item.error) if asked or answered else None
+    return Span(item.span or "", item.parent, item.start_s, visit)
+
+
+def _asked(attributes: Mapping[str, Any], events: list[_Event]) -> tuple[Message, ...]:
+    if (now := attributes.get("gen_ai.input.messages")) is not None:
+        return _messages(now, "gen_ai.input.messages", "user")
+    found = [_of_event(event) for event in events if _MESSAGE_EVENT.fullmatch(event.name)]
+    if found:
+        return tuple(found)
+    for event in events:
+        if event.name == "gen_ai.content.prompt":
+            return _messages(event.attributes.get("gen_ai.prompt"), "gen_ai.prompt", "user")
+    return _indexed(attributes, "prompt", "user") or _messages(attributes.get("gen_ai.prompt"), "gen_ai.prompt", "user")
+
+
+def _answered(attributes: Mapping[str, Any], events: list[_Event]) -> tuple[Message, ...]:
+    """The first choice."""
+    if (now := attributes.get("gen_ai.output.messages")) is not None:
+        return _messages(now, "gen_ai.output.messages", "assistant")[:1]
+    choices = [event for event in events if event.name == "gen_ai.choice"]
+    if choices:
+        return (_of_event(min(choices, key=_choice_index)),)
+    name = "gen_ai.completion"
+    for event in events:
+        if event.name == "gen_ai.content.completion":
+            return _messages(event.attributes.get(name), name, "assistant")[:1]
+    return (_indexed(attributes, "completion", "assistant") or _messages(attributes.get(name), name, "assistant"))[:1]
+
+
+_MESSAGE_EVENT = re.compile(r"gen_ai\.(user|system|assistant|tool)\.message")
+
+
+def _choice_index(event: _Event) -> int:
+    fields = {**event.attributes, **(event.body if isinstance(event.body, dict) else {})}
+    index = fields.get("index", 0)
+    return index if isinstance(index, int) else 0
+
+
+def _of_event(event: _Event) -> Message:
+    """The message of an event of the earlier conventions; its content is the body, or attributes."""
+    fields = {name: x for name, x in event.attributes.items() if "." not in name}
+    fields |= event.body if isinstance(event.body, dict) else {} if event.body is None else {"content": event.body}
+    if event.name == "gen_ai.choice":
+        message = _decoded(fields.get("message"))
+        kept = {"tool_calls": fields["tool_calls"]} if fields.get("tool_calls") else {}
+        fields = (
+            {**kept, **message} if isinstance(message, dict) else {**kept, "content": message or fields.get("content")}
+        )
+        role = "assistant"
+    else:
+        match = _MESSAGE_EVENT.fullmatch(event.name)
+        role = match[1] if match else "assistant"
+    fields = {
+        name: _decoded(x) if name == "tool_calls" or (name == "content" and role != "tool") else x
+        for name, x in fields.items()
+    }
+    if isinstance(fields.get("content"), dict):
+        fields["content"] = json_text(fields["content"])
+    if role == "tool":
+        fields.setdefault("tool_call_id", fields.get("id"))
+        if not isinstance(fields.get("content"), str):
+            fields["content"] = json_text(fields.get("content"))
+    if isinstance(fields.get("content"), (int, float)):
+        fields["content"] = str(fields["content"])
+    known = ("content", "tool_calls", "tool_call_id", "name", "function_call", "refusal")
+    plain = {"role": role, **{name: fields[name] for name in known if fields.get(name) is not None}}
+    return read_messages([plain], event.name)[0]
+
+
+def _indexed(attributes: Mapping[str, Any], side: str, role: str) -> tuple[Message, ...]:
+    """Messages in attributes such as `gen_ai.prompt.0.content`."""
+    found: dict[int, dict[str, Any]] = {}
+    calls: dict[int, dict[str, dict[str, Any]]] = {}
+    for name, value in attributes.items():
+        match = _INDEXED.fullmatch(name)
+        if match is None or match[1] != side:
+            continue
+        index, key = int(match[2]), match[3]
+        if key.startswith("tool_calls."):
+            _, number, field = (*key.split(".", 2), "")[:3]
+            calls.setdefault(index, {}).setdefault(number, {})[field] = value
+        elif key in ("role", "content", "tool_call_id"):
+            found.setdefault(index, {"role": role})[key] = value
+    for index, of_message in calls.items():
+        found.setdefault(index, {"role": role})["tool_calls"] = [of_message[number] for number in sorted(of_message)]
+    messages = [found[index] for index in sorted(found)]
+    for message in messages:
+        content = _decoded(message.get("content"))
+        message["content"] = content if isinstance(content, list) else message.get("content")
+    return tuple(read_messages(messages, f"gen_ai.{side}")) if messages else ()
+
+
+def _messages(value: Any, field: str, role: str) -> tuple[Message, ...]:
+    """Messages of an attribute: structured, JSON text, or a bare text."""
+    value = _decoded(value)
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        return tuple(read_messages(value, field))
+    return messages_in(value, role)
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+READER = Reader(_read, options=OPTIONS)

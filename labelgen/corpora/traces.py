@@ -1,0 +1,686 @@
+"""Traces of assistants: calls of a model or an agent, in any order, become the turns of a dialogue.
+
+A trace is a tree of spans. The highest spans with messages are the exchanges; spans of tools below or beside them are steps.
+Each exchange usually repeats all messages before it, so only its new ones are taken. An exchange that repeats the messages
+before an answer is a regeneration of that answer; one that changes the last request is an edit of the prompt."""
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from labelgen.base.options import read_options
+from labelgen.base.sorting import DiskSort
+from labelgen.corpora.mapping import CellError, JsonPath, Meaning
+from labelgen.corpora.messages import (
+    ASSISTANT,
+    INSTRUCTIONS,
+    USER,
+    Message,
+    MessageError,
+    exchange_turn,
+    extra_text,
+    identified_steps,
+    json_text,
+    read_messages,
+)
+from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
+from labelgen.data.reader import Options, Remark, exchanges, files_of, lines_of, open_input
+from labelgen.data.record import Rejected, parse, too_deep, validate
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A step that has a span of its own. call: id of the call in the messages."""
+
+    step: Step
+    call: str | None = None
+    start_s: float | None = None
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """One exchange with a model or an agent. start_s, end_s: seconds since 1970. error: why it failed."""
+
+    asked: tuple[Message, ...] = ()
+    answered: tuple[Message, ...] = ()
+    start_s: float | None = None
+    end_s: float | None = None
+    error: str | None = None
+    tools: tuple[Tool, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    extra: dict[str, Any] = {}
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """What one trace says of its conversation. feedback: on the whole dialogue."""
+
+    visits: tuple[Visit, ...] = ()
+    user: str | None = None
+    device: str | None = None
+    locale: str | None = None
+    feedback: tuple[Feedback, ...] = ()
+    extra: dict[str, Any] = {}
+
+
+class Span(msgspec.Struct, frozen=True):
+    """One span of a trace. visit: its messages, if it has any. tool: the step that it is."""
+
+    id: str
+    parent: str | None = None
+    start_s: float | None = None
+    visit: Visit | None = None
+    tool: Tool | None = None
+
+
+def visits_of(spans: Sequence[Span]) -> tuple[tuple[Visit, ...], dict[str, int]]:
+    """The exchanges of a trace by time, with their steps, and the number of the exchange that each span belongs to.
+
+    Spans with messages below a span with messages are how the assistant works, and no exchanges with the user."""
+    by_id = {span.id: span for span in spans}
+    tops = {span.id: _top(span, by_id) for span in spans}
+    order = sorted(
+        {top.id for top in tops.values() if top is not None and top.visit is not None},
+        key=lambda name: (_time(by_id[name].start_s), name),
+    )
+    number = {name: k for k, name in enumerate(order)}
+    tools: list[list[Tool]] = [[] for _ in order]
+    belongs: dict[str, int] = {}
+    for span in sorted(spans, key=lambda span: (_time(span.start_s), span.id)):
+        top = tops[span.id]
+        if top is not None and top.id in number:
+            belongs[span.id] = number[top.id]
+        elif order:
+            earlier = [k for k, name in enumerate(order) if _time(by_id[name].start_s) <= _time(span.start_s)]
+            belongs[span.id] = earlier[-1] if earlier else 0
+        if span.tool is not None and span.id in belongs:
+            tools[belongs[span.id]].append(span.tool)
+    visits = [by_id[name].visit or Visit() for name in order]
+    return tuple(replace(visit, tools=tuple(t)) for visit, t in zip(visits, tools, strict=True)), belongs
+
+
+def _top(span: Span, by_id: Mapping[str, Span]) -> Span | None:
+    """The highest span with messages above a span, or itself."""
+    top, seen = None, set()
+    at: Span | None = span
+    while at is not None and at.id not in seen:
+        seen.add(at.id)
+        top = at if at.visit is not None else top
+        at = by_id.get(at.parent) if at.parent is not None else None
+    return top
+
+
+def _time(seconds: float | None) -> float:
+    return float("inf") if seconds is None else seconds
+
+
+def dialogue_of(identity: str, traces: Iterable[Trace]) -> Dialogue:
+    """The dialogue of a conversation's traces, in the order of their exchanges' times."""
+    parts = list(traces)
+    visits = sorted((visit for trace in parts for visit in trace.visits), key=lambda visit: _time(visit.start_s))
+    start_s = next((visit.start_s for visit in visits if visit.start_s is not None), None)
+    history = _History()
+    for visit in visits:
+        history.add(visit)
+    turns: list[Turn] = []
+    first = 0
+    for exchange in exchanges(history.messages, lambda message: message.role == USER):
+        last = first + len(exchange.user) + len(exchange.assistant)
+        inside = [visit for visit, end in zip(visits, history.ends, strict=True) if first <= end < last]
+        turns.append(_turn(exchange.user, exchange.assistant, inside, start_s or 0.0))
+        first = last
+    extra = {name: value for part in reversed(parts) for name, value in part.extra.items()}
+    return Dialogue(
+        id=identity,
+        turns=tuple(turns),
+        start=None if start_s is None else iso_text(start_s),
+        feedback=tuple(item for part in parts for item in part.feedback),
+        extra=extra_text(extra),
+        user=next((part.user for part in parts if part.user is not None), None),
+        device=next((part.device for part in parts if part.device is not None), None),
+        locale=next((part.locale for part in parts if part.locale is not None), None),
+    )
+
+
+def _turn(user: Sequence[Message], assistant: Sequence[Message], visits: Sequence[Visit], start_s: float) -> Turn:
+    turn = exchange_turn(user, assistant, start_s)
+    steps = identified_steps(assistant)
+    free = set(range(len(steps)))
+    for tool in (tool for visit in visits for tool in visit.tools):
+        place = next((k for k in sorted(free) if _is_call(steps[k], tool)), None)
+        if place is None:
+            steps.append((tool.call, tool.step))
+            continue
+        free.discard(place)
+        step = steps[place][1]
+        steps[place] = (
+            tool.call,
+            replace(
+                tool.step,
+                name=step.name or tool.step.name,
+                arguments=step.arguments if step.arguments is not None else tool.step.arguments,
+                result=step.result if step.result is not None else tool.step.result,
+                error=tool.step.error or step.error,
+            ),
+        )
+    error = next((visit.error for visit in visits if visit.error is not None), None)
+    status = "error" if error is not None and not turn.response else "tool_call" if steps else None
+    extras = [visit.extra for visit in visits if visit.extra]
+    extra = {
+        **json.loads(turn.extra or "{}"),
+        **({"spans": extras} if extras else {}),
+        **({"error": error} if error else {}),
+    }
+    return replace(
+        turn,
+        steps=tuple(step for _, step in steps),
+        status=status,
+        feedback=(*turn.feedback, *(item for visit in visits for item in visit.feedback)),
+        extra=extra_text(extra),
+    )
+
+
+def _is_call(known: tuple[str | None, Step], tool: Tool) -> bool:
+    if known[0] is not None and tool.call is not None:
+        return known[0] == tool.call
+    return known[1].kind == tool.step.kind and known[1].name == tool.step.name
+
+
+class _History:
+    """The messages of a conversation so far; each exchange adds what is new in it. ends: index of the last message of each."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.ends: list[int] = []
+
+    def add(self, visit: Visit) -> None:
+        asked = [_at(message, visit.start_s) for message in visit.asked if message.role != INSTRUCTIONS]
+        answered = [_at(message, visit.end_s) for message in visit.answered if message.role != INSTRUCTIONS]
+        same = _common(self.messages, asked)
+        replaced = self.messages[same:]
+        if same == len(asked) and asked and replaced and answered and all(m.role != USER for m in replaced):
+            text = "\n".join(m.text for m in replaced if m.role == ASSISTANT and m.text)
+            del self.messages[same:]
+            self.ends = [min(end, same - 1) for end in self.ends]
+            if [m.said for m in answered] == [m.said for m in replaced]:
+                answered = replaced  # two spans of one call
+            elif text:
+                again = Feedback(kind="regenerate", text=text)
+                answered[-1] = replace(answered[-1], feedback=(*answered[-1].feedback, again))
+            self.messages += answered
+        else:
+            self.messages += [*self._new(asked, same), *answered]
+        self.ends.append(max(0, len(self.messages) - 1))
+
+    def _new(self, asked: list[Message], same: int) -> list[Message]:
+        """The messages that are not known yet. same: how many of them are the first of those known."""
+        if same == len(self.messages):
+            return asked[same:]
+        for overlap in range(min(len(asked), len(self.messages)), 0, -1):
+            if _common(self.messages[-overlap:], asked) == overlap:
+                return asked[overlap:]
+        last = max((k for k, message in enumerate(asked) if message.role == USER), default=None)
+        if last is None:
+            return asked
+        if same == last and same and self.messages[same].role == USER:
+            edit = Feedback(kind="edit", text=asked[last].text)
+            self.messages[same] = replace(self.messages[same], feedback=(*self.messages[same].feedback, edit))
+            return asked[last:]
+        begun = max((k for k, message in enumerate(self.messages) if message.role == USER), default=0)
+        if self.messages[begun].said == asked[last].said and not any(m.text for m in self.messages[begun + 1 :]):
+            known = {message.said for message in self.messages[begun:]}
+            return [message for message in asked[last:] if message.said not in known]
+        return asked[last:]
+
+
+def _common(known: Sequence[Message], asked: Sequence[Message]) -> int:
+    """Number of first messages that are equal."""
+    same = 0
+    for a, b in zip(known, asked, strict=False):
+        if a.said != b.said:
+            break
+        same += 1
+    return same
+
+
+def _at(message: Message, seconds: float | None) -> Message:
+    return replace(message, time_s=seconds) if message.time_s is None and seconds is not None else message
+
+
+_SHOWN = 8
+
+_TRACE = msgspec.json.Decoder(Trace)
+
+
+class Conversations:
+    """Groups traces by conversation, in bounded memory. Use as a context; add, then iterate once, by the conversations' ids."""
+
+    def __init__(self) -> None:
+        self._sort: DiskSort[str] = DiskSort()
+        self._count = 0
+        self.others: Counter[str] = Counter()
+        """Scores that are no user feedback, by name."""
+
+    def __enter__(self) -> "Conversations":
+        self._sort.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._sort.__exit__(*error)
+
+    def add(self, identity: str, trace: Trace) -> None:
+        self._sort.add(identity, self._count, msgspec.json.encode(trace))
+        self._count += 1
+
+    def dialogues(self, name: str) -> Iterator[Dialogue | Rejected | Remark]:
+        """name: of the log in rejected records. A remark at the end counts the scores that are no user feedback."""
+        for identity, payloads in grouped(self._sort):
+            dialogue = dialogue_of(identity, map(_TRACE.decode, payloads))
+            if dialogue.turns:
+                yield validate(dialogue, name)
+            else:
+                yield Rejected(file=name, dialogue=identity, reason="no_messages: feedback or steps, but no messages")
+        if self.others:
+            counts = ", ".join(f"{score} {count:,}" for score, count in self.others.most_common(_SHOWN))
+            more = f" and {len(self.others) - _SHOWN} more names" if len(self.others) > _SHOWN else ""
+            hint = "the option feedback names those that users gave, as in --option feedback='{stars: rating 1..5}'"
+            yield Remark(f"scores that are kept in extra and are no user feedback: {counts}{more}; {hint}")
+
+
+def grouped(sort: DiskSort[str]) -> Iterator[tuple[str, list[bytes]]]:
+    """The payloads of each key."""
+    key, payloads = None, []
+    for name, _, payload in sort:
+        if name != key and key is not None:
+            yield key, payloads
+            payloads = []
+        key = name
+        payloads.append(payload)
+    if key is not None:
+        yield key, payloads
+
+
+_ASKED_KEYS = (
+    "messages",
+    "input",
+    "question",
+    "query",
+    "prompt",
+    "message",
+    "text",
+    "user_input",
+    "human_input",
+    "content",
+    "chat_input",
+)
+_ANSWER_KEYS = (
+    "messages",
+    "output",
+    "answer",
+    "response",
+    "completion",
+    "result",
+    "text",
+    "content",
+    "message",
+    "reply",
+)
+
+
+def messages_in(value: Any, role: str) -> tuple[Message, ...]:
+    """The messages in the input (USER) or output (ASSISTANT) of a call; none where there are none.
+
+    Forms: a text; a message or a list of messages; an object with `messages`, `choices` (OpenAI), `generations` (LangChain), a
+    text under a usual name such as `input` or `answer`, or a single text. Text of JSON is decoded."""
+    if isinstance(value, str):
+        if value.lstrip()[:1] in ("{", "["):
+            try:
+                decoded = json.loads(value)
+            except ValueError:
+                decoded = None
+            if isinstance(decoded, (dict, list)) and (inner := messages_in(decoded, role)):
+                return inner
+        return (Message(role, value),) if value.strip() else ()
+    if isinstance(value, list):
+        return _in_list(value, role)
+    if not isinstance(value, dict):
+        return ()
+    if isinstance(value.get("generations"), list):
+        rows = [one for row in value["generations"] for one in (row if isinstance(row, list) else [row])]
+        return (
+            messages_in(rows[0].get("message") or rows[0].get("text"), role)
+            if rows and isinstance(rows[0], dict)
+            else ()
+        )
+    if isinstance(value.get("choices"), list):
+        first = value["choices"][0] if value["choices"] else None
+        return messages_in(first.get("message") or first.get("text"), role) if isinstance(first, dict) else ()
+    if message := _as_message(value):
+        return message
+    history = messages_in(value["chat_history"], role) if isinstance(value.get("chat_history"), list) else ()
+    for key in _ASKED_KEYS if role == USER else _ANSWER_KEYS:
+        if found := messages_in(value.get(key), role):
+            return (*history, *found)
+    texts = [text for text in value.values() if isinstance(text, str)]
+    return (Message(role, texts[0]),) if len(texts) == 1 else ()
+
+
+def _in_list(value: list[Any], role: str) -> tuple[Message, ...]:
+    if len(value) == 1 and isinstance(value[0], list):
+        return _in_list(value[0], role)
+    try:
+        return tuple(read_messages(value))
+    except MessageError:
+        texts = [text for text in value if isinstance(text, str)]
+        if texts and len(texts) == len(value):
+            return (Message(role, "\n".join(texts)),)
+        pairs = [messages_in(one, role) for one in value if isinstance(one, dict)]
+        return tuple(message for messages in pairs for message in messages)
+
+
+def _as_message(value: dict[str, Any]) -> tuple[Message, ...]:
+    if not any(key in value for key in ("role", "from", "type", "kwargs")):
+        return ()
+    try:
+        return tuple(read_messages([value]))
+    except MessageError:
+        return ()
+
+
+SUFFIXES = tuple(f".{form}{packed}" for form in ("jsonl", "json", "ndjson") for packed in ("", ".gz", ".zst"))
+
+Column = Annotated[str | None, "PATH"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions:
+    """Options of the readers of traces; a PATH is a key of the span, trace or run, such as `metadata.tenant` or `user.id`."""
+
+    dialogue: Column = None
+    """PATH of the id of the conversation, where it is not where the format has it"""
+    user: Column = None
+    """PATH of the id of the user"""
+    device: Column = None
+    """PATH of the device"""
+    locale: Column = None
+    """PATH of language and country, such as en-US"""
+    request: Column = None
+    """PATH of the request, where it is neither text nor messages"""
+    response: Column = None
+    """PATH of the response"""
+    feedback: Annotated[Mapping[str, str], "MEANING"] = field(default_factory=dict)
+    """name of a score and what it means: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit, edit_response, copy, barge_in, stop
+    or disconnect; without any, scores that are called thumbs or user feedback are thumbs"""
+
+    def path(self, name: str, row: Mapping[str, Any]) -> Any:
+        """The value at the path of an option, or None."""
+        path = self._paths.get(name)
+        value = None if path is None else path.get(row)
+        return value if isinstance(value, (str, int, float, dict, list)) else None
+
+    def text(self, name: str, row: Mapping[str, Any]) -> str | None:
+        """The same as text."""
+        value = self.path(name, row)
+        return None if value is None or value == "" else value if isinstance(value, str) else json.dumps(value)
+
+    @cached_property
+    def _paths(self) -> Mapping[str, JsonPath]:
+        names = ("dialogue", "user", "device", "locale", "request", "response")
+        return {name: JsonPath.of(text) for name in names if (text := getattr(self, name)) is not None}
+
+    @cached_property
+    def meanings(self) -> Mapping[str, Meaning]:
+        """The meaning of each named score."""
+        return {name: Meaning.of_text(name, text) for name, text in self.feedback.items()}
+
+    def read_score(self, score: "Score") -> list[Feedback] | None:
+        """The feedback that a score is; None where it is no user feedback. Raises CellError for a value without a meaning."""
+        if isinstance(score.value, Feedback):
+            return [score.value]
+        meaning = self.meanings.get(score.name)
+        if meaning is None:
+            if (
+                self.feedback
+                or not score.by_user
+                or not _USER_SCORE.fullmatch(re.sub(r"[\W_]+", "", score.name.casefold()))
+            ):
+                return None
+            meaning = _THUMBS
+        found = meaning.read(score.name, score.value, read_number)
+        if not score.comment:
+            return found
+        if not found:
+            return [Feedback(kind="comment", text=score.comment)]
+        return [replace(found[0], text=found[0].text or score.comment), *found[1:]]
+
+
+OPTIONS = ("dialogue", "user", "device", "locale", "request", "response", "feedback")
+
+_USER_SCORE = re.compile(
+    r"(?:user|human|end ?user)?(?:thumbs?(?:up|down|updown)?|feedback|userscore|userrating|like|vote)"
+)
+_THUMBS = Meaning.of_text(
+    "feedback",
+    "thumbs good=1,1.0,true,yes,up,thumbs_up,thumbsup,thumbs-up,👍,positive,like,good,+1"
+    " bad=0,0.0,-1,-1.0,false,no,down,thumbs_down,thumbsdown,thumbs-down,👎,negative,dislike,bad",
+)
+
+
+class Score(msgspec.Struct, frozen=True):
+    """A score of a trace or of a span. by_user: whether it may come from a user, and not from a model or a reviewer."""
+
+    name: str
+    value: Any = None
+    comment: str | None = None
+    span: str | None = None
+    by_user: bool = True
+
+
+def trace_options(options: Options) -> TraceOptions:
+    """Options from those of a reader. Raises UsageError for one that is unknown or has no meaning."""
+    made = read_options(TraceOptions, [f"--{name}={value}" for name, value in options.items()])
+    assert made.meanings is not None
+    return made
+
+
+def read_number(name: str, value: Any) -> float:
+    """A score as a number. Raises CellError for another value."""
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise CellError(name, f"bad_number: {str(value)[:40]!r}") from error
+
+
+def add_trace(
+    conversations: Conversations,
+    identity: str,
+    trace: Trace,
+    spans: Sequence[Span],
+    scores: Iterable[Score],
+    options: TraceOptions,
+    place: tuple[str, int],
+    of_dialogue: bool = False,
+) -> Iterator[Rejected]:
+    """Add the spans and scores of a trace to its conversation; yields what of it cannot be read.
+
+    place: file and line of the trace. of_dialogue: the scores are about the whole dialogue."""
+    file, line = place
+    visits, belongs = visits_of(spans)
+    bad: list[tuple[str, str]] = []
+    feedback, others = scored(options, scores, lambda where, reason: bad.append((where, reason)))
+    yield from (Rejected(file=file, line=line, dialogue=identity, field=f, reason=r) for f, r in bad)
+    conversations.others.update(str(score["name"]) for score in others)
+    if of_dialogue:
+        conversations.add(identity, replace(trace, feedback=tuple(item for _, item in feedback)))
+        return
+    if not visits:
+        reason = "no_messages: a trace whose requests and responses are not where this form has them; see the options request and response"
+        yield Rejected(file=file, line=line, dialogue=identity, reason=reason)
+        return
+    visits = with_feedback(visits, belongs, feedback)
+    of_trace = {**trace.extra, **({"scores": others} if others else {})}
+    visits = (*visits[:-1], replace(visits[-1], extra={**visits[-1].extra, **of_trace}))
+    conversations.add(identity, replace(trace, visits=visits, extra={}))
+
+
+def scored(
+    options: TraceOptions, scores: Iterable[Score], reject: Callable[[str, str], None]
+) -> tuple[list[tuple[str | None, Feedback]], list[dict[str, Any]]]:
+    """Feedback with the span that it is about, and the scores that are none, as they came. reject: is called with the field and
+    the reason of a score that cannot be read."""
+    feedback: list[tuple[str | None, Feedback]] = []
+    others: list[dict[str, Any]] = []
+    for score in scores:
+        try:
+            found = options.read_score(score)
+        except CellError as error:
+            reject(f"scores.{score.name}", str(error))
+            continue
+        if found is None:
+            plain = {"name": score.name, "value": score.value, "comment": score.comment}
+            others.append({name: value for name, value in plain.items() if value is not None})
+        else:
+            feedback += [(score.span, one) for one in found]
+    return feedback, others
+
+
+def with_feedback(
+    visits: Sequence[Visit], belongs: Mapping[str, int], feedback: Iterable[tuple[str | None, Feedback]]
+) -> tuple[Visit, ...]:
+    """The exchanges with feedback on their spans; feedback on the trace is about its last exchange."""
+    given: list[list[Feedback]] = [[] for _ in visits]
+    for span, item in feedback:
+        if given:
+            given[belongs.get(span or "", len(given) - 1)].append(item)
+    return tuple(replace(visit, feedback=(*visit.feedback, *f)) for visit, f in zip(visits, given, strict=True))
+
+
+def page_of(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """The records of a page of an API, which has them in `data`; else the value itself."""
+    data = value.get("data")
+    if isinstance(data, list) and "id" not in value:
+        return [one for one in data if isinstance(one, dict)]
+    return [value]
+
+
+def first_of(record: Mapping[str, Any], *names: str) -> Any:
+    """The value of the first of these names that has one, or None."""
+    return next((record[name] for name in names if record.get(name) not in (None, "")), None)
+
+
+def text_of(value: Any) -> str | None:
+    """A value as text; None for None and an empty text."""
+    return None if value is None or value == "" else value if isinstance(value, str) else json_text(value)
+
+
+def record_bytes(file: str, line: int, kind: str, record: dict[str, Any]) -> bytes:
+    """A record of an export with its place, for a DiskSort."""
+    return msgspec.json.encode((file, line, kind, record))
+
+
+_RECORD = msgspec.json.Decoder(tuple[str, int, str, dict[str, Any]])
+
+
+def grouped_records(sort: DiskSort[str]) -> Iterator[tuple[str, list[tuple[str, int, str, dict[str, Any]]]]]:
+    """Key and records (file, line, kind, record) of each key."""
+    for key, payloads in grouped(sort):
+        yield key, [_RECORD.decode(payload) for payload in payloads]
+
+
+def seconds(value: Any) -> float | None:
+    """Seconds since 1970 of a time: ISO 8601 (without a zone UTC), or a number of seconds to nanoseconds."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        try:
+            at = datetime.fromisoformat(str(value))
+        except ValueError:
+            return None
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    size = abs(number)
+    return number / (1e9 if size >= 1e17 else 1e6 if size >= 1e14 else 1e3 if size >= 1e11 else 1.0)
+
+
+def iso_text(time_s: float) -> str | None:
+    """Seconds since 1970 in ISO 8601; None for a time out of its years."""
+    try:
+        return datetime.fromtimestamp(time_s, tz=UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+_CHUNK = 1 << 16
+_LARGEST = 1 << 28
+"""Characters of a value that is not whole after which its file is given up."""
+_DECODER = json.JSONDecoder()
+_BETWEEN = re.compile(r"[\s,\[\]]*")
+
+
+def json_objects(path: Path) -> Iterator[tuple[str, int, bytes, dict[str, Any] | Rejected]]:
+    """File, line, text and value of each JSON object at `path`: of JSON Lines, of a JSON array, or of objects one after the other.
+
+    Memory is that of the largest object. What cannot be read is Rejected; in a file that is no JSON Lines it ends the file."""
+    for file in files_of(path, SUFFIXES):
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        pieces = lines_of(file) if ".jsonl" in file.name or ".ndjson" in file.name else _values(file)
+        for line, text in pieces:
+            found = parse(text, Any, name, line)
+            for value in found if isinstance(found, list) else [found]:
+                if isinstance(value, (dict, Rejected)):
+                    yield name, line, text, value
+                else:
+                    reason = "bad_type: Expected `object`"
+                    yield (
+                        name,
+                        line,
+                        text,
+                        Rejected(file=name, line=line, reason=reason, raw=text.decode("utf-8", "replace")),
+                    )
+
+
+def _values(file: Path) -> Iterator[tuple[int, bytes]]:
+    """The JSON values of a file with the lines that they begin at; brackets of arrays and commas around them are passed over.
+
+    A value that is not whole is yielded as it is."""
+    line, buffer, size = 1, "", _CHUNK
+    with open_input(file) as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        ended = False
+        while True:
+            between = _BETWEEN.match(buffer)
+            skipped = between.end() if between else 0
+            line += buffer.count("\n", 0, skipped)
+            buffer = buffer[skipped:]
+            end = _end_of(buffer) if buffer else None
+            if end is None or (end == len(buffer) and not ended):
+                if ended or len(buffer) > _LARGEST:
+                    if buffer:
+                        yield line, buffer.encode("utf-8", "surrogateescape")
+                    return
+                more = text.read(size)
+                size *= 2
+                ended = not more
+                buffer += more
+                continue
+            yield line, buffer[:end].encode("utf-8", "surrogateescape")
+            line += buffer.count("\n", 0, end)
+            buffer, size = buffer[end:], _CHUNK
+
+
+def _end_of(text: str) -> int | None:
+    """Where the JSON value at the start of a text ends; None where it is not whole."""
+    if too_deep(text) is not None:
+        return None
+    try:
+        return _DECODER.raw_decode(text)[1]
+    except (ValueError, RecursionError):
+        return None
