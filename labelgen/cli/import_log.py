@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from labelgen.base.errors import UsageError
+from labelgen.base.files import fresh_file, write_text
 from labelgen.base.options import ARGUMENT, Count, Share, flow_text, plain
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, fresh_log
 from labelgen.cli.data import columns
-from labelgen.corpora.mapped import read_rows
+from labelgen.corpora.mapped import read_rows, undecoded
 from labelgen.corpora.mapping import COLUMNS, Mapping, to_reader_options
 from labelgen.corpora.sources import SourceRow, read_source
 from labelgen.corpora.suggest import leaves, suggest, warnings
@@ -40,6 +41,8 @@ class ImportOptions(Mapping, ForceOptions):
     """output file: .jsonl or .parquet, or - for standard output; not needed for a preview"""
     preview: bool = False
     """columns, mapping and first dialogues, without an output"""
+    save: Annotated[Path | None, "FILE"] = None
+    """file for the mapping as YAML, the suggested one of a preview too; --config FILE reads it again"""
     rows: Count = 200
     """number of rows that the preview reads"""
     quarantine: Annotated[Path | None, "FILE"] = None
@@ -72,6 +75,7 @@ def import_log(options: ImportOptions) -> None:
     fresh_log(options.out, options.force, [options.source])
     for text in warnings(mapping, _first_rows(options.source, mapping, options.rows)):
         print_lines(f"warning: {text}", file=sys.stderr)
+    _save(mapping, options)
     counts: Counter[str] = Counter()
     with open_writer(options.out, options.force) as write:
         for dialogue in progress(log, "import", "dialogues"):
@@ -111,11 +115,14 @@ def _preview(options: ImportOptions) -> None:
         mapping.check()
     except UsageError as error:
         mapping = suggest(rows, given)
-        print_lines(
-            f"suggested mapping ({error.what}); check it, save it as mapping.yaml, and give --config mapping.yaml:", ""
-        )
-        print_lines(*(f"  {line}" for line in to_lines(mapping)), "")
+        if lines := to_lines(mapping):
+            head = (
+                f"suggested mapping ({error.what}); check it, save it as mapping.yaml, and give --config mapping.yaml:"
+            )
+            print_lines(head, "", *(f"  {line}" for line in lines), "")
+    _save(mapping, options)
     _print_columns(console, rows, mapping)
+    print_lines(*(f"warning: {text}" for text in (*_badly_encoded(rows), *warnings(mapping, rows))))
     mapping.check()
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -126,7 +133,8 @@ def _preview(options: ImportOptions) -> None:
             remarks.append(item.text)
         elif isinstance(item, Rejected):
             if not reasons[item.reason.partition(":")[0]]:
-                remarks.append(f"rejected: {item.where()}: {item.reason}")
+                hint = "" if item.hint is None else f" ({item.hint.removesuffix(', or')})"
+                remarks.append(f"rejected: {item.where()}: {item.reason}{hint}")
             reasons[item.reason.partition(":")[0]] += 1
         else:
             counts.update(_counted(item))
@@ -137,7 +145,19 @@ def _preview(options: ImportOptions) -> None:
     print_lines("", _summary(counts, f" in the first {len(read):,} rows"))
     if reasons:
         print_lines("rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common()))
-    print_lines(*remarks, *(f"warning: {text}" for text in warnings(mapping, rows)))
+    print_lines(*remarks)
+
+
+def _save(mapping: Mapping, options: ImportOptions) -> None:
+    if options.save is not None:
+        write_text(fresh_file(options.save, options.force), "\n".join([*to_lines(mapping), ""]))
+
+
+def _badly_encoded(rows: Sequence[SourceRow]) -> Iterator[str]:
+    bad = (value for row in rows for value in row.cells.values() if isinstance(value, str) and undecoded(value))
+    if (text := next(bad, None)) is not None:
+        known = text.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+        yield f"texts are not in the encoding that is read; by --encoding cp1252 one is {known[:_LONGEST]!r}"
 
 
 def to_lines(mapping: Mapping) -> list[str]:
@@ -157,6 +177,7 @@ def to_lines(mapping: Mapping) -> list[str]:
 
 def _print_columns(console: PlainConsole, rows: Sequence[SourceRow], mapping: Mapping) -> None:
     table = columns("column", "mapped to", "first values")
+    table.columns[0].overflow = "fold"
     cells: list[dict[str, Any]] = [dict(row.cells) for row in rows]
     places = {getattr(mapping, name): name for name in COLUMNS if getattr(mapping, name) is not None}
     places |= {c: name for name in ("categories", "numbers") for c in getattr(mapping, name)}

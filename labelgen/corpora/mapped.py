@@ -158,7 +158,7 @@ def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
     try:
         packed = msgspec.msgpack.encode(cells)
     except UnicodeEncodeError:
-        column = next((name for name, value in cells.items() if isinstance(value, str) and _undecoded(value)), None)
+        column = next((name for name, value in cells.items() if isinstance(value, str) and undecoded(value)), None)
         if column is None:
             fault = ("", "lone_surrogate: a text has a code that is no character", None)
         else:
@@ -168,7 +168,8 @@ def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
     return _Read(key, _Row(row.file, row.line, packed, broken, fault))
 
 
-def _undecoded(text: str) -> bool:
+def undecoded(text: str) -> bool:
+    """Whether a text has bytes that are not of the encoding by which it was read."""
     return any(ord(character) in _NOT_UTF8 for character in text)
 
 

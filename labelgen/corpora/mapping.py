@@ -59,21 +59,16 @@ class JsonPath:
 
     @classmethod
     def of(cls, text: str) -> "JsonPath":
-        """Raises UsageError for text that is no path."""
+        """The steps of a path; text of another form is the name of a column."""
         steps: list[str | int] = []
         at = 0
-        while at < len(text):
-            match = _STEP.match(text, at)
-            if match is None or (at == 0 and match["dot"]) or (at and match["name"] and not match["dot"]):
-                hint = 'write names and places as in metadata.scores[0].value, text[*] or ["a.b"]'
-                raise UsageError(f"{text!r} is no column and no JSON path", text, hint)
+        while match := _STEP.match(text, at):
+            if match["name"] and bool(match["dot"]) != bool(at):
+                break
             index = match["index"]
-            steps.append(match["name"] or match["quoted"] or (index if index == _ALL else int(index)))
-            steps[-1] = _Every() if index == _ALL else steps[-1]
+            steps.append(_Every(index) if index == _ALL else int(index) if index else match["name"] or match["quoted"])
             at = match.end()
-        if not steps:
-            raise UsageError("a column has an empty name", "mapping", "name the column, or leave the option out")
-        return cls(text, tuple(steps))
+        return cls(text, tuple(steps) if at == len(text) else (text,))
 
     def get(self, row: abc.Mapping[str, Any]) -> Any:
         """The value, or MISSING."""
@@ -293,8 +288,6 @@ class Mapping:
 
     def check(self) -> None:
         """Raises UsageError where the mapping does not say what a row is, or contradicts itself."""
-        for path in (*self.paths.values(), *self.feedback_paths.values()):
-            assert path.steps
         _ = self.meanings, self.tzinfo
         by_utterance = self.speaker is not None or self.text is not None
         by_turn = self.request is not None or self.response is not None
@@ -373,8 +366,8 @@ class Mapping:
         return {**single, **lists, **feedback}
 
     def number(self, column: str, value: Any) -> float:
-        """A cell as a number. Raises CellError for another value."""
-        text = str(value).strip()
+        """A cell as a number, without a percent sign behind it. Raises CellError for another value."""
+        text = str(value).strip().removesuffix("%").rstrip()
         try:
             if isinstance(value, bool):
                 raise ValueError

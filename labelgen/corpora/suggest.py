@@ -12,7 +12,7 @@ from labelgen.corpora.sources import SourceRow
 
 _NAMES = {
     "dialogue": "dialogue_id dialog_id conversation_id conv_id session_id call_id chat_id thread_id ticket_id interaction_id "
-    "dialogue dialog conversation conv session call chat thread ticket",
+    "dialogue dialog conversation conv session call chat thread ticket uuid",
     "turns": "messages turns utterances conversations conversation dialogue dialog log history",
     "speaker": "speaker role who author sender from participant actor author_role sender_type",
     "text": "text message utterance content body value msg said transcript",
@@ -121,12 +121,14 @@ def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
     def pick(field: str, paths: Mapping[str, Sequence[Any]]) -> None:
         if getattr(given, field) is not None:
             return
-        for name in _NAMES[field].split():
-            for path in paths:
-                if _underscored(path) == name and path not in taken:
-                    chosen[field] = path
-                    taken.add(path)
-                    return
+        free = [path for path in paths if path not in taken]
+        for form in (_underscored, _last):
+            for name in _NAMES[field].split():
+                for path in free:
+                    if form(path) == name:
+                        chosen[field] = path
+                        taken.add(path)
+                        return
 
     lists = {path: values for path, values in roots.items() if _is_turns(values)}
     pick("turns", lists)
@@ -134,8 +136,7 @@ def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
     entries = roots
     if turns is not None:
         entries = leaves(_entries(turns, cells))
-    if turns is None or any(_underscored(p) == "id" for p in roots):
-        pick("dialogue", roots if turns is None else {**roots, "id": roots.get("id", [])})
+    pick("dialogue", roots)
     if turns is not None and given.dialogue is None and "dialogue" not in chosen and "id" in roots:
         chosen["dialogue"] = "id"
     if given.request is None and given.response is None:
@@ -171,6 +172,10 @@ def _entries(turns: str, cells: Sequence[Mapping[str, Any]]) -> Iterator[Mapping
 
 def _underscored(path: str) -> str:
     return _plain(path).strip().replace(" ", "_")
+
+
+def _last(path: str) -> str:
+    return _underscored(path.rpartition(".")[2])
 
 
 def _is_turns(values: Sequence[Any]) -> bool:

@@ -72,9 +72,6 @@ MISTAKES = {
         "t.jsonl", chats({"id": "c", "messages": MESSAGES, "meta": {"thumbs": "up"}}),
         (*CHATS, "--feedback", "meta.thumb=thumbs of dialogue"), 2, "no", "meta.thumb", "it has: id, messages, meta",
     ),
-    "no JSON path": Mistake(
-        "t.csv", GOOD, (*TURNS, "--feedback", "a..b=thumbs"), 2, "'a..b' is no column and no JSON path", "a..b", "scores[0]"
-    ),
     "unknown kind of feedback": Mistake(
         "t.csv", GOOD, (*TURNS, "--feedback", "asked=thumb"), 2, "'thumb' is no kind", "asked", "known: thumbs, rating"
     ),

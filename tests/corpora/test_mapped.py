@@ -340,10 +340,20 @@ def test_answer_to_the_turn_before_names_it(tmp_path: Path):
         ("f.g", 5),
         ('["h.i"]', 6),
         ("text.j", 7),
+        ("Nr.", 8),
+        ("stars (1-5) [x]", 9),
     ],
 )
 def test_json_path_finds_its_value(path: str, value: object):
-    row = {"a": 1, "b": {"c": 2, "d": [{"e": 3}, {"e": 4}]}, "f.g": 5, "h.i": 6, "text": '{"j": 7}'}
+    row = {
+        "a": 1,
+        "b": {"c": 2, "d": [{"e": 3}, {"e": 4}]},
+        "f.g": 5,
+        "h.i": 6,
+        "text": '{"j": 7}',
+        "Nr.": 8,
+        "stars (1-5) [x]": 9,
+    }
     assert JsonPath.of(path).get(row) == value
 
 

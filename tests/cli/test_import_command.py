@@ -1,0 +1,76 @@
+"""labelgen data import: the preview suggests a mapping that imports, and the import writes what it counts."""
+
+import json
+from pathlib import Path
+
+from labelgen.cli.main import main
+from labelgen.data.log import Log
+
+TABLE = "conv_id,ts,role,message,liked\nc,1,user,hi,\nc,2,bot,ho,up\nc,2,bot,ho,up\nd,9,user,bye,\n"
+
+
+def test_import_preview_saves_a_mapping_that_imports(tmp_path: Path, capsys):
+    (tmp_path / "t.csv").write_text(TABLE)
+    source, mapping, out = (str(tmp_path / name) for name in ("t.csv", "m.yaml", "out.jsonl"))
+    assert main(["data", "import", source, "--preview", "--save", mapping]) == 0
+    shown = capsys.readouterr().out
+    assert "suggested mapping" in shown
+    assert "feedback: thumbs" in shown
+    assert "4 rows: 3 in dialogues, 1 exact copies, dropped" in shown
+    assert not Path(out).exists()
+    assert main(["data", "import", source, out, "--config", mapping]) == 0
+    told = capsys.readouterr()
+    assert "2 dialogues with 2 turns" in told.out
+    assert "feedback: rating 1" in told.out
+    assert "1 exact copies" in told.err
+    first, second = Log([out])
+    assert [(d.id, [t.request for t in d.turns]) for d in (first, second)] == [("c", ["hi"]), ("d", ["bye"])]
+    assert [item.rating for item in first.turns[0].feedback] == [5.0]
+    by_reader = list(Log([source], "mapped", {"mapping": mapping}))
+    assert by_reader == [first, second]
+
+
+def test_import_preview_of_names_that_suggest_nothing_shows_columns_and_encoding(tmp_path: Path, capsys):
+    (tmp_path / "t.csv").write_bytes("Vorgang;Äußerung\n1;schön\n".encode("latin-1"))
+    assert main(["data", "import", str(tmp_path / "t.csv"), "--preview"]) == 2
+    told = capsys.readouterr()
+    assert "suggested" not in told.out
+    assert "Vorgang" in told.out
+    assert "by --encoding cp1252 one is 'schön'" in told.out
+    assert "does not say what a row is" in told.err
+
+
+def test_import_preview_names_a_bad_value_with_its_hint(tmp_path: Path, capsys):
+    (tmp_path / "t.csv").write_text(TABLE.replace("up", "meh"))
+    assert main(["data", "import", str(tmp_path / "t.csv"), "--preview"]) == 0
+    assert "bad_feedback: what 'meh' means is not known (add it to good=" in capsys.readouterr().out
+
+
+def test_import_feedback_as_input_warns_and_rejected_rows_are_kept_for_repair(tmp_path: Path, capsys):
+    rows = [{"id": k, "q": "hi", "a": "ho", "thumbs": "up", "at": "soon" if k == 3 else k} for k in range(4)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["--dialogue", "id", "--request", "q", "--response", "a", "--time", "at", "--categories", "thumbs"]
+    bad = tmp_path / "bad.jsonl"
+    out = str(tmp_path / "out.jsonl")
+    assert (
+        main(
+            [
+                "data",
+                "import",
+                str(tmp_path / "t.jsonl"),
+                out,
+                *words,
+                "--quarantine",
+                str(bad),
+                "--max-bad-rate",
+                "0.5",
+            ]
+        )
+        == 0
+    )
+    told = capsys.readouterr()
+    assert "warning: 'thumbs' looks like feedback and is mapped to categories" in told.err
+    assert "1 rows or dialogues rejected" in told.out
+    (kept,) = (json.loads(line) for line in bad.read_text().splitlines())
+    assert (kept["line"], kept["field"], json.loads(kept["raw"])) == (4, "at", [rows[3]])
+    assert "time_format" in kept["hint"]
