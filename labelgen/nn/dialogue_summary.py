@@ -1,8 +1,8 @@
-"""What a head reads of a whole dialogue: its turns' states, and what other heads say of its turns and goals.
+"""Scores of a whole dialogue from what other heads say of its turns and goals.
 
 A rating of a dialogue follows from those of its turns and from whether its goals were reached (Walker et al. 1997, "PARADISE: A Framework
-for Evaluating Spoken Dialogue Agents"). The mean of states alone hides both: one bad turn of ten hardly moves it. All sums go row by row,
-so that a dialogue's scores do not depend on the others of its batch."""
+for Evaluating Spoken Dialogue Agents"). The mean of states hides both: one bad turn of ten hardly moves it, and logs have few dialogues to
+learn it from. All sums go row by row, so that a dialogue's scores do not depend on the others of its batch."""
 
 from collections.abc import Sequence
 
@@ -14,42 +14,39 @@ from labelgen.features.layout import Layout, States
 
 _HEADS = 4
 """Attentions over turns, each with weights of its own."""
-_INNER = 64
-"""Width of the layer over probabilities and counts."""
+_SCALE = 10.0
+"""Factor on what the regression reads, so that its weights reach their size at the learning rate of the other layers."""
 
 
 class DialogueSummary(nn.Module):
-    """Scores of labels of a dialogue, the sum of two small networks. One reads the states of turns: their mean, and sums weighted by
-    attention. The other reads probabilities: of the labels of turns by mean, maximum and the same attention, of the labels of goals by mean
-    and maximum, and the numbers of turns and goals.
+    """Multinomial logistic regression on a summary of a dialogue: the probabilities of the labels of its turns by mean, maximum and attention,
+    those of the labels of its goals by mean and maximum, and the numbers of turns and goals.
 
+    It reads no states of turns but for the attention: from these it would learn the few dialogues of a training log by heart.
     Source of the attention: Lin et al. 2017, "A Structured Self-Attentive Sentence Embedding"."""
 
     def __init__(self, width: int, labels: int, goal_labels: int) -> None:
         super().__init__()
         self.goal_labels = goal_labels
         self.attention = nn.Linear(width, _HEADS)
-        self.states = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, labels))
-        self.join = nn.Linear(_HEADS * width, width)
-        known = (2 + _HEADS) * labels + 2 * goal_labels + 3
-        self.parts = nn.Sequential(nn.Linear(known, _INNER), nn.GELU(), nn.Linear(_INNER, labels))
+        self.parts = nn.Linear((2 + _HEADS) * labels + 2 * goal_labels + 3, labels)
+        nn.init.zeros_(self.parts.weight)
+        nn.init.zeros_(self.parts.bias)
 
     def forward(
         self,
         states: States,
         layout: Layout,
-        mean: Float[Tensor, "B D"],
         turn_scores: Float[Tensor, "N labels"],
         goal_scores: Float[Tensor, "G goal_labels"] | None,
     ) -> Float[Tensor, "B labels"]:
-        """mean: of the states of each dialogue. goal_scores: of the goals of the layout; None where no head scores goals."""
+        """goal_scores: of the goals of the layout; None where no head scores goals."""
         count = len(layout.turns)
         of_turn = layout.dialogue_of
         weights = _softmax_of_groups(self.attention(states.turns).float(), of_turn, count)
-        attended = [_sums(weights[:, h, None] * states.turns, of_turn, count) for h in range(_HEADS)]
         turn_p = turn_scores.float().softmax(dim=-1)
-        turns = torch.tensor(layout.turns, device=mean.device)[:, None].float()
-        goals = torch.tensor([len(of) for of in layout.goals], device=mean.device)[:, None].float()
+        turns = torch.tensor(layout.turns, device=of_turn.device)[:, None].float()
+        goals = torch.tensor([len(of) for of in layout.goals], device=of_turn.device)[:, None].float()
         parts = [
             _sums(turn_p, of_turn, count) / turns.clamp(min=1),
             _most(turn_p, of_turn, count),
@@ -59,10 +56,8 @@ class DialogueSummary(nn.Module):
             goals.log1p(),
             (goals > 0).float(),
         ]
-        joined = self.join(torch.cat(attended, dim=1))
-        from_states: Tensor = self.states(torch.cat([mean, joined], dim=1))
-        from_parts: Tensor = self.parts(torch.cat(parts, dim=1))
-        return from_states.float() + from_parts.float()
+        out: Tensor = self.parts(_SCALE * torch.cat(parts, dim=1))
+        return out.float()
 
     def _goal_parts(
         self, scores: Float[Tensor, "G goal_labels"] | None, layout: Layout, goals: Float[Tensor, "B 1"]

@@ -2,7 +2,7 @@
 
 The labels are bad (rating below 3), fair (3) and good (above 3). The next request tells most about a response, and the whole
 dialogue tells how its raters judge. So the head reads a turn, its neighbors and the mean of the dialogue. With `parts` in the options
-the label of the dialogue is also read from the scores of its turns and of its goals' outcomes (nn/dialogue_summary.py)."""
+the label of the dialogue is read from the scores of its turns and of its goals' outcomes (nn/dialogue_summary.py)."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -40,7 +40,7 @@ class QualityHead(nn.Module):
         turns = torch.cat([states.turns, *_around(states, layout, mean)], dim=1)
         of_turns: Tensor = self.turn(turns)
         if isinstance(self.dialogue, DialogueSummary):
-            of_dialogues = self.dialogue(states, layout, mean, of_turns, states.scores.get(Outcome.name))
+            of_dialogues = self.dialogue(states, layout, of_turns, states.scores.get(Outcome.name))
         else:
             of_dialogues = self.dialogue(mean)
         return torch.cat([of_turns, of_dialogues.to(of_turns.dtype)], dim=0).float()

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
 from layouts import layout_of
 from random_models import assert_batch_invariant, perturb
-from torch import nn
 
 from labelgen.data.labels import AtDialogue, AtGoal, Label
 from labelgen.features.layout import Layout, States
@@ -48,8 +47,14 @@ def batch_of(dialogues: Divisions, rows: torch.Tensor) -> tuple[States, Layout]:
 
 def scores_of(head: DialogueSummary, dialogues: Divisions, rows, of_turns, of_goals) -> torch.Tensor:
     states, layout = batch_of(dialogues, rows)
-    mean = torch.stack([own.mean(dim=0) for own in rows.split([n for n, _ in dialogues])])
-    return head(states, layout, mean, of_turns, of_goals)
+    return head(states, layout, of_turns, of_goals)
+
+
+def new_head() -> DialogueSummary:
+    """With weights that are not zero."""
+    head = DialogueSummary(WIDTH, 3, 2)
+    perturb(head)
+    return head
 
 
 def by_loop(head: DialogueSummary, goals: int, rows, of_turns, of_goals) -> torch.Tensor:
@@ -66,8 +71,7 @@ def by_loop(head: DialogueSummary, goals: int, rows, of_turns, of_goals) -> torc
         torch.tensor([len(rows), goals]).log1p(),
         torch.tensor([float(goals > 0)]),
     ]
-    states = torch.cat([rows.mean(dim=0), head.join((weights.T @ rows).flatten())])
-    return head.states(states) + head.parts(torch.cat(parts))
+    return head.parts(10.0 * torch.cat(parts))
 
 
 @given(st.data())
@@ -76,7 +80,7 @@ def test_scores_equal_a_loop_over_dialogues(data):
     dialogues = divisions(data.draw)
     turns, goals = sum(n for n, _ in dialogues), sum(len(g) for _, g in dialogues)
     torch.manual_seed(turns)
-    head = DialogueSummary(WIDTH, 3, 2)
+    head = new_head()
     rows, of_turns, of_goals = torch.randn(turns, WIDTH), torch.randn(turns, 3), torch.randn(goals, 2)
     together = scores_of(head, dialogues, rows, of_turns, of_goals)
     turn = goal = 0
@@ -92,19 +96,17 @@ def test_scores_without_gradient_are_bitwise_those_of_the_dialogue_alone(data):
     dialogues = divisions(data.draw)
     turns, goals = sum(n for n, _ in dialogues), sum(len(g) for _, g in dialogues)
     torch.manual_seed(turns)
-    head = DialogueSummary(WIDTH, 3, 2).eval()
+    head = new_head().eval()
     make_batch_invariant(head)
     rows, of_turns, of_goals = torch.randn(turns, WIDTH), torch.randn(turns, 3), torch.randn(goals, 2)
     with torch.inference_mode():
         states, layout = batch_of(dialogues, rows)
-        total = torch.zeros(len(dialogues), WIDTH).index_add(0, layout.dialogue_of, rows)
-        mean = total / torch.tensor(layout.turns)[:, None]
-        together = head(states, layout, mean, of_turns, of_goals)
+        together = head(states, layout, of_turns, of_goals)
         turn = goal = 0
         for k, (n, own) in enumerate(dialogues):
             one, of_one = batch_of([(n, own)], rows[turn:][:n].clone())
             parts = of_turns[turn:][:n].clone(), of_goals[goal:][: len(own)].clone()
-            assert torch.equal(together[k], head(one, of_one, mean[k : k + 1], *parts)[0])
+            assert torch.equal(together[k], head(one, of_one, *parts)[0])
             turn, goal = turn + n, goal + len(own)
 
 
@@ -115,20 +117,15 @@ def test_one_bad_turn_of_many_moves_the_dialogue_more_than_the_mean_does():
     good, one_bad = torch.tensor([[-9.0, 0.0, 9.0]]).repeat(20, 1), torch.tensor([[-9.0, 0.0, 9.0]]).repeat(20, 1)
     one_bad[7] = torch.tensor([9.0, 0.0, -9.0])
     with torch.no_grad():
-        first, _, last = head.parts
-        assert isinstance(first, nn.Linear)
-        assert isinstance(last, nn.Linear)
-        for parameter in head.parts.parameters():
-            parameter.zero_()
         # The fourth number is the largest probability of `bad` among the turns.
-        first.weight[0, 3], last.weight[0, 0] = 5.0, 1.0
+        head.parts.weight[0, 3] = 0.5
         values = [scores_of(head, [(20, [])], rows, x, torch.zeros(0, 2))[0, 0] for x in (good, one_bad)]
     assert values[1] - values[0] > 4.0
 
 
 def test_gradient_of_the_dialogue_reaches_its_turns_and_goals():
     torch.manual_seed(0)
-    head = DialogueSummary(WIDTH, 3, 2)
+    head = new_head()
     of_turns, of_goals = torch.randn(3, 3, requires_grad=True), torch.randn(2, 2, requires_grad=True)
     scores_of(head, [(3, [(0, 1), (2,)])], torch.randn(3, WIDTH), of_turns, of_goals)[0, 0].backward()
     for scores in (of_turns, of_goals):
