@@ -10,32 +10,28 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labelgen.features.layout import Layout, States
+from labelgen.features.layout import Layout
 
-_HEADS = 4
-"""Attentions over turns, each with weights of its own."""
-_SCALE = 10.0
+SCALE = 30.0
 """Factor on what the regression reads, so that its weights reach their size at the learning rate of the other layers."""
 
 
 class DialogueSummary(nn.Module):
-    """Multinomial logistic regression on a summary of a dialogue: the probabilities of the labels of its turns by mean, maximum and attention,
-    those of the labels of its goals by mean and maximum, and the numbers of turns and goals.
+    """Multinomial logistic regression on a summary of a dialogue: the probabilities of the labels of its turns and of its goals, each by mean and
+    maximum, and the numbers of turns and goals.
 
-    It reads no states of turns but for the attention: from these it would learn the few dialogues of a training log by heart.
-    Source of the attention: Lin et al. 2017, "A Structured Self-Attentive Sentence Embedding"."""
+    It reads no states of turns, and its loss does not train the scores that it reads: by either it would learn the few dialogues
+    of a training log by heart."""
 
-    def __init__(self, width: int, labels: int, goal_labels: int) -> None:
+    def __init__(self, labels: int, goal_labels: int) -> None:
         super().__init__()
         self.goal_labels = goal_labels
-        self.attention = nn.Linear(width, _HEADS)
-        self.parts = nn.Linear((2 + _HEADS) * labels + 2 * goal_labels + 3, labels)
+        self.parts = nn.Linear(2 * labels + 2 * goal_labels + 3, labels)
         nn.init.zeros_(self.parts.weight)
         nn.init.zeros_(self.parts.bias)
 
     def forward(
         self,
-        states: States,
         layout: Layout,
         turn_scores: Float[Tensor, "N labels"],
         goal_scores: Float[Tensor, "G goal_labels"] | None,
@@ -43,20 +39,18 @@ class DialogueSummary(nn.Module):
         """goal_scores: of the goals of the layout; None where no head scores goals."""
         count = len(layout.turns)
         of_turn = layout.dialogue_of
-        weights = _softmax_of_groups(self.attention(states.turns).float(), of_turn, count)
-        turn_p = turn_scores.float().softmax(dim=-1)
+        turn_p = turn_scores.detach().float().softmax(dim=-1)
         turns = torch.tensor(layout.turns, device=of_turn.device)[:, None].float()
         goals = torch.tensor([len(of) for of in layout.goals], device=of_turn.device)[:, None].float()
         parts = [
             _sums(turn_p, of_turn, count) / turns.clamp(min=1),
             _most(turn_p, of_turn, count),
-            *(_sums(weights[:, h, None] * turn_p, of_turn, count) for h in range(_HEADS)),
             *self._goal_parts(goal_scores, layout, goals),
             turns.log1p(),
             goals.log1p(),
             (goals > 0).float(),
         ]
-        out: Tensor = self.parts(_SCALE * torch.cat(parts, dim=1))
+        out: Tensor = self.parts(SCALE * torch.cat(parts, dim=1))
         return out.float()
 
     def _goal_parts(
@@ -65,7 +59,7 @@ class DialogueSummary(nn.Module):
         """Mean and maximum of the probabilities of each label of goals; zeros without a goal."""
         if scores is None or not len(scores):
             return goals.new_zeros(len(goals), self.goal_labels), goals.new_zeros(len(goals), self.goal_labels)
-        p = scores.float().softmax(dim=-1)
+        p = scores.detach().float().softmax(dim=-1)
         of_goal = torch.tensor([b for b, of in enumerate(layout.goals) for _ in of], device=p.device)
         return _sums(p, of_goal, len(goals)) / goals.clamp(min=1), _most(p, of_goal, len(goals))
 
@@ -76,17 +70,5 @@ def _sums(rows: Float[Tensor, "n k"], group: Int[Tensor, " n"], count: int) -> F
 
 def _most(rows: Float[Tensor, "n k"], group: Int[Tensor, " n"], count: int) -> Float[Tensor, "count k"]:
     """Maximum of each group's rows, which are not below 0; 0 without a row."""
-    return _reduced(rows.new_zeros(count, rows.shape[1]), group, rows)
-
-
-def _reduced(least: Float[Tensor, "count k"], group: Int[Tensor, " n"], rows: Float[Tensor, "n k"]) -> Tensor:
-    """The larger of `least` and the maximum of each group's rows."""
+    least = rows.new_zeros(count, rows.shape[1])
     return least.scatter_reduce(0, group[:, None].expand_as(rows), rows, "amax")
-
-
-def _softmax_of_groups(rows: Float[Tensor, "n k"], group: Int[Tensor, " n"], count: int) -> Float[Tensor, "n k"]:
-    """Softmax over the rows of each group."""
-    with torch.no_grad():
-        top = _reduced(rows.new_full((count, rows.shape[1]), -torch.inf), group, rows)
-    powers = (rows - top[group]).exp()
-    return powers / _sums(powers, group, count)[group]

@@ -25,8 +25,8 @@ class TaskOptions:
     linear_share: Share = 0.5
     """share of the linear member in the average with the network; a validation log adapts it"""
     parts: bool = False
-    """labels of a dialogue from the scores of its turns and goals too, and from attention over its turns, besides the mean of their states; for
-    tasks about dialogues"""
+    """labels of a dialogue by regression on the scores of its turns and goals, in place of the mean of its turns' states; for tasks about
+    dialogues"""
     without_texts: bool = False
     """a second network that reads the features of turns but not their texts, averaged with the first; it overfits less with few labels; for
     tasks with exactly one label at a place"""

@@ -28,7 +28,7 @@ class QualityHead(nn.Module):
         self.turn = nn.Sequential(nn.Linear(4 * width, width), nn.GELU(), nn.Linear(width, 3))
         self.dialogue: nn.Module
         if parts:
-            self.dialogue = DialogueSummary(width, 3, len(Outcome.names))
+            self.dialogue = DialogueSummary(3, len(Outcome.names))
         else:
             self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
 
@@ -40,7 +40,7 @@ class QualityHead(nn.Module):
         turns = torch.cat([states.turns, *_around(states, layout, mean)], dim=1)
         of_turns: Tensor = self.turn(turns)
         if isinstance(self.dialogue, DialogueSummary):
-            of_dialogues = self.dialogue(states, layout, of_turns, states.scores.get(Outcome.name))
+            of_dialogues = self.dialogue(layout, of_turns, states.scores.get(Outcome.name))
         else:
             of_dialogues = self.dialogue(mean)
         return torch.cat([of_turns, of_dialogues.to(of_turns.dtype)], dim=0).float()
