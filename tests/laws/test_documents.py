@@ -110,7 +110,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             assert main(command.split()) == 0
         shutil.copy("parts/labels.json", "labels.json")
-        Path("calls.csv").write_text("call,who,text\nc1,user,louder please\nc1,assistant,OK\n")
+        rows = ("call,at,who,text,liked,team", "c1,{}:00Z,user,louder please,,north", "c1,{}:02Z,assistant,OK,up,north")
+        Path("calls.csv").write_text("".join(row.format("2026-03-01T08:00") + "\n" for row in rows))
         write_tiny_encoder(Path("runs/encoder"))
         train = ["--config=public_cpu", "--model.encoder=runs/encoder", "--data.train=[log.jsonl]", "--out=runs/tuned"]
         assert main(["finetune", *train, "--targets.annotators=[anna]", *SMALL]) == 0
