@@ -19,6 +19,7 @@ from labelgen.model.label_model import LabelModel, Linear
 from labelgen.model.linear import fit_linear
 from labelgen.model.options import ModelOptions
 from labelgen.tasks import TASKS
+from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task, fixed_labels
 
@@ -70,6 +71,7 @@ def make_tasks(
         raise _without_labels(unlabeled, {name: options for name, options in tasks.items() if name not in unlabeled})
     made = {}
     for name, kind in kinds.items():
+        _check_options(name, kind, tasks[name])
         labels_of_task = sets[name]
         if kind.gives_several:
             labels_of_task = with_company(
@@ -77,6 +79,16 @@ def make_tasks(
             )
         made[name] = kind(labels_of_task, tasks[name])
     return made
+
+
+def _check_options(name: str, kind: type[Task[Any]], options: TaskOptions) -> None:
+    """Raises UsageError for an option that has no effect on the task."""
+    if options.without_texts and not issubclass(kind, ExclusiveTask):
+        what = f"the task {name} may have several labels at a place, so it has no second network"
+        raise UsageError(what, f"tasks.{name}.without_texts", "give false, or leave it out")
+    if options.parts and "dialogue" not in kind.units:
+        what = f"the task {name} has no labels of whole dialogues"
+        raise UsageError(what, f"tasks.{name}.parts", "give false, or leave it out")
 
 
 def _without_labels(unlabeled: Sequence[str], others: Mapping[str, TaskOptions]) -> UsageError:

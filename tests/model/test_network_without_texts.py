@@ -7,6 +7,7 @@ import torch
 from labeled import LABELS, labeled_dialogue
 from random_models import assert_batch_invariant, perturb
 
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Label, targets_of
 from labelgen.features.layout import Batch, States
@@ -127,3 +128,15 @@ def test_second_network_keeps_no_weights_of_other_features(tiny_encoder, model):
     stayed = take_over(other, model)
     assert "fusion_without_texts.words.weight" in stayed
     assert "fusion_without_texts.norm.weight" not in stayed
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"goals": TaskOptions(without_texts=True)}, "goals may have several labels"),
+        ({"outcome": TaskOptions(parts=True)}, "outcome has no labels of whole dialogues"),
+    ],
+)
+def test_option_without_effect_is_refused(tiny_encoder, options, wrong):
+    with pytest.raises(UsageError, match=wrong):
+        build_model(ModelOptions(encoder=str(tiny_encoder)), options, LABELS, LOG)
