@@ -47,10 +47,10 @@ from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Target, answers
 from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
-from labelgen.feedback.cues import plain
 from labelgen.feedback.em.method import EmMethod, Learn, OtherUsers, learn, learn_pooled
 from labelgen.feedback.em.patterns import GOOD
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
+from labelgen.feedback.phrases import plain
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method, waterfall
 from labelgen.feedback.signal import OTHERS, find_signals, with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of

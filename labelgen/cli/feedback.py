@@ -32,6 +32,7 @@ from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, t
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
 from labelgen.feedback.learned import digest, load, train
+from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, language_of, missing_signals
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
@@ -86,8 +87,10 @@ def signals(options: SignalsOptions) -> None:
     """Write the records, and print how many signals there are."""
     learned = load(options.learned) if options.learned else None
     fingerprints: set[int] = set()
+    languages: Counter[str] = Counter()
 
     def find(dialogue: Dialogue, counts: Counts) -> Dialogue:
+        languages[language_of(dialogue.locale)] += 1
         result = with_signals(dialogue, options.kind or None)
         if learned is not None:
             fingerprints.add(fingerprint(dialogue))
@@ -97,6 +100,7 @@ def signals(options: SignalsOptions) -> None:
 
     log = open_log(options, [options.log])
     _rewrite(options, log, log, find, "signals", ("kind", "feedback", "vote"))
+    _print(options.out, list(_without_phrases(languages)))
     if learned is not None and digest(fingerprints) in {one.digest for one in learned.trained_on}:
         _print(
             options.out,
@@ -104,6 +108,18 @@ def signals(options: SignalsOptions) -> None:
                 "the detector was trained on this log: its signals repeat the explicit feedback here, and are no further evidence"
             ],
         )
+
+
+def _without_phrases(languages: Counter[str]) -> Iterator[str]:
+    """A line for each language that lacks phrases. languages: number of dialogues of each."""
+    for language, count in sorted(languages.items()):
+        if lacking := missing_signals(language):
+            known = "has no phrases" if len(lacking) == len(GROUPS_OF_SIGNALS) else "has few phrases"
+            dialogues = f"{count:,} dialogue{'s' if count != 1 else ''}"
+            yield (
+                f"language {language!r} of {dialogues} {known}: no signals from words of {', '.join(lacking)}; "
+                "recorded feedback, times, steps and repeated requests are read"
+            )
 
 
 def _rewrite(

@@ -497,10 +497,11 @@ class CutAtThanks(_Division):
     name = BASELINE + "cut at thanks"
 
     def cuts(self, dialogue: Dialogue) -> list[bool]:
-        turns = dialogue.turns
+        locale = dialogue.locale
         return [
-            (takes_leave(before.request) or is_closing(before.response)) and not only_takes_leave(turn.request)
-            for before, turn in pairwise(turns)
+            (takes_leave(before.request, locale) or is_closing(before.response, locale))
+            and not only_takes_leave(turn.request, locale)
+            for before, turn in pairwise(dialogue.turns)
         ]
 
 

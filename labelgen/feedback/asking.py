@@ -145,7 +145,7 @@ def turn_beliefs(dialogue: Dialogue, method: Method | None, annotator: str | Non
             votes=tuple(vote for vote in pattern_of(item).votes if vote[0] != "answer"),
             signals=None if posterior is None else posterior.good,
             model=of_model.get(t),
-            asked=bool(answers) or asks_if_served(dialogue.turns[t].response),
+            asked=bool(answers) or asks_if_served(dialogue.turns[t].response, dialogue.locale),
             answer=answers.pop() if len(answers) == 1 else None,
             askable=is_askable(item),
         )
@@ -155,12 +155,12 @@ def is_askable(item: FeedbackItem) -> bool:
     """Whether "did I answer your question?" makes sense after that turn: a request got a response that neither reports a
     failure nor asks back."""
     [t] = item.turns
-    turn = item.dialogue.turns[t]
-    if not turn.request or not turn.response or went_wrong(turn) or turn.response.rstrip().endswith("?"):
+    turn, locale = item.dialogue.turns[t], item.dialogue.locale
+    if not turn.request or not turn.response or went_wrong(turn, locale) or turn.response.rstrip().endswith("?"):
         return False
-    if gives_up(turn.request) or says_stop(turn.request):
+    if gives_up(turn.request, locale) or says_stop(turn.request, locale):
         return False
-    return bool(turn.hypothesis.intents) if turn.hypothesis is not None else not takes_leave(turn.request)
+    return bool(turn.hypothesis.intents) if turn.hypothesis is not None else not takes_leave(turn.request, locale)
 
 
 def _qualities(dialogue: Dialogue, annotator: str | None) -> Mapping[int, float]:

@@ -26,7 +26,8 @@ from labelgen.base.errors import InputError
 from labelgen.base.files import digest_bytes, existing_file
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.split import fingerprint, pack
-from labelgen.feedback.cues import Vote, plain
+from labelgen.feedback.cues import Vote
+from labelgen.feedback.phrases import plain
 from labelgen.feedback.posterior import from_log_odds, log_odds
 from labelgen.feedback.signal import LEARNED, find_signals, reliability
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.feedback.cues import asks_for_detail, gap_s, gives_up, is_closing, only_takes_leave, plain, takes_leave
+from labelgen.feedback.cues import asks_for_detail, gap_s, gives_up, is_closing, only_takes_leave, takes_leave
 from labelgen.feedback.items import LONG_GAP_S, domain_of
+from labelgen.feedback.phrases import plain
 from labelgen.feedback.topics import topic_shifts
 
 LINK_PRECISION: Mapping[str, float] = {
@@ -66,21 +67,21 @@ def goal_links(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[GoalLi
 
 def _cut(dialogue: Dialogue, signals: Sequence[Signal], later: int, shifts: bool) -> str:
     """Kind of the cut before a turn; empty where there is none. shifts: the topic changes."""
-    before, turn = dialogue.turns[later - 1], dialogue.turns[later]
+    before, turn, locale = dialogue.turns[later - 1], dialogue.turns[later], dialogue.locale
     domains = domain_of(before), domain_of(turn)
     if None not in domains and domains[0] != domains[1]:
         return "other domain"
-    if not shifts or plain(turn.request).count(" ") + 1 < _LEAST_WORDS or only_takes_leave(turn.request):
+    if not shifts or plain(turn.request).count(" ") + 1 < _LEAST_WORDS or only_takes_leave(turn.request, locale):
         return ""
     about = {(s.kind, s.vote) for s in signals if s.turns and s.turns[-1] == later - 1}
     gap = gap_s(before, turn)
-    if ("abandonment", "bad") in about or gives_up(before.request):
+    if ("abandonment", "bad") in about or gives_up(before.request, locale):
         return "other topic after a question that was left"
     if gap is not None and gap > LONG_GAP_S:
         return "other topic after a long gap"
-    if asks_for_detail(before):
+    if asks_for_detail(before, locale):
         return ""
-    if takes_leave(turn.request) or takes_leave(before.request) or is_closing(before.response):
+    if takes_leave(turn.request, locale) or takes_leave(before.request, locale) or is_closing(before.response, locale):
         return "other topic after thanks"
     return "other topic after success" if any(vote == "good" for _, vote in about) else ""
 
@@ -90,6 +91,6 @@ def _link(dialogue: Dialogue, later: int) -> str:
     turn = dialogue.turns[later]
     if not turn.request:
         return ""
-    if asks_for_detail(dialogue.turns[later - 1]):
+    if asks_for_detail(dialogue.turns[later - 1], dialogue.locale):
         return "answer to a question"
-    return "farewell" if only_takes_leave(turn.request) else ""
+    return "farewell" if only_takes_leave(turn.request, dialogue.locale) else ""

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cache, lru_cache
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.feedback.cues import plain
+from labelgen.feedback.phrases import plain
 
 BLOCK_TURNS = 2
 """Turns on each side of a gap whose words are compared."""

@@ -19,7 +19,8 @@ from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal, AtTurn, Target
-from labelgen.feedback.cues import only_greets, only_takes_leave, plain
+from labelgen.feedback.cues import only_greets, only_takes_leave
+from labelgen.feedback.phrases import plain
 
 CORRUPTIONS = {
     "swapped_answers": "labelgen.pretraining.corruption:swapped_answers",
@@ -308,9 +309,9 @@ def _without_ends(dialogue: Dialogue, first: bool, last: bool) -> Dialogue:
     """The dialogue without its first turns if they only greet, and its last turns if they only take leave; at least one turn
     stays."""
     turns = list(dialogue.turns)
-    while first and len(turns) > 1 and only_greets(turns[0].request):
+    while first and len(turns) > 1 and only_greets(turns[0].request, dialogue.locale):
         del turns[0]
-    while last and len(turns) > 1 and only_takes_leave(turns[-1].request):
+    while last and len(turns) > 1 and only_takes_leave(turns[-1].request, dialogue.locale):
         del turns[-1]
     return replace(dialogue, turns=tuple(turns))
 

@@ -26,7 +26,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     one (items.py). Offers of more help, and questions whether it helped, need no answer. No signal where another kind
     covers it: a recorded disconnect or stop, a last turn that failed (`disconnect`), "never mind" (`stop`)."""
     turns = dialogue.turns
-    asking = [t for t, turn in enumerate(turns) if asks_for_detail(turn)]
+    asking = [t for t, turn in enumerate(turns) if asks_for_detail(turn, dialogue.locale)]
     if not asking:
         return
     covered = {t for kind in ("disconnect", "stop") for _, about, _ in recorded_feedback(dialogue, kind) for t in about}
@@ -37,8 +37,8 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
         if t in covered:
             continue
         if t + 1 == len(turns):
-            left = not (went_wrong(turn) or takes_leave(turn.request))
-        elif gives_up(turns[t + 1].request) or says_stop(turns[t + 1].request):
+            left = not (went_wrong(turn, dialogue.locale) or takes_leave(turn.request, dialogue.locale))
+        elif gives_up(turns[t + 1].request, dialogue.locale) or says_stop(turns[t + 1].request, dialogue.locale):
             left = False
         else:
             gap = gap_s(turn, turns[t + 1])
@@ -50,4 +50,4 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Only a question can be left unanswered."""
-    return asks_for_detail(dialogue.turns[turn])
+    return asks_for_detail(dialogue.turns[turn], dialogue.locale)

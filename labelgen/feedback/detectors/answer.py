@@ -1,20 +1,13 @@
 """Answer: the user's yes or no to "did I answer your question?"."""
 
-import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.feedback.cues import Vote, asks_if_served, is_recorded, plain, recorded_feedback
+from labelgen.feedback.cues import Vote, asks_if_served, is_recorded, recorded_feedback
+from labelgen.feedback.phrases import phrases
 
 EVIDENCE = ("feedback", "request")
 PRECISION = {"good": 0.95, "bad": 0.95}
-
-_YES = re.compile(
-    r"(?:yes|yeah|yep|yup|yea|sure|correct|right|exactly|definitely|absolutely|of course|uh huh|it (?:did|was|is)|you did|that's right|i am)\b"
-)
-_NO = re.compile(
-    r"(?:no|nope|nah|not (?:really|at all|quite|exactly)|it (?:didn't|did not|wasn't|was not|isn't)|you didn't|you did not|wrong|i'm not)\b"
-)
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
@@ -28,14 +21,17 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
             vote: Vote = "good" if feedback.answer == "yes" else "bad"
             recorded.update(turns if evidence else ())
             yield Signal(kind="answer", turns=turns, vote=vote, explicit=True, evidence=evidence)
+    words = phrases(dialogue.locale)
     for t in range(1, len(dialogue.turns)):
-        reply = plain(dialogue.turns[t].request)
-        vote_in_words: Vote | None = "bad" if _NO.match(reply) else "good" if _YES.match(reply) else None
-        if vote_in_words and t - 1 not in recorded and asks_if_served(dialogue.turns[t - 1].response):
+        reply = dialogue.turns[t].request
+        vote_in_words: Vote | None = (
+            "bad" if words.match("denying", reply) else "good" if words.match("affirming", reply) else None
+        )
+        if vote_in_words and t - 1 not in recorded and asks_if_served(dialogue.turns[t - 1].response, dialogue.locale):
             yield Signal(kind="answer", turns=(t - 1,), vote=vote_in_words, strength=0.9, explicit=True, evidence=(t,))
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Whether the user was asked, in a response before another request, or an answer is recorded."""
-    question = turn + 1 < len(dialogue.turns) and asks_if_served(dialogue.turns[turn].response)
+    question = turn + 1 < len(dialogue.turns) and asks_if_served(dialogue.turns[turn].response, dialogue.locale)
     return question or is_recorded(dialogue, turn, "answer")

@@ -25,9 +25,9 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
         return
     last = len(dialogue.turns) - 1
     turn = dialogue.turns[last]
-    if not went_wrong(turn) or takes_leave(turn.request):
+    if not went_wrong(turn, dialogue.locale) or takes_leave(turn.request, dialogue.locale):
         return
-    if turn.response or not (last and _ended(dialogue.turns[last - 1].response)):
+    if turn.response or not (last and _ended(dialogue.turns[last - 1].response, dialogue.locale)):
         yield Signal(kind="disconnect", turns=(last,), vote="bad", strength=0.6, evidence=(last,))
 
 
@@ -36,6 +36,6 @@ def observable(dialogue: Dialogue, turn: int) -> bool:
     return turn + 1 == len(dialogue.turns) or is_recorded(dialogue, turn, "disconnect")
 
 
-def _ended(response: str) -> bool:
+def _ended(response: str, locale: str | None) -> bool:
     """Whether a reply to this needs no response."""
-    return is_closing(response) or asks_if_served(response)
+    return is_closing(response, locale) or asks_if_served(response, locale)

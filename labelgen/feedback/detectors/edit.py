@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.feedback.cues import plain, recorded_feedback, records_feedback
+from labelgen.feedback.cues import recorded_feedback, records_feedback
+from labelgen.feedback.phrases import plain
 
 EVIDENCE = ("feedback",)
 PRECISION = {"bad": 0.7}

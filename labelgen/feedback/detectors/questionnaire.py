@@ -1,21 +1,15 @@
 """Questionnaire: the user's answers to a closing questionnaire."""
 
-import re
 from collections.abc import Iterator
 from statistics import fmean
 
 from labelgen.data.dialogue import Dialogue, Feedback, Signal
 from labelgen.data.labels import from_scale
-from labelgen.feedback.cues import is_recorded, plain, recorded_feedback
+from labelgen.feedback.cues import is_recorded, recorded_feedback
+from labelgen.feedback.phrases import phrases
 
 EVIDENCE = ("feedback",)
 PRECISION = {"good": 0.75, "bad": 0.75}
-
-_PRAISES = re.compile(
-    r"\b(?:helpful|useful|polite|friendly|calm|easy|clear|quick|natural|enjoy(?:ed)?|satisfied|happy|pleased|understood?"
-    r"|recommend|use (?:\w+ )+again)\b"
-)
-_NEGATED = re.compile(r"\b(?:not|never|\w+n't|hardly)\b")
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
@@ -27,7 +21,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     assistant was polite, and in STAR a yes does not show that the task was done."""
     about: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
     for feedback, turns, evidence in recorded_feedback(dialogue, "questionnaire"):
-        lean = _lean(feedback)
+        lean = _lean(feedback, dialogue.locale)
         if lean is not None:
             about.setdefault(turns, []).append((lean, evidence))
     for turns, items in about.items():
@@ -48,13 +42,13 @@ def observable(dialogue: Dialogue, turn: int) -> bool:
     return is_recorded(dialogue, turn, "questionnaire")
 
 
-def _lean(feedback: Feedback) -> float | None:
+def _lean(feedback: Feedback, locale: str | None) -> float | None:
     """From -1, the worst, to 1; None for feedback that says nothing."""
     if feedback.rating is not None:
         scale = feedback.scale or (1.0, 5.0)
         if scale[0] == scale[1] or not min(scale) <= feedback.rating <= max(scale):
             return None
         return (from_scale(feedback.rating, scale) - 3.0) / 2.0
-    question = plain(feedback.question or "")
-    praises = _PRAISES.search(question) is not None and not _NEGATED.search(question)
+    words, question = phrases(locale), feedback.question or ""
+    praises = words.search("praises", question) is not None and not words.search("negated", question)
     return -1.0 if feedback.answer == "no" and praises else None

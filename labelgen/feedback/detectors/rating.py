@@ -1,22 +1,14 @@
 """Rating: stars and other ratings, on a scale or in words."""
 
-import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import from_scale, quality_name
-from labelgen.feedback.cues import is_recorded, plain, recorded_feedback
+from labelgen.feedback.cues import is_recorded, recorded_feedback
+from labelgen.feedback.phrases import phrases
 
 EVIDENCE = ("feedback", "request")
 PRECISION = {"good": 0.9, "bad": 0.9}
-
-_NUMBER = r"(?P<rating>zero|one|two|three|four|five|[0-5])"
-# Only a request that is nothing but a rating: "find a five star hotel" rates nothing.
-_IN_WORDS = re.compile(
-    r"(?:(?:i (?:would |will |'d |'ll )?|i'd |i'll |let me |well |ok |okay )?(?:give|rate)(?: it| that| this| you| him| her)?(?: an?)? )?"
-    rf"{_NUMBER} (?:stars?|out of (?:5|five)(?: stars?)?)(?: from me| for you| for that| please| thanks| thank you)?"
-)
-_NUMBERS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
@@ -27,6 +19,7 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     explicit. No signal for a rating outside its scale. Words are about the turn before, feedback about the turn that it
     names or that holds it, feedback of the dialogue about all turns. Words in a turn with a recorded rating are not read."""
     rated: set[int] = set()
+    words = phrases(dialogue.locale)
     for feedback, turns, evidence in recorded_feedback(dialogue, "rating"):
         scale = feedback.scale or (1.0, 5.0)
         if feedback.rating is not None and scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
@@ -34,16 +27,17 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
             yield _signal(from_scale(feedback.rating, scale), turns, evidence)
     for t, turn in enumerate(dialogue.turns):
         if t and t not in rated:
-            words = _IN_WORDS.fullmatch(plain(turn.request))
-            if words:
-                number = words["rating"]
-                rating = float(_NUMBERS.get(number, number))
+            said = words.fullmatch("rating", turn.request)
+            if said:
+                number = said["rating"]
+                rating = float(words.numbers.get(number, number))
                 yield _signal(max(rating, 1.0), (t - 1,), (t,))
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Whether a request follows, which may be a rating, or one is recorded."""
-    return turn + 1 < len(dialogue.turns) or is_recorded(dialogue, turn, "rating")
+    in_words = turn + 1 < len(dialogue.turns) and phrases(dialogue.locale).has("rating")
+    return in_words or is_recorded(dialogue, turn, "rating")
 
 
 def _signal(rating: float, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Signal:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.feedback.cues import failure_strength, is_closing, plain
+from labelgen.feedback.cues import failure_strength, is_closing
+from labelgen.feedback.phrases import plain
 
 EVIDENCE = ("response", "status")
 PRECISION = {"bad": 0.75}
@@ -21,9 +22,14 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
     values in it ("the Hilton has a rating of 2")."""
     before = ""
     for t, turn in enumerate(dialogue.turns):
-        strength = failure_strength(turn.response)
+        strength = failure_strength(turn.response, dialogue.locale)
         text = plain(turn.response)
-        if not strength and text == before and text.count(" ") + 1 >= _LEAST_WORDS and not is_closing(text):
+        if (
+            not strength
+            and text == before
+            and text.count(" ") + 1 >= _LEAST_WORDS
+            and not is_closing(text, dialogue.locale)
+        ):
             strength = 0.6 if turn.response.rstrip().endswith("?") else 0.4
         if strength:
             yield Signal(kind="repetition", turns=(t,), vote="bad", strength=strength, evidence=(t,))

@@ -1,13 +1,13 @@
 """Rephrase: the user asks the same again in nearly the same words."""
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.feedback.cues import gap_s, plain, went_wrong
+from labelgen.feedback.cues import gap_s, went_wrong
+from labelgen.feedback.phrases import Phrases, phrases, plain
 
 EVIDENCE = ("request",)
 PRECISION = {"bad": 0.7}
@@ -19,15 +19,6 @@ _LEAST_WORDS = 3
 _NEAR = 75.0
 _NEAR_AFTER_FAILURE = 65.0
 _SAME_WORD = 50.0
-
-_LITTLE_WORDS = frozenset(("a", "an", "the", "that", "this", "my", "some", "any", "please"))
-
-# What answers the assistant asks for nothing, however often it is said.
-_ANSWERING = re.compile(
-    r"(?:yes|yeah|yep|yup|sure|ok|okay|no|nope|that|that's|this|thanks|thank|sounds|great|good|perfect|i'm|hello|hi)\b"
-)
-
-_MORE = re.compile(r"\b(?:next|more|another|other|others|else|again|different)\b")
 
 
 class RepeatedRequest(NamedTuple):
@@ -60,13 +51,13 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
 
 def repeated_requests(dialogue: Dialogue) -> Iterator[RepeatedRequest]:
     """Requests that the user repeated in nearly the same words, struggling or exploring, and not in answer to a question."""
-    turns = dialogue.turns
+    turns, words = dialogue.turns, phrases(dialogue.locale)
     texts = [plain(turn.request) for turn in turns]
-    asks = [_asks(text) for text in texts]
+    asks = [_asks(text, words) for text in texts]
     for t, text in enumerate(texts):
         if not asks[t]:
             continue
-        failed = went_wrong(turns[t])
+        failed = went_wrong(turns[t], dialogue.locale)
         least = _NEAR_AFTER_FAILURE if failed else _NEAR
         for later in range(t + 1, min(t + 1 + REACH_TURNS, len(turns))):
             if not asks[later]:
@@ -80,30 +71,30 @@ def repeated_requests(dialogue: Dialogue) -> Iterator[RepeatedRequest]:
             if not alike:
                 continue
             if failed or "?" not in turns[t].response:
-                changed = _gone(text, texts[later])
+                changed = _gone(text, texts[later], words)
                 struggles = not changed and (failed or text != texts[later])
-                served = not failed and _served(text, changed, plain(turns[t].response))
+                served = not failed and _served(text, changed, plain(turns[t].response), words)
                 yield RepeatedRequest(t, later, alike, failed, struggles, served and not struggles)
             break
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Whether the turn asks for something, and another request follows."""
-    return turn + 1 < len(dialogue.turns) and _asks(plain(dialogue.turns[turn].request))
+    return turn + 1 < len(dialogue.turns) and _asks(plain(dialogue.turns[turn].request), phrases(dialogue.locale))
 
 
-def _asks(text: str) -> bool:
-    return text.count(" ") + 1 >= _LEAST_WORDS and not _ANSWERING.match(text)
+def _asks(text: str, words: Phrases) -> bool:
+    return text.count(" ") + 1 >= _LEAST_WORDS and not words.match("answering", text)
 
 
-def _gone(before: str, after: str) -> set[str]:
+def _gone(before: str, after: str, words: Phrases) -> set[str]:
     """The removed words, where an added word is not alike to any of them; else none."""
-    old, new = (set(text.split()) - _LITTLE_WORDS for text in (before, after))
+    old, new = (set(text.split()) - words.little for text in (before, after))
     gone, come = old - new, new - old
     changed = gone and any(all(fuzz.ratio(word, other) < _SAME_WORD for other in gone) for word in come)
     return gone if changed else set()
 
 
-def _served(text: str, changed: set[str], response: str) -> bool:
+def _served(text: str, changed: set[str], response: str, words: Phrases) -> bool:
     """Whether the response names a word that the next request replaces, or the request asked for more."""
-    return not changed.isdisjoint(response.split()) or _MORE.search(text) is not None
+    return not changed.isdisjoint(response.split()) or words.search("more", text) is not None

@@ -1,26 +1,16 @@
 """Stop: the user stops the assistant, or gives up the request."""
 
-import re
 from collections.abc import Iterator
 
 from labelgen.data.dialogue import Dialogue, Signal, Turn
-from labelgen.feedback.cues import gap_s, gives_up, is_closing, plain, recorded_feedback, records_feedback, says_stop
+from labelgen.feedback.cues import gap_s, gives_up, is_closing, recorded_feedback, records_feedback, says_stop
+from labelgen.feedback.phrases import phrases
 
 EVIDENCE = ("feedback", "request")
 PRECISION = {"bad": 0.75}
 
 REACH_S = 90.0
 """A later request is no reaction to the response."""
-
-# What goes on until somebody stops it.
-_RUNS = re.compile(
-    r"\b(?:playing|plays|shuffling|starting|started|here's|here is|timer|alarm|countdown|recording|reading|headlines|newsroom"
-    r"|calling|ringing|navigating)\b"
-)
-_STOPPED = re.compile(
-    r"\b(?:paused|cancell?ed|turned (?:\w+ )?off|switched off|is off|removed|deleted|ended|undone|stopped (?:the|your|playing))\b"
-)
-_NO = re.compile(r"(?:no|nope)\b")
 
 
 def detect(dialogue: Dialogue) -> Iterator[Signal]:
@@ -37,24 +27,28 @@ def detect(dialogue: Dialogue) -> Iterator[Signal]:
         yield Signal(kind="stop", turns=turns, vote="bad", evidence=evidence)
     for t in range(1, len(dialogue.turns)):
         before, turn = dialogue.turns[t - 1 : t + 1]
-        strength = 0.8 if gives_up(turn.request) else 0.6 if says_stop(turn.request) else 0.0
-        if strength and t - 1 not in recorded and _reacts(before, turn):
+        strength = (
+            0.8 if gives_up(turn.request, dialogue.locale) else 0.6 if says_stop(turn.request, dialogue.locale) else 0.0
+        )
+        if strength and t - 1 not in recorded and _reacts(before, turn, dialogue.locale):
             yield Signal(kind="stop", turns=(t - 1,), vote="bad", strength=strength, evidence=(t,))
 
 
 def observable(dialogue: Dialogue, turn: int) -> bool:
     """Whether a turn follows, for words, or the log records feedback, for a recorded stop."""
-    return turn + 1 < len(dialogue.turns) or records_feedback(dialogue)
+    in_words = turn + 1 < len(dialogue.turns) and phrases(dialogue.locale).has("giving_up", "stop")
+    return in_words or records_feedback(dialogue)
 
 
-def _reacts(before: Turn, turn: Turn) -> bool:
+def _reacts(before: Turn, turn: Turn, locale: str | None) -> bool:
+    words = phrases(locale)
     gap = gap_s(before, turn)
-    if (gap is not None and gap > REACH_S) or is_closing(before.response):
+    if (gap is not None and gap > REACH_S) or is_closing(before.response, locale):
         return False
-    if gives_up(before.request) or says_stop(before.request):
+    if gives_up(before.request, locale) or says_stop(before.request, locale):
         return False
-    if "?" in before.response and _NO.match(plain(turn.request)):
+    if "?" in before.response and words.match("refusing", turn.request):
         return False
-    if gives_up(turn.request):
+    if gives_up(turn.request, locale):
         return True
-    return not (_RUNS.search(plain(before.response)) or _STOPPED.search(plain(turn.response)))
+    return not (words.search("runs", before.response) or words.search("stopped", turn.response))
