@@ -166,7 +166,9 @@ def adapt_command(options: AdaptOptions) -> None:
             ", ".join(options.log),
             "let people label ten dialogues (labelgen review sample --strategy audit)",
         )
-    adapted = adapt_tasks(log.labeled, log.tasks, MODEL, log.setting, before.tasks)
+    labeled = {dialogue.id for dialogue in log.labeled}
+    unlabeled = [dialogue for dialogue in log.every if dialogue.id not in labeled]
+    adapted = adapt_tasks(log.labeled, log.tasks, MODEL, log.setting, before.tasks, unlabeled)
     calibration = replace(
         before,
         form=2,

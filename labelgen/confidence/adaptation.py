@@ -4,7 +4,8 @@ Where several names may hold, a temperature alone.
 The bias moves the line between names, as other annotators or users draw it. It is a maximum a posteriori estimate, whose prior is no
 change. It is kept only if it predicts dialogues that it was not fitted on: leaving one dialogue out, the log loss must fall by more than
 its standard error. So a log without a shift mostly leaves the model as it is. Weights of names are then those that maximize the
-expected macro F1 under the adapted probabilities, not those of the few labels.
+expected macro F1 under the adapted probabilities, not those of the few labels. That needs no labels, so all dialogues of the new log take
+part: ten alone gave weights that lost more in single draws.
 
 Sources: Alexandari et al. 2020, "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift Adaptation" (bias and
 temperature); Breiman et al. 1984, "Classification and Regression Trees" (the rule of one standard error); Lipton et al. 2014 (expected
@@ -49,7 +50,11 @@ class Adaptation:
 
 
 def adapt(
-    scaling: Scaling, rows: Sequence[Sequence[float]], right: Sequence[int], dialogues: Sequence[int]
+    scaling: Scaling,
+    rows: Sequence[Sequence[float]],
+    right: Sequence[int],
+    dialogues: Sequence[int],
+    others: Sequence[Sequence[float]] = (),
 ) -> Adaptation:
     """Adapt the scaling of a task of which exactly one name holds.
 
@@ -57,12 +62,14 @@ def adapt(
         scaling: of the model.
         rows: distributions as the model gives them without calibration, over the same names.
         right: index of the true name of each row.
-        dialogues: number of the dialogue of each row; dialogues are independent."""
+        dialogues: number of the dialogue of each row; dialogues are independent.
+        others: distributions of the new log without a true name; weights of names are searched on these too."""
     place, true = np.asarray(dialogues), np.asarray(right)
     count = len(np.unique(place))
     if count < LEAST:
         return Adaptation(scaling, count, 0.0, 0.0)
-    logs = np.log(np.clip([scaling.of_all(row) for row in rows], _TINY, 1.0))
+    every = np.log(np.clip([scaling.of_all(row) for row in (*rows, *others)], _TINY, 1.0))
+    logs = every[: len(rows)]
     gain, error = _gain(logs, true, place, biased=True)
     if gain <= error:
         return Adaptation(scaling, count, gain, error)
@@ -74,7 +81,7 @@ def adapt(
         kind="temperature",
         temperature=temperature / scale,
         bias=tuple(float(b) for b in scale * old + bias),
-        weights=_expected_weights(_moved(logs, bias, scale)) if scaling.weights else (),
+        weights=_expected_weights(_moved(every, bias, scale)) if scaling.weights else (),
     )
     return Adaptation(adapted, count, gain, error)
 

@@ -138,20 +138,22 @@ def adapt_tasks(
     model: str,
     setting: Setting,
     scaled: Sequence[TaskCalibration],
+    unlabeled: Sequence[Dialogue] = (),
 ) -> list[tuple[TaskCalibration, Adaptation | None]]:
     """The calibration of each task, adapted to labeled dialogues of a new log, without certificates; with what was fitted, None for a
     task without an answer in these dialogues.
 
     Args:
         dialogues: independent ones, with the annotations of the model, as it is without calibration, and of the reference.
-        scaled: the calibration of the model."""
+        scaled: the calibration of the model.
+        unlabeled: other dialogues of the new log, with the annotations of the model as well."""
     places = range(len(dialogues))
     of_task = {(task.tasks[0], UNIT_OF[task.scopes[0]]): task for task in tasks}
     adapted: list[tuple[TaskCalibration, Adaptation | None]] = []
     for one in scaled:
         task = of_task.get((one.task, one.unit))
         answers = [] if task is None else _answers(dialogues, places, task, model, setting.reference)
-        fit = _adapted(one.labels, answers)
+        fit = _adapted(one.labels, answers, _distributions(unlabeled, model, one))
         if fit is None:
             adapted.append((replace(one, certificate=None, measured={}), None))
             continue
@@ -162,7 +164,18 @@ def adapt_tasks(
     return adapted
 
 
-def _adapted(scaling: Scaling, answers: Sequence[Answer]) -> Adaptation | None:
+def _distributions(dialogues: Sequence[Dialogue], model: str, one: TaskCalibration) -> list[list[float]]:
+    """Those of the model's labels of a task, of which exactly one name holds."""
+    annotations = (dialogue.annotation(model) for dialogue in dialogues)
+    return [
+        [p for _, p in label.distribution]
+        for annotation in annotations
+        for label in (() if annotation is None else annotation.labels)
+        if (label.task, UNIT_OF[type(label.at)]) == (one.task, one.unit) and label.distribution is not None
+    ]
+
+
+def _adapted(scaling: Scaling, answers: Sequence[Answer], others: Sequence[Sequence[float]]) -> Adaptation | None:
     rows = [(x.place, row) for x in answers for row in _of_one_name([x])]
     if rows:
         return adapt(
@@ -170,6 +183,7 @@ def _adapted(scaling: Scaling, answers: Sequence[Answer]) -> Adaptation | None:
             [list(distribution.values()) for _, (distribution, _) in rows],
             [[*distribution].index(name) for _, (distribution, name) in rows],
             [place for place, _ in rows],
+            others,
         )
     probabilities, holds = _events(answers)
     places = [x.place for x in answers for label in x.labels if label.probability is not None]
