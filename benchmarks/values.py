@@ -53,7 +53,7 @@ from labelgen.simulator.scripts import read_corpus
 from labelgen.simulator.vocabulary import ENTITIES
 from labelgen.simulator.world import WorldOptions
 
-from .results import Result, versions
+from .results import Result, bootstrap, versions
 from .rows import seed_of
 
 RESAMPLES = 1000
@@ -203,9 +203,8 @@ def _row(
     value, draws = over_trainings([v for v, _ in drawn], [d for _, d in drawn], 0)
     if not np.isfinite(value):
         return []
-    shown = interval(value, draws).rounded()
-    bounds: Any = {} if shown["low"] is None else {"low": shown["low"], "high": shown["high"], "interval": "bootstrap"}
-    return [Result(value=shown["value"], n=n, versions=versions("numpy", "scikit-learn"), **bounds, **cells)]
+    shown = bootstrap(interval(value, draws).rounded())
+    return [Result(n=n, versions=versions("numpy", "scikit-learn"), **shown, **cells)]
 
 
 def _weights(paths: Sequence[Path]) -> list[Weights]:
