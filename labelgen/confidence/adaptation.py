@@ -1,5 +1,5 @@
 """Adaptation of a calibrated model to a new log from a few labeled dialogues: a bias of each name and a temperature, shrunk to no change.
-Where several names may hold, a temperature alone.
+Where several names may hold, a temperature that makes probabilities less sure.
 
 The bias moves the line between names, as other annotators or users draw it. It is a maximum a posteriori estimate, whose prior is no
 change. It is kept only if it predicts dialogues that it was not fitted on: leaving one dialogue out, the log loss must fall by more than
@@ -28,8 +28,6 @@ BIAS_PRIOR = 10.0
 and on training parts (docs/explanation/research-log.md)."""
 SCALE_PRIOR = 10.0
 """Precision of the prior of the logarithm of the temperature's factor."""
-EVENT_PRIOR = 30.0
-"""The same where several names may hold; their right labels are many and sure, and ten dialogues have few wrong ones."""
 _FOLDS = 20
 """Maximum number of folds; up to so many dialogues, each is left out by itself."""
 _TINY = 1e-6
@@ -91,7 +89,8 @@ def adapt(
 def adapt_events(
     scaling: Scaling, probabilities: Sequence[float], holds: Sequence[bool], dialogues: Sequence[int]
 ) -> Adaptation:
-    """Adapt the temperature of a task of which several names may hold, such as intents, slots or goals.
+    """Adapt the temperature of a task of which several names may hold, such as intents, slots or goals. Probabilities only become less
+    sure: most labels are right, and a few dialogues without a wrong one do not show that wrong ones are rarer than before.
 
     Args:
         scaling: of the model; of a curve, the heights get the temperature.
@@ -135,12 +134,12 @@ def _gain(logs: Array, true: NDArray[np.int64], place: NDArray[np.int64], biased
 
 
 def _fit(logs: Array, true: NDArray[np.int64], biased: bool) -> tuple[Array, float]:
-    """The bias, which sums to 0, and the factor of the logarithms. biased: else the bias is 0, for events."""
+    """The bias, which sums to 0, and the factor of the logarithms. biased: else the bias is 0, and the
+    factor at most 1."""
     from scipy.optimize import minimize
 
     names = logs.shape[1]
     each = np.eye(names)[true]
-    scale_prior = SCALE_PRIOR if biased else EVENT_PRIOR
 
     def loss(at: Array) -> tuple[float, Array]:
         bias, log_scale = at[:names], at[names]
@@ -148,11 +147,11 @@ def _fit(logs: Array, true: NDArray[np.int64], biased: bool) -> tuple[Array, flo
         moved = _normalized(scaled + bias)
         wrong = np.exp(moved) - each
         nats = (
-            -float(moved[each > 0].sum()) + BIAS_PRIOR / 2 * float(bias @ bias) + scale_prior / 2 * float(log_scale**2)
+            -float(moved[each > 0].sum()) + BIAS_PRIOR / 2 * float(bias @ bias) + SCALE_PRIOR / 2 * float(log_scale**2)
         )
-        return nats, np.append(wrong.sum(axis=0) + BIAS_PRIOR * bias, (wrong * scaled).sum() + scale_prior * log_scale)
+        return nats, np.append(wrong.sum(axis=0) + BIAS_PRIOR * bias, (wrong * scaled).sum() + SCALE_PRIOR * log_scale)
 
-    bounds = [(-10, 10) if biased else (0, 0)] * names + [(-3, 3)]
+    bounds = [(-10, 10)] * names + [(-3, 3)] if biased else [(0, 0)] * names + [(-3, 0)]
     at = minimize(loss, np.zeros(names + 1), jac=True, method="L-BFGS-B", bounds=bounds).x
     return at[:names] - at[:names].mean(), math.exp(at[names])
 

@@ -102,12 +102,19 @@ def with_events(scaling: Scaling, data: tuple[Array, Array, Array]) -> Adaptatio
     return adapt_events(scaling, data[0].tolist(), (data[1] > 0).tolist(), data[2].tolist())
 
 
-@pytest.mark.parametrize("scale", [0.4, 1.0, 2.0])
+@pytest.mark.parametrize("scale", [0.3, 0.5])
 def test_temperature_of_events_is_found_and_few_dialogues_shrink_it_to_the_old_one(scale: float):
     many = with_events(Scaling("temperature", 1.0), events(6, 600, scale)).scaling
     few = with_events(Scaling("temperature", 1.0), events(6, 6, scale)).scaling
     assert 1 / many.temperature == pytest.approx(scale, rel=0.1)
-    assert scale == 1.0 or 0.0 <= np.log(few.temperature) / np.log(many.temperature) < 1.0
+    assert 1.0 <= few.temperature < many.temperature
+
+
+def test_events_never_become_surer():
+    before = Scaling("temperature", 1.3)
+    few = [with_events(before, events(60 + seed, 10, 2.0)).scaling.temperature for seed in range(20)]
+    assert min(few) == 1.3
+    assert with_events(before, events(6, 600, 2.0)).scaling == before
 
 
 def test_ten_dialogues_lower_the_log_loss_of_events_and_keep_their_order():
