@@ -223,11 +223,7 @@ def requests(
         for turn, text in spoken.items():
             found = candidates(dialogue, turn, signals, counts, log.catalogue)
             parts = ["all requests", *(["requests with alternatives"] if len(found) > 1 else [])]
-            answers_of = {
-                (name, str(m)): choose(found, model)[1].text
-                for name, choose in CHOICES.items()
-                for m, model in enumerate(models if name in LEARNED else models[:1])
-            }
+            answers_of = _chosen_texts(found, models)
             best = min(found, key=lambda c: _edits(c.text, text, dialogue, turn)[0])
             answers_of[ORACLE, "0"] = best.text
             for part in parts:
@@ -246,6 +242,15 @@ def requests(
                 heard = [(part, HEARD, "0")] * len(keys)
                 rows += _row(tally, keys, _wer, heard, n, metric="word_error_rate_ratio", baseline=HEARD, **cells)
     return rows
+
+
+def _chosen_texts(found: Sequence[Candidate], models: Sequence[Weights]) -> dict[tuple[str, str], str]:
+    """(choice, training) -> the request; choices without weights have one training."""
+    return {
+        (name, str(m)): choose(found, model)[1].text
+        for name, choose in CHOICES.items()
+        for m, model in enumerate(models if name in LEARNED else models[:1])
+    }
 
 
 def _edits(answer: str, spoken: str, dialogue: Dialogue, turn: int) -> tuple[int, int, int, int]:
@@ -518,11 +523,7 @@ def confirmed(weights: Sequence[Path], log: Sequence[Path], corpus: str, lexicon
             def unknown(text: str) -> int:
                 return sum(word not in written_words for word in plain_words(text).split())
 
-            chosen = {
-                (name, str(m)): choose(found, model)[1].text
-                for name, choose in CHOICES.items()
-                for m, model in enumerate(models if name in LEARNED else models[:1])
-            }
+            chosen = _chosen_texts(found, models)
             chosen[FEWEST, "0"] = min(found, key=lambda c: unknown(c.text)).text
             for part in (EVERY, *([UNWRITTEN] if unknown(this.request) else [])):
                 counted += Counter({(part, "requests"): 1, (part, "words"): len(telling)})
