@@ -1,6 +1,5 @@
 """labelgen data import: a table or JSON of any form becomes a log, by a mapping of its columns."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +16,7 @@ from labelgen.cli.data import columns
 from labelgen.corpora.mapped import read_rows, undecoded
 from labelgen.corpora.mapping import COLUMNS, Mapping, to_reader_options
 from labelgen.corpora.sources import SourceRow, read_source
-from labelgen.corpora.suggest import leaves, suggest, warnings
+from labelgen.corpora.suggest import leaves, suggest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, open_writer
 from labelgen.data.reader import Remark
@@ -73,8 +72,6 @@ def import_log(options: ImportOptions) -> None:
     mapping = options.mapping
     log = Log([options.source], "mapped", to_reader_options(mapping), options.quarantine, options.max_bad_rate)
     fresh_log(options.out, options.force, [options.source])
-    for text in warnings(mapping, _first_rows(options.source, mapping, options.rows)):
-        print_lines(f"warning: {text}", file=sys.stderr)
     _save(mapping, options)
     counts: Counter[str] = Counter()
     with open_writer(options.out, options.force) as write:
@@ -100,11 +97,6 @@ def _summary(counts: Counter[str], where: str) -> str:
     return f"{counts['dialogues']:,} dialogues with {counts['turns']:,} turns{where}; feedback: {kinds or 'none'}"
 
 
-def _first_rows(source: str, mapping: Mapping, count: int) -> list[SourceRow]:
-    rows = (row for row in read_source(Path(source), mapping) if isinstance(row, SourceRow))
-    return list(islice(rows, count))
-
-
 def _preview(options: ImportOptions) -> None:
     given = options.mapping
     console = PlainConsole()
@@ -122,13 +114,13 @@ def _preview(options: ImportOptions) -> None:
             print_lines(head, "", *(f"  {line}" for line in lines), "")
     _save(mapping, options)
     _print_columns(console, rows, mapping)
-    print_lines(*(f"warning: {text}" for text in (*_badly_encoded(rows), *warnings(mapping, rows))))
+    print_lines(*(f"warning: {text}" for text in _badly_encoded(rows)))
     mapping.check()
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     shown = 0
     remarks: list[str] = []
-    for item in read_rows(iter(read), mapping, options.source):
+    for item in read_rows(iter(read), mapping, options.source, some=True):
         if isinstance(item, Remark):
             remarks.append(item.text)
         elif isinstance(item, Rejected):

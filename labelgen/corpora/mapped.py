@@ -22,6 +22,7 @@ from labelgen.base.sorting import DiskSort
 from labelgen.corpora import mapping as maps
 from labelgen.corpora.mapping import MISSING, CellError, JsonPath, Moment
 from labelgen.corpora.sources import SourceRow, read_source
+from labelgen.corpora.suggest import warnings
 from labelgen.data.dialogue import (
     Audio,
     Category,
@@ -42,6 +43,8 @@ MOST_ROWS = 100_000
 _CHECKED_ROWS = 1000
 _FEW_RATINGS = 20
 _SHOWN = 30
+_LONG_GAP_S = 600.0
+_LOOKED_AT = 200
 _SLOTS = 'give JSON such as {"city": "Rome"}, or'
 _ENCODING = "name the encoding, such as cp1252 for Western Europe, or"
 _NOT_UTF8 = range(0xDC80, 0xDD00)
@@ -59,13 +62,6 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     fault: tuple[str, str, str | None] | None = None
 
 
-class _Entry(NamedTuple):
-    """One utterance or turn: its cells, and those of the record that it is in (the same where a row is no dialogue)."""
-
-    cells: Mapping[str, Any]
-    root: Mapping[str, Any]
-
-
 @dataclass
 class _Counts:
     """What is remarked at the end of a pass."""
@@ -78,7 +74,10 @@ class _Counts:
     ratings: dict[str, list[float]] = field(default_factory=dict)
     unseen: dict[str, tuple[bool, JsonPath]] | None = None
     file: str | None = None
+    first: list[SourceRow] = field(default_factory=list)
     known: dict[str, None] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    gaps: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
 
 def read_mapped(source: Path | str, mapping: "maps.Mapping") -> Iterator[Dialogue | Rejected | Remark]:
@@ -89,13 +88,14 @@ def read_mapped(source: Path | str, mapping: "maps.Mapping") -> Iterator[Dialogu
 
 
 def read_rows(
-    rows: Iterator[SourceRow | Rejected], mapping: "maps.Mapping", where: str
+    rows: Iterator[SourceRow | Rejected], mapping: "maps.Mapping", where: str, some: bool = False
 ) -> Iterator[Dialogue | Rejected | Remark]:
-    """`read_mapped` for rows that are read already. where: their source, for messages."""
+    """`read_mapped` for rows that are read already. where: their source, for messages. some: these are the first rows alone, in
+    which a path that others have may be missing."""
     mapping.check()
     counts = _Counts()
     build = _Builder(mapping, counts)
-    checked = _checked(rows, mapping, counts)
+    checked = _checked(rows, mapping, counts, some)
     if mapping.dialogue is None and not mapping.by_utterance:
         for row in checked:
             yield row if isinstance(row, Rejected) else build.dialogue(row.key, [row.row])
@@ -114,7 +114,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark
 
 
 def _checked(
-    rows: Iterator[SourceRow | Rejected], mapping: "maps.Mapping", counts: _Counts
+    rows: Iterator[SourceRow | Rejected], mapping: "maps.Mapping", counts: _Counts, some: bool
 ) -> Iterator["_Read | Rejected"]:
     """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
     identity = mapping.paths.get("dialogue")
@@ -127,6 +127,8 @@ def _checked(
             yield row
             continue
         counts.rows += 1
+        if len(counts.first) < _LOOKED_AT:
+            counts.first.append(row)
         _look(row, mapping, counts)
         if counts.rows == _CHECKED_ROWS:
             _require(counts, _NEEDED, "none of the first 1,000 rows")
@@ -144,7 +146,7 @@ def _checked(
         broken, bad, before = bad is not None and before == key, None, key
         yield _as_read(row, key, broken)
     if counts.rows:
-        _require(counts, counts.unseen or (), f"none of {counts.rows:,} rows")
+        _require(counts, _NEEDED if some else counts.unseen or (), f"none of {counts.rows:,} rows")
 
 
 class _Read(NamedTuple):
@@ -274,7 +276,7 @@ def _grouped(
                 yield build.dialogue(key, decoded)
                 continue
             # Each record is a dialogue; a second one with the same id is rejected where ids are compared.
-            for record in build.distinct(decoded, ordered=True):
+            for record in build.distinct(decoded):
                 yield build.dialogue(key, [record])
 
 
@@ -288,30 +290,39 @@ class _Builder:
         self.mapping = mapping
         self.counts = counts
         self.paths = mapping.paths
-        self._ordered = mapping.time is not None or mapping.order is not None
+        self._left_out: Counter[str] = Counter()
         self._consumed = _consumed(mapping)
         self._users = {word.casefold() for word in mapping.is_user}
         self._assistants = {word.casefold() for word in mapping.is_assistant}
         self._neither = {word.casefold() for word in mapping.is_neither}
 
-    def distinct(self, rows: Sequence[_Row], ordered: bool) -> list[_Row]:
-        """The rows without exact copies. ordered: equal rows are copies; else they may be said twice, and are counted."""
+    def distinct(self, rows: Sequence[_Row]) -> list[_Row]:
+        """The rows without exact copies. A row that says neither when nor where it stood may be a repetition, and is kept."""
         seen: set[bytes] = set()
         kept = []
         for row in rows:
             if row.cells not in seen:
                 seen.add(row.cells)
                 kept.append(row)
-            elif ordered:
+            elif self._is_placed(row):
                 self.counts.kept["copies"] += 1
             else:
                 self.counts.kept["repeated"] += 1
                 kept.append(row)
         return kept
 
+    def _is_placed(self, row: _Row) -> bool:
+        cells = msgspec.msgpack.decode(row.cells)
+        places = (path.get(cells) for name in ("time", "order") if (path := self.paths.get(name)) is not None)
+        return self.mapping.turns is not None or not all(map(_is_empty, places))
+
     def dialogue(self, identity: str, rows: Sequence[_Row]) -> Dialogue | Rejected:
         """One dialogue of all its rows, or the reason why not."""
         first = rows[0]
+        self._left_out = Counter()
+        if self.mapping.turns is None:
+            rows = self.distinct(rows)
+        made: Dialogue | Rejected
         try:
             for row in rows:
                 if row.fault is not None:
@@ -319,57 +330,55 @@ class _Builder:
                 if row.broken:
                     column = self.mapping.dialogue or ""
                     raise CellError(column, "lacks_row: a row between those of this dialogue was rejected")
-            if self.mapping.turns is None:
-                rows = self.distinct(rows, self._ordered)
             cells = [msgspec.msgpack.decode(row.cells) for row in rows]
-            made = self._build(identity, cells)
+            made = validate(self._build(identity, cells), first.file, first.line)
         except CellError as bad:
-            self.counts.kept["of rejected"] += len(rows)
-            raw = _raw([row.cells for row in rows])
-            return Rejected(
+            made = Rejected(
                 file=first.file,
                 line=first.line,
                 dialogue=identity,
                 field=bad.column or None,
                 reason=str(bad),
-                raw=raw,
+                raw=msgspec.json.encode([msgspec.msgpack.decode(row.cells) for row in rows]).decode(),
                 hint=bad.hint,
             )
-        files = {row.file for row in rows}
-        self.counts.kept["used"] += len(rows)
-        if len(files) > 1:
-            self.counts.kept["files"] += 1
-        return validate(made, first.file, first.line)
+        if isinstance(made, Rejected):
+            self.counts.kept["of rejected"] += len(rows)
+            return made
+        self.counts.kept["used"] += len(rows) - (self._left_out.total() if self.mapping.turns is None else 0)
+        self.counts.neither += self._left_out
+        self.counts.kept["files"] += len({row.file for row in rows}) > 1
+        return made
 
     def _build(self, identity: str, rows: Sequence[Mapping[str, Any]]) -> Dialogue:
-        mapping = self.mapping
-        entries: list[_Entry] = []
-        for row in rows:
-            entries += [_Entry(cells, row) for cells in self._entries_of(row)]
-        moments = [self._moment(entry.cells, "time") for entry in entries]
-        order = self._order(entries, moments)
-        entries, moments = [entries[k] for k in order], [moments[k] for k in order]
-        start = min((m.seconds for m in moments if m is not None), default=None)
-        lines = [_Line(entry, moment) for entry, moment in zip(entries, moments, strict=True)]
-        if mapping.by_utterance:
-            spoken = [line for line in lines if not self._is_neither(line.entry.cells)]
-            turns = exchanges(spoken, self._by_user)
-            user, assistant = "text", "text"
+        lines = self._in_order(
+            [_Line(cells, self._moment(cells, "time")) for row in rows for cells in self._entries_of(row)]
+        )
+        if self.mapping.by_utterance:
+            turns = exchanges([line for line in lines if not self._is_neither(line.cells)], self._by_user)
         else:
             turns = [Exchange((line,), (line,)) for line in lines]
-            user, assistant = "request", "response"
-        feedback = self._of_dialogue(rows)
-        date = next((m for m in moments if m is not None), None)
+        moments = [line.moment for line in lines if line.moment is not None]
+        first = min(moments, key=lambda moment: moment.seconds, default=None)
+        start = None if first is None else first.seconds
+        if first is not None:
+            self._note_times(moments, first)
         return Dialogue(
             id=identity,
             user=self._first_text(rows, "user"),
-            start=self._first_text(rows, "start") or (None if date is None else date.iso()),
+            start=self._first_text(rows, "start") or (None if first is None else first.iso()),
             locale=self._first_text(rows, "locale"),
             device=self._first_text(rows, "device"),
-            turns=tuple(self._turn(t, turn, user, assistant, start) for t, turn in enumerate(turns)),
-            feedback=feedback,
-            extra=self._extra(rows, True) if mapping.turns is not None else None,
+            turns=tuple(self._turn(t, turn, start) for t, turn in enumerate(turns)),
+            feedback=self._of_dialogue(rows),
+            extra=self._extra(rows, True) if self.mapping.turns is not None else None,
         )
+
+    def _note_times(self, moments: Sequence[Moment], first: Moment) -> None:
+        self.counts.kinds[first.kind] += 1
+        if first.kind == "relative":
+            self.counts.gaps[0] += len(moments) - 1
+            self.counts.gaps[1] += max(moment.seconds for moment in moments) - first.seconds
 
     def _entries_of(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         if self.mapping.turns is None:
@@ -388,9 +397,9 @@ class _Builder:
             return None
         return self.mapping.moment(path.text, value)
 
-    def _order(self, entries: Sequence[_Entry], moments: Sequence[Moment | None]) -> list[int]:
-        """The entries by their place or time; one without stays behind the one before it."""
-        kinds = {moment.kind for moment in moments if moment is not None}
+    def _in_order(self, lines: "Sequence[_Line]") -> "list[_Line]":
+        """The lines by their place or time; one without stays behind the one before it."""
+        kinds = {line.moment.kind for line in lines if line.moment is not None}
         if len(kinds) > 1:
             column = self.paths["time"].text
             if kinds == {"epoch", "local"}:
@@ -399,16 +408,16 @@ class _Builder:
             reason = "mixed_times: some times of this dialogue are dates and some count from its start"
             raise CellError(column, reason, "name a column with times of one kind, or")
         last = -math.inf
-        keys = []
+        placed: list[tuple[float, _Line]] = []
         path = self.paths.get("order")
-        for entry, moment in zip(entries, moments, strict=True):
+        for line in lines:
             if path is not None:
-                value = path.get(entry.cells)
+                value = path.get(line.cells)
                 last = last if _is_empty(value) else self.mapping.number(path.text, value)
-            elif moment is not None:
-                last = moment.seconds
-            keys.append(last)
-        return sorted(range(len(entries)), key=keys.__getitem__)
+            elif line.moment is not None:
+                last = line.moment.seconds
+            placed.append((last, line))
+        return [line for _, line in sorted(placed, key=lambda one: one[0])]
 
     def _word(self, cells: Mapping[str, Any]) -> str:
         return (_text(self.paths["speaker"].get(cells)) or "").casefold()
@@ -422,12 +431,12 @@ class _Builder:
     def _is_neither(self, cells: Mapping[str, Any]) -> bool:
         word = self._word(cells)
         if word in self._neither or (word == _SYSTEM and self._system_is_neither()):
-            self.counts.neither[word] += 1
+            self._left_out[word] += 1
             return True
         return False
 
     def _by_user(self, line: "_Line") -> bool:
-        word = self._word(line.entry.cells)
+        word = self._word(line.cells)
         if word in self._users:
             return True
         if word in self._assistants or word == _SYSTEM:
@@ -435,9 +444,10 @@ class _Builder:
         reason = f"bad_speaker: {word!r} is neither user nor assistant"
         raise CellError(self.paths["speaker"].text, reason, "name it in is_user, is_assistant or is_neither, or")
 
-    def _turn(self, t: int, turn: "Exchange[_Line]", user: str, assistant: str, start: float | None) -> Turn:
+    def _turn(self, t: int, turn: "Exchange[_Line]", start: float | None) -> Turn:
+        user, assistant = ("text", "text") if self.mapping.by_utterance else ("request", "response")
         lines = turn.user if not self.mapping.by_utterance else (*turn.user, *turn.assistant)
-        rows = [line.entry.cells for line in lines]
+        rows = [line.cells for line in lines]
 
         def since(moment: Moment | None) -> float | None:
             return None if moment is None or start is None else moment.seconds - start
@@ -475,9 +485,12 @@ class _Builder:
 
     def _words(self, line: "_Line", name: str) -> str:
         path = self.paths.get(name)
-        value = None if path is None else path.get(line.entry.cells)
+        value = None if path is None else path.get(line.cells)
         if isinstance(value, list):
-            return join_texts(text for one in value if (text := _text(one)) is not None)
+            # Messages often have their text in parts, beside images and sound.
+            parts = [part.get("text") if isinstance(part, dict) else part for part in value]
+            self.counts.kept["parts"] += sum(_is_empty(part) for part in parts)
+            return join_texts(text for part in parts if (text := _text(part)) is not None)
         if isinstance(value, dict):
             raise CellError(
                 path.text if path else "", "bad_text: this is an object and no text", "give the path to its text, or"
@@ -598,6 +611,7 @@ class _Builder:
         counts, kept = self.counts, self.counts.kept
         left = {
             "in dialogues": kept["used"],
+            "of other speakers": counts.neither.total() if self.mapping.turns is None else 0,
             "exact copies, dropped": kept["copies"],
             "in rejected dialogues": kept["of rejected"],
             "rejected": kept["rejected"],
@@ -610,15 +624,21 @@ class _Builder:
                 "a repetition and a copy look the same"
             )
         for word, count in sorted(counts.neither.items()):
-            yield f"{count:,} rows of the speaker {word!r} are no turns and were left out"
+            yield f"{count:,} utterances of the speaker {word!r} are no turns and were left out"
         for column, count in sorted(counts.conflicts.items()):
             yield f"{column}: {count:,} turns or dialogues have several values; the first counts"
+        if kept["parts"]:
+            yield f"{kept['parts']:,} parts of utterances have no text and were left out"
         if kept["slots"]:
             yield f"{kept['slots']:,} slot values are not in their request and were left out"
         if kept["files"]:
             yield f"{kept['files']:,} dialogues have rows in several files, which were joined"
         if self.mapping.dialogue is None and self.mapping.turns is None:
             yield "without a column of the dialogue each row is a dialogue"
+        if counts.kinds["epoch"] and counts.kinds["local"]:
+            yield f"times of {counts.kinds['local']:,} dialogues name no time zone, those of others do; state zone"
+        if counts.gaps[0] and counts.gaps[1] / counts.gaps[0] > _LONG_GAP_S:
+            yield "rows are more than ten minutes apart on average; if times are milliseconds, state time_unit ms"
         for column, (low, high, number) in sorted(counts.ratings.items()):
             worst, best = sorted(self.mapping.meanings[column].scale)
             if number >= _FEW_RATINGS and high - low < (best - worst) / 2:
@@ -627,11 +647,16 @@ class _Builder:
         dropped = [name for name in counts.known if name.partition("[")[0] not in consumed]
         if self.mapping.unmapped == "drop" and dropped:
             yield f"columns that were dropped: {', '.join(dropped)}"
+        for _, path in (counts.unseen or {}).values():
+            yield f"warning: none of these rows has {path.text!r}"
+        yield from (f"warning: {text}" for text in warnings(self.mapping, counts.first))
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    entry: _Entry
+    """One utterance or turn: its cells and time."""
+
+    cells: Mapping[str, Any]
     moment: Moment | None
 
 
@@ -658,11 +683,6 @@ def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
     return str(value) if isinstance(value, int | float) else msgspec.json.encode(value).decode().strip('"')
-
-
-def _raw(cells: Iterable[bytes]) -> str:
-    """Rows as JSON text, to fix and read again."""
-    return msgspec.json.encode([msgspec.msgpack.decode(one) for one in cells]).decode()
 
 
 READER = Reader(_read, options=("mapping", *(name for name in maps.Mapping.__dataclass_fields__)))

@@ -385,8 +385,8 @@ class Mapping:
         if self.time_format is not None and isinstance(value, str):
             try:
                 return self._date(datetime.strptime(text, self.time_format))
-            except ValueError as error:
-                raise CellError(column, f"bad_time: {text!r} is not of the form {self.time_format}", _FORMAT) from error
+            except ValueError:
+                pass
         try:
             return self._numeric(self.number(column, value))
         except CellError:
@@ -394,7 +394,8 @@ class Mapping:
         try:
             return self._date(datetime.fromisoformat(text))
         except ValueError as error:
-            raise CellError(column, f"bad_time: {text!r} is neither seconds nor ISO 8601", _FORMAT) from error
+            form = "" if self.time_format is None else f", nor of the form {self.time_format}"
+            raise CellError(column, f"bad_time: {text!r} is neither seconds nor ISO 8601{form}", _FORMAT) from error
 
     def _numeric(self, value: float) -> "Moment":
         size = abs(value)

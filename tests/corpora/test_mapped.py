@@ -171,9 +171,8 @@ def test_every_row_is_in_a_dialogue_or_counted_by_name(rows, tmp_path_factory):
     assert int(total) == len(rows)
     assert sum(int(part.strip().split()[0]) for part in counts.split(", ") if part[:1].isdigit()) == len(rows)
     lines = sum((t.request + "\n" + t.response).count("h") for d in found for t in d.turns)
-    left_out = sum(int(text.split()[0]) for text in remarks if "of the speaker" in text)
     used = int(next((part.split()[0] for part in counts.split(", ") if "in dialogues" in part), 0))
-    assert lines + left_out == used
+    assert lines == used
     assert {x.reason.partition(":")[0] for x in bad} <= {"bad_speaker", "bad_time", "empty_id"}
 
 
@@ -204,6 +203,33 @@ def test_times_by_unit_format_and_zone(tmp_path: Path):
     assert dialogue.start == "2026-07-01T08:00:00Z"
 
 
+def test_times_that_look_wrong_are_remarked(tmp_path: Path):
+    seconds = [{"call": "c", "at": at, "who": "user", "said": "hi"} for at in (0, 1500, 4000)]
+    _, _, remarks = parts(_jsonl(tmp_path / "t.jsonl", seconds), MAPPING_WITHOUT)
+    assert any("time_unit ms" in text for text in remarks)
+    zones = [
+        {"call": call, "at": at, "who": "user", "said": "hi"}
+        for call, at in (("c", "2026-03-01T08:00Z"), ("d", "2026-03-01T08:00"))
+    ]
+    _, bad, remarks = parts(_jsonl(tmp_path / "t.jsonl", zones), MAPPING_WITHOUT)
+    assert (bad, any("state zone" in text for text in remarks)) == ([], True)
+    _, _, remarks = parts(_jsonl(tmp_path / "t.jsonl", zones[:1]), MAPPING_WITHOUT)
+    assert remarks == ["1 rows: 1 in dialogues"]
+
+
+def test_path_that_the_first_rows_lack_is_an_error_of_the_whole_source_alone(tmp_path: Path):
+    mapping = LogMapping(request="q", response="a", feedback={"meta.thumb": "thumbs"})
+    rows = [{"q": "hi", "a": "ho"}] * 3
+    some = mapped.read_rows(
+        (SourceRow("t", k, row, whole=False) for k, row in enumerate(rows)), mapping, "t", some=True
+    )
+    assert any("none of these rows has 'meta.thumb'" in x.text for x in some if isinstance(x, Remark))
+    with pytest.raises(UsageError, match=r"'meta\.thumb'"):
+        parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
+    (dialogue, *_), _, _ = parts(_jsonl(tmp_path / "t.jsonl", [*rows, {**rows[0], "meta": {"thumb": "up"}}]), mapping)
+    assert dialogue.turns[0].feedback == ()
+
+
 def test_exact_copies_are_dropped_where_a_time_tells_them_from_repetitions(tmp_path: Path):
     row = {"call": "c", "at": 3, "who": "user", "said": "hello"}
     path = _jsonl(tmp_path / "t.jsonl", [row, row, {**row, "at": 4}])
@@ -213,6 +239,9 @@ def test_exact_copies_are_dropped_where_a_time_tells_them_from_repetitions(tmp_p
     ((dialogue,), _, remarks) = parts(path, LogMapping(dialogue="call", speaker="who", text="said", unmapped="drop"))
     assert dialogue.turns[0].request == "hello\nhello\nhello"
     assert "1 rows equal an earlier row" in remarks[1]
+    untimed = {**row, "at": None}
+    ((dialogue,), _, remarks) = parts(_jsonl(tmp_path / "t.jsonl", [untimed, untimed]), MAPPING_WITHOUT)
+    assert dialogue.turns[0].request == "hello\nhello"
 
 
 def test_records_of_dialogues_have_feedback_of_turns_and_of_the_dialogue(tmp_path: Path):
@@ -221,7 +250,14 @@ def test_records_of_dialogues_have_feedback_of_turns_and_of_the_dialogue(tmp_pat
         "meta": {"stars": 4, "model": "m"},
         "messages": [
             {"role": "system", "content": "be kind"},
-            {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "text", "text": "you"}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "hi"},
+                    {"type": "image", "url": "u"},
+                    {"type": "text", "text": "you"},
+                ],
+            },
             {
                 "role": "assistant",
                 "content": [{"type": "text", "text": "ho"}],
@@ -231,10 +267,9 @@ def test_records_of_dialogues_have_feedback_of_turns_and_of_the_dialogue(tmp_pat
         ],
     }
     mapping = LogMapping(
-        dialogue="id", turns="messages", speaker="role", text="content[*].text",
+        dialogue="id", turns="messages", speaker="role", text="content",
         feedback={"meta.stars": "rating 1..5 of dialogue", "events.regenerated": "regenerate"},
     )  # fmt: skip
-    record["messages"][0] = {"role": "system", "content": [{"text": "be kind"}]}  # type: ignore[index]
     ((dialogue,), bad, remarks) = parts(_jsonl(tmp_path / "t.jsonl", [record, record]), mapping)
     assert not bad
     assert dialogue.feedback == (Feedback(kind="rating", rating=4.0, scale=(1.0, 5.0)),)
@@ -245,7 +280,8 @@ def test_records_of_dialogues_have_feedback_of_turns_and_of_the_dialogue(tmp_pat
     assert json.loads(dialogue.extra or "") == {"meta": {"stars": 4, "model": "m"}}
     assert remarks == [
         "2 rows: 1 in dialogues, 1 exact copies, dropped",
-        "1 rows of the speaker 'system' are no turns and were left out",
+        "1 utterances of the speaker 'system' are no turns and were left out",
+        "1 parts of utterances have no text and were left out",
     ]
 
 
@@ -256,7 +292,7 @@ def test_system_is_the_assistant_where_nobody_else_is(tmp_path: Path):
     other = {"call": "d", "at": 0, "who": "bot", "said": "ho"}
     (first, _), _, remarks = parts(_jsonl(tmp_path / "t.jsonl", [*rows, other]), MAPPING_WITHOUT)
     assert first.turns[0].response == ""
-    assert "1 rows of the speaker 'system' are no turns and were left out" in remarks
+    assert "1 utterances of the speaker 'system' are no turns and were left out" in remarks
 
 
 def test_hypothesis_confidences_audio_and_inputs_are_read(tmp_path: Path):
