@@ -176,8 +176,8 @@ def _distributions(dialogues: Sequence[Dialogue], model: str, one: TaskCalibrati
 
 
 def _adapted(scaling: Scaling, answers: Sequence[Answer], others: Sequence[Sequence[float]]) -> Adaptation | None:
-    rows = [(x.place, row) for x in answers for row in _of_one_name([x])]
-    if rows:
+    if any(label.distribution is not None for x in answers for label in x.labels):
+        rows = [(x.place, row) for x in answers for row in _of_one_name([x])]
         return adapt(
             scaling,
             [list(distribution.values()) for _, (distribution, _) in rows],

@@ -79,6 +79,21 @@ def test_adapting_again_continues_from_the_adapted_scaling():
     assert twice.temperature == pytest.approx(once.temperature, rel=0.05)
 
 
+def test_other_dialogues_of_the_log_choose_weights_that_lose_less_and_move_no_probability():
+    before, shift = Scaling(weights=(1.0, 1.0, 1.0)), np.array([1.5, 0.0, -1.5])
+    new = answers(300, 200, shift)
+    lost = []
+    for seed in range(8):
+        rows, true, places = answers(310 + seed, 10, shift)
+        few = adapt(before, rows.tolist(), true.tolist(), places.tolist()).scaling
+        whole = adapt(before, rows.tolist(), true.tolist(), places.tolist(), new[0].tolist()).scaling
+        assert (few.bias, few.temperature) == (whole.bias, whole.temperature)
+        lost.append((macro_f1(few, new), macro_f1(whole, new)))
+    alone, together = np.array(lost).T
+    assert together.mean() > alone.mean()
+    assert together.min() > alone.min()
+
+
 def test_too_few_dialogues_change_nothing():
     before = Scaling("temperature", 1.3)
     fit = adapted(before, answers(5, LEAST - 1, SHIFT))
