@@ -14,7 +14,7 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, fresh_log
 from labelgen.cli.data import columns
 from labelgen.corpora.mapped import read_rows, undecoded
-from labelgen.corpora.mapping import COLUMNS, Mapping, to_reader_options
+from labelgen.corpora.mapping import COLUMNS, Mapping, entries_of, to_reader_options
 from labelgen.corpora.sources import SourceRow, read_source
 from labelgen.corpora.suggest import leaves, suggest
 from labelgen.data.dialogue import Dialogue
@@ -176,9 +176,7 @@ def _print_columns(console: PlainConsole, rows: Sequence[SourceRow], mapping: Ma
     places |= {c: f"feedback: {meaning}" for c, meaning in mapping.feedback.items()}
     listed = leaves(cells)
     if mapping.turns is not None:
-        entries = leaves(
-            e for one in listed.get(mapping.turns, ()) if isinstance(one, list) for e in one if isinstance(e, dict)
-        )
+        entries = leaves(entry for value in listed.get(mapping.turns, ()) for entry in entries_of(value) or ())
         record = {n: listed[n] for n in listed if n != mapping.turns}
         for name, values in record.items():
             place = places.get(name, "") if name in _of_record(mapping) else ""

@@ -239,12 +239,11 @@ def _raise_missing(column: str, known: Iterable[str], where: str) -> NoReturn:
     )
 
 
-def _entries(cells: Mapping[str, Any], mapping: "maps.Mapping") -> list[Mapping[str, Any]]:
-    """The entries of the list of turns that are objects; the row itself where it is no dialogue."""
+def _entries(cells: Mapping[str, Any], mapping: "maps.Mapping") -> Sequence[Mapping[str, Any]]:
+    """The entries of the list of turns; the row itself where it is no dialogue."""
     if mapping.turns is None:
         return [cells]
-    listed = mapping.paths["turns"].get(cells)
-    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    return maps.entries_of(mapping.paths["turns"].get(cells)) or ()
 
 
 def _grouped(
@@ -383,8 +382,8 @@ class _Builder:
     def _entries_of(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         if self.mapping.turns is None:
             return [row]
-        listed = self.paths["turns"].get(row)
-        if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        listed = maps.entries_of(self.paths["turns"].get(row))
+        if listed is None:
             raise CellError(
                 self.paths["turns"].text, "bad_turns: this is no list of objects", "give the path of the list, or"
             )

@@ -108,6 +108,17 @@ def _walk(value: Any, steps: tuple[str | int, ...]) -> Any:
     return value
 
 
+def entries_of(value: Any) -> list[abc.Mapping[str, Any]] | None:
+    """The entries of a list of objects, or of an object of lists of one length, as `datasets` writes such lists; else None."""
+    if isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
+        if len({len(column) for column in value.values()}) > 1:
+            return None
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+    if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
+        return value
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What the values of a column of feedback mean.
@@ -277,6 +288,8 @@ class Mapping:
     """form of the files; auto goes by their names"""
     delimiter: Annotated[str | None, "CHARACTER"] = None
     """delimiter of cells, tab for a tabulator; that of the first rows without a value"""
+    quotes: bool = True
+    """double quotes around cells; false for text in which a quote is a character like others"""
     encoding: Annotated[str | None, "ENCODING"] = None
     """encoding of text, such as cp1252; UTF-8, or what a byte order mark says, without a value"""
     sheet: Annotated[str | None, "NAME"] = None

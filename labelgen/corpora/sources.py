@@ -128,7 +128,12 @@ def delimiter_of(file: Path, start: bytes, encoding: str, mapping: "maps.Mapping
 
     def fit(delimiter: str) -> tuple[float, int]:
         try:
-            rows = [row for row in islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 100) if row]
+            read = csv.reader(
+                io.StringIO(text, newline=""),
+                delimiter=delimiter,
+                quoting=csv.QUOTE_MINIMAL if mapping.quotes else csv.QUOTE_NONE,
+            )
+            rows = [row for row in islice(read, 100) if row]
         except csv.Error:
             return 0.0, 0
         width = len(rows[0]) if rows else 0
@@ -145,7 +150,7 @@ def _csv(file: Path, name: str, mapping: "maps.Mapping") -> Iterator[SourceRow |
     if not start.strip():
         raise UsageError(f"{name} is empty", str(file), "give a table with a header")
     try:
-        for line, row in rows_of(file, name, (), delimiter, encoding):
+        for line, row in rows_of(file, name, (), delimiter, encoding, mapping.quotes):
             if line and isinstance(row, Rejected):
                 yield row
             else:

@@ -16,7 +16,7 @@ _NAMES = {
     "turns": "messages turns utterances conversations conversation dialogue dialog log history",
     "speaker": "speaker role who author sender from participant actor author_role sender_type",
     "text": "text message utterance content body value msg said transcript",
-    "request": "request prompt question query user_message user_text user_input user_utterance input utterance asked user",
+    "request": "request prompt question query instruction user_message user_text user_input user_utterance input utterance asked user",
     "response": "response answer reply completion bot_message assistant_message system_response bot_response output answered "
     "assistant bot",
     "time": "time timestamp ts created_at sent_at datetime date time_s created event_time",
@@ -62,7 +62,7 @@ def leaves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def _leaves(value: Any, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
         path = f"{prefix}.{name}" if prefix else str(name)
-        if isinstance(inner, dict) and inner and level < _MOST_LEVELS:
+        if isinstance(inner, dict) and inner and level < _MOST_LEVELS and maps.entries_of(inner) is None:
             yield from _leaves(inner, path, level + 1)
         else:
             yield path, inner
@@ -166,8 +166,7 @@ def _entries(turns: str, cells: Sequence[Mapping[str, Any]]) -> Iterator[Mapping
     """The utterances or turns in the lists at that path."""
     path = maps.JsonPath.of(turns)
     for row in cells:
-        listed = path.get(row)
-        yield from (entry for entry in (listed if isinstance(listed, list) else ()) if isinstance(entry, dict))
+        yield from maps.entries_of(path.get(row)) or ()
 
 
 def _underscored(path: str) -> str:
@@ -179,8 +178,8 @@ def _last(path: str) -> str:
 
 
 def _is_turns(values: Sequence[Any]) -> bool:
-    lists = [value for value in values if isinstance(value, list) and value]
-    return bool(lists) and all(isinstance(entry, dict) for one in lists for entry in one)
+    filled = [value for value in values if not _empty(value)]
+    return bool(filled) and all(maps.entries_of(value) for value in filled)
 
 
 def _meaning(kind: str, values: Sequence[Any]) -> str:

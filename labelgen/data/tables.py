@@ -148,9 +148,15 @@ Row = Mapping[str, str]
 
 
 def rows_of(
-    file: Path, name: str, columns: Iterable[str], delimiter: str | None = None, encoding: str = "utf-8-sig"
+    file: Path,
+    name: str,
+    columns: Iterable[str],
+    delimiter: str | None = None,
+    encoding: str = "utf-8-sig",
+    quotes: bool = True,
 ) -> Iterator[tuple[int, Row | Rejected]]:
-    """Rows with the number of their last line, from 1. delimiter: of cells; a tab in a `.tsv`, else a comma, where it is None.
+    """Rows with the number of their last line, from 1. delimiter: of cells; a tab in a `.tsv`, else a comma, where it is None. quotes:
+    whether double quotes enclose cells.
 
     Raises UsageError where one of `columns` is missing, where two columns have one name, and for Parquet."""
     with open_input(file) as raw:
@@ -158,7 +164,7 @@ def rows_of(
             hint = "leave out --format if these are labelgen's records (the name is to end in .parquet), else name its form"
             raise UsageError(f"{name} is Parquet and no table of text", str(file), hint)
     delimiter = delimiter or ("\t" if ".tsv" in file.suffixes else ",")
-    rows = _cells(file, name, delimiter, encoding)
+    rows = _cells(file, name, delimiter, encoding, quotes)
     line, header = next(rows, (1, None))
     if header is None or isinstance(header, Rejected):
         yield from () if header is None else ((line, header),)
@@ -197,14 +203,14 @@ _MOST_CHARACTERS = 1 << 24
 """Of a cell; a longer one is a quote that was not closed."""
 
 
-def _cells(file: Path, name: str, delimiter: str, encoding: str) -> Iterator[_Cells]:
+def _cells(file: Path, name: str, delimiter: str, encoding: str, quotes: bool) -> Iterator[_Cells]:
     """Non-empty rows, each with the number of its last line.
 
     A quote that is not closed well would swallow the lines behind it: its line is rejected, and reading restarts after it."""
     csv.field_size_limit(_MOST_CHARACTERS)
     read: int | None = 0
     while read is not None:
-        bad = yield from _cells_behind(read, file, name, delimiter, encoding)
+        bad = yield from _cells_behind(read, file, name, delimiter, encoding, quotes)
         read = None
         if bad is not None:
             read, why = bad
@@ -214,11 +220,14 @@ def _cells(file: Path, name: str, delimiter: str, encoding: str) -> Iterator[_Ce
 
 
 def _cells_behind(
-    read: int, file: Path, name: str, delimiter: str, encoding: str
+    read: int, file: Path, name: str, delimiter: str, encoding: str, quotes: bool
 ) -> Generator[_Cells, None, tuple[int, str] | None]:
     """The rows after the first `read` lines, up to a bad quote; returns the line of that quote and the reason, else None."""
     with _text(file, encoding) as text:
-        reader = csv.reader(islice(text, read, None), delimiter=delimiter, strict=True)
+        lines = islice(text, read, None)
+        reader = csv.reader(
+            lines, delimiter=delimiter, strict=True, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+        )
         while True:
             first = read + reader.line_num + 1
             try:

@@ -497,6 +497,24 @@ def test_ratings_that_use_little_of_their_scale_are_remarked(tmp_path: Path):
         assert any("is it the right one?" in text for text in remarks) == remarked
 
 
+def test_quotes_that_are_characters_lose_no_row(tmp_path: Path):
+    (tmp_path / "t.tsv").write_text('q\ta\n"hi\tho\nsay "x\t"y" z\n')
+    found, bad, _ = parts(tmp_path / "t.tsv", LogMapping(request="q", response="a", quotes=False))
+    assert [(d.turns[0].request, d.turns[0].response) for d in found] == [('"hi', "ho"), ('say "x', '"y" z')]
+    assert not bad
+
+
+def test_object_of_lists_is_a_list_of_turns(tmp_path: Path):
+    turns = {"speaker": [0, 1, 0], "said": ["hi", "ho", "bye"]}
+    path = _jsonl(tmp_path / "t.jsonl", [{"id": "c", "turns": turns}, {"id": "d", "turns": {**turns, "speaker": [0]}}])
+    mapping = LogMapping(
+        dialogue="id", turns="turns", speaker="speaker", text="said", is_user=("0",), is_assistant=("1",)
+    )
+    ((dialogue,), (bad,), _) = parts(path, mapping)
+    assert [(t.request, t.response) for t in dialogue.turns] == [("hi", "ho"), ("bye", "")]
+    assert (bad.dialogue, bad.reason.partition(":")[0]) == ("d", "bad_turns")
+
+
 def test_quote_that_closes_lines_later_loses_no_line_silently(tmp_path: Path):
     lines = ["call,q,a", "c,hi,ho", 'd,"never closed,ho', "e,hi,ho", 'f,"quoted, well",ho', "g,hi,ho"]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
