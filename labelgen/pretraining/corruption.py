@@ -56,8 +56,8 @@ MIXTURE: Mapping[str, float] = {
 """name -> share of the dialogues."""
 
 NEGATIVES = ("random", "same_domain", "nearest")
-"""Origins of a swapped response, or of a dialogue to splice with: any other dialogue; one of the same domain (else source); or
-the most similar of some of the latter that differs from the true response (the dialogue)."""
+"""Origins of a swapped response, or of a dialogue to splice with: any other dialogue, to splice with one of the same source; one of the
+same domain (else source); or the most similar of some of the latter that differs from the true response (the dialogue)."""
 
 LONGEST_RUN = 4
 """Maximum number of consecutive turns of one dialogue in a spliced dialogue."""
@@ -83,7 +83,9 @@ class DialoguePool:
         self._most_turns = _most_turns(dialogues, single) if single < 1.0 else {}
         self._dialogues = [d for d in dialogues if d.turns and self.is_single(d)]
         self._by_domain: dict[str, list[Dialogue]] = {}
+        self._by_source: dict[str | None, list[Dialogue]] = {}
         for dialogue in self._dialogues:
+            self._by_source.setdefault(dialogue.source, []).append(dialogue)
             self._by_domain.setdefault(_domain(dialogue, dialogue.turns[0]), []).append(dialogue)
         self._responses: list[tuple[str, str]] = []
         self._responses_of: dict[str, list[int]] = {}
@@ -105,7 +107,7 @@ class DialoguePool:
         """A dialogue that is none of the given ones; for `nearest`, one with similar words to the first of them. None if a few draws
         find no other. dialogues: at least one."""
         first = dialogues[0]
-        candidates = self._dialogues
+        candidates = self._by_source.get(first.source, [])
         if negative != "random":
             candidates = self._by_domain.get(_domain(first, first.turns[0]) if first.turns else "", [])
         ids = {d.id for d in dialogues}
