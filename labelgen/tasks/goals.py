@@ -21,6 +21,7 @@ from labelgen.features.layout import GroupTargets, Layout, PairTargets, States, 
 from labelgen.nn.losses import NEVER, Loss, exclusive, forbid
 from labelgen.nn.structure import Biaffine, PairScorer, TextPairScorer, similarity
 from labelgen.tasks.exclusive import softmax_rows
+from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task, Widths
 
 _REACH = 256

@@ -6,7 +6,6 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from decodings import decoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeled import labeled_dialogue
@@ -138,7 +137,10 @@ def naive_shared(texts, t, s, later, earlier):
 
 @settings(deadline=None, max_examples=30)
 @given(
-    st.lists(st.tuples(*[st.lists(st.sampled_from("a b c d ? !".split()), max_size=4).map(" ".join)] * 2), max_size=7),
+    st.lists(
+        st.tuples(*[st.lists(st.sampled_from(["a", "b", "c", "d", "?", "!"]), max_size=4).map(" ".join)] * 2),
+        max_size=7,
+    ),
     st.integers(1, 8),
 )
 def test_shared_words_equal_their_definition_in_any_pieces(texts, reach) -> None:
