@@ -93,7 +93,8 @@ def test_loss_is_the_cross_entropy_of_goals_given_those_before(counts: list[int]
         layout = layout_of(*counts)
         columns = min(reach, max(counts))
         scores = scores_of(sum(counts), columns, seed)
-        targets, naive, weight = [], 0.0, 0.0
+        targets: list[list[Target]] = []
+        naive, weight = 0.0, 0.0
         for b, count in enumerate(counts):
             targets.append([])
             for origin in ("one", "other"):
@@ -218,6 +219,7 @@ def test_returns_are_learned_from_names_that_recur(tiny_encoder):
         optimizer.step()
     predicted = annotate(model.eval(), [d for d, _, _ in log[32:]])
     right = [
-        sorted(x.at.turns for x in p) == sorted(wanted) for p, (_, _, wanted) in zip(predicted, log[32:], strict=True)
+        sorted(x.at.turns for x in p if isinstance(x.at, AtGoal)) == sorted(wanted)
+        for p, (_, _, wanted) in zip(predicted, log[32:], strict=True)
     ]
     assert sum(right) >= 0.75 * len(right)
