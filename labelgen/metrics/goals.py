@@ -14,12 +14,17 @@ from itertools import pairwise
 from operator import and_
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.special import xlogy
 
 from labelgen.data.labels import AtGoal, Label
 from labelgen.metrics.metric import Array, Item, Metric, divide, f1, of_counts
 
 Goals = list[tuple[int, ...]]
+Numbers = NDArray[np.int64]
 
 
 def _goals(labels: Iterable[Label]) -> Goals:
@@ -95,32 +100,33 @@ def _windows(wrong: Callable[[list[bool], list[bool]], bool]) -> Callable[[Item]
     return tally
 
 
-def _partition(goals: Goals, turns: int) -> Goals:
-    """The goals, and each turn that serves none as a goal of its own."""
-    served = {turn for goal in goals for turn in goal}
-    return [*goals, *((turn,) for turn in range(turns) if turn not in served)]
+def _numbers(goals: Goals, turns: int) -> Numbers:
+    """The number of each turn's goal; each turn that serves none is a goal of its own."""
+    numbers = np.arange(len(goals), len(goals) + turns)
+    for k, goal in enumerate(goals):
+        numbers[list(goal)] = k
+    return numbers
 
 
-def _overlaps(item: Item) -> Iterator[Array]:
-    """Of each division, how many turns each wanted goal shares with each predicted one."""
+def _overlaps(item: Item) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
+    """Of each division, for each pair of a wanted and a predicted goal that share turns: both numbers, and how many they share."""
     for wanted, predicted in _divisions(item):
-        ours, theirs = (_partition(goals, len(item.requests)) for goals in (predicted, wanted))
-        goal_of = {turn: k for k, goal in enumerate(ours) for turn in goal}
-        shared = np.zeros((len(theirs), len(ours)))
-        for k, goal in enumerate(theirs):
-            for turn in goal:
-                shared[k, goal_of[turn]] += 1.0
-        yield shared
+        theirs, ours = (_numbers(goals, len(item.requests)) for goals in (wanted, predicted))
+        most = int(ours.max(initial=0)) + 1
+        pairs, shared = np.unique(theirs * most + ours, return_counts=True)
+        yield pairs // most, pairs % most, shared
 
 
 def _information(item: Item) -> tuple[float, int]:
     """(variation of information in nats times turns, turns). VI is H(wanted | predicted) + H(predicted | wanted) (Meila 2007)."""
-    variation, turns = 0.0, 0.0
-    for shared in _overlaps(item):
-        joint, sums = shared[shared > 0], (shared.sum(axis=1), shared.sum(axis=0))
-        variation += sum(float((n * np.log(n)).sum()) for n in sums) - 2.0 * float((joint * np.log(joint)).sum())
-        turns += shared.sum()
-    return variation, int(turns)
+    variation, turns = 0.0, 0
+    for theirs, ours, shared in _overlaps(item):
+        for goals in (theirs, ours):
+            sizes = np.bincount(goals, shared)
+            variation += float(xlogy(sizes, sizes).sum())
+        variation -= 2.0 * float(xlogy(shared, shared).sum())
+        turns += int(shared.sum())
+    return variation, turns
 
 
 def _scaled_information(n: Array) -> Array:
@@ -130,12 +136,38 @@ def _scaled_information(n: Array) -> Array:
 
 
 def _one_to_one(item: Item) -> tuple[float, float]:
-    """(turns shared under the best pairing of goals, turns)."""
+    """(turns shared under the best pairing of goals, turns). Goals that share no turn, not even through others, are paired apart, so that
+    long dialogues with few errors take little memory."""
     matched = turns = 0.0
-    for shared in _overlaps(item):
-        matched += float(shared[linear_sum_assignment(shared, maximize=True)].sum())
+    for theirs, ours, shared in _overlaps(item):
         turns += float(shared.sum())
+        count = len(shared)
+        if count <= _FEW:
+            matched += _best_pairing(theirs, ours, shared) if count else 0.0
+            continue
+        rows, columns = (np.unique(goals, return_inverse=True)[1] for goals in (theirs, ours))
+        first = int(rows.max()) + 1
+        nodes = first + int(columns.max()) + 1
+        graph = coo_array((np.ones(count), (rows, first + columns)), shape=(nodes, nodes))
+        part = connected_components(graph, directed=False)[1][rows]
+        order = np.argsort(part, kind="stable")
+        for places in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
+            matched += _best_pairing(rows[places], columns[places], shared[places])
     return matched, turns
+
+
+_FEW = 200
+"""Pairs of goals up to which one table is faster."""
+
+
+def _best_pairing(rows: Numbers, columns: Numbers, shared: Numbers) -> float:
+    """Turns shared under the best pairing of these goals."""
+    if len(shared) == 1:
+        return float(shared[0])
+    (row_of, column_of) = (np.unique(goals, return_inverse=True)[1] for goals in (rows, columns))
+    table = np.zeros((row_of.max() + 1, column_of.max() + 1))
+    table[row_of, column_of] = shared
+    return float(table[linear_sum_assignment(table, maximize=True)].sum())
 
 
 def _several_turns(item: Item) -> tuple[int, int, int]:

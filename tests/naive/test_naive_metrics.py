@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import spearmanr
 from sklearn import metrics as sk
 
@@ -275,6 +276,19 @@ def test_partition_metrics_equal_the_evaluation_of_the_irc_corpus(dialogues):
     assert same(value("one_to_one", items), best_pairing(table) / total if total else math.nan)
     several = [{(d, *sorted(part)) for d, part in parts if len(part) > 1} for parts in (ours, theirs)]
     assert same(value("exact_goal_f1_several", items), f1(len(several[0] & several[1]), *map(len, several)))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_one_to_one_of_a_long_dialogue_equals_the_best_pairing_of_the_whole_table(share):
+    """Long dialogues are divided into parts that share no turn: with few errors many, with many errors large ones."""
+    rng = np.random.default_rng(int(100 * share))
+    wanted = np.arange(1500) // 4
+    said = np.where(rng.random(1500) < share, wanted + rng.integers(0, 4, 1500), wanted)
+    table = np.zeros((wanted.max() + 1, said.max() + 1))
+    np.add.at(table, (wanted, said), 1)
+    best = table[linear_sum_assignment(table, maximize=True)].sum() / 1500
+    assert same(value("one_to_one", goal_items([(wanted.tolist(), said.tolist())])), best)
+    assert 0.5 < best < 1
 
 
 def best_pairing(table):
