@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from labelgen.confidence.resampling import Array, interval, of_statistic, over_trainings, resamples
 from labelgen.data.dialogue import Dialogue, Feedback
-from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
+from labelgen.data.labels import GOALS, Annotation, At, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import position
 from labelgen.feedback.masking import mask
@@ -33,10 +33,10 @@ from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.goals import borders
 from labelgen.metrics.metric import Item, measure
-from labelgen.metrics.scores import failure_auprc
+from labelgen.metrics.scores import failure_auprc, match_goals
 from labelgen.pretraining.corruption import interleaved, join_parts, without_answers
 
-from .results import Result, bootstrap, versions
+from .results import Result, bootstrap, slug, versions
 from .rows import seed_of
 
 USER = "user"
@@ -440,32 +440,46 @@ def services_of(dialogue: Dialogue) -> set[str]:
     return set(json.loads(dialogue.extra or "{}").get("services", ()))
 
 
-def outcome_ceiling(predictions: Sequence[Path], reference: str, corpus: str, split: str) -> list[Result]:
-    """AUPRC of failure that a model would have if it knew the outcome of each goal that it divides exactly; other goals are missing.
+def outcome_bounds(
+    predictions: Sequence[Path], reference: str, corpus: str, split: str, variants: Mapping[str, str]
+) -> list[Result]:
+    """AUPRC of failure in two other ways, for each variant the mean over its trainings, and of several their range.
 
-    For each variant the mean over its trainings, and of several their range."""
+    "ceiling of VARIANT": what the model would have if it knew the outcome of each goal that it divides exactly; other goals are missing.
+    "VARIANT by decoded goals": each goal that the model decodes is judged by the reference's goal that it overlaps with most (Jaccard
+    index of turns), so several pieces of one goal all count; a goal of the reference that no decoded goal stands for is missing. Pieces
+    of goals whose outcome the reference does not know are not judged; one that overlaps with no goal counts as a success.
+
+    Args:
+        variants: the variants of the recipe; a folder `variant-NAME` in the path of predictions names theirs."""
+    names = {slug(name): name for name in variants}
     values: dict[str, list[float]] = {}
-    count = 0
+    count: dict[str, int] = {}
     for path in predictions:
-        items = [item for d in Log([path]) if (item := _known_outcomes(d, reference)) is not None]
         variant = next((part.removeprefix("variant-") for part in path.parts if part.startswith("variant-")), "model")
-        values.setdefault(variant, []).append(measure(failure_auprc, items))
-        count = sum(len(item.reference) for item in items)
+        variant = names.get(variant, variant)
+        for system, item_of in (
+            (f"ceiling of {variant}", _known_outcomes),
+            (f"{variant} by decoded goals", _by_decoded),
+        ):
+            items = [item for d in Log([path]) if (item := item_of(d, reference)) is not None]
+            values.setdefault(system, []).append(measure(failure_auprc, items))
+            count[system] = sum(len(item.reference) for item in items)
     rows = []
-    for variant, own in values.items():
+    for system, of_system in values.items():
         row = Result(
             corpus=corpus,
             split=split,
             task="outcome",
-            system=f"ceiling of {variant}",
+            system=system,
             reference=reference,
             metric="failure_auprc",
-            n=count,
-            value=round(sum(own) / len(own), 4),
+            n=count[system],
+            value=round(sum(of_system) / len(of_system), 4),
         )
         rows.append(row)
-        if len(own) > 1:
-            low, high = round(min(own), 4), round(max(own), 4)
+        if len(of_system) > 1:
+            low, high = round(min(of_system), 4), round(max(of_system), 4)
             rows.append(structs.replace(row, value=None, low=low, high=high, interval="range"))
     return rows
 
@@ -476,5 +490,28 @@ def _known_outcomes(dialogue: Dialogue, reference: str) -> Item | None:
         return None
     goals = {label.at for label in division(model) or ()}
     outcomes = answers(wanted, "outcome")
-    known = {at: tuple(structs.replace(x, probability=1.0) for x in own) for at, own in outcomes.items() if at in goals}
+    known = {
+        at: tuple(structs.replace(x, probability=1.0) for x in labels) for at, labels in outcomes.items() if at in goals
+    }
     return Item(tuple(turn.request for turn in dialogue.turns), outcomes, known)
+
+
+def _by_decoded(dialogue: Dialogue, reference: str) -> Item | None:
+    wanted, model = dialogue.annotation(reference), dialogue.annotation("model")
+    if wanted is None or model is None:
+        return None
+    outcomes, predicted = answers(wanted, "outcome"), answers(model, "outcome")
+    goals = [label.at for label in division(wanted) or () if isinstance(label.at, AtGoal)]
+    judged: dict[At, tuple[Label, ...]] = {}
+    found: set[At] = set()
+    for at in predicted:
+        assert isinstance(at, AtGoal)
+        goal = match_goals([at], goals).get(at)
+        if goal is None:
+            judged[at] = (Label("outcome", at, "success"),)
+            continue
+        found.add(goal)
+        if goal in outcomes:
+            judged[at] = outcomes[goal]
+    judged |= {at: labels for at, labels in outcomes.items() if at not in found}
+    return Item(tuple(turn.request for turn in dialogue.turns), judged, predicted)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.corpora import outcome_ceiling, with_new_services
+from benchmarks.corpora import outcome_bounds, with_new_services
 from benchmarks.headline import lowest_threshold
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, Label
@@ -52,10 +52,33 @@ def test_ceiling_of_outcomes_counts_failures_in_exact_goals(tmp_path):
     outcomes = [("failure", exact), ("failure", exact), ("failure", wrong), ("failure", wrong), ("success", wrong)]
     log = [labeled(f"d{k}", outcome, goals, []) for k, (outcome, goals) in enumerate(outcomes)]
     write_log(tmp_path / "seed-0" / "variant-plain" / "p.jsonl", log)
-    rows = outcome_ceiling([tmp_path / "seed-0" / "variant-plain" / "p.jsonl"], "people", "C", "s")
+    rows = outcome_bounds([tmp_path / "seed-0" / "variant-plain" / "p.jsonl"], "people", "C", "s", {"plain": ""})
     assert rows[0].system == "ceiling of plain"
     assert rows[0].n == 5
     assert rows[0].value == pytest.approx(0.5 + 0.5 * 4 / 5)
+
+
+def test_pieces_of_a_goal_are_judged_by_it_and_missing_goals_rank_last(tmp_path):
+    """A failed goal in two pieces, of which one is labeled a failure; a failed goal that nothing stands for; a false alarm where the
+    reference has no goal; a piece of a goal without a known outcome."""
+    failed, missed, unknown = (0, 1, 2, 3), (4, 5), (6, 7)
+    true = [Label("goals", AtGoal(goal), "goal") for goal in (failed, missed, unknown)]
+    true += [Label("outcome", AtGoal(goal), "failure") for goal in (failed, missed)]
+    scores = {(0, 1): 0.9, (2, 3): 0.2, (6,): 0.8, (8,): 0.5}
+    given = [Label("goals", AtGoal(goal), "goal") for goal in scores]
+    given += [
+        Label("outcome", AtGoal(goal), "failure", p, distribution=(("success", 1 - p), ("failure", p)))
+        for goal, p in scores.items()
+    ]
+    turns = tuple(Turn(request=f"r{t}", response="") for t in range(9))
+    people, model = Annotation("people", "person", tuple(true)), Annotation("model", "model", tuple(given))
+    path = tmp_path / "seed-0" / "variant-all_three" / "p.jsonl"
+    write_log(path, [Dialogue(id="d", turns=turns, annotations=(people, model))])
+    (row,) = [r for r in outcome_bounds([path], "people", "C", "s", {"all three": ""}) if "decoded" in r.system]
+    assert row.system == "all three by decoded goals"
+    # Ranks: failure, false alarm, failure, missing failure; the piece of the unknown goal is not judged.
+    assert row.n == 4
+    assert row.value == pytest.approx((1 + 2 / 3 + 3 / 4) / 3, abs=1e-4)
 
 
 def test_new_services_are_those_of_no_training_dialogue(tmp_path):
