@@ -30,6 +30,7 @@ from labelgen.data.stats import LogStats, log_stats, spread
 from labelgen.report.terminal import PlainConsole
 
 _SHOWN_LABELS = 8
+_SHOWN_OPTIONS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +188,9 @@ def formats(options: FormatsOptions) -> None:
     table = columns("format", "what it reads", "options")
     for name in READERS:
         reader: Reader = resolve(READERS, name, "format")
-        table.add_row(name, _about(name).partition("\n\n")[0].replace("\n", " "), ", ".join(reader.options))
+        more = ", ..." if len(reader.options) > _SHOWN_OPTIONS else ""
+        options_shown = ", ".join(reader.options[:_SHOWN_OPTIONS]) + more
+        table.add_row(name, _about(name).partition("\n\n")[0].replace("\n", " "), options_shown)
     PlainConsole().print(table)
 
 

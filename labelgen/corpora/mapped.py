@@ -365,13 +365,23 @@ class _Builder:
         return Dialogue(
             id=identity,
             user=self._first_text(rows, "user"),
-            start=self._first_text(rows, "start") or (None if first is None else first.iso()),
+            start=self._start(rows) or (None if first is None else first.iso()),
             locale=self._first_text(rows, "locale"),
             device=self._first_text(rows, "device"),
             turns=tuple(self._turn(t, turn, start) for t, turn in enumerate(turns)),
             feedback=self._of_dialogue(rows),
             extra=self._extra(rows, True) if self.mapping.turns is not None else None,
         )
+
+    def _start(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
+        path = self.paths.get("start")
+        value = None if path is None else self._first(rows, path)
+        if path is None or value is None:
+            return None
+        start = self.mapping.moment(path.text, value).iso()
+        if start is None:
+            raise CellError(path.text, f"bad_time: {value!r} is no date", "name a column with dates, or")
+        return start
 
     def _note_times(self, moments: Sequence[Moment], first: Moment) -> None:
         self.counts.kinds[first.kind] += 1

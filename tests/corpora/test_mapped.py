@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -201,6 +202,14 @@ def test_times_by_unit_format_and_zone(tmp_path: Path):
     mapping = read_mapping({**to_reader_options(MAPPING_WITHOUT), **more})
     ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", local), mapping)
     assert dialogue.start == "2026-07-01T08:00:00Z"
+
+
+def test_start_of_a_dialogue_is_a_date_in_any_form(tmp_path: Path):
+    mapping = LogMapping(request="q", response="a", start="at")
+    rows = [{"q": "hi", "a": "ho", "at": at} for at in (1772352000000, "2026-03-01T08:00:00Z", 12)]
+    found, (bad,), _ = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
+    assert [dialogue.start for dialogue in found] == ["2026-03-01T08:00:00Z"] * 2
+    assert (bad.line, bad.reason) == (3, "bad_time: 12 is no date")
 
 
 def test_times_that_look_wrong_are_remarked(tmp_path: Path):
@@ -521,3 +530,11 @@ def test_quote_that_closes_lines_later_loses_no_line_silently(tmp_path: Path):
     rows = list(read_source(tmp_path / "t.csv", MAPPING))
     assert [row.cells["call"] for row in rows if isinstance(row, SourceRow)] == ["c", "e", "f", "g"]
     assert [row.line for row in rows if isinstance(row, Rejected)] == [3]
+
+
+def test_excel_without_its_library_names_the_extra(tmp_path: Path, monkeypatch):
+    as_excel(tmp_path / "t.xlsx")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(UsageError, match="need openpyxl") as raised:
+        parts(tmp_path / "t.xlsx", MAPPING)
+    assert "labelgen[excel]" in raised.value.hint
