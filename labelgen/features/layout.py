@@ -145,13 +145,16 @@ class Passages:
 
     Attributes:
         groups: token ids of each group.
-        request, response: index of each real turn's text among all passages, in the order of the groups.
+        long_texts: the passages of each text that is read in several windows.
+        request, response: index of each real turn's text among all passages, in the order of the groups; after them follow
+            the long texts.
         request_token: index of each request token among all tokens of all groups."""
 
     groups: tuple[Int[Tensor, "_ _"], ...]
     request: Int[Tensor, " N"]
     response: Int[Tensor, " N"]
     request_token: Int[Tensor, " M"]
+    long_texts: tuple[Int[Tensor, " _"], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,28 @@ _MAX_CACHED = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A tokenized text. ids: with special tokens. spans: `[start, end)` of each token in code points of the text; (0, 0) for
-    special tokens."""
+    """A tokenized text.
+
+    ids: with special tokens at its start and end. spans: `[start, end)` of each token in code points of the text; (0, 0) for
+    special tokens. truncated: as many tokens as the encoder reads at once, with special tokens; the same as `ids` for most texts.
+    windows: runs of tokens that the encoder reads one by one, each with special tokens. kept: `[start, end)` of the tokens of
+    each window that are in `ids`."""
 
     ids: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
+    truncated: tuple[int, ...]
+    windows: tuple[tuple[int, ...], ...]
+    kept: tuple[tuple[int, int], ...]
 
 
 class Tokenizer:
-    """A fast tokenizer with truncation and a cache, since most utterances of a log repeat over the epochs."""
+    """A fast tokenizer with a cache, since most utterances of a log repeat over the epochs. A text of more than `max_tokens` is
+    read in at most `windows` of so many; what is longer still is truncated."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast", max_tokens: int) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", max_tokens: int, windows: int = 1) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
+        self.windows = windows
         self._cache: dict[str, Tokens] = {}
         self._interned: dict[Any, Any] = {}
 
@@ -46,12 +55,38 @@ class Tokenizer:
             backend.enable_truncation(self.max_tokens, direction=self.tokenizer.truncation_side)
             backend.no_padding()
             for text, encoding in zip(new, backend.encode_batch(new), strict=True):
-                self._cache[text] = Tokens(self._intern(encoding.ids), self._intern(encoding.offsets))
+                self._cache[text] = self._tokens(encoding)
         return [self._cache[text] for text in texts]
+
+    def _tokens(self, encoding: Any) -> Tokens:
+        ids = self._intern(encoding.ids)
+        if not encoding.overflowing or self.windows == 1:
+            return Tokens(ids, self._intern(encoding.offsets), ids, (ids,), ((0, len(ids)),))
+        parts = sorted((encoding, *encoding.overflowing), key=_begin)
+        parts = parts[: self.windows] if self.tokenizer.truncation_side == "right" else parts[-self.windows :]
+        windows = tuple(self._intern(part.ids) for part in parts)
+        kept = tuple(_kept(part.special_tokens_mask, k, len(parts)) for k, part in enumerate(parts))
+        runs = list(zip(parts, kept, strict=True))
+        joined = [number for part, (start, end) in runs for number in part.ids[start:end]]
+        spans = [span for part, (start, end) in runs for span in part.offsets[start:end]]
+        return Tokens(self._intern(joined), self._intern(spans), ids, windows, kept)
 
     def _intern(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The values with equal ones as one object, which takes a sixth of the memory."""
         return tuple(map(self._interned.setdefault, values, values))
+
+
+def _begin(part: Any) -> int:
+    """The first code point of a window."""
+    return min((start for start, end in part.offsets if end > start), default=0)
+
+
+def _kept(special: Sequence[int], window: int, windows: int) -> tuple[int, int]:
+    """The tokens of a window without the special ones between it and its neighbors."""
+    own = [k for k, mark in enumerate(special) if not mark]
+    start = 0 if window == 0 or not own else own[0]
+    end = len(special) if window == windows - 1 or not own else own[-1] + 1
+    return start, end
 
 
 def tokens_of_span(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
@@ -61,10 +96,11 @@ def tokens_of_span(spans: Sequence[tuple[int, int]], start: int, end: int) -> tu
 
 
 def group_passages(requests: Sequence[Tokens], responses: Sequence[Tokens]) -> Passages:
-    """Distinct passages in groups of one exact length, and the index of each turn's texts among them."""
+    """Distinct passages in groups of one exact length, and the index of each turn's texts among them and the long texts."""
     by_length: dict[int, dict[tuple[int, ...], None]] = {}
     for tokens in (*requests, *responses):
-        by_length.setdefault(len(tokens.ids), {})[tokens.ids] = None
+        for ids in tokens.windows:
+            by_length.setdefault(len(ids), {})[ids] = None
     groups, passage_of, token_of = [], {}, {}
     passage = token = 0
     for length in sorted(by_length):
@@ -74,12 +110,23 @@ def group_passages(requests: Sequence[Tokens], responses: Sequence[Tokens]) -> P
             passage_of[ids], token_of[ids] = passage, token
             passage += 1
             token += length
-    request_tokens = [torch.arange(token_of[t.ids], token_of[t.ids] + len(t.ids)) for t in requests]
+    request_tokens = [
+        torch.arange(token_of[ids] + start, token_of[ids] + end)
+        for tokens in requests
+        for ids, (start, end) in zip(tokens.windows, tokens.kept, strict=True)
+    ]
+    several = dict.fromkeys(t.windows for t in (*requests, *responses) if len(t.windows) > 1)
+    text_of = {windows: passage + k for k, windows in enumerate(several)}
+
+    def place(tokens: Tokens) -> int:
+        return passage_of[tokens.windows[0]] if len(tokens.windows) == 1 else text_of[tokens.windows]
+
     return Passages(
         groups=tuple(groups),
-        request=torch.tensor([passage_of[t.ids] for t in requests], dtype=torch.long),
-        response=torch.tensor([passage_of[t.ids] for t in responses], dtype=torch.long),
+        request=torch.tensor([place(t) for t in requests], dtype=torch.long),
+        response=torch.tensor([place(t) for t in responses], dtype=torch.long),
         request_token=torch.cat(request_tokens) if request_tokens else torch.zeros(0, dtype=torch.long),
+        long_texts=tuple(torch.tensor([passage_of[ids] for ids in windows], dtype=torch.long) for windows in several),
     )
 
 

@@ -171,11 +171,11 @@ def annotate(
     encoder = model.turn_encoder
     with torch.inference_mode(), autocast or nullcontext(), one_thread():
         if encoder.prepared:
-            encoder.state_cache.expect(tokens.ids for tokens in collator.tokenizer(_texts(dialogues)))
-        for n, run in enumerate(_runs(by_turns)):
+            encoder.state_cache.expect(_windows_of(collator, dialogues))
+        sizes = [_size(collator, dialogue) for dialogue in dialogues]
+        for n, run in enumerate(_runs(by_turns, sizes)):
             if encoder.prepared and len(run) > 1:
-                texts = _texts([dialogues[k] for batch in run for k in batch])
-                encoder.prefetch(tokens.ids for tokens in collator.tokenizer(texts))
+                encoder.prefetch(_windows_of(collator, [dialogues[k] for batch in run for k in batch]))
             for batch in run:
                 predicted = _annotate_batch(model, collator, [dialogues[k] for k in batch], goals_from, root, online)
                 for k, one in zip(batch, predicted, strict=True):
@@ -187,25 +187,44 @@ def annotate(
     return answers
 
 
-def _runs(by_turns: Mapping[int, Sequence[int]]) -> Iterator[list[list[int]]]:
-    """Runs of batches whose texts are encoded at once. A batch has the indices of dialogues with one number of turns."""
+def _runs(by_turns: Mapping[int, Sequence[int]], sizes: Sequence[int]) -> Iterator[list[list[int]]]:
+    """Runs of batches whose texts are encoded at once. A batch has the indices of dialogues with one number of turns. sizes: of each
+    dialogue, in turns."""
     run: list[list[int]] = []
     total = 0
-    for turns, indices in sorted(by_turns.items()):
-        size = max(1, WINDOW // turns)
-        for start in range(0, len(indices), size):
-            batch = list(indices[start : start + size])
-            if run and total + turns * len(batch) > _PREFETCH_TURNS:
+    for _, indices in sorted(by_turns.items()):
+        for batch in _batches(indices, sizes):
+            size = sum(sizes[k] for k in batch)
+            if run and total + size > _PREFETCH_TURNS:
                 yield run
                 run, total = [], 0
             run.append(batch)
-            total += turns * len(batch)
+            total += size
     if run:
         yield run
 
 
-def _texts(dialogues: Sequence[Dialogue]) -> list[str]:
-    return [text for dialogue in dialogues for turn in dialogue.turns for text in (turn.request, turn.response)]
+def _batches(indices: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Neighbors with at most WINDOW turns together, or one dialogue."""
+    batch: list[int] = []
+    for k in indices:
+        if batch and sum(sizes[j] for j in batch) + sizes[k] > WINDOW:
+            yield batch
+            batch = []
+        batch.append(k)
+    if batch:
+        yield batch
+
+
+def _size(collator: Collator, dialogue: Dialogue) -> int:
+    """Turns of a dialogue, where a turn with long texts counts as several."""
+    return -(-len(list(_windows_of(collator, [dialogue]))) // 2)
+
+
+def _windows_of(collator: Collator, dialogues: Sequence[Dialogue]) -> Iterator[tuple[int, ...]]:
+    """What the encoder reads for the texts of dialogues."""
+    texts = [text for dialogue in dialogues for turn in dialogue.turns for text in (turn.request, turn.response)]
+    return (ids for tokens in collator.tokenizer(texts) for ids in tokens.windows)
 
 
 @contextmanager

@@ -123,7 +123,14 @@ def assemble(
     width = int(encoder.config.hidden_size)
     ordered = {name: tasks[name] for name in TASKS if name in tasks}
     return LabelModel(
-        options, ordered, features, encoder, width, Tokenizer(tokenizer, options.max_tokens), origin, linear
+        options,
+        ordered,
+        features,
+        encoder,
+        width,
+        Tokenizer(tokenizer, options.max_tokens, options.windows),
+        origin,
+        linear,
     )
 
 

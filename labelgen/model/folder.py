@@ -18,7 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,7 @@ _MAX_SIZE = 1_000_000
 """Larger than any size in a model's options."""
 _MINIMUM = {
     "max_tokens": 1,
+    "windows": 1,
     "dialogue_layers": 0,
     "dialogue_width": 1,
     "dialogue_heads": 1,
@@ -113,6 +114,18 @@ class _Head:
 
     form: int
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class _EarlierOptions:
+    """Options whose default was another when a model was saved that lacks them. Before windows, long texts were truncated."""
+
+    windows: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    options: _EarlierOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +323,8 @@ def read_saved(path: Path) -> Saved:
         what = f"the model has form {head.form}, this version reads {FORM} and before"
         raise IntegrityError(what, str(path.parent), f"use labelgen {head.version}")
     saved = read_json(path, Saved, "use the version that wrote it, or copy the model again")
+    windows = read_json(path, _Earlier).options.windows
+    saved = replace(saved, options=replace(saved.options, windows=windows))
     fault = next(_faults(saved), None)
     if fault is not None:
         raise IntegrityError(f"model.json describes no model: {fault}", str(path), MODEL_HINT)
@@ -471,7 +486,9 @@ def _test_encoder(model: LabelModel, folder: Path) -> None:
     known = model.turn_encoder.encoder.get_input_embeddings().num_embeddings
     backend = model.tokenizer.tokenizer.backend_tokenizer
     with integrity_errors("the encoder cannot read a text", folder):
-        texts = [tokens.ids for tokens in model.tokenizer(["", "a " * min(model.options.max_tokens, _TEST_TOKENS)])]
+        texts = [
+            tokens.truncated for tokens in model.tokenizer(["", "a " * min(model.options.max_tokens, _TEST_TOKENS)])
+        ]
         last = max([*backend.get_vocab(with_added_tokens=True).values(), *(k for ids in texts for k in ids)], default=0)
         if last >= known:
             raise ValueError(f"its tokenizer has a token of the number {last}, and it knows {known} tokens")

@@ -112,7 +112,7 @@ class LabelModel(nn.Module):
         self.reads_alone = any(task.reads_alone for task in tasks.values())
         self.reads_tokens = any(task.reads_tokens for task in tasks.values())
         self._label_ids = {
-            name: [t.ids for t in tokenizer([label_text(n.name, n.description) for n in task.labels.names])]
+            name: [t.truncated for t in tokenizer([label_text(n.name, n.description) for n in task.labels.names])]
             for name, task in tasks.items()
             if task.reads_label_texts
         }

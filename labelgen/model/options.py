@@ -17,7 +17,9 @@ class ModelOptions:
     """training of the other layers on fixed encoder vectors"""
     # The first and last token are not the text's.
     max_tokens: Annotated[int, Range(3), "N"] = 96
-    """maximum number of tokens of a request or response; longer texts are truncated"""
+    """maximum number of tokens that the encoder reads at once; longer requests and responses are read in windows"""
+    windows: Count = 4
+    """number of windows of max_tokens tokens in which a longer request or response is read; 1 truncates it"""
     dialogue_layers: WholeNumber = 2
     """number of layers of the dialogue encoder; 0 is the baseline without context"""
     dialogue_width: Count = 384

@@ -160,7 +160,7 @@ def _shares(names: Iterable[str]) -> Row:
 def _text_vectors(model: LabelModel, dialogues: Sequence[Dialogue]) -> list[Array]:
     """For each dialogue, the mean of its requests' and of its responses' vectors, projected; [2 * _PROJECTED] each."""
     texts = sorted({text for d in dialogues for turn in d.turns for text in (turn.request, turn.response)})
-    ids = [tokens.ids for tokens in model.tokenizer(texts)]
+    ids = [tokens.truncated for tokens in model.tokenizer(texts)]
     with one_thread():
         parts = [pool_texts(model.turn_encoder, ids[k : k + _AT_ONCE]) for k in range(0, max(1, len(ids)), _AT_ONCE)]
     pooled = torch.cat(parts)

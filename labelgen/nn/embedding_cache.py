@@ -47,8 +47,10 @@ class EmbeddingCache:
     ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
         """Same as `TurnEncoder.forward`, but token states of responses may be zeros. `encode` gets the passages that are missing."""
         device = passages.groups[0].device
-        requests = set(passages.request.tolist()) if with_tokens else set()
         keys: list[Ids] = [tuple(row) for ids in passages.groups for row in ids.tolist()]
+        requests = set(passages.request.tolist()) if with_tokens else set()
+        windows = [passages.long_texts[k - len(keys)].tolist() for k in requests if k >= len(keys)]
+        requests = {k for k in requests if k < len(keys)}.union(*windows)
         missing = [not self._has(key, tokens=k in requests) for k, key in enumerate(keys)]
         entries = {key: self._entries[key] for key, new in zip(keys, missing, strict=True) if not new}
         rows = torch.split(torch.tensor(missing, device=device), [len(ids) for ids in passages.groups])

@@ -106,7 +106,19 @@ class TurnEncoder(nn.Module):
     def forward(
         self, passages: Passages, with_tokens: bool
     ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
-        """Pooled vector of each passage and, if `with_tokens`, the states of all tokens in the order of the groups."""
+        """Pooled vector of each passage, then of each long text, and, if `with_tokens`, the states of all tokens in the order of
+        the groups."""
+        pooled, tokens = self._passages(passages, with_tokens)
+        if not passages.long_texts:
+            return pooled, tokens
+        lengths = torch.tensor([ids.shape[1] for ids in passages.groups for _ in ids], device=pooled.device)
+        # One text at a time, so that its vector depends on the text alone.
+        texts = [_mean_of_windows(pooled[rows], lengths[rows]) for rows in passages.long_texts]
+        return torch.cat([pooled, torch.stack(texts)]), tokens
+
+    def _passages(
+        self, passages: Passages, with_tokens: bool
+    ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
         if self.embedding_cache is not None:
             return self.embedding_cache.embed(passages, self.states, with_tokens)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
@@ -153,6 +165,12 @@ class TurnEncoder(nn.Module):
             )
             return _by_group(out.last_hidden_state[0], groups)
         return [self.encoder(inputs_embeds=x).last_hidden_state for x in _by_group(embedded, groups)]
+
+
+def _mean_of_windows(pooled: Float[Tensor, "w d"], lengths: Int[Tensor, " w"]) -> Float[Tensor, " d"]:
+    """Mean of a long text's token states, from the means of its windows."""
+    weights = lengths.to(pooled.dtype) / lengths.sum()
+    return (pooled * weights[:, None]).sum(dim=0)
 
 
 def _by_group(tokens: Float[Tensor, "tokens d"], groups: Sequence[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _ d"]]:

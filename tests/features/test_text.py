@@ -21,8 +21,10 @@ from labelgen.features.sound import prepare_torchaudio
 def test_tokenizer_texts_give_ids_and_spans_of_transformers(tiny_encoder, texts, most):
     own = text_features.Tokenizer(load_tokenizer(str(tiny_encoder)), most)(texts)
     theirs = load_tokenizer(str(tiny_encoder))(texts, truncation=True, max_length=most, return_offsets_mapping=True)
-    assert [list(tokens.ids) for tokens in own] == theirs["input_ids"]
-    assert [list(tokens.spans) for tokens in own] == [list(map(tuple, spans)) for spans in theirs["offset_mapping"]]
+    assert [list(tokens.truncated) for tokens in own] == theirs["input_ids"]
+    short = [k for k, tokens in enumerate(own) if len(tokens.windows) == 1]
+    assert [list(own[k].ids) for k in short] == [theirs["input_ids"][k] for k in short]
+    assert [list(own[k].spans) for k in short] == [list(map(tuple, theirs["offset_mapping"][k])) for k in short]
 
 
 TEXTS = ("play stop the red lamp", "Rain in Paris? add milk, bread", "é 紫の煙 🎵 [SEP] </s> <mask>")

@@ -16,7 +16,7 @@ from labelgen.model.folder import FORM, load_model, save_model
 def as_if_saved(folder: Path, form: int) -> None:
     """With another form in model.json, and digests that agree."""
     saved = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    del saved["features"]["words"], saved["options"]["words"], saved["options"]["overlaps"]
+    del saved["features"]["words"], saved["options"]["words"], saved["options"]["overlaps"], saved["options"]["windows"]
     for task in saved["tasks"].values():
         del task["options"]["parts"], task["options"]["without_texts"]
     (folder / "model.json").write_text(json.dumps({**saved, "form": form}), encoding="utf-8")
@@ -36,6 +36,15 @@ def test_one_whose_weights_fit_loads(folder):
     as_if_saved(folder, 1)
     after = load_model(folder).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_one_that_knew_no_windows_truncates_long_texts(folder):
+    assert load_model(folder).options.windows > 1
+    as_if_saved(folder, 4)
+    model = load_model(folder)
+    assert model.options.windows == 1
+    (tokens,) = model.tokenizer(["play the red lamp " * 200])
+    assert tokens.windows == (tokens.truncated,)
 
 
 def test_one_whose_head_was_another_is_refused(folder):
