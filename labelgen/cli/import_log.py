@@ -125,7 +125,7 @@ def _preview(options: ImportOptions) -> None:
             remarks.append(item.text)
         elif isinstance(item, Rejected):
             if not reasons[item.reason.partition(":")[0]]:
-                hint = "" if item.hint is None else f" ({item.hint.removesuffix(', or')})"
+                hint = "" if item.hint is None else f" ({item.hint})"
                 remarks.append(f"rejected: {item.where()}: {item.reason}{hint}")
             reasons[item.reason.partition(":")[0]] += 1
         else:

@@ -45,8 +45,8 @@ _FEW_RATINGS = 20
 _SHOWN = 30
 _LONG_GAP_S = 600.0
 _LOOKED_AT = 200
-_SLOTS = 'give JSON such as {"city": "Rome"}, or'
-_ENCODING = "name the encoding, such as cp1252 for Western Europe, or"
+_SLOTS = 'give JSON such as {"city": "Rome"}'
+_ENCODING = "name the encoding, such as cp1252 for Western Europe"
 _NOT_UTF8 = range(0xDC80, 0xDD00)
 _SYSTEM = "system"
 
@@ -380,7 +380,7 @@ class _Builder:
             return None
         start = self.mapping.moment(path.text, value).iso()
         if start is None:
-            raise CellError(path.text, f"bad_time: {value!r} is no date", "name a column with dates, or")
+            raise CellError(path.text, f"bad_time: {value!r} is no date", "name a column with dates")
         return start
 
     def _note_times(self, moments: Sequence[Moment], first: Moment) -> None:
@@ -395,7 +395,7 @@ class _Builder:
         listed = maps.entries_of(self.paths["turns"].get(row))
         if listed is None:
             raise CellError(
-                self.paths["turns"].text, "bad_turns: this is no list of objects", "give the path of the list, or"
+                self.paths["turns"].text, "bad_turns: this is no list of objects", "give the path of the list"
             )
         return listed
 
@@ -413,9 +413,9 @@ class _Builder:
             column = self.paths["time"].text
             if kinds == {"epoch", "local"}:
                 reason = "mixed_zones: some times of this dialogue name a time zone and some do not"
-                raise CellError(column, reason, "state zone, that of times without one, or")
+                raise CellError(column, reason, "state zone, that of times without one")
             reason = "mixed_times: some times of this dialogue are dates and some count from its start"
-            raise CellError(column, reason, "name a column with times of one kind, or")
+            raise CellError(column, reason, "name a column with times of one kind")
         last = -math.inf
         placed: list[tuple[float, _Line]] = []
         path = self.paths.get("order")
@@ -451,7 +451,7 @@ class _Builder:
         if word in self._assistants or word == _SYSTEM:
             return False
         reason = f"bad_speaker: {word!r} is neither user nor assistant"
-        raise CellError(self.paths["speaker"].text, reason, "name it in is_user, is_assistant or is_neither, or")
+        raise CellError(self.paths["speaker"].text, reason, "name it in is_user, is_assistant or is_neither")
 
     def _turn(self, t: int, turn: "Exchange[_Line]", start: float | None) -> Turn:
         user, assistant = ("text", "text") if self.mapping.by_utterance else ("request", "response")
@@ -502,7 +502,7 @@ class _Builder:
             return join_texts(text for part in parts if (text := _text(part)) is not None)
         if isinstance(value, dict):
             raise CellError(
-                path.text if path else "", "bad_text: this is an object and no text", "give the path to its text, or"
+                path.text if path else "", "bad_text: this is an object and no text", "give the path to its text"
             )
         return "" if _is_empty(value) else str(value)
 
@@ -525,7 +525,7 @@ class _Builder:
         share = self.mapping.number(path.text, value) / self.mapping.confidence_scale
         if not 0.0 <= share <= 1.0:
             scale = f"0..{self.mapping.confidence_scale:g}"
-            raise CellError(path.text, f"bad_confidence: {value} is outside of {scale}", "state confidence_scale, or")
+            raise CellError(path.text, f"bad_confidence: {value} is outside of {scale}", "state confidence_scale")
         return share
 
     def _hypothesis(self, rows: Sequence[Mapping[str, Any]], turn: "Exchange[_Line]", user: str) -> Hypothesis | None:

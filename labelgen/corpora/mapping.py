@@ -22,7 +22,8 @@ THUMBS, RATING, YES_NO = "thumbs", "rating", "yes_no"
 TEXTS = ("regenerate", "edit", "edit_response")
 """Kinds of feedback whose cell may have a text instead of a yes."""
 EVENTS = (*TEXTS, "retry", "copy", "barge_in", "stop", "disconnect")
-KINDS = (THUMBS, RATING, YES_NO, *EVENTS)
+COMMENT = "comment"
+KINDS = (THUMBS, RATING, YES_NO, *EVENTS, COMMENT)
 """Kinds of feedback that a mapping names."""
 
 _UP = "up thumbs_up thumbs-up thumbsup 👍 positive like liked good great helpful upvote +1 1 1.0 true yes y"
@@ -143,12 +144,12 @@ class Meaning:
         where, scale = f"feedback of {column!r}", None
         if kind not in KINDS:
             raise UsageError(f"{kind!r} is no kind of feedback", where, f"known: {', '.join(KINDS)}")
-        good, bad = ("", "") if kind == RATING else (_UP, _DOWN) if kind == THUMBS else (_YES, _NO)
+        good, bad = ("", "") if kind in (RATING, COMMENT) else (_UP, _DOWN) if kind == THUMBS else (_YES, _NO)
         values = {"good": good, "bad": bad, "none": ""}
         of = "turn"
         for word in words:
             name, equals, listed = word.partition("=")
-            if equals and name in values and (kind != RATING or name == "none"):
+            if equals and name in values and (good or name == "none"):
                 values[name] = listed.replace(",", " ")
             elif word in ("of turn", "of previous", "of dialogue"):
                 of = word.removeprefix("of ")
@@ -180,9 +181,11 @@ class Meaning:
                 raise CellError(
                     column,
                     f"bad_rating: {text} is outside of its scale {low:g}..{high:g}",
-                    f"state the scale of {column}, as in 'rating 1..10', or",
+                    f"state the scale of {column}, as in 'rating 1..10'",
                 )
             return [Feedback(kind=RATING, rating=rating, scale=self.scale)]
+        if self.kind == COMMENT:
+            return [Feedback(kind=COMMENT, text=str(value))]
         yes = True if word in self.good else False if word in self.bad else None
         if self.kind == THUMBS and yes is not None:
             return [Feedback(kind=RATING, rating=_THUMB_SCALE[yes], scale=_THUMB_SCALE)]
@@ -198,7 +201,7 @@ class Meaning:
         raise CellError(
             column,
             f"bad_feedback: what {text[:40]!r} means is not known",
-            f"add it to good=, bad= or none= of {column}, as in '{self.kind} none={word[:40]}', or",
+            f"add it to good=, bad= or none= of {column}, as in '{self.kind} none={word[:40]}'",
         )
 
 
@@ -278,7 +281,7 @@ class Mapping:
     """column of another numerical input of the model"""
     feedback: Annotated[abc.Mapping[str, str], "MEANING"] = field(default_factory=dict)
     """column of user feedback and its meaning: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit, edit_response, copy,
-    barge_in, stop or disconnect; with good=VALUE,... bad=VALUE,... none=VALUE,... where values are unusual, and 'of dialogue' or
+    barge_in, stop, disconnect or comment; with good=VALUE,... bad=VALUE,... none=VALUE,... where values are unusual, and 'of dialogue' or
     'of previous' where they are not about the turn of the row"""
     decimal: Literal[".", ","] = "."
     """decimal sign of numbers"""
@@ -387,7 +390,7 @@ class Mapping:
             return float(text if self.decimal == "." else text.replace(".", "").replace(",", "."))
         except ValueError as error:
             comma = self.decimal == "." and re.fullmatch(r"-?\d+,\d+", text)
-            hint = "give decimal ',', or" if comma else None
+            hint = "give decimal ','" if comma else None
             raise CellError(column, f"bad_number: {text[:40]!r}", hint) from error
 
     def moment(self, column: str, value: Any) -> "Moment":
@@ -425,7 +428,7 @@ class Mapping:
         return Moment((date if date.tzinfo else date.replace(tzinfo=self.tzinfo)).timestamp(), "epoch")
 
 
-_FORMAT = "state time_format, such as '%d.%m.%Y %H:%M:%S', or"
+_FORMAT = "state time_format, such as '%d.%m.%Y %H:%M:%S'"
 _EPOCH = 1e8
 """Seconds since 1970, in 1973; smaller numbers are times since the start of a dialogue."""
 

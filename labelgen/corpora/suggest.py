@@ -19,7 +19,7 @@ _NAMES = {
     "request": "request prompt question query instruction user_message user_text user_input user_utterance input utterance asked user",
     "response": "response answer reply completion bot_message assistant_message system_response bot_response output answered "
     "assistant bot",
-    "time": "time timestamp ts created_at sent_at datetime date time_s created event_time",
+    "time": "time timestamp ts at created_at sent_at datetime date time_s created event_time",
     "order": "turn_index message_index turn_number turn_id position seq sequence idx",
     "user": "user_id customer_id uid client_id account_id caller_id user customer caller",
     "device": "device device_type platform channel",
@@ -33,7 +33,11 @@ _NAMES = {
 }
 """Field -> names that its column often has, the most certain first."""
 
+_GENERIC = ("value", "score", "label", "type", "name")
+"""Names of fields that say nothing without the field around them."""
+
 _FEEDBACK = (
+    ("comment", r"\bcomments?\b|\bremarks?\b|\bverbatim\b"),
     ("regenerate", r"regenerat"),
     ("retry", r"\bretr(y|ies|ied)\b"),
     ("edit", r"\bedit(ed|s)?\b|\bedited_(prompt|request|text)\b"),
@@ -70,7 +74,8 @@ def _leaves(value: Any, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
 
 def feedback_kind(path: str) -> str | None:
     """The kind of feedback that a column has by its name; None where it looks like something else."""
-    words = _plain(path)
+    last = _plain(path.rpartition(".")[2])
+    words = _plain(path) if last.strip() in _GENERIC else last
     return next((kind for kind, pattern in _FEEDBACK if re.search(pattern, words)), None)
 
 

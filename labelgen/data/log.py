@@ -350,7 +350,7 @@ class Log:
         raise InputError(
             f"{bad:,} of {bad + self.kept:,} records are bad ({rate:.1%}), more than the {self.max_bad_rate:.1%} allowed: {counts}",
             f"the first: {first.where()}: {first.reason}",
-            f"{f'{first.hint}, ' if first.hint else ''}fix the records or raise --max-bad-rate{kept}",
+            f"{f'{first.hint}, or ' if first.hint else ''}fix the records or raise --max-bad-rate{kept}",
         )
 
 

@@ -349,6 +349,7 @@ MEANINGS: list[tuple[str, Any, list[Feedback]]] = [
     ("edit", "yes", [Feedback(kind="edit")]),
     ("edit_response", "Dear Ann", [Feedback(kind="edit_response", text="Dear Ann")]),
     ("copy", "true", [Feedback(kind="copy")]),
+    ("comment", "wrong song", [Feedback(kind="comment", text="wrong song")]),
     ("barge_in", "x", [Feedback(kind="barge_in")]),
     ("stop", "no", []),
 ]
@@ -402,7 +403,7 @@ def test_json_path_finds_its_value(path: str, value: object):
     assert JsonPath.of(path).get(row) == value
 
 
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "csv": {
         "conversation_id": "c",
         "role": "user",
@@ -420,8 +421,17 @@ LOOKS = {
         "copied": True,
         "helpful": "yes",
     },
+    "events": {
+        "trace": {"session_id": "s"},
+        "event": {"prompt": "hi", "completion": "ho", "at": 3},
+        "feedback": {"value": "up", "comment": "nice"},
+    },
 }
 SUGGESTED = {
+    "events": LogMapping(
+        dialogue="trace.session_id", request="event.prompt", response="event.completion", time="event.at",
+        feedback={"feedback.value": "thumbs", "feedback.comment": "comment"},
+    ),
     "csv": LogMapping(
         dialogue="conversation_id", speaker="role", text="message", time="created_at",
         feedback={"thumbs": "thumbs", "csat_score": "rating 1..5"},
