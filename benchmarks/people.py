@@ -5,6 +5,7 @@ over users (over dialogues where the user is unknown) and trainings. The pooled 
 corpus with one weight; corpora are resampled apart from each other.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ _AT_ONCE = 256
 _RESAMPLES = 2000
 _GROUP, _FOLD, _SEED = (re.compile(rf"/{name}-([^/]+)/") for name in ("group", "fold", "seed"))
 _MAIN = {"quality": "macro_f1", "outcome": "failure_auprc"}
+_RANKED = ("failure_auprc",)
+"""Metrics that order answers by score. Models of two folds have scores of different scales, so these are means over folds."""
 _OTHERS = {"quality": ("accuracy", "bad_f1"), "outcome": ("accuracy", "macro_f1")}
 
 
@@ -92,6 +95,7 @@ def rows(
     """
     logs: dict[str, list[Dialogue]] = {}
     of_group: dict[str, str] = {}
+    fold_of: dict[str, str] = {}
     kept = False
     for path in judged:
         group, fold = _found(_GROUP, path), _found(_FOLD, path)
@@ -101,6 +105,7 @@ def rows(
             if corpus is not None and (fold == KEPT or not _is_developed(dialogue, develop.get(group, 0.0))):
                 logs.setdefault(corpus, []).append(dialogue)
                 of_group[corpus] = group
+                fold_of[dialogue.id] = fold
     results: list[Result] = []
     differences: dict[str, dict[str, tuple[float, Array]]] = {}
     split = "kept for checking" if kept else "folds"
@@ -109,7 +114,7 @@ def rows(
         dialogues = sorted(logs[corpus], key=lambda dialogue: dialogue.id)
         reference = "other annotators" if setting.reference == "consensus" else setting.reference
         cells = {"corpus": corpus, "split": split, "reference": reference}
-        for row, draws in _of_corpus(dialogues, tasks[0], setting):
+        for row, draws in _of_corpus(dialogues, [fold_of[d.id] for d in dialogues], tasks[0], setting):
             results.append(structs.replace(row, **cells))
             if row.baseline and row.metric == _MAIN[tasks[0].tasks[0]] and row.value is not None:
                 differences.setdefault(row.baseline, {})[corpus] = row.value, draws
@@ -135,8 +140,10 @@ def _setting(options: Mapping[str, Any]) -> tuple[Setting, tuple[EvaluationTask,
     return setting, about(evaluation_tasks(), [options["task"]])
 
 
-def _of_corpus(dialogues: Sequence[Dialogue], task: EvaluationTask, setting: Setting) -> Iterator[tuple[Result, Array]]:
-    """Rows of one corpus, each with its value in each resample."""
+def _of_corpus(
+    dialogues: Sequence[Dialogue], folds: Sequence[str], task: EvaluationTask, setting: Setting
+) -> Iterator[tuple[Result, Array]]:
+    """Rows of one corpus, each with its value in each resample. folds: of each dialogue."""
     (pooled,) = as_set(about(evaluation_tasks(), [task.tasks[0]]), setting)
     judgments = Protocol(dialogues, [pooled], setting).judgments(pooled).all
     owners = [dialogue.user or dialogue.id for dialogue in dialogues]
@@ -147,7 +154,20 @@ def _of_corpus(dialogues: Sequence[Dialogue], task: EvaluationTask, setting: Set
     rivals = [*sorted(name for name in names if name.startswith(BASELINE)), *people]
 
     def measured(system: str) -> dict[str, Measured]:
-        return measure_all(metrics, items_of(judgments, dialogues, pooled, system), judgments, setting, owners)
+        items = items_of(judgments, dialogues, pooled, system)
+        out = measure_all(metrics, items, judgments, setting, owners)
+        for name in set(metrics) & set(_RANKED):
+            parts = []
+            for k, fold in enumerate(sorted(set(folds))):
+                chosen = [j for j, judgment in enumerate(judgments) if folds[judgment.dialogue] == fold]
+                of_fold = ([items[j] for j in chosen], [judgments[j] for j in chosen])
+                parts.append(
+                    measure_all([name], *of_fold, structs.replace(setting, seed=setting.seed + k), owners)[name]
+                )
+            value = float(np.mean([part.interval.value or 0.0 for part in parts]))
+            draws = np.mean([part.draws for part in parts], axis=0)
+            out[name] = dataclasses.replace(out[name], interval=interval(value, draws, setting.level), draws=draws)
+        return out
 
     ours = [measured(name) for name in trainings]
     seeds = " ".join(name.removeprefix(f"{MODEL} ") for name in trainings)

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.people import rows
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtTurn, Label
+from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
 from labelgen.data.log import write_log
 from labelgen.data.split import Part, part_of
 
@@ -77,3 +77,26 @@ def test_dialogues_of_choices_are_not_reported_but_in_a_log_kept_for_checking(ju
 
 def test_mean_of_one_corpus_is_not_written(judged):
     assert not [r for r in table(judged, wanted=("X",)) if r.metric == "main_metric"]
+
+
+def scored(k: int, offset: float) -> Dialogue:
+    """A goal of a user of its own; every failure has a higher score than the successes of its fold."""
+    failed = k % 2 == 0
+    p = offset + (0.2 if failed else 0.1)
+    goal = AtGoal((0,))
+    scores = tuple({"success": 1 - p, "failure": p}.items())
+    truth = Label("outcome", goal, "failure" if failed else "success")
+    model = Annotation("model 0", "model", (Label("outcome", goal, "success", 1 - p, None, scores),))
+    turns = (Turn(request=f"request {k}", response=""),)
+    annotations = (Annotation("user", "person", (truth,)), model)
+    return Dialogue(id=f"g{k:02}", turns=turns, source="x", user=f"u{k:02}", annotations=annotations)
+
+
+def test_scores_of_two_folds_are_not_ranked_together(tmp_path):
+    paths = [tmp_path / f"judged/group-two/fold-{fold}/judged.jsonl" for fold in (0, 1)]
+    for fold, path in enumerate(paths):
+        path.parent.mkdir(parents=True)
+        write_log(path, [scored(k + 20 * fold, 0.4 * fold) for k in range(20)])
+    settings = {"two": {"task": "outcome", "reference": "user", "ratings": "vote"}}
+    (row,) = [r for r in rows(paths, {"x": "X"}, settings, {}, {}) if r.metric == "failure_auprc"]
+    assert (row.value, row.low, row.n) == (1.0, 1.0, 40)
