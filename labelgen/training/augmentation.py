@@ -49,8 +49,8 @@ def interrupt(dialogue: Dialogue, other: Dialogue, rng: Random) -> Dialogue | No
     after the interruption for a part of it. The goal of the other dialogue is one whose turns follow each other. Times, audio and
     targets about the whole dialogue are dropped as in `join_at_goals`.
 
-    Returns None if no goal of the first has two turns and none of the second has turns that follow each other, or if one of
-    them is divided completely and the other is not."""
+    Returns None if the first has no goal of two turns, if the second has none whose turns follow each other, or if one of them is divided
+    completely and the other is not."""
     inside = [goal for goal in _goals(dialogue) if len(goal) > 1]
     blocks = [goal for goal in _goals(other) if len(goal) == goal[-1] - goal[0] + 1]
     closed = _closed(dialogue)
