@@ -1,26 +1,50 @@
 """labelgen turns the feedback in an assistant's logs into labels.
 
 The names of `__all__` are the public ones. Each is loaded on first use, so that importing labelgen costs nothing and only
-`Annotator` brings torch."""
+what needs a model brings torch."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelgen.api.annotator import Annotator as Annotator
+    from labelgen.api.dialogues import Dialogues as Dialogues
+    from labelgen.api.dialogues import load_log as load_log
+    from labelgen.api.functions import aggregate as aggregate
+    from labelgen.api.functions import calibrate as calibrate
+    from labelgen.api.functions import certify as certify
+    from labelgen.api.functions import consensus as consensus
+    from labelgen.api.functions import evaluate as evaluate
+    from labelgen.api.functions import find_signals as find_signals
+    from labelgen.api.functions import finetune as finetune
+    from labelgen.api.functions import pretrain as pretrain
+    from labelgen.api.functions import split as split
+    from labelgen.api.functions import user_answers as user_answers
     from labelgen.base.errors import LabelgenError as LabelgenError
     from labelgen.data.dialogue import Dialogue as Dialogue
     from labelgen.data.dialogue import Turn as Turn
     from labelgen.data.log import Log as Log
     from labelgen.data.log import write_log as write_log
-    from labelgen.model.annotator import Annotator as Annotator
 
 __version__ = "0.3.0"
 
 _PUBLIC = {
-    "Annotator": "labelgen.model.annotator:Annotator",
+    "Annotator": "labelgen.api.annotator:Annotator",
     "Dialogue": "labelgen.data.dialogue:Dialogue",
+    "Dialogues": "labelgen.api.dialogues:Dialogues",
     "LabelgenError": "labelgen.base.errors:LabelgenError",
     "Log": "labelgen.data.log:Log",
     "Turn": "labelgen.data.dialogue:Turn",
+    "aggregate": "labelgen.api.functions:aggregate",
+    "calibrate": "labelgen.api.functions:calibrate",
+    "certify": "labelgen.api.functions:certify",
+    "consensus": "labelgen.api.functions:consensus",
+    "evaluate": "labelgen.api.functions:evaluate",
+    "find_signals": "labelgen.api.functions:find_signals",
+    "finetune": "labelgen.api.functions:finetune",
+    "load_log": "labelgen.api.dialogues:load_log",
+    "pretrain": "labelgen.api.functions:pretrain",
+    "split": "labelgen.api.functions:split",
+    "user_answers": "labelgen.api.functions:user_answers",
     "write_log": "labelgen.data.log:write_log",
 }
 

@@ -17,6 +17,7 @@ import ast
 import difflib
 import inspect
 import math
+import os
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -379,6 +380,33 @@ def read_options(kind: type[Options], *argv: Sequence[str]) -> Options:
             _merge(values, convert(nested, Hint(kind), "", where, complete=False), kind, entries="." in key)
     made: Options = convert(values, Hint(kind), "", COMMAND_LINE)
     return made
+
+
+def make_options(kind: type[Options], values: Mapping[str, Any], config: Sequence[str] = ()) -> Options:
+    """Options from Python. Sections are nested dicts, or dotted names; paths may be text or Path objects.
+
+    config: YAML files of options, or names of configs that labelgen brings; later ones win, and `values` win over files.
+
+    Raises UsageError as `read_options` does."""
+    merged: dict[str, Any] = {}
+    for path in map(_config, config):
+        _merge(merged, convert(_read_yaml(path), Hint(kind), "", str(path), complete=False), kind)
+    for key, value in values.items():
+        nested = _without_paths(value)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        _merge(merged, convert(nested, Hint(kind), "", "", complete=False), kind, entries="." in key)
+    made: Options = convert(merged, Hint(kind), "", "")
+    return made
+
+
+def _without_paths(value: Any) -> Any:
+    """A value with text in place of paths; `convert` makes paths of text where they are wanted."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {name: _without_paths(one) for name, one in value.items()}
+    return [_without_paths(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _parse_words(kind: type, words: list[str]) -> Iterator[tuple[str, Any, str]]:

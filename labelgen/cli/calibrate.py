@@ -77,6 +77,15 @@ class CertifyOptions(ModelReferenceOptions):
 
 def calibrate(options: CalibrateOptions) -> None:
     """Scale the probabilities, and print how."""
+    calibration = write_scaling(options)
+    print_lines(f"probabilities scaled, against {calibration.against}; labelgen certify finds thresholds:")
+    for one in calibration.tasks:
+        for line in _scaling_lines(one):
+            print_lines(line)
+
+
+def write_scaling(options: CalibrateOptions) -> "Calibration":
+    """Scale the probabilities of the model in its folder."""
     from labelgen import __version__
     from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import scale_tasks
@@ -100,14 +109,17 @@ def calibrate(options: CalibrateOptions) -> None:
         fitted_on=tuple(sorted(map(fingerprint_text, dialogues))) if options.whole else (),
     )
     _write(options, calibration, annotator, dialogues, tasks, setting)
-    print_lines(f"probabilities scaled, against {calibration.against}; labelgen certify finds thresholds:")
-    for one in calibration.tasks:
-        for line in _scaling_lines(one):
-            print_lines(line)
+    return calibration
 
 
 def certify(options: CertifyOptions) -> None:
     """Certify thresholds, and print them."""
+    for line in certified_lines(write_thresholds(options), options.reference):
+        print_lines(line)
+
+
+def write_thresholds(options: CertifyOptions) -> "Calibration":
+    """Certify thresholds of the model in its folder."""
     from labelgen import __version__
     from labelgen.evaluation.calibrate import certify_tasks
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated
@@ -145,8 +157,7 @@ def certify(options: CertifyOptions) -> None:
         tasks=(*tasks, *others),
     )
     _write(options, calibration, annotator, dialogues, judged, setting)
-    for line in certified_lines(calibration, options.reference):
-        print_lines(line)
+    return calibration
 
 
 def open_with_model(

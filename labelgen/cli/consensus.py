@@ -45,8 +45,28 @@ class ConsensusCommandOptions(LogOptions, ConsensusOptions, ForceOptions):
 METHODS = get_args(get_type_hints(ConsensusCommandOptions)["method"])
 
 
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A log with a consensus that was written. agreement: a row for each question; annotators: a row for each annotator and task;
+    answered: annotator -> number of dialogues."""
+
+    dialogues: int
+    agreement: list[dict[str, Any]]
+    annotators: list[dict[str, Any]]
+    answered: Mapping[str, int]
+
+
 def consensus_command(options: ConsensusCommandOptions) -> None:
     """Write the log with the consensus, and print agreement and figures of annotators."""
+    agreed = write_consensus(options)
+    print_lines(f"{agreed.dialogues:,} dialogues written to {options.out}")
+    _show_agreement(agreed.agreement)
+    _show_annotators(agreed.annotators)
+    _say_what_lacks(agreed.agreement, agreed.answered)
+
+
+def write_consensus(options: ConsensusCommandOptions) -> Agreed:
+    """Write the log with the consensus, and with --statistics FILE the figures."""
     from labelgen.agreement.consensus import CONSENSUS as NAME
     from labelgen.agreement.consensus import consensus
     from labelgen.agreement.dawid_skene import learn
@@ -96,11 +116,7 @@ def consensus_command(options: ConsensusCommandOptions) -> None:
             raise _nobody(log, options)
 
     count = write_log(options.out, decided(), log.labels(), options.force)
-    print_lines(f"{count:,} dialogues written to {options.out}")
     rows, annotators = list(statistics.agreement()), list(statistics.people(skills))
-    _show_agreement(rows)
-    _show_annotators(annotators)
-    _say_what_lacks(rows, statistics.dialogues, options)
     if options.statistics:
         content = {
             "form": "labelgen annotators 2",
@@ -109,6 +125,7 @@ def consensus_command(options: ConsensusCommandOptions) -> None:
             "annotators": annotators,
         }
         write_text(options.statistics, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return Agreed(count, rows, annotators, statistics.dialogues)
 
 
 def _show_agreement(rows: Iterable[Mapping[str, Any]]) -> None:
@@ -152,9 +169,7 @@ def _nobody(log: Log, options: ConsensusCommandOptions) -> InputError:
     return InputError(what, where, "name others by --annotators, or let people annotate first: labelgen review export")
 
 
-def _say_what_lacks(
-    rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int], options: ConsensusCommandOptions
-) -> None:
+def _say_what_lacks(rows: Sequence[Mapping[str, Any]], dialogues: Mapping[str, int]) -> None:
     """Why a figure is missing, and what would fix it."""
     if not rows:
         print_lines("nothing was answered: the annotations of people are empty")

@@ -109,6 +109,12 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
 
 def evaluate_command(options: EvaluateOptions) -> None:
     """Evaluate, write the folder, and print the results."""
+    show_results(write_evaluation(options), options.all_metrics)
+    print_lines("", options.out / PAGE)
+
+
+def write_evaluation(options: EvaluateOptions) -> "Evaluation":
+    """Evaluate, and write the folder."""
     if options.recompute is not None:
         existing_file(options.recompute)
     with atomic_folder(options.out, options.force) as out:
@@ -121,8 +127,7 @@ def evaluate_command(options: EvaluateOptions) -> None:
 
         write_text(out / EVALUATION, evaluation.encode().decode())
         write_text(out / PAGE, render(evaluation))
-    show_results(evaluation, options.all_metrics)
-    print_lines("", options.out / PAGE)
+    return evaluation
 
 
 def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":

@@ -1,6 +1,7 @@
 """labelgen feedback: find the signals in a log, aggregate them into targets, explain targets, choose turns to ask users about, correct
 misrecognized requests, and report on signals."""
 
+import dataclasses
 import json
 import sys
 from collections import Counter
@@ -28,6 +29,7 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators, write_log
 from labelgen.data.split import fingerprint
+from labelgen.feedback.answers import USER, user_annotation
 from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
@@ -85,6 +87,11 @@ class SignalsOptions(_RewriteOptions):
 
 def signals(options: SignalsOptions) -> None:
     """Write the records, and print how many signals there are."""
+    _print(options.out, write_signals(options).lines())
+
+
+def write_signals(options: SignalsOptions) -> "Rewritten":
+    """Write the records with their signals."""
     learned = load(options.learned) if options.learned else None
     fingerprints: set[int] = set()
     languages: Counter[str] = Counter()
@@ -99,15 +106,31 @@ def signals(options: SignalsOptions) -> None:
         return result
 
     log = open_log(options, [options.log])
-    _rewrite(options, log, log, find, "signals", ("kind", "feedback", "vote"))
-    _print(options.out, list(_without_phrases(languages)))
+    written = _rewrite(options, log, log, find, "signals", ("kind", "feedback", "vote"))
+    notes = [*_without_phrases(languages)]
     if learned is not None and digest(fingerprints) in {one.digest for one in learned.trained_on}:
-        _print(
-            options.out,
-            [
-                "the detector was trained on this log: its signals repeat the explicit feedback here, and are no further evidence"
-            ],
+        notes.append(
+            "the detector was trained on this log: its signals repeat the explicit feedback here, and are no further evidence"
         )
+    return dataclasses.replace(written, after=tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What a command wrote. counts: number of `what` by the values of `heads`; before, after: lines around their table."""
+
+    dialogues: int
+    what: str
+    heads: tuple[str, ...]
+    counts: Counts
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """All of it for people."""
+        rows = [(*self.heads, "count"), *((*key, f"{n:,}") for key, n in sorted(self.counts.items()))]
+        total = f"{sum(self.counts.values()):,} {self.what} in {self.dialogues:,} dialogues"
+        return [*self.before, *_aligned(rows, len(self.heads)), total, *self.after]
 
 
 def _without_phrases(languages: Counter[str]) -> Iterator[str]:
@@ -129,14 +152,13 @@ def _rewrite(
     change: Callable[[Dialogue, Counts], Dialogue],
     what: str,
     heads: tuple[str, ...],
-) -> None:
-    """Write each dialogue as `change` returns it, then print the table of its counts."""
+) -> Rewritten:
+    """Write each dialogue as `change` returns it, which counts what it adds."""
     fresh_log(options.out, options.force, [options.log])
     counts: Counts = Counter()
     changed = (change(dialogue, counts) for dialogue in dialogues)
     count = write_log(options.out, progress(changed, "feedback", "dialogues"), log.labels(), options.force)
-    rows = [(*heads, "count"), *((*key, f"{n:,}") for key, n in sorted(counts.items()))]
-    _print(options.out, [*_aligned(rows, len(heads)), f"{sum(counts.values()):,} {what} in {count:,} dialogues"])
+    return Rewritten(count, what, heads, counts)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
@@ -221,10 +243,18 @@ class AggregateOptions(_RewriteOptions, _GoalsOptions):
 
 def aggregate(options: AggregateOptions) -> None:
     """Write the records, and print how many targets there are."""
+    _print(options.out, write_targets(options).lines())
+
+
+def write_targets(options: AggregateOptions) -> Rewritten:
+    """Write the records with their targets."""
     log = open_log(options, [options.log])
-    method: Method = (
-        _learn(options, log) if options.method in FITTED_METHODS else resolve(METHODS, options.method, "method")
-    )
+    method: Method
+    learned: list[str] = []
+    if options.method in FITTED_METHODS:
+        method, learned = _learn(options, log)
+    else:
+        method = resolve(METHODS, options.method, "method")
 
     def make(dialogue: Dialogue, counts: Counts) -> Dialogue:
         targets = feedback_targets(dialogue, _selected(dialogue, options), method, options.goals)
@@ -232,7 +262,8 @@ def aggregate(options: AggregateOptions) -> None:
         return replace(dialogue, targets=targets)
 
     dialogues = require_annotators(_with_some_signal(log, options.log), [options.goals], "--goals")
-    _rewrite(options, log, dialogues, make, "targets", ("task", "unit", "target"))
+    written = _rewrite(options, log, dialogues, make, "targets", ("task", "unit", "target"))
+    return dataclasses.replace(written, before=tuple(learned))
 
 
 def _selected(dialogue: Dialogue, options: AggregateOptions) -> list[Signal]:
@@ -240,8 +271,8 @@ def _selected(dialogue: Dialogue, options: AggregateOptions) -> list[Signal]:
     return [s for s in dialogue.signals if not (options.implicit_only if s.explicit else options.explicit_only)]
 
 
-def _learn(options: AggregateOptions, log: Log) -> Method:
-    """Fit the method to the log, and print the learned rates of each kind."""
+def _learn(options: AggregateOptions, log: Log) -> tuple[Method, list[str]]:
+    """The method fitted to the log, and the learned rates of each kind as lines."""
     from labelgen.feedback.em.method import learn_pooled
 
     for path in (options.fit, options.out):
@@ -272,8 +303,7 @@ def _learn(options: AggregateOptions, log: Log) -> Method:
         if shares
         else "no signal votes good or bad: nothing to learn"
     )
-    _print(options.out, [*_aligned([heads, *rows], 3), summary, *_prior_only(fitted), *_held_out(fitted), ""])
-    return method
+    return method, [*_aligned([heads, *rows], 3), summary, *_prior_only(fitted), *_held_out(fitted), ""]
 
 
 def _held_out(fitted: "EmMethod") -> Iterator[str]:
@@ -313,6 +343,38 @@ def _summary(target: Target) -> str:
     if target.task == GOALS:
         return "same goal" if names[0][1] > 0.5 else "new goal?"
     return max(names, key=lambda pair: pair[1])[0] if len(names) > 1 and target.task in VERDICTS else "this"
+
+
+# Answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersOptions(_RewriteOptions):
+    """Write what users said themselves as annotations by them: thumbs, ratings and answers become labels of quality, to evaluate a model
+    with (labelgen evaluate --reference user) where nobody else judged the log. Users who say something are no fair sample of all."""
+
+    annotator: Annotated[str, "NAME"] = USER
+    """annotator name of the users"""
+
+
+def answers(options: AnswersOptions) -> None:
+    """Write the records, and print how many answers there are."""
+    _print(options.out, write_answers(options).lines())
+
+
+def write_answers(options: AnswersOptions) -> Rewritten:
+    """Write the records with the annotations of their users."""
+
+    def add(dialogue: Dialogue, counts: Counts) -> Dialogue:
+        others = tuple(one for one in dialogue.annotations if one.annotator != options.annotator)
+        said = user_annotation(dialogue, options.annotator)
+        if said is None:
+            return replace(dialogue, annotations=others)
+        counts.update((UNIT_OF[type(label.at)], label.name) for label in said.labels)
+        return replace(dialogue, annotations=(*others, said))
+
+    log = open_log(options, [options.log])
+    return _rewrite(options, log, log, add, "answers", ("unit", "answer"))
 
 
 # Explanation
@@ -590,7 +652,7 @@ def transcribe(options: TranscribeOptions) -> None:
         others = (a for a in dialogue.annotations if (a.annotator, a.kind) != (corrections.annotator, KIND))
         return replace(dialogue, annotations=(*others, corrections))
 
-    _rewrite(options, log, log, correct, "requests", ("from",))
+    _print(options.out, _rewrite(options, log, log, correct, "requests", ("from",)).lines())
 
 
 # Report
@@ -635,6 +697,7 @@ SIGNALS = Command("feedback signals", SignalsOptions, signals, "labelgen feedbac
 LEARN = Command(
     "feedback learn", LearnOptions, learn, "labelgen feedback learn bookings.jsonl music.jsonl --out learned.json"
 )
+ANSWERS = Command("feedback answers", AnswersOptions, answers, "labelgen feedback answers test.jsonl judged.jsonl")
 AGGREGATE = Command(
     "feedback aggregate",
     AggregateOptions,

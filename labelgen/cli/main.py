@@ -64,6 +64,10 @@ ACTIONS = {
     "data formats": ("labelgen.cli.data:FORMATS", "list the forms of logs that can be read, or describe one"),
     "feedback signals": ("labelgen.cli.feedback:SIGNALS", "find signals with the detectors"),
     "feedback learn": ("labelgen.cli.feedback:LEARN", "learn a detector from explicit feedback"),
+    "feedback answers": (
+        "labelgen.cli.feedback:ANSWERS",
+        "write what users said themselves as annotations, to evaluate with",
+    ),
     "feedback aggregate": ("labelgen.cli.feedback:AGGREGATE", "aggregate signals into targets"),
     "feedback explain": ("labelgen.cli.feedback:EXPLAIN", "draw one dialogue, and explain its targets"),
     "feedback ask": ("labelgen.cli.feedback:ASK", "choose turns to ask users about, within a budget"),

@@ -4,13 +4,16 @@ All values are frozen. `None` means unknown, an empty tuple means none. Every sp
 points of the turn's request. Field names are those of the record on disk (docs/reference/record.md)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Generic
+from types import UnionType
+from typing import Any, Generic, get_args, get_origin, get_type_hints
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import astuple
 from typing_extensions import TypeVar
 
+from labelgen.base.errors import InputError, UsageError
 from labelgen.data.labels import Annotation, QualityName, Target
 
 AnnotationT = TypeVar("AnnotationT", default=Annotation)
@@ -134,7 +137,53 @@ class Signal(RecordPart, frozen=True, kw_only=True):
     evidence: tuple[int, ...] = ()
 
 
-class Turn(RecordPart, frozen=True, kw_only=True):
+class CheckedPart(RecordPart, frozen=True, kw_only=True):
+    """A part that people make in Python: a value of another type than its field's is refused."""
+
+    def __post_init__(self) -> None:
+        # Few combinations of types occur, so the fields are seldom looked at one by one.
+        types = (type(self), *map(type, astuple(self)))
+        if types in _USUAL:
+            return
+        for name, allowed in _types_of(type(self)):
+            value = getattr(self, name)
+            if not isinstance(value, allowed):
+                words = " or ".join(_TYPE_WORDS.get(kind, kind.__name__) for kind in allowed)
+                raise UsageError(
+                    f"{name} of a {type(self).__name__} is {value!r:.80}, which is not {words}", name, f"give {words}"
+                )
+        if len(_USUAL) < _MOST_USUAL:
+            _USUAL.add(types)
+
+
+_USUAL: set[tuple[type, ...]] = set()
+"""Types of the fields of parts that were accepted."""
+_MOST_USUAL = 4096
+
+_TYPE_WORDS = {str: "text", float: "a number", int: "a whole number", tuple: "a tuple", type(None): "None"}
+
+
+@lru_cache(maxsize=16)
+def _types_of(kind: type[CheckedPart]) -> tuple[tuple[str, tuple[type, ...]], ...]:
+    """Each field of a Struct, and the types that its values have at run time."""
+    return tuple(
+        (name, tuple(_plain_types(hint)))
+        for name, hint in get_type_hints(kind).items()
+        if name in kind.__struct_fields__
+    )
+
+
+def _plain_types(hint: Any) -> Iterator[type]:
+    if isinstance(hint, UnionType):
+        for one in get_args(hint):
+            yield from _plain_types(one)
+    else:
+        yield get_origin(hint) or hint
+        if hint is float:
+            yield int
+
+
+class Turn(CheckedPart, frozen=True, kw_only=True):
     """One exchange: the user's request and the assistant's response to it; either may be empty.
 
     time_s and response_time_s count seconds from the dialogue's start. steps: what the assistant did between the two, in
@@ -159,7 +208,7 @@ class Turn(RecordPart, frozen=True, kw_only=True):
     extra: str | None = None
 
 
-class Dialogue(RecordPart, Generic[AnnotationT, TargetT], frozen=True, kw_only=True):
+class Dialogue(CheckedPart, Generic[AnnotationT, TargetT], frozen=True, kw_only=True):
     """The turns of one user with one assistant, in order, that belong together; only `id` and `turns` are required.
 
     In memory annotations and targets are generic labels (labels.py), on disk named groups (groups.py). start: ISO 8601.
@@ -182,6 +231,27 @@ class Dialogue(RecordPart, Generic[AnnotationT, TargetT], frozen=True, kw_only=T
     def annotation(self: "Dialogue[Annotation, TargetT]", annotator: str) -> Annotation | None:
         """The annotation by that annotator, or None."""
         return next((a for a in self.annotations if a.annotator == annotator), None)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Dialogue":
+        """A dialogue from a record as Python reads its JSON; None and absent fields mean the same.
+
+        Raises InputError for a record that is no valid one, with the field and the reason."""
+        from labelgen.data.record import Rejected, convert
+
+        read = convert(dict(record), "from_dict")
+        if isinstance(read, Rejected):
+            where = ", ".join(part for part in (read.dialogue and f"dialogue {read.dialogue}", read.field) if part)
+            raise InputError(
+                f"the record cannot be used: {read.reason}", where, "docs/reference/record.md has its fields"
+            )
+        return read
+
+    def to_dict(self: "Dialogue[Annotation, Target]") -> dict[str, Any]:
+        """The record as it is on disk (docs/reference/record.md)."""
+        from labelgen.data.record import to_plain
+
+        return to_plain(self)
 
 
 def step_features(turn: Turn) -> Mapping[str, str | float]:

@@ -3,6 +3,7 @@
 No task is known by name here: labels of goals become tracks, spans are drawn in the request, labels of a turn or the dialogue are
 listed. All text of the log is escaped; it can neither move the cursor nor style itself."""
 
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,14 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
+
+
+def drawn_html(dialogue: Dialogue, annotation: Annotation | None, width: int = 100) -> str:
+    """A dialogue as it is drawn in the terminal, as HTML with colors. width: in characters."""
+    with io.StringIO() as nowhere:
+        console = PlainConsole(record=True, width=width, file=nowhere)
+        console.print(DialogueView(dialogue, annotation))
+        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
 def _goals(annotation: Annotation | None) -> list[AtGoal]:

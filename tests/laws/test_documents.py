@@ -26,7 +26,7 @@ DOCUMENTS = sorted(
 )
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
 PAGES = [p for p in DOCUMENTS if p.suffix == ".md"]
-LANGUAGES = {"bash", "console", "csv", "json", "python", "sh", "text", "toml", "yaml"}
+LANGUAGES = {"bash", "console", "csv", "json", "py", "python", "sh", "text", "toml", "yaml"}
 SMALL = [
     *("--model.dialogue_width=32", "--model.dialogue_heads=2", "--model.dialogue_layers=1", "--model.words=0"),
     *("--length.max_steps=1", "--hardware.accelerator=cpu", "--hardware.precision=32", "--tracking.wandb=off"),

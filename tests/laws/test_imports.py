@@ -22,6 +22,7 @@ LAYERS = (
     ("training", "labeling"),
     ("evaluation", "report"),
     ("cli",),
+    ("api",),
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 KERNELS = LAYER_OF["kernels"]

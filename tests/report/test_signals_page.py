@@ -82,11 +82,11 @@ def test_agreement_on_turns_is_as_counted_one_by_one(log: list[Dialogue]):
 
 
 def test_kinds_that_could_not_differ_have_no_agreement_and_copies_a_lift():
-    log = [spoken(("original", "bad", 0), ("copy", "bad", 0), id=f"d{k}") for k in range(5)]
+    log = [spoken(("original", "bad", 0), ("twin", "bad", 0), id=f"d{k}") for k in range(5)]
     (pair,) = (p for p in summary_of(log).agreements if p.unit == "turn")
     assert (pair.both, pair.same) == (5, None)
     assert pair.lift == 4, "together in every fourth turn, which is where either speaks"
-    differ = [*log, spoken(("original", "good", 0), ("copy", "bad", 0), id="e")]
+    differ = [*log, spoken(("original", "good", 0), ("twin", "bad", 0), id="e")]
     (pair,) = (p for p in summary_of(differ).agreements if p.unit == "turn")
     assert pair.same == 5 / 6
 

@@ -1,0 +1,246 @@
+"""Dialogues from whatever Python has: paths, dicts, DataFrames, datasets."""
+
+import html
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import finalize
+
+from labelgen.api.hints import python_hints
+from labelgen.base.errors import UsageError
+from labelgen.base.options import make_options
+from labelgen.corpora.mapping import COLUMNS, to_reader_options
+from labelgen.corpora.mapping import Mapping as TableMapping
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_sets import Sources
+from labelgen.data.log import MAX_BAD_RATE, Log, write_log
+from labelgen.data.record import features, to_plain
+from labelgen.report.terminal import drawn_html
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from pandas import DataFrame
+
+Source: TypeAlias = str | os.PathLike[str] | Iterable[Any]
+"""A path or several, a Log, Dialogues, dialogues or their dicts, a pandas DataFrame or a datasets.Dataset."""
+
+_DRAWN = 3
+
+
+class Dialogues(Iterable[Dialogue]):
+    """A log in Python. Iterate as often as needed: from files it is read again each time, so memory does not grow with it.
+
+    Args:
+        dialogues: a Log, or dialogues in memory.
+        labels: label sets of the sources; those of the log without a value."""
+
+    def __init__(self, dialogues: Log | Sequence[Dialogue], labels: Sources | None = None) -> None:
+        self._dialogues = dialogues
+        self.labels: Sources = labels or (dialogues.labels() if isinstance(dialogues, Log) else {})
+        self._length = None if isinstance(dialogues, Log) else len(dialogues)
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        with python_hints():
+            yield from self._dialogues
+
+    def __len__(self) -> int:
+        """Number of dialogues. A log of files is read once for it."""
+        if self._length is None:
+            self._length = sum(1 for _ in self)
+        return self._length
+
+    @classmethod
+    def from_temporary(cls, folder: Path, log: Log, labels: Sources | None = None) -> "Dialogues":
+        """Dialogues of a log in a temporary folder, which is deleted with them."""
+        dialogues = cls(log, labels)
+        finalize(dialogues, rmtree, folder, ignore_errors=True)
+        return dialogues
+
+    def save(self, path: str | os.PathLike[str], force: bool = False) -> int:
+        """Write `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.parquet`, with labels.json; returns the number of dialogues.
+
+        Raises UsageError for another ending, or if the file exists and force is false."""
+        with python_hints():
+            return write_log(Path(path), self, self.labels, force)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The records as they are on disk (docs/reference/record.md)."""
+        return [to_plain(dialogue) for dialogue in self]
+
+    def to_pandas(self) -> "DataFrame":
+        """One row for each turn, in the columns that `load_log` reads without a mapping; feedback is left out."""
+        import pandas
+
+        return pandas.DataFrame([row for dialogue in self for row in turn_rows(dialogue)])
+
+    def to_dataset(self) -> "Dataset":
+        """One row for each dialogue, with the features of a record."""
+        from datasets import Dataset
+
+        return Dataset.from_list(self.to_dicts(), features=features())
+
+    def __repr__(self) -> str:
+        where = ", ".join(map(str, self._dialogues.paths)) if isinstance(self._dialogues, Log) else "in memory"
+        count = "" if self._length is None else f"{self._length:,} dialogues, "
+        return f"Dialogues({count}{where})"
+
+    def _repr_html_(self) -> str:
+        shown = list(islice(self, _DRAWN + 1))
+        drawn = "".join(drawn_html(dialogue, next(iter(dialogue.annotations), None)) for dialogue in shown[:_DRAWN])
+        return f"<p>{html.escape(repr(self))}</p>{drawn}{'<p>...</p>' if len(shown) > _DRAWN else ''}"
+
+
+def load_log(
+    source: Source,
+    *,
+    mapping: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    format: str = "labelgen",
+    option: Mapping[str, str] | None = None,
+    quarantine: str | os.PathLike[str] | None = None,
+    max_bad_rate: float = MAX_BAD_RATE,
+) -> Dialogues:
+    """Dialogues from a path or several, a DataFrame, a Dataset, dicts or Dialogue objects.
+
+    Args:
+        mapping: columns or JSON paths of a table and what they mean, as a dict or a YAML file (docs/how-to/read-a-log.md). A
+            DataFrame or Dataset with the columns dialogue, request and response needs none.
+        format: of files, as `labelgen data formats` lists them; a mapping takes its place.
+        option: of the reader of that format.
+        quarantine: file for rejected records and the reasons.
+        max_bad_rate: share of rejected records above which reading fails.
+
+    Raises InputError for records that cannot be used, UsageError for a source or mapping that cannot be read."""
+    with python_hints():
+        source = getattr(source, "dialogues", source)  # of a result
+        if isinstance(source, Dialogues) and mapping is None:
+            return source
+        if isinstance(source, Log):
+            return Dialogues(source)
+        if mapping is not None:
+            return _mapped(source, mapping, quarantine, max_bad_rate)
+        if paths := _paths(source):
+            where = None if quarantine is None else Path(quarantine)
+            return Dialogues(Log(paths, format, dict(option or {}), where, max_bad_rate))
+        return _in_memory(source)
+
+
+def _paths(source: Any) -> list[str]:
+    """The paths of a source that is one or several; else none."""
+    if isinstance(source, str | os.PathLike):
+        return [os.fspath(source)]
+    if isinstance(source, list | tuple) and source and all(isinstance(one, str | os.PathLike) for one in source):
+        return [os.fspath(one) for one in source]
+    return []
+
+
+def _mapped(source: Source, mapping: Any, quarantine: str | os.PathLike[str] | None, max_bad_rate: float) -> Dialogues:
+    """Dialogues of a table by a mapping. A table in memory is read from a temporary file."""
+    by_name = {"mapping": os.fspath(mapping)} if isinstance(mapping, str | os.PathLike) else None
+    options = by_name or to_reader_options(make_options(TableMapping, mapping))
+    where = None if quarantine is None else Path(quarantine)
+    if paths := _paths(source):
+        return Dialogues(Log(paths, "mapped", options, where, max_bad_rate))
+    frame = _frame(source)
+    if frame is None:
+        what = f"a mapping is for files and tables, not for {type(source).__name__}"
+        raise UsageError(what, "mapping", "leave it out")
+    folder = temporary_folder()
+    frame.to_parquet(folder / "table.parquet", index=False)
+    return Dialogues.from_temporary(folder, Log([folder / "table.parquet"], "mapped", options, where, max_bad_rate))
+
+
+def temporary_folder() -> Path:
+    """A new folder for `Dialogues.from_temporary`."""
+    return Path(mkdtemp(prefix="labelgen-"))
+
+
+def _frame(source: Any) -> Any:
+    """A DataFrame, or a Dataset as one; None for anything else."""
+    kind = kind_of(source)
+    return source if kind == "pandas" else source.to_pandas() if kind == "dataset" else None
+
+
+def kind_of(source: Any) -> str:
+    """What a collection is: `pandas`, `dataset`, or `python` for anything else. Needs neither library."""
+    module = type(source).__module__.partition(".")[0]
+    if module == "pandas" and type(source).__name__ == "DataFrame":
+        return "pandas"
+    return "dataset" if module == "datasets" and hasattr(source, "to_pandas") else "python"
+
+
+def _in_memory(source: Any) -> Dialogues:
+    if kind_of(source) == "dataset" and {"id", "turns"} <= set(source.column_names):
+        return Dialogues([Dialogue.from_dict(row) for row in source])
+    frame = _frame(source)
+    if frame is not None:
+        columns = {name: name for name in _TURN_COLUMNS if name in frame.columns}
+        if not {"dialogue", "request", "response"} <= set(columns):
+            raise UsageError(
+                f"the table has no columns dialogue, request and response, but {', '.join(map(str, frame.columns))}",
+                "source",
+                "say what its columns mean: mapping={'dialogue': ..., 'request': ..., 'response': ...}",
+            )
+        return _mapped(frame, {**columns, "unmapped": "keep"}, None, MAX_BAD_RATE)
+    if not isinstance(source, Iterable) or isinstance(source, Mapping | bytes):
+        raise UsageError(
+            f"{type(source).__name__} is no log",
+            "source",
+            "give a path, a list of dialogues or dicts, a DataFrame or a Dataset",
+        )
+    return Dialogues([_dialogue(k, one) for k, one in enumerate(source)])
+
+
+def _dialogue(place: int, one: Any) -> Dialogue:
+    if isinstance(one, Dialogue):
+        return one
+    if isinstance(one, Mapping):
+        return Dialogue.from_dict(one)
+    raise UsageError(f"{type(one).__name__} is no dialogue", f"item {place}", "give Dialogue objects or their dicts")
+
+
+_TURN_COLUMNS = tuple(name for name in COLUMNS if name not in ("turns", "speaker", "text", "slots", "intent"))
+
+
+def turn_rows(dialogue: Dialogue) -> Iterator[dict[str, Any]]:
+    """The turns of a dialogue as rows, in the columns of a mapping of turns."""
+    about = {"user": dialogue.user, "device": dialogue.device, "locale": dialogue.locale, "start": dialogue.start}
+    for k, turn in enumerate(dialogue.turns):
+        yield {
+            "dialogue": dialogue.id,
+            "order": k,
+            "request": turn.request,
+            "response": turn.response,
+            "time": turn.time_s,
+            "response_time": turn.response_time_s,
+            "domain": turn.domain,
+            "status": turn.status,
+            "asr_confidence": turn.asr_confidence,
+            "nlu_confidence": turn.nlu_confidence,
+            **about,
+        }
+
+
+@contextmanager
+def as_files(source: Source, folder: Path | None = None, name: str = "log") -> Iterator[tuple[str, ...]]:
+    """Paths of labelgen's records that a command can read. What is not in such files is written to one.
+
+    Args:
+        folder: where it is written and stays; a temporary folder without a value."""
+    if paths := _paths(source):
+        yield tuple(paths)
+        return
+    dialogues = load_log(source)
+    log = dialogues._dialogues
+    if isinstance(log, Log) and log.format == "labelgen" and log.quarantine is None:
+        yield tuple(map(str, log.paths))
+        return
+    with TemporaryDirectory(prefix="labelgen-") as temporary:
+        path = (folder or Path(temporary)) / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_log(path, dialogues, dialogues.labels, force=True)
+        yield (str(path),)

@@ -1,0 +1,203 @@
+"""What the commands do, from Python: the same options, as keywords; logs of any kind in, results that draw themselves out.
+
+Options that are sections of a config are dicts (`tasks={"quality": {}}`) or dotted names (`**{"length.max_steps": 60}`); `config`
+names YAML files of options, or those that labelgen brings. Errors are LabelgenError, as for the commands."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from labelgen.api.dialogues import Dialogues, Source, as_files, load_log, temporary_folder
+from labelgen.api.hints import python_hints
+from labelgen.api.results import Aggregated, CalibrationResult, Consensus, EvaluationResult, TrainingRun
+from labelgen.base.errors import UsageError
+from labelgen.base.options import make_options
+from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
+from labelgen.cli.consensus import ConsensusCommandOptions, write_consensus
+from labelgen.cli.evaluate import EvaluateOptions, write_evaluation
+from labelgen.cli.feedback import (
+    AggregateOptions,
+    AnswersOptions,
+    Rewritten,
+    SignalsOptions,
+    write_answers,
+    write_signals,
+    write_targets,
+)
+from labelgen.data.log import Log
+from labelgen.data.split import part_of, read_parts
+from labelgen.training.options import FinetuneOptions, PretrainOptions
+
+Training = TypeVar("Training", PretrainOptions, FinetuneOptions)
+PathLike = str | os.PathLike[str]
+
+
+def split(log: Source, seed: int = 0, **parts: float) -> dict[str, Dialogues]:
+    """Divide a log into parts that share no user, such as `split(log, train=0.8, test=0.2)`.
+
+    The parts are kept in memory. Raises UsageError for shares that do not add up to 1."""
+    with python_hints():
+        dialogues = load_log(log)
+        wanted = read_parts(",".join(f"{name}={share}" for name, share in parts.items()))
+        divided: dict[str, list[Any]] = {part.name: [] for part in wanted}
+        for dialogue in dialogues:
+            divided[part_of(dialogue, wanted, seed)].append(dialogue)
+        return {name: Dialogues(part, dialogues.labels) for name, part in divided.items()}
+
+
+def find_signals(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:
+    """Find the signals of user feedback in each dialogue, as `labelgen feedback signals`.
+
+    Args:
+        out: log to write; without it the dialogues are read from a temporary file.
+        options: those of the command, such as kind=["rephrase"]."""
+    return _rewrite(log, out, options, SignalsOptions, write_signals)
+
+
+def aggregate(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:
+    """Turn user feedback into training targets, as `labelgen feedback signals` and `labelgen feedback aggregate`.
+
+    Args:
+        log: where no dialogue has signals, the detectors find them first.
+        out: log to write; without it the dialogues are read from a temporary file.
+        options: those of the command, such as method="em"."""
+    with python_hints():
+        dialogues = load_log(log)
+        detected = dialogues if any(one.signals for one in dialogues) else find_signals(dialogues).dialogues
+        return _rewrite(detected, out, options, AggregateOptions, write_targets)
+
+
+def user_answers(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:
+    """Add what users said themselves as annotations by `user`, as `labelgen feedback answers`: a reference for `evaluate`.
+
+    Args:
+        out: log to write; without it the dialogues are read from a temporary file.
+        options: those of the command."""
+    return _rewrite(log, out, options, AnswersOptions, write_answers)
+
+
+def _rewrite(log: Source, out: PathLike | None, options: Mapping[str, Any], kind: Any, write: Any) -> Aggregated:
+    with python_hints(), as_files(log) as paths:
+        if len(paths) != 1:
+            raise UsageError(f"{len(paths)} paths are given", "log", "give one file or folder")
+        target = temporary_folder() / "log.jsonl" if out is None else Path(out)
+        written: Rewritten = write(make_options(kind, {**options, "log": paths[0], "out": str(target)}))
+        dialogues = _written(target, out is None, log)
+        return Aggregated(dialogues, written.heads, written.counts, (*written.before, *written.after))
+
+
+def _written(path: Path, temporary: bool, made_from: Source) -> Dialogues:
+    labels = load_log(made_from).labels
+    return Dialogues.from_temporary(path.parent, Log([path]), labels) if temporary else Dialogues(Log([path]), labels)
+
+
+def consensus(log: Source, *, out: PathLike | None = None, **options: Any) -> Consensus:
+    """Add the consensus of several annotators to each dialogue, as `labelgen consensus`.
+
+    Args:
+        out: log to write; without it the dialogues are read from a temporary file.
+        options: those of the command, such as method="dawid-skene"."""
+    with python_hints(), as_files(log) as paths:
+        target = temporary_folder() / "log.jsonl" if out is None else Path(out)
+        values = {**options, "log": list(paths), "out": str(target)}
+        agreed = write_consensus(make_options(ConsensusCommandOptions, values))
+        return Consensus(_written(target, out is None, log), agreed.agreement, agreed.annotators)
+
+
+def pretrain(train: Source, valid: Source | None = None, *, out: PathLike, **options: Any) -> TrainingRun:
+    """Train a model on dialogues that nobody labeled, as `labelgen pretrain`.
+
+    Args: those of `finetune`."""
+    from labelgen.training.run import pretrain
+
+    return _train(PretrainOptions, pretrain, train, valid, out, options)
+
+
+def finetune(train: Source, valid: Source | None = None, *, out: PathLike, **options: Any) -> TrainingRun:
+    """Train a model towards annotations and feedback, as `labelgen finetune`. The same call again resumes an interrupted run.
+
+    Args:
+        train: dialogues with annotations, or with targets of `aggregate` and `targets={"feedback": True}`. What is not in files
+            of labelgen's records is written to `out`/data, so that the run can be repeated.
+        valid: dialogues on which the loss is measured after each epoch.
+        out: folder of the run.
+        options: those of the command: tasks, model, batch, optimizer, length, hardware, tracking, targets, seed, config."""
+    from labelgen.training.run import finetune
+
+    return _train(FinetuneOptions, finetune, train, valid, out, options)
+
+
+def _train(
+    kind: type[Training], run: Any, train: Source, valid: Source | None, out: PathLike, options: Mapping[str, Any]
+) -> TrainingRun:
+    from labelgen.training.run import MODEL
+
+    values = dict(options)
+    config = values.pop("config", ())
+    data: dict[str, Any] = {**values.pop("data", {})}
+    folder = Path(out)
+    with python_hints(), ExitStack() as stack:
+        for name, log in (("train", train), ("valid", valid)):
+            if log is not None:
+                data[name] = list(stack.enter_context(as_files(log, folder / "data", name)))
+        configs = [config] if isinstance(config, str | os.PathLike) else config
+        made = make_options(kind, {**values, "data": data, "out": str(folder)}, [os.fspath(one) for one in configs])
+        return TrainingRun(folder, folder / MODEL, run(made))
+
+
+def evaluate(
+    log: Source, *, model: Any = (), train: Source | None = None, out: PathLike | None = None, **options: Any
+) -> EvaluationResult:
+    """Compare a model, or annotations that are in the log, with one annotator and simple baselines, as `labelgen evaluate`.
+
+    Args:
+        model: model folder or TrainingRun; several as a dict of names.
+        train: training part, from which baselines learn.
+        out: folder for evaluation.json, predictions.jsonl and report.html; without it nothing is kept.
+        options: those of the command, such as reference="anna" or task=["quality"]."""
+    with python_hints(), ExitStack() as stack:
+        paths = stack.enter_context(as_files(log))
+        values = {**options, "log": list(paths), "model": _models(model)}
+        if train is not None:
+            values["train"] = list(stack.enter_context(as_files(train)))
+        folder = Path(stack.enter_context(TemporaryDirectory())) / "evaluation" if out is None else Path(out)
+        evaluation = write_evaluation(make_options(EvaluateOptions, {**values, "out": str(folder)}))
+        return EvaluationResult(evaluation, None if out is None else folder)
+
+
+def _models(model: Any) -> list[str]:
+    if isinstance(model, Mapping):
+        return [f"{name}={_folder(one)}" for name, one in model.items()]
+    several = model if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+    return [str(_folder(one)) for one in several]
+
+
+def _folder(model: Any) -> str:
+    return os.fspath(model.model if isinstance(model, TrainingRun) else model)
+
+
+def calibrate(log: Source, *, model: Any, **options: Any) -> CalibrationResult:
+    """Scale a model's probabilities to how often its labels are right, in its folder, as `labelgen calibrate`.
+
+    Args:
+        log: dialogues with a reference that are new to the model.
+        model: model folder or TrainingRun.
+        options: those of the command, such as decide="macro_f1"."""
+    with python_hints(), as_files(log) as paths:
+        values = {**options, "log": list(paths), "model": _folder(model)}
+        return CalibrationResult(write_scaling(make_options(CalibrateOptions, values)), Path(_folder(model)))
+
+
+def certify(log: Source, *, model: Any, **options: Any) -> CalibrationResult:
+    """Find thresholds that bound a model's errors, in its folder, as `labelgen certify`.
+
+    Args:
+        log: dialogues with a reference that are new to the model.
+        model: model folder or TrainingRun.
+        options: those of the command, such as max_error=0.05."""
+    with python_hints(), as_files(log) as paths:
+        values = {**options, "log": list(paths), "model": _folder(model)}
+        return CalibrationResult(write_thresholds(make_options(CertifyOptions, values)), Path(_folder(model)))

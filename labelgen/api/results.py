@@ -1,0 +1,177 @@
+"""Results of the Python functions: tables for pandas, and drawings for notebooks."""
+
+import html
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelgen.api.dialogues import Dialogues
+from labelgen.metrics.results import Evaluation
+from labelgen.report.page import render
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from labelgen.api.annotator import Annotator
+    from labelgen.model.calibration import Calibration
+
+_FRAME_HEIGHT = 700
+_PREFERRED = ("valid_loss", "loss")
+
+
+class _Table:
+    """A result that is a table."""
+
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        """A dict for each row."""
+        raise AssertionError
+
+    def to_pandas(self) -> "DataFrame":
+        """The table as a DataFrame."""
+        import pandas
+
+        return pandas.DataFrame(list(self.rows()))
+
+    def _repr_html_(self) -> str:
+        rows = list(self.rows())
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        body = "".join(f"<tr>{''.join(_cell(row.get(name)) for name in names)}</tr>" for row in rows)
+        return f"<p>{html.escape(str(self))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f'<td style="text-align: right">{value:.3f}</td>'
+    return f"<td>{'' if value is None else html.escape(str(value))}</td>"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregated(_Table):
+    """Dialogues with signals or targets. counts: of these, by the values of `heads`; notes: what the method learned."""
+
+    dialogues: Dialogues
+    heads: tuple[str, ...]
+    counts: Mapping[tuple[str, ...], int]
+    notes: tuple[str, ...] = ()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A row for each kind that was counted."""
+        for key, count in sorted(self.counts.items()):
+            yield {**dict(zip(self.heads, key, strict=True)), "count": count}
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.dialogues)
+
+    def __str__(self) -> str:
+        return f"{sum(self.counts.values()):,} in {len(self.dialogues):,} dialogues"
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus(_Table):
+    """Dialogues with the consensus of their annotators. agreement: a row for each question; annotators: for each person and task."""
+
+    dialogues: Dialogues
+    agreement: list[dict[str, Any]]
+    annotators: list[dict[str, Any]]
+
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        """Agreement, a row for each question."""
+        return self.agreement
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.dialogues)
+
+    def __str__(self) -> str:
+        return f"consensus of {len(self.dialogues):,} dialogues"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun(_Table):
+    """A training. folder: of the run; model: its model folder; summary: how it ended."""
+
+    folder: Path
+    model: Path
+    summary: str
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of metrics.jsonl (docs/reference/folders.md)."""
+        with (self.folder / "metrics.jsonl").open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def annotator(self, **options: Any) -> "Annotator":
+        """The trained model as an annotator. options: those of `Annotator`."""
+        from labelgen.api.annotator import Annotator
+
+        return Annotator.from_pretrained(self.model, **options)
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult(_Table):
+    """An evaluation. evaluation: its typed numbers (labelgen.metrics.results); folder: with evaluation.json, predictions.jsonl and
+    report.html, None if none was wanted."""
+
+    evaluation: Evaluation
+    folder: Path | None
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A row for each task, system and metric, with its interval."""
+        for task in self.evaluation.tasks:
+            for row in task.rows:
+                for metric, estimate in row.metrics.items():
+                    yield {
+                        "task": task.name,
+                        "unit": task.unit,
+                        "system": row.system,
+                        "metric": metric,
+                        "value": estimate.value,
+                        "low": estimate.low,
+                        "high": estimate.high,
+                        "items": estimate.items,
+                        "dialogues": estimate.dialogues,
+                        "main": metric == task.main_metric,
+                    }
+
+    def html(self) -> str:
+        """The report as one HTML page."""
+        return render(self.evaluation)
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: {_FRAME_HEIGHT}px; border: 0"></iframe>'
+
+    def __str__(self) -> str:
+        return self.evaluation.title
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationResult(_Table):
+    """A calibration of a model folder. calibration: as calibration.json has it."""
+
+    calibration: "Calibration"
+    model: Path
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A row for each task and unit: how probabilities are scaled, and the certified threshold with its coverage and precision."""
+        for one in self.calibration.tasks:
+            certificate = one.certificate
+            measured = {} if certificate is None or one.threshold is None else one.measured
+            yield {
+                "task": one.task,
+                "unit": one.unit,
+                "scaling": one.labels.kind,
+                "temperature": one.labels.temperature,
+                "threshold": one.threshold,
+                "coverage": measured.get("coverage", {}).get("value"),
+                "precision": measured.get("precision", {}).get("value"),
+                "reason": None if certificate is None else certificate.reason,
+            }
+
+    def __str__(self) -> str:
+        return f"calibration of {self.model} against {self.calibration.against}"
