@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import structs
 from msgspec.structs import replace
 
+from labelgen.base.errors import UsageError
 from labelgen.confidence.resampling import Array, interval, over_trainings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import ON_GIVEN_GOALS, AtGoal
@@ -106,6 +107,11 @@ def rows(
                 logs.setdefault(corpus, []).append(dialogue)
                 of_group[corpus] = group
                 fold_of[dialogue.id] = fold
+    if not logs:
+        known = ", ".join(corpora)
+        raise UsageError(
+            "no dialogue is of a source that the recipe knows", str(judged[0]), f"sources: {known}; see --set corpora"
+        )
     results: list[Result] = []
     differences: dict[str, dict[str, tuple[float, Array]]] = {}
     split = "kept for checking" if kept else "folds"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.people import rows
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
 from labelgen.data.log import write_log
@@ -100,3 +101,8 @@ def test_scores_of_two_folds_are_not_ranked_together(tmp_path):
     settings = {"two": {"task": "outcome", "reference": "user", "ratings": "vote"}}
     (row,) = [r for r in rows(paths, {"x": "X"}, settings, {}, {}) if r.metric == "failure_auprc"]
     assert (row.value, row.low, row.n) == (1.0, 1.0, 40)
+
+
+def test_sources_that_no_corpus_has_are_an_error(judged):
+    with pytest.raises(UsageError, match="no dialogue is of a source"):
+        rows(judged, {"other": "X"}, SETTINGS, {}, {})
