@@ -75,6 +75,7 @@ def test_wandb_online_prints_address(tmp_path: Path, asked: list[dict[str, Any]]
 
 def test_wandb_offline_writes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Without network: two sittings, whose folders bear the id of one run, in the group that its variable says."""
+    wandb.teardown()  # wandb reads its variables once in a process, and another test may have run before
     for name, value in {"WANDB_ENTITY": "us", "WANDB_RUN_GROUP": "seeds", "WANDB_TAGS": "old,new"}.items():
         monkeypatch.setenv(name, value)
     rows = [{"step": step, "loss": 1.0 / (1 + step), "gradient_norm": 2.0} for step in (1, 2)]
