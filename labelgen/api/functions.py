@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from labelgen.api.dialogues import Dialogues, Source, as_files, load_log, temporary_folder
 from labelgen.api.hints import python_hints
-from labelgen.api.results import Aggregated, CalibrationResult, Consensus, EvaluationResult, TrainingRun
+from labelgen.api.results import Aggregated, CalibrationResult, Consensus, EvaluationResult, LabelTable, TrainingRun
 from labelgen.base.errors import UsageError
 from labelgen.base.options import make_options
 from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
@@ -27,7 +27,7 @@ from labelgen.cli.feedback import (
     write_signals,
     write_targets,
 )
-from labelgen.data.log import Log
+from labelgen.data.log import Log, require_annotators
 from labelgen.data.split import part_of, read_parts
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
@@ -46,6 +46,21 @@ def split(log: Source, seed: int = 0, **parts: float) -> dict[str, Dialogues]:
         for dialogue in dialogues:
             divided[part_of(dialogue, wanted, seed)].append(dialogue)
         return {name: Dialogues(part, dialogues.labels) for name, part in divided.items()}
+
+
+def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
+    """The labels of a log as a flat table, as `labelgen data labels`: `labels("labeled/").to_pandas()`.
+
+    Args:
+        annotator: name or names of the annotators whose labels are wanted; all without a value.
+
+    Raises UsageError for an annotator that no dialogue has."""
+    with python_hints():
+        dialogues, names = load_log(log), (annotator,) if isinstance(annotator, str) else tuple(annotator)
+        if names:
+            for _ in require_annotators(dialogues, names, "--annotator"):
+                pass
+        return LabelTable(dialogues, names)
 
 
 def find_signals(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:

@@ -2,12 +2,16 @@
 
 import html
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelgen.api.dialogues import Dialogues
+from labelgen.api.hints import python_hints
+from labelgen.data.label_table import COLUMNS, label_rows, open_table_writer
 from labelgen.metrics.results import Evaluation
 from labelgen.report.page import render
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from labelgen.model.calibration import Calibration
 
 _FRAME_HEIGHT = 700
+_SHOWN_ROWS = 20
 _PREFERRED = ("valid_loss", "loss")
 
 
@@ -67,6 +72,52 @@ class Aggregated(_Table):
 
     def __str__(self) -> str:
         return f"{sum(self.counts.values()):,} in {len(self.dialogues):,} dialogues"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable(_Table):
+    """The labels of dialogues, a row for each (labelgen.data.label_table.COLUMNS). annotators: whose; () for all."""
+
+    dialogues: Dialogues
+    annotators: tuple[str, ...] = ()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows, read from the log each time."""
+        for dialogue in self.dialogues:
+            for annotation in dialogue.annotations:
+                if not self.annotators or annotation.annotator in self.annotators:
+                    yield from label_rows(dialogue, annotation)
+
+    def to_pandas(self) -> "DataFrame":
+        """The table as a DataFrame, with whole numbers that may be absent as Int64."""
+        import pandas
+
+        frame = pandas.DataFrame(list(self.rows()), columns=list(COLUMNS))
+        return frame.astype(dict.fromkeys(("turn", "start", "end"), "Int64"))
+
+    def save(self, path: str | os.PathLike[str], force: bool = False) -> int:
+        """Write the table to `.csv` or `.parquet`; returns the number of rows.
+
+        Raises UsageError for another ending, or if the file exists and force is false."""
+        with python_hints(), open_table_writer(Path(path), force) as write:
+            count = 0
+            for row in self.rows():
+                write(row)
+                count += 1
+        return count
+
+    def _repr_html_(self) -> str:
+        shown = list(islice(self.rows(), _SHOWN_ROWS + 1))
+        body = "".join(f"<tr>{''.join(_cell(row[name]) for name in COLUMNS)}</tr>" for row in shown[:_SHOWN_ROWS])
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
+        more = "<p>...</p>" if len(shown) > _SHOWN_ROWS else ""
+        return (
+            f"<p>{html.escape(str(self))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+        )
+
+    def __str__(self) -> str:
+        who = f" by {', '.join(self.annotators)}" if self.annotators else ""
+        return f"labels{who} in {self.dialogues!r}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,11 @@ from labelgen.base.files import fresh_folder
 from labelgen.base.options import ARGUMENT, Choices, WholeNumber
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines, printable_json, progress
-from labelgen.cli.command import Command, ForceOptions, LogOptions, fresh_log, open_log
+from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels
-from labelgen.data.log import RECORD_SUFFIXES, open_writer
+from labelgen.data.label_table import label_rows, open_table_writer
+from labelgen.data.log import RECORD_SUFFIXES, open_writer, require_annotators
 from labelgen.data.reader import READERS, Reader
 from labelgen.data.record import json_schema
 from labelgen.data.split import Seen, part_of, position, read_parts
@@ -160,6 +161,32 @@ def split(options: SplitOptions) -> None:
     for name in kept:
         table.add_row(name, f"{kept[name]:,}", f"{copies[name]:,}")
     PlainConsole().print(table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsOptions(OneLogOptions, ForceOptions):
+    """Write the labels of a log as a flat table: one row for each label, each answer "none", and each field that a model left open."""
+
+    out: Annotated[Path, ARGUMENT]
+    """output file: .csv or .parquet"""
+    annotator: Annotated[tuple[str, ...], "NAME"] = ()
+    """annotator whose labels are written; all without a value"""
+
+
+def labels_command(options: LabelsOptions) -> None:
+    """Write the table, and print its size."""
+    fresh_log(options.out, options.force, [options.log])
+    log = open_log(options, [options.log])
+    counts: Counter[str] = Counter()
+    with open_table_writer(options.out, options.force) as write:
+        for dialogue in progress(require_annotators(log, options.annotator, "--annotator"), "labels", "dialogues"):
+            for annotation in dialogue.annotations:
+                if not options.annotator or annotation.annotator in options.annotator:
+                    for row in label_rows(dialogue, annotation):
+                        write(row)
+                        counts[annotation.annotator] += 1
+    shown = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+    print_lines(f"{counts.total():,} rows from {log.kept:,} dialogues in {options.out}{f': {shown}' if shown else ''}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,5 +337,6 @@ SPLIT = Command(
     "data split", SplitOptions, split, "labelgen data split log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1"
 )
 STATS = Command("data stats", StatsOptions, stats, "labelgen data stats log.jsonl")
+LABELS = Command("data labels", LabelsOptions, labels_command, "labelgen data labels labeled/ labels.csv")
 SCHEMA = Command("data schema", SchemaOptions, schema, "labelgen data schema > record.schema.json")
 FORMATS = Command("data formats", FormatsOptions, formats, "labelgen data formats mapped")

@@ -1,8 +1,14 @@
 """Labels as a flat table: one row for each label, each field without a label, and each field from which an annotator abstained."""
 
-from collections.abc import Iterator
-from typing import Any
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
+from labelgen.base.errors import UsageError
+from labelgen.base.files import atomic_write, fresh_file
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, At, AtDialogue, AtGoal, AtSpan, AtTurn, Field, scope
 
@@ -30,6 +36,16 @@ in code points of the request; text: its words. label: empty where the annotator
 model abstains; absent without one. abstained: whether it did; label and probability are then those that were withheld."""
 
 Row = dict[str, Any]
+
+SUFFIXES = (".csv", ".parquet")
+"""Endings of the names of files with a table of labels."""
+
+_ROW_GROUP = 8192
+_NUMBERS = {"turn": "int64", "start": "int64", "end": "int64", "probability": "float64", "threshold": "float64"}
+_WORDS = {True: "true", False: "false"}
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def label_rows(dialogue: Dialogue, annotation: Annotation) -> Iterator[Row]:
@@ -79,3 +95,57 @@ def _place(dialogue: Dialogue, at: At) -> Row:
         case AtDialogue():
             pass
     return place
+
+
+@contextmanager
+def open_table_writer(path: Path, force: bool = False) -> Iterator[Callable[[Row], None]]:
+    """Open a table of labels for writing; yields a function that writes one row to `path`: `.csv` (UTF-8) or `.parquet`.
+
+    The file appears complete at the end of the block. Memory does not grow with the number of rows. Raises UsageError for
+    another ending, or if the file exists and force is false."""
+    if path.suffix not in SUFFIXES:
+        what = f"cannot tell the form of {path.name}"
+        raise UsageError(what, str(path), f"let the name end in {' or '.join(SUFFIXES)}")
+    fresh_file(path, force)
+    form = _parquet_rows if path.suffix == ".parquet" else _csv_rows
+    with atomic_write(path) as file, form(file) as write:
+        yield write
+
+
+@contextmanager
+def _csv_rows(file: IO[bytes]) -> Iterator[Callable[[Row], None]]:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    table = csv.DictWriter(text, COLUMNS)
+    table.writeheader()
+    yield lambda row: table.writerow({**row, "abstained": _WORDS[row["abstained"]]})
+    text.detach()
+
+
+@contextmanager
+def _parquet_rows(file: IO[bytes]) -> Iterator[Callable[[Row], None]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema, rows = arrow_table_schema(), list[Row]()
+
+    def flush() -> None:
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        rows.clear()
+
+    def write(row: Row) -> None:
+        rows.append(row)
+        if len(rows) == _ROW_GROUP:
+            flush()
+
+    with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+        yield write
+        if rows:
+            flush()
+
+
+def arrow_table_schema() -> "pa.Schema":
+    """The columns of the table and their types, in Arrow."""
+    import pyarrow as pa
+
+    kinds = {**dict.fromkeys(COLUMNS, "string"), **_NUMBERS, "abstained": "bool"}
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
