@@ -450,7 +450,9 @@ def _known(name: str, known: Mapping[str, OptionField], kind: type) -> tuple[str
     options = {key: item for key, item in known.items() if not item.argument}
     if name not in options and "." not in name:
         fits = [key for key in options if key.startswith(name) and "." not in key]
-        if name and len(fits) == 1:
+        if f"{name}_" in options:
+            name = f"{name}_"
+        elif name and len(fits) == 1:
             name = fits[0]
         elif len(fits) > 1:
             both = ", ".join(shown_name(key) for key in fits)

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +16,11 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, Quarantine, quarantine_text, require_annotators, write_log
+from labelgen.data.record import Rejected
 from labelgen.review.conll import HEADER, conll, read_conll
 from labelgen.review.label_studio import TASKS, labeling_config, questions_of, read_answers, task_of
-from labelgen.review.merge import NO_FAULTS, AnswerMerger
+from labelgen.review.llm import ids_of, prompt_lines, read_llm_answers
+from labelgen.review.merge import NO_FAULTS, AnswerMerger, ReviewAnswer
 from labelgen.review.sampling import (
     STRATEGIES,
     draw,
@@ -29,9 +31,10 @@ from labelgen.review.sampling import (
 )
 
 FORMS = ("label-studio", "conll")
+LLM = "llm"
 _Form = Annotated[str, Choices("form", FORMS), "FORM"]
 
-TASKS_FILE, CONFIG_FILE, CONLL_FILE = "tasks.json", "config.xml", "turns.conll"
+TASKS_FILE, CONFIG_FILE, CONLL_FILE, PROMPTS_FILE = "tasks.json", "config.xml", "turns.conll", "prompts.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,22 +88,30 @@ def sample(options: SampleOptions) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(ReadOptions, ForceOptions, _ModelOptions):
-    """Export a sample for people. label-studio: tasks.json, with the model's labels as predictions, and config.xml, the labeling
-    configuration of the project; conll: turns.conll, slots and intents in columns."""
+    """Export a sample for people or an LLM. label-studio: tasks.json, with the model's labels as predictions, and config.xml, the labeling
+    configuration of the project; conll: turns.conll, slots and intents in columns. For an LLM: prompts.jsonl, a line for each dialogue
+    with its id, the rubric, the dialogue, the schema of the answer, and the prompt, which is all of these as one text."""
 
     sample: Annotated[str, ARGUMENT]
     """file or folder of records"""
     out: Annotated[Path, ARGUMENT]
     """output folder"""
-    to: _Form
-    """form of the output"""
+    to: _Form | None = None
+    """form of the output for people"""
+    for_: Annotated[str, Choices("annotator", ("people", LLM)), "WHO"] = "people"
+    """who annotates; an LLM sees no labels of the model"""
     task: Annotated[tuple[str, ...], Choices("task", TASKS), "TASK"] = ()
     """task that people label; all without a value"""
     blind: bool = False
     """output without the model's labels, so that they influence nobody"""
 
     def check(self) -> None:
-        """Raises UsageError for tasks that columns cannot hold."""
+        """Raises UsageError for people without a form, the reverse, and tasks that columns cannot hold."""
+        if (self.for_ == LLM) == (self.to is not None):
+            forms = " or ".join(f"--to {form}" for form in FORMS)
+            raise UsageError(
+                "an output for people needs --to, prompts have one form", "--to", f"give {forms}, or --for llm"
+            )
         if self.to == "conll" and self.task:
             raise UsageError("columns hold slots and intents, no other tasks", "--task", "leave --task away")
 
@@ -110,7 +121,8 @@ def export(options: ExportOptions) -> None:
     with atomic_folder(options.out, options.force) as folder:
         log = open_log(options, [options.sample])
         dialogues = list(require_annotators(log, [options.annotator], "--annotator"))
-        files, left_out = (_columns if options.to == "conll" else _tasks)(options, log, dialogues)
+        write = {"conll": _columns, None: _prompts}.get(options.to, _tasks)
+        files, left_out = write(options, log, dialogues)
         for name, text in files.items():
             write_text(folder / name, text)
     for name in files:
@@ -129,6 +141,13 @@ def _tasks(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -> t
     return {TASKS_FILE: text, CONFIG_FILE: labeling_config(questions)}, left_out
 
 
+def _prompts(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
+    """The file of prompts, and the number of dialogues that are left out, by reason."""
+    left_out = Counter("no turns to be shown" for dialogue in dialogues if not dialogue.turns)
+    questions = questions_of(dialogues, log.labels(), options.task or TASKS, plain=True)
+    return {PROMPTS_FILE: prompt_lines([d for d in dialogues if d.turns], questions)}, left_out
+
+
 def _columns(options: ExportOptions, _: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
     """The file of columns, and the number of dialogues that are left out, by reason."""
     left_out: Counter[str] = Counter()
@@ -143,23 +162,27 @@ def _columns(options: ExportOptions, _: Log, dialogues: Sequence[Dialogue]) -> t
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(OneLogOptions, ForceOptions):
-    """Import people's answers: write each record of the log with them, each person as an annotator. Answers that cannot be used are
-    rejected with a reason."""
+    """Import answers of people or an LLM: write each record of the log with them, each person or LLM as an annotator. Answers that cannot be
+    used are rejected with a reason."""
 
     answers: Annotated[Path, ARGUMENT]
-    """Label Studio's export in the format JSON, or a file of columns"""
+    """Label Studio's export in the format JSON, a file of columns, or JSON Lines of an LLM's answers"""
     out: Annotated[str, ARGUMENT]
     """output file: .jsonl or .parquet, or - for standard output"""
-    from_: _Form = FORMS[0]
+    from_: Annotated[str, Choices("form", (*FORMS, LLM)), "FORM"] = FORMS[0]
     """form of the answers"""
     annotator: Annotated[str | None, "NAME"] = None
-    """person who filled in the columns; Label Studio's export names its annotators"""
+    """person who filled in the columns, or the LLM; Label Studio's export names its annotators"""
 
     def check(self) -> None:
-        """Raises UsageError for columns without an annotator, and the reverse."""
-        if (self.from_ == "conll") != (self.annotator is not None):
-            hint = "give --annotator NAME" if self.from_ == "conll" else "leave --annotator away"
-            raise UsageError("conll needs --annotator; Label Studio's export names annotators", "--annotator", hint)
+        """Raises UsageError for columns or an LLM without an annotator, and the reverse; for an LLM's answers to standard input."""
+        named = self.from_ in ("conll", LLM)
+        if named != (self.annotator is not None):
+            hint = "give --annotator NAME" if named else "leave --annotator away"
+            what = "conll and llm need --annotator; Label Studio's export names annotators"
+            raise UsageError(what, "--annotator", hint)
+        if self.from_ == LLM and self.log == "-":
+            raise UsageError("the log is read twice, and standard input once", "the log -", "write it to a file first")
 
 
 def import_answers(options: ImportOptions) -> None:
@@ -177,11 +200,13 @@ def import_answers(options: ImportOptions) -> None:
 
 def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> None:
     ignored: Counter[str] = Counter()
-    answers = (
-        read_answers(options.answers, ignored)
-        if options.annotator is None
-        else read_conll(options.answers, options.annotator)
-    )
+    answers: Iterator[ReviewAnswer | Rejected]
+    if options.annotator is None:
+        answers = read_answers(options.answers, ignored)
+    elif options.from_ == LLM:
+        answers = _llm_answers(options, options.annotator)
+    else:
+        answers = read_conll(options.answers, options.annotator)
     merger = AnswerMerger(answers, lambda item: quarantine.add(item) if quarantine is not None else None)
 
     def merged() -> Iterator[Dialogue]:
@@ -201,6 +226,25 @@ def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> N
     if merger.reasons:
         where = f"in {quarantine}" if quarantine is not None else "--quarantine FILE keeps them"
         print_lines(quarantine_text(merger.reasons, where), file=sys.stderr)
+
+
+def _llm_answers(options: ImportOptions, annotator: str) -> Iterator[ReviewAnswer | Rejected]:
+    """An LLM's answers, with the dialogues and names of the log that they are about."""
+    # The second reading keeps the rejected records.
+    log = open_log(replace(options, quarantine=None), [options.log])
+    wanted = ids_of(options.answers)
+    dialogues: dict[str, Dialogue] = {}
+
+    def kept() -> Iterator[Dialogue]:
+        for dialogue in progress(log, "reading", "dialogues"):
+            if dialogue.id in wanted:
+                dialogues[dialogue.id] = dialogue
+            yield dialogue
+
+    questions = questions_of(kept(), log.labels(), plain=True)
+    names = {"intents": questions.intents, "slots": questions.slots}
+    known = {task: frozenset(listed) for task, listed in names.items() if listed}
+    yield from read_llm_answers(options.answers, annotator, dialogues, known)
 
 
 def _check_fault_rate(merger: AnswerMerger, options: ImportOptions) -> None:

@@ -100,10 +100,12 @@ class Questions:
     goals: int
 
 
-def questions_of(dialogues: Iterable[Dialogue], labels: Sources, tasks: Collection[str] = TASKS) -> Questions:
+def questions_of(
+    dialogues: Iterable[Dialogue], labels: Sources, tasks: Collection[str] = TASKS, plain: bool = False
+) -> Questions:
     """All names in the label sets or in an annotation of the dialogues, withheld guesses included.
 
-    Raises UsageError for a label that Label Studio cannot offer."""
+    plain: any name is allowed. Else raises UsageError for a label that Label Studio cannot offer."""
     names: dict[str, set[str]] = {"intents": set(), "slots": set()}
     for by_task in labels.values():
         for task, known in by_task.items():
@@ -115,12 +117,17 @@ def questions_of(dialogues: Iterable[Dialogue], labels: Sources, tasks: Collecti
             goals = max(goals, len(division(annotation) or ()))
             for label in (*annotation.labels, *(x for left in annotation.abstained for x in left.best)):
                 names.setdefault(label.task, set()).add(label.name)
+    listed = _sorted if plain else _writable
     return Questions(
         tasks=frozenset(tasks),
-        intents=_writable(names["intents"]) if "intents" in tasks else (),
-        slots=_writable(names["slots"]) if "slots" in tasks else (),
+        intents=listed(names["intents"]) if "intents" in tasks else (),
+        slots=listed(names["slots"]) if "slots" in tasks else (),
         goals=max(goals, _LEAST_GOALS, min(turns, _MOST_GOALS)) if "goals" in tasks else 0,
     )
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names))
 
 
 def _writable(names: Iterable[str]) -> tuple[str, ...]:

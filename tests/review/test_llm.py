@@ -1,0 +1,196 @@
+"""Prompts for an LLM and its answers: what the prompt says comes back as labels, and what it does not allow is set aside."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answered import said
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelgen.cli.main import main
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.label_sets import LabelName
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
+from labelgen.data.log import Log, write_log
+from labelgen.review.label_studio import TASKS, questions_of
+from labelgen.review.llm import prompt_of, read_llm_answers
+
+TURNS = (Turn(request="😀 play a song, play it", response="Playing."), Turn(request="thanks", response="```\n{}"))
+NAMES = {"*": {"intents": (LabelName("play"), LabelName("stop")), "slots": (LabelName("what"),)}}
+
+
+def dialogue(identity: str = "d0") -> Dialogue:
+    model = Annotation("m", "model", (Label("intents", AtTurn(0), "stop", 0.123456),))
+    return Dialogue(id=identity, turns=TURNS, annotations=(model,))
+
+
+WHOLE = {
+    "goals": [{"turns": [0], "outcome": "success"}],
+    "quality": 4,
+    "turns": [
+        {"turn": 1, "intents": [], "slots": []},
+        {
+            "turn": 0,
+            "quality": 2,
+            "intents": ["play"],
+            "slots": [{"name": "what", "words": "play"}, {"name": "what", "words": "play"}],
+        },
+    ],
+}
+LABELS = Annotation(
+    "gpt",
+    "llm",
+    (
+        Label("goals", AtGoal((0,)), "goal"),
+        Label("outcome", AtGoal((0,)), "success"),
+        Label("quality", AtDialogue(), "good"),
+        Label("quality", AtTurn(0), "bad"),
+        Label("intents", AtTurn(0), "play"),
+        Label("slots", AtSpan(0, 2, 6), "what"),
+        Label("slots", AtSpan(0, 15, 19), "what"),
+    ),
+    (NoLabel("intents", AtTurn(1)), NoLabel("slots", AtTurn(1))),
+)
+
+
+@pytest.fixture
+def log(tmp_path) -> Path:
+    path = tmp_path / "log.jsonl"
+    write_log(path, [dialogue(f"d{k}") for k in range(4)] + [Dialogue(id="none", turns=())], NAMES)
+    return path
+
+
+def run(*words: object) -> int:
+    return main(["review", *map(str, words)])
+
+
+def prompts(log: Path, *more: object) -> list[dict[str, Any]]:
+    assert run("export", log, log.parent / "prompts", "--for", "llm", "--force", *more) == 0
+    text = (log.parent / "prompts" / "prompts.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def answers(log: Path, lines: list[object]) -> Path:
+    path = log.parent / "answers.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def imported(log: Path, lines: list[object], *more: object) -> int:
+    words = ("--from", "llm", "--annotator", "gpt", "--force", *more)
+    return run("import", log, answers(log, lines), log.parent / "out.jsonl", *words)
+
+
+def test_answers_to_the_prompts_become_an_annotation_of_the_llm(log):
+    asked = prompts(log)
+    assert [one["id"] for one in asked] == ["d0", "d1", "d2", "d3"]
+    texts = [json.dumps(WHOLE), f"```json\n{json.dumps(WHOLE, indent=1)}\n```\n"]
+    given = [WHOLE, *texts]
+    lines = [{**one, "answer": answer, "price": 0.002} for one, answer in zip(asked, given, strict=False)]
+    assert imported(log, lines) == 0
+    after = {d.id: d for d in Log([log.parent / "out.jsonl"])}
+    for identity in ("d0", "d1", "d2"):
+        annotation = after[identity].annotation("gpt")
+        assert annotation is not None
+        assert (annotation.kind, annotation.price) == ("llm", 0.002)
+        assert said(annotation) == said(LABELS)
+    assert after["d3"].annotation("gpt") is None
+    assert [a.annotator for a in after["d3"].annotations] == ["m"]
+
+
+def test_prompt_holds_its_parts_and_no_label_of_the_model(log):
+    for one in prompts(log):
+        assert list(one) == ["id", "rubric", "dialogue", "schema", "prompt"]
+        assert one["rubric"] in one["prompt"]
+        for turn in one["dialogue"]:
+            assert turn["request"] in one["prompt"]
+            assert json.dumps(turn["response"]) in one["prompt"]
+        assert "0.123456" not in json.dumps(one)
+    quality = prompts(log, "--task", "quality")[0]
+    assert set(quality["schema"]["properties"]) == {"quality", "turns"}
+    assert "slots" not in quality["rubric"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ({"answer": WHOLE}, "bad_line"),
+        ({"id": "d9", "answer": WHOLE}, "unknown_id"),
+        ({"id": "d0"}, "no_answer"),
+        ({"id": "d0", "answer": "I would say 4."}, "bad_answer"),
+        ({"id": "d0", "answer": {"quality": "high"}}, "bad_answer"),
+        ({"id": "d0", "answer": {"mood": 3}}, "bad_answer"),
+        ({"id": "d0", "answer": {"quality": 6}}, "bad_rating"),
+        ({"id": "d0", "answer": {"turns": [{"turn": 2, "quality": 3}]}}, "no_such_turn"),
+        ({"id": "d0", "answer": {"turns": [{"turn": 0, "quality": 3}, {"turn": 0}]}}, "doubled_turn"),
+        ({"id": "d0", "answer": {"turns": [{"turn": 0, "intents": ["sing"]}]}}, "unknown_name"),
+        ({"id": "d0", "answer": {"turns": [{"turn": 0, "slots": [{"name": "what", "words": "tune"}]}]}}, "bad_span"),
+        ({"id": "d0", "answer": {"goals": [{"turns": [0]}, {"turns": [0]}]}}, "goals_overlap"),
+        ({"id": "d0", "answer": {"goals": [{"turns": [0], "outcome": "maybe"}]}}, "bad_outcome"),
+        ({"id": "d0", "answer": WHOLE, "price": -1}, "bad_price"),
+        ({"id": "d0", "answer": WHOLE, "dialogue": [{"request": "x", "response": "y"}]}, "changed_text"),
+        ({"id": "d0", "answer": {}}, "empty"),
+    ],
+)
+def test_bad_answers_go_to_the_quarantine_with_a_reason(log, line, reason):
+    bad = log.parent / "bad.jsonl"
+    good = {"id": "d1", "answer": WHOLE}
+    assert imported(log, [line, good], "--quarantine", bad, "--max-bad-rate", 1) == 0
+    (rejected,) = [json.loads(text) for text in bad.read_text(encoding="utf-8").splitlines()]
+    assert rejected["reason"].startswith(reason)
+    assert json.loads(rejected["raw"]) == line
+    after = {d.id: d for d in Log([log.parent / "out.jsonl"])}
+    assert [d for d, one in after.items() if one.annotation("gpt")] == ["d1"]
+    # Above the allowed share of faults nothing is written.
+    (log.parent / "out.jsonl").unlink()
+    assert imported(log, [line, good]) == (0 if reason == "empty" else 3)
+    assert (log.parent / "out.jsonl").exists() == (reason == "empty")
+
+
+@given(st.text(max_size=200))
+def test_any_text_of_an_llm_is_an_answer_or_has_a_reason(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    path.write_text(json.dumps({"id": "d0", "answer": text}), encoding="utf-8")
+    (one,) = read_llm_answers(path, "gpt", {"d0": dialogue()}, {})
+    assert getattr(one, "reason", "") or getattr(one, "annotation", None)
+
+
+def test_form_of_the_output_and_name_of_the_llm_are_required(log, capsys):
+    folder = log.parent / "folder"
+    assert run("export", log, folder) == 2
+    assert run("export", log, folder, "--for", "llm", "--to", "conll") == 2
+    assert run("import", log, answers(log, []), log.parent / "out.jsonl", "--from", "llm") == 2
+    assert "--annotator" in capsys.readouterr().err
+
+
+def test_schema_lists_the_names_of_the_log():
+    schema = prompt_of(dialogue(), questions_of([dialogue()], NAMES, TASKS, plain=True))["schema"]
+    turn = schema["properties"]["turns"]["items"]["properties"]
+    assert turn["intents"]["items"] == {"enum": ["play", "stop"]}
+    assert turn["turn"]["maximum"] == 1
+
+
+def test_labels_of_an_llm_alone_have_the_probability_of_its_error_rates(tmp_path):
+    """Each tenth dialogue is bad; the LLM calls it good every second time. Nobody else judged the second half of the log."""
+    path, out = tmp_path / "log.jsonl", tmp_path / "out.jsonl"
+
+    def rated(who: str, kind: str, name: str) -> Annotation:
+        return Annotation(who, kind, (Label("quality", AtDialogue(), name, value={"bad": 1.0, "good": 5.0}[name]),))
+
+    dialogues = []
+    for k in range(800):
+        truth = "bad" if k % 10 == 0 else "good"
+        llm = "good" if k % 20 == 0 else truth
+        people = [rated(who, "person", truth) for who in ("anna", "ben")] if k < 400 else []
+        annotations = (*people, rated("gpt", "llm", llm))
+        dialogues.append(Dialogue(id=f"d{k:03}", turns=TURNS, annotations=annotations))
+    write_log(path, dialogues)
+    who = [word for name in ("anna", "ben", "gpt") for word in ("--annotators", name)]
+    assert main(["consensus", str(path), str(out), "--method", "dawid-skene", "--min-annotators", "1", *who]) == 0
+    agreed = [d.annotation("consensus") for d in Log([out])]
+    alone = {a.labels[0].name: dict(a.labels[0].distribution or ()) for a in agreed[400:] if a is not None}
+    # Of 95 answers "good" of the LLM, 5 are wrong.
+    assert alone["good"]["bad"] == pytest.approx(5 / 95, abs=0.005)
+    assert alone["bad"]["bad"] == pytest.approx(1.0, abs=0.005)
