@@ -1,6 +1,7 @@
 """Prompts for an LLM and its answers: what the prompt says comes back as labels, and what it does not allow is set aside."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,13 @@ def prompts(log: Path, *more: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def answers(log: Path, lines: list[object]) -> Path:
+def answers(log: Path, lines: Sequence[object]) -> Path:
     path = log.parent / "answers.jsonl"
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     return path
 
 
-def imported(log: Path, lines: list[object], *more: object) -> int:
+def imported(log: Path, lines: Sequence[object], *more: object) -> int:
     words = ("--from", "llm", "--annotator", "gpt", "--force", *more)
     return run("import", log, answers(log, lines), log.parent / "out.jsonl", *words)
 
