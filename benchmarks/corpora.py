@@ -185,9 +185,9 @@ def write_bare(log: Sequence[Path], out: Sequence[Path]) -> None:
 
 
 def with_rules(dialogue: Dialogue) -> Dialogue:
-    """The dialogue with all turns as one goal, and each turn as a goal, as annotators of kind `rule`."""
-    count = len(dialogue.turns)
-    rules = _dividing(ONE_GOAL, [tuple(range(count))]), _dividing(EACH_ALONE, [(t,) for t in range(count)])
+    """The dialogue with all turns as one goal, and each turn as a goal, as annotators of kind `rule`; without turns, no goal."""
+    turns = tuple(range(len(dialogue.turns)))
+    rules = _dividing(ONE_GOAL, [turns] if turns else []), _dividing(EACH_ALONE, [(t,) for t in turns])
     return replace(dialogue, annotations=(*dialogue.annotations, *rules))
 
 

@@ -10,6 +10,7 @@ from benchmarks import corpora
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label
 from labelgen.data.log import Log, write_log
+from labelgen.data.record import decode, encode
 
 
 def dialogue(name: str, turns: int = 3, **extra: object) -> Dialogue:
@@ -103,6 +104,11 @@ def test_bare_logs_have_no_answers(tmp_path: Path):
     (bare,) = Log([tmp_path / "bare.jsonl"])
     assert (bare.annotations, bare.feedback, bare.extra) == ((), (), None)
     assert bare.turns == one.turns
+
+
+def test_rules_on_a_dialogue_without_turns_make_a_valid_record():
+    empty = corpora.with_rules(Dialogue(id="d", turns=()))
+    assert isinstance(decode(encode(empty), "log"), Dialogue)
 
 
 def test_plain_divisions_are_annotators_of_every_dialogue():
