@@ -144,6 +144,10 @@ class Names:
     def add(self, source: str | None, task: str, names: Iterable[str]) -> None:
         self._found.setdefault(source or ANY_SOURCE, {}).setdefault(task, set()).update(names)
 
+    def add_target(self, source: str | None, target: Target) -> None:
+        self.add(source, target.task, (name for name, _ in target.distribution or ()))
+        self.add(source, target.task, target.complement or ())
+
     def sources(self) -> Sources:
         return {
             source: {task: tuple(LabelName(n) for n in sorted(names)) for task, names in tasks.items()}
@@ -155,8 +159,7 @@ def collect(targets: Iterable[tuple[str | None, Target]]) -> Sources:
     """The label sets of a log: every name in its targets, by the source of the record."""
     names = Names()
     for source, target in targets:
-        names.add(source, target.task, (name for name, _ in target.distribution or ()))
-        names.add(source, target.task, target.complement or ())
+        names.add_target(source, target)
     return names.sources()
 
 

@@ -114,7 +114,7 @@ def fingerprint_text(dialogue: Dialogue) -> str:
 
 def pack(fingerprints: Iterable[int]) -> bytes:
     """Encode fingerprints: ascending, without duplicates, eight bytes big-endian each."""
-    return np.array(sorted(set(fingerprints)), dtype=">u8").tobytes()
+    return np.unique(np.fromiter(fingerprints, np.uint64)).astype(">u8").tobytes()
 
 
 def unpack(packed: bytes) -> Fingerprints:

@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -313,7 +314,7 @@ def joined_trained_on(learned: Iterable[int], init: Path | None) -> tuple[bytes,
     if init is None:
         return pack(learned), True
     before = read_trained_on(init)
-    return pack([*learned, *before.fingerprints.tolist()]), before.complete
+    return pack(chain(learned, map(int, before.fingerprints))), before.complete
 
 
 def read_saved(path: Path) -> Saved:

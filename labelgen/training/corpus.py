@@ -1,28 +1,23 @@
-"""Training data: logs spooled to disk, the choice of targets, and the examples of finetuning and pretraining.
+"""Training data: prepared logs, the choice of targets, and the examples of finetuning and pretraining.
 
 The two commands differ in their examples alone. An example is a pure function of (seed, epoch, index)."""
 
-import hashlib
-import os
-import tempfile
-from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
-from typing import IO, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from msgspec.structs import replace
 from torch.utils.data import Dataset
 
-from labelgen.base.errors import IntegrityError, StorageError
+from labelgen.base.errors import IntegrityError
+from labelgen.base.files import keep_private, to_path
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_sets import Sources, collect, merge
+from labelgen.data.label_sets import Names, Sources, merge
 from labelgen.data.labels import Annotation, field_of, targets_of, tasks_of
 from labelgen.data.log import Log, Quarantine, by_folder
 from labelgen.data.reader import Options
@@ -34,6 +29,7 @@ from labelgen.pretraining.corruption import DialoguePool, pretraining_example
 from labelgen.tasks import TASKS
 from labelgen.training.augmentation import interrupt, join_at_goals, wrong_goals
 from labelgen.training.options import AugmentOptions, TargetOptions
+from labelgen.training.prepared import Summary, Writer, cache_key, prepare_once
 from labelgen.training.sampler import Indices, word_count
 
 _DRAWS = 8
@@ -42,12 +38,13 @@ Prepare = Callable[[Dialogue], Dialogue | None]
 
 
 class Corpus(Sequence[Dialogue]):
-    """Random access to the prepared dialogues of several logs. They are spooled to a temporary file and decoded on access, so memory
-    grows by some tens of bytes a dialogue.
+    """Random access to the prepared dialogues of several logs. They are rows of a memory-mapped dataset and decoded on access, so memory
+    grows by 32 bytes a dialogue.
 
     logs: number of logs. turns, words, log: size of each dialogue, and the index of its log. labels: label sets that the logs
-    publish or their targets show. read: number of dialogues before any was dropped. digest: of all spooled records;
-    fingerprints: of each dialogue. Unreadable records go to the quarantine. options: of the reader of the format."""
+    publish or their targets show. read: number of dialogues before any was dropped. digest: of all prepared records.
+    Unreadable records go to the quarantine. options: of the reader of the format. cache: folder
+    where the dataset is kept for later trainings; nowhere without a value."""
 
     turns: Indices
     words: Indices
@@ -62,65 +59,56 @@ class Corpus(Sequence[Dialogue]):
         name: str,
         quarantine: Quarantine,
         options: Options | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.logs = len(logs)
-        self.labels: Sources = {}
-        self.read = 0
-        self.fingerprints = array("Q")
-        self._roots: list[Path] = []
-        self._columns = {column: array("q") for column in ("end", "turns", "words", "log", "root")}
-        self._digest = hashlib.sha256()
-        # The file has no name on disk, so nothing is left behind however the process ends.
-        self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        try:
+
+        def write(writer: Writer) -> Summary:
+            read, rejected = 0, quarantine.reasons.total()
+            labels: Sources = {}
+            names = Names()
+            roots: list[Path] = []
             for number, path in enumerate(logs):
                 for root, files in by_folder(Path(path), format):
                     part = Log(files, format, options, quarantine, max_bad_rate)
-                    self.labels = merge(self.labels, part.labels())
-                    self._roots.append(root)
-                    self._add(progress(part, f"{name}: read {path}", "dialogues"), number, prepare)
-            with _spool_errors():
-                self._spool.flush()
-            columns = {column: np.array(values, dtype=np.int64) for column, values in self._columns.items()}
-            self._ends, self._root = np.concatenate([[0], columns["end"]]), columns["root"]
-            self.turns, self.words, self.log = (columns[column] for column in ("turns", "words", "log"))
-            self.digest = self._digest.hexdigest()
-            self.labels = merge(self.labels, collect((d.source, t) for d in self for t in d.targets))
-        except BaseException:
-            with suppress(OSError):  # closing tries again to write what could not be written
-                self.close()
-            raise
+                    labels = merge(labels, part.labels())
+                    roots.append(root)
+                    for dialogue in progress(part, f"{name}: read {path}", "dialogues"):
+                        read += 1
+                        kept = prepare(dialogue)
+                        if kept is not None and kept.turns:
+                            words = word_count([text for turn in kept.turns for text in (turn.request, turn.response)])
+                            place = (number, len(roots) - 1)
+                            for target in kept.targets:
+                                names.add_target(kept.source, target)
+                            writer.add(encode(kept), len(kept.turns), words, *place, fingerprint(dialogue))
+            bad = quarantine.reasons.total() - rejected
+            return Summary(read, writer.close(), merge(labels, names.sources()), list(map(str, roots)), bad)
 
-    def _add(self, dialogues: Iterable[Dialogue], log: int, prepare: Prepare) -> None:
-        columns = self._columns
-        end = columns["end"][-1] if columns["end"] else 0
-        for dialogue in dialogues:
-            self.read += 1
-            prepared = prepare(dialogue)
-            if prepared is None or not prepared.turns:
-                continue
-            line = encode(prepared)
-            with _spool_errors():
-                self._spool.write(line)
-            self._digest.update(line)
-            self.fingerprints.append(fingerprint(dialogue))
-            end += len(line)
-            words = word_count([text for turn in prepared.turns for text in (turn.request, turn.response)])
-            row = (end, len(prepared.turns), words, log, len(self._roots) - 1)
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
+        keep_private(map(to_path, logs))
+        key = None if cache is None else cache_key(logs, format, (max_bad_rate, prepare))
+        self.dataset, summary = prepare_once(cache, key, write)
+        self.read, self.digest, self.labels = summary.read, summary.digest, summary.labels
+        self._roots = [Path(root) for root in summary.roots]
+        self.turns, self.words, self.log = (self._column(name) for name in ("turns", "words", "log"))
+        self._root = self._column("root")
+
+    def _column(self, name: str) -> Any:
+        return self.dataset.data.column(name).to_numpy()
+
+    def fingerprints(self) -> Iterator[int]:
+        """The fingerprint of each dialogue."""
+        return map(int, self._column("fingerprint"))
 
     def close(self) -> None:
-        """Free the disk space."""
-        self._spool.close()
+        """Free the disk space, unless the dataset is in a cache."""
+        del self.dataset
 
     def __len__(self) -> int:
         return len(self.turns)
 
     def __getitem__(self, index: int) -> Dialogue:  # type: ignore[override]
-        start, end = int(self._ends[index]), int(self._ends[index + 1])
-        # pread, because the loader's processes share one file position.
-        dialogue = decode(os.pread(self._spool.fileno(), end - start, start), "the spool")
+        dialogue = decode(self.dataset[int(index)]["record"], "the prepared records")
         if not isinstance(dialogue, Dialogue):
             raise IntegrityError(f"a prepared record cannot be read back: {dialogue.reason}", dialogue.where())
         return dialogue
@@ -131,18 +119,6 @@ class Corpus(Sequence[Dialogue]):
     def root(self, index: int) -> Path:
         """Folder of a dialogue's relative audio paths."""
         return self._roots[int(self._root[index])]
-
-
-@contextmanager
-def _spool_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"the training dialogues cannot be written to a temporary file: {error.strerror}",
-            tempfile.gettempdir(),
-            "free some room there, or name another disk by TMPDIR",
-        ) from error
 
 
 class ChosenTargets:

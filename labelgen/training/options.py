@@ -34,6 +34,8 @@ class DataOptions:
     """share of rejected records above which the command fails with exit code 3"""
     workers: WholeNumber = 0
     """number of processes that prepare batches; 0 prepares them in the training process"""
+    cache: Annotated[str | None, "FOLDER"] = None
+    """folder where prepared logs are kept for later trainings, with their texts; without it they are deleted at the end"""
 
     def check(self) -> None:
         """Raises UsageError for logs and shares that do not fit."""
@@ -228,7 +230,7 @@ class PretrainOptions(TrainingOptions):
         check_mixture(self.mixture)
 
 
-FREE = ("length.max_minutes", "tracking.", "data.workers", "out")
+FREE = ("length.max_minutes", "tracking.", "data.workers", "data.cache", "out")
 """Options that may differ between the sessions of one run: they change no weight."""
 
 

@@ -111,12 +111,13 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
     if options.init is not None:
         check_model(Path(options.init))
     data = options.data
+    cache = None if data.cache is None else Path(data.cache)
     # Every session reads the logs again, so it writes the quarantine again.
     with closing(run_quarantine(folder)) as bad, ExitStack() as stack:
 
         def read(logs: Sequence[str]) -> Corpus:
             return stack.enter_context(
-                closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad, data.option))
+                closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad, data.option, cache))
             )
 
         corpus = read(data.train)
@@ -183,7 +184,7 @@ def _train(
 
     def save(name: str) -> None:
         # Pretraining learns no labels.
-        trained_on, complete = joined_trained_on(corpus.fingerprints if command == FINETUNE else (), init)
+        trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
         card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete}
         save_model(result.model, folder / name, card, trained_on)
 

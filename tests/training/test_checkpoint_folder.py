@@ -1,6 +1,7 @@
 """Checkpoints and state of a run: kills, damage and full disks."""
 
 import errno
+import io
 import os
 import resource
 import signal
@@ -201,14 +202,11 @@ def test_full_disk_error_names_metrics(options: Callable[..., FinetuneOptions], 
 def test_full_disk_error_names_temporary_folder(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
-    class Full:
-        def write(self, _: bytes) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
+    def full(**_: object) -> io.RawIOBase:
+        # /dev/full takes nothing: each write finds the disk full.
+        return open("/dev/full", "wb", buffering=0)
 
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr("labelgen.training.corpus.tempfile.TemporaryFile", Full)
+    monkeypatch.setattr("labelgen.training.prepared.tempfile.TemporaryFile", full)
     with pytest.raises(StorageError, match="No space left on device") as told:
         finetune(options("a"))
     assert told.value.where == tempfile.gettempdir()

@@ -1,17 +1,26 @@
 """What a model is shown: whose annotations, which targets, and what is hidden."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
+from strategies import dialogues
 
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel, Target
-from labelgen.data.log import Quarantine, write_log
+from labelgen.data.log import Log, Quarantine, write_log
+from labelgen.data.record import encode
+from labelgen.data.split import fingerprint
 from labelgen.pretraining.corruption import without_answers
+from labelgen.training import prepared
 from labelgen.training.corpus import (
     AnnotatedExamples,
     ChosenTargets,
@@ -173,3 +182,92 @@ def test_pretraining_examples_have_no_labels(log: Path, bad: Quarantine):
         assert first != [examples.example(1, k) for k in range(20)]
         assert all(e.dialogue.annotations == () == e.dialogue.targets for e in first)
         assert all(e.targets for e in first)
+
+
+@given(st.lists(dialogues(), max_size=12, unique_by=lambda one: one.id), st.sampled_from([1, 300, 4 << 20]))
+@settings(max_examples=25, deadline=None)
+def test_corpus_of_any_batch_size_equals_plain_records(records: list[Dialogue], batch: int):
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepared, "_BATCH", batch)
+        path = Path(folder) / "log.jsonl"
+        write_log(path, records)
+        plain = [one for one in Log([path]) if one.turns]
+        expected = sha256()
+        for one in plain:
+            expected.update(encode(one))
+        bad = Quarantine(Path(folder) / "bad.jsonl")
+        with closing(Corpus([str(path)], "labelgen", 1.0, lambda one: one, "test", bad)) as corpus:
+            assert list(corpus) == plain
+            assert [corpus[k] for k in reversed(range(len(plain)))] == plain[::-1]
+            assert corpus.turns.tolist() == [len(one.turns) for one in plain]
+            assert list(corpus.fingerprints()) == [fingerprint(one) for one in plain]
+            assert corpus.digest == expected.hexdigest()
+
+
+def test_corpus_leaves_no_file(log: Path, bad: Quarantine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality"})
+    with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test", bad)) as corpus:
+        assert list((tmp_path / "temporary").iterdir()) == []
+        assert corpus[0].id == "d0"
+
+
+class Cached:
+    """A corpus in a cache, and how often a dialogue was prepared for it."""
+
+    def __init__(self, log: Path, cache: Path, bad: Path, *annotators: str) -> None:
+        chosen, calls = ChosenTargets(TargetOptions(annotators=annotators or ("anna",)), {"quality"}), []
+        counted = ChosenTargets.__call__
+
+        def call(self: ChosenTargets, dialogue: Dialogue) -> Dialogue | None:
+            calls.append(dialogue)
+            return counted(self, dialogue)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ChosenTargets, "__call__", call)
+            with (
+                closing(Quarantine(bad)) as rejected,
+                closing(Corpus([str(log)], "labelgen", 0.5, chosen, "t", rejected, None, cache)) as corpus,
+            ):
+                self.all = (corpus.read, corpus.digest, corpus.labels, corpus.root(0), list(corpus))
+        self.prepared = len(calls)
+
+
+def test_cache_reads_logs_once_until_they_change(log: Path, tmp_path: Path):
+    cache, bad = tmp_path / "cache", tmp_path / "bad.jsonl"
+    first = Cached(log, cache, bad)
+    again = Cached(log, cache, bad)
+    assert (first.prepared, again.prepared) == (63, 0)
+    assert again.all == first.all
+    assert sorted(path.suffix for path in cache.iterdir()) == [".arrow", ".json"]
+    assert Cached(log, cache, bad, "ben").prepared == 63, "other targets are another dataset"
+    write_log(log / "log.jsonl", [DIALOGUE], force=True)
+    assert Cached(log, cache, bad).prepared == 4
+
+
+def test_damaged_cache_is_written_again(log: Path, tmp_path: Path):
+    cache, bad = tmp_path / "cache", tmp_path / "bad.jsonl"
+    first = Cached(log, cache, bad)
+    [table], [about] = cache.glob("*.arrow"), cache.glob("*.json")
+    whole = table.read_bytes()
+    for path, damaged in (
+        (table, whole[: len(whole) // 2]),
+        (table, whole.replace(b'"quality"', b'"qualify"', 1)),
+        (about, b"{"),
+        (table, b""),
+    ):
+        path.write_bytes(damaged)
+        again = Cached(log, cache, bad)
+        assert (again.prepared, again.all) == (63, first.all)
+        assert table.read_bytes() == whole
+
+
+def test_log_with_rejected_records_is_not_cached(log: Path, tmp_path: Path):
+    with (log / "log.jsonl").open("a") as file:
+        file.write("{}\n")
+    for _ in range(2):
+        cached = Cached(log, tmp_path / "cache", tmp_path / "bad.jsonl")
+        assert cached.prepared == 63
+        assert (tmp_path / "bad.jsonl").read_text().count("\n") == 1
+        assert list((tmp_path / "cache").iterdir()) == []
