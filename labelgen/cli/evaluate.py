@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import atomic_folder, digest_file, existing_file, fresh_file, write_text
-from labelgen.base.options import ARGUMENT, Count, WholeNumber
+from labelgen.base.options import ARGUMENT, Count, Probability, WholeNumber
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import (
     AudioFolders,
@@ -48,6 +48,10 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
     """model that annotates the log first and, where it learned from feedback, once more with the feedback masked; several need names"""
     predictions: Annotated[Path | None, "LOG"] = None
     """log whose annotations are judged, by dialogue id"""
+    escalate_to: Annotated[str | None, "NAME"] = None
+    """annotator in the log, such as an LLM, whose answers take the places that a model abstained from; judged as one more system"""
+    escalate_below: Probability | None = None
+    """probability below which an answer of a model is left to that annotator too"""
     recompute: Annotated[Path | None, "FILE"] = None
     """predictions.jsonl of an evaluation that is computed again, with the setting in the evaluation.json of its folder"""
     reference: Annotated[str, "NAME"] = "consensus"
@@ -102,6 +106,8 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
             raise UsageError("name a log, or predictions by --recompute", "the command line", "one of the two")
         if self.model and self.predictions is not None:
             raise UsageError("both a model and predictions are named", "--model, --predictions", "give one of the two")
+        if self.escalate_below is not None and self.escalate_to is None:
+            raise UsageError("nobody is named for uncertain answers", "--escalate-below", "name one by --escalate-to")
         for name, value in (("--new-users", self.new_users), ("--baseline", self.baseline)):
             if value and not self.train:
                 raise UsageError(f"{name} needs a training part", name, "name it by --train")
@@ -134,8 +140,9 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     """written: where the log goes with the annotations of all who are judged."""
     from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.baselines import DEFAULT
+    from labelgen.evaluation.escalation import escalate
     from labelgen.evaluation.evaluate import Description, evaluate
-    from labelgen.evaluation.prepare import JudgedModel, prepare, systems_of
+    from labelgen.evaluation.prepare import JudgedModel, once_only, prepare, systems_of
     from labelgen.evaluation.tasks import about, as_set, evaluation_tasks, parse_groups
     from labelgen.feedback.masking import mask_feedback
     from labelgen.metrics.results import EVERYONE, Setting
@@ -186,7 +193,11 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
             print_lines(f"{model.name}: {model.sound}", file=sys.stderr)
         if model.learned_from_feedback and all(mask_feedback(d) == d for d in prepared.dialogues):
             print_lines(f"{model.name}: no dialogue carries feedback, so none was masked", file=sys.stderr)
-    write_log(written, prepared.dialogues)
+    judged = prepared.dialogues
+    if options.escalate_to is not None:
+        names = once_only(systems_of(judged, setting))
+        judged = escalate(judged, names, options.escalate_to, options.escalate_below)
+    write_log(written, judged)
     # What is judged is what was written, so that the file alone gives the same numbers.
     dialogues = list(Log([written], max_bad_rate=0.0))
     systems = systems_of(dialogues, setting)
