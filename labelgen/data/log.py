@@ -13,6 +13,7 @@ from typing import IO
 
 import msgspec
 
+from labelgen.base.digests import DigestSet
 from labelgen.base.errors import InputError, StorageError, UsageError
 from labelgen.base.files import (
     DamagedError,
@@ -22,6 +23,7 @@ from labelgen.base.files import (
     fresh_file,
     is_remote,
     keep_private,
+    short_digest,
     to_path,
 )
 from labelgen.base.registry import resolve
@@ -299,20 +301,20 @@ class Log:
         self._judge(first)
 
     def _unique(self) -> Iterator[Dialogue | Rejected]:
-        # Two generations of ids, of which the older is forgotten, bound the memory of a log without end.
-        seen: set[str] = set()
-        older: set[str] = set()
+        # Digests of ids in two generations, of which the older is forgotten, bound the memory of a log without end.
+        seen, older = DigestSet(), DigestSet()
         for item in self._read():
             if isinstance(item, Rejected):
                 yield item
                 continue
             dialogue = item.dialogue
-            if dialogue.id in seen or dialogue.id in older:
+            digest = short_digest(dialogue.id)
+            if digest in seen or digest in older:
                 yield item.rejected("id", "doubled_id: a dialogue with this id stands earlier in the log")
                 continue
             if len(seen) == _REMEMBERED_IDS:
-                seen, older = set(), seen
-            seen.add(dialogue.id)
+                seen, older = DigestSet(), seen
+            seen.add(digest)
             why = None if self.refuses is None else self.refuses(dialogue)
             yield dialogue if why is None else item.rejected(why.field, why.reason)
 
