@@ -16,6 +16,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.options import make_options
 from labelgen.corpora.mapping import COLUMNS, to_reader_options
 from labelgen.corpora.mapping import Mapping as TableMapping
+from labelgen.corpora.sources import RECORD, is_dataset, record_rows
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.log import MAX_BAD_RATE, Log, write_log
@@ -32,17 +33,28 @@ Source: TypeAlias = str | os.PathLike[str] | Iterable[Any]
 _DRAWN = 3
 
 
+class _Rows(Iterable[Dialogue]):
+    """Dialogues of the rows of datasets, each read when it is needed."""
+
+    def __init__(self, name: str, parts: Sequence[Iterable[Mapping[str, Any]]]) -> None:
+        self.name = name
+        self.parts = parts
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        return (Dialogue.from_dict(row) for part in self.parts for row in part)
+
+
 class Dialogues(Iterable[Dialogue]):
     """A log in Python. Iterate as often as needed: from files it is read again each time, so memory does not grow with it.
 
     Args:
-        dialogues: a Log, or dialogues in memory.
+        dialogues: a Log, dialogues in memory, or anything else that yields dialogues anew in each iteration.
         labels: label sets of the sources; those of the log without a value."""
 
-    def __init__(self, dialogues: Log | Sequence[Dialogue], labels: Sources | None = None) -> None:
+    def __init__(self, dialogues: Iterable[Dialogue], labels: Sources | None = None) -> None:
         self._dialogues = dialogues
         self.labels: Sources = labels or (dialogues.labels() if isinstance(dialogues, Log) else {})
-        self._length = None if isinstance(dialogues, Log) else len(dialogues)
+        self._length = len(dialogues) if isinstance(dialogues, Sequence) else None
 
     def __iter__(self) -> Iterator[Dialogue]:
         with python_hints():
@@ -85,7 +97,8 @@ class Dialogues(Iterable[Dialogue]):
         return Dataset.from_list(self.to_dicts(), features=features())
 
     def __repr__(self) -> str:
-        where = ", ".join(map(str, self._dialogues.paths)) if isinstance(self._dialogues, Log) else "in memory"
+        log = self._dialogues
+        where = ", ".join(map(str, log.paths)) if isinstance(log, Log) else getattr(log, "name", "in memory")
         count = "" if self._length is None else f"{self._length:,} dialogues, "
         return f"Dialogues({count}{where})"
 
@@ -106,6 +119,8 @@ def load_log(
 ) -> Dialogues:
     """Dialogues from a path or several, a DataFrame, a Dataset, dicts or Dialogue objects.
 
+    Rows of a dataset are read when they are needed: of a Dataset, an IterableDataset, a folder of `save_to_disk`, or `hub:NAME`.
+
     Args:
         mapping: columns or JSON paths of a table and what they mean, as a dict or a YAML file (docs/how-to/read-a-log.md). A
             DataFrame or Dataset with the columns dialogue, request and response needs none.
@@ -124,6 +139,8 @@ def load_log(
         if mapping is not None:
             return _mapped(source, mapping, quarantine, max_bad_rate)
         if paths := _paths(source):
+            if format == "labelgen" and len(paths) == 1 and is_dataset(paths[0]):
+                return Dialogues(_Rows(paths[0], record_rows(paths[0])))
             where = None if quarantine is None else Path(quarantine)
             return Dialogues(Log(paths, format, dict(option or {}), where, max_bad_rate))
         return _in_memory(source)
@@ -173,9 +190,14 @@ def kind_of(source: Any) -> str:
     return "dataset" if module == "datasets" and hasattr(source, "to_pandas") else "python"
 
 
+def _has_records(source: Any) -> bool:
+    """Whether it is a Dataset or IterableDataset of records."""
+    return type(source).__module__.partition(".")[0] == "datasets" and set(source.column_names or ()) >= RECORD
+
+
 def _in_memory(source: Any) -> Dialogues:
-    if kind_of(source) == "dataset" and {"id", "turns"} <= set(source.column_names):
-        return Dialogues([Dialogue.from_dict(row) for row in source])
+    if _has_records(source):
+        return Dialogues(_Rows("a dataset", [source]))
     frame = _frame(source)
     if frame is not None:
         columns = {name: name for name in _TURN_COLUMNS if name in frame.columns}
@@ -231,7 +253,7 @@ def as_files(source: Source, folder: Path | None = None, name: str = "log") -> I
 
     Args:
         folder: where it is written and stays; a temporary folder without a value."""
-    if paths := _paths(source):
+    if (paths := _paths(source)) and not any(map(is_dataset, paths)):
         yield tuple(paths)
         return
     dialogues = load_log(source)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from labelgen.api.dialogues import Dialogues
 from labelgen.api.hints import python_hints
-from labelgen.data.label_table import COLUMNS, label_rows, open_table_writer
+from labelgen.base.registry import resolve
+from labelgen.data.label_table import COLUMNS, arrow_table_schema, label_rows, open_table_writer
 from labelgen.metrics.results import Evaluation
 from labelgen.report.page import render
+from labelgen.tasks import TASKS
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from pandas import DataFrame
 
     from labelgen.api.annotator import Annotator
@@ -94,6 +97,24 @@ class LabelTable(_Table):
 
         frame = pandas.DataFrame(list(self.rows()), columns=list(COLUMNS))
         return frame.astype(dict.fromkeys(("turn", "start", "end"), "Int64"))
+
+    def to_dataset(self, task: str | None = None) -> "Dataset":
+        """The table as a datasets.Dataset in memory.
+
+        Args:
+            task: rows of this task alone, with `label` as a ClassLabel: the classes of the task, or those of the label sets and
+                others in the rows by name; None where the annotator says that there is none."""
+        from datasets import ClassLabel, Dataset, Features
+
+        rows = [row for row in self.rows() if task in (None, row["task"])]
+        features = Features.from_arrow_schema(arrow_table_schema())
+        if task is not None:
+            with python_hints():
+                fixed = resolve(TASKS, task, "task").names or ()
+            known = {name.name for tasks in self.dialogues.labels.values() for name in tasks.get(task, ())}
+            others = known.union(row["label"] for row in rows if row["label"] is not None).difference(fixed)
+            features["label"] = ClassLabel(names=[*fixed, *sorted(others)])
+        return Dataset.from_list(rows, features=features)
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> int:
         """Write the table to `.csv` or `.parquet`; returns the number of rows.

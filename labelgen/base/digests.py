@@ -8,7 +8,7 @@ _SMALLEST = 1 << 10
 
 
 class DigestSet:
-    """A set of digests (labelgen.base.files.short_digest)."""
+    """A set of hashes from 0 to 2**64 - 1; 0 and 1 are one."""
 
     def __init__(self) -> None:
         self._slots = array("Q", [0]) * _SMALLEST

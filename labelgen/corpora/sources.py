@@ -59,10 +59,8 @@ def read_source(source: Path, mapping: "maps.Mapping") -> Iterator[SourceRow | R
     """All rows of a file, of the files of a folder, of a saved dataset, or of a dataset of the hub.
 
     Raises UsageError where a column of the mapping is missing in a table, or a file has another form than it should."""
-    if str(source).startswith(HUB):
-        yield from _hub(str(source).removeprefix(HUB), mapping)
-    elif (source / "dataset_dict.json").is_file() or (source / "state.json").is_file():
-        yield from _saved(source, mapping)
+    if is_dataset(source):
+        yield from _of_splits(_opened(source), _name(source), str(source), mapping)
     else:
         for file in files_of(source, SUFFIXES):
             name = file.relative_to(source).as_posix() if source.is_dir() else file.name
@@ -272,29 +270,52 @@ def _parquet(file: Path, name: str, mapping: "maps.Mapping") -> Iterator[SourceR
         yield Rejected(file=name, reason=f"bad_parquet: {first_line(error)}")
 
 
-def _saved(folder: Path, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
-    from datasets import load_from_disk
+RECORD = frozenset({"id", "turns"})
+"""Columns that every dataset of records has."""
 
+
+def is_dataset(source: Path | str) -> bool:
+    """Whether it is a folder that `datasets.save_to_disk` wrote, or a dataset of the hub."""
+    saved = any((Path(source) / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return saved or str(source).startswith(HUB)
+
+
+def record_rows(source: str) -> list[Iterable[Mapping[str, Any]]]:
+    """The splits of a dataset of labelgen's records. Raises UsageError for a dataset of another form."""
+    data = _opened(source)
+    parts = list(data.values()) if isinstance(data, dict) else [data]
+    for part in parts:
+        # A stream of JSON knows its columns from its first row only.
+        columns = part.column_names or list(next(iter(part), {}))
+        if not set(columns) >= RECORD:
+            what = f"{_name(source)} has no columns id and turns, but {', '.join(columns)}"
+            hint = "say what its columns mean: mapping={'dialogue': ..., 'request': ..., 'response': ...}"
+            raise UsageError(what, str(source), hint)
+    return parts
+
+
+def _name(source: Path | str) -> str:
+    text = str(source)
+    return text.removeprefix(HUB) if text.startswith(HUB) else Path(text).name
+
+
+def _opened(source: Path | str) -> Any:
+    """A Dataset that is mapped into memory, a dataset of the hub as a stream, or a dict of them by split."""
+    from datasets import load_dataset, load_from_disk
+
+    if not str(source).startswith(HUB):
+        try:
+            return load_from_disk(str(source))
+        except Exception as error:
+            what = f"{_name(source)} is no whole saved dataset: {first_line(error)}"
+            raise InputError(what, str(source), "save it again by save_to_disk") from error
     try:
-        saved = load_from_disk(str(folder))
-    except Exception as error:
-        raise InputError(
-            f"{folder.name} is no whole saved dataset: {first_line(error)}",
-            str(folder),
-            "save it again by save_to_disk",
-        ) from error
-    yield from _of_splits(saved, folder.name, str(folder), mapping)
-
-
-def _hub(name: str, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
-    from datasets import load_dataset
-
-    try:
-        loaded = load_dataset(name, streaming=True)
+        return load_dataset(_name(source), streaming=True)
     except Exception as error:
         hint = "check the name, the access token, and the network; a dataset on disk is named by its folder"
-        raise InputError(f"the dataset {name} cannot be read: {first_line(error)}", HUB + name, hint) from error
-    yield from _of_splits(loaded, name, HUB + name, mapping)
+        raise InputError(
+            f"the dataset {_name(source)} cannot be read: {first_line(error)}", str(source), hint
+        ) from error
 
 
 def _of_splits(data: Any, name: str, where: str, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:

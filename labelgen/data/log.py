@@ -23,7 +23,6 @@ from labelgen.base.files import (
     fresh_file,
     is_remote,
     keep_private,
-    short_digest,
     to_path,
 )
 from labelgen.base.registry import resolve
@@ -40,6 +39,7 @@ RECORD_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 MAX_BAD_RATE = 0.01
 
 _REMEMBERED_IDS = 1 << 18
+_64_BITS = (1 << 64) - 1
 _SHOWN = 20
 _SHOWN_FILES = 10
 
@@ -308,7 +308,7 @@ class Log:
                 yield item
                 continue
             dialogue = item.dialogue
-            digest = short_digest(dialogue.id)
+            digest = hash(dialogue.id) & _64_BITS
             if digest in seen or digest in older:
                 yield item.rejected("id", "doubled_id: a dialogue with this id stands earlier in the log")
                 continue
