@@ -8,7 +8,6 @@ answers just as well.
 
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -209,16 +208,13 @@ def _cpu_seconds(model: Path, dialogues: Sequence[Dialogue]) -> float:
 
 
 def few_people(log: Sequence[Path], share: float, people: int, out: Sequence[Path]) -> None:
-    """The log with at most so many people in a share of the dialogues, and none in the others; the LLM's answers stay, a consensus does not."""
+    """The log with at most so many people in a share of the dialogues, named `person 1` onwards, and none in the others. The LLM's answers
+    stay, a consensus does not."""
     made = []
     for dialogue in Log(list(log)):
-        kept: list[object] = []
-        left: Counter[str] = Counter()
-        for annotation in sorted(dialogue.annotations, key=lambda a: position(0, f"{dialogue.id} {a.annotator}")):
-            if annotation.kind == "person" and position(0, dialogue.id) < share and left["person"] < people:
-                left["person"] += 1
-                kept.append(annotation)
-            elif annotation.kind == "llm":
-                kept.append(annotation)
-        made.append(replace(dialogue, annotations=tuple(kept)))
+        several = [a for a in dialogue.annotations if a.kind == "person"] if position(0, dialogue.id) < share else []
+        drawn = sorted(several, key=lambda a: position(0, f"{dialogue.id} {a.annotator}"))[:people]
+        named = [replace(a, annotator=f"person {k}") for k, a in enumerate(drawn, start=1)]
+        machine = [a for a in dialogue.annotations if a.kind == "llm"]
+        made.append(replace(dialogue, annotations=(*named, *machine)))
     write_log(out[0], made, force=True)

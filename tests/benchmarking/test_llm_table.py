@@ -113,4 +113,9 @@ def test_few_people_keeps_the_llm_and_drops_other_people(log, tmp_path):
     counts = [sum(a.kind == "person" for a in d.annotations) for d in Log([tmp_path / "few.jsonl"])]
     assert set(counts) == {0, 2}
     assert 5 < counts.count(2) < 25
+    assert {a.annotator for d in Log([tmp_path / "few.jsonl"]) for a in d.annotations} == {
+        "LLM",
+        "person 1",
+        "person 2",
+    }
     assert all(d.annotation("LLM") and not d.annotation("labelgen") for d in Log([tmp_path / "few.jsonl"]))
