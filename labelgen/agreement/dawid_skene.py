@@ -1,18 +1,20 @@
-"""Annotator reliability: Dawid-Skene and MACE, learned from agreement alone, without ground truth.
+"""Annotator reliability: Dawid-Skene and MACE, learned from agreement alone, and error rates counted against people.
 
-Of each item one of K names holds. Both models are fitted by EM over the distinct patterns of answers, so that the cost grows
+Of each item one of K names holds. The first two models are fitted by EM over the distinct patterns of answers, so that the cost grows
 with the patterns and not with the items. EM starts from the shares of the votes.
 
 dawid-skene: each annotator has a confusion matrix, and names have their own frequencies. Source: Dawid and Skene 1979,
 "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm".
 mace: an annotator knows the name with one probability, and else guesses at rates that do not depend on the item; all names
 have equal priors. It has far fewer parameters. Source: Hovy et al. 2013, "Learning Whom to Trust with MACE".
+measured: a confusion matrix for each annotator, counted against the answers of every other person to the same items. It is for an LLM
+or a model with few people beside it, where EM is free to believe the machine.
 
 Annotators of a single dialogue (`r1` of a dialogue is nobody in the next) share one reliability, since a handful of answers
 cannot estimate one."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,13 +23,16 @@ from numpy.typing import NDArray
 
 from labelgen.data.labels import Annotation, At, answers
 
-Method = Literal["dawid-skene", "mace"]
+Method = Literal["dawid-skene", "mace", "measured"]
 Array = NDArray[np.float64]
 AnswerPattern = tuple[tuple[str, str | None], ...]
 """The answers to one item: (annotator, name), sorted; None for "none of the names"."""
 
 POOLED = ""
 """Stands for all annotators of a single dialogue."""
+
+_SMOOTHING = 1.0
+"""Pseudo-count of each name that an annotator may answer where another holds, of counted rates."""
 
 _STEPS, _TOLERANCE = 2000, 1e-9
 _LEAST = 1e-10
@@ -59,12 +64,41 @@ class AnnotatorReliability:
         return float(self.share @ np.diagonal(self.rates[self.rows[who]]))
 
 
-def fit(patterns: Mapping[AnswerPattern, int], method: Method) -> AnnotatorReliability:
+def measure(patterns: Mapping[AnswerPattern, int], people: Collection[str]) -> AnnotatorReliability:
+    """Counted rates: the answers of each other person to an item stand for the name that holds, with equal weights. Names have the
+    frequencies of people's answers. Of an item that one annotator answered alone, the posterior is what a person says where that annotator
+    says so.
+
+    patterns: number of items of each. Raises ValueError where nobody answered beside a person."""
+    names, rows = _named(patterns)
+    share: Array = np.zeros(len(names))
+    pairs: Array = np.zeros((len(rows), len(names), len(names)))
+    for pattern, count in sorted(patterns.items(), key=lambda entry: [(who, name or "") for who, name in entry[0]]):
+        for k, (who, name) in enumerate(pattern):
+            if who in people:
+                share[names.index(name)] += count
+            held = [other for j, (person, other) in enumerate(pattern) if j != k and person in people]
+            for other in held:
+                pairs[rows[who], names.index(other), names.index(name)] += count / len(held)
+    if not pairs.any():
+        raise ValueError("no answer stands beside one of a person")
+    pairs += _SMOOTHING
+    share = np.maximum(share, _LEAST) / np.maximum(share, _LEAST).sum()
+    return AnnotatorReliability(names, share, pairs / pairs.sum(axis=2, keepdims=True), rows)
+
+
+def _named(patterns: Iterable[AnswerPattern]) -> tuple[tuple[str | None, ...], dict[str, int]]:
+    """The names, and the row of each annotator."""
+    listed = list(patterns)
+    names = tuple(sorted({name for pattern in listed for _, name in pattern}, key=lambda name: name or ""))
+    return names, {who: k for k, who in enumerate(sorted({who for pattern in listed for who, _ in pattern}))}
+
+
+def fit(patterns: Mapping[AnswerPattern, int], method: Literal["dawid-skene", "mace"]) -> AnnotatorReliability:
     """patterns: number of items of each, at least one. Their order does not matter."""
     listed = sorted(patterns, key=lambda pattern: [(who, name or "") for who, name in pattern])
     counts = np.array([patterns[pattern] for pattern in listed], dtype=np.float64)
-    names = tuple(sorted({name for pattern in listed for _, name in pattern}, key=lambda name: name or ""))
-    rows = {who: k for k, who in enumerate(sorted({who for pattern in listed for who, _ in pattern}))}
+    names, rows = _named(listed)
     data = _Answers(
         np.repeat(np.arange(len(listed)), [len(pattern) for pattern in listed]),
         np.array([rows[who] for pattern in listed for who, _ in pattern]),
@@ -163,13 +197,18 @@ class Reliabilities:
 def learn(passes: Callable[[], Iterable[Sequence[Annotation]]], tasks: Iterable[str], method: Method) -> Reliabilities:
     """The reliabilities of all annotators in these exclusive tasks. Fields with one annotator teach nothing and are left out.
 
-    passes: gives the annotations of each dialogue; it is called twice."""
+    passes: gives the annotations of each dialogue; it is called twice. Raises ValueError where rates are to be measured and no field has an
+    answer beside one of a person."""
     dialogues = Counter(a.annotator for annotations in passes() for a in annotations)
     reliabilities = Reliabilities(frozenset(who for who, count in dialogues.items() if count > 1), {})
     del dialogues
     patterns: dict[tuple[str, type[At]], Counter[AnswerPattern]] = {}
     names = tuple(tasks)
+    people: set[str] = set()
     for annotations in passes():
+        people |= {
+            a.annotator if a.annotator in reliabilities.known else POOLED for a in annotations if a.kind == "person"
+        }
         for task in names:
             votes: dict[At, list[tuple[str, str | None]]] = {}
             for annotation in annotations:
@@ -178,4 +217,10 @@ def learn(passes: Callable[[], Iterable[Sequence[Annotation]]], tasks: Iterable[
             for at, of_field in votes.items():
                 if len(of_field) > 1:
                     patterns.setdefault((task, type(at)), Counter())[reliabilities.pattern(of_field)] += 1
-    return Reliabilities(reliabilities.known, {key: fit(counts, method) for key, counts in patterns.items()})
+    if method != "measured":
+        return Reliabilities(reliabilities.known, {key: fit(counts, method) for key, counts in patterns.items()})
+    beside = (key for key, counts in patterns.items() if any(who in people for pattern in counts for who, _ in pattern))
+    of = {key: measure(patterns[key], people) for key in beside}
+    if not of:
+        raise ValueError("no answer stands beside one of a person")
+    return Reliabilities(reliabilities.known, of)

@@ -35,9 +35,9 @@ class ConsensusCommandOptions(LogOptions, ConsensusOptions, ForceOptions):
     """log to write, .jsonl or .parquet"""
     min_annotators: Count = 2
     """number of annotators who must answer a field"""
-    method: Literal["majority", "unanimous", "dawid-skene", "mace"] = "majority"
+    method: Literal["majority", "unanimous", "dawid-skene", "mace", "measured"] = "majority"
     """majority: most votes; unanimous: equal answers of all; dawid-skene, mace: outcomes and qualities by annotator reliability,
-    learned from the log, all else by majority"""
+    learned from the log, all else by majority; measured: by error rates counted against people's answers to the same fields"""
     statistics: Annotated[Path | None, "FILE"] = None
     """JSON file to write with agreement and the figures of every annotator"""
 
@@ -89,14 +89,18 @@ def write_consensus(options: ConsensusCommandOptions) -> Agreed:
             yield people_of(dialogue, setting)
 
     skills: Reliabilities | None = None
-    if options.method in ("dawid-skene", "mace"):
+    if options.method in ("dawid-skene", "mace", "measured"):
         if "-" in options.log:
             raise UsageError(
                 f"--method {options.method} reads the log several times, and standard input can be read once",
                 "the log -",
                 "write the records to a file first",
             )
-        skills = learn(people, exclusive, options.method)
+        try:
+            skills = learn(people, exclusive, options.method)
+        except ValueError as error:
+            hint = "let people answer some of the fields that the others answered, or use another --method"
+            raise InputError(f"error rates cannot be measured: {error}", ", ".join(options.log), hint) from error
 
     plain = options.method == "majority" and options.min_annotators == 2
 
