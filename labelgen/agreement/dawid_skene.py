@@ -204,11 +204,9 @@ def learn(passes: Callable[[], Iterable[Sequence[Annotation]]], tasks: Iterable[
     del dialogues
     patterns: dict[tuple[str, type[At]], Counter[AnswerPattern]] = {}
     names = tuple(tasks)
-    people: set[str] = set()
+    kinds: set[tuple[str, str]] = set()
     for annotations in passes():
-        people |= {
-            a.annotator if a.annotator in reliabilities.known else POOLED for a in annotations if a.kind == "person"
-        }
+        kinds |= {(a.annotator if a.annotator in reliabilities.known else POOLED, a.kind) for a in annotations}
         for task in names:
             votes: dict[At, list[tuple[str, str | None]]] = {}
             for annotation in annotations:
@@ -219,6 +217,7 @@ def learn(passes: Callable[[], Iterable[Sequence[Annotation]]], tasks: Iterable[
                     patterns.setdefault((task, type(at)), Counter())[reliabilities.pattern(of_field)] += 1
     if method != "measured":
         return Reliabilities(reliabilities.known, {key: fit(counts, method) for key, counts in patterns.items()})
+    people = {who for who, _ in kinds} - {who for who, kind in kinds if kind != "person"}
     beside = (key for key, counts in patterns.items() if any(who in people for pattern in counts for who, _ in pattern))
     of = {key: measure(patterns[key], people) for key in beside}
     if not of:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelgen.agreement.consensus import consensus
-from labelgen.agreement.dawid_skene import POOLED, fit, learn
+from labelgen.agreement.dawid_skene import POOLED, fit, learn, measure
 from labelgen.data.labels import Annotation, AtTurn, Field, Label, NoLabel
 
 EXCLUSIVE = {"quality": ("bad", "fair", "good")}
@@ -193,3 +193,68 @@ def test_unanimous_keeps_only_full_agreement():
         for w, names in (("a", "xy"), ("b", "yx"))
     ]
     assert {x.name for x in consensus(intents, EXCLUSIVE, unanimous=True).annotation.labels} == {"x", "y"}
+
+
+def counted(said, people):
+    """What a person says where an annotator says a name: each other person's answer counts by its share, one more for each pair of names."""
+    who = sorted({a for votes in said for a, _ in votes})
+    rate = {(a, t, c): 1.0 for a in who for t in NAMES for c in NAMES}
+    for votes in said:
+        for a, c in votes:
+            others = [n for b, n in votes if b != a and b in people]
+            for n in others:
+                rate[a, n, c] += 1 / len(others)
+    total = {(a, t): sum(rate[a, t, c] for c in NAMES) for a in who for t in NAMES}
+    return {(a, t, c): rate[a, t, c] / total[a, t] for a, t, c in rate}
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000), st.integers(1, 2))
+def test_measured_rates_equal_counts_over_items(seed, people):
+    said, _ = drawn(seed, 200, [0.8, 0.6, 0.4])
+    trusted = {f"a{k}" for k in range(people)}
+    found, wanted = measure(Counter(said), trusted), counted(said, trusted)
+    for (who, true, given_), rate in wanted.items():
+        names = found.names
+        assert found.rates[found.rows[who], names.index(true), names.index(given_)] == pytest.approx(rate)
+    for row, votes in ((k, said[k]) for k in range(5)):
+        odds = {t: found.share[found.names.index(t)] * math.prod(wanted[a, t, c] for a, c in votes) for t in NAMES}
+        assert found.posterior(votes) == pytest.approx({t: o / sum(odds.values()) for t, o in odds.items()}), row
+
+
+def test_measured_rates_turn_a_biased_machine_around():
+    """A machine that says fair for good in nearly all of many items is corrected by a few items of people."""
+    people = [Annotation(f"p{k}", "person", tuple(quality(t, NAMES[t % 3]) for t in range(60))) for k in (1, 2)]
+    machine = Annotation("gpt", "llm", tuple(quality(t, ("bad", "fair", "fair")[t % 3]) for t in range(60)))
+    wrong = Annotation("gpt", "llm", tuple(quality(t, "bad" if t % 6 else "fair") for t in range(60)))
+    log = [[*people, machine], *([wrong] for _ in range(20))]
+    reliabilities = learn(lambda: log, EXCLUSIVE, "measured")
+    alone = reliabilities.posterior("quality", AtTurn(0), [("gpt", "fair")]) or {}
+    assert alone["good"] == pytest.approx(alone["fair"], abs=0.03)
+    assert alone["bad"] < 0.06
+
+
+def test_measured_rates_need_people_beside_others():
+    machines = [Annotation(name, "llm", (quality(0, "bad"),)) for name in ("gpt", "net")]
+    alone = Annotation("ann", "person", (quality(0, "bad"),))
+
+    def passes():
+        yield from ([alone], machines, machines)
+
+    with pytest.raises(ValueError, match="beside one of a person"):
+        learn(passes, EXCLUSIVE, "measured")
+
+
+def test_a_machine_seen_once_is_no_person():
+    """Annotators of one dialogue share their rates; a machine among them must not stand for the truth."""
+
+    def passes():
+        yield [Annotation("once", "llm", (quality(0, "bad"),)), Annotation("gpt", "llm", (quality(0, "bad"),))]
+        yield [Annotation("r1", "person", (quality(0, "bad"),)), Annotation("gpt", "llm", (quality(0, "bad"),))]
+
+    with pytest.raises(ValueError, match="beside one of a person"):
+        learn(passes, EXCLUSIVE, "measured")
+
+
+def quality(turn, name):
+    return Label("quality", AtTurn(turn), name)
