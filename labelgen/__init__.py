@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from labelgen.api.functions import evaluate as evaluate
     from labelgen.api.functions import find_signals as find_signals
     from labelgen.api.functions import finetune as finetune
+    from labelgen.api.functions import forget as forget
     from labelgen.api.functions import labels as labels
     from labelgen.api.functions import pretrain as pretrain
     from labelgen.api.functions import split as split
@@ -42,6 +43,7 @@ _PUBLIC = {
     "evaluate": "labelgen.api.functions:evaluate",
     "find_signals": "labelgen.api.functions:find_signals",
     "finetune": "labelgen.api.functions:finetune",
+    "forget": "labelgen.api.functions:forget",
     "labels": "labelgen.api.functions:labels",
     "load_log": "labelgen.api.dialogues:load_log",
     "pretrain": "labelgen.api.functions:pretrain",

@@ -27,8 +27,10 @@ from labelgen.cli.feedback import (
     write_signals,
     write_targets,
 )
+from labelgen.cli.forget import ForgetOptions, write_receipt
 from labelgen.data.log import Log, require_annotators
 from labelgen.data.split import part_of, read_parts
+from labelgen.labeling.journal import Receipt
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
 Training = TypeVar("Training", PretrainOptions, FinetuneOptions)
@@ -61,6 +63,32 @@ def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
             for _ in require_annotators(dialogues, names, "--annotator"):
                 pass
         return LabelTable(dialogues, names)
+
+
+def forget(
+    paths: PathLike | Sequence[PathLike],
+    *,
+    receipt: PathLike,
+    user: str | None = None,
+    dialogue: str | Sequence[str] = (),
+    model: PathLike | Sequence[PathLike] = (),
+) -> Receipt:
+    """Delete the records and labels of one user, or dialogues by id, as `labelgen data forget`.
+
+    Args:
+        paths: logs, folders of labels, files for review, or folders of these.
+        receipt: file to write.
+        user: id of the user.
+        dialogue: id or ids of dialogues, for records without a user.
+        model: model folder or folders; the receipt says whether they were trained on deleted records."""
+    with python_hints():
+        dialogues = (dialogue,) if isinstance(dialogue, str) else tuple(dialogue)
+        options = {"paths": _texts(paths), "receipt": os.fspath(receipt), "dialogue": dialogues, "model": _texts(model)}
+        return write_receipt(make_options(ForgetOptions, {**options, "user": user}))
+
+
+def _texts(paths: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
+    return (os.fspath(paths),) if isinstance(paths, str | os.PathLike) else tuple(os.fspath(path) for path in paths)
 
 
 def find_signals(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:

@@ -197,8 +197,7 @@ def atomic_write(path: Path, make_folder: bool = True) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        replace_file(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(
@@ -225,7 +224,14 @@ def _put(path: Path) -> Iterator[IO[bytes]]:
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def replace_file(new: Path, path: Path) -> None:
+    """Rename `new` to `path`, and wait until the rename is on the disk."""
+    os.replace(new, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
     # The rename itself must reach the disk, or a power cut could undo a reported commit.
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -315,6 +315,8 @@ def verify_command(options: VerifyOptions) -> None:
     again = "" if options.sample is None else "; a sample was labeled again, to the same bytes"
     print_lines(f"verified: digests, counts and ids equal those of the manifest{again}")
     manifest = LabelFolder(output).manifest
+    if (forgotten := read_manifest(manifest).forgotten) is not None:
+        print_lines(forgotten.text())
     if damaged := read_manifest(manifest).counts.damaged:
         print_lines(f"not complete: of the input these files were damaged, and read only in part: {', '.join(damaged)}")
     print_lines(f"digest of the manifest: {digest_file(manifest)}")

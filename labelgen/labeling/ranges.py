@@ -3,9 +3,11 @@
 Splitting finds record borders without parsing records, so that one process can split for many workers. A compressed file is
 unpacked from its start for each range; the cost is small compared with labeling."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,6 +54,38 @@ def read_range(path: Path, name: str, records: RecordRange, digest: Any) -> Iter
     with _storage(path):
         read = _read_rows if path.suffix == ".parquet" else _read_lines
         yield from read(path, name, records, digest)
+
+
+def digest_ranges(path: Path, counts: Sequence[int]) -> list[str]:
+    """Digests of consecutive ranges of so many records, as read_range makes them."""
+    digests = []
+    with _storage(path):
+        updates = _row_bytes(path) if path.suffix == ".parquet" else _line_bytes(path)
+        for count in counts:
+            digest = sha256()
+            for data in islice(updates, count):
+                digest.update(data)
+            digests.append(digest.hexdigest())
+    return digests
+
+
+def _line_bytes(path: Path) -> Iterator[bytes]:
+    with decompressed(path) as file:
+        yield from (line for line in file if line.strip())
+
+
+def _row_bytes(path: Path) -> Iterator[bytes]:
+    rows: list[bytes] = []
+    count = count_rows(path)
+    for _ in read_rows(
+        path, path.name, 0, count if isinstance(count, int) else 0, lambda row: rows.append(_encode(row))
+    ):
+        yield from rows
+        rows.clear()
+
+
+def _encode(row: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(row, enc_hook=repr)
 
 
 def _split_lines(path: Path, size: int) -> tuple[RecordRange, ...]:
@@ -102,7 +136,7 @@ def _split_rows(path: Path, size: int) -> tuple[RecordRange, ...]:
 
 def _read_rows(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[LocatedDialogue | Rejected]:
     def update(row: Mapping[str, Any]) -> None:
-        digest.update(msgspec.json.encode(row, enc_hook=repr))
+        digest.update(_encode(row))
 
     yield from read_rows(path, name, records.start, records.start + records.count, update)
 

@@ -19,6 +19,7 @@ from labelgen.data.label_sets import refuse_without_domains
 from labelgen.data.log import damaged_files_error
 from labelgen.labeling.engines import Engine
 from labelgen.labeling.folder import LabelFolder, input_files, join, open_folder, storage_errors
+from labelgen.labeling.forgotten import Forgotten, read_forgotten
 from labelgen.labeling.manifest import (
     REDACT,
     FileEntry,
@@ -82,9 +83,10 @@ def label(
         keep_private(inputs.values())
         with open_folder(out, force) as folder:
             finished = valid_work(folder, inputs, settings, force)
-            if _is_complete(folder, inputs, finished):
+            forgotten = read_forgotten(folder.forgotten)
+            if _is_complete(folder, inputs, finished, forgotten):
                 return read_manifest(folder.manifest).counts
-            run = _LabelingRun(folder, inputs, finished, engine)
+            run = _LabelingRun(folder, inputs, finished, engine, forgotten)
             try:
                 return run.finish()
             except Terminated:
@@ -110,11 +112,19 @@ def check_bad_rate(counts: LabelCounts, max_bad_rate: float, where: str) -> None
 class _LabelingRun:
     """One run over the unfinished work. The ledger is authoritative from its first line until the manifest is written."""
 
-    def __init__(self, folder: LabelFolder, inputs: Mapping[str, Path], finished: Finished, engine: Engine) -> None:
+    def __init__(
+        self,
+        folder: LabelFolder,
+        inputs: Mapping[str, Path],
+        finished: Finished,
+        engine: Engine,
+        forgotten: Forgotten | None,
+    ) -> None:
         self.folder = folder
         self.inputs = inputs
         self.finished = finished
         self.engine = engine
+        self.forgotten = forgotten
         self.plans: dict[str, _FilePlan] = {}
 
     def finish(self) -> LabelCounts:
@@ -131,7 +141,7 @@ class _LabelingRun:
                 # Files without records, and files whose last shard an earlier run committed.
                 for path in self._unfinished():
                     self._finish_file(ledger, path)
-            manifest = manifest_of(finished.settings, finished.files.values())
+            manifest = manifest_of(finished.settings, finished.files.values(), self.forgotten)
             write_manifest(folder.manifest, manifest)
             remove_tree(folder.work)
         return manifest.counts
@@ -167,6 +177,7 @@ class _LabelingRun:
                         quarantine=self.folder.part_quarantine(path, index),
                         damaged=plan.ranges[-1].damage is not None,
                         redact=REDACT in self.finished.settings.options,
+                        forgotten=self.forgotten,
                     )
 
     def _bytes(self, entry: ShardEntry) -> float:
@@ -212,11 +223,13 @@ class _LabelingRun:
             self.folder.sweep(self.folder.quarantine(path))
 
 
-def _is_complete(folder: LabelFolder, inputs: Mapping[str, Path], finished: Finished) -> bool:
+def _is_complete(
+    folder: LabelFolder, inputs: Mapping[str, Path], finished: Finished, forgotten: Forgotten | None
+) -> bool:
     """Whether an earlier run finished everything."""
     if folder.ledger.exists() or not folder.manifest.exists() or set(finished.files) != set(inputs):
         return False
-    return manifest_of(finished.settings, finished.files.values()) == read_manifest(folder.manifest)
+    return manifest_of(finished.settings, finished.files.values(), forgotten) == read_manifest(folder.manifest)
 
 
 def _check_separate(source: Path, out: Path) -> None:
