@@ -62,8 +62,8 @@ class TurnEncoder(nn.Module):
         self.encoder: Any = encoder
         use_fast_dropout(encoder)
         make_batch_invariant(encoder, _BLOCK)
-        # Architectures without exchangeable attention run once for each token length.
-        if getattr(encoder, "_supports_attention_backend", False):
+        # Architectures without exchangeable attention, and those whose layers look at a window, run once for each token length.
+        if getattr(encoder, "_supports_attention_backend", False) and not _has_sliding_window(encoder.config):
             encoder.set_attn_implementation(PACKED)
         self.width = width
         self.frozen = frozen
@@ -165,6 +165,12 @@ class TurnEncoder(nn.Module):
             )
             return _by_group(out.last_hidden_state[0], groups)
         return [self.encoder(inputs_embeds=x).last_hidden_state for x in _by_group(embedded, groups)]
+
+
+def _has_sliding_window(config: Any) -> bool:
+    """Whether some layers attend only to near tokens, as ModernBERT's do; packed attention would attend to all."""
+    kinds = getattr(config, "layer_types", None) or ()
+    return "sliding_attention" in kinds or getattr(config, "local_attention", None) is not None
 
 
 def _mean_of_windows(pooled: Float[Tensor, "w d"], lengths: Int[Tensor, " w"]) -> Float[Tensor, " d"]:

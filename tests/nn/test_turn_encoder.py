@@ -12,6 +12,7 @@ from torch import nn
 
 from labelgen.features.layout import Passages
 from labelgen.features.pretrained import load_encoder
+from labelgen.features.sound import prepare_torchaudio
 from labelgen.kernels.packed import PACKED
 from labelgen.nn import turn_encoder
 from labelgen.nn.embedding_cache import EmbeddingCache
@@ -192,3 +193,20 @@ def test_use_fast_dropout_twice_replaces_each_once():
     use_fast_dropout(module)
     found = [part for part in module.modules() if isinstance(part, FastDropout)]
     assert [part.p for part in found] == [0.1, 0.3]
+
+
+@pytest.mark.parametrize("length", [16, 65, 66, 128, 300])
+def test_turn_encoder_keeps_sliding_windows_of_modernbert(length: int):
+    prepare_torchaudio()
+    from transformers import AutoConfig, AutoModel
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 100, "hidden_size": 32, "intermediate_size": 64, "pad_token_id": 0}
+    config = AutoConfig.for_model("modernbert", num_hidden_layers=4, num_attention_heads=4, **sizes)
+    model = AutoModel.from_config(config).eval()
+    model.set_attn_implementation("eager")
+    ids = torch.randint(3, 100, (2, length))
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        states = TurnEncoder(model, 32, True).eval().states([ids])[0]
+    torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)
