@@ -1,8 +1,11 @@
 """The annotator for Python: loaded from a folder or a hub, for dialogues in any form."""
 
+import glob
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_table import COLUMNS, label_rows
 from labelgen.data.labels import Annotation
 from labelgen.model import annotator
-from labelgen.model.folder import check_model, model_digest, replace_folder
+from labelgen.model.card import MODEL_CARD
+from labelgen.model.folder import DIGESTS, UNREAD, check_model, model_digest, read_digests, replace_folder
 
 _AT_ONCE = 64
 
@@ -71,7 +75,7 @@ class Annotator(annotator.Annotator):
         """Copy the model with its calibration to a folder, replacing an older model there; returns the model's digest."""
         target = Path(folder)
         with python_hints():
-            if target.exists() and any(target.iterdir()) and not (target / "model.json").is_file():
+            if target.exists() and any(target.iterdir()) and not (target / DIGESTS).is_file():
                 raise UsageError("the folder holds something else than a model", str(target), "name a new folder")
             try:
                 with replace_folder(target) as part:
@@ -89,9 +93,13 @@ class Annotator(annotator.Annotator):
         private: bool = True,
         revision: str | None = None,
         message: str = "Upload labelgen model",
+        card: bool = True,
         token: str | None = None,
     ) -> str:
         """Upload the model with its calibration to a repository of the Hugging Face hub, which is made if it is new.
+
+        The repository then holds exactly this model: other files there are removed by the same commit. card: false keeps the model
+        card that the repository has, which may have been edited there.
 
         Texts of the training data are not in a model folder, but their words may be (n-grams of linear members, tokenizer).
         Returns the address of the commit. Raises StorageError if the hub refuses."""
@@ -99,12 +107,23 @@ class Annotator(annotator.Annotator):
         from huggingface_hub.errors import HfHubHTTPError
 
         hub = HfApi(token=token)
+        kept = {name for name in UNREAD if name != MODEL_CARD or not card}
         try:
             hub.create_repo(repository, private=private, exist_ok=True)
             if revision is not None:
                 hub.create_branch(repository, branch=revision, exist_ok=True)
+            others = {*hub.list_repo_files(repository, revision=revision)} - {
+                *read_digests(self.folder),
+                DIGESTS,
+                *UNREAD,
+            }
             commit = hub.upload_folder(
-                repo_id=repository, folder_path=self.folder, revision=revision, commit_message=message
+                repo_id=repository,
+                folder_path=self.folder,
+                revision=revision,
+                commit_message=message,
+                ignore_patterns=sorted(kept),
+                delete_patterns=[glob.escape(name) for name in sorted(others)] or None,
             )
         except (HfHubHTTPError, OSError) as error:
             raise StorageError(f"the hub refused: {error}", repository, "check name, token and network") from error
@@ -168,7 +187,7 @@ def _local(model: str | os.PathLike[str], revision: str | None, token: str | Non
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=revision, token=token))
+        return _without_links(Path(snapshot_download(name, revision=revision, token=token)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UsageError(
@@ -176,6 +195,34 @@ def _local(model: str | os.PathLike[str], revision: str | None, token: str | Non
             name,
             "check the name, the revision, the token and the network",
         ) from error
+
+
+def _without_links(snapshot: Path) -> Path:
+    """The files of a snapshot in the hub's cache as a model folder, which holds no links; beside the snapshots of the repository, so that
+    the cache removes it with them."""
+    folder = snapshot.parents[1] / "labelgen" / snapshot.name
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        shutil.copytree(snapshot, part, copy_function=_link_or_copy, dirs_exist_ok=True)
+        part.chmod(snapshot.stat().st_mode)
+        # Where another process was first, its folder has the same files.
+        with suppress(OSError):
+            os.rename(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """A hard link to the file behind a link: the hub's cache never changes a file in place."""
+    file = os.path.realpath(source)
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 def _as_given(given: Any, log: Sequence[Dialogue], annotations: Sequence[Annotation], mapping: Any) -> Any:

@@ -133,7 +133,23 @@ def write_evaluation(options: EvaluateOptions) -> "Evaluation":
 
         write_text(out / EVALUATION, evaluation.encode().decode())
         write_text(out / PAGE, render(evaluation))
+    _write_model_cards(options, evaluation)
     return evaluation
+
+
+def _write_model_cards(options: EvaluateOptions, evaluation: "Evaluation") -> None:
+    """Write the figures to the cards of the models, which is no part of their digests. Online figures are not those of
+    the model as it is, whose calibration they do without."""
+    if not options.model or options.online:
+        return
+    from labelgen.model.calibration import write_model_card
+
+    for text in options.model:
+        name, _, folder = text.rpartition("=")
+        try:
+            write_model_card(Path(folder), evaluation, name or "model")
+        except StorageError as error:
+            print_lines(f"the model card is not renewed: {error.what}", file=sys.stderr)
 
 
 def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":

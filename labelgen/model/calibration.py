@@ -16,7 +16,18 @@ from labelgen.base.files import digest_file, read_json, write_text
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.data.labels import Threshold, Unit
-from labelgen.model.folder import DIGESTS, SETTINGS, read_digests, read_saved, replace_folder, write_json
+from labelgen.metrics.results import Evaluation
+from labelgen.model.card import MODEL_CARD, model_card
+from labelgen.model.folder import (
+    DIGESTS,
+    label_names,
+    read_card,
+    read_digests,
+    read_saved,
+    replace_folder,
+    settings_of,
+    write_json,
+)
 
 CALIBRATION = "calibration.json"
 _FORM = 2
@@ -103,7 +114,7 @@ def read_calibration(folder: Path) -> Calibration | None:
             str(path),
             "calibrate again",
         )
-    saved = read_saved(folder / SETTINGS)
+    saved = read_saved(settings_of(folder))
     names = {name: len(task.labels.names) for name, task in saved.tasks.items()}
     fault = next(_faults(calibration, names), None)
     if fault is not None:
@@ -177,5 +188,18 @@ def write_calibration(
                     write_text(part / name, content)
             written = (CALIBRATION, *(name for name, content in others.items() if content is not None))
             write_json(part / DIGESTS, {**digests, **{name: digest_file(part / name) for name in written}})
+            write_model_card(part)
     except OSError as error:
         raise StorageError(f"cannot write {CALIBRATION}: {error.strerror}", str(folder), "check the folder") from error
+
+
+def write_model_card(folder: Path, evaluation: Evaluation | None = None, system: str = "model") -> None:
+    """Write README.md of a model folder, replacing an older one.
+
+    Args:
+        evaluation: of the model as it is in the folder; None if it is not measured.
+        system: the model's name in the evaluation.
+
+    Raises StorageError if it cannot be written."""
+    labels = label_names(read_saved(settings_of(folder)))
+    write_text(folder / MODEL_CARD, model_card(read_card(folder), labels, read_calibration(folder), evaluation, system))

@@ -1,6 +1,6 @@
 """A trained model as a folder: weights, settings, tokenizer, card and digests. Loading it runs no code of the folder.
 
-model.json            options, tasks with their labels, features, versions
+config.json           options, tasks with their labels, features, versions (model.json before version 0.4)
 weights.safetensors   every weight, and the encoded texts of labels
 encoder.json          architecture of the turn encoder
 tokenizer/            files of the tokenizer
@@ -9,8 +9,10 @@ calibration.json      after `labelgen calibrate` (model/calibration.py)
 reference.json        after `labelgen calibrate` (model/reference.py)
 trained_on.bin        fingerprints of the training dialogues
 digests.json          SHA-256 of each of these; the model's digest is that of this file
+README.md             model card for people (model/card.py)
 
-Files without a digest are refused and never read, except README.md and .gitattributes, which hubs add. Content of the files
+README.md and .gitattributes are never read and have no digest, as they are edited on hubs. Any other file without a digest is
+refused. Content of the files
 is untrusted: all names, numbers and indices are checked, and the sizes of weights before memory is allocated."""
 
 import math
@@ -40,6 +42,7 @@ from labelgen.features.features import FeatureSet
 from labelgen.features.ngrams import TEXT_FIELDS, NGrams
 from labelgen.features.pretrained import encoder_from_config, most_tokens, saved_tokenizer
 from labelgen.model.build import assemble
+from labelgen.model.card import MODEL_CARD, model_card
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.nn.turn_encoder import pool_texts
@@ -47,15 +50,19 @@ from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task
 
-DIGESTS, WEIGHTS, SETTINGS = "digests.json", "weights.safetensors", "model.json"
+DIGESTS, WEIGHTS, SETTINGS = "digests.json", "weights.safetensors", "config.json"
+_EARLIER_SETTINGS = "model.json"
+"""Name of SETTINGS before version 0.4."""
 ENCODER, CARD, TRAINED_ON = "encoder.json", "card.json", "trained_on.bin"
 COMPLETE = "trained_on_complete"
 """Key of the card: whether trained_on.bin lists all training dialogues; false if the initial model had no such list."""
 FORM = 4
-"""Version of model.json. The heads changed: in 2 of quality, in 3 of intents, in 4 of selection; labelgen 0.1.0 wrote 1 to 4."""
+"""Version of config.json. The heads changed: in 2 of quality, in 3 of intents, in 4 of selection; labelgen 0.1.0 wrote 1 to 4."""
 
-_REQUIRED = (SETTINGS, WEIGHTS, ENCODER, CARD, "tokenizer/tokenizer.json")
-_WITHOUT_DIGEST = (DIGESTS, "README.md", ".gitattributes")
+_REQUIRED = (WEIGHTS, ENCODER, CARD, "tokenizer/tokenizer.json")
+UNREAD = (MODEL_CARD, ".gitattributes")
+"""Files that a hub may change: never read, and outside of the digest."""
+_WITHOUT_DIGEST = (DIGESTS, *UNREAD)
 _COPY_HINT = "copy the whole folder again"
 _MAX_SIZE = 1_000_000
 """Larger than any size in a model's options."""
@@ -90,7 +97,7 @@ Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class SavedTask:
-    """A task in model.json."""
+    """A task in config.json."""
 
     options: TaskOptions
     labels: LabelSet
@@ -98,7 +105,7 @@ class SavedTask:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Content of model.json. form: see FORM. version: of labelgen. origin: of the encoder's weights. linear: n-grams of the linear members."""
+    """Content of config.json. form: see FORM. version: of labelgen. origin: of the encoder's weights. linear: n-grams of the linear members."""
 
     form: int
     version: str
@@ -111,7 +118,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What every version wrote to model.json."""
+    """What every version wrote to config.json."""
 
     form: int
     version: str
@@ -179,7 +186,7 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     encoder: Any = model.turn_encoder.encoder
     with replace_folder(folder) as part:
-        write_json(part / SETTINGS, saved)
+        write_json(part / SETTINGS, {"model_type": "labelgen", **msgspec.to_builtins(saved)})
         save_file(weights, part / WEIGHTS)
         share(part / WEIGHTS)
         write_text(part / ENCODER, encoder.config.to_json_string(use_diff=False))
@@ -189,7 +196,19 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
             (part / TRAINED_ON).write_bytes(trained_on)
         digests = {str(p.relative_to(part)): digest_file(p) for p in sorted(part.rglob("*")) if p.is_file()}
         write_json(part / DIGESTS, digests)
+        write_text(part / MODEL_CARD, model_card({**card, "encoder": model.origin}, label_names(saved)))
     return model_digest(folder)
+
+
+def label_names(saved: Saved) -> dict[str, list[str]]:
+    """Task -> names of its labels."""
+    return {name: [label.name for label in task.labels.names] for name, task in saved.tasks.items()}
+
+
+def settings_of(folder: Path) -> Path:
+    """The file with a model's options: config.json, or model.json in folders of earlier versions."""
+    earlier = folder / _EARLIER_SETTINGS
+    return earlier if earlier.is_file() and not (folder / SETTINGS).is_file() else folder / SETTINGS
 
 
 @contextmanager
@@ -217,8 +236,8 @@ def load_model(folder: Path) -> LabelModel:
     Raises as check_model does. Raises IntegrityError also for a folder of a later version, for files that describe no valid
     model, and for weights that are not finite or do not fit the description."""
     check_model(folder)
-    saved = read_saved(folder / SETTINGS)
-    tasks = _tasks(saved, folder / SETTINGS)
+    saved = read_saved(settings_of(folder))
+    tasks = _tasks(saved, settings_of(folder))
     tokenizer = saved_tokenizer(folder / "tokenizer")
 
     def make() -> LabelModel:
@@ -252,7 +271,7 @@ def check_model(folder: Path) -> None:
         raise UsageError(f"{folder} is no model folder", str(listing), hint)
     files = set(_files(folder))
     digests = read_digests(folder)
-    for name in (*_REQUIRED, *digests):
+    for name in (settings_of(folder).name, *_REQUIRED, *digests):
         if name not in digests or name not in files:
             raise IntegrityError(f"the model lacks {name}", str(folder), _COPY_HINT)
     if others := sorted(files - {*digests, *_WITHOUT_DIGEST}):
@@ -318,7 +337,7 @@ def joined_trained_on(learned: Iterable[int], init: Path | None) -> tuple[bytes,
 
 
 def read_saved(path: Path) -> Saved:
-    """Read model.json. Raises IntegrityError if it cannot be read, is of a later version, or describes no valid model."""
+    """Read config.json. Raises IntegrityError if it cannot be read, is of a later version, or describes no valid model."""
     head = read_json(path, _Head)
     if head.form > FORM:
         what = f"the model has form {head.form}, this version reads {FORM} and before"
@@ -328,7 +347,7 @@ def read_saved(path: Path) -> Saved:
     saved = replace(saved, options=replace(saved.options, windows=windows))
     fault = next(_faults(saved), None)
     if fault is not None:
-        raise IntegrityError(f"model.json describes no model: {fault}", str(path), MODEL_HINT)
+        raise IntegrityError(f"{path.name} describes no model: {fault}", str(path), MODEL_HINT)
     return saved
 
 

@@ -1,7 +1,7 @@
 """Reference sample of a model folder: reference.json, with which `labelgen drift` compares a log.
 
 It holds aspects of dialogues that are new to the model, each as a row of numbers (confidence/drift.py), written by `labelgen calibrate`
-and `labelgen certify`. There are no texts, ids or users in it, and no values of fields that model.json does not list. A text is a random
+and `labelgen certify`. There are no texts, ids or users in it, and no values of fields that config.json does not list. A text is a random
 projection of its vector, averaged over the dialogue. digests.json lists the file."""
 
 import math

@@ -124,9 +124,9 @@ def more_tokens(folder: Path) -> None:
     text("tokenizer/tokenizer.json", json.dumps(held))(folder)
 
 
-M, E, T = "model.json", "encoder.json", "tokenizer/tokenizer.json"
+M, E, T = "config.json", "encoder.json", "tokenizer/tokenizer.json"
 DEEP = "[" * 100_000 + "]" * 100_000
-EVERY = ("model.json", "encoder.json", "card.json", "weights.safetensors", T)
+EVERY = ("config.json", "encoder.json", "card.json", "weights.safetensors", T)
 
 LISTED: dict[str, Change] = {
     **{f"half {name}": half(name) for name in EVERY},
@@ -134,7 +134,7 @@ LISTED: dict[str, Change] = {
     **{f"deep {name}": text(name, DEEP) for name in (*EVERY, "calibration.json")},
     **{f"a list as {name}": text(name, "[]") for name in (*EVERY, "calibration.json")},
     **{f"no {name}": gone(name) for name in EVERY},
-    **{f"not UTF-8 {name}": text(name, b'{"a": "\xff\xfe"}') for name in ("model.json", "encoder.json", "card.json")},
+    **{f"not UTF-8 {name}": text(name, b'{"a": "\xff\xfe"}') for name in ("config.json", "encoder.json", "card.json")},
     "another form": put(M, "form", 10**6),
     "form 0": put(M, "form", 0),
     "form as text": put(M, "form", "4"),
@@ -246,7 +246,7 @@ UNLISTED: dict[str, Change] = {
     "empty digests": text("digests.json", "{}"),
     "digests of a list": text("digests.json", "[]"),
     "deep digests": text("digests.json", DEEP),
-    "digests of numbers": text("digests.json", '{"model.json": 1}'),
+    "digests of numbers": text("digests.json", '{"config.json": 1}'),
     **{f"{name} not named": without("digests.json", name) for name in EVERY},
     **{f"another digest of {name}": named(name) for name in EVERY},
     "a digest outside": named("../canary.txt"),
@@ -314,7 +314,7 @@ sys.addaudithook(_record)
 
 
 @pytest.mark.parametrize(
-    "name", ["half model.json", "auto_map", "a weight that is no number", "empty digests", "tokens added", "heads -1"]
+    "name", ["half config.json", "auto_map", "a weight that is no number", "empty digests", "tokens added", "heads -1"]
 )
 def test_hostile_model_exits_4(tiny_model, tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
@@ -386,7 +386,7 @@ def places(held: Any, within: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield from places(held[key], (*within, key))
 
 
-@pytest.mark.parametrize("name", ["model.json", "encoder.json", "calibration.json", T])
+@pytest.mark.parametrize("name", ["config.json", "encoder.json", "calibration.json", T])
 def test_model_odd_value_is_refused_or_labels(tiny_model, tmp_path, name):
     """Drawn by a seed: nothing but IntegrityError, at loading or at labeling."""
     rng = random.Random(name)

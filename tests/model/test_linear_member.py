@@ -180,7 +180,7 @@ def test_long_dialogue_is_read_as_a_whole(model):
 def test_hostile_ngrams_are_refused(model, tmp_path, fault):
     folder = tmp_path / "m"
     save_model(model, folder, {"data_digest": "abc"})
-    saved = read_json(folder / "model.json", dict)
+    saved = read_json(folder / "config.json", dict)
     fields = saved["linear"]["quality"]["turn"]["fields"]
     if fault == "terms":
         fields[0]["terms"][1] = fields[0]["terms"][0]
@@ -190,9 +190,9 @@ def test_hostile_ngrams_are_refused(model, tmp_path, fault):
         fields.pop()
     else:
         saved["linear"]["slots"] = saved["linear"].pop("quality")
-    write_json(folder / "model.json", saved)
+    write_json(folder / "config.json", saved)
     digests = read_json(folder / "digests.json", dict)
-    write_json(folder / "digests.json", {**digests, "model.json": digest_file(folder / "model.json")})
+    write_json(folder / "digests.json", {**digests, "config.json": digest_file(folder / "config.json")})
     with pytest.raises(IntegrityError):
         load_model(folder)
 

@@ -73,9 +73,9 @@ def test_given_goals_are_those_of_the_whole_dialogue(tiny_encoder):
 def test_a_model_from_before_the_band_has_its_default(tiny_model, tmp_path):
     """It said the same of dialogues that fit into the band."""
     older = shutil.copytree(tiny_model, tmp_path / "m")
-    card = json.loads((older / "model.json").read_text())
+    card = json.loads((older / "config.json").read_text())
     assert card["options"].pop("dialogue_band") == ModelOptions.dialogue_band
-    (older / "model.json").write_text(json.dumps(card))
+    (older / "config.json").write_text(json.dumps(card))
     digests = {name: digest_file(older / name) for name in json.loads((older / "digests.json").read_text())}
     (older / "digests.json").write_text(json.dumps(digests))
     assert load_model(older).dialogue_encoder.band == ModelOptions.dialogue_band

@@ -10,16 +10,17 @@ from safetensors.torch import load_file, save_file
 
 from labelgen.base.errors import IntegrityError
 from labelgen.base.files import digest_file
-from labelgen.model.folder import FORM, load_model, save_model
+from labelgen.model.calibration import write_model_card
+from labelgen.model.folder import FORM, check_model, load_model, save_model
 
 
 def as_if_saved(folder: Path, form: int) -> None:
-    """With another form in model.json, and digests that agree."""
-    saved = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    """With another form in config.json, and digests that agree."""
+    saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del saved["features"]["words"], saved["options"]["words"], saved["options"]["overlaps"], saved["options"]["windows"]
     for task in saved["tasks"].values():
         del task["options"]["parts"], task["options"]["without_texts"]
-    (folder / "model.json").write_text(json.dumps({**saved, "form": form}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({**saved, "form": form}), encoding="utf-8")
     digests = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
     digests = {name: digest_file(folder / name) for name in digests}
     (folder / "digests.json").write_text(json.dumps(digests), encoding="utf-8")
@@ -71,3 +72,15 @@ def test_a_later_one_is_refused(folder):
     as_if_saved(folder, FORM + 1)
     with pytest.raises(IntegrityError, match=f"form {FORM + 1}"):
         load_model(folder)
+
+
+def test_folder_with_model_json_loads_and_gets_a_model_card(folder):
+    before = load_model(folder).state_dict()
+    (folder / "config.json").rename(folder / "model.json")
+    digests = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
+    digests["model.json"] = digests.pop("config.json")
+    (folder / "digests.json").write_text(json.dumps(digests), encoding="utf-8")
+    after = load_model(folder).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    write_model_card(folder)
+    check_model(folder)
