@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 from huggingface_hub import ModelCard
 
@@ -45,10 +46,10 @@ def evaluation(**more) -> Evaluation:
 
 def test_card_of_a_saved_model_has_metadata_and_says_what_is_not_measured(tiny_model):
     card = ModelCard((tiny_model / "README.md").read_text(encoding="utf-8"))
-    assert card.data.library_name == "labelgen"
-    assert card.data.license is None
-    assert card.data.base_model is None
-    assert card.data.eval_results is None
+    assert cast(Any, card.data).library_name == "labelgen"
+    assert cast(Any, card.data).license is None
+    assert cast(Any, card.data).base_model is None
+    assert cast(Any, card.data).eval_results is None
     for part in ("Intended use", "Data", "Metrics", "Slices", "Calibration and thresholds", "Limits", "License"):
         assert f"\n## {part}\n" in card.text
     assert card.text.count("Not measured.") == 3
@@ -66,7 +67,7 @@ def test_card_has_the_figures_of_the_evaluation_but_no_values_of_asked_fields_an
     assert "someone" not in card.content
     assert "log.jsonl" in card.text
     assert "1,200 dialogues" in card.text
-    [result] = card.data.eval_results
+    [result] = cast(Any, card.data).eval_results
     assert (result.metric_type, result.metric_value) == ("macro_f1", 0.7512)
 
 
