@@ -12,8 +12,8 @@ digests.json          SHA-256 of each of these; the model's digest is that of th
 README.md             model card for people (model/card.py)
 
 README.md and .gitattributes are never read and have no digest, as they are edited on hubs. Any other file without a digest is
-refused. Content of the files
-is untrusted: all names, numbers and indices are checked, and the sizes of weights before memory is allocated."""
+refused. Content of the files is untrusted: all names, numbers and indices are checked, and the sizes of weights before memory is
+allocated."""
 
 import math
 import os

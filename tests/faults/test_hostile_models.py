@@ -266,7 +266,7 @@ UNLISTED: dict[str, Change] = {
     ),
     "a linked folder": link_folder,
     "a link to nothing": link("more", "/nowhere"),
-    "a pipe": lambda folder: os.mkfifo(folder / "README.md"),
+    "a pipe": lambda folder: os.mkfifo(folder / ".gitattributes"),
 }
 """What the digests do not cover."""
 
