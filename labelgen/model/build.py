@@ -18,6 +18,7 @@ from labelgen.kernels.processor import choose_instruction_set
 from labelgen.model.label_model import LabelModel, Linear
 from labelgen.model.linear import fit_linear
 from labelgen.model.options import ModelOptions
+from labelgen.nn.encoder_check import check_encoder
 from labelgen.tasks import TASKS
 from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.options import TaskOptions
@@ -34,8 +35,8 @@ def build_model(
     """A model with pretrained encoder and new heads. labels: per source and task, for tasks whose labels depend on the
     corpus. dialogues: the training log, from which the features are learned. masked: linear members are fitted on it with feedback masked.
 
-    Raises UsageError for an unknown task, or a task that has no labels; for a feature to be left out that there is not; and for
-    more tokens than the encoder has places for."""
+    Raises UsageError for an unknown task, or a task that has no labels; for a feature to be left out that there is not; for
+    more tokens than the encoder has places for; and for an encoder that fails its self-check."""
     made = make_tasks(tasks, labels, dialogues)
     encoder = load_encoder(options.encoder, attention_dropout=0.0)
     places = most_tokens(encoder)
@@ -55,6 +56,7 @@ def build_model(
         encoder_origin(options.encoder),
         {name: {unit: fit.ngrams for unit, fit in by_unit.items()} for name, by_unit in fits.items()},
     )
+    check_encoder(model.turn_encoder, options.encoder, options.max_tokens)
     for name, by_unit in fits.items():
         for unit, fit in by_unit.items():
             model.linear_member(name).fill(unit, fit.map)
