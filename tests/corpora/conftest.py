@@ -9,6 +9,6 @@ import pytest
 @pytest.fixture
 def corpora() -> Path:
     """The folder of the unpacked corpora, each in its published layout."""
-    if "LABELGEN_DATA" not in os.environ:
+    if not os.environ.get("LABELGEN_DATA"):
         pytest.skip("LABELGEN_DATA does not name the folder of the real corpora")
     return Path(os.environ["LABELGEN_DATA"])
