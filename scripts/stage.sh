@@ -1,9 +1,10 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables of the script that sources it
 # Sourced by the scripts that run whole corpora: one thread per process; offline unless HF_HUB_OFFLINE=0 is set.
 export WANDB_MODE=offline HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 # The folder where the script was called, and the repository, where it runs.
 here=$(pwd -P)
-cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 path() {
   # A path relative to where the script was called, or the default. A path within the repository stays relative to it, so that an

@@ -56,8 +56,9 @@ _EARLIER_SETTINGS = "model.json"
 ENCODER, CARD, TRAINED_ON = "encoder.json", "card.json", "trained_on.bin"
 COMPLETE = "trained_on_complete"
 """Key of the card: whether trained_on.bin lists all training dialogues; false if the initial model had no such list."""
-FORM = 4
-"""Version of config.json. The heads changed: in 2 of quality, in 3 of intents, in 4 of selection; labelgen 0.1.0 wrote 1 to 4."""
+FORM = 5
+"""Version of config.json. The heads changed: in 2 of quality, in 3 of intents, in 4 of selection; labelgen 0.1.0 wrote 1 to 4. Since 5
+weights of one number are vectors, because scalars cannot be sharded."""
 
 _REQUIRED = (WEIGHTS, ENCODER, CARD, "tokenizer/tokenizer.json")
 UNREAD = (MODEL_CARD, ".gitattributes")
@@ -245,10 +246,12 @@ def load_model(folder: Path) -> LabelModel:
         return assemble(saved.options, tasks, saved.features, encoder, tokenizer, saved.origin, saved.linear)
 
     shapes = _read_shapes(folder / WEIGHTS)
-    _check_shapes(_on_meta_device(make, shapes, folder), shapes, saved, folder)
+    described = _on_meta_device(make, shapes, folder)
+    scalars = _former_scalars(described, shapes) if saved.form < FORM else frozenset()
+    _check_shapes(described, {**shapes, **{name: (shapes[name][0], (1,)) for name in scalars}}, saved, folder)
     weights = _read_weights(folder / WEIGHTS)
     model = make()
-    model.load_state_dict(weights)
+    model.load_state_dict({name: one[None] if name in scalars else one for name, one in weights.items()})
     model.eval()
     _test_encoder(model, folder)
     return model
@@ -463,6 +466,12 @@ def _on_meta_device(make: Callable[[], LabelModel], shapes: Shapes, folder: Path
             return model
     finally:
         hook.remove()
+
+
+def _former_scalars(model: LabelModel, shapes: Shapes) -> frozenset[str]:
+    """Names of weights that are scalars in the file and vectors of one number in the model."""
+    one = {name for name, tensor in model.state_dict().items() if tuple(tensor.shape) == (1,)}
+    return frozenset(name for name in one if name in shapes and shapes[name][1] == ())
 
 
 def _check_shapes(model: LabelModel, shapes: Shapes, saved: Saved, folder: Path) -> None:

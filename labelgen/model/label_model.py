@@ -1,6 +1,6 @@
 """The neural network: a trunk that encodes dialogues, and a head for each task. It names no task."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -240,6 +240,12 @@ class LabelModel(nn.Module):
                 loss = Loss((loss.total + second.total) / 2, loss.weight)
             losses[name] = loss
         return losses
+
+    def idle_heads(self, active: Collection[str]) -> list[nn.Module]:
+        """Heads that get no gradient if these tasks alone have targets; none without any such task, for then all are equal."""
+        used = {*active, *(other for name in active for other in self.tasks[name].reads)}
+        stacks = (self.heads, self.heads_without_texts) if active else ()
+        return [head for stack in stacks for name, head in stack.items() if name not in used]
 
 
 def _of_heads(heads: nn.ModuleDict, task: Task[Any], states: States, layout: Layout) -> Any:

@@ -23,7 +23,7 @@ class LabelScorer(nn.Module):
         self.text = nn.Linear(label_width, inner)
         self.own = nn.Parameter(torch.zeros(labels, inner))
         self.own_bias = nn.Parameter(torch.zeros(labels))
-        self.bias = nn.Parameter(torch.tensor(-3.0))
+        self.bias = nn.Parameter(torch.tensor([-3.0]))
         self.label_dropout = label_dropout
 
     def forward(self, queries: Float[Tensor, "rows q"], labels: Float[Tensor, "K d"]) -> Float[Tensor, "rows K"]:

@@ -28,7 +28,7 @@ class SelectionHead(nn.Module):
         self.request = nn.Linear(widths.encoder, widths.encoder, bias=False)
         self.response = nn.Linear(widths.encoder, widths.encoder, bias=False)
         self.query = nn.Linear(widths.dialogue, widths.encoder)
-        self.scale = nn.Parameter(torch.tensor(2.5))
+        self.scale = nn.Parameter(torch.tensor([2.5]))
         for kept in (self.request, self.response):
             nn.init.eye_(kept.weight)
         for added in (self.query.weight, self.query.bias):

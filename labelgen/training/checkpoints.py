@@ -183,8 +183,8 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 class Checkpoints(pl.Callback):
     """Saves a checkpoint every so many steps, at the lowest validation loss so far, and at the end of the run. It also saves at the end
-    of an epoch if a tenth as many steps went by since the last one, and on SIGTERM at the end of the step, or of the epoch if it is its
-    last step.
+    of an epoch if a tenth as many steps went by since the last one, and on SIGTERM or SIGUSR1 (SLURM's warning) to any process at the end
+    of the step, or of the epoch if it is its last step.
 
     writer: the trainer's plugin, which writes the files that are committed here."""
 
@@ -214,7 +214,8 @@ class Checkpoints(pl.Callback):
         # Lightning's own handler talks to other processes at once, in the middle of their work. Lightning restores the handlers
         # at the end.
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._on_sigterm)
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, self._on_sigterm)
         if trainer.is_global_zero:
             self.folder.sweep(index)
 

@@ -116,6 +116,10 @@ class Corpus(Sequence[Dialogue]):
     def __iter__(self) -> Iterator[Dialogue]:
         return (self[index] for index in range(len(self)))
 
+    def name(self, index: int) -> str:
+        """Id of a dialogue."""
+        return self[index].id
+
     def root(self, index: int) -> Path:
         """Folder of a dialogue's relative audio paths."""
         return self._roots[int(self._root[index])]

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.plugins.io import CheckpointIO
-from pytorch_lightning.strategies import FSDPStrategy, Strategy
-from torch import distributed, nn
+from pytorch_lightning.strategies import Strategy
+from torch import distributed
 
 from labelgen.base.errors import DivergedError, UsageError
 from labelgen.data.stats import audio_summary
@@ -34,6 +35,7 @@ from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import StopAllProcesses, TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
 from labelgen.training.sampler import Sampler, total_steps
+from labelgen.training.sharding import ShardedStrategy
 from labelgen.training.tracking import ProgressLine, Recorder, Tracker
 
 CHECKPOINTS = "checkpoints"
@@ -91,13 +93,13 @@ def fit(
     written; Terminated on SIGTERM. In processes other than the first these are SystemExit, so that one process reports them."""
     sampler = make_sampler(training, options.batch, options.hardware, options.data.mix, options.seed)
     steps = total_steps(sampler, options.length.max_epochs, options.length.max_steps)
-    recorder = Recorder(trackers, options.tracking.log_every, steps)
+    recorder = Recorder(trackers, options.tracking.log_every, steps, training.corpus.name)
     keep_best = options.length.keep == "best"
     checkpoints, writer = CheckpointFolder(folder / CHECKPOINTS), CheckpointWriter()
     # Callbacks run in this order: metrics are recorded and the limit is known before a checkpoint is written.
     trainer = make_trainer(
         options,
-        model,
+        folder,
         [
             recorder,
             ProgressLine(steps, recorder),
@@ -126,7 +128,7 @@ def fit(
         if validation is not None:
             order = make_sampler(validation, options.batch, options.hardware, (), 0)
             valid = ValidationLoader(validation, collator, order, lambda: trainer.global_rank, workers)
-        with _quiet():
+        with _quiet(), tf32_products(trainer.strategy.root_device.type == "cuda"):
             last = None if index is None else checkpoints.path / index.last.file
             try:
                 trainer.fit(module, train, valid, ckpt_path=last, weights_only=True)
@@ -201,11 +203,13 @@ def make_sampler(
 
 def make_trainer(
     options: TrainingOptions,
-    model: nn.Module,
+    folder: Path,
     callbacks: list[pl.Callback],
     plugins: Sequence[CheckpointIO] = (),
 ) -> pl.Trainer:
-    """Lightning Trainer without its own logging, checkpoints and progress bar. Raises UsageError if the hardware is not available."""
+    """Lightning Trainer without its own logging, checkpoints and progress bar. folder: for what Lightning writes.
+
+    Raises UsageError if the hardware is not available."""
     hardware = options.hardware
     # Lightning would advertise other products.
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
@@ -214,7 +218,8 @@ def make_trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices,
             num_nodes=hardware.nodes,
-            strategy=_strategy(hardware, model),
+            strategy=_strategy(hardware),
+            default_root_dir=folder,
             precision=PRECISIONS[precision_of(hardware, options.model)].lightning,
             max_epochs=-1,
             accumulate_grad_batches=options.batch.accumulate,
@@ -231,15 +236,22 @@ def make_trainer(
         raise UsageError(str(error), "hardware", "choose another accelerator, strategy or number of devices") from error
 
 
-def _strategy(hardware: HardwareOptions, model: nn.Module) -> str | Strategy:
+def _strategy(hardware: HardwareOptions) -> str | Strategy:
+    processes = hardware.devices * hardware.nodes
     if hardware.strategy == "fsdp":
-        # Layers are wrapped one by one, so that no device ever holds the whole model.
-        layers = {type(layer) for stack in model.modules() if isinstance(stack, nn.ModuleList) for layer in stack}
-        return FSDPStrategy(auto_wrap_policy=layers)
-    if hardware.strategy in ("auto", "ddp") and hardware.devices * hardware.nodes > 1:
-        # The head of a task is unused in a batch without targets of the task.
-        return "ddp_find_unused_parameters_true"
-    return hardware.strategy
+        return ShardedStrategy(processes)
+    return "ddp" if hardware.strategy == "auto" and processes > 1 else hardware.strategy
+
+
+@contextmanager
+def tf32_products(cuda: bool) -> Iterator[None]:
+    """Matrix products of 32 bits in TensorFloat-32 within the block, on CUDA only. Labels are computed outside of it."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = cuda or before
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 @contextmanager

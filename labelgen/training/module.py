@@ -3,7 +3,7 @@
 Pretraining and finetuning differ in their examples only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.fsdp import FSDPModule
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -24,6 +24,7 @@ from labelgen.nn.losses import Loss
 from labelgen.training.loader import StepBatch
 from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import StepPart
+from labelgen.training.sharding import shard, whole
 
 ENCODER = "turn_encoder."
 """Prefix of the names of pretrained parameters."""
@@ -68,7 +69,7 @@ class LearnedWeights(nn.Module):
 
     def values(self) -> dict[str, float]:
         """Current weight of each task."""
-        weights = (-self.log_scale.detach()).exp().tolist()
+        weights = (-whole(self.log_scale.detach())).exp().tolist()
         return dict(zip(self.tasks, weights, strict=True))
 
 
@@ -93,18 +94,29 @@ class TrainingModule(pl.LightningModule):
         self.online_share = online_share
         self.learned_weights = LearnedWeights([*model.tasks]) if options.learn_task_weights else None
         self.gradient_norm: Tensor | None = None
+        self._idle: list[nn.Module] = []
         self.undecayed = frozenset(name for name, p in model.named_parameters() if p.ndim < 2)
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None and not isinstance(self, FSDPModule):
+            shard(self, self.device_mesh)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
         # Dropout is a pure function of the place in the run, so resuming is bitwise identical without saved state.
-        place = [self.seed, self.global_rank, batch.part.step, batch.part.part]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]) >> 1)
+        torch.manual_seed(int(np.random.SeedSequence(self._place(batch.part)).generate_state(1, np.uint64)[0]) >> 1)
+
+    def _place(self, part: StepPart) -> list[int]:
+        """The place of a batch in the run, which does not depend on how the batches of a step are divided among processes."""
+        return [self.seed, 0, part.step, part.part]
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
         losses = self.model.losses(batch.batch, causal=self._is_online(batch.part))
         weights = self._global_weights(batch)
-        # Zero with a gradient of zero, so that a batch without targets takes part like any other.
-        loss = sum((p.sum() * 0.0 for p in self.parameters() if not losses and p.requires_grad), torch.zeros(()))
+        self._idle = self.model.idle_heads({name for name, weight in weights.items() if float(weight) > 0.0})
+        # Zero with a gradient of zero. A batch without targets takes part like any other, and all processes have gradients of the same
+        # parameters, whatever targets their batches have.
+        every = not losses or self.trainer.world_size > 1
+        loss = sum((p.sum() * 0.0 for p in self.parameters() if every and p.requires_grad), torch.zeros(()))
         for name, part in losses.items():
             task_loss = part.total / weights[name]
             if self.learned_weights is not None:
@@ -116,8 +128,7 @@ class TrainingModule(pl.LightningModule):
 
     def _is_online(self, part: StepPart) -> bool:
         """A pure function of the place in the run, like dropout, with other random numbers."""
-        place = [self.seed, self.global_rank, part.step, part.part, 1]
-        return bool(np.random.default_rng(place).random() < self.online_share)
+        return bool(np.random.default_rng([*self._place(part), 1]).random() < self.online_share)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> LossSums:
         return _loss_sums(self.model.losses(batch))
@@ -128,27 +139,44 @@ class TrainingModule(pl.LightningModule):
         return dict(zip(self.model.tasks, torch.as_tensor(total).unbind(), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                # FSDP adds its own words to the names.
-                plain = name.replace("_fsdp_wrapped_module.", "")
-                groups.setdefault((plain.startswith(ENCODER), plain in self.undecayed), []).append(parameter)
-        if self.learned_weights is not None:
-            groups.setdefault((False, True), []).extend(self.learned_weights.parameters())
+        named = dict(self.named_parameters())
         optimizer = AdamW(
             [
                 {
-                    "params": parameters,
+                    "params": [named[name] for name in names],
                     "lr": self.options.encoder_learning_rate if encoder else self.options.learning_rate,
                     "weight_decay": 0.0 if undecayed else self.options.weight_decay,
                 }
-                for (encoder, undecayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+                for (encoder, undecayed), names in self._parameter_groups().items()
             ],
             fused=True,
         )
         schedule = LambdaLR(optimizer, self.rate_at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameter_groups(self) -> dict[tuple[bool, bool], list[str]]:
+        """Names of the trained parameters: whether they are the encoder's, and without weight decay -> names."""
+        groups: dict[tuple[bool, bool], list[str]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault((name.startswith(ENCODER), name in self.undecayed), []).append(f"model.{name}")
+        if self.learned_weights is not None:
+            names = [f"learned_weights.{name}" for name, _ in self.learned_weights.named_parameters()]
+            groups.setdefault((False, True), []).extend(names)
+        return dict(sorted(groups.items()))
+
+    def _optimizer_order(self) -> list[str]:
+        return [name for names in self._parameter_groups().values() for name in names]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Name parameters in the optimizer's states, where a strategy numbers them, so that every strategy can load the checkpoint."""
+        names = dict(enumerate(self._optimizer_order()))
+        checkpoint["optimizer_states"] = [_renamed(state, names) for state in checkpoint["optimizer_states"]]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Number them again, as torch does."""
+        numbers = {name: number for number, name in enumerate(self._optimizer_order())}
+        checkpoint["optimizer_states"] = [_renamed(state, numbers) for state in checkpoint["optimizer_states"]]
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -156,11 +184,11 @@ class TrainingModule(pl.LightningModule):
         """Clip by the norm of all gradients. Lightning's own clipping refuses fused optimizers and sharded parameters."""
         # Clipping at infinity changes no gradient but measures the norm.
         limit = self.options.clip or math.inf
-        model = self.trainer.strategy.model
-        if isinstance(model, FullyShardedDataParallel):
-            self.gradient_norm = model.clip_grad_norm_(limit)
-        else:
-            self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        for head in self._idle if self.trainer.world_size > 1 else ():
+            # Without targets in any process a head stays as it is; a gradient of zero would move it by its momentum.
+            head.zero_grad(set_to_none=True)
+        norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        self.gradient_norm = whole(norm)
 
     def task_weights(self) -> dict[str, float]:
         """Current learned task weights; empty without them."""
@@ -180,6 +208,18 @@ class TrainingModule(pl.LightningModule):
             "learning_rate": share * self.options.learning_rate,
             "encoder_learning_rate": share * self.options.encoder_learning_rate,
         }
+
+
+def _renamed(state: dict[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:
+    """An optimizer's state with other keys of parameters; those that are not in `names` stay."""
+    if not state:
+        return state
+    groups = [{**group, "params": [names.get(one, one) for one in group["params"]]} for group in state["param_groups"]]
+    return {
+        **state,
+        "state": {names.get(one, one): value for one, value in state["state"].items()},
+        "param_groups": groups,
+    }
 
 
 def _loss_sums(losses: dict[str, Loss]) -> LossSums:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Annotated, Any, Literal
 
 from labelgen.base.errors import UsageError
@@ -140,7 +141,8 @@ class HardwareOptions:
     nodes: Count = 1
     """number of machines"""
     strategy: str = "auto"
-    """distribution over devices: auto, ddp, fsdp or another strategy of Lightning"""
+    """distribution over devices: auto (ddp for several), ddp, fsdp (weights, gradients and optimizer states in shards: FSDP2), or another
+    strategy of Lightning"""
     precision: Literal[TrainingPrecision, "auto"] = "32"
     """arithmetic of the forward pass; weights and updates stay in 32 bits; auto: bf16 on a GPU that has it, and on a CPU where bf16 is
     measured to be at least 10% faster; the run's config records the choice, and resuming keeps it"""
@@ -230,17 +232,30 @@ class PretrainOptions(TrainingOptions):
         check_mixture(self.mixture)
 
 
-FREE = ("length.max_minutes", "tracking.", "data.workers", "data.cache", "out")
-"""Options that may differ between the sessions of one run: they change no weight."""
+FREE = (
+    "length.max_minutes",
+    "tracking.",
+    "data.workers",
+    "data.cache",
+    "out",
+    "hardware.accelerator",
+    "hardware.strategy",
+)
+"""Options that may differ between the sessions of one run: they change no weight but by rounding."""
+
+_DIVISION = ("hardware.devices", "hardware.nodes", "batch.accumulate")
+"""Options whose product is the number of batches of a step; they may differ if it does not."""
 
 
 def differences(saved: Mapping[str, Any], options: TrainingOptions) -> list[str]:
     """Dotted keys whose values differ and may not (see FREE), with both values."""
     before, now = dict(_leaves(saved)), dict(_leaves(plain(options)))
+    equal_steps = prod(before.get(key) or 1 for key in _DIVISION) == prod(now[key] for key in _DIVISION)
+    free = (*FREE, *(_DIVISION if equal_steps else ()))
     return [
         f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
         for key in sorted({*before, *now})
-        if before.get(key) != now.get(key) and not key.startswith(FREE)
+        if before.get(key) != now.get(key) and not key.startswith(free)
     ]
 
 

@@ -19,8 +19,8 @@ _WINDOW = 32
 class StepPart:
     """One batch of one process within an optimizer step.
 
-    step: index since the start of the run. part: index within the step. last: whether it is the last of the step. indices: of its
-    dialogues."""
+    step: index since the start of the run. part: index within the step, over all processes. last: whether it is the process's last of
+    the step. indices: of its dialogues."""
 
     step: int
     part: int
@@ -70,7 +70,7 @@ class Sampler:
         size = self.accumulate * self.processes
         batches = self.plan(epoch)[within * size : (within + 1) * size][process :: self.processes]
         return [
-            StepPart(step, k, k == len(batches) - 1, epoch, tuple(map(int, indices)))
+            StepPart(step, k * self.processes + process, k == len(batches) - 1, epoch, tuple(map(int, indices)))
             for k, indices in enumerate(batches)
         ]
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from labelgen.training.options import TrackingOptions
 Row = Mapping[str, Any]
 
 WANDB_ID = "wandb_id.txt"
+_SHOWN_IDS = 20
 
 
 class Tracker(Protocol):
@@ -174,11 +176,12 @@ class Recorder(pl.Callback):
     """Records training and validation metrics: one row every so many steps, and one after each validation.
 
     Losses are means since the last row, in nats a unit, over all processes. turns, tokens: seen in training since the run
-    began. elapsed_s: time of all sessions."""
+    began. elapsed_s: time of all sessions. name: id of a dialogue by its index in the corpus."""
 
-    def __init__(self, trackers: Sequence[Tracker], every: int, steps: int) -> None:
+    def __init__(self, trackers: Sequence[Tracker], every: int, steps: int, name: Callable[[int], str] = str) -> None:
         self.trackers = trackers
         self.every = every
+        self.name = name
         self.steps = steps
         self.turns = 0
         self.tokens = 0
@@ -221,7 +224,17 @@ class Recorder(pl.Callback):
             # Weights after this step must not be saved, so all processes check at once.
             names = " and ".join(task for task, count in zip(tasks, bad, strict=True) if count)
             step = trainer.global_step + (not batch.part.last)
-            raise StopAllProcesses(DivergedError(f"the loss of {names} is not finite in step {step:,}"))
+            own = (
+                []
+                if all(task not in sums or math.isfinite(float(sums[task][0])) for task in tasks)
+                else batch.part.indices
+            )
+            ids = sorted(self.name(index) for index in chain(*_gathered(trainer, list(own))))
+            shown = ", ".join(ids[:_SHOWN_IDS]) + (
+                f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
+            )
+            what = f"the loss of {names} is not finite in step {step:,}, in a batch of the dialogues {shown}"
+            raise StopAllProcesses(DivergedError(what))
         _add_sums(self._sums, sums)
         self.turns += turns
         self.tokens += tokens
@@ -294,6 +307,15 @@ class Recorder(pl.Callback):
         if trainer.is_global_zero:
             for tracker in self.trackers:
                 tracker.add(row)
+
+
+def _gathered(trainer: pl.Trainer, own: Sequence[int]) -> list[Sequence[int]]:
+    """What each process has, in all processes."""
+    if trainer.world_size == 1:
+        return [own]
+    whole: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(whole, own)
+    return whole
 
 
 def _add_sums(sums: dict[str, list[float]], batch: LossSums) -> None:

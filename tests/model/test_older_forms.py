@@ -17,9 +17,12 @@ from labelgen.model.folder import FORM, check_model, load_model, save_model
 def as_if_saved(folder: Path, form: int) -> None:
     """With another form in config.json, and digests that agree."""
     saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    del saved["features"]["words"], saved["options"]["words"], saved["options"]["overlaps"], saved["options"]["windows"]
+    saved["features"].pop("words", None)
+    for name in ("words", "overlaps", "windows"):
+        saved["options"].pop(name, None)
     for task in saved["tasks"].values():
-        del task["options"]["parts"], task["options"]["without_texts"]
+        task["options"].pop("parts", None)
+        task["options"].pop("without_texts", None)
     (folder / "config.json").write_text(json.dumps({**saved, "form": form}), encoding="utf-8")
     digests = json.loads((folder / "digests.json").read_text(encoding="utf-8"))
     digests = {name: digest_file(folder / name) for name in digests}
@@ -46,6 +49,23 @@ def test_one_that_knew_no_windows_truncates_long_texts(folder):
     assert model.options.windows == 1
     (tokens,) = model.tokenizer(["play the red lamp " * 200])
     assert tokens.windows == (tokens.truncated,)
+
+
+def test_one_whose_weights_of_one_number_were_scalars_loads(folder):
+    before = load_model(folder).state_dict()
+    weights = load_file(folder / "weights.safetensors")
+    vectors = [name for name, one in weights.items() if one.shape == (1,)]
+    assert vectors
+    save_file(
+        {name: one.reshape(()) if name in vectors else one for name, one in weights.items()},
+        folder / "weights.safetensors",
+    )
+    as_if_saved(folder, 4)
+    after = load_model(folder).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    as_if_saved(folder, FORM)
+    with pytest.raises(IntegrityError, match="weights are not those of this model"):
+        load_model(folder)
 
 
 def test_one_whose_head_was_another_is_refused(folder):

@@ -1,16 +1,26 @@
 """Two processes train one model: whichever is late, both come to the same end."""
 
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
+from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
 from whole_runs import common
 
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import GOALS
+from labelgen.data.log import Log, write_log
 from labelgen.data.record import Rejected
-from labelgen.model.folder import check_model
+from labelgen.model.folder import check_model, load_model
 from labelgen.training.run import run_quarantine
 from labelgen.training.tracking import read_metrics
 
@@ -41,13 +51,19 @@ def last_step(step):
         return step(self, batch, batch_idx)
     return training_step
 
-def terminated(step):
+def signaled(step, number):
     def training_step(self, batch, batch_idx):
-        if not FIRST and self.global_step == 1:
+        if FIRST == (os.environ["WHO"] == "first") and self.global_step == 1:
             import signal
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
         return step(self, batch, batch_idx)
     return training_step
+
+def not_a_number(losses):
+    def changed(self, batch, causal=False):
+        found = losses(self, batch, causal)
+        return {name: type(loss)(loss.total * float("nan"), loss.weight) for name, loss in found.items()}
+    return changed
 
 def full(written):
     def write(checkpoint, path):
@@ -66,8 +82,11 @@ if how == "late":
             (HERE / "went on").touch()
             return made(*words)
         fitting.audio_summary = summary
-if how == "sigterm":
-    TrainingModule.training_step = terminated(TrainingModule.training_step)
+if how.isdigit():
+    TrainingModule.training_step = signaled(TrainingModule.training_step, int(how))
+if how == "nan" and not FIRST:
+    from labelgen.model.label_model import LabelModel
+    LabelModel.losses = not_a_number(LabelModel.losses)
 if how == "full":
     import labelgen.training.checkpoints as checkpoint
     checkpoint._write = full(checkpoint._write)
@@ -79,24 +98,59 @@ sys.exit(code)
 """
 
 
-def train(log: Path, encoder: Path, how: str) -> subprocess.CompletedProcess[str]:
+TWO = ["--hardware.devices=2", "--batch.accumulate=1"]
+ONE = ["--hardware.devices=1", "--batch.accumulate=2"]
+"""The same steps, if no batch has to be halved for the second process: --batch.turns=1 makes a batch of each dialogue."""
+
+
+def train(log: Path, encoder: Path, how: str = "", *more: str, who: str = "second") -> subprocess.CompletedProcess[str]:
     """On two processes; under its own time limit, as one that waits for another would never end."""
     script = log.parents[1] / "script.py"
     script.write_text(SCRIPT)
-    more = ["--hardware.devices=2", "--hardware.strategy=ddp_find_unused_parameters_true", "--length.max_steps=3"]
-    more.append("--tracking.checkpoint_every=1000")
+    words = common(log, encoder, "a", *TWO, "--length.max_steps=3", "--tracking.checkpoint_every=1000")
+    keys = {word.partition("=")[0] for word in more}
     return subprocess.run(
-        [sys.executable, script, "finetune", *common(log, encoder, "a", *more)],
-        env={**os.environ, "HOW": how},
+        [sys.executable, script, "finetune", *(w for w in words if w.partition("=")[0] not in keys), *more],
+        env={**os.environ, "HOW": how, "WHO": who},
         capture_output=True,
         text=True,
         timeout=300,
     )
 
 
+def losses(out: Path) -> list[float]:
+    """Of each step and of the validation."""
+    return [value for row in read_metrics(out / "metrics.jsonl") for key, value in row.items() if "loss" in key]
+
+
 @pytest.fixture
 def out(log: Path) -> Path:
     return log.parents[1] / "a"
+
+
+@pytest.fixture
+def rare(tmp_path: Path) -> Path:
+    """A log of 24 dialogues; one in six has all labels, the others those of one task."""
+    path = tmp_path / "log" / "rare.jsonl"
+    dialogues = [labeled_dialogue(seed) for seed in range(24)]
+    tasks = ("quality", "intents", "goals", "outcome", "slots")
+    few = [one if k % 6 == 0 else _with_one_task(one, tasks[k % 6 - 1]) for k, one in enumerate(dialogues)]
+    write_log(path, few, LABELS)
+    return path
+
+
+def _with_one_task(dialogue: Dialogue, task: str) -> Dialogue:
+    kept = [
+        replace(
+            one,
+            labels=tuple(
+                label for label in one.labels if label.task == task or (task == "outcome" and label.task == GOALS)
+            ),
+            none=tuple(none for none in one.none if none.task == task),
+        )
+        for one in dialogue.annotations
+    ]
+    return replace(dialogue, annotations=tuple(kept))
 
 
 def test_processes_wait_for_checkpoint_commit(log: Path, tiny_encoder: Path, out: Path):
@@ -106,12 +160,114 @@ def test_processes_wait_for_checkpoint_commit(log: Path, tiny_encoder: Path, out
     assert read_metrics(out / "metrics.jsonl")[-1]["step"] == 3
 
 
-def test_sigterm_to_one_process_ends_all(log: Path, tiny_encoder: Path, out: Path):
-    done = train(log, tiny_encoder, "sigterm")
+@pytest.mark.parametrize(
+    ("number", "who", "strategy"),
+    [(signal.SIGTERM, "second", "ddp"), (signal.SIGUSR1, "first", "fsdp")],
+)
+def test_signal_to_one_process_ends_all(
+    log: Path, tiny_encoder: Path, out: Path, number: signal.Signals, who: str, strategy: str
+):
+    chosen = f"--hardware.strategy={strategy}"
+    done = train(log, tiny_encoder, str(int(number)), chosen, who=who)
     assert done.returncode == 143, done.stderr
     assert done.stderr.count("a checkpoint is saved after step 2") == 1
-    assert train(log, tiny_encoder, "").returncode == 0
+    assert train(log, tiny_encoder, "", chosen).returncode == 0
     check_model(out / "model")
+
+
+@pytest.mark.parametrize(("who", "strategy"), [("first", "ddp"), ("second", "fsdp")])
+def test_killed_process_ends_all_and_the_same_command_goes_on(
+    log: Path, tiny_encoder: Path, out: Path, who: str, strategy: str
+):
+    words = (f"--hardware.strategy={strategy}", "--tracking.checkpoint_every=1")
+    began = time.monotonic()
+    killed = train(log, tiny_encoder, str(int(signal.SIGKILL)), *words, who=who)
+    assert killed.returncode != 0
+    assert time.monotonic() - began < 60
+    assert not (out / "model").exists()
+    done = train(log, tiny_encoder, "", *words)
+    assert done.returncode == 0, done.stderr
+    check_model(out / "model")
+
+
+def test_loss_that_is_not_finite_names_the_dialogues_of_its_batch(log: Path, tiny_encoder: Path):
+    done = train(log, tiny_encoder, "nan")
+    assert done.returncode == 7, done.stderr
+    names = re.search(r"not finite in step 1, in a batch of the dialogues (.*)$", done.stderr, re.MULTILINE)
+    assert names is not None, done.stderr
+    known = {dialogue.id: dialogue for dialogue in Log([log])}
+    batch = names[1].split(", ")
+    assert set(batch) <= set(known)
+    assert len(batch) < len(known)
+    requests = [turn.request for dialogue in known.values() for turn in dialogue.turns if len(turn.request.split()) > 1]
+    assert requests
+    assert not [request for request in requests if request in done.stderr]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_equal_one(log: Path, rare: Path, tiny_encoder: Path, out: Path, strategy: str):
+    """With dialogues of unequal length, most of them without targets of most tasks."""
+    words = (
+        f"--data.train=[{rare}]",
+        f"--data.valid=[{log}]",
+        "--tracking.log_every=1",
+        "--length.max_steps=5",
+        "--batch.turns=1",
+        "--model.label_refresh_steps=1",
+    )
+    done = train(log, tiny_encoder, "", *words, f"--hardware.strategy={strategy}")
+    assert done.returncode == 0, done.stderr
+    of_two = losses(out)
+    model = load_model(out / "model")
+    shutil.rmtree(out)
+    assert train(log, tiny_encoder, "", *words, *ONE).returncode == 0
+    assert of_two == pytest.approx(losses(out), rel=2e-3)
+    for name, weights in load_model(out / "model").state_dict().items():
+        if name == "steps":  # counts the batches of one process
+            continue
+        torch.testing.assert_close(model.state_dict()[name], weights, rtol=0.0, atol=2e-3)
+
+
+@pytest.mark.parametrize(("before", "after"), [("fsdp", "one"), ("one", "fsdp")])
+def test_checkpoint_loads_with_another_strategy(log: Path, tiny_encoder: Path, out: Path, before: str, after: str):
+    def words(strategy: str) -> list[str]:
+        return ONE if strategy == "one" else [*TWO, f"--hardware.strategy={strategy}"]
+
+    more = ("--tracking.log_every=1", "--length.max_steps=4", "--batch.turns=1")
+    stopped = train(log, tiny_encoder, str(int(signal.SIGTERM)), *words(before), *more, who="first")
+    assert stopped.returncode == 143, stopped.stderr
+    done = train(log, tiny_encoder, "", *words(after), *more)
+    assert done.returncode == 0, done.stderr
+    found = losses(out)
+    shutil.rmtree(out)
+    assert train(log, tiny_encoder, "", *ONE, *more).returncode == 0
+    assert found == pytest.approx(losses(out), rel=2e-3)
+
+
+def test_config_for_sharding_runs_on_two_processes(log: Path, tiny_encoder: Path, out: Path):
+    words = [
+        "finetune",
+        "--config=large_fsdp",
+        f"--data.train=[{log}]",
+        f"--out={out}",
+        f"--model.encoder={tiny_encoder}",
+    ]
+    words += ["--model.dialogue_width=32", "--model.dialogue_heads=2", "--length.max_steps=2", "--length.keep=last"]
+    words += [
+        "--hardware.accelerator=cpu",
+        "--hardware.devices=2",
+        "--data.workers=1",
+        "--tracking.wandb=off",
+        "--batch.turns=8",
+    ]
+    script = log.parents[1] / "script.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "HOW": "", "WHO": ""}
+    done = subprocess.run(
+        [sys.executable, script, *words], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_metrics(out / "metrics.jsonl")[-1]["step"] == 2
 
 
 def test_checkpoint_error_ends_all_processes(log: Path, tiny_encoder: Path):
