@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from labelgen.api.functions import forget as forget
     from labelgen.api.functions import labels as labels
     from labelgen.api.functions import pretrain as pretrain
+    from labelgen.api.functions import run as run
     from labelgen.api.functions import split as split
     from labelgen.api.functions import user_answers as user_answers
     from labelgen.base.errors import LabelgenError as LabelgenError
@@ -47,6 +48,7 @@ _PUBLIC = {
     "labels": "labelgen.api.functions:labels",
     "load_log": "labelgen.api.dialogues:load_log",
     "pretrain": "labelgen.api.functions:pretrain",
+    "run": "labelgen.api.functions:run",
     "split": "labelgen.api.functions:split",
     "user_answers": "labelgen.api.functions:user_answers",
     "write_log": "labelgen.data.log:write_log",

@@ -28,6 +28,7 @@ from labelgen.cli.feedback import (
     write_targets,
 )
 from labelgen.cli.forget import ForgetOptions, write_receipt
+from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
 from labelgen.data.log import Log, require_annotators
 from labelgen.data.split import part_of, read_parts
 from labelgen.labeling.journal import Receipt
@@ -63,6 +64,18 @@ def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
             for _ in require_annotators(dialogues, names, "--annotator"):
                 pass
         return LabelTable(dialogues, names)
+
+
+def run(config: PathLike, **options: Any) -> LabelTable:
+    """Run all steps from a log to labels and a report, as `labelgen run`; returns the labels.
+
+    Args:
+        config: file that `labelgen init` wrote.
+        options: take the place of those in the file, such as reference="user"."""
+    with python_hints():
+        made = read_pipeline(Path(config), **options)
+        run_pipeline(made)
+        return labels(made.out / LABELS, annotator=MODEL_NAME)
 
 
 def forget(

@@ -13,6 +13,8 @@ from labelgen.base.registry import require, resolve
 from labelgen.base.terminal import print_lines, printable
 
 COMMANDS = {
+    "init": ("labelgen.cli.init:INIT", "begin with a log: look at it, and write a config and the commands to labels"),
+    "run": ("labelgen.cli.pipeline:RUN", "run all steps from a log to labels and a report"),
     "data": ("", "validate, convert, count and split logs; print the record's schema"),
     "feedback": ("", "find the signals in a log, turn them into targets, choose what to ask users, correct requests"),
     "simulate": ("labelgen.cli.simulate:SIMULATE", "write a simulated log whose truth is known"),

@@ -1,0 +1,260 @@
+"""labelgen init: looks at a log, shows what it found, and writes a commented config and the commands from there to labels."""
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+from labelgen.base.errors import InputError, LabelgenError, UsageError
+from labelgen.base.files import fresh_file, write_text
+from labelgen.base.options import ARGUMENT, Choices, Count, flow_text, make_options
+from labelgen.base.registry import resolve
+from labelgen.base.terminal import print_lines, progress
+from labelgen.cli.command import Command, ForceOptions
+from labelgen.cli.import_log import ImportOptions, import_log
+from labelgen.cli.pipeline import PipelineOptions, commands_text
+from labelgen.corpora.mapping import Mapping, to_reader_options
+from labelgen.corpora.sources import is_dataset
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log
+from labelgen.data.reader import READERS, Reader
+from labelgen.data.stats import LogStats
+from labelgen.feedback.answers import USER, user_annotation
+from labelgen.report.terminal import DialogueView, PlainConsole
+
+SAMPLE = Path(__file__).parents[1] / "simulator" / "sample.csv"
+CONFIG, TRAINING, MAPPING, COMMANDS = "run.yaml", "training.yaml", "mapping.yaml", "commands.sh"
+_FORMS = ("labelgen", "chat", "opentelemetry", "langfuse", "langsmith")
+"""Forms that are tried in this order; a table or other JSON needs a mapping."""
+_TRIED = 50
+_SHOWN_DIALOGUES = 2
+_FEW_DIALOGUES = 20
+"""With fewer annotated dialogues people are no reference."""
+_CONSENSUS = 3
+_SMALL = 4000
+"""Logs of as many dialogues are learned with a fixed encoder, which encodes each text once: minutes on two cores."""
+_TRAINING = """# Options of `labelgen finetune` besides those of the other configs; `labelgen finetune --help` lists them.
+model:
+  # A fixed encoder reads each text once, which is quick. Without these options it is trained too, which learns more from large logs.
+  encoder_frozen: {frozen}
+  overlaps: {frozen}
+  words: {words}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitOptions(ForceOptions):
+    """Begin with a log: show what is in it, and write a commented config for labelgen run and a list of the commands that it runs. Asks for
+    the log where none is named."""
+
+    log: Annotated[str | None, ARGUMENT] = None
+    """file or folder of the log: records, a table (CSV, Excel, Parquet), JSON, an export of traces, or a folder of datasets.save_to_disk"""
+    sample: bool = False
+    """a small simulated log that labelgen brings, in place of one of yours"""
+    out: Annotated[Path, "FOLDER"] = Path("labeling")
+    """folder for the config, the commands, and all that they make"""
+    format: Annotated[str | None, Choices("format", READERS), "FORMAT"] = None
+    """form of the log; without a value it is found out"""
+    mapping: Annotated[Path | None, "FILE"] = None
+    """mapping of a table or JSON; without a value one is suggested"""
+    dialogues: Count = 5000
+    """number of dialogues that are looked at"""
+
+    def check(self) -> None:
+        """Raises UsageError for options that exclude each other."""
+        if self.sample and self.log is not None:
+            raise UsageError("a log and the sample are named", "LOG, --sample", "give one of them")
+        if self.mapping is not None and self.format not in (None, "mapped"):
+            raise UsageError("a mapping has no format", "--mapping, --format", "give one of them")
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a log holds. people: dialogues by number of people who annotated them. by_person: dialogues by person. answered: dialogues in
+    which users said themselves how it was."""
+
+    stats: LogStats = field(default_factory=LogStats)
+    people: Counter[int] = field(default_factory=Counter)
+    by_person: Counter[str] = field(default_factory=Counter)
+    answered: int = 0
+
+    def add(self, dialogue: Dialogue) -> None:
+        self.stats.add(dialogue)
+        names = [annotation.annotator for annotation in dialogue.annotations if annotation.kind == "person"]
+        self.people[len(names)] += bool(names)
+        self.by_person.update(names)
+        self.answered += user_annotation(dialogue) is not None
+
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the log has something to learn from for."""
+        of_people = {task for kind, task in self.stats.tasks if kind == "person"}
+        understood = {"intents", "slots"} if self.stats.turn_fields["hypothesis"] else set()
+        order = ("goals", "outcome", "quality", "intents", "slots")
+        return tuple(task for task in order if task in of_people | understood | {"outcome", "quality"})
+
+    def reference(self) -> str | None:
+        """Whom a model can be compared with."""
+        if sum(count for people, count in self.people.items() if people >= _CONSENSUS) >= _FEW_DIALOGUES:
+            return "consensus"
+        if self.by_person and (most := self.by_person.most_common(1)[0])[1] >= _FEW_DIALOGUES:
+            return most[0]
+        return USER if self.answered else None
+
+
+def init(options: InitOptions) -> None:
+    """Show what is in the log, and write the files."""
+    source, out = _source(options), options.out
+    for name in (CONFIG, TRAINING, COMMANDS):
+        fresh_file(out / name, options.force)
+    if options.sample:
+        out.mkdir(parents=True, exist_ok=True)
+        source = str(out / SAMPLE.name)
+        shutil.copyfile(SAMPLE, source)
+    form = "mapped" if options.mapping is not None else options.format or detect_form(source)
+    if form == "mapped":
+        mapping = options.mapping
+        if mapping is None:
+            mapping = out / MAPPING
+            import_log(
+                make_options(
+                    ImportOptions, {"source": source, "preview": True, "save": str(mapping), "force": options.force}
+                )
+            )
+        reader = to_reader_options(make_options(Mapping, {}, [str(mapping)]))
+    else:
+        mapping, reader = None, {}
+    log = Log([source], form, reader, max_bad_rate=1.0)
+    found = Findings()
+    for dialogue in progress(islice(log, options.dialogues), "look", "dialogues"):
+        if found.stats.dialogues < _SHOWN_DIALOGUES and mapping is None:
+            PlainConsole().print(DialogueView(dialogue, next(iter(dialogue.annotations), None)))
+        found.add(dialogue)
+    if not found.stats.dialogues:
+        raise InputError(
+            f"no dialogue could be read as the form {form}",
+            source,
+            "name the form by --format, or a mapping by --mapping",
+        )
+    print_lines("", *_summary(found, log, form, options.dialogues))
+    made = PipelineOptions(
+        log=source,
+        format="labelgen" if mapping is not None else form,
+        mapping=mapping,
+        out=out / "results",
+        config=("public_cpu", *(() if found.by_person else ("feedback",)), str(out / TRAINING)),
+        tasks=found.tasks(),
+        annotators=("kind=person",) if found.by_person else (),
+        reference=found.reference(),
+    )
+    write_text(out / CONFIG, config_text(made))
+    small = found.stats.dialogues <= _SMALL
+    write_text(out / TRAINING, _TRAINING.format(frozen=str(small).lower(), words=500 if small else 0))
+    write_text(out / COMMANDS, commands_text(made))
+    wrote = ", ".join(str(out / name) for name in (CONFIG, TRAINING, COMMANDS))
+    print_lines("", f"wrote {wrote}", f"next: labelgen run {out / CONFIG}")
+
+
+def _source(options: InitOptions) -> str:
+    if options.sample:
+        return str(SAMPLE)
+    if options.log is not None:
+        return options.log
+    if not sys.stdin.isatty():
+        raise UsageError("no log is named", "the command line", "name a log, or give --sample")
+    print_lines("file or folder of your log:")
+    named = sys.stdin.readline().strip()
+    if not named:
+        raise UsageError("no log is named", "your answer", "name a log, or give --sample")
+    return named
+
+
+def detect_form(source: str) -> str:
+    """The form of a log: the first whose reader takes most of the first records, else `mapped`.
+
+    Raises UsageError for a path that does not exist."""
+    if source.startswith("hub:"):
+        return "mapped"
+    path = Path(source)
+    if not path.exists():
+        raise UsageError(f"{source} does not exist", source, "name a file or folder")
+    if is_dataset(path):
+        return "mapped"
+    return next((form for form in _FORMS if _reads(path, form)), "mapped")
+
+
+def _reads(path: Path, form: str) -> bool:
+    reader: Reader = resolve(READERS, form, "format")
+    try:
+        read = list(islice(reader.read(path, {}), _TRIED))
+    except LabelgenError:
+        return False
+    return sum(isinstance(item, Dialogue) and bool(item.turns) for item in read) > len(read) / 2
+
+
+def _summary(found: Findings, log: Log, form: str, most: int) -> Iterator[str]:
+    stats = found.stats
+    more = " first" if stats.dialogues == most else ""
+    rejected = f", {log.reasons.total():,} rejected" if log.reasons else ""
+    yield f"form: {form}; in the{more} {stats.dialogues:,} dialogues{rejected}: {stats.turns:,} turns, {len(stats.users):,} users"
+    yield "feedback: " + _counted(sorted(stats.feedback.items()))
+    people = ", ".join(f"{name} {count:,}" for name, count in found.by_person.most_common(10))
+    yield f"annotated by people: {people or 'nobody'}"
+    yield f"understood by the assistant (hypothesis): {stats.turn_fields['hypothesis']:,} turns"
+    if not stats.users:
+        yield "no dialogue names its user: parts are split by dialogue, and one user's dialogues may be in several"
+    reference = found.reference()
+    if reference is None:
+        yield "nobody says how dialogues went, neither people nor users: the model will not be evaluated"
+    elif reference == USER:
+        yield f"the model will be compared with what users said in {found.answered:,} dialogues; users who say something are not all users"
+    else:
+        yield f"the model will be compared with {reference}"
+
+
+def _counted(items: Iterable[tuple[tuple[str, str], int]]) -> str:
+    return (
+        ", ".join(f"{' '.join(filter(None, kind))} {count:,}" for kind, count in items)
+        or "none; words and behavior are read alone"
+    )
+
+
+def config_text(options: PipelineOptions) -> str:
+    """The options as YAML with comments."""
+    people = (
+        "learned besides feedback" if options.annotators else "nobody annotated this log; kind=person once people do"
+    )
+
+    def line(name: str, value: Any, about: str) -> list[str]:
+        shown = flow_text({name: str(value) if isinstance(value, Path) else value})[1:-1]
+        return [f"# {about}", shown]
+
+    lines = [
+        "# Options of `labelgen run`. Steps whose command and input did not change are kept, so edit and run again."
+    ]
+    lines += line("log", options.log, "the log")
+    if options.mapping is not None:
+        lines += line("mapping", options.mapping, "which column is what; check it")
+    else:
+        lines += line("format", options.format, "its form; `labelgen data formats` lists them")
+    lines += line("out", options.out, "folder for everything that is made")
+    lines += line("parts", options.parts, "shares of the users")
+    lines += line("config", list(options.config), "configs of the training; base_gpu in place of public_cpu on a GPU")
+    lines += line("tasks", list(options.tasks), "what the model learns: goals, outcome, quality, intents, slots")
+    lines += line("annotators", list(options.annotators), people)
+    lines += line(
+        "reference",
+        options.reference,
+        "whom the model is compared with: consensus, an annotator, user, or null for nobody",
+    )
+    lines += [
+        "# text encoder: a folder, or a name on the Hugging Face hub such as FacebookAI/roberta-base",
+        "# encoder: runs/encoder",
+    ]
+    return "\n".join([*lines, ""])
+
+
+INIT = Command("init", InitOptions, init, "labelgen init calls.csv --out labeling\nlabelgen init --sample --out sample")

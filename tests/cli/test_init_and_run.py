@@ -1,0 +1,219 @@
+"""labelgen init and run: from a log in any form to labels and a report, and on where it was interrupted."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from labeled import LABELS, labeled_dialogue
+
+from labelgen.base.errors import StorageError
+from labelgen.cli import pipeline
+from labelgen.cli.init import SAMPLE
+from labelgen.cli.main import main
+from labelgen.cli.pipeline import STATE, pipeline_steps, read_pipeline
+from labelgen.data.log import Log, write_log
+
+Init = Callable[..., Path]
+
+
+@pytest.fixture
+def init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Path) -> Init:
+    """Runs init in a folder of its own, and makes the training small. Gives the config."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Path:
+        assert main(["init", *words, "--out", "p"]) == 0
+        config = Path("p/run.yaml")
+        config.write_text(f"{config.read_text()}encoder: {tiny_encoder}\n")
+        small = {"model": {"dialogue_width": 32, "dialogue_layers": 1, "dialogue_heads": 2}, "length": {"max_steps": 2}}
+        Path("p/training.yaml").write_text(yaml.safe_dump({**small, "tracking": {"wandb": "off"}}))
+        return config
+
+    return call
+
+
+def chat(path: Path) -> Path:
+    said = [
+        ("user", "play jazz"),
+        ("assistant", "Playing jazz."),
+        ("user", "no the other one"),
+        ("assistant", "Sorry."),
+    ]
+    lines = (
+        json.dumps({"id": f"c{k}", "messages": [{"role": role, "content": f"{text} {k}"} for role, text in said]})
+        for k in range(8)
+    )
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_sample_goes_to_labels_and_report(init: Init, capsys: pytest.CaptureFixture[str]):
+    config = init("--sample")
+    shown = capsys.readouterr().out
+    assert "in the 300 dialogues: 1,353 turns" in shown
+    assert "next: labelgen run p/run.yaml" in shown
+    assert main(["run", str(config)]) == 0
+    assert "report: p/results/evaluation/report.html" in capsys.readouterr().out
+    with SAMPLE.open(newline="") as file:
+        turns = sum(1 for _ in csv.DictReader(file))
+    labeled = list(Log([Path("p/results/labels")]))
+    assert sum(len(dialogue.turns) for dialogue in labeled) == turns
+    assert all(dialogue.annotation("model") is not None for dialogue in labeled)
+    assert Path("p/results/evaluation/report.html").stat().st_size > 10_000
+    assert json.loads(Path("p/results/evaluation/evaluation.json").read_text())
+    table = Path("p/results/labels.csv").read_text().splitlines()
+    assert table[0].startswith("dialogue,annotator,kind,task")
+    assert len(table) > turns
+
+
+def test_written_commands_are_those_that_run(init: Init, capsys: pytest.CaptureFixture[str]):
+    config = init("--sample")
+    capsys.readouterr()
+    assert main(["run", str(config), "--plan"]) == 0
+    assert not Path("p/results").exists()
+    planned = [line for line in capsys.readouterr().out.splitlines() if "labelgen encoder" not in line]
+    script = [line for line in Path("p/commands.sh").read_text().splitlines() if line.startswith("labelgen ")]
+    # The test has an encoder of its own.
+    of_init = [line for line in script if "labelgen encoder" not in line]
+    assert [line.split(" --model.encoder")[0] for line in planned] == [
+        line.split(" --model.encoder")[0] for line in of_init
+    ]
+    for name in ("import", "split", "signals", "aggregate", "finetune", "calibrate", "evaluate", "label", "verify"):
+        assert any(f" {name} " in line for line in planned), name
+
+
+def test_interrupted_run_goes_on_and_gives_the_same_labels(init: Init, monkeypatch: pytest.MonkeyPatch):
+    config = init("--sample")
+    assert main(["run", str(config)]) == 0
+    whole = sorted((path.name, path.read_bytes()) for path in Path("p/results/labels").glob("*.jsonl"))
+    table = Path("p/results/labels.csv").read_bytes()
+    shutil.rmtree("p/results")
+    for stop in ("split by user", "training", "labels of the whole log"):
+        with monkeypatch.context() as patch:
+            _break_after(patch, stop)
+            assert main(["run", str(config)]) == StorageError.exit_code
+    assert main(["run", str(config)]) == 0
+    assert sorted((path.name, path.read_bytes()) for path in Path("p/results/labels").glob("*.jsonl")) == whole
+    assert Path("p/results/labels.csv").read_bytes() == table
+
+
+def _break_after(monkeypatch: pytest.MonkeyPatch, about: str) -> None:
+    """The run fails after this step, before it is recorded."""
+    write = pipeline._write
+
+    def failing(file: Path, states: dict[str, pipeline._State], step: pipeline.Step, state: pipeline._State) -> None:
+        if step.about == about and state.done:
+            raise StorageError("no room", str(file), "make some")
+        write(file, states, step, state)
+
+    monkeypatch.setattr(pipeline, "_write", failing)
+
+
+def test_done_steps_are_kept_and_those_behind_a_change_are_repeated(init: Init, capsys: pytest.CaptureFixture[str]):
+    config = init("--sample")
+    assert main(["run", str(config)]) == 0
+    steps = pipeline_steps(read_pipeline(config))
+    capsys.readouterr()
+    assert main(["run", str(config)]) == 0
+    assert capsys.readouterr().out.count("done before") == len(steps)
+    config.write_text(config.read_text().replace("train=0.6,valid=0.2,test=0.2", "train=0.5,valid=0.2,test=0.3"))
+    assert main(["run", str(config)]) == 0
+    assert capsys.readouterr().out.count("done before") == 1
+    with Path("p/sample.csv").open("a") as file:
+        file.write("new,u1,2026-05-02T08:00:00Z,hello,Hi.,,,\n")
+    assert main(["run", str(config)]) == 0
+    assert "done before" not in capsys.readouterr().out
+    assert any(dialogue.id == "new" for dialogue in Log([Path("p/results/labels")]))
+    state = json.loads(Path("p/results", STATE).read_text())
+    assert all(step["done"] for step in state.values())
+
+
+def test_chat_log_is_recognized_and_runs_without_a_reference(
+    init: Init, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = init(str(chat(tmp_path / "chat.jsonl")))
+    assert "form: chat; in the 8 dialogues: 16 turns" in capsys.readouterr().out
+    options = read_pipeline(config)
+    assert (options.format, options.mapping, options.reference) == ("chat", None, None)
+    names = [step.about for step in pipeline_steps(options)]
+    assert "evaluation" not in names
+    assert "calibration" not in names
+
+
+def test_records_of_three_people_are_compared_with_their_consensus(init: Init, tmp_path: Path, capsys):
+    write_log(tmp_path / "log" / "a.jsonl", [labeled_dialogue(seed) for seed in range(30)], LABELS)
+    options = read_pipeline(init(str(tmp_path / "log")))
+    assert "form: labelgen" in capsys.readouterr().out
+    assert options.annotators == ("kind=person",)
+    assert set(options.tasks) == {"goals", "outcome", "quality", "intents", "slots"}
+    assert options.reference is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "what"),
+    [
+        (None, ["nowhere.csv"], "nowhere.csv does not exist"),
+        ("a,b,c\n1,2,3\n", ["odd.csv"], "the mapping does not say what a row is"),
+        ("a,b,c\n1,2,3\n", ["odd.csv", "--sample"], "a log and the sample are named"),
+        ("\n", ["odd.csv", "--format", "nonsense"], "nonsense"),
+        (None, [], "no log is named"),
+    ],
+)
+def test_wrong_logs_are_refused(tmp_path: Path, monkeypatch, capsys, text: str | None, words: list[str], what: str):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    if text is not None:
+        (tmp_path / "odd.csv").write_text(text)
+    assert main(["init", *words, "--out", "p"]) == 2
+    error = capsys.readouterr().err
+    assert what in error
+    assert "hint:" in error
+    assert not Path("p/run.yaml").exists()
+
+
+def test_log_is_asked_for_on_a_terminal(init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(f"{chat(tmp_path / 'chat.jsonl')}\n"))
+    assert read_pipeline(init()).log == str(tmp_path / "chat.jsonl")
+
+
+def test_written_files_are_replaced_with_force_only(init: Init, capsys: pytest.CaptureFixture[str]):
+    config = init("--sample")
+    before = config.read_text()
+    assert main(["init", "--sample", "--out", "p"]) == 2
+    assert "hint:" in capsys.readouterr().err
+    assert config.read_text() == before
+    assert main(["init", "--sample", "--out", "p", "--force"]) == 0
+    assert config.read_text() != before
+
+
+def test_failed_step_is_named_and_several_processes_are_refused(init: Init, capsys: pytest.CaptureFixture[str]):
+    config = init("--sample")
+    capsys.readouterr()
+    mapping = Path("p/mapping.yaml")
+    mapping.write_text(mapping.read_text().replace("request: user_message", "request: nothing"))
+    assert main(["run", str(config)]) in (2, 3)
+    error = capsys.readouterr().err
+    assert "step 1 of" in error
+    assert "import" in error
+    assert "hint:" in error
+    training = Path("p/training.yaml")
+    training.write_text("hardware: {devices: 2}\n")
+    assert main(["run", str(config)]) == 2
+    assert "a pipeline trains in one process" in capsys.readouterr().err
+
+
+def test_python_runs_the_same(init: Init):
+    import labelgen
+
+    table = labelgen.run(init("--sample"), reference=None).to_pandas()
+    assert set(table["dialogue"]) == {dialogue.id for dialogue in Log([Path("p/results/log.jsonl")])}
+    assert not Path("p/results/evaluation").exists()
