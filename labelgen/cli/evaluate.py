@@ -81,6 +81,8 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
     baseline: Annotated[tuple[str, ...], "NAME"] = ()
     """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class; also last_action,
     field_trees, each_turn_a_goal, even_goals, cut_at_thanks, text_tiling"""
+    allow_informative: bool = False
+    """evaluation also on dialogues that a sample chose for a model's doubt, whose figures do not hold for the log"""
     online: bool = False
     """models that see no later turns, as in labelgen label --online"""
     slice: Annotated[tuple[str, ...], "FIELD"] = ()
@@ -235,7 +237,21 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
         baselines=prepared.baselines,
         model=next(iter(cards.values())) if len(cards) == 1 else cards,
     )
-    return evaluate(dialogues, tasks, systems, setting, description)
+    evaluation = evaluate(dialogues, tasks, systems, setting, description)
+    if not options.allow_informative:
+        _refuse_informative(evaluation)
+    return evaluation
+
+
+def _refuse_informative(evaluation: "Evaluation") -> None:
+    """Raises UsageError where judged dialogues were chosen for a model's doubt: such a sample is no test set."""
+    if drawn := evaluation.data.drawn_for_difficulty:
+        how = ", ".join(f"{name} {count:,}" for name, count in drawn.items())
+        raise UsageError(
+            f"{sum(drawn.values()):,} judged dialogues were chosen for a model's doubt ({how}), so they are no test set",
+            f"{', '.join(evaluation.data.paths)}, field sample.how",
+            "draw the test set by `labelgen review sample --strategy audit`, or give --allow-informative",
+        )
 
 
 def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":

@@ -111,7 +111,11 @@ def test_predictions_of_a_part_are_named_at_the_head(model: Path, log, tmp_path:
 
 @pytest.mark.parametrize(("how", "named"), [("abstained", True), ("informative", True), ("audit", False)])
 def test_a_sample_of_difficult_dialogues_is_named_at_the_head(model: Path, log, tmp_path: Path, how: str, named: bool):
-    found, head = evaluated(log([*marked_as(NEW[:20], how), *NEW[20:30]]), tmp_path / "e", "--model", model)
+    path = log([*marked_as(NEW[:20], how), *NEW[20:30]])
+    refused = tmp_path / "refused"
+    assert main(["evaluate", str(path), "--out", str(refused), "--model", str(model)]) == (2 if named else 0)
+    assert refused.exists() != named
+    found, head = evaluated(path, tmp_path / "e", "--model", model, "--allow-informative")
     assert found["data"]["drawn_for_difficulty"] == ({how: 20} if named else {})
     said = f"20 of the 30 judged dialogues were drawn because they are difficult ({how} 20)"
     assert (said in head) == named
