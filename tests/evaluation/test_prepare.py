@@ -113,7 +113,9 @@ def test_predictions_of_a_part_are_named_at_the_head(model: Path, log, tmp_path:
 def test_a_sample_of_difficult_dialogues_is_named_at_the_head(model: Path, log, tmp_path: Path, how: str, named: bool):
     path = log([*marked_as(NEW[:20], how), *NEW[20:30]])
     refused = tmp_path / "refused"
-    assert main(["evaluate", str(path), "--out", str(refused), "--model", str(model)]) == (2 if named else 0)
+    assert main(["evaluate", str(path), "--out", str(refused), "--model", str(model), "--reference", "anna"]) == (
+        2 if named else 0
+    )
     assert refused.exists() != named
     found, head = evaluated(path, tmp_path / "e", "--model", model, "--allow-informative")
     assert found["data"]["drawn_for_difficulty"] == ({how: 20} if named else {})
