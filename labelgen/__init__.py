@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from labelgen.api.functions import pretrain as pretrain
     from labelgen.api.functions import run as run
     from labelgen.api.functions import split as split
+    from labelgen.api.functions import training_data as training_data
     from labelgen.api.functions import user_answers as user_answers
     from labelgen.base.errors import LabelgenError as LabelgenError
     from labelgen.data.dialogue import Dialogue as Dialogue
@@ -50,6 +51,7 @@ _PUBLIC = {
     "pretrain": "labelgen.api.functions:pretrain",
     "run": "labelgen.api.functions:run",
     "split": "labelgen.api.functions:split",
+    "training_data": "labelgen.api.functions:training_data",
     "user_answers": "labelgen.api.functions:user_answers",
     "write_log": "labelgen.data.log:write_log",
 }

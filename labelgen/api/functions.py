@@ -4,6 +4,7 @@ Options that are sections of a config are dicts (`tasks={"quality": {}}`) or dot
 names YAML files of options, or those that labelgen brings. Errors are LabelgenError, as for the commands."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from labelgen.api.hints import python_hints
 from labelgen.api.results import Aggregated, CalibrationResult, Consensus, EvaluationResult, LabelTable, TrainingRun
 from labelgen.base.errors import UsageError
 from labelgen.base.options import make_options
+from labelgen.base.registry import require
 from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
 from labelgen.cli.consensus import ConsensusCommandOptions, write_consensus
 from labelgen.cli.evaluate import EvaluateOptions, write_evaluation
@@ -31,6 +33,7 @@ from labelgen.cli.forget import ForgetOptions, write_receipt
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
 from labelgen.data.log import Log, require_annotators
 from labelgen.data.split import part_of, read_parts
+from labelgen.feedback.training_data import FORMS, Form, training_records
 from labelgen.labeling.journal import Receipt
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
@@ -64,6 +67,27 @@ def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
             for _ in require_annotators(dialogues, names, "--annotator"):
                 pass
         return LabelTable(dialogues, names)
+
+
+def training_data(
+    log: Source, form: Form, *, annotator: str = MODEL_NAME, min_probability: float = 0.0
+) -> list[dict[str, Any]]:
+    """Training data for the next assistant, as `labelgen data export`: for `datasets.Dataset.from_list` and TRL's trainers.
+
+    Args:
+        form: "sft" (`messages`), "preferences" (`prompt`, `chosen`, `rejected`) or "nlu" (`text`, `intents`, `slots`).
+        annotator: whose labels are used; preferences need none.
+        min_probability: labels with a lower one give no record.
+
+    Raises UsageError for another form, or an annotator that no dialogue has."""
+    with python_hints():
+        require(form, FORMS, "form")
+        needed = () if form == "preferences" else (annotator,)
+        return [
+            record
+            for dialogue in require_annotators(load_log(log), needed, "annotator")
+            for record in training_records(dialogue, form, annotator, Counter(), min_probability)
+        ]
 
 
 def run(config: PathLike, **options: Any) -> LabelTable:

@@ -63,6 +63,10 @@ ACTIONS = {
     "data stats": ("labelgen.cli.data:STATS", "count what is in a log"),
     "data split": ("labelgen.cli.data:SPLIT", "split a log into parts that share no user"),
     "data labels": ("labelgen.cli.data:LABELS", "write the labels of a log as a flat table, CSV or Parquet"),
+    "data export": (
+        "labelgen.cli.data:EXPORT",
+        "write training data for the next assistant: chats, preferences, or intents and slots",
+    ),
     "data forget": ("labelgen.cli.forget:FORGET", "delete one user's records and labels from logs and folders"),
     "data schema": ("labelgen.cli.data:SCHEMA", "print the JSON Schema of a record"),
     "data formats": ("labelgen.cli.data:FORMATS", "list the forms of logs that can be read, or describe one"),
