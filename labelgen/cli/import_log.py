@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -102,11 +102,16 @@ def _preview(options: ImportOptions) -> None:
     console = PlainConsole()
     read = list(islice(read_source(Path(options.source), given), options.rows))
     rows = [row for row in read if isinstance(row, SourceRow)]
-    mapping = given
+    mapping, badly_encoded = given, [*_badly_encoded(rows)]
     try:
         mapping.check()
     except UsageError as error:
         mapping = suggest(rows, given)
+        if given.encoding is None and badly_encoded:
+            mapping = replace(mapping, encoding="cp1252")
+            read = list(islice(read_source(Path(options.source), mapping), options.rows))
+            rows = [row for row in read if isinstance(row, SourceRow)]
+            mapping = replace(suggest(rows, given), encoding="cp1252")
         if lines := to_lines(mapping):
             head = (
                 f"suggested mapping ({error.what}); check it, save it as mapping.yaml, and give --config mapping.yaml:"
@@ -114,7 +119,7 @@ def _preview(options: ImportOptions) -> None:
             print_lines(head, "", *(f"  {line}" for line in lines), "")
     _save(mapping, options)
     _print_columns(console, rows, mapping)
-    print_lines(*(f"warning: {text}" for text in _badly_encoded(rows)))
+    print_lines(*(f"warning: {text}" for text in badly_encoded))
     mapping.check()
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()

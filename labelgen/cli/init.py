@@ -1,9 +1,10 @@
 """labelgen init: looks at a log, shows what it found, and writes a commented config and the commands from there to labels."""
 
+import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,8 +18,10 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.cli.import_log import ImportOptions, import_log
 from labelgen.cli.pipeline import PipelineOptions, commands_text
-from labelgen.corpora.mapping import Mapping, to_reader_options
-from labelgen.corpora.sources import is_dataset
+from labelgen.corpora import mapping as mappings
+from labelgen.corpora.mapping import to_reader_options
+from labelgen.corpora.sources import SourceRow, is_dataset, read_source
+from labelgen.corpora.suggest import suggest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.data.reader import READERS, Reader
@@ -31,6 +34,8 @@ CONFIG, TRAINING, MAPPING, COMMANDS = "run.yaml", "training.yaml", "mapping.yaml
 _FORMS = ("labelgen", "chat", "opentelemetry", "langfuse", "langsmith")
 """Forms that are tried in this order; a table or other JSON needs a mapping."""
 _TRIED = 50
+Reads = Mapping[str, str]
+"""Options of a reader."""
 _SHOWN_DIALOGUES = 2
 _FEW_DIALOGUES = 20
 """With fewer annotated dialogues people are no reference."""
@@ -59,6 +64,8 @@ class InitOptions(ForceOptions):
     """folder for the config, the commands, and all that they make"""
     format: Annotated[str | None, Choices("format", READERS), "FORMAT"] = None
     """form of the log; without a value it is found out"""
+    option: Mapping[str, str] = field(default_factory=dict)
+    """option of the reader of that form, such as the path of feedback in a chat"""
     mapping: Annotated[Path | None, "FILE"] = None
     """mapping of a table or JSON; without a value one is suggested"""
     dialogues: Count = 5000
@@ -119,14 +126,10 @@ def init(options: InitOptions) -> None:
         mapping = options.mapping
         if mapping is None:
             mapping = out / MAPPING
-            import_log(
-                make_options(
-                    ImportOptions, {"source": source, "preview": True, "save": str(mapping), "force": options.force}
-                )
-            )
-        reader = to_reader_options(make_options(Mapping, {}, [str(mapping)]))
+            _suggest(source, mapping, options)
+        reader: Reads = to_reader_options(make_options(mappings.Mapping, {}, [str(mapping)]))
     else:
-        mapping, reader = None, {}
+        mapping, reader = None, options.option
     log = Log([source], form, reader, max_bad_rate=1.0)
     found = Findings()
     for dialogue in progress(islice(log, options.dialogues), "look", "dialogues"):
@@ -139,10 +142,11 @@ def init(options: InitOptions) -> None:
             source,
             "name the form by --format, or a mapping by --mapping",
         )
-    print_lines("", *_summary(found, log, form, options.dialogues))
+    print_lines("", *_summary(found, log, form, options.dialogues), *_unread(source, form, options.option))
     made = PipelineOptions(
         log=source,
         format="labelgen" if mapping is not None else form,
+        option={} if mapping is not None else options.option,
         mapping=mapping,
         out=out / "results",
         config=("public_cpu", *(() if found.by_person else ("feedback",)), str(out / TRAINING)),
@@ -156,6 +160,38 @@ def init(options: InitOptions) -> None:
     write_text(out / COMMANDS, commands_text(made))
     wrote = ", ".join(str(out / name) for name in (CONFIG, TRAINING, COMMANDS))
     print_lines("", f"wrote {wrote}", f"next: labelgen run {out / CONFIG}")
+
+
+def _suggest(source: str, mapping: Path, options: InitOptions) -> None:
+    """Draw the preview, and write the suggested mapping. Raises UsageError for one that has to be completed."""
+    values = {"source": source, "preview": True, "save": str(mapping), "force": options.force}
+    try:
+        import_log(make_options(ImportOptions, values))
+    except UsageError as error:
+        if not mapping.exists():
+            raise
+        again = f"labelgen init {source} --out {options.out} --mapping {mapping}"
+        hint = f"write what is missing into {mapping}, which has what was found ({error.hint}); then {again}"
+        raise UsageError(error.what, str(mapping), hint) from error
+
+
+def _unread(source: str, form: str, given: Reads) -> Iterator[str]:
+    """Lines about paths of a chat that look like ids or feedback and are not read."""
+    if form != "chat" or given:
+        return
+    rows = [row for row in islice(read_source(Path(source), mappings.Mapping()), _TRIED) if isinstance(row, SourceRow)]
+    found = suggest(rows, mappings.Mapping())
+    usual = {"dialogue": "id", "user": "user"}
+    paths = {name: getattr(found, name) for name in ("dialogue", "user", "device", "locale", "time")}
+    chosen = {name: path for name, path in paths.items() if path not in (None, usual.get(name))}
+    if found.feedback:
+        chosen["feedback"] = flow_text(
+            {path: kind.removesuffix(" of dialogue") for path, kind in found.feedback.items()}
+        )
+    if chosen:
+        words = " ".join(shlex.join(["--option", f"{name}={value}"]) for name, value in chosen.items())
+        yield f"not read, by their names: {', '.join(path for path in (*paths.values(), *found.feedback) if path)}; to read them add"
+        yield f"  {words} --force"
 
 
 def _source(options: InitOptions) -> str:
@@ -240,6 +276,7 @@ def config_text(options: PipelineOptions) -> str:
         lines += line("mapping", options.mapping, "which column is what; check it")
     else:
         lines += line("format", options.format, "its form; `labelgen data formats` lists them")
+        lines += line("option", dict(options.option), "options of its reader, such as paths of feedback")
     lines += line("out", options.out, "folder for everything that is made")
     lines += line("parts", options.parts, "shares of the users")
     lines += line("config", list(options.config), "configs of the training; base_gpu in place of public_cpu on a GPU")

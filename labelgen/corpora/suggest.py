@@ -33,6 +33,9 @@ _NAMES = {
 }
 """Field -> names that its column often has, the most certain first."""
 
+_BY_WORD = ("dialogue", "speaker", "text", "time")
+"""Fields whose column may have one of these words in its name, such as `Message body` or `Ticket No`, where no name is one."""
+
 _GENERIC = ("value", "score", "label", "type", "name")
 """Names of fields that say nothing without the field around them."""
 
@@ -134,6 +137,13 @@ def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
                         chosen[field] = path
                         taken.add(path)
                         return
+        if field in _BY_WORD:
+            names = set(_NAMES[field].split())
+            for path in free:
+                if names.intersection(_last(path).split("_")) and feedback_kind(path) is None:
+                    chosen[field] = path
+                    taken.add(path)
+                    return
 
     lists = {path: values for path, values in roots.items() if _is_turns(values)}
     pick("turns", lists)
@@ -194,6 +204,9 @@ def _meaning(kind: str, values: Sequence[Any]) -> str:
         kind = "rating"
     if kind == "rating" and filled and not numbers:
         kind = "thumbs"
+    if kind == "thumbs" and any(value is False for value in values):
+        # Where others are empty, false is an answer; else it may stand for no answer, which is more frequent.
+        return "thumbs bad=false" if len(filled) < len(values) else "thumbs none=false"
     if kind == "rating":
         low, high = min(numbers, default=1.0), max(numbers, default=5.0)
         scale = next((s for s in _SCALES if s[0] <= low and high <= s[1]), (low, high))

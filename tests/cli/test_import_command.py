@@ -34,7 +34,7 @@ def test_import_preview_of_names_that_suggest_nothing_shows_columns_and_encoding
     (tmp_path / "t.csv").write_bytes("Vorgang;Äußerung\n1;schön\n".encode("latin-1"))
     assert main(["data", "import", str(tmp_path / "t.csv"), "--preview"]) == 2
     told = capsys.readouterr()
-    assert "suggested" not in told.out
+    assert "  encoding: cp1252\n" in told.out
     assert "Vorgang" in told.out
     assert "by --encoding cp1252 one is 'schön'" in told.out
     assert "does not say what a row is" in told.err

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,40 @@ def test_records_of_three_people_are_compared_with_their_consensus(init: Init, t
     assert options.annotators == ("kind=person",)
     assert set(options.tasks) == {"goals", "outcome", "quality", "intents", "slots"}
     assert options.reference is not None
+
+
+def test_incomplete_mapping_is_written_and_taken_up(init: Init, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A table with German names of columns, semicolons and Windows letters."""
+    rows = [
+        "Vorgang;Frage;Antwort;Bewertung",
+        "1;spiel was für Jörg;Gern.;8",
+        "1;nein, lauter;Größer.;2",
+        "2;Licht an;An.;10",
+    ]
+    (tmp_path / "log.csv").write_bytes("\r\n".join(rows).encode("cp1252"))
+    assert main(["init", "log.csv", "--out", "p"]) == 2
+    error = capsys.readouterr().err
+    assert "write what is missing into p/mapping.yaml" in error
+    assert not Path("p/run.yaml").exists()
+    mapping = Path("p/mapping.yaml")
+    assert "encoding: cp1252" in mapping.read_text()
+    added = "dialogue: Vorgang\nrequest: Frage\nresponse: Antwort\nfeedback: {Bewertung: 'rating 1..10'}\n"
+    mapping.write_text(mapping.read_text() + added)
+    config = init("log.csv", "--mapping", str(mapping))
+    assert "in the 2 dialogues: 3 turns" in capsys.readouterr().out
+    assert read_pipeline(config).mapping == mapping
+
+
+def test_paths_of_a_chat_that_are_not_read_are_named(init: Init, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    said = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello.", "ui": {"thumbs": "up"}}]
+    (tmp_path / "c.jsonl").write_text(json.dumps({"conversation": {"uuid": "c1"}, "messages": said}) + "\n")
+    init("c.jsonl")
+    shown = capsys.readouterr().out
+    words = shlex.split(next(line for line in shown.splitlines() if line.startswith("  --option")))
+    assert words == ["--option", "dialogue=conversation.uuid", "--option", "feedback={ui.thumbs: thumbs}", "--force"]
+    config = init("c.jsonl", *words)
+    assert "feedback: rating 1" in capsys.readouterr().out
+    assert read_pipeline(config).option == {"dialogue": "conversation.uuid", "feedback": "{ui.thumbs: thumbs}"}
 
 
 @pytest.mark.parametrize(
