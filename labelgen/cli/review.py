@@ -88,8 +88,8 @@ def sample(options: SampleOptions) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(ReadOptions, ForceOptions, _ModelOptions):
-    """Export a sample for people or an LLM. label-studio: tasks.json, with the model's labels as predictions, and config.xml, the labeling
-    configuration of the project; conll: turns.conll, slots and intents in columns. For an LLM: prompts.jsonl, a line for each dialogue
+    """Export a sample for people or an LLM. label-studio: tasks.json, and config.xml, the labeling configuration of the
+    project; conll: turns.conll, slots and intents in columns. For an LLM: prompts.jsonl, a line for each dialogue
     with its id, the rubric, the dialogue, the schema of the answer, and the prompt, which is all of these as one text."""
 
     sample: Annotated[str, ARGUMENT]
@@ -102,8 +102,8 @@ class ExportOptions(ReadOptions, ForceOptions, _ModelOptions):
     """who annotates; an LLM sees no labels of the model"""
     task: Annotated[tuple[str, ...], Choices("task", TASKS), "TASK"] = ()
     """task that people label; all without a value"""
-    blind: bool = False
-    """output without the model's labels, so that they influence nobody"""
+    show_labels: bool = False
+    """the model's labels as answers to be corrected; people who see them tend to agree, so an audit does without"""
 
     def check(self) -> None:
         """Raises UsageError for people without a form, the reverse, and tasks that columns cannot hold."""
@@ -136,7 +136,11 @@ def _tasks(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -> t
     """Files for Label Studio, and the number of dialogues that are left out, by reason."""
     left_out = Counter("no turns to be shown" for dialogue in dialogues if not dialogue.turns)
     questions = questions_of(dialogues, log.labels(), options.task or TASKS)
-    tasks = [task_of(d, model_annotation(d, options.annotator), questions, options.blind) for d in dialogues if d.turns]
+    tasks = [
+        task_of(d, model_annotation(d, options.annotator), questions, blind=not options.show_labels)
+        for d in dialogues
+        if d.turns
+    ]
     text = msgspec.json.format(msgspec.json.encode(tasks), indent=1).decode() + "\n"
     return {TASKS_FILE: text, CONFIG_FILE: labeling_config(questions)}, left_out
 
@@ -153,7 +157,7 @@ def _columns(options: ExportOptions, _: Log, dialogues: Sequence[Dialogue]) -> t
     left_out: Counter[str] = Counter()
     blocks = [f"{HEADER}\n"]
     for dialogue in dialogues:
-        text = conll(dialogue, None if options.blind else model_annotation(dialogue, options.annotator))
+        text = conll(dialogue, model_annotation(dialogue, options.annotator) if options.show_labels else None)
         if not text:
             left_out["slots overlap" if text is None else "no turns to be shown"] += 1
         blocks.append(text or "")

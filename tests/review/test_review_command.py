@@ -59,7 +59,7 @@ def test_review_loop_with_label_studio_adds_the_answers(log, tmp_path, capsys):
     assert all(a.abstained for d in drawn for a in d.annotations)
     assert [json.loads(d.extra or "")["sample"]["rank"] for d in drawn] == [0, 1, 2]
     assert all(json.loads(d.extra or "")["mine"] == 1 for d in drawn)
-    assert run("export", sample, folder, "--to", "label-studio") == 0
+    assert run("export", sample, folder, "--to", "label-studio", "--show-labels") == 0
     config = (folder / "config.xml").read_text(encoding="utf-8")
     assert all(f'value="{name}"' in config for name in ("play", "stop", "other", "song"))
     assert run("import", log, answer(folder), out) == 0
@@ -81,7 +81,7 @@ def test_review_loop_with_label_studio_adds_the_answers(log, tmp_path, capsys):
 def test_review_loop_with_conll_adds_the_answers(log, tmp_path, capsys):
     sample, folder, out = tmp_path / "sample.jsonl", tmp_path / "review", tmp_path / "out.jsonl"
     assert run("sample", log, sample, "--count", 99, "--strategy", "informative") == 0
-    assert run("export", sample, folder, "--to", "conll") == 0
+    assert run("export", sample, folder, "--to", "conll", "--show-labels") == 0
     assert run("import", log, folder / "turns.conll", out, "--from", "conll", "--annotator", "anna") == 0
     for d in read(out):
         person, model = d.annotation("anna"), d.annotations[0]
@@ -100,8 +100,8 @@ def test_audit_sample_has_probabilities_and_depends_on_the_seed(log, tmp_path, c
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_export_blind_writes_no_answers(log, tmp_path, capsys):
-    assert run("export", log, tmp_path / "blind", "--to", "label-studio", "--blind") == 0
+def test_export_shows_no_answers_unless_asked(log, tmp_path, capsys):
+    assert run("export", log, tmp_path / "blind", "--to", "label-studio") == 0
     results = [
         result["from_name"]
         for task in json.loads((tmp_path / "blind" / "tasks.json").read_text())
@@ -114,7 +114,7 @@ def test_export_blind_writes_no_answers(log, tmp_path, capsys):
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_import_with_faults_rejects_them_and_stops_at_too_many(log, tmp_path, rate, capsys):
     folder, out, bad = tmp_path / "review", tmp_path / "out.jsonl", tmp_path / "bad.jsonl"
-    assert run("export", log, folder, "--to", "label-studio") == 0
+    assert run("export", log, folder, "--to", "label-studio", "--show-labels") == 0
     answers = answer(folder)
     tasks = json.loads(answers.read_text())
     tasks[0]["data"]["dialogue"][1]["text"] = "another request"
@@ -199,7 +199,7 @@ def test_sample_without_candidates_explains_why(tmp_path, capsys, change, how, w
 
 def test_import_of_an_unanswered_export_says_so(log, tmp_path, capsys):
     folder, out = tmp_path / "review", tmp_path / "out.jsonl"
-    assert run("export", log, folder, "--to", "label-studio") == 0
+    assert run("export", log, folder, "--to", "label-studio", "--show-labels") == 0
     assert run("import", log, folder / "tasks.json", out) == 0
     assert "tasks.json has no answers" in capsys.readouterr().err
     assert run("import", log, answer(folder), out, "--force") == 0
