@@ -20,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from labelgen import __version__
 from labelgen.base.errors import DivergedError, InputError, UsageError, integrity_errors
-from labelgen.base.files import read_json, sweep, write_text
+from labelgen.base.files import digest_bytes, digest_file, read_json, sweep, write_text
 from labelgen.base.options import check_options, plain, to_yaml
 from labelgen.base.terminal import print_lines
 from labelgen.data.groups import GROUPED
@@ -282,6 +282,7 @@ def _card(
         "config": plain(options),
         "learned_from_feedback": _learned_from_feedback(options),
         "data_digest": corpus.digest,
+        "code_digest": code_digest(),
         "dialogues": len(corpus),
         "turns": int(corpus.turns.sum()),
         "targets": targets,
@@ -296,6 +297,13 @@ def _card(
             "lightning": version("pytorch-lightning"),
         },
     }
+
+
+def code_digest() -> str:
+    """Digest of labelgen's own code, which a version alone does not tell from changed code."""
+    root = Path(__file__).parents[1]
+    files = sorted(root.rglob("*.py"))
+    return digest_bytes("\n".join(f"{path.relative_to(root)} {digest_file(path)}" for path in files).encode())
 
 
 def _learned_from_feedback(options: TrainingOptions) -> bool:
