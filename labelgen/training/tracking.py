@@ -27,6 +27,9 @@ from labelgen.training.options import TrackingOptions
 Row = Mapping[str, Any]
 
 WANDB_ID = "wandb_id.txt"
+_STEP = "step"
+_SMALLER_IS_BETTER = ("loss", "valid_loss")
+"""Metrics whose summary in Weights & Biases is their minimum, over the optimizer steps."""
 _SHOWN_IDS = 20
 
 
@@ -107,6 +110,8 @@ class WeightsAndBiases:
                 silent=True, console="off", disable_git=True, disable_code=True, x_disable_machine_info=True
             ),
         )
+        for name in _SMALLER_IS_BETTER:
+            self._run.define_metric(name, step_metric=_STEP, summary="min")
         if self.online:  # offline, asking for the address prints a warning
             print_lines(f"Weights & Biases: {self._run.url}", file=sys.stderr)
 
@@ -119,7 +124,7 @@ class WeightsAndBiases:
         return identity
 
     def add(self, row: Row) -> None:
-        self._run.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
+        self._run.log(dict(row), step=row["step"])
 
     def end(self) -> None:
         if self._run is not None:
