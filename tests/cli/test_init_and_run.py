@@ -31,8 +31,13 @@ def init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Path) ->
         assert main(["init", *words, "--out", "p"]) == 0
         config = Path("p/run.yaml")
         config.write_text(f"{config.read_text()}encoder: {tiny_encoder}\n")
-        small = {"model": {"dialogue_width": 32, "dialogue_layers": 1, "dialogue_heads": 2}, "length": {"max_steps": 2}}
-        Path("p/training.yaml").write_text(yaml.safe_dump({**small, "tracking": {"wandb": "off"}}))
+        small: dict[str, dict[str, object]] = {
+            "model": {"dialogue_width": 32, "dialogue_layers": 1, "dialogue_heads": 2},
+            "length": {"max_steps": 2},
+        }
+        # Not `auto`, which is measured on each new training and may differ.
+        small |= {"hardware": {"precision": "32"}, "tracking": {"wandb": "off"}}
+        Path("p/training.yaml").write_text(yaml.safe_dump(small))
         return config
 
     return call

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from huggingface_hub import ModelCard
+from random_models import random_model
 
 from labelgen.metrics.results import (
     HUMAN,
@@ -19,7 +20,7 @@ from labelgen.metrics.results import (
 )
 from labelgen.model.calibration import write_model_card
 from labelgen.model.card import model_card
-from labelgen.model.folder import check_model, model_digest
+from labelgen.model.folder import check_model, model_digest, save_model
 
 CARD = {
     "data_digest": "ab" * 32,
@@ -44,8 +45,9 @@ def evaluation(**more) -> Evaluation:
     return Evaluation(title="t", data=data, setting=Setting(slices=("user",)), tasks=[task], **more)
 
 
-def test_card_of_a_saved_model_has_metadata_and_says_what_is_not_measured(tiny_model):
-    card = ModelCard((tiny_model / "README.md").read_text(encoding="utf-8"))
+def test_card_of_a_saved_model_has_metadata_and_says_what_is_not_measured(tiny_encoder, tmp_path):
+    save_model(random_model(tiny_encoder, 1, band=6), tmp_path / "m", {})
+    card = ModelCard((tmp_path / "m" / "README.md").read_text(encoding="utf-8"))
     assert cast(Any, card.data).library_name == "labelgen"
     assert cast(Any, card.data).license is None
     assert cast(Any, card.data).base_model is None
