@@ -75,7 +75,11 @@ class ProcessEngine:
     def _submit(self, work: Callable[..., Out], *arguments: Any) -> Future[Out]:
         """Submitting may start a worker, which would complain if this process ended meanwhile; so SIGTERM waits."""
         with defer_sigterm():
-            return self._pool.submit(work, *arguments)
+            try:
+                return self._pool.submit(work, *arguments)
+            except OSError as error:
+                # A worker died while the pool started another one with pipes that it had closed by then.
+                raise BrokenProcessPool("no worker could be started") from error
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         waiting = iter(shards)
