@@ -61,6 +61,6 @@ def rows(options: FinetuneOptions) -> list[dict[str, Any]]:
 
 
 def digest(options: FinetuneOptions) -> dict[str, str]:
-    """Of every file of the model but the card, which tells the time."""
+    """Of every file of the model but the card, which names the folder of the run."""
     held = msgspec.json.decode((Path(options.out) / "model" / "digests.json").read_bytes(), type=dict[str, str])
     return {name: value for name, value in held.items() if name != "card.json"}

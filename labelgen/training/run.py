@@ -288,7 +288,6 @@ def _card(
         "targets": targets,
         "step": result.step,
         "steps": result.steps,
-        "elapsed_s": round(result.elapsed_s, 1),
         "not_taken_over": new,
         "isa": instruction_set(),
         "versions": {

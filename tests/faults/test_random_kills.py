@@ -95,7 +95,7 @@ def test_training_random_kills_same_bytes(tmp_path: Path, tiny_encoder: Path, in
         return ["finetune", *common(log, tiny_encoder, out, *more)]
 
     def files(out: str) -> dict[str, bytes]:
-        """The model but for the card, which tells the time; names of all others; and rows without times."""
+        """The model but for the card, which names the folder of the run; names of all others; and rows without times."""
         found = tree(tmp_path / out)
         model = {n: d for n, d in found.items() if n.startswith("model/") and "card" not in n and "digests" not in n}
         rows = [

@@ -1,5 +1,6 @@
 """Comparison of two runs: a repeated run is equal to the bit, and every cause of a difference is named before its effects."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from whole_runs import common
 
 from labelgen.cli.main import main
 from labelgen.data.log import Log, write_log
+from labelgen.model.folder import model_digest
 
 Run = Callable[..., Path]
 
@@ -28,6 +30,14 @@ def test_run_of_its_own_config_is_equal_to_the_bit(run: Run, capsys: pytest.Capt
     capsys.readouterr()
     assert main(["compare", str(first), str(again)]) == 0
     assert "weights to the bit" in capsys.readouterr().out
+
+
+def test_run_repeated_in_its_folder_has_the_same_model_digest(run: Run, monkeypatch: pytest.MonkeyPatch):
+    digest = model_digest(run("first") / "model")
+    shutil.rmtree(run("first"))
+    # As on a machine that takes longer.
+    monkeypatch.setattr("labelgen.training.tracking.Recorder.elapsed_s", 1000.0)
+    assert model_digest(run("first") / "model") == digest
 
 
 def test_other_seed_is_named_before_its_effects(run: Run, capsys: pytest.CaptureFixture[str]):
