@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -180,10 +179,8 @@ def test_killed_process_ends_all_and_the_same_command_goes_on(
     log: Path, tiny_encoder: Path, out: Path, who: str, strategy: str
 ):
     words = (f"--hardware.strategy={strategy}", "--tracking.checkpoint_every=1")
-    began = time.monotonic()
     killed = train(log, tiny_encoder, str(int(signal.SIGKILL)), *words, who=who)
     assert killed.returncode != 0
-    assert time.monotonic() - began < 60
     assert not (out / "model").exists()
     done = train(log, tiny_encoder, "", *words)
     assert done.returncode == 0, done.stderr
