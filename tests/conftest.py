@@ -57,7 +57,13 @@ def pytest_configure() -> None:
 
 SLOW = (
     *("evaluation/", "faults/", "kernels/", "labeling/", "model/", "training/"),
-    *("features/test_pretrained.py", "feedback/test_em.py", "feedback/test_others.py", "report/test_signals_page.py"),
+    *(
+        "features/test_pretrained.py",
+        "feedback/test_em.py",
+        "feedback/test_others.py",
+        "laws/test_wheel.py",
+        "report/test_signals_page.py",
+    ),
 )
 """Folders and files that take most of the time, by `pytest --durations=0`; `make test-fast` leaves them out."""
 
