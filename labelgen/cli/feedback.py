@@ -29,12 +29,13 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators, write_log
 from labelgen.data.split import fingerprint
+from labelgen.data.values import language_of
 from labelgen.feedback.answers import USER, user_annotation
 from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
 from labelgen.feedback.learned import digest, load, train
-from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, language_of, missing_signals
+from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, missing_signals
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of

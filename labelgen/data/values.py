@@ -8,6 +8,7 @@ never read. The catalogue (catalogue.py) comes first. What nothing reads entirel
 
 Why no library does this: docs/explanation/decisions.md."""
 
+import locale as locales
 import re
 from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ CATALOGUE, SIMILAR = "catalogue", "similar"
 DEFAULT_LANGUAGE = "en"
 """Language of records without a locale."""
 
+_CODE = 3
+"""Letters of the longest code of a language (ISO 639)."""
 _FOLDER = Path(__file__).with_name("languages")
 _NORMAL = {
     "date": re.compile(r"(?:\d{4}|xxxx)-(?:\d\d-\d\d(?:t(?:mo|af|ev|ni))?|w\d\d(?:-we)?)"),
@@ -61,6 +64,18 @@ class Value:
         return self.origin != TEXT
 
 
+@lru_cache(maxsize=4096)
+def language_of(locale: str | None) -> str:
+    """The language of a locale: `de` for `de-DE` and for `German`, DEFAULT_LANGUAGE for None."""
+    if not locale:
+        return DEFAULT_LANGUAGE
+    word = re.split(r"[-_.]", locale)[0].casefold()
+    if len(word) <= _CODE:
+        return word
+    # The C library's aliases of locales are names of languages.
+    return locales.normalize(word).partition("_")[0].casefold()
+
+
 def normalize(
     words: str,
     slot: str | None = None,
@@ -73,7 +88,7 @@ def normalize(
     match = None if catalogue is None or slot is None else catalogue.match(slot, words)
     if match is not None and match.score == 100.0:
         return Value(match.value, CATALOGUE)
-    value = _by_rule(words, _day(start), (locale or DEFAULT_LANGUAGE).partition("-")[0].partition("_")[0].lower())
+    value = _by_rule(words, _day(start), language_of(locale))
     if value is not None:
         return value
     return Value(words, TEXT) if match is None else Value(match.value, SIMILAR)

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from labelgen.data.values import DEFAULT_LANGUAGE
+from labelgen.data.values import language_of
 
 _FOLDER = Path(__file__).with_name("languages")
 _NOT_WORD = re.compile(r"[^\w']+")
@@ -58,11 +58,6 @@ def _compiled(group: Mapping[str, Any], fillers: Any) -> re.Pattern[str]:
     listed = "|".join(re.escape(plain(phrase)) for phrase in sorted(group["phrases"], key=len, reverse=True))
     filler = "|".join(re.escape(plain(word)) for word in sorted(fillers, key=len, reverse=True)) or "(?!)"
     return re.compile(rf"\b(?:(?:{filler}) )*(?:{listed})\b(?: (?:{filler})\b)*")
-
-
-def language_of(locale: str | None) -> str:
-    """The language of a locale: `de` for `de-DE`; that of records without a locale for None."""
-    return re.split(r"[-_.]", locale)[0].casefold() if locale else DEFAULT_LANGUAGE
 
 
 GROUPS_OF_SIGNALS: Mapping[str, tuple[str, ...]] = {

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
+from labelgen.data.values import language_of
 from labelgen.feedback import phrases as module
-from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, language_of, missing_signals, phrases, plain
+from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, missing_signals, phrases, plain
 from labelgen.feedback.signal import find_signals, observable
 
 FILES = {path.stem: yaml.safe_load(path.read_text()) for path in Path(module.__file__).parent.glob("languages/*.yaml")}
@@ -41,7 +42,17 @@ def test_every_listed_phrase_is_found_also_among_fillers(language: str) -> None:
 
 @pytest.mark.parametrize(
     ("locale", "language"),
-    [("de-DE", "de"), ("de_CH", "de"), ("zh_Hant_TW", "zh"), ("ES", "es"), (None, "en"), ("", "en")],
+    [
+        ("de-DE", "de"),
+        ("de_CH", "de"),
+        ("zh_Hant_TW", "zh"),
+        ("ES", "es"),
+        (None, "en"),
+        ("", "en"),
+        ("English", "en"),
+        ("deutsch", "de"),
+        ("Simlish", "simlish"),
+    ],
 )
 def test_language_of_a_locale(locale: str | None, language: str) -> None:
     assert language_of(locale) == language
