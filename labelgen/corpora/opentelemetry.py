@@ -17,6 +17,7 @@ A dialogue is a `gen_ai.conversation.id`, else a `session.id`, else a trace. Spa
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,23 +89,33 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark
     chosen = trace_options(options)
     keep = re.compile("|".join([_KEPT.pattern, *(re.escape(name) for name in _named(chosen))]))
     with DiskSort[str]() as by_trace, Conversations() as conversations:
-        count = others = 0
+        count, spans = 0, Counter[str]()
         for name, line, text, value in json_objects(path):
             if isinstance(value, Rejected):
                 yield value
                 continue
             try:
                 for trace, item in _items(value, name, line, keep):
-                    others += item.is_span and not item.attributes
                     by_trace.add(trace, count, msgspec.json.encode(item))
                     count += 1
             except MessageError as error:
                 yield Rejected(file=name, line=line, field=error.field or None, reason=str(error), raw=readable(text))
         for trace, payloads in grouped(by_trace):
-            yield from _group(trace, [_ITEM.decode(payload) for payload in payloads], chosen, conversations)
+            yield from _group(trace, [_ITEM.decode(payload) for payload in payloads], chosen, conversations, spans)
         yield from conversations.dialogues(str(path))
-        if others:
-            yield Remark(f"{others:,} spans without attributes of gen_ai, which only connect others")
+        if spans:
+            parts = ", ".join(f"{spans[kind]:,} {kind}" for kind in _KINDS if spans[kind])
+            yield Remark(f"{spans.total():,} spans: {parts}")
+
+
+_KINDS = (
+    "with messages",
+    "of tools",
+    "of gen_ai without messages",
+    "without attributes of gen_ai (they only connect others)",
+    "copies, dropped",
+    "rejected",
+)
 
 
 def _named(options: TraceOptions) -> list[str]:
@@ -234,8 +245,11 @@ def _any(value: Any) -> Any:
     return None
 
 
-def _group(trace: str, items: list[_Item], options: TraceOptions, conversations: Conversations) -> Iterator[Rejected]:
-    """Add one trace to its conversation; yields what of it cannot be read."""
+def _group(
+    trace: str, items: list[_Item], options: TraceOptions, conversations: Conversations, counts: Counter[str]
+) -> Iterator[Rejected]:
+    """Add one trace to its conversation; yields what of it cannot be read. counts: spans by their kind, which grow."""
+    with_messages, of_tools, other, plain, copies, rejected = _KINDS
     logs: dict[str | None, list[_Event]] = {}
     for item in items:
         if not item.is_span:
@@ -247,6 +261,7 @@ def _group(trace: str, items: list[_Item], options: TraceOptions, conversations:
     ids: set[str] = set()
     for item in items:
         if item.span is None or (not item.is_span and item.span in known) or item.span in ids:
+            counts[copies] += item.is_span
             continue
         # The span of a log record may be in no file.
         ids.add(item.span)
@@ -255,8 +270,12 @@ def _group(trace: str, items: list[_Item], options: TraceOptions, conversations:
             span = _span(item, events, options)
         except MessageError as error:
             yield Rejected(file=item.file, line=item.line, dialogue=trace, field=error.field or None, reason=str(error))
+            counts[rejected] += item.is_span
             continue
         spans.append(span)
+        if item.is_span:
+            kind = with_messages if span.visit else of_tools if span.tool else other if item.attributes else plain
+            counts[kind] += 1
         scores += [_score(event.attributes, item.span) for event in events if event.name == _EVALUATION]
         if span.visit is None and str(item.attributes.get("gen_ai.operation.name")) in _CALLS:
             wanting = wanting or item

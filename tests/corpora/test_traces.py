@@ -435,6 +435,19 @@ def test_failed_tool_span_is_a_step_with_an_error(tmp_path: Path) -> None:
     assert (step.name, step.arguments, step.error) == ("weather", PLACE, "no route")
 
 
+def test_every_span_is_counted_by_its_kind(tmp_path: Path) -> None:
+    """A batch that a collector sent twice, a span of a server, and one without messages."""
+    (first, second) = current()
+    others = otlp([span("t1", "s", 0, 9, HTTP), span("t1", "e", 0, 1, {"gen_ai.operation.name": "embeddings"})])
+    path = written(tmp_path, [first, second, second, others])
+    (remark,) = [x.text for x in read_all("opentelemetry", path) if isinstance(x, Remark) and "spans:" in x.text]
+    assert remark == (
+        "8 spans: 3 with messages, 1 of tools, 1 of gen_ai without messages, "
+        "2 without attributes of gen_ai (they only connect others), 1 copies, dropped"
+    )
+    check([x for x in read_all("opentelemetry", path) if not isinstance(x, Remark)])
+
+
 def test_model_spans_without_messages_are_rejected_and_other_spans_left_out(tmp_path: Path) -> None:
     log = [otlp([span("t1", "a", 0, 1, BASE)]), otlp([span("t2", "b", 0, 1, HTTP)])]
     (rejected,) = read("opentelemetry", written(tmp_path, log))
