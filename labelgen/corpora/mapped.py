@@ -3,8 +3,8 @@
 path: a file, a folder of files, a folder of `datasets.save_to_disk`, or `hub:NAME`. Options are the fields of the mapping, which
 `labelgen data import --help` lists, and `mapping=FILE.yaml`. A row is an utterance, a turn, or a whole dialogue with a list of
 these (`turns`). Rows are grouped by `dialogue` wherever they stand, and ordered by `order` or `time`; without either they keep
-their order, and a row without a time stays behind the row before it. Equal rows with a time or place are read once.
-An empty cell is an unknown value. Of several rows that make one turn, the first that gives a value counts."""
+their order, and a row without a time stays behind the row before it. Equal rows with a time or place are read once. Rows
+without any value are left out and counted. An empty cell is an unknown value. Of several rows that make one turn, the first that gives a value counts."""
 
 import difflib
 import math
@@ -101,7 +101,7 @@ def read_rows(
             yield row if isinstance(row, Rejected) else build.dialogue(row.key, [row.row])
     else:
         yield from _grouped(checked, mapping, build)
-    if not counts.rows and not counts.kept["rejected"]:
+    if counts.rows == counts.kept["empty"] and not counts.kept["rejected"]:
         raise UsageError("there are no rows", where, "name a file with rows, or check form and delimiter")
     yield from map(Remark, build.remarks())
 
@@ -132,6 +132,9 @@ def _checked(
         _look(row, mapping, counts)
         if counts.rows == _CHECKED_ROWS:
             _require(counts, _NEEDED, "none of the first 1,000 rows")
+        if all(map(_is_blank, row.cells.values())):
+            counts.kept["empty"] += 1
+            continue
         key = f"{row.file}:{row.line}" if identity is None else _text(identity.get(row.cells)) or ""
         if identity is not None and not key:
             counts.kept["rejected"] += 1
@@ -366,7 +369,7 @@ class _Builder:
             id=identity,
             user=self._first_text(rows, "user"),
             start=self._start(rows) or (None if first is None else first.iso()),
-            locale=self._first_text(rows, "locale"),
+            locale=self._first_text(rows, "locale") or self.mapping.default_locale,
             device=self._first_text(rows, "device"),
             turns=tuple(self._turn(t, turn, start) for t, turn in enumerate(turns)),
             feedback=self._of_dialogue(rows),
@@ -622,6 +625,7 @@ class _Builder:
             "in dialogues": kept["used"],
             "of other speakers": counts.neither.total() if self.mapping.turns is None else 0,
             "exact copies, dropped": kept["copies"],
+            "empty": kept["empty"],
             "in rejected dialogues": kept["of rejected"],
             "rejected": kept["rejected"],
         }
@@ -681,6 +685,10 @@ def _consumed(mapping: "maps.Mapping") -> set[tuple[bool, str]]:
 
 def _is_empty(value: Any) -> bool:
     return value is None or value is MISSING or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_blank(value: Any) -> bool:
+    return _is_empty(value) or (isinstance(value, str) and value.isspace())
 
 
 def _text(value: Any) -> str | None:

@@ -26,12 +26,14 @@ COMMENT = "comment"
 KINDS = (THUMBS, RATING, YES_NO, *EVENTS, COMMENT)
 """Kinds of feedback that a mapping names."""
 
-_UP = "up thumbs_up thumbs-up thumbsup 👍 positive like liked good great helpful upvote +1 1 1.0 true yes y"
-_DOWN = "down thumbs_down thumbs-down thumbsdown 👎 negative dislike disliked bad poor unhelpful downvote -1 -1.0"
+_UP = "up thumbs_up thumbs-up thumbsup 👍 :+1: :thumbsup: positive like liked good great helpful upvote +1 1 1.0 true yes y"
+_DOWN = "down thumbs_down thumbs-down thumbsdown 👎 :-1: :thumbsdown: negative dislike disliked bad poor unhelpful downvote -1 -1.0"
 _YES = "yes y true 1 1.0 x ✓"
 _NO = "no n false 0 0.0"
 _NONE = ("", "none", "null", "nan", "n/a", "na", "-", "neutral")
 _THUMB_SCALE = (1.0, 5.0)
+_SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff\ufe0f]")
+"""Emoji modifiers and the selector of the colored form, which do not change what an emoji means."""
 _MOST_EVENTS = 100
 
 
@@ -161,7 +163,7 @@ class Meaning:
             raise UsageError(
                 f"the scale of the rating {column!r} is not stated", where, "write 'rating WORST..BEST', as in 1..5"
             )
-        sets = {name: frozenset(listed.casefold().split()) for name, listed in values.items()}
+        sets = {name: frozenset(plain_word(listed).split()) for name, listed in values.items()}
         none = (frozenset(_NONE) | sets["none"]) - sets["good"] - sets["bad"]
         # What the user names as no feedback is none of the usual words for yes and no.
         return cls(kind, scale or _THUMB_SCALE, sets["good"] - sets["none"], sets["bad"] - sets["none"], none, of)
@@ -171,7 +173,7 @@ class Meaning:
         if isinstance(value, list):
             return [one for entry in value for one in self.read(column, entry, number)]
         text = ("true" if value else "false") if isinstance(value, bool) else str(value).strip()
-        word = text.casefold()
+        word = plain_word(text)
         if value is None or word in self.none:
             return []
         if self.kind == RATING:
@@ -203,6 +205,11 @@ class Meaning:
             f"bad_feedback: what {text[:40]!r} means is not known",
             f"add it to good=, bad= or none= of {column}, as in '{self.kind} none={word[:40]}'",
         )
+
+
+def plain_word(text: str) -> str:
+    """A value of feedback as it is compared: without case, and an emoji without its skin tone."""
+    return _SKIN_TONES.sub("", text.strip()).casefold()
 
 
 _LIMITS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
@@ -243,8 +250,8 @@ class Mapping:
     """column of a number that orders the rows of a dialogue, in place of their times"""
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
     """unit of times that are numbers; auto recognizes times since 1970, and takes others as seconds"""
-    time_format: Annotated[str | None, "FORMAT"] = None
-    """format of times that are not ISO 8601, such as %d.%m.%Y %H:%M:%S (Python's strptime)"""
+    time_format: Annotated[tuple[str, ...], "FORMAT"] = ()
+    """format of times that are not ISO 8601, such as %d.%m.%Y %H:%M:%S (Python's strptime); the first that fits counts"""
     zone: Annotated[str | None, "ZONE"] = None
     """time zone of times that name none, such as Europe/Berlin"""
     user: Column = None
@@ -253,6 +260,8 @@ class Mapping:
     """column of the device"""
     locale: Column = None
     """column of the language and country, such as en-US"""
+    default_locale: Annotated[str | None, "LOCALE"] = None
+    """locale of dialogues without one, such as de-DE"""
     start: Column = None
     """column of the start of the dialogue; without it the first time, where that is a date"""
     domain: Column = None
@@ -398,11 +407,11 @@ class Mapping:
         if isinstance(value, datetime):
             return self._date(value)
         text = str(value).strip()
-        if self.time_format is not None and isinstance(value, str):
+        for form in self.time_format if isinstance(value, str) else ():
             try:
-                return self._date(datetime.strptime(text, self.time_format))
+                return self._date(datetime.strptime(text, form))
             except ValueError:
-                pass
+                continue
         try:
             return self._numeric(self.number(column, value))
         except CellError:
@@ -410,8 +419,8 @@ class Mapping:
         try:
             return self._date(datetime.fromisoformat(text))
         except ValueError as error:
-            form = "" if self.time_format is None else f", nor of the form {self.time_format}"
-            raise CellError(column, f"bad_time: {text!r} is neither seconds nor ISO 8601{form}", _FORMAT) from error
+            forms = f", nor of the form {' or '.join(self.time_format)}" if self.time_format else ""
+            raise CellError(column, f"bad_time: {text!r} is neither seconds nor ISO 8601{forms}", _FORMAT) from error
 
     def _numeric(self, value: float) -> "Moment":
         size = abs(value)
@@ -428,7 +437,7 @@ class Mapping:
         return Moment((date if date.tzinfo else date.replace(tzinfo=self.tzinfo)).timestamp(), "epoch")
 
 
-_FORMAT = "state time_format, such as '%d.%m.%Y %H:%M:%S'"
+_FORMAT = "state time_format, such as '%d.%m.%Y %H:%M:%S'; it may be repeated"
 _EPOCH = 1e8
 """Seconds since 1970, in 1973; smaller numbers are times since the start of a dialogue."""
 

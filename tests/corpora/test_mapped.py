@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,33 @@ def test_times_by_unit_format_and_zone(tmp_path: Path):
     mapping = read_mapping({**to_reader_options(MAPPING_WITHOUT), **more})
     ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", local), mapping)
     assert dialogue.start == "2026-07-01T08:00:00Z"
+
+
+def test_times_in_several_formats_are_put_in_order(tmp_path: Path):
+    times = ("2026-03-01T08:00:00Z", "03/01/2026 08:00:02 AM", "Mar 1, 2026 08:00:04")
+    rows = [{"call": "c", "at": at, "who": "user", "said": at} for at in reversed(times)]
+    mapping = replace(MAPPING_WITHOUT, time_format=("%m/%d/%Y %I:%M:%S %p", "%b %d, %Y %H:%M:%S"), zone="UTC")
+    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
+    assert (dialogue.start, dialogue.turns[0].request) == (times[0], "\n".join(times))
+
+
+def test_rows_without_values_are_counted_and_left_out(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("call,at,who,said,liked\n,,,,\nc,1,user,hi,\n , ,,,\nc,2,bot,ho,👍🏽\n")
+    ((dialogue,), bad, remarks) = parts(tmp_path / "t.csv", MAPPING)
+    assert (len(dialogue.turns), dialogue.turns[0].feedback, bad) == (1, (UP,), [])
+    assert remarks == ["4 rows: 2 in dialogues, 2 empty"]
+    (tmp_path / "t.csv").write_text("call,at,who,said,liked\n,,,,\n")
+    with pytest.raises(UsageError, match="there are no rows"):
+        parts(tmp_path / "t.csv", MAPPING)
+
+
+def test_default_locale_is_that_of_dialogues_without_one(tmp_path: Path):
+    rows = [
+        {"call": name, "at": 1, "who": "user", "said": "hi", "lang": lang} for name, lang in (("c", ""), ("d", "fr"))
+    ]
+    mapping = replace(MAPPING_WITHOUT, locale="lang", default_locale="de-DE")
+    found, _, _ = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
+    assert [dialogue.locale for dialogue in found] == ["de-DE", "fr"]
 
 
 def test_start_of_a_dialogue_is_a_date_in_any_form(tmp_path: Path):
