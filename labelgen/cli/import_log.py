@@ -16,7 +16,7 @@ from labelgen.cli.data import columns
 from labelgen.corpora.mapped import read_rows, undecoded
 from labelgen.corpora.mapping import COLUMNS, Mapping, entries_of, to_reader_options
 from labelgen.corpora.sources import SourceRow, read_source
-from labelgen.corpora.suggest import leaves, suggest
+from labelgen.corpora.suggest import ambiguous_dates, leaves, suggest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, open_writer
 from labelgen.data.reader import Remark
@@ -72,7 +72,7 @@ def import_log(options: ImportOptions) -> None:
     mapping = options.mapping
     log = Log([options.source], "mapped", to_reader_options(mapping), options.quarantine, options.max_bad_rate)
     fresh_log(options.out, options.force, [options.source])
-    _save(mapping, options)
+    _save(mapping, options, ())
     counts: Counter[str] = Counter()
     with open_writer(options.out, options.force) as write:
         for dialogue in progress(log, "import", "dialogues"):
@@ -100,12 +100,13 @@ def _summary(counts: Counter[str], where: str) -> str:
 def _preview(options: ImportOptions) -> None:
     given = options.mapping
     console = PlainConsole()
+    remarks: list[str] = []
     read = list(islice(read_source(Path(options.source), given), options.rows))
     rows = [row for row in read if isinstance(row, SourceRow)]
     mapping, badly_encoded = given, [*_badly_encoded(rows)]
     try:
         mapping.check()
-    except UsageError as error:
+    except UsageError:
         mapping = suggest(rows, given)
         if given.encoding is None and badly_encoded:
             mapping = replace(mapping, encoding="cp1252")
@@ -113,18 +114,17 @@ def _preview(options: ImportOptions) -> None:
             rows = [row for row in read if isinstance(row, SourceRow)]
             mapping = replace(suggest(rows, given), encoding="cp1252")
         if lines := to_lines(mapping):
-            head = (
-                f"suggested mapping ({error.what}); check it, save it as mapping.yaml, and give --config mapping.yaml:"
-            )
-            print_lines(head, "", *(f"  {line}" for line in lines), "")
-    _save(mapping, options)
+            where = f", in {options.save}" if options.save is not None else ""
+            then = "" if options.save is not None else ", save it as mapping.yaml, and give --config mapping.yaml"
+            print_lines(f"suggested mapping{where}; check it{then}:", "", *(f"  {line}" for line in lines), "")
+        remarks += (f"warning: {text}" for text in ambiguous_dates(mapping, rows))
+    _save(mapping, options, [*leaves(row.cells for row in rows)])
     _print_columns(console, rows, mapping)
     print_lines(*(f"warning: {text}" for text in badly_encoded))
     mapping.check()
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     shown = 0
-    remarks: list[str] = []
     for item in read_rows(iter(read), mapping, options.source, some=True):
         if isinstance(item, Remark):
             remarks.append(item.text)
@@ -145,9 +145,37 @@ def _preview(options: ImportOptions) -> None:
     print_lines(*remarks)
 
 
-def _save(mapping: Mapping, options: ImportOptions) -> None:
-    if options.save is not None:
-        write_text(fresh_file(options.save, options.force), "\n".join([*to_lines(mapping), ""]))
+def _save(mapping: Mapping, options: ImportOptions, names: Sequence[str]) -> None:
+    """names: columns of the rows, which a mapping that is not complete lists."""
+    if options.save is None:
+        return
+    lines = to_lines(mapping)
+    try:
+        mapping.check()
+    except UsageError:
+        lines += ["", *to_blanks(mapping, names)]
+    write_text(fresh_file(options.save, options.force), "\n".join([*lines, ""]))
+
+
+def to_blanks(mapping: Mapping, names: Sequence[str]) -> list[str]:
+    """What has to be added to a mapping, as lines of comments."""
+    blanks = [
+        ("dialogue", "the dialogue's id"),
+        ("speaker", "who speaks, where a row is an utterance"),
+        ("text", "the utterance"),
+        ("request", "the user's request, where a row is a turn"),
+        ("response", "the assistant's response"),
+        ("time", "when it was said"),
+        ("user", "the user's id"),
+    ]
+    return [
+        "# Columns: " + flow_text(list(names))[1:-1],
+        "# Name the column of each of these that the log has, and remove the # before it.",
+        *(f"# {name}:  # {about}" for name, about in blanks if getattr(mapping, name) is None),
+        "# is_user: [user]  # words for the user in the column of the speaker",
+        "# is_assistant: [assistant]  # words for the assistant",
+        "# feedback: {stars: 'rating 1..5 of dialogue', liked: thumbs}  # columns of feedback and what they mean",
+    ]
 
 
 def _badly_encoded(rows: Sequence[SourceRow]) -> Iterator[str]:

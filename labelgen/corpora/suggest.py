@@ -3,8 +3,10 @@
 A suggestion is for people to check: names of columns are a convention, no fact."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from datetime import datetime
 from typing import Any
 
 from labelgen.corpora import mapping as maps
@@ -21,7 +23,7 @@ _NAMES = {
     "assistant bot",
     "time": "time timestamp ts at created_at sent_at datetime date time_s created event_time",
     "order": "turn_index message_index turn_number turn_id position seq sequence idx",
-    "user": "user_id customer_id uid client_id account_id caller_id user customer caller",
+    "user": "user_id customer_id uid client_id account_id caller_id user customer caller email user_email customer_email hashed_ip",
     "device": "device device_type platform channel",
     "locale": "locale language lang",
     "domain": "domain skill topic category",
@@ -53,31 +55,54 @@ _FEEDBACK = (
 )
 """Kind of feedback and a pattern of the words that name its columns."""
 
+_NO_FEEDBACK = ("id", "ids", "uuid", "at", "time", "timestamp", "date", "by")
+"""Last words of names that say something about feedback and are none, such as `feedback_id`."""
+
 _SCALES = ((1.0, 5.0), (0.0, 10.0), (0.0, 100.0))
 _MOST_LEVELS = 4
+_MOST_NAMES = 64
+_FEW_NAMES = 8
 
 
 def leaves(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Every path of the rows with its values: columns, and within objects `a.b`. Lists of objects stay whole."""
+    """Every path of the rows with its values: columns, and within objects `a.b`. Lists of objects and objects by id stay whole."""
     found: dict[str, list[Any]] = {}
-    for row in rows:
-        for path, value in _leaves(row, "", 0):
-            found.setdefault(path, []).append(value)
+    _add_leaves(list(rows), "", 0, found)
     return found
 
 
-def _leaves(value: Any, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
-    for name, inner in value.items():
-        path = f"{prefix}.{name}" if prefix else str(name)
-        if isinstance(inner, dict) and inner and level < _MOST_LEVELS and maps.entries_of(inner) is None:
-            yield from _leaves(inner, path, level + 1)
-        else:
-            yield path, inner
+def _add_leaves(objects: Sequence[Mapping[str, Any]], prefix: str, level: int, found: dict[str, list[Any]]) -> None:
+    columns: dict[str, list[Any]] = {}
+    for one in objects:
+        for name, value in one.items():
+            columns.setdefault(str(name), []).append(value)
+    for name, values in columns.items():
+        path = f"{prefix}.{name}" if prefix else name
+        inner = [value for value in values if isinstance(value, dict) and value and maps.entries_of(value) is None]
+        if level == _MOST_LEVELS or _are_by_id(inner):
+            inner = []
+        if len(inner) < len(values):
+            found[path] = [value for value in values if not inner or not isinstance(value, dict)]
+        if inner:
+            _add_leaves(inner, path, level + 1, found)
+
+
+def _are_by_id(objects: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the names in these objects are ids of further objects, as in `{"messages": {"m1": {...}, "m2": {...}}}`."""
+    names = Counter(name for one in objects for name in one)
+    if len(names) > _MOST_NAMES:
+        return True
+    if not all(isinstance(value, dict) for one in objects for value in one.values()):
+        return False
+    # Fields occur in most objects, an id in one.
+    return names.total() < 2 * len(names) if len(objects) > 1 else len(names) > _FEW_NAMES
 
 
 def feedback_kind(path: str) -> str | None:
     """The kind of feedback that a column has by its name; None where it looks like something else."""
     last = _plain(path.rpartition(".")[2])
+    if last.split()[-1:] and last.split()[-1] in _NO_FEEDBACK:
+        return None
     words = _plain(path) if last.strip() in _GENERIC else last
     return next((kind for kind, pattern in _FEEDBACK if re.search(pattern, words)), None)
 
@@ -110,7 +135,7 @@ _THUMBS = frozenset(
 
 def _plain(path: str) -> str:
     # camelCase and every sign that separates words become one form; `\b` is then a border of words.
-    return re.sub(r"[^0-9a-z]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path).casefold())
+    return re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path).casefold())
 
 
 def _empty(value: Any) -> bool:
@@ -129,7 +154,7 @@ def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
     def pick(field: str, paths: Mapping[str, Sequence[Any]]) -> None:
         if getattr(given, field) is not None:
             return
-        free = [path for path in paths if path not in taken]
+        free = [path for path, values in paths.items() if path not in taken and not all(map(_empty, values))]
         for form in (_underscored, _last):
             for name in _NAMES[field].split():
                 for path in free:
@@ -152,7 +177,12 @@ def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
     if turns is not None:
         entries = leaves(_entries(turns, cells))
     pick("dialogue", roots)
-    if turns is not None and given.dialogue is None and "dialogue" not in chosen and "id" in roots:
+    if (
+        turns is not None
+        and given.dialogue is None
+        and "dialogue" not in chosen
+        and not all(map(_empty, roots.get("id", ())))
+    ):
         chosen["dialogue"] = "id"
     if given.request is None and given.response is None:
         pick("speaker", entries)
@@ -168,6 +198,16 @@ def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
     for field in ("time", "order", "domain", "asr_confidence", "nlu_confidence", "intent", "slots", "audio"):
         if field != "order" or not (given.time or "time" in chosen):
             pick(field, entries)
+    if given.time is None and "time" not in chosen:
+        # A name says little in a language that is not known, a date is one in all.
+        chosen["time"] = next(
+            (path for path, values in entries.items() if path not in taken and _are_moments(values)), None
+        )
+        taken.add(chosen["time"])
+    if not given.time_format and (time := given.time or chosen["time"]) is not None:
+        chosen["time_format"] = _time_formats(entries.get(time, ()))
+    if given.decimal == "." and any(map(_have_decimal_commas, entries.values())):
+        chosen["decimal"] = ","
     feedback = dict(given.feedback)
     for paths, of in ((entries, ""), (roots if turns is not None else {}, " of dialogue")):
         for path, values in paths.items():
@@ -197,13 +237,90 @@ def _is_turns(values: Sequence[Any]) -> bool:
     return bool(filled) and all(maps.entries_of(value) for value in filled)
 
 
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+\s*%?")
+
+
+def _have_decimal_commas(values: Sequence[Any]) -> bool:
+    filled = [value for value in values if not _empty(value)]
+    return bool(filled) and all(isinstance(v, str) and _DECIMAL_COMMA.fullmatch(v.strip()) for v in filled)
+
+
+def _are_moments(values: Sequence[Any]) -> bool:
+    """Whether all values are dates with a time of day, in forms that can be read."""
+    texts = _texts(values)
+    return bool(texts) and all(":" in text for text in texts) and not _odd(texts, _time_formats(values))
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    return list(dict.fromkeys(str(value).strip() for value in values if not _empty(value)))
+
+
+def _odd(texts: Sequence[str], forms: Sequence[str] = ()) -> list[str]:
+    """The texts that are neither numbers nor ISO 8601, nor of these forms."""
+    return [text for text in texts if not any(_fits(text, form) for form in (None, *forms))]
+
+
+def _fits(text: str, form: str | None) -> bool:
+    try:
+        if form is not None:
+            datetime.strptime(text, form)
+        elif not _NUMBER.fullmatch(text):
+            datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+
+
+def _time_formats(values: Sequence[Any]) -> tuple[str, ...]:
+    """The formats of times that are not ISO 8601, each the one that fits most of them. Of two that fit as many, the month is first
+    with slashes (3/4/2026) and the day with dots (3.4.2026)."""
+    odd = _odd(_texts(values))
+    forms: list[str] = []
+    for text in odd:
+        if not any(_fits(text, form) for form in forms):
+            guesses = [_guess(text, first) for first in (re.match(r"\d+\.", text) is not None, True)]
+            fitting = [form for form in guesses if form is not None and _fits(text, form)]
+            if fitting:
+                forms.append(max(fitting, key=lambda form: sum(_fits(one, form) for one in odd)))
+    return tuple(forms)
+
+
+def _guess(text: str, day_first: bool) -> str | None:
+    from warnings import catch_warnings, simplefilter
+
+    from pandas.tseries.api import guess_datetime_format
+
+    with catch_warnings():
+        # It warns where a date fits the other order only, which is what is asked here. It takes no 12 AM.
+        simplefilter("ignore")
+        form: str | None = guess_datetime_format(re.sub(r"\b12(?=:)", "11", text), dayfirst=day_first)
+    return form
+
+
+def ambiguous_dates(given: "maps.Mapping", rows: Sequence[SourceRow]) -> Iterator[str]:
+    """Sentences about times whose day and month may be exchanged."""
+    if given.time is None:
+        return
+    texts = _odd(_texts(_values(given.time, [row.cells for row in rows], given)))
+    for form in given.time_format:
+        exchanged = re.sub("%[dm]", lambda found: "%m" if found[0] == "%d" else "%d", form)
+        fitting = [text for text in texts if _fits(text, form)]
+        if "%m" in form and fitting and all(_fits(text, exchanged) for text in fitting):
+            yield f"{fitting[0]!r} is read by time_format {form}; if day and month are exchanged, write {exchanged}"
+
+
 def _meaning(kind: str, values: Sequence[Any]) -> str:
     numbers = [float(str(value)) for value in values if re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip())]
     filled = [value for value in values if not _empty(value)]
     if kind == "thumbs" and numbers and len(numbers) == len(filled) and not set(numbers) <= {-1.0, 0.0, 1.0}:
         kind = "rating"
-    if kind == "rating" and filled and not numbers:
+    if kind == "rating" and filled and (not numbers or ({-1.0, 1.0} <= set(numbers) <= {-1.0, 0.0, 1.0})):
         kind = "thumbs"
+    if kind == "thumbs" and -1.0 in numbers and 0.0 in numbers:
+        return "thumbs none=0"
     if kind == "thumbs" and any(value is False for value in values):
         # Where others are empty, false is an answer; else it may stand for no answer, which is more frequent.
         return "thumbs bad=false" if len(filled) < len(values) else "thumbs none=false"

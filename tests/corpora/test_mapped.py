@@ -483,6 +483,74 @@ def test_suggested_mapping_goes_by_names_and_reads_the_rows(name: str, tmp_path:
     assert (dialogue.turns[0].request, bad) == ("hi", [])
 
 
+def suggested(rows: list[dict[str, Any]]) -> LogMapping:
+    return suggest.suggest([SourceRow("t", k, row, whole=False) for k, row in enumerate(rows)], LogMapping())
+
+
+def test_objects_by_id_are_one_path_and_ids_of_feedback_are_none():
+    """Chats of Open WebUI, which have their messages twice: as a list and by id."""
+
+    def chat(number: int) -> dict[str, Any]:
+        said = [
+            {"id": f"m{number}.1", "role": "user", "content": "hi"},
+            {
+                "id": f"m{number}.2",
+                "role": "assistant",
+                "content": "ho",
+                "annotation": {"rating": 1 - 2 * (number % 2)},
+            },
+        ]
+        said[1]["feedbackId"] = f"f{number}"
+        by_id = {message["id"]: message for message in said}
+        return {"id": f"c{number}", "chat": {"id": "", "history": {"messages": by_id}, "messages": said}}
+
+    for count in (2, 100):
+        rows = [chat(number) for number in range(count)]
+        assert "chat.history.messages" in suggest.leaves(rows)
+        mapping = suggested(rows)
+        assert (mapping.dialogue, mapping.turns) == ("id", "chat.messages")
+        assert dict(mapping.feedback) == {"annotation.rating": "thumbs"}
+        texts = suggest.warnings(mapping, [SourceRow("t", 1, row, whole=False) for row in rows])
+        assert not any("history" in text or "feedbackId" in text for text in texts)
+
+
+def test_fields_that_few_objects_have_are_paths():
+    rows = [{"meta": {"app": {"version": k}, "net": {"kind": "wifi"}}} for k in range(3)] + [
+        {"meta": {"os": {"name": "x"}}}
+    ]
+    assert [*suggest.leaves(rows)] == ["meta.app.version", "meta.net.kind", "meta.os.name"]
+
+
+@pytest.mark.parametrize(
+    ("times", "formats"),
+    [
+        (["2026-03-01T08:00:00Z", "1772352000"], ()),
+        (["01.03.2026 08:00", "02.03.2026 09:30"], ("%d.%m.%Y %H:%M",)),
+        (["03/01/2026 12:00:00 AM"], ("%m/%d/%Y %I:%M:%S %p",)),
+        (["03/01/2026 08:00", "25/01/2026 08:00"], ("%d/%m/%Y %H:%M",)),
+        (["2026-03-01 08:00:00", "Mar 1, 2026 08:00:00", "03/02/2026 08:00"], ("%b %d, %Y %H:%M:%S", "%m/%d/%Y %H:%M")),
+        (["soon"], ()),
+    ],
+)
+def test_suggested_time_formats_read_the_times(times: list[str], formats: tuple[str, ...]):
+    mapping = suggested([{"call": "c", "at": at, "role": "user", "text": "hi"} for at in times])
+    assert (mapping.time, mapping.time_format) == ("at", formats)
+    if formats:
+        for at in times:
+            mapping.moment("at", at)
+
+
+def test_time_and_decimal_comma_are_suggested_by_values_and_ambiguous_dates_are_named():
+    rows = [{"Zeitpunkt": f"0{day}.03.2026 08:00", "Güte": f"0,{day}", "Wert": "hi"} for day in range(1, 6)]
+    mapping = suggested(rows)
+    assert (mapping.time, mapping.time_format, mapping.decimal) == ("Zeitpunkt", ("%d.%m.%Y %H:%M",), ",")
+    sources = [SourceRow("t", k, row) for k, row in enumerate(rows)]
+    (text,) = suggest.ambiguous_dates(mapping, sources)
+    assert "if day and month are exchanged, write %m.%d.%Y %H:%M" in text
+    clear = [*sources, SourceRow("t", 9, {"Zeitpunkt": "31.03.2026 08:00"})]
+    assert [*suggest.ambiguous_dates(mapping, clear)] == []
+
+
 def test_feedback_as_an_input_of_the_model_is_warned_about():
     rows = [SourceRow("t", 1, {**LOOKS["csv"], "reaction": "👎", "mood": "like"})]
     mapping = LogMapping(
