@@ -23,7 +23,7 @@ from labelgen.corpora.mapping import to_reader_options
 from labelgen.corpora.sources import SourceRow, is_dataset, read_source
 from labelgen.corpora.suggest import suggest
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.log import Log
+from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text
 from labelgen.data.reader import READERS, Reader
 from labelgen.data.stats import LogStats
 from labelgen.feedback.answers import USER, user_annotation
@@ -82,15 +82,17 @@ class InitOptions(ForceOptions):
 @dataclass(slots=True)
 class Findings:
     """What a log holds. people: dialogues by number of people who annotated them. by_person: dialogues by person. answered: dialogues in
-    which users said themselves how it was."""
+    which users said themselves how it was. locales: dialogues by locale, None for those without one."""
 
     stats: LogStats = field(default_factory=LogStats)
     people: Counter[int] = field(default_factory=Counter)
     by_person: Counter[str] = field(default_factory=Counter)
     answered: int = 0
+    locales: Counter[str | None] = field(default_factory=Counter)
 
     def add(self, dialogue: Dialogue) -> None:
         self.stats.add(dialogue)
+        self.locales[dialogue.locale] += 1
         names = [annotation.annotator for annotation in dialogue.annotations if annotation.kind == "person"]
         self.people[len(names)] += bool(names)
         self.by_person.update(names)
@@ -122,6 +124,7 @@ def init(options: InitOptions) -> None:
         source = str(out / SAMPLE.name)
         shutil.copyfile(SAMPLE, source)
     form = "mapped" if options.mapping is not None else options.format or detect_form(source)
+    suggested = form == "mapped" and options.mapping is None
     if form == "mapped":
         mapping = options.mapping
         if mapping is None:
@@ -133,15 +136,15 @@ def init(options: InitOptions) -> None:
     log = Log([source], form, reader, max_bad_rate=1.0)
     found = Findings()
     for dialogue in progress(islice(log, options.dialogues), "look", "dialogues"):
-        if found.stats.dialogues < _SHOWN_DIALOGUES and mapping is None:
+        if found.stats.dialogues < _SHOWN_DIALOGUES and not suggested:
             PlainConsole().print(DialogueView(dialogue, next(iter(dialogue.annotations), None)))
         found.add(dialogue)
     if not found.stats.dialogues:
-        raise InputError(
-            f"no dialogue could be read as the form {form}",
-            source,
-            "name the form by --format, or a mapping by --mapping",
-        )
+        reasons = f": {reasons_text(log.reasons)}" if log.reasons else ""
+        hint = "name the form by --format, or a mapping by --mapping"
+        if suggested:
+            hint = f"correct {mapping}, then {_again(source, options, mapping)}; or name another form by --format"
+        raise InputError(f"no dialogue could be read as the form {form}{reasons}", source, hint)
     print_lines("", *_summary(found, log, form, options.dialogues), *_unread(source, form, options.option))
     made = PipelineOptions(
         log=source,
@@ -159,7 +162,20 @@ def init(options: InitOptions) -> None:
     write_text(out / TRAINING, _TRAINING.format(frozen=str(small).lower(), words=500 if small else 0))
     write_text(out / COMMANDS, commands_text(made))
     wrote = ", ".join(str(out / name) for name in (CONFIG, TRAINING, COMMANDS))
-    print_lines("", f"wrote {wrote}", f"next: labelgen run {out / CONFIG}")
+    lines = [f"next: labelgen run {out / CONFIG}"]
+    bad, whole = log.reasons.total(), log.reasons.total() + found.stats.dialogues
+    if bad > MAX_BAD_RATE * whole:
+        lines = [
+            f"{bad:,} of {whole:,} rows or dialogues cannot be read ({reasons_text(log.reasons)}); a run allows {MAX_BAD_RATE:.0%}",
+            f"next: state a higher max_bad_rate in {out / CONFIG} to leave them out, then labelgen run {out / CONFIG}",
+        ]
+        if mapping is not None:
+            lines.insert(1, f"next: correct {mapping}, then {_again(source, options, mapping)} --force; or")
+    print_lines("", f"wrote {wrote}", *lines)
+
+
+def _again(source: str, options: InitOptions, mapping: Path | None) -> str:
+    return shlex.join(["labelgen", "init", source, "--out", str(options.out), "--mapping", str(mapping)])
 
 
 def _suggest(source: str, mapping: Path, options: InitOptions) -> None:
@@ -170,8 +186,7 @@ def _suggest(source: str, mapping: Path, options: InitOptions) -> None:
     except UsageError as error:
         if not mapping.exists():
             raise
-        again = f"labelgen init {source} --out {options.out} --mapping {mapping}"
-        hint = f"write what is missing into {mapping}, which has what was found ({error.hint}); then {again}"
+        hint = f"write what is missing into {mapping}, which has what was found ({error.hint}); then {_again(source, options, mapping)}"
         raise UsageError(error.what, str(mapping), hint) from error
 
 
@@ -239,6 +254,13 @@ def _summary(found: Findings, log: Log, form: str, most: int) -> Iterator[str]:
     yield "feedback: " + _counted(sorted(stats.feedback.items()))
     people = ", ".join(f"{name} {count:,}" for name, count in found.by_person.most_common(10))
     yield f"annotated by people: {people or 'nobody'}"
+    if None in found.locales:
+        yield (
+            f"{found.locales[None]:,} dialogues name no language and are read as English; for another one state "
+            "default_locale in the mapping, such as de"
+            if form == "mapped"
+            else f"{found.locales[None]:,} dialogues name no language and are read as English"
+        )
     yield f"understood by the assistant (hypothesis): {stats.turn_fields['hypothesis']:,} turns"
     if not stats.users:
         yield "no dialogue names its user: parts are split by dialogue, and one user's dialogues may be in several"
@@ -277,6 +299,8 @@ def config_text(options: PipelineOptions) -> str:
     else:
         lines += line("format", options.format, "its form; `labelgen data formats` lists them")
         lines += line("option", dict(options.option), "options of its reader, such as paths of feedback")
+    if options.mapping is not None or options.format != "labelgen":
+        lines += line("max_bad_rate", options.max_bad_rate, "share of rows and dialogues that may be rejected")
     lines += line("out", options.out, "folder for everything that is made")
     lines += line("parts", options.parts, "shares of the users")
     lines += line("config", list(options.config), "configs of the training; base_gpu in place of public_cpu on a GPU")

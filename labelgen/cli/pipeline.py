@@ -14,10 +14,11 @@ import msgspec
 from labelgen import __version__
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.files import digest_file, existing_file, read_json, remove_tree, write_text
-from labelgen.base.options import ARGUMENT, Choices, Count, flow_text, make_options, read_options
+from labelgen.base.options import ARGUMENT, Choices, Count, Share, flow_text, make_options, read_options
 from labelgen.base.registry import require, resolve
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command
+from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS
 from labelgen.tasks import TASKS
 from labelgen.training.options import FinetuneOptions
@@ -41,6 +42,8 @@ class PipelineOptions:
     """option of the reader of that form"""
     mapping: Annotated[Path | None, "FILE"] = None
     """mapping of a table or JSON, for labelgen data import; takes the place of `format`"""
+    max_bad_rate: Annotated[Share, "RATE"] = MAX_BAD_RATE
+    """share of rejected rows and dialogues above which the import fails"""
     out: Annotated[Path, "FOLDER"]
     """folder for everything that is made"""
     parts: Annotated[str, "NAME=SHARE,..."] = "train=0.6,valid=0.2,test=0.2"
@@ -122,7 +125,9 @@ def pipeline_steps(options: PipelineOptions) -> list[Step]:
 
 
 def _import(options: PipelineOptions, log: Path) -> Step:
-    rejected = ("--quarantine", str(options.out / "rejected.jsonl"))
+    rejected = ["--quarantine", str(options.out / "rejected.jsonl")]
+    if options.max_bad_rate != MAX_BAD_RATE:
+        rejected += ["--max-bad-rate", str(options.max_bad_rate)]
     if options.mapping is not None:
         mapped = ("data", "import", options.log, str(log), "--config", str(options.mapping), *rejected)
         return Step("import", mapped, log)

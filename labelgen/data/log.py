@@ -110,8 +110,12 @@ def quarantine_text(reasons: Counter[str], where: object) -> str:
     """Summary for people: `3 records were set aside (bad_json 2, bad_type 1; in bad.jsonl)`.
 
     where: the quarantine file, or the option that creates one."""
-    counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-    return f"{reasons.total():,} records were set aside ({counts}; {where})"
+    return f"{reasons.total():,} records were set aside ({reasons_text(reasons)}; {where})"
+
+
+def reasons_text(reasons: Counter[str]) -> str:
+    """Each reason with its count, the most frequent first."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
 
 
 def shard_files(path: Path) -> list[Path]:
@@ -347,7 +351,7 @@ class Log:
                 where = f"in {self.quarantine}" if self.quarantine else "--quarantine FILE keeps them"
                 print_lines(quarantine_text(self.reasons, where), file=sys.stderr)
             return
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common())
+        counts = reasons_text(self.reasons)
         kept = f"; all of them are in {self.quarantine}" if self.quarantine else ""
         raise InputError(
             f"{bad:,} of {bad + self.kept:,} records are bad ({rate:.1%}), more than the {self.max_bad_rate:.1%} allowed: {counts}",

@@ -175,11 +175,47 @@ def test_incomplete_mapping_is_written_and_taken_up(init: Init, tmp_path: Path, 
     assert not Path("p/run.yaml").exists()
     mapping = Path("p/mapping.yaml")
     assert "encoding: cp1252" in mapping.read_text()
+    assert "# Columns: Vorgang, Frage, Antwort, Bewertung\n" in mapping.read_text()
+    assert "# dialogue:  # the dialogue's id\n" in mapping.read_text()
     added = "dialogue: Vorgang\nrequest: Frage\nresponse: Antwort\nfeedback: {Bewertung: 'rating 1..10'}\n"
     mapping.write_text(mapping.read_text() + added)
     config = init("log.csv", "--mapping", str(mapping))
     assert "in the 2 dialogues: 3 turns" in capsys.readouterr().out
     assert read_pipeline(config).mapping == mapping
+
+
+def test_log_that_can_hardly_be_read_names_why_and_runs_with_a_higher_rate(
+    init: Init, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    said = ["2026-03-01 08:00:00", "2026-03-01 08:00:05"]
+    rows = [f"{k},{at},{who},hi {k}" for k in range(20) for at, who in zip(said, ("user", "bot"), strict=True)]
+    zones = ["x,2026-03-01T08:00:00Z,user,hi", "x,2026-03-01 08:00:05,bot,ho", ",2026-03-01 08:00:05,bot,ho"]
+    (tmp_path / "t.csv").write_text("\n".join(["conv_id,at,who,text", *rows, *zones]) + "\n")
+    config = init("t.csv")
+    shown = capsys.readouterr().out
+    assert "20 dialogues name no language and are read as English; for another one state default_locale" in shown
+    assert "2 of 22 rows or dialogues cannot be read (empty_id 1, mixed_zones 1); a run allows 1%" in shown
+    assert (
+        "next: correct p/mapping.yaml, then labelgen init t.csv --out p --mapping p/mapping.yaml --force; or" in shown
+    )
+    assert main(["run", str(config)]) == 3
+    config.write_text(config.read_text().replace("max_bad_rate: 0.01", "max_bad_rate: 0.2"))
+    assert "--max-bad-rate 0.2" in pipeline_steps(read_pipeline(config))[0].line()
+    mapping = Path("p/mapping.yaml")
+    mapping.write_text(f"{mapping.read_text()}zone: UTC\n")
+    assert main(["init", "t.csv", "--out", "p", "--mapping", str(mapping), "--force"]) == 0
+    shown = capsys.readouterr().out
+    assert "user  hi 0" in shown
+    assert "1 of 22 rows or dialogues cannot be read (empty_id 1)" in shown
+
+
+def test_unreadable_log_is_refused_with_its_reasons(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("conv_id,who,text\nc,somebody,hi\n")
+    assert main(["init", "t.csv", "--out", "p"]) == 3
+    error = capsys.readouterr().err
+    assert "no dialogue could be read as the form mapped: bad_speaker 1" in error
+    assert "correct p/mapping.yaml, then labelgen init t.csv --out p --mapping p/mapping.yaml" in error
 
 
 def test_paths_of_a_chat_that_are_not_read_are_named(init: Init, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
