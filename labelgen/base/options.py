@@ -561,6 +561,8 @@ def _config(name: str) -> Path:
     if path.is_file() or path.name != name:
         return path
     known = {path.stem: path for path in sorted(CONFIGS.glob("*.yaml"))}
+    if name.endswith((".yaml", ".yml")) and path.stem not in known:
+        raise UsageError(f"{name} does not exist", f"config={name}", f"name a file, or one of {', '.join(known)}")
     require(name.removesuffix(".yaml"), known, "config")
     return known[name.removesuffix(".yaml")]
 

@@ -454,7 +454,13 @@ class _Builder:
         if word in self._assistants or word == _SYSTEM:
             return False
         reason = f"bad_speaker: {word!r} is neither user nor assistant"
-        raise CellError(self.paths["speaker"].text, reason, "name it in is_user, is_assistant or is_neither")
+        hint = "name it in is_user, is_assistant or is_neither"
+        if not word:
+            reason, hint = (
+                "bad_speaker: nobody is named",
+                "name the speaker, or give is_neither '' to leave out such rows",
+            )
+        raise CellError(self.paths["speaker"].text, reason, hint)
 
     def _turn(self, t: int, turn: "Exchange[_Line]", start: float | None) -> Turn:
         user, assistant = ("text", "text") if self.mapping.by_utterance else ("request", "response")

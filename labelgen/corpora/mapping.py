@@ -177,7 +177,12 @@ class Meaning:
         if value is None or word in self.none:
             return []
         if self.kind == RATING:
-            rating = number(column, value)
+            try:
+                rating = number(column, value)
+            except CellError as bad:
+                raise CellError(
+                    column, str(bad), bad.hint or f"if it is no rating, add none={word[:40]} to {column}"
+                ) from bad
             if not min(self.scale) <= rating <= max(self.scale):
                 low, high = self.scale
                 raise CellError(
@@ -328,6 +333,10 @@ class Mapping:
             raise UsageError(
                 "the mapping does not say which dialogue a row belongs to", where, "give dialogue, the column of its id"
             )
+        if self.request is not None and self.request == self.response:
+            raise UsageError(f"request and response are one column, {self.request!r}", where, "name the two columns")
+        for form in self.time_format:
+            _check_format(form)
         if by_utterance and self.response_time is not None:
             raise UsageError("response_time is for rows that are turns", where, "give time, that of each utterance")
         both = sorted(set(map(str.casefold, self.is_user)) & set(map(str.casefold, self.is_assistant)))
@@ -413,28 +422,47 @@ class Mapping:
             except ValueError:
                 continue
         try:
-            return self._numeric(self.number(column, value))
+            number = self.number(column, value)
         except CellError:
-            pass
+            number = None
+        if number is not None:
+            return self._numeric(column, number)
         try:
             return self._date(datetime.fromisoformat(text))
         except ValueError as error:
             forms = f", nor of the form {' or '.join(self.time_format)}" if self.time_format else ""
             raise CellError(column, f"bad_time: {text!r} is neither seconds nor ISO 8601{forms}", _FORMAT) from error
 
-    def _numeric(self, value: float) -> "Moment":
+    def _numeric(self, column: str, value: float) -> "Moment":
         size = abs(value)
         unit = self.time_unit
         if unit == "auto":
             unit = "ns" if size >= 1e17 else "us" if size >= 1e14 else "ms" if size >= 1e11 else "s"
         seconds = value / {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[unit]
-        return Moment(seconds, "epoch" if abs(seconds) >= _EPOCH else "relative")
+        moment = Moment(seconds, "epoch" if abs(seconds) >= _EPOCH else "relative")
+        if moment.kind == "epoch" and moment.iso() is None:
+            raise CellError(
+                column, f"bad_time: {value} {unit} since 1970 is no date", "state time_unit, or name a column of times"
+            )
+        return moment
 
     def _date(self, date: datetime) -> "Moment":
         if date.tzinfo is None and self.tzinfo is None:
             # Only differences count; without a zone, one that has no summer time keeps them right.
             return Moment(date.replace(tzinfo=UTC).timestamp(), "local")
         return Moment((date if date.tzinfo else date.replace(tzinfo=self.tzinfo)).timestamp(), "epoch")
+
+
+def _check_format(form: str) -> None:
+    """Raises UsageError for a format of times that no text can have."""
+    hint = "write it as Python's strptime does, such as %d.%m.%Y %H:%M:%S"
+    if "%" not in form:
+        raise UsageError(f"the format {form!r} names no part of a time", "time_format", hint)
+    try:
+        datetime.strptime("", form)
+    except ValueError as error:
+        if "does not match" not in str(error):
+            raise UsageError(f"no time has the format {form!r}: {error}", "time_format", hint) from error
 
 
 _FORMAT = "state time_format, such as '%d.%m.%Y %H:%M:%S'; it may be repeated"

@@ -38,6 +38,8 @@ _MAGIC = {
     b"\x1f\x8b": "packed by gzip",
     b"\x28\xb5\x2f\xfd": "packed by zstd",
     b"%PDF": "a PDF",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
 }
 _SAMPLE = 1 << 16
 _DELIMITERS = ",;\t|"
@@ -246,7 +248,8 @@ def _record(record: Any, name: str, number: int) -> SourceRow | Rejected:
     if isinstance(record, dict):
         return SourceRow(name, number, record, whole=False)
     reason = f"bad_type: a record is a JSON object, not {type(record).__name__}"
-    return Rejected(file=name, line=number, reason=reason, raw=msgspec.json.encode(record).decode())
+    hint = "name the path of the list of records by records"
+    return Rejected(file=name, line=number, reason=reason, raw=msgspec.json.encode(record).decode(), hint=hint)
 
 
 # Parquet and datasets

@@ -178,7 +178,9 @@ def rows_of(
             yield line, dict(zip(header, cells, strict=True))
         else:
             reason = f"bad_row: {len(cells)} cells, the header has {len(header)}"
-            yield line, Rejected(file=name, line=line, reason=reason, raw=repr(cells))
+            begin = ", ".join(map(repr, header[:_SHOWN]))
+            hint = f"check that the first line is the header (here {begin}), that the delimiter is {delimiter!r}, and quotes"
+            yield line, Rejected(file=name, line=line, reason=reason, raw=repr(cells), hint=hint)
 
 
 def check_columns(header: Sequence[str], columns: Iterable[str], file: Path, name: str) -> None:
@@ -198,6 +200,7 @@ def not_utf8(row: Row) -> str | None:
     return next((column for column, text in row.items() if _NOT_UTF8.search(text)), None)
 
 
+_SHOWN = 3
 _Cells = tuple[int, list[str] | Rejected]
 _MOST_CHARACTERS = 1 << 24
 """Of a cell; a longer one is a quote that was not closed."""

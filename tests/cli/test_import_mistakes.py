@@ -174,6 +174,58 @@ MISTAKES = {
         "t.csv", table("call,asked,answered,slots", "c,hi,ho,city=Rome"), (*TURNS, "--slots", "slots"), 3, "bad_slots 1",
         "field slots: bad_slots: 'city=Rome'", "give JSON",
     ),
+    "lines before the header": Mistake(
+        "t.csv", table("Report of March", "call,asked,answered", "c,hi,ho"), TURNS, 3, "bad_row 2",
+        "t.csv, line 2: bad_row: 3 cells, the header has 1", "the first line is the header (here 'Report of March')",
+    ),
+    "another delimiter": Mistake(
+        "t.csv", table("call;asked;answered", "c;hi;ho"), (*TURNS, "--delimiter", ","), 2, "no column 'call'", "call",
+        "it has: call;asked;answered",
+    ),
+    "cell with a delimiter and without quotes": Mistake(
+        "t.csv", table("call,asked,answered", "c,hi, you,ho"), TURNS, 3, "bad_row 1", "line 2", "the delimiter is ',', and quotes"
+    ),
+    "web page in place of a table": Mistake(
+        "t.csv", b"<!DOCTYPE html>\n<html>Log in, please</html>\n", TURNS, 2, "t.csv is a web page", "t.csv", "true form"
+    ),
+    "error of a server in place of records": Mistake(
+        "t.json", b'{"error": {"code": 401}}', CHATS, 2, "none of 1 rows has a column or path 'id'", "id", "it has: error"
+    ),
+    "word as a rating": Mistake(
+        "t.csv", table("call,asked,answered,stars", "c,hi,ho,four"), (*TURNS, "--feedback", "stars=rating 1..5"), 3, "bad_number 1",
+        "field stars: bad_number: 'four'", "add none=four to stars",
+    ),
+    "rating without a beginning": Mistake(
+        "t.csv", GOOD, (*TURNS, "--feedback", "asked=rating 5"), 2, "'5' says nothing about rating", "asked", "WORST..BEST"
+    ),
+    "day that no calendar has": Mistake(
+        "t.csv", table("call,asked,answered,at", "c,hi,ho,2026-02-30T08:00:00Z"), (*TURNS, "--time", "at"), 3, "bad_time 1",
+        "field at: bad_time: '2026-02-30T08:00:00Z'", "time_format",
+    ),
+    "id as a time": Mistake(
+        "t.csv", table("call,asked,answered,at", "c,hi,ho,1772352000000000000000"), (*TURNS, "--time", "at"), 3, "bad_time 1",
+        "field at: bad_time: 1.772352e+21 ns since 1970 is no date", "column of times",
+    ),
+    "format of times in words": Mistake(
+        "t.csv", GOOD, (*TURNS, "--time-format", "dd.mm.yyyy"), 2, "'dd.mm.yyyy' names no part of a time", "time_format", "%d.%m.%Y"
+    ),
+    "unknown part of a format of times": Mistake(
+        "t.csv", GOOD, (*TURNS, "--time-format", "%d.%Q"), 2, "no time has the format '%d.%Q'", "time_format", "strptime"
+    ),
+    "row without a speaker": Mistake(
+        "t.csv", table("call,who,said", "c,,hi"), LINES, 3, "bad_speaker 1", "field who: bad_speaker: nobody is named", "is_neither ''"
+    ),
+    "request and response of one column": Mistake(
+        "t.csv", GOOD, (*TURNS[:4], "--response", "asked"), 2, "one column, 'asked'", "mapping", "the two columns"
+    ),
+    "list of numbers": Mistake("t.json", b"[1, 2]", CHATS, 3, "bad_type 2", "t.json", "the list of records by records"),
+    "negative confidence": Mistake(
+        "t.csv", table("call,asked,answered,sure", "c,hi,ho,-0.2"), (*TURNS, "--asr-confidence", "sure"), 3, "bad_confidence 1",
+        "field sure: bad_confidence: -0.2", "confidence_scale",
+    ),
+    "unknown file of a mapping": Mistake(
+        "t.csv", GOOD, ("--config", "nowhere.yaml"), 2, "nowhere.yaml does not exist", "config=nowhere.yaml", "name a file"
+    ),
     "another form by its name": Mistake("t.pdf", b"%PDF-1.7 ...", TURNS, 2, "t.pdf is a PDF", "t.pdf", "true form"),
     "records of labelgen": Mistake(
         "t.parquet", b"", TURNS, 2, "no column 'call'", "call", "records of labelgen"
