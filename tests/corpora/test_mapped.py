@@ -491,7 +491,7 @@ def test_objects_by_id_are_one_path_and_ids_of_feedback_are_none():
     """Chats of Open WebUI, which have their messages twice: as a list and by id."""
 
     def chat(number: int) -> dict[str, Any]:
-        said = [
+        said: list[dict[str, Any]] = [
             {"id": f"m{number}.1", "role": "user", "content": "hi"},
             {
                 "id": f"m{number}.2",
