@@ -143,6 +143,7 @@ def _checked(
                 line=row.line,
                 field=identity.text,
                 reason="empty_id: a row without the id of its dialogue",
+                raw=msgspec.json.encode(_printable(row.cells)).decode(),
             )
             continue
         # A dialogue without one of its rows never took place.
@@ -278,8 +279,12 @@ def _grouped(
                 yield build.dialogue(key, decoded)
                 continue
             # Each record is a dialogue; a second one with the same id is rejected where ids are compared.
-            for record in build.distinct(decoded):
-                yield build.dialogue(key, [record])
+            for k, record in enumerate(build.distinct(decoded)):
+                made = build.dialogue(key, [record])
+                if k and isinstance(made, Dialogue):
+                    build.counts.kept["used"] -= 1
+                    build.counts.kept["of rejected"] += 1
+                yield made
 
 
 # Building

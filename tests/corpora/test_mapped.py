@@ -223,6 +223,18 @@ def test_rows_without_values_are_counted_and_left_out(tmp_path: Path):
         parts(tmp_path / "t.csv", MAPPING)
 
 
+def test_second_record_of_an_id_and_row_without_one_are_counted_as_rejected(tmp_path: Path):
+    said = [{"role": "user", "content": "hi"}]
+    rows = [{"id": "c", "m": said, "n": 1}, {"id": "c", "m": said, "n": 2}, {"id": "", "m": said}]
+    mapping = LogMapping(dialogue="id", turns="m", speaker="role", text="content")
+    log = Log([_jsonl(tmp_path / "t.jsonl", rows)], "mapped", to_reader_options(mapping), tmp_path / "bad.jsonl", 1.0)
+    assert len([*log]) == 1
+    assert log.remarks[0] == "3 rows: 1 in dialogues, 1 in rejected dialogues, 1 rejected"
+    kept = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
+    assert sorted(one["reason"].partition(":")[0] for one in kept) == ["doubled_id", "empty_id"]
+    assert [json.loads(one["raw"]) for one in kept if one["reason"].startswith("empty_id")] == [rows[2]]
+
+
 def test_default_locale_is_that_of_dialogues_without_one(tmp_path: Path):
     rows = [
         {"call": name, "at": 1, "who": "user", "said": "hi", "lang": lang} for name, lang in (("c", ""), ("d", "fr"))
