@@ -225,7 +225,7 @@ def test_rows_without_values_are_counted_and_left_out(tmp_path: Path):
 
 def test_second_record_of_an_id_and_row_without_one_are_counted_as_rejected(tmp_path: Path):
     said = [{"role": "user", "content": "hi"}]
-    rows = [{"id": "c", "m": said, "n": 1}, {"id": "c", "m": said, "n": 2}, {"id": "", "m": said}]
+    rows: list[dict[str, Any]] = [{"id": "c", "m": said, "n": 1}, {"id": "c", "m": said, "n": 2}, {"id": "", "m": said}]
     mapping = LogMapping(dialogue="id", turns="m", speaker="role", text="content")
     log = Log([_jsonl(tmp_path / "t.jsonl", rows)], "mapped", to_reader_options(mapping), tmp_path / "bad.jsonl", 1.0)
     assert len([*log]) == 1
