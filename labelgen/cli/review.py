@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +17,9 @@ from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptio
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, Quarantine, quarantine_text, require_annotators, write_log
 from labelgen.data.record import Rejected
+from labelgen.review.argilla import datasets_of, ids_in, read_responses
 from labelgen.review.conll import HEADER, conll, read_conll
-from labelgen.review.label_studio import TASKS, labeling_config, questions_of, read_answers, task_of
+from labelgen.review.label_studio import TASKS, Questions, labeling_config, questions_of, read_answers, task_of
 from labelgen.review.llm import ids_of, prompt_lines, read_llm_answers
 from labelgen.review.merge import NO_FAULTS, AnswerMerger, ReviewAnswer
 from labelgen.review.sampling import (
@@ -30,7 +31,7 @@ from labelgen.review.sampling import (
     to_candidate,
 )
 
-FORMS = ("label-studio", "conll")
+FORMS = ("label-studio", "argilla", "conll")
 LLM = "llm"
 _Form = Annotated[str, Choices("form", FORMS), "FORM"]
 
@@ -89,8 +90,9 @@ def sample(options: SampleOptions) -> None:
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(ReadOptions, ForceOptions, _ModelOptions):
     """Export a sample for people or an LLM. label-studio: tasks.json, and config.xml, the labeling configuration of the
-    project; conll: turns.conll, slots and intents in columns. For an LLM: prompts.jsonl, a line for each dialogue
-    with its id, the rubric, the dialogue, the schema of the answer, and the prompt, which is all of these as one text."""
+    project; argilla: two datasets to be read by rg.Dataset.from_disk, turns and dialogues; conll: turns.conll, slots and intents in
+    columns. For an LLM: prompts.jsonl, a line for each dialogue with its id, the rubric, the dialogue, the schema of the answer, and the
+    prompt, which is all of these as one text."""
 
     sample: Annotated[str, ARGUMENT]
     """file or folder of records"""
@@ -121,9 +123,10 @@ def export(options: ExportOptions) -> None:
     with atomic_folder(options.out, options.force) as folder:
         log = open_log(options, [options.sample])
         dialogues = list(require_annotators(log, [options.annotator], "--annotator"))
-        write = {"conll": _columns, None: _prompts}.get(options.to, _tasks)
+        write = {"label-studio": _tasks, "argilla": _datasets, "conll": _columns, None: _prompts}[options.to]
         files, left_out = write(options, log, dialogues)
         for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             write_text(folder / name, text)
     for name in files:
         print_lines(options.out / name)
@@ -143,6 +146,18 @@ def _tasks(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -> t
     ]
     text = msgspec.json.format(msgspec.json.encode(tasks), indent=1).decode() + "\n"
     return {TASKS_FILE: text, CONFIG_FILE: labeling_config(questions)}, left_out
+
+
+def _datasets(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
+    """Files for Argilla, and the number of dialogues that are left out, by reason."""
+    left_out = Counter("no turns to be shown" for dialogue in dialogues if not dialogue.turns)
+    questions = questions_of(dialogues, log.labels(), options.task or TASKS, plain=True)
+    shown = [d for d in dialogues if d.turns]
+    annotations = [model_annotation(d, options.annotator) if options.show_labels else None for d in shown]
+    files = datasets_of(shown, annotations, questions)
+    if not files:
+        raise UsageError("outcomes are of goals", "--task outcome", "give --task goals too")
+    return files, left_out
 
 
 def _prompts(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
@@ -170,22 +185,22 @@ class ImportOptions(OneLogOptions, ForceOptions):
     used are rejected with a reason."""
 
     answers: Annotated[Path, ARGUMENT]
-    """Label Studio's export in the format JSON, a file of columns, or JSON Lines of an LLM's answers"""
+    """Label Studio's export in the format JSON, a flat JSON list of Argilla's records, a file of columns, or JSON Lines of an LLM's answers"""
     out: Annotated[str, ARGUMENT]
     """output file: .jsonl or .parquet, or - for standard output"""
     from_: Annotated[str, Choices("form", (*FORMS, LLM)), "FORM"] = FORMS[0]
     """form of the answers"""
     annotator: Annotated[str | None, "NAME"] = None
-    """person who filled in the columns, or the LLM; Label Studio's export names its annotators"""
+    """person who filled in the columns, or the LLM; Label Studio and Argilla name their annotators"""
 
     def check(self) -> None:
         """Raises UsageError for columns or an LLM without an annotator, and the reverse; for an LLM's answers to standard input."""
         named = self.from_ in ("conll", LLM)
         if named != (self.annotator is not None):
             hint = "give --annotator NAME" if named else "leave --annotator away"
-            what = "conll and llm need --annotator; Label Studio's export names annotators"
+            what = "conll and llm need --annotator; Label Studio and Argilla name annotators"
             raise UsageError(what, "--annotator", hint)
-        if self.from_ == LLM and self.log == "-":
+        if self.from_ in ("argilla", LLM) and self.log == "-":
             raise UsageError("the log is read twice, and standard input once", "the log -", "write it to a file first")
 
 
@@ -205,10 +220,16 @@ def import_answers(options: ImportOptions) -> None:
 def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> None:
     ignored: Counter[str] = Counter()
     answers: Iterator[ReviewAnswer | Rejected]
-    if options.annotator is None:
+    if options.from_ == "argilla":
+        dialogues, _ = _dialogues_by_id(options, ids_in(options.answers))
+        answers = read_responses(options.answers, dialogues, ignored)
+    elif options.annotator is None:
         answers = read_answers(options.answers, ignored)
     elif options.from_ == LLM:
-        answers = _llm_answers(options, options.annotator)
+        dialogues, questions = _dialogues_by_id(options, ids_of(options.answers))
+        names = {"intents": questions.intents, "slots": questions.slots}
+        known = {task: frozenset(listed) for task, listed in names.items() if listed}
+        answers = read_llm_answers(options.answers, options.annotator, dialogues, known)
     else:
         answers = read_conll(options.answers, options.annotator)
     merger = AnswerMerger(answers, lambda item: quarantine.add(item) if quarantine is not None else None)
@@ -218,8 +239,8 @@ def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> N
         _check_fault_rate(merger, options)
 
     count = write_log(options.out, merged(), log.labels(), options.force)
-    for annotator, dialogues in sorted(merger.added.items()):
-        _print(options.out, f"{annotator}: {dialogues:,} dialogues")
+    for annotator, added in sorted(merger.added.items()):
+        _print(options.out, f"{annotator}: {added:,} dialogues")
     _print(options.out, f"{merger.added.total():,} annotations added to {count:,} records")
     if ignored:
         shown = ", ".join(f"{name} {n:,}" for name, n in sorted(ignored.items()))
@@ -232,11 +253,10 @@ def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> N
         print_lines(quarantine_text(merger.reasons, where), file=sys.stderr)
 
 
-def _llm_answers(options: ImportOptions, annotator: str) -> Iterator[ReviewAnswer | Rejected]:
-    """An LLM's answers, with the dialogues and names of the log that they are about."""
+def _dialogues_by_id(options: ImportOptions, wanted: Container[str]) -> tuple[dict[str, Dialogue], Questions]:
+    """The dialogues that answers are about, and the names of the whole log."""
     # The second reading keeps the rejected records.
     log = open_log(replace(options, quarantine=None), [options.log])
-    wanted = ids_of(options.answers)
     dialogues: dict[str, Dialogue] = {}
 
     def kept() -> Iterator[Dialogue]:
@@ -246,9 +266,7 @@ def _llm_answers(options: ImportOptions, annotator: str) -> Iterator[ReviewAnswe
             yield dialogue
 
     questions = questions_of(kept(), log.labels(), plain=True)
-    names = {"intents": questions.intents, "slots": questions.slots}
-    known = {task: frozenset(listed) for task, listed in names.items() if listed}
-    yield from read_llm_answers(options.answers, annotator, dialogues, known)
+    return dialogues, questions
 
 
 def _check_fault_rate(merger: AnswerMerger, options: ImportOptions) -> None:

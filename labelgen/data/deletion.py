@@ -19,7 +19,7 @@ from labelgen.data.record import Rejected, convert, decode, drop_null
 from labelgen.data.split import fingerprint
 
 TASKS, COLUMNS = ".json", ".conll"
-"""Endings of files for review: tasks or answers of Label Studio, and CoNLL columns."""
+"""Endings of files for review: tasks or answers of Label Studio or Argilla, and CoNLL columns."""
 
 _NAMED = re.compile(r'"(user|id)"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)')
 """A user or an id in JSON that cannot be decoded as a whole."""
@@ -172,7 +172,7 @@ def _write_rows(path: Path, indices: set[int], to: IO[bytes]) -> None:
 
 
 def rest_of_tasks(path: Path, subject: Subject) -> tuple[bytes, int] | None:
-    """A file of Label Studio without the tasks about deleted dialogues, and their number; None for another JSON file."""
+    """A file of Label Studio or Argilla without the tasks about deleted dialogues, and their number; None for another JSON file."""
     try:
         tasks = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -182,8 +182,11 @@ def rest_of_tasks(path: Path, subject: Subject) -> tuple[bytes, int] | None:
 
 
 def _id_of_task(task: Mapping[str, Any]) -> str | None:
-    data = task.get("data")
-    return as_id(data.get("id")) if isinstance(data, dict) else None
+    data, metadata = task.get("data"), task.get("metadata", task)
+    if isinstance(data, dict):
+        return as_id(data.get("id"))
+    # Argilla's records, and their flat form.
+    return as_id(metadata.get("dialogue_id")) if isinstance(metadata, dict) else None
 
 
 def rest_of_columns(path: Path, subject: Subject) -> tuple[bytes, int]:

@@ -267,11 +267,14 @@ def test_forget_by_dialogue_and_files_for_review(tmp_path):
     log = a_log(tmp_path / "in")
     tasks = [{"data": {"id": name, "text": "play"}} for name in ("a0", "a1", "a2")]
     (log / "tasks.json").write_text(json.dumps(tasks))
+    records = [{"id": f"{name}/0", "metadata": {"dialogue_id": name}} for name in ("a0", "a1")]
+    (log / "records.json").write_text(json.dumps([*records, {"id": "a2", "dialogue_id": "a2"}]))
     (log / "other.json").write_text('{"a": 1}')
     write_lines(log / "prompts.jsonl", [{"id": name, "prompt": "..."} for name in ("a0", "a1", "a2")])
     (log / "turns.conll").write_text('# global\n\n# id = "a0"\nplay 0 4 O\n\n# id = "a1"\nplay 0 4 O\n')
     receipt = deleted(log, receipt=tmp_path / "r.json", dialogues=["a2"])
     assert [task["data"]["id"] for task in json.loads((log / "tasks.json").read_text())] == ["a1"]
+    assert [record["id"] for record in json.loads((log / "records.json").read_text())] == ["a1/0"]
     assert [json.loads(line)["id"] for line in (log / "prompts.jsonl").read_text().splitlines()] == ["a1"]
     assert (log / "turns.conll").read_text() == '# global\n\n# id = "a1"\nplay 0 4 O\n'
     assert receipt.not_examined == (str(log / "other.json"),)
