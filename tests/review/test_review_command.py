@@ -8,9 +8,10 @@ from answered import accepted, said
 from msgspec.structs import replace
 
 from labelgen.cli.main import main
+from labelgen.cli.review import FORMS
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName
-from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label
+from labelgen.data.labels import Abstained, Annotation, AtGoal, AtSpan, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
 from labelgen.review.sampling import inclusion_probability
 
@@ -109,6 +110,26 @@ def test_export_shows_no_answers_unless_asked(log, tmp_path, capsys):
     ]
     assert set(results) == {"turn"}
     assert "4 left out: no turns" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--to", form] for form in FORMS] + [["--for", "llm"]], ids=lambda words: words[1])
+def test_export_unless_asked_is_the_same_without_the_model(log, tmp_path, words, capsys):
+    """Of the model only the names of its labels may be seen, which the label sets have too."""
+    names = {"*": {"intents": (LabelName("play"), LabelName("stop")), "slots": (LabelName("song"),)}}
+    marked = (Label("slots", AtSpan(0, 2, 6), "song", 0.4, "Play"), Label("goals", AtGoal((0,)), "goal", 0.6))
+    whole = [labeled(k) for k in range(COUNT)]
+    whole = [
+        replace(d, annotations=tuple(replace(a, labels=(*a.labels, *marked)) for a in d.annotations)) if d.turns else d
+        for d in whole
+    ]
+    folders = []
+    for name, dialogues in (("with", whole), ("without", [replace(d, annotations=()) for d in whole])):
+        write_log(tmp_path / f"{name}.jsonl", dialogues, names, force=True)
+        folders.append(tmp_path / f"{name}-review")
+        assert run("export", tmp_path / f"{name}.jsonl", folders[-1], *words) == 0
+    with_model, without = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
+    assert with_model
+    assert with_model == without
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
