@@ -13,8 +13,16 @@ from typing import Any, TypeVar
 
 from labelgen.api.dialogues import Dialogues, Source, as_files, load_log, temporary_folder
 from labelgen.api.hints import python_hints
-from labelgen.api.results import Aggregated, CalibrationResult, Consensus, EvaluationResult, LabelTable, TrainingRun
-from labelgen.base.errors import UsageError
+from labelgen.api.results import (
+    Aggregated,
+    AnnotationErrors,
+    CalibrationResult,
+    Consensus,
+    EvaluationResult,
+    LabelTable,
+    TrainingRun,
+)
+from labelgen.base.errors import InputError, UsageError
 from labelgen.base.options import make_options
 from labelgen.base.registry import require
 from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
@@ -35,6 +43,7 @@ from labelgen.data.log import Log, require_annotators
 from labelgen.data.split import part_of, read_parts
 from labelgen.feedback.training_data import FORMS, Form, training_records
 from labelgen.labeling.journal import Receipt
+from labelgen.review.errors import explain_no_answers, search_errors
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
 Training = TypeVar("Training", PretrainOptions, FinetuneOptions)
@@ -67,6 +76,24 @@ def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
             for _ in require_annotators(dialogues, names, "--annotator"):
                 pass
         return LabelTable(dialogues, names)
+
+
+def annotation_errors(log: Source, *, annotator: str | None = None, task: str | Sequence[str] = ()) -> AnnotationErrors:
+    """Labels of people that are likely to be errors, as `labelgen review errors`: `annotation_errors("labeled/").to_pandas()`.
+
+    Args:
+        log: dialogues with annotations of people and of a model that was not trained on them.
+        annotator: the model; the first one without a value.
+        task: name or names of the tasks that are compared; all without a value.
+
+    Raises UsageError for an annotator that no dialogue has, and InputError where nothing can be compared."""
+    with python_hints():
+        names = (task,) if isinstance(task, str) else tuple(task)
+        search = search_errors(require_annotators(load_log(log), [annotator], "annotator"), annotator, names)
+        if not search.answers:
+            what, hint = explain_no_answers(search)
+            raise InputError(what, "log", hint)
+        return AnnotationErrors(search, search.likely_errors())
 
 
 def training_data(

@@ -15,6 +15,8 @@ from labelgen.base.registry import resolve
 from labelgen.data.label_table import COLUMNS, arrow_table_schema, label_rows, open_table_writer
 from labelgen.metrics.results import Evaluation
 from labelgen.report.page import render
+from labelgen.review.errors import COLUMNS as ERROR_COLUMNS
+from labelgen.review.errors import ErrorSearch, LikelyError, by_label
 from labelgen.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -139,6 +141,39 @@ class LabelTable(_Table):
     def __str__(self) -> str:
         who = f" by {', '.join(self.annotators)}" if self.annotators else ""
         return f"labels{who} in {self.dialogues!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationErrors(_Table):
+    """Labels that are likely to be errors, the most likely first. search: what was compared."""
+
+    search: ErrorSearch
+    errors: list[LikelyError]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A row for each likely error (labelgen.review.errors.COLUMNS)."""
+        return (error.row(rank) for rank, error in enumerate(self.errors, start=1))
+
+    def to_pandas(self) -> "DataFrame":
+        """The table as a DataFrame, with whole numbers that may be absent as Int64."""
+        import pandas
+
+        frame = pandas.DataFrame(list(self.rows()), columns=list(ERROR_COLUMNS))
+        return frame.astype({name: "Int64" for name, kind in ERROR_COLUMNS.items() if kind == "int64"})
+
+    @property
+    def annotators(self) -> list[dict[str, Any]]:
+        """For each annotator and task the number of answers that were compared, and of likely errors."""
+        return self.search.by_annotator(self.errors)
+
+    @property
+    def labels(self) -> list[dict[str, Any]]:
+        """For each task, label and suggested label the number of likely errors, the most frequent first."""
+        return by_label(self.errors)
+
+    def __str__(self) -> str:
+        notes = "".join(f"; {note}" for note in self.search.notes())
+        return f"{len(self.errors):,} likely errors in {len(self.search.answers):,} answers{notes}"
 
 
 @dataclass(frozen=True, slots=True)

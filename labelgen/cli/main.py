@@ -86,6 +86,7 @@ ACTIONS = {
     ),
     "feedback report": ("labelgen.cli.feedback:REPORT", "report on the signals of a log as one HTML page"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
+    "review errors": ("labelgen.cli.review:ERRORS", "list people's labels that are likely to be errors"),
     "review export": ("labelgen.cli.review:EXPORT", "export a sample to Label Studio, Argilla or columns of text"),
     "review import": ("labelgen.cli.review:IMPORT", "import people's answers into a log"),
 }

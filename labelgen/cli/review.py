@@ -15,10 +15,13 @@ from labelgen.base.options import ARGUMENT, Choices, Count, WholeNumber
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_table import open_table_writer
 from labelgen.data.log import Log, Quarantine, quarantine_text, require_annotators, write_log
 from labelgen.data.record import Rejected
 from labelgen.review.argilla import datasets_of, ids_in, read_responses
 from labelgen.review.conll import HEADER, conll, read_conll
+from labelgen.review.errors import COLUMNS as ERROR_COLUMNS
+from labelgen.review.errors import ErrorSearch, LikelyError, by_label, explain_no_answers, search_errors
 from labelgen.review.label_studio import TASKS, Questions, labeling_config, questions_of, read_answers, task_of
 from labelgen.review.llm import ids_of, prompt_lines, read_llm_answers
 from labelgen.review.merge import NO_FAULTS, AnswerMerger, ReviewAnswer
@@ -33,6 +36,7 @@ from labelgen.review.sampling import (
 
 FORMS = ("label-studio", "argilla", "conll")
 LLM = "llm"
+_SHOWN_LABELS = 10
 _Form = Annotated[str, Choices("form", FORMS), "FORM"]
 
 TASKS_FILE, CONFIG_FILE, CONLL_FILE, PROMPTS_FILE = "tasks.json", "config.xml", "turns.conll", "prompts.jsonl"
@@ -288,6 +292,51 @@ def _print(out: str, line: str) -> None:
     print_lines(line, file=sys.stderr if out == "-" else sys.stdout)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ErrorsOptions(OneLogOptions, ForceOptions, _ModelOptions):
+    """List people's labels that are likely to be errors, because a model that was not trained on them contradicts them with confidence
+    (confident learning). The log has annotations of people and of the model, as `labelgen label` writes them; dialogues that the model was
+    trained on are left out. Calibrate the model first."""
+
+    out: Annotated[Path, ARGUMENT]
+    """output file: .csv or .parquet"""
+    task: Annotated[tuple[str, ...], "NAME"] = ()
+    """task whose labels are compared; all without a value, but for the division into goals"""
+
+
+def errors(options: ErrorsOptions) -> None:
+    """Write the table, and print the number of likely errors by annotator and by label."""
+    search, likely = write_errors(options)
+    for row in search.by_annotator(likely):
+        counts = f"{row['errors']:,} of {row['answers']:,} ({row['share']:.1%})"
+        print_lines(f"{row['annotator']}, {row['task']}: {counts}")
+    for row in by_label(likely)[:_SHOWN_LABELS]:
+        names = f"{row['label'] or 'none'}, suggested {row['suggested'] or 'none'}"
+        print_lines(f"{row['task']}: {row['errors']:,} times {names}")
+    print_lines(f"{len(likely):,} likely errors in {options.out}")
+
+
+def write_errors(options: ErrorsOptions) -> tuple[ErrorSearch, list[LikelyError]]:
+    """Write the table of likely errors, and report on standard error what could not be compared.
+
+    Raises InputError where nothing can be compared."""
+    fresh_log(options.out, options.force, [options.log])
+    # The log comes first, since a private one makes a private table.
+    log = open_log(options, [options.log])
+    with open_table_writer(options.out, options.force, ERROR_COLUMNS) as write:
+        dialogues = require_annotators(log, [options.annotator], "--annotator")
+        search = search_errors(progress(dialogues, "compare", "dialogues"), options.annotator, options.task)
+        if not search.answers:
+            what, hint = explain_no_answers(search)
+            raise InputError(what, options.log, hint)
+        likely = search.likely_errors()
+        for rank, error in enumerate(likely, start=1):
+            write(error.row(rank))
+    for line in search.notes():
+        print_lines(line, file=sys.stderr)
+    return search, likely
+
+
 SAMPLE = Command(
     "review sample",
     SampleOptions,
@@ -296,6 +345,12 @@ SAMPLE = Command(
 )
 EXPORT = Command(
     "review export", ExportOptions, export, "labelgen review export sample.jsonl review/ --to label-studio"
+)
+ERRORS = Command(
+    "review errors",
+    ErrorsOptions,
+    errors,
+    "labelgen review errors labeled/ errors.csv --annotator model --task quality",
 )
 IMPORT = Command(
     "review import",

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -12,24 +12,24 @@ from labelgen.base.files import atomic_write, fresh_file
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, At, AtDialogue, AtGoal, AtSpan, AtTurn, Field, scope
 
-COLUMNS = (
-    "dialogue",
-    "annotator",
-    "kind",
-    "task",
-    "unit",
-    "turns",
-    "turn",
-    "start",
-    "end",
-    "text",
-    "label",
-    "value",
-    "probability",
-    "threshold",
-    "abstained",
-)
-"""Columns of the table.
+COLUMNS = {
+    "dialogue": "string",
+    "annotator": "string",
+    "kind": "string",
+    "task": "string",
+    "unit": "string",
+    "turns": "string",
+    "turn": "int64",
+    "start": "int64",
+    "end": "int64",
+    "text": "string",
+    "label": "string",
+    "value": "string",
+    "probability": "float64",
+    "threshold": "float64",
+    "abstained": "bool",
+}
+"""Columns of the table, and their types in Arrow.
 
 unit: turn, span, goal or dialogue. turns: of a goal, with spaces. turn: index of a turn or of a span's turn. start, end: a span
 in code points of the request; text: its words. label: empty where the annotator says that there is none. threshold: below it the
@@ -41,7 +41,6 @@ SUFFIXES = (".csv", ".parquet")
 """Endings of the names of files with a table of labels."""
 
 _ROW_GROUP = 8192
-_NUMBERS = {"turn": "int64", "start": "int64", "end": "int64", "probability": "float64", "threshold": "float64"}
 _WORDS = {True: "true", False: "false"}
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def label_rows(dialogue: Dialogue, annotation: Annotation) -> Iterator[Row]:
             "kind": annotation.kind,
             "task": field.task,
             "unit": UNIT_OF[type(at)],
-            **_place(dialogue, at),
+            **place_columns(dialogue, at),
             "label": label,
             "value": None if value is None else str(value),
             "probability": probability,
@@ -83,7 +82,8 @@ def label_rows(dialogue: Dialogue, annotation: Annotation) -> Iterator[Row]:
             yield row(withheld.field, withheld.field.at, None, None, None, True)
 
 
-def _place(dialogue: Dialogue, at: At) -> Row:
+def place_columns(dialogue: Dialogue, at: At) -> Row:
+    """The columns that say what a label is about."""
     place: Row = dict.fromkeys(("turns", "turn", "start", "end", "text"))
     match at:
         case AtSpan(turn, start, end):
@@ -98,35 +98,38 @@ def _place(dialogue: Dialogue, at: At) -> Row:
 
 
 @contextmanager
-def open_table_writer(path: Path, force: bool = False) -> Iterator[Callable[[Row], None]]:
-    """Open a table of labels for writing; yields a function that writes one row to `path`: `.csv` (UTF-8) or `.parquet`.
+def open_table_writer(
+    path: Path, force: bool = False, columns: Mapping[str, str] = COLUMNS
+) -> Iterator[Callable[[Row], None]]:
+    """Open a table for writing; yields a function that writes one row to `path`: `.csv` (UTF-8) or `.parquet`.
 
-    The file appears complete at the end of the block. Memory does not grow with the number of rows. Raises UsageError for
+    columns: names, and types in Arrow. The file appears complete at the end of the block. Memory does not grow with the number of rows. Raises UsageError for
     another ending, or if the file exists and force is false."""
     if path.suffix not in SUFFIXES:
         what = f"cannot tell the form of {path.name}"
         raise UsageError(what, str(path), f"let the name end in {' or '.join(SUFFIXES)}")
     fresh_file(path, force)
     form = _parquet_rows if path.suffix == ".parquet" else _csv_rows
-    with atomic_write(path) as file, form(file) as write:
+    with atomic_write(path) as file, form(file, columns) as write:
         yield write
 
 
 @contextmanager
-def _csv_rows(file: IO[bytes]) -> Iterator[Callable[[Row], None]]:
+def _csv_rows(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Callable[[Row], None]]:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    table = csv.DictWriter(text, COLUMNS)
+    table = csv.DictWriter(text, list(columns))
     table.writeheader()
-    yield lambda row: table.writerow({**row, "abstained": _WORDS[row["abstained"]]})
+    flags = [name for name, kind in columns.items() if kind == "bool"]
+    yield lambda row: table.writerow({**row, **{name: _WORDS[row[name]] for name in flags}})
     text.detach()
 
 
 @contextmanager
-def _parquet_rows(file: IO[bytes]) -> Iterator[Callable[[Row], None]]:
+def _parquet_rows(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Callable[[Row], None]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema, rows = arrow_table_schema(), list[Row]()
+    schema, rows = arrow_table_schema(columns), list[Row]()
 
     def flush() -> None:
         writer.write_table(pa.Table.from_pylist(rows, schema=schema))
@@ -143,9 +146,8 @@ def _parquet_rows(file: IO[bytes]) -> Iterator[Callable[[Row], None]]:
             flush()
 
 
-def arrow_table_schema() -> "pa.Schema":
-    """The columns of the table and their types, in Arrow."""
+def arrow_table_schema(columns: Mapping[str, str] = COLUMNS) -> "pa.Schema":
+    """The columns of a table and their types, in Arrow."""
     import pyarrow as pa
 
-    kinds = {**dict.fromkeys(COLUMNS, "string"), **_NUMBERS, "abstained": "bool"}
-    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
