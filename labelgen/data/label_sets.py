@@ -119,7 +119,7 @@ def with_company(labels: LabelSet, targets: Iterable[Target]) -> LabelSet:
     together: set[tuple[int, int]] = set()
     for target in targets:
         if target.task == labels.task and target.complete:
-            assigned = sorted(index[name] for name, p in target.distribution or () if p >= 0.5 and name in index)
+            assigned = sorted({index[name] for name, p in target.distribution or () if p >= 0.5 and name in index})
             seen.update(assigned)
             together.update(combinations(assigned, 2))
     often = tuple(sorted(k for k, count in seen.items() if count >= LEAST_SEEN))

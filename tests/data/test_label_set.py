@@ -57,6 +57,8 @@ def test_label_set_counts_keep_pairs_and_ignore_rare_names():
     assert [labels.names[k].name for k in found.often] == ["ask", "book", "thank"]
     assert [tuple(labels.names[k].name for k in pair) for pair in found.together] == [("book", "thank")]
     assert with_company(labels, told(*[("ask", "book")] * LEAST_SEEN, complete=False)) == labels
+    # A name that stands twice, as in an annotation that repeats it, is no company of itself.
+    assert with_company(labels, told(("ask", "ask"))).together == ()
     # In another set the same names know the same.
     other = label_set("intents", {"b": {"intents": tuple(map(LabelName, ("thank", "book", "zoom", "about")))}})
     carried = carry_company(other, found)
