@@ -1,1 +1,1 @@
-"""Human review: sampling, Label Studio, Argilla and CoNLL files, and merging of the answers."""
+"""Human review: sampling, annotation errors, Label Studio, Argilla and CoNLL files, and merging of the answers."""
