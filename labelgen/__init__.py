@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from labelgen.api.functions import certify as certify
     from labelgen.api.functions import consensus as consensus
     from labelgen.api.functions import evaluate as evaluate
+    from labelgen.api.functions import explain as explain
     from labelgen.api.functions import find_signals as find_signals
     from labelgen.api.functions import finetune as finetune
     from labelgen.api.functions import forget as forget
+    from labelgen.api.functions import import_answers as import_answers
+    from labelgen.api.functions import init as init
     from labelgen.api.functions import labels as labels
     from labelgen.api.functions import pretrain as pretrain
+    from labelgen.api.functions import prompts as prompts
     from labelgen.api.functions import run as run
+    from labelgen.api.functions import simulate as simulate
     from labelgen.api.functions import split as split
     from labelgen.api.functions import training_data as training_data
     from labelgen.api.functions import user_answers as user_answers
+    from labelgen.api.functions import write_encoder as write_encoder
     from labelgen.base.errors import LabelgenError as LabelgenError
     from labelgen.data.dialogue import Dialogue as Dialogue
     from labelgen.data.dialogue import Turn as Turn
@@ -45,16 +51,22 @@ _PUBLIC = {
     "certify": "labelgen.api.functions:certify",
     "consensus": "labelgen.api.functions:consensus",
     "evaluate": "labelgen.api.functions:evaluate",
+    "explain": "labelgen.api.functions:explain",
     "find_signals": "labelgen.api.functions:find_signals",
     "finetune": "labelgen.api.functions:finetune",
     "forget": "labelgen.api.functions:forget",
+    "import_answers": "labelgen.api.functions:import_answers",
+    "init": "labelgen.api.functions:init",
     "labels": "labelgen.api.functions:labels",
     "load_log": "labelgen.api.dialogues:load_log",
     "pretrain": "labelgen.api.functions:pretrain",
+    "prompts": "labelgen.api.functions:prompts",
     "run": "labelgen.api.functions:run",
+    "simulate": "labelgen.api.functions:simulate",
     "split": "labelgen.api.functions:split",
     "training_data": "labelgen.api.functions:training_data",
     "user_answers": "labelgen.api.functions:user_answers",
+    "write_encoder": "labelgen.api.functions:write_encoder",
     "write_log": "labelgen.data.log:write_log",
 }
 

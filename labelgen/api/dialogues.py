@@ -13,6 +13,7 @@ from weakref import finalize
 
 from labelgen.api.hints import python_hints
 from labelgen.base.errors import UsageError
+from labelgen.base.files import digest_file
 from labelgen.base.options import make_options
 from labelgen.corpora.mapping import COLUMNS, to_reader_options
 from labelgen.corpora.mapping import Mapping as TableMapping
@@ -21,7 +22,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.log import MAX_BAD_RATE, Log, write_log
 from labelgen.data.record import features, to_plain
-from labelgen.report.terminal import drawn_html
+from labelgen.report.terminal import DialogueView, drawn_html
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,6 +56,7 @@ class Dialogues(Iterable[Dialogue]):
         self._dialogues = dialogues
         self.labels: Sources = labels or (dialogues.labels() if isinstance(dialogues, Log) else {})
         self._length = len(dialogues) if isinstance(dialogues, Sequence) else None
+        self._temporary = False
 
     def __iter__(self) -> Iterator[Dialogue]:
         with python_hints():
@@ -70,6 +72,7 @@ class Dialogues(Iterable[Dialogue]):
     def from_temporary(cls, folder: Path, log: Log, labels: Sources | None = None) -> "Dialogues":
         """Dialogues of a log in a temporary folder, which is deleted with them."""
         dialogues = cls(log, labels)
+        dialogues._temporary = True
         finalize(dialogues, rmtree, folder, ignore_errors=True)
         return dialogues
 
@@ -99,13 +102,18 @@ class Dialogues(Iterable[Dialogue]):
     def __repr__(self) -> str:
         log = self._dialogues
         where = ", ".join(map(str, log.paths)) if isinstance(log, Log) else getattr(log, "name", "in memory")
+        where = "in a temporary file" if self._temporary else where
         count = "" if self._length is None else f"{self._length:,} dialogues, "
         return f"Dialogues({count}{where})"
 
     def _repr_html_(self) -> str:
         shown = list(islice(self, _DRAWN + 1))
-        drawn = "".join(drawn_html(dialogue, next(iter(dialogue.annotations), None)) for dialogue in shown[:_DRAWN])
-        return f"<p>{html.escape(repr(self))}</p>{drawn}{'<p>...</p>' if len(shown) > _DRAWN else ''}"
+        drawn = "".join(
+            drawn_html(DialogueView(dialogue, next(iter(dialogue.annotations), None))) for dialogue in shown[:_DRAWN]
+        )
+        remarks = self._dialogues.remarks if isinstance(self._dialogues, Log) else ()
+        notes = "".join(f"<p>{html.escape(text)}</p>" for text in (repr(self), *remarks))
+        return f"{notes}{drawn}{'<p>...</p>' if len(shown) > _DRAWN else ''}"
 
 
 def load_log(
@@ -252,17 +260,28 @@ def as_files(source: Source, folder: Path | None = None, name: str = "log") -> I
     """Paths of labelgen's records that a command can read. What is not in such files is written to one.
 
     Args:
-        folder: where it is written and stays; a temporary folder without a value."""
+        folder: where it is written and stays; a temporary folder without a value.
+
+    Raises UsageError if the folder has other dialogues."""
     if (paths := _paths(source)) and not any(map(is_dataset, paths)):
         yield tuple(paths)
         return
     dialogues = load_log(source)
     log = dialogues._dialogues
-    if isinstance(log, Log) and log.format == "labelgen" and log.quarantine is None:
+    kept = folder is None or not dialogues._temporary
+    if kept and isinstance(log, Log) and log.format == "labelgen" and log.quarantine is None:
         yield tuple(map(str, log.paths))
         return
     with TemporaryDirectory(prefix="labelgen-") as temporary:
         path = (folder or Path(temporary)) / f"{name}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_log(path, dialogues, dialogues.labels, force=True)
+        if path.exists():
+            again = Path(temporary) / path.name
+            write_log(again, dialogues, dialogues.labels)
+            if digest_file(again) != digest_file(path):
+                raise UsageError(
+                    "the folder has a run with other dialogues", str(path), "name another folder for the run"
+                )
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_log(path, dialogues, dialogues.labels, force=True)
         yield (str(path),)

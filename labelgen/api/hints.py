@@ -7,12 +7,18 @@ from contextlib import contextmanager
 from labelgen.base.errors import LabelgenError
 
 FUNCTIONS = {
+    "labelgen init": "labelgen.init",
+    "labelgen run": "labelgen.run",
+    "labelgen simulate": "labelgen.simulate",
+    "labelgen encoder": "labelgen.write_encoder",
     "labelgen data import": "labelgen.load_log",
     "labelgen data split": "labelgen.split",
     "labelgen data forget": "labelgen.forget",
     "labelgen feedback signals": "labelgen.find_signals",
     "labelgen feedback aggregate": "labelgen.aggregate",
     "labelgen feedback answers": "labelgen.user_answers",
+    "labelgen feedback explain": "labelgen.explain",
+    "labelgen review import": "labelgen.import_answers",
     "labelgen consensus": "labelgen.consensus",
     "labelgen pretrain": "labelgen.pretrain",
     "labelgen finetune": "labelgen.finetune",

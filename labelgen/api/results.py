@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 from labelgen.api.dialogues import Dialogues
 from labelgen.api.hints import python_hints
 from labelgen.base.registry import resolve
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_table import COLUMNS, arrow_table_schema, label_rows, open_table_writer
+from labelgen.data.labels import UNIT_OF, AtSpan, AtTurn, turns_of
+from labelgen.feedback.targets import VERDICTS, posterior_of
 from labelgen.metrics.results import Evaluation
 from labelgen.report.page import render
+from labelgen.report.terminal import drawn_html, drawn_text, results_table
+from labelgen.report.verdicts import caveats
 from labelgen.review.errors import COLUMNS as ERROR_COLUMNS
 from labelgen.review.errors import ErrorSearch, LikelyError, by_label
 from labelgen.tasks import TASKS
@@ -22,11 +27,12 @@ from labelgen.tasks import TASKS
 if TYPE_CHECKING:
     from datasets import Dataset
     from pandas import DataFrame
+    from rich.console import RenderableType
 
     from labelgen.api.annotator import Annotator
     from labelgen.model.calibration import Calibration
 
-_FRAME_HEIGHT = 700
+_TABLE_WIDTH = 120
 _SHOWN_ROWS = 20
 _PREFERRED = ("valid_loss", "loss")
 
@@ -44,6 +50,9 @@ class _Table:
 
         return pandas.DataFrame(list(self.rows()))
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
     def _repr_html_(self) -> str:
         rows = list(self.rows())
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -58,11 +67,13 @@ def _cell(value: Any) -> str:
     return f"<td>{'' if value is None else html.escape(str(value))}</td>"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Aggregated(_Table):
-    """Dialogues with signals or targets. counts: of these, by the values of `heads`; notes: what the method learned."""
+    """Dialogues with what was added to them. what: signals, targets or annotations; counts: of these, by the values of `heads`; notes: what
+    the method learned, or could not use."""
 
     dialogues: Dialogues
+    what: str
     heads: tuple[str, ...]
     counts: Mapping[tuple[str, ...], int]
     notes: tuple[str, ...] = ()
@@ -72,14 +83,77 @@ class Aggregated(_Table):
         for key, count in sorted(self.counts.items()):
             yield {**dict(zip(self.heads, key, strict=True)), "count": count}
 
+    def details(self) -> "DataFrame":
+        """A row for each signal or target; for annotations, for each label.
+
+        `turn` is None for a goal, a pair of turns or the dialogue; `turns` has the turns of each. `went_well` is the posterior of a verdict
+        (outcome, quality), before it is divided among names; `label` the most probable name, None for an empty or negative target."""
+        import pandas
+
+        rows = {"signals": _signal_rows, "targets": _target_rows}.get(self.what)
+        if rows is None:
+            return LabelTable(self.dialogues).to_pandas()
+        frame = pandas.DataFrame([row for dialogue in self.dialogues for row in rows(dialogue)])
+        return frame.astype({"turn": "Int64"}) if len(frame) else frame
+
     def __iter__(self) -> Iterator[Any]:
         return iter(self.dialogues)
 
+    def _repr_html_(self) -> str:
+        notes = html.escape("\n".join(self.notes))
+        return _Table._repr_html_(self) + (f"<pre>{notes}</pre>" if notes else "")
+
     def __str__(self) -> str:
-        return f"{sum(self.counts.values()):,} in {len(self.dialogues):,} dialogues"
+        return f"{sum(self.counts.values()):,} {self.what} in {len(self.dialogues):,} dialogues"
 
 
-@dataclass(frozen=True, slots=True)
+def _signal_rows(dialogue: Dialogue) -> Iterator[dict[str, Any]]:
+    for one in dialogue.signals:
+        yield {
+            "dialogue": dialogue.id,
+            "kind": one.kind,
+            "turn": one.turns[0] if len(one.turns) == 1 else None,
+            "turns": one.turns,
+            "vote": one.vote,
+            "strength": one.strength,
+            "explicit": one.explicit,
+            "evidence": one.evidence,
+        }
+
+
+def _target_rows(dialogue: Dialogue) -> Iterator[dict[str, Any]]:
+    for one in dialogue.targets:
+        label, probability = max(one.distribution or ((None, None),), key=lambda pair: pair[1] or 0.0)
+        yield {
+            "dialogue": dialogue.id,
+            "task": one.task,
+            "unit": UNIT_OF[type(one.at)],
+            "turn": one.at.turn if isinstance(one.at, AtTurn | AtSpan) else None,
+            "turns": turns_of(one.at),
+            "label": label,
+            "probability": probability,
+            "went_well": posterior_of(one) if one.task in VERDICTS else None,
+            "weight": one.weight,
+            "origin": one.origin,
+        }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation:
+    """How the feedback in one dialogue becomes targets. parts: the drawing and the lines below it, as rich renderables."""
+
+    parts: tuple["RenderableType", ...]
+
+    def __str__(self) -> str:
+        return drawn_text(*self.parts)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return drawn_html(*self.parts)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class LabelTable(_Table):
     """The labels of dialogues, a row for each (labelgen.data.label_table.COLUMNS). annotators: whose; () for all."""
 
@@ -143,7 +217,7 @@ class LabelTable(_Table):
         return f"labels{who} in {self.dialogues!r}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class AnnotationErrors(_Table):
     """Labels that are likely to be errors, the most likely first. search: what was compared."""
 
@@ -176,7 +250,7 @@ class AnnotationErrors(_Table):
         return f"{len(self.errors):,} likely errors in {len(self.search.answers):,} answers{notes}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Consensus(_Table):
     """Dialogues with the consensus of their annotators. agreement: a row for each question; annotators: for each person and task."""
 
@@ -195,7 +269,7 @@ class Consensus(_Table):
         return f"consensus of {len(self.dialogues):,} dialogues"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TrainingRun(_Table):
     """A training. folder: of the run; model: its model folder; summary: how it ended."""
 
@@ -219,7 +293,22 @@ class TrainingRun(_Table):
         return self.summary
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
+class Page:
+    """An HTML page in a frame of a notebook. height: in pixels."""
+
+    html: str
+    height: int
+
+    def __repr__(self) -> str:
+        return f"<Page: {len(self.html):,} characters of HTML>"
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.html, quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: {self.height}px; border: 0"></iframe>'
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class EvaluationResult(_Table):
     """An evaluation. evaluation: its typed numbers (labelgen.metrics.results); folder: with evaluation.json, predictions.jsonl and
     report.html, None if none was wanted."""
@@ -249,15 +338,20 @@ class EvaluationResult(_Table):
         """The report as one HTML page."""
         return render(self.evaluation)
 
+    def report(self, height: int = 700) -> "Page":
+        """The report for a notebook, which keeps all of it (100 kB and more). height: in pixels."""
+        return Page(self.html(), height)
+
     def _repr_html_(self) -> str:
-        page = html.escape(self.html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: {_FRAME_HEIGHT}px; border: 0"></iframe>'
+        """The table of main metrics that the command prints, and its notes."""
+        notes = "".join(f"<p>note: {html.escape(text)}</p>" for text in caveats(self.evaluation))
+        return drawn_html(results_table(self.evaluation), width=_TABLE_WIDTH) + notes
 
     def __str__(self) -> str:
         return self.evaluation.title
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CalibrationResult(_Table):
     """A calibration of a model folder. calibration: as calibration.json has it."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec.structs import replace
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -405,6 +405,13 @@ class ExplainOptions(OneLogOptions, _GoalsOptions):
 
 def explain(options: ExplainOptions) -> None:
     """Print the drawing and the targets."""
+    console = PlainConsole(width=options.width, highlight=False)
+    for part in explanation_parts(options):
+        console.print(part)
+
+
+def explanation_parts(options: ExplainOptions) -> Iterator[RenderableType]:
+    """The drawing, an empty line, and the targets."""
     method: Method = resolve(METHODS, options.method, "method")
     log, goals = options.log, options.goals
     dialogue = next((d for d in open_log(options, [log]) if d.id == options.dialogue), None)
@@ -419,11 +426,9 @@ def explain(options: ExplainOptions) -> None:
         raise UsageError(f"nobody annotated {dialogue.id} as {goals}", "--goals", f"its annotators: {known}")
     dialogue = _with_signals(dialogue)
     targets = feedback_targets(dialogue, dialogue.signals, method, goals)
-    console = PlainConsole(width=options.width, highlight=False)
-    console.print(DialogueView(dialogue, dialogue.annotation(goals) if goals else None))
-    console.print()
-    for line in _explained(dialogue, targets):
-        console.print(line)
+    yield DialogueView(dialogue, dialogue.annotation(goals) if goals else None)
+    yield ""
+    yield from _explained(dialogue, targets)
 
 
 def _with_signals(dialogue: Dialogue) -> Dialogue:

@@ -115,7 +115,14 @@ class Findings:
 
 
 def init(options: InitOptions) -> None:
-    """Show what is in the log, and write the files."""
+    """Show what is in the log, write the files, and print their names."""
+    _, lines = write_config(options)
+    wrote = ", ".join(str(options.out / name) for name in (CONFIG, TRAINING, COMMANDS))
+    print_lines("", f"wrote {wrote}", *lines)
+
+
+def write_config(options: InitOptions) -> tuple[Path, list[str]]:
+    """Show what is in the log, and write the files; returns the config of `labelgen run`, and what to do next in commands."""
     source, out = _source(options), options.out
     for name in (CONFIG, TRAINING, COMMANDS):
         fresh_file(out / name, options.force)
@@ -161,17 +168,17 @@ def init(options: InitOptions) -> None:
     small = found.stats.dialogues <= _SMALL
     write_text(out / TRAINING, _TRAINING.format(frozen=str(small).lower(), words=500 if small else 0))
     write_text(out / COMMANDS, commands_text(made))
-    wrote = ", ".join(str(out / name) for name in (CONFIG, TRAINING, COMMANDS))
     lines = [f"next: labelgen run {out / CONFIG}"]
     bad, whole = log.reasons.total(), log.reasons.total() + found.stats.dialogues
     if bad > MAX_BAD_RATE * whole:
+        what = f"{bad:,} of {whole:,} rows or dialogues cannot be read ({reasons_text(log.reasons)}); a run allows {MAX_BAD_RATE:.0%}"
+        print_lines("", what)
         lines = [
-            f"{bad:,} of {whole:,} rows or dialogues cannot be read ({reasons_text(log.reasons)}); a run allows {MAX_BAD_RATE:.0%}",
             f"next: state a higher max_bad_rate in {out / CONFIG} to leave them out, then labelgen run {out / CONFIG}",
         ]
         if mapping is not None:
-            lines.insert(1, f"next: correct {mapping}, then {_again(source, options, mapping)} --force; or")
-    print_lines("", f"wrote {wrote}", *lines)
+            lines.insert(0, f"next: correct {mapping}, then {_again(source, options, mapping)} --force; or")
+    return out / CONFIG, lines
 
 
 def _again(source: str, options: InitOptions, mapping: Path | None) -> str:

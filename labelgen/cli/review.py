@@ -23,7 +23,7 @@ from labelgen.review.conll import HEADER, conll, read_conll
 from labelgen.review.errors import COLUMNS as ERROR_COLUMNS
 from labelgen.review.errors import ErrorSearch, LikelyError, by_label, explain_no_answers, search_errors
 from labelgen.review.label_studio import TASKS, Questions, labeling_config, questions_of, read_answers, task_of
-from labelgen.review.llm import ids_of, prompt_lines, read_llm_answers
+from labelgen.review.llm import ids_of, prompt_lines, prompts_of, read_llm_answers
 from labelgen.review.merge import NO_FAULTS, AnswerMerger, ReviewAnswer
 from labelgen.review.sampling import (
     STRATEGIES,
@@ -167,8 +167,7 @@ def _datasets(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -
 def _prompts(options: ExportOptions, log: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
     """The file of prompts, and the number of dialogues that are left out, by reason."""
     left_out = Counter("no turns to be shown" for dialogue in dialogues if not dialogue.turns)
-    questions = questions_of(dialogues, log.labels(), options.task or TASKS, plain=True)
-    return {PROMPTS_FILE: prompt_lines([d for d in dialogues if d.turns], questions)}, left_out
+    return {PROMPTS_FILE: prompt_lines(prompts_of(dialogues, log.labels(), options.task))}, left_out
 
 
 def _columns(options: ExportOptions, _: Log, dialogues: Sequence[Dialogue]) -> tuple[dict[str, str], Counter[str]]:
@@ -208,20 +207,42 @@ class ImportOptions(OneLogOptions, ForceOptions):
             raise UsageError("the log is read twice, and standard input once", "the log -", "write it to a file first")
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was written. added: annotations, by annotator; notes: on parts of the answers that are no labels; faults: on answers that could
+    not be used."""
+
+    records: int
+    added: Counter[str]
+    notes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
 def import_answers(options: ImportOptions) -> None:
     """Write the records, and print how many annotations were added."""
+    made = write_answered(options)
+    for annotator, dialogues in sorted(made.added.items()):
+        _print(options.out, f"{annotator}: {dialogues:,} dialogues")
+    _print(options.out, f"{made.added.total():,} annotations added to {made.records:,} records")
+    for note in made.notes:
+        _print(options.out, note)
+    print_lines(*made.faults, file=sys.stderr)
+
+
+def write_answered(options: ImportOptions) -> Imported:
+    """Write the records with the answers as annotations."""
     existing_file(options.answers)
     fresh_log(options.out, options.force, [options.log])
     # Rejected records of the log and rejected answers go to one file.
     quarantine = Quarantine(options.quarantine) if options.quarantine is not None else None
     try:
-        _merge(options, open_log(options, [options.log], quarantine=quarantine), quarantine)
+        return _merge(options, open_log(options, [options.log], quarantine=quarantine), quarantine)
     finally:
         if quarantine is not None:
             quarantine.close()
 
 
-def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> None:
+def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> Imported:
     ignored: Counter[str] = Counter()
     answers: Iterator[ReviewAnswer | Rejected]
     if options.from_ == "argilla":
@@ -243,18 +264,17 @@ def _merge(options: ImportOptions, log: Log, quarantine: Quarantine | None) -> N
         _check_fault_rate(merger, options)
 
     count = write_log(options.out, merged(), log.labels(), options.force)
-    for annotator, added in sorted(merger.added.items()):
-        _print(options.out, f"{annotator}: {added:,} dialogues")
-    _print(options.out, f"{merger.added.total():,} annotations added to {count:,} records")
+    notes, faults = [], []
     if ignored:
         shown = ", ".join(f"{name} {n:,}" for name, n in sorted(ignored.items()))
-        _print(options.out, f"left out, not part of labelgen's configuration: {shown}")
+        notes.append(f"left out, not part of labelgen's configuration: {shown}")
     if not merger.added and not merger.reasons:
         what = f"{options.answers} has no answers: it is the file before anyone answered"
-        print_lines(f"{what}; export it after people have answered", file=sys.stderr)
+        faults.append(f"{what}; export it after people have answered")
     if merger.reasons:
         where = f"in {quarantine}" if quarantine is not None else "--quarantine FILE keeps them"
-        print_lines(quarantine_text(merger.reasons, where), file=sys.stderr)
+        faults.append(quarantine_text(merger.reasons, where))
+    return Imported(count, merger.added, tuple(notes), tuple(faults))
 
 
 def _dialogues_by_id(options: ImportOptions, wanted: Container[str]) -> tuple[dict[str, Dialogue], Questions]:

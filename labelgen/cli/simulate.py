@@ -37,7 +37,15 @@ class SimulateOptions(WorldOptions, ForceOptions):
 
 
 def simulate(options: SimulateOptions) -> None:
-    """Write the log."""
+    """Write the log, and print how long it is."""
+    count = write_simulation(options)
+    if options.out != "-":
+        out = Path(options.out)
+        print_lines(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
+
+
+def write_simulation(options: SimulateOptions) -> int:
+    """Write the log; returns the number of dialogues."""
     world = WorldOptions(**{item.name: getattr(options, item.name) for item in fields(WorldOptions)})
     if options.out == "-" and world.sound:
         raise UsageError("sound needs a folder next to the log", "--sound", "name a file in place of -")
@@ -47,14 +55,12 @@ def simulate(options: SimulateOptions) -> None:
     corpus = None if options.corpus is None else _corpus_world(options.corpus)
     scenes = (scene(options.seed, index, world, corpus) for index in range(options.dialogues))
     shown = progress(scenes, "simulate", "dialogues", options.dialogues)
-    count = write_log(
+    return write_log(
         options.out,
         _dialogues(shown, out.parent, options.force),
         labels() if corpus is None else corpus.labels(),
         options.force,
     )
-    if options.out != "-":
-        print_lines(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
 
 
 def _corpus_world(named: str) -> CorpusWorld:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
@@ -65,18 +65,34 @@ class DialogueView:
 
 
 class PlainConsole(Console):
-    """A console whose strings, cells of tables too, are shown as they are, made printable: no markup, no emoji names."""
+    """A console whose strings, cells of tables too, are shown as they are, made printable: no markup, no emoji names. In a
+    notebook it prints text, as the lines around it are, so that their order is kept."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"force_jupyter": False, **options})
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
 
 
-def drawn_html(dialogue: Dialogue, annotation: Annotation | None, width: int = 100) -> str:
-    """A dialogue as it is drawn in the terminal, as HTML with colors. width: in characters."""
+def drawn_html(*parts: RenderableType, width: int = 100) -> str:
+    """Drawings such as DialogueView, one below the other, as HTML with the colors of the terminal. width: in characters."""
     with io.StringIO() as nowhere:
-        console = PlainConsole(record=True, width=width, file=nowhere)
-        console.print(DialogueView(dialogue, annotation))
+        console = _printed(parts, width, nowhere)
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+def drawn_text(*parts: RenderableType, width: int = 100) -> str:
+    """Drawings as plain text."""
+    with io.StringIO() as nowhere:
+        return "\n".join(line.rstrip() for line in _printed(parts, width, nowhere).export_text().splitlines())
+
+
+def _printed(parts: Sequence[RenderableType], width: int, file: io.StringIO) -> PlainConsole:
+    console = PlainConsole(record=True, width=width, file=file, highlight=False)
+    for part in parts:
+        console.print(part)
+    return console
 
 
 def _goals(annotation: Annotation | None) -> list[AtGoal]:

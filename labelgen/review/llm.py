@@ -7,7 +7,7 @@ other texts. Slots are answered by their words: LLMs miscount offsets."""
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +24,9 @@ from labelgen.data.groups import (
     TurnForm,
     to_annotation,
 )
+from labelgen.data.label_sets import Sources
 from labelgen.data.record import Rejected, too_deep
-from labelgen.review.label_studio import Questions
+from labelgen.review.label_studio import TASKS, Questions, questions_of
 from labelgen.review.merge import EMPTY, ReviewAnswer
 
 KIND = "llm"
@@ -74,9 +75,15 @@ def prompt_of(dialogue: Dialogue, questions: Questions) -> dict[str, Any]:
     }
 
 
-def prompt_lines(dialogues: Sequence[Dialogue], questions: Questions) -> str:
+def prompts_of(dialogues: Sequence[Dialogue], labels: Sources, tasks: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The prompts about dialogues that have turns. labels: label sets of the log. tasks: that are asked about; all without a value."""
+    questions = questions_of(dialogues, labels, tasks or TASKS, plain=True)
+    return (prompt_of(dialogue, questions) for dialogue in dialogues if dialogue.turns)
+
+
+def prompt_lines(prompts: Iterable[Mapping[str, Any]]) -> str:
     """The prompts as JSON Lines."""
-    return "".join(f"{_json(prompt_of(dialogue, questions))}\n" for dialogue in dialogues)
+    return "".join(f"{_json(prompt)}\n" for prompt in prompts)
 
 
 def rubric_of(questions: Questions) -> str:

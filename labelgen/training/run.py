@@ -52,6 +52,8 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 STATE = "run.json"
 QUARANTINE = "quarantine.jsonl"
+DATA = "data"
+"""Folder of the logs that `labelgen.finetune` writes."""
 MODEL = "model"
 MODEL_BEFORE_DIVERGENCE = "model_before_divergence"
 FINETUNE, PRETRAIN = "finetune", "pretrain"
@@ -236,7 +238,9 @@ def open_run(folder: Path, options: TrainingOptions) -> RunState | None:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether the file is from a command that failed before training: a quarantine, or an incomplete state."""
+    """Whether it is from a command that failed before training (a quarantine, an incomplete state), or the logs of this one."""
+    if path.name == DATA and path.is_dir():
+        return all(one.suffix in (".jsonl", ".json") for one in path.iterdir())
     return path.name == QUARANTINE or path.match(f".{STATE}.*.part")
 
 

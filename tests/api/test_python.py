@@ -201,7 +201,9 @@ def test_calibrate_and_evaluate_take_the_run_and_return_tables(run, tmp_path):
     result = labelgen.evaluate(fresh, model=run, reference="user", resamples=20, out=tmp_path / "evaluation")
     table = result.to_pandas()
     assert {"task", "system", "metric", "value", "low", "high"} <= set(table.columns)
-    assert "<iframe" in result._repr_html_()
+    assert "macro f1" in result._repr_html_()
+    assert "<iframe" in result.report()._repr_html_()
+    assert max(len(repr(one)) for one in (result, calibration, run, result.report())) < 300
     assert (tmp_path / "evaluation" / "report.html").is_file()
 
 
