@@ -57,10 +57,13 @@ class Dialogues(Iterable[Dialogue]):
         self.labels: Sources = labels or (dialogues.labels() if isinstance(dialogues, Log) else {})
         self._length = len(dialogues) if isinstance(dialogues, Sequence) else None
         self._temporary = False
+        self._remarks: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Dialogue]:
         with python_hints():
             yield from self._dialogues
+            if isinstance(self._dialogues, Log):
+                self._remarks = tuple(self._dialogues.remarks)  # whoever stops before the end has none
 
     def __len__(self) -> int:
         """Number of dialogues. A log of files is read once for it."""
@@ -111,8 +114,7 @@ class Dialogues(Iterable[Dialogue]):
         drawn = "".join(
             drawn_html(DialogueView(dialogue, next(iter(dialogue.annotations), None))) for dialogue in shown[:_DRAWN]
         )
-        remarks = self._dialogues.remarks if isinstance(self._dialogues, Log) else ()
-        notes = "".join(f"<p>{html.escape(text)}</p>" for text in (repr(self), *remarks))
+        notes = "".join(f"<p>{html.escape(text)}</p>" for text in (repr(self), *self._remarks))
         return f"{notes}{drawn}{'<p>...</p>' if len(shown) > _DRAWN else ''}"
 
 

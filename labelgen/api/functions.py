@@ -267,7 +267,7 @@ def import_answers(log: Source, answers: PathLike | Sequence[Mapping[str, Any]],
         target = temporary_folder() / "log.jsonl" if out is None else Path(out)
         values |= {"log": _only(paths), "answers": str(file), "out": str(target)}
         made = write_answered(make_options(ImportOptions, values))
-        counts = {(annotator,): count for annotator, count in made.added.items()}
+        counts: dict[tuple[str, ...], int] = {(annotator,): count for annotator, count in made.added.items()}
         return Aggregated(
             _written(target, out is None, log), "annotations", ("annotator",), counts, (*made.notes, *made.faults)
         )

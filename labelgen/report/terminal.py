@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
+from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from labelgen.base.terminal import printable
@@ -75,11 +76,39 @@ class PlainConsole(Console):
         return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
 
 
+_PAGE_FORMAT = '<pre style="font-family: monospace; line-height: 1.3; white-space: pre">{code}</pre>'
+_PAGE_COLORS = TerminalTheme(
+    (255, 255, 255),
+    (64, 64, 64),
+    [
+        (64, 64, 64),
+        (200, 40, 40),
+        (40, 135, 60),
+        (165, 110, 0),
+        (45, 100, 200),
+        (150, 60, 160),
+        (0, 130, 145),
+        (96, 96, 96),
+    ],
+    [
+        (128, 128, 128),
+        (220, 70, 60),
+        (60, 155, 80),
+        (185, 130, 20),
+        (75, 125, 225),
+        (175, 85, 185),
+        (20, 150, 165),
+        (128, 128, 128),
+    ],
+)
+"""Colors that can be read on white and on black."""
+
+
 def drawn_html(*parts: RenderableType, width: int = 100) -> str:
     """Drawings such as DialogueView, one below the other, as HTML with the colors of the terminal. width: in characters."""
     with io.StringIO() as nowhere:
         console = _printed(parts, width, nowhere)
-        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+        return console.export_html(inline_styles=True, theme=_PAGE_COLORS, code_format=_PAGE_FORMAT)
 
 
 def drawn_text(*parts: RenderableType, width: int = 100) -> str:

@@ -1,14 +1,19 @@
 """Functions for notebooks that do what a command does: the same files, texts and counts, for dialogues in memory too."""
 
 import json
+import re
+from typing import Any
 
+import pandas
 import pytest
+from rich.text import Text
 from tiny import write_tiny_encoder
 
 import labelgen
+from labelgen.api.results import TrainingRun
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
-from labelgen.report.terminal import DialogueView, PlainConsole
+from labelgen.report.terminal import DialogueView, PlainConsole, drawn_html
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +104,7 @@ def test_init_returns_a_config_that_run_reads(log, tmp_path, capsys):
 def test_finetune_keeps_dialogues_that_are_in_no_file_with_the_run(log, tmp_path):
     encoder = write_tiny_encoder(tmp_path / "encoder")
 
-    def train(dialogues: object) -> object:
+    def train(dialogues: Any) -> TrainingRun:
         return labelgen.finetune(
             dialogues,
             out=tmp_path / "run",
@@ -143,6 +148,22 @@ def test_console_in_a_notebook_prints_text_in_its_place(monkeypatch, capsys):
     assert lines[0] == "before"
     assert lines[1].startswith("d7")
     assert lines[-1] == "after"
+
+
+def test_log_of_a_table_shows_what_became_of_its_rows_once_it_was_read():
+    rows = [{"chat": "c1", "at": 1.0, "ask": "play jazz", "say": "Playing."}] * 2
+    mapping = {"dialogue": "chat", "time": "at", "request": "ask", "response": "say"}
+    log = labelgen.load_log(pandas.DataFrame(rows), mapping=mapping)
+    assert len(log) == 1
+    for _ in range(2):
+        assert "2 rows: 1 in dialogues, 1" in log._repr_html_()
+
+
+def test_drawing_as_html_has_every_color_of_the_terminal():
+    parts = [Text("x", style) for k in range(8) for style in (f"color({k})", f"color({k + 8})")]
+    colors = re.findall(r"(?<!-)color: (#\w{6})", drawn_html(*parts))
+    assert len(colors) == 16
+    assert "#ffffff" not in colors  # on a white page
 
 
 def test_log_in_a_temporary_file_names_no_path(log):
