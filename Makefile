@@ -6,6 +6,7 @@
 #   make coverage          all tests with the share of lines that they run
 #   make check             format, lint, types
 #   make site              the documentation as a site in site/
+#   make notebooks         run the notebooks and write their outputs into them; read the diff
 #   make golden            rewrite the expected output of readers for the samples; read the diff
 #   make public DATA=DIR   training and evaluation on public corpora unpacked in DIR
 #   make clean             remove the virtual environment, caches and builds; runs/ stays
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: setup demo test test-fast coverage check site golden public clean
+.PHONY: setup demo test test-fast coverage check site notebooks golden public clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -48,6 +49,9 @@ check: $(READY)
 
 site: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+notebooks: $(READY)
+	$(BIN)/python scripts/execute_notebooks.py
 
 golden: $(READY)
 	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/corpora/test_readers.py -k golden_file

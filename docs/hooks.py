@@ -1,6 +1,7 @@
 """MkDocs hooks: pages generated from the real help of every command, and the project's root pages within the site."""
 
 import contextlib
+import html
 import io
 import json
 import os
@@ -57,6 +58,28 @@ def command_pages() -> Iterator[tuple[str, str]]:
         yield f"reference/commands/{name}.md", "\n".join(sections)
 
 
+def notebook_pages() -> Iterator[tuple[str, str]]:
+    """Paths and texts of the notebooks as pages, with their outputs."""
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        parts = []
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "markdown":
+                parts.append(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", source.replace("](../docs/", "](../")))
+            else:
+                parts += [f"```python\n{source}\n```", *map(_output, cell["outputs"])]
+        yield f"notebooks/{path.stem}.md", "\n\n".join(parts) + "\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    """An output of a notebook's cell as HTML."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        return f'<div class="output">{"".join(data["text/html"])}</div>'
+    text = "".join(output.get("text") or data.get("text/plain", ""))
+    return f'<div class="output"><pre>{html.escape(text)}</pre></div>'
+
+
 def _block(text: str) -> str:
     """A help text as a code block."""
     return f"```text\n{text.strip()}\n```\n"
@@ -72,6 +95,8 @@ def on_config(config: Any) -> Any:
     for entry in config["nav"]:
         if "Reference" in entry:
             entry["Reference"].append({"Commands": commands})
+        if "Notebooks" in entry:
+            entry["Notebooks"] += [path for path, _ in notebook_pages()]
         if "Results" in entry:
             entry["Results"] = [ROOT_PAGES["RESULTS.md"], *pages]
         if "Project" in entry:
@@ -82,7 +107,7 @@ def on_config(config: Any) -> Any:
 def on_files(files: Any, *, config: Any) -> Any:
     from mkdocs.structure.files import File
 
-    for path, text in command_pages():
+    for path, text in (*command_pages(), *notebook_pages()):
         files.append(File.generated(config, path, content=text))
     for source, target in ROOT_PAGES.items():
         if (ROOT / source).exists():
@@ -96,7 +121,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
     depth = page.file.src_uri.count("/")
     for source, target in ROOT_PAGES.items():
         markdown = markdown.replace(f"]({'../' * (depth + 1)}{source}", f"]({'../' * depth}{target}")
-    return markdown
+    return re.sub(r"\]\((?:\.\./)+(notebooks/\w+)\.ipynb\)", rf"]({'../' * depth}\1.md)", markdown)
 
 
 def _from_root(text: str) -> str:
