@@ -24,12 +24,12 @@ from labelgen.data.log import Log, write_log
 from labelgen.evaluation.calibrate import adapt_tasks, answers_of, parts_of
 from labelgen.evaluation.drift import sample, void_certificates
 from labelgen.evaluation.protocol import with_reference
-from labelgen.evaluation.tasks import EvaluationTask, evaluation_tasks
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import DriftTest, Setting
 from labelgen.model.abstain import by_field
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import TaskCalibration, read_calibration
+from labelgen.tasks.evaluation import EvaluationTask, evaluation_tasks
 
 from .results import Result, binomial, bootstrap, versions
 

@@ -19,10 +19,10 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 from labelgen.evaluation.measure import decisions, items_of
 from labelgen.evaluation.protocol import Protocol
-from labelgen.evaluation.tasks import EvaluationTask, as_set, evaluation_tasks
 from labelgen.labeling.run import HUMAN_MIN
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import HUMAN, Setting
+from labelgen.tasks.evaluation import EvaluationTask, as_set, evaluation_tasks
 
 from .results import Result, bootstrap, ranged
 

@@ -24,9 +24,9 @@ from labelgen.data.split import Part, Seen, part_of
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Protocol, with_reference
-from labelgen.evaluation.tasks import EvaluationTask, about, answered, as_set, evaluation_tasks
 from labelgen.metrics.results import BASELINE, HUMAN, Setting
 from labelgen.model.annotator import Annotator
+from labelgen.tasks.evaluation import EvaluationTask, about, answered, as_set, evaluation_tasks
 
 from .results import Result, bootstrap
 from .rows import PERSON

@@ -21,8 +21,8 @@ from labelgen.data.log import Log
 from labelgen.evaluation.baselines import BASELINES
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Judgment, Protocol
-from labelgen.evaluation.tasks import EvaluationTask, answered, as_set, evaluation_tasks
 from labelgen.metrics.results import BASELINE, HUMAN, Setting, read_evaluation
+from labelgen.tasks.evaluation import EvaluationTask, answered, as_set, evaluation_tasks
 
 from .results import Result, slug
 

@@ -26,10 +26,10 @@ from labelgen.cli.command import (
 
 if TYPE_CHECKING:
     from labelgen.data.dialogue import Dialogue
-    from labelgen.evaluation.tasks import EvaluationTask
     from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration, TaskCalibration
+    from labelgen.tasks.evaluation import EvaluationTask
 
     _HeldOut = tuple[list[Dialogue], list[EvaluationTask], Setting, str, Annotator]
 
@@ -164,9 +164,9 @@ def open_with_model(
     options: ModelReferenceOptions, seed: int = 0
 ) -> "tuple[AudioFolders, Annotator, list[EvaluationTask], Setting]":
     """The log; the model as it is without calibration; the tasks that it labels; and the setting."""
-    from labelgen.evaluation.tasks import evaluation_tasks
     from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
+    from labelgen.tasks.evaluation import evaluation_tasks
 
     setting = Setting(options.reference, joined_names(options.annotators), seed=seed, ratings=options.ratings)
     log = open_log(options, options.log, options.domains_from)
@@ -195,7 +195,7 @@ def _held_out(
     from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.prepare import held_out, trained_on
     from labelgen.evaluation.protocol import with_all_named, with_reference
-    from labelgen.evaluation.tasks import answered
+    from labelgen.tasks.evaluation import answered
 
     read, annotator, tasks, setting = open_with_model(options, seed)
     known = annotator.trained_on.holds if predictions is None else lambda d: trained_on(d.annotation(predictions))

@@ -72,8 +72,8 @@ def write_consensus(options: ConsensusCommandOptions) -> Agreed:
     from labelgen.agreement.dawid_skene import learn
     from labelgen.evaluation.annotators import AnnotatorStatistics
     from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
-    from labelgen.evaluation.tasks import evaluation_tasks, exclusive_names
     from labelgen.metrics.results import Setting
+    from labelgen.tasks.evaluation import evaluation_tasks, exclusive_names
 
     setting = Setting(NAME, joined_names(options.annotators), ratings=options.ratings)
     tasks = evaluation_tasks()

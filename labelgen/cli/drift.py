@@ -18,10 +18,10 @@ from labelgen.cli.command import Command
 if TYPE_CHECKING:
     from labelgen.confidence.drift import Sample
     from labelgen.data.dialogue import Dialogue
-    from labelgen.evaluation.tasks import EvaluationTask
     from labelgen.metrics.results import Drift, DriftTest, Setting
     from labelgen.model.abstain import ByField
     from labelgen.model.annotator import Annotator
+    from labelgen.tasks.evaluation import EvaluationTask
 
 _SHOWN = 20
 

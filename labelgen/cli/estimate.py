@@ -95,8 +95,8 @@ def _rows(options: EstimateOptions) -> list[dict[str, Any]]:
     from labelgen.base.registry import require
     from labelgen.evaluation.estimate import estimate
     from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
-    from labelgen.evaluation.tasks import about, evaluation_tasks
     from labelgen.metrics.results import Setting
+    from labelgen.tasks.evaluation import about, evaluation_tasks
 
     tasks = evaluation_tasks()
     task = about(tasks, [options.task])[0]

@@ -161,9 +161,9 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     from labelgen.evaluation.escalation import escalate
     from labelgen.evaluation.evaluate import Description, evaluate
     from labelgen.evaluation.prepare import JudgedModel, once_only, prepare, systems_of
-    from labelgen.evaluation.tasks import about, as_set, evaluation_tasks, parse_groups
     from labelgen.feedback.masking import mask_feedback
     from labelgen.metrics.results import EVERYONE, Setting
+    from labelgen.tasks.evaluation import about, as_set, evaluation_tasks, parse_groups
 
     by_consensus = options.reference == CONSENSUS
     setting = Setting(
@@ -289,8 +289,8 @@ def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":
 def _recomputed(predictions: Path) -> "Evaluation":
     """The evaluation of a log of predictions, with the setting in the evaluation.json of its folder."""
     from labelgen.evaluation.evaluate import Description, evaluate
-    from labelgen.evaluation.tasks import evaluation_tasks
     from labelgen.metrics.results import read_evaluation
+    from labelgen.tasks.evaluation import evaluation_tasks
 
     path = predictions.parent / EVALUATION
     if not path.is_file():

@@ -17,9 +17,9 @@ from labelgen.agreement.inter_annotator import KrippendorffAlpha, PairwiseKappa
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtSpan, Label, both_cover, on_turns, scope
 from labelgen.evaluation.protocol import Judgment, Protocol
-from labelgen.evaluation.tasks import EvaluationTask, answered, concerns
 from labelgen.metrics.results import Setting, number
 from labelgen.metrics.sets import same
+from labelgen.tasks.evaluation import EvaluationTask, answered, concerns
 
 LEAST_FOR_KAPPA = 30
 """Answers that a pair must share; names that hold for one dialogue only, such as r1, make no pairs."""

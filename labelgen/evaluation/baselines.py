@@ -34,13 +34,13 @@ from labelgen.data.labels import (
 )
 from labelgen.data.split import position
 from labelgen.evaluation.protocol import people_of
-from labelgen.evaluation.tasks import EvaluationTask, answered
 from labelgen.features.features import categories_of
 from labelgen.features.ngrams import turns_at
 from labelgen.feedback.cues import is_closing, only_takes_leave, takes_leave
 from labelgen.feedback.items import goals_of
 from labelgen.feedback.topics import topic_shifts
 from labelgen.metrics.results import BASELINE, Fitted, FittedBaselines, Setting
+from labelgen.tasks.evaluation import EvaluationTask, answered
 
 BASELINES = {
     "bag_of_words": "labelgen.evaluation.classifiers:BagOfWords",

@@ -24,12 +24,12 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label, on_turns
 from labelgen.data.split import Part, part_of
 from labelgen.evaluation.protocol import Protocol
-from labelgen.evaluation.tasks import EvaluationTask, answered
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import Interval, Setting
 from labelgen.metrics.sets import identity, same
 from labelgen.model.abstain import scaled_label, score
 from labelgen.model.calibration import TaskCalibration
+from labelgen.tasks.evaluation import EvaluationTask, answered
 
 PURPOSE = "calibrate"
 """Divides otherwise than `labelgen data split` does, which has often made the log."""

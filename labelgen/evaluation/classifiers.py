@@ -18,10 +18,10 @@ from labelgen.confidence.scaling import Scaling, fit_weights
 from labelgen.data.dialogue import Turn, step_features
 from labelgen.data.split import fold_of
 from labelgen.evaluation.baselines import Location, Names, Prediction, TrainingAnswer, has_names, turns_of
-from labelgen.evaluation.tasks import EvaluationTask
 from labelgen.features.ngrams import NGrams, Texts, place_texts
 from labelgen.metrics.results import BASELINE
 from labelgen.model.linear import C_GRID, fit_regression
+from labelgen.tasks.evaluation import EvaluationTask
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier

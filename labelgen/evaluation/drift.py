@@ -13,11 +13,11 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, Threshold
 from labelgen.data.split import position, user_key
 from labelgen.evaluation.calibrate import Answer, answers_of, parts_of, scaled_answer
-from labelgen.evaluation.tasks import EvaluationTask
 from labelgen.metrics.results import DriftTest, Setting, VoidCertificate
 from labelgen.model.abstain import ByField, score
 from labelgen.model.label_model import LabelModel
 from labelgen.model.reference import input_rows, prediction_rows, sample_of, scored_tasks
+from labelgen.tasks.evaluation import EvaluationTask
 
 MOST = 400
 """Dialogues of a source that are compared. More would make differences significant that are too small to matter."""

@@ -13,9 +13,9 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label, division
 from labelgen.evaluation.prepare import trained_on
 from labelgen.evaluation.slices import DIALOGUE_FIELDS, value_of
-from labelgen.evaluation.tasks import EvaluationTask, answered, concerns
 from labelgen.metrics.scores import probability_of
 from labelgen.review.sampling import doubt_strategy
+from labelgen.tasks.evaluation import EvaluationTask, answered, concerns
 
 ALL = "all"
 """The name of the slice of all dialogues."""

@@ -21,7 +21,6 @@ from labelgen.evaluation.measure import (
     confusions,
     items_of,
     measure_all,
-    metric,
     precision_coverage,
     ratio,
     reliability,
@@ -29,9 +28,9 @@ from labelgen.evaluation.measure import (
 from labelgen.evaluation.prepare import annotated_by, drawn_because_difficult, kind_of, once_only
 from labelgen.evaluation.protocol import Protocol, nothing_to_judge, people_of
 from labelgen.evaluation.slices import check_fields, slice_metrics
-from labelgen.evaluation.tasks import EvaluationTask, answered, as_set, concerns
 from labelgen.evaluation.verdicts import adjust, compare, decide
 from labelgen.feedback.masking import mask_feedback
+from labelgen.metrics.metric import metric
 from labelgen.metrics.results import (
     CEILING,
     HUMAN,
@@ -50,6 +49,7 @@ from labelgen.metrics.results import (
     TieCounts,
 )
 from labelgen.metrics.sets import same
+from labelgen.tasks.evaluation import EvaluationTask, answered, as_set, concerns
 
 MOST_EXAMPLES = 30
 _TIES_SHOWN = 20

@@ -7,17 +7,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import structs
 
-from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, interval, paired_difference, paired_ratio, resampled, resamples
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal, Label, on_turns
+from labelgen.data.labels import AtGoal
 from labelgen.evaluation.protocol import Judgment
-from labelgen.evaluation.tasks import EvaluationTask, answered
-from labelgen.metrics import METRICS
 from labelgen.metrics.categories import ABSENT, confusion
-from labelgen.metrics.metric import Item, Metric, measure
+from labelgen.metrics.metric import Item, Metric, measure, metric
 from labelgen.metrics.results import (
     HUMAN,
     Bin,
@@ -33,6 +29,7 @@ from labelgen.metrics.results import (
 )
 from labelgen.metrics.scores import CALIBRATION_BINS, bin_of, ece, events
 from labelgen.metrics.sets import identity, same
+from labelgen.tasks.evaluation import EvaluationTask, answered, item_of
 
 MOST_POINTS = 100
 
@@ -50,12 +47,6 @@ class Measured:
         return Estimate(**msgspec.structs.asdict(self.interval), items=self.items, dialogues=self.dialogues)
 
 
-def metric(name: str) -> Metric:
-    """The metric of that name. Raises UsageError for an unknown one."""
-    known: Metric = resolve(METRICS, name, "metric")
-    return known
-
-
 def items_of(
     judgments: Sequence[Judgment], dialogues: Sequence[Dialogue], task: EvaluationTask, system: str
 ) -> list[Item]:
@@ -70,27 +61,8 @@ def items_of(
             if judgment.dialogue not in known:
                 known[judgment.dialogue] = answered(dialogue.annotation(system), task)
             predicted = known[judgment.dialogue]
-        requests = tuple(turn.request for turn in dialogue.turns)
-        item = Item(requests, judgment.reference, predicted, dialogue.start, dialogue.locale)
-        out.append(on_covered_turns(item, judgment.covered) if task.divides else item)
+        out.append(item_of(dialogue, task, judgment.reference, predicted, judgment.covered))
     return out
-
-
-def on_covered_turns(item: Item, covered: Sequence[int] | None) -> Item:
-    """Divisions into goals as of a dialogue that has only the covered turns, numbered from 0; None for all turns."""
-    if covered is None:
-        return item
-    number = {turn: k for k, turn in enumerate(covered)}
-
-    def moved(label: Label) -> Label:
-        assert isinstance(label.at, AtGoal)
-        return structs.replace(label, at=AtGoal(tuple([number[turn] for turn in label.at.turns])))
-
-    reference, predicted = (
-        {at: tuple(map(moved, on_turns(labels, number))) for at, labels in answers.items()}
-        for answers in (item.reference, item.predicted)
-    )
-    return Item(tuple(item.requests[turn] for turn in covered), reference, predicted)
 
 
 def measure_all(

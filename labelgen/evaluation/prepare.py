@@ -14,10 +14,10 @@ from labelgen.data.split import Seen
 from labelgen.evaluation.baselines import DEFAULT as DEFAULT_BASELINES
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
-from labelgen.evaluation.tasks import EvaluationTask
 from labelgen.feedback.masking import mask_feedback
 from labelgen.metrics.results import BASELINE, AnnotatedBy, FittedBaselines, Setting
 from labelgen.review.sampling import doubt_strategy
+from labelgen.tasks.evaluation import EvaluationTask
 
 COPIES = "all requests equal those of a training dialogue"
 KNOWN_USERS = "their user is in the training part"

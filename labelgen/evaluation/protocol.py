@@ -17,8 +17,8 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtGoal, Label, both_cover, division, tasks_of
 from labelgen.data.log import require_annotators
-from labelgen.evaluation.tasks import EvaluationTask, answered, concerns, exclusive_names
 from labelgen.metrics.results import EVERYONE, Setting
+from labelgen.tasks.evaluation import EvaluationTask, answered, concerns, exclusive_names
 
 LEAST_PEOPLE = 3
 

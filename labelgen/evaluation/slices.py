@@ -32,11 +32,11 @@ from labelgen.confidence.resampling import Array
 from labelgen.data.dialogue import Dialogue, Turn, extra, step_features
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Label, division
 from labelgen.data.split import Part, part_of
-from labelgen.evaluation.measure import Measured, measure_all, metric
+from labelgen.evaluation.measure import Measured, measure_all
 from labelgen.evaluation.protocol import Judgment
-from labelgen.evaluation.tasks import EvaluationTask
-from labelgen.metrics.metric import Item
+from labelgen.metrics.metric import Item, metric
 from labelgen.metrics.results import Condition, SearchHalf, Setting, SliceMetric, WorstSlice, number
+from labelgen.tasks.evaluation import EvaluationTask
 
 LEAST_DIALOGUES = 5
 """Dialogues of a slice. Smaller ones join OTHER, which is left out where it is as small: its interval would be too wide."""

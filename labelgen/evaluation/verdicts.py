@@ -15,7 +15,8 @@ import msgspec
 from labelgen.confidence.resampling import holm, two_sided
 from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass
-from labelgen.evaluation.measure import Measured, difference, metric
+from labelgen.evaluation.measure import Measured, difference
+from labelgen.metrics.metric import metric
 from labelgen.metrics.results import BASELINE, HUMAN, Comparison, TaskResult, Tested, Verdict, VerdictName, significant
 
 _GAINS = ("better", "no_baselines", "ahead")

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.base.registry import resolve
 from labelgen.data.labels import At, Label
+from labelgen.metrics import METRICS
 
 Array = NDArray[np.float64]
 Answered = Mapping[At, tuple[Label, ...]]
@@ -45,6 +47,12 @@ class Metric:
     value: Callable[[Sequence[Row], Array], Array]
     what: str
     larger_is_better: bool = True
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name. Raises UsageError for an unknown one."""
+    known: Metric = resolve(METRICS, name, "metric")
+    return known
 
 
 def measure(metric: Metric, items: Sequence[Item]) -> float:

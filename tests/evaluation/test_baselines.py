@@ -17,9 +17,9 @@ from labelgen.evaluation import baselines as module
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, RatesOfLastAction, Rule, fit_baselines
 from labelgen.evaluation.classifiers import BagOfWords, FieldTrees
 from labelgen.evaluation.prepare import prepare
-from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
 from labelgen.metrics.results import Setting
 from labelgen.simulator.log import simulate
+from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
 
 NAMES = ("bad", "fair", "good")
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("macro_f1",), NAMES)

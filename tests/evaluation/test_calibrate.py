@@ -14,9 +14,9 @@ from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE, Decide, certify_tasks, scale_tasks
 from labelgen.evaluation.protocol import with_reference
-from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
 from labelgen.metrics.results import Setting
 from labelgen.model.calibration import Calibration, TaskCalibration
+from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
 (INTENTS,) = tasks_of_units("intents", ("turn",), ("intent_accuracy",))

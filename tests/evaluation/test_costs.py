@@ -14,8 +14,8 @@ from labelgen.data.log import write_log
 from labelgen.evaluation.evaluate import costs
 from labelgen.evaluation.prepare import systems_of
 from labelgen.evaluation.protocol import Protocol
-from labelgen.evaluation.tasks import EvaluationTask
 from labelgen.metrics.results import Setting
+from labelgen.tasks.evaluation import EvaluationTask
 
 QUALITY = EvaluationTask("quality", ("quality",), ("turn",), ("accuracy",), ("bad", "fair", "good"))
 INTENTS = EvaluationTask("intents", ("intents",), ("turn",), ("intent_accuracy",))

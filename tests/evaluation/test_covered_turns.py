@@ -15,8 +15,8 @@ from labelgen.evaluation.annotators import AnnotatorStatistics
 from labelgen.evaluation.calibrate import answers_of
 from labelgen.evaluation.measure import items_of, measure_all
 from labelgen.evaluation.protocol import Protocol
-from labelgen.evaluation.tasks import EvaluationTask
 from labelgen.metrics.results import HUMAN, Setting
+from labelgen.tasks.evaluation import EvaluationTask
 
 METRICS = (
     *("exact_goal_f1", "exact_goal_f1_several", "b_cubed_f1", "boundary_f1", "pk", "window_diff"),

@@ -16,8 +16,8 @@ from labelgen.data.log import Log, write_log
 from labelgen.evaluation.annotators import Ceiling
 from labelgen.evaluation.estimate import estimate
 from labelgen.evaluation.protocol import with_reference
-from labelgen.evaluation.tasks import tasks_of_units
 from labelgen.metrics.results import EVERYONE, Setting
+from labelgen.tasks.evaluation import tasks_of_units
 
 
 def outcome(turn: int, good: bool, p: float | None = None) -> Label:

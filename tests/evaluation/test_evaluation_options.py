@@ -17,8 +17,8 @@ from labelgen.data.log import write_log
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import KNOWN_USERS, prepare
 from labelgen.evaluation.protocol import Protocol, with_reference
-from labelgen.evaluation.tasks import parse_groups, tasks_of_units
 from labelgen.metrics.results import HUMAN, Setting
+from labelgen.tasks.evaluation import parse_groups, tasks_of_units
 
 TASKS = tasks_of_units("quality", ("turn", "dialogue"), ("macro_f1", "accuracy", "bad_f1", "bad_auprc"), QUALITY_NAMES)
 PEOPLE = tuple("abcde")

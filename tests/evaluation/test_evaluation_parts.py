@@ -22,9 +22,9 @@ from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import confusions, decisions, precision_coverage, reliability
 from labelgen.evaluation.prepare import COPIES, JudgedModel, annotated, join, prepare, systems_of
 from labelgen.evaluation.protocol import with_reference
-from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
 from labelgen.metrics.metric import Item
 from labelgen.metrics.results import Setting
+from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
 
 NAMES = ("bad", "fair", "good")
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), NAMES)

@@ -14,9 +14,9 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, AtTurn, Label
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import Annotate, JudgedModel, annotated, systems_of
-from labelgen.evaluation.tasks import tasks_of_units
 from labelgen.feedback.masking import mask_feedback
 from labelgen.metrics.results import Setting
+from labelgen.tasks.evaluation import tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
 GOLD = Setting("gold", annotators=None, resamples=20)

@@ -10,8 +10,8 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.evaluation.protocol import annotator_names, nothing_to_judge, with_all_named
-from labelgen.evaluation.tasks import EvaluationTask
 from labelgen.metrics.results import EVERYONE, Setting
+from labelgen.tasks.evaluation import EvaluationTask
 
 NAMES = st.sampled_from("abcdef")
 QUALITY = EvaluationTask("quality", ("quality",), ("turn",), ("accuracy",), ("bad", "good"))

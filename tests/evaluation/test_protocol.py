@@ -12,8 +12,8 @@ from labelgen.evaluation.annotators import Ceiling
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import items_of
 from labelgen.evaluation.protocol import Protocol, with_reference
-from labelgen.evaluation.tasks import EvaluationTask, tasks_of_units
 from labelgen.metrics.results import CEILING, HUMAN, Setting
+from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
 
 NAMES = ("bad", "good")
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy", "bad_f1", "ece"), ("bad", "fair", "good"))

@@ -20,11 +20,11 @@ from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import items_of
 from labelgen.evaluation.protocol import Protocol
 from labelgen.evaluation.slices import OTHER, known_fields, slices, value_of
-from labelgen.evaluation.tasks import evaluation_tasks, tasks_of_units
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item
 from labelgen.metrics.results import Setting
 from labelgen.simulator.log import simulate
+from labelgen.tasks.evaluation import evaluation_tasks, tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "good"))
 ACCENTS, SCREENS, LEVELS = ("north", "south", "east", "west"), ("yes", "no"), 8

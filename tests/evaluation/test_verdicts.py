@@ -17,9 +17,9 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import systems_of
-from labelgen.evaluation.tasks import evaluation_tasks, tasks_of_units
 from labelgen.evaluation.verdicts import decide, opponents
 from labelgen.metrics.results import Setting, TaskResult
+from labelgen.tasks.evaluation import evaluation_tasks, tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("macro_f1", "accuracy"), ("bad", "fair", "good"))
 GOLD = Setting("gold", resamples=400)

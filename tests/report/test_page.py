@@ -31,12 +31,12 @@ from labelgen.data.labels import QUALITY_NAMES, Annotation, AtGoal, AtSpan, AtTu
 from labelgen.data.record import to_plain
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.protocol import with_reference
-from labelgen.evaluation.tasks import tasks_of_units
 from labelgen.metrics.results import ExampleDialogue, Point, PrecisionCoverage, Setting, decode
 from labelgen.report.dialogue import Goal, letter, pair, tracks, view
 from labelgen.report.page import enough
 from labelgen.report.page import render as in_page
 from labelgen.report.plots import ABSENT, count, number, percent
+from labelgen.tasks.evaluation import tasks_of_units
 
 
 def rows_of(html: str) -> list[dict[str, str]]:

@@ -11,10 +11,10 @@ from rich.console import Console
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.evaluation.tasks import tasks_of_units
 from labelgen.metrics.results import Evaluation, Setting
 from labelgen.report.terminal import DialogueView, results_table
 from labelgen.simulator.log import simulate
+from labelgen.tasks.evaluation import tasks_of_units
 from labelgen.tasks.goals import Goals
 
 

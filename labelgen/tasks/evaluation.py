@@ -10,8 +10,22 @@ from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
-from labelgen.data.labels import Annotation, At, AtDialogue, AtGoal, AtTurn, Field, Label, Unit, answers, divides
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import (
+    Annotation,
+    At,
+    AtDialogue,
+    AtGoal,
+    AtTurn,
+    Field,
+    Label,
+    Unit,
+    answers,
+    divides,
+    on_turns,
+)
 from labelgen.metrics import WITHOUT_HEAD
+from labelgen.metrics.metric import Answered, Item
 from labelgen.metrics.results import Setting
 
 _SCOPE: Mapping[Unit, type] = {"turn": AtTurn, "span": AtTurn, "goal": AtGoal, "dialogue": AtDialogue}
@@ -135,6 +149,32 @@ def answered(annotation: Annotation | None, task: EvaluationTask) -> dict[At, tu
     if not task.groups:
         return by_place
     return {at: tuple(_grouped(label, task.groups) for label in labels) for at, labels in by_place.items()}
+
+
+def item_of(
+    dialogue: Dialogue, task: EvaluationTask, reference: Answered, predicted: Answered, covered: Sequence[int] | None
+) -> Item:
+    """What the metrics of a task compare in a dialogue. covered: turns on which a division into goals is judged, None for all."""
+    requests = tuple(turn.request for turn in dialogue.turns)
+    item = Item(requests, reference, predicted, dialogue.start, dialogue.locale)
+    return on_covered_turns(item, covered) if task.divides else item
+
+
+def on_covered_turns(item: Item, covered: Sequence[int] | None) -> Item:
+    """Divisions into goals as of a dialogue that has only the covered turns, numbered from 0; None for all turns."""
+    if covered is None:
+        return item
+    number = {turn: k for k, turn in enumerate(covered)}
+
+    def moved(label: Label) -> Label:
+        assert isinstance(label.at, AtGoal)
+        return replace(label, at=AtGoal(tuple([number[turn] for turn in label.at.turns])))
+
+    reference, predicted = (
+        {at: tuple(map(moved, on_turns(labels, number))) for at, labels in answers.items()}
+        for answers in (item.reference, item.predicted)
+    )
+    return Item(tuple(item.requests[turn] for turn in covered), reference, predicted)
 
 
 def concerns_place(at: At, task: EvaluationTask) -> bool:
