@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Answers, AtGoal, AtSpan, AtTurn, Label, NoLabel
+from labelgen.data.labels import Annotation, Answers, AtGoal, AtSpan, AtTurn, Label, NoLabel
 from labelgen.features.layout import Batch, FeatureTensors, Layout, States
 from labelgen.feedback.items import goals_of
 from labelgen.model.batches import Collator, Goals
@@ -247,30 +247,44 @@ def _annotate_batch(
     online: bool,
 ) -> list[Answers]:
     """Dialogues with one exact number of turns."""
-    divides = any(task.divides for task in model.tasks.values())
-    goals = tuple(_initial_goals(d, goals_from, divides) for d in dialogues)
+    goals = tuple(initial_goals(model, dialogue, goals_from) for dialogue in dialogues)
     encoded = encode_dialogues(model, collator, dialogues, goals, root, online)
+    return decode_dialogues(model, encoded, list(model.tasks), goals_from is None)
+
+
+def decode_dialogues(
+    model: LabelModel, encoded: EncodedDialogues, names: Sequence[str], predict_goals: bool
+) -> list[Answers]:
+    """Predictions of these tasks for each encoded dialogue, in the order of their names.
+
+    predict_goals: where one of the tasks divides dialogues, its goals replace those of the layout for the tasks about goals."""
     layout = encoded.layout
     by_name: dict[str, tuple[Answers, ...]] = {}
-    for task in sorted(model.tasks.values(), key=lambda task: not task.divides):
+    for task in sorted((model.tasks[name] for name in names), key=lambda task: not task.divides):
         if task.hides_response:
             continue
         if "goal" in task.units and not task.divides and layout.goal_count == 0:
-            by_name[task.name] = tuple(() for _ in dialogues)
+            by_name[task.name] = tuple(() for _ in layout.turns)
             continue
         by_name[task.name] = encoded.decode(model, task, layout)
-        if task.divides and goals_from is None:
+        if task.divides and predict_goals:
             layout = layout.with_goals(tuple(_goals(answers) for answers in by_name[task.name]))
-    decoded = [by_name[name] for name in model.tasks if name in by_name]
-    return [tuple(answer for answers in decoded for answer in answers[b]) for b in range(len(dialogues))]
+    decoded = [by_name[name] for name in names if name in by_name]
+    return [tuple(answer for answers in decoded for answer in answers[b]) for b in range(len(layout.turns))]
 
 
-def _initial_goals(dialogue: Dialogue, annotator: str | None, divides: bool) -> Goals:
+def initial_goals(model: LabelModel, dialogue: Dialogue, annotator: str | None) -> Goals:
     """The annotator's goals; without annotator, none if the model predicts goals, else provisional ones as in feedback."""
     if annotator is None:
+        divides = any(task.divides for task in model.tasks.values())
         return () if divides else tuple(goals_of(dialogue, None)[0])
     annotation = dialogue.annotation(annotator)
-    return () if annotation is None else tuple(sorted(set(_goals(annotation.labels))))
+    return () if annotation is None else goals_in(annotation)
+
+
+def goals_in(annotation: Annotation) -> Goals:
+    """All goals that an annotation has labels at."""
+    return tuple(sorted(set(_goals(annotation.labels))))
 
 
 def _goals(answers: Iterable[Label | NoLabel]) -> Goals:

@@ -137,8 +137,13 @@ class LabelModel(nn.Module):
 
     def refresh_labels(self) -> None:
         """Encode the texts of labels with the current encoder; needed in training and before a model is saved."""
+        vectors = self.label_vectors()
         for name, ids in self._label_ids.items():
-            self.get_buffer(_label_buffer(name)).copy_(pool_texts(self.turn_encoder, ids))
+            vectors[name].copy_(pool_texts(self.turn_encoder, ids))
+
+    def label_vectors(self) -> dict[str, Float[Tensor, "K d"]]:
+        """Encoded texts of the labels of each task that reads them."""
+        return {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
 
     def encode(self, batch: Batch) -> Encoded:
         """Encode the passages; token states only if a head reads them."""
@@ -175,7 +180,6 @@ class LabelModel(nn.Module):
         """States of the turns after the dialogue encoder."""
         fused = turns.turns
         seen = layout.unpad(self.dialogue_encoder(layout.pad(fused), layout.real(), causal))
-        labels = {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
         sees: Sees = "earlier" if causal else "all"
         if not self.options.dialogue_layers:
             sees = "none"
@@ -185,7 +189,7 @@ class LabelModel(nn.Module):
             turns.requests,
             turns.responses,
             turns.tokens,
-            labels,
+            self.label_vectors(),
             sees,
             without_texts=turns.without_texts,
         )
@@ -217,13 +221,14 @@ class LabelModel(nn.Module):
         plain = replace(states, turns=states.without_texts, alone=states.without_texts)
         return _of_heads(self.heads_without_texts, self.tasks[name], plain, layout)
 
-    def losses(self, batch: Batch, causal: bool = False) -> dict[str, Loss]:
-        """Loss of every task that has targets in the batch. causal: turns see no later turns."""
+    def losses(self, batch: Batch, causal: bool = False, encoded: Encoded | None = None) -> dict[str, Loss]:
+        """Loss of every task that has targets in the batch. causal: turns see no later turns. encoded: the batch's passages, if they
+        are encoded already."""
         if self.training:
             if int(self.steps) % self.options.label_refresh_steps == 0 and self._label_ids:
                 self.refresh_labels()
             self.steps += 1
-        encoded = self.encode(batch)
+        encoded = self.encode(batch) if encoded is None else encoded
         seen: States | None = None
         losses = {}
         for name, task in self.tasks.items():

@@ -129,11 +129,14 @@ class ChosenTargets:
     """Choice of targets by the options: the dialogue with its targets, or None if it has no target of the tasks.
 
     If several annotators match, the labels of each are targets, and the weights of an annotator's targets sum to their share. So
-    the model learns the distribution of the annotators' labels. A consensus would lose that distribution, and every tie."""
+    the model learns the distribution of the annotators' labels. A consensus would lose that distribution, and every tie.
 
-    def __init__(self, options: TargetOptions, tasks: Collection[str]) -> None:
+    keep_annotations: the dialogue keeps the annotations that its targets come from, as the reference of task metrics."""
+
+    def __init__(self, options: TargetOptions, tasks: Collection[str], keep_annotations: bool = False) -> None:
         self.options = options
         self.tasks = frozenset(tasks)
+        self.keep_annotations = keep_annotations
         known = {name: resolve(TASKS, name, "task") for name in TASKS}
         self._exclusive = frozenset(n for n, task in known.items() if task.names is not None and not task.divides)
 
@@ -151,7 +154,8 @@ class ChosenTargets:
             annotated = {field_of(t.task, t.at) for t in targets}
             targets += [t for t in dialogue.targets if field_of(t.task, t.at) not in annotated]
         used = tuple(t for t in targets if t.task in self.tasks and t.weight > 0.0)
-        return replace(dialogue, targets=used, annotations=()) if used else None
+        kept = tuple(chosen) if self.keep_annotations else ()
+        return replace(dialogue, targets=used, annotations=kept) if used else None
 
 
 def _matches(annotation: Annotation, pattern: str) -> bool:
@@ -219,7 +223,7 @@ class AnnotatedExamples:
 
 
 class HeldOutExamples:
-    """Examples for the validation loss, equal in every epoch. hidden: masks all feedback."""
+    """Examples for validation, equal in every epoch. hidden: masks all feedback."""
 
     def __init__(self, corpus: Corpus, hidden: bool) -> None:
         self.corpus = corpus

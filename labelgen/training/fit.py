@@ -37,6 +37,7 @@ from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptio
 from labelgen.training.sampler import Sampler, total_steps
 from labelgen.training.sharding import ShardedStrategy
 from labelgen.training.tracking import ProgressLine, Recorder, Tracker
+from labelgen.training.validation import Validation
 
 CHECKPOINTS = "checkpoints"
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
@@ -93,14 +94,16 @@ def fit(
     written; Terminated on SIGTERM. In processes other than the first these are SystemExit, so that one process reports them."""
     sampler = make_sampler(training, options.batch, options.hardware, options.data.mix, options.seed)
     steps = total_steps(sampler, options.length.max_epochs, options.length.max_steps)
-    recorder = Recorder(trackers, options.tracking.log_every, steps, training.corpus.name)
+    compared = None if validation is None else Validation(validation, list(options.tasks))
+    recorder = Recorder(trackers, options.tracking.log_every, steps, training.corpus.name, compared)
     keep_best = options.length.keep == "best"
     checkpoints, writer = CheckpointFolder(folder / CHECKPOINTS), CheckpointWriter()
-    # Callbacks run in this order: metrics are recorded and the limit is known before a checkpoint is written.
+    # Callbacks run in this order: task metrics are computed and recorded and the limit is known before a checkpoint is written.
     trainer = make_trainer(
         options,
         folder,
         [
+            *([] if compared is None else [compared]),
             recorder,
             ProgressLine(steps, recorder),
             RunLimit(steps, options.length.max_minutes, recorder),
@@ -127,7 +130,16 @@ def fit(
         valid = None
         if validation is not None:
             order = make_sampler(validation, options.batch, options.hardware, (), 0)
-            valid = ValidationLoader(validation, collator, order, lambda: trainer.global_rank, workers)
+            assert compared is not None
+            valid = ValidationLoader(
+                validation,
+                collator,
+                order,
+                lambda: trainer.global_rank,
+                workers,
+                options.data.metric_dialogues,
+                compared.goals,
+            )
         with _quiet(), tf32_products(trainer.strategy.root_device.type == "cuda"):
             last = None if index is None else checkpoints.path / index.last.file
             try:

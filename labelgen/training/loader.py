@@ -4,14 +4,14 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from labelgen.features.layout import Batch
-from labelgen.model.batches import Collator, Example
+from labelgen.model.batches import Collator, Example, Goals
 from labelgen.training.corpus import Examples, ExampleTable
 from labelgen.training.sampler import Sampler, StepPart
 
@@ -25,6 +25,21 @@ class StepBatch:
     weights: Mapping[str, float]
 
     def to(self, device: torch.device | str, **_: Any) -> "StepBatch":
+        """Move to a device; ignores the options that Lightning adds, such as non_blocking."""
+        return replace(self, batch=self.batch.to(device))
+
+
+@dataclass(frozen=True)
+class HeldOutBatch:
+    """A batch of validation and the indices of its dialogues.
+
+    goals: of each dialogue those that the model starts from, and those of its reference; None if its labels are not compared."""
+
+    batch: Batch
+    indices: tuple[int, ...]
+    goals: tuple[tuple[Goals, Goals], ...] | None = None
+
+    def to(self, device: torch.device | str, **_: Any) -> "HeldOutBatch":
         """Move to a device; ignores the options that Lightning adds, such as non_blocking."""
         return replace(self, batch=self.batch.to(device))
 
@@ -94,24 +109,46 @@ class TrainingLoader:
 
 
 class ValidationLoader:
-    """One pass over held-out examples, always in the same batches."""
+    """One pass over held-out examples, always in the same batches.
+
+    compared: number of dialogues whose labels are compared with a reference: those of the first batches. goals: of a dialogue by its
+    index (HeldOutBatch)."""
 
     def __init__(
-        self, examples: Examples, collator: Collator, sampler: Sampler, process: Callable[[], int], workers: int
+        self,
+        examples: Examples,
+        collator: Collator,
+        sampler: Sampler,
+        process: Callable[[], int],
+        workers: int,
+        compared: int = 0,
+        goals: Callable[[int], tuple[Goals, Goals]] | None = None,
     ) -> None:
         self.table = ExampleTable(examples)
         self.collator = collator
         self.order = sampler
         self.process = process
         self.workers = workers
+        self.goals = goals
+        ends = accumulate(map(len, sampler.plan(0)))
+        self.compared = 0 if compared == 0 else 1 + sum(end < compared for end in ends)
+        """Number of batches, over all processes, whose labels are compared."""
 
     def __len__(self) -> int:
         return len(self.order.plan(0)) // self.order.processes
 
-    def __iter__(self) -> Iterator[Batch]:
-        plan = self.order.plan(0)[self.process() :: self.order.processes]
-        keys = [[(0, int(index)) for index in indices] for indices in plan]
-        return (batch for batch, _, _ in _load(self.table, self.collator, keys, self.workers))
+    def __iter__(self) -> Iterator[HeldOutBatch]:
+        first, processes = self.process(), self.order.processes
+        plan = [tuple(map(int, indices)) for indices in self.order.plan(0)[first::processes]]
+        loaded = _load(self.table, self.collator, [[(0, index) for index in indices] for indices in plan], self.workers)
+        for number, (indices, (batch, _, _)) in enumerate(zip(plan, loaded, strict=True)):
+            compared = self.goals is not None and number * processes + first < self.compared
+            goals = tuple(map(self.goals, indices)) if self.goals is not None and compared else None
+            yield HeldOutBatch(batch, indices, goals)
+
+    def compared_indices(self) -> list[int]:
+        """The dialogues of all processes whose labels are compared."""
+        return sorted(int(index) for indices in self.order.plan(0)[: self.compared] for index in indices)
 
 
 def _load(

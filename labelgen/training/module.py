@@ -4,7 +4,7 @@ Pretraining and finetuning differ in their examples only."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -18,13 +18,16 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from labelgen.base.errors import LabelgenError
 from labelgen.base.process import Terminated
-from labelgen.features.layout import Batch
-from labelgen.model.label_model import LabelModel
+from labelgen.data.labels import Answers
+from labelgen.model.annotate import EncodedDialogues, decode_dialogues
+from labelgen.model.label_model import Encoded, LabelModel
 from labelgen.nn.losses import Loss
-from labelgen.training.loader import StepBatch
+from labelgen.training.loader import HeldOutBatch, StepBatch
 from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import StepPart
 from labelgen.training.sharding import shard, whole
+
+T = TypeVar("T")
 
 ENCODER = "turn_encoder."
 """Prefix of the names of pretrained parameters."""
@@ -46,6 +49,15 @@ def stop_all(trainer: pl.Trainer, reason: LabelgenError | None) -> None:
     agreed = trainer.strategy.broadcast(reason)
     if agreed is not None:
         raise StopAllProcesses(agreed)
+
+
+def gather(trainer: pl.Trainer, share: T) -> list[T]:
+    """What each process has, in all processes."""
+    if trainer.world_size == 1:
+        return [share]
+    shares: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(shares, share)
+    return shares
 
 
 class LearnedWeights(nn.Module):
@@ -95,6 +107,7 @@ class TrainingModule(pl.LightningModule):
         self.learned_weights = LearnedWeights([*model.tasks]) if options.learn_task_weights else None
         self.gradient_norm: Tensor | None = None
         self._idle: list[nn.Module] = []
+        self._label_vectors: dict[str, Tensor] = {}
         self.undecayed = frozenset(name for name, p in model.named_parameters() if p.ndim < 2)
 
     def configure_model(self) -> None:
@@ -130,8 +143,31 @@ class TrainingModule(pl.LightningModule):
         """A pure function of the place in the run, like dropout, with other random numbers."""
         return bool(np.random.default_rng([*self._place(part), 1]).random() < self.online_share)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> LossSums:
-        return _loss_sums(self.model.losses(batch))
+    def validation_step(self, batch: HeldOutBatch, batch_idx: int) -> dict[str, Any]:
+        """Sums of losses and, for a batch whose labels are compared, the predictions end to end and on the goals of the reference."""
+        if batch_idx == 0:
+            # As in the saved model. Training goes on with the vectors that it had.
+            self._label_vectors = {name: v.clone() for name, v in self.model.label_vectors().items()}
+            self.model.refresh_labels()
+        encoded = self.model.encode(batch.batch)
+        sums = _loss_sums(self.model.losses(batch.batch, encoded=encoded))
+        return {"sums": sums, "predictions": None if batch.goals is None else self._predictions(batch, encoded)}
+
+    def _predictions(self, batch: HeldOutBatch, encoded: Encoded) -> list[tuple[Answers, Answers]]:
+        assert batch.goals is not None
+        model, layout = self.model, batch.batch.layout
+        states = model.states(batch.batch, encoded)
+        start, given = (layout.with_goals(goals) for goals in zip(*batch.goals, strict=True))
+        about_goals = [name for name, task in model.tasks.items() if "goal" in task.units and not task.divides]
+        end_to_end = decode_dialogues(model, EncodedDialogues(start, states), list(model.tasks), predict_goals=True)
+        on_given = decode_dialogues(model, EncodedDialogues(given, states), about_goals, predict_goals=False)
+        return list(zip(end_to_end, on_given, strict=True))
+
+    def on_validation_end(self) -> None:
+        with torch.no_grad():
+            vectors = self.model.label_vectors()
+            for name, before in self._label_vectors.items():
+                vectors[name].copy_(before)
 
     def _global_weights(self, batch: StepBatch) -> dict[str, Tensor]:
         local = torch.tensor([batch.weights.get(name, 0.0) for name in self.model.tasks], device=self.device)

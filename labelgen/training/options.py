@@ -24,7 +24,10 @@ class DataOptions:
     train: Annotated[tuple[str, ...], "LOG"]
     """training logs: files or folders of records"""
     valid: Annotated[tuple[str, ...], "LOG"] = ()
-    """validation logs, on which the loss is measured after each epoch"""
+    """validation logs, on which the loss and the metrics of tasks are measured after each epoch"""
+    metric_dialogues: WholeNumber = 2000
+    """number of dialogues of `valid`, rounded up to whole batches, on which the metrics of tasks are measured after each epoch; 0 measures
+    the loss alone"""
     mix: tuple[Positive, ...] = ()
     """passes over each log of `train` in an epoch, in their order: 0.5 is another half each epoch; one without a value"""
     format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"

@@ -77,13 +77,14 @@ def finetune(options: FinetuneOptions) -> str:
     targets = options.targets
     hidden = targets.evidence_hidden if targets.feedback else 0.0
     prepare = ChosenTargets(targets, options.tasks)
+    prepare_held_out = ChosenTargets(targets, options.tasks, keep_annotations=True)
 
     def examples(corpus: Corpus, training: bool) -> Examples:
         if training:
             return AnnotatedExamples(corpus, hidden, options.seed, options.augment)
         return HeldOutExamples(corpus, hidden > 0.0)
 
-    return _run(options, FINETUNE, prepare, examples)
+    return _run(options, FINETUNE, prepare, prepare_held_out, examples)
 
 
 def pretrain(options: PretrainOptions) -> str:
@@ -93,14 +94,16 @@ def pretrain(options: PretrainOptions) -> str:
         return CorruptedExamples(corpus, options.mixture, options.pool, options.seed, options.single)
 
     check_taught(options)
-    return _run(options, PRETRAIN, without_answers, examples)
+    return _run(options, PRETRAIN, without_answers, without_answers, examples)
 
 
 class _MakeExamples(Protocol):
     def __call__(self, corpus: Corpus, training: bool) -> Examples: ...
 
 
-def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _MakeExamples) -> str:
+def _run(
+    options: TrainingOptions, command: str, prepare: Prepare, prepare_held_out: Prepare, examples: _MakeExamples
+) -> str:
     options = check_options(options)
     choose_instruction_set()
     if options.hardware.threads is not None:
@@ -117,19 +120,19 @@ def _run(options: TrainingOptions, command: str, prepare: Prepare, examples: _Ma
     # Every session reads the logs again, so it writes the quarantine again.
     with closing(run_quarantine(folder)) as bad, ExitStack() as stack:
 
-        def read(logs: Sequence[str]) -> Corpus:
+        def read(logs: Sequence[str], prepare: Prepare) -> Corpus:
             return stack.enter_context(
                 closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad, data.option, cache))
             )
 
-        corpus = read(data.train)
+        corpus = read(data.train, prepare)
         _check_data(corpus, "data.train", earlier, folder)
         targets = target_counts(corpus)
         if command == FINETUNE:
             _check_targets(options.tasks, targets)
         validation = None
         if data.valid:
-            held_out = read(data.valid)
+            held_out = read(data.valid, prepare_held_out)
             _check_data(held_out, "data.valid", None, folder)
             validation = examples(held_out, training=False)
         elif options.length.keep == "best":

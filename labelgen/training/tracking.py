@@ -21,8 +21,9 @@ from labelgen.base.errors import DivergedError, StorageError, first_line
 from labelgen.base.files import atomic_write, write_text
 from labelgen.base.terminal import print_lines
 from labelgen.training.loader import StepBatch
-from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule
+from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule, gather
 from labelgen.training.options import TrackingOptions
+from labelgen.training.validation import Validation
 
 Row = Mapping[str, Any]
 
@@ -181,12 +182,21 @@ class Recorder(pl.Callback):
     """Records training and validation metrics: one row every so many steps, and one after each validation.
 
     Losses are means since the last row, in nats a unit, over all processes. turns, tokens: seen in training since the run
-    began. elapsed_s: time of all sessions. name: id of a dialogue by its index in the corpus."""
+    began. elapsed_s: time of all sessions. name: id of a dialogue by its index in the corpus.
+    validation: whose task metrics stand in the rows of validations."""
 
-    def __init__(self, trackers: Sequence[Tracker], every: int, steps: int, name: Callable[[int], str] = str) -> None:
+    def __init__(
+        self,
+        trackers: Sequence[Tracker],
+        every: int,
+        steps: int,
+        name: Callable[[int], str] = str,
+        validation: Validation | None = None,
+    ) -> None:
         self.trackers = trackers
         self.every = every
         self.name = name
+        self.validation = validation
         self.steps = steps
         self.turns = 0
         self.tokens = 0
@@ -234,7 +244,7 @@ class Recorder(pl.Callback):
                 if all(task not in sums or math.isfinite(float(sums[task][0])) for task in tasks)
                 else batch.part.indices
             )
-            ids = sorted(self.name(index) for index in chain(*_gathered(trainer, list(own))))
+            ids = sorted(self.name(index) for index in chain(*gather(trainer, list(own))))
             shown = ", ".join(ids[:_SHOWN_IDS]) + (
                 f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
             )
@@ -271,13 +281,14 @@ class Recorder(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        _add_sums(self._valid, outputs)
+        _add_sums(self._valid, outputs["sums"])
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         losses = self._losses(trainer, pl_module, self._valid, "valid_loss")
         self.validation_loss = losses["valid_loss"]
-        self._write(trainer, {"step": trainer.global_step, "epoch": self._epoch, **losses})
+        metrics = {} if self.validation is None else self.validation.values
+        self._write(trainer, {"step": trainer.global_step, "epoch": self._epoch, **losses, **metrics})
         # Validation time does not count in the training rate.
         self._row_s = self.elapsed_s
 
@@ -312,15 +323,6 @@ class Recorder(pl.Callback):
         if trainer.is_global_zero:
             for tracker in self.trackers:
                 tracker.add(row)
-
-
-def _gathered(trainer: pl.Trainer, own: Sequence[int]) -> list[Sequence[int]]:
-    """What each process has, in all processes."""
-    if trainer.world_size == 1:
-        return [own]
-    whole: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(whole, own)
-    return whole
 
 
 def _add_sums(sums: dict[str, list[float]], batch: LossSums) -> None:

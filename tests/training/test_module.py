@@ -17,7 +17,7 @@ from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
-from labelgen.training.loader import StepBatch
+from labelgen.training.loader import HeldOutBatch, StepBatch
 from labelgen.training.module import LearnedWeights, TrainingModule
 from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import StepPart
@@ -246,9 +246,16 @@ class Told(nn.Linear):
         self.asked: list[bool] = []
         self.tasks: dict[str, Any] = {}
 
-    def losses(self, batch: Any, causal: bool = False) -> dict[str, Any]:
+    def losses(self, batch: Any, causal: bool = False, encoded: Any = None) -> dict[str, Any]:
         self.asked.append(causal)
         return {}
+
+    def encode(self, batch: Any) -> None: ...
+
+    def label_vectors(self) -> dict[str, Any]:
+        return {}
+
+    def refresh_labels(self) -> None: ...
 
 
 def drawn(seed: int, share: float) -> list[bool]:
@@ -267,7 +274,7 @@ def test_the_share_is_kept_and_the_seed_alone_decides(share: float):
 
 def test_validation_sees_both_ways():
     module: Any = TrainingModule(Told(), OptimizerOptions(), 1, 0, 1.0)  # type: ignore[arg-type]
-    module.validation_step(None, 0)
+    module.validation_step(HeldOutBatch(None, ()), 0)  # type: ignore[arg-type]
     assert module.model.asked == [False]
 
 

@@ -93,7 +93,8 @@ def test_best_epoch_becomes_model(options: Callable[..., FinetuneOptions], log: 
 
     def measure(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
         loss = next(nats) if batch_idx == 0 else 0.0
-        return {name: (torch.tensor(loss), torch.tensor(float(batch_idx == 0))) for name in self.model.tasks}
+        weight = torch.tensor(float(batch_idx == 0))
+        return {"sums": {name: (torch.tensor(loss), weight) for name in self.model.tasks}, "predictions": None}
 
     monkeypatch.setattr(TrainingModule, "validation_step", measure)
     asked = options("a", f"--data.valid=[{log}]", "--length.keep=best", "--length.max_epochs=3")
