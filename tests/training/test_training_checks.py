@@ -64,7 +64,7 @@ def test_every_number_has_a_range_that_holds_its_default():
 
 @given(st.sampled_from(sorted(RANGES)), st.data())
 def test_a_number_out_of_its_range_is_refused_by_its_key(pattern: str, data: st.DataObject):
-    kind = PretrainOptions if pattern in ("pool", "mixture.*") else FinetuneOptions
+    kind = PretrainOptions if pattern in ("pool", "mixture.*", "single") else FinetuneOptions
     made = options("--model.dialogue_layers=0", "--data.valid=[held.jsonl]", kind=kind)
     key = pattern.replace("*", "goals" if pattern.startswith("tasks") else "swapped_answers")
     whole = {item.key: item.hint.kind is int for item in fields_of(kind)}[pattern]
