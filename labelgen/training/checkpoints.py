@@ -26,6 +26,7 @@ from labelgen.base.process import Terminated
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import StopAllProcesses, stop_all
 from labelgen.training.tracking import Recorder
+from labelgen.training.validation import Monitor
 
 INDEX = "index.json"
 _OLD = "last.ckpt"
@@ -44,7 +45,7 @@ class SavedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointIndex:
-    """last: the newest. best: of the epoch with the lowest validation loss so far. safe: the newest whose weights are known to
+    """last: the newest. best: of the epoch with the best monitored value so far. safe: the newest whose weights are known to
     give a finite loss; None before there is one."""
 
     last: SavedCheckpoint
@@ -182,20 +183,26 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 class Checkpoints(pl.Callback):
-    """Saves a checkpoint every so many steps, at the lowest validation loss so far, and at the end of the run. It also saves at the end
+    """Saves a checkpoint every so many steps, at the best monitored value so far, and at the end of the run. It also saves at the end
     of an epoch if a tenth as many steps went by since the last one, and on SIGTERM or SIGUSR1 (SLURM's warning) to any process at the end
     of the step, or of the epoch if it is its last step.
 
-    writer: the trainer's plugin, which writes the files that are committed here."""
+    writer: the trainer's plugin, which writes the files that are committed here. monitor: the value that makes an epoch the best one;
+    None if no best epoch is kept."""
 
     def __init__(
-        self, folder: CheckpointFolder, writer: CheckpointWriter, every: int, recorder: Recorder, keep_best: bool
+        self,
+        folder: CheckpointFolder,
+        writer: CheckpointWriter,
+        every: int,
+        recorder: Recorder,
+        monitor: Monitor | None,
     ) -> None:
         self.folder = folder
         self.writer = writer
         self.every = every
         self.recorder = recorder
-        self.keep_best = keep_best
+        self.monitor = monitor
         self.best: float | None = None
         self.written = 0
         self._unproven = False
@@ -241,14 +248,15 @@ class Checkpoints(pl.Callback):
             self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = self.recorder.validation_loss
-        better = self.keep_best and loss is not None and (self.best is None or loss < self.best)
+        values = self.recorder.values
+        value = None if self.monitor is None else values.get(self.monitor.name)
+        better = self.monitor is not None and self.monitor.better(value, self.best)
         if better:
-            self.best = loss
+            self.best = value
         terminated = self._any_terminated(trainer)
         # Otherwise epochs of a few steps would mostly write.
         if better or terminated or trainer.should_stop or 10 * (trainer.global_step - self.written) >= self.every:
-            self._save(trainer, better, loss is not None)
+            self._save(trainer, better, bool(values))
         if terminated:
             self._stop(trainer)
 
@@ -294,29 +302,31 @@ def _next_index(
 
 
 class Patience(pl.Callback):
-    """Early stopping: ends a run after `epochs` epochs in a row without a lower validation loss; never if None.
+    """Early stopping: ends a run after `epochs` epochs in a row without a better monitored value; never if None.
 
-    All processes know the same loss, so they stop together."""
+    All processes know the same value, so they stop together."""
 
-    def __init__(self, epochs: int | None, recorder: Recorder) -> None:
+    def __init__(self, epochs: int | None, recorder: Recorder, monitor: Monitor) -> None:
         self.epochs = epochs
         self.recorder = recorder
-        self.least: float | None = None
+        self.monitor = monitor
+        self.best: float | None = None
         self.waited = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"least": self.least, "waited": self.waited}
+        return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.least, self.waited = state_dict["least"], state_dict["waited"]
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = self.recorder.validation_loss
+        values = self.recorder.values
         # A run that its time limit ends in the middle of an epoch is validated there too.
-        if loss is None or not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if not values or not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        self.waited = 0 if self.least is None or loss < self.least else self.waited + 1
-        self.least = loss if self.least is None else min(loss, self.least)
+        value = values.get(self.monitor.name)
+        better = self.monitor.better(value, self.best)
+        self.waited, self.best = (0, value) if better else (self.waited + 1, self.best)
         trainer.should_stop = trainer.should_stop or out_of_patience(self.state_dict(), self.epochs)
 
 

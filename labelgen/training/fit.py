@@ -37,7 +37,7 @@ from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptio
 from labelgen.training.sampler import Sampler, total_steps
 from labelgen.training.sharding import ShardedStrategy
 from labelgen.training.tracking import ProgressLine, Recorder, Tracker
-from labelgen.training.validation import Validation
+from labelgen.training.validation import Validation, monitor_of
 
 CHECKPOINTS = "checkpoints"
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
@@ -97,6 +97,7 @@ def fit(
     compared = None if validation is None else Validation(validation, list(options.tasks))
     recorder = Recorder(trackers, options.tracking.log_every, steps, training.corpus.name, compared)
     keep_best = options.length.keep == "best"
+    monitor = monitor_of(options.length.monitor, list(options.tasks))
     checkpoints, writer = CheckpointFolder(folder / CHECKPOINTS), CheckpointWriter()
     # Callbacks run in this order: task metrics are computed and recorded and the limit is known before a checkpoint is written.
     trainer = make_trainer(
@@ -107,8 +108,10 @@ def fit(
             recorder,
             ProgressLine(steps, recorder),
             RunLimit(steps, options.length.max_minutes, recorder),
-            Patience(options.length.patience, recorder),
-            Checkpoints(checkpoints, writer, options.tracking.checkpoint_every, recorder, keep_best),
+            Patience(options.length.patience, recorder, monitor),
+            Checkpoints(
+                checkpoints, writer, options.tracking.checkpoint_every, recorder, monitor if keep_best else None
+            ),
         ],
         [writer],
     )
@@ -140,6 +143,8 @@ def fit(
                 options.data.metric_dialogues,
                 compared.goals,
             )
+            if keep_best or options.length.patience is not None:
+                compared.check(monitor, valid.compared_indices())
         with _quiet(), tf32_products(trainer.strategy.root_device.type == "cuda"):
             last = None if index is None else checkpoints.path / index.last.file
             try:

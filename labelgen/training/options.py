@@ -128,9 +128,12 @@ class LengthOptions:
     max_minutes: Positive | None = None
     """time limit over all sessions, whatever the schedule; raise it to resume"""
     patience: Count | None = None
-    """number of epochs in a row without a smaller loss on `data.valid` before early stopping; the learning rate schedule stays"""
+    """number of epochs in a row without a better `monitor` before early stopping; the learning rate schedule stays"""
     keep: Literal["last", "best"] = "last"
-    """weights of the model: those of the last epoch, or of the epoch with the smallest loss on `data.valid`, if there is such a log"""
+    """weights of the model: those of the last epoch, or of the epoch with the best `monitor`, if there is `data.valid`"""
+    monitor: Annotated[str, "METRIC"] = "valid_loss"
+    """loss or metric on `data.valid` that decides `patience` and `keep: best`, by its name in metrics.jsonl, such as
+    valid/outcome/macro_f1; whether larger is better comes from the metric"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +216,18 @@ class FinetuneOptions(TrainingOptions):
     targets: TargetOptions = field(default_factory=TargetOptions)
     """source of the training targets"""
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+        if self.length.monitor != LengthOptions.monitor and not self.data.valid:
+            raise UsageError(
+                f"{self.length.monitor} needs a validation log",
+                "length.monitor",
+                "give data.valid, or leave length.monitor out",
+            )
+        if self.length.monitor.startswith("valid/") and not self.data.metric_dialogues:
+            raise UsageError(
+                f"{self.length.monitor} is not measured on 0 dialogues",
+                "data.metric_dialogues",
+                "give a number, such as 2000",
+            )
     """changes of the annotated dialogues, drawn in each epoch"""
 
 

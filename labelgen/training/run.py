@@ -48,6 +48,7 @@ from labelgen.training.members import fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.tracking import trackers
 
+from labelgen.training.validation import monitor_of
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 STATE = "run.json"
@@ -116,6 +117,7 @@ def _run(
     if options.init is not None:
         check_model(Path(options.init))
     data = options.data
+    monitor_of(options.length.monitor, list(options.tasks))
     cache = None if data.cache is None else Path(data.cache)
     # Every session reads the logs again, so it writes the quarantine again.
     with closing(run_quarantine(folder)) as bad, ExitStack() as stack:

@@ -23,7 +23,7 @@ from labelgen.base.terminal import print_lines
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule, gather
 from labelgen.training.options import TrackingOptions
-from labelgen.training.validation import Validation
+from labelgen.training.validation import LOSS, Validation
 
 Row = Mapping[str, Any]
 
@@ -183,7 +183,7 @@ class Recorder(pl.Callback):
 
     Losses are means since the last row, in nats a unit, over all processes. turns, tokens: seen in training since the run
     began. elapsed_s: time of all sessions. name: id of a dialogue by its index in the corpus.
-    validation: whose task metrics stand in the rows of validations."""
+    validation: whose task metrics stand in the rows of validations. values: losses and metrics of the last validation; empty before it."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class Recorder(pl.Callback):
         self.steps = steps
         self.turns = 0
         self.tokens = 0
-        self.validation_loss: float | None = None
+        self.values: dict[str, float] = {}
         self._epoch = 0
         self._elapsed_s = 0.0
         self._started = time.monotonic()
@@ -285,10 +285,9 @@ class Recorder(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
-        losses = self._losses(trainer, pl_module, self._valid, "valid_loss")
-        self.validation_loss = losses["valid_loss"]
-        metrics = {} if self.validation is None else self.validation.values
-        self._write(trainer, {"step": trainer.global_step, "epoch": self._epoch, **losses, **metrics})
+        losses = self._losses(trainer, pl_module, self._valid, LOSS)
+        self.values = losses | ({} if self.validation is None else self.validation.values)
+        self._write(trainer, {"step": trainer.global_step, "epoch": self._epoch, **self.values})
         # Validation time does not count in the training rate.
         self._row_s = self.elapsed_s
 

@@ -14,7 +14,8 @@ import pytorch_lightning as pl
 from msgspec.structs import replace
 
 from labelgen.agreement.consensus import consensus
-from labelgen.base.registry import resolve
+from labelgen.base.errors import UsageError
+from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (
     ON_GIVEN_GOALS,
@@ -39,6 +40,7 @@ from labelgen.training.corpus import Examples
 from labelgen.training.loader import HeldOutBatch
 from labelgen.training.module import gather
 
+LOSS = "valid_loss"
 REFERENCE, MODEL = "reference", "model"
 """Names of the annotations that are compared."""
 
@@ -75,6 +77,28 @@ def task_metrics(tasks: Sequence[str]) -> list[TaskMetrics]:
             if task.metrics and unit == "goal" and not task.divides:
                 found.append(TaskMetrics(f"{prefix}/on_given_goals", one, on_given_goals=True))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """The value of a validation that decides early stopping and the best epoch."""
+
+    name: str = LOSS
+    larger_is_better: bool = False
+
+    def better(self, value: float | None, best: float | None) -> bool:
+        """Whether a value is better than the best one so far; None is a value that is not defined."""
+        if value is None or best is None:
+            return value is not None
+        return value > best if self.larger_is_better else value < best
+
+
+def monitor_of(name: str, tasks: Sequence[str]) -> Monitor:
+    """The monitor of that name in the training of these tasks. Raises UsageError for an unknown one."""
+    known = {LOSS: False, **{f"{LOSS}/{task}": False for task in tasks}}
+    known |= {key: one.larger_is_better for group in task_metrics(tasks) for key, one in group.names.items()}
+    require(name, known, "length.monitor")
+    return Monitor(name, known[name])
 
 
 @dataclass(frozen=True)
@@ -192,6 +216,30 @@ class Validation(pl.Callback):
         reference = self.reference(index)
         start = () if self.divides else tuple(goals_of(reference.dialogue, None)[0])
         return start, goals_in(reference.annotation)
+
+    def check(self, monitor: Monitor, indices: Sequence[int]) -> None:
+        """Raises UsageError if no labels of these dialogues, not even right ones, can give the monitored value."""
+        if monitor.name == LOSS:
+            return
+        if (task := monitor.name.removeprefix(f"{LOSS}/")) != monitor.name:
+            examples = (self.examples.example(0, index) for index in range(len(self.examples.corpus)))
+            if any(target.task == task for example in examples for target in example.targets):
+                return
+            hint = "name another value, or add dialogues with targets of the task"
+        else:
+            right = [self._right(index) for index in indices]
+            values = values_of([rows_of(one, self.metrics) for one in right], self.metrics)
+            if monitor.name in values:
+                return
+            hint = f"defined there: {', '.join([LOSS, *values])}"
+        raise UsageError(f"{monitor.name} is not defined on data.valid, even for right labels", "length.monitor", hint)
+
+    def _right(self, index: int) -> HeldOutPrediction:
+        """Right and certain labels of a dialogue."""
+        reference = self.reference(index)
+        labels = tuple(replace(label, probability=1.0, distribution=None) for label in reference.annotation.labels)
+        right = replace(reference.annotation, annotator=MODEL, labels=labels)
+        return HeldOutPrediction(index, reference, right, right)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._found = []

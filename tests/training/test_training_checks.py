@@ -107,6 +107,12 @@ def test_a_range_holds_what_it_says(value: float, least: float, most: float, lea
         (["--data.mix=[1, 2]"], "data.mix", "one share for each log"),
         (["--data.train=[]"], "data.train", "name files"),
         (["--length.patience=2"], "length.patience", "give data.valid"),
+        (["--length.monitor=valid/goals/pk"], "length.monitor", "give data.valid"),
+        (
+            ["--length.monitor=valid/goals/pk", "--data.valid=[held.jsonl]", "--data.metric_dialogues=0"],
+            "data.metric_dialogues",
+            "such as 2000",
+        ),
     ],
 )
 def test_what_is_refused_leaves_no_folder(words: list[str], key: str, hint: str, tmp_path: Path):
