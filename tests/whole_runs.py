@@ -10,7 +10,7 @@ from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.tracking import read_metrics
 
-TIMED = ("turns_per_s", "elapsed_s")
+TIMED = ("turns_per_s", "tokens_per_s", "peak_memory_gib", "elapsed_s")
 
 
 class BrokenOffError(Exception):

@@ -12,7 +12,7 @@ from labelgen.model.folder import WEIGHTS, check_model, read_card
 from labelgen.training.run import CONFIG, METRICS, MODEL
 from labelgen.training.tracking import read_metrics
 
-_TIMED = ("elapsed_s", "turns_per_s")
+_TIMED = ("elapsed_s", "turns_per_s", "tokens_per_s", "peak_memory_gib")
 _FREE = ("out", "tracking", "data.cache", "hardware.threads")
 """Options that say where and how a run is recorded."""
 

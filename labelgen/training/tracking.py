@@ -4,6 +4,7 @@ metrics.jsonl is the record of truth; Weights & Biases gets the same rows."""
 
 import math
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -206,7 +207,7 @@ class Recorder(pl.Callback):
         self._started = time.monotonic()
         self._sums: dict[str, list[float]] = {}
         self._valid: dict[str, list[float]] = {}
-        self._row_turns, self._row_s = 0, 0.0
+        self._row_counts, self._row_s = {"turns_per_s": 0, "tokens_per_s": 0}, 0.0
 
     @property
     def elapsed_s(self) -> float:
@@ -221,7 +222,7 @@ class Recorder(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
-        self._row_turns, self._row_s = self.turns, self.elapsed_s
+        self._row_counts, self._row_s = {"turns_per_s": self.turns, "tokens_per_s": self.tokens}, self.elapsed_s
         if trainer.is_global_zero:
             for tracker in self.trackers:
                 tracker.start(trainer.global_step)
@@ -263,14 +264,17 @@ class Recorder(pl.Callback):
             if pl_module.gradient_norm is not None:
                 row["gradient_norm"] = float(pl_module.gradient_norm)
             row |= {f"weight/{task}": round(w, 4) for task, w in pl_module.task_weights().items()}
-            row |= {"turns": self.turns, "tokens": self.tokens, "turns_per_s": self._rate()}
+            row |= {"turns": self.turns, "tokens": self.tokens, **self._rates()}
+            row["peak_memory_gib"] = _peak_memory_gib(trainer, pl_module.device)
             self._write(trainer, row)
 
-    def _rate(self) -> float:
-        now = self.elapsed_s
-        rate = (self.turns - self._row_turns) / max(now - self._row_s, 1e-9)
-        self._row_turns, self._row_s = self.turns, now
-        return round(rate, 1)
+    def _rates(self) -> dict[str, float]:
+        """Throughput since the last row, over all processes."""
+        now, counts = self.elapsed_s, {"turns_per_s": self.turns, "tokens_per_s": self.tokens}
+        spent_s = max(now - self._row_s, 1e-9)
+        rates = {name: round((count - self._row_counts[name]) / spent_s, 1) for name, count in counts.items()}
+        self._row_counts, self._row_s = counts, now
+        return rates
 
     def on_validation_batch_end(
         self,
@@ -322,6 +326,17 @@ class Recorder(pl.Callback):
         if trainer.is_global_zero:
             for tracker in self.trackers:
                 tracker.add(row)
+
+
+def _peak_memory_gib(trainer: pl.Trainer, device: torch.device) -> float:
+    """The largest memory of a process so far: allocated on its GPU by torch, or resident on a CPU."""
+    # Linux gives the resident memory in KiB.
+    cuda = device.type == "cuda"
+    size = (
+        torch.cuda.max_memory_allocated(device) if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    local = torch.tensor(size / 2**30, device=device)
+    return round(float(torch.as_tensor(trainer.strategy.reduce(local, reduce_op="max"))), 3)
 
 
 def _add_sums(sums: dict[str, list[float]], batch: LossSums) -> None:

@@ -28,7 +28,7 @@ from labelgen.training.tracking import read_metrics
 
 KILLS = int(os.environ.get("LABELGEN_KILLS", "2"))
 IN_A_ROW = 5
-TIMED = ("turns_per_s", "elapsed_s")
+TIMED = ("turns_per_s", "tokens_per_s", "peak_memory_gib", "elapsed_s")
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from labelgen.training.run import finetune, pretrain
 from labelgen.training.tracking import read_metrics
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-TIMED = ("turns_per_s", "elapsed_s")
+TIMED = ("turns_per_s", "tokens_per_s", "peak_memory_gib", "elapsed_s")
 
 
 def test_run_writes_model_config_metrics_and_card(options: Callable[..., FinetuneOptions], log: Path):
