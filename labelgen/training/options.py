@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -162,10 +163,18 @@ class TrackingOptions:
 
     wandb: Literal["off", "offline", "online"] = "offline"
     """Weights & Biases besides metrics.jsonl: a folder on this machine, or its service"""
+    loggers: Annotated[tuple[Literal["tensorboard", "csv"], ...], "LOGGER"] = ()
+    """further copies of metrics.jsonl in the folder of the run: tensorboard, csv"""
     log_every: Count = 10
     """number of steps between two rows of metrics.jsonl"""
     checkpoint_every: Count = 200
     """number of steps between two checkpoints; more are written at the end of the run, and of an epoch that is at least a tenth as long"""
+
+    def check(self) -> None:
+        """Raises UsageError if a logger is not installed."""
+        if "tensorboard" in self.loggers and find_spec("tensorboard") is None:
+            hint = "pip install 'labelgen[tensorboard]', or leave it out"
+            raise UsageError("TensorBoard is not installed", "tracking.loggers", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,15 +216,6 @@ class TrainingOptions:
                 "length.patience",
                 "give data.valid, or leave length.patience out",
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneOptions(TrainingOptions):
-    """Train a model on logs whose records have annotations or targets. Run the same command again to resume an interrupted run."""
-
-    targets: TargetOptions = field(default_factory=TargetOptions)
-    """source of the training targets"""
-    augment: AugmentOptions = field(default_factory=AugmentOptions)
         if self.length.monitor != LengthOptions.monitor and not self.data.valid:
             raise UsageError(
                 f"{self.length.monitor} needs a validation log",
@@ -228,6 +228,15 @@ class FinetuneOptions(TrainingOptions):
                 "data.metric_dialogues",
                 "give a number, such as 2000",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions(TrainingOptions):
+    """Train a model on logs whose records have annotations or targets. Run the same command again to resume an interrupted run."""
+
+    targets: TargetOptions = field(default_factory=TargetOptions)
+    """source of the training targets"""
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
     """changes of the annotated dialogues, drawn in each epoch"""
 
 

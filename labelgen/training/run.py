@@ -44,11 +44,12 @@ from labelgen.training.corpus import (
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.hardware import auto_precision
+from labelgen.training.loggers import loggers
 from labelgen.training.members import fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.tracking import trackers
-
 from labelgen.training.validation import monitor_of
+
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 STATE = "run.json"
@@ -116,8 +117,8 @@ def _run(
         return f"{folder} is already done ({earlier.ended}, step {earlier.step:,}); the model is {folder / MODEL}"
     if options.init is not None:
         check_model(Path(options.init))
-    data = options.data
     monitor_of(options.length.monitor, list(options.tasks))
+    data = options.data
     cache = None if data.cache is None else Path(data.cache)
     # Every session reads the logs again, so it writes the quarantine again.
     with closing(run_quarantine(folder)) as bad, ExitStack() as stack:
@@ -187,6 +188,7 @@ def _train(
     _write_state(folder, RunState(corpus.digest))
     write_text(folder / CONFIG, to_yaml(options))
     rows = trackers(options.tracking, folder, folder / METRICS, plain(options))
+    rows += loggers(options.tracking.loggers, folder, folder / METRICS)
     result = fit(options, model, training, validation, folder, rows)
 
     def save(name: str) -> None:

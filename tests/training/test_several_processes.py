@@ -15,6 +15,7 @@ from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 from whole_runs import common
 
+from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS
 from labelgen.data.log import Log, write_log
@@ -223,6 +224,22 @@ def test_two_processes_equal_one(log: Path, rare: Path, tiny_encoder: Path, out:
         if name == "steps":  # counts the batches of one process
             continue
         torch.testing.assert_close(model.state_dict()[name], weights, rtol=0.0, atol=2e-3)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_task_metrics_of_two_processes_equal_those_of_one(log: Path, tiny_encoder: Path, out: Path, strategy: str):
+    """With weights that do not change, since a label that differs by rounding would change a metric of a few dialogues."""
+    still = ("--optimizer.learning_rate=0", "--optimizer.encoder_learning_rate=0")
+    words = (f"--data.valid=[{log}]", "--length.max_steps=1", "--batch.turns=1", *still)
+    done = train(log, tiny_encoder, "", *words, f"--hardware.strategy={strategy}")
+    assert done.returncode == 0, done.stderr
+    of_two = read_metrics(out / "metrics.jsonl")[-1]
+    shutil.rmtree(out)
+    assert main(["finetune", *common(log, tiny_encoder, "a", *words, *ONE)]) == 0
+    of_one = read_metrics(out / "metrics.jsonl")[-1]
+    found = {name: value for name, value in of_two.items() if name.startswith("valid/")}
+    assert len(found) > 40
+    assert found == pytest.approx({name: value for name, value in of_one.items() if name.startswith("valid/")})
 
 
 @pytest.mark.parametrize(("before", "after"), [("fsdp", "one"), ("one", "fsdp")])

@@ -51,6 +51,8 @@ def test_run_writes_model_config_metrics_and_card(options: Callable[..., Finetun
     for row in trained:
         assert {"epoch", "learning_rate", "encoder_learning_rate", "turns", "tokens", *TIMED} <= set(row)
         assert row["gradient_norm"] > 0.0
+        assert row["tokens_per_s"] > row["turns_per_s"] > 0.0
+        assert 0.1 < row["peak_memory_gib"] < 64.0
         parts = [row[f"loss/{name}"] * task.weight for name, task in asked.tasks.items() if f"loss/{name}" in row]
         assert row["loss"] == pytest.approx(sum(parts))
         assert {f"weight/{name}" for name in asked.tasks} <= set(row)
@@ -60,7 +62,7 @@ def test_run_writes_model_config_metrics_and_card(options: Callable[..., Finetun
     assert valid[1]["valid_loss"] < valid[0]["valid_loss"]
 
 
-def test_validation_loss_uses_masked_feedback(options: Callable[..., FinetuneOptions], tmp_path: Path):
+def test_validation_uses_masked_feedback(options: Callable[..., FinetuneOptions], tmp_path: Path):
     said = (Feedback(kind="barge_in"),)
     made = [labeled_dialogue(seed) for seed in range(8)]
     whole = [replace(d, turns=tuple(replace(turn, feedback=said) for turn in d.turns)) for d in made]
@@ -68,16 +70,18 @@ def test_validation_loss_uses_masked_feedback(options: Callable[..., FinetuneOpt
     write_log(tmp_path / "whole.jsonl", whole, LABELS)
     write_log(tmp_path / "bare.jsonl", bare, LABELS)
 
-    def loss(name: str, hidden: float) -> float:
+    def measured(name: str, hidden: float) -> dict[str, float]:
         valid = f"--data.valid=[{tmp_path / name}.jsonl]"
         feedback = ("--targets.feedback=true", f"--targets.evidence_hidden={hidden}", "--length.max_epochs=1")
         asked = options(f"{name}-{hidden}", valid, *feedback)
         finetune(asked)
-        (found,) = [row["valid_loss"] for row in rows(asked) if "valid_loss" in row]
-        return float(found)
+        (found,) = [row for row in rows(asked) if "valid_loss" in row]
+        return found
 
-    assert loss("whole", 0.5) == pytest.approx(loss("bare", 0.5))
-    assert loss("whole", 0.0) != pytest.approx(loss("bare", 0.0))
+    masked, shown = measured("whole", 0.5), measured("whole", 0.0)
+    assert masked == pytest.approx(measured("bare", 0.5))
+    assert shown != pytest.approx(measured("bare", 0.0))
+    assert masked["valid/outcome/log_loss"] != pytest.approx(shown["valid/outcome/log_loss"])
 
 
 def test_seed_determines_weights(options: Callable[..., FinetuneOptions]):
