@@ -78,12 +78,11 @@ def test_logger_keeps_other_files_and_starts_from_metrics(tmp_path: Path, name: 
                 tracker.add(row)
             tracker.end()
         assert len(trackers) == 2
-    found = (
-        [(row["step"], row["loss"]) for row in table(tmp_path / name)]
-        if name == "csv"
-        else [(step, value) for (_, step), (value,) in scalars(tmp_path / name).items()]
-    )
-    assert found == [(row["step"], pytest.approx(row["loss"])) for row in rows]
+    if name == "csv":
+        found = {int(row["step"]): [row["loss"]] for row in table(tmp_path / name)}
+    else:
+        found = {step: values for (_, step), values in scalars(tmp_path / name).items()}
+    assert found == {row["step"]: [pytest.approx(row["loss"])] for row in rows}
     assert (tmp_path / name / "note.txt").read_text() == "mine"
 
 
