@@ -6,14 +6,17 @@ every row once, and a logger that is added later has the earlier rows too."""
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 
-from labelgen.base.errors import StorageError
+from labelgen.base.errors import StorageError, UsageError
+from labelgen.base.registry import resolve
+from labelgen.training.options import LOGGERS
 from labelgen.training.tracking import Row, Tracker, read_metrics
 
 _PLACE = ("step", "epoch", "elapsed_s")
@@ -124,5 +127,11 @@ class TensorBoard(FileLogger):
 
 def loggers(names: Sequence[str], folder: Path, metrics: Path) -> list[Tracker]:
     """Loggers of a run by their names. They follow the file of metrics, from which they start."""
-    known: Mapping[str, type[FileLogger]] = {one.name: one for one in (TensorBoard, CsvFile)}
-    return [known[name](folder, metrics) for name in dict.fromkeys(names)]
+    return [resolve(LOGGERS, name, "logger")(folder, metrics) for name in dict.fromkeys(names)]
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Raises UsageError if the package of a logger is not installed."""
+    if TensorBoard.name in names and find_spec("tensorboard") is None:
+        hint = "pip install 'labelgen[tensorboard]', or leave it out"
+        raise UsageError("TensorBoard is not installed", "tracking.loggers", hint)

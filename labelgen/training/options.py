@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,11 @@ from labelgen.model.options import ModelOptions
 from labelgen.pretraining.corruption import MIXTURE, TEACHES, check_mixture
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
+
+LOGGERS: Mapping[str, str] = {
+    "tensorboard": "labelgen.training.loggers:TensorBoard",
+    "csv": "labelgen.training.loggers:CsvFile",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,18 +167,12 @@ class TrackingOptions:
 
     wandb: Literal["off", "offline", "online"] = "offline"
     """Weights & Biases besides metrics.jsonl: a folder on this machine, or its service"""
-    loggers: Annotated[tuple[Literal["tensorboard", "csv"], ...], "LOGGER"] = ()
+    loggers: Annotated[tuple[str, ...], Choices("logger", LOGGERS), "LOGGER"] = ()
     """further copies of metrics.jsonl in the folder of the run: tensorboard, csv"""
     log_every: Count = 10
     """number of steps between two rows of metrics.jsonl"""
     checkpoint_every: Count = 200
     """number of steps between two checkpoints; more are written at the end of the run, and of an epoch that is at least a tenth as long"""
-
-    def check(self) -> None:
-        """Raises UsageError if a logger is not installed."""
-        if "tensorboard" in self.loggers and find_spec("tensorboard") is None:
-            hint = "pip install 'labelgen[tensorboard]', or leave it out"
-            raise UsageError("TensorBoard is not installed", "tracking.loggers", hint)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ from labelgen.training.corpus import (
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.hardware import auto_precision
-from labelgen.training.loggers import loggers
+from labelgen.training.loggers import check_loggers, loggers
 from labelgen.training.members import fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.tracking import trackers
@@ -118,6 +118,7 @@ def _run(
     if options.init is not None:
         check_model(Path(options.init))
     monitor_of(options.length.monitor, list(options.tasks))
+    check_loggers(options.tracking.loggers)
     data = options.data
     cache = None if data.cache is None else Path(data.cache)
     # Every session reads the logs again, so it writes the quarantine again.

@@ -5,6 +5,7 @@ fields that none of them answers, it is the most likely label of the dialogue's 
 compared are those of the model as it would be saved, on the dialogue as validation shows it: with its feedback masked, if it is masked
 for the loss."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -181,10 +182,10 @@ def _most_likely(targets: Sequence[Target], exclusive: bool) -> tuple[Label, ...
         named = ((target, name, p) for target in targets for name, p in target.distribution or ())
         return tuple(Label(target.task, target.at, name) for target, name, p in named if p > 0.5)
     best = max(targets, key=lambda target: target.weight)
-    first, *others = sorted(best.distribution or (), key=lambda pair: -pair[1])
-    if others and others[0][1] == first[1]:
+    ranked = sorted(best.distribution or (), key=lambda pair: -pair[1])
+    if not ranked or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
         return None
-    return (Label(best.task, best.at, first[0]),)
+    return (Label(best.task, best.at, ranked[0][0]),)
 
 
 class Validation(pl.Callback):
@@ -203,7 +204,7 @@ class Validation(pl.Callback):
         self.values: dict[str, float] = {}
         self.predictions: list[HeldOutPrediction] = []
         self._references: dict[int, HeldOutReference] = {}
-        self._found: list[tuple[int, tuple[Answers, Answers], Rows]] = []
+        self._found: list[tuple[int, tuple[Answers, Answers], Rows | None]] = []
 
     def reference(self, index: int) -> HeldOutReference:
         """The reference of a dialogue; kept, since it is the same in every epoch."""
@@ -254,15 +255,19 @@ class Validation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         for index, answers in zip(batch.indices, outputs["predictions"] or (), strict=False):
-            self._found.append((index, answers, rows_of(self._prediction(index, answers), self.metrics)))
+            rows = rows_of(self._prediction(index, answers), self.metrics) if _are_finite(answers) else None
+            self._found.append((index, answers, rows))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         whole = sorted((one for part in gather(trainer, self._found) for one in part), key=lambda one: one[0])
         self._found = []
+        # Without finite probabilities nothing is measured; if the loss is not finite either, the recorder ends the run.
+        rows = [one for _, _, one in whole if one is not None]
+        finite = len(rows) == len(whole)
         if trainer.is_global_zero:
-            self.predictions = [self._prediction(index, answers) for index, answers, _ in whole]
+            self.predictions = [self._prediction(index, answers) for index, answers, _ in whole] if finite else []
         # Values of another machine may differ in their last bit, and all processes have to decide the same.
-        self.values = trainer.strategy.broadcast(values_of([rows for _, _, rows in whole], self.metrics))
+        self.values = trainer.strategy.broadcast(values_of(rows, self.metrics) if finite else {})
 
     def _prediction(self, index: int, answers: tuple[Answers, Answers]) -> HeldOutPrediction:
         end_to_end, on_given = (
@@ -270,6 +275,10 @@ class Validation(pl.Callback):
             for name, one in zip((MODEL, MODEL + ON_GIVEN_GOALS), answers, strict=True)
         )
         return HeldOutPrediction(index, self.reference(index), end_to_end, on_given)
+
+
+def _are_finite(answers: tuple[Answers, Answers]) -> bool:
+    return all(x.probability is None or math.isfinite(x.probability) for one in answers for x in one)
 
 
 def rows_of(prediction: HeldOutPrediction, metrics: Sequence[TaskMetrics]) -> Rows:

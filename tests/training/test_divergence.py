@@ -126,3 +126,12 @@ def test_a_diverged_run_diverges_again_and_numbers_the_next_folder(
             finetune(asked)
     state = msgspec.json.decode((Path(asked.out) / "run.json").read_bytes())
     assert state["ended"] is None
+
+
+def test_weights_that_are_not_finite_end_the_run_at_its_validation(
+    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In the last step of an epoch, after which labels without finite probabilities are decoded."""
+    spoil(monkeypatch, 1)
+    with pytest.raises(DivergedError, match=r"valid_loss/.* is not finite after step 2"):
+        finetune(options("a", f"--data.valid=[{log}]"))

@@ -11,7 +11,7 @@ from whole_runs import BrokenOffError, break_off_at
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.training.loggers import loggers
-from labelgen.training.options import FinetuneOptions, TrackingOptions
+from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 from labelgen.training.tracking import MetricsFile, read_metrics
 
@@ -95,9 +95,12 @@ def test_logger_that_cannot_write_reports_its_folder(tmp_path: Path, name: str):
     assert error.value.where == str(tmp_path / name)
 
 
-def test_missing_tensorboard_is_refused_with_its_extra(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("labelgen.training.options.find_spec", lambda name: None)
-    TrackingOptions(loggers=("csv",)).check()
+def test_missing_tensorboard_is_refused_before_logs_are_read(
+    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    log.write_text("broken{\n")
+    monkeypatch.setattr("labelgen.training.loggers.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="not installed") as error:
-        TrackingOptions(loggers=("csv", "tensorboard")).check()
+        finetune(options("a", "--tracking.loggers=[csv, tensorboard]"))
     assert "labelgen[tensorboard]" in error.value.hint
+    assert not Path(options("a").out).exists()
