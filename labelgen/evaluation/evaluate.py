@@ -18,12 +18,10 @@ from labelgen.data.record import to_plain
 from labelgen.evaluation.annotators import no_ceiling
 from labelgen.evaluation.measure import (
     answered_share,
-    confusions,
     items_of,
     measure_all,
     precision_coverage,
     ratio,
-    reliability,
 )
 from labelgen.evaluation.prepare import annotated_by, drawn_because_difficult, kind_of, once_only
 from labelgen.evaluation.protocol import Protocol, nothing_to_judge, people_of
@@ -49,6 +47,7 @@ from labelgen.metrics.results import (
     TieCounts,
 )
 from labelgen.metrics.sets import same
+from labelgen.tasks.diagrams import confusions, reliability
 from labelgen.tasks.evaluation import EvaluationTask, answered, as_set, concerns
 
 MOST_EXAMPLES = 30

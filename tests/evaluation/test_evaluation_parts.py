@@ -19,11 +19,12 @@ from labelgen.data.labels import (
 from labelgen.evaluation.baselines import MajorityClass, fit_baselines
 from labelgen.evaluation.calibrate import certify_tasks, scale_tasks
 from labelgen.evaluation.evaluate import Description
-from labelgen.evaluation.measure import confusions, decisions, precision_coverage, reliability
+from labelgen.evaluation.measure import decisions, precision_coverage
 from labelgen.evaluation.prepare import COPIES, JudgedModel, annotated, join, prepare, systems_of
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.metric import Item
 from labelgen.metrics.results import Setting
+from labelgen.tasks.diagrams import confusions, reliability
 from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
 
 NAMES = ("bad", "fair", "good")
