@@ -20,6 +20,7 @@ from labelgen.cli.command import (
     ForceOptions,
     LogOptions,
     ModelRunOptions,
+    RunOptions,
     joined_names,
     open_log,
 )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration, TaskCalibration
     from labelgen.tasks.evaluation import EvaluationTask
+    from labelgen.training.wandb_run import FailSafeTracker
 
     _HeldOut = tuple[list[Dialogue], list[EvaluationTask], Setting, str, Annotator]
 
@@ -48,7 +50,7 @@ class ModelReferenceOptions(LogOptions, ModelRunOptions, ConsensusOptions, Force
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateOptions(ModelReferenceOptions):
+class CalibrateOptions(ModelReferenceOptions, RunOptions):
     """Calibrate a model, in its folder: scale the probabilities of its labels (temperature or isotonic scaling) to how often they are right.
     The dialogues must be new to the model. Half of them are used, unless --whole is given; the other half stays unseen for labelgen certify."""
 
@@ -64,7 +66,7 @@ class CalibrateOptions(ModelReferenceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifyOptions(ModelReferenceOptions):
+class CertifyOptions(ModelReferenceOptions, RunOptions):
     """Certify thresholds, in the model's folder: find for each task the lowest threshold above which at most a given share of the model's
     labels is wrong (Learn-then-Test). labelgen label then abstains below it. The dialogues must be new to the model; they may be those of labelgen
     calibrate, of which other parts are used. Probabilities are not scaled again."""
@@ -91,9 +93,11 @@ def write_scaling(options: CalibrateOptions) -> "Calibration":
     from labelgen.evaluation.calibrate import scale_tasks
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated
     from labelgen.model.folder import check_model, model_digest
+    from labelgen.training.wandb_run import run_of_model
 
     check_model(options.model)
     refuse_calibrated(options.model, options.force)
+    run = run_of_model(options.model, options.wandb)
     dialogues, tasks, setting, data_digest, annotator = _held_out(options, options.seed, options.predictions)
     before = read_calibration(options.model)
     calibration = Calibration(
@@ -109,6 +113,7 @@ def write_scaling(options: CalibrateOptions) -> "Calibration":
         fitted_on=tuple(sorted(map(fingerprint_text, dialogues))) if options.whole else (),
     )
     _write(options, calibration, annotator, dialogues, tasks, setting)
+    _follow(options, calibration, data_digest, dialogues, run)
     return calibration
 
 
@@ -124,9 +129,11 @@ def write_thresholds(options: CertifyOptions) -> "Calibration":
     from labelgen.evaluation.calibrate import certify_tasks
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated
     from labelgen.model.folder import check_model, model_digest
+    from labelgen.training.wandb_run import run_of_model
 
     check_model(options.model)
     refuse_calibrated(options.model, options.force)
+    run = run_of_model(options.model, options.wandb)
     before = read_calibration(options.model)
     if before is not None:
         check_domains_from(before, options)
@@ -157,6 +164,7 @@ def write_thresholds(options: CertifyOptions) -> "Calibration":
         tasks=(*tasks, *others),
     )
     _write(options, calibration, annotator, dialogues, judged, setting)
+    _follow(options, calibration, data_digest, dialogues, run)
     return calibration
 
 
@@ -249,6 +257,26 @@ def _write(
     labels = not found.whole or bool(found.certify_data_digest)
     sample = reference_sample(annotator.model, dialogues, tasks, MODEL, setting, by_field(found), labels)
     write_calibration(options.model, found, {REFERENCE: encode_reference(sample)})
+
+
+def _follow(
+    options: CalibrateOptions | CertifyOptions,
+    calibration: "Calibration",
+    data_digest: str,
+    dialogues: "Sequence[Dialogue]",
+    run: "FailSafeTracker | None",
+) -> None:
+    """Add the calibrated model to the run of its training."""
+    if run is None:
+        return
+    from labelgen.model.folder import model_digest, read_card
+    from labelgen.training.wandb_tables import calibration_summary, data_artifact, model_artifact
+
+    counts = {"dialogues": len(dialogues), "turns": sum(len(dialogue.turns) for dialogue in dialogues)}
+    data = data_artifact("calibration", data_digest, counts)
+    files = [options.model] if options.wandb_files else []
+    made = model_artifact(model_digest(options.model), read_card(options.model), run.address, files)
+    run.record([data], [made], calibration_summary(calibration))
 
 
 def check_domains_from(calibration: "Calibration", options: ModelRunOptions) -> None:

@@ -31,6 +31,7 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine
 from labelgen.data.reader import READERS
 from labelgen.kernels.precision import Precision
+from labelgen.training.options import WandbMode
 
 if TYPE_CHECKING:
     from labelgen.model.annotator import Annotator
@@ -161,6 +162,17 @@ class ModelRunOptions:
     domains_from: Annotated[str | None, "FIELD"] = None
     """field of the record that lists the domains on offer in a dialogue, such as the skills that the user enabled; of names such as
     DOMAIN.NAME only theirs are predicted"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Whether results go to the run of the training in Weights & Biases."""
+
+    wandb: WandbMode | None = None
+    """Weights & Biases: results go to the run of the model's training, in its folder or at its service; without a value offline if the
+    model is in the folder of a training with a run, else off"""
+    wandb_files: bool = False
+    """files in Weights & Biases, besides their digests: those of the model, or the report, which has texts and ids"""
 
 
 @dataclass(frozen=True, kw_only=True)

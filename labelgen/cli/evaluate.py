@@ -1,10 +1,14 @@
 """labelgen evaluate and report: systems against a reference, compared with the human baseline; the results as one HTML page."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import structs
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import atomic_folder, digest_file, existing_file, fresh_file, write_text
@@ -16,19 +20,23 @@ from labelgen.cli.command import (
     ForceOptions,
     ModelRunOptions,
     ReadOptions,
+    RunOptions,
     joined_names,
     open_log,
 )
 from labelgen.data.label_sets import refuse_without_domains
 from labelgen.data.log import Log, write_log
+from labelgen.data.record import encode
 
 if TYPE_CHECKING:
     from labelgen.metrics.results import Evaluation
     from labelgen.model.annotator import Annotator
+    from labelgen.training.wandb_run import FailSafeTracker
 
 FRAMES = {"frame_accuracy": ("intents", "slots")}
 """Metrics that judge several tasks jointly."""
 
+MODEL = "model"
 PREDICTIONS = "predictions.jsonl"
 EVALUATION = "evaluation.json"
 PAGE = "report.html"
@@ -36,7 +44,7 @@ _TABLE_WIDTH = 160
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ReadOptions, ModelRunOptions, ForceOptions):
+class EvaluateOptions(ReadOptions, ModelRunOptions, RunOptions, ForceOptions):
     """Compare a model, or annotations that are in the log, with the human baseline: each annotator is left out in turn and judged against
     the consensus of the others, the model on the same answers. Writes evaluation.json, predictions.jsonl and report.html."""
 
@@ -125,6 +133,7 @@ def write_evaluation(options: EvaluateOptions) -> "Evaluation":
     """Evaluate, and write the folder."""
     if options.recompute is not None:
         existing_file(options.recompute)
+    runs = _runs(options)
     with atomic_folder(options.out, options.force) as out:
         if options.recompute is not None:
             evaluation = _recomputed(options.recompute)
@@ -136,7 +145,49 @@ def write_evaluation(options: EvaluateOptions) -> "Evaluation":
         write_text(out / EVALUATION, evaluation.encode().decode())
         write_text(out / PAGE, render(evaluation))
     _write_model_cards(options, evaluation)
+    _follow(options, evaluation, runs)
     return evaluation
+
+
+def _runs(options: EvaluateOptions) -> "dict[str, FailSafeTracker]":
+    """Runs in Weights & Biases by the name of their model. Raises UsageError for a model without a run, if one is asked for."""
+    if not options.model:
+        return {}
+    from labelgen.training.wandb_run import run_of_model
+
+    folders = {name or MODEL: Path(folder) for name, _, folder in (text.rpartition("=") for text in options.model)}
+    runs = {name: run_of_model(folder, options.wandb) for name, folder in folders.items()}
+    return {name: run for name, run in runs.items() if run is not None}
+
+
+def _follow(options: EvaluateOptions, evaluation: "Evaluation", runs: "Mapping[str, FailSafeTracker]") -> None:
+    """Add the evaluation to the runs of its models."""
+    if not runs:
+        return
+    from labelgen.training.wandb_tables import data_artifact, evaluation_artifact, evaluation_summary
+
+    # Online figures are not those of the model as it is.
+    kind = "evaluation_online" if options.online else "evaluation"
+    data = data_artifact("evaluation", _judged_digest(options.out / PREDICTIONS, evaluation), _counts(evaluation))
+    digest = digest_file(options.out / EVALUATION)
+    files = [options.out / name for name in (EVALUATION, PAGE)] if options.wandb_files else []
+    cards = {next(iter(runs)): evaluation.model} if len(options.model) == 1 else evaluation.model
+    for name, run in runs.items():
+        made = evaluation_artifact(evaluation, kind, name, cards[name]["digest"], digest, files)
+        run.record([data], [made], evaluation_summary(evaluation, kind, name))
+
+
+def _judged_digest(predictions: Path, evaluation: "Evaluation") -> str:
+    """Digest of the judged dialogues without the answers of systems, so that it is the same for other models."""
+    digest = sha256()
+    for dialogue in Log([predictions], max_bad_rate=0.0):
+        kept = tuple(one for one in dialogue.annotations if one.annotator not in evaluation.systems)
+        digest.update(encode(structs.replace(dialogue, annotations=kept)) + b"\n")
+    return digest.hexdigest()
+
+
+def _counts(evaluation: "Evaluation") -> dict[str, int]:
+    return {"dialogues": evaluation.data.dialogues, "turns": evaluation.data.turns}
 
 
 def _write_model_cards(options: EvaluateOptions, evaluation: "Evaluation") -> None:
@@ -149,7 +200,7 @@ def _write_model_cards(options: EvaluateOptions, evaluation: "Evaluation") -> No
     for text in options.model:
         name, _, folder = text.rpartition("=")
         try:
-            write_model_card(Path(folder), evaluation, name or "model")
+            write_model_card(Path(folder), evaluation, name or MODEL)
         except StorageError as error:
             print_lines(f"the model card is not renewed: {error.what}", file=sys.stderr)
 
@@ -264,7 +315,7 @@ def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":
     parts = [text.rpartition("=") for text in options.model]
     taken = [options.reference]
     for text, equals, folder in parts:
-        name = text if equals else "model"
+        name = text if equals else MODEL
         if name in taken:
             # Its answers would take the place of the other's.
             whose = "the reference" if name == options.reference else "another model"
@@ -276,7 +327,7 @@ def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":
         Annotator(
             Path(folder),
             labels,
-            name if equals else "model",
+            name if equals else MODEL,
             options.precision,
             options.device,
             online=options.online,

@@ -38,6 +38,8 @@ from labelgen.training.sampler import Sampler, total_steps
 from labelgen.training.sharding import ShardedStrategy
 from labelgen.training.tracking import ProgressLine, Recorder, Tracker
 from labelgen.training.validation import Validation, monitor_of
+from labelgen.training.wandb_charts import ValidationCharts
+from labelgen.training.wandb_run import FailSafeTracker
 
 CHECKPOINTS = "checkpoints"
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
@@ -106,6 +108,7 @@ def fit(
         [
             *([] if compared is None else [compared]),
             recorder,
+            *([] if compared is None else _charts(trackers, compared, options.tracking.examples)),
             ProgressLine(steps, recorder),
             RunLimit(steps, options.length.max_minutes, recorder),
             Patience(options.length.patience, recorder, monitor),
@@ -170,6 +173,11 @@ def fit(
     ended = _end_reason(last_state, steps, options.length) or TIME
     step, elapsed_s = last_state["global_step"], _elapsed_s(last_state)
     return FitResult(trained, step, steps, elapsed_s, ended, trainer.is_global_zero, sound)
+
+
+def _charts(trackers: Sequence[Tracker], validation: Validation, examples: int) -> list[pl.Callback]:
+    followed = [tracker for tracker in trackers if isinstance(tracker, FailSafeTracker)]
+    return [ValidationCharts(tracker, validation, examples) for tracker in followed]
 
 
 def _end_processes() -> None:

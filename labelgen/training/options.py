@@ -21,6 +21,8 @@ LOGGERS: Mapping[str, str] = {
     "csv": "labelgen.training.loggers:CsvFile",
 }
 
+WandbMode = Literal["off", "offline", "online"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
@@ -165,10 +167,14 @@ class HardwareOptions:
 class TrackingOptions:
     """Records of the training."""
 
-    wandb: Literal["off", "offline", "online"] = "offline"
+    wandb: WandbMode = "offline"
     """Weights & Biases besides metrics.jsonl: a folder on this machine, or its service"""
     loggers: Annotated[tuple[str, ...], Choices("logger", LOGGERS), "LOGGER"] = ()
     """further copies of metrics.jsonl in the folder of the run: tensorboard, csv"""
+    examples: WholeNumber = 0
+    """number of validation dialogues whose predictions are a table of Weights & Biases after each epoch, with ids and texts"""
+    model_files: bool = False
+    """the files of the model in Weights & Biases, besides their digest"""
     log_every: Count = 10
     """number of steps between two rows of metrics.jsonl"""
     checkpoint_every: Count = 200

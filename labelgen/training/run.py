@@ -29,7 +29,15 @@ from labelgen.features.pretrained import origin_summary
 from labelgen.kernels.precision import TrainingPrecision
 from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
-from labelgen.model.folder import COMPLETE, check_model, joined_trained_on, load_model, read_card, save_model
+from labelgen.model.folder import (
+    COMPLETE,
+    check_model,
+    joined_trained_on,
+    load_model,
+    model_digest,
+    read_card,
+    save_model,
+)
 from labelgen.pretraining.corruption import without_answers
 from labelgen.training.checkpoints import CheckpointFolder
 from labelgen.training.corpus import (
@@ -49,6 +57,8 @@ from labelgen.training.members import fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.tracking import trackers
 from labelgen.training.validation import monitor_of
+from labelgen.training.wandb_run import FailSafeTracker, LineageArtifact, read_address
+from labelgen.training.wandb_tables import data_artifact, model_artifact
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
@@ -188,28 +198,55 @@ def _train(
     # In this order: a folder with a state is a run, even if a kill follows at once.
     _write_state(folder, RunState(corpus.digest))
     write_text(folder / CONFIG, to_yaml(options))
-    rows = trackers(options.tracking, folder, folder / METRICS, plain(options))
+    inputs = _inputs(corpus, targets, None if validation is None else validation.corpus, init)
+    rows = trackers(options.tracking, folder, folder / METRICS, plain(options), inputs)
     rows += loggers(options.tracking.loggers, folder, folder / METRICS)
-    result = fit(options, model, training, validation, folder, rows)
+    wandb = next((tracker for tracker in rows if isinstance(tracker, FailSafeTracker)), None)
+    with ExitStack() as stack:
+        for tracker in rows:
+            stack.callback(tracker.end)
+        result = fit(options, model, training, validation, folder, rows)
 
-    def save(name: str) -> None:
-        # Pretraining learns no labels.
-        trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
-        card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete}
-        save_model(result.model, folder / name, card, trained_on)
+        def save(name: str) -> tuple[str, Mapping[str, Any]]:
+            # Pretraining learns no labels.
+            trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
+            card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete}
+            return save_model(result.model, folder / name, card, trained_on), card
 
-    if result.diverged is not None:
-        if result.step:
-            save(MODEL_BEFORE_DIVERGENCE)
-        raise _divergence_error(options, command, result.step, result.diverged)
-    if not result.first:
-        return ""
-    sweep(folder)
-    if validation is not None:
-        fit_shares(result.model, validation)
-    save(MODEL)
-    _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
-    return _summary(options, corpus, targets, result, new)
+        if result.diverged is not None:
+            if result.step:
+                save(MODEL_BEFORE_DIVERGENCE)
+            raise _divergence_error(options, command, result.step, result.diverged)
+        if not result.first:
+            return ""
+        sweep(folder)
+        if validation is not None:
+            fit_shares(result.model, validation)
+        digest, card = save(MODEL)
+        if wandb is not None:
+            # A session after the last step has trained nothing, and so started nothing.
+            wandb.start(result.step)
+            files = [folder / MODEL] if options.tracking.model_files else []
+            made = model_artifact(digest, card, wandb.address, files)
+            wandb.attempt(lambda run: run.make(made))
+        _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
+        return _summary(options, corpus, targets, result, new)
+
+
+def _inputs(
+    corpus: Corpus, targets: Mapping[str, int], held_out: Corpus | None, init: Path | None
+) -> list[LineageArtifact]:
+    """Input data and the initial model, for the lineage of the run."""
+    inputs = [data_artifact("training", corpus.digest, {**_counts(corpus), "targets": targets})]
+    if held_out is not None:
+        inputs.append(data_artifact("validation", held_out.digest, _counts(held_out)))
+    if init is not None:
+        inputs.append(model_artifact(model_digest(init), read_card(init), read_address(init.parent)))
+    return inputs
+
+
+def _counts(corpus: Corpus) -> dict[str, int]:
+    return {"dialogues": len(corpus), "turns": int(corpus.turns.sum())}
 
 
 def open_run(folder: Path, options: TrainingOptions) -> RunState | None:
@@ -295,8 +332,7 @@ def _card(
         "learned_from_feedback": _learned_from_feedback(options),
         "data_digest": corpus.digest,
         "code_digest": code_digest(),
-        "dialogues": len(corpus),
-        "turns": int(corpus.turns.sum()),
+        **_counts(corpus),
         "targets": targets,
         "step": result.step,
         "steps": result.steps,

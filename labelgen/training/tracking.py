@@ -3,7 +3,6 @@
 metrics.jsonl is the record of truth; Weights & Biases gets the same rows."""
 
 import math
-import os
 import resource
 import sys
 import time
@@ -11,39 +10,35 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Protocol
 
 import msgspec
 import pytorch_lightning as pl
 import torch
 
-from labelgen.base.errors import DivergedError, StorageError, first_line
-from labelgen.base.files import atomic_write, write_text
-from labelgen.base.terminal import print_lines
+from labelgen.base.errors import DivergedError, StorageError
+from labelgen.base.files import atomic_write
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule, gather
 from labelgen.training.options import TrackingOptions
 from labelgen.training.validation import LOSS, Validation
+from labelgen.training.wandb_run import FailSafeTracker, LineageArtifact, WeightsAndBiases
 
 Row = Mapping[str, Any]
 
-WANDB_ID = "wandb_id.txt"
-_STEP = "step"
-_SMALLER_IS_BETTER = ("loss", "valid_loss")
-"""Metrics whose summary in Weights & Biases is their minimum, over the optimizer steps."""
 _SHOWN_IDS = 20
 
 
 class Tracker(Protocol):
-    """Destination of metric rows. Only the first process uses it."""
+    """Destination of metric rows. Only the first process starts it."""
 
     def start(self, step: int) -> None:
         """Called once before the rows of a session, which starts after this step."""
 
     def add(self, row: Row) -> None: ...
 
-    def end(self) -> None: ...
+    def end(self) -> None:
+        """Called once, whether it was started or not."""
 
 
 class MetricsFile:
@@ -83,99 +78,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-class WeightsAndBiases:
-    """Tracker for Weights & Biases. All sessions of a run are one run there.
-
-    Offline it needs no account and sends nothing; `wandb sync` can send the folder later. The library's own variables apply
-    (WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, and those that it reads itself: WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_TAGS)."""
-
-    def __init__(self, folder: Path, config: Mapping[str, Any], online: bool) -> None:
-        self.folder = folder
-        self.config = dict(config)
-        self.online = online
-        self._run: Any = None
-
-    def start(self, step: int) -> None:
-        # Read at import; the library would send its own errors to its makers.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
-        self._run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT") or "labelgen",
-            name=os.environ.get("WANDB_NAME") or self.folder.name,
-            id=self._id(step),
-            resume="allow",
-            dir=self.folder,
-            config=self.config,
-            mode="online" if self.online else "offline",
-            settings=wandb.Settings(
-                silent=True, console="off", disable_git=True, disable_code=True, x_disable_machine_info=True
-            ),
-        )
-        for name in _SMALLER_IS_BETTER:
-            self._run.define_metric(name, step_metric=_STEP, summary="min")
-        if self.online:  # offline, asking for the address prints a warning
-            print_lines(f"Weights & Biases: {self._run.url}", file=sys.stderr)
-
-    def _id(self, step: int) -> str:
-        """Run id of the earlier sessions; a new one if training starts from the first step."""
-        path = self.folder / WANDB_ID
-        earlier = path.read_text(encoding="utf-8").strip() if step and path.exists() else None
-        identity = os.environ.get("WANDB_RUN_ID") or earlier or token_hex(4)
-        write_text(path, f"{identity}\n")
-        return identity
-
-    def add(self, row: Row) -> None:
-        self._run.log(dict(row), step=row["step"])
-
-    def end(self) -> None:
-        if self._run is not None:
-            self._run.finish()
-            self._run = None
-
-    def drop(self) -> None:
-        """Stop the library's process. Otherwise this process would wait at its end for a broken one."""
-        import wandb
-
-        wandb.teardown()
-
-
-class FailSafeTracker:
-    """Weights & Biases until its first failure. After that it is dropped with a warning, and training continues."""
-
-    def __init__(self, tracker: WeightsAndBiases) -> None:
-        self._tracker: WeightsAndBiases | None = tracker
-
-    def start(self, step: int) -> None:
-        self._try(lambda tracker: tracker.start(step))
-
-    def add(self, row: Row) -> None:
-        self._try(lambda tracker: tracker.add(row))
-
-    def end(self) -> None:
-        self._try(lambda tracker: tracker.end())
-
-    def _try(self, call: Callable[[WeightsAndBiases], None]) -> None:
-        if self._tracker is None:
-            return
-        try:
-            call(self._tracker)
-        # The library raises its own errors, those of its connection and those of the system, and may raise SystemExit.
-        except (Exception, SystemExit) as error:
-            failed, self._tracker = self._tracker, None
-            print_lines(
-                f"warning: Weights & Biases failed and is not used any more ({first_line(error)}); the rows are in metrics.jsonl",
-                file=sys.stderr,
-            )
-            with suppress(Exception, SystemExit):
-                failed.drop()
-
-
-def trackers(options: TrackingOptions, folder: Path, metrics: Path, config: Mapping[str, Any]) -> list[Tracker]:
-    """Trackers of a run by its options."""
+def trackers(
+    options: TrackingOptions,
+    folder: Path,
+    metrics: Path,
+    config: Mapping[str, Any],
+    inputs: Sequence[LineageArtifact] = (),
+) -> list[Tracker]:
+    """Trackers of a run by its options. inputs: of the run, for its lineage."""
     chosen: list[Tracker] = [MetricsFile(metrics)]
     if options.wandb != "off":
-        chosen.append(FailSafeTracker(WeightsAndBiases(folder, config, options.wandb == "online")))
+        chosen.append(FailSafeTracker(WeightsAndBiases(folder, config, options.wandb == "online", inputs)))
     return chosen
 
 
@@ -294,16 +207,6 @@ class Recorder(pl.Callback):
         self._write(trainer, {"step": trainer.global_step, "epoch": self._epoch, **self.values})
         # Validation time does not count in the training rate.
         self._row_s = self.elapsed_s
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._end()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        for tracker in self.trackers:
-            tracker.end()
 
     def _losses(
         self, trainer: pl.Trainer, module: TrainingModule, sums: dict[str, list[float]], name: str

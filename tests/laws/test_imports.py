@@ -28,7 +28,11 @@ LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package 
 KERNELS = LAYER_OF["kernels"]
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "torchmetrics"}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-ONLY_IMPORTER = {"torchaudio": {"features/sound.py"}, "transformers": {"features/pretrained.py"}}
+ONLY_IMPORTER = {
+    "torchaudio": {"features/sound.py"},
+    "transformers": {"features/pretrained.py"},
+    "wandb": {"training/wandb_run.py"},
+}
 
 
 def imports(tree: ast.AST, for_types: bool = False) -> Iterator[str]:

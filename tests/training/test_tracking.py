@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +11,6 @@ import pytest
 import wandb
 from whole_runs import common
 
-from labelgen.cli.main import main
-from labelgen.data.log import Log
 from labelgen.training.options import TrackingOptions
 from labelgen.training.tracking import MetricsFile, WeightsAndBiases, read_metrics, trackers
 
@@ -31,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def init(**words: Any) -> Any:
         found.append(words)
         url = URL if words["mode"] == "online" else None
-        return SimpleNamespace(url=url, finish=lambda: None, define_metric=lambda *_, **__: None)
+        return SimpleNamespace(url=url, finish=lambda **_: None, define_metric=lambda *_, **__: None)
 
     monkeypatch.setattr(wandb, "init", init)
     return found
@@ -95,58 +92,9 @@ def test_wandb_offline_writes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         for tracker in both:
             tracker.end()
     assert read_metrics(tmp_path / "metrics.jsonl") == rows
-    own = (tmp_path / "wandb_id.txt").read_text().strip()
+    own = json.loads((tmp_path / "wandb_run.json").read_text())["id"]
     kept = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
     assert {path.name for path in kept} == {f"run-{own}.wandb"}
-
-
-def records(path: Path) -> Iterator[Any]:
-    """What W&B wrote to its file: a header of 7 bytes, then records of LevelDB's log in blocks of 32 KiB."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    data, place, whole = path.read_bytes(), 7, b""
-    while place + 7 <= len(data):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
-            continue
-        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
-        whole = (b"" if kind in (1, 2) else whole) + data[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):
-            yield Record.FromString(whole)
-
-
-def test_wandb_file_of_a_training_has_metrics_by_step_and_no_texts(log: Path, tiny_encoder: Path, monkeypatch):
-    """Read back by the library's own messages. Neither the dialogues nor a secret of the environment are in it."""
-    wandb.teardown()
-    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef0123456789abcdef01234567")
-    monkeypatch.setenv("SECRET_CANARY", "canary-in-the-environment")
-    words = common(
-        log, tiny_encoder, "a", "--tracking.wandb=offline", "--tracking.log_every=1", f"--data.valid=[{log}]"
-    )
-    assert main(["finetune", *words]) == 0
-    out = log.parents[1] / "a"
-    (path,) = (out / "wandb").glob("offline-run-*/run-*.wandb")
-    found = list(records(path))
-    defined = {one.metric.name: one.metric for one in found if one.WhichOneof("record_type") == "metric"}
-    assert defined["valid_loss"].step_metric == "step"
-    assert defined["loss"].summary.min
-    history = [
-        {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in one.history.item}
-        for one in found
-        if one.WhichOneof("record_type") == "history"
-    ]
-    rows = read_metrics(out / "metrics.jsonl")
-    told = [(row["step"], row["loss"]) for row in history if "loss" in row]
-    assert told == [(row["step"], pytest.approx(row["loss"])) for row in rows if "loss" in row]
-    assert any("valid_loss" in row for row in history)
-    assert any("gradient_norm" in row for row in history)
-    written = b"".join(file.read_bytes() for file in (out / "wandb").rglob("*") if file.is_file())
-    dialogues = list(Log([log]))
-    canaries = ["canary-in-the-environment", "0123456789abcdef0123456789abcdef01234567"]
-    canaries += [turn.request for one in dialogues for turn in one.turns if len(turn.request.split()) > 2]
-    assert not [canary for canary in canaries if canary.encode() in written]
 
 
 class Broken:
@@ -163,7 +111,7 @@ class Broken:
         if self.bad == "log":
             raise ConnectionResetError("Connection lost")
 
-    def finish(self) -> None:
+    def finish(self, **_: Any) -> None:
         raise SystemExit(1)
 
 

@@ -1,0 +1,346 @@
+"""One run of Weights & Biases for a training, its calibration and its evaluation: what is in it, and what is not."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from labeled import LABELS, labeled_dialogue
+from msgspec.structs import replace
+from wandb_files import all_bytes, sessions, tables_of
+from whole_runs import BrokenOffError, break_off_at, common
+
+from labelgen.base.files import digest_file
+from labelgen.base.options import read_options
+from labelgen.cli.main import main
+from labelgen.data.log import Log, write_log
+from labelgen.model.folder import model_digest, read_card
+from labelgen.training.options import FinetuneOptions
+from labelgen.training.run import finetune
+from labelgen.training.tracking import read_metrics
+from labelgen.training.wandb_charts import COLUMNS
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+SECRETS = {"WANDB_API_KEY": KEY, "SERVICE_PASSWORD": "password-canary", "HOSTNAME": "host-canary"}
+ANNA = "anna-canary"
+TRACKED = ("--tracking.wandb=offline", "--tracking.log_every=1", "--length.keep=best")
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A training, and what came after it. digests: of the model after training, calibration and certificates."""
+
+    folder: Path
+    digests: list[str]
+    evaluation: Path
+    valid: Path
+
+
+def write(path: Path, seeds: range) -> Path:
+    """Dialogues with a canary in every text, id, user and annotator."""
+
+    def marked(seed: int) -> Any:
+        dialogue = labeled_dialogue(seed, turns=1 + seed % 3)
+        turns = [
+            replace(turn, request=f"{turn.request} request-canary-{seed}", response=f"response-canary-{seed}")
+            for turn in dialogue.turns
+        ]
+        annotations = [replace(one, annotator=ANNA) for one in dialogue.annotations]
+        user = f"user-canary-{seed // 2}"
+        return replace(dialogue, id=f"id-canary-{seed}", user=user, turns=tuple(turns), annotations=tuple(annotations))
+
+    write_log(path, [marked(seed) for seed in seeds], LABELS)
+    return path
+
+
+def follow(root: Path, encoder: Path, training: tuple[str, ...] = (), later: tuple[str, ...] = ()) -> Followed:
+    """Train, calibrate, certify and evaluate, with canaries in the data and the environment."""
+    train, valid = write(root / "log" / "train.jsonl", range(14)), write(root / "log" / "valid.jsonl", range(100, 130))
+    folder, evaluation = root / "a", root / "evaluation"
+    digests = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        wandb.teardown()  # wandb reads its variables once in a process
+        words = common(train, encoder, "a", *TRACKED, f"--data.valid=[{valid}]", *training)
+        assert main(["finetune", *words]) == 0
+        model = folder / "model"
+        digests.append(model_digest(model))
+        judged = [str(valid), f"--model={model}", f"--reference={ANNA}", *later]
+        assert main(["calibrate", *judged]) == 0
+        digests.append(model_digest(model))
+        assert main(["certify", *judged, "--max-error=0.9"]) == 0
+        digests.append(model_digest(model))
+        assert main(["evaluate", *judged, f"--out={evaluation}", "--slice=user", "--resamples=20"]) == 0
+        wandb.teardown()
+    return Followed(folder, digests, evaluation, valid)
+
+
+@pytest.fixture(scope="module")
+def followed(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    return follow(tmp_path_factory.mktemp("followed"), tiny_encoder)
+
+
+@pytest.fixture(scope="module")
+def shown(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    """With all that may be asked for."""
+    root = tmp_path_factory.mktemp("shown")
+    return follow(root, tiny_encoder, ("--tracking.examples=3", "--tracking.model_files=true"), ("--wandb-files",))
+
+
+def test_wandb_run_is_taken_up_by_calibration_and_evaluation(followed: Followed):
+    training, *later = sessions(followed.folder)
+    assert len(later) == 3
+    assert {one.id for one in later} == {training.id}
+    address = json.loads((followed.folder / "wandb_run.json").read_text())
+    assert address == {"id": training.id, "project": "labelgen", "name": "a", "entity": ""}
+    assert training.id.encode() not in b"".join(
+        path.read_bytes() for path in (followed.folder / "model").rglob("*.json")
+    )
+    # Without a config of their own, that of the training stays.
+    for one in later:
+        (run,) = one.of("run")
+        assert run.display_name == "a"
+        assert {item.key for item in run.config.update} <= {"_wandb"}
+
+
+def test_wandb_metrics_are_all_defined_over_steps(followed: Followed):
+    training = sessions(followed.folder)[0]
+    logged = {name for row in read_metrics(followed.folder / "metrics.jsonl") for name in row}
+    assert logged - {"step"} == set(training.metrics)
+    assert {one.step_metric for one in training.metrics.values()} == {"step"}
+    best = {
+        name: "max" if one.summary.max else "min" if one.summary.min else "" for name, one in training.metrics.items()
+    }
+    assert best["valid_loss/intents"] == best["valid/goals/pk"] == "min"
+    assert best["valid/intents/intent_accuracy"] == "max"
+    assert best["learning_rate"] == best["tokens"] == ""
+
+
+def test_wandb_history_has_the_rows_of_metrics(followed: Followed):
+    history = sessions(followed.folder)[0].history
+    rows = read_metrics(followed.folder / "metrics.jsonl")
+    for name in ("loss", "gradient_norm", "valid_loss/slots", "valid/goals/pk"):
+        written = [(row["step"], pytest.approx(row[name])) for row in rows if name in row]
+        assert written
+        assert [(row["step"], row[name]) for row in history if name in row] == written
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_wandb_run_that_breaks_off_counts_as_failed(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+):
+    log = write(tmp_path / "log" / "train.jsonl", range(8))
+    words = common(log, tiny_encoder, "a", *TRACKED, "--length.max_steps=2")
+    options = read_options(FinetuneOptions, words)
+    if broken:
+        break_off_at(monkeypatch, 1)
+        with pytest.raises(BrokenOffError):
+            finetune(options)
+    else:
+        finetune(options)
+    wandb.teardown()  # which waits until the file is whole
+    (session,) = sessions(tmp_path / "a")
+    assert [one.exit_code for one in session.of("exit")] == [int(broken)]
+
+
+def test_wandb_history_has_charts_of_each_validation(followed: Followed):
+    training = sessions(followed.folder)[0]
+    validations = [row for row in read_metrics(followed.folder / "metrics.jsonl") if "valid_loss" in row]
+    confusions = training.tables["valid/outcome/on_given_goals/confusion_table"]
+    diagrams = training.tables["valid/quality/turn/reliability_table"]
+    assert len(confusions) == len(diagrams) == len(validations) == 2
+    logged = [row["step"] for row in training.history if "valid_loss" in row]
+    assert logged == [row["step"] for row in validations]
+    for columns, rows in confusions:
+        assert columns == ["Actual", "Predicted", "nPredictions"]
+        assert {row[0] for row in rows} == {"failure", "success"}
+    right = sum(n for actual, predicted, n in confusions[-1][1] if actual == predicted)
+    accuracy = validations[-1]["valid/outcome/on_given_goals/accuracy"]
+    assert right / sum(n for _, _, n in confusions[-1][1]) == pytest.approx(accuracy)
+    for _, rows in diagrams:
+        assert all(low <= probability <= high for low, high, _, probability, _ in rows)
+    assert "examples" not in training.tables
+    presets = json.dumps([item.value_json for one in training.of("config") for item in one.update])
+    assert "wandb/confusion_matrix/v1" in presets
+    assert "wandb/line/v0" in presets
+
+
+def test_wandb_artifacts_name_data_model_and_evaluation_by_digest(followed: Followed):
+    training, calibrated, certified, evaluated = sessions(followed.folder)
+    card = read_card(followed.folder / "model")
+    used = {
+        name: one
+        for session in sessions(followed.folder)
+        for name, one in session.artifacts.items()
+        if one.use_after_commit
+    }
+    assert sorted(used) == ["calibration-data", "evaluation-data", "training-data", "validation-data"]
+    assert references(used["training-data"]) == [card["data_digest"]]
+    assert json.loads(used["training-data"].metadata)["dialogues"] == 14
+    model = f"model-{training.id}"
+    versions = [session.artifacts[model] for session in (training, calibrated, certified)]
+    assert [references(one) for one in versions] == [[digest] for digest in followed.digests]
+    assert json.loads(versions[0].metadata)["targets"]["quality"] > 0
+    (made,) = [one for one in evaluated.artifacts.values() if not one.use_after_commit]
+    assert references(made) == [digest_file(followed.evaluation / "evaluation.json")]
+    metadata = json.loads(made.metadata)
+    assert metadata["model"] == followed.digests[-1]
+    assert metadata["predictions"] == digest_file(followed.evaluation / "predictions.jsonl")
+
+
+def references(artifact: Any) -> list[str]:
+    """Digests that an artifact refers to."""
+    return [entry.ref.removeprefix("sha256:") for entry in artifact.manifest.contents if entry.ref]
+
+
+def test_wandb_evaluation_has_the_numbers_of_its_file(followed: Followed):
+    evaluated = sessions(followed.folder)[-1]
+    written = json.loads((followed.evaluation / "evaluation.json").read_bytes())
+    expected = {
+        (task["name"], row["system"], metric): estimate["value"]
+        for task in written["tasks"]
+        for row in task["rows"]
+        for metric, estimate in row["metrics"].items()
+    }
+    columns, rows = tables_of(evaluated.artifacts["evaluation"])["metrics"]
+    named = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert {(row["task"], row["system"], row["metric"]): row["value"] for row in named} == expected
+    summary = evaluated.summary
+    views = {"model": "", "model on the reference's goals": "/on_given_goals"}
+    for (task, system, metric), value in expected.items():
+        if value is not None:
+            key = task.replace(", ", "_").replace(" ", "_") + views[system]
+            assert summary[f"evaluation/{key}/{metric}"] == pytest.approx(value)
+
+
+def test_wandb_calibration_is_in_the_summary(followed: Followed):
+    _, calibrated, certified, _ = sessions(followed.folder)
+    written = json.loads((followed.folder / "model" / "calibration.json").read_bytes())
+    for task in written["tasks"]:
+        name = f"calibration/{task['task']}_{task['unit']}"
+        assert calibrated.summary[f"{name}/temperature"] == pytest.approx(task["labels"]["temperature"])
+        certificate = task["certificate"]
+        if certificate and certificate["threshold"] is not None:
+            assert certified.summary[f"{name}/threshold"] == pytest.approx(certificate["threshold"])
+    assert not [name for name in calibrated.summary if name.endswith("threshold")]
+
+
+def test_wandb_folder_has_no_texts_ids_people_or_secrets(followed: Followed):
+    written = all_bytes(followed.folder)
+    assert len(sessions(followed.folder)) == 4
+    for canary in (b"canary", KEY.encode()):
+        assert canary not in written
+    assert {run.host for session in sessions(followed.folder) for run in session.of("run")} == {""}
+    assert not list((followed.folder / "wandb").rglob("requirements.txt"))
+
+
+def test_wandb_folder_has_texts_and_files_where_options_ask(shown: Followed):
+    training, *_, evaluated = sessions(shown.folder)
+    (columns, rows), again = training.tables["examples"]
+    assert tuple(columns) == COLUMNS
+    ids = sorted({row[0] for row in rows})
+    assert len(ids) == 3
+    assert ids == sorted({row[0] for row in again[1]})
+    by_id = {dialogue.id: dialogue for dialogue in Log([shown.valid])}
+    for row in rows:
+        one = dict(zip(COLUMNS, row, strict=True))
+        if one["request"] is not None:
+            turn = by_id[one["dialogue"]].turns[int(one["turn"])]
+            assert (one["request"], one["response"]) == (turn.request, turn.response)
+        if one["task"] == "quality, dialogue":
+            assert (one["reference"], one["turn"]) == ("bad", "")
+        assert one["probability"] is None or 0.0 <= one["probability"] <= 1.0
+    model = training.artifacts[f"model-{training.id}"]
+    assert {entry.path for entry in model.manifest.contents} >= {"model/weights.safetensors", "model/card.json"}
+    (made,) = [one for one in evaluated.artifacts.values() if not one.use_after_commit]
+    assert {entry.path for entry in made.manifest.contents} >= {"evaluation.json", "report.html"}
+    written = all_bytes(shown.folder)
+    assert b"request-canary-100" in written
+    assert KEY.encode() not in written
+    assert b"password-canary" not in written
+
+
+def test_wandb_copies_for_later_sync_lie_in_the_folder_of_the_run(followed: Followed):
+    staged = [
+        Path(entry.local_path)
+        for session in sessions(followed.folder)
+        for one in session.of("artifact")
+        for entry in one.manifest.contents
+        if entry.local_path
+    ]
+    assert staged
+    assert all(path.is_relative_to(followed.folder / "wandb") and path.is_file() for path in staged)
+
+
+@pytest.fixture
+def judged(followed: Followed, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A copy of the training, and words of an evaluation of its model."""
+    copy = tmp_path / "copy"
+    shutil.copytree(followed.folder, copy)
+    return (
+        copy,
+        [str(followed.valid), f"--reference={ANNA}", f"--out={tmp_path / 'out'}", "--resamples=20", "--task=quality"],
+    )
+
+
+def test_wandb_off_leaves_evaluation_alone(judged: tuple[Path, list[str]]):
+    folder, words = judged
+    before = all_bytes(folder)
+    assert main(["evaluate", *words, f"--model={folder / 'model'}", "--wandb=off"]) == 0
+    wandb.teardown()
+    assert all_bytes(folder) == before
+
+
+def test_wandb_copied_model_writes_nothing_beside_it(judged: tuple[Path, list[str]], tmp_path: Path):
+    """Such as one from a hub."""
+    folder, words = judged
+    alone = tmp_path / "elsewhere" / "model"
+    alone.parent.mkdir()
+    (folder / "model").rename(alone)
+    assert main(["evaluate", *words, f"--model={alone}"]) == 0
+    assert [path.name for path in alone.parent.iterdir()] == ["model"]
+
+
+def test_wandb_for_a_model_without_run_is_refused(
+    tiny_model: Path, judged: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+):
+    _, words = judged
+    assert main(["evaluate", *words, f"--model={tiny_model}", "--wandb=offline"]) == 2
+    assert "has no run of Weights & Biases" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
+def test_wandb_failure_leaves_results(
+    judged: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+):
+    folder, words = judged
+
+    def init(**_: Any) -> None:
+        raise wandb.errors.CommError("no connection")
+
+    monkeypatch.setattr(wandb, "init", init)
+    if command == "calibrate":
+        words = [word for word in words if not word.startswith(("--out", "--task", "--resamples"))] + ["--force"]
+    before = model_digest(folder / "model")
+    assert main([command, *words, f"--model={folder / 'model'}"]) == 0
+    assert capsys.readouterr().err.count("warning: Weights & Biases failed") == 1
+    assert (model_digest(folder / "model") != before) == (command == "calibrate")
+
+
+def test_wandb_variables_do_not_move_a_run_that_is_taken_up(
+    judged: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    folder, words = judged
+    before = sessions(folder)
+    for name, value in {"WANDB_RUN_ID": "other", "WANDB_PROJECT": "theirs", "WANDB_NAME": "name"}.items():
+        monkeypatch.setenv(name, value)
+    wandb.teardown()
+    assert main(["evaluate", *words, f"--model={folder / 'model'}"]) == 0
+    wandb.teardown()
+    (new,) = [one for one in sessions(folder) if one.folder not in [other.folder for other in before]]
+    (run,) = new.of("run")
+    assert (run.run_id, run.project, run.display_name) == (before[0].id, "labelgen", "a")
