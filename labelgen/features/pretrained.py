@@ -75,6 +75,21 @@ _IGNORED = frozenset(
     ]
 )
 """Fields of every config that do not describe the encoder's weights; labelgen relies on their defaults."""
+_UNDECLARED = {
+    "deberta-v2": frozenset(
+        [
+            "attention_head_size",
+            "conv_act",
+            "conv_groups",
+            "conv_kernel_size",
+            "embedding_size",
+            "norm_rel_ebd",
+            "position_buckets",
+            "share_att_key",
+        ]
+    )
+}
+"""Fields that the code of an architecture reads and its config class does not declare."""
 _RUNS_CODE = re.compile(
     r"auto_map|custom_pipelines|(quantization|compression)_config|.*_implementation(_internal)?|use_.*kernels?|kernel_config"
 )
@@ -155,7 +170,7 @@ def word_tokenizer(words: Sequence[str]) -> Any:
 def encoder_from_config(path: Path) -> nn.Module:
     """An encoder of the architecture in a JSON file, with random weights from torch's seed.
 
-    Only fields that the config class of the installed transformers declares are used. Raises IntegrityError if the file
+    Only fields that the config class of the installed transformers declares are used, and those of _UNDECLARED. Raises IntegrityError if the file
     describes no encoder, or names code or kernels."""
     with integrity_errors(f"no encoder can be made from {path.name}", path):
         config = _config(json.loads(path.read_text(encoding="utf-8")))
@@ -183,7 +198,8 @@ def _config(values: Any) -> Any:
     else:
         parameters = [inspect.signature(base.__init__).parameters for base in kind.__mro__]
         declared = {name for names in parameters for name in names} - {"self", "args", "kwargs"}
-    return kind(**{name: value for name, value in values.items() if name in declared - _IGNORED})
+    known = declared - _IGNORED | _UNDECLARED.get(values["model_type"], frozenset())
+    return kind(**{name: value for name, value in values.items() if name in known})
 
 
 def _fields_that_run_code(values: Any, within: str = "") -> Iterator[str]:

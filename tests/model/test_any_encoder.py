@@ -28,6 +28,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "bert": SMALL,
     "electra": {**SMALL, "embedding_size": 16},
     "mpnet": SMALL,
+    # As DeBERTa-v3 has them; the config class does not declare some of these fields.
+    "deberta-v2": {
+        **SMALL,
+        "relative_attention": True,
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    },
+    "eurobert": {**SMALL, "num_key_value_heads": 2, "head_dim": 16},
+    "nomic_bert": {**SMALL, "head_dim": 16},
     "modernbert": {**SMALL, "cls_token_id": 0, "sep_token_id": 2, "bos_token_id": 0, "eos_token_id": 2},
     "distilbert": {"vocab_size": 400, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "pad_token_id": 1},
 }

@@ -1,11 +1,13 @@
 """The law of encoders: every accepted architecture gives the vectors of transformers' eager attention at every length."""
 
-import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from encoder_kinds import ENCODERS, PACKED_ENCODERS, SIZES, random_encoder
 
 from labelgen.base.errors import UsageError
 from labelgen.features.pretrained import encoder_from_config
@@ -14,70 +16,13 @@ from labelgen.nn.encoder_check import check_encoder
 from labelgen.nn.turn_encoder import TurnEncoder
 
 LENGTHS = (16, 65, 66, 128, 300, 512)
-_SIZES = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "max_position_embeddings": 520,
-    "pad_token_id": 1,
-}
-_DISTILBERT = {
-    "dim": 32,
-    "n_layers": 4,
-    "n_heads": 2,
-    "hidden_dim": 48,
-    "vocab_size": 97,
-    "max_position_embeddings": 520,
-}
-_DEBERTA_V3 = {
-    "relative_attention": True,
-    "position_buckets": 64,
-    "norm_rel_ebd": "layer_norm",
-    "share_att_key": True,
-    "pos_att_type": ["p2c", "c2p"],
-    "position_biased_input": False,
-    "type_vocab_size": 0,
-}
-_MODERNBERT = {
-    "global_attn_every_n_layers": 3,
-    "local_attention": 128,
-    "bos_token_id": 0,
-    "cls_token_id": 0,
-    "sep_token_id": 2,
-}
-PACKED_ENCODERS: dict[str, dict[str, Any]] = {
-    "roberta": _SIZES,
-    "xlm-roberta": _SIZES,
-    "bert": _SIZES,
-    "electra": {**_SIZES, "embedding_size": 24},
-    "distilbert": _DISTILBERT,
-    "eurobert": {**_SIZES, "num_key_value_heads": 2, "head_dim": 16},
-    "nomic_bert": {**_SIZES, "head_dim": 16},
-}
-ENCODERS: dict[str, dict[str, Any]] = {
-    **PACKED_ENCODERS,
-    "modernbert": {**_SIZES, **_MODERNBERT},
-    "deberta-v2": {**_SIZES, **_DEBERTA_V3},
-    "mpnet": _SIZES,
-}
 _T5 = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2, "vocab_size": 97}
 
 
 @pytest.fixture
 def make(tmp_path) -> Callable[..., TurnEncoder]:
     def of(kind: str, **fields: Any) -> TurnEncoder:
-        path = tmp_path / f"{kind}.json"
-        path.write_text(json.dumps({**ENCODERS.get(kind, {}), **fields, "model_type": kind}))
-        torch.manual_seed(0)
-        encoder: Any = encoder_from_config(path)
-        # Larger weights than at initialization, or attention is almost uniform and a wrong mask changes little. Three times
-        # as large, rounding alone is more than 1e-5 in float32.
-        with torch.no_grad():
-            for name, weight in encoder.named_parameters():
-                if weight.ndim == 2:
-                    weight.normal_(std=1.0 if "embedding" in name else 0.7 * weight.shape[1] ** -0.5)
+        encoder = random_encoder(kind, tmp_path / kind, **fields)
         return TurnEncoder(encoder, encoder.config.hidden_size, frozen=False).eval()
 
     return of
@@ -88,29 +33,83 @@ def ids_of(length: int, count: int = 2) -> torch.Tensor:
 
 
 def eager(encoder: TurnEncoder, groups: list[torch.Tensor]) -> list[torch.Tensor]:
+    """With gradient: each group by transformers alone."""
     own = encoder.encoder.config._attn_implementation
     encoder.encoder.set_attn_implementation("eager")
-    with torch.no_grad():
-        states = [encoder.encoder(input_ids=ids).last_hidden_state for ids in groups]
+    states = [encoder.encoder(input_ids=ids).last_hidden_state for ids in groups]
     encoder.encoder.set_attn_implementation(own)
     return states
 
 
+def gradients(encoder: TurnEncoder, states: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Of a mean of the states in which each has a weight of its own."""
+    encoder.zero_grad()
+    parts = [(x * torch.linspace(-1.0, 1.0, x.numel()).view(x.shape)).mean() for x in states]
+    torch.stack(parts).sum().backward()
+    named = encoder.encoder.named_parameters()
+    return {name: one.grad.clone() for name, one in named if one.grad is not None and "pooler" not in name}
+
+
+def assert_equal(one: list[torch.Tensor], two: list[torch.Tensor]) -> None:
+    for own, other in zip(one, two, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
+
+
+def test_encoders_are_those_of_the_documents():
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "train.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\|.*\| (packed|one pass)", line)]
+    names = {"nomic_bert": "Nomic", "deberta-v2": "DeBERTa-v3", "xlm-roberta": "XLM-R"}
+    for kind in ENCODERS:
+        assert any(re.search(rf"\b{names.get(kind, kind)}\b", row, re.I) for row in rows), kind
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_encoder_any_length_equals_eager_attention(make, kind: str):
+    """All lengths together: without gradient, as prepared for labeling, and alone."""
     encoder = make(kind)
+    assert encoder.encoder.config.num_hidden_layers >= 4
     assert (encoder.encoder.config._attn_implementation == PACKED) == (kind in PACKED_ENCODERS)
     groups = [ids_of(length) for length in LENGTHS]
+    with torch.no_grad():
+        expected = eager(encoder, groups)
+        assert_equal(encoder.states(groups), expected)
+        assert_equal([encoder.states([ids])[0] for ids in groups], expected)
+        encoder.prepare(torch.float32)
+        assert_equal(encoder.states(groups), expected)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("chunk_tokens", [None, 400])
+def test_encoder_in_training_equals_eager_attention(make, kind: str, chunk_tokens: int | None):
+    """Vectors and gradients, without dropout."""
+    encoder = make(kind)
+    for part in encoder.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    encoder.train()
+    encoder.chunk_tokens = chunk_tokens
+    groups = [ids_of(length, count) for length, count in zip(LENGTHS, (3, 1, 2, 1, 2, 1), strict=True)]
     expected = eager(encoder, groups)
+    states = encoder.states(groups)
+    assert_equal(states, expected)
+    own, others = gradients(encoder, states), gradients(encoder, expected)
+    assert own.keys() == others.keys()
+    for name, gradient in others.items():
+        torch.testing.assert_close(own[name], gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()) + 1e-7)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_encoder_of_saved_config_gives_the_same_vectors(make, kind: str, tmp_path: Path):
+    """As a model folder is loaded."""
+    encoder = make(kind)
+    (tmp_path / "encoder.json").write_text(encoder.encoder.config.to_json_string(use_diff=False))
+    again: Any = encoder_from_config(tmp_path / "encoder.json")
+    again.load_state_dict(encoder.encoder.state_dict())
+    loaded = TurnEncoder(again, encoder.width, frozen=False).eval()
+    groups = [ids_of(length) for length in LENGTHS]
     with torch.no_grad():
-        states = encoder.states(groups)
-    with_gradient = encoder.states(groups)
-    encoder.prepare(torch.float32)
-    with torch.no_grad():
-        prepared = encoder.states(groups)
-    for own in (states, with_gradient, prepared):
-        for one, two in zip(own, expected, strict=True):
-            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+        for one, two in zip(loaded.states(groups), encoder.states(groups), strict=True):
+            assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -135,7 +134,7 @@ def test_check_encoder_known_architecture_passes(make, kind: str):
     ("kind", "fields", "message"),
     [
         ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 97}, "is a decoder"),
-        ("llama", {**_SIZES, "num_key_value_heads": 2, "head_dim": 16}, "is a decoder"),
+        ("llama", {**SIZES, "num_key_value_heads": 2, "head_dim": 16}, "is a decoder"),
         ("bert", {"is_decoder": True}, "is a decoder"),
         ("t5", _T5, "with a decoder"),
     ],
