@@ -59,7 +59,7 @@ class TurnEncoder(nn.Module):
 
     def __init__(self, encoder: Any, width: int, frozen: bool) -> None:
         super().__init__()
-        self.encoder: Any = encoder
+        self.encoder: Any = encoder.requires_grad_(not frozen)
         use_fast_dropout(encoder)
         make_batch_invariant(encoder, _BLOCK)
         # Architectures without exchangeable attention, and those whose layers look at a window, run once for each token length.

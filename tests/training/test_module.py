@@ -238,6 +238,17 @@ def test_optimizer_parameter_groups(model: LabelModel):
     assert sorted(seen) == sorted(n for n, _ in names.values())
 
 
+def test_optimizer_has_no_frozen_encoder(tiny_encoder: Path):
+    """With a gradient of zero, as in several processes, weight decay would change it."""
+    options = ModelOptions(encoder=str(tiny_encoder), encoder_frozen=True, dialogue_width=32, dialogue_heads=2)
+    model = build_model(options, TASKS, LABELS, DIALOGUES)
+    configured: Any = TrainingModule(model, OptimizerOptions(), 10, 0).configure_optimizers()
+    trained = {id(one) for group in configured["optimizer"].param_groups for one in group["params"]}
+    assert {name for name, one in model.named_parameters() if id(one) not in trained} == {
+        name for name, _ in model.named_parameters() if name.startswith("turn_encoder.")
+    }
+
+
 class Told(nn.Linear):
     """A model that remembers how it was asked."""
 
