@@ -3,7 +3,8 @@
 Pretraining and finetuning differ in their examples only."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 ENCODER = "turn_encoder."
 """Prefix of the names of pretrained parameters."""
+_LAYER = re.compile(r"\.(\d+)\.")
+_LAST_NORM = re.compile(r"turn_encoder\.encoder\.\w*norm\.")
 
 LossSums = dict[str, tuple[Tensor, Tensor]]
 """Task -> weighted sum of its losses in nats in a batch, and the total weight to divide it by."""
@@ -180,25 +183,28 @@ class TrainingModule(pl.LightningModule):
             [
                 {
                     "params": [named[name] for name in names],
-                    "lr": self.options.encoder_learning_rate if encoder else self.options.learning_rate,
+                    "lr": share * (self.options.encoder_learning_rate if encoder else self.options.learning_rate),
                     "weight_decay": 0.0 if undecayed else self.options.weight_decay,
                 }
-                for (encoder, undecayed), names in self._parameter_groups().items()
+                for (encoder, share, undecayed), names in self._parameter_groups().items()
             ],
             fused=True,
         )
         schedule = LambdaLR(optimizer, self.rate_at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _parameter_groups(self) -> dict[tuple[bool, bool], list[str]]:
-        """Names of the trained parameters: whether they are the encoder's, and without weight decay -> names."""
-        groups: dict[tuple[bool, bool], list[str]] = {}
+    def _parameter_groups(self) -> dict[tuple[bool, float, bool], list[str]]:
+        """Names of the trained parameters: whether they are the encoder's, their share of its learning rate by layer, and whether they are
+        without weight decay -> names."""
+        groups: dict[tuple[bool, float, bool], list[str]] = {}
+        below_top = layers_below_top(name for name, _ in self.model.named_parameters() if name.startswith(ENCODER))
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault((name.startswith(ENCODER), name in self.undecayed), []).append(f"model.{name}")
+                share = self.options.layer_decay ** below_top.get(name, 0)
+                groups.setdefault((name in below_top, share, name in self.undecayed), []).append(f"model.{name}")
         if self.learned_weights is not None:
             names = [f"learned_weights.{name}" for name, _ in self.learned_weights.named_parameters()]
-            groups.setdefault((False, True), []).extend(names)
+            groups.setdefault((False, 1.0, True), []).extend(names)
         return dict(sorted(groups.items()))
 
     def _optimizer_order(self) -> list[str]:
@@ -244,6 +250,17 @@ class TrainingModule(pl.LightningModule):
             "learning_rate": share * self.options.learning_rate,
             "encoder_learning_rate": share * self.options.encoder_learning_rate,
         }
+
+
+def layers_below_top(names: Iterable[str]) -> dict[str, int]:
+    """Number of layers between each of the encoder's parameters and its top layer, by names.
+
+    The first number in a name is that of the layer. Without a number stand embeddings of words and positions, which are below all layers,
+    and a norm after the last layer, which counts to it."""
+    layers = {name: _LAYER.search(name) for name in names}
+    top = max((int(found[1]) for found in layers.values() if found), default=-1)
+    ends = {name: bool(_LAST_NORM.match(name)) for name in layers}
+    return {name: top - int(found[1]) if found else 0 if ends[name] else top + 1 for name, found in layers.items()}
 
 
 def _renamed(state: dict[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:

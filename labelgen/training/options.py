@@ -120,6 +120,8 @@ class OptimizerOptions:
     """share of steps with a rising learning rate; it falls linearly to zero in the others"""
     clip: Positive = 1.0
     """maximum gradient norm of a step; 0 does not clip"""
+    layer_decay: Annotated[float, Range(0, 1, least_out=True)] = 1.0
+    """factor of the encoder's learning rate from each of its layers to the one below, the embeddings last; 1 is one rate for all"""
     learn_task_weights: bool = False
     """learned task weights besides those of `tasks`: a task with a large loss gets a smaller weight"""
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from encoder_kinds import ENCODERS, random_encoder
 from labeled import LABELS, every_target, labeled_dialogue
 from torch import nn
 
@@ -18,7 +19,7 @@ from labelgen.model.options import ModelOptions
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
 from labelgen.training.loader import HeldOutBatch, StepBatch
-from labelgen.training.module import LearnedWeights, TrainingModule
+from labelgen.training.module import LearnedWeights, TrainingModule, layers_below_top
 from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import StepPart
 
@@ -236,6 +237,38 @@ def test_optimizer_parameter_groups(model: LabelModel):
             if name.endswith("bias"):
                 assert group["weight_decay"] == 0.0
     assert sorted(seen) == sorted(n for n, _ in names.values())
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_layers_of_every_encoder_are_found(kind: str, tmp_path: Path):
+    """Four layers; embeddings of words, positions and distances are below the lowest."""
+    names = [f"turn_encoder.encoder.{name}" for name, _ in random_encoder(kind, tmp_path).named_parameters()]
+    below_top = layers_below_top(names)
+    assert set(below_top) == set(names)
+    for layer in range(4):
+        of_layer = {name for name in names if f".{layer}." in name}
+        assert of_layer
+        assert {below_top[name] for name in of_layer} == {3 - layer}
+    others = {name.removeprefix("turn_encoder.encoder."): k for name, k in below_top.items() if ".layer" not in name}
+    assert {name for name, k in others.items() if k == 0} <= {"norm.weight", "final_norm.weight"}
+    assert {k for name, k in others.items() if not name.startswith(("norm.", "final_norm."))} == {4}
+
+
+def test_learning_rate_falls_from_layer_to_layer(model: LabelModel):
+    options = OptimizerOptions(learning_rate=0.5, encoder_learning_rate=0.25, layer_decay=0.5)
+    configured: Any = TrainingModule(model, options, 10, 0).configure_optimizers()
+    names = {id(p): n.removeprefix("turn_encoder.encoder.") for n, p in model.named_parameters()}
+    rates = {
+        names[id(p)]: group["initial_lr"] for group in configured["optimizer"].param_groups for p in group["params"]
+    }
+    assert len(rates) == len(names)
+    for name, rate in rates.items():
+        if name.startswith("embeddings."):
+            assert rate == 0.25 * 0.25
+        elif name.startswith("encoder.layer."):
+            assert rate == (0.125 if ".0." in name else 0.25)
+        else:
+            assert rate == 0.5
 
 
 def test_optimizer_has_no_frozen_encoder(tiny_encoder: Path):
