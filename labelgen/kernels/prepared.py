@@ -37,6 +37,8 @@ def can_prepare(encoder: Any, precision: torch.dtype) -> bool:
         and not getattr(config, "is_decoder", False)
         and next(encoder.parameters()).device.type == "cpu"
         and has_onednn(precision)
+        # Adapters of a training that goes on are not in the weights.
+        and not any(hasattr(part, "base_layer") for part in encoder.modules())
     )
 
 

@@ -127,6 +127,20 @@ class OptimizerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraOptions:
+    """Low-rank adapters (LoRA) of a large encoder, which are trained in place of its weights and merged into them at the end."""
+
+    rank: WholeNumber = 0
+    """rank of the adapters; 0 trains all weights of the encoder"""
+    alpha: Annotated[float, Range(0, least_out=True)] = 16.0
+    """scale of the adapters: their product counts alpha / rank"""
+    dropout: Annotated[float, Range(0, 1, most_out=True)] = 0.0
+    """dropout on the input of the adapters"""
+    targets: Annotated[tuple[str, ...], "NAME"] = ()
+    """name of linear maps of the encoder that get adapters, such as query; without one, all of them"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LengthOptions:
     """End of the training."""
 
@@ -201,6 +215,8 @@ class TrainingOptions:
     """sizes of batches"""
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     """AdamW and its learning rate schedule"""
+    lora: LoraOptions = field(default_factory=LoraOptions)
+    """low-rank adapters of the encoder"""
     length: LengthOptions = field(default_factory=LengthOptions)
     """end of the training"""
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
@@ -233,6 +249,12 @@ class TrainingOptions:
                 f"{self.length.monitor} is not measured on 0 dialogues",
                 "data.metric_dialogues",
                 "give a number, such as 2000",
+            )
+        if self.lora.rank and self.model.encoder_frozen:
+            raise UsageError(
+                "the encoder is frozen, so its adapters would not be trained",
+                "lora.rank, model.encoder_frozen",
+                "leave one of the two out",
             )
 
 

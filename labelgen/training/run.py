@@ -53,6 +53,7 @@ from labelgen.training.corpus import (
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.hardware import auto_precision
 from labelgen.training.loggers import check_loggers, loggers
+from labelgen.training.lora import add_adapters, check_peft, merge_adapters
 from labelgen.training.members import fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.tracking import trackers
@@ -117,6 +118,7 @@ def _run(
     options: TrainingOptions, command: str, prepare: Prepare, prepare_held_out: Prepare, examples: _MakeExamples
 ) -> str:
     options = check_options(options)
+    check_peft(options.lora)
     choose_instruction_set()
     if options.hardware.threads is not None:
         torch.set_num_threads(options.hardware.threads)
@@ -195,6 +197,8 @@ def _train(
     masked = isinstance(training, AnnotatedExamples) and training.hidden > 0.0
     model = build_model(options.model, options.tasks, corpus.labels, corpus, masked)
     new = take_over(model, load_model(init)) if init is not None else None
+    if options.lora.rank:
+        add_adapters(model.turn_encoder, options.lora)
     # In this order: a folder with a state is a run, even if a kill follows at once.
     _write_state(folder, RunState(corpus.digest))
     write_text(folder / CONFIG, to_yaml(options))
@@ -206,6 +210,7 @@ def _train(
         for tracker in rows:
             stack.callback(tracker.end)
         result = fit(options, model, training, validation, folder, rows)
+        merge_adapters(result.model.turn_encoder)
 
         def save(name: str) -> tuple[str, Mapping[str, Any]]:
             # Pretraining learns no labels.

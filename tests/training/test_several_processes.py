@@ -203,9 +203,13 @@ def test_loss_that_is_not_finite_names_the_dialogues_of_its_batch(log: Path, tin
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_equal_one(log: Path, rare: Path, tiny_encoder: Path, out: Path, strategy: str):
+@pytest.mark.parametrize("more", [(), ("--lora={rank: 4, dropout: 0.1}", "--optimizer.layer_decay=0.5")])
+def test_two_processes_equal_one(
+    log: Path, rare: Path, tiny_encoder: Path, out: Path, strategy: str, more: tuple[str, ...]
+):
     """With dialogues of unequal length, most of them without targets of most tasks."""
     words = (
+        *more,
         f"--data.train=[{rare}]",
         f"--data.valid=[{log}]",
         "--tracking.log_every=1",
@@ -242,12 +246,14 @@ def test_task_metrics_of_two_processes_equal_those_of_one(log: Path, tiny_encode
     assert found == pytest.approx({name: value for name, value in of_one.items() if name.startswith("valid/")})
 
 
-@pytest.mark.parametrize(("before", "after"), [("fsdp", "one"), ("one", "fsdp")])
-def test_checkpoint_loads_with_another_strategy(log: Path, tiny_encoder: Path, out: Path, before: str, after: str):
+@pytest.mark.parametrize(("before", "after", "lora"), [("fsdp", "one", 4), ("one", "fsdp", 0)])
+def test_checkpoint_loads_with_another_strategy(
+    log: Path, tiny_encoder: Path, out: Path, before: str, after: str, lora: int
+):
     def words(strategy: str) -> list[str]:
         return ONE if strategy == "one" else [*TWO, f"--hardware.strategy={strategy}"]
 
-    more = ("--tracking.log_every=1", "--length.max_steps=4", "--batch.turns=1")
+    more = ("--tracking.log_every=1", "--length.max_steps=4", "--batch.turns=1", f"--lora.rank={lora}")
     stopped = train(log, tiny_encoder, str(int(signal.SIGTERM)), *words(before), *more, who="first")
     assert stopped.returncode == 143, stopped.stderr
     done = train(log, tiny_encoder, "", *words(after), *more)
