@@ -9,18 +9,16 @@ if TYPE_CHECKING:
 
 Precision = Literal["32", "bf16", "int8"]
 """Arithmetic that labels are computed in; int8 applies to the text encoder, on a CPU."""
-TrainingPrecision = Literal["32", "bf16"]
+TrainingPrecision = Literal["32", "bf16", "16"]
 """Arithmetic of training; weights stay in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """torch_name: its dtype in torch, for the encoder. autocast: whether other products use that dtype too. lightning: Lightning's name;
-    None where nothing is trained in it."""
+    """torch_name: its dtype in torch, for the encoder. autocast: whether other products use that dtype too."""
 
     torch_name: str
     autocast: bool = False
-    lightning: Literal["32-true", "bf16-mixed"] | None = None
 
     @property
     def dtype(self) -> "torch.dtype":
@@ -31,7 +29,9 @@ class Arithmetic:
 
 
 PRECISIONS: Mapping[Precision, Arithmetic] = {
-    "32": Arithmetic("float32", lightning="32-true"),
-    "bf16": Arithmetic("bfloat16", autocast=True, lightning="bf16-mixed"),
+    "32": Arithmetic("float32"),
+    "bf16": Arithmetic("bfloat16", autocast=True),
     "int8": Arithmetic("int8"),
 }
+MIXED: Mapping[TrainingPrecision, Literal["bf16-mixed", "16-mixed"]] = {"bf16": "bf16-mixed", "16": "16-mixed"}
+"""Lightning's names of the precisions that are trained in with weights of 32 bits."""

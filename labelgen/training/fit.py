@@ -12,14 +12,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.plugins import MixedPrecision, Precision
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import Strategy
 from torch import distributed
 
 from labelgen.base.errors import DivergedError, UsageError
 from labelgen.data.stats import audio_summary
-from labelgen.kernels.precision import PRECISIONS
+from labelgen.kernels.precision import MIXED
 from labelgen.model.label_model import LabelModel
+from labelgen.model.options import ModelOptions
 from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.checkpoints import (
     CheckpointFolder,
@@ -30,7 +32,7 @@ from labelgen.training.checkpoints import (
     weights_of,
 )
 from labelgen.training.corpus import Examples
-from labelgen.training.hardware import precision_of
+from labelgen.training.hardware import precision_of, uses_cuda
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import StopAllProcesses, TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
@@ -128,7 +130,9 @@ def fit(
         model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
         known = model.turn_encoder.embedding_cache or EmbeddingCache()
         model.turn_encoder.embedding_cache = known if options.model.encoder_frozen else None
-        module = TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share)
+        # Where gradients are scaled, a fused optimizer would be given them before they are clipped.
+        fused = options.hardware.precision != "16"
+        module = TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share, fused)
         collator, workers = model.collator(), options.data.workers
         train = TrainingLoader(
             training, collator, sampler, lambda: trainer.global_step, lambda: trainer.global_rank, steps, workers
@@ -245,11 +249,10 @@ def make_trainer(
             num_nodes=hardware.nodes,
             strategy=_strategy(hardware),
             default_root_dir=folder,
-            precision=PRECISIONS[precision_of(hardware, options.model)].lightning,
             max_epochs=-1,
             accumulate_grad_batches=options.batch.accumulate,
             callbacks=callbacks,
-            plugins=list(plugins),
+            plugins=[*plugins, _precision(hardware, options.model)],
             logger=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
@@ -259,6 +262,12 @@ def make_trainer(
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise UsageError(str(error), "hardware", "choose another accelerator, strategy or number of devices") from error
+
+
+def _precision(hardware: HardwareOptions, model: ModelOptions) -> Precision:
+    """Arithmetic of the forward pass. Lightning would replace fp16 on a CPU by bf16."""
+    name = MIXED.get(precision_of(hardware, model))
+    return Precision() if name is None else MixedPrecision(name, "cuda" if uses_cuda(hardware) else "cpu")
 
 
 def _strategy(hardware: HardwareOptions) -> str | Strategy:
@@ -281,10 +290,12 @@ def tf32_products(cuda: bool) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress warnings that do not apply: the encoder may be frozen, and validation is optional."""
+    """Suppress warnings that do not apply: the encoder may be frozen, validation is optional, and in fp16 the first step may overflow, which
+    leaves it out."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
+        warnings.filterwarnings("ignore", message=".*`lr_scheduler.step\\(\\)` before `optimizer.step.*")
         warnings.filterwarnings("ignore", message=".*treespec.*deprecated.*")
         yield

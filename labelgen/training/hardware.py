@@ -39,7 +39,7 @@ def auto_precision(hardware: HardwareOptions, model: ModelOptions) -> TrainingPr
 
     A CPU is measured, except if several launchers would each measure (several nodes, torchrun, SLURM): then it is
     32. Raises UsageError if the encoder does not exist."""
-    if hardware.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if uses_cuda(hardware):
         return "bf16" if has_bf16("cuda") else "32"
     if (
         hardware.accelerator not in ("auto", "cpu")
@@ -50,6 +50,11 @@ def auto_precision(hardware: HardwareOptions, model: ModelOptions) -> TrainingPr
         return "32"
     widths = encoder_widths(model.encoder)
     return faster_precision(cached_speedup(*widths, trained=not model.encoder_frozen))
+
+
+def uses_cuda(hardware: HardwareOptions) -> bool:
+    """Whether the options mean GPUs of NVIDIA."""
+    return hardware.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def faster_precision(speedup: float) -> TrainingPrecision:

@@ -96,10 +96,16 @@ class TrainingModule(pl.LightningModule):
     learned ones on top if the options ask for them.
 
     steps: of the whole run; the learning rate falls over them. gradient_norm: of the last step, before clipping.
-    online_share: share of batches in which a turn does not see later turns."""
+    online_share: share of batches in which a turn does not see later turns. fused: whether the optimizer is torch's fused one."""
 
     def __init__(
-        self, model: LabelModel, options: OptimizerOptions, steps: int, seed: int, online_share: float = 0.0
+        self,
+        model: LabelModel,
+        options: OptimizerOptions,
+        steps: int,
+        seed: int,
+        online_share: float = 0.0,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -107,6 +113,7 @@ class TrainingModule(pl.LightningModule):
         self.steps = steps
         self.seed = seed
         self.online_share = online_share
+        self.fused = fused
         self.learned_weights = LearnedWeights([*model.tasks]) if options.learn_task_weights else None
         self.gradient_norm: Tensor | None = None
         self._idle: list[nn.Module] = []
@@ -188,7 +195,7 @@ class TrainingModule(pl.LightningModule):
                 }
                 for (encoder, share, undecayed), names in self._parameter_groups().items()
             ],
-            fused=True,
+            fused=self.fused,
         )
         schedule = LambdaLR(optimizer, self.rate_at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -173,7 +173,7 @@ class HardwareOptions:
     """distribution over devices: auto (ddp for several), ddp, fsdp (weights, gradients and optimizer states in shards: FSDP2), or another
     strategy of Lightning"""
     precision: Literal[TrainingPrecision, "auto"] = "32"
-    """arithmetic of the forward pass; weights and updates stay in 32 bits; auto: bf16 on a GPU that has it, and on a CPU where bf16 is
+    """arithmetic of the forward pass; weights and updates stay in 32 bits; 16 is fp16 with scaled losses, for GPUs without bf16; auto: bf16 on a GPU that has it, and on a CPU where bf16 is
     measured to be at least 10% faster; the run's config records the choice, and resuming keeps it"""
     threads: Count | None = None
     """number of CPU threads of one process; without a value, the number of cores"""

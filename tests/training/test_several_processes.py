@@ -264,6 +264,26 @@ def test_checkpoint_loads_with_another_strategy(
     assert found == pytest.approx(losses(out), rel=2e-3)
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_in_fp16_have_the_gradients_of_one(log: Path, tiny_encoder: Path, out: Path, strategy: str):
+    """Without learning. The first scales of the losses overflow; those steps are left out in both processes and have no norm."""
+    words = ["--tracking.log_every=1", "--length.max_steps=6", "--batch.turns=1", "--hardware.precision=16"]
+    words += ["--optimizer.learning_rate=0", "--optimizer.encoder_learning_rate=0"]
+    done = train(log, tiny_encoder, "", *words, f"--hardware.strategy={strategy}")
+    assert done.returncode == 0, done.stderr
+    of_two = [row["gradient_norm"] for row in read_metrics(out / "metrics.jsonl")]
+    shutil.rmtree(out)
+    assert train(log, tiny_encoder, "", *words, *ONE).returncode == 0
+    of_one = [row["gradient_norm"] for row in read_metrics(out / "metrics.jsonl")]
+    for norms in (of_two, of_one):
+        assert norms[0] is None
+        assert norms == [None] * norms.count(None) + [norm for norm in norms if norm is not None]
+    both = [(two, one) for two, one in zip(of_two, of_one, strict=True) if two is not None and one is not None]
+    assert len(both) >= 2
+    for two, one in both:
+        assert two == pytest.approx(one, rel=0.02)
+
+
 def test_config_for_sharding_runs_on_two_processes(log: Path, tiny_encoder: Path, out: Path):
     words = [
         "finetune",

@@ -1,0 +1,54 @@
+"""Training in fp16: losses are scaled, gradients are clipped at their true size, and steps that overflow are left out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from whole_runs import BrokenOffError, break_off_at, digest, rows
+
+from labelgen.features.pretrained import load_encoder
+from labelgen.model.folder import load_model
+from labelgen.training.options import FinetuneOptions
+from labelgen.training.run import finetune
+from labelgen.training.tracking import read_metrics
+
+Options = Callable[..., FinetuneOptions]
+
+
+def test_fp16_gives_losses_and_gradients_of_32_bits(options: Options):
+    """By rounding. Without learning all steps are of the same weights; steps whose scaled gradients overflow have no norm."""
+    found = []
+    for precision in ("32", "16"):
+        still = ("--optimizer.learning_rate=0", "--optimizer.encoder_learning_rate=0", "--tracking.log_every=1")
+        chosen = options(precision, f"--hardware.precision={precision}", *still)
+        finetune(chosen)
+        found.append(read_metrics(Path(chosen.out) / "metrics.jsonl"))
+    whole, half = found
+    assert {row["gradient_norm"] is None for row in half} == {True, False}
+    for one, two in zip(whole, half, strict=True):
+        assert one["loss"] != two["loss"]
+        for name in one:
+            if "loss" in name or (name == "gradient_norm" and two[name] is not None):
+                assert two[name] == pytest.approx(one[name], rel=0.02), name
+
+
+def test_fp16_changes_weights_of_32_bits(options: Options, tiny_encoder: Path):
+    chosen = options("a", "--hardware.precision=16")
+    finetune(chosen)
+    state = load_model(Path(chosen.out) / "model").state_dict()
+    assert {weight.dtype for weight in state.values() if weight.is_floating_point()} == {torch.float32}
+    before = load_encoder(str(tiny_encoder)).state_dict()
+    assert any(not torch.equal(state[f"turn_encoder.encoder.{name}"], weight) for name, weight in before.items())
+
+
+def test_fp16_resumes_bitwise_with_its_scale(options: Options, monkeypatch: pytest.MonkeyPatch):
+    whole, broken = options("a", "--hardware.precision=16"), options("b", "--hardware.precision=16")
+    finetune(whole)
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 5)
+        with pytest.raises(BrokenOffError):
+            finetune(broken)
+    finetune(broken)
+    assert rows(whole) == rows(broken)
+    assert digest(whole) == digest(broken)
