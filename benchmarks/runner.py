@@ -22,7 +22,7 @@ A recipe is a YAML file in `benchmarks/recipes`:
 
 `run` may have several lines, which run in turn. In commands, `{name}` is a parameter, a variable of `each`, or another stage's output; `{stage:path}` is a path below that output, and
 may be a pattern such as `f[!0].jsonl`. A parameter that is a mapping gives `each` its keys, and
-`{variable_options}` is the value of the key. A reference to a stage with more variables means all of its instances with equal values of
+`{variable_options}` is the value of the key; of a list it is the value itself. A reference to a stage with more variables means all of its instances with equal values of
 the shared ones. `{data:path}` is an input below the folder of corpora, `{file:path}` one in the repository. A word that is one
 reference becomes one word for each path; within a longer word the paths are joined by commas.
 """
@@ -252,8 +252,8 @@ class Run:
         values |= dict(instance.values)
         for variable, parameter in spec.each.items():
             options = parameters[parameter]
-            if isinstance(options, dict):
-                values[f"{variable}_options"] = str(options[values[variable]])
+            value = values[variable]
+            values[f"{variable}_options"] = str(options[value]) if isinstance(options, dict) else value
 
         def fill(text: str) -> str:
             for _ in range(3):  # A parameter may contain placeholders.

@@ -171,6 +171,15 @@ def test_patterns_and_shared_variables_choose_the_outputs(place: Path):
     assert command.endswith("'[train/fold-0,train/fold-1,train/fold-2]'")
 
 
+def test_options_of_a_variable_are_its_value_in_a_mapping_and_in_a_list_itself(place: Path):
+    spec = stage(run="python {data:join.py} {out} {data:{variant_options}.txt}", out="o", each={"variant": "chosen"})
+    for chosen in ({"first": "a", "second": "b"}, ["a", "b"]):
+        made = Run(Recipe("fake", {"chosen": chosen}, {"s": spec}), place / "data", place / "work", place / "results")
+        made.all()
+        contents = [made.output(instance).read_text() for instance in made.instances()]
+        assert contents == [(place / "data" / f"{name}.txt").read_text() for name in "ab"]
+
+
 def test_unknown_references_missing_files_and_cycles_are_refused(place: Path):
     def fails(**stages):
         Run(Recipe("fake", {}, stages), place / "data", place / "work", place / "results").all()
