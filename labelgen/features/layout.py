@@ -10,7 +10,7 @@
 
 Only the dialogue encoder sees padding, as `[B, T, D]`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from labelgen.kernels.transfer import to_device
 
 Value = TypeVar("Value")
 Sees = Literal["all", "earlier", "none"]
@@ -121,8 +123,8 @@ class Layout:
     def goal_count(self) -> int:
         return sum(len(goals) for goals in self.goals)
 
-    def goal_members(self) -> tuple[Int[Tensor, " E"], Int[Tensor, " E"], Int[Tensor, " G"]]:
-        """Goal and real turn of every membership of a turn in a goal, and the last real turn of each goal."""
+    def goal_members(self) -> tuple[Int[Tensor, " E"], Int[Tensor, " E"], Int[Tensor, " G"], Int[Tensor, " G"]]:
+        """Goal and real turn of every membership of a turn in a goal; last real turn and number of turns of each goal."""
         goals = [
             [self.turn(dialogue, t) for t in turns] for dialogue, goals in enumerate(self.goals) for turns in goals
         ]
@@ -130,9 +132,10 @@ class Layout:
             [goal for goal, rows in enumerate(goals) for _ in rows],
             [row for rows in goals for row in rows],
             [rows[-1] for rows in goals],
+            [len(rows) for rows in goals],
         )
-        goal, turn, last = (torch.tensor(x, dtype=torch.long, device=self.position.device) for x in indices)
-        return goal, turn, last
+        goal, turn, last, count = (to_device(torch.tensor(x, dtype=torch.long), self.position.device) for x in indices)
+        return goal, turn, last, count
 
 
 def _starts(counts: Sequence[int]) -> tuple[int, ...]:
@@ -144,17 +147,25 @@ class Passages:
     """Distinct tokenized texts of a batch in groups of one exact token length, so nothing is padded or masked.
 
     Attributes:
-        groups: token ids of each group.
+        ids: token ids of all groups, one after another.
+        shapes: number of passages and token length of each group.
         long_texts: the passages of each text that is read in several windows.
         request, response: index of each real turn's text among all passages, in the order of the groups; after them follow
             the long texts.
         request_token: index of each request token among all tokens of all groups."""
 
-    groups: tuple[Int[Tensor, "_ _"], ...]
+    ids: Int[Tensor, " tokens"]
+    shapes: tuple[tuple[int, int], ...]
     request: Int[Tensor, " N"]
     response: Int[Tensor, " N"]
     request_token: Int[Tensor, " M"]
     long_texts: tuple[Int[Tensor, " _"], ...] = ()
+
+    @cached_property
+    def groups(self) -> tuple[Int[Tensor, "_ _"], ...]:
+        """Token ids of each group."""
+        parts = torch.split_with_sizes(self.ids, [count * length for count, length in self.shapes])
+        return tuple(x.view(shape) for x, shape in zip(parts, self.shapes, strict=True))
 
 
 @dataclass(frozen=True)
@@ -190,11 +201,13 @@ class GroupTargets:
     Attributes:
         group: of the row; -1 for none.
         before: groups of the earlier rows, the nearest first; -1 for none, and where there is no such row.
-        weight: of the row; 0 where there is no target."""
+        weight: of the row; 0 where there is no target.
+        most: maximum number of groups of a dialogue."""
 
     group: Int[Tensor, " rows"]
     before: Int[Tensor, "rows reach"]
     weight: Float[Tensor, " rows"]
+    most: int
 
 
 @dataclass(frozen=True)
@@ -247,13 +260,17 @@ class TargetTensors:
 
 @dataclass(frozen=True)
 class Batch:
-    """Input of one step of the model."""
+    """Input of one step of the model.
+
+    target_weights: total weight of each task's targets, as numbers of the host: known before the forward pass, and read without
+    waiting for the device."""
 
     layout: Layout
     passages: Passages
     features: FeatureTensors
     sound: SoundTensors | None
     targets: Mapping[str, TargetTensors]
+    target_weights: Mapping[str, float]
 
     @property
     def turns(self) -> int:
@@ -261,15 +278,15 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        return sum(group.numel() for group in self.passages.groups)
-
-    @property
-    def target_weights(self) -> dict[str, float]:
-        """Total weight of each task's targets; known before the forward pass."""
-        return {name: float(target.total_weight()) for name, target in self.targets.items()}
+        return self.passages.ids.numel()
 
     def to(self, device: torch.device | str) -> "Batch":
-        return move(self, device)
+        """The batch on a device, copied without waiting for the device."""
+        return _mapped(self, lambda tensor: to_device(tensor, device))
+
+    def pin_memory(self) -> "Batch":
+        """The batch in pinned memory; torch's data loader calls this."""
+        return _mapped(self, lambda tensor: tensor.pin_memory())
 
 
 @dataclass(frozen=True)
@@ -298,15 +315,15 @@ class States:
     without_texts: Float[Tensor, "N D"] | None = None
 
 
-def move(value: Value, device: torch.device | str) -> Value:
-    """The value with all its tensors on `device`; containers and dataclasses are copied, other values stay."""
-    moved: Any = value
+def _mapped(value: Value, function: Callable[[Tensor], Tensor]) -> Value:
+    """The value with the function's results for all its tensors; containers and dataclasses are copied, other values stay."""
+    mapped: Any = value
     if isinstance(value, Tensor):
-        moved = value.to(device)
+        mapped = function(value)
     elif isinstance(value, tuple) and any(isinstance(v, Tensor) for v in value):
-        moved = tuple(move(v, device) for v in value)
+        mapped = tuple(_mapped(v, function) for v in value)
     elif isinstance(value, Mapping):
-        moved = {key: move(v, device) for key, v in value.items()}
+        mapped = {key: _mapped(v, function) for key, v in value.items()}
     elif is_dataclass(value) and not isinstance(value, type):
-        moved = replace(value, **{f.name: move(getattr(value, f.name), device) for f in fields(value)})
-    return moved  # type: ignore[no-any-return]
+        mapped = replace(value, **{f.name: _mapped(getattr(value, f.name), function) for f in fields(value)})
+    return mapped  # type: ignore[no-any-return]

@@ -101,11 +101,12 @@ def group_passages(requests: Sequence[Tokens], responses: Sequence[Tokens]) -> P
     for tokens in (*requests, *responses):
         for ids in tokens.windows:
             by_length.setdefault(len(ids), {})[ids] = None
-    groups, passage_of, token_of = [], {}, {}
+    groups, shapes, passage_of, token_of = [], [], {}, {}
     passage = token = 0
     for length in sorted(by_length):
         rows = list(by_length[length])
-        groups.append(torch.tensor(rows, dtype=torch.long))
+        groups.append(torch.tensor(rows, dtype=torch.long).flatten())
+        shapes.append((len(rows), length))
         for ids in rows:
             passage_of[ids], token_of[ids] = passage, token
             passage += 1
@@ -122,7 +123,8 @@ def group_passages(requests: Sequence[Tokens], responses: Sequence[Tokens]) -> P
         return passage_of[tokens.windows[0]] if len(tokens.windows) == 1 else text_of[tokens.windows]
 
     return Passages(
-        groups=tuple(groups),
+        ids=torch.cat(groups) if groups else torch.zeros(0, dtype=torch.long),
+        shapes=tuple(shapes),
         request=torch.tensor([place(t) for t in requests], dtype=torch.long),
         response=torch.tensor([place(t) for t in responses], dtype=torch.long),
         request_token=torch.cat(request_tokens) if request_tokens else torch.zeros(0, dtype=torch.long),

@@ -1,7 +1,7 @@
 """Dialogues and their targets into one batch of tensors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class Collator:
             name: task.encode([[t for t in e.targets if t.task == name] for e in examples], batch.layout)
             for name, task in self.tasks.items()
         }
-        return Batch(batch.layout, batch.passages, batch.features, batch.sound, targets)
+        weights = {name: float(target.total_weight()) for name, target in targets.items()}
+        return replace(batch, targets=targets, target_weights=weights)
 
     def batch(self, dialogues: Sequence[Dialogue], goals: Sequence[Goals], roots: Sequence[Path | None]) -> Batch:
         """A batch without targets; every dialogue has turns."""
@@ -90,7 +91,7 @@ class Collator:
         if self.sound is not None:
             rooted = [(turn.audio, root) for d, root in zip(dialogues, roots, strict=True) for turn in d.turns]
             sound = self.sound.tensors(rooted)
-        return Batch(layout, passages, self.features.tensors(dialogues), sound, {})
+        return Batch(layout, passages, self.features.tensors(dialogues), sound, {}, {})
 
 
 def _goals_of(targets: Sequence[Target], tasks: set[str]) -> Goals:

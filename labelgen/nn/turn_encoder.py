@@ -12,8 +12,9 @@ from labelgen.base.errors import UsageError
 from labelgen.features.layout import Passages
 from labelgen.kernels.batch_invariant import make_batch_invariant
 from labelgen.kernels.int8 import check_int8
-from labelgen.kernels.packed import PACKED, packed_positions
+from labelgen.kernels.packed import PACKED, packed_positions, packing_of
 from labelgen.kernels.prepared import PreparedEncoder, can_prepare
+from labelgen.kernels.transfer import to_device
 from labelgen.nn.embedding_cache import EmbeddingCache, TokenStateCache, mean_pool
 
 _BLOCK = 256
@@ -111,7 +112,8 @@ class TurnEncoder(nn.Module):
         pooled, tokens = self._passages(passages, with_tokens)
         if not passages.long_texts:
             return pooled, tokens
-        lengths = torch.tensor([ids.shape[1] for ids in passages.groups for _ in ids], device=pooled.device)
+        lengths = torch.tensor([length for count, length in passages.shapes for _ in range(count)])
+        lengths = to_device(lengths, pooled.device)
         # One text at a time, so that its vector depends on the text alone.
         texts = [_mean_of_windows(pooled[rows], lengths[rows]) for rows in passages.long_texts]
         return torch.cat([pooled, torch.stack(texts)]), tokens
@@ -161,7 +163,7 @@ class TurnEncoder(nn.Module):
             out = self.encoder(
                 inputs_embeds=embedded[None],
                 position_ids=packed_positions(self.encoder, groups),
-                passages=[tuple(ids.shape) for ids in groups],
+                packing=packing_of(groups),
             )
             return _by_group(out.last_hidden_state[0], groups)
         return [self.encoder(inputs_embeds=x).last_hidden_state for x in _by_group(embedded, groups)]
@@ -198,18 +200,17 @@ def _chunks(sizes: Sequence[int], most: int) -> list[slice]:
 def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[Tensor, "K d"]:
     """Pooled vectors of tokenized texts, such as those of labels, without gradient and in evaluation mode."""
     device = next(encoder.parameters()).device
-    pooled = torch.zeros(len(texts), encoder.width, device=device)
     if not texts:
-        return pooled
+        return torch.zeros(0, encoder.width, device=device)
     by_length: dict[int, list[int]] = {}
     for k, ids in enumerate(texts):
         by_length.setdefault(len(ids), []).append(k)
     places = [by_length[length] for length in sorted(by_length)]
-    groups = [torch.tensor([texts[k] for k in rows], dtype=torch.long, device=device) for rows in places]
+    groups = [to_device(torch.tensor([texts[k] for k in rows]), device) for rows in places]
     training = encoder.training
     encoder.eval()
     with torch.no_grad():
-        for rows, states in zip(places, encoder.states(groups), strict=True):
-            pooled[rows] = mean_pool(states)
+        pooled = torch.cat([mean_pool(states) for states in encoder.states(groups)])
     encoder.train(training)
-    return pooled
+    order = torch.tensor([k for rows in places for k in rows])
+    return pooled[to_device(order.argsort(), device)]

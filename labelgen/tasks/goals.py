@@ -218,7 +218,7 @@ def _of_goals(targets: Sequence[Sequence[Target]], layout: Layout, reach: int) -
             goals = goal[own, d]
             before[own, d] = F.pad(goals, (reach, 0), value=-1).unfold(0, reach, 1)[:-1].flip(1)
             weight[own, d] = torch.tensor([min(1.0, s or c) for s, c in zip(served, closed, strict=True)])
-    groups = GroupTargets(goal.flatten(), before.flatten(0, 1), weight.flatten())
+    groups = GroupTargets(goal.flatten(), before.flatten(0, 1), weight.flatten(), int(goal.max()) + 1)
     return TargetTensors(torch.zeros(rows, 1), torch.zeros(rows), groups=groups)
 
 
@@ -227,7 +227,7 @@ def _group_loss(out: Float[Tensor, "N options"], target: GroupTargets) -> Loss:
     out = out.float().repeat_interleave(len(target.group) // max(1, len(out)), dim=0)
     reach = target.before.shape[1]
     last, alone, member = out[:, :reach], out[:, reach : reach + 2], out[:, reach + 2 :]
-    goals = max(int(target.group.max()) + 1, 1)
+    goals = max(target.most, 1)
     # Turns that serve no goal go to a column that is dropped.
     column = torch.where(target.before < 0, goals, target.before)
     empty = out.new_zeros(len(out), goals + 1)

@@ -21,9 +21,8 @@ class OutcomeHead(nn.Module):
         self.score = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, labels))
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "G 2"]:
-        goal, turn, last = layout.goal_members()
+        goal, turn, last, count = layout.goal_members()
         total = states.turns.new_zeros(layout.goal_count, states.turns.shape[1]).index_add(0, goal, states.turns[turn])
-        count = torch.bincount(goal, minlength=layout.goal_count).clamp(min=1)
         out: Tensor = self.score(torch.cat([total / count[:, None], states.turns[last]], dim=1))
         return out
 

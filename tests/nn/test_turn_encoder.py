@@ -2,6 +2,7 @@
 
 FastDropout is dropout: how often it drops, what it keeps, its gradient, and that a seed says all."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -21,10 +22,15 @@ from labelgen.nn.turn_encoder import FastDropout, TurnEncoder, pool_texts, use_f
 LENGTHS = [(3, 4), (1, 7), (5, 2), (2, 40)]
 
 
+def of_groups(groups: Sequence[torch.Tensor], request: torch.Tensor, response: torch.Tensor) -> Passages:
+    ids = torch.cat([group.flatten() for group in groups])
+    return Passages(ids, tuple((len(g), g.shape[1]) for g in groups), request, response, torch.zeros(0).long())
+
+
 def passages() -> Passages:
     groups = tuple(torch.randint(5, 60, shape) for shape in LENGTHS)
     none = torch.zeros(0, dtype=torch.long)
-    return Passages(groups, none, none, none)
+    return of_groups(groups, none, none)
 
 
 @pytest.fixture
@@ -124,9 +130,8 @@ def test_embedding_cache_any_size_gives_same_states(tiny_encoder, most_bytes):
     frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
     frozen.embedding_cache = EmbeddingCache(most_bytes)
     groups = passages().groups
-    none = torch.zeros(0, dtype=torch.long)
-    few = Passages(groups[1:3], torch.tensor([0, 3]), torch.tensor([1, 2]), none)
-    whole = Passages(groups, torch.tensor([0, 4, 10]), torch.tensor([1, 2, 3]), none)
+    few = of_groups(groups[1:3], torch.tensor([0, 3]), torch.tensor([1, 2]))
+    whole = of_groups(groups, torch.tensor([0, 4, 10]), torch.tensor([1, 2, 3]))
     with torch.no_grad():
         states = frozen.states(groups)
     lengths = torch.tensor([ids.shape[1] for ids in groups for _ in ids])
