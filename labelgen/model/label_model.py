@@ -17,6 +17,7 @@ from labelgen.features.ngrams import NGrams
 from labelgen.features.sound import MELS, SoundSource
 from labelgen.features.text import Tokenizer, label_text
 from labelgen.kernels.batch_invariant import make_batch_invariant
+from labelgen.kernels.transfer import to_device
 from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
 from labelgen.nn.dialogue_encoder import DialogueEncoder
@@ -120,6 +121,7 @@ class LabelModel(nn.Module):
             self.register_buffer(_label_buffer(name), torch.zeros(len(ids), encoder_width))
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        self._passes: int | None = None
 
     def ngrams(self) -> Linear:
         """The n-grams of the linear members."""
@@ -199,7 +201,8 @@ class LabelModel(nn.Module):
             return in_dialogue
         if not self.training:
             return self.dialogue_encoder(turns[:, None], None)[:, 0]  # type: ignore[no-any-return]
-        drawn = (torch.rand(len(turns), device=turns.device) < _ALONE_SHARE).nonzero()[:, 0]
+        # Drawn on the host, which then knows their number without waiting for the device.
+        drawn = to_device((torch.rand(len(turns)) < _ALONE_SHARE).nonzero()[:, 0], turns.device)
         alone = self.dialogue_encoder(turns[drawn][:, None], None)[:, 0]
         return in_dialogue.index_copy(0, drawn, alone.to(in_dialogue.dtype))
 
@@ -225,15 +228,13 @@ class LabelModel(nn.Module):
         """Loss of every task that has targets in the batch. causal: turns see no later turns. encoded: the batch's passages, if they
         are encoded already."""
         if self.training:
-            if int(self.steps) % self.options.label_refresh_steps == 0 and self._label_ids:
-                self.refresh_labels()
-            self.steps += 1
+            self._count_pass()
         encoded = self.encode(batch) if encoded is None else encoded
         seen: States | None = None
         losses = {}
         for name, task in self.tasks.items():
             target = batch.targets.get(name)
-            if target is None or float(target.total_weight()) == 0.0:
+            if target is None or batch.target_weights[name] == 0.0:
                 continue
             if task.hides_response:
                 states = self.states(batch, encoded, hidden=target.weight > 0, causal=True)
@@ -245,6 +246,20 @@ class LabelModel(nn.Module):
                 loss = Loss((loss.total + second.total) / 2, loss.weight)
             losses[name] = loss
         return losses
+
+    def _count_pass(self) -> None:
+        """Count a pass of training, and encode the texts of labels where it is time. The buffer is read once; then the host counts too,
+        so that no pass waits for the device."""
+        if self._passes is None:
+            self._passes = int(self.steps)
+        if self._passes % self.options.label_refresh_steps == 0 and self._label_ids:
+            self.refresh_labels()
+        self.steps += 1
+        self._passes += 1
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
+        self._passes = None
+        super()._load_from_state_dict(state_dict, *args)
 
     def idle_heads(self, active: Collection[str]) -> list[nn.Module]:
         """Heads that get no gradient if these tasks alone have targets; none without any such task, for then all are equal."""

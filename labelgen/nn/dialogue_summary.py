@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from labelgen.features.layout import Layout
+from labelgen.kernels.transfer import to_device
 
 SCALE = 30.0
 """Factor on what the regression reads, so that its weights reach their size at the learning rate of the other layers."""
@@ -40,8 +41,8 @@ class DialogueSummary(nn.Module):
         count = len(layout.turns)
         of_turn = layout.dialogue_of
         turn_p = turn_scores.detach().float().softmax(dim=-1)
-        turns = torch.tensor(layout.turns, device=of_turn.device)[:, None].float()
-        goals = torch.tensor([len(of) for of in layout.goals], device=of_turn.device)[:, None].float()
+        turns = to_device(torch.tensor(layout.turns), of_turn.device)[:, None].float()
+        goals = to_device(torch.tensor([len(of) for of in layout.goals]), of_turn.device)[:, None].float()
         parts = [
             _sums(turn_p, of_turn, count) / turns.clamp(min=1),
             _most(turn_p, of_turn, count),
@@ -60,7 +61,7 @@ class DialogueSummary(nn.Module):
         if scores is None or not len(scores):
             return goals.new_zeros(len(goals), self.goal_labels), goals.new_zeros(len(goals), self.goal_labels)
         p = scores.detach().float().softmax(dim=-1)
-        of_goal = torch.tensor([b for b, of in enumerate(layout.goals) for _ in of], device=p.device)
+        of_goal = to_device(torch.tensor([b for b, of in enumerate(layout.goals) for _ in of]), p.device)
         return _sums(p, of_goal, len(goals)) / goals.clamp(min=1), _most(p, of_goal, len(goals))
 
 

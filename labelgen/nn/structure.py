@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from labelgen.features.features import words_of
 from labelgen.features.layout import Layout, Relations
 from labelgen.kernels.batch_invariant import score_rows
+from labelgen.kernels.transfer import to_device
 
 _ROWS = 512
 """Turns whose links are scored at once, so that time and memory are linear in the turns."""
@@ -116,7 +117,8 @@ class TextPairScorer(nn.Module):
         unit = [layout.pad(F.normalize(side.float(), dim=1)) for side in (requests, responses)]
         none = torch.zeros_like(unit[0][:, :, :1])
         cosines = [layout.unpad(_with_earlier(later, earlier, none, reach, 1.0)) for later in unit for earlier in unit]
-        words = torch.cat([shared_words(dialogue, reach) for dialogue in layout.texts]).to(unit[0].device)
+        words = torch.cat([shared_words(dialogue, reach) for dialogue in layout.texts])
+        words = to_device(words, unit[0].device)
         features = torch.cat([torch.stack(cosines, dim=2), words], dim=2)
         return torch.cat([self.links(rows) for rows in torch.split(features, _ROWS)])
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelgen.features.layout import FeatureTensors
+from labelgen.kernels.transfer import to_device
 
 _WORDS_STD = 0.02
 """Standard deviation of new word vectors: small, so that rare words have little effect."""
@@ -101,7 +102,8 @@ class TurnFusion(nn.Module):
     ) -> Float[Tensor, "N D"]:
         """Sum of each turn's word vectors divided by the square root of their number."""
         counts = features.word_counts
-        turn = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+        every = torch.arange(len(counts), device=counts.device)
+        turn = every.repeat_interleave(counts, output_size=len(features.words))
         seen = torch.ones_like(features.words, dtype=table.dtype)
         if hidden is not None:
             seen = (~hidden[turn] | (features.words < self.request_words)).to(table.dtype)
@@ -120,7 +122,7 @@ class TurnFusion(nn.Module):
             return heard
         turn, vectors = sound
         if self.training:
-            kept = torch.rand(len(turn), device=turn.device) >= self.sound_dropout
+            kept = to_device((torch.rand(len(turn)) >= self.sound_dropout).nonzero()[:, 0], turn.device)
             turn, vectors = turn[kept], vectors[kept]
         if not len(turn):
             return heard

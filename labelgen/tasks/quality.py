@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from labelgen.data.labels import QUALITY_NAMES, At, AtDialogue, AtTurn, Unit, to_scale
 from labelgen.features.layout import Layout, States
+from labelgen.kernels.transfer import to_device
 from labelgen.nn.dialogue_summary import DialogueSummary
 from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.outcome import Outcome
@@ -35,7 +36,7 @@ class QualityHead(nn.Module):
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "rows 3"]:
         total = states.turns.new_zeros(len(layout.turns), states.turns.shape[1])
         total = total.index_add(0, layout.dialogue_of, states.turns)
-        count = torch.tensor(layout.turns, device=total.device).clamp(min=1)
+        count = to_device(torch.tensor(layout.turns).clamp(min=1), total.device)
         mean = total / count[:, None]
         turns = torch.cat([states.turns, *_around(states, layout, mean)], dim=1)
         of_turns: Tensor = self.turn(turns)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import Answers, Target, Unit
 from labelgen.features.layout import Layout, TargetTensors
+from labelgen.kernels.transfer import to_device
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
 
@@ -101,7 +102,7 @@ class Task(ABC, Generic[Out]):
                 row[list(self.labels.within(*key))] = True
                 self._allowed[key] = row
             rows.append(self._allowed[key])
-        return torch.stack(rows).to(layout.position.device)
+        return to_device(torch.stack(rows), layout.position.device)
 
 
 _MOST_KEPT = 1024

@@ -235,7 +235,8 @@ class Checkpoints(pl.Callback):
         if not batch.part.last:
             return
         if self._unproven and trainer.global_step > self.written:
-            # The recorder checked that the loss is finite.
+            # The recorder checks that the loss is finite.
+            self.recorder.flush(trainer)
             self._unproven = False
             self._commit(trainer, None, best=False, safe=True)
         # The last step of an epoch is saved at the end of the epoch, after validation.
@@ -270,6 +271,8 @@ class Checkpoints(pl.Callback):
         )
 
     def _save(self, trainer: pl.Trainer, best: bool = False, validated: bool = False) -> None:
+        # Weights after a loss that is not finite are not saved.
+        self.recorder.flush(trainer)
         self.written = trainer.global_step
         self._unproven = not validated
         trainer.save_checkpoint(self.folder.new(trainer.global_step), weights_only=False)

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from labelgen.base.errors import LabelgenError
 from labelgen.base.process import Terminated
 from labelgen.data.labels import Answers
+from labelgen.kernels.transfer import HostCopy, to_device
 from labelgen.model.annotate import EncodedDialogues, decode_dialogues
 from labelgen.model.label_model import Encoded, LabelModel
 from labelgen.nn.losses import Loss
@@ -116,7 +117,7 @@ class TrainingModule(pl.LightningModule):
         self.fused = fused
         self.learned_weights = LearnedWeights([*model.tasks]) if options.learn_task_weights else None
         self.gradient_norm: Tensor | None = None
-        self._idle: list[nn.Module] = []
+        self._step_weights: HostCopy | None = None
         self._label_vectors: dict[str, Tensor] = {}
         self.undecayed = frozenset(name for name, p in model.named_parameters() if p.ndim < 2)
 
@@ -135,16 +136,16 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
         losses = self.model.losses(batch.batch, causal=self._is_online(batch.part))
         weights = self._global_weights(batch)
-        self._idle = self.model.idle_heads({name for name, weight in weights.items() if float(weight) > 0.0})
         # Zero with a gradient of zero. A batch without targets takes part like any other, and all processes have gradients of the same
         # parameters, whatever targets their batches have.
         every = not losses or self.trainer.world_size > 1
-        loss = sum((p.sum() * 0.0 for p in self.parameters() if every and p.requires_grad), torch.zeros(()))
+        zero = torch.zeros((), device=self.device)
+        loss = sum((p.sum() * 0.0 for p in self.parameters() if every and p.requires_grad), zero)
         for name, part in losses.items():
             task_loss = part.total / weights[name]
             if self.learned_weights is not None:
                 task_loss = self.learned_weights(name, task_loss, part.weight / weights[name])
-            loss = loss.to(part.total) + self.model.tasks[name].options.weight * task_loss
+            loss = loss.to(part.total.dtype) + self.model.tasks[name].options.weight * task_loss
         # Lightning divides by the number of accumulated batches, and averages over processes.
         scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
         return {"loss": loss * scale, "sums": _loss_sums(losses)}
@@ -180,9 +181,19 @@ class TrainingModule(pl.LightningModule):
                 vectors[name].copy_(before)
 
     def _global_weights(self, batch: StepBatch) -> dict[str, Tensor]:
-        local = torch.tensor([batch.weights.get(name, 0.0) for name in self.model.tasks], device=self.device)
-        total = self.trainer.strategy.reduce(local, reduce_op="sum")
-        return dict(zip(self.model.tasks, torch.as_tensor(total).unbind(), strict=True))
+        """Total weight of each task in the step's batches of all processes."""
+        local = to_device(torch.tensor([batch.weights.get(name, 0.0) for name in self.model.tasks]), self.device)
+        total = torch.as_tensor(self.trainer.strategy.reduce(local, reduce_op="sum"))
+        self._step_weights = HostCopy(total) if self.trainer.world_size > 1 else None
+        return dict(zip(self.model.tasks, total.unbind(), strict=True))
+
+    def _idle_heads(self) -> list[nn.Module]:
+        """Heads without targets in any process. The copy of the weights was made at the start of the step, so reading it waits for the
+        steps before, not for this one."""
+        if self._step_weights is None:
+            return []
+        weights = zip(self.model.tasks, self._step_weights.read().tolist(), strict=True)
+        return self.model.idle_heads({name for name, weight in weights if weight > 0.0})
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         named = dict(self.named_parameters())
@@ -233,7 +244,7 @@ class TrainingModule(pl.LightningModule):
         """Clip by the norm of all gradients. Lightning's own clipping refuses fused optimizers and sharded parameters."""
         # Clipping at infinity changes no gradient but measures the norm.
         limit = self.options.clip or math.inf
-        for head in self._idle if self.trainer.world_size > 1 else ():
+        for head in self._idle_heads():
             # Without targets in any process a head stays as it is; a gradient of zero would move it by its momentum.
             head.zero_grad(set_to_none=True)
         norm = nn.utils.clip_grad_norm_(self.parameters(), limit)

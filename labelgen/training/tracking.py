@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +19,11 @@ import torch
 
 from labelgen.base.errors import DivergedError, StorageError
 from labelgen.base.files import atomic_write
+from labelgen.kernels.transfer import HostCopy, to_device
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule, gather
 from labelgen.training.options import TrackingOptions
+from labelgen.training.sampler import StepPart
 from labelgen.training.validation import LOSS, Validation
 from labelgen.training.wandb_run import FailSafeTracker, LineageArtifact, WeightsAndBiases
 
@@ -92,6 +95,34 @@ def trackers(
     return chosen
 
 
+@dataclass(frozen=True, slots=True)
+class _MeasuredBatch:
+    """Losses and sizes of a batch, which the device may still compute.
+
+    part, step: its place in the run; the step is counted from 1. tasks: of the model. active: those with a loss. counts: turns, tokens
+    and, for each task, the number of processes whose loss is not finite. sums: nats and weights of each task in this process."""
+
+    part: StepPart
+    step: int
+    tasks: tuple[str, ...]
+    active: frozenset[str]
+    counts: HostCopy
+    sums: HostCopy
+
+
+def _measured(trainer: pl.Trainer, module: TrainingModule, sums: LossSums, batch: StepBatch) -> _MeasuredBatch:
+    tasks = tuple(module.model.tasks)
+    none = torch.zeros((), device=module.device)
+    nats, weights = (torch.stack([sums[t][k].float() if t in sums else none for t in tasks]) for k in (0, 1))
+    sizes = to_device(torch.tensor([batch.batch.turns, batch.batch.tokens]), module.device)
+    counts = torch.cat([sizes, (~nats.isfinite()).long()])
+    step = trainer.global_step + (not batch.part.last)
+    whole = torch.as_tensor(trainer.strategy.reduce(counts, reduce_op="sum"))
+    return _MeasuredBatch(
+        batch.part, step, tasks, frozenset(sums), HostCopy(whole), HostCopy(torch.stack([nats, weights]))
+    )
+
+
 class Recorder(pl.Callback):
     """Records training and validation metrics: one row every so many steps, and one after each validation.
 
@@ -121,6 +152,7 @@ class Recorder(pl.Callback):
         self._sums: dict[str, list[float]] = {}
         self._valid: dict[str, list[float]] = {}
         self._row_counts, self._row_s = {"turns_per_s": 0, "tokens_per_s": 0}, 0.0
+        self._latest: _MeasuredBatch | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -144,34 +176,14 @@ class Recorder(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: StepBatch, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
-        sums: LossSums = outputs["sums"]
-        tasks = list(pl_module.model.tasks)
-        bad = [int(task in sums and not math.isfinite(float(sums[task][0]))) for task in tasks]
-        local = torch.tensor([batch.batch.turns, batch.batch.tokens, *bad], device=pl_module.device)
-        turns, tokens, *bad = map(int, torch.as_tensor(trainer.strategy.reduce(local, reduce_op="sum")).tolist())
-        if any(bad):
-            # Weights after this step must not be saved, so all processes check at once.
-            names = " and ".join(task for task, count in zip(tasks, bad, strict=True) if count)
-            step = trainer.global_step + (not batch.part.last)
-            own = (
-                []
-                if all(task not in sums or math.isfinite(float(sums[task][0])) for task in tasks)
-                else batch.part.indices
-            )
-            ids = sorted(self.name(index) for index in chain(*gather(trainer, list(own))))
-            shown = ", ".join(ids[:_SHOWN_IDS]) + (
-                f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
-            )
-            what = f"the loss of {names} is not finite in step {step:,}, in a batch of the dialogues {shown}"
-            raise StopAllProcesses(DivergedError(what))
-        _add_sums(self._sums, sums)
-        self.turns += turns
-        self.tokens += tokens
+        self.flush(trainer)
+        self._latest = _measured(trainer, pl_module, outputs["sums"], batch)
         self._epoch = batch.part.epoch
         if not batch.part.last:
             return
         step = trainer.global_step
         if step % self.every == 0 or step == self.steps:
+            self.flush(trainer)
             row = {"step": step, "epoch": self._epoch, **self._losses(trainer, pl_module, self._sums, "loss")}
             row |= pl_module.learning_rates(step - 1)
             if pl_module.gradient_norm is not None:
@@ -189,6 +201,34 @@ class Recorder(pl.Callback):
         self._row_counts, self._row_s = counts, now
         return rates
 
+    def flush(self, trainer: pl.Trainer) -> None:
+        """Add the numbers of the latest batch to the sums, and check that its losses are finite in all processes. This waits until
+        the device has them, so it happens a batch later, or before a row, a validation or a checkpoint. All processes call it at once.
+
+        Raises StopAllProcesses with the ids of the dialogues if a loss is not finite."""
+        batch, self._latest = self._latest, None
+        if batch is None:
+            return
+        turns, tokens, *bad = batch.counts.read().tolist()
+        nats, weights = batch.sums.read().tolist()
+        if any(bad):
+            names = " and ".join(task for task, count in zip(batch.tasks, bad, strict=True) if count)
+            local = [] if all(map(math.isfinite, nats)) else batch.part.indices
+            ids = sorted(self.name(index) for index in chain(*gather(trainer, list(local))))
+            shown = ", ".join(ids[:_SHOWN_IDS]) + (
+                f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
+            )
+            what = f"the loss of {names} is not finite in step {batch.step:,}, in a batch of the dialogues {shown}"
+            raise StopAllProcesses(DivergedError(what))
+        for task, *pair in zip(batch.tasks, nats, weights, strict=True):
+            if task in batch.active:
+                _add(self._sums, task, *pair)
+        self.turns += turns
+        self.tokens += tokens
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.flush(trainer)
+
     def on_validation_batch_end(
         self,
         trainer: pl.Trainer,
@@ -198,7 +238,8 @@ class Recorder(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        _add_sums(self._valid, outputs["sums"])
+        for task, (nats, weight) in outputs["sums"].items():
+            _add(self._valid, task, float(nats), float(weight))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
@@ -242,11 +283,10 @@ def _peak_memory_gib(trainer: pl.Trainer, device: torch.device) -> float:
     return round(float(torch.as_tensor(trainer.strategy.reduce(local, reduce_op="max"))), 3)
 
 
-def _add_sums(sums: dict[str, list[float]], batch: LossSums) -> None:
-    for task, (nats, weight) in batch.items():
-        row = sums.setdefault(task, [0.0, 0.0])
-        row[0] += float(nats)
-        row[1] += float(weight)
+def _add(sums: dict[str, list[float]], task: str, nats: float, weight: float) -> None:
+    row = sums.setdefault(task, [0.0, 0.0])
+    row[0] += nats
+    row[1] += weight
 
 
 class ProgressLine(pl.Callback):
