@@ -63,7 +63,7 @@ class NoSynchronization(TorchDispatchMode):
 
 
 def model_of(encoder: Path, tasks: dict[str, TaskOptions], **options: Any) -> LabelModel:
-    sizes = {"dialogue_width": 32, "dialogue_layers": 1, "dialogue_heads": 2, "label_refresh_steps": 1}
+    sizes = {"dialogue_width": 32, "dialogue_layers": 1, "dialogue_heads": 2, "label_refresh_steps": 1, "words": 40}
     model = build_model(ModelOptions(encoder=str(encoder), **{**sizes, **options}), tasks, LABELS, DIALOGUES)
     return model.train()
 
