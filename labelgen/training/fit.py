@@ -134,8 +134,9 @@ def fit(
         fused = options.hardware.precision != "16"
         module = TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share, fused)
         collator, workers = model.collator(), options.data.workers
+        cuda = trainer.strategy.root_device.type == "cuda"
         train = TrainingLoader(
-            training, collator, sampler, lambda: trainer.global_step, lambda: trainer.global_rank, steps, workers
+            training, collator, sampler, lambda: trainer.global_step, lambda: trainer.global_rank, steps, workers, cuda
         )
         valid = None
         if validation is not None:
@@ -147,12 +148,13 @@ def fit(
                 order,
                 lambda: trainer.global_rank,
                 workers,
+                cuda,
                 options.data.metric_dialogues,
                 compared.goals,
             )
             if keep_best or options.length.patience is not None:
                 compared.check(monitor, valid.compared_indices())
-        with _quiet(), tf32_products(trainer.strategy.root_device.type == "cuda"):
+        with _quiet(), tf32_products(cuda):
             last = None if index is None else checkpoints.path / index.last.file
             try:
                 trainer.fit(module, train, valid, ckpt_path=last, weights_only=True)
@@ -167,6 +169,10 @@ def fit(
                 if not isinstance(stop.reason, DivergedError):
                     raise stop.reason from None
                 return _diverged(checkpoints, trained, steps, stop.reason)
+            finally:
+                for loader in (train, valid):
+                    if loader is not None:
+                        loader.batches.close()
         _end_processes()
         sound = audio_summary(train.audio_turns, train.audio_errors)
         index = checkpoints.index()

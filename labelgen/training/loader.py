@@ -25,7 +25,7 @@ class StepBatch:
     weights: Mapping[str, float]
 
     def to(self, device: torch.device | str, **_: Any) -> "StepBatch":
-        """Move to a device; ignores the options that Lightning adds, such as non_blocking."""
+        """Move to a device without waiting for it; ignores the options that Lightning adds."""
         return replace(self, batch=self.batch.to(device))
 
 
@@ -44,20 +44,75 @@ class HeldOutBatch:
         return replace(self, batch=self.batch.to(device))
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedBatch:
+    """A batch, and how many turns' audio was read for it, and not read, by reason."""
+
+    batch: Batch
+    audio_turns: int
+    audio_errors: Counter[str]
+
+    def pin_memory(self) -> "LoadedBatch":
+        """Called by torch's data loader."""
+        return replace(self, batch=self.batch.pin_memory())
+
+
 class AudioCountingCollator:
-    """Collator that returns with a batch how many turns' audio was read, and not read, by reason. The counters of a loader's
-    worker process end with that process."""
+    """Collator that counts the audio of a batch. The counters of a loader's worker process end with that process."""
 
     def __init__(self, collator: Collator) -> None:
         self.collator = collator
 
-    def __call__(self, examples: Sequence[Example]) -> tuple[Batch, int, Counter[str]]:
+    def __call__(self, examples: Sequence[Example]) -> LoadedBatch:
         sound = self.collator.sound
         if sound is None:
-            return self.collator(examples), 0, Counter()
+            return LoadedBatch(self.collator(examples), 0, Counter())
         audio_turns, audio_errors = sound.audio_turns, sound.audio_errors.copy()
         batch = self.collator(examples)
-        return batch, sound.audio_turns - audio_turns, sound.audio_errors - audio_errors
+        return LoadedBatch(batch, sound.audio_turns - audio_turns, sound.audio_errors - audio_errors)
+
+
+class KeySampler:
+    """The batch sampler of torch's data loader: a list of batches of keys, which is replaced in each epoch."""
+
+    def __init__(self) -> None:
+        self.keys: list[list[tuple[int, int]]] = []
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self.keys)
+
+
+class BatchLoader:
+    """Batches of examples by their keys, made in this process or in worker processes.
+
+    Worker processes live as long as the loader, so that their caches of tokenized texts last over epochs. Each prepares two batches
+    ahead. pinned: for copies to CUDA that wait for nothing."""
+
+    def __init__(self, examples: Examples, collator: Collator, workers: int, pinned: bool) -> None:
+        self._sampler = KeySampler()
+        self._loader: DataLoader[Any] = DataLoader(
+            ExampleTable(examples),
+            batch_sampler=self._sampler,
+            collate_fn=AudioCountingCollator(collator),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pinned,
+            worker_init_fn=_ignore_sigterm,
+            # A loader draws a seed for its workers; a separate generator leaves the global random numbers alone.
+            generator=torch.Generator(),
+        )
+
+    def load(self, keys: Sequence[Sequence[tuple[int, int]]]) -> Iterator[LoadedBatch]:
+        """The batches of these keys, each an epoch and an index. Batches of an earlier call that were not taken are dropped."""
+        self._sampler.keys = [list(row) for row in keys]
+        return iter(self._loader)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        iterator: Any = self._loader._iterator
+        if iterator is not None:
+            iterator._shutdown_workers()
+            self._loader._iterator = None
 
 
 class TrainingLoader:
@@ -76,15 +131,14 @@ class TrainingLoader:
         process: Callable[[], int],
         steps: int,
         workers: int,
+        pinned: bool = False,
     ) -> None:
-        self.table = ExampleTable(examples)
-        self.collator = collator
+        self.batches = BatchLoader(examples, collator, workers, pinned)
         # Not `sampler`: Lightning would expect torch's.
         self.order = sampler
         self.done = done
         self.process = process
         self.steps = steps
-        self.workers = workers
         self.audio_turns = 0
         self.audio_errors: Counter[str] = Counter()
 
@@ -94,16 +148,16 @@ class TrainingLoader:
         end = min(self.steps, first - within + self.order.steps(epoch))
         steps = [self.order.parts(self.process(), step) for step in range(first, end)]
         keys = [[(part.epoch, index) for index in part.indices] for parts in steps for part in parts]
-        loaded = _load(self.table, self.collator, keys, self.workers)
+        loaded = self.batches.load(keys)
         for parts in steps:
             batches = []
             weights: dict[str, float] = {}
-            for batch, audio_turns, audio_errors in islice(loaded, len(parts)):
-                batches.append(batch)
-                for name, weight in batch.target_weights.items():
+            for one in islice(loaded, len(parts)):
+                batches.append(one.batch)
+                for name, weight in one.batch.target_weights.items():
                     weights[name] = weights.get(name, 0.0) + weight
-                self.audio_turns += audio_turns
-                self.audio_errors += audio_errors
+                self.audio_turns += one.audio_turns
+                self.audio_errors += one.audio_errors
             for batch, part in zip(batches, parts, strict=True):
                 yield StepBatch(batch, part, weights)
 
@@ -121,14 +175,13 @@ class ValidationLoader:
         sampler: Sampler,
         process: Callable[[], int],
         workers: int,
+        pinned: bool = False,
         compared: int = 0,
         goals: Callable[[int], tuple[Goals, Goals]] | None = None,
     ) -> None:
-        self.table = ExampleTable(examples)
-        self.collator = collator
+        self.batches = BatchLoader(examples, collator, workers, pinned)
         self.order = sampler
         self.process = process
-        self.workers = workers
         self.goals = goals
         ends = accumulate(map(len, sampler.plan(0)))
         self.compared = 0 if compared == 0 else 1 + sum(end < compared for end in ends)
@@ -140,30 +193,15 @@ class ValidationLoader:
     def __iter__(self) -> Iterator[HeldOutBatch]:
         first, processes = self.process(), self.order.processes
         plan = [tuple(map(int, indices)) for indices in self.order.plan(0)[first::processes]]
-        loaded = _load(self.table, self.collator, [[(0, index) for index in indices] for indices in plan], self.workers)
-        for number, (indices, (batch, _, _)) in enumerate(zip(plan, loaded, strict=True)):
+        loaded = self.batches.load([[(0, index) for index in indices] for indices in plan])
+        for number, (indices, one) in enumerate(zip(plan, loaded, strict=True)):
             compared = self.goals is not None and number * processes + first < self.compared
             goals = tuple(map(self.goals, indices)) if self.goals is not None and compared else None
-            yield HeldOutBatch(batch, indices, goals)
+            yield HeldOutBatch(one.batch, indices, goals)
 
     def compared_indices(self) -> list[int]:
         """The dialogues of all processes whose labels are compared."""
         return sorted(int(index) for indices in self.order.plan(0)[: self.compared] for index in indices)
-
-
-def _load(
-    table: ExampleTable, collator: Collator, keys: Sequence[Sequence[tuple[int, int]]], workers: int
-) -> Iterator[tuple[Batch, int, Counter[str]]]:
-    loader: DataLoader[Any] = DataLoader(
-        table,
-        batch_sampler=[list(row) for row in keys],
-        collate_fn=AudioCountingCollator(collator),
-        num_workers=workers,
-        worker_init_fn=_ignore_sigterm,
-        # A loader draws a seed for its workers; a separate generator leaves the global random numbers alone.
-        generator=torch.Generator(),
-    )
-    return iter(loader)
 
 
 def _ignore_sigterm(worker: int) -> None:
