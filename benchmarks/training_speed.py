@@ -21,6 +21,7 @@ H100 and H200 is 989 TFLOP/s (dense, bf16); elsewhere it is the best measured ra
 Source: Chowdhery et al. 2022, "PaLM", appendix B.
 """
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -168,7 +169,7 @@ class TrainingBench:
         return Example(self.dialogues[index], targets_of(self.dialogues[index].annotations[0]))
 
     def _encoder(self, attention: str | None) -> Any:
-        made = self._kind(self.config, add_pooling_layer=False)
+        made = self._kind(copy.deepcopy(self.config), add_pooling_layer=False)
         if attention is not None:
             made.set_attn_implementation(attention)
         return made.train().to(self.device)
