@@ -7,9 +7,9 @@ length, and results are bitwise those of one pass a group.
 Sources: the packing of Krell et al. 2021, "Efficient Sequence Packing without Cross-contamination"; the kernel of Dao
 2023, "FlashAttention-2"."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -77,14 +77,16 @@ def packed_attention(
         return seen.unsqueeze(0), None
     if key.shape[1] < heads:
         key, value = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (key, value))
-    attend = plain_attention if query.requires_grad and query.device.type == "cpu" else F.scaled_dot_product_attention
+    attend: Callable[..., Tensor] = partial(F.scaled_dot_product_attention, scale=scaling)
+    if query.requires_grad and query.device.type == "cpu":
+        attend, query = plain_attention, query * (width**-0.5 if scaling is None else scaling)
     # Split, not sliced: the gradient of a slice is as large as the whole row, one for each group.
     sizes = [count * length for count, length in packing.groups]
     parts = [torch.split_with_sizes(x.squeeze(0), sizes, dim=1) for x in (query, key, value)]
     out = []
     for (count, length), *group in zip(packing.groups, *parts, strict=True):
         q, k, v = (x.view(heads, count, length, width).transpose(0, 1) for x in group)
-        seen = attend(q, k, v, dropout_p=dropout, scale=scaling)
+        seen = attend(q, k, v, dropout_p=dropout)
         out.append(seen.transpose(1, 2).reshape(count * length, heads, width))
     return torch.cat(out).unsqueeze(0), None
 
@@ -113,12 +115,10 @@ def plain_attention(
     key: Float[Tensor, "n heads L h"],
     value: Float[Tensor, "n heads L h"],
     dropout_p: float,
-    scale: float | None,
 ) -> Float[Tensor, "n heads L h"]:
-    """Attention as plain matrix products. On a CPU the backward pass of torch's kernel is made for long texts; on short ones it
+    """Attention as plain matrix products; queries are scaled before, all groups at once. On a CPU the backward pass of torch's kernel is made for long texts; on short ones it
     takes longer than all products of the layer (docs/explanation/decisions.md)."""
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    weights = torch.matmul(query * scale, key.transpose(-1, -2)).softmax(dim=-1)
+    weights = torch.matmul(query, key.transpose(-1, -2)).softmax(dim=-1)
     return torch.matmul(F.dropout(weights, dropout_p), value)
 
 
