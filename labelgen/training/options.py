@@ -44,7 +44,7 @@ class DataOptions:
     max_bad_rate: Annotated[Share, "RATE"] = MAX_BAD_RATE
     """share of rejected records above which the command fails with exit code 3"""
     workers: WholeNumber = 0
-    """number of processes that prepare batches; 0 prepares them in the training process"""
+    """number of processes that prepare batches, two ahead each, for all epochs; 0 prepares them in the training process"""
     cache: Annotated[str | None, "FOLDER"] = None
     """folder where prepared logs are kept for later trainings, with their texts; without it they are deleted at the end"""
 
