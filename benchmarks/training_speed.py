@@ -1,15 +1,17 @@
 """Speed of a training step: tokens a second and the share of the device's peak, next to the bare encoder and to transformers' Trainer.
 
-All systems encode equally many tokens of the same texts: the distinct requests and responses of each batch of a corpus. Their encoders have equal
-sizes, random weights and no attention dropout.
+All systems encode the requests and responses of a corpus: the distinct ones of each batch of dialogues, but for the last system. Their encoders have
+equal sizes, random weights and no attention dropout. A rate counts tokens of texts.
 
-    labelgen training           the whole step of `labelgen finetune`: batches, encoder, dialogue encoder, goals, outcome, intents and slots, backward
-                                pass, clipping, AdamW; encoding the texts of labels anew, once in 50 batches, is added by its share
-    labelgen encoder            packed encoder, forward and backward, on the same batches
-    bare encoder                transformers' encoder, forward and backward, in one rectangle of texts of one length: no padding at all
-    bare encoder, compiled      the same by torch.compile
-    Trainer, grouped by length  transformers' Trainer on single texts with a classifier, with `group_by_length`, padding to the longest of a batch,
-                                as many texts a batch, the same optimizer
+    labelgen training                  the whole step of `labelgen finetune`: batches, encoder, dialogue encoder, goals, outcome, intents and slots,
+                                       backward pass, clipping, AdamW; encoding the texts of labels anew, once in 50 batches, is added by its share
+    labelgen encoder                   packed encoder, forward and backward, on the same batches
+    bare encoder                       transformers' encoder, forward and backward, in one rectangle of texts of one length: no padding at all
+    bare encoder, compiled             the same by torch.compile; on a GPU only, for on a CPU it is slower
+    Trainer, batches of dialogues      transformers' Trainer with a classifier of texts on the same batches, which have dialogues of like length, padded to
+                                       the longest text of a batch; the same optimizer
+    Trainer, texts grouped by length   the same on single texts in the batches of its `group_by_length`, drawn from 50 batches' texts of the corpus. It
+                                       learns no dialogues, whose texts would have to be together
 
 The systems take turns in one process, in an order that is drawn anew in each round; the first round is not counted. The clock is CPU time of one
 thread on a CPU, and wall time between synchronizations on a GPU. Ratios are of two rates of one round. Padding is the share of encoded tokens that
@@ -70,7 +72,7 @@ PEAKS = {"H100": 989e12, "H200": 989e12}
 MATRIX = 2_048
 TRAINING, ENCODER = "labelgen training", "labelgen encoder"
 BARE, COMPILED = "bare encoder", "bare encoder, compiled"
-TRAINER = "Trainer, grouped by length"
+DIALOGUES, TEXTS = "Trainer, batches of dialogues", "Trainer, texts grouped by length"
 PRODUCT = "matrix product"
 
 
@@ -106,7 +108,7 @@ def measure(
     precisions = ("bf16",) if device.type == "cuda" else ("32", "bf16") if has_bf16("cpu") else ("32",)
     turns = turns or (2_048 if device.type == "cuda" else 48)
     source = Log(log, format)
-    dialogues = list(islice((d for d in source if d.turns and d.annotations), max(8, turns * steps // 6)))
+    dialogues = list(islice((d for d in source if d.turns and d.annotations), 50 * turns // 6))
     rows: list[Result] = []
     for size in sizes:
         for precision in precisions:
@@ -159,8 +161,9 @@ class TrainingBench:
         self.texts = [row for batch in self.batches for ids in batch.passages.groups for row in ids.tolist()]
         self.tokens = sum(map(len, self.texts))
         self.bare: Any = self._encoder("sdpa")
-        self.compiled: Any = torch.compile(self._encoder("sdpa"))
-        self.trainer, self.padding = self._trainer()
+        self.compiled: Any = torch.compile(self._encoder("sdpa")) if device.type == "cuda" else None
+        of_dialogues = [[row for ids in b.passages.groups for row in ids.tolist()] for b in self.batches]
+        self.trainers = {DIALOGUES: self._trainer(of_dialogues), TEXTS: self._trainer(self._grouped_texts())}
 
     corpus: Any = SimpleNamespace()
 
@@ -180,10 +183,12 @@ class TrainingBench:
             TRAINING: self.training,
             ENCODER: self.packed,
             BARE: lambda: self.rectangle(self.bare),
-            COMPILED: lambda: self.rectangle(self.compiled),
-            TRAINER: self.huggingface,
+            DIALOGUES: lambda: self.huggingface(DIALOGUES),
+            TEXTS: lambda: self.huggingface(TEXTS),
             PRODUCT: self.product,
         }
+        if self.compiled is not None:
+            works[COMPILED] = lambda: self.rectangle(self.compiled)
         rng = Random(seed)
         passes: dict[str, list[Pass]] = {name: [] for name in works}
         for turn in range(rounds + 1):
@@ -250,14 +255,29 @@ class TrainingBench:
         tokens = count * length * len(self.batches)
         return Pass(self._timed(work), tokens, tokens)
 
-    def huggingface(self) -> Pass:
-        """An epoch of transformers' Trainer over the same texts."""
-        self.padding.reset()
-        clock = self.trainer.labelgen_clock
-        self.trainer.train()
-        return Pass(clock.seconds, self.padding.tokens, self.padding.encoded)
+    def huggingface(self, name: str) -> Pass:
+        """An epoch of transformers' Trainer."""
+        trainer, padding, clock = self.trainers[name]
+        padding.tokens = padding.encoded = 0
+        trainer.train()
+        return Pass(clock.seconds, padding.tokens, padding.encoded)
 
-    def _trainer(self) -> tuple[Any, "PaddingCollator"]:
+    def _grouped_texts(self) -> list[list[list[int]]]:
+        """Batches of the sampler of `group_by_length`, as many texts each as a batch of dialogues has: two for each of these, evenly from
+        those of the longest texts to those of the shortest."""
+        from transformers.trainer_pt_utils import LengthGroupedSampler
+
+        every = dict.fromkeys(x for d in self.dialogues for t in d.turns for x in (t.request, t.response))
+        texts = [list(tokens.truncated) for tokens in self.model.tokenizer(list(every))]
+        size = round(len(self.texts) / len(self.batches))
+        order = list(LengthGroupedSampler(size, lengths=[len(ids) for ids in texts]))
+        groups = [[texts[k] for k in order[start : start + size]] for start in range(0, len(order) - size + 1, size)]
+        count = min(2 * len(self.batches), len(groups))
+        groups.sort(key=lambda group: -sum(map(len, group)))
+        return [groups[int((k + 0.5) * len(groups) / count)] for k in range(count)]
+
+    def _trainer(self, batches: Sequence[Sequence[Sequence[int]]]) -> tuple[Any, "PaddingCollator", Any]:
+        """Trainer over these batches in order, with its padding and its clock."""
         from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
         now = self.now
@@ -274,24 +294,23 @@ class TrainingBench:
         cuda = self.device.type == "cuda"
         arguments = TrainingArguments(
             output_dir=str(self.folder / "trainer"),
-            per_device_train_batch_size=round(len(self.texts) / len(self.batches)),
+            per_device_train_batch_size=1,
             num_train_epochs=1,
             learning_rate=2e-5,
             weight_decay=0.01,
             max_grad_norm=1.0,
             optim="adamw_torch_fused",
-            train_sampling_strategy="group_by_length",
+            train_sampling_strategy="sequential",
             bf16=self.precision == "bf16",
+            remove_unused_columns=False,
             use_cpu=not cuda,
-            dataloader_num_workers=4 * cuda,
             dataloader_pin_memory=cuda,
-            dataloader_persistent_workers=cuda,
             report_to="none",
             save_strategy="no",
             logging_strategy="no",
             disable_tqdm=True,
         )
-        data = [{"input_ids": ids, "labels": k % 2} for k, ids in enumerate(self.texts)]
+        data = [{"texts": list(batch)} for batch in batches]
         padding = PaddingCollator(self.tokenizer)
         clock = TrainerClock()
         trainer = Trainer(
@@ -302,8 +321,7 @@ class TrainingBench:
             callbacks=[clock],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.labelgen_clock = clock
-        return trainer, padding
+        return trainer, padding, clock
 
     def product(self) -> Pass:
         """Products of two square matrices; "tokens" are their FLOPs."""
@@ -379,27 +397,25 @@ class TextClassifier(nn.Module):
 
 
 class PaddingCollator:
-    """Dynamic padding to the longest text of a batch. tokens, encoded: seen since the last reset, without and with padding."""
+    """Dynamic padding to the longest text of a batch. tokens, encoded: seen so far, without and with padding."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.tokens = self.encoded = 0
 
-    def reset(self) -> None:
-        self.tokens = self.encoded = 0
-
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Tensor]:
-        padded: Any = self.tokenizer.pad({"input_ids": [row["input_ids"] for row in rows]}, return_tensors="pt")
+        (row,) = rows
+        padded: Any = self.tokenizer.pad({"input_ids": row["texts"]}, return_tensors="pt")
         self.tokens += int(padded["attention_mask"].sum())
         self.encoded += padded["input_ids"].numel()
-        return {**padded, "labels": torch.tensor([row["labels"] for row in rows])}
+        return {**padded, "labels": torch.arange(len(row["texts"])) % 2}
 
 
 def _rows(bench: TrainingBench, passes: Mapping[str, Sequence[Pass]], cells: Mapping[str, str]) -> list[Result]:
     rates = {name: [one.tokens / one.seconds for one in own] for name, own in passes.items() if name != PRODUCT}
     peak = bench.peak(passes[PRODUCT])
     setting = f"{bench.device.type}, {'fp32' if bench.precision == '32' else bench.precision}"
-    fastest = max((BARE, COMPILED), key=lambda name: median(rates[name]))
+    fastest = max((name for name in (BARE, COMPILED) if name in rates), key=lambda name: median(rates[name]))
     rows: list[Result] = []
 
     def add(system: str, metric: str, values: Sequence[float], baseline: str = "") -> None:
@@ -412,7 +428,7 @@ def _rows(bench: TrainingBench, passes: Mapping[str, Sequence[Pass]], cells: Map
         add(name, "mfu", [rate * flops / peak for rate in own])
         add(name, "padding_share", [1 - one.tokens / one.encoded for one in passes[name]])
     for name in (TRAINING, ENCODER):
-        for baseline in (fastest, TRAINER):
+        for baseline in (fastest, DIALOGUES, TEXTS):
             ratios = [a / b for a, b in zip(rates[name], rates[baseline], strict=True)]
             add(name, "tokens_per_second_ratio", ratios, baseline)
     return rows

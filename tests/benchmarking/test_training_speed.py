@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import training_speed
 from benchmarks.results import Result
-from benchmarks.training_speed import BARE, COMPILED, ENCODER, TRAINER, TRAINING, TrainingBench, measure
+from benchmarks.training_speed import BARE, DIALOGUES, ENCODER, TEXTS, TRAINING, TrainingBench, measure
 from labelgen.data.log import Log
 
 SIZE = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -21,7 +21,6 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_speed, "SIZES", {"small": SIZE})
     monkeypatch.setattr(training_speed, "MATRIX", 64)
     monkeypatch.setattr(training_speed, "has_bf16", lambda _: False)
-    monkeypatch.setattr(torch, "compile", lambda module: module)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
@@ -29,14 +28,20 @@ def test_training_speed_every_system_encodes_the_same_tokens(tmp_path: Path):
     log = labeled_log(tmp_path / "log.jsonl", range(8), 4)
     made = measure([log], "toy", sizes=["small"], turns=16, steps=2, rounds=1)
     rows: dict[tuple[str, str, str], Result] = {(r.system, r.metric, r.baseline): r for r in made}
-    systems = (TRAINING, ENCODER, BARE, COMPILED, TRAINER)
+    systems = (TRAINING, ENCODER, BARE, DIALOGUES, TEXTS)
     assert {r.setting for r in made} == {"cpu, fp32"}
     for system in systems:
         padding = rows[system, "padding_share", ""].value
         assert padding is not None
-        assert (padding > 0) == (system == TRAINER)
+        assert (padding > 0) == (system in (DIALOGUES, TEXTS))
+    grouped, mixed = (rows[system, "padding_share", ""].value for system in (TEXTS, DIALOGUES))
+    assert grouped is not None
+    assert mixed is not None
+    assert grouped < mixed
     ratios = [r for r in made if r.baseline]
-    assert {(r.system, r.baseline) for r in ratios} >= {(TRAINING, TRAINER), (ENCODER, TRAINER)}
+    assert {(r.system, r.baseline) for r in ratios} == {
+        (a, b) for a in (TRAINING, ENCODER) for b in (BARE, DIALOGUES, TEXTS)
+    }
     for row in ratios:
         one, other = (rows[name, "tokens_per_second", ""].value for name in (row.system, row.baseline))
         assert one is not None
