@@ -317,7 +317,7 @@ class TrainingBench:
             model=TextClassifier(self._encoder("sdpa"), self.config.hidden_size),
             args=arguments,
             data_collator=padding,
-            train_dataset=data,  # type: ignore[arg-type]
+            train_dataset=data,
             callbacks=[clock],
         )
         trainer.remove_callback(PrinterCallback)
@@ -341,7 +341,8 @@ class TrainingBench:
         linear = sum(m.weight.numel() for m in self.bare.modules() if isinstance(m, nn.Linear))
         lengths = [len(ids) for ids in self.texts]
         length = fmean(lengths) if rectangle else sum(n * n for n in lengths) / sum(lengths)
-        return 6.0 * linear + 12.0 * self.config.num_hidden_layers * self.config.hidden_size * length
+        attention: int = self.config.num_hidden_layers * self.config.hidden_size
+        return 6.0 * linear + 12.0 * attention * length
 
     def peak(self, products: Sequence[Pass]) -> float:
         """FLOPs a second that the device can do at most."""
@@ -411,7 +412,7 @@ class PaddingCollator:
         return {**padded, "labels": torch.arange(len(row["texts"])) % 2}
 
 
-def _rows(bench: TrainingBench, passes: Mapping[str, Sequence[Pass]], cells: Mapping[str, str]) -> list[Result]:
+def _rows(bench: TrainingBench, passes: Mapping[str, Sequence[Pass]], cells: Mapping[str, Any]) -> list[Result]:
     rates = {name: [one.tokens / one.seconds for one in own] for name, own in passes.items() if name != PRODUCT}
     peak = bench.peak(passes[PRODUCT])
     setting = f"{bench.device.type}, {'fp32' if bench.precision == '32' else bench.precision}"

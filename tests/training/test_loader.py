@@ -87,7 +87,12 @@ def test_pinned_batch_is_the_same_batch(load: Callable[[int], BatchLoader], monk
     """Pinning itself needs CUDA; which tensors are pinned does not."""
     loaded = replace(next(load(0).load(KEYS)), audio_turns=3, audio_errors=Counter(no_file=2))
     pinned: list[Tensor] = []
-    monkeypatch.setattr(Tensor, "pin_memory", lambda self: (pinned.append(self), self.clone())[1])
+
+    def pin(tensor: Tensor) -> Tensor:
+        pinned.append(tensor)
+        return tensor.clone()
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
     copy = loaded.pin_memory()
     assert (copy.audio_turns, copy.audio_errors) == (3, {"no_file": 2})
     one, two = loaded.batch, copy.batch
