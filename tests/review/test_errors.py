@@ -79,8 +79,11 @@ def test_likely_errors_are_the_off_diagonal_of_the_confident_joint(items):
             if given_[t] not in reached or p[t, given_[t]] < best:
                 expected[t] = {k for k in reached if p[t, k] == best}
     errors = search_errors([dialogue]).likely_errors()
-    assert {error.answer.at.turn for error in errors} == set(expected)
-    assert all(NAMES.index(error.suggested) in expected[error.answer.at.turn] for error in errors)
+    suggested = [(error.answer.at, error.suggested) for error in errors]
+    assert {at for at, _ in suggested} == {AtTurn(t) for t in expected}
+    assert {(at, name) for at, name in suggested} <= {
+        (AtTurn(t), NAMES[k]) for t, best in expected.items() for k in best
+    }
     assert [error.margin for error in errors] == sorted(error.margin for error in errors)
     assert all(error.margin == pytest.approx(error.answer.probability - error.probability) for error in errors)
 
@@ -164,8 +167,9 @@ def slot(start: int, end: int, name: str, p: float | None = None) -> Label:
 )
 def test_answers_of_each_unit_are_compared(given_, model, rows):
     def annotation(who: str, kind: str, answer: Label | NoLabel) -> Annotation:
-        is_label = isinstance(answer, Label)
-        return Annotation(who, kind, (answer,) if is_label else (), () if is_label else (answer,))
+        if isinstance(answer, Label):
+            return Annotation(who, kind, (answer,))
+        return Annotation(who, kind, (), (answer,))
 
     dialogue = one_dialogue(annotation("anna", "person", given_), annotation("m", "model", model), turns=2)
     # A second person, who agrees with the model where it is sure, so that thresholds are between.

@@ -12,7 +12,8 @@ import wandb
 from whole_runs import common
 
 from labelgen.training.options import TrackingOptions
-from labelgen.training.tracking import MetricsFile, WeightsAndBiases, read_metrics, trackers
+from labelgen.training.tracking import MetricsFile, read_metrics, trackers
+from labelgen.training.wandb_run import WeightsAndBiases
 
 URL = "https://wandb.example/run"
 VARIABLES = {"WANDB_PROJECT": "ours", "WANDB_NAME": "first", "WANDB_RUN_ID": "abc"}
