@@ -28,6 +28,8 @@ from labelgen.training.validation import LOSS, Validation
 from labelgen.training.wandb_run import FailSafeTracker, LineageArtifact, WeightsAndBiases
 
 Row = Mapping[str, Any]
+_Sums = dict[str, list[float]]
+"""Task -> sum of its losses in nats, and of their weights."""
 
 _SHOWN_IDS = 20
 
@@ -99,28 +101,26 @@ def trackers(
 class _MeasuredBatch:
     """Losses and sizes of a batch, which the device may still compute.
 
-    part, step: its place in the run; the step is counted from 1. tasks: of the model. active: those with a loss. counts: turns, tokens
-    and, for each task, the number of processes whose loss is not finite. sums: nats and weights of each task in this process."""
+    part, step: its place in the run; the step is counted from 1. tasks: of the model. over_processes: sums over all processes of turns, of
+    tokens, and of three rows by task: losses that are not finite, nats, weights. finite: whether each loss of this process is."""
 
     part: StepPart
     step: int
     tasks: tuple[str, ...]
-    active: frozenset[str]
-    counts: HostCopy
-    sums: HostCopy
+    over_processes: HostCopy
+    finite: HostCopy
 
 
 def _measured(trainer: pl.Trainer, module: TrainingModule, sums: LossSums, batch: StepBatch) -> _MeasuredBatch:
     tasks = tuple(module.model.tasks)
     none = torch.zeros((), device=module.device)
     nats, weights = (torch.stack([sums[t][k].float() if t in sums else none for t in tasks]) for k in (0, 1))
-    sizes = to_device(torch.tensor([batch.batch.turns, batch.batch.tokens]), module.device)
-    counts = torch.cat([sizes, (~nats.isfinite()).long()])
+    finite = nats.isfinite()
+    sizes = to_device(torch.tensor([batch.batch.turns, batch.batch.tokens], dtype=torch.float32), module.device)
+    local = torch.cat([sizes, (~finite).float(), nats, weights])
     step = trainer.global_step + (not batch.part.last)
-    whole = torch.as_tensor(trainer.strategy.reduce(counts, reduce_op="sum"))
-    return _MeasuredBatch(
-        batch.part, step, tasks, frozenset(sums), HostCopy(whole), HostCopy(torch.stack([nats, weights]))
-    )
+    whole = torch.as_tensor(trainer.strategy.reduce(local, reduce_op="sum"))
+    return _MeasuredBatch(batch.part, step, tasks, HostCopy(whole), HostCopy(finite))
 
 
 class Recorder(pl.Callback):
@@ -149,8 +149,8 @@ class Recorder(pl.Callback):
         self._epoch = 0
         self._elapsed_s = 0.0
         self._started = time.monotonic()
-        self._sums: dict[str, list[float]] = {}
-        self._valid: dict[str, list[float]] = {}
+        self._sums: _Sums = {}
+        self._valid: _Sums = {}
         self._row_counts, self._row_s = {"turns_per_s": 0, "tokens_per_s": 0}, 0.0
         self._latest: _MeasuredBatch | None = None
 
@@ -184,7 +184,8 @@ class Recorder(pl.Callback):
         step = trainer.global_step
         if step % self.every == 0 or step == self.steps:
             self.flush(trainer)
-            row = {"step": step, "epoch": self._epoch, **self._losses(trainer, pl_module, self._sums, "loss")}
+            row = {"step": step, "epoch": self._epoch, **_mean_losses(pl_module, self._sums, "loss", step)}
+            self._sums.clear()
             row |= pl_module.learning_rates(step - 1)
             if pl_module.gradient_norm is not None:
                 row["gradient_norm"] = float(pl_module.gradient_norm)
@@ -209,11 +210,12 @@ class Recorder(pl.Callback):
         batch, self._latest = self._latest, None
         if batch is None:
             return
-        turns, tokens, *bad = batch.counts.read().tolist()
-        nats, weights = batch.sums.read().tolist()
+        turns, tokens, *rows = batch.over_processes.read().tolist()
+        count = len(batch.tasks)
+        bad, nats, weights = rows[:count], rows[count : 2 * count], rows[2 * count :]
         if any(bad):
             names = " and ".join(task for task, count in zip(batch.tasks, bad, strict=True) if count)
-            local = [] if all(map(math.isfinite, nats)) else batch.part.indices
+            local = [] if bool(batch.finite.read().all()) else batch.part.indices
             ids = sorted(self.name(index) for index in chain(*gather(trainer, list(local))))
             shown = ", ".join(ids[:_SHOWN_IDS]) + (
                 f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
@@ -221,10 +223,9 @@ class Recorder(pl.Callback):
             what = f"the loss of {names} is not finite in step {batch.step:,}, in a batch of the dialogues {shown}"
             raise StopAllProcesses(DivergedError(what))
         for task, *pair in zip(batch.tasks, nats, weights, strict=True):
-            if task in batch.active:
-                _add(self._sums, task, *pair)
-        self.turns += turns
-        self.tokens += tokens
+            _add(self._sums, task, *pair)
+        self.turns += int(turns)
+        self.tokens += int(tokens)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.flush(trainer)
@@ -243,33 +244,38 @@ class Recorder(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
-        losses = self._losses(trainer, pl_module, self._valid, LOSS)
+        losses = _mean_losses(pl_module, _over_processes(trainer, pl_module, self._valid), LOSS, trainer.global_step)
+        self._valid.clear()
         self.values = losses | ({} if self.validation is None else self.validation.values)
         self._write(trainer, {"step": trainer.global_step, "epoch": self._epoch, **self.values})
         # Validation time does not count in the training rate.
         self._row_s = self.elapsed_s
-
-    def _losses(
-        self, trainer: pl.Trainer, module: TrainingModule, sums: dict[str, list[float]], name: str
-    ) -> dict[str, float]:
-        """Mean losses from the sums, which are cleared. A task without targets since the last row has none; the total uses the task
-        weights of the options."""
-        tasks = list(module.model.tasks)
-        local = torch.tensor([sums.get(task, [0.0, 0.0]) for task in tasks], dtype=torch.float32, device=module.device)
-        whole = torch.as_tensor(trainer.strategy.reduce(local, reduce_op="sum")).tolist()
-        sums.clear()
-        means = {task: nats / weight for task, (nats, weight) in zip(tasks, whole, strict=True) if weight > 0}
-        total: float = sum(module.model.tasks[task].options.weight * loss for task, loss in means.items())
-        if not math.isfinite(total):
-            bad = " and ".join(f"{name}/{task}" for task, loss in means.items() if not math.isfinite(loss))
-            raise StopAllProcesses(DivergedError(f"{bad or name} is not finite after step {trainer.global_step:,}"))
-        return {name: total, **{f"{name}/{task}": loss for task, loss in means.items()}}
 
     def _write(self, trainer: pl.Trainer, row: dict[str, Any]) -> None:
         row["elapsed_s"] = round(self.elapsed_s, 1)
         if trainer.is_global_zero:
             for tracker in self.trackers:
                 tracker.add(row)
+
+
+def _over_processes(trainer: pl.Trainer, module: TrainingModule, sums: _Sums) -> _Sums:
+    """Sums of losses over all processes."""
+    tasks = list(module.model.tasks)
+    local = torch.tensor([sums.get(task, [0.0, 0.0]) for task in tasks], dtype=torch.float32, device=module.device)
+    whole = torch.as_tensor(trainer.strategy.reduce(local, reduce_op="sum")).tolist()
+    return dict(zip(tasks, whole, strict=True))
+
+
+def _mean_losses(module: TrainingModule, sums: _Sums, name: str, step: int) -> dict[str, float]:
+    """Mean losses from sums over all processes. A task without targets has none; the total uses the task weights of the options.
+
+    Raises StopAllProcesses if one is not finite."""
+    means = {task: nats / weight for task, (nats, weight) in sums.items() if weight > 0}
+    total: float = sum(module.model.tasks[task].options.weight * loss for task, loss in means.items())
+    if not math.isfinite(total):
+        bad = " and ".join(f"{name}/{task}" for task, loss in means.items() if not math.isfinite(loss))
+        raise StopAllProcesses(DivergedError(f"{bad or name} is not finite after step {step:,}"))
+    return {name: total, **{f"{name}/{task}": loss for task, loss in means.items()}}
 
 
 def _peak_memory_gib(trainer: pl.Trainer, device: torch.device) -> float:
@@ -283,7 +289,7 @@ def _peak_memory_gib(trainer: pl.Trainer, device: torch.device) -> float:
     return round(float(torch.as_tensor(trainer.strategy.reduce(local, reduce_op="max"))), 3)
 
 
-def _add(sums: dict[str, list[float]], task: str, nats: float, weight: float) -> None:
+def _add(sums: _Sums, task: str, nats: float, weight: float) -> None:
     row = sums.setdefault(task, [0.0, 0.0])
     row[0] += nats
     row[1] += weight
