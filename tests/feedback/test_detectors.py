@@ -131,6 +131,8 @@ SILENT: list[tuple[str, Dialogue]] = [
     ("stop", talk("a table", "Booked. Anything else?", "never mind")),
     ("stop", talk("a table", "Is noon fine?", "no, forget it")),
     ("stop", talk("stop", "Ok.")),
+    ("stop", talk("two teas", "Two teas.", "enough", "That makes five dollars.")),
+    ("correction", talk("a latte", "Is a latte right?", "just what I asked for")),
     ("stop", clocked(("play haze", "I don't know haze.", 0, 1), ("never mind", "Ok.", 500, None))),
     ("abandonment", talk("set a timer", "For how long?", "five minutes", "Set.")),
     ("abandonment", talk("set a timer", "Set. Is there anything else?")),
