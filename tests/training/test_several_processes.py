@@ -175,12 +175,10 @@ def test_signal_to_one_process_ends_all(
     check_model(out / "model")
 
 
-@pytest.mark.parametrize(("who", "strategy"), [("first", "ddp"), ("second", "fsdp")])
-def test_killed_process_ends_all_and_the_same_command_goes_on(
-    log: Path, tiny_encoder: Path, out: Path, who: str, strategy: str
-):
-    words = (f"--hardware.strategy={strategy}", "--tracking.checkpoint_every=1")
-    killed = train(log, tiny_encoder, str(int(signal.SIGKILL)), *words, who=who)
+def test_killed_process_ends_all_and_the_same_command_goes_on(log: Path, tiny_encoder: Path, out: Path):
+    """With shards; faults/test_two_process_kills.py has DDP."""
+    words = ("--hardware.strategy=fsdp", "--tracking.checkpoint_every=1")
+    killed = train(log, tiny_encoder, str(int(signal.SIGKILL)), *words)
     assert killed.returncode != 0
     assert not (out / "model").exists()
     done = train(log, tiny_encoder, "", *words)
@@ -202,8 +200,9 @@ def test_loss_that_is_not_finite_names_the_dialogues_of_its_batch(log: Path, tin
     assert not [request for request in requests if request in done.stderr]
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-@pytest.mark.parametrize("more", [(), ("--lora={rank: 4, dropout: 0.1}", "--optimizer.layer_decay=0.5")])
+@pytest.mark.parametrize(
+    ("strategy", "more"), [("ddp", ()), ("fsdp", ("--lora={rank: 4, dropout: 0.1}", "--optimizer.layer_decay=0.5"))]
+)
 def test_two_processes_equal_one(
     log: Path, rare: Path, tiny_encoder: Path, out: Path, strategy: str, more: tuple[str, ...]
 ):
@@ -264,12 +263,11 @@ def test_checkpoint_loads_with_another_strategy(
     assert found == pytest.approx(losses(out), rel=2e-3)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_in_fp16_have_the_gradients_of_one(log: Path, tiny_encoder: Path, out: Path, strategy: str):
+def test_two_processes_in_fp16_have_the_gradients_of_one(log: Path, tiny_encoder: Path, out: Path):
     """Without learning. The first scales of the losses overflow; those steps are left out in both processes and have no norm."""
     words = ["--tracking.log_every=1", "--length.max_steps=6", "--batch.turns=1", "--hardware.precision=16"]
     words += ["--optimizer.learning_rate=0", "--optimizer.encoder_learning_rate=0"]
-    done = train(log, tiny_encoder, "", *words, f"--hardware.strategy={strategy}")
+    done = train(log, tiny_encoder, "", *words, "--hardware.strategy=fsdp")
     assert done.returncode == 0, done.stderr
     of_two = [row["gradient_norm"] for row in read_metrics(out / "metrics.jsonl")]
     shutil.rmtree(out)
