@@ -13,6 +13,10 @@ from types import FrameType
 
 MAX_CPU_ISA = "ONEDNN_MAX_CPU_ISA"
 """Environment variable of oneDNN: the highest CPU instruction set that it may use."""
+FIRST_PROCESS = "LABELGEN_FIRST_PROCESS"
+"""Environment variable with the id of the process that starts the others of a training."""
+_PR_SET_PDEATHSIG = 1
+"""Linux: the signal that a process gets when its parent ends."""
 PROBED_CPU_ISA = "LABELGEN_PROBED_CPU_ISA"
 """Environment variable with the result of the probe (kernels/processor.py): the machine, a space, and the level that was set, if any."""
 
@@ -75,6 +79,31 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if not _deferral.active:
         raise Terminated
     _deferral.pending = True
+
+
+@contextmanager
+def first_process() -> Iterator[None]:
+    """Let processes that are started within the block end with this one (end_with_first_process)."""
+    before = os.environ.get(FIRST_PROCESS)
+    os.environ.setdefault(FIRST_PROCESS, str(os.getpid()))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FIRST_PROCESS]
+
+
+def end_with_first_process() -> None:
+    """Kill this process as soon as the one that started it ends, even by a kill. No effect in a process that nobody started within
+    `first_process`.
+
+    A process that waits for the others of its group to come would not notice that the first one has gone."""
+    first = int(os.environ.get(FIRST_PROCESS, os.getpid()))
+    if first == os.getpid():
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != first:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def release_memory() -> None:

@@ -18,6 +18,7 @@ from pytorch_lightning.strategies import Strategy
 from torch import distributed
 
 from labelgen.base.errors import DivergedError, UsageError
+from labelgen.base.process import first_process
 from labelgen.data.stats import audio_summary
 from labelgen.kernels.precision import MIXED
 from labelgen.model.label_model import LabelModel
@@ -154,7 +155,7 @@ def fit(
             )
             if keep_best or options.length.patience is not None:
                 compared.check(monitor, valid.compared_indices())
-        with _quiet(), tf32_products(cuda):
+        with _quiet(), tf32_products(cuda), first_process():
             last = None if index is None else checkpoints.path / index.last.file
             try:
                 trainer.fit(module, train, valid, ckpt_path=last, weights_only=True)

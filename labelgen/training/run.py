@@ -22,6 +22,7 @@ from labelgen import __version__
 from labelgen.base.errors import DivergedError, InputError, UsageError, integrity_errors
 from labelgen.base.files import digest_bytes, digest_file, read_json, sweep, write_text
 from labelgen.base.options import check_options, plain, to_yaml
+from labelgen.base.process import end_with_first_process
 from labelgen.base.terminal import print_lines
 from labelgen.data.groups import GROUPED
 from labelgen.data.log import Quarantine, quarantine_text
@@ -119,6 +120,7 @@ def _run(
 ) -> str:
     options = check_options(options)
     check_peft(options.lora)
+    end_with_first_process()
     choose_instruction_set()
     if options.hardware.threads is not None:
         torch.set_num_threads(options.hardware.threads)

@@ -84,6 +84,10 @@ if how == "late":
         fitting.audio_summary = summary
 if how.isdigit():
     TrainingModule.training_step = signaled(TrainingModule.training_step, int(how))
+if how == "early" and FIRST:
+    import signal
+    import torch
+    torch.distributed.init_process_group = lambda *words, **more: signal.raise_signal(signal.SIGKILL)
 if how == "nan" and not FIRST:
     from labelgen.model.label_model import LabelModel
     LabelModel.losses = not_a_number(LabelModel.losses)
@@ -184,6 +188,12 @@ def test_killed_process_ends_all_and_the_same_command_goes_on(log: Path, tiny_en
     done = train(log, tiny_encoder, "", *words)
     assert done.returncode == 0, done.stderr
     check_model(out / "model")
+
+
+def test_first_process_killed_before_the_others_joined_ends_all(log: Path, tiny_encoder: Path, out: Path):
+    """The pipe of errors closes with the last process."""
+    assert train(log, tiny_encoder, "early").returncode == -signal.SIGKILL
+    assert not (out / "model").exists()
 
 
 def test_loss_that_is_not_finite_names_the_dialogues_of_its_batch(log: Path, tiny_encoder: Path):
