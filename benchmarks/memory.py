@@ -36,16 +36,16 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 
 
-def measure(gigabytes: Sequence[float], command: str, model: str = "") -> list[Result]:
+def measure(gigabytes: Sequence[float], command: str) -> list[Result]:
     """Peak memory of a command for logs of these sizes, and its growth from the first to the last in bytes a dialogue."""
     rows: list[Result] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        empty = _peak(_words(COMMANDS[command], _log(folder / "one.jsonl", 0.0)[0], folder, model))
+        empty = _peak(_words(COMMANDS[command], _log(folder / "one.jsonl", 0.0)[0], folder))
         measured = []
         for size in gigabytes:
             log, dialogues = _log(folder / f"{size:g}.jsonl", size)
-            peak = _peak(_words(COMMANDS[command], log, folder, model))
+            peak = _peak(_words(COMMANDS[command], log, folder))
             measured.append((dialogues, peak["anonymous"]))
             for metric, value in (
                 ("anonymous_mib", (peak["anonymous"] - empty["anonymous"]) / 2**20),
@@ -85,9 +85,9 @@ def _log(path: Path, gigabytes: float) -> tuple[Path, int]:
     raise AssertionError
 
 
-def _words(template: Sequence[str], log: Path, folder: Path, model: str) -> list[str]:
+def _words(template: Sequence[str], log: Path, folder: Path) -> list[str]:
     out = folder / f"out-{time.monotonic_ns()}"
-    return [word.format(log=log, out=out, model=model) for word in template]
+    return [word.format(log=log, out=out) for word in template]
 
 
 def _peak(words: Sequence[str]) -> Peaks:
