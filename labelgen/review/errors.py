@@ -57,7 +57,7 @@ _JOINT = " + "
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswer:
-    """A person's answer to a field, or to a place of it, beside the model's.
+    """A person's answer to a field, or to a place of it, next to the model's.
 
     at: of the label. given: its name, None for none. probability: of the given name by the model. alternatives: other names with their
     probabilities, the most probable first; empty where the model's answer is the same. suggested_at: place of the alternative, where it is
@@ -300,22 +300,22 @@ def _spans(
     predicted: Sequence[Label],
     confidence: float,
 ) -> Iterator[JudgedAnswer]:
-    """The spans of a turn: each of the person's beside the model's span there, then spans that the person lacks."""
+    """The spans of a turn: each of the person's next to the model's span there, then spans that the person lacks."""
     matched: set[At] = set()
     for label in given:
         near = [x for x in predicted if _overlap(x.at, label.at)]
-        beside = max(near, key=lambda x: (x.at == label.at, x.name == label.name, x.probability or 0.0), default=None)
-        if beside is None:
+        nearest = max(near, key=lambda x: (x.at == label.at, x.name == label.name, x.probability or 0.0), default=None)
+        if nearest is None:
             # The model's answer to the whole turn says that nothing is here.
             yield JudgedAnswer(dialogue, where.task, label.at, who, label.name, 1.0 - confidence, ((None, confidence),))
             continue
         matched.update(x.at for x in near)
-        p = beside.probability or 0.0
-        if beside.at == label.at and beside.name == label.name:
+        p = nearest.probability or 0.0
+        if nearest.at == label.at and nearest.name == label.name:
             yield JudgedAnswer(dialogue, where.task, label.at, who, label.name, p)
             continue
-        other = beside.at if beside.at != label.at and isinstance(beside.at, AtSpan) else None
-        yield JudgedAnswer(dialogue, where.task, label.at, who, label.name, 1.0 - p, ((beside.name, p),), other)
+        other = nearest.at if nearest.at != label.at and isinstance(nearest.at, AtSpan) else None
+        yield JudgedAnswer(dialogue, where.task, label.at, who, label.name, 1.0 - p, ((nearest.name, p),), other)
     for x in predicted:
         if x.at not in matched:
             p = x.probability or 0.0
