@@ -7,6 +7,7 @@
 #   make check             format, lint, types
 #   make site              the documentation as a site in site/
 #   make notebooks         run the notebooks and write their outputs into them; read the diff
+#   make same              compare results with those of version 0.3 on a simulated log
 #   make golden            rewrite the expected output of readers for the samples; read the diff
 #   make public DATA=DIR   training and evaluation on public corpora unpacked in DIR
 #   make clean             remove the virtual environment, caches and builds; runs/ stays
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: setup demo test test-fast coverage check site notebooks golden public clean
+.PHONY: setup demo test test-fast coverage check same site notebooks golden public clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -46,6 +47,9 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.13
+
+same: $(READY)
+	$(BIN)/python scripts/same.py
 
 site: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
