@@ -2,7 +2,7 @@
 
 A catalogue is YAML, `slot: {value: [alias, ...]}` or `slot: [value, ...]`, or JSON Lines of `{"slot", "value", "aliases"}`. Words
 are matched exactly after normalization, then by similarity: rapidfuzz's ratio of letters must reach FUZZY and exceed that of
-every other value by MARGIN. Both numbers were fixed on simulated development dialogues (docs/explanation/research-log.md)."""
+every other value by MARGIN. Both numbers were fixed on simulated development dialogues (research log of version 0.3)."""
 
 import re
 import unicodedata

@@ -21,7 +21,7 @@ until the log shows otherwise. Factors are positive, so the log decides how much
 normalization alone could turn a weak vote next to stronger ones; there the evidence is 0.
 
 **Priors.** They are normal, on the logarithms of the factors and on the logit of the share of good items, and were fixed on
-simulated logs (docs/explanation/research-log.md). Kinds depend on each other in ways that two classes do not explain. That
+simulated logs (research log of version 0.3). Kinds depend on each other in ways that two classes do not explain. That
 error does not shrink with the size of a log: the strongest dependence in a log of restaurant bookings was who says thanks at
 the end. So a log of any size weighs no more than LOG_ITEMS items against what was declared, and people's labels count in
 full (the power likelihood of Miller and Dunson 2019). What a log cannot teach stays at the prior. Kinds that
