@@ -8,7 +8,7 @@
 #   make site              the documentation as a site in site/
 #   make notebooks         run the notebooks and write their outputs into them; read the diff
 #   make same              compare results with those of version 0.3 on a simulated log
-#   make golden            rewrite the expected output of readers for the samples; read the diff
+#   make golden            rewrite the expected output of readers and the JSON Schema of a record; read the diff
 #   make public DATA=DIR   training and evaluation on public corpora unpacked in DIR
 #   make clean             remove the virtual environment, caches and builds; runs/ stays
 
@@ -58,7 +58,7 @@ notebooks: $(READY)
 	$(BIN)/python scripts/execute_notebooks.py
 
 golden: $(READY)
-	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/corpora/test_readers.py -k golden_file
+	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/corpora/test_readers.py tests/data/test_record_laws.py -k 'golden_file or documented_json_schema'
 
 public: $(READY)
 	@test -n "$(DATA)" || { echo "make public needs DATA=DIR, the folder of the unpacked corpora (docs/reference/corpora.md)"; exit 2; }

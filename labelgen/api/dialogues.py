@@ -134,7 +134,7 @@ def load_log(
     Args:
         mapping: columns or JSON paths of a table and what they mean, as a dict or a YAML file (docs/how-to/read-a-log.md). A
             DataFrame or Dataset with the columns dialogue, request and response needs none.
-        format: of files, as `labelgen data formats` lists them; a mapping takes its place.
+        format: of files, as `--format` names them; a mapping takes its place.
         option: of the reader of that format.
         quarantine: file for rejected records and the reasons.
         max_bad_rate: share of rejected records above which reading fails.

@@ -118,7 +118,7 @@ class ReadOptions:
     """How a log is read."""
 
     format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"
-    """form of the records; `labelgen data formats` describes each"""
+    """form of the records; docs/how-to/read-a-log.md"""
     option: Mapping[str, str] = field(default_factory=dict)
     """option of the reader of that form"""
     quarantine: Annotated[Path | None, "FILE"] = None

@@ -1,12 +1,10 @@
-"""labelgen data: validate, convert, count and split logs; print the JSON Schema of a record and the forms that can be read."""
+"""labelgen data: validate, convert, count and split logs."""
 
 import heapq
-import inspect
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,23 +14,19 @@ from rich.table import Table
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, fresh_folder
-from labelgen.base.options import ARGUMENT, Choices, Share, WholeNumber
-from labelgen.base.registry import resolve
+from labelgen.base.options import ARGUMENT, Share, WholeNumber
 from labelgen.base.terminal import print_lines, printable_json, progress
 from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels
 from labelgen.data.label_table import label_rows, open_table_writer
 from labelgen.data.log import RECORD_SUFFIXES, open_writer, require_annotators
-from labelgen.data.reader import READERS, Reader
-from labelgen.data.record import json_schema
 from labelgen.data.split import Seen, part_of, position, read_parts
 from labelgen.data.stats import LogStats, log_stats, spread
 from labelgen.feedback.training_data import Form, training_records
 from labelgen.report.terminal import PlainConsole
 
 _SHOWN_LABELS = 8
-_SHOWN_OPTIONS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,42 +229,6 @@ def write_export(options: ExportOptions) -> tuple[int, Counter[str]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SchemaOptions:
-    """Print the JSON Schema of a record."""
-
-
-def schema(_: SchemaOptions) -> None:
-    """Print the schema."""
-    print_lines(*msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode().splitlines())
-
-
-@dataclass(frozen=True, kw_only=True)
-class FormatsOptions:
-    """List the forms of logs that --format names, or describe one."""
-
-    name: Annotated[str | None, Choices("format", READERS), ARGUMENT] = None
-    """form to describe"""
-
-
-def formats(options: FormatsOptions) -> None:
-    """Print the list, or the description."""
-    if options.name is not None:
-        print_lines(*_about(options.name).split("\n"))
-        return
-    table = columns("format", "what it reads", "options")
-    for name in READERS:
-        reader: Reader = resolve(READERS, name, "format")
-        more = ", ..." if len(reader.options) > _SHOWN_OPTIONS else ""
-        options_shown = ", ".join(reader.options[:_SHOWN_OPTIONS]) + more
-        table.add_row(name, _about(name).partition("\n\n")[0].replace("\n", " "), options_shown)
-    PlainConsole().print(table)
-
-
-def _about(name: str) -> str:
-    return inspect.cleandoc(import_module(READERS[name].partition(":")[0]).__doc__ or "")
-
-
-@dataclass(frozen=True, kw_only=True)
 class StatsOptions(LogOptions):
     """Count what is in a log: turns, words, feedback, annotators, labels of each task, signals and targets."""
 
@@ -390,5 +348,3 @@ EXPORT = Command(
     "labelgen data export labeled/ chats.jsonl --form sft --min-probability 0.8\n"
     "labelgen data export logs/ pairs.jsonl --form preferences",
 )
-SCHEMA = Command("data schema", SchemaOptions, schema, "labelgen data schema > record.schema.json")
-FORMATS = Command("data formats", FormatsOptions, formats, "labelgen data formats mapped")

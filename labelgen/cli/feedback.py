@@ -24,7 +24,6 @@ from labelgen.base.options import ARGUMENT, Choices, Count, Share, WholeNumber
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines, printable, progress
 from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, fresh_log, open_log
-from labelgen.data.catalogue import read_catalogue
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators, write_log
@@ -624,8 +623,6 @@ class TranscribeOptions(_RewriteOptions):
 
     threshold: Share = 0.0
     """probability below which a request is left open"""
-    catalogue: Annotated[Path | None, "FILE"] = None
-    """catalogue of the values of slots, .yaml or .jsonl; names in it count for a candidate"""
     annotator: Annotated[str, "NAME"] = ANNOTATOR
     """annotator name written to the output"""
 
@@ -642,7 +639,6 @@ def transcribe(options: TranscribeOptions) -> None:
     """Write the records, and print how many requests were corrected."""
     from labelgen.feedback.transcription import KIND, LogStatistics, corrected_requests
 
-    catalogue = None if options.catalogue is None else read_catalogue(options.catalogue)
     log = open_log(options, [options.log])
     statistics = LogStatistics()
     for dialogue in progress(log, "learning", "dialogues"):
@@ -650,9 +646,7 @@ def transcribe(options: TranscribeOptions) -> None:
 
     def correct(dialogue: Dialogue, counts: Counts) -> Dialogue:
         signals = _with_signals(dialogue).signals
-        corrections = corrected_requests(
-            dialogue, signals, statistics, None, catalogue, options.threshold, annotator=options.annotator
-        )
+        corrections = corrected_requests(dialogue, signals, statistics, options.threshold, options.annotator)
         counts.update((label.origin or "",) for label in corrections.labels)
         counts.update(("left open",) for _ in corrections.abstained)
         others = (a for a in dialogue.annotations if (a.annotator, a.kind) != (corrections.annotator, KIND))
@@ -721,6 +715,6 @@ TRANSCRIBE = Command(
     "feedback transcribe",
     TranscribeOptions,
     transcribe,
-    "labelgen feedback transcribe signals.jsonl transcribed.jsonl --catalogue catalogue.yaml",
+    "labelgen feedback transcribe signals.jsonl transcribed.jsonl",
 )
 REPORT = Command("feedback report", SignalReportOptions, report, "labelgen feedback report signals.jsonl signals.html")

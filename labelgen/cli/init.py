@@ -304,7 +304,7 @@ def config_text(options: PipelineOptions) -> str:
     if options.mapping is not None:
         lines += line("mapping", options.mapping, "which column is what; check it")
     else:
-        lines += line("format", options.format, "its form; `labelgen data formats` lists them")
+        lines += line("format", options.format, "its form")
         lines += line("option", dict(options.option), "options of its reader, such as paths of feedback")
     if options.mapping is not None or options.format != "labelgen":
         lines += line("max_bad_rate", options.max_bad_rate, "share of rows and dialogues that may be rejected")

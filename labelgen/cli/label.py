@@ -15,13 +15,12 @@ from labelgen.base.options import ARGUMENT, Count, Range, Share, WholeNumber
 from labelgen.base.process import raise_on_sigterm
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, LogOptions, ModelRunOptions, open_log
-from labelgen.data.catalogue import read_catalogue
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import read_labels
 from labelgen.data.labels import Annotation
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
-from labelgen.data.values import VERSION, ValueRules
+from labelgen.data.values import normalizer
 from labelgen.labeling.dry_run import dry_run
 from labelgen.labeling.engines import Engine, Load, local_engine
 from labelgen.labeling.folder import LabelFolder
@@ -35,8 +34,8 @@ from labelgen.report.terminal import DialogueView, PlainConsole
 THRESHOLDS = "thresholds"
 """Setting of a manifest: the thresholds that the user chose."""
 
-VALUES, CATALOGUE = "values", "catalogue"
-"""Settings of a manifest: the version of the rules that normalized slot values, and the digest of the catalogue."""
+NORMALIZER = "normalizer"
+"""Setting of a manifest: the name of the function that normalized slot values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +60,8 @@ class LabelOptions(ModelRunOptions, ForceOptions):
     """engine that runs the workers; docs/how-to/label.md"""
     address: Annotated[str | None, "HOST:PORT"] = None
     """address of a running Ray cluster; without it, one is started here"""
-    normalize: bool = False
-    """normalization of slot values: numbers, durations, times, dates and quantities; docs/how-to/values.md"""
-    catalogue: Annotated[Path | None, "FILE"] = None
-    """catalogue of the values of slots, .yaml or .jsonl; implies --normalize"""
+    normalizer: Annotated[str | None, "NAME"] = None
+    """name of an installed function that normalizes slot values; docs/how-to/values.md"""
     redact: bool = False
     """masking of e-mail and IP addresses, phone, card and account (IBAN) numbers in the output"""
     dry_run: bool = False
@@ -105,8 +102,8 @@ def label_command(options: LabelOptions) -> None:
     if options.labels is not None:
         existing_file(options.labels)
     void = {} if options.drift is None else void_reasons(options.drift, options.model)
-    if options.catalogue is not None:
-        read_catalogue(options.catalogue)
+    if options.normalizer is not None:
+        normalizer(options.normalizer)
     load = partial(
         load_annotator,
         options.model,
@@ -118,8 +115,7 @@ def label_command(options: LabelOptions) -> None:
         options.domains_from,
         dict(options.threshold),
         void,
-        options.normalize or options.catalogue is not None,
-        options.catalogue,
+        options.normalizer,
     )
     if options.precision == "bf16" and options.device == "cpu" and options.address is None:
         _tell_slow()
@@ -183,10 +179,8 @@ def _settings(options: LabelOptions) -> dict[str, str]:
         settings[REDACT] = KINDS
     if options.labels is not None:
         settings[LABELS] = digest_file(options.labels)
-    if options.normalize or options.catalogue is not None:
-        settings[VALUES] = VERSION
-    if options.catalogue is not None:
-        settings[CATALOGUE] = digest_file(options.catalogue)
+    if options.normalizer is not None:
+        settings[NORMALIZER] = options.normalizer
     if options.threshold:
         settings[THRESHOLDS] = " ".join(f"{task}={p}" for task, p in sorted(options.threshold.items()))
     return settings
@@ -208,8 +202,7 @@ def load_annotator(
     domains_from: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     void: Mapping[tuple[str, str], str] | None = None,
-    normalize: bool = False,
-    catalogue: Path | None = None,
+    normalizer: str | None = None,
 ) -> DialogueAnnotator:
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
@@ -230,7 +223,7 @@ def load_annotator(
         domains_from=domains_from,
         thresholds=thresholds or {},
         void=void or {},
-        values=ValueRules(None if catalogue is None else read_catalogue(catalogue)) if normalize else None,
+        normalizer=normalizer,
     )
 
 
@@ -278,8 +271,6 @@ class VerifyOptions:
     """model folder, for --sample"""
     labels: Annotated[Path | None, "FILE"] = None
     """labels.json that labelgen label had, for --sample"""
-    catalogue: Annotated[Path | None, "FILE"] = None
-    """catalogue that labelgen label had, for --sample"""
     seed: WholeNumber = 0
     """seed of the sample"""
 
@@ -323,13 +314,11 @@ def verify_command(options: VerifyOptions) -> None:
 
 
 def _load(options: VerifyOptions, settings: Settings) -> DialogueAnnotator:
-    """The annotator as it was when it labeled. Raises UsageError where --labels or --catalogue is not the file that it had."""
-    for option, name, path in ((LABELS, "label set", options.labels), (CATALOGUE, "catalogue", options.catalogue)):
-        digest = settings.options.get(option)
-        if digest != (None if path is None else digest_file(path)):
-            what = f"without a {name}" if digest is None else f"with the {name} of digest {digest}"
-            hint = "give the file of that labelgen label command"
-            raise UsageError(f"the folder was labeled {what}", f"--{option}", hint)
+    """The annotator as it was when it labeled. Raises UsageError where --labels is not the file that it had."""
+    digest = settings.options.get(LABELS)
+    if digest != (None if options.labels is None else digest_file(options.labels)):
+        what = "without a label set" if digest is None else f"with the label set of digest {digest}"
+        raise UsageError(f"the folder was labeled {what}", "--labels", "give the file of that labelgen label command")
     model = settings.model
     assert options.model is not None
     return load_annotator(
@@ -345,8 +334,7 @@ def _load(options: VerifyOptions, settings: Settings) -> DialogueAnnotator:
             for task, _, p in (word.partition("=") for word in settings.options.get(THRESHOLDS, "").split())
         },
         {(one.task, one.unit or ""): one.void for one in model.thresholds if one.void is not None},
-        VALUES in settings.options,
-        options.catalogue,
+        settings.options.get(NORMALIZER),
     )
 
 

@@ -69,8 +69,6 @@ ACTIONS = {
         "write training data for the next assistant: chats, preferences, or intents and slots",
     ),
     "data forget": ("labelgen.cli.forget:FORGET", "delete one user's records and labels from logs and folders"),
-    "data schema": ("labelgen.cli.data:SCHEMA", "print the JSON Schema of a record"),
-    "data formats": ("labelgen.cli.data:FORMATS", "list the forms of logs that can be read, or describe one"),
     "feedback signals": ("labelgen.cli.feedback:SIGNALS", "find signals with the detectors"),
     "feedback learn": ("labelgen.cli.feedback:LEARN", "learn a detector from explicit feedback"),
     "feedback answers": (

@@ -37,7 +37,7 @@ class PipelineOptions:
     log: str
     """file or folder of the log"""
     format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"
-    """form of the log; `labelgen data formats` describes each"""
+    """form of the log; docs/how-to/read-a-log.md"""
     option: Mapping[str, str] = field(default_factory=dict)
     """option of the reader of that form"""
     mapping: Annotated[Path | None, "FILE"] = None

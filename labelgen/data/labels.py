@@ -136,8 +136,8 @@ class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch_dependent: true where a test showed that the last bits of labels depend on the batch; absent elsewhere. online: true
     where each turn was labeled without later turns; absent elsewhere. domains_from: the field of the record that lists the
     domains whose labels were allowed; absent where all were. trained_on: whether the model learned from labels or feedback of
-    this dialogue; absent where its folder does not know. values: version of the rules that normalized slot values, and the digest
-    of their catalogue; not written where values are the words of the spans."""
+    this dialogue; absent where its folder does not know. values: name of the normalizer of slot values; not
+    written where values are the words of the spans."""
 
     model_digest: str
     data_digest: str | None = None

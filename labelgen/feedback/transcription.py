@@ -5,8 +5,7 @@ yield reduced word error rates: Recognizer Output Voting Error Reduction"), and 
 repeats it, aligned by minimum edits (repair.py). A logistic model gives each candidate the probability that it is exactly what
 was spoken. Its features compare a candidate with the first hypothesis: rank and score, the recognizer's confidence, agreement
 with the other hypotheses, words and pairs of words in the rest of the log, later and earlier turns, the response, signals of
-failure, and names of the catalogue. No feature reads words as such, so the weights work for other logs; they are learned in
-simulation (`python -m benchmarks run values`). That users say themselves what a misrecognized request meant: Ponnusamy et al.
+failure. No feature reads words as such, so the weights work for other logs; they were learned in simulation. That users say themselves what a misrecognized request meant: Ponnusamy et al.
 2020, "Feedback-based self-learning in large-scale conversational AI agents"."""
 
 import math
@@ -21,7 +20,6 @@ import msgspec
 from msgspec.structs import replace
 from rapidfuzz.distance import Indel, Levenshtein
 
-from labelgen.data.catalogue import Catalogue, plain_words
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import (
     REQUEST,
@@ -34,7 +32,7 @@ from labelgen.data.labels import (
     Label,
     NoLabel,
 )
-from labelgen.data.values import ValueRules, normalize
+from labelgen.data.values import TEXT, Normalizer, plain_words
 from labelgen.feedback.repair import align, repeats, words
 
 FIRST, NBEST, VOTE, REPHRASE = "first", "nbest", "vote", "rephrase"
@@ -147,14 +145,11 @@ FEATURES = (
     "in later requests",
     "in response",
     "in earlier turns",
-    "catalogue",
 )
 """Names of the features; `other` is a candidate that is not the first hypothesis."""
 
 
-def candidates(
-    dialogue: Dialogue, turn: int, signals: Sequence[Signal], counts: Counts, catalogue: Catalogue | None = None
-) -> list[Candidate]:
+def candidates(dialogue: Dialogue, turn: int, signals: Sequence[Signal], counts: Counts) -> list[Candidate]:
     """All candidates of a turn with a request, the request as it stands first; of equal words only the first one."""
     this = dialogue.turns[turn]
     first = plain_words(this.request).split()
@@ -187,7 +182,6 @@ def candidates(
         _bag([this.response]),
         _bag(text for t in dialogue.turns[:turn] for text in (t.request, t.response)),
         counts,
-        catalogue,
     )
     return [
         Candidate(text, origin, context.features(key, origin, gap, rank))
@@ -212,7 +206,6 @@ class _Context:
     response: frozenset[str]
     earlier: frozenset[str]
     counts: Counts
-    catalogue: Catalogue | None
 
     def features(self, key: tuple[str, ...], origin: str, gap: float, rank: int) -> tuple[float, ...]:
         is_first = float(origin == FIRST)
@@ -252,16 +245,11 @@ class _Context:
             gain(self.later),
             gain(self.response),
             gain(self.earlier),
-            other * (self._names(key) - self._first_names),
         )
 
     def _agreement(self, key: tuple[str, ...]) -> float:
         """Mean similarity to the other hypotheses; 0 without any."""
         return _mean([Levenshtein.normalized_similarity(key, one) for one in self.listed if one != key])
-
-    def _names(self, key: tuple[str, ...]) -> float:
-        """Number of words within names of the catalogue; 0 without a catalogue."""
-        return 0.0 if self.catalogue is None else _named(key, self.catalogue)
 
     # Once for all candidates of a turn.
 
@@ -272,10 +260,6 @@ class _Context:
     @cached_property
     def _first_nats(self) -> float:
         return self.counts.nats(self.first)
-
-    @cached_property
-    def _first_names(self) -> float:
-        return self._names(self.first)
 
 
 def _likeness(first: Sequence[str], other: Sequence[str]) -> float:
@@ -296,23 +280,6 @@ def _share(some: Sequence[str], bag: frozenset[str]) -> float:
 
 def _mean(numbers: Sequence[float]) -> float:
     return sum(numbers) / len(numbers) if numbers else 0.0
-
-
-_LONGEST_NAME = 5
-
-
-def _named(text: Sequence[str], catalogue: Catalogue) -> float:
-    """Number of words within names of the catalogue, longest names first."""
-    names = catalogue.all_names
-    covered = k = 0
-    while k < len(text):
-        for size in range(min(_LONGEST_NAME, len(text) - k), 0, -1):
-            if " ".join(text[k : k + size]) in names:
-                covered += size
-                k += size - 1
-                break
-        k += 1
-    return float(covered)
 
 
 def vote(texts: Sequence[Sequence[str]]) -> list[str]:
@@ -407,8 +374,11 @@ def _blocks(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, 
         yield i, len(old), a, len(new)
 
 
-def with_values(dialogue: Dialogue, answers: Iterable[Label | NoLabel], rules: ValueRules) -> Iterator[Label | NoLabel]:
-    """The answers, with normalized values of spans, from the corrected request where the dialogue has one."""
+def with_values(
+    dialogue: Dialogue, answers: Iterable[Label | NoLabel], normalizer: Normalizer, origin: str
+) -> Iterator[Label | NoLabel]:
+    """The answers, with normalized values of spans, from the corrected request where the dialogue has one. origin: of the values
+    that the normalizer knows."""
     spoken = corrected(dialogue)
     for answer in answers:
         if not isinstance(answer, Label) or not isinstance(answer.at, AtSpan):
@@ -419,8 +389,8 @@ def with_values(dialogue: Dialogue, answers: Iterable[Label | NoLabel], rules: V
             text = request[answer.at.start : answer.at.end]
         else:
             text = spoken_words(request, answer.at, str(correction.value))
-        value = normalize(text, answer.name, rules.catalogue, dialogue.start, dialogue.locale)
-        yield replace(answer, value=value.text, origin=value.origin)
+        value = normalizer(text, dialogue.locale)
+        yield replace(answer, value=text if value is None else value, origin=TEXT if value is None else origin)
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -444,40 +414,10 @@ def shipped_weights() -> Weights:
     return msgspec.json.decode(content, type=Weights)
 
 
-def fit(examples: Iterable[tuple[Candidate, bool]], made: str = "") -> Weights:
-    """Learn weights from candidates, each with whether it is what was spoken. L2-regularized logistic regression of standardized
-    features (scikit-learn)."""
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
-
-    listed = list(examples)
-    x = np.array([c.features for c, _ in listed])
-    y = np.array([right for _, right in listed])
-    scale = np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
-    model = LogisticRegression(max_iter=2000).fit(x / scale, y)
-    weights = tuple(round(float(w), 6) for w in model.coef_[0] / scale)
-    return Weights(FEATURES, weights, round(float(model.intercept_[0]), 6), made)
-
-
-def examples(
-    dialogue: Dialogue,
-    signals: Sequence[Signal],
-    counts: Counts,
-    spoken: Mapping[int, str],
-    catalogue: Catalogue | None = None,
-) -> Iterator[tuple[Candidate, bool]]:
-    """Candidates of the turns whose spoken words are known. spoken: by turn."""
-    for turn, text in spoken.items():
-        for candidate in candidates(dialogue, turn, signals, counts, catalogue):
-            yield candidate, plain_words(candidate.text) == plain_words(text)
-
-
 def corrected_requests(
     dialogue: Dialogue,
     signals: Sequence[Signal],
     statistics: LogStatistics,
-    weights: Weights | None = None,
-    catalogue: Catalogue | None = None,
     threshold: float = 0.0,
     annotator: str = "transcriber",
 ) -> Annotation:
@@ -485,12 +425,12 @@ def corrected_requests(
 
     statistics: of the log; those of the dialogue itself are left out. threshold: probability below which a turn is abstained
     from; its best guess is kept without its words, as the record has it."""
-    weights = weights or shipped_weights()
+    weights = shipped_weights()
     counts = statistics.without(dialogue)
     labels: list[Label] = []
     abstained: list[Abstained] = []
     for turn in range(len(dialogue.turns)):
-        options = candidates(dialogue, turn, signals, counts, catalogue)
+        options = candidates(dialogue, turn, signals, counts)
         if not options:
             continue
         scored = [(weights.probability(c.features), -k, c) for k, c in enumerate(options)]

@@ -25,13 +25,11 @@ class Item:
     """One dialogue's answers, by the reference and as predicted.
 
     requests: the text of each turn's request. Only fields that the reference answers count; one that the prediction
-    lacks is a miss. start, locale: of the dialogue, for values that depend on them."""
+    lacks is a miss."""
 
     requests: tuple[str, ...]
     reference: Answered
     predicted: Answered
-    start: str | None = None
-    locale: str | None = None
 
 
 Row = Any

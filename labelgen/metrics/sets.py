@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 
 from labelgen.data.labels import AtSpan, Label
-from labelgen.data.values import comparable
+from labelgen.data.values import plain_words
 from labelgen.metrics.categories import mean_of_defined
 from labelgen.metrics.metric import Array, Item, Metric, divide, f1, of_counts, of_named_counts
 
@@ -51,7 +51,7 @@ def _meaning(item: Item, label: Label) -> Hashable:
     if not isinstance(label.at, AtSpan):
         return identity(label)
     words = item.requests[label.at.turn][label.at.start : label.at.end]
-    return label.name, comparable(words if label.value is None else str(label.value), item.start, item.locale)
+    return label.name, plain_words(words if label.value is None else str(label.value))
 
 
 def _by_name(item: Item) -> dict[str, tuple[int, int, int]]:
@@ -90,7 +90,7 @@ value_f1 = Metric(
 normalized_f1 = Metric(
     _overlap(_meaning),
     of_counts(lambda n: f1(n[:, 0], n[:, 1], n[:, 2])),
-    "F1 over names with normalized values, wherever in the request; a label without a value has the words that it covers",
+    "F1 over names with values, without case and outer punctuation; a label without a value has the words that it covers",
 )
 name_macro_f1 = Metric(
     _by_name,

@@ -5,8 +5,8 @@ recognizer heard it."""
 
 from rapidfuzz.distance import Levenshtein
 
-from labelgen.data.catalogue import plain_words
 from labelgen.data.labels import AtTurn
+from labelgen.data.values import plain_words
 from labelgen.metrics.metric import Item, Metric, divide, of_counts
 
 

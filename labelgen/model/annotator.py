@@ -19,7 +19,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, Threshold, annotation_of
 from labelgen.data.stats import audio_summary
-from labelgen.data.values import ValueRules
+from labelgen.data.values import normalizer as find_normalizer
 from labelgen.features.features import categories_of
 from labelgen.feedback.transcription import with_values
 from labelgen.kernels.precision import PRECISIONS, Precision
@@ -46,7 +46,7 @@ class Annotator:
             too, so it is not used.
         thresholds: task -> probability below which the model abstains, instead of certified thresholds.
         void: (task, unit) -> why the certificate of that threshold does not hold for the log; the provenance says so.
-        values: rules that normalize the values of slots; None for the words of the spans.
+        normalizer: name of the function that normalizes values of slots (data/values.py); None for the words of the spans.
 
     Raises UsageError if the calibration was made with another `domains_from` or certifies another precision, and if the
     precision or the device is not available."""
@@ -63,9 +63,10 @@ class Annotator:
         domains_from: str | None = None,
         thresholds: Mapping[str, float] = MappingProxyType({}),
         void: Mapping[tuple[str, str], str] = MappingProxyType({}),
-        values: ValueRules | None = None,
+        normalizer: str | None = None,
     ) -> None:
         require(precision, PRECISIONS, "precision")
+        self._normalizer = None if normalizer is None else (find_normalizer(normalizer), normalizer)
         self._arithmetic = PRECISIONS[cast(Precision, precision)]
         choose_instruction_set()
         check_device(device)
@@ -93,7 +94,6 @@ class Annotator:
         self.device = device
         self.precision = precision
         self.online = online
-        self.values = values
         self.card = read_card(folder)
         # Without an entry in the card the model may have learned from feedback.
         self.learned_from_feedback: bool = self.card.get("learned_from_feedback", True)
@@ -120,7 +120,7 @@ class Annotator:
                 for one in (self._calibrated or {}).values()
                 if one.threshold is not None
             ),
-            values=UNSET if values is None else values.version,
+            values=UNSET if normalizer is None else normalizer,
         )
 
     def annotate(
@@ -138,7 +138,7 @@ class Annotator:
             annotation_of(
                 self.name,
                 "model",
-                _with_texts(one, dialogue) if self.values is None else with_values(dialogue, one, self.values),
+                self._with_values(one, dialogue),
                 replace(self.provenance, trained_on=self.trained_on.holds(dialogue)),
             )
             for one, dialogue in zip(predictions, dialogues, strict=True)
@@ -153,6 +153,11 @@ class Annotator:
             abstaining(one, self._calibrated, goals_from is not None, dialogue.source)
             for one, dialogue in zip(annotations, dialogues, strict=True)
         ]
+
+    def _with_values(self, answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabel]:
+        if self._normalizer is None:
+            return _with_texts(answers, dialogue)
+        return with_values(dialogue, answers, *self._normalizer)
 
     def refuses(self, source: str | None) -> UsageError | None:
         """The error if records of this source cannot be labeled, because a task has several label sets and none for the

@@ -78,7 +78,7 @@ def read_corpus(named: str) -> ScriptCorpus:
     """Read a corpus from `FORMAT:PATH`. Raises UsageError for another syntax, InputError if no dialogue is usable."""
     form, colon, path = named.partition(":")
     if not colon:
-        hint = "write FORMAT:PATH, such as sgd:corpora/sgd/dev; `labelgen data formats` lists the forms"
+        hint = "write FORMAT:PATH, such as sgd:corpora/sgd/dev"
         raise UsageError(f"{named!r} names no corpus", "--corpus", hint)
     log = Log([Path(path)], form)
     scripts: list[Script] = []

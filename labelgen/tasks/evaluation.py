@@ -156,7 +156,7 @@ def item_of(
 ) -> Item:
     """What the metrics of a task compare in a dialogue. covered: turns on which a division into goals is judged, None for all."""
     requests = tuple(turn.request for turn in dialogue.turns)
-    item = Item(requests, reference, predicted, dialogue.start, dialogue.locale)
+    item = Item(requests, reference, predicted)
     return on_covered_turns(item, covered) if task.divides else item
 
 

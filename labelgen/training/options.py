@@ -38,7 +38,7 @@ class DataOptions:
     mix: tuple[Positive, ...] = ()
     """passes over each log of `train` in an epoch, in their order: 0.5 is another half each epoch; one without a value"""
     format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"
-    """form of the records; `labelgen data formats` describes each"""
+    """form of the records; docs/how-to/read-a-log.md"""
     option: Mapping[str, str] = field(default_factory=dict)
     """option of the reader of that form"""
     max_bad_rate: Annotated[Share, "RATE"] = MAX_BAD_RATE

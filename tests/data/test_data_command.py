@@ -10,7 +10,6 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import read_labels
 from labelgen.data.log import Log, write_log
-from labelgen.data.reader import READERS
 
 SAMPLES = Path(__file__).parents[1] / "corpora" / "samples"
 
@@ -118,18 +117,6 @@ def test_stats_text_equals_stats_json(log: Path, capsys: pytest.CaptureFixture[s
     words = capsys.readouterr().out
     assert f"40 dialogues, {len(turns)} turns" in words
     assert str(found["tasks"]["person"]["outcome"]["labels"]["success"]) in words
-
-
-def test_schema_and_formats_commands_print(capsys: pytest.CaptureFixture[str]):
-    assert main(["data", "schema"]) == 0
-    assert json.loads(capsys.readouterr().out)["title"] == "labelgen record"
-    assert main(["data", "formats"]) == 0
-    listed = capsys.readouterr().out
-    assert all(name in listed for name in READERS)
-    assert main(["data", "formats", "mapped"]) == 0
-    assert "mapping=FILE.yaml" in capsys.readouterr().out
-    assert main(["data", "formats", "csv"]) == 2
-    assert "mapped" in capsys.readouterr().err
 
 
 def test_data_without_action_shows_help(capsys: pytest.CaptureFixture[str]):

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from labelgen.cli.main import main
-from labelgen.data.catalogue import Catalogue, plain_words
 from labelgen.data.dialogue import Dialogue, Recognition
 from labelgen.data.labels import TRANSCRIPTION, Annotation, AtSpan, AtTurn, Label
 from labelgen.data.log import Log, write_log
-from labelgen.data.values import ValueRules
+from labelgen.data.values import plain_words
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.transcription import (
     FEATURES,
@@ -23,11 +22,8 @@ from labelgen.feedback.transcription import (
     NBEST,
     REPHRASE,
     LogStatistics,
-    Weights,
     candidates,
     corrected_requests,
-    examples,
-    fit,
     projected,
     shipped_weights,
     spoken_words,
@@ -61,12 +57,12 @@ def simulated(seed: int, count: int = 120) -> list[Dialogue]:
     return list(simulate(count, seed, WorldOptions(transcribed=1.0, annotated=0.0)))
 
 
-def errors(dialogues: list[Dialogue], weights: Weights) -> tuple[int, int]:
+def errors(dialogues: list[Dialogue]) -> tuple[int, int]:
     """Requests that differ from the spoken words: as they stand, and corrected."""
     counted = statistics(*dialogues)
     first = chosen = 0
     for dialogue in dialogues:
-        made = corrected_requests(dialogue, find_signals(dialogue), counted, weights)
+        made = corrected_requests(dialogue, find_signals(dialogue), counted)
         spoken = truth(dialogue)
         for label in made.labels:
             assert isinstance(label.at, AtTurn)
@@ -76,27 +72,9 @@ def errors(dialogues: list[Dialogue], weights: Weights) -> tuple[int, int]:
     return first, chosen
 
 
-@pytest.fixture(scope="module")
-def learned() -> Weights:
-    log = simulated(1, 250)
-    counted = statistics(*log)
-    return fit(e for d in log for e in examples(d, find_signals(d), counted.without(d), truth(d)))
-
-
-def test_learned_and_shipped_weights_correct_requests_of_other_users(learned: Weights):
-    log = simulated(2)
-    for weights in (learned, shipped_weights()):
-        first, chosen = errors(log, weights)
-        assert chosen < 0.9 * first
-
-
-def test_weights_learned_from_shuffled_truth_correct_less(learned: Weights):
-    log = simulated(1, 250)
-    counted = statistics(*log)
-    wrong = [e for d in log for e in examples(d, find_signals(d), counted.without(d), truth(d))]
-    shuffled = fit((c, wrong[-k - 1][1]) for k, (c, _) in enumerate(wrong))
-    other = simulated(2)
-    assert errors(other, shuffled)[1] > errors(other, learned)[1]
+def test_shipped_weights_correct_requests_of_a_simulated_log():
+    first, chosen = errors(simulated(2))
+    assert chosen < 0.9 * first
 
 
 def test_shipped_weights_have_the_features_of_the_code():
@@ -151,17 +129,16 @@ def test_own_texts_of_a_dialogue_do_not_count():
     assert statistics(one, one, one).without(two).seen("haze") == 1
 
 
-def test_log_and_catalogue_favor_their_words():
+def test_words_of_the_log_are_more_probable():
     dialogue = heard("play purple hays", "play purple haze", confidence=0.5)
     plain = statistics(dialogue)
     known = statistics(dialogue, *(talk(f"play purple haze {k}", "Playing Purple Haze.") for k in range(5)))
-    catalogue = Catalogue({"song": {"Purple Haze": ()}})
 
-    def probability(counted: LogStatistics, names: Catalogue | None = None) -> float:
-        found = candidates(dialogue, 0, (), counted.without(dialogue), names)
+    def probability(counted: LogStatistics) -> float:
+        found = candidates(dialogue, 0, (), counted.without(dialogue))
         return shipped_weights().probability(next(c.features for c in found if c.origin == NBEST))
 
-    assert probability(plain) < probability(known) < probability(known, catalogue)
+    assert probability(plain) < probability(known)
 
 
 @pytest.mark.parametrize(
@@ -219,13 +196,13 @@ def test_values_come_from_the_corrected_request_of_a_rule_only():
     def value(kind: str) -> tuple[object, str | None]:
         label = Label(TRANSCRIPTION, AtTurn(0), "request", 0.9, "a timer for fifteen minutes", origin=NBEST)
         labeled = replace(dialogue, annotations=(Annotation("t", kind, (label,)),))
-        (made,) = with_values(labeled, [slot], ValueRules())
+        (made,) = with_values(labeled, [slot], lambda text, _: text.upper() if "fifteen" in text else None, "upper")
         assert isinstance(made, Label)
         return made.value, made.origin
 
-    assert value("rule") == ("PT15M", "duration")
+    assert value("rule") == ("FIFTEEN MINUTES", "upper")
     # The truth of a simulated log is no input.
-    assert value("truth") == ("PT50M", "duration")
+    assert value("truth") == ("fifty minutes", "text")
 
 
 def test_truth_of_a_simulated_log_has_the_spoken_words_and_changes_nothing_else():
@@ -239,17 +216,14 @@ def test_truth_of_a_simulated_log_has_the_spoken_words_and_changes_nothing_else(
 
 
 def test_transcribe_command_writes_labels_that_evaluate_judges(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    log, out, again = tmp_path / "log.jsonl", tmp_path / "out.jsonl", tmp_path / "again.jsonl"
+    log, out = tmp_path / "log.jsonl", tmp_path / "out.jsonl"
     write_log(log, simulated(3, 40))
-    catalogue = tmp_path / "c.yaml"
-    catalogue.write_text("room: [kitchen, bedroom]\n", encoding="utf-8")
     assert main(["feedback", "transcribe", str(log), str(out), "--threshold", "0.5"]) == 0
     assert "left open" in capsys.readouterr().out
-    assert main(["feedback", "transcribe", str(log), str(again), "--catalogue", str(catalogue)]) == 0
     for before, after in zip(Log([log]), Log([out]), strict=True):
         assert after.annotations[:-1] == before.annotations
         assert (after.annotations[-1].annotator, after.annotations[-1].kind) == ("transcriber", "rule")
-    words = ["evaluate", str(again), "--reference", "truth", "--task", TRANSCRIPTION, "--out", str(tmp_path / "e")]
+    words = ["evaluate", str(out), "--reference", "truth", "--task", TRANSCRIPTION, "--out", str(tmp_path / "e")]
     assert main([*words, "--resamples", "10"]) == 0
     (task,) = json.loads((tmp_path / "e" / "evaluation.json").read_text(encoding="utf-8"))["tasks"]
     (row,) = [row for row in task["rows"] if row["system"] == "transcriber"]
