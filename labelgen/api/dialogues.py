@@ -15,8 +15,7 @@ from labelgen.api.hints import python_hints
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
 from labelgen.base.options import make_options
-from labelgen.corpora.mapping import COLUMNS, to_reader_options
-from labelgen.corpora.mapping import Mapping as TableMapping
+from labelgen.corpora.mapping import COLUMNS, ColumnMapping
 from labelgen.corpora.sources import RECORD, is_dataset, record_rows
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
@@ -167,8 +166,8 @@ def _paths(source: Any) -> list[str]:
 
 def _mapped(source: Source, mapping: Any, quarantine: str | os.PathLike[str] | None, max_bad_rate: float) -> Dialogues:
     """Dialogues of a table by a mapping. A table in memory is read from a temporary file."""
-    by_name = {"mapping": os.fspath(mapping)} if isinstance(mapping, str | os.PathLike) else None
-    options = by_name or to_reader_options(make_options(TableMapping, mapping))
+    by_name = isinstance(mapping, str | os.PathLike)
+    options = make_options(ColumnMapping, {} if by_name else mapping, [os.fspath(mapping)] if by_name else [])
     where = None if quarantine is None else Path(quarantine)
     if paths := _paths(source):
         return Dialogues(Log(paths, "mapped", options, where, max_bad_rate))

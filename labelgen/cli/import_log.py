@@ -14,7 +14,7 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, fresh_log
 from labelgen.cli.data import columns
 from labelgen.corpora.mapped import read_rows, undecoded
-from labelgen.corpora.mapping import COLUMNS, Mapping, entries_of, to_reader_options
+from labelgen.corpora.mapping import COLUMNS, ColumnMapping, entries_of
 from labelgen.corpora.sources import SourceRow, read_source
 from labelgen.corpora.suggest import ambiguous_dates, leaves, suggest
 from labelgen.data.dialogue import Dialogue
@@ -29,7 +29,7 @@ _LONGEST = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportOptions(Mapping, ForceOptions):
+class ImportOptions(ColumnMapping, ForceOptions):
     """Import a table or JSON as a log, by a mapping of its columns or JSON paths. Give the mapping by options, or as a YAML file
     of the same names by --config. Rows are grouped by dialogue and ordered by time; copies are dropped, and whatever is left out
     is counted and named. --preview shows the columns, suggests a mapping where none is given, and draws the first dialogues."""
@@ -50,7 +50,7 @@ class ImportOptions(Mapping, ForceOptions):
     """share of rejected rows and dialogues above which the command fails with exit code 3"""
 
     def check(self) -> None:
-        """Raises UsageError without an output, and as Mapping does."""
+        """Raises UsageError without an output, and as ColumnMapping does."""
         if self.preview:
             return
         if self.out is None:
@@ -58,9 +58,9 @@ class ImportOptions(Mapping, ForceOptions):
         super().check()
 
     @property
-    def mapping(self) -> Mapping:
+    def mapping(self) -> ColumnMapping:
         """The mapping alone."""
-        return Mapping(**{item.name: getattr(self, item.name) for item in fields(Mapping)})
+        return ColumnMapping(**{item.name: getattr(self, item.name) for item in fields(ColumnMapping)})
 
 
 def import_log(options: ImportOptions) -> None:
@@ -70,7 +70,7 @@ def import_log(options: ImportOptions) -> None:
         return
     assert options.out is not None
     mapping = options.mapping
-    log = Log([options.source], "mapped", to_reader_options(mapping), options.quarantine, options.max_bad_rate)
+    log = Log([options.source], "mapped", mapping, options.quarantine, options.max_bad_rate)
     fresh_log(options.out, options.force, [options.source])
     _save(mapping, options, ())
     counts: Counter[str] = Counter()
@@ -145,7 +145,7 @@ def _preview(options: ImportOptions) -> None:
     print_lines(*remarks)
 
 
-def _save(mapping: Mapping, options: ImportOptions, names: Sequence[str]) -> None:
+def _save(mapping: ColumnMapping, options: ImportOptions, names: Sequence[str]) -> None:
     """names: columns of the rows, which a mapping that is not complete lists."""
     if options.save is None:
         return
@@ -157,7 +157,7 @@ def _save(mapping: Mapping, options: ImportOptions, names: Sequence[str]) -> Non
     write_text(fresh_file(options.save, options.force), "\n".join([*lines, ""]))
 
 
-def to_blanks(mapping: Mapping, names: Sequence[str]) -> list[str]:
+def to_blanks(mapping: ColumnMapping, names: Sequence[str]) -> list[str]:
     """What has to be added to a mapping, as lines of comments."""
     blanks = [
         ("dialogue", "the dialogue's id"),
@@ -185,11 +185,11 @@ def _badly_encoded(rows: Sequence[SourceRow]) -> Iterator[str]:
         yield f"texts are not in the encoding that is read; by --encoding cp1252 one is {known[:_LONGEST]!r}"
 
 
-def to_lines(mapping: Mapping) -> list[str]:
+def to_lines(mapping: ColumnMapping) -> list[str]:
     """The mapping as lines of YAML, without the fields that have their defaults."""
-    default = Mapping()
+    default = ColumnMapping()
     lines = []
-    for item in fields(Mapping):
+    for item in fields(ColumnMapping):
         value = getattr(mapping, item.name)
         if value == getattr(default, item.name):
             continue
@@ -200,7 +200,7 @@ def to_lines(mapping: Mapping) -> list[str]:
     return lines
 
 
-def _print_columns(console: PlainConsole, rows: Sequence[SourceRow], mapping: Mapping) -> None:
+def _print_columns(console: PlainConsole, rows: Sequence[SourceRow], mapping: ColumnMapping) -> None:
     table = columns("column", "mapped to", "first values")
     table.columns[0].overflow = "fold"
     cells: list[dict[str, Any]] = [dict(row.cells) for row in rows]
@@ -223,7 +223,7 @@ def _print_columns(console: PlainConsole, rows: Sequence[SourceRow], mapping: Ma
     console.print(table)
 
 
-def _of_record(mapping: Mapping) -> set[str | None]:
+def _of_record(mapping: ColumnMapping) -> set[str | None]:
     return {path.text for path in mapping.of_dialogue().values()}
 
 

@@ -18,8 +18,7 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.cli.import_log import ImportOptions, import_log
 from labelgen.cli.pipeline import PipelineOptions, commands_text
-from labelgen.corpora import mapping as mappings
-from labelgen.corpora.mapping import to_reader_options
+from labelgen.corpora.mapping import ColumnMapping
 from labelgen.corpora.sources import SourceRow, is_dataset, read_source
 from labelgen.corpora.suggest import suggest
 from labelgen.data.dialogue import Dialogue
@@ -34,8 +33,6 @@ CONFIG, TRAINING, MAPPING, COMMANDS = "run.yaml", "training.yaml", "mapping.yaml
 _FORMS = ("labelgen", "chat", "opentelemetry", "langfuse", "langsmith")
 """Forms that are tried in this order; a table or other JSON needs a mapping."""
 _TRIED = 50
-Reads = Mapping[str, str]
-"""Options of a reader."""
 _SHOWN_DIALOGUES = 2
 _FEW_DIALOGUES = 20
 """With fewer annotated dialogues people are no reference."""
@@ -137,7 +134,7 @@ def write_config(options: InitOptions) -> tuple[Path, list[str]]:
         if mapping is None:
             mapping = out / MAPPING
             _suggest(source, mapping, options)
-        reader: Reads = to_reader_options(make_options(mappings.Mapping, {}, [str(mapping)]))
+        reader: Any = make_options(ColumnMapping, {}, [str(mapping)])
     else:
         mapping, reader = None, options.option
     log = Log([source], form, reader, max_bad_rate=1.0)
@@ -197,12 +194,12 @@ def _suggest(source: str, mapping: Path, options: InitOptions) -> None:
         raise UsageError(error.what, str(mapping), hint) from error
 
 
-def _unread(source: str, form: str, given: Reads) -> Iterator[str]:
+def _unread(source: str, form: str, given: Mapping[str, str]) -> Iterator[str]:
     """Lines about paths of a chat that look like ids or feedback and are not read."""
     if form != "chat" or given:
         return
-    rows = [row for row in islice(read_source(Path(source), mappings.Mapping()), _TRIED) if isinstance(row, SourceRow)]
-    found = suggest(rows, mappings.Mapping())
+    rows = [row for row in islice(read_source(Path(source), ColumnMapping()), _TRIED) if isinstance(row, SourceRow)]
+    found = suggest(rows, ColumnMapping())
     usual = {"dialogue": "id", "user": "user"}
     paths = {name: getattr(found, name) for name in ("dialogue", "user", "device", "locale", "time")}
     chosen = {name: path for name, path in paths.items() if path not in (None, usual.get(name))}

@@ -15,7 +15,7 @@ from labelgen.base.terminal import print_lines, printable
 COMMANDS = {
     "init": ("labelgen.cli.init:INIT", "begin with a log: look at it, and write a config and the commands to labels"),
     "run": ("labelgen.cli.pipeline:RUN", "run all steps from a log to labels and a report"),
-    "data": ("", "validate, convert, count and split logs; print the record's schema"),
+    "data": ("", "validate, convert, count and split logs"),
     "feedback": ("", "find the signals in a log, turn them into targets, choose what to ask users, correct requests"),
     "simulate": ("labelgen.cli.simulate:SIMULATE", "write a simulated log whose truth is known"),
     "pretrain": ("labelgen.cli.train:PRETRAIN", "train a model on dialogues that nobody labeled"),

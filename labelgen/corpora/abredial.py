@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.groups import UNKNOWN
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, quality_name
-from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts
+from labelgen.data.reader import Exchange, Reader, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.data.tables import Row, not_utf8, rows_of
 
@@ -39,7 +39,6 @@ _ASPECTS = tuple(_SCALE)
 _OVERALL = ("overall1", "overall2", "overall3")
 _CUT, _RATED = 4, 2
 """Utterances of a cut, and which of them, from 0, is the one that is rated."""
-_PARTLY = (UNKNOWN, "failure")
 _LINE = re.compile(r"(?P<side>USER|SYSTEM)\b\s*(?P<text>.*)", re.DOTALL)
 
 
@@ -71,10 +70,15 @@ class _RowError(ValueError):
         self.column = column
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
-    partly = options.get("partly", _PARTLY[0])
-    if partly not in _PARTLY:
-        raise UsageError(f"partly is no {partly!r}", f"--option partly={partly}", f"known: {', '.join(_PARTLY)}")
+@dataclass(frozen=True, kw_only=True)
+class AbRedialOptions:
+    """Options of the reader."""
+
+    partly: Literal["unknown", "failure"] = "unknown"
+    """outcome of a goal that was reached in part"""
+
+
+def _read(path: Path, options: AbRedialOptions) -> Iterator[Dialogue | Rejected]:
     file = _file(path)
     rated_dialogues: _RatedDialogues = {}
     yield from _rows(file, ("ConvId", *_ASPECTS), lambda row, line: _rate(row, line, rated_dialogues))
@@ -82,7 +86,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     if sidecar.is_file():
         yield from _rows(sidecar, ("ConvId", *_OVERALL), lambda row, line: _rate_turns(row, rated_dialogues))
     for rated in rated_dialogues.values():
-        yield validate(_dialogue(rated, partly), file.name, rated.first)
+        yield validate(_dialogue(rated, options.partly), file.name, rated.first)
 
 
 def _file(path: Path) -> Path:
@@ -228,4 +232,4 @@ def _quality(at: AtTurn | AtDialogue, rating: float) -> Label:
     return Label("quality", at, quality_name(rating), value=rating)
 
 
-READER = Reader(_read, options=("partly",))
+READER = Reader(_read, options=AbRedialOptions)

@@ -17,12 +17,11 @@ from typing import Annotated, Any
 
 from msgspec.structs import replace
 
-from labelgen.base.options import read_options
 from labelgen.corpora.mapping import MISSING, CellError, JsonPath, Meaning
 from labelgen.corpora.messages import Message, MessageError, extra_text, read_messages, turns_of
 from labelgen.corpora.traces import iso_text, read_number, seconds
 from labelgen.data.dialogue import Dialogue, Feedback
-from labelgen.data.reader import Options, Reader, Remark, files_of, lines_of
+from labelgen.data.reader import Reader, Remark, files_of, lines_of
 from labelgen.data.record import Rejected, parse, readable, validate
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -67,10 +66,10 @@ class ChatOptions:
         return {name: (JsonPath.of(name), Meaning.of_text(name, text)) for name, text in self.feedback.items()}
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
-    chosen = read_options(ChatOptions, [f"--{name}={value}" for name, value in options.items()])
+def _read(path: Path, options: ChatOptions) -> Iterator[Dialogue | Rejected | Remark]:
     # A path that no record has may be a typing error, and feedback would be lost in silence.
-    unseen = {name for name in (*options, *chosen.meanings) if name != "feedback"}
+    default = ChatOptions()
+    unseen = {name for name in options.paths if getattr(options, name) != getattr(default, name)} | {*options.meanings}
     count = 0
     for file in files_of(path, _SUFFIXES):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
@@ -81,13 +80,13 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark
                 yield plain
                 continue
             try:
-                dialogue = _dialogue(plain, f"{name}:{number}", chosen, unseen)
+                dialogue = _dialogue(plain, f"{name}:{number}", options, unseen)
             except MessageError as error:
                 yield Rejected(file=name, line=number, field=error.field or None, reason=str(error), raw=readable(text))
             else:
                 yield validate(dialogue, name, number)
     if unseen and count:
-        missed = ", ".join(sorted(getattr(chosen, one, None) or one for one in unseen))
+        missed = ", ".join(sorted(getattr(options, one, None) or one for one in unseen))
         yield Remark(f"no record of {path} has {missed}; correct the path, if there should be some")
 
 
@@ -168,4 +167,4 @@ def _text(value: Any, name: str) -> str | None:
     raise MessageError(name, f"bad_type: Expected `str`, got {str(value)[:40]!r}")
 
 
-READER = Reader(_read, options=tuple(item.name for item in fields(ChatOptions)))
+READER = Reader(_read, options=ChatOptions)

@@ -14,18 +14,19 @@ them; then it is of kind `truth`, and the others stand under their own names."""
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from labelgen.base.errors import UsageError
+from labelgen.base.options import WholeNumber
 from labelgen.data.dialogue import SPEAKER, Category, Dialogue, Turn
 from labelgen.data.labels import GOALS, Annotation, AtGoal, Label
-from labelgen.data.reader import Options, Reader, read_bytes
+from labelgen.data.reader import Reader, read_bytes
 from labelgen.data.record import Rejected, validate
 
 _PARTS = ("train", "dev", "test")
 _TEXTS, _LINKS = ".ascii.txt", ".annotation"
-_CONTEXT = 150
 _MESSAGE = re.compile(r"\[(\d\d):(\d\d)\] (?:<(?P<speaker>\S*)>| \* (?P<actor>\S+)) ?(?P<text>.*)")
 _LINK = re.compile(r":?(\d+) (\d+) -? *")
 _DAY = 24 * 60
@@ -38,15 +39,19 @@ class _IrcLink(NamedTuple):
     later: int
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
-    part = options.get("part")
-    if part is not None and part not in _PARTS:
-        raise UsageError(f"IRC has no part {part!r}", f"--option part={part}", f"known: {', '.join(_PARTS)}")
-    context = options.get("context", str(_CONTEXT))
-    if not context.isdecimal():
-        raise UsageError(f"{context!r} is no number of messages", "--option context=...", f"give {_CONTEXT}, or 0")
-    for file in _files(path, part):
-        yield _dialogue(file, int(context))
+@dataclass(frozen=True, kw_only=True)
+class IrcOptions:
+    """Options of the reader."""
+
+    part: Literal["train", "dev", "test"] | None = None
+    """part of the corpus; all without a value"""
+    context: WholeNumber = 150
+    """messages before the annotated ones"""
+
+
+def _read(path: Path, options: IrcOptions) -> Iterator[Dialogue | Rejected]:
+    for file in _files(path, options.part):
+        yield _dialogue(file, options.context)
 
 
 def _files(path: Path, part: str | None) -> list[Path]:
@@ -139,4 +144,4 @@ def _turns(lines: Sequence[str]) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-READER = Reader(_read, options=("part", "context"))
+READER = Reader(_read, options=IrcOptions)

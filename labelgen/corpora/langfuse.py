@@ -16,7 +16,6 @@ from typing import Any
 from labelgen.base.sorting import DiskSort
 from labelgen.corpora.messages import json_text
 from labelgen.corpora.traces import (
-    OPTIONS,
     Conversations,
     Score,
     Span,
@@ -33,10 +32,9 @@ from labelgen.corpora.traces import (
     record_bytes,
     seconds,
     text_of,
-    trace_options,
 )
 from labelgen.data.dialogue import TOOL, Dialogue, Feedback, Step
-from labelgen.data.reader import Options, Reader, Remark
+from labelgen.data.reader import Reader, Remark
 from labelgen.data.record import Rejected, readable
 
 _STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval", "GUARDRAIL": "guardrail"}
@@ -44,8 +42,7 @@ _OF_SESSION = "\x00session "
 """Before the key of scores of a session, which no id of a trace begins with."""
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
-    chosen = trace_options(options)
+def _read(path: Path, options: TraceOptions) -> Iterator[Dialogue | Rejected | Remark]:
     with DiskSort[str]() as by_trace, Conversations() as conversations:
         count = 0
         for name, line, text, value in json_objects(path):
@@ -62,7 +59,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark
                 by_trace.add(key, count, record_bytes(name, line, kind, record))
                 count += 1
         for key, records in grouped_records(by_trace):
-            yield from _group(key, records, chosen, conversations)
+            yield from _group(key, records, options, conversations)
         yield from conversations.dialogues(str(path))
 
 
@@ -188,4 +185,4 @@ def _scores_of(value: Any) -> list[Score]:
     return [Score(str(name), one) for name, each in named for one in (each if isinstance(each, list) else [each])]
 
 
-READER = Reader(_read, options=OPTIONS)
+READER = Reader(_read, options=TraceOptions)

@@ -17,7 +17,6 @@ from typing import Any
 from labelgen.base.sorting import DiskSort
 from labelgen.corpora.messages import json_text
 from labelgen.corpora.traces import (
-    OPTIONS,
     Conversations,
     Score,
     Span,
@@ -34,10 +33,9 @@ from labelgen.corpora.traces import (
     record_bytes,
     seconds,
     text_of,
-    trace_options,
 )
 from labelgen.data.dialogue import TOOL, Dialogue, Feedback, Step
-from labelgen.data.reader import Options, Reader, Remark
+from labelgen.data.reader import Reader, Remark
 from labelgen.data.record import Rejected, readable
 
 _STEPS = {"tool": TOOL, "retriever": "retrieval"}
@@ -45,8 +43,7 @@ _THREADS = ("session_id", "thread_id", "conversation_id")
 _JSON_FIELDS = ("inputs", "outputs", "extra", "feedback_stats")
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
-    chosen = trace_options(options)
+def _read(path: Path, options: TraceOptions) -> Iterator[Dialogue | Rejected | Remark]:
     with DiskSort[str]() as by_trace, Conversations() as conversations:
         count = 0
         for name, line, text, value in json_objects(path):
@@ -63,7 +60,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark
                 by_trace.add(key, count, record_bytes(name, line, kind, record))
                 count += 1
         for key, records in grouped_records(by_trace):
-            yield from _group(key, records, chosen, conversations)
+            yield from _group(key, records, options, conversations)
         yield from conversations.dialogues(str(path))
 
 
@@ -180,4 +177,4 @@ def _stats(run: str, stats: Any) -> list[Score]:
     ]
 
 
-READER = Reader(_read, options=OPTIONS)
+READER = Reader(_read, options=TraceOptions)

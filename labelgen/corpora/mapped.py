@@ -19,8 +19,7 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.sorting import DiskSort
-from labelgen.corpora import mapping as maps
-from labelgen.corpora.mapping import MISSING, CellError, JsonPath, Moment
+from labelgen.corpora.mapping import MISSING, RATING, CellError, ColumnMapping, JsonPath, Moment, entries_of
 from labelgen.corpora.sources import SourceRow, read_source
 from labelgen.corpora.suggest import warnings
 from labelgen.data.dialogue import (
@@ -34,7 +33,7 @@ from labelgen.data.dialogue import (
     Number,
     Turn,
 )
-from labelgen.data.reader import Exchange, Options, Reader, Remark, exchanges, join_texts
+from labelgen.data.reader import Exchange, Reader, Remark, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 
 MOST_ROWS = 100_000
@@ -80,7 +79,7 @@ class _Counts:
     gaps: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
 
-def read_mapped(source: Path | str, mapping: "maps.Mapping") -> Iterator[Dialogue | Rejected | Remark]:
+def read_mapped(source: Path | str, mapping: ColumnMapping) -> Iterator[Dialogue | Rejected | Remark]:
     """The dialogues of a source by a mapping, in the order of their first rows; rows that cannot be used; remarks at the end.
 
     Memory does not grow with the source: rows are sorted on disk. Raises UsageError for a column or path that no row has."""
@@ -88,7 +87,7 @@ def read_mapped(source: Path | str, mapping: "maps.Mapping") -> Iterator[Dialogu
 
 
 def read_rows(
-    rows: Iterator[SourceRow | Rejected], mapping: "maps.Mapping", where: str, some: bool = False
+    rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, where: str, some: bool = False
 ) -> Iterator[Dialogue | Rejected | Remark]:
     """`read_mapped` for rows that are read already. where: their source, for messages. some: these are the first rows alone, in
     which a path that others have may be missing."""
@@ -106,15 +105,11 @@ def read_rows(
     yield from map(Remark, build.remarks())
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
-    return read_mapped(path, maps.read_mapping(options))
-
-
 # Reading
 
 
 def _checked(
-    rows: Iterator[SourceRow | Rejected], mapping: "maps.Mapping", counts: _Counts, some: bool
+    rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, counts: _Counts, some: bool
 ) -> Iterator["_Read | Rejected"]:
     """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
     identity = mapping.paths.get("dialogue")
@@ -187,7 +182,7 @@ def _printable(value: Any) -> Any:
     return [_printable(v) for v in value] if isinstance(value, list) else value
 
 
-def _look(row: SourceRow, mapping: "maps.Mapping", counts: _Counts) -> None:
+def _look(row: SourceRow, mapping: ColumnMapping, counts: _Counts) -> None:
     """Note which paths a row has, and who speaks in it."""
     entries = _entries(row.cells, mapping)
     if counts.rows <= _CHECKED_ROWS:
@@ -212,7 +207,7 @@ def _look(row: SourceRow, mapping: "maps.Mapping", counts: _Counts) -> None:
                 counts.speakers[word] += 1
 
 
-def _all_paths(mapping: "maps.Mapping") -> dict[str, tuple[bool, JsonPath]]:
+def _all_paths(mapping: ColumnMapping) -> dict[str, tuple[bool, JsonPath]]:
     """Field or column -> whether its path begins at the record, and the path."""
     paths = {name: (True, path) for name, path in mapping.of_dialogue().items()}
     if mapping.turns is not None:
@@ -243,15 +238,15 @@ def _raise_missing(column: str, known: Iterable[str], where: str) -> NoReturn:
     )
 
 
-def _entries(cells: Mapping[str, Any], mapping: "maps.Mapping") -> Sequence[Mapping[str, Any]]:
+def _entries(cells: Mapping[str, Any], mapping: ColumnMapping) -> Sequence[Mapping[str, Any]]:
     """The entries of the list of turns; the row itself where it is no dialogue."""
     if mapping.turns is None:
         return [cells]
-    return maps.entries_of(mapping.paths["turns"].get(cells)) or ()
+    return entries_of(mapping.paths["turns"].get(cells)) or ()
 
 
 def _grouped(
-    rows: Iterator["_Read | Rejected"], mapping: "maps.Mapping", build: "_Builder"
+    rows: Iterator["_Read | Rejected"], mapping: ColumnMapping, build: "_Builder"
 ) -> Iterator[Dialogue | Rejected]:
     """Dialogues in the order of their first rows: rows are sorted by dialogue, then dialogues by first row."""
     with DiskSort[str]() as by_dialogue, DiskSort[int]() as by_place:
@@ -293,7 +288,7 @@ def _grouped(
 class _Builder:
     """Makes dialogues from rows, and counts what is remarked."""
 
-    def __init__(self, mapping: "maps.Mapping", counts: _Counts) -> None:
+    def __init__(self, mapping: ColumnMapping, counts: _Counts) -> None:
         self.mapping = mapping
         self.counts = counts
         self.paths = mapping.paths
@@ -400,7 +395,7 @@ class _Builder:
     def _entries_of(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         if self.mapping.turns is None:
             return [row]
-        listed = maps.entries_of(self.paths["turns"].get(row))
+        listed = entries_of(self.paths["turns"].get(row))
         if listed is None:
             raise CellError(
                 self.paths["turns"].text, "bad_turns: this is no list of objects", "give the path of the list"
@@ -610,7 +605,7 @@ class _Builder:
         if value is MISSING:
             return []
         items = self.mapping.meanings[column].read(column, value, self.mapping.number)
-        if self.mapping.meanings[column].kind == maps.RATING:
+        if self.mapping.meanings[column].kind == RATING:
             for one in items:
                 assert one.rating is not None
                 low, high, count = self.counts.ratings.setdefault(column, [one.rating, one.rating, 0.0])
@@ -684,7 +679,7 @@ class _Line:
     moment: Moment | None
 
 
-def _consumed(mapping: "maps.Mapping") -> set[tuple[bool, str]]:
+def _consumed(mapping: ColumnMapping) -> set[tuple[bool, str]]:
     """The top-level columns that the mapping reads whole: whether they are of the record, and their names."""
     consumed = set()
     for _, (root, path) in _all_paths(mapping).items():
@@ -713,4 +708,4 @@ def _text(value: Any) -> str | None:
     return str(value) if isinstance(value, int | float) else msgspec.json.encode(value).decode().strip('"')
 
 
-READER = Reader(_read, options=("mapping", *(name for name in maps.Mapping.__dataclass_fields__)))
+READER = Reader(read_mapped, options=ColumnMapping)

@@ -2,16 +2,15 @@
 
 import json
 import re
-from collections import abc
-from dataclasses import MISSING as MISSING_DEFAULT
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from labelgen.base.errors import UsageError
-from labelgen.base.options import Range, flow_text, plain, read_options
+from labelgen.base.options import Range
 from labelgen.data.dialogue import Feedback
 
 Column = Annotated[str | None, "COLUMN"]
@@ -73,7 +72,7 @@ class JsonPath:
             at = match.end()
         return cls(text, tuple(steps) if at == len(text) else (text,))
 
-    def get(self, row: abc.Mapping[str, Any]) -> Any:
+    def get(self, row: Mapping[str, Any]) -> Any:
         """The value, or MISSING."""
         if self.text in row:
             return row[self.text]
@@ -111,7 +110,7 @@ def _walk(value: Any, steps: tuple[str | int, ...]) -> Any:
     return value
 
 
-def entries_of(value: Any) -> list[abc.Mapping[str, Any]] | None:
+def entries_of(value: Any) -> list[Mapping[str, Any]] | None:
     """The entries of a list of objects, or of an object of lists of one length, as `datasets` writes such lists; else None."""
     if isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
         if len({len(column) for column in value.values()}) > 1:
@@ -168,7 +167,7 @@ class Meaning:
         # What the user names as no feedback is none of the usual words for yes and no.
         return cls(kind, scale or _THUMB_SCALE, sets["good"] - sets["none"], sets["bad"] - sets["none"], none, of)
 
-    def read(self, column: str, value: Any, number: abc.Callable[[str, Any], float]) -> list[Feedback]:
+    def read(self, column: str, value: Any, number: Callable[[str, Any], float]) -> list[Feedback]:
         """The feedback in a cell. Raises CellError for a value without a meaning."""
         if isinstance(value, list):
             return [one for entry in value for one in self.read(column, entry, number)]
@@ -222,7 +221,7 @@ _MEANING = "write KIND [WORST..BEST] [good=VALUE,...] [bad=VALUE,...] [none=VALU
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mapping:
+class ColumnMapping:
     """Columns of a table, or paths of JSON, and what they mean. A row is an utterance (speaker, text) or a turn (request, response).
 
     With `turns` a row is a whole dialogue, and its turns or utterances are in that list. Paths of dialogue, user, device,
@@ -293,7 +292,7 @@ class Mapping:
     """column of another categorical input of the model"""
     numbers: Columns = ()
     """column of another numerical input of the model"""
-    feedback: Annotated[abc.Mapping[str, str], "MEANING"] = field(default_factory=dict)
+    feedback: Annotated[Mapping[str, str], "MEANING"] = field(default_factory=dict)
     """column of user feedback and its meaning: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit, edit_response, copy,
     barge_in, stop, disconnect or comment; with good=VALUE,... bad=VALUE,... none=VALUE,... where values are unusual, and 'of dialogue' or
     'of previous' where they are not about the turn of the row"""
@@ -357,23 +356,23 @@ class Mapping:
         return self.speaker is not None
 
     @cached_property
-    def paths(self) -> abc.Mapping[str, JsonPath]:
+    def paths(self) -> Mapping[str, JsonPath]:
         """The path of each field that names one column."""
         columns = {name: getattr(self, name) for name in COLUMNS}
         return {name: JsonPath.of(text) for name, text in columns.items() if text is not None}
 
     @cached_property
-    def list_paths(self) -> abc.Mapping[str, tuple[JsonPath, ...]]:
+    def list_paths(self) -> Mapping[str, tuple[JsonPath, ...]]:
         """The paths of `categories` and `numbers`."""
         return {name: tuple(map(JsonPath.of, getattr(self, name))) for name in ("categories", "numbers")}
 
     @cached_property
-    def feedback_paths(self) -> abc.Mapping[str, JsonPath]:
+    def feedback_paths(self) -> Mapping[str, JsonPath]:
         """The path of each column of feedback."""
         return {column: JsonPath.of(column) for column in self.feedback}
 
     @cached_property
-    def meanings(self) -> abc.Mapping[str, Meaning]:
+    def meanings(self) -> Mapping[str, Meaning]:
         """The meaning of each column of feedback."""
         return {column: Meaning.of_text(column, text) for column, text in self.feedback.items()}
 
@@ -387,12 +386,12 @@ class Mapping:
                 f"no time zone is called {self.zone!r}", "zone", "give a name such as Europe/Berlin or UTC"
             ) from error
 
-    def of_dialogue(self) -> abc.Mapping[str, JsonPath]:
+    def of_dialogue(self) -> Mapping[str, JsonPath]:
         """The paths that begin at the record, where `turns` names its list: field or column -> path."""
         feedback = {c: p for c, p in self.feedback_paths.items() if self.meanings[c].of == "dialogue"}
         return {**{name: path for name, path in self.paths.items() if name in RECORD_FIELDS}, **feedback}
 
-    def of_entry(self) -> abc.Mapping[str, JsonPath]:
+    def of_entry(self) -> Mapping[str, JsonPath]:
         """The paths that begin at a row, or at an entry of the list of `turns`."""
         feedback = {c: p for c, p in self.feedback_paths.items() if self.meanings[c].of != "dialogue"}
         lists = {path.text: path for paths in self.list_paths.values() for path in paths}
@@ -508,22 +507,3 @@ class Moment:
         except (OverflowError, OSError, ValueError):
             return None
         return text.replace("+00:00", "Z") if self.kind == "epoch" else text.removesuffix("+00:00")
-
-
-def read_mapping(options: abc.Mapping[str, str]) -> Mapping:
-    """A mapping from options of a reader: `mapping` names a YAML file, other options are fields and win over those of the file.
-
-    Raises UsageError for an unknown field or a value that it cannot have."""
-    words = [f"--{'config' if name == 'mapping' else name}={value}" for name, value in options.items()]
-    return read_options(Mapping, words)
-
-
-def to_reader_options(mapping: Mapping) -> dict[str, str]:
-    """The options by which the reader `mapped` reads with this mapping."""
-    given = {item.name: getattr(mapping, item.name) for item in fields(Mapping)}
-    default = {item.name: item.default if item.default is not MISSING_DEFAULT else {} for item in fields(Mapping)}
-    return {
-        name: str(value) if isinstance(value, str | float) else flow_text(plain(value))
-        for name, value in given.items()
-        if value != default[name]
-    }

@@ -10,20 +10,20 @@ words with one tag, so two adjacent slots of one name are merged. A row without 
 conversation continues without it."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.reader import Options, Reader
+from labelgen.data.reader import Reader
 from labelgen.data.record import Rejected, validate
 from labelgen.data.tables import Row, not_utf8, rows_of
 
-_PARTS = ("train", "dev", "test")
 _TURNS = Path("data") / "paper_splits" / "splits_annotated_at_turn_level"
 _COLUMNS = ("conversationId", "turnNumber", "utterance", "slot-labels", "intent")
 _OUTSIDE = "O"
@@ -40,10 +40,16 @@ class _MultiDogoRow(NamedTuple):
     slots: tuple[tuple[str, int, int], ...]
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
-    part = options.get("part")
-    if part is not None and part not in _PARTS:
-        raise UsageError(f"MultiDoGO has no part {part!r}", f"--option part={part}", f"known: {', '.join(_PARTS)}")
+@dataclass(frozen=True, kw_only=True)
+class MultiDogoOptions:
+    """Options of the reader."""
+
+    part: Literal["train", "dev", "test"] | None = None
+    """part of the corpus; all without a value"""
+
+
+def _read(path: Path, options: MultiDogoOptions) -> Iterator[Dialogue | Rejected]:
+    part = options.part
     for file in _files(path, part):
         name, domain = f"{file.parent.name}/{file.name}", f"multidogo/{file.parent.name}"
         utterances: list[_MultiDogoRow] = []
@@ -127,4 +133,4 @@ def _dialogue(utterances: Sequence[_MultiDogoRow], source: str, part: str) -> Di
     )
 
 
-READER = Reader(_read, options=("part",))
+READER = Reader(_read, options=MultiDogoOptions)

@@ -27,7 +27,7 @@ import msgspec
 from labelgen.base.sorting import DiskSort
 from labelgen.corpora.messages import Message, MessageError, json_text, read_messages
 from labelgen.corpora.traces import (
-    OPTIONS,
+    PATHS,
     Conversations,
     Score,
     Span,
@@ -42,10 +42,9 @@ from labelgen.corpora.traces import (
     messages_in,
     seconds,
     text_of,
-    trace_options,
 )
 from labelgen.data.dialogue import TOOL, Dialogue, Step
-from labelgen.data.reader import Options, Reader, Remark
+from labelgen.data.reader import Reader, Remark
 from labelgen.data.record import Rejected, readable
 
 _CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "completion")
@@ -85,9 +84,8 @@ class _Item(msgspec.Struct, frozen=True):
 _ITEM = msgspec.json.Decoder(_Item)
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark]:
-    chosen = trace_options(options)
-    keep = re.compile("|".join([_KEPT.pattern, *(re.escape(name) for name in _named(chosen))]))
+def _read(path: Path, options: TraceOptions) -> Iterator[Dialogue | Rejected | Remark]:
+    keep = re.compile("|".join([_KEPT.pattern, *(re.escape(name) for name in _named(options))]))
     with DiskSort[str]() as by_trace, Conversations() as conversations:
         count, spans = 0, Counter[str]()
         for name, line, text, value in json_objects(path):
@@ -101,7 +99,7 @@ def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected | Remark
             except MessageError as error:
                 yield Rejected(file=name, line=line, field=error.field or None, reason=str(error), raw=readable(text))
         for trace, payloads in grouped(by_trace):
-            yield from _group(trace, [_ITEM.decode(payload) for payload in payloads], chosen, conversations, spans)
+            yield from _group(trace, [_ITEM.decode(payload) for payload in payloads], options, conversations, spans)
         yield from conversations.dialogues(str(path))
         if spans:
             parts = ", ".join(f"{spans[kind]:,} {kind}" for kind in _KINDS if spans[kind])
@@ -119,7 +117,7 @@ _KINDS = (
 
 
 def _named(options: TraceOptions) -> list[str]:
-    return [text for name in OPTIONS[:-1] if (text := getattr(options, name)) is not None]
+    return [text for name in PATHS if (text := getattr(options, name)) is not None]
 
 
 def _items(value: dict[str, Any], file: str, line: int, keep: re.Pattern[str]) -> Iterator[tuple[str, _Item]]:
@@ -439,4 +437,4 @@ def _decoded(value: Any) -> Any:
         return value
 
 
-READER = Reader(_read, options=OPTIONS)
+READER = Reader(_read, options=TraceOptions)

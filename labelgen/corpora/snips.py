@@ -11,18 +11,19 @@ encoded as two surrogates (CESU-8). Reading the file as Latin-1 for that reason 
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
-from labelgen.data.reader import Options, Reader, read_bytes
+from labelgen.data.reader import Reader, read_bytes
 from labelgen.data.record import Rejected, parse, readable, validate
 
 _FOLDER = "2017-06-custom-intent-engines"
-_PARTS = ("train", "validate")
 _NAME = re.compile(r"(?P<part>train|validate)_(?P<intent>.+?)(?P<full>_full)?\.json")
 _SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 
@@ -36,10 +37,16 @@ class _SnipsUtterance(msgspec.Struct, frozen=True):
     data: tuple[_Piece, ...]
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
-    wanted = options.get("part")
-    if wanted is not None and wanted not in _PARTS:
-        raise UsageError(f"SNIPS has no part {wanted!r}", f"--option part={wanted}", f"known: {', '.join(_PARTS)}")
+@dataclass(frozen=True, kw_only=True)
+class SnipsOptions:
+    """Options of the reader."""
+
+    part: Literal["train", "validate"] | None = None
+    """part of the corpus; all without a value"""
+
+
+def _read(path: Path, options: SnipsOptions) -> Iterator[Dialogue | Rejected]:
+    wanted = options.part
     for file, part in _files(path, wanted):
         intents = parse(_utf8(read_bytes(file)), dict[str, list[msgspec.Raw]], file.name)
         if isinstance(intents, Rejected):
@@ -108,4 +115,4 @@ def _slots(pieces: Sequence[_Piece]) -> Iterator[Label]:
         start = end
 
 
-READER = Reader(_read, options=("part",))
+READER = Reader(_read, options=SnipsOptions)

@@ -15,7 +15,7 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError, first_line
 from labelgen.base.files import DamagedError, decompressed
-from labelgen.corpora import mapping as maps
+from labelgen.corpora.mapping import MISSING, ColumnMapping, JsonPath
 from labelgen.data.reader import files_of, number_lines, open_input, read_bytes
 from labelgen.data.record import Rejected, parse
 from labelgen.data.tables import check_columns, rows_of
@@ -57,7 +57,7 @@ class SourceRow:
     whole: bool = True
 
 
-def read_source(source: Path, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
+def read_source(source: Path, mapping: ColumnMapping) -> Iterator[SourceRow | Rejected]:
     """All rows of a file, of the files of a folder, of a saved dataset, or of a dataset of the hub.
 
     Raises UsageError where a column of the mapping is missing in a table, or a file has another form than it should."""
@@ -69,7 +69,7 @@ def read_source(source: Path, mapping: "maps.Mapping") -> Iterator[SourceRow | R
             yield from _READ[form_of(file, mapping)](file, name, mapping)
 
 
-def form_of(file: Path, mapping: "maps.Mapping") -> str:
+def form_of(file: Path, mapping: ColumnMapping) -> str:
     """The form of a file: what the mapping says, else by its name, else by its first byte."""
     if mapping.form != "auto":
         return mapping.form
@@ -111,13 +111,13 @@ def _check_text(file: Path, name: str, form: str, start: bytes, encoding: str | 
 # CSV
 
 
-def encoding_of(start: bytes, mapping: "maps.Mapping") -> str:
+def encoding_of(start: bytes, mapping: ColumnMapping) -> str:
     """The encoding of text: that of the mapping, else what a byte order mark says, else UTF-8."""
     marked = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8-sig")
     return mapping.encoding or marked
 
 
-def delimiter_of(file: Path, start: bytes, encoding: str, mapping: "maps.Mapping") -> str:
+def delimiter_of(file: Path, start: bytes, encoding: str, mapping: ColumnMapping) -> str:
     """The delimiter: that of the mapping, else the one by which most of the first rows have as many cells as the header."""
     if mapping.delimiter is not None:
         return "\t" if mapping.delimiter == "tab" else mapping.delimiter
@@ -142,7 +142,7 @@ def delimiter_of(file: Path, start: bytes, encoding: str, mapping: "maps.Mapping
     return max(_DELIMITERS, key=fit)
 
 
-def _csv(file: Path, name: str, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
+def _csv(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRow | Rejected]:
     start = _start(file)
     _check_text(file, name, "CSV", start, mapping.encoding)
     encoding = encoding_of(start, mapping)
@@ -164,7 +164,7 @@ def _csv(file: Path, name: str, mapping: "maps.Mapping") -> Iterator[SourceRow |
 # Excel
 
 
-def _excel(file: Path, name: str, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
+def _excel(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRow | Rejected]:
     try:
         from openpyxl import load_workbook
     except ImportError as error:
@@ -198,13 +198,13 @@ def _whole(cell: Any) -> Any:
 # JSON
 
 
-def _json(file: Path, name: str, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
+def _json(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRow | Rejected]:
     value: Any = parse(_utf8(_unpacked(file, name), mapping), Any, name)
     if isinstance(value, Rejected):
         yield value
         return
     if mapping.records is not None:
-        found = maps.JsonPath.of(mapping.records).get(value) if isinstance(value, dict) else maps.MISSING
+        found = JsonPath.of(mapping.records).get(value) if isinstance(value, dict) else MISSING
         if not isinstance(found, list):
             known = ", ".join(value) if isinstance(value, dict) else "a list, without a name"
             raise UsageError(f"{name} has no list at {mapping.records!r}", str(file), f"it has: {known}")
@@ -223,7 +223,7 @@ def _unpacked(file: Path, name: str) -> bytes:
     return data
 
 
-def _utf8(data: bytes, mapping: "maps.Mapping") -> bytes:
+def _utf8(data: bytes, mapping: ColumnMapping) -> bytes:
     encoding = encoding_of(data[:4], mapping)
     if encoding.lower() in ("utf-8", "utf8"):
         return data
@@ -232,7 +232,7 @@ def _utf8(data: bytes, mapping: "maps.Mapping") -> bytes:
     return data.decode(encoding, "backslashreplace").encode("utf-8", "backslashreplace")
 
 
-def _jsonl(file: Path, name: str, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
+def _jsonl(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRow | Rejected]:
     _check_text(file, name, "JSON Lines", _start(file)[:_SAMPLE], mapping.encoding)
     with decompressed(file) as opened:
         number = 0
@@ -255,7 +255,7 @@ def _record(record: Any, name: str, number: int) -> SourceRow | Rejected:
 # Parquet and datasets
 
 
-def _parquet(file: Path, name: str, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
+def _parquet(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRow | Rejected]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -321,7 +321,7 @@ def _opened(source: Path | str) -> Any:
         ) from error
 
 
-def _of_splits(data: Any, name: str, where: str, mapping: "maps.Mapping") -> Iterator[SourceRow | Rejected]:
+def _of_splits(data: Any, name: str, where: str, mapping: ColumnMapping) -> Iterator[SourceRow | Rejected]:
     splits: Mapping[str, Iterable[Mapping[str, Any]]] = data if isinstance(data, dict) else {"": data}
     if mapping.split is not None and mapping.split not in splits:
         known = ", ".join(filter(None, splits)) or "one part, without a name"

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from labelgen.corpora import mapping as maps
+from labelgen.corpora.mapping import COLUMNS, INPUTS, MISSING, ColumnMapping, JsonPath, entries_of
 from labelgen.corpora.sources import SourceRow
 
 _NAMES = {
@@ -78,7 +78,7 @@ def _add_leaves(objects: Sequence[Mapping[str, Any]], prefix: str, level: int, f
             columns.setdefault(str(name), []).append(value)
     for name, values in columns.items():
         path = f"{prefix}.{name}" if prefix else name
-        inner = [value for value in values if isinstance(value, dict) and value and maps.entries_of(value) is None]
+        inner = [value for value in values if isinstance(value, dict) and value and entries_of(value) is None]
         if level == _MOST_LEVELS or _are_by_id(inner):
             inner = []
         if len(inner) < len(values):
@@ -142,13 +142,13 @@ def _empty(value: Any) -> bool:
     return value is None or value == "" or value == []
 
 
-def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
+def suggest(rows: Sequence[SourceRow], given: ColumnMapping) -> ColumnMapping:
     """A mapping for these rows: that which is given, and where it says nothing what the names of the columns suggest.
 
     Nothing is suggested for a column that a field of `given` has."""
     cells = [row.cells for row in rows]
     roots = leaves(cells)
-    taken = {getattr(given, name) for name in maps.COLUMNS} | set(given.feedback) | {*given.categories, *given.numbers}
+    taken = {getattr(given, name) for name in COLUMNS} | set(given.feedback) | {*given.categories, *given.numbers}
     chosen: dict[str, Any] = {}
 
     def pick(field: str, paths: Mapping[str, Sequence[Any]]) -> None:
@@ -219,9 +219,9 @@ def suggest(rows: Sequence[SourceRow], given: "maps.Mapping") -> "maps.Mapping":
 
 def _entries(turns: str, cells: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """The utterances or turns in the lists at that path."""
-    path = maps.JsonPath.of(turns)
+    path = JsonPath.of(turns)
     for row in cells:
-        yield from maps.entries_of(path.get(row)) or ()
+        yield from entries_of(path.get(row)) or ()
 
 
 def _underscored(path: str) -> str:
@@ -234,7 +234,7 @@ def _last(path: str) -> str:
 
 def _is_turns(values: Sequence[Any]) -> bool:
     filled = [value for value in values if not _empty(value)]
-    return bool(filled) and all(maps.entries_of(value) for value in filled)
+    return bool(filled) and all(entries_of(value) for value in filled)
 
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+\s*%?")
@@ -300,7 +300,7 @@ def _guess(text: str, day_first: bool) -> str | None:
     return form
 
 
-def ambiguous_dates(given: "maps.Mapping", rows: Sequence[SourceRow]) -> Iterator[str]:
+def ambiguous_dates(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     """Sentences about times whose day and month may be exchanged."""
     if given.time is None:
         return
@@ -331,14 +331,14 @@ def _meaning(kind: str, values: Sequence[Any]) -> str:
     return kind
 
 
-def warnings(given: "maps.Mapping", rows: Sequence[SourceRow]) -> Iterator[str]:
+def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     """Sentences about columns that look like feedback: those that a model would read, and those that nothing reads."""
     cells = [row.cells for row in rows]
     roots = leaves(cells)
     entries = roots
     if given.turns is not None:
         entries = leaves(_entries(given.turns, cells))
-    inputs = {getattr(given, name): name for name in maps.INPUTS if getattr(given, name) is not None}
+    inputs = {getattr(given, name): name for name in INPUTS if getattr(given, name) is not None}
     inputs |= {column: name for name in ("categories", "numbers") for column in getattr(given, name)}
     for column, name in inputs.items():
         values = _values(column, cells, given)
@@ -351,7 +351,7 @@ def warnings(given: "maps.Mapping", rows: Sequence[SourceRow]) -> Iterator[str]:
     used = {
         *inputs,
         *given.feedback,
-        *(getattr(given, item.name) for item in fields(given) if item.name in maps.COLUMNS),
+        *(getattr(given, item.name) for item in fields(given) if item.name in COLUMNS),
     }
     for column, values in {**roots, **entries}.items():
         looks = feedback_kind(column)
@@ -360,8 +360,8 @@ def warnings(given: "maps.Mapping", rows: Sequence[SourceRow]) -> Iterator[str]:
             yield f"{column!r} looks like feedback and is not mapped; if it is, add feedback {column}='{kind}'"
 
 
-def _values(column: str, cells: Sequence[Mapping[str, Any]], given: "maps.Mapping") -> list[Any]:
+def _values(column: str, cells: Sequence[Mapping[str, Any]], given: ColumnMapping) -> list[Any]:
     """The values of a column in these rows, also within their turns."""
-    path = maps.JsonPath.of(column)
+    path = JsonPath.of(column)
     rows = [*cells, *(_entries(given.turns, cells) if given.turns else ())]
-    return [value for row in rows if (value := path.get(row)) is not maps.MISSING]
+    return [value for row in rows if (value := path.get(row)) is not MISSING]

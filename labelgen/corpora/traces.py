@@ -18,7 +18,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec.structs import replace
 
-from labelgen.base.options import read_options
 from labelgen.base.sorting import DiskSort
 from labelgen.corpora.mapping import CellError, JsonPath, Meaning
 from labelgen.corpora.messages import (
@@ -34,7 +33,7 @@ from labelgen.corpora.messages import (
     read_messages,
 )
 from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
-from labelgen.data.reader import Options, Remark, exchanges, files_of, lines_of, open_input
+from labelgen.data.reader import Remark, exchanges, files_of, lines_of, open_input
 from labelgen.data.record import Rejected, parse, too_deep, validate
 
 
@@ -399,6 +398,10 @@ SUFFIXES = tuple(f".{form}{packed}" for form in ("jsonl", "json", "ndjson") for 
 Column = Annotated[str | None, "PATH"]
 
 
+PATHS = ("dialogue", "user", "device", "locale", "request", "response")
+"""Options that name a path."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions:
     """Options of the readers of traces; a PATH is a key of the span, trace or run, such as `metadata.tenant` or `user.id`."""
@@ -419,6 +422,10 @@ class TraceOptions:
     """name of a score and what it means: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit, edit_response, copy, barge_in, stop
     or disconnect; without any, scores that are called thumbs or user feedback are thumbs"""
 
+    def check(self) -> None:
+        """Raises UsageError for feedback without a meaning."""
+        _ = self.meanings
+
     def path(self, name: str, row: Mapping[str, Any]) -> Any:
         """The value at the path of an option, or None."""
         path = self._paths.get(name)
@@ -432,8 +439,7 @@ class TraceOptions:
 
     @cached_property
     def _paths(self) -> Mapping[str, JsonPath]:
-        names = ("dialogue", "user", "device", "locale", "request", "response")
-        return {name: JsonPath.of(text) for name in names if (text := getattr(self, name)) is not None}
+        return {name: JsonPath.of(text) for name in PATHS if (text := getattr(self, name)) is not None}
 
     @cached_property
     def meanings(self) -> Mapping[str, Meaning]:
@@ -461,8 +467,6 @@ class TraceOptions:
         return [replace(found[0], text=found[0].text or score.comment), *found[1:]]
 
 
-OPTIONS = ("dialogue", "user", "device", "locale", "request", "response", "feedback")
-
 _USER_SCORE = re.compile(
     r"(?:user|human|end ?user)?(?:thumbs?(?:up|down|updown)?|feedback|userscore|userrating|like|vote)"
 )
@@ -481,13 +485,6 @@ class Score(msgspec.Struct, frozen=True):
     comment: str | None = None
     span: str | None = None
     by_user: bool = True
-
-
-def trace_options(options: Options) -> TraceOptions:
-    """Options from those of a reader. Raises UsageError for one that is unknown or has no meaning."""
-    made = read_options(TraceOptions, [f"--{name}={value}" for name, value in options.items()])
-    assert made.meanings is not None
-    return made
 
 
 def read_number(name: str, value: Any) -> float:

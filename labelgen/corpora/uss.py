@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, At, AtDialogue, AtTurn, Label, quality_name
-from labelgen.data.reader import Options, Reader, exchanges, join_texts, read_bytes
+from labelgen.data.reader import Reader, exchanges, join_texts, read_bytes
 from labelgen.data.record import Rejected, parse, readable, validate
-
-_PARTS = ("train", "valid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,16 @@ class _UssLine:
         return self.by_user and self.text == "OVERALL"
 
 
-def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
-    part = options.get("part")
-    if part is not None and part not in _PARTS:
-        raise UsageError(f"USS has no part {part!r}", f"--option part={part}", f"known: {', '.join(_PARTS)}")
+@dataclass(frozen=True, kw_only=True)
+class UssOptions:
+    """Options of the reader."""
+
+    part: Literal["train", "valid"] | None = None
+    """part of the corpus; all without a value"""
+
+
+def _read(path: Path, options: UssOptions) -> Iterator[Dialogue | Rejected]:
+    part = options.part
     files = _files(path)
     if part is not None:
         # Files of acts alone have no ratings, and no parts.
@@ -144,4 +149,4 @@ def _line(text: bytes) -> _UssLine | str:
     return _UssLine(fields[0] == "USER", fields[1].strip(), tuple(float(mark) for mark in marks))
 
 
-READER = Reader(_read, options=("part",))
+READER = Reader(_read, options=UssOptions)

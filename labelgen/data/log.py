@@ -5,7 +5,7 @@ packed with gzip or zstd) or Parquet."""
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -234,7 +234,7 @@ class Log:
     dialogue is also rejected if one of the last 262,144 dialogues had its id. `remarks` has what the reader tells about the whole
     log; the first pass prints it.
 
-    quarantine: a file, which each pass rewrites; or an open Quarantine, which logs may share and which stays open.
+    options: of the reader: a value of its dataclass, or texts by name. quarantine: a file, which each pass rewrites; or an open Quarantine, which logs may share and which stays open.
     refuses: the reason to reject a dialogue with a valid record, or None. folder: the folder that the audio paths of the
     current dialogue are relative to; None for remote storage, from which audio is not read.
 
@@ -246,13 +246,13 @@ class Log:
         self,
         paths: Sequence[Path | str],
         format: str = "labelgen",
-        options: Options | None = None,
+        options: Mapping[str, str] | Options | None = None,
         quarantine: Path | Quarantine | None = None,
         max_bad_rate: float = MAX_BAD_RATE,
         refuses: Callable[[Dialogue], Refusal | None] | None = None,
     ) -> None:
         self.reader: Reader = resolve(READERS, format, "format")
-        self.reader.check(options or {})
+        self.options: Options = self.reader.make_options(options or {})
         if format != "labelgen" and "-" in map(str, paths):
             raise UsageError(
                 f"a log of the form {format!r} is not read from standard input", "-", "name its file or folder"
@@ -261,7 +261,6 @@ class Log:
         self.paths = [to_path(p) for p in paths]
         keep_private(path for path in self.paths if str(path) != "-")
         self.folder: Path | None = None
-        self.options: Options = options or {}
         self.quarantine = quarantine
         self.max_bad_rate = max_bad_rate
         self.refuses = refuses

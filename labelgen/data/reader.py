@@ -5,17 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Generic, NamedTuple, TypeVar
+from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import DamagedError, decompressed, is_remote
+from labelgen.base.options import read_options
 from labelgen.base.registry import Registry
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.record import Rejected
-
-Options = Mapping[str, str]
-"""Options of a reader, from `--option name=value` on the command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,11 @@ class Remark:
     text: str
 
 
-Read = Callable[[Path, Options], Iterator[Dialogue | Rejected | Remark]]
+Items = Iterator[Dialogue | Rejected | Remark]
+"""What a reader yields: records, those that could not be used, and remarks about the log."""
+
+Options = Any
+"""Options of a reader: a value of its own dataclass."""
 
 
 def no_labels(path: Path, options: Options) -> Sources:
@@ -33,24 +35,43 @@ def no_labels(path: Path, options: Options) -> Sources:
     return {}
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """Options of a reader that has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """A log reader for one format.
 
-    read: from a path (a file, or a folder in the published layout) and options to dialogues, always in the same order;
-    every record is a Dialogue or a Rejected; a Remark is about the log. labels: label names and descriptions that the corpus publishes. options:
-    the option names of `read`."""
+    read_path: from a path (a file, or a folder in the published layout) and options to dialogues, always in the same order.
+    labels_of: label names and descriptions that the corpus publishes. options: the dataclass of the options.
 
-    read: Read
-    labels: Callable[[Path, Options], Sources] = no_labels
-    options: tuple[str, ...] = ()
+    Methods take options as a value of the dataclass, or as texts by name, as `--option NAME=VALUE` gives them."""
 
-    def check(self, options: Options) -> None:
-        """Raises UsageError for an option that this reader does not know."""
-        for name in options:
-            if name not in self.options:
-                known = ", ".join(self.options) or "it takes none"
-                raise UsageError(f"the reader knows no option {name!r}", f"--option {name}=...", f"known: {known}")
+    read_path: Callable[[Path, Options], Items]
+    labels_of: Callable[[Path, Options], Sources] = no_labels
+    options: type = NoOptions
+
+    def make_options(self, given: Mapping[str, str] | Options) -> Options:
+        """The options; `mapping=FILE` names a YAML file of them, and others win over those of the file.
+
+        Raises UsageError for an option that this reader does not know, and for a value that it cannot have."""
+        if not isinstance(given, Mapping):
+            return given
+        words = [f"--{'config' if name == 'mapping' else name}={text}" for name, text in given.items()]
+        try:
+            return read_options(self.options, words)
+        except UsageError as error:
+            raise UsageError(error.what, "an --option of the reader", error.hint) from error
+
+    def read(self, path: Path, options: Mapping[str, str] | Options) -> Items:
+        """The dialogues at a path."""
+        return self.read_path(path, self.make_options(options))
+
+    def labels(self, path: Path, options: Mapping[str, str] | Options) -> Sources:
+        """The label sets at a path."""
+        return self.labels_of(path, self.make_options(options))
 
 
 READERS = Registry(

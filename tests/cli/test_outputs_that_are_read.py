@@ -62,7 +62,7 @@ def test_a_failure_of_the_system_is_told_with_its_code(tmp_path: Path, capsys: p
 def test_an_output_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
-        code = main(["data", "formats"])
+        code = main(["data", "--help"])
         monkeypatch.undo()
     assert code == 5
     assert "No space left" in capsys.readouterr().err

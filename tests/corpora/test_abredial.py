@@ -84,7 +84,7 @@ def test_abredial_partial_success_with_option_is_failure(tmp_path: Path):
     assert outcomes(found) == ["failure", "unknown", "success", None]
     assert outcomes(harsh) == ["failure", "failure", "success", None]
     assert list(answers(found.annotations[0], "outcome")) == [AtGoal((1, 2, 3, 4, 5, 6, 7))]
-    with pytest.raises(UsageError, match="partly is no 'success'"):
+    with pytest.raises(UsageError, match="--partly is 'success'"):
         list(READER.read(tmp_path, {"partly": "success"}))
 
 

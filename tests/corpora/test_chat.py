@@ -52,7 +52,6 @@ def read(folder: Path, records: list[Any], options: dict[str, str]) -> list[Dial
     path = folder / "chat.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     reader: Reader = resolve(READERS, "chat", "format")
-    reader.check(options)
     return list(reader.read(path, options))
 
 

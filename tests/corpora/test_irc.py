@@ -65,9 +65,9 @@ def test_irc_link_to_a_missing_message_is_rejected_with_its_line(tmp_path: Path)
 
 
 def test_irc_unknown_part_and_context_are_refused():
-    with pytest.raises(UsageError, match="no part 'valid'"):
+    with pytest.raises(UsageError, match="--part is 'valid'"):
         list(READER.read(SAMPLE, {"part": "valid"}))
-    with pytest.raises(UsageError, match="no number of messages"):
+    with pytest.raises(UsageError, match="not a whole number"):
         list(READER.read(SAMPLE, {"context": "some"}))
 
 

@@ -21,9 +21,8 @@ from openpyxl import Workbook
 from labelgen.base import sorting
 from labelgen.base.errors import UsageError
 from labelgen.corpora import mapped, suggest
-from labelgen.corpora.mapped import read_mapped
-from labelgen.corpora.mapping import CellError, JsonPath, Meaning, read_mapping, to_reader_options
-from labelgen.corpora.mapping import Mapping as LogMapping
+from labelgen.corpora.mapped import READER, read_mapped
+from labelgen.corpora.mapping import CellError, ColumnMapping, JsonPath, Meaning
 from labelgen.corpora.sources import HUB, SourceRow, read_source
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.log import Log
@@ -38,10 +37,10 @@ ROWS: list[dict[str, Any]] = [
     {"call": "c1", "at": "2026-03-01T08:00:03Z", "who": "bot", "said": "It is\nin Köln.", "liked": "up"},
     {"call": "c2", "at": "2026-03-01T08:00:05Z", "who": "bot", "said": 'No "orders".', "liked": "down"},
 ]
-MAPPING = LogMapping(dialogue="call", time="at", speaker="who", text="said", feedback={"liked": "thumbs"})
+MAPPING = ColumnMapping(dialogue="call", time="at", speaker="who", text="said", feedback={"liked": "thumbs"})
 
 
-def parts(source: Path | str, mapping: LogMapping) -> tuple[list[Dialogue], list[Rejected], list[str]]:
+def parts(source: Path | str, mapping: ColumnMapping) -> tuple[list[Dialogue], list[Rejected], list[str]]:
     items = list(read_mapped(source, mapping))
     return (
         [x for x in items if isinstance(x, Dialogue)],
@@ -78,7 +77,7 @@ def as_saved(path: Path) -> None:
     Dataset.from_list(ROWS).save_to_disk(str(path))
 
 
-FORMS: dict[str, tuple[Callable[[Path], object], Mapping[str, str]]] = {
+FORMS: dict[str, tuple[Callable[[Path], object], Mapping[str, Any]]] = {
     "t.csv": (as_csv(",", "utf-8"), {}),
     "semicolon.csv": (as_csv(";", "cp1252"), {"encoding": "cp1252"}),
     "bar.txt": (as_csv("|", "utf-8-sig"), {}),
@@ -100,7 +99,7 @@ FORMS: dict[str, tuple[Callable[[Path], object], Mapping[str, str]]] = {
 def test_forms_of_equal_rows_give_equal_dialogues(name: str, tmp_path: Path):
     write, more = FORMS[name]
     write(tmp_path / name)
-    log = Log([tmp_path / name], "mapped", {**to_reader_options(MAPPING), **more}, max_bad_rate=0.0)
+    log = Log([tmp_path / name], "mapped", replace(MAPPING, **more), max_bad_rate=0.0)
     first, second = log
     assert (first.id, first.start, second.id) == ("c1", "2026-03-01T08:00:00Z", "c2")
     assert [(t.request, t.response, t.time_s, t.response_time_s) for t in first.turns] == [
@@ -119,7 +118,7 @@ def test_hub_dataset_streams_as_a_file_does(tmp_path: Path):
     with pytest.raises(UsageError, match="no split 'test'"):
         parts(
             f"{HUB}{tmp_path}",
-            LogMapping(**{**vars(LogMapping(dialogue="call", speaker="who", text="said")), "split": "test"}),
+            ColumnMapping(**{**vars(ColumnMapping(dialogue="call", speaker="who", text="said")), "split": "test"}),
         )
 
 
@@ -144,7 +143,7 @@ def test_rows_in_any_order_and_over_files_give_equal_dialogues_within_little_mem
     assert "rows in several files" in remarks[1]
 
 
-MAPPING_WITHOUT = LogMapping(dialogue="call", time="at", speaker="who", text="said")
+MAPPING_WITHOUT = ColumnMapping(dialogue="call", time="at", speaker="who", text="said")
 
 
 def _jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -195,12 +194,11 @@ def test_times_since_1970_are_recognized_in_every_unit(factor: int, tmp_path: Pa
 
 def test_times_by_unit_format_and_zone(tmp_path: Path):
     relative = [{"call": "c", "at": at, "who": "user", "said": "hi"} for at in (0, 1500)]
-    mapping = read_mapping({**to_reader_options(MAPPING_WITHOUT), "time_unit": "ms"})
+    mapping = replace(MAPPING_WITHOUT, time_unit="ms")
     ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", relative), mapping)
     assert (dialogue.start, dialogue.turns[0].time_s) == (None, 0.0)
     local = [{"call": "c", "at": "01.07.2026 10:00", "who": "user", "said": "hi"}]
-    more = {"time_format": "%d.%m.%Y %H:%M", "zone": "Europe/Berlin"}
-    mapping = read_mapping({**to_reader_options(MAPPING_WITHOUT), **more})
+    mapping = replace(MAPPING_WITHOUT, time_format=("%d.%m.%Y %H:%M",), zone="Europe/Berlin")
     ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", local), mapping)
     assert dialogue.start == "2026-07-01T08:00:00Z"
 
@@ -226,8 +224,8 @@ def test_rows_without_values_are_counted_and_left_out(tmp_path: Path):
 def test_second_record_of_an_id_and_row_without_one_are_counted_as_rejected(tmp_path: Path):
     said = [{"role": "user", "content": "hi"}]
     rows: list[dict[str, Any]] = [{"id": "c", "m": said, "n": 1}, {"id": "c", "m": said, "n": 2}, {"id": "", "m": said}]
-    mapping = LogMapping(dialogue="id", turns="m", speaker="role", text="content")
-    log = Log([_jsonl(tmp_path / "t.jsonl", rows)], "mapped", to_reader_options(mapping), tmp_path / "bad.jsonl", 1.0)
+    mapping = ColumnMapping(dialogue="id", turns="m", speaker="role", text="content")
+    log = Log([_jsonl(tmp_path / "t.jsonl", rows)], "mapped", mapping, tmp_path / "bad.jsonl", 1.0)
     assert len([*log]) == 1
     assert log.remarks[0] == "3 rows: 1 in dialogues, 1 in rejected dialogues, 1 rejected"
     kept = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
@@ -245,7 +243,7 @@ def test_default_locale_is_that_of_dialogues_without_one(tmp_path: Path):
 
 
 def test_start_of_a_dialogue_is_a_date_in_any_form(tmp_path: Path):
-    mapping = LogMapping(request="q", response="a", start="at")
+    mapping = ColumnMapping(request="q", response="a", start="at")
     rows = [{"q": "hi", "a": "ho", "at": at} for at in (1772352000000, "2026-03-01T08:00:00Z", 12)]
     found, (bad,), _ = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
     assert [dialogue.start for dialogue in found] == ["2026-03-01T08:00:00Z"] * 2
@@ -267,7 +265,7 @@ def test_times_that_look_wrong_are_remarked(tmp_path: Path):
 
 
 def test_path_that_the_first_rows_lack_is_an_error_of_the_whole_source_alone(tmp_path: Path):
-    mapping = LogMapping(request="q", response="a", feedback={"meta.thumb": "thumbs"})
+    mapping = ColumnMapping(request="q", response="a", feedback={"meta.thumb": "thumbs"})
     rows = [{"q": "hi", "a": "ho"}] * 3
     some = mapped.read_rows(
         (SourceRow("t", k, row, whole=False) for k, row in enumerate(rows)), mapping, "t", some=True
@@ -285,7 +283,7 @@ def test_exact_copies_are_dropped_where_a_time_tells_them_from_repetitions(tmp_p
     ((dialogue,), _, remarks) = parts(path, MAPPING_WITHOUT)
     assert dialogue.turns[0].request == "hello\nhello"
     assert remarks == ["3 rows: 2 in dialogues, 1 exact copies, dropped"]
-    ((dialogue,), _, remarks) = parts(path, LogMapping(dialogue="call", speaker="who", text="said", unmapped="drop"))
+    ((dialogue,), _, remarks) = parts(path, ColumnMapping(dialogue="call", speaker="who", text="said", unmapped="drop"))
     assert dialogue.turns[0].request == "hello\nhello\nhello"
     assert "1 rows equal an earlier row" in remarks[1]
     untimed = {**row, "at": None}
@@ -315,7 +313,7 @@ def test_records_of_dialogues_have_feedback_of_turns_and_of_the_dialogue(tmp_pat
             },
         ],
     }
-    mapping = LogMapping(
+    mapping = ColumnMapping(
         dialogue="id", turns="messages", speaker="role", text="content",
         feedback={"meta.stars": "rating 1..5 of dialogue", "events.regenerated": "regenerate"},
     )  # fmt: skip
@@ -349,7 +347,7 @@ def test_hypothesis_confidences_audio_and_inputs_are_read(tmp_path: Path):
         "call": "c", "q": "play Purple Haze", "a": "ok", "intent": "PlayMusic", "sure": "80", "slots": '{"song": "purple haze", "by": "jimi"}',
         "wav": "a/1.wav", "from": "0,5", "screen": "no", "volume": "0,25", "skill": "music", "state": "answered", "note": "x",
     }  # fmt: skip
-    mapping = LogMapping(
+    mapping = ColumnMapping(
         dialogue="call", request="q", response="a", intent="intent", nlu_confidence="sure", confidence_scale=100, slots="slots",
         audio="wav", audio_start="from", categories=("screen",), numbers=("volume",), domain="skill", status="state", decimal=",",
     )  # fmt: skip
@@ -410,7 +408,7 @@ def test_value_without_a_meaning_is_an_error(meaning: str, value: str):
 
 def test_answer_to_the_turn_before_names_it(tmp_path: Path):
     rows = [{"call": "c", "q": "hi", "a": "ho", "ok": ""}, {"call": "c", "q": "thanks", "a": "bye", "ok": "yes"}]
-    mapping = LogMapping(dialogue="call", request="q", response="a", feedback={"ok": "yes_no of previous"})
+    mapping = ColumnMapping(dialogue="call", request="q", response="a", feedback={"ok": "yes_no of previous"})
     ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
     assert [turn.feedback for turn in dialogue.turns] == [(), (Feedback(kind="answer", answer="yes", about=0),)]
 
@@ -468,19 +466,19 @@ LOOKS: dict[str, dict[str, Any]] = {
     },
 }
 SUGGESTED = {
-    "events": LogMapping(
+    "events": ColumnMapping(
         dialogue="trace.session_id", request="event.prompt", response="event.completion", time="event.at",
         feedback={"feedback.value": "thumbs", "feedback.comment": "comment"},
     ),
-    "csv": LogMapping(
+    "csv": ColumnMapping(
         dialogue="conversation_id", speaker="role", text="message", time="created_at",
         feedback={"thumbs": "thumbs", "csat_score": "rating 1..5"},
     ),
-    "chat": LogMapping(
+    "chat": ColumnMapping(
         dialogue="id", turns="messages", speaker="role", text="content", user="user_id",
         feedback={"liked": "thumbs", "rating": "rating 0..10 of dialogue"},
     ),
-    "prompts": LogMapping(
+    "prompts": ColumnMapping(
         dialogue="session_id", request="prompt", response="completion",
         feedback={"regenerated": "regenerate", "copied": "copy", "helpful": "yes_no"},
     ),
@@ -490,13 +488,13 @@ SUGGESTED = {
 @pytest.mark.parametrize("name", LOOKS)
 def test_suggested_mapping_goes_by_names_and_reads_the_rows(name: str, tmp_path: Path):
     rows = [SourceRow("t", 1, LOOKS[name], whole=False)]
-    assert suggest.suggest(rows, LogMapping()) == SUGGESTED[name]
+    assert suggest.suggest(rows, ColumnMapping()) == SUGGESTED[name]
     ((dialogue,), bad, _) = parts(_jsonl(tmp_path / "t.jsonl", [LOOKS[name]]), SUGGESTED[name])
     assert (dialogue.turns[0].request, bad) == ("hi", [])
 
 
-def suggested(rows: list[dict[str, Any]]) -> LogMapping:
-    return suggest.suggest([SourceRow("t", k, row, whole=False) for k, row in enumerate(rows)], LogMapping())
+def suggested(rows: list[dict[str, Any]]) -> ColumnMapping:
+    return suggest.suggest([SourceRow("t", k, row, whole=False) for k, row in enumerate(rows)], ColumnMapping())
 
 
 def test_objects_by_id_are_one_path_and_ids_of_feedback_are_none():
@@ -565,7 +563,7 @@ def test_time_and_decimal_comma_are_suggested_by_values_and_ambiguous_dates_are_
 
 def test_feedback_as_an_input_of_the_model_is_warned_about():
     rows = [SourceRow("t", 1, {**LOOKS["csv"], "reaction": "👎", "mood": "like"})]
-    mapping = LogMapping(
+    mapping = ColumnMapping(
         dialogue="conversation_id",
         speaker="role",
         text="message",
@@ -577,41 +575,17 @@ def test_feedback_as_an_input_of_the_model_is_warned_about():
     assert [text.split("'")[1] for text in texts if "is not mapped" in text] == ["thumbs"]
 
 
-FIELDS = st.fixed_dictionaries(
-    {
-        "dialogue": st.just("d"),
-        "request": st.sampled_from(["q", "a.b[0]", '["x.y"]']),
-        "response": st.sampled_from(["a", "[*].b"]),
-    },
-    optional={
-        "numbers": st.lists(st.sampled_from(["n", "m"]), unique=True).map(tuple),
-        "feedback": st.dictionaries(
-            st.sampled_from(["s", "t.u"]), st.sampled_from(["thumbs none=0", "rating 1..5 of dialogue"])
-        ),
-        "decimal": st.sampled_from([".", ","]),
-        "confidence_scale": st.sampled_from([1.0, 100.0]),
-        "is_user": st.just(("me", "you, too")),
-    },
-)
-
-
-@given(values=FIELDS)
-def test_mapping_as_options_of_the_reader_is_the_same(values):
-    mapping = LogMapping(**values)
-    assert read_mapping(to_reader_options(mapping)) == mapping
-
-
 def test_mapping_in_a_file_gives_way_to_options(tmp_path: Path):
     (tmp_path / "m.yaml").write_text("dialogue: call\nrequest: q\nresponse: a\nfeedback: {stars: rating 1..5}\n")
-    mapping = read_mapping({"mapping": str(tmp_path / "m.yaml"), "request": "asked"})
+    mapping = READER.make_options({"mapping": str(tmp_path / "m.yaml"), "request": "asked"})
     assert (mapping.dialogue, mapping.request, dict(mapping.feedback)) == ("call", "asked", {"stars": "rating 1..5"})
 
 
 def test_unmapped_columns_are_kept_or_dropped_and_named(tmp_path: Path):
     path = _jsonl(tmp_path / "t.jsonl", [{"q": "hi", "a": "ho", "team": "north"}])
-    ((dialogue,), _, _) = parts(path, LogMapping(request="q", response="a"))
+    ((dialogue,), _, _) = parts(path, ColumnMapping(request="q", response="a"))
     assert (dialogue.id, dialogue.turns[0].extra) == ("t.jsonl:1", '{"team":"north"}')
-    ((dialogue,), _, remarks) = parts(path, LogMapping(request="q", response="a", unmapped="drop"))
+    ((dialogue,), _, remarks) = parts(path, ColumnMapping(request="q", response="a", unmapped="drop"))
     assert dialogue.turns[0].extra is None
     assert remarks[-1] == "columns that were dropped: team"
 
@@ -620,13 +594,13 @@ def test_ratings_that_use_little_of_their_scale_are_remarked(tmp_path: Path):
     rows = [{"q": "hi", "a": "ho", "stars": 1 + k % 5} for k in range(mapped._FEW_RATINGS)]
     path = _jsonl(tmp_path / "t.jsonl", rows)
     for scale, remarked in (("0..100", True), ("1..5", False)):
-        _, _, remarks = parts(path, LogMapping(request="q", response="a", feedback={"stars": f"rating {scale}"}))
+        _, _, remarks = parts(path, ColumnMapping(request="q", response="a", feedback={"stars": f"rating {scale}"}))
         assert any("is it the right one?" in text for text in remarks) == remarked
 
 
 def test_quotes_that_are_characters_lose_no_row(tmp_path: Path):
     (tmp_path / "t.tsv").write_text('q\ta\n"hi\tho\nsay "x\t"y" z\n')
-    found, bad, _ = parts(tmp_path / "t.tsv", LogMapping(request="q", response="a", quotes=False))
+    found, bad, _ = parts(tmp_path / "t.tsv", ColumnMapping(request="q", response="a", quotes=False))
     assert [(d.turns[0].request, d.turns[0].response) for d in found] == [('"hi', "ho"), ('say "x', '"y" z')]
     assert not bad
 
@@ -634,7 +608,7 @@ def test_quotes_that_are_characters_lose_no_row(tmp_path: Path):
 def test_object_of_lists_is_a_list_of_turns(tmp_path: Path):
     turns = {"speaker": [0, 1, 0], "said": ["hi", "ho", "bye"]}
     path = _jsonl(tmp_path / "t.jsonl", [{"id": "c", "turns": turns}, {"id": "d", "turns": {**turns, "speaker": [0]}}])
-    mapping = LogMapping(
+    mapping = ColumnMapping(
         dialogue="id", turns="turns", speaker="speaker", text="said", is_user=("0",), is_assistant=("1",)
     )
     ((dialogue,), (bad,), _) = parts(path, mapping)

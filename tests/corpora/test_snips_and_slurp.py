@@ -180,5 +180,5 @@ def test_snips_part_option_gives_published_part(tmp_path: Path):
         part: [d.turns[0].request for d in Log([tmp_path], "snips", {"part": part})] for part in ("train", "validate")
     }
     assert said == {"train": ["train_PlayMusic_full"], "validate": ["validate_PlayMusic"]}
-    with pytest.raises(UsageError, match="SNIPS has no part 'test'"):
+    with pytest.raises(UsageError, match="--part is 'test'"):
         list(Log([tmp_path], "snips", {"part": "test"}))

@@ -313,7 +313,6 @@ def read(form: str, path: Path, **options: str) -> list[Dialogue | Rejected]:
 
 def read_all(form: str, path: Path, **options: str) -> list[Dialogue | Rejected | Remark]:
     reader: Reader = resolve(READERS, form, "format")
-    reader.check(options)
     return list(reader.read(path, options))
 
 
