@@ -6,7 +6,7 @@ names YAML files of options, or those that labelgen brings. Errors are LabelgenE
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,17 +28,14 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.options import make_options
 from labelgen.base.registry import require
 from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
-from labelgen.cli.consensus import ConsensusCommandOptions, write_consensus
 from labelgen.cli.evaluate import EvaluateOptions, write_evaluation
 from labelgen.cli.feedback import (
     AggregateOptions,
     AnswersOptions,
     ExplainOptions,
     Rewritten,
-    SignalsOptions,
     explanation_parts,
     write_answers,
-    write_signals,
     write_targets,
 )
 from labelgen.cli.forget import ForgetOptions, write_receipt
@@ -46,13 +43,18 @@ from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
 from labelgen.cli.review import ImportOptions, write_answered
 from labelgen.cli.simulate import SimulateOptions, write_simulation
-from labelgen.data.log import Log, require_annotators
-from labelgen.data.split import part_of, read_parts
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.log import Log, require_annotators, write_log
 from labelgen.feedback.training_data import FORMS, Form, training_records
 from labelgen.labeling.journal import Receipt
 from labelgen.review.errors import explain_no_answers, search_errors
 from labelgen.review.label_studio import TASKS
 from labelgen.review.llm import prompts_of
+from labelgen.steps.changed import Changed
+from labelgen.steps.consensus import AgreeOptions, agree
+from labelgen.steps.signals import SignalsOptions
+from labelgen.steps.signals import find_signals as find_signals_in
+from labelgen.steps.split import SplitOptions, divide
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
 Training = TypeVar("Training", PretrainOptions, FinetuneOptions)
@@ -95,17 +97,19 @@ def init(log: PathLike, *, out: PathLike, **options: Any) -> Path:
         return config
 
 
-def split(log: Source, seed: int = 0, **parts: float) -> dict[str, Dialogues]:
+def split(log: Source, seed: int = 0, keep_copies: bool = False, **parts: float) -> dict[str, Dialogues]:
     """Divide a log into parts that share no user, such as `split(log, train=0.8, test=0.2)`.
 
+    Dialogues of the other parts with the same requests as one of the first part are left out, unless keep_copies is true.
     The parts are kept in memory. Raises UsageError for shares that do not add up to 1."""
     with python_hints():
         dialogues = load_log(log)
-        wanted = read_parts(",".join(f"{name}={share}" for name, share in parts.items()))
-        divided: dict[str, list[Any]] = {part.name: [] for part in wanted}
-        for dialogue in dialogues:
-            divided[part_of(dialogue, wanted, seed)].append(dialogue)
-        return {name: Dialogues(part, dialogues.labels) for name, part in divided.items()}
+        shares = ",".join(f"{name}={share}" for name, share in parts.items())
+        divided = divide(dialogues, SplitOptions(parts=shares, seed=seed, keep_copies=keep_copies))
+        kept: dict[str, list[Dialogue]] = {part.name: [] for part in divided.parts}
+        for name, dialogue in divided.dialogues:
+            kept[name].append(dialogue)
+        return {name: Dialogues(part, dialogues.labels) for name, part in kept.items()}
 
 
 def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
@@ -200,13 +204,29 @@ def _texts(paths: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
     return (os.fspath(paths),) if isinstance(paths, str | os.PathLike) else tuple(os.fspath(path) for path in paths)
 
 
-def find_signals(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:
+def find_signals(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Aggregated:
     """Find the signals of user feedback in each dialogue, as `labelgen feedback signals`.
 
     Args:
-        out: log to write; without it the dialogues are read from a temporary file.
+        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as kind=["rephrase"]."""
-    return _rewrite(log, out, options, SignalsOptions, write_signals)
+    with python_hints():
+        dialogues = load_log(log)
+        return _changed(find_signals_in(dialogues, make_options(SignalsOptions, options)), dialogues, out, force)
+
+
+def _changed(made: Changed, of: Dialogues, out: PathLike | None, force: bool) -> Aggregated:
+    """The result of a step. of: the dialogues that it was made from."""
+    dialogues = _kept(made.dialogues, of, out, force)
+    return Aggregated(dialogues, made.what, made.heads, made.counts, (*made.before, *made.after))
+
+
+def _kept(dialogues: Iterable[Dialogue], of: Dialogues, out: PathLike | None, force: bool) -> Dialogues:
+    """The dialogues in memory, or in the log `out` that they are written to."""
+    if out is None:
+        return Dialogues(list(dialogues), of.labels)
+    write_log(os.fspath(out), dialogues, of.labels, force)
+    return Dialogues(Log([os.fspath(out)]))
 
 
 def aggregate(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:
@@ -214,7 +234,7 @@ def aggregate(log: Source, *, out: PathLike | None = None, **options: Any) -> Ag
 
     Args:
         log: where no dialogue has signals, the detectors find them first.
-        out: log to write; without it the dialogues are read from a temporary file.
+        out: log to write; without it the dialogues are kept in memory.
         options: those of the command, such as method="em"."""
     with python_hints():
         dialogues = load_log(log)
@@ -277,7 +297,7 @@ def user_answers(log: Source, *, out: PathLike | None = None, **options: Any) ->
     """Add what users said themselves as annotations by `user`, as `labelgen feedback answers`: a reference for `evaluate`.
 
     Args:
-        out: log to write; without it the dialogues are read from a temporary file.
+        out: log to write; without it the dialogues are kept in memory.
         options: those of the command."""
     return _rewrite(log, out, options, AnswersOptions, write_answers)
 
@@ -302,17 +322,17 @@ def _written(path: Path, temporary: bool, made_from: Source) -> Dialogues:
     return Dialogues.from_temporary(path.parent, Log([path]), labels) if temporary else Dialogues(Log([path]), labels)
 
 
-def consensus(log: Source, *, out: PathLike | None = None, **options: Any) -> Consensus:
+def consensus(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Consensus:
     """Add the consensus of several annotators to each dialogue, as `labelgen consensus`.
 
     Args:
-        out: log to write; without it the dialogues are read from a temporary file.
+        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as method="dawid-skene"."""
-    with python_hints(), as_files(log) as paths:
-        target = temporary_folder() / "log.jsonl" if out is None else Path(out)
-        values = {**options, "log": list(paths), "out": str(target)}
-        agreed = write_consensus(make_options(ConsensusCommandOptions, values))
-        return Consensus(_written(target, out is None, log), agreed.agreement, agreed.annotators)
+    with python_hints():
+        dialogues = load_log(log)
+        agreed = agree(dialogues, make_options(AgreeOptions, options))
+        kept = _kept(agreed.dialogues, dialogues, out, force)
+        return Consensus(kept, agreed.agreement(), agreed.annotators())
 
 
 def pretrain(train: Source, valid: Source | None = None, *, out: PathLike, **options: Any) -> TrainingRun:

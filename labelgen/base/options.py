@@ -215,7 +215,7 @@ def _docstrings(kind: type) -> dict[str, str]:
     """The string below each field, also of the classes that it inherits from."""
     texts: dict[str, str] = {}
     for one in reversed(kind.__mro__):
-        if not is_dataclass(one):
+        if not is_dataclass(one) or not inspect.get_annotations(one):
             continue
         body = ast.parse(inspect.cleandoc("\n" + inspect.getsource(one))).body[0]
         assert isinstance(body, ast.ClassDef)

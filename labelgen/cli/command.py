@@ -3,13 +3,13 @@
 import inspect
 import shlex
 import shutil
+import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, is_dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, is_dataclass, make_dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file
@@ -24,17 +24,17 @@ from labelgen.base.options import (
     shown_name,
     to_words,
 )
-from labelgen.base.terminal import print_lines
+from labelgen.base.terminal import print_lines, progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import bad_domains
-from labelgen.data.labels import Annotation
-from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine
+from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, write_log
 from labelgen.data.reader import READERS
-from labelgen.kernels.precision import Precision
-from labelgen.training.options import WandbMode
-
-if TYPE_CHECKING:
-    from labelgen.model.annotator import Annotator
+from labelgen.steps.changed import Changed
+from labelgen.steps.shared import AudioFolders as AudioFolders
+from labelgen.steps.shared import ConsensusOptions as ConsensusOptions
+from labelgen.steps.shared import ModelRunOptions as ModelRunOptions
+from labelgen.steps.shared import RunOptions as RunOptions
+from labelgen.steps.shared import joined_names as joined_names
 
 Options = TypeVar("Options")
 
@@ -68,7 +68,9 @@ class Command(Generic[Options]):
         items = [item for item in fields_of(self.options, described=True) if not item.key.endswith(ANY)]
         arguments = [item for item in items if item.argument]
         usage = "".join(f" {_usage(item)}" for item in arguments)
-        summary = inspect.cleandoc(self.options.__doc__ or "")
+        # A class without a docstring has one that dataclass made of its fields.
+        texts = (one.__doc__ or "" for one in self.options.__mro__)
+        summary = inspect.cleandoc(next(text for text in texts if not text.startswith(f"{self.options.__name__}(")))
         lines = [f"usage: labelgen {self.name}{usage} [--OPTION VALUE ...]", "", *_wrapped(summary)]
         if arguments:
             lines += ["", "arguments:", *(line for item in arguments for line in _entry(item.word, item))]
@@ -88,7 +90,9 @@ class Command(Generic[Options]):
     def _rank(self, item: OptionField) -> tuple[bool, bool, bool]:
         """Required options come first, then those of the command, then those that it shares with others, then sections."""
         section, first = "." in item.key or is_dataclass(item.hint.kind), item.key.partition(".")[0]
-        return section, item.default is not MISSING, first not in self.options.__annotations__
+        modules = (__name__, ModelRunOptions.__module__)
+        shared = any(first in one.__annotations__ for one in self.options.__mro__ if one.__module__ in modules)
+        return section, item.default is not MISSING, shared
 
 
 def _usage(item: OptionField) -> str:
@@ -151,40 +155,6 @@ class ForceOptions:
     """replacement of existing output"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelRunOptions:
-    """How a model computes labels."""
-
-    precision: Precision = "32"
-    """arithmetic of the model, int8 for its text encoder alone; a certified threshold holds for one precision"""
-    device: Annotated[str, "DEVICE"] = "cpu"
-    """device of the model: cpu, cuda, or cuda:N for one of several"""
-    domains_from: Annotated[str | None, "FIELD"] = None
-    """field of the record that lists the domains on offer in a dialogue, such as the skills that the user enabled; of names such as
-    DOMAIN.NAME only theirs are predicted"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Whether results go to the run of the training in Weights & Biases."""
-
-    wandb: WandbMode | None = None
-    """Weights & Biases: results go to the run of the model's training, in its folder or at its service; without a value offline if the
-    model is in the folder of a training with a run, else off"""
-    wandb_files: bool = False
-    """files in Weights & Biases, besides their digests: those of the model, or the report, which has texts and ids"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConsensusOptions:
-    """Whose annotations make the consensus, and how."""
-
-    annotators: Annotated[tuple[str, ...], "WHO"] = ("kind=person",)
-    """annotators whose labels make the consensus: names, or kind=person for all people"""
-    ratings: Literal["vote", "mean"] = "vote"
-    """consensus of ratings: the name with most votes, or that of the mean rating"""
-
-
 def open_log(
     options: ReadOptions, paths: Sequence[str], domains_from: str | None = None, quarantine: Quarantine | None = None
 ) -> Log:
@@ -206,33 +176,26 @@ def fresh_log(out: str | Path, force: bool, made_from: Sequence[str | Path]) -> 
             raise UsageError(f"{out} is read and would be overwritten", str(out), "name another output")
 
 
-def joined_names(annotators: Sequence[str]) -> str:
-    """The annotators as one text, as a setting has them. Raises UsageError for a name with a comma."""
-    for name in annotators:
-        if "," in name:
-            hint = "repeat the option for each name: --annotators anna --annotators ben"
-            raise UsageError(f"{name!r} names no people: a name has no comma", "--annotators", hint)
-    return ",".join(annotators)
+@dataclass(frozen=True, kw_only=True)
+class RewriteOptions(OneLogOptions, ForceOptions):
+    """A log, and the output of its records."""
+
+    out: Annotated[str, ARGUMENT]
+    """output file: .jsonl or .parquet, or - for standard output"""
 
 
-class AudioFolders:
-    """The folder of each dialogue's audio files, that of its record file; known after the dialogue was read. Memory: an entry for each
-    dialogue."""
+def rewriting(
+    name: str, step: Callable[[Iterable[Dialogue], Any], Changed], options: type, example: str
+) -> Command[Any]:
+    """The command that writes a log as a step changes it, and prints what was added. options: those of the step."""
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._folders: dict[str, Path | None] = {}
+    def run(options: Any) -> None:
+        fresh_log(options.out, options.force, [options.log])
+        log = open_log(options, [options.log])
+        made = step(log, options)
+        changed = progress(made.dialogues, name, "dialogues")
+        count = write_log(options.out, changed, log.labels(), options.force)
+        print_lines(*made.lines(count), file=sys.stderr if options.out == "-" else sys.stdout)
 
-    def __iter__(self) -> Iterator[Dialogue]:
-        for dialogue in self._log:
-            self._folders[dialogue.id] = self._log.folder
-            yield dialogue
-
-    def annotate(
-        self, annotator: "Annotator", dialogues: Sequence[Dialogue], goals_from: str | None = None
-    ) -> list[Annotation]:
-        """A model's annotations of dialogues that were read, in their order."""
-        out = []
-        for folder, group in groupby(dialogues, key=lambda dialogue: self._folders[dialogue.id]):
-            out += annotator.annotate(list(group), goals_from, root=folder)
-        return out
+    both = make_dataclass(options.__name__, [], bases=(options, RewriteOptions), frozen=True, kw_only=True)
+    return Command(name, both, run, example)

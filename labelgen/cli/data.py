@@ -21,10 +21,11 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels
 from labelgen.data.label_table import label_rows, open_table_writer
 from labelgen.data.log import RECORD_SUFFIXES, open_writer, require_annotators
-from labelgen.data.split import Seen, part_of, position, read_parts
+from labelgen.data.split import position
 from labelgen.data.stats import LogStats, log_stats, spread
 from labelgen.feedback.training_data import Form, training_records
 from labelgen.report.terminal import PlainConsole
+from labelgen.steps.split import SplitOptions, divide
 
 _SHOWN_LABELS = 8
 
@@ -100,33 +101,19 @@ def _sample(dialogues: Iterable[Dialogue], count: int, seed: int) -> Iterator[Di
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitOptions(LogOptions, ForceOptions):
-    """Split a log into parts, one file each, by a hash of the user, or of the dialogue if the user is unknown. Copies are left out and
-    counted: dialogues of the other parts with the same requests as a dialogue of the first part."""
-
+class SplitCommand(SplitOptions, LogOptions, ForceOptions):
     out: Annotated[Path, ARGUMENT]
     """output folder for NAME.jsonl of each part, and labels.json"""
-    parts: Annotated[str, "NAME=SHARE,..."] = "train=0.8,valid=0.1,test=0.1"
-    """names of the parts and their shares of the users"""
-    seed: WholeNumber = 0
-    """seed of the split"""
     suffix: Literal[".jsonl", ".parquet"] = ".jsonl"
     """suffix of the output files"""
-    keep_copies: bool = False
-    """copies kept in every part"""
-
-    def check(self) -> None:
-        """Raises UsageError for standard input."""
-        if "-" in self.log:
-            raise UsageError("a split reads the log twice", "-", "name files, not standard input")
 
 
-def split(options: SplitOptions) -> None:
+def split(options: SplitCommand) -> None:
     """Write the parts, and print their sizes."""
-    parts = read_parts(options.parts)
     log = open_log(options, options.log)
+    divided = divide(log, options)
     out = fresh_folder(options.out, options.force)
-    files = {part.name: out / (part.name + options.suffix) for part in parts}
+    files = {part.name: out / (part.name + options.suffix) for part in divided.parts}
     for path in files.values():
         fresh_log(path, options.force, options.log)
     if others := sorted(p.name for p in out.iterdir() if p.name.endswith(RECORD_SUFFIXES) and p not in files.values()):
@@ -135,26 +122,17 @@ def split(options: SplitOptions) -> None:
             str(out),
             "remove files that are not part of this split, or name another folder",
         )
-    first = parts[0].name
-    training = (d for d in progress(log, "read", "dialogues") if part_of(d, parts, options.seed) == first)
-    seen = Seen(()) if options.keep_copies else Seen(training)
-    kept = dict.fromkeys(files, 0)
-    copies = dict(kept)
+    kept = Counter[str]()
     with ExitStack() as stack:
         write = {name: stack.enter_context(open_writer(path, options.force)) for name, path in files.items()}
-        for dialogue in progress(log, "split", "dialogues"):
-            part = part_of(dialogue, parts, options.seed)
-            if part != first and dialogue in seen:
-                copies[part] += 1
-                continue
+        for part, dialogue in progress(divided.dialogues, "split", "dialogues"):
             write[part](dialogue)
             kept[part] += 1
-    labels = log.labels()
-    if labels:
+    if labels := log.labels():
         write_labels(out / "labels.json", labels)
-    table = columns("part", ">dialogues", f">copies of {first} left out")
-    for name in kept:
-        table.add_row(name, f"{kept[name]:,}", f"{copies[name]:,}")
+    table = columns("part", ">dialogues", f">copies of {divided.parts[0].name} left out")
+    for name in files:
+        table.add_row(name, f"{kept[name]:,}", f"{divided.copies[name]:,}")
     PlainConsole().print(table)
 
 
@@ -337,7 +315,7 @@ CONVERT = Command(
     "labelgen data convert star/ star.jsonl --format star --sample 500 --seed 1",
 )
 SPLIT = Command(
-    "data split", SplitOptions, split, "labelgen data split log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1"
+    "data split", SplitCommand, split, "labelgen data split log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1"
 )
 STATS = Command("data stats", StatsOptions, stats, "labelgen data stats log.jsonl")
 LABELS = Command("data labels", LabelsOptions, labels_command, "labelgen data labels labeled/ labels.csv")

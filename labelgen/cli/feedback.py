@@ -23,22 +23,29 @@ from labelgen.base.files import write_text
 from labelgen.base.options import ARGUMENT, Choices, Count, Share, WholeNumber
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines, printable, progress
-from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, fresh_log, open_log
+from labelgen.cli.command import (
+    Command,
+    ForceOptions,
+    LogOptions,
+    OneLogOptions,
+    RewriteOptions,
+    fresh_log,
+    open_log,
+    rewriting,
+)
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators, write_log
-from labelgen.data.split import fingerprint
-from labelgen.data.values import language_of
 from labelgen.feedback.answers import USER, user_annotation
 from labelgen.feedback.asking import STRATEGIES, Question, TurnBelief, choose, turn_beliefs
-from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
-from labelgen.feedback.learned import digest, load, train
-from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, missing_signals
+from labelgen.feedback.learned import train
 from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 from labelgen.report.terminal import DialogueView, PlainConsole, ranges
+from labelgen.steps.changed import Counts, aligned
+from labelgen.steps.signals import SignalsOptions, find_signals
 
 if TYPE_CHECKING:
     from labelgen.feedback.em.method import EmMethod
@@ -53,8 +60,6 @@ _ALL_METHODS = (*METHODS, *FITTED_METHODS)
 _MOST_POOLS = 12
 _MUTED = "bright_black"
 
-Counts = Counter[tuple[str, ...]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class _GoalsOptions:
@@ -62,57 +67,6 @@ class _GoalsOptions:
 
     goals: Annotated[str | None, "ANNOTATOR"] = None
     """annotator whose goals get the outcomes; provisional goals without a value"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _RewriteOptions(OneLogOptions, ForceOptions):
-    """A log, and the output of its records."""
-
-    out: Annotated[str, ARGUMENT]
-    """output file: .jsonl or .parquet, or - for standard output"""
-
-
-# Signals
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignalsOptions(_RewriteOptions):
-    """Find signals: write each record with the signals that the detectors find in it. They replace earlier signals."""
-
-    kind: Annotated[tuple[str, ...], Choices("signal", DETECTORS), "KIND"] = ()
-    """detector to run; all without a value"""
-    learned: Annotated[Path | None, "FILE"] = None
-    """learned detector to run as well, made by labelgen feedback learn"""
-
-
-def signals(options: SignalsOptions) -> None:
-    """Write the records, and print how many signals there are."""
-    _print(options.out, write_signals(options).lines())
-
-
-def write_signals(options: SignalsOptions) -> "Rewritten":
-    """Write the records with their signals."""
-    learned = load(options.learned) if options.learned else None
-    fingerprints: set[int] = set()
-    languages: Counter[str] = Counter()
-
-    def find(dialogue: Dialogue, counts: Counts) -> Dialogue:
-        languages[language_of(dialogue.locale)] += 1
-        result = with_signals(dialogue, options.kind or None)
-        if learned is not None:
-            fingerprints.add(fingerprint(dialogue))
-            result = replace(result, signals=(*result.signals, *learned.detect(dialogue)))
-        counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in result.signals)
-        return result
-
-    log = open_log(options, [options.log])
-    written = _rewrite(options, log, log, find, "signals", ("kind", "feedback", "vote"))
-    notes = [*_without_phrases(languages)]
-    if learned is not None and digest(fingerprints) in {one.digest for one in learned.trained_on}:
-        notes.append(
-            "the detector was trained on this log: its signals repeat the explicit feedback here, and are no further evidence"
-        )
-    return dataclasses.replace(written, after=tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +84,11 @@ class Rewritten:
         """All of it for people."""
         rows = [(*self.heads, "count"), *((*key, f"{n:,}") for key, n in sorted(self.counts.items()))]
         total = f"{sum(self.counts.values()):,} {self.what} in {self.dialogues:,} dialogues"
-        return [*self.before, *_aligned(rows, len(self.heads)), total, *self.after]
-
-
-def _without_phrases(languages: Counter[str]) -> Iterator[str]:
-    """A line for each language that lacks phrases. languages: number of dialogues of each."""
-    for language, count in sorted(languages.items()):
-        if lacking := missing_signals(language):
-            known = "has no phrases" if len(lacking) == len(GROUPS_OF_SIGNALS) else "has few phrases"
-            dialogues = f"{count:,} dialogue{'s' if count != 1 else ''}"
-            yield (
-                f"language {language!r} of {dialogues} {known}: no signals from words of {', '.join(lacking)}; "
-                "recorded feedback, times, steps and repeated requests are read"
-            )
+        return [*self.before, *aligned(rows, len(self.heads)), total, *self.after]
 
 
 def _rewrite(
-    options: _RewriteOptions,
+    options: RewriteOptions,
     log: Log,
     dialogues: Iterable[Dialogue],
     change: Callable[[Dialogue, Counts], Dialogue],
@@ -159,12 +101,6 @@ def _rewrite(
     changed = (change(dialogue, counts) for dialogue in dialogues)
     count = write_log(options.out, progress(changed, "feedback", "dialogues"), log.labels(), options.force)
     return Rewritten(count, what, heads, counts)
-
-
-def _aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
-    """Rows as lines in columns. texts: number of columns of text, which come before those of numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{'<' if k < texts else '>'}{widths[k]}}" for k, cell in enumerate(row)) for row in rows]
 
 
 def _print(out: str, lines: Sequence[str]) -> None:
@@ -193,7 +129,7 @@ def learn(options: LearnOptions) -> None:
     rows = [("log", "dialogues", "turns with feedback", "bad")]
     rows += [(log.log, f"{log.dialogues:,}", f"{log.examples:,}", f"{log.bad:.1%}") for log in detector.trained_on]
     print_lines(
-        *_aligned(rows, 1),
+        *aligned(rows, 1),
         f"{len(detector.words):,} words; log-odds times {detector.transfer:.2f} by the log where they hold worst; wrote {options.out}",
     )
 
@@ -202,7 +138,7 @@ def learn(options: LearnOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AggregateOptions(_RewriteOptions, _GoalsOptions):
+class AggregateOptions(RewriteOptions, _GoalsOptions):
     """Aggregate signals into targets: write each record with targets made from its signals. They replace earlier targets. Run labelgen
     feedback signals first."""
 
@@ -303,7 +239,7 @@ def _learn(options: AggregateOptions, log: Log) -> tuple[Method, list[str]]:
         if shares
         else "no signal votes good or bad: nothing to learn"
     )
-    return method, [*_aligned([heads, *rows], 3), summary, *_prior_only(fitted), *_held_out(fitted), ""]
+    return method, [*aligned([heads, *rows], 3), summary, *_prior_only(fitted), *_held_out(fitted), ""]
 
 
 def _held_out(fitted: "EmMethod") -> Iterator[str]:
@@ -349,7 +285,7 @@ def _summary(target: Target) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswersOptions(_RewriteOptions):
+class AnswersOptions(RewriteOptions):
     """Write what users said themselves as annotations by them: thumbs, ratings and answers become labels of quality, to evaluate a model
     with (labelgen evaluate --reference user) where nobody else judged the log. Users who say something are no fair sample of all."""
 
@@ -617,7 +553,7 @@ def _show_questions(questions: Sequence[Question], beliefs: Sequence[TurnBelief]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranscribeOptions(_RewriteOptions):
+class TranscribeOptions(RewriteOptions):
     """Correct misrecognized requests: write each record with one more annotation, the most probable words of each request. They are
     chosen from the recognizer's n-best list and from later requests that repeat it; docs/how-to/values.md."""
 
@@ -693,7 +629,9 @@ def _no_signals(dialogues: int, where: str) -> InputError:
     )
 
 
-SIGNALS = Command("feedback signals", SignalsOptions, signals, "labelgen feedback signals log.jsonl signals.jsonl")
+SIGNALS = rewriting(
+    "feedback signals", find_signals, SignalsOptions, "labelgen feedback signals log.jsonl signals.jsonl"
+)
 LEARN = Command(
     "feedback learn", LearnOptions, learn, "labelgen feedback learn bookings.jsonl music.jsonl --out learned.json"
 )

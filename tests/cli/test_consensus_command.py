@@ -1,12 +1,13 @@
 """labelgen consensus: methods, annotators' figures, and logs that lack what it needs."""
 
 import json
+from typing import get_args
 
 import pytest
 
-from labelgen.cli.consensus import METHODS
 from labelgen.cli.main import main
 from labelgen.data.log import Log
+from labelgen.steps.consensus import Method
 
 TURNS = [{"request": "louder", "response": "OK."}]
 
@@ -28,7 +29,7 @@ def log(path, *said):
     return str(path)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(Method))
 def test_every_method_writes_a_consensus_and_everyones_figures(tmp_path, method, capsys):
     said = [{"a": 5, "b": 5, "c": 1}, {"a": 5, "b": 5, "c": 5}, {"a": 1, "b": 1, "c": 5}, {"a": 1, "b": 1, "c": 1}]
     source, out, told = log(tmp_path / "log.jsonl", *said), tmp_path / "out.jsonl", tmp_path / "told.json"

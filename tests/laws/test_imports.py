@@ -21,6 +21,7 @@ LAYERS = (
     ("model",),
     ("training", "labeling"),
     ("evaluation", "report"),
+    ("steps",),
     ("cli",),
     ("api",),
 )

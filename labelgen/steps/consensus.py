@@ -1,0 +1,116 @@
+"""The step from several people's annotations to one, with their agreement."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec.structs import replace
+
+from labelgen.base.errors import InputError
+from labelgen.base.options import Count
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import Annotation
+from labelgen.steps.changed import place_of, require_rereadable
+from labelgen.steps.shared import ConsensusOptions, joined_names
+
+if TYPE_CHECKING:
+    from labelgen.agreement.dawid_skene import Reliabilities
+    from labelgen.evaluation.annotators import AnnotatorStatistics
+
+Method = Literal["majority", "unanimous", "dawid-skene", "mace", "measured"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreeOptions(ConsensusOptions):
+    """Add the consensus of a log's annotators to each dialogue; ties are left absent and counted. Prints inter-annotator agreement for each
+    question: Krippendorff's alpha (nominal, and ordinal for ratings) and the mean kappa of pairs who share 30 answers or more; and,
+    where three or more answered, the share of whole answers that one who says what most say gets right against the others (the
+    ceiling), and that a single person does. Then, for each annotator, the share of their answers that the consensus of the others
+    gives too."""
+
+    min_annotators: Count = 2
+    """number of annotators who must answer a field"""
+    method: Method = "majority"
+    """majority: most votes; unanimous: equal answers of all; dawid-skene, mace: outcomes and qualities by annotator reliability,
+    learned from the log, all else by majority; measured: by error rates counted against people's answers to the same fields"""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Dialogues with the consensus of their annotators, read once; the statistics are complete when the last one was read."""
+
+    dialogues: Iterator[Dialogue]
+    statistics: "AnnotatorStatistics"
+    skills: "Reliabilities | None"
+
+    def agreement(self) -> list[dict[str, Any]]:
+        """A row for each question."""
+        return list(self.statistics.agreement())
+
+    def annotators(self) -> list[dict[str, Any]]:
+        """A row for each annotator and task."""
+        return list(self.statistics.people(self.skills))
+
+    def answered(self) -> Mapping[str, int]:
+        """Annotator -> number of dialogues."""
+        return self.statistics.dialogues
+
+
+def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
+    """The dialogues with the consensus of their annotators. A method that learns reads them several times.
+
+    Raises InputError where no dialogue has an annotation by these annotators, or error rates cannot be measured."""
+    from labelgen.agreement.consensus import CONSENSUS, consensus
+    from labelgen.agreement.dawid_skene import learn
+    from labelgen.evaluation.annotators import AnnotatorStatistics
+    from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
+    from labelgen.metrics.results import Setting
+    from labelgen.tasks.evaluation import evaluation_tasks, exclusive_names
+
+    setting = Setting(CONSENSUS, joined_names(options.annotators), ratings=options.ratings)
+    tasks = evaluation_tasks()
+    exclusive = exclusive_names(tasks)
+    statistics = AnnotatorStatistics(tasks, setting)
+
+    def people() -> Iterator[list[Annotation]]:
+        for dialogue in dialogues:
+            yield people_of(dialogue, setting)
+
+    skills: Reliabilities | None = None
+    if options.method in ("dawid-skene", "mace", "measured"):
+        require_rereadable(dialogues, f"the method {options.method}")
+        try:
+            skills = learn(people, exclusive, options.method)
+        except ValueError as error:
+            hint = "let people answer some of the fields that the others answered, or use another --method"
+            raise InputError(f"error rates cannot be measured: {error}", place_of(dialogues), hint) from error
+
+    plain = options.method == "majority" and options.min_annotators == 2
+
+    def decided() -> Iterator[Dialogue]:
+        count = 0
+        for dialogue in with_all_named(dialogues, setting):
+            count += 1
+            voters = people_of(dialogue, setting)
+            result = consensus(
+                voters, exclusive, options.min_annotators, options.ratings, options.method == "unanimous", skills
+            )
+            kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
+            agreed = replace(dialogue, annotations=(*kept, result.annotation))
+            # The ceiling is of who says what most say, whatever is written.
+            most = agreed if plain else with_reference([dialogue], tasks, setting)[0]
+            statistics.add(most, voters, result)
+            yield agreed
+        if not statistics.dialogues:
+            raise _nobody(count, place_of(dialogues), options)
+
+    return Agreed(decided(), statistics, skills)
+
+
+def _nobody(count: int, where: str, options: AgreeOptions) -> InputError:
+    """The error of a log without an annotation by the requested annotators; nothing is written."""
+    if not count:
+        return InputError("the log holds no dialogue", where, "name a log with annotated dialogues")
+    who = ", ".join(options.annotators)
+    what = f"nobody annotated: none of {count:,} dialogues has an annotation by {who}"
+    return InputError(what, where, "name others by --annotators, or let people annotate first: labelgen review export")
