@@ -22,7 +22,7 @@ from labelgen.evaluation.protocol import Protocol
 from labelgen.labeling.run import HUMAN_MIN
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import HUMAN, Setting
-from labelgen.tasks.evaluation import EvaluationTask, as_set, evaluation_tasks
+from labelgen.tasks.evaluation import EvaluationTask, evaluation_tasks
 
 from .results import Result, bootstrap, ranged
 
@@ -38,7 +38,7 @@ def thresholds(predictions: Sequence[Path], corpus: str) -> list[Result]:
     setting = Setting(resamples=RESAMPLES)
     logs = [sorted(Log([path]), key=lambda dialogue: dialogue.id) for path in predictions]
     rows: list[Result] = []
-    for task in as_set(evaluation_tasks(), setting):
+    for task in evaluation_tasks():
         if task.name in TASKS:
             rows += _rows(task.name, corpus, [_counts(log, task, setting) for log in logs])
     return rows

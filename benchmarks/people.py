@@ -26,10 +26,10 @@ from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Protocol, with_reference
 from labelgen.metrics.results import BASELINE, HUMAN, Setting
 from labelgen.model.annotator import Annotator
-from labelgen.tasks.evaluation import EvaluationTask, about, answered, as_set, evaluation_tasks
+from labelgen.tasks.evaluation import EvaluationTask, about, answered, evaluation_tasks, from_turn
 
 from .results import Result, bootstrap
-from .rows import PERSON
+from .rows import PERSON, pooled
 
 MODEL = "model"
 KEPT = "test"
@@ -129,8 +129,8 @@ def rows(
         if len(chosen) > 1:
             value = float(np.mean([value for value, _ in chosen]))
             cell = bootstrap(interval(value, np.mean([draws for _, draws in chosen], axis=0)).rounded())
-            pooled = Result(metric="main_metric", system=MODEL, baseline=rival, n=len(chosen), **cell)
-            results.append(structs.replace(pooled, corpus="mean over corpora", split=split))
+            mean = Result(metric="main_metric", system=MODEL, baseline=rival, n=len(chosen), **cell)
+            results.append(structs.replace(mean, corpus="mean over corpora", split=split))
     return results
 
 
@@ -140,7 +140,6 @@ def _setting(options: Mapping[str, Any]) -> tuple[Setting, tuple[EvaluationTask,
         annotators=Setting().annotators if options["reference"] == "consensus" else None,
         ratings=options["ratings"],
         first_turn=options.get("first_turn", 0),
-        pool_units=True,
         resamples=_RESAMPLES,
     )
     return setting, about(evaluation_tasks(), [options["task"]])
@@ -150,17 +149,17 @@ def _of_corpus(
     dialogues: Sequence[Dialogue], folds: Sequence[str], task: EvaluationTask, setting: Setting
 ) -> Iterator[tuple[Result, Array]]:
     """Rows of one corpus, each with its value in each resample. folds: of each dialogue."""
-    (pooled,) = as_set(about(evaluation_tasks(), [task.tasks[0]]), setting)
-    judgments = Protocol(dialogues, [pooled], setting).judgments(pooled).all
+    (joint,) = from_turn(pooled(about(evaluation_tasks(), [task.tasks[0]])), setting.first_turn)
+    judgments = Protocol(dialogues, [joint], setting).judgments(joint).all
     owners = [dialogue.user or dialogue.id for dialogue in dialogues]
     metrics = (_MAIN[task.tasks[0]], *_OTHERS[task.tasks[0]])
-    names = {a.annotator for d in dialogues for a in d.annotations if answered(a, pooled)}
+    names = {a.annotator for d in dialogues for a in d.annotations if answered(a, joint)}
     trainings = sorted(name for name in names if name.startswith(f"{MODEL} "))
     people = [HUMAN] if any(judgment.person is not None for judgment in judgments) else []
     rivals = [*sorted(name for name in names if name.startswith(BASELINE)), *people]
 
     def measured(system: str) -> dict[str, Measured]:
-        items = items_of(judgments, dialogues, pooled, system)
+        items = items_of(judgments, dialogues, joint, system)
         out = measure_all(metrics, items, judgments, setting, owners)
         for name in set(metrics) & set(_RANKED):
             parts = []
@@ -178,14 +177,14 @@ def _of_corpus(
     ours = [measured(name) for name in trainings]
     seeds = " ".join(name.removeprefix(f"{MODEL} ") for name in trainings)
     for metric in metrics:
-        yield _row(setting, metric, pooled.name, [one[metric] for one in ours], seeds)
+        yield _row(setting, metric, joint.name, [one[metric] for one in ours], seeds)
     for rival in rivals:
         theirs = measured(rival)
         name = PERSON if rival == HUMAN else rival.removeprefix(BASELINE).removesuffix(ON_GIVEN_GOALS)
         for metric in metrics:
-            row, draws = _row(setting, metric, pooled.name, [theirs[metric]], "")
+            row, draws = _row(setting, metric, joint.name, [theirs[metric]], "")
             yield structs.replace(row, system=name), draws
-            row, draws = _row(setting, metric, pooled.name, [one[metric] for one in ours], seeds, theirs[metric])
+            row, draws = _row(setting, metric, joint.name, [one[metric] for one in ours], seeds, theirs[metric])
             yield structs.replace(row, baseline=name), draws
 
 

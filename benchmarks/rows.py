@@ -4,11 +4,11 @@ Folds are pooled, and trainings with different seeds are averaged: intervals are
 trainings too. Differences are paired in both.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from msgspec import structs
 
@@ -22,7 +22,7 @@ from labelgen.evaluation.baselines import BASELINES
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Judgment, Protocol
 from labelgen.metrics.results import BASELINE, HUMAN, Setting, read_evaluation
-from labelgen.tasks.evaluation import EvaluationTask, answered, as_set, evaluation_tasks
+from labelgen.tasks.evaluation import EvaluationTask, answered, evaluation_tasks, from_turn
 
 from .results import Result, slug
 
@@ -82,7 +82,7 @@ def from_predictions(
         part = [_of_source(training, source) for training in trainings]
         by_consensus = part[0].setting.reference == CONSENSUS
         for count in others if by_consensus else [None]:
-            made = _Table(part, {"pool_units": pool_units, "others": count}, metrics, systems, pairs)
+            made = _Table(part, count, pool_units, metrics, systems, pairs)
             reference = (
                 REFERENCES.get(count, f"{count} other annotators") if by_consensus else part[0].setting.reference
             )
@@ -117,18 +117,29 @@ def seed_of(path: Path) -> str:
     return match[1] if match else ""
 
 
+def pooled(tasks: Sequence[EvaluationTask]) -> tuple[EvaluationTask, ...]:
+    """The tasks with all units of a task judged together."""
+    out: dict[tuple[str, ...], EvaluationTask] = {}
+    for task in tasks:
+        first = out.get(task.tasks)
+        units = task.units if first is None else (*first.units, *task.units)
+        name = task.name if first is None else task.tasks[0]
+        out[task.tasks] = dataclasses.replace(task, name=name, units=units, metrics=(first or task).metrics)
+    return tuple(out.values())
+
+
 class _Table:
     """All numbers of several trainings on the same dialogues against one reference."""
 
     def __init__(
-        self, trainings: Sequence[Training], changes: Mapping[str, Any], metrics: Sequence[str], systems: Sequence[str], pairs: Sequence[Sequence[str]]
+        self, trainings: Sequence[Training], others: int | None, pool_units: bool, metrics: Sequence[str], systems: Sequence[str], pairs: Sequence[Sequence[str]]
     ) -> None:  # fmt: skip
         self.trainings = trainings
-        self.setting = structs.replace(trainings[0].setting, resamples=1000, **changes)
+        self.setting = structs.replace(trainings[0].setting, resamples=1000, others=others)
         self.metrics, self.systems, self.pairs = metrics, systems, pairs
         names = {task for metric, tasks in JOINT.items() if metric in metrics for task in tasks}
         known = evaluation_tasks({metric: JOINT[metric] for metric in JOINT if names and metric in metrics})
-        self.tasks = as_set(known, self.setting)
+        self.tasks = from_turn(pooled(known) if pool_units else known, self.setting.first_turn)
 
     def rows(self) -> Iterator[Result]:
         """The rows of every task that the reference answers."""

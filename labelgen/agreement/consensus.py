@@ -1,4 +1,4 @@
-"""Consensus of several annotations: majority vote, Dawid-Skene or MACE, and median partitions of goals.
+"""Consensus of several annotations: majority vote, Dawid-Skene, and median partitions of goals.
 
 An exclusive task (exactly one name holds): the name with most votes; equal votes at the top are a tie. Ratings may take the
 class of their mean instead, which has no ties, as in the published protocol for satisfaction (Ye et al. 2023, "Modeling User

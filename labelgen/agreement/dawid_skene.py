@@ -1,12 +1,10 @@
-"""Annotator reliability: Dawid-Skene and MACE, learned from agreement alone, and error rates counted against people.
+"""Annotator reliability: Dawid-Skene, learned from agreement alone, and error rates counted against people.
 
-Of each item one of K names holds. The first two models are fitted by EM over the distinct patterns of answers, so that the cost grows
-with the patterns and not with the items. EM starts from the shares of the votes.
+Of each item one of K names holds.
 
-dawid-skene: each annotator has a confusion matrix, and names have their own frequencies. Source: Dawid and Skene 1979,
-"Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm".
-mace: an annotator knows the name with one probability, and else guesses at rates that do not depend on the item; all names
-have equal priors. It has far fewer parameters. Source: Hovy et al. 2013, "Learning Whom to Trust with MACE".
+dawid-skene: each annotator has a confusion matrix, and names have their own frequencies. EM starts from the shares of the votes, and
+runs over the distinct patterns of answers, so that the cost grows with the patterns and not with the items. Source: Dawid and Skene
+1979, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm".
 measured: a confusion matrix for each annotator, counted against the answers of every other person to the same items. It is for an LLM
 or a model with few people beside it, where EM is free to believe the machine.
 
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 
 from labelgen.data.labels import Annotation, At, answers
 
-Method = Literal["dawid-skene", "mace", "measured"]
+Method = Literal["dawid-skene", "measured"]
 Array = NDArray[np.float64]
 AnswerPattern = tuple[tuple[str, str | None], ...]
 """The answers to one item: (annotator, name), sorted; None for "none of the names"."""
@@ -37,8 +35,6 @@ _SMOOTHING = 1.0
 _STEPS, _TOLERANCE = 2000, 1e-9
 _LEAST = 1e-10
 """A rate is never quite 0, or one answer could rule a name out for good."""
-_GUESSES = 0.01
-"""Pseudo-count of each name among an annotator's guesses, shared among the names, as in MACE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +90,8 @@ def _named(patterns: Iterable[AnswerPattern]) -> tuple[tuple[str | None, ...], d
     return names, {who: k for k, who in enumerate(sorted({who for pattern in listed for who, _ in pattern}))}
 
 
-def fit(patterns: Mapping[AnswerPattern, int], method: Literal["dawid-skene", "mace"]) -> AnnotatorReliability:
-    """patterns: number of items of each, at least one. Their order does not matter."""
+def fit(patterns: Mapping[AnswerPattern, int]) -> AnnotatorReliability:
+    """Dawid-Skene. patterns: number of items of each, at least one. Their order does not matter."""
     listed = sorted(patterns, key=lambda pattern: [(who, name or "") for who, name in pattern])
     counts = np.array([patterns[pattern] for pattern in listed], dtype=np.float64)
     names, rows = _named(listed)
@@ -106,11 +102,8 @@ def fit(patterns: Mapping[AnswerPattern, int], method: Literal["dawid-skene", "m
         (len(listed), len(rows), len(names)),
     )
     posterior = data.vote_shares()
-    update: Callable[[_Answers, Array, Array | None], tuple[Array, Array, Array | None]]
-    update = _update_dawid_skene if method == "dawid-skene" else _update_mace
-    knows: Array | None = None
     for _ in range(_STEPS):
-        share, rates, knows = update(data, posterior * counts[:, None], knows)
+        share, rates = data.shares_and_rates(posterior * counts[:, None])
         before, posterior = posterior, data.posterior(share, rates)
         if np.abs(posterior - before).max() < _TOLERANCE:
             break
@@ -144,32 +137,15 @@ class _Answers:
         result: Array = odds / odds.sum(axis=1, keepdims=True)
         return result
 
-    def sums(self, each: Array) -> Array:
-        """[A, K]: weights of the answers [N], summed by annotator and name."""
+    def shares_and_rates(self, weights: Array) -> tuple[Array, Array]:
+        """The M step: frequencies of names [K] and confusion matrices [A, K, K]. weights: [P, K], expected number of items of each
+        pattern and name."""
         _, annotators, names = self.sizes
-        sums: Array = np.bincount(self.who * names + self.name, each, annotators * names).astype(np.float64)
-        return sums.reshape(annotators, names)
-
-
-def _update_dawid_skene(data: _Answers, weights: Array, _: Array | None) -> tuple[Array, Array, None]:
-    """M step. weights: [P, K], expected number of items of each pattern and name."""
-    rates = np.stack([data.sums(weights[data.pattern, t]) for t in range(data.sizes[2])], axis=1).clip(_LEAST)
-    share = weights.sum(axis=0).clip(_LEAST)
-    return share / share.sum(), rates / rates.sum(axis=2, keepdims=True), None
-
-
-def _update_mace(data: _Answers, weights: Array, knew: Array | None) -> tuple[Array, Array, Array]:
-    """M step. knew: [A, K], probability that a right answer was known and not guessed; one half at first."""
-    _, annotators, names = data.sizes
-    total = data.sums(weights.sum(axis=1)[data.pattern])
-    right = data.sums(weights[data.pattern, data.name])
-    known = right * (np.full((annotators, names), 0.5) if knew is None else knew)
-    guessed = total - known + _GUESSES / names
-    guesses = guessed / guessed.sum(axis=1, keepdims=True)
-    knows = (known.sum(axis=1) + _GUESSES / names) / (total.sum(axis=1) + 2 * _GUESSES / names)
-    rates = (knows[:, None, None] * np.eye(names) + ((1 - knows)[:, None] * guesses)[:, None, :]).clip(_LEAST)
-    of_right = knows[:, None] + (1 - knows)[:, None] * guesses
-    return np.full(names, 1 / names), rates, knows[:, None] / of_right
+        cells = self.who * names + self.name
+        sums = [np.bincount(cells, weights[self.pattern, t], annotators * names) for t in range(names)]
+        rates = np.stack(sums).reshape(names, annotators, names).swapaxes(0, 1).clip(_LEAST)
+        share = weights.sum(axis=0).clip(_LEAST)
+        return share / share.sum(), rates / rates.sum(axis=2, keepdims=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +192,7 @@ def learn(passes: Callable[[], Iterable[Sequence[Annotation]]], tasks: Iterable[
                 if len(of_field) > 1:
                     patterns.setdefault((task, type(at)), Counter())[reliabilities.pattern(of_field)] += 1
     if method != "measured":
-        return Reliabilities(reliabilities.known, {key: fit(counts, method) for key, counts in patterns.items()})
+        return Reliabilities(reliabilities.known, {key: fit(counts) for key, counts in patterns.items()})
     people = {who for who, _ in kinds} - {who for who, kind in kinds if kind != "person"}
     beside = (key for key, counts in patterns.items() if any(who in people for pattern in counts for who, _ in pattern))
     of = {key: measure(patterns[key], people) for key in beside}

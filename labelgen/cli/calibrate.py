@@ -335,8 +335,8 @@ def certified_lines(calibration: "Calibration", reference: str) -> Iterator[str]
     yield f"at most {calibration.max_error:.1%} wrong with {calibration.confidence:.0%} confidence, against {reference}:"
     if not calibration.thresholds():
         yield (
-            "  nothing was certified: no field is withheld. With more dialogues give this command again (labelgen plan says how many), "
-            "or choose thresholds with labelgen label --threshold TASK=P"
+            "  nothing was certified: no field is withheld. With more dialogues give this command again, or "
+            "choose thresholds with labelgen label --threshold TASK=P"
         )
     for one in calibration.tasks:
         certificate, measured = one.certificate, one.measured

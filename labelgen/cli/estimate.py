@@ -1,6 +1,6 @@
-"""labelgen estimate and plan: a log's success rate by labels of a model and of people, and the precision of planned annotations."""
+"""labelgen estimate: a log's success rate by labels of a model and of people."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.base.options import Count, Probability, Range, Share
+from labelgen.base.options import Probability, Range
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command, ForceOptions, LogOptions, joined_names, open_log
 
@@ -34,6 +34,8 @@ class EstimateOptions(LogOptions, ForceOptions):
     """name whose share is estimated"""
     confidence: Probability = 0.95
     """confidence level of each interval by itself"""
+    plan: Annotated[int | None, Range(10), "N"] = None
+    """number of dialogues labeled by people for which intervals are expected, by the spread in this log"""
     out: Annotated[Path | None, "FILE"] = None
     """JSON file to write with every number"""
 
@@ -69,6 +71,11 @@ def estimate_command(options: EstimateOptions) -> None:
             f"{name:<{width}} {row['dialogues']:>9,} {row['labeled_by_people']:>9,}  "
             f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
         )
+        if options.plan is not None:
+            print_lines(
+                f"{'':<{width}} {'with':>9} {options.plan:>9,}  {_shown(row['planned_people_alone']):<24}  "
+                f"{_shown(row['planned_prediction_powered'])}"
+            )
     if not rows[0]["labeled_by_people"]:
         who = "two people of one mind" if options.reference == "consensus" else options.reference
         print_lines(f"no dialogue has {options.task} by {who}; where one person annotated, name them: --reference NAME")
@@ -113,7 +120,15 @@ def _rows(options: EstimateOptions) -> list[dict[str, Any]]:
     )
     voters = partial(people_of, setting=setting) if options.reference == CONSENSUS else None
     return estimate(
-        dialogues, task, options.label, options.annotator, options.reference, options.slice, options.confidence, voters
+        dialogues,
+        task,
+        options.label,
+        options.annotator,
+        options.reference,
+        options.slice,
+        options.confidence,
+        voters,
+        options.plan,
     )
 
 
@@ -125,69 +140,3 @@ def _shown(interval: Mapping[str, float | None]) -> str:
 
 
 ESTIMATE = Command("estimate", EstimateOptions, estimate_command, "labelgen estimate labeled.jsonl --slice domain")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanOptions:
-    """Predict the intervals and certificates that a planned number of dialogues and votes would give."""
-
-    dialogues: Annotated[int, Range(2), "N"]
-    """number of dialogues that people annotate"""
-    votes: Count
-    """number of people who annotate each of them"""
-    rate: Annotated[Probability, "RATE"] = 0.8
-    """expected rate, such as the share of goals reached"""
-    annotator_error: Annotated[float, Range(0, 0.5, least_out=True, most_out=True), "SHARE"] = 0.1
-    """share of answers that one person gets wrong"""
-    answers: Annotated[float, Range(1), "N"] = 1.0
-    """number of judged answers in a dialogue"""
-    within: Annotated[Share, "RHO"] = 0.2
-    """correlation between the answers of a dialogue"""
-    max_error: Annotated[Probability, "SHARE"] = 0.03
-    """share of wrong labels to be certified"""
-    confidence: Probability = 0.95
-    """confidence level of intervals and certificates"""
-
-
-def plan(options: PlanOptions) -> None:
-    """Print what the plan would give."""
-    for line in plan_lines(options):
-        print_lines(line)
-
-
-def plan_lines(options: PlanOptions) -> Iterator[str]:
-    """What the plan would give, a line for each result."""
-    from labelgen.confidence.planning import Plan, certifiable, promise
-    from labelgen.metrics.results import Interval
-
-    def shown(interval: Interval) -> str:
-        return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
-
-    planned = Plan(
-        items=options.dialogues,
-        votes=options.votes,
-        rate=options.rate,
-        annotator_error=options.annotator_error,
-        answers=options.answers,
-        within=options.within,
-        confidence=options.confidence,
-    )
-    result = promise(planned)
-    yield f"{planned.items:,} dialogues, {planned.votes} votes each: {planned.items * planned.votes:,} annotations"
-    if planned.answers > 1:
-        yield f"  {planned.answers:g} answers a dialogue tell as much as {result.independent:,.0f} independent ones"
-    yield f"  a rate of {planned.rate:.3f}: measured as {shown(result.measured)}; by one person's labels {shown(result.alone)}"
-    left = f", and leaves {result.ties:.1%} open" if result.ties else ""
-    yield f"  the consensus is wrong in {result.wrong:.1%}{left}, if people err alone in {planned.annotator_error:.1%}"
-    yield f"  against it, who is always right scores {result.perfect:.3f}, one more person {result.single:.3f}"
-    # Where the votes on all answers of a dialogue tie, nobody is judged on it; its answers count as so many independent ones.
-    judged = max(1, round(planned.items // 2 * (1 - result.ties ** (result.independent / planned.items))))
-    least, errors = certifiable(judged, options.max_error, planned.confidence)
-    allowed = "none of them may be wrong, and that is not enough" if errors is None else f"{errors:,} may be wrong"
-    yield (
-        f"  labelgen certify uses {judged:,} of them: {options.max_error:.1%} at {planned.confidence:.0%}, {allowed}; "
-        f"without an error {least:.1%}"
-    )
-
-
-PLAN = Command("plan", PlanOptions, plan, "labelgen plan --dialogues 400 --votes 3")

@@ -12,14 +12,14 @@ from msgspec import structs
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import atomic_folder, digest_file, existing_file, fresh_file, write_text
-from labelgen.base.options import ARGUMENT, Count, Probability, WholeNumber
+from labelgen.base.options import ARGUMENT, Count, WholeNumber
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import (
     AudioFolders,
     Command,
     ForceOptions,
+    LogOptions,
     ModelRunOptions,
-    ReadOptions,
     RunOptions,
     joined_names,
     open_log,
@@ -44,24 +44,16 @@ _TABLE_WIDTH = 160
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ReadOptions, ModelRunOptions, RunOptions, ForceOptions):
+class EvaluateOptions(LogOptions, ModelRunOptions, RunOptions, ForceOptions):
     """Compare a model, or annotations that are in the log, with the human baseline: each annotator is left out in turn and judged against
     the consensus of the others, the model on the same answers. Writes evaluation.json, predictions.jsonl and report.html."""
 
-    log: Annotated[tuple[str, ...], ARGUMENT] = ()
-    """files or folders of records; - reads standard input, in labelgen's record form"""
     out: Annotated[Path, "FOLDER"]
     """output folder"""
     model: Annotated[tuple[str, ...], "[NAME=]FOLDER"] = ()
     """model that annotates the log first and, where it learned from feedback, once more with the feedback masked; several need names"""
     predictions: Annotated[Path | None, "LOG"] = None
     """log whose annotations are judged, by dialogue id"""
-    escalate_to: Annotated[str | None, "NAME"] = None
-    """annotator in the log, such as an LLM, whose answers take the places that a model abstained from; judged as one more system"""
-    escalate_below: Probability | None = None
-    """probability below which an answer of a model is left to that annotator too"""
-    recompute: Annotated[Path | None, "FILE"] = None
-    """predictions.jsonl of an evaluation that is computed again, with the setting in the evaluation.json of its folder"""
     reference: Annotated[str, "NAME"] = "consensus"
     """reference that answers are compared with: consensus, or an annotator"""
     annotators: Annotated[tuple[str, ...], "WHO"] = ()
@@ -74,12 +66,8 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, RunOptions, ForceOptions):
     """consensus of ratings: the name with most votes, or that of the mean rating"""
     task: Annotated[tuple[str, ...], "NAME"] = ()
     """task to judge; without one, all"""
-    group: Annotated[str | None, "CLASSES"] = None
-    """labels of a task that are judged as one class, such as bad,fair+good; the consensus is made before"""
     first_turn: WholeNumber = 0
     """first turn that is judged"""
-    pool_units: bool = False
-    """turns, goals and dialogues of a task judged together"""
     min_annotators: WholeNumber = 0
     """number of human annotators below which a dialogue is left out"""
     train: Annotated[tuple[Path, ...], "LOG"] = ()
@@ -88,7 +76,7 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, RunOptions, ForceOptions):
     """omission of dialogues by users of the training part"""
     baseline: Annotated[tuple[str, ...], "NAME"] = ()
     """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class; also last_action,
-    field_trees, each_turn_a_goal, even_goals, cut_at_thanks, text_tiling"""
+    field_trees, each_turn_a_goal, cut_at_thanks, text_tiling"""
     allow_informative: bool = False
     """evaluation also on dialogues that a sample chose for a model's doubt, whose figures do not hold for the log"""
     online: bool = False
@@ -112,12 +100,8 @@ class EvaluateOptions(ReadOptions, ModelRunOptions, RunOptions, ForceOptions):
 
     def check(self) -> None:
         """Raises UsageError for options that cannot hold together."""
-        if (self.recompute is None) == (not self.log):
-            raise UsageError("name a log, or predictions by --recompute", "the command line", "one of the two")
         if self.model and self.predictions is not None:
             raise UsageError("both a model and predictions are named", "--model, --predictions", "give one of the two")
-        if self.escalate_below is not None and self.escalate_to is None:
-            raise UsageError("nobody is named for uncertain answers", "--escalate-below", "name one by --escalate-to")
         for name, value in (("--new-users", self.new_users), ("--baseline", self.baseline)):
             if value and not self.train:
                 raise UsageError(f"{name} needs a training part", name, "name it by --train")
@@ -131,15 +115,9 @@ def evaluate_command(options: EvaluateOptions) -> None:
 
 def write_evaluation(options: EvaluateOptions) -> "Evaluation":
     """Evaluate, and write the folder."""
-    if options.recompute is not None:
-        existing_file(options.recompute)
     runs = _runs(options)
     with atomic_folder(options.out, options.force) as out:
-        if options.recompute is not None:
-            evaluation = _recomputed(options.recompute)
-            write_log(out / PREDICTIONS, Log([options.recompute]))
-        else:
-            evaluation = _evaluated(options, out / PREDICTIONS)
+        evaluation = _evaluated(options, out / PREDICTIONS)
         from labelgen.report.page import render
 
         write_text(out / EVALUATION, evaluation.encode().decode())
@@ -209,12 +187,11 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     """written: where the log goes with the annotations of all who are judged."""
     from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.baselines import DEFAULT
-    from labelgen.evaluation.escalation import escalate
     from labelgen.evaluation.evaluate import Description, evaluate
-    from labelgen.evaluation.prepare import JudgedModel, once_only, prepare, systems_of
+    from labelgen.evaluation.prepare import JudgedModel, prepare, systems_of
     from labelgen.feedback.masking import mask_feedback
     from labelgen.metrics.results import EVERYONE, Setting
-    from labelgen.tasks.evaluation import about, as_set, evaluation_tasks, parse_groups
+    from labelgen.tasks.evaluation import about, evaluation_tasks
 
     by_consensus = options.reference == CONSENSUS
     setting = Setting(
@@ -222,9 +199,7 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
         annotators=joined_names(options.annotators) if options.annotators else EVERYONE if by_consensus else None,
         others=options.others,
         ratings=options.ratings,
-        groups=parse_groups(options.group) if options.group else (),
         first_turn=options.first_turn,
-        pool_units=options.pool_units,
         slices=tuple(options.slice),
         worst_slices=options.worst_slices,
         seed=options.seed,
@@ -233,7 +208,6 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     tasks = evaluation_tasks(FRAMES)
     if options.task:
         tasks = about(tasks, options.task)
-    as_set(tasks, setting)
     log = open_log(options, options.log)
     models = _models(options, log)
     if "-" not in options.log:  # which can be read once
@@ -262,11 +236,7 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
             print_lines(f"{model.name}: {model.sound}", file=sys.stderr)
         if model.learned_from_feedback and all(mask_feedback(d) == d for d in prepared.dialogues):
             print_lines(f"{model.name}: no dialogue carries feedback, so none was masked", file=sys.stderr)
-    judged = prepared.dialogues
-    if options.escalate_to is not None:
-        names = once_only(systems_of(judged, setting))
-        judged = escalate(judged, names, options.escalate_to, options.escalate_below)
-    write_log(written, judged)
+    write_log(written, prepared.dialogues)
     # What is judged is what was written, so that the file alone gives the same numbers.
     dialogues = list(Log([written], max_bad_rate=0.0))
     systems = systems_of(dialogues, setting)
@@ -335,34 +305,6 @@ def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":
         )
         for name, equals, folder in parts
     ]
-
-
-def _recomputed(predictions: Path) -> "Evaluation":
-    """The evaluation of a log of predictions, with the setting in the evaluation.json of its folder."""
-    from labelgen.evaluation.evaluate import Description, evaluate
-    from labelgen.metrics.results import read_evaluation
-    from labelgen.tasks.evaluation import evaluation_tasks
-
-    path = predictions.parent / EVALUATION
-    if not path.is_file():
-        raise UsageError(
-            f"no {EVALUATION} next to the predictions", str(path), "keep the two files of one run together"
-        )
-    before = read_evaluation(path)
-    description = Description(
-        title=before.title,
-        command=before.command,
-        paths=tuple(before.data.paths),
-        digest=digest_file(predictions),
-        split=before.data.split,
-        left_out={entry.reason: entry.dialogues or 0 for entry in before.data.left_out},
-        baselines=before.baselines,
-        model=before.model,
-    )
-    judged = {tuple(task.tasks) for task in before.tasks}
-    tasks = [task for task in evaluation_tasks(FRAMES) if task.tasks in judged]
-    dialogues = list(Log([predictions], max_bad_rate=0.0))
-    return evaluate(dialogues, tasks, before.systems, before.setting, description)
 
 
 EVALUATE = Command(

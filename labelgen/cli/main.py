@@ -29,7 +29,6 @@ COMMANDS = {
         "labelgen.cli.evaluate:EVALUATE",
         "compare a model with one annotator and baselines, on the same answers",
     ),
-    "plan": ("labelgen.cli.estimate:PLAN", "say what a planned number of dialogues and votes would show"),
     "calibrate": (
         "labelgen.cli.calibrate:CALIBRATE",
         "scale a model's probabilities to how often its labels are right",

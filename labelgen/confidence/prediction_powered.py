@@ -46,18 +46,22 @@ class Powered:
     weight: float
 
 
-def people_alone(sums: Sums, level: float = 0.95, imagined: int = IMAGINED) -> Interval:
-    """The rate by people's labels; None where they are too few, or count nothing."""
-    return _estimate(sums, 0.0, level, imagined)
+def people_alone(sums: Sums, level: float = 0.95, imagined: int = IMAGINED, planned: int | None = None) -> Interval:
+    """The rate by people's labels; None where they are too few, or count nothing. planned: number of dialogues that the interval is
+    expected for, if more were labeled like these."""
+    return _estimate(sums, 0.0, level, imagined, planned)
 
 
-def prediction_powered(sums: Sums, level: float = 0.95, imagined: int = IMAGINED) -> Powered:
-    """The rate by people's and the model's labels together; by people's alone where there is no other dialogue."""
+def prediction_powered(
+    sums: Sums, level: float = 0.95, imagined: int = IMAGINED, planned: int | None = None
+) -> Powered:
+    """The rate by people's and the model's labels together; by people's alone where there is no other dialogue. planned: as in
+    people_alone."""
     weight = 0.0
     if len(sums.people) >= LEAST and len(sums.rest) >= 2:
         for _ in range(_ROUNDS):
             weight = _weight(sums, _estimate(sums, weight, level, imagined).value)
-    return Powered(_estimate(sums, weight, level, imagined), weight)
+    return Powered(_estimate(sums, weight, level, imagined, planned), weight)
 
 
 def _weight(sums: Sums, rate: float | None) -> float:
@@ -71,7 +75,7 @@ def _weight(sums: Sums, rate: float | None) -> float:
     return float(np.cov(ours, theirs)[0, 1]) / ((1 + len(ours) / len(rest)) * spread)
 
 
-def _estimate(sums: Sums, weight: float, level: float, imagined: int) -> Interval:
+def _estimate(sums: Sums, weight: float, level: float, imagined: int, planned: int | None = None) -> Interval:
     people = len(sums.people)
     if people < LEAST:
         return Interval()
@@ -85,9 +89,10 @@ def _estimate(sums: Sums, weight: float, level: float, imagined: int) -> Interva
     left = (sums.people - weight * sums.model) @ np.array([1.0, -rate])
     # A mean is fitted, and, with a model, its weight.
     fitted = 2 if weight else 1
-    squares = float(((left - left.mean()) ** 2).sum()) + imagined
-    variance = squares / (people - fitted) / people
+    free, count = people - fitted, planned or people
+    squares = float(((left - left.mean()) ** 2).sum()) * ((count - fitted) / free) + imagined
+    variance = squares / (count - fitted) / count
     if weight:
         variance += weight**2 * float((sums.rest @ np.array([1.0, -rate])).var(ddof=1)) / len(sums.rest)
-    half = float(student.ppf((1 + level) / 2, people - fitted)) * float(np.sqrt(variance)) / float(every)
+    half = float(student.ppf((1 + level) / 2, count - fitted)) * float(np.sqrt(variance)) / float(every)
     return Interval(*(min(1.0, max(0.0, x)) for x in (rate, rate - half, rate + half)))

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from labelgen.agreement.consensus import CONSENSUS, consensus
-from labelgen.base.registry import resolve
+from labelgen.base.registry import Registry, resolve
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import (
     ON_GIVEN_GOALS,
@@ -42,18 +42,20 @@ from labelgen.feedback.topics import topic_shifts
 from labelgen.metrics.results import BASELINE, Fitted, FittedBaselines, Setting
 from labelgen.tasks.evaluation import EvaluationTask, answered
 
-BASELINES = {
-    "bag_of_words": "labelgen.evaluation.classifiers:BagOfWords",
-    "field_trees": "labelgen.evaluation.classifiers:FieldTrees",
-    "constant_per_source": "labelgen.evaluation.baselines:ConstantPerSource",
-    "last_action": "labelgen.evaluation.baselines:RatesOfLastAction",
-    "rule": "labelgen.evaluation.baselines:Rule",
-    "majority_class": "labelgen.evaluation.baselines:MajorityClass",
-    "each_turn_a_goal": "labelgen.evaluation.baselines:EachTurnAGoal",
-    "even_goals": "labelgen.evaluation.baselines:EvenGoals",
-    "cut_at_thanks": "labelgen.evaluation.baselines:CutAtThanks",
-    "text_tiling": "labelgen.evaluation.baselines:TextTiling",
-}
+BASELINES = Registry(
+    "labelgen.baselines",
+    {
+        "bag_of_words": "labelgen.evaluation.classifiers:BagOfWords",
+        "field_trees": "labelgen.evaluation.classifiers:FieldTrees",
+        "constant_per_source": "labelgen.evaluation.baselines:ConstantPerSource",
+        "last_action": "labelgen.evaluation.baselines:RatesOfLastAction",
+        "rule": "labelgen.evaluation.baselines:Rule",
+        "majority_class": "labelgen.evaluation.baselines:MajorityClass",
+        "each_turn_a_goal": "labelgen.evaluation.baselines:EachTurnAGoal",
+        "cut_at_thanks": "labelgen.evaluation.baselines:CutAtThanks",
+        "text_tiling": "labelgen.evaluation.baselines:TextTiling",
+    },
+)
 
 DEFAULT = ("bag_of_words", "constant_per_source", "rule", "majority_class")
 
@@ -422,7 +424,7 @@ def goal_name(examples: Iterable[TrainingAnswer]) -> str:
     return min((name for x in examples for name in x.names), default="")
 
 
-class _Division(ABC):
+class Division(ABC):
     """A rule that divides a dialogue into goals; not defined for other tasks."""
 
     name: str
@@ -461,7 +463,7 @@ def runs(cuts: Sequence[bool]) -> list[tuple[int, ...]]:
     return [tuple(goal) for goal in goals]
 
 
-class EachTurnAGoal(_Division):
+class EachTurnAGoal(Division):
     """As many goals as turns."""
 
     name = BASELINE + "each turn a goal"
@@ -470,28 +472,7 @@ class EachTurnAGoal(_Division):
         return [True] * (len(dialogue.turns) - 1)
 
 
-class EvenGoals(_Division):
-    """Goals of equal length, the mean length in the training part."""
-
-    name = BASELINE + "even goals"
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__(seed)
-        self._turns = 1.0
-
-    def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
-        lengths = [len(x.at.turns) for example in examples for x in example.labels if isinstance(x.at, AtGoal)]
-        if task.divides and lengths:
-            self._turns = sum(lengths) / len(lengths)
-        return super().learn(task, examples)
-
-    def cuts(self, dialogue: Dialogue) -> list[bool]:
-        count = max(1, round(len(dialogue.turns) / self._turns))
-        firsts = {round(k * len(dialogue.turns) / count) for k in range(count)}
-        return [turn in firsts for turn in range(1, len(dialogue.turns))]
-
-
-class CutAtThanks(_Division):
+class CutAtThanks(Division):
     """A goal begins at a request after thanks, a farewell or an offer of more help."""
 
     name = BASELINE + "cut at thanks"
@@ -505,7 +486,7 @@ class CutAtThanks(_Division):
         ]
 
 
-class TextTiling(_Division):
+class TextTiling(Division):
     """A goal begins where the words of both sides differ more than on average in the dialogue (Hearst 1997)."""
 
     name = BASELINE + "TextTiling"

@@ -50,12 +50,14 @@ def estimate(
     by: Sequence[str] = (),
     level: float = 0.95,
     people: Callable[[Dialogue], Sequence[Annotation]] | None = None,
+    planned: int | None = None,
 ) -> list[dict[str, Any]]:
     """The share of `name` among the answers to an exclusive task, in the whole log and in each slice.
 
     Left out are dialogues that the model did not annotate or was trained on. Annotations by people of dialogues that were drawn because they
     are difficult are ignored, since they do not hold for the rest. people: those whose consensus is the reference; a dialogue in
-    which it leaves open an answer of two of them counts as divided. Memory: a pair of numbers for each dialogue."""
+    which it leaves open an answer of two of them counts as divided. planned: number of dialogues labeled by people for which intervals are
+    expected, too. Memory: a pair of numbers for each dialogue."""
     slices: dict[tuple[str | None, str], _Slice] = {(None, ALL): _Slice()}
     for dialogue in dialogues:
         annotation = dialogue.annotation(model)
@@ -83,13 +85,16 @@ def estimate(
                 rows.people.append(ours)
                 rows.model.append(theirs)
     fields = (None, *dict.fromkeys(by))
-    return [_row(*key, slices[key], level) for key in sorted(slices, key=lambda key: (fields.index(key[0]), key[1]))]
+    return [
+        _row(*key, slices[key], level, planned)
+        for key in sorted(slices, key=lambda key: (fields.index(key[0]), key[1]))
+    ]
 
 
-def _row(by: str | None, name: str, rows: _Slice, level: float) -> dict[str, Any]:
+def _row(by: str | None, name: str, rows: _Slice, level: float, planned: int | None) -> dict[str, Any]:
     sums = Sums(*(np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in (rows.people, rows.model, rows.rest)))
     powered = prediction_powered(sums, level)
-    return {
+    row = {
         "by": by,
         "slice": name,
         "dialogues": len(rows.people) + len(rows.rest),
@@ -101,6 +106,10 @@ def _row(by: str | None, name: str, rows: _Slice, level: float) -> dict[str, Any
         "prediction_powered": powered.interval.rounded(),
         "weight": round(powered.weight, 4),
     }
+    if planned is not None:
+        row["planned_people_alone"] = people_alone(sums, level, planned=planned).rounded()
+        row["planned_prediction_powered"] = prediction_powered(sums, level, planned=planned).interval.rounded()
+    return row
 
 
 def _divided(people: Sequence[Annotation], reference: Annotation | None, task: EvaluationTask) -> bool:

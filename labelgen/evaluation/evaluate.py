@@ -48,7 +48,7 @@ from labelgen.metrics.results import (
 )
 from labelgen.metrics.sets import same
 from labelgen.tasks.diagrams import confusions, reliability
-from labelgen.tasks.evaluation import EvaluationTask, answered, as_set, concerns
+from labelgen.tasks.evaluation import EvaluationTask, answered, concerns, from_turn
 
 MOST_EXAMPLES = 30
 _TIES_SHOWN = 20
@@ -81,9 +81,9 @@ def evaluate(
 ) -> Evaluation:
     """Judge the systems, annotators of the dialogues in the order to be shown, on every task that the reference answers somewhere.
 
-    Raises InputError where it answers none, UsageError for a slice or a group that fits no dialogue or task."""
+    Raises InputError where it answers none, UsageError for a slice that fits no dialogue."""
     check_fields(dialogues, setting.slices)
-    tasks = as_set(tasks, setting)
+    tasks = from_turn(tasks, setting.first_turn)
     protocol = Protocol(dialogues, tasks, setting)
     results = [
         task_result(protocol, task, systems, setting) for task in progress(tasks, "evaluate", "tasks", len(tasks))
@@ -148,8 +148,6 @@ def protocol_words(setting: Setting) -> str:
             f"leave-one-annotator-out: each annotator is judged against the consensus of {others}, and every system on the same fields "
             "against that same consensus"
         )
-    if setting.groups:
-        words += f"; judged classes: {', '.join(map('+'.join, setting.groups))}"
     return words + (f"; turns before turn {setting.first_turn} are not judged" if setting.first_turn else "")
 
 

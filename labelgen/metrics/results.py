@@ -253,17 +253,14 @@ class Setting(Struct, frozen=True):
     reference: `consensus`, or the annotator who is right. annotators: who counts as a human annotator: EVERYONE, names with commas, or
     None for nobody. others: against the consensus, each annotator is judged against this many of the others, drawn by the seed; None:
     against all others; 0: nobody is left out, systems are judged against the consensus of all annotators, without a human baseline.
-    ratings: how the consensus of ratings is made. groups: classes that count as one, applied after the consensus. first_turn: earlier
-    turns are not judged. pool_units: answers of a task at all of its units are judged together. slices: fields of the record to slice
+    ratings: how the consensus of ratings is made. first_turn: earlier turns are not judged. slices: fields of the record to slice
     by, besides the default ones. worst_slices: search for the slices where the first system is worst. level: of the intervals."""
 
     reference: str = "consensus"
     annotators: str | None = EVERYONE
     others: int | None = None
     ratings: Literal["vote", "mean"] = "vote"
-    groups: tuple[tuple[str, ...], ...] = ()
     first_turn: int = 0
-    pool_units: bool = False
     slices: tuple[str, ...] = ()
     worst_slices: bool = False
     seed: int = 0

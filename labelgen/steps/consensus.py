@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from labelgen.agreement.dawid_skene import Reliabilities
     from labelgen.evaluation.annotators import AnnotatorStatistics
 
-Method = Literal["majority", "unanimous", "dawid-skene", "mace", "measured"]
+Method = Literal["majority", "unanimous", "dawid-skene", "measured"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class AgreeOptions(ConsensusOptions):
     min_annotators: Count = 2
     """number of annotators who must answer a field"""
     method: Method = "majority"
-    """majority: most votes; unanimous: equal answers of all; dawid-skene, mace: outcomes and qualities by annotator reliability,
+    """majority: most votes; unanimous: equal answers of all; dawid-skene: outcomes and qualities by annotator reliability,
     learned from the log, all else by majority; measured: by error rates counted against people's answers to the same fields"""
 
 
@@ -77,7 +77,7 @@ def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
             yield people_of(dialogue, setting)
 
     skills: Reliabilities | None = None
-    if options.method in ("dawid-skene", "mace", "measured"):
+    if options.method in ("dawid-skene", "measured"):
         require_rereadable(dialogues, f"the method {options.method}")
         try:
             skills = learn(people, exclusive, options.method)

@@ -12,12 +12,12 @@ from labelgen.tasks.evaluation import EvaluationTask
 
 def confusions(system: str, items: Sequence[Item], task: EvaluationTask) -> Confusion | None:
     """The confusion matrix, absent answers last. None for a task without a fixed label set."""
-    if task.classes is None:
+    if task.names is None:
         return None
     pairs: Counter[tuple[str, str]] = Counter()
     for item in items:
         pairs.update(confusion(item))
-    labels = [*task.classes, *sorted({name for pair in pairs for name in pair} - {*task.classes, ABSENT})]
+    labels = [*task.names, *sorted({name for pair in pairs for name in pair} - {*task.names, ABSENT})]
     counts = [[pairs[wanted, predicted] for predicted in [*labels, ABSENT]] for wanted in labels]
     return Confusion(system=system, labels=labels, columns=[*labels, "absent"], counts=counts)
 

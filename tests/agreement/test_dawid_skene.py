@@ -1,4 +1,4 @@
-"""Dawid-Skene and MACE: EM over patterns equals EM over items, and finds unreliable annotators."""
+"""Dawid-Skene: EM over patterns equals EM over items, and finds unreliable annotators."""
 
 import math
 import random
@@ -52,61 +52,24 @@ def by_item(said, steps):
 def test_dawid_skene_of_patterns_equals_em_over_items(seed, annotators):
     rng = random.Random(seed)
     said, _ = drawn(seed, 40, [rng.uniform(0.5, 0.9) for _ in range(annotators)])
-    skill = fit(Counter(said), "dawid-skene")
+    skill = fit(Counter(said))
     # Until both have settled: EM may creep, and they stop at different steps.
     for votes, wanted in zip(said, by_item(said, 1000), strict=True):
         ours = skill.posterior(votes)
         assert ours == pytest.approx(wanted, abs=1e-4)
 
 
-def mace_by_item(said, steps):
-    """MACE (Hovy et al. 2013), item by item: who does not know an item answers at a rate of their own; .01 answers are added to
-    each sum, shared among the names."""
-    names = sorted({name for votes in said for _, name in votes})
-    who = sorted({a for votes in said for a, _ in votes})
-    added = 0.01 / len(names)
-    post = [{n: sum(v == n for _, v in votes) / len(votes) for n in names} for votes in said]
-    known_if_right = {(a, n): 0.5 for a in who for n in names}
-    for _ in range(steps):
-        says = {}
-        for a in who:
-            own = [(name, p) for p, votes in zip(post, said, strict=True) for b, name in votes if a == b]
-            known = {n: sum(p[n] * known_if_right[a, n] for name, p in own if name == n) for n in names}
-            guessed = {n: sum(name == n for name, _ in own) - known[n] + added for n in names}
-            knows = (sum(known.values()) + added) / (len(own) + 2 * added)
-            for n in names:
-                by_guess = (1 - knows) * guessed[n] / sum(guessed.values())
-                says.update({(a, t, n): by_guess + knows * (t == n) for t in names})
-                known_if_right[a, n] = knows / (knows + by_guess)
-        post = []
-        for votes in said:
-            odds = {t: math.prod(says[a, t, c] for a, c in votes) for t in names}
-            post.append({t: odds[t] / sum(odds.values()) for t in names})
-    return post
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_mace_of_patterns_equals_mace_over_items(seed):
-    rng = random.Random(seed)
-    said, _ = drawn(seed, 12 + 10 * seed, [rng.uniform(0.3, 0.9) for _ in range(4)], ask=3)
-    skill = fit(Counter(said), "mace")
-    for votes, wanted in zip(said, mace_by_item(said, 1500), strict=True):
-        assert skill.posterior(votes) == pytest.approx(wanted, abs=1e-6)
-
-
-@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
-def test_posterior_with_many_annotators_is_finite(method):
+def test_posterior_with_many_annotators_is_finite():
     patterns = {tuple((f"a{k:02}", name) for k in range(60)): 5 for name in ("d", "b", "e", "a", "c", None)}
-    skill = fit(patterns, method)
+    skill = fit(patterns)
     assert skill.names == (None, "a", "b", "c", "d", "e")
     for pattern in patterns:
         assert skill.posterior(pattern)[pattern[0][1]] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
-def test_reliable_annotator_outvotes_two_who_guess(method):
+def test_reliable_annotator_outvotes_two_who_guess():
     said, truth = drawn(0, 3000, [0.95, 0.15, 0.15, 0.9])
-    skill = fit(Counter(said), method)
+    skill = fit(Counter(said))
     right = [skill.accuracy(f"a{k}") for k in range(4)]
     assert right == pytest.approx([0.95 + 0.05 / 3, 0.15 + 0.85 / 3, 0.15 + 0.85 / 3, 0.9 + 0.1 / 3], abs=0.04)
     found = [max(odds, key=odds.__getitem__) for odds in map(skill.posterior, said)]
@@ -115,11 +78,10 @@ def test_reliable_annotator_outvotes_two_who_guess(method):
     assert ours > theirs + 0.005
 
 
-@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
-def test_fit_of_full_agreement_is_certain_and_independent_of_order(method):
+def test_fit_of_full_agreement_is_certain_and_independent_of_order():
     said, _ = drawn(1, 200, [0.8, 0.7, 0.6])
-    assert fit(Counter(said), method).posterior(said[0]) == fit(Counter(said[::-1]), method).posterior(said[0])
-    one = fit({(("a", "bad"), ("b", "bad")): 5}, method)
+    assert fit(Counter(said)).posterior(said[0]) == fit(Counter(said[::-1])).posterior(said[0])
+    one = fit({(("a", "bad"), ("b", "bad")): 5})
     assert one.posterior((("a", "bad"),)) == {"bad": 1.0}
 
 
@@ -135,7 +97,7 @@ def test_annotators_of_one_dialogue_share_a_reliability():
     said, _ = drawn(2, 400, [0.95, 0.3, 0.3])
     # a0 is one and the same person; the others have a name of their own in each dialogue.
     log = [annotations([(who if who == "a0" else f"{k}/{who}", name) for who, name in v]) for k, v in enumerate(said)]
-    skills = learn(lambda: log, EXCLUSIVE, "mace")
+    skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
     assert skills.known == {"a0"}
     assert set(skills.of["quality", AtTurn].rows) == {"a0", POOLED}
     two_against = next(k for k, v in enumerate(said) if v[0][1] != v[1][1] == v[2][1])
@@ -157,7 +119,7 @@ def test_none_is_one_of_the_names():
 
 def test_learn_without_common_items_leaves_the_vote():
     log = [annotations([("a", "bad")]), annotations([("a", "good")])]
-    skills = learn(lambda: log, EXCLUSIVE, "mace")
+    skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
     assert not skills.of
     assert skills.posterior("quality", AtTurn(0), [("a", "bad")]) is None
     both = annotations([("a", "bad"), ("b", "bad")])
@@ -177,7 +139,7 @@ def test_unknown_annotator_or_name_is_decided_by_vote(alone):
 
 def test_equally_reliable_annotators_who_differ_are_a_tie():
     log = [annotations([("a", x), ("b", y)]) for x in NAMES for y in NAMES]
-    skills = learn(lambda: log, EXCLUSIVE, "mace")
+    skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
     assert consensus(log[1], EXCLUSIVE, reliabilities=skills).ties == (Field("quality", AtTurn(0)),)
 
 

@@ -47,7 +47,7 @@ def test_every_method_writes_a_consensus_and_everyones_figures(tmp_path, method,
     assert "quality, turn" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--min-annotators", "4"], ["--method", "unanimous"], ["--method", "mace"]])
+@pytest.mark.parametrize("words", [["--min-annotators", "4"], ["--method", "unanimous"], ["--method", "dawid-skene"]])
 def test_the_ceiling_is_of_who_says_what_most_say_whatever_is_written(tmp_path, words):
     said = [{"a": 5, "b": 5, "c": 1}, {"a": 5, "b": 5, "c": 5}, {"a": 1, "b": 1, "c": 5}, {"a": 1, "b": 5, "c": 5}]
     source = log(tmp_path / "log.jsonl", *said)
@@ -118,7 +118,7 @@ def test_a_model_is_checked_before_the_log_is_read(tmp_path, command, capsys):
 
 
 def test_skills_need_a_log_that_can_be_read_again(tmp_path, capsys):
-    assert main(["consensus", "-", str(tmp_path / "out.jsonl"), "--method", "mace"]) == 2
+    assert main(["consensus", "-", str(tmp_path / "out.jsonl"), "--method", "dawid-skene"]) == 2
     assert "several times" in capsys.readouterr().err
 
 

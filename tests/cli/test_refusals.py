@@ -32,7 +32,6 @@ def content(folder: Path) -> dict[str, bytes]:
         ("label log.jsonl out --model m --labels nothere.json", "nothere.json does not exist"),
         ("report nothere.json out.html", "nothere.json does not exist"),
         ("report run out.html", "run is a folder"),
-        ("evaluate --recompute nothere.jsonl --out out", "nothere.jsonl does not exist"),
         ("evaluate log.jsonl --predictions nothere.jsonl --out out", "nothere.jsonl does not exist"),
         ("review import log.jsonl nothere.json out.jsonl", "nothere.json does not exist"),
         ("review import log.jsonl no.conll out.jsonl --from conll --annotator a", "no.conll does not exist"),

@@ -85,6 +85,21 @@ def test_intervals_are_of_95_percent_unless_asked_otherwise(log, tmp_path, capsy
     assert row["people_alone"] == rows[0]["people_alone"]
 
 
+def test_planned_intervals_are_those_of_as_many_dialogues(tmp_path):
+    rng = random.Random(1)
+    log = [dialogue(k, rng, k < 400) for k in range(800)]
+    (task,) = tasks_of_units("outcome", ("goal",), ("accuracy",), ("success", "failure"))
+    few = [replace(d, annotations=d.annotations[-1:]) if k >= 100 else d for k, d in enumerate(log)]
+    [row], [wanted] = (
+        estimate(one, task, "success", "model", "anna", planned=n) for one, n in ((few, 400), (log, None))
+    )
+    for kind in ("people_alone", "prediction_powered"):
+        width, expected = (
+            one[name]["high"] - one[name]["low"] for one, name in ((row, f"planned_{kind}"), (wanted, kind))
+        )
+        assert width == pytest.approx(expected, rel=0.25)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
@@ -93,6 +108,7 @@ def test_intervals_are_of_95_percent_unless_asked_otherwise(log, tmp_path, capsy
         (["--task", "intents"], 2),
         (["--label", "victory"], 2),
         (["--confidence", "1"], 2),
+        (["--plan", "3"], 2),
     ],
 )
 def test_what_cannot_be_estimated_is_said(log, words, code):

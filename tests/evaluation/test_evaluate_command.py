@@ -91,29 +91,9 @@ def test_it_writes_numbers_predictions_and_a_report(done, capsys):
     assert "<html" in (done / "report.html").read_text()
 
 
-def test_the_predictions_alone_give_the_same_bytes(done, tmp_path, capsys):
-    assert run("--recompute", done / "predictions.jsonl", "--out", tmp_path / "again") == 0
-    for name in ("evaluation.json", "predictions.jsonl", "report.html"):
-        assert (tmp_path / "again" / name).read_bytes() == (done / name).read_bytes()
-    printed = capsys.readouterr().out
-    assert "human baseline" in printed
-    assert "frame accuracy" in printed
-
-
-def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
-    (tmp_path / "evaluation.json").write_bytes((done / "evaluation.json").read_bytes())
-    lines = (done / "predictions.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "predictions.jsonl").write_text("".join(lines[:20]))
-    assert run("--recompute", tmp_path / "predictions.jsonl", "--out", tmp_path / "again") == 0
-    found = json.loads((tmp_path / "again" / "evaluation.json").read_text())
-    assert found["data"]["dialogues"] == 20
-    assert found["data"]["digest"] == digest_file(tmp_path / "predictions.jsonl")
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--out", "o"], 2, "name a log"),
         (["LOG", "--out", "o", "--reference", "nobody"], 2, "nobody annotated as nobody"),
         (["LOG", "--out", "o", "--annotators", "x", "--annotators", "y"], 2, "nobody annotated as x, y"),
         (["LOG", "--out", "o", "--annotators", "x", "--annotators", "y"], 2, "the log's annotators: "),
@@ -129,8 +109,6 @@ def test_other_predictions_give_other_numbers(done, tmp_path, capsys):
         (["LOG", "--out", "o", "--task", "outcome", "--min-annotators", "9"], 3, "no dialogue is left: fewer than 9"),
         (["LOG", "--out", "o", "--model", "m", "--predictions", "p"], 2, "give one of the two"),
         (["LOG", "--out", "o", "--task", "outcomes"], 2, "did you mean 'outcome'"),
-        (["--recompute", "nowhere/predictions.jsonl", "--out", "o"], 2, "does not exist"),
-        (["--recompute", "LOG", "--out", "o"], 2, "no evaluation.json next to"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, words, code, said):
@@ -153,10 +131,8 @@ def test_two_who_would_sign_alike_are_refused(model_folder, logs, tmp_path, caps
 def test_some_tasks_alone_can_be_judged(logs, tmp_path, capsys):
     words = (logs / "log.jsonl", "--predictions", logs / "net.jsonl", "--task", "slots", "--task", "intents")
     assert run(*words, "--out", tmp_path / "e", "--resamples", 20) == 0
-    assert run("--recompute", tmp_path / "e" / "predictions.jsonl", "--out", tmp_path / "again") == 0
-    found = json.loads((tmp_path / "again" / "evaluation.json").read_text())
+    found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
     assert [task["name"] for task in found["tasks"]] == ["intents", "slots", "intents and slots"]
-    assert found == json.loads((tmp_path / "e" / "evaluation.json").read_text())
 
 
 def test_every_metric_is_described():

@@ -1,15 +1,14 @@
-"""Options of an evaluation against a naive reference: others, groups of classes, the first turn, pooled units, mean ratings."""
+"""Options of an evaluation against a naive reference: others, the first turn, mean ratings, a task at several units."""
 
-import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from made_evaluations import evaluate
 
-from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import QUALITY_NAMES, Annotation, AtDialogue, AtTurn, Label, quality_name
@@ -18,9 +17,11 @@ from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import KNOWN_USERS, prepare
 from labelgen.evaluation.protocol import Protocol, with_reference
 from labelgen.metrics.results import HUMAN, Setting
-from labelgen.tasks.evaluation import parse_groups, tasks_of_units
+from labelgen.tasks.evaluation import tasks_of_units
 
-TASKS = tasks_of_units("quality", ("turn", "dialogue"), ("macro_f1", "accuracy", "bad_f1", "bad_auprc"), QUALITY_NAMES)
+APART = tasks_of_units("quality", ("turn", "dialogue"), ("macro_f1", "accuracy", "bad_f1", "bad_auprc"), QUALITY_NAMES)
+TASKS = (replace(APART[0], name="quality", units=("turn", "dialogue")),)
+"""A task at several units is judged on all of them."""
 PEOPLE = tuple("abcde")
 Ratings = Mapping[str, Mapping[Any, float]]
 
@@ -72,7 +73,7 @@ def consensus(raters: Sequence[Mapping[Any, float]], at: Any, mean: bool) -> str
     return None if others and others[0][1] == votes else str(first)
 
 
-def naive(known: Sequence[Ratings], mean: bool, first: int, group: Mapping[str, str], leave_out: bool) -> Any:
+def naive(known: Sequence[Ratings], mean: bool, first: int, leave_out: bool) -> Any:
     """(reference, model, person) of every judged item."""
     items = []
     for own in known:
@@ -82,8 +83,9 @@ def naive(known: Sequence[Ratings], mean: bool, first: int, group: Mapping[str, 
             for at in [AtTurn(t) for t in range(first, 5)] + [AtDialogue()]:
                 wanted = consensus(others, at, mean)
                 if wanted is not None and (person is None or at in person):
-                    names = [wanted, quality_name(own["model"][at]), quality_name(person[at]) if person else wanted]
-                    items.append(tuple(group.get(name, name) for name in names))
+                    items.append(
+                        (wanted, quality_name(own["model"][at]), quality_name(person[at]) if person else wanted)
+                    )
     return items
 
 
@@ -105,21 +107,17 @@ def judged(dialogues: Sequence[Dialogue], setting: Setting) -> dict[str, Any]:
 
 @pytest.mark.parametrize("leave_out", [True, False])
 @pytest.mark.parametrize("mean", [True, False])
-@pytest.mark.parametrize(("first", "text"), [(0, ""), (2, ""), (2, "bad,fair+good")])
-def test_options_of_an_evaluation_equal_a_naive_reference(mean: bool, first: int, text: str, leave_out: bool) -> None:
+@pytest.mark.parametrize("first", [0, 2])
+def test_options_of_an_evaluation_equal_a_naive_reference(mean: bool, first: int, leave_out: bool) -> None:
     dialogues, known = log()
-    groups = parse_groups(text) if text else ()
-    class_of = {name: "+".join(group) for group in groups for name in group}
     setting = Setting(
         others=None if leave_out else 0,
         ratings="mean" if mean else "vote",
-        groups=groups,
         first_turn=first,
-        pool_units=True,
         resamples=20,
     )
     (task,) = judged(dialogues, setting)["tasks"]
-    items = naive(known, mean, first, class_of, leave_out)
+    items = naive(known, mean, first, leave_out)
     assert (task["name"], task["unit"], task["items"]) == ("quality", "turn and dialogue", len(items))
     rows = {row["system"]: row["metrics"] for row in task["rows"]}
     assert (HUMAN in rows) == leave_out
@@ -128,13 +126,6 @@ def test_options_of_an_evaluation_equal_a_naive_reference(mean: bool, first: int
         assert rows[system]["accuracy"]["value"] == pytest.approx(accuracy(pairs))
         assert rows[system]["macro_f1"]["value"] == pytest.approx(macro_f1(pairs))
     assert rows["model"]["bad_auprc"]["value"] is not None
-
-
-def test_units_of_a_task_without_pooling_are_judged_separately() -> None:
-    dialogues, _ = log(10)
-    apart, pooled = (judged(dialogues, Setting(pool_units=pool, resamples=5))["tasks"] for pool in (False, True))
-    assert [task["name"] for task in apart] == ["quality, turn", "quality, dialogue"]
-    assert sum(task["items"] for task in apart) == pooled[0]["items"]
 
 
 @pytest.mark.parametrize("others", [1, 2, 3, 4, 9])
@@ -146,17 +137,6 @@ def test_others_of_a_number_are_that_many_or_all(others: int) -> None:
     assert {judgment.who for judgment in judgments} == set(PEOPLE)
 
 
-@pytest.mark.parametrize("text", ["bad", "bad,,good", "bad,bad+good", "bad+,good"])
-def test_groups_that_are_no_classes_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="names no classes"):
-        parse_groups(text)
-
-
-def test_groups_that_no_task_has_are_refused() -> None:
-    with pytest.raises(UsageError, match="no task has the labels bad, great"):
-        judged(log(5)[0], Setting(groups=(("bad",), ("great",)), resamples=5))
-
-
 def test_users_of_the_training_part_are_left_out_where_asked() -> None:
     dialogues, _ = log(9)
     training = [Dialogue(id="t", turns=(Turn(request="x", response=""),), user="u1")]
@@ -165,28 +145,9 @@ def test_users_of_the_training_part_are_left_out_where_asked() -> None:
     assert {dialogue.user for dialogue in kept.dialogues} == {"u0", "u2"}
 
 
-def test_the_command_with_all_options_is_recomputed_to_the_same_bytes(tmp_path, capsys) -> None:
-    dialogues, known = log()
-    write_log(tmp_path / "log.jsonl", dialogues)
-    words = ["--task", "quality", "--ratings", "mean", "--first-turn", "2", "--group", "bad,fair+good", "--pool-units"]
-    words += ["--others", "0", "--resamples", "20"]
-    assert main(["evaluate", str(tmp_path / "log.jsonl"), *words, "--out", str(tmp_path / "e")]) == 0
-    found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
-    (task,) = found["tasks"]
-    items = naive(known, True, 2, {"fair": "fair+good", "good": "fair+good"}, False)
-    assert task["rows"][0]["metrics"]["accuracy"]["value"] == pytest.approx(accuracy([item[:2] for item in items]))
-    assert task["confusion"][0]["labels"] == ["bad", "fair+good"]
-    again = ["evaluate", "--recompute", str(tmp_path / "e" / "predictions.jsonl"), "--out", str(tmp_path / "again")]
-    assert main(again) == 0
-    for name in ("evaluation.json", "report.html"):
-        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "e" / name).read_bytes()
-    assert "judged classes: bad, fair+good" in found["protocol"]
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--group", "bad,good"], "no task has the labels bad, good"),
         (["--new-users"], "--new-users needs a training part"),
         (["--baseline", "rule"], "--baseline needs a training part"),
     ],

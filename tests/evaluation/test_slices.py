@@ -194,7 +194,7 @@ def test_every_metric_adds_fields_up():
     assert seen == set(METRICS)
 
 
-def test_the_command_takes_any_field_and_the_predictions_alone_give_the_same_bytes(tmp_path, capsys):
+def test_the_command_takes_any_field(tmp_path, capsys):
     log = tmp_path / "log.jsonl"
     write_log(log, world(2, 160, lambda accent, _: 0.8 if accent == "south" else 0.1))
     words = ["evaluate", str(log), "--reference", "gold", "--task", "quality", "--resamples", "50"]
@@ -206,12 +206,6 @@ def test_the_command_takes_any_field_and_the_predictions_alone_give_the_same_byt
     (task,) = found["tasks"]
     assert [s["name"] for s in task["slices"] if s["p_adjusted"] is not None and s["p_adjusted"] <= 0.05] == ["south"]
     assert {"by": "accent", "name": "south"} in task["worst_slices"][0]["conditions"]
-    assert (
-        main(["evaluate", "--recompute", str(tmp_path / "e" / "predictions.jsonl"), "--out", str(tmp_path / "again")])
-        == 0
-    )
-    for name in ("evaluation.json", "report.html"):
-        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "e" / name).read_bytes()
     capsys.readouterr()
     assert main([*words, "--slice", "acent", "--out", str(tmp_path / "no")]) == 2
     assert "did you mean 'accent'" in capsys.readouterr().err

@@ -145,7 +145,7 @@ def small(words: list[str], helps) -> list[str]:
         words += more
     if name == "label" and "--workers" not in words and "-" not in words:
         words += ["--workers", "1"]
-    if "--resamples" in text and "--recompute" not in words:
+    if "--resamples" in text:
         words += ["--resamples", "20"]
     if re.search(r"^ +--force", text, re.M) and not (name == "label" and "-" in words):
         words.append("--force")
