@@ -112,12 +112,6 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
 
 
-@pytest.fixture
-def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`hardware.precision: auto` finds bf16 as fast as fp32, without measuring it."""
-    monkeypatch.setattr("labelgen.training.hardware.cached_speedup", lambda *_, **__: 1.0)
-
-
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a two-layer RoBERTa of width 32 and random weights, and a byte-level tokenizer, as a hub name would

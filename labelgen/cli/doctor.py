@@ -33,7 +33,6 @@ def doctor(options: DoctorOptions) -> int:
         ("packages", _packages),
         ("torch", _torch),
         ("cpu level", _cpu_level),
-        ("precision", _precision),
         ("torchaudio", _torchaudio),
         ("soundfile", _soundfile),
         ("encoder", _encoder),
@@ -97,20 +96,6 @@ def _cpu_level() -> str:
     if is_lowered():
         return f"{level}, lowered: this CPU cannot execute the higher instructions that it announces"
     return f"{level}, set by {MAX_CPU_ISA}" if os.environ.get(MAX_CPU_ISA) else f"{level}, this CPU's highest"
-
-
-def _precision() -> str:
-    """Of the small offline encoder; others are measured when they are trained."""
-    import torch
-
-    from labelgen.kernels.processor import has_bf16
-    from labelgen.training.hardware import cached_speedup, faster_precision
-
-    if torch.cuda.is_available() or not has_bf16("cpu"):
-        chosen = "bf16" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "32"
-        return f"hardware.precision auto takes {chosen}"
-    speedup = cached_speedup(384, 1536, trained=True)
-    return f"hardware.precision auto takes {faster_precision(speedup)} on this CPU: bf16 is {speedup:.3g} times as fast as fp32"
 
 
 def _torchaudio() -> str:

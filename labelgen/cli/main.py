@@ -20,7 +20,6 @@ COMMANDS = {
     "simulate": ("labelgen.cli.simulate:SIMULATE", "write a simulated log whose truth is known"),
     "pretrain": ("labelgen.cli.train:PRETRAIN", "train a model on dialogues that nobody labeled"),
     "finetune": ("labelgen.cli.train:FINETUNE", "train a model towards annotations and feedback"),
-    "compare": ("labelgen.cli.train:COMPARE", "compare two trainings that ought to be equal"),
     "consensus": (
         "labelgen.cli.consensus:CONSENSUS",
         "make one annotation from several people's, and say how far they agree",

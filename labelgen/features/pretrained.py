@@ -135,15 +135,6 @@ def most_tokens(encoder: nn.Module) -> int | None:
     return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
 
 
-def encoder_widths(name: str) -> tuple[int, int]:
-    """Width of the hidden states of an encoder, and of the hidden layer in its feed-forward blocks.
-
-    Raises UsageError as load_encoder does."""
-    config = _load_config(name)
-    width = int(config.hidden_size)
-    return width, int(getattr(config, "intermediate_size", None) or getattr(config, "hidden_dim", None) or 4 * width)
-
-
 def load_tokenizer(name: str) -> Any:
     """Load the fast tokenizer of a hub name or folder.
 

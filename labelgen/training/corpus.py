@@ -4,10 +4,11 @@ The two commands differ in their examples alone. An example is a pure function o
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 from torch.utils.data import Dataset
@@ -29,7 +30,7 @@ from labelgen.pretraining.corruption import DialoguePool, pretraining_example
 from labelgen.tasks import TASKS
 from labelgen.training.augmentation import interrupt, join_at_goals, wrong_goals
 from labelgen.training.options import AugmentOptions, TargetOptions
-from labelgen.training.prepared import Summary, Writer, cache_key, prepare_once
+from labelgen.training.prepared import Writer
 from labelgen.training.sampler import Indices, word_count
 
 _DRAWS = 8
@@ -38,13 +39,12 @@ Prepare = Callable[[Dialogue], Dialogue | None]
 
 
 class Corpus(Sequence[Dialogue]):
-    """Random access to the prepared dialogues of several logs. They are rows of a memory-mapped dataset and decoded on access, so memory
+    """Random access to the prepared dialogues of several logs. They are rows of a memory-mapped file and decoded on access, so memory
     grows by 32 bytes a dialogue.
 
     logs: number of logs. turns, words, log: size of each dialogue, and the index of its log. labels: label sets that the logs
     publish or their targets show. read: number of dialogues before any was dropped. digest: of all prepared records.
-    Unreadable records go to the quarantine. options: of the reader of the format. cache: folder
-    where the dataset is kept for later trainings; nowhere without a value."""
+    Unreadable records go to the quarantine. options: of the reader of the format."""
 
     turns: Indices
     words: Indices
@@ -59,56 +59,46 @@ class Corpus(Sequence[Dialogue]):
         name: str,
         quarantine: Quarantine,
         options: Options | None = None,
-        cache: Path | None = None,
     ) -> None:
+        keep_private(map(to_path, logs))
         self.logs = len(logs)
-
-        def write(writer: Writer) -> Summary:
-            read, rejected = 0, quarantine.reasons.total()
-            labels: Sources = {}
-            names = Names()
-            roots: list[Path] = []
+        self.read = 0
+        self.labels: Sources = {}
+        names = Names()
+        self._roots: list[Path] = []
+        with closing(Writer()) as writer:
             for number, path in enumerate(logs):
                 for root, files in by_folder(Path(path), format):
                     part = Log(files, format, options, quarantine, max_bad_rate)
-                    labels = merge(labels, part.labels())
-                    roots.append(root)
+                    self.labels = merge(self.labels, part.labels())
+                    self._roots.append(root)
                     for dialogue in progress(part, f"{name}: read {path}", "dialogues"):
-                        read += 1
+                        self.read += 1
                         kept = prepare(dialogue)
                         if kept is not None and kept.turns:
                             words = word_count([text for turn in kept.turns for text in (turn.request, turn.response)])
-                            place = (number, len(roots) - 1)
+                            place = (number, len(self._roots) - 1)
                             for target in kept.targets:
                                 names.add_target(kept.source, target)
                             writer.add(encode(kept), len(kept.turns), words, *place, fingerprint(dialogue))
-            bad = quarantine.reasons.total() - rejected
-            return Summary(read, writer.close(), merge(labels, names.sources()), list(map(str, roots)), bad)
-
-        keep_private(map(to_path, logs))
-        key = None if cache is None else cache_key(logs, format, (max_bad_rate, prepare))
-        self.dataset, summary = prepare_once(cache, key, write)
-        self.read, self.digest, self.labels = summary.read, summary.digest, summary.labels
-        self._roots = [Path(root) for root in summary.roots]
-        self.turns, self.words, self.log = (self._column(name) for name in ("turns", "words", "log"))
-        self._root = self._column("root")
-
-    def _column(self, name: str) -> Any:
-        return self.dataset.data.column(name).to_numpy()
+            self._rows = writer.finish()
+        self.labels = merge(self.labels, names.sources())
+        self.digest = self._rows.digest
+        self.turns, self.words, self.log = (self._rows.column(name) for name in ("turns", "words", "log"))
 
     def fingerprints(self) -> Iterator[int]:
         """The fingerprint of each dialogue."""
-        return map(int, self._column("fingerprint"))
+        return map(int, self._rows.column("fingerprint"))
 
     def close(self) -> None:
-        """Free the disk space, unless the dataset is in a cache."""
-        del self.dataset
+        """Free the disk space."""
+        del self._rows
 
     def __len__(self) -> int:
         return len(self.turns)
 
     def __getitem__(self, index: int) -> Dialogue:  # type: ignore[override]
-        dialogue = decode(self.dataset[int(index)]["record"], "the prepared records")
+        dialogue = decode(self._rows.record(index), "the prepared records")
         if not isinstance(dialogue, Dialogue):
             raise IntegrityError(f"a prepared record cannot be read back: {dialogue.reason}", dialogue.where())
         return dialogue
@@ -122,7 +112,7 @@ class Corpus(Sequence[Dialogue]):
 
     def root(self, index: int) -> Path:
         """Folder of a dialogue's relative audio paths."""
-        return self._roots[int(self._root[index])]
+        return self._roots[int(self._rows.column("root")[index])]
 
 
 class ChosenTargets:

@@ -22,7 +22,6 @@ from labelgen.base.process import first_process
 from labelgen.data.stats import audio_summary
 from labelgen.kernels.precision import MIXED
 from labelgen.model.label_model import LabelModel
-from labelgen.model.options import ModelOptions
 from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.training.checkpoints import (
     CheckpointFolder,
@@ -33,7 +32,6 @@ from labelgen.training.checkpoints import (
     weights_of,
 )
 from labelgen.training.corpus import Examples
-from labelgen.training.hardware import precision_of, uses_cuda
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import StopAllProcesses, TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
@@ -259,7 +257,7 @@ def make_trainer(
             max_epochs=-1,
             accumulate_grad_batches=options.batch.accumulate,
             callbacks=callbacks,
-            plugins=[*plugins, _precision(hardware, options.model)],
+            plugins=[*plugins, _precision(hardware)],
             logger=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
@@ -271,10 +269,11 @@ def make_trainer(
         raise UsageError(str(error), "hardware", "choose another accelerator, strategy or number of devices") from error
 
 
-def _precision(hardware: HardwareOptions, model: ModelOptions) -> Precision:
+def _precision(hardware: HardwareOptions) -> Precision:
     """Arithmetic of the forward pass. Lightning would replace fp16 on a CPU by bf16."""
-    name = MIXED.get(precision_of(hardware, model))
-    return Precision() if name is None else MixedPrecision(name, "cuda" if uses_cuda(hardware) else "cpu")
+    name = MIXED.get(hardware.precision)
+    cuda = hardware.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return Precision() if name is None else MixedPrecision(name, "cuda" if cuda else "cpu")
 
 
 def _strategy(hardware: HardwareOptions) -> str | Strategy:

@@ -1,18 +1,15 @@
-"""TensorBoard and CSV besides metrics.jsonl, by the loggers of torch and Lightning.
+"""TensorBoard besides metrics.jsonl, by the logger of torch.
 
 Each session writes the files again from the rows of metrics.jsonl and goes on from there. So a resumed run has one file of each form, with
 every row once, and a logger that is added later has the earlier rows too."""
 
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from pytorch_lightning.loggers import CSVLogger
 
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.registry import resolve
@@ -73,28 +70,6 @@ class FileLogger(ABC):
 
     @abstractmethod
     def end(self) -> None: ...
-
-
-class CsvFile(FileLogger):
-    """csv/metrics.csv: a line for each row and a column for each key of any row."""
-
-    name = "csv"
-    pattern = "metrics.csv"
-
-    def open(self, elapsed_s: float) -> None:
-        with warnings.catch_warnings():
-            # Of files that may be there besides.
-            warnings.simplefilter("ignore", UserWarning)
-            self._writer = CSVLogger(self.folder.parent, name=self.name, version="").experiment
-
-    def write(self, row: Row) -> None:
-        self._writer.log_metrics(dict(row), row["step"])
-
-    def flush(self) -> None:
-        self._writer.save()
-
-    def end(self) -> None:
-        """Nothing to do: every row is written at once."""
 
 
 class TensorBoard(FileLogger):

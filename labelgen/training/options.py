@@ -18,7 +18,6 @@ from labelgen.tasks.options import TaskOptions
 
 LOGGERS: Mapping[str, str] = {
     "tensorboard": "labelgen.training.loggers:TensorBoard",
-    "csv": "labelgen.training.loggers:CsvFile",
 }
 
 WandbMode = Literal["off", "offline", "online"]
@@ -45,8 +44,6 @@ class DataOptions:
     """share of rejected records above which the command fails with exit code 3"""
     workers: WholeNumber = 0
     """number of processes that prepare batches, two ahead each, for all epochs; 0 prepares them in the training process"""
-    cache: Annotated[str | None, "FOLDER"] = None
-    """folder where prepared logs are kept for later trainings, with their texts; without it they are deleted at the end"""
 
     def check(self) -> None:
         """Raises UsageError for logs and shares that do not fit."""
@@ -172,9 +169,8 @@ class HardwareOptions:
     strategy: str = "auto"
     """distribution over devices: auto (ddp for several), ddp, fsdp (weights, gradients and optimizer states in shards: FSDP2), or another
     strategy of Lightning"""
-    precision: Literal[TrainingPrecision, "auto"] = "32"
-    """arithmetic of the forward pass; weights and updates stay in 32 bits; 16 is fp16 with scaled losses, for GPUs without bf16; auto: bf16 on a GPU that has it, and on a CPU where bf16 is
-    measured to be at least 10% faster; the run's config records the choice, and resuming keeps it"""
+    precision: TrainingPrecision = "32"
+    """arithmetic of the forward pass; weights and updates stay in 32 bits; 16 is fp16 with scaled losses, for GPUs without bf16"""
     threads: Count | None = None
     """number of CPU threads of one process; without a value, the number of cores"""
 
@@ -186,7 +182,7 @@ class TrackingOptions:
     wandb: WandbMode = "offline"
     """Weights & Biases besides metrics.jsonl: a folder on this machine, or its service"""
     loggers: Annotated[tuple[str, ...], Choices("logger", LOGGERS), "LOGGER"] = ()
-    """further copies of metrics.jsonl in the folder of the run: tensorboard, csv"""
+    """further copies of metrics.jsonl in the folder of the run: tensorboard"""
     examples: WholeNumber = 0
     """number of validation dialogues whose predictions are a table of Weights & Biases after each epoch, with ids and texts"""
     model_files: bool = False
@@ -291,7 +287,6 @@ FREE = (
     "length.max_minutes",
     "tracking.",
     "data.workers",
-    "data.cache",
     "out",
     "hardware.accelerator",
     "hardware.strategy",

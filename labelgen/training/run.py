@@ -1,17 +1,16 @@
 """A training run: from options to a model folder with its card, and the summary. The same call resumes an interrupted run."""
 
-import dataclasses
 import os
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, cast, get_args
+from typing import Any, Protocol
 
 import msgspec
 import torch
@@ -27,7 +26,6 @@ from labelgen.base.terminal import print_lines
 from labelgen.data.groups import GROUPED
 from labelgen.data.log import Quarantine, quarantine_text
 from labelgen.features.pretrained import origin_summary
-from labelgen.kernels.precision import TrainingPrecision
 from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import (
@@ -52,7 +50,6 @@ from labelgen.training.corpus import (
     target_counts,
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
-from labelgen.training.hardware import auto_precision
 from labelgen.training.loggers import check_loggers, loggers
 from labelgen.training.lora import add_adapters, check_peft, merge_adapters
 from labelgen.training.members import fit_shares
@@ -124,7 +121,6 @@ def _run(
     choose_instruction_set()
     if options.hardware.threads is not None:
         torch.set_num_threads(options.hardware.threads)
-    options = _with_precision(options)
     folder = Path(options.out)
     earlier = open_run(folder, options)
     if earlier is not None and earlier.ended is not None:
@@ -134,13 +130,12 @@ def _run(
     monitor_of(options.length.monitor, list(options.tasks))
     check_loggers(options.tracking.loggers)
     data = options.data
-    cache = None if data.cache is None else Path(data.cache)
     # Every session reads the logs again, so it writes the quarantine again.
     with closing(run_quarantine(folder)) as bad, ExitStack() as stack:
 
         def read(logs: Sequence[str], prepare: Prepare) -> Corpus:
             return stack.enter_context(
-                closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad, data.option, cache))
+                closing(Corpus(logs, data.format, data.max_bad_rate, prepare, command, bad, data.option))
             )
 
         corpus = read(data.train, prepare)
@@ -165,25 +160,6 @@ def run_quarantine(folder: Path) -> Quarantine:
         return Quarantine(Path(os.devnull))
     (folder / QUARANTINE).unlink(missing_ok=True)
     return Quarantine(folder / QUARANTINE)
-
-
-def _with_precision(options: TrainingOptions) -> TrainingOptions:
-    """Options with `auto` precision resolved: to the one in the folder's config, from an earlier session or the process that started
-    this one, else to the one for this machine."""
-    hardware = options.hardware
-    if hardware.precision != "auto":
-        return options
-    precision = _recorded_precision(Path(options.out) / CONFIG) or auto_precision(hardware, options.model)
-    return dataclasses.replace(options, hardware=dataclasses.replace(hardware, precision=precision))
-
-
-def _recorded_precision(config: Path) -> TrainingPrecision | None:
-    """None without a config; open_run reports a damaged one."""
-    with suppress(OSError, UnicodeError, yaml.YAMLError, KeyError, TypeError):
-        precision = yaml.safe_load(config.read_text(encoding="utf-8"))["hardware"]["precision"]
-        if precision in get_args(TrainingPrecision):
-            return cast(TrainingPrecision, precision)
-    return None
 
 
 def _train(

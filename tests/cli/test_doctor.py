@@ -10,10 +10,6 @@ from labelgen.cli.main import main
 from labelgen.nn.turn_encoder import TurnEncoder
 
 
-@pytest.fixture(autouse=True)
-def _untimed(untimed: None) -> None: ...
-
-
 def test_a_sound_machine_is_ok(tmp_path: Path, capsys):
     code = main(["doctor", "--out", str(tmp_path / "runs" / "new")])
     lines = capsys.readouterr().out.splitlines()
@@ -23,7 +19,6 @@ def test_a_sound_machine_is_ok(tmp_path: Path, capsys):
         "packages",
         "torch",
         "cpu",
-        "precision",
         "torchaudio",
         "soundfile",
         "encoder",
@@ -74,14 +69,3 @@ def test_the_tracker_that_sends_is_named(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setenv("WANDB_MODE", "online")
     main(["doctor"])
     assert "sends its figures away" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("speedup", "said"), [(3.25, "bf16 on this CPU: bf16 is 3.25"), (1.05, "32 on this CPU: bf16 is 1.05")]
-)
-def test_what_auto_precision_takes_is_said(monkeypatch: pytest.MonkeyPatch, capsys, speedup: float, said: str):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("labelgen.kernels.processor.has_bf16", lambda _: True)
-    monkeypatch.setattr("labelgen.training.hardware.cached_speedup", lambda *_, **__: speedup)
-    main(["doctor"])
-    assert f"hardware.precision auto takes {said} times as fast as fp32" in capsys.readouterr().out

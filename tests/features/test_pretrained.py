@@ -12,7 +12,6 @@ from labelgen.base.files import digest_file
 from labelgen.features.pretrained import (
     encoder_from_config,
     encoder_origin,
-    encoder_widths,
     load_encoder,
     load_tokenizer,
 )
@@ -32,26 +31,6 @@ def test_load_encoder_folder_gives_encoder_and_tokenizer(tiny_encoder: Path):
     assert states.shape == (1, len(ids), 32)
     assert states.dtype == torch.float32
     assert encoder.pooler is None
-
-
-@pytest.mark.parametrize(
-    ("fields", "widths"),
-    [
-        ({"model_type": "roberta", "hidden_size": 24, "intermediate_size": 40}, (24, 40)),
-        ({"model_type": "distilbert", "dim": 24, "hidden_dim": 40}, (24, 40)),
-        ({"model_type": "xlnet", "d_model": 24, "d_inner": 40, "n_head": 2}, (24, 96)),
-    ],
-)
-def test_encoder_widths_folder_without_weights_are_read(
-    tmp_path: Path, fields: dict[str, Any], widths: tuple[int, int]
-):
-    (tmp_path / "config.json").write_text(json.dumps(fields))
-    assert encoder_widths(str(tmp_path)) == widths
-
-
-def test_encoder_widths_empty_folder_raises_usage_error(tmp_path: Path):
-    with pytest.raises(UsageError, match="has no encoder that can be loaded"):
-        encoder_widths(str(tmp_path))
 
 
 def test_tiny_encoder_made_twice_is_identical(tiny_encoder: Path, tmp_path: Path):

@@ -12,10 +12,6 @@ from labelgen.data.log import write_log
 from labelgen.training.options import FinetuneOptions
 
 
-@pytest.fixture(autouse=True)
-def _untimed(untimed: None) -> None: ...
-
-
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "log" / "train.jsonl"

@@ -1,6 +1,5 @@
-"""TensorBoard and CSV hold the rows of metrics.jsonl, each once, however often a run was interrupted."""
+"""TensorBoard has the rows of metrics.jsonl, each once, however often a run was interrupted."""
 
-import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -31,15 +30,10 @@ def scalars(folder: Path) -> dict[tuple[str, int], list[float]]:
     return found
 
 
-def table(folder: Path) -> list[dict[str, float]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return [{key: float(value) for key, value in row.items() if value != ""} for row in csv.DictReader(file)]
-
-
 def test_resumed_run_has_every_row_once(
     options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The first session has one logger, and is broken off after rows that the second one writes again."""
+    """The first session is broken off after rows that the second one writes again."""
     words = (
         f"--data.valid=[{log}]",
         "--tracking.log_every=1",
@@ -49,13 +43,12 @@ def test_resumed_run_has_every_row_once(
     with monkeypatch.context() as patch:
         break_off_at(patch, 5)
         with pytest.raises(BrokenOffError):
-            finetune(options("a", *words, "--tracking.loggers=[csv]"))
-    asked = options("a", *words, "--tracking.loggers=[csv, tensorboard]")
+            finetune(options("a", *words, "--tracking.loggers=[tensorboard]"))
+    asked = options("a", *words, "--tracking.loggers=[tensorboard]")
     finetune(asked)
     out = Path(asked.out)
     rows = read_metrics(out / "metrics.jsonl")
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
-    assert table(out / "csv") == rows
     wanted = {(name, row["step"]): [value] for row in rows for name, value in row.items() if name not in PLACE}
     found = scalars(out / "tensorboard")
     assert found.keys() == wanted.keys()
@@ -63,8 +56,8 @@ def test_resumed_run_has_every_row_once(
     assert max(map(len, found.values())) == 1
 
 
-@pytest.mark.parametrize("name", ["csv", "tensorboard"])
-def test_logger_keeps_other_files_and_starts_from_metrics(tmp_path: Path, name: str):
+def test_logger_keeps_other_files_and_starts_from_metrics(tmp_path: Path):
+    name = "tensorboard"
     rows: list[dict[str, Any]] = [{"step": step, "loss": 1.0 / step, "elapsed_s": float(step)} for step in (1, 2, 3)]
     metrics = MetricsFile(tmp_path / "metrics.jsonl")
     (tmp_path / name).mkdir()
@@ -78,16 +71,13 @@ def test_logger_keeps_other_files_and_starts_from_metrics(tmp_path: Path, name: 
                 tracker.add(row)
             tracker.end()
         assert len(trackers) == 2
-    if name == "csv":
-        found = {int(row["step"]): [row["loss"]] for row in table(tmp_path / name)}
-    else:
-        found = {step: values for (_, step), values in scalars(tmp_path / name).items()}
+    found = {step: values for (_, step), values in scalars(tmp_path / name).items()}
     assert found == {row["step"]: [pytest.approx(row["loss"])] for row in rows}
     assert (tmp_path / name / "note.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["csv", "tensorboard"])
-def test_logger_that_cannot_write_reports_its_folder(tmp_path: Path, name: str):
+def test_logger_that_cannot_write_reports_its_folder(tmp_path: Path):
+    name = "tensorboard"
     (tmp_path / name).write_text("in its way")
     (logger,) = loggers([name], tmp_path, tmp_path / "metrics.jsonl")
     with pytest.raises(StorageError, match=f"cannot write the files of {name}") as error:
@@ -101,6 +91,6 @@ def test_missing_tensorboard_is_refused_before_logs_are_read(
     log.write_text("broken{\n")
     monkeypatch.setattr("labelgen.training.loggers.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="not installed") as error:
-        finetune(options("a", "--tracking.loggers=[csv, tensorboard]"))
+        finetune(options("a", "--tracking.loggers=[tensorboard]"))
     assert "labelgen[tensorboard]" in error.value.hint
     assert not Path(options("a").out).exists()
