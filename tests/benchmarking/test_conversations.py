@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.conversations import PUBLISHED_WORDS, RIVALS, ablation, rows, write_fold, write_part, write_rivals
+from benchmarks.readers.irc import READER
 from benchmarks.rows import PERSON
-from labelgen.corpora.irc import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, division
 from labelgen.data.log import Log, write_log
 
-SAMPLE = Path(__file__).parents[1] / "corpora" / "samples" / "irc"
+SAMPLE = Path(__file__).parents[1] / "lab" / "samples" / "irc"
 METRICS = ("variation_of_information", "one_to_one", "exact_goal_f1_several")
 
 

@@ -22,7 +22,7 @@ def test_simulate_writes_the_log_and_its_labels(tmp_path, capsys):
 
 def test_simulate_grows_a_log_from_a_corpus(tmp_path, capsys):
     out = tmp_path / "log.jsonl"
-    sample = Path(__file__).parents[1] / "corpora" / "samples" / "sgd"
+    sample = Path(__file__).parents[1] / "lab" / "samples" / "sgd"
     words = ["simulate", str(out), "--dialogues", "6", "--seed", "2", "--corpus", f"sgd:{sample}"]
     assert main(words) == 0
     # What is left out is told where it does not get between the lines of a log.

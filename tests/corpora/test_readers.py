@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Step
-from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Label, answers
+from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log, write_log
 from labelgen.data.reader import READERS, Reader, Remark
 from labelgen.data.record import Rejected, decode, encode, to_plain
@@ -31,21 +30,6 @@ LINES = {
 TURNS = {"dialogue": "id", "user": "caller", "request": "asked", "response": "answered", "nlu_confidence": "sure"}
 
 CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
-    "sgd": ("sgd", "sgd", {}),
-    "star": ("star", "star", {}),
-    "getgoing": ("getgoing", "getgoing", {}),
-    "betold": ("betold", "betold", {}),
-    "segments": ("segments", "segments", {}),
-    "uss": ("uss", "uss", {}),
-    "snips": ("snips", "snips", {}),
-    "slurp": ("slurp", "slurp", {}),
-    "multiwoz": ("multiwoz", "multiwoz", {}),
-    "dbdc3": ("dbdc3", "dbdc3", {}),
-    "abredial": ("abredial", "abredial", {}),
-    "stc3": ("stc3", "stc3", {}),
-    "dstc10": ("dstc10", "dstc10", {}),
-    "multidogo": ("multidogo", "multidogo", {}),
-    "irc": ("irc", "irc", {"context": "2"}),
     "chat": ("chat", "chat", {}),
     "opentelemetry": ("opentelemetry", "opentelemetry", {}),
     "langfuse": ("langfuse", "langfuse", {}),
@@ -67,7 +51,7 @@ def dialogues(case: str) -> dict[str, Dialogue]:
 
 
 def test_readers_all_have_samples():
-    assert {name for name, _, _ in CASES.values()} == set(READERS) - {"labelgen"}
+    assert {name for name, _, _ in CASES.values()} == set(READERS.builtin) - {"labelgen"}
 
 
 def bare(plain: object) -> object:
@@ -127,153 +111,6 @@ def test_reader_unknown_option_or_missing_path_raises(case: str, tmp_path: Path)
         list(Log([tmp_path], name, options))
 
 
-def labels(dialogue: Dialogue, annotator: str, task: str) -> dict[object, list[str]]:
-    found = dialogue.annotation(annotator)
-    assert found is not None
-    return {at: [label.name for label in given] for at, given in answers(found, task).items()}
-
-
-def test_sgd_services_become_goals_even_when_resumed():
-    found = dialogues("sgd")
-    returning = found["sgd/dev/8_00114"].annotations[0]
-    assert [x.at for x in returning.labels if x.task == "goals"] == [AtGoal((0, 1, 4, 5, 6)), AtGoal((2, 3))]
-    assert labels(found["sgd/dev/8_00114"], "sgd", "outcome") == {AtGoal((0, 1, 4, 5, 6)): ["success"]}
-    assert labels(found["sgd/dev/3_00025"], "sgd", "outcome") == {AtGoal((0, 1, 2)): ["failure"]}
-    assert labels(found["sgd/dev/3_00078"], "sgd", "outcome") == {}, "nobody was notified: the outcome is unknown"
-
-
-def test_sgd_turns_with_request_are_annotated():
-    for dialogue in dialogues("sgd").values():
-        turns = {AtTurn(t) for t, turn in enumerate(dialogue.turns) if turn.request}
-        assert set(labels(dialogue, "sgd", "intents")) == set(labels(dialogue, "sgd", "slots")) == turns
-        assert all((t.domain, t.status, t.hypothesis) == (None, None, None) for t in dialogue.turns)
-
-
-def test_sgd_schema_gives_descriptions_of_intents_and_span_slots():
-    reader: Reader = resolve(READERS, "sgd", "format")
-    assert reader.labels(SAMPLES / "sgd", {}) == reader.labels(SAMPLES / "sgd" / "dev", {})
-    tasks = reader.labels(SAMPLES / "sgd", {})["sgd/dev"]
-    intents = {x.name: x.description for x in tasks["intents"]}
-    assert intents["Events_1.FindEvents"] == "Find events in a given city"
-    assert "Events_1.city_of_event" in {x.name for x in tasks["slots"]}
-    assert "Events_1.category" not in {x.name for x in tasks["slots"]}, "chosen from a list, never said in a span"
-
-
-def test_star_user_answers_become_feedback_and_annotation():
-    told = dialogues("star")["star/2048"]
-    assert [(f.kind, f.answer) for f in told.feedback] == [("answer", "no"), ("questionnaire", "yes")]
-    assert labels(told, "user", "outcome") == {AtGoal((0,)): ["failure"]}
-    prompt = dialogues("star")["star/50"]
-    assert (prompt.feedback[0].kind, prompt.feedback[0].question) == ("answer", "...find you a suitable ride?")
-    left = dialogues("star")["star/4578"]
-    assert [f.kind for f in left.feedback] == ["disconnect"]
-    assert left.annotation("user") is None
-
-
-def test_star_wizard_selections_become_goals():
-    many = dialogues("star")["star/5695"]
-    goals = [AtGoal((0, 1, 2, 4, 5, 6, 7)), AtGoal((3, 8)), AtGoal((9,))]
-    assert [x.at for x in many.annotations[0].labels] == goals
-    assert many.annotation("user") is None, "nobody asked about one of several tasks"
-
-
-def test_star_turns_contain_only_utterances():
-    for path in (SAMPLES / "star" / "dialogues").glob("*.json"):
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        said = [e["Text"] for e in plain["Events"] if e["Action"] in ("utter", "pick_suggestion")]
-        turns = dialogues("star")[f"star/{plain['DialogueID']}"].turns
-        assert [text for turn in turns for text in (turn.request, turn.response) if text] == said
-
-
-def test_star_turn_with_several_replies_has_last_wizard_action(tmp_path: Path):
-    """Of several replies to one request, the action of the last one that has a name."""
-    actions = ("ask_name", "bank_inform_balance", "anything_else")
-    events = [{"Agent": "User", "Action": "utter", "Text": "What is my balance?"}]
-    events += [{"Agent": "Wizard", "Action": "pick_suggestion", "Text": x, "ActionLabel": x} for x in actions]
-    events += [
-        {"Agent": "Wizard", "Action": "utter", "Text": "Bye."},
-        {"Agent": "User", "Action": "utter", "Text": "Bye"},
-    ]
-    scenario = {"Happy": True, "MultiTask": False, "WizardCapabilities": [{"Task": "bank_balance"}]}
-    plain = {"DialogueID": 1, "Scenario": scenario, "Events": events, "CompletionLevel": "Complete"}
-    (tmp_path / "1.json").write_text(json.dumps(plain), encoding="utf-8")
-    reader: Reader = resolve(READERS, "star", "format")
-    [found] = reader.read(tmp_path, {})
-    assert isinstance(found, Dialogue)
-    assert [[(c.name, c.value) for c in turn.categories] for turn in found.turns] == [
-        [("wizard_action", "anything_else")],
-        [],
-    ]
-
-
-def test_getgoing_call_gives_requests_responses_and_feedback():
-    denied, praised = dialogues("getgoing").values()
-    assert [turn.request for turn in denied.turns] == [
-        "",
-        "Brenda",
-        "transit directions",
-        "the airport",
-        "morrow at noon.",
-        "yes",
-        "No.",
-    ]
-    assert denied.turns[4].response.startswith(
-        "Okay, going to morrow park city apartments.\nOkay, travelling at 02:37 pm.\n"
-    )
-    assert not any(mark in turn.response for turn in denied.turns for mark in ("<", ">", "!b"))
-    assert [[f.kind for f in turn.feedback] for turn in praised.turns][-2:] == [["answer"], ["questionnaire"]]
-    assert [(f.answer, f.about) for turn in praised.turns for f in turn.feedback] == [("yes", 4), ("no", 5)]
-    goals = [(x.at, x.name) for d in (denied, praised) for x in d.annotations[0].labels if x.task == "outcome"]
-    assert goals == [(AtGoal((1, 2, 3, 4, 5)), "failure"), (AtGoal((1, 2, 3, 4)), "success")]
-    assert denied.user == "caller-9d6926f1b004"
-
-
-def test_uss_ratings_apply_to_previous_turn():
-    first, second = dialogues("uss").values()
-    assert [a.annotator for a in first.annotations] == ["uss/SGD/0/r1", "uss/SGD/0/r2", "uss/SGD/0/r3"]
-    assert [turn.request for turn in first.turns] == [
-        "I need a table for two.",
-        "In Ely.",
-        "Ely, I said!\nFor tonight.",
-        "Thanks.",
-    ]
-    assert [turn.response for turn in first.turns][1] == "Sorry, I did not get that.\nIn which town?"
-    rated = {label.at: label.value for label in first.annotations[1].labels}
-    # The first line's rating tells of nothing; the two on turn 2's lines both tell of turn 1.
-    assert rated == {AtTurn(0): 4.0, AtTurn(1): 1.5, AtTurn(2): 4.0, AtDialogue(): 2.0}
-    assert [(turn.request, turn.response) for turn in second.turns] == [
-        ("", "Do you like films with robots?"),
-        ("I do.", 'Then see "Brass Heart".'),
-    ]
-    assert second.annotations[1].labels == (
-        Label("quality", AtDialogue(), "good", value=5.0),
-        Label("quality", AtTurn(0), "good", value=4.0),
-    )
-
-
-def test_uss_part_option_gives_published_part():
-    reader: Reader = resolve(READERS, "uss", "format")
-    ids = {
-        part: [d.id for d in reader.read(SAMPLES / "uss", {"part": part}) if isinstance(d, Dialogue)]
-        for part in ("train", "valid")
-    }
-    assert ids == {"train": ["uss/SGD/0"], "valid": ["uss/SGD/1"]}
-    with pytest.raises(UsageError, match="--part is 'test'"):
-        list(reader.read(SAMPLES / "uss", {"part": "test"}))
-
-
-def test_uss_part_without_ratings_is_skipped(tmp_path):
-    folder = tmp_path / "uss"
-    shutil.copytree(SAMPLES / "uss", folder)
-    [rated] = (folder / "dataset").glob("*.txt")
-    shutil.copy(rated, rated.with_name("Acts-action.txt"))
-    reader: Reader = resolve(READERS, "uss", "format")
-    sources = {d.source for d in reader.read(folder, {"part": "train"}) if isinstance(d, Dialogue)}
-    assert sources == {"uss/SGD"}
-    with pytest.raises(UsageError, match="no parts are known"):
-        list(reader.read(rated.with_name("Acts-action.txt"), {"part": "train"}))
-
-
 def test_chat_tools_and_attachments_become_features():
     first, named, empty = read("chat")
     assert isinstance(first, Dialogue)
@@ -324,21 +161,6 @@ def test_csv_missing_column_error_lists_columns(tmp_path: Path):
 
 
 BAD = [
-    ("sgd", "dev/dialogues_001.json", b'[{"dialogue_id":"1_1","services":[],"turns":[{"speaker":"BOT"}]}]', "bad_type", "[0].turns[0].speaker"),
-    ("sgd", "dev/dialogues_001.json", b"[{]", "bad_json", None),
-    ("sgd", "dev/dialogues_001.json", b'[{"dialogue_id":"1_1","services":[],"turns":[{"speaker":"USER","utterance":"hi","frames":[{"service":"A_1","slots":[{"slot":"x","start":0,"exclusive_end":3}]}]}]}]', "bad_span", "annotations[0].turns[0].slots[0].end"),
-    ("star", "dialogues/1.json", b"{}", "bad_type", None),
-    ("star", "dialogues/1.json", b"\xff", "bad_json", None),
-    ("getgoing", "logs/a/log.json", b'{"uuid":"a","history":["TTS Hi.","ROBOT hi"]}', "bad_line", "history[1]"),
-    ("getgoing", "logs/a/log.json", b'{"uuid":"a"}', "bad_type", None),
-    ("betold", "BETOLD_valid.json", b'[{"LUHF":"maybe","utterances_annotations":[]}]', "bad_type", "LUHF"),
-    ("betold", "BETOLD_valid.json", b'[{"LUHF":"luhf","utterances_annotations":[{"caller_name":"asr","intent":"x"}]}]', "bad_type", "utterances_annotations[0].caller_name"),
-    ("betold", "BETOLD_valid.json", b'{"LUHF":"luhf"}', "bad_type", None),
-    ("betold", "BETOLD_valid.json", b'[{"LUHF":', "bad_json", None),
-    ("uss", "SGD.txt", b"\nUSER\thello\n", "bad_line", None),
-    ("uss", "SGD.txt", b"\nUSER\thello\tx\t3,3\nUSER\tOVERALL\t\t3\n", "bad_ratings", None),
-    ("uss", "SGD.txt", b"\nUSER\thello\tx\t3,9\n", "bad_rating", None),
-    ("uss", "SGD.txt", b"\nUSER\thel\xfflo\tx\t3\n", "bad_text", None),
     ("chat", "a.jsonl", b'{"messages":[{"role":"robot","content":"x"}]}', "bad_type", "messages[0].role"),
     ("chat", "a.jsonl", b'{"messages":[{"role":"user","content":"\\ud800"}]}', "lone_surrogate", "messages[0].content"),
     ("chat", "a.jsonl", b'{"text":"x"}', "bad_type", None),

@@ -12,6 +12,7 @@ from labelgen.data.label_sets import read_labels
 from labelgen.data.log import Log, write_log
 
 SAMPLES = Path(__file__).parents[1] / "corpora" / "samples"
+LAB = Path(__file__).parents[1] / "lab" / "samples"
 
 
 @pytest.fixture
@@ -44,13 +45,13 @@ def test_validate_above_bad_rate_counts_reasons_and_fails(tmp_path: Path, capsys
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_convert_corpus_writes_records_and_label_names(tmp_path: Path, suffix: str):
     out = tmp_path / "out" / f"sgd{suffix}"
-    assert main(["data", "convert", str(SAMPLES / "sgd"), str(out), "--format", "sgd"]) == 0
-    assert list(Log([out])) == list(Log([SAMPLES / "sgd"], "sgd"))
+    assert main(["data", "convert", str(LAB / "sgd"), str(out), "--format", "sgd"]) == 0
+    assert list(Log([out])) == list(Log([LAB / "sgd"], "sgd"))
     names = read_labels(out.parent / "labels.json")["sgd/dev"]
     assert {"Alarm_1.GetAlarms", "Weather_1.GetWeather"} <= {x.name for x in names["intents"]}
     assert {x.name for x in names["outcome"]} == {"success", "failure"}
-    assert main(["data", "convert", str(SAMPLES / "sgd"), str(out), "--format", "sgd"]) == 2, "nothing is overwritten"
-    assert main(["data", "convert", str(SAMPLES / "sgd"), str(out), "--format", "sgd", "--force"]) == 0
+    assert main(["data", "convert", str(LAB / "sgd"), str(out), "--format", "sgd"]) == 2, "nothing is overwritten"
+    assert main(["data", "convert", str(LAB / "sgd"), str(out), "--format", "sgd", "--force"]) == 0
 
 
 def test_convert_with_options_reads_and_writes_streams(capfdbinary: pytest.CaptureFixture[bytes]):
@@ -58,7 +59,7 @@ def test_convert_with_options_reads_and_writes_streams(capfdbinary: pytest.Captu
     options = [word for name, column in pairs.items() for word in ("--option", f"{name}={column}")]
     assert main(["data", "convert", str(SAMPLES / "tables" / "turns.tsv"), "-", "--format", "mapped", *options]) == 0
     assert [json.loads(line)["id"] for line in capfdbinary.readouterr().out.splitlines()] == ["t1"]
-    assert main(["data", "convert", str(SAMPLES / "uss"), "-", "--format", "uss", "--option", "part"]) == 2
+    assert main(["data", "convert", str(LAB / "uss"), "-", "--format", "uss", "--option", "part"]) == 2
 
 
 def test_sample_is_stable_and_contains_smaller_samples(log: Path, tmp_path: Path):

@@ -22,7 +22,7 @@ from labelgen.simulator.scripts import build_index, meanings_of, read_corpus, sc
 from labelgen.simulator.users import user_of
 from labelgen.simulator.world import WorldOptions
 
-SGD = Path(__file__).parents[1] / "corpora" / "samples" / "sgd"
+SGD = Path(__file__).parents[1] / "lab" / "samples" / "sgd"
 FAULTLESS = WorldOptions(
     wake_missed=0, misheard=0, intent_errors=0, slot_errors=0, entity_errors=0, result_errors=0, silent_errors=0,
     explored=0, reactions=0, asked=0, annotated=0,

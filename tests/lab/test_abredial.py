@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.readers.abredial import READER
 from labelgen.base.errors import UsageError
-from labelgen.corpora.abredial import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, answers
 from labelgen.data.log import Log

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.corpora.segments import READER
+from benchmarks.readers.segments import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal, answers
 from labelgen.data.reader import Remark

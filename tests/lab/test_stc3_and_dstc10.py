@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelgen.corpora import dstc10, stc3
+from benchmarks.readers import dstc10, stc3
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, Rating, answers
 from labelgen.data.log import Log

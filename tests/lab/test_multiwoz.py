@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelgen.corpora.multiwoz import READER
+from benchmarks.readers.multiwoz import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, answers, division
 from labelgen.data.log import Log

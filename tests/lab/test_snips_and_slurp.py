@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.readers import slurp, snips
 from labelgen.base.errors import UsageError
-from labelgen.corpora import slurp, snips
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, answers
 from labelgen.data.log import Log

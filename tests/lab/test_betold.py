@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelgen.corpora.betold import READER
+from benchmarks.readers.betold import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
 from labelgen.features.features import categories_of, numbers_of

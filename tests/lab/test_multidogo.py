@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelgen.corpora.multidogo import READER
+from benchmarks.readers.multidogo import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, answers
 from labelgen.data.log import Log

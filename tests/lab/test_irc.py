@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.readers.irc import READER
 from labelgen.base.errors import UsageError
-from labelgen.corpora.irc import READER
 from labelgen.data.dialogue import SPEAKER, Dialogue
 from labelgen.data.labels import division
 from labelgen.data.record import Rejected, decode, encode

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelgen.corpora.dbdc3 import READER
+from benchmarks.readers.dbdc3 import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log

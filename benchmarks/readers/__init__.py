@@ -1,0 +1,1 @@
+"""Readers of public corpora, one file for each; plug-ins of labelgen."""
