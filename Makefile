@@ -9,7 +9,6 @@
 #   make notebooks         run the notebooks and write their outputs into them; read the diff
 #   make same              compare results with those of version 0.3 on a simulated log
 #   make golden            rewrite the expected output of readers and the JSON Schema of a record; read the diff
-#   make public DATA=DIR   training and evaluation on public corpora unpacked in DIR
 #   make clean             remove the virtual environment, caches and builds; runs/ stays
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -18,7 +17,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: setup demo test test-fast coverage check same site notebooks golden public clean
+.PHONY: setup demo test test-fast coverage check same site notebooks golden clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -59,10 +58,6 @@ notebooks: $(READY)
 
 golden: $(READY)
 	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/corpora/test_readers.py tests/lab/test_public_readers.py tests/data/test_record_laws.py -k 'golden_file or documented_json_schema'
-
-public: $(READY)
-	@test -n "$(DATA)" || { echo "make public needs DATA=DIR, the folder of the unpacked corpora (docs/reference/corpora.md)"; exit 2; }
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/public.sh "$(DATA)"
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,5 @@
 """`labelgen simulate`: write a simulated log whose truth is known."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,9 +12,7 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import write_log
-from labelgen.simulator.corpus_world import CorpusWorld
 from labelgen.simulator.log import Scene, labels, scene
-from labelgen.simulator.scripts import read_corpus
 from labelgen.simulator.sound import write_sound
 from labelgen.simulator.world import WorldOptions
 
@@ -31,9 +28,6 @@ class SimulateOptions(WorldOptions, ForceOptions):
     """number of dialogues"""
     seed: WholeNumber = 0
     """seed of everything random"""
-    corpus: Annotated[str | None, "FORMAT:PATH"] = None
-    """annotated corpus of the world: users speak and the assistant answers as in its dialogues; without it the world has a
-    small built-in language"""
 
 
 def simulate(options: SimulateOptions) -> None:
@@ -52,22 +46,14 @@ def write_simulation(options: SimulateOptions) -> int:
     out = Path(options.out)
     if options.out != "-":
         fresh_file(out, options.force)
-    corpus = None if options.corpus is None else _corpus_world(options.corpus)
-    scenes = (scene(options.seed, index, world, corpus) for index in range(options.dialogues))
+    scenes = (scene(options.seed, index, world) for index in range(options.dialogues))
     shown = progress(scenes, "simulate", "dialogues", options.dialogues)
     return write_log(
         options.out,
         _dialogues(shown, out.parent, options.force),
-        labels() if corpus is None else corpus.labels(),
+        labels(),
         options.force,
     )
-
-
-def _corpus_world(named: str) -> CorpusWorld:
-    corpus = read_corpus(named)
-    reasons = "".join(f"; left out: {why}, {count:,}" for why, count in corpus.left_out.most_common())
-    print_lines(f"{len(corpus.scripts):,} dialogues of {named} can be retold{reasons}", file=sys.stderr)
-    return CorpusWorld(corpus)
 
 
 def _dialogues(scenes: Iterator[Scene], folder: Path, force: bool) -> Iterator[Dialogue]:
@@ -83,5 +69,5 @@ SIMULATE = Command(
     "simulate",
     SimulateOptions,
     simulate,
-    "labelgen simulate world/log.jsonl --dialogues 2000 --seed 1 --corpus sgd:corpora/sgd/dev",
+    "labelgen simulate world/log.jsonl --dialogues 2000 --seed 1",
 )

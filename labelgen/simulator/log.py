@@ -1,19 +1,16 @@
 """Simulated log: dialogues of a voice assistant with known ground truth.
 
 Each dialogue is a pure function of the log's seed, its index and the options. So a log can be made in parts, a longer log starts
-with the shorter one, and the same seed gives the same bytes. The dialogues are from the world of the grammar, or from a world
-that is built from an annotated corpus (simulator/corpus_world.py).
+with the shorter one, and the same seed gives the same bytes.
 
 Realistic: the assistant is a pipeline (wake word, recognition, understanding, lookup, execution) that fails at each stage at
 given rates and answers by what it understood. Its confidences correlate with its mistakes. Users have habits and moods,
 interleave goals, use elliptical requests, correct, rephrase, complain, give up and thank. Reactions are rare and biased: annoyed
-users react more. Some outcomes are known to the user alone. From a corpus: requests and responses are those of people.
+users react more. Some outcomes are known to the user alone.
 
 Not realistic: the grammar has sixteen intents and twelve slots. Recognition errors are drawn from words that look or sound
 alike, not from audio. Users never change their mind, lie only by a mistaken yes, and talk to nobody else. A goal stays within one
-domain. Annotators err at random. From a corpus: the corpus's responses count as correct; a mistake shows in one response
-at most, and later ones ignore it; a rephrased request may differ in words outside of slots. Success here alone proves nothing
-about real logs.
+domain. Annotators err at random. Success here alone proves nothing about real logs.
 
 Failures are recorded in `extra`, which no model reads. A turn's `faults` names the stages that failed, in order, harmful or not. A
 dialogue's `causes` lists the failed goals: each with its first turn, the earliest turn with a mistake that was not repaired, and the
@@ -35,7 +32,6 @@ from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import REQUEST, TRANSCRIPTION, Annotation, AtTurn, Label
 from labelgen.simulator.annotators import PEOPLE, PRICE_PER_TURN, Marks, TurnMarks, annotate, look, stricter
 from labelgen.simulator.conversation import Talk, converse, overall
-from labelgen.simulator.corpus_world import CorpusWorld, source_of
 from labelgen.simulator.sound import Voice, segments
 from labelgen.simulator.users import User, user_of
 from labelgen.simulator.vocabulary import INTENTS, SLOTS
@@ -53,8 +49,8 @@ def with_faults(talk: Talk) -> tuple[Turn, ...]:
     )
 
 
-def causes(talk: Talk, origin: str | None = None) -> str | None:
-    """The `extra` of a dialogue. origin: id of the corpus's dialogue that it follows, recorded as `corpus`."""
+def causes(talk: Talk) -> str | None:
+    """The `extra` of a dialogue; None without a failed goal."""
     failed: Sequence[dict[str, object]] = [
         {
             "goal": goal.turns[0],
@@ -64,10 +60,7 @@ def causes(talk: Talk, origin: str | None = None) -> str | None:
         for goal in sorted(talk.goals, key=lambda goal: goal.turns)
         if goal.failed
     ]
-    fields: dict[str, object] = {"causes": failed} if failed else {}
-    if origin is not None:
-        fields["corpus"] = origin
-    return _text(fields) if fields else None
+    return _text({"causes": failed}) if failed else None
 
 
 def _text(fields: dict[str, object]) -> str:
@@ -88,12 +81,10 @@ class Scene:
     voice: Voice | None
 
 
-def simulate(
-    dialogues: int, seed: int, options: WorldOptions | None = None, corpus: CorpusWorld | None = None
-) -> Iterator[Dialogue]:
-    """The first `dialogues` dialogues of the log with that seed. corpus: world of a corpus; None for the world of the grammar."""
+def simulate(dialogues: int, seed: int, options: WorldOptions | None = None) -> Iterator[Dialogue]:
+    """The first `dialogues` dialogues of the log with that seed."""
     for index in range(dialogues):
-        yield scene(seed, index, options, corpus).dialogue
+        yield scene(seed, index, options).dialogue
 
 
 def labels() -> Sources:
@@ -106,20 +97,12 @@ def labels() -> Sources:
     }
 
 
-def scene(seed: int, index: int, options: WorldOptions | None = None, corpus: CorpusWorld | None = None) -> Scene:
+def scene(seed: int, index: int, options: WorldOptions | None = None) -> Scene:
     """Dialogue number `index`, from 0, of the log with that seed."""
     options = options or WorldOptions()
     rng = Random(f"dialogue/{seed}/{index}")
-    source, origin = SOURCE, None
-    locale: str | None = "en-US"
-    if corpus is None:
-        who = _user(seed, int(rng.random() * options.users))
-        talk = converse(who, options, rng)
-    else:
-        script = corpus.script(seed, index)
-        source, locale, origin = source_of(script.source), script.locale, script.id
-        who = _user(seed, corpus.user(seed, script, options.users, rng))
-        talk = corpus.retell(script, who, options, rng)
+    who = _user(seed, int(rng.random() * options.users))
+    talk = converse(who, options, rng)
     start = _FIRST_DAY + timedelta(seconds=_INTERVAL_S * index + int(rng.random() * _INTERVAL_S))
     identity = f"sim-{seed}-{index:06d}"
     marks = _truth(talk)
@@ -131,15 +114,15 @@ def scene(seed: int, index: int, options: WorldOptions | None = None, corpus: Co
         turns=with_faults(talk),
         user=who.id,
         start=start.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        locale=locale,
+        locale="en-US",
         device=who.device,
-        source=source,
+        source=SOURCE,
         feedback=feedback,
         annotations=(
             _transcribed(annotate(marks, TRUTH, "truth"), talk, seed, index),
             *_people(marks, dialogue_key=f"{seed}/{index}", talk=talk, options=options),
         ),
-        extra=causes(talk, origin),
+        extra=causes(talk),
     )
     return _with_sound(dialogue, talk, options, seed, index)
 

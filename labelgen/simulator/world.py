@@ -1,7 +1,7 @@
 """Worlds: the options of a simulation, and the interface of the parts in which worlds differ.
 
-There are two worlds: one with the grammar's language, and one that is built from a corpus. They share everything else: the
-pipeline and its faults, the users and their reactions, and the annotators."""
+Language and skills are an interface of their own; the pipeline and its faults, the users and their reactions, and the annotators do
+not know which words are used."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -37,9 +37,6 @@ class WorldOptions:
     """rate of requests that the assistant claims to have done but did not"""
     noticed: Rate = 0.92
     """probability that the user notices a wrong response"""
-    explored: Rate = 0.05
-    """world of a corpus only: probability that the user first asks for the same with another value, where possible; the
-    grammar's language has follow-ups instead"""
     reactions: Rate = 1.0
     """factor on the rate of logged reactions (barge-in, stop, rating, answer); 0 for none"""
     asked: Rate = 0.12

@@ -1,7 +1,5 @@
 """`labelgen simulate` and `labelgen show` from the outside."""
 
-from pathlib import Path
-
 import pytest
 
 from labelgen.cli.main import main
@@ -18,22 +16,6 @@ def test_simulate_writes_the_log_and_its_labels(tmp_path, capsys):
     assert read_labels(tmp_path / "labels.json") == labels()
     assert main(["simulate", str(tmp_path / "log.parquet"), "--dialogues", "3", "--seed", "4"]) == 0
     assert list(Log([tmp_path / "log.parquet"])) == list(simulate(3, 4))
-
-
-def test_simulate_grows_a_log_from_a_corpus(tmp_path, capsys):
-    out = tmp_path / "log.jsonl"
-    sample = Path(__file__).parents[1] / "lab" / "samples" / "sgd"
-    words = ["simulate", str(out), "--dialogues", "6", "--seed", "2", "--corpus", f"sgd:{sample}"]
-    assert main(words) == 0
-    # What is left out is told where it does not get between the lines of a log.
-    assert "a goal that failed, 1" in capsys.readouterr().err
-    first = out.read_bytes()
-    known = read_labels(tmp_path / "labels.json")
-    for dialogue in Log([out]):
-        assert dialogue.source is not None
-        assert "stop" in {label.name for label in known[dialogue.source]["intents"]}
-    assert main([*words, "--force"]) == 0
-    assert out.read_bytes() == first
 
 
 def test_simulate_writes_sound_beside_the_log(tmp_path, capsys):
@@ -53,7 +35,6 @@ def test_simulate_writes_sound_beside_the_log(tmp_path, capsys):
         ["--moods", "1"],
         ["--asked"],
         ["--users", "few"],
-        ["--corpus", "sgd"],
     ],
 )
 def test_simulate_refuses_what_it_cannot_do(tmp_path, capsys, wrong):

@@ -25,7 +25,6 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "star": ("star", "star", {}),
     "getgoing": ("getgoing", "getgoing", {}),
     "betold": ("betold", "betold", {}),
-    "segments": ("segments", "segments", {}),
     "uss": ("uss", "uss", {}),
     "snips": ("snips", "snips", {}),
     "slurp": ("slurp", "slurp", {}),
