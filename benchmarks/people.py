@@ -18,13 +18,13 @@ from msgspec.structs import replace
 from labelgen.base.errors import UsageError
 from labelgen.confidence.resampling import Array, interval, over_trainings
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import ON_GIVEN_GOALS, AtGoal
+from labelgen.data.labels import AtGoal
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import Part, Seen, part_of
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Protocol, with_reference
-from labelgen.metrics.results import BASELINE, HUMAN, Setting
+from labelgen.metrics.results import BASELINE, HUMAN, Setting, SystemName
 from labelgen.model.annotator import Annotator
 from labelgen.tasks.evaluation import EvaluationTask, about, answered, evaluation_tasks, from_turn
 
@@ -180,7 +180,11 @@ def _of_corpus(
         yield _row(setting, metric, joint.name, [one[metric] for one in ours], seeds)
     for rival in rivals:
         theirs = measured(rival)
-        name = PERSON if rival == HUMAN else rival.removeprefix(BASELINE).removesuffix(ON_GIVEN_GOALS)
+        name = (
+            PERSON
+            if rival == HUMAN
+            else rival.removeprefix(BASELINE).removesuffix(str(SystemName("", on_given_goals=True)))
+        )
         for metric in metrics:
             row, draws = _row(setting, metric, joint.name, [theirs[metric]], "")
             yield structs.replace(row, system=name), draws

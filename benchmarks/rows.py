@@ -16,12 +16,11 @@ from labelgen.agreement.consensus import CONSENSUS
 from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, interval, over_trainings
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import ON_GIVEN_GOALS
 from labelgen.data.log import Log
 from labelgen.evaluation.baselines import BASELINES
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Judgment, Protocol
-from labelgen.metrics.results import BASELINE, HUMAN, Setting, read_evaluation
+from labelgen.metrics.results import BASELINE, HUMAN, Setting, SystemName, read_evaluation
 from labelgen.tasks.evaluation import EvaluationTask, answered, evaluation_tasks, from_turn
 
 from .results import Result, slug
@@ -102,7 +101,7 @@ def _trainings(predictions: Sequence[Path], names: Mapping[str, str]) -> list[Tr
     for seed, variants in by_seed.items():
         first = read_evaluation(next(iter(variants.values()))[0].parent / "evaluation.json")
         logs = {name: sorted(Log(paths), key=lambda dialogue: dialogue.id) for name, paths in variants.items()}
-        trainings.append(Training(seed, logs, first.systems, first.setting))
+        trainings.append(Training(seed, logs, list(map(str, first.systems)), first.setting))
     return trainings
 
 
@@ -182,7 +181,7 @@ class _Table:
             people = [HUMAN] if any(judgment.person is not None for judgment in judgments) else []
             present = [name for name in training.systems if any(answered(d.annotation(name), task) for d in dialogues)]
             for system in (*present, *people) if judgments else ():
-                of_variant = variant and system in ("model", f"model{ON_GIVEN_GOALS}")
+                of_variant = variant and system in ("model", str(SystemName("model", on_given_goals=True)))
                 name = variant + system.removeprefix("model") if of_variant else _name(system)
                 if name not in out and (not self.systems or name in self.systems):
                     items = items_of(judgments, dialogues, task, system)

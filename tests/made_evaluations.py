@@ -1,5 +1,6 @@
 """Evaluations for tests: as plain data, from a simulated log, and any that the form allows."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.data.record import to_plain
 from labelgen.evaluation import evaluate as evaluation_module
-from labelgen.metrics.results import FORM, Evaluation
+from labelgen.metrics.results import FORM, Evaluation, SystemName
 from labelgen.report import page
 from labelgen.report import verdicts as in_words
 from labelgen.simulator.log import simulate
@@ -224,13 +225,13 @@ def evaluations(draw: st.DrawFn) -> dict[str, Any]:
         "versions": {draw(words): draw(words)},
         "setting": {
             "reference": draw(words),
-            "annotators": draw(optional(words)),
+            "annotators": draw(optional(st.lists(words, max_size=2))),
             "seed": 0,
             "resamples": 1000,
             "level": 0.95,
         },
         "protocol": draw(words),
-        "systems": draw(st.lists(names, max_size=2)),
+        "systems": named(*draw(st.lists(names, max_size=2))),
         "data": {
             "paths": [draw(words)],
             "digest": draw(optional(words)),
@@ -313,7 +314,7 @@ def evaluation(*tasks: dict[str, Any], examples: tuple[Dialogue, ...] = ()) -> d
         "form": FORM,
         "title": "Evaluation of model",
         "setting": {"reference": "truth", "level": 0.95},
-        "systems": ["model"],
+        "systems": named("model"),
         "tasks": list(tasks),
         "examples": [
             {"errors": 1, "errors_by_task": {}, "system": "model", "reference": "truth", "record": to_plain(d)}
@@ -337,9 +338,17 @@ def plain(result: Any) -> Any:
     return msgspec.to_builtins(result)
 
 
-def evaluate(*args: Any, **more: Any) -> dict[str, Any]:
+def named(*systems: str) -> list[dict[str, str]]:
+    """Systems that are plain data."""
+    return [{"base": name} for name in systems]
+
+
+def evaluate(
+    dialogues: Sequence[Dialogue], tasks: Any, systems: Iterable[str | SystemName], *more: Any
+) -> dict[str, Any]:
     """labelgen.evaluation.evaluate.evaluate, its result as plain data."""
-    found: dict[str, Any] = plain(evaluation_module.evaluate(*args, **more))
+    typed = [SystemName(one) if isinstance(one, str) else one for one in systems]
+    found: dict[str, Any] = plain(evaluation_module.evaluate(dialogues, tasks, typed, *more))
     return found
 
 

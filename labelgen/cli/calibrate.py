@@ -21,7 +21,6 @@ from labelgen.cli.command import (
     LogOptions,
     ModelRunOptions,
     RunOptions,
-    joined_names,
     open_log,
 )
 
@@ -176,7 +175,7 @@ def open_with_model(
     from labelgen.model.annotator import Annotator
     from labelgen.tasks.evaluation import evaluation_tasks
 
-    setting = Setting(options.reference, joined_names(options.annotators), seed=seed, ratings=options.ratings)
+    setting = Setting(options.reference, options.annotators, seed=seed, ratings=options.ratings)
     log = open_log(options, options.log, options.domains_from)
     annotator = Annotator(
         options.model,

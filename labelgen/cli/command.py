@@ -34,7 +34,6 @@ from labelgen.steps.shared import AudioFolders as AudioFolders
 from labelgen.steps.shared import ConsensusOptions as ConsensusOptions
 from labelgen.steps.shared import ModelRunOptions as ModelRunOptions
 from labelgen.steps.shared import RunOptions as RunOptions
-from labelgen.steps.shared import joined_names as joined_names
 
 Options = TypeVar("Options")
 

@@ -12,7 +12,7 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.base.options import Probability, Range
 from labelgen.base.terminal import print_lines
-from labelgen.cli.command import Command, ForceOptions, LogOptions, joined_names, open_log
+from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def _rows(options: EstimateOptions) -> list[dict[str, Any]]:
             f"of {options.task} several names may hold", f"--task {options.task}", "choose outcome or quality"
         )
     require(options.label, task.names, "label")
-    setting = Setting(options.reference, joined_names(options.annotators))
+    setting = Setting(options.reference, options.annotators)
     dialogues = (
         d
         for one in with_all_named(open_log(options, options.log), setting)

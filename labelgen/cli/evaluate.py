@@ -21,7 +21,6 @@ from labelgen.cli.command import (
     LogOptions,
     ModelRunOptions,
     RunOptions,
-    joined_names,
     open_log,
 )
 from labelgen.data.label_sets import refuse_without_domains
@@ -157,9 +156,9 @@ def _follow(options: EvaluateOptions, evaluation: "Evaluation", runs: "Mapping[s
 
 def _judged_digest(predictions: Path, evaluation: "Evaluation") -> str:
     """Digest of the judged dialogues without the answers of systems, so that it is the same for other models."""
-    digest = sha256()
+    digest, systems = sha256(), set(map(str, evaluation.systems))
     for dialogue in Log([predictions], max_bad_rate=0.0):
-        kept = tuple(one for one in dialogue.annotations if one.annotator not in evaluation.systems)
+        kept = tuple(one for one in dialogue.annotations if one.annotator not in systems)
         digest.update(encode(structs.replace(dialogue, annotations=kept)) + b"\n")
     return digest.hexdigest()
 
@@ -196,7 +195,7 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     by_consensus = options.reference == CONSENSUS
     setting = Setting(
         reference=options.reference,
-        annotators=joined_names(options.annotators) if options.annotators else EVERYONE if by_consensus else None,
+        annotators=options.annotators or (EVERYONE if by_consensus else None),
         others=options.others,
         ratings=options.ratings,
         first_turn=options.first_turn,
@@ -239,7 +238,7 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     write_log(written, prepared.dialogues)
     # What is judged is what was written, so that the file alone gives the same numbers.
     dialogues = list(Log([written], max_bad_rate=0.0))
-    systems = systems_of(dialogues, setting)
+    systems = systems_of(dialogues, setting, prepared.variants)
     logs = [str(path) for path in options.log]
     if dialogues and not systems:
         raise UsageError(

@@ -20,12 +20,6 @@ TRANSCRIPTION = "transcription"
 REQUEST = "request"
 """The one name of the task TRANSCRIPTION."""
 
-ON_GIVEN_GOALS = " on the reference's goals"
-"""Suffix of the name of a model that labeled the goals of the reference."""
-
-FEEDBACK_MASKED = ", feedback masked"
-"""Suffix of the name of a model that labeled dialogues with their feedback masked."""
-
 
 class AtTurn(Struct, frozen=True, order=True):
     """A turn, by its index."""

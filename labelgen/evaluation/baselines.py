@@ -21,7 +21,6 @@ from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.base.registry import Registry, resolve
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import (
-    ON_GIVEN_GOALS,
     Annotation,
     At,
     AtDialogue,
@@ -39,7 +38,7 @@ from labelgen.features.ngrams import turns_at
 from labelgen.feedback.cues import is_closing, only_takes_leave, takes_leave
 from labelgen.feedback.items import goals_of
 from labelgen.feedback.topics import topic_shifts
-from labelgen.metrics.results import BASELINE, Fitted, FittedBaselines, Setting
+from labelgen.metrics.results import BASELINE, Fitted, FittedBaselines, Setting, SystemName
 from labelgen.tasks.evaluation import EvaluationTask, answered
 
 BASELINES = Registry(
@@ -126,7 +125,7 @@ class Baselines:
         for baseline in self.baselines:
             end_to_end = self._annotations(baseline, dialogues, goals_from, False)
             on_given = self._annotations(baseline, dialogues, reference, True)
-            names = {baseline.name, baseline.name + ON_GIVEN_GOALS}
+            names = {baseline.name, str(SystemName(baseline.name, on_given_goals=True))}
             for k, dialogue in enumerate(out):
                 new = [a for a in (end_to_end[k], on_given[k]) if a is not None]
                 kept = [a for a in dialogue.annotations if a.annotator not in names]
@@ -154,7 +153,7 @@ class Baselines:
                 labels[k] += predicted
                 if not predicted:
                     none[k].append(NoLabel(task.tasks[0], place.at, prediction.shares.get((), None)))
-        name = baseline.name + (ON_GIVEN_GOALS if on_given else "")
+        name = str(SystemName(baseline.name, on_given))
         out: list[Annotation | None] = []
         for here, empty in zip(labels, none, strict=True):
             out.append(Annotation(name, "rule", tuple(here), tuple(empty)) if here or empty else None)

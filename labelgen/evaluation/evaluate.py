@@ -13,7 +13,7 @@ from labelgen import __version__
 from labelgen.agreement.consensus import CONSENSUS
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import FEEDBACK_MASKED, At, AtDialogue, AtGoal, AtSpan, AtTurn
+from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.data.record import to_plain
 from labelgen.evaluation.annotators import no_ceiling
 from labelgen.evaluation.measure import (
@@ -41,6 +41,7 @@ from labelgen.metrics.results import (
     MetricInfo,
     Place,
     Setting,
+    SystemName,
     SystemRow,
     TaskResult,
     Tie,
@@ -75,7 +76,7 @@ class Description:
 def evaluate(
     dialogues: Sequence[Dialogue],
     tasks: Sequence[EvaluationTask],
-    systems: Sequence[str],
+    systems: Sequence[SystemName],
     setting: Setting,
     description: Description,
 ) -> Evaluation:
@@ -95,7 +96,7 @@ def evaluate(
         raise nothing_to_judge(dialogues, tasks, setting, description.left_out, reasons, where)
     slices_tested = adjust([part for task in judged_tasks for part in task.slices])
     adjust([part for task in judged_tasks for part in task.worst_slices])
-    decide(judged_tasks, setting.level)
+    decide(judged_tasks, systems, setting.level)
     positions = sorted({judgment.dialogue for task in tasks for judgment in protocol.judgments(task).all})
     judged = [dialogues[k] for k in positions]
     data = Data(
@@ -151,17 +152,21 @@ def protocol_words(setting: Setting) -> str:
     return words + (f"; turns before turn {setting.first_turn} are not judged" if setting.first_turn else "")
 
 
-def task_result(protocol: Protocol, task: EvaluationTask, systems: Sequence[str], setting: Setting) -> TaskResult:
+def task_result(
+    protocol: Protocol, task: EvaluationTask, systems: Sequence[SystemName], setting: Setting
+) -> TaskResult:
     """Every system on one task. Systems without an answer are left out of it; models come first, then people and the noise ceiling, then
     rules."""
     dialogues = protocol.dialogues
     judgments = protocol.judgments(task)
     rounds = judgments.all
     people = [HUMAN] if any(judgment.person is not None for judgment in rounds) else []
-    names = [name for name in systems if _answers(dialogues, name, task)]
+    answering = [system for system in systems if _answers(dialogues, str(system), task)]
+    names = list(map(str, answering))
     kinds = {name: kind_of(dialogues, name) for name in names} | _KINDS
-    rules = [name for name in names if kinds[name] == "rule"]
-    models = [name for name in names if name not in rules]
+    of_rules = [system for system in answering if kinds[str(system)] == "rule"]
+    of_models = [system for system in answering if system not in of_rules]
+    models, rules = list(map(str, of_models)), list(map(str, of_rules))
     items = {name: items_of(rounds, dialogues, task, name) for name in (*models, *people, *rules)}
     by_consensus = people if setting.reference == CONSENSUS else []
     why_none = no_ceiling(rounds) if by_consensus else None
@@ -172,7 +177,7 @@ def task_result(protocol: Protocol, task: EvaluationTask, systems: Sequence[str]
         items[CEILING] = items_of(rounds, dialogues, task, CONSENSUS)
     measured = {name: measure_all(task.metrics, items[name], rounds, setting) for name in items if rounds}
     pairs = [(name, HUMAN) for name in names if people]
-    pairs += [(name, name.removesuffix(FEEDBACK_MASKED)) for name in names if name.endswith(FEEDBACK_MASKED)]
+    pairs += [(str(system), str(system.unmasked)) for system in answering if system.masked]
     ratios = [
         ratio(name, over, m, measured[name][m], measured[over][m], setting.level)
         for name, over in pairs
@@ -181,7 +186,7 @@ def task_result(protocol: Protocol, task: EvaluationTask, systems: Sequence[str]
     ]
     times = Counter(judgment.dialogue for judgment in rounds)
     shares = [1.0 / times[judgment.dialogue] for judgment in rounds]
-    first = [name for name in systems[:1] if name in items]
+    first = [name for name in map(str, systems[:1]) if name in items]
     sliced = {name: items[name] for name in (*first, *people)}
     slices, worst = slice_metrics(sliced, first, measured, rounds, dialogues, task, setting)
     human = [item for name in people for item in items[name]]
@@ -207,7 +212,7 @@ def task_result(protocol: Protocol, task: EvaluationTask, systems: Sequence[str]
             for name in order
             if rounds
         ],
-        verdicts=compare(models, measured, task.metrics[0], setting.level) if rounds else [],
+        verdicts=compare(of_models, of_rules, measured, task.metrics[0], setting.level) if rounds else [],
         ratios=[r for r in ratios if r.value is not None],
         ties=TieCounts(items=len(judgments.ties), examples=ties),
         left_out=[
@@ -246,23 +251,24 @@ def _place(at: At) -> Place:
 
 
 def examples(
-    dialogues: Sequence[Dialogue], tasks: Sequence[EvaluationTask], systems: Sequence[str], setting: Setting
+    dialogues: Sequence[Dialogue], tasks: Sequence[EvaluationTask], systems: Sequence[SystemName], setting: Setting
 ) -> list[ExampleDialogue]:
     """Up to MOST_EXAMPLES dialogues where the first system is most often wrong, ties in the order of the log. Errors count fields that the
     reference answers and the system gets wrong or leaves."""
     if not systems:
         return []
+    first = str(systems[0])
     single = [task for task in tasks if len(task.tasks) == 1]
     wrong = []
     for k, dialogue in enumerate(dialogues):
-        by_task = {task.name: _errors(dialogue, task, systems[0], setting.reference) for task in single}
+        by_task = {task.name: _errors(dialogue, task, first, setting.reference) for task in single}
         if errors := sum(by_task.values()):
             wrong.append((-errors, k, {name: n for name, n in by_task.items() if n}))
     return [
         ExampleDialogue(
             errors=-errors,
             errors_by_task=by_task,
-            system=systems[0],
+            system=first,
             reference=setting.reference,
             record=to_plain(dialogues[k]),
         )
@@ -278,7 +284,9 @@ def _errors(dialogue: Dialogue, task: EvaluationTask, system: str, reference: st
     return sum(at not in predicted or not same(predicted[at], labels) for at, labels in wanted.items())
 
 
-def costs(protocol: Protocol, tasks: Sequence[EvaluationTask], systems: Sequence[str], setting: Setting) -> list[Cost]:
+def costs(
+    protocol: Protocol, tasks: Sequence[EvaluationTask], systems: Sequence[SystemName], setting: Setting
+) -> list[Cost]:
     """Completion, agreement and the price of an accepted answer, for each system and the human baseline; empty where no annotation has a
     price.
 

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from labelgen.base.errors import InputError
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS, Annotation, AtGoal, divides
+from labelgen.data.labels import Annotation, AtGoal, divides
 from labelgen.data.split import Seen
 from labelgen.evaluation.baselines import DEFAULT as DEFAULT_BASELINES
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
 from labelgen.feedback.masking import mask_feedback
-from labelgen.metrics.results import BASELINE, AnnotatedBy, FittedBaselines, Setting
+from labelgen.metrics.results import BASELINE, AnnotatedBy, FittedBaselines, Setting, SystemName
 from labelgen.review.sampling import doubt_strategy
 from labelgen.tasks.evaluation import EvaluationTask
 
@@ -44,11 +44,12 @@ class JudgedModel:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """dialogues: those that count, with the reference and all systems. left_out: reason -> dialogues. baselines: how they were fitted, None
-    without a training part."""
+    """dialogues: those that count, with the reference and all systems. left_out: reason -> dialogues. variants: systems that annotated once
+    more. baselines: how they were fitted, None without a training part."""
 
     dialogues: list[Dialogue]
     left_out: dict[str, int]
+    variants: frozenset[SystemName]
     baselines: FittedBaselines | None = None
 
 
@@ -89,16 +90,20 @@ def prepare(
         remaining = leave_out(f"fewer than {least_people} people", enough)
     # The reference comes first: models are asked about its goals too.
     kept = with_reference(remaining, tasks, setting)
+    variants: frozenset[SystemName] = frozenset()
     for model in models:
-        kept = annotated(kept, model, setting.reference)
+        kept, new = annotated(kept, model, setting.reference)
+        variants |= new
     if others is not None:
         kept = join(kept, others, setting.reference)
     if training is None:
-        return Prepared(kept, left_out)
+        return Prepared(kept, left_out, variants)
     fitted = fit_baselines(training, tasks, setting, default_baselines(setting.seed, baselines))
-    judged = [name for name in systems_of(kept, setting) if not name.startswith(BASELINE)]
+    judged = [str(x) for x in systems_of(kept, setting, variants) if not x.base.startswith(BASELINE)]
     fitted.fitted.goals_from = judged[0] if judged else None
-    return Prepared(fitted.annotate(kept, setting.reference, fitted.fitted.goals_from), left_out, fitted.fitted)
+    variants |= {SystemName(baseline.name, on_given_goals=True) for baseline in fitted.baselines}
+    dialogues = fitted.annotate(kept, setting.reference, fitted.fitted.goals_from)
+    return Prepared(dialogues, left_out, variants, fitted.fitted)
 
 
 def join(dialogues: Sequence[Dialogue], predictions: Iterable[Dialogue], reference: str) -> list[Dialogue]:
@@ -131,44 +136,54 @@ def join(dialogues: Sequence[Dialogue], predictions: Iterable[Dialogue], referen
     return out
 
 
-def annotated(dialogues: Sequence[Dialogue], model: JudgedModel, reference: str) -> list[Dialogue]:
+def annotated(
+    dialogues: Sequence[Dialogue], model: JudgedModel, reference: str
+) -> tuple[list[Dialogue], frozenset[SystemName]]:
     """The dialogues with the model's annotations: one end to end and, where it labels goals, one on the reference's goals.
 
-    Where the model learned from feedback and a dialogue carries some, both are made again with the feedback masked. Their names say so."""
+    Where the model learned from feedback and a dialogue carries some, both are made again with the feedback masked. Also returned are the
+    names of all that annotated once more."""
     masked = [mask_feedback(dialogue) if model.from_feedback else dialogue for dialogue in dialogues]
     carrying = [k for k, dialogue in enumerate(dialogues) if masked[k] != dialogue]
     seen = _annotations(dialogues, model.annotate, reference, "annotate")
-    unseen = _annotations([masked[k] for k in carrying], model.annotate, reference, f"annotate{FEEDBACK_MASKED}")
+    unseen = _annotations([masked[k] for k in carrying], model.annotate, reference, "annotate, feedback masked")
     without = dict(zip(carrying, unseen, strict=True))
-    out = []
+    out: list[Dialogue] = []
+    names: set[SystemName] = set()
     for k, dialogue in enumerate(dialogues):
-        new = list(seen[k])
+        new = dict(seen[k])
         if carrying:
             # In a dialogue without feedback nothing is masked, and the answers are the same.
-            new += [replace(a, annotator=a.annotator + FEEDBACK_MASKED) for a in without.get(k, seen[k])]
-        kept = [a for a in dialogue.annotations if a.annotator not in {n.annotator for n in new}]
-        out.append(replace(dialogue, annotations=(*kept, *new)))
-    return out
+            new |= {replace(name, masked=True): a for name, a in without.get(k, seen[k]).items()}
+        named = [replace(annotation, annotator=str(name)) for name, annotation in new.items()]
+        kept = [a for a in dialogue.annotations if a.annotator not in {n.annotator for n in named}]
+        out.append(replace(dialogue, annotations=(*kept, *named)))
+        names.update(name for name in new if name != SystemName(name.base))
+    return out, frozenset(names)
 
 
 def _annotations(
     dialogues: Sequence[Dialogue], annotate: Annotate, reference: str, name: str
-) -> list[list[Annotation]]:
+) -> list[dict[SystemName, Annotation]]:
     """Of each dialogue the annotation end to end and, where there is any, that on the reference's goals."""
     out = []
     starts = range(0, len(dialogues), _AT_ONCE)
     for start in progress(starts, name, f"times {_AT_ONCE} dialogues", len(starts)):
         group = dialogues[start : start + _AT_ONCE]
         for end_to_end, on_given in zip(annotate(group, None), annotate(group, reference), strict=True):
+            made = {SystemName(end_to_end.annotator): end_to_end}
             labels = tuple(x for x in on_given.labels if not divides(x.task) and isinstance(x.at, AtGoal))
-            annotator = end_to_end.annotator + ON_GIVEN_GOALS
-            on_goals = replace(on_given, annotator=annotator, labels=labels, none=())
-            out.append([end_to_end, on_goals] if labels else [end_to_end])
+            if labels:
+                made[SystemName(end_to_end.annotator, True)] = replace(on_given, labels=labels, none=())
+            out.append(made)
     return out
 
 
-def systems_of(dialogues: Iterable[Dialogue], setting: Setting) -> tuple[str, ...]:
-    """Annotators that can be judged: models first, baselines last, each kind in the order of the log; without people and the reference."""
+def systems_of(
+    dialogues: Iterable[Dialogue], setting: Setting, variants: Iterable[SystemName] = ()
+) -> tuple[SystemName, ...]:
+    """Annotators that can be judged: models first, baselines last, each kind in the order of the log; without people and the reference.
+    variants: those that annotated once more."""
     kinds: dict[str, str] = {}
     for dialogue in dialogues:
         people = {a.annotator for a in people_of(dialogue, setting)}
@@ -176,7 +191,9 @@ def systems_of(dialogues: Iterable[Dialogue], setting: Setting) -> tuple[str, ..
             if annotation.annotator != setting.reference and annotation.annotator not in people:
                 kinds.setdefault(annotation.annotator, annotation.kind)
     judged = [name for name, kind in kinds.items() if kind in _SYSTEMS]
-    return tuple(sorted(judged, key=lambda name: (name.startswith(BASELINE), _SYSTEMS.index(kinds[name]))))
+    names = {str(variant): variant for variant in variants}
+    order = sorted(judged, key=lambda name: (name.startswith(BASELINE), _SYSTEMS.index(kinds[name])))
+    return tuple(names.get(name) or SystemName(name) for name in order)
 
 
 def kind_of(dialogues: Iterable[Dialogue], annotator: str) -> str:
@@ -185,9 +202,9 @@ def kind_of(dialogues: Iterable[Dialogue], annotator: str) -> str:
     return next((a.kind for a in annotations if a is not None), "model")
 
 
-def once_only(systems: Iterable[str]) -> list[str]:
+def once_only(systems: Iterable[SystemName]) -> list[str]:
     """The systems without those that annotated once more, on given goals or with feedback masked."""
-    return [name for name in systems if not name.endswith((ON_GIVEN_GOALS, FEEDBACK_MASKED))]
+    return [x.base for x in systems if not (x.on_given_goals or x.masked)]
 
 
 def trained_on(annotation: Annotation | None) -> bool | None:
@@ -211,7 +228,7 @@ def held_out(
     return kept, left_out
 
 
-def annotated_by(dialogues: Sequence[Dialogue], systems: Iterable[str]) -> list[AnnotatedBy]:
+def annotated_by(dialogues: Sequence[Dialogue], systems: Iterable[SystemName]) -> list[AnnotatedBy]:
     """For each model among the systems: how many dialogues it annotated, and how many of them it was trained on."""
     rows = []
     for name in once_only(systems):

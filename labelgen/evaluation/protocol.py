@@ -26,27 +26,26 @@ AnswersAt = dict[At, tuple[Label, ...]]
 
 
 @cache
-def annotator_names(annotators: str | None) -> frozenset[str] | None:
+def annotator_names(annotators: tuple[str, ...] | None) -> frozenset[str] | None:
     """The names of human annotators in a setting; None for EVERYONE and for nobody. Raises UsageError for another
     kind, and for an empty name."""
     if annotators in (None, EVERYONE):
         return None
-    names = annotators.split(",")
-    if not all(names) or any(name.startswith(("kind=", "kind:")) for name in names):
-        hint = f"repeat the option for each name, or give {EVERYONE} for all people"
-        raise UsageError(f"{annotators!r} names no people", "--annotators", hint)
-    return frozenset(names)
+    if not all(annotators) or any(name.startswith(("kind=", "kind:")) for name in annotators):
+        hint = f"repeat the option for each name, or give {EVERYONE[0]} for all people"
+        raise UsageError(f"{', '.join(annotators)!r} names no people", "--annotators", hint)
+    return frozenset(annotators)
 
 
 def people_of(dialogue: Dialogue, setting: Setting) -> list[Annotation]:
     """The annotations by human annotators, without the reference."""
-    names = annotator_names(setting.annotators)
+    if setting.annotators is None:
+        return []
+    names, reference = annotator_names(setting.annotators), setting.reference
     return [
         a
         for a in dialogue.annotations
-        if setting.annotators is not None
-        and a.annotator != setting.reference
-        and (a.kind == "person" if names is None else a.annotator in names)
+        if (a.kind == "person" if names is None else a.annotator in names) and a.annotator != reference
     ]
 
 

@@ -8,29 +8,44 @@ of its own.
 
 A system with feedback masked has a verdict too; where that is "worse", the system is not "better" but "feedback_dependent"."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from labelgen.confidence.resampling import holm, two_sided
-from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass
 from labelgen.evaluation.measure import Measured, difference
 from labelgen.metrics.metric import metric
-from labelgen.metrics.results import BASELINE, HUMAN, Comparison, TaskResult, Tested, Verdict, VerdictName, significant
+from labelgen.metrics.results import (
+    BASELINE,
+    HUMAN,
+    Comparison,
+    SystemName,
+    TaskResult,
+    Tested,
+    Verdict,
+    VerdictName,
+    significant,
+)
 
 _GAINS = ("better", "no_baselines", "ahead")
 
 
 def compare(
-    systems: Sequence[str], measured: Mapping[str, Mapping[str, Measured]], main_metric: str, level: float
+    systems: Sequence[SystemName],
+    rules: Sequence[SystemName],
+    measured: Mapping[str, Mapping[str, Measured]],
+    main_metric: str,
+    level: float,
 ) -> list[Verdict]:
-    """For each system the differences to its opponents; `decide` says what they come to. measured: name -> metric -> its value."""
+    """For each system the differences to its opponents; `decide` says what they come to. rules: among them the baselines. measured: name -> metric ->
+    its value."""
     out = []
     for system in systems:
-        ours = measured[system][main_metric]
+        ours = measured[str(system)][main_metric]
         comparisons = []
-        for opponent in opponents(system, measured):
+        people = [HUMAN] if HUMAN in measured else []
+        for opponent in (*people, *opponents(system, rules)):
             theirs = measured[opponent][main_metric]
             comparisons.append(
                 Comparison(
@@ -40,20 +55,19 @@ def compare(
                     p_value=two_sided(ours.draws - theirs.draws),
                 )
             )
-        out.append(Verdict(system=system, metric=main_metric, comparisons=comparisons))
+        out.append(Verdict(system=str(system), metric=main_metric, comparisons=comparisons))
     return out
 
 
-def opponents(system: str, answering: Iterable[str]) -> list[str]:
-    """The human baseline, and the baselines on the same goals; the majority class only where there is no constant per source."""
-    names, on_given = list(answering), ON_GIVEN_GOALS in system
-    baselines = [x for x in names if x.startswith(BASELINE) and x.endswith(ON_GIVEN_GOALS) == on_given]
-    if any(x.startswith(ConstantPerSource.name) for x in baselines):
-        baselines = [x for x in baselines if not x.startswith(MajorityClass.name)]
-    return [*(x for x in names if x == HUMAN), *baselines]
+def opponents(system: SystemName, rules: Sequence[SystemName]) -> list[str]:
+    """The baselines on the same goals; the majority class only where there is no constant per source."""
+    baselines = [x for x in rules if x.base.startswith(BASELINE) and x.on_given_goals == system.on_given_goals]
+    if any(x.base == ConstantPerSource.name for x in baselines):
+        baselines = [x for x in baselines if x.base != MajorityClass.name]
+    return [str(x) for x in baselines]
 
 
-def decide(tasks: Sequence[TaskResult], level: float) -> None:
+def decide(tasks: Sequence[TaskResult], systems: Sequence[SystemName], level: float) -> None:
     """Fill in the verdicts of all tasks, with their adjusted p-values and those of their comparisons."""
     everything = [(task, one) for task in tasks for one in task.verdicts]
     for system in dict.fromkeys(one.system for _, one in everything):
@@ -74,10 +88,10 @@ def decide(tasks: Sequence[TaskResult], level: float) -> None:
             one.verdict = _verdict(one, sign, level)
     for task in tasks:
         of = {one.system: one for one in task.verdicts}
-        for name, one in of.items():
-            masked = of.get(name + FEEDBACK_MASKED)
-            if masked is not None and masked.verdict == "worse" and one.verdict in _GAINS:
-                one.verdict = "feedback_dependent"
+        for masked in (name for name in systems if name.masked):
+            seen, unseen = of.get(str(masked.unmasked)), of.get(str(masked))
+            if seen and unseen and unseen.verdict == "worse" and seen.verdict in _GAINS:
+                seen.verdict = "feedback_dependent"
 
 
 def _sign(task: TaskResult) -> float:

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from labelgen.base.errors import InputError
 
-FORM = "labelgen evaluation 2"
+FORM = "labelgen evaluation 3"
 DRIFT_FORM = "labelgen drift 1"
 HUMAN = "human baseline"
 """The row that pools all annotators, each judged alone."""
@@ -20,8 +20,28 @@ CEILING = "noise ceiling"
 """The row of a system that always answers what all annotators together say. Where they are tied it has no answer, which is a miss."""
 BASELINE = "baseline: "
 """Begins the name of every baseline that learns from the training part."""
-EVERYONE = "kind=person"
+EVERYONE = ("kind=person",)
 """All annotators of kind `person`."""
+
+
+class SystemName(Struct, frozen=True, omit_defaults=True):
+    """Who is judged: an annotator of the log, or a model that annotated the log once more on the reference's goals or with feedback masked.
+
+    base: name of the annotator. As text it is the annotator name in the log that is judged, and what tables show."""
+
+    base: str
+    on_given_goals: bool = False
+    masked: bool = False
+
+    def __str__(self) -> str:
+        goals = " on the reference's goals" if self.on_given_goals else ""
+        return f"{self.base}{goals}{', feedback masked' if self.masked else ''}"
+
+    @property
+    def unmasked(self) -> "SystemName":
+        """The same with feedback in view."""
+        return SystemName(self.base, self.on_given_goals)
+
 
 VerdictName = Literal[
     "better", "no_baselines", "ahead", "feedback_dependent", "indistinguishable", "worse", "not_compared"
@@ -250,14 +270,14 @@ class TaskResult(Struct, kw_only=True):
 class Setting(Struct, frozen=True):
     """How systems are judged.
 
-    reference: `consensus`, or the annotator who is right. annotators: who counts as a human annotator: EVERYONE, names with commas, or
-    None for nobody. others: against the consensus, each annotator is judged against this many of the others, drawn by the seed; None:
+    reference: `consensus`, or the annotator who is right. annotators: who counts as a human annotator: EVERYONE, names, or None for
+    nobody. others: against the consensus, each annotator is judged against this many of the others, drawn by the seed; None:
     against all others; 0: nobody is left out, systems are judged against the consensus of all annotators, without a human baseline.
     ratings: how the consensus of ratings is made. first_turn: earlier turns are not judged. slices: fields of the record to slice
     by, besides the default ones. worst_slices: search for the slices where the first system is worst. level: of the intervals."""
 
     reference: str = "consensus"
-    annotators: str | None = EVERYONE
+    annotators: tuple[str, ...] | None = EVERYONE
     others: int | None = None
     ratings: Literal["vote", "mean"] = "vote"
     first_turn: int = 0
@@ -390,7 +410,7 @@ class Evaluation(Struct, kw_only=True):
     versions: dict[str, str] = {}
     setting: Setting = Setting()
     protocol: str = ""
-    systems: list[str] = []
+    systems: list[SystemName] = []
     data: Data = field(default_factory=Data)
     baselines: FittedBaselines | None = None
     model: dict[str, Any] = {}
@@ -398,6 +418,10 @@ class Evaluation(Struct, kw_only=True):
     tasks: list[TaskResult] = []
     costs: list[Cost] = []
     examples: list[ExampleDialogue] = []
+
+    def masked(self, system: str) -> str | None:
+        """The text name of the system with feedback masked; None where it was not judged so."""
+        return next((str(one) for one in self.systems if one.masked and str(one.unmasked) == system), None)
 
     def encode(self) -> bytes:
         """The content of evaluation.json."""

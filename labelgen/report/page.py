@@ -142,7 +142,7 @@ def _task_view(evaluation: Evaluation, task: TaskResult, number: int) -> TaskVie
     human = task.row(ratio.opponent) if ratio else None
     human = human or next((row for row in task.rows if row.kind == "human" and row is not subject), None)
     curve = next((c for c in task.precision_coverage if c.system == name), None)
-    tests = tested(task, name)
+    tests = tested(task, name, None if name is None else evaluation.masked(name))
     unanswered = subject is None and bool(task.rows)
     return TaskView(
         task=task,

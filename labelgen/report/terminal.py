@@ -314,7 +314,7 @@ def results_table(evaluation: Evaluation, all_metrics: bool = False) -> Table:
     the verdict is that the system is better, red where it is worse."""
     caption = f"intervals at {evaluation.setting.level:.0%}" + ("" if evaluation.baselines else f"; {NO_BASELINES}")
     table = Table(caption=caption, caption_justify="left", box=None, pad_edge=False)
-    first = evaluation.systems[:1]
+    first = list(map(str, evaluation.systems[:1]))
     rows = {task.name: [row for row in task.rows if row.kind not in _NO_SYSTEM] for task in evaluation.tasks}
     several = len({*first, *(row.system for group in rows.values() for row in group)}) > 1
     table.add_column("task")

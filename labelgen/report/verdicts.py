@@ -1,10 +1,9 @@
 """Verdicts and caveats in words: the headline of a report, its badges, and what limits its figures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS
 from labelgen.metrics.results import BASELINE, Estimate, Evaluation, SystemRow, TaskResult, Verdict, VerdictName
 from labelgen.report.plots import count
 
@@ -109,12 +108,12 @@ class TestedSystem:
         return None
 
 
-def tested(task: TaskResult, system: str | None) -> TestedSystem | None:
-    """The verdict of a system; None where nothing was tested."""
+def tested(task: TaskResult, system: str | None, masked: str | None) -> TestedSystem | None:
+    """The verdict of a system; None where nothing was tested. masked: name of the system with feedback masked."""
     of = {one.system: one for one in task.verdicts}
     if system is None or system not in of:
         return None
-    return TestedSystem(of[system], of.get(system + FEEDBACK_MASKED))
+    return TestedSystem(of[system], None if masked is None else of.get(masked))
 
 
 def headline(system: str, verdicts: Sequence[tuple[str, TestedSystem]]) -> str:
@@ -152,22 +151,26 @@ def answer(evaluation: Evaluation) -> str:
     compared = [
         (task.name, one)
         for task, row in judged
-        if (one := tested(task, row.system)) is not None and one.verdict.verdict != "not_compared"
+        if (one := tested(task, row.system, evaluation.masked(row.system))) is not None
+        and one.verdict.verdict != "not_compared"
     ]
     sentences = [headline(name, compared)] if compared else []
     if not any(one.human for _, one in compared):
-        sentences += _against_others(judged)
+        sentences += _against_others(evaluation, judged)
     rest = len(judged) - len(compared)
     if compared and rest:
         sentences.append(f"In {rest} more there is nothing to compare with.")
     return f"{' '.join(sentences) or f'There is nothing to compare {name} with.'} {left}".rstrip()
 
 
-def _against_others(judged: Sequence[tuple[TaskResult, SystemRow]]) -> list[str]:
+def _against_others(evaluation: Evaluation, judged: Sequence[tuple[TaskResult, SystemRow]]) -> list[str]:
     """A sentence on the other systems, baselines that were tested excepted, by whether intervals overlap; none where there are none."""
     name = judged[0][1].system
     people = {row.system for task, _ in judged for row in task.rows if row.kind in ("human", "person")}
-    others = [other for other in other_systems(judged) if not other.startswith(BASELINE) and other not in people]
+    variants = {str(x) for x in evaluation.systems if x.on_given_goals or x.masked}
+    others = [
+        other for other in other_systems(judged, variants) if not other.startswith(BASELINE) and other not in people
+    ]
     if not others:
         return []
     parts = []
@@ -177,16 +180,12 @@ def _against_others(judged: Sequence[tuple[TaskResult, SystemRow]]) -> list[str]
     return [f"Of {_tasks(len(judged))}, {name} is {'; '.join(parts)}."]
 
 
-def other_systems(judged: Sequence[tuple[TaskResult, SystemRow]]) -> tuple[str, ...]:
-    """The systems that a sentence compares the first one with: those that were judged in all of its tasks, rules only without any other."""
+def other_systems(judged: Sequence[tuple[TaskResult, SystemRow]], variants: Collection[str] = ()) -> tuple[str, ...]:
+    """The systems that a sentence compares the first one with: those that were judged in all of its tasks, rules only without any other.
+    variants: systems that annotated once more, which are no others."""
     rows = [[row for row in task.rows if against(task, subject, row) != "not_compared"] for task, subject in judged]
     first = {subject.system for _, subject in judged}
-    # The same model on given goals or with feedback masked is no other system.
-    names = [
-        row.system
-        for row in (rows[0] if rows else [])
-        if row.system not in first and not row.system.endswith((ON_GIVEN_GOALS, FEEDBACK_MASKED))
-    ]
+    names = [row.system for row in (rows[0] if rows else []) if row.system not in first and row.system not in variants]
     everywhere = [name for name in names if all(name in {row.system for row in judged_rows} for judged_rows in rows)]
     rules = {row.system for task_rows in rows for row in task_rows if row.kind == "rule"}
     return tuple([name for name in everywhere if name not in rules] or everywhere)
@@ -195,7 +194,7 @@ def other_systems(judged: Sequence[tuple[TaskResult, SystemRow]]) -> tuple[str, 
 def subject_of(evaluation: Evaluation, task: TaskResult) -> SystemRow | None:
     """The row of the first system; None where it does not answer the task. The first row where no system is named."""
     names = evaluation.systems
-    return next((row for row in task.rows if not names or row.system == names[0]), None)
+    return next((row for row in task.rows if not names or row.system == str(names[0])), None)
 
 
 def value_of(task: TaskResult, row: SystemRow) -> float | None:
@@ -215,7 +214,7 @@ class SideBySideRow:
 
 def side_by_side(task: TaskResult, subject: SystemRow | None) -> tuple[SideBySideRow, ...]:
     """All systems in their order, against the first one; baselines by their tests, others by whether intervals overlap."""
-    tests = tested(task, None if subject is None else subject.system)
+    tests = tested(task, None if subject is None else subject.system, None)
     rows = []
     for row in task.rows:
         verdict = None if subject is None or row is subject else against(task, row, subject)

@@ -11,7 +11,7 @@ from labelgen.base.options import Count
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.steps.changed import place_of, require_rereadable
-from labelgen.steps.shared import ConsensusOptions, joined_names
+from labelgen.steps.shared import ConsensusOptions
 
 if TYPE_CHECKING:
     from labelgen.agreement.dawid_skene import Reliabilities
@@ -67,7 +67,7 @@ def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
     from labelgen.metrics.results import Setting
     from labelgen.tasks.evaluation import evaluation_tasks, exclusive_names
 
-    setting = Setting(CONSENSUS, joined_names(options.annotators), ratings=options.ratings)
+    setting = Setting(CONSENSUS, options.annotators, ratings=options.ratings)
     tasks = evaluation_tasks()
     exclusive = exclusive_names(tasks)
     statistics = AnnotatorStatistics(tasks, setting)

@@ -6,7 +6,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log
@@ -49,15 +48,6 @@ class ConsensusOptions:
     """annotators whose labels make the consensus: names, or kind=person for all people"""
     ratings: Literal["vote", "mean"] = "vote"
     """consensus of ratings: the name with most votes, or that of the mean rating"""
-
-
-def joined_names(annotators: Sequence[str]) -> str:
-    """The annotators as one text, as a setting has them. Raises UsageError for a name with a comma."""
-    for name in annotators:
-        if "," in name:
-            hint = "repeat the option for each name: --annotators anna --annotators ben"
-            raise UsageError(f"{name!r} names no people: a name has no comma", "--annotators", hint)
-    return ",".join(annotators)
 
 
 class AudioFolders:

@@ -19,7 +19,6 @@ from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (
-    ON_GIVEN_GOALS,
     Annotation,
     Answers,
     AtGoal,
@@ -33,6 +32,7 @@ from labelgen.data.labels import (
 )
 from labelgen.feedback.items import goals_of
 from labelgen.metrics.metric import Item, Metric, Row, metric
+from labelgen.metrics.results import SystemName
 from labelgen.model.annotate import goals_in
 from labelgen.model.batches import Example, Goals
 from labelgen.tasks import TASKS
@@ -272,7 +272,7 @@ class Validation(pl.Callback):
     def _prediction(self, index: int, answers: tuple[Answers, Answers]) -> HeldOutPrediction:
         end_to_end, on_given = (
             annotation_of(name, "model", one)
-            for name, one in zip((MODEL, MODEL + ON_GIVEN_GOALS), answers, strict=True)
+            for name, one in zip((MODEL, str(SystemName(MODEL, on_given_goals=True))), answers, strict=True)
         )
         return HeldOutPrediction(index, self.reference(index), end_to_end, on_given)
 

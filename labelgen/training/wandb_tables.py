@@ -4,8 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS
-from labelgen.metrics.results import CEILING, HUMAN, Confusion, Estimate, Evaluation, Reliability, TaskResult
+from labelgen.metrics.results import (
+    CEILING,
+    HUMAN,
+    Confusion,
+    Estimate,
+    Evaluation,
+    Reliability,
+    SystemName,
+    TaskResult,
+)
 from labelgen.model.calibration import Calibration
 from labelgen.training.wandb_run import DataTable, LineageArtifact, RunAddress
 
@@ -95,8 +103,8 @@ def _views(system: str, joint: str) -> dict[str, str]:
     """Names of a model among the systems -> part of a key, empty for the model as it is."""
     return {
         system: "",
-        system + ON_GIVEN_GOALS: f"{joint}on_given_goals",
-        system + FEEDBACK_MASKED: f"{joint}feedback_masked",
+        str(SystemName(system, on_given_goals=True)): f"{joint}on_given_goals",
+        str(SystemName(system, masked=True)): f"{joint}feedback_masked",
     }
 
 

@@ -88,7 +88,7 @@ def test_a_log_that_nobody_annotated_is_an_error_and_nothing_is_written(tmp_path
     assert not out.exists()
 
 
-@pytest.mark.parametrize("people", ["kind=persn", "kind:llm", "a,,b", "", "a,kind=person"])
+@pytest.mark.parametrize("people", ["kind=persn", ""])
 @pytest.mark.parametrize("command", ["consensus", "evaluate", "calibrate", "estimate"])
 def test_people_are_checked_before_the_log_is_read(tmp_path, people, command, tiny_model, capsys):
     """The log is no log at all, and that is not what is told."""
@@ -129,7 +129,8 @@ def test_people_are_named_as_a_config_does_and_strangers_are_refused(tmp_path, c
     assert "nobody annotated as nobody" in said
     assert "the log's annotators: a, b" in said
     assert not out.exists()
-    for names in (("kind=person",), ("a", "b")):
+    source = log(tmp_path / "log.jsonl", {"a": 5, "Doe, Jane": 5})
+    for names in (("kind=person",), ("a", "Doe, Jane")):
         assert main(["consensus", source, str(out), *(f"--annotators={name}" for name in names), "--force"]) == 0
         [dialogue] = Log([out])
         agreed = dialogue.annotation("consensus")

@@ -10,14 +10,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Category, Dialogue, Turn
-from labelgen.data.labels import ON_GIVEN_GOALS, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
 from labelgen.data.split import fold_of
 from labelgen.evaluation import baselines as module
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, RatesOfLastAction, Rule, fit_baselines
 from labelgen.evaluation.classifiers import BagOfWords, FieldTrees
 from labelgen.evaluation.prepare import prepare
-from labelgen.metrics.results import Setting
+from labelgen.metrics.results import Setting, SystemName
 from labelgen.simulator.log import simulate
 from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
 
@@ -403,7 +403,7 @@ def test_rates_of_the_last_action_are_smoothed_shares():
 
     def failure(*actions: str | None) -> float:
         (judged,) = fitted.annotate([acted(99, actions, "success")], "user", None)
-        annotation = judged.annotation(RatesOfLastAction.name + ON_GIVEN_GOALS)
+        annotation = judged.annotation(str(SystemName(RatesOfLastAction.name, on_given_goals=True)))
         assert annotation is not None
         (label,) = annotation.labels
         return dict(label.distribution or ())["failure"]

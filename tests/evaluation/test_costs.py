@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from labelgen.agreement.consensus import consensus
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import FEEDBACK_MASKED, ON_GIVEN_GOALS, Annotation, AtTurn, Label
+from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import write_log
 from labelgen.evaluation.evaluate import costs
 from labelgen.evaluation.prepare import systems_of
 from labelgen.evaluation.protocol import Protocol
-from labelgen.metrics.results import Setting
+from labelgen.metrics.results import Setting, SystemName
 from labelgen.tasks.evaluation import EvaluationTask
 
 QUALITY = EvaluationTask("quality", ("quality",), ("turn",), ("accuracy",), ("bad", "fair", "good"))
@@ -36,8 +36,9 @@ def dialogue(k, *annotations):
 TRUTH = says("gold", "truth", ("good", "bad"), ("a", "b"))
 
 
-def rows(dialogues, setting, questions=(QUALITY, INTENTS, BOTH)):
-    found = costs(Protocol(dialogues, questions, setting), questions, systems_of(dialogues, setting), setting)
+def rows(dialogues, setting, questions=(QUALITY, INTENTS, BOTH), variants=()):
+    systems = systems_of(dialogues, setting, variants)
+    found = costs(Protocol(dialogues, questions, setting), questions, systems, setting)
     return {row.system: plain(row) for row in found}
 
 
@@ -78,8 +79,10 @@ def test_without_prices_nothing_is_said_of_costs():
 
 def test_who_is_asked_once_more_is_not_paid_once_more():
     model = says("net", "model", ("good", "bad"), ("a", None), price=0.5)
-    again = [replace(model, annotator="net" + end) for end in (ON_GIVEN_GOALS, FEEDBACK_MASKED)]
-    assert set(rows([dialogue(0, TRUTH, model, *again)], Setting("gold", annotators=None))) == {"net"}
+    variants = [SystemName("net", on_given_goals=True), SystemName("net", masked=True)]
+    again = [replace(model, annotator=str(name)) for name in variants]
+    made = rows([dialogue(0, TRUTH, model, *again)], Setting("gold", annotators=None), variants=variants)
+    assert set(made) == {"net"}
 
 
 def test_beside_people_a_field_counts_once_however_many_are_judged():
@@ -117,7 +120,7 @@ def test_labels_of_an_llm_from_a_file_are_judged_the_models(logs, capsys):
     ]
     assert main([str(word) for word in words]) == 0
     found = json.loads((logs / "e" / "evaluation.json").read_text())
-    assert found["systems"] == ["net", "gpt"]
+    assert [one["base"] for one in found["systems"]] == ["net", "gpt"]
     by_name = {row["system"]: row for row in found["costs"]}
     assert set(by_name) == {"net", "gpt", "human baseline"}
     # It was asked about six of eight dialogues, and is wrong about one of four answers in each.

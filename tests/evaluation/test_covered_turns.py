@@ -125,7 +125,7 @@ def test_annotators_who_cover_different_turns_are_compared_on_common_ones():
     ana = divided("ana", [0, 0, 1, None], covered=(0, 1, 2))
     bo = divided("bo", [None, 0, 1, 1], covered=(1, 2, 3))
     dialogue = Dialogue(id="d", turns=(Turn(request="x", response=""),) * 4, annotations=(ana, bo))
-    rounds = Protocol([dialogue], [GOALS], Setting(reference="ana", annotators="bo")).judgments(GOALS).all
+    rounds = Protocol([dialogue], [GOALS], Setting(reference="ana", annotators=("bo",))).judgments(GOALS).all
     (item,) = items_of(rounds, [dialogue], GOALS, HUMAN)
     assert len(item.requests) == 2
     assert {turns(x) for x in item.reference[AtDialogue()]} == {turns(x) for x in item.predicted[AtDialogue()]}

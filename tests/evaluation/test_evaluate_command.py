@@ -16,6 +16,7 @@ from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import Log, write_log
 from labelgen.feedback.masking import mask_feedback
 from labelgen.metrics import METRICS
+from labelgen.metrics.results import SystemName
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
@@ -75,7 +76,7 @@ def test_it_writes_numbers_predictions_and_a_report(done, capsys):
     assert found["data"]["dialogues"] == 38
     assert found["data"]["digest"] == digest_file(done / "predictions.jsonl")
     plain = [f"baseline: {name}" for name in ("bag of words", "constant per source", "majority class")]
-    assert found["systems"] == [
+    assert [str(SystemName(**one)) for one in found["systems"]] == [
         "net",
         *(f"{name}{goals}" for name in plain[:2] for goals in ("", " on the reference's goals")),
         "baseline: rule",
@@ -165,7 +166,10 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
     found = json.loads((out / "evaluation.json").read_text())
     assert found["model"]["digest"] == digest_file(model_folder / "digests.json")
     seen = ["model", "model on the reference's goals"]
-    assert found["systems"] == [*seen, *(f"{name}, feedback masked" for name in seen)]
+    assert [str(SystemName(**one)) for one in found["systems"]] == [
+        *seen,
+        *(f"{name}, feedback masked" for name in seen),
+    ]
     assert found["data"]["with_feedback"] == sum(mask_feedback(d) != d for d in dialogues) > 0
     outcome = next(task for task in found["tasks"] if task["name"] == "outcome")
     rows = {row["system"]: row for row in outcome["rows"]}
@@ -186,7 +190,7 @@ def test_where_nothing_can_be_hidden_there_is_no_second_system_and_it_is_said(mo
     words = (tmp_path / "log.jsonl", "--model", model_folder, "--reference", "anna", "--resamples", 20)
     assert run(*words, "--out", tmp_path / "e") == 0
     found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
-    assert found["systems"] == ["model", "model on the reference's goals"]
+    assert found["systems"] == [{"base": "model"}, {"base": "model", "on_given_goals": True}]
     assert found["data"]["with_feedback"] == 0
     assert not any(task["ratios"] for task in found["tasks"])
     assert "no dialogue carries feedback" in capsys.readouterr().err

@@ -23,7 +23,7 @@ from labelgen.evaluation.measure import decisions, precision_coverage
 from labelgen.evaluation.prepare import COPIES, JudgedModel, annotated, join, prepare, systems_of
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.metric import Item
-from labelgen.metrics.results import Setting
+from labelgen.metrics.results import Setting, SystemName
 from labelgen.tasks.diagrams import confusions, reliability
 from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
 
@@ -126,7 +126,7 @@ def test_systems_are_joined_by_dialogue_and_ordered_by_kind():
     there = Dialogue(id="a", turns=turns("x"), annotations=(gold(name="net", kind="model"), gold()))
     (joined,) = join([here], [there], "gold")
     assert [a.annotator for a in joined.annotations] == ["gold", "rules", "p", "net"]
-    assert systems_of([joined], GOLD) == ("net", "rules")
+    assert systems_of([joined], GOLD) == (SystemName("net"), SystemName("rules"))
 
 
 def test_who_is_judged_by_predictions_is_judged_by_them_alone():
@@ -165,8 +165,9 @@ def test_a_model_is_asked_once_alone_and_once_about_the_goals_of_the_reference()
         assert goals_from in (None, "gold")
         return [told if goals_from else own for _ in group]
 
-    (found,) = annotated([Dialogue(id="a", turns=turns("x", "y"))], JudgedModel(annotate), "gold")
+    (found,), variants = annotated([Dialogue(id="a", turns=turns("x", "y"))], JudgedModel(annotate), "gold")
     first, second = found.annotations
+    assert variants == {SystemName("model", on_given_goals=True)}
     assert (first, second.annotator) == (own, "model on the reference's goals")
     assert second.labels == (Label("outcome", AtGoal((0, 1)), "failure"),)
 

@@ -15,11 +15,12 @@ from labelgen.data.labels import GOALS, Annotation, AtGoal, AtTurn, Label
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import Annotate, JudgedModel, annotated, systems_of
 from labelgen.feedback.masking import mask_feedback
-from labelgen.metrics.results import Setting
+from labelgen.metrics.results import Setting, SystemName
 from labelgen.tasks.evaluation import tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
 GOLD = Setting("gold", annotators=None, resamples=20)
+NAMED = "anna, feedback masked"
 FAILED, SERVED = "Playing Blue.", "Playing Purple Haze."
 
 Reads = Callable[[Dialogue, int], bool]
@@ -57,8 +58,8 @@ def log(corrected: int, plain: int) -> list[Dialogue]:
 
 
 def judge(given: Sequence[Dialogue], bad: Reads) -> dict[str, Any]:
-    held = annotated(given, JudgedModel(fake(bad), from_feedback=True), "gold")
-    return evaluate(held, (QUALITY,), systems_of(held, GOLD), GOLD, Description("test"))
+    held, variants = annotated(given, JudgedModel(fake(bad), from_feedback=True), "gold")
+    return evaluate(held, (QUALITY,), systems_of(held, GOLD, variants), GOLD, Description("test"))
 
 
 def accuracies(found: dict[str, Any]) -> dict[str, float]:
@@ -79,6 +80,22 @@ def test_a_model_that_does_not_read_it_is_the_same_without_it():
     found = judge(log(4, 6), by_response)
     assert accuracies(found) == {"model": 1.0, "model, feedback masked": 1.0}
     assert found["tasks"][0]["ratios"][0]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_an_annotator_whose_name_reads_like_a_masked_model_is_none():
+    """A log may have an LLM of any name; it is another system, and its price counts."""
+    given = [
+        replace(
+            d, annotations=(*d.annotations, rated("anna", "llm", d, by_response), rated(NAMED, "llm", d, by_evidence))
+        )
+        for d in log(4, 6)
+    ]
+    held, variants = annotated(given, JudgedModel(fake(by_response)), "gold")
+    systems = systems_of(held, GOLD, variants)
+    assert systems == (SystemName("model"), SystemName("anna"), SystemName(NAMED))
+    found = evaluate(held, (QUALITY,), systems, GOLD, Description("test"))
+    assert found["tasks"][0]["ratios"] == []
+    assert {row["system"] for row in found["data"]["annotated"]} == {"model", "anna", NAMED}
 
 
 def test_without_feedback_nobody_is_judged_twice():
@@ -107,7 +124,7 @@ def test_hidden_is_what_the_model_says_of_the_dialogue_mask_feedback(made: list[
         replace(d, annotations=(Annotation("gold", "truth", (Label(GOALS, AtGoal((0,)), "goal"),) if d.turns else ()),))
         for d in made
     ]
-    held = annotated(given, JudgedModel(everything, from_feedback=True), "gold")
+    held, _ = annotated(given, JudgedModel(everything, from_feedback=True), "gold")
     carrying = [mask_feedback(d) != d for d in given]
     for before, after in zip(given, held, strict=True):
         assert replace(after, annotations=before.annotations) == before

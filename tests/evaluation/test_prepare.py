@@ -191,7 +191,7 @@ def test_training_data_that_nobody_annotated_give_no_baseline_and_that_is_said(
 ):
     write_log(tmp_path / "train.jsonl", [replace(d, annotations=()) for d in TRAINED])
     found, _ = evaluated(log(NEW), tmp_path / "e", "--model", model, "--train", tmp_path / "train.jsonl")
-    assert not any("baseline" in name for name in found["systems"])
+    assert not any("baseline" in one["base"] for one in found["systems"])
     told = capsys.readouterr().err
     assert "--train: nobody annotated its dialogues" in told
 

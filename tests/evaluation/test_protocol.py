@@ -172,7 +172,7 @@ def test_against_one_annotator_nobody_is_judged_unless_asked():
     beside = judge(given, setting=Setting("gold", resamples=20))
     assert metric_of(section_of(beside), "human baseline", "accuracy")["value"] == 0.5
     assert section_of(beside)["ratios"][0]["value"] == 1.0
-    named = judge(given, setting=Setting("gold", "ann", resamples=20))
+    named = judge(given, setting=Setting("gold", ("ann",), resamples=20))
     assert section_of(named)["rows"] == section_of(beside)["rows"]
 
 
@@ -206,7 +206,7 @@ def test_an_outcome_counts_where_the_goal_is_the_reference_s_goal(left):
         "told", "model", (Label("outcome", AtGoal((0, 1)), "success"), Label("outcome", AtGoal((2,)), "failure"))
     )
     given = dialogue(0, [*right, other, unsure, model, told], turns=3)
-    found = judge([given], (GOALS, OUTCOME), ("model", "told"), Setting("ann", "dan,eve", resamples=20))
+    found = judge([given], (GOALS, OUTCOME), ("model", "told"), Setting("ann", ("dan", "eve"), resamples=20))
     outcome = section_of(found, "outcome")
     assert outcome["items"] == 2 + 1
     assert metric_of(outcome, "model", "accuracy")["value"] == pytest.approx(1 / 3)

@@ -17,7 +17,9 @@ from made_evaluations import (
     evaluation,
     evaluations,
     labeled,
+    named,
     names,
+    plain,
     render,
     task,
     verdict_of,
@@ -31,7 +33,7 @@ from labelgen.data.labels import QUALITY_NAMES, Annotation, AtGoal, AtSpan, AtTu
 from labelgen.data.record import to_plain
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.protocol import with_reference
-from labelgen.metrics.results import ExampleDialogue, Point, PrecisionCoverage, Setting, decode
+from labelgen.metrics.results import ExampleDialogue, Point, PrecisionCoverage, Setting, SystemName, decode
 from labelgen.report.dialogue import Goal, letter, pair, tracks, view
 from labelgen.report.page import enough
 from labelgen.report.page import render as in_page
@@ -204,7 +206,8 @@ def test_the_answer_shows_baselines_and_the_verdict_without_feedback() -> None:
         )
     ]
     found = evaluation(asked) | {
-        "baselines": {"dialogues": 9, "turns": 70, "of_dialogues": 9, "of_turns": 70, "tasks": {"q0": {"answers": 5}}}
+        "systems": [{"base": "model"}, {"base": "model", "masked": True}],
+        "baselines": {"dialogues": 9, "turns": 70, "of_dialogues": 9, "of_turns": 70, "tasks": {"q0": {"answers": 5}}},
     }
     html = " ".join(render(found).split())
     section = html[html.index('id="answer"') : html.index('id="trust"')]
@@ -249,7 +252,7 @@ def without_people(*models: dict[str, tuple[float, float] | None], larger: bool 
             for name, interval in intervals.items()
         ] + [row for row in one["rows"] if row["kind"] == "rule"]
     found = evaluation(*asked)
-    found["systems"] = [*models[0], "baseline"]
+    found["systems"] = named(*models[0], "baseline")
     return found
 
 
@@ -284,7 +287,9 @@ def test_without_people_systems_are_compared() -> None:
 
 
 def test_a_model_that_is_told_the_goals_is_no_baseline() -> None:
-    found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5), "old on the reference's goals": (0.5, 0.9)})
+    told = SystemName("old", on_given_goals=True)
+    found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5), str(told): (0.5, 0.9)})
+    found["systems"] = [plain(told) if one["base"] == str(told) else one for one in found["systems"]]
     assert answer(found) == "Of 1 task, new is better than old in 1 (q0)."
 
 
@@ -527,7 +532,7 @@ def unanswered(name: str, *others: str) -> dict[str, Any]:
 def test_a_task_that_the_model_lacks_is_not_answered_and_shows_nobody_in_its_place(others: tuple[str, ...]) -> None:
     tested = verdict_of("model", "no_baselines")
     found = evaluation(task("q0", (0.01, 0.1), True, tested), unanswered("q1", *others))
-    found["systems"] = ["model", *others]
+    found["systems"] = named("model", *others)
     said = answer(found)
     assert said == (
         "Of 1 task, model is better than one annotator (not compared with baselines) in 1 (q0)."

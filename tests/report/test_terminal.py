@@ -11,7 +11,7 @@ from rich.console import Console
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.metrics.results import Evaluation, Setting
+from labelgen.metrics.results import Evaluation, Setting, SystemName
 from labelgen.report.terminal import DialogueView, results_table
 from labelgen.simulator.log import simulate
 from labelgen.tasks.evaluation import tasks_of_units
@@ -186,7 +186,7 @@ def test_results_table_of_all_metrics_has_a_line_for_each():
     (goals,) = tasks_of_units("goals", Goals.units, Goals.metrics)
     person = next(a.annotator for a in dialogues[0].annotations if a.kind == "person")
     setting = Setting("truth", annotators=None, resamples=10)
-    evaluation = evaluate(dialogues, [goals], [person], setting, Description("t"))
+    evaluation = evaluate(dialogues, [goals], [SystemName(person)], setting, Description("t"))
     lines = draw(results_table(evaluation, all_metrics=True), 120).splitlines()
     (row,) = evaluation.tasks[0].rows
     for name in Goals.metrics:
@@ -200,7 +200,7 @@ def test_results_table_of_all_metrics_has_a_line_for_each():
 def test_the_results_table_says_where_the_first_system_does_not_answer():
     evaluation = {
         "title": "t",
-        "systems": ["model", "baseline"],
+        "systems": [{"base": "model"}, {"base": "baseline"}],
         "tasks": [
             {
                 "name": name,
