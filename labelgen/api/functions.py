@@ -3,11 +3,10 @@
 Options that are sections of a config are dicts (`tasks={"quality": {}}`) or dotted names (`**{"length.max_steps": 60}`); `config`
 names YAML files of options, or those that labelgen brings. Errors are LabelgenError, as for the commands."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -24,7 +23,8 @@ from labelgen.api.results import (
     LabelTable,
     TrainingRun,
 )
-from labelgen.base.errors import InputError, UsageError
+from labelgen.base.errors import UsageError
+from labelgen.base.files import existing_file
 from labelgen.base.options import make_options
 from labelgen.base.registry import require
 from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
@@ -41,17 +41,15 @@ from labelgen.cli.feedback import (
 from labelgen.cli.forget import ForgetOptions, write_receipt
 from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
-from labelgen.cli.review import ImportOptions, write_answered
 from labelgen.cli.simulate import SimulateOptions, write_simulation
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.log import Log, require_annotators, write_log
+from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
 from labelgen.feedback.training_data import FORMS, Form, training_records
 from labelgen.labeling.journal import Receipt
-from labelgen.review.errors import explain_no_answers, search_errors
-from labelgen.review.label_studio import TASKS
-from labelgen.review.llm import prompts_of
+from labelgen.review.form import TASKS, question_lines
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
+from labelgen.steps.review import AnswerOptions, ErrorsOptions, add_answers, find_errors
 from labelgen.steps.signals import SignalsOptions
 from labelgen.steps.signals import find_signals as find_signals_in
 from labelgen.steps.split import SplitOptions, divide
@@ -138,10 +136,7 @@ def annotation_errors(log: Source, *, annotator: str | None = None, task: str | 
     Raises UsageError for an annotator that no dialogue has, and InputError where nothing can be compared."""
     with python_hints():
         names = (task,) if isinstance(task, str) else tuple(task)
-        search = search_errors(require_annotators(load_log(log), [annotator], "annotator"), annotator, names)
-        if not search.answers:
-            what, hint = explain_no_answers(search)
-            raise InputError(what, "log", hint)
+        search = find_errors(load_log(log), ErrorsOptions(annotator=annotator, task=names))
         return AnnotationErrors(search, search.likely_errors())
 
 
@@ -254,7 +249,7 @@ def explain(log: Source, dialogue: str, **options: Any) -> Explanation:
 
 
 def prompts(log: Source, *, task: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Prompts for an LLM that annotates dialogues, as `labelgen review export --for llm`: dicts with `id`, `prompt` and `schema`.
+    """Questions about dialogues for an LLM, as `labelgen review export --to jsonl`: dicts with `id`, `prompt` and `schema`.
 
     No label is in a prompt. labelgen calls no LLM: send `prompt`, and give the answers to `import_answers`.
 
@@ -264,33 +259,38 @@ def prompts(log: Source, *, task: Sequence[str] = ()) -> list[dict[str, Any]]:
         dialogues = load_log(log)
         for name in task:
             require(name, TASKS, "task")
-        return list(prompts_of(list(dialogues), dialogues.labels, task))
+        return list(question_lines(list(dialogues), dialogues.labels, task))
 
 
-def import_answers(log: Source, answers: PathLike | Sequence[Mapping[str, Any]], **options: Any) -> Aggregated:
+def import_answers(
+    log: Source,
+    answers: PathLike | Sequence[Mapping[str, Any]],
+    *,
+    out: PathLike | None = None,
+    force: bool = False,
+    quarantine: PathLike | None = None,
+    max_bad_rate: float = MAX_BAD_RATE,
+    **options: Any,
+) -> Aggregated:
     """Add answers of people or an LLM to each dialogue as annotations, as `labelgen review import`.
 
     Args:
-        answers: file, or the lines of an LLM's answers as dicts: `{"id": ..., "answer": ...}`.
-        options: those of the command: out, from_ ("label-studio", "conll" or "llm"), annotator, quarantine, max_bad_rate. Dicts are an
-            LLM's, so they need no from_.
+        answers: file, or lines of answers as dicts, which need no from_: `{"id": ..., "answer": ...}`.
+        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
+        quarantine: file for answers that cannot be used.
+        max_bad_rate: share of them above which the import fails.
+        options: those of the command: from_ ("label-studio" or "jsonl"), annotator, kind.
 
     Raises InputError if too many answers cannot be used."""
-    with python_hints(), as_files(log) as paths, ExitStack() as stack:
-        values, out = dict(options), options.get("out")
-        if isinstance(answers, str | os.PathLike):
-            file = Path(answers)
-        else:
-            file = Path(stack.enter_context(TemporaryDirectory(prefix="labelgen-"))) / "answers.jsonl"
-            file.write_text("".join(f"{json.dumps(line)}\n" for line in answers), encoding="utf-8")
-            values.setdefault("from_", "llm")
-        target = temporary_folder() / "log.jsonl" if out is None else Path(out)
-        values |= {"log": _only(paths), "answers": str(file), "out": str(target)}
-        made = write_answered(make_options(ImportOptions, values))
-        counts: dict[tuple[str, ...], int] = {(annotator,): count for annotator, count in made.added.items()}
-        return Aggregated(
-            _written(target, out is None, log), "annotations", ("annotator",), counts, (*made.notes, *made.faults)
-        )
+    with python_hints(), ExitStack() as stack:
+        dialogues, file = load_log(log), isinstance(answers, str | os.PathLike)
+        made = make_options(AnswerOptions, options if file else {"from_": "jsonl", **options})
+        lines = existing_file(Path(answers)) if isinstance(answers, str | os.PathLike) else answers
+        reject = None
+        if quarantine is not None:
+            reject = stack.enter_context(closing(Quarantine(Path(quarantine)))).add
+        changed = add_answers(dialogues, dialogues.labels, lines, made, reject, max_bad_rate)
+        return _changed(changed, dialogues, out, force)
 
 
 def user_answers(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:

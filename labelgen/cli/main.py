@@ -44,7 +44,7 @@ COMMANDS = {
     ),
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
-    "review": ("", "draw a sample of a log, export it for people, import their answers"),
+    "review": ("", "draw a sample of a log, export it for people or an LLM, import their answers"),
     "report": ("labelgen.cli.evaluate:REPORT", "write an evaluation as one HTML page"),
     "show": ("labelgen.cli.label:SHOW", "draw labeled dialogues in the terminal"),
     "encoder": ("labelgen.cli.train:ENCODER", "write a pretrained text encoder to a folder, without a hub"),
@@ -83,8 +83,8 @@ ACTIONS = {
     "feedback report": ("labelgen.cli.feedback:REPORT", "report on the signals of a log as one HTML page"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
     "review errors": ("labelgen.cli.review:ERRORS", "list people's labels that are likely to be errors"),
-    "review export": ("labelgen.cli.review:EXPORT", "export a sample to Label Studio, Argilla or columns of text"),
-    "review import": ("labelgen.cli.review:IMPORT", "import people's answers into a log"),
+    "review export": ("labelgen.cli.review:EXPORT", "export a sample for people or an LLM"),
+    "review import": ("labelgen.cli.review:IMPORT", "import answers into a log"),
 }
 """Words of a command of a group -> (module and Command, one line of help)."""
 

@@ -7,9 +7,8 @@ https://labelstud.io/guide/export; JSON_MIN lacks the turn that an answer is abo
 
 import re
 from codecs import BOM_UTF8
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -28,10 +27,10 @@ from labelgen.data.groups import (
     from_annotation,
     to_annotation,
 )
-from labelgen.data.label_sets import Sources
-from labelgen.data.labels import Annotation, AtTurn, division, from_scale, quality_name
+from labelgen.data.labels import Annotation, AtTurn, from_scale, quality_name
 from labelgen.data.record import Rejected, too_deep
-from labelgen.review.merge import EMPTY, SKIPPED, ReviewAnswer
+from labelgen.review.form import OUTCOMES, Questions
+from labelgen.review.merge import EMPTY, SKIPPED, AnswerError, ReviewAnswer
 from labelgen.review.sampling import uncertainties
 
 # A dialogue in Label Studio has three lines a turn: its number, its request, its response. What is said about the turn as a
@@ -39,9 +38,6 @@ from labelgen.review.sampling import uncertainties
 # the request's line.
 
 LINES = 3
-
-TASKS = ("goals", "outcome", "quality", "intents", "slots")
-"""Tasks that can be asked."""
 
 OBJECT = "dialogue"
 """The name of the Paragraphs tag, and of the field of a task's data with the lines."""
@@ -83,68 +79,19 @@ def from_units(text: str, units: int) -> int:
 
 # The labeling configuration.
 
-_LEAST_GOALS, _MOST_GOALS = 3, 8
-"""Number of goals offered where the annotations have fewer: the turns of the longest dialogue, within these bounds."""
-
 # Characters that an attribute of an XML 1.0 document keeps as they are.
 _WRITABLE = re.compile("[\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """What annotators are asked. goals: the number of goals on offer; 0 where goals are not asked."""
-
-    tasks: frozenset[str]
-    intents: tuple[str, ...]
-    slots: tuple[str, ...]
-    goals: int
-
-
-def questions_of(
-    dialogues: Iterable[Dialogue], labels: Sources, tasks: Collection[str] = TASKS, plain: bool = False
-) -> Questions:
-    """All names in the label sets or in an annotation of the dialogues, withheld guesses included.
-
-    plain: any name is allowed. Else raises UsageError for a label that Label Studio cannot offer."""
-    names: dict[str, set[str]] = {"intents": set(), "slots": set()}
-    for by_task in labels.values():
-        for task, known in by_task.items():
-            names.setdefault(task, set()).update(label.name for label in known)
-    goals = turns = 0
-    for dialogue in dialogues:
-        turns = max(turns, len(dialogue.turns))
-        for annotation in dialogue.annotations:
-            goals = max(goals, len(division(annotation) or ()))
-            for label in (*annotation.labels, *(x for left in annotation.abstained for x in left.best)):
-                names.setdefault(label.task, set()).add(label.name)
-    listed = _sorted if plain else _writable
-    return Questions(
-        tasks=frozenset(tasks),
-        intents=listed(names["intents"]) if "intents" in tasks else (),
-        slots=listed(names["slots"]) if "slots" in tasks else (),
-        goals=max(goals, _LEAST_GOALS, min(turns, _MOST_GOALS)) if "goals" in tasks else 0,
-    )
-
-
-def _sorted(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(names))
-
-
-def _writable(names: Iterable[str]) -> tuple[str, ...]:
-    # Label Studio reads `$name` in a value as a field of the task's data, and XML has no control characters.
-    out = tuple(sorted(names))
-    for name in out:
-        if name.startswith("$") or not _WRITABLE.fullmatch(name) or name != name.strip():
-            raise UsageError(
-                f"Label Studio cannot ask for a label named {name!r}",
-                "the label sets and annotations of the sample",
-                "give it a name without control characters, outer blanks and a leading $, or export to conll",
-            )
-    return out
-
-
 def labeling_config(questions: Questions) -> str:
-    """The labeling configuration of a project as XML text: the controls beside a dialogue."""
+    """The labeling configuration of a project as XML text: the controls beside a dialogue. Raises UsageError for a label that Label Studio
+    cannot offer."""
+    for name in (*questions.intents, *questions.slots):
+        # Label Studio reads `$name` in a value as a field of the task's data, and XML has no control characters.
+        if name.startswith("$") or not _WRITABLE.fullmatch(name) or name != name.strip():
+            what = f"Label Studio cannot ask for a label named {name!r}"
+            hint = "give it a name without control characters, outer blanks and a leading $, or export to jsonl"
+            raise UsageError(what, "the label sets and annotations of the sample", hint)
     view = ElementTree.Element("View")
     # Else a browser shows line breaks and runs of blanks as one blank.
     _add(view, "Style").text = '[data-testid^="phrase:"] { white-space: pre-wrap; }'
@@ -174,8 +121,7 @@ def labeling_config(questions: Questions) -> str:
     if "outcome" in questions.tasks:
         for number in numbers:
             _header(view, f"Outcome of goal {number}")
-            choices = ("success", "failure", "unknown")
-            _control(view, "Choices", OUTCOME + number, choices, choice="single", showInline="true")
+            _control(view, "Choices", OUTCOME + number, OUTCOMES, choice="single", showInline="true")
     if "quality" in questions.tasks:
         _header(view, "How well the dialogue as a whole went, 1 to 5")
         _control(view, "Rating", DIALOGUE_QUALITY, maxRating="5")
@@ -268,7 +214,7 @@ def _turn(dialogue: Dialogue, t: int, annotation: AnnotationForm, questions: Que
     if none:
         yield _result(identity, NONE, "choices", {**place, "choices": none})
     if form.quality is not None and "quality" in questions.tasks:
-        yield _result(identity, QUALITY, "rating", {**place, "rating": stars(form.quality)})
+        yield _result(identity, QUALITY, "rating", {**place, "rating": _stars(form.quality)})
     if annotation.goals is not None and questions.goals:
         goal = next((str(k + 1) for k, goal in enumerate(annotation.goals) if t in goal.turns), NO_GOAL)
         yield _result(identity, GOAL, "choices", {**place, "choices": [goal]})
@@ -287,10 +233,10 @@ def _dialogue(annotation: AnnotationForm, questions: Questions) -> Iterator[Resu
                 name = f"{OUTCOME}{k + 1}"
                 yield _result(name, name, "choices", {"choices": [goal.outcome]})
     if annotation.quality is not None and "quality" in questions.tasks:
-        yield _result(DIALOGUE_QUALITY, DIALOGUE_QUALITY, "rating", {"rating": stars(annotation.quality)})
+        yield _result(DIALOGUE_QUALITY, DIALOGUE_QUALITY, "rating", {"rating": _stars(annotation.quality)})
 
 
-def stars(form: QualityForm) -> int:
+def _stars(form: QualityForm) -> int:
     """The nearest whole rating with the same name, bad, fair or good."""
     rating = form.rating if form.scale is None else from_scale(form.rating, form.scale)
     name: str = quality_name(rating)
@@ -331,15 +277,13 @@ class _Value(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
     rating: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Result:
+class _Result(msgspec.Struct, kw_only=True, frozen=True):
     from_name: str | None = None
     id: str | None = None
-    value: dict[str, Any] = field(default_factory=dict)
+    value: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Annotation:
+class _Annotation(msgspec.Struct, kw_only=True, frozen=True):
     result: list[_Result]
     completed_by: int | str | dict[str, Any] | None = None
     was_cancelled: bool | None = False
@@ -347,25 +291,18 @@ class _Annotation:
     updated_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class _Line(msgspec.Struct, kw_only=True, frozen=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Data:
+class _Data(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     dialogue: list[_Line]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
+class _Task(msgspec.Struct, kw_only=True, frozen=True):
     data: _Data
-    annotations: list[msgspec.Raw] = field(default_factory=list)
-
-
-class _AnswerError(Exception):
-    """An annotation that cannot be used; the first word of the message is the reason by which faults are counted."""
+    annotations: list[msgspec.Raw] = []
 
 
 def read_answers(path: Path, ignored: Counter[str]) -> Iterator[ReviewAnswer | Rejected]:
@@ -390,42 +327,36 @@ def read_answers(path: Path, ignored: Counter[str]) -> Iterator[ReviewAnswer | R
                 raise InputError(what, str(path), hint) from error
             yield Rejected(file=str(path), reason=f"bad_task: {error}", raw=_text_of(raw))
             continue
-        texts = tuple(line.text for line in task.data.dialogue)
         for annotation in task.annotations:
-            yield _read(annotation, task.data.id, texts, str(path), ignored)
+            yield _read(annotation, task.data, str(path), ignored)
 
 
 def _is_short(raw: msgspec.Raw) -> bool:
     """Whether a task has the form of JSON-MIN: the fields of its data and its answers, side by side."""
     try:
-        plain = msgspec.json.decode(raw)
+        keys = msgspec.json.decode(raw, type=dict[str, Any]).keys()
     except msgspec.MsgspecError:
         return False
-    return (
-        isinstance(plain, dict)
-        and not {"data", "annotations"} & plain.keys()
-        and {"annotation_id", "annotator"} <= plain.keys()
-    )
+    return not {"data", "annotations"} & keys and {"annotation_id", "annotator"} <= keys
 
 
-def _read(
-    raw: msgspec.Raw, dialogue: str, texts: tuple[str, ...], file: str, ignored: Counter[str]
-) -> ReviewAnswer | Rejected:
+def _read(raw: msgspec.Raw, data: _Data, file: str, ignored: Counter[str]) -> ReviewAnswer | Rejected:
+    texts = tuple(line.text for line in data.dialogue)
     try:
         answer = msgspec.json.decode(raw, type=_Annotation)
         who = _name(answer.completed_by)
         if answer.was_cancelled:
-            raise _AnswerError(f"{SKIPPED}: {who} skipped the dialogue")
+            raise AnswerError(f"{SKIPPED}: {who} skipped the dialogue")
         form = _form(who, answer.result, texts, ignored)
         if form == AnnotationForm(annotator=who):
-            raise _AnswerError(f"{EMPTY}: {who} answered nothing")
+            raise AnswerError(f"{EMPTY}: {who} answered nothing")
     except (msgspec.MsgspecError, UnicodeError) as error:
-        return Rejected(file=file, dialogue=dialogue, reason=f"bad_annotation: {error}", raw=_text_of(raw))
-    except _AnswerError as error:
-        return Rejected(file=file, dialogue=dialogue, reason=str(error), raw=_text_of(raw))
+        return Rejected(file=file, dialogue=data.id, reason=f"bad_annotation: {error}", raw=_text_of(raw))
+    except AnswerError as error:
+        return Rejected(file=file, dialogue=data.id, reason=str(error), raw=_text_of(raw))
     when = answer.updated_at or answer.created_at or ""
-    requests, responses = texts[1::LINES], texts[2::LINES]
-    return ReviewAnswer(dialogue, to_annotation(form), requests, responses, file, when, _text_of(raw))
+    shown = tuple(zip(texts[1::LINES], texts[2::LINES], strict=False))
+    return ReviewAnswer(data.id, to_annotation(form), shown, file, when, _text_of(raw))
 
 
 def _text_of(raw: msgspec.Raw) -> str:
@@ -437,64 +368,54 @@ def _name(completed_by: int | str | dict[str, Any] | None) -> str:
     if isinstance(completed_by, dict):
         completed_by = completed_by.get("email") or completed_by.get("id")
     if completed_by is None or completed_by == "":
-        raise _AnswerError("no_annotator: completed_by does not say who answered")
+        raise AnswerError("no_annotator: completed_by does not say who answered")
     return f"label-studio:{completed_by}" if isinstance(completed_by, int) else str(completed_by)
 
 
-@dataclass(slots=True)
-class _Turn:
-    quality: QualityForm | None = None
-    intents: list[str] = field(default_factory=list)
-    none: set[str] = field(default_factory=set)
-    slots: list[SlotForm] = field(default_factory=list)
-
-    def form(self, turn: int) -> TurnForm:
-        # A marked label is more deliberate than a tick at "none" that was there before it.
-        intents = tuple(NamedForm(name=name) for name in dict.fromkeys(self.intents))
-        slots = tuple(dict.fromkeys(self.slots))
-        return TurnForm(
-            turn=turn,
-            quality=self.quality,
-            intents=intents if intents or NO_INTENT in self.none else None,
-            slots=slots if slots or NO_SLOT in self.none else None,
-        )
-
-
 def _form(who: str, results: list[_Result], texts: tuple[str, ...], ignored: Counter[str]) -> AnnotationForm:
-    turns: dict[int, _Turn] = {}
-    goals: dict[str, set[int]] = {}
+    turns: defaultdict[int, defaultdict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     outcomes: dict[str, str] = {}
-    whole: QualityForm | None = None
+    whole: float | None = None
     answers = [(result, _value(result.value)) for result in results]
     values = {r.id: _text(v.text) for r, v in answers if r.from_name == VALUE and r.id is not None}
     for result, value in answers:
         name = result.from_name or "a relation"
         if name == DIALOGUE_QUALITY:
-            whole = _quality(value)
+            whole = value.rating
         elif name.startswith(OUTCOME) and len(value.choices) == 1:
             outcomes[name] = value.choices[0]
         elif name in (INTENTS, NONE, QUALITY, GOAL, SLOTS):
             t = _turn_of(name, value, texts)
-            turn = turns.setdefault(t, _Turn())
-            if name == INTENTS:
-                turn.intents += value.choices
-            elif name == NONE:
-                turn.none.update(value.choices)
-            elif name == QUALITY:
-                turn.quality = _quality(value)
-            elif name == GOAL:
-                for goal in value.choices:
-                    goals.setdefault(goal, set()).add(t)
+            if name == QUALITY:
+                turns[t][name] = [value.rating]
+            elif name == SLOTS:
+                turns[t][name] += _slots(t, value, texts, values.get(result.id or ""))
             else:
-                turn.slots += _slots(t, value, texts, values.get(result.id or ""))
+                turns[t][name] += value.choices
         elif name not in (TURN, VALUE):
             ignored[name] += 1
-    forms = (turns[t].form(t) for t in sorted(turns))
+    goals: dict[str, list[int]] = {}
+    for t in sorted(turns):
+        for goal in dict.fromkeys(turns[t][GOAL]):
+            goals.setdefault(goal, []).append(t)
+    forms = (_turn_form(t, turns[t]) for t in sorted(turns))
     return AnnotationForm(
         annotator=who,
         goals=_goals(goals, outcomes) if goals else None,
-        quality=whole,
+        quality=_quality(whole),
         turns=tuple(form for form in forms if form != TurnForm(turn=form.turn)),
+    )
+
+
+def _turn_form(t: int, answers: Mapping[str, list[Any]]) -> TurnForm:
+    # A marked label is more deliberate than a tick at "none" that was there before it.
+    intents = tuple(NamedForm(name=name) for name in dict.fromkeys(answers[INTENTS]))
+    slots = tuple(dict.fromkeys(answers[SLOTS]))
+    return TurnForm(
+        turn=t,
+        quality=_quality(*answers[QUALITY]),
+        intents=intents if intents or NO_INTENT in answers[NONE] else None,
+        slots=slots if slots or NO_SLOT in answers[NONE] else None,
     )
 
 
@@ -503,25 +424,23 @@ def _value(plain: dict[str, Any]) -> _Value:
 
 
 def _text(text: str | list[str] | None) -> str | None:
-    if isinstance(text, list):
-        return "\n".join(text) if text else None
-    return text
+    return ("\n".join(text) or None) if isinstance(text, list) else text
 
 
-def _quality(value: _Value) -> QualityForm | None:
+def _quality(rating: float | None = None) -> QualityForm | None:
     """No star is no answer."""
-    return QualityForm(rating=value.rating) if value.rating else None
+    return QualityForm(rating=rating) if rating else None
 
 
 def _turn_of(name: str, value: _Value, texts: tuple[str, ...]) -> int:
     if value.start is None or value.end is None:
-        raise _AnswerError(f"no_region: the answer to {name!r} does not say which turn it is about")
+        raise AnswerError(f"no_region: the answer to {name!r} does not say which turn it is about")
     try:
         first, last = int(value.start), int(value.end)
     except ValueError:
-        raise _AnswerError(f"bad_span: lines {value.start!r} to {value.end!r} are no numbers") from None
+        raise AnswerError(f"bad_span: lines {value.start!r} to {value.end!r} are no numbers") from None
     if not (0 <= first <= last < len(texts) and first // LINES == last // LINES):
-        raise _AnswerError(
+        raise AnswerError(
             f"bad_span: lines {first} to {last} are not within one turn; the dialogue has {len(texts)} lines"
         )
     return first // LINES
@@ -530,27 +449,27 @@ def _turn_of(name: str, value: _Value, texts: tuple[str, ...]) -> int:
 def _slots(t: int, value: _Value, texts: tuple[str, ...], normalized: str | None) -> list[SlotForm]:
     line, slot = LINES * t + 1, f"the slot {', '.join(value.paragraphlabels)} of turn {t}"
     if not int(value.start or 0) == int(value.end or 0) == line:
-        raise _AnswerError(f"bad_span: {slot} does not lie within the request")
+        raise AnswerError(f"bad_span: {slot} does not lie within the request")
     if value.start_offset is None or value.end_offset is None:
-        raise _AnswerError(f"bad_span: {slot} has no offsets")
+        raise AnswerError(f"bad_span: {slot} has no offsets")
     try:
         start, end = from_units(texts[line], value.start_offset), from_units(texts[line], value.end_offset)
     except ValueError as error:
-        raise _AnswerError(f"bad_span: {slot}: {error}") from error
+        raise AnswerError(f"bad_span: {slot}: {error}") from error
     words = texts[line][start:end]
     # The offsets are those of the text itself, but Label Studio takes the words from what the browser shows of it. That is
     # another text where there are adjacent blanks, line breaks or control characters.
     if isinstance(value.text, str) and value.text != words and " ".join(texts[line].split()) == texts[line]:
-        raise _AnswerError(f"bad_span: {slot} is said to be {value.text!r}, at its place is {words!r}")
+        raise AnswerError(f"bad_span: {slot} is said to be {value.text!r}, at its place is {words!r}")
     return [SlotForm(name=name, start=start, end=end, value=normalized) for name in value.paragraphlabels]
 
 
-def _goals(goals: dict[str, set[int]], outcomes: dict[str, str]) -> tuple[GoalForm, ...]:
+def _goals(goals: Mapping[str, Sequence[int]], outcomes: Mapping[str, str]) -> tuple[GoalForm, ...]:
     numbers = [goal for goal in goals if goal != NO_GOAL]
     for goal in numbers:
         if not goal.isdecimal():
-            raise _AnswerError(f"bad_goal: {goal!r} is no number of a goal")
+            raise AnswerError(f"bad_goal: {goal!r} is no number of a goal")
     return tuple(
-        GoalForm(turns=tuple(sorted(goals[goal])), outcome=outcomes.get(f"{OUTCOME}{int(goal)}"))
+        GoalForm(turns=tuple(goals[goal]), outcome=outcomes.get(f"{OUTCOME}{int(goal)}"))
         for goal in sorted(numbers, key=int)
     )

@@ -1,4 +1,4 @@
-"""Merge people's answers into the records of a log."""
+"""Merge answers of people and LLMs into the records of a log."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.record import Rejected, validate
@@ -16,17 +17,20 @@ NO_FAULTS = frozenset({SKIPPED, EMPTY, SUPERSEDED, KNOWN})
 """Reasons to set an annotation aside although nothing is wrong with it."""
 
 
+class AnswerError(Exception):
+    """An answer that cannot be used; the first word of the message is the reason by which faults are counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReviewAnswer:
-    """One annotation that a person returned.
+    """One annotation that a person or an LLM returned.
 
-    requests, responses: the texts that the person saw, by turn; None for a turn, or all responses, that were not shown. when:
-    ISO 8601, of the last change, where it is known. file: the source. raw: the original text."""
+    texts: request and response of each turn as the annotator saw them, where that is known. when: ISO 8601, of the last change, where it
+    is known. file: the source. raw: the original text."""
 
     dialogue: str
     annotation: Annotation
-    requests: tuple[str | None, ...]
-    responses: tuple[str, ...] | None
+    texts: tuple[tuple[str, str], ...] | None
     file: str
     when: str = ""
     raw: str | None = None
@@ -37,7 +41,9 @@ class AnswerMerger:
 
     added: annotator -> number of dialogues. reasons: number of rejected answers by the first word of the reason."""
 
-    def __init__(self, answers: Iterable[ReviewAnswer | Rejected], reject: Callable[[Rejected], None]) -> None:
+    def __init__(
+        self, answers: Iterable[ReviewAnswer | Rejected], reject: Callable[[Rejected], None] | None = None
+    ) -> None:
         self.added: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.first: Rejected | None = None
@@ -69,7 +75,21 @@ class AnswerMerger:
 
     @property
     def faults(self) -> int:
+        """Number of answers that cannot be used."""
         return sum(count for reason, count in self.reasons.items() if reason not in NO_FAULTS)
+
+    def check(self, max_bad_rate: float) -> None:
+        """Raises InputError if the share of answers that cannot be used is above the rate."""
+        faults, good = self.faults, self.added.total()
+        if self.first is None or faults <= max_bad_rate * (faults + good):
+            return
+        counts = ", ".join(f"{r} {n:,}" for r, n in self.reasons.most_common() if r not in NO_FAULTS)
+        raise InputError(
+            f"{faults:,} of {faults + good:,} annotations cannot be used ({faults / (faults + good):.1%}), more than the "
+            f"{max_bad_rate:.1%} allowed: {counts}",
+            f"the first: {self.first.where()}: {self.first.reason}",
+            "fix the answers, or raise --max-bad-rate to use the others",
+        )
 
     def _with(self, dialogue: Dialogue, answer: ReviewAnswer) -> Dialogue:
         difference = _text_difference(dialogue, answer)
@@ -105,17 +125,17 @@ class AnswerMerger:
         self.reasons[reason] += 1
         if reason not in NO_FAULTS:
             self.first = self.first or item
-        self._report(item)
+        if self._report is not None:
+            self._report(item)
 
 
 def _text_difference(dialogue: Dialogue, answer: ReviewAnswer) -> str | None:
     """Where the annotator saw another text than the record has; None where the texts are the same."""
-    shown, count = len(answer.requests), len(dialogue.turns)
-    if shown > count or (answer.responses is not None and shown != count):
-        return f"{shown} turns were shown, the record has {count}"
-    for t, (turn, request) in enumerate(zip(dialogue.turns, answer.requests, strict=False)):
-        if request is not None and request != turn.request:
-            return f"the request of turn {t} was {request!r}, the record has {turn.request!r}"
-        if answer.responses is not None and answer.responses[t] != turn.response:
-            return f"the response of turn {t} was {answer.responses[t]!r}, the record has {turn.response!r}"
-    return None
+    texts = [(turn.request, turn.response) for turn in dialogue.turns]
+    if answer.texts is None or answer.texts == tuple(texts):
+        return None
+    if len(answer.texts) != len(texts):
+        return f"{len(answer.texts)} turns were shown, the record has {len(texts)}"
+    t = next(t for t, (shown, kept) in enumerate(zip(answer.texts, texts, strict=True)) if shown != kept)
+    part = int(answer.texts[t][0] == texts[t][0])
+    return f"the {('request', 'response')[part]} of turn {t} was {answer.texts[t][part]!r}, the record has {texts[t][part]!r}"

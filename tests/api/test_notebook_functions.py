@@ -48,16 +48,16 @@ def test_explain_shows_what_the_command_prints(log, tmp_path, capsys):
 def test_prompts_and_answers_as_dicts_equal_those_of_the_commands(log, tmp_path, capsys):
     log.save(tmp_path / "log.jsonl")
     printed(
-        capsys, "review", "export", tmp_path / "log.jsonl", tmp_path / "prompts", "--for", "llm", "--task", "quality"
+        capsys, "review", "export", tmp_path / "log.jsonl", tmp_path / "prompts", "--to", "jsonl", "--task", "quality"
     )
-    lines = (tmp_path / "prompts" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "prompts" / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     prompts = labelgen.prompts(log, task=["quality"])
     assert prompts == [json.loads(line) for line in lines]
 
     answers = [{"id": one["id"], "answer": {"quality": 4}} for one in prompts]
     (tmp_path / "answers.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in answers))
     by_dicts = labelgen.import_answers(log, answers, annotator="gpt")
-    by_file = labelgen.import_answers(log, tmp_path / "answers.jsonl", from_="llm", annotator="gpt")
+    by_file = labelgen.import_answers(log, tmp_path / "answers.jsonl", from_="jsonl", annotator="gpt")
     assert list(by_dicts) == list(by_file)
     assert by_dicts.counts == {("gpt",): 12}
     assert {a.kind for d in by_dicts for a in d.annotations if a.annotator == "gpt"} == {"llm"}

@@ -34,7 +34,7 @@ def content(folder: Path) -> dict[str, bytes]:
         ("report run out.html", "run is a folder"),
         ("evaluate log.jsonl --predictions nothere.jsonl --out out", "nothere.jsonl does not exist"),
         ("review import log.jsonl nothere.json out.jsonl", "nothere.json does not exist"),
-        ("review import log.jsonl no.conll out.jsonl --from conll --annotator a", "no.conll does not exist"),
+        ("review import log.jsonl no.jsonl out.jsonl --from jsonl --annotator a", "no.jsonl does not exist"),
         ("label log.jsonl out --model run", "did you mean run/model?"),
         ("evaluate log.jsonl --model run --out out", "did you mean run/model?"),
         ("label log.jsonl out --model logs", "name a folder that labelgen finetune wrote"),

@@ -18,7 +18,8 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.data.record import Rejected
-from labelgen.review.label_studio import from_units, labeling_config, questions_of, read_answers, task_of, to_units
+from labelgen.review.form import questions_of
+from labelgen.review.label_studio import from_units, labeling_config, read_answers, task_of, to_units
 from labelgen.review.merge import AnswerMerger, ReviewAnswer
 from labelgen.review.sampling import model_annotation
 
@@ -252,7 +253,7 @@ def test_read_answers_of_a_cut_export_raises(tmp_path, text):
 @pytest.mark.parametrize("name", ["$intent", "a\x07b", " a", "a\n"])
 def test_questions_with_an_unwritable_label_raise(name):
     with pytest.raises(UsageError, match="cannot ask"):
-        questions_of([DIALOGUE], {"*": {"intents": (LabelName(name),)}})
+        labeling_config(questions_of([DIALOGUE], {"*": {"intents": (LabelName(name),)}}))
 
 
 def test_questions_of_named_tasks_ask_only_these():

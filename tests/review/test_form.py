@@ -15,8 +15,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.log import Log, write_log
-from labelgen.review.label_studio import TASKS, questions_of
-from labelgen.review.llm import prompt_of, read_llm_answers
+from labelgen.review.form import TASKS, question_line, questions_of, read_lines
 
 TURNS = (Turn(request="😀 play a song, play it", response="Playing."), Turn(request="thanks", response="```\n{}"))
 NAMES = {"*": {"intents": (LabelName("play"), LabelName("stop")), "slots": (LabelName("what"),)}}
@@ -68,8 +67,8 @@ def run(*words: object) -> int:
 
 
 def prompts(log: Path, *more: object) -> list[dict[str, Any]]:
-    assert run("export", log, log.parent / "prompts", "--for", "llm", "--force", *more) == 0
-    text = (log.parent / "prompts" / "prompts.jsonl").read_text(encoding="utf-8")
+    assert run("export", log, log.parent / "prompts", "--to", "jsonl", "--force", *more) == 0
+    text = (log.parent / "prompts" / "questions.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -80,7 +79,7 @@ def answers(log: Path, lines: Sequence[object]) -> Path:
 
 
 def imported(log: Path, lines: Sequence[object], *more: object) -> int:
-    words = ("--from", "llm", "--annotator", "gpt", "--force", *more)
+    words = ("--from", "jsonl", "--annotator", "gpt", "--force", *more)
     return run("import", log, answers(log, lines), log.parent / "out.jsonl", *words)
 
 
@@ -154,44 +153,20 @@ def test_bad_answers_go_to_the_quarantine_with_a_reason(log, line, reason):
 def test_any_text_of_an_llm_is_an_answer_or_has_a_reason(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     path.write_text(json.dumps({"id": "d0", "answer": text}), encoding="utf-8")
-    (one,) = read_llm_answers(path, "gpt", {"d0": dialogue()}, {})
+    (one,) = read_lines(path, "gpt", "llm", {"d0": dialogue()}, questions_of([], {}))
     assert getattr(one, "reason", "") or getattr(one, "annotation", None)
 
 
-def test_form_of_the_output_and_name_of_the_llm_are_required(log, capsys):
-    folder = log.parent / "folder"
-    assert run("export", log, folder) == 2
-    assert run("export", log, folder, "--for", "llm", "--to", "conll") == 2
-    assert run("import", log, answers(log, []), log.parent / "out.jsonl", "--from", "llm") == 2
-    assert "--annotator" in capsys.readouterr().err
+def test_answers_of_a_person_become_an_annotation_by_a_person(log):
+    assert imported(log, [{"id": "d1", "answer": WHOLE}], "--kind", "person") == 0
+    after = {d.id: d for d in Log([log.parent / "out.jsonl"])}
+    annotation = after["d1"].annotation("gpt")
+    assert annotation is not None
+    assert annotation.kind == "person"
 
 
 def test_schema_lists_the_names_of_the_log():
-    schema = prompt_of(dialogue(), questions_of([dialogue()], NAMES, TASKS, plain=True))["schema"]
+    schema = question_line(dialogue(), questions_of([dialogue()], NAMES, TASKS))["schema"]
     turn = schema["properties"]["turns"]["items"]["properties"]
     assert turn["intents"]["items"] == {"enum": ["play", "stop"]}
     assert turn["turn"]["maximum"] == 1
-
-
-def test_labels_of_an_llm_alone_have_the_probability_of_its_error_rates(tmp_path):
-    """Each tenth dialogue is bad; the LLM calls it good every second time. Nobody else judged the second half of the log."""
-    path, out = tmp_path / "log.jsonl", tmp_path / "out.jsonl"
-
-    def rated(who: str, kind: str, name: str) -> Annotation:
-        return Annotation(who, kind, (Label("quality", AtDialogue(), name, value={"bad": 1.0, "good": 5.0}[name]),))
-
-    dialogues = []
-    for k in range(800):
-        truth = "bad" if k % 10 == 0 else "good"
-        llm = "good" if k % 20 == 0 else truth
-        people = [rated(who, "person", truth) for who in ("anna", "ben")] if k < 400 else []
-        annotations = (*people, rated("gpt", "llm", llm))
-        dialogues.append(Dialogue(id=f"d{k:03}", turns=TURNS, annotations=annotations))
-    write_log(path, dialogues)
-    who = [word for name in ("anna", "ben", "gpt") for word in ("--annotators", name)]
-    assert main(["consensus", str(path), str(out), "--method", "dawid-skene", "--min-annotators", "1", *who]) == 0
-    agreed = [d.annotation("consensus") for d in Log([out])]
-    alone = {a.labels[0].name: dict(a.labels[0].distribution or ()) for a in agreed[400:] if a is not None}
-    # Of 95 answers "good" of the LLM, 5 are wrong.
-    assert alone["good"]["bad"] == pytest.approx(5 / 95, abs=0.005)
-    assert alone["bad"]["bad"] == pytest.approx(1.0, abs=0.005)
