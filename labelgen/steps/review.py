@@ -26,7 +26,7 @@ from labelgen.review.sampling import (
     model_annotation,
     to_candidate,
 )
-from labelgen.steps.changed import Changed, place_of, require_rereadable
+from labelgen.steps.changed import Changed, Counts, place_of, require_rereadable
 
 ReviewForm = Literal["label-studio", "jsonl"]
 
@@ -71,7 +71,7 @@ def draw_sample(dialogues: Iterable[Dialogue], options: SampleOptions) -> Change
     drawn = {one.dialogue: one for one in draw(candidates, options.strategy, options.count, options.seed)}
     chosen = [mark_sample(d, drawn[d.id], options.strategy, options.seed) for d in dialogues if d.id in drawn]
     chosen.sort(key=lambda dialogue: drawn[dialogue.id].rank)
-    turns = Counter({(options.strategy,): sum(len(dialogue.turns) for dialogue in chosen)})
+    turns: Counts = Counter({(options.strategy,): sum(len(dialogue.turns) for dialogue in chosen)})
     after = [f"drawn from {len(candidates):,} candidates in {count:,} dialogues"]
     return Changed(iter(chosen), "turns", ("strategy",), turns, after=after)
 
