@@ -205,7 +205,7 @@ class TrainingBench:
         self.model.steps.fill_(1)
         self.model._passes = None
         module = TrainingModule(self.model, options.optimizer, self.steps, 0)
-        recorder, clock = Recorder([], 10, self.steps), FitClock(self.now)
+        recorder, clock = Recorder(None, 10, self.steps), FitClock(self.now)
         trainer = make_trainer(options, self.folder, [recorder, RunLimit(self.steps, None, recorder), clock])
         cuda = self.device.type == "cuda"
         loader = TrainingLoader(

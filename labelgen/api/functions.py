@@ -352,7 +352,8 @@ def finetune(train: Source, valid: Source | None = None, *, out: PathLike, **opt
             of labelgen's records is written to `out`/data, so that the run can be repeated.
         valid: dialogues on which the loss is measured after each epoch.
         out: folder of the run.
-        options: those of the command: tasks, model, batch, optimizer, length, hardware, tracking, targets, seed, config."""
+        options: those of the command: tasks, model, batch, optimizer, length, hardware, tracking, targets, seed, config. callbacks and
+            loggers are further ones of Lightning."""
     from labelgen.training.run import finetune
 
     return _train(FinetuneOptions, finetune, train, valid, out, options)
@@ -365,6 +366,7 @@ def _train(
 
     values = dict(options)
     config = values.pop("config", ())
+    callbacks, loggers = values.pop("callbacks", ()), values.pop("loggers", ())
     data: dict[str, Any] = {**values.pop("data", {})}
     folder = Path(out)
     with python_hints(), ExitStack() as stack:
@@ -373,7 +375,7 @@ def _train(
                 data[name] = list(stack.enter_context(as_files(log, folder / DATA, name)))
         configs = [config] if isinstance(config, str | os.PathLike) else config
         made = make_options(kind, {**values, "data": data, "out": str(folder)}, [os.fspath(one) for one in configs])
-        return TrainingRun(folder, folder / MODEL, run(made))
+        return TrainingRun(folder, folder / MODEL, run(made, callbacks, loggers))
 
 
 def evaluate(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration, TaskCalibration
     from labelgen.tasks.evaluation import EvaluationTask
-    from labelgen.training.wandb_run import FailSafeTracker
+    from labelgen.training.wandb_run import WandbRun
 
     _HeldOut = tuple[list[Dialogue], list[EvaluationTask], Setting, str, Annotator]
 
@@ -263,18 +263,16 @@ def _follow(
     calibration: "Calibration",
     data_digest: str,
     dialogues: "Sequence[Dialogue]",
-    run: "FailSafeTracker | None",
+    run: "WandbRun | None",
 ) -> None:
     """Add the calibrated model to the run of its training."""
     if run is None:
         return
-    from labelgen.model.folder import model_digest, read_card
-    from labelgen.training.wandb_tables import calibration_summary, data_artifact, model_artifact
+    from labelgen.training.wandb_run import calibration_summary, data_artifact, model_artifact
 
     counts = {"dialogues": len(dialogues), "turns": sum(len(dialogue.turns) for dialogue in dialogues)}
     data = data_artifact("calibration", data_digest, counts)
-    files = [options.model] if options.wandb_files else []
-    made = model_artifact(model_digest(options.model), read_card(options.model), run.address, files)
+    made = model_artifact(options.model, run.address, options.wandb_files)
     run.record([data], [made], calibration_summary(calibration))
 
 

@@ -30,7 +30,7 @@ from labelgen.data.record import encode
 if TYPE_CHECKING:
     from labelgen.metrics.results import Evaluation
     from labelgen.model.annotator import Annotator
-    from labelgen.training.wandb_run import FailSafeTracker
+    from labelgen.training.wandb_run import WandbRun
 
 FRAMES = {"frame_accuracy": ("intents", "slots")}
 """Metrics that judge several tasks jointly."""
@@ -126,7 +126,7 @@ def write_evaluation(options: EvaluateOptions) -> "Evaluation":
     return evaluation
 
 
-def _runs(options: EvaluateOptions) -> "dict[str, FailSafeTracker]":
+def _runs(options: EvaluateOptions) -> "dict[str, WandbRun]":
     """Runs in Weights & Biases by the name of their model. Raises UsageError for a model without a run, if one is asked for."""
     if not options.model:
         return {}
@@ -137,11 +137,11 @@ def _runs(options: EvaluateOptions) -> "dict[str, FailSafeTracker]":
     return {name: run for name, run in runs.items() if run is not None}
 
 
-def _follow(options: EvaluateOptions, evaluation: "Evaluation", runs: "Mapping[str, FailSafeTracker]") -> None:
+def _follow(options: EvaluateOptions, evaluation: "Evaluation", runs: "Mapping[str, WandbRun]") -> None:
     """Add the evaluation to the runs of its models."""
     if not runs:
         return
-    from labelgen.training.wandb_tables import data_artifact, evaluation_artifact, evaluation_summary
+    from labelgen.training.wandb_run import data_artifact, evaluation_artifact, evaluation_diagrams, evaluation_summary
 
     # Online figures are not those of the model as it is.
     kind = "evaluation_online" if options.online else "evaluation"
@@ -150,8 +150,9 @@ def _follow(options: EvaluateOptions, evaluation: "Evaluation", runs: "Mapping[s
     files = [options.out / name for name in (EVALUATION, PAGE)] if options.wandb_files else []
     cards = {next(iter(runs)): evaluation.model} if len(options.model) == 1 else evaluation.model
     for name, run in runs.items():
-        made = evaluation_artifact(evaluation, kind, name, cards[name]["digest"], digest, files)
-        run.record([data], [made], evaluation_summary(evaluation, kind, name))
+        made = evaluation_artifact(evaluation, kind, cards[name]["digest"], digest, files)
+        diagrams = evaluation_diagrams(evaluation, kind, name)
+        run.record([data], [made], evaluation_summary(evaluation, kind, name), diagrams)
 
 
 def _judged_digest(predictions: Path, evaluation: "Evaluation") -> str:

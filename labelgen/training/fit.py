@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins import MixedPrecision, Precision
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import Strategy
@@ -37,12 +38,13 @@ from labelgen.training.module import StopAllProcesses, TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
 from labelgen.training.sampler import Sampler, total_steps
 from labelgen.training.sharding import ShardedStrategy
-from labelgen.training.tracking import ProgressLine, Recorder, Tracker
+from labelgen.training.tracking import ProgressLine, Recorder
 from labelgen.training.validation import Validation, monitor_of
-from labelgen.training.wandb_charts import ValidationCharts
-from labelgen.training.wandb_run import FailSafeTracker
+from labelgen.training.wandb_run import ValidationCharts, WandbRun
 
 CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
 """Reasons why a run ended before its last step; a run that reached its time limit may continue."""
 
@@ -89,19 +91,26 @@ def fit(
     training: Examples,
     validation: Examples | None,
     folder: Path,
-    trackers: Sequence[Tracker],
+    wandb: WandbRun | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> FitResult:
     """Train, from the last checkpoint of the folder if there is one. Uses and extends the embedding cache of a frozen encoder.
+
+    wandb: run that gets the metrics. callbacks, loggers: further ones of Lightning.
 
     Raises UsageError if the hardware is not available; IntegrityError if a checkpoint cannot be read; StorageError if none can be
     written; Terminated on SIGTERM. In processes other than the first these are SystemExit, so that one process reports them."""
     sampler = make_sampler(training, options.batch, options.hardware, options.data.mix, options.seed)
     steps = total_steps(sampler, options.length.max_epochs, options.length.max_steps)
     compared = None if validation is None else Validation(validation, list(options.tasks))
-    recorder = Recorder(trackers, options.tracking.log_every, steps, training.corpus.name, compared)
+    recorder = Recorder(folder / METRICS, options.tracking.log_every, steps, training.corpus.name, compared)
     keep_best = options.length.keep == "best"
     monitor = monitor_of(options.length.monitor, list(options.tasks))
     checkpoints, writer = CheckpointFolder(folder / CHECKPOINTS), CheckpointWriter()
+    index = checkpoints.index()
+    last_state = None if index is None else checkpoints.read(index.last)
+    step = 0 if last_state is None else int(last_state["global_step"])
     # Callbacks run in this order: task metrics are computed and recorded and the limit is known before a checkpoint is written.
     trainer = make_trainer(
         options,
@@ -109,7 +118,12 @@ def fit(
         [
             *([] if compared is None else [compared]),
             recorder,
-            *([] if compared is None else _charts(trackers, compared, options.tracking.examples)),
+            *(
+                []
+                if compared is None or wandb is None
+                else [ValidationCharts(wandb, compared, options.tracking.examples)]
+            ),
+            *callbacks,
             ProgressLine(steps, recorder),
             RunLimit(steps, options.length.max_minutes, recorder),
             Patience(options.length.patience, recorder, monitor),
@@ -118,12 +132,12 @@ def fit(
             ),
         ],
         [writer],
+        [*([] if wandb is None else wandb.logger()), *_tensorboard(options, folder, step), *loggers],
     )
     # A strategy may shard the model's weights, so the trained ones go into a whole copy.
     trained = copy.deepcopy(model)
-    index = checkpoints.index()
     sound = ""
-    if index is None or _end_reason(checkpoints.read(index.last), steps, options.length) is None:
+    if last_state is None or _end_reason(last_state, steps, options.length) is None:
         # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
         model.train()
         model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
@@ -175,8 +189,9 @@ def fit(
         _end_processes()
         sound = audio_summary(train.audio_turns, train.audio_errors)
         index = checkpoints.index()
+        last_state = None if index is None else checkpoints.read(index.last)
     assert index is not None
-    last_state = checkpoints.read(index.last)
+    assert last_state is not None
     best = checkpoints.read(index.best) if keep_best and index.best is not None else last_state
     trained.load_state_dict(weights_of(best))
     ended = _end_reason(last_state, steps, options.length) or TIME
@@ -184,9 +199,11 @@ def fit(
     return FitResult(trained, step, steps, elapsed_s, ended, trainer.is_global_zero, sound)
 
 
-def _charts(trackers: Sequence[Tracker], validation: Validation, examples: int) -> list[pl.Callback]:
-    followed = [tracker for tracker in trackers if isinstance(tracker, FailSafeTracker)]
-    return [ValidationCharts(tracker, validation, examples) for tracker in followed]
+def _tensorboard(options: TrainingOptions, folder: Path, step: int) -> list[Logger]:
+    """Readers leave out what an interrupted session wrote after the step."""
+    if not options.tracking.tensorboard:
+        return []
+    return [TensorBoardLogger(str(folder), name=TENSORBOARD, version="", purge_step=step + 1)]
 
 
 def _end_processes() -> None:
@@ -240,8 +257,9 @@ def make_trainer(
     folder: Path,
     callbacks: list[pl.Callback],
     plugins: Sequence[CheckpointIO] = (),
+    loggers: Sequence[Logger] = (),
 ) -> pl.Trainer:
-    """Lightning Trainer without its own logging, checkpoints and progress bar. folder: for what Lightning writes.
+    """Lightning Trainer without its own checkpoints and progress bar. folder: for what Lightning writes.
 
     Raises UsageError if the hardware is not available."""
     hardware = options.hardware
@@ -258,7 +276,7 @@ def make_trainer(
             accumulate_grad_batches=options.batch.accumulate,
             callbacks=callbacks,
             plugins=[*plugins, _precision(hardware)],
-            logger=False,
+            logger=[*loggers] or False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             enable_checkpointing=False,

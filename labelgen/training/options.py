@@ -16,10 +16,6 @@ from labelgen.pretraining.corruption import MIXTURE, TEACHES, check_mixture
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 
-LOGGERS: Mapping[str, str] = {
-    "tensorboard": "labelgen.training.loggers:TensorBoard",
-}
-
 WandbMode = Literal["off", "offline", "online"]
 
 
@@ -181,8 +177,8 @@ class TrackingOptions:
 
     wandb: WandbMode = "offline"
     """Weights & Biases besides metrics.jsonl: a folder on this machine, or its service"""
-    loggers: Annotated[tuple[str, ...], Choices("logger", LOGGERS), "LOGGER"] = ()
-    """further copies of metrics.jsonl in the folder of the run: tensorboard"""
+    tensorboard: bool = False
+    """TensorBoard besides metrics.jsonl, in the folder of the run; needs the extra `tensorboard`"""
     examples: WholeNumber = 0
     """number of validation dialogues whose predictions are a table of Weights & Biases after each epoch, with ids and texts"""
     model_files: bool = False

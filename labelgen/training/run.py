@@ -4,10 +4,11 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,11 +16,13 @@ from typing import Any, Protocol
 import msgspec
 import torch
 import yaml
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from labelgen import __version__
 from labelgen.base.errors import DivergedError, InputError, UsageError, integrity_errors
-from labelgen.base.files import digest_bytes, digest_file, read_json, sweep, write_text
+from labelgen.base.files import read_json, sweep, write_text
 from labelgen.base.options import check_options, plain, to_yaml
 from labelgen.base.process import end_with_first_process
 from labelgen.base.terminal import print_lines
@@ -33,7 +36,6 @@ from labelgen.model.folder import (
     check_model,
     joined_trained_on,
     load_model,
-    model_digest,
     read_card,
     save_model,
 )
@@ -50,17 +52,20 @@ from labelgen.training.corpus import (
     target_counts,
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
-from labelgen.training.loggers import check_loggers, loggers
 from labelgen.training.lora import add_adapters, check_peft, merge_adapters
 from labelgen.training.members import fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
-from labelgen.training.tracking import trackers
 from labelgen.training.validation import monitor_of
-from labelgen.training.wandb_run import FailSafeTracker, LineageArtifact, read_address
-from labelgen.training.wandb_tables import data_artifact, model_artifact
+from labelgen.training.wandb_run import (
+    LineageArtifact,
+    WandbRun,
+    data_artifact,
+    model_artifact,
+    read_address,
+    run_of_training,
+)
 
 CONFIG = "config.yaml"
-METRICS = "metrics.jsonl"
 STATE = "run.json"
 QUARANTINE = "quarantine.jsonl"
 DATA = "data"
@@ -83,8 +88,10 @@ class RunState:
     ended: str | None = None
 
 
-def finetune(options: FinetuneOptions) -> str:
-    """Train on annotations and feedback. Returns the summary in the first process, else an empty text."""
+def finetune(options: FinetuneOptions, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> str:
+    """Train on annotations and feedback. Returns the summary in the first process, else an empty text.
+
+    callbacks, loggers: further ones of Lightning."""
     targets = options.targets
     hidden = targets.evidence_hidden if targets.feedback else 0.0
     prepare = ChosenTargets(targets, options.tasks)
@@ -95,17 +102,19 @@ def finetune(options: FinetuneOptions) -> str:
             return AnnotatedExamples(corpus, hidden, options.seed, options.augment)
         return HeldOutExamples(corpus, hidden > 0.0)
 
-    return _run(options, FINETUNE, prepare, prepare_held_out, examples)
+    return _run(options, FINETUNE, prepare, prepare_held_out, examples, callbacks, loggers)
 
 
-def pretrain(options: PretrainOptions) -> str:
-    """Train on corruptions of unlabeled dialogues. Returns the summary in the first process, else an empty text."""
+def pretrain(options: PretrainOptions, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> str:
+    """Train on corruptions of unlabeled dialogues. Returns the summary in the first process, else an empty text.
+
+    callbacks, loggers: further ones of Lightning."""
 
     def examples(corpus: Corpus, training: bool) -> Examples:
         return CorruptedExamples(corpus, options.mixture, options.pool, options.seed, options.single)
 
     check_taught(options)
-    return _run(options, PRETRAIN, without_answers, without_answers, examples)
+    return _run(options, PRETRAIN, without_answers, without_answers, examples, callbacks, loggers)
 
 
 class _MakeExamples(Protocol):
@@ -113,7 +122,13 @@ class _MakeExamples(Protocol):
 
 
 def _run(
-    options: TrainingOptions, command: str, prepare: Prepare, prepare_held_out: Prepare, examples: _MakeExamples
+    options: TrainingOptions,
+    command: str,
+    prepare: Prepare,
+    prepare_held_out: Prepare,
+    examples: _MakeExamples,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
 ) -> str:
     options = check_options(options)
     check_peft(options.lora)
@@ -128,7 +143,9 @@ def _run(
     if options.init is not None:
         check_model(Path(options.init))
     monitor_of(options.length.monitor, list(options.tasks))
-    check_loggers(options.tracking.loggers)
+    if options.tracking.tensorboard and find_spec("tensorboard") is None:
+        hint = "pip install 'labelgen[tensorboard]', or leave it out"
+        raise UsageError("TensorBoard is not installed", "tracking.tensorboard", hint)
     data = options.data
     # Every session reads the logs again, so it writes the quarantine again.
     with closing(run_quarantine(folder)) as bad, ExitStack() as stack:
@@ -150,13 +167,13 @@ def _run(
             validation = examples(held_out, training=False)
         elif options.length.keep == "best":
             rank_zero_only(print_lines)(f"{command}: {_NO_BEST}", file=sys.stderr)
-        text = _train(options, command, examples(corpus, training=True), validation, targets)
+        text = _train(options, command, examples(corpus, training=True), validation, targets, callbacks, loggers)
         return f"{text}\n{quarantine_text(bad.reasons, f'in {bad}')}" if text and bad.reasons else text
 
 
 def run_quarantine(folder: Path) -> Quarantine:
     """The quarantine of the run; only the first process writes it, since all processes read the same logs."""
-    if getattr(rank_zero_only, "rank", 0) != 0:
+    if not _is_first():
         return Quarantine(Path(os.devnull))
     (folder / QUARANTINE).unlink(missing_ok=True)
     return Quarantine(folder / QUARANTINE)
@@ -168,6 +185,8 @@ def _train(
     training: Examples,
     validation: Examples | None,
     targets: Mapping[str, int],
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
 ) -> str:
     folder, corpus = Path(options.out), training.corpus
     init = None if options.init is None else Path(options.init)
@@ -180,21 +199,17 @@ def _train(
     # In this order: a folder with a state is a run, even if a kill follows at once.
     _write_state(folder, RunState(corpus.digest))
     write_text(folder / CONFIG, to_yaml(options))
-    inputs = _inputs(corpus, targets, None if validation is None else validation.corpus, init)
-    rows = trackers(options.tracking, folder, folder / METRICS, plain(options), inputs)
-    rows += loggers(options.tracking.loggers, folder, folder / METRICS)
-    wandb = next((tracker for tracker in rows if isinstance(tracker, FailSafeTracker)), None)
-    with ExitStack() as stack:
-        for tracker in rows:
-            stack.callback(tracker.end)
-        result = fit(options, model, training, validation, folder, rows)
+    with _tracked(
+        options, folder, _inputs(corpus, targets, None if validation is None else validation.corpus, init)
+    ) as wandb:
+        result = fit(options, model, training, validation, folder, wandb, callbacks, loggers)
         merge_adapters(result.model.turn_encoder)
 
-        def save(name: str) -> tuple[str, Mapping[str, Any]]:
+        def save(name: str) -> None:
             # Pretraining learns no labels.
             trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
             card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete}
-            return save_model(result.model, folder / name, card, trained_on), card
+            save_model(result.model, folder / name, card, trained_on)
 
         if result.diverged is not None:
             if result.step:
@@ -205,15 +220,34 @@ def _train(
         sweep(folder)
         if validation is not None:
             fit_shares(result.model, validation)
-        digest, card = save(MODEL)
+        save(MODEL)
         if wandb is not None:
-            # A session after the last step has trained nothing, and so started nothing.
-            wandb.start(result.step)
-            files = [folder / MODEL] if options.tracking.model_files else []
-            made = model_artifact(digest, card, wandb.address, files)
-            wandb.attempt(lambda run: run.make(made))
+            wandb.make(model_artifact(folder / MODEL, wandb.address, options.tracking.model_files))
         _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
         return _summary(options, corpus, targets, result, new)
+
+
+@contextmanager
+def _tracked(options: TrainingOptions, folder: Path, inputs: Sequence[LineageArtifact]) -> Iterator[WandbRun | None]:
+    """The run in Weights & Biases, in the first process alone. It counts as failed if the block raises."""
+    run = run_of_training(folder, options.tracking.wandb) if _is_first() else None
+    if run is None:
+        yield None
+        return
+    run.start(plain(options))
+    for one in inputs:
+        run.use(one)
+    failed = True
+    try:
+        yield run
+        failed = False
+    finally:
+        run.end(failed)
+
+
+def _is_first() -> bool:
+    """Whether this process is the first of those that Lightning, torchrun or SLURM started."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _inputs(
@@ -224,7 +258,7 @@ def _inputs(
     if held_out is not None:
         inputs.append(data_artifact("validation", held_out.digest, _counts(held_out)))
     if init is not None:
-        inputs.append(model_artifact(model_digest(init), read_card(init), read_address(init.parent)))
+        inputs.append(model_artifact(init, read_address(init.parent)))
     return inputs
 
 
@@ -314,7 +348,6 @@ def _card(
         "config": plain(options),
         "learned_from_feedback": _learned_from_feedback(options),
         "data_digest": corpus.digest,
-        "code_digest": code_digest(),
         **_counts(corpus),
         "targets": targets,
         "step": result.step,
@@ -327,13 +360,6 @@ def _card(
             "lightning": version("pytorch-lightning"),
         },
     }
-
-
-def code_digest() -> str:
-    """Digest of labelgen's own code, which a version alone does not tell from changed code."""
-    root = Path(__file__).parents[1]
-    files = sorted(root.rglob("*.py"))
-    return digest_bytes("\n".join(f"{path.relative_to(root)} {digest_file(path)}" for path in files).encode())
 
 
 def _learned_from_feedback(options: TrainingOptions) -> bool:

@@ -1,17 +1,17 @@
-"""Metrics of a training run: the recorder, metrics.jsonl, Weights & Biases and the progress line.
+"""Metrics of a training run: the recorder, metrics.jsonl and the progress line.
 
-metrics.jsonl is the record of truth; Weights & Biases gets the same rows."""
+metrics.jsonl is the record of truth; Lightning's loggers get the same rows."""
 
 import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import pytorch_lightning as pl
@@ -22,10 +22,8 @@ from labelgen.base.files import atomic_write
 from labelgen.kernels.transfer import HostCopy, to_device
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule, gather
-from labelgen.training.options import TrackingOptions
 from labelgen.training.sampler import StepPart
 from labelgen.training.validation import LOSS, Validation
-from labelgen.training.wandb_run import FailSafeTracker, LineageArtifact, WeightsAndBiases
 
 Row = Mapping[str, Any]
 _Sums = dict[str, list[float]]
@@ -34,44 +32,24 @@ _Sums = dict[str, list[float]]
 _SHOWN_IDS = 20
 
 
-class Tracker(Protocol):
-    """Destination of metric rows. Only the first process starts it."""
-
-    def start(self, step: int) -> None:
-        """Called once before the rows of a session, which starts after this step."""
-
-    def add(self, row: Row) -> None: ...
-
-    def end(self) -> None:
-        """Called once, whether it was started or not."""
+def _begin(path: Path, step: int) -> None:
+    """Drop the rows that an interrupted run wrote after the step."""
+    rows = read_metrics(path) if path.exists() else []
+    with atomic_write(path) as file:
+        file.writelines(msgspec.json.encode(row) + b"\n" for row in rows if row["step"] <= step)
 
 
-class MetricsFile:
-    """Tracker that appends one JSON object a line to a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def start(self, step: int) -> None:
-        """Drop the rows that an interrupted run wrote after the step."""
-        rows = read_metrics(self.path) if self.path.exists() else []
-        with atomic_write(self.path) as file:
-            file.writelines(msgspec.json.encode(row) + b"\n" for row in rows if row["step"] <= step)
-
-    def add(self, row: Row) -> None:
-        """Raises StorageError if the row cannot be written."""
-        try:
-            with self.path.open("ab") as file:
-                file.write(msgspec.json.encode(row) + b"\n")
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self.path.name}: {error.strerror}",
-                str(self.path),
-                "free some room and run the same command again: it resumes",
-            ) from error
-
-    def end(self) -> None:
-        """Nothing to do: every row is written at once."""
+def _append(path: Path, row: Row) -> None:
+    """Raises StorageError if the row cannot be written."""
+    try:
+        with path.open("ab") as file:
+            file.write(msgspec.json.encode(row) + b"\n")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path.name}: {error.strerror}",
+            str(path),
+            "free some room and run the same command again: it resumes",
+        ) from error
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -81,20 +59,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         with suppress(msgspec.DecodeError):
             rows.append(msgspec.json.decode(line, type=dict[str, Any]))
     return rows
-
-
-def trackers(
-    options: TrackingOptions,
-    folder: Path,
-    metrics: Path,
-    config: Mapping[str, Any],
-    inputs: Sequence[LineageArtifact] = (),
-) -> list[Tracker]:
-    """Trackers of a run by its options. inputs: of the run, for its lineage."""
-    chosen: list[Tracker] = [MetricsFile(metrics)]
-    if options.wandb != "off":
-        chosen.append(FailSafeTracker(WeightsAndBiases(folder, config, options.wandb == "online", inputs)))
-    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +91,18 @@ class Recorder(pl.Callback):
     """Records training and validation metrics: one row every so many steps, and one after each validation.
 
     Losses are means since the last row, in nats a unit, over all processes. turns, tokens: seen in training since the run
-    began. elapsed_s: time of all sessions. name: id of a dialogue by its index in the corpus.
+    began. elapsed_s: time of all sessions. path: of metrics.jsonl; None writes no file. name: id of a dialogue by its index in the corpus.
     validation: whose task metrics stand in the rows of validations. values: losses and metrics of the last validation; empty before it."""
 
     def __init__(
         self,
-        trackers: Sequence[Tracker],
+        path: Path | None,
         every: int,
         steps: int,
         name: Callable[[int], str] = str,
         validation: Validation | None = None,
     ) -> None:
-        self.trackers = trackers
+        self.path = path
         self.every = every
         self.name = name
         self.validation = validation
@@ -168,9 +132,8 @@ class Recorder(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
         self._row_counts, self._row_s = {"turns_per_s": self.turns, "tokens_per_s": self.tokens}, self.elapsed_s
-        if trainer.is_global_zero:
-            for tracker in self.trackers:
-                tracker.start(trainer.global_step)
+        if trainer.is_global_zero and self.path is not None:
+            _begin(self.path, trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: StepBatch, batch_idx: int
@@ -254,8 +217,10 @@ class Recorder(pl.Callback):
     def _write(self, trainer: pl.Trainer, row: dict[str, Any]) -> None:
         row["elapsed_s"] = round(self.elapsed_s, 1)
         if trainer.is_global_zero:
-            for tracker in self.trackers:
-                tracker.add(row)
+            if self.path is not None:
+                _append(self.path, row)
+            for logger in trainer.loggers:
+                logger.log_metrics(row, row["step"])
 
 
 def _over_processes(trainer: pl.Trainer, module: TrainingModule, sums: _Sums) -> _Sums:

@@ -1,43 +1,56 @@
-"""A run of Weights & Biases, which a training starts and evaluation and calibration of its model take up.
+"""Weights & Biases: one run for a training and for the calibration and evaluation of its model.
 
-docs/how-to/track.md lists what is written, and so what may leave the machine. wandb_tables.py and wandb_charts.py choose it."""
+docs/how-to/track.md lists what is written, and so what may leave the machine. The only importer of wandb."""
 
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import WandbLogger
 
 from labelgen.base.errors import IntegrityError, UsageError, first_line
 from labelgen.base.files import read_json, write_text
-from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines
-from labelgen.metrics import METRICS
-from labelgen.model.folder import check_model
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Label
+from labelgen.metrics.results import Confusion, Evaluation, Reliability, SystemName, TaskResult
+from labelgen.model.calibration import Calibration
+from labelgen.model.folder import check_model, model_digest, read_card
+from labelgen.tasks.diagrams import confusions, reliability
+from labelgen.tasks.evaluation import answered
 from labelgen.training.options import WandbMode
+from labelgen.training.validation import MODEL, HeldOutPrediction, TaskMetrics, Validation
 
 WANDB_RUN = "wandb_run.json"
 """The address of the run, in the folder of a training. A model does not name it, so that equal trainings have equal digests."""
 WANDB = "wandb"
 """Folder of offline runs in that of a training."""
-_STEP = "step"
-_LOSSES = ("loss", "valid_loss")
-_VARIABLES = {"id": "RUN_ID", "project": "PROJECT", "name": "NAME", "entity": "ENTITY"}
-_DATA_FOLDER = "WANDB_DATA_DIR"
-_PRESETS: Mapping[str, tuple[str, dict[str, str]]] = {
-    "confusion_matrix": (
-        "wandb/confusion_matrix/v1",
-        {name: name for name in ("Actual", "Predicted", "nPredictions")},
-    ),
-    "reliability": ("wandb/line/v0", {"x": "probability", "y": "accuracy"}),
-}
-"""Kind of chart -> preset of the library, and its fields with their columns."""
+STEP = "trainer/global_step"
+"""Axis of all metrics, as WandbLogger has it."""
+EXAMPLES = "examples"
+COLUMNS = ("dialogue", "turn", "request", "response", "task", "reference", "prediction", "probability")
+"""Columns of the table of examples."""
+_STAGED = "WANDB_DATA_DIR"
+_CARD = (
+    "command",
+    "data_digest",
+    "dialogues",
+    "turns",
+    "targets",
+    "step",
+    "steps",
+    "learned_from_feedback",
+    "versions",
+)
+"""Values of a model card that its artifact has: the others are in the run's config, or name nothing but words and paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,260 +64,177 @@ class RunAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class DataTable:
-    """A table of Weights & Biases."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class RunChart:
-    """A chart of Weights & Biases. kind: its own confusion matrix, or a line of accuracy by probability."""
-
-    kind: Literal["confusion_matrix", "reliability"]
-    table: DataTable
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
 class LineageArtifact:
-    """An input or output of a run, known by its SHA-256: a reference without content, but for tables and files that are named.
+    """An input or output of a run, known by its SHA-256: a reference without content, but for files that are named.
 
-    kind: dataset, model or evaluation. digest: without one the artifact has no reference."""
+    kind: dataset, model or evaluation."""
 
     name: str
     kind: str
-    digest: str | None
+    digest: str
     metadata: Mapping[str, Any]
-    tables: Mapping[str, DataTable] = field(default_factory=dict)
     files: Sequence[Path] = ()
 
 
-class WeightsAndBiases:
-    """Tracker for Weights & Biases. All sessions of a run are one run there, also those of evaluation and calibration.
+class WandbRun:
+    """A run until the first failure of the library. Then it is dropped with a warning, and the command continues.
 
-    Offline it needs no account and sends nothing; `wandb sync` can send the folder later. The library's own variables apply
-    (WANDB_PROJECT, WANDB_NAME, WANDB_RUN_ID, and those that it reads itself: WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_TAGS).
+    Offline it needs no account and sends nothing; `wandb sync` can send the folder later."""
 
-    Args:
-        folder: of the training; offline runs are written to its folder `wandb`.
-        config: options of the training; None leaves those of the run.
-        inputs: artifacts that the run uses.
-        address: of a run that is taken up, whatever the variables say."""
-
-    def __init__(
-        self,
-        folder: Path,
-        config: Mapping[str, Any] | None,
-        online: bool,
-        inputs: Sequence[LineageArtifact] = (),
-        address: RunAddress | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, online: bool, address: RunAddress) -> None:
         self.folder = folder
-        self.config = None if config is None else dict(config)
         self.online = online
-        self.inputs = inputs
         self.address = address
-        self._taken_up = address is not None
         self._run: Any = None
-        self._defined: set[str] = set()
 
-    def start(self, step: int) -> None:
-        if self._run is not None:
-            return
+    def start(self, config: Mapping[str, Any] | None = None) -> None:
+        """Open the run. config: options of the training; None leaves those of the run."""
         # Read at import; the library would send its own errors to its makers.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        try:
+            self._open(config)
+        # The library raises its own errors, those of its connection and those of the system, and may raise SystemExit.
+        except (Exception, SystemExit) as error:
+            self._drop(error)
+
+    def _open(self, config: Mapping[str, Any] | None) -> None:
         import wandb
 
-        asked = self.address or self._address(step)
-        # What is given to the library stands above its own variables.
-        entity: dict[str, Any] = {"entity": asked.entity or None} if self._taken_up else {}
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            host="",
+            disable_git=True,
+            disable_code=True,
+            x_disable_machine_info=True,
+            x_save_requirements=False,
+        )
         self._run = wandb.init(
-            project=asked.project,
-            name=asked.name,
-            id=asked.id,
+            **{name: value for name, value in asdict(self.address).items() if value},
             resume="allow",
             dir=self.folder,
-            config=self.config,
+            config=None if config is None else dict(config),
             mode="online" if self.online else "offline",
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                host="",
-                disable_git=True,
-                disable_code=True,
-                x_disable_machine_info=True,
-                x_save_requirements=False,
-            ),
-            **entity,
+            settings=settings,
         )
-        self.address = asked
-        for one in self.inputs:
-            self.use(one)
         if self.online:  # offline, asking for the address prints a warning
             print_lines(f"Weights & Biases: {self._run.url}", file=sys.stderr)
 
-    def _address(self, step: int) -> RunAddress:
-        """That of the earlier sessions; a new one if training starts from the first step."""
-        earlier = read_address(self.folder) if step else None
-        before = earlier or RunAddress(token_hex(4), "labelgen", self.folder.name)
-        asked = {name: os.environ.get(f"WANDB_{variable}") for name, variable in _VARIABLES.items()}
-        address = replace(before, **{name: value for name, value in asked.items() if value})
-        write_text(self.folder / WANDB_RUN, msgspec.json.encode(address).decode() + "\n")
-        return address
+    def attempt(self, call: Callable[[Any], None]) -> None:
+        """Call with the library's run, unless it failed before."""
+        if self._run is None:
+            return
+        try:
+            with self._staged():
+                call(self._run)
+        except (Exception, SystemExit) as error:
+            self._drop(error)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        self._log(dict(row), row[_STEP])
-
-    def _log(self, values: dict[str, Any], step: int) -> None:
-        for name in sorted(values.keys() - self._defined - {_STEP}):
-            self._run.define_metric(name, step_metric=_STEP, summary=_summary(name))
-            self._defined.add(name)
-        with self._staged():
-            self._run.log(values, step=step)
-
-    def show(self, step: int, values: Mapping[str, RunChart | DataTable]) -> None:
-        """Add charts and tables to the row of a step."""
-        with self._staged():
-            self._run.log({name: self._shown(one) for name, one in values.items()}, step=step)
-
-    def _shown(self, one: RunChart | DataTable) -> Any:
-        from wandb import plot_table
-
-        if isinstance(one, DataTable):
-            return self._table(one)
-        preset, fields = _PRESETS[one.kind]
-        return plot_table(preset, self._table(one.table), fields, {"title": one.title})
-
-    def summarize(self, values: Mapping[str, Any]) -> None:
-        """Set values of the run's summary."""
-        self._run.summary.update(dict(values))
-
-    def use(self, one: LineageArtifact) -> None:
-        """Record an input. The library's use_artifact refuses offline runs; its record for the later sync is the same."""
-        with self._staged():
-            self._run._log_artifact(self._artifact(one), is_user_created=True, use_after_commit=True)
-
-    def make(self, one: LineageArtifact) -> None:
-        """Record an output."""
-        with self._staged():
-            self._run.log_artifact(self._artifact(one))
-
-    def _artifact(self, one: LineageArtifact) -> Any:
+    def _drop(self, error: BaseException) -> None:
         import wandb
 
-        artifact = wandb.Artifact(one.name, one.kind, metadata=dict(one.metadata))
-        if one.digest is not None:
-            # The library warns that it cannot check a digest whose content it does not have.
-            with redirect_stderr(StringIO()):
-                artifact.add_reference(f"sha256:{one.digest}", name=one.name)
-        for name, table in one.tables.items():
-            artifact.add(self._table(table), name)
-        for path in one.files:
-            if path.is_dir():
-                artifact.add_dir(str(path), name=path.name)
-            else:
-                artifact.add_file(str(path))
-        return artifact
-
-    def _table(self, table: DataTable) -> Any:
-        import wandb
-
-        return wandb.Table(columns=[*table.columns], data=[[*row] for row in table.rows])
+        self._run = None
+        what = (
+            f"warning: Weights & Biases failed and is not used any more ({first_line(error)}); all results are in files"
+        )
+        print_lines(what, file=sys.stderr)
+        # Otherwise this process would wait at its end for the library's broken one.
+        with suppress(Exception, SystemExit):
+            wandb.teardown()
 
     @contextmanager
     def _staged(self) -> Iterator[None]:
         """Copies that wait for `wandb sync` lie in the folder of the run, and not in the user's home."""
-        before = os.environ.get(_DATA_FOLDER)
-        os.environ[_DATA_FOLDER] = before or str(self.folder / WANDB)
+        before = os.environ.get(_STAGED)
+        os.environ[_STAGED] = before or str(self.folder / WANDB)
         try:
             yield
         finally:
             if before is None:
-                del os.environ[_DATA_FOLDER]
+                del os.environ[_STAGED]
 
-    def end(self) -> None:
-        """The run counts as failed where an error is on its way."""
-        if self._run is not None:
-            self._run.finish(exit_code=int(sys.exc_info()[0] is not None))
-            self._run = None
+    def logger(self) -> "list[FailSafeLogger]":
+        """Lightning's logger of this run; none if it failed."""
+        return [] if self._run is None else [FailSafeLogger(self, self._run)]
 
-    def drop(self) -> None:
-        """Stop the library's process. Otherwise this process would wait at its end for a broken one."""
-        import wandb
+    def use(self, one: LineageArtifact) -> None:
+        """Record an input: in the config, and online as an edge of the lineage, which the library refuses offline."""
+        values = {f"inputs/{one.name}": one.digest}
+        self.attempt(lambda run: run.config.update(values, allow_val_change=True))
+        if self.online:
+            self.attempt(lambda run: run.use_artifact(_artifact(one)))
 
-        wandb.teardown()
+    def make(self, one: LineageArtifact) -> None:
+        """Record an output."""
+        self.attempt(lambda run: run.log_artifact(_artifact(one)))
 
-
-def _summary(name: str) -> str | None:
-    """How the summary takes up a metric: its best value; None for the last one, where no value is better."""
-    first, _, rest = name.partition("/")
-    if first in _LOSSES:
-        return "min"
-    metric = rest.rpartition("/")[2]
-    if first == "valid" and metric in METRICS:
-        return "max" if resolve(METRICS, metric, "metric").larger_is_better else "min"
-    return None
-
-
-class FailSafeTracker:
-    """Weights & Biases until its first failure. After that it is dropped with a warning, and the command continues.
-
-    kept: where the results are anyway."""
-
-    def __init__(self, tracker: WeightsAndBiases, kept: str = "the rows are in metrics.jsonl") -> None:
-        self._tracker: WeightsAndBiases | None = tracker
-        self._kept = kept
-
-    def start(self, step: int) -> None:
-        self.attempt(lambda tracker: tracker.start(step))
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        self.attempt(lambda tracker: tracker.add(row))
-
-    def end(self) -> None:
-        self.attempt(lambda tracker: tracker.end())
-
-    @property
-    def address(self) -> RunAddress | None:
-        """None if it failed, or has not started."""
-        return None if self._tracker is None else self._tracker.address
-
-    def attempt(self, call: Callable[[WeightsAndBiases], None]) -> None:
-        """Call unless an earlier call failed."""
-        if self._tracker is None:
-            return
-        try:
-            call(self._tracker)
-        # The library raises its own errors, those of its connection and those of the system, and may raise SystemExit.
-        except (Exception, SystemExit) as error:
-            failed, self._tracker = self._tracker, None
-            print_lines(
-                f"warning: Weights & Biases failed and is not used any more ({first_line(error)}); {self._kept}",
-                file=sys.stderr,
-            )
-            with suppress(Exception, SystemExit):
-                failed.drop()
+    def end(self, failed: bool = False) -> None:
+        self.attempt(lambda run: run.finish(exit_code=int(failed)))
+        self._run = None
 
     def record(
-        self, inputs: Sequence[LineageArtifact], outputs: Sequence[LineageArtifact], summary: Mapping[str, Any]
+        self,
+        inputs: Sequence[LineageArtifact],
+        outputs: Sequence[LineageArtifact],
+        summary: Mapping[str, Any],
+        diagrams: "Mapping[str, Confusion | Reliability] | None" = None,
     ) -> None:
         """A session of its own, which leaves only these."""
+        self.start()
+        for one in inputs:
+            self.use(one)
+        for one in outputs:
+            self.make(one)
+        if diagrams:
+            self.attempt(lambda run: run.log({name: _chart(name, one) for name, one in diagrams.items()}))
+        self.attempt(lambda run: run.summary.update(dict(summary)))
+        self.end()
 
-        def session(run: WeightsAndBiases) -> None:
-            run.inputs = inputs
-            run.start(0)
-            for one in outputs:
-                run.make(one)
-            run.summarize(summary)
-            run.end()
 
-        self.attempt(session)
+class FailSafeLogger(WandbLogger):
+    """Lightning's logger, whose failure ends no training."""
+
+    def __init__(self, run: WandbRun, experiment: Any) -> None:
+        super().__init__(experiment=experiment)
+        self.run = run
+        run.attempt(lambda one: one.define_metric("*", step_metric=STEP))
+        run.attempt(lambda one: one.define_metric("valid_loss", step_metric=STEP, summary="min"))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.run.attempt(lambda _: WandbLogger.log_metrics(self, metrics, step))
 
 
-def run_of_model(model: Path, mode: WandbMode | None) -> FailSafeTracker | None:
-    """The run of the training that made a model in its folder; it is not started yet. None if figures are not followed.
+def _artifact(one: LineageArtifact) -> Any:
+    import wandb
+
+    artifact = wandb.Artifact(one.name, one.kind, metadata={"sha256": one.digest, **one.metadata})
+    # The library warns that it cannot check a digest whose content it does not have.
+    with redirect_stderr(StringIO()):
+        artifact.add_reference(f"sha256:{one.digest}", name=one.name)
+    for path in one.files:
+        if path.is_dir():
+            artifact.add_dir(str(path), name=path.name)
+        else:
+            artifact.add_file(str(path))
+    return artifact
+
+
+def run_of_training(folder: Path, mode: WandbMode) -> WandbRun | None:
+    """The run of a training, that of its earlier sessions; None if the mode is off. The library's variables name a new one."""
+    if mode == "off":
+        return None
+    address = read_address(folder)
+    if address is None:
+        names = ("RUN_ID", "PROJECT", "NAME", "ENTITY")
+        own = (token_hex(4), "labelgen", folder.name, "")
+        words = (os.environ.get(f"WANDB_{name}") or one for name, one in zip(names, own, strict=True))
+        address = RunAddress(*words)
+        write_text(folder / WANDB_RUN, msgspec.json.encode(address).decode() + "\n")
+    return WandbRun(folder, mode == "online", address)
+
+
+def run_of_model(model: Path, mode: WandbMode | None) -> WandbRun | None:
+    """The run of the training that made a model in its folder; it is not started yet. None if there is none, or the mode is off.
 
     mode: None is offline where there is a run, else off.
 
@@ -316,9 +246,7 @@ def run_of_model(model: Path, mode: WandbMode | None) -> FailSafeTracker | None:
         check_model(model)
         where, hint = str(model.parent / WANDB_RUN), "name the model in the folder of its training, or give --wandb off"
         raise UsageError(f"{model} has no run of Weights & Biases", where, hint)
-    return FailSafeTracker(
-        WeightsAndBiases(model.parent, None, mode == "online", address=address), "all results are written"
-    )
+    return WandbRun(model.parent, mode == "online", address)
 
 
 def read_address(folder: Path) -> RunAddress | None:
@@ -326,3 +254,170 @@ def read_address(folder: Path) -> RunAddress | None:
     with suppress(IntegrityError):
         return read_json(folder / WANDB_RUN, RunAddress)
     return None
+
+
+# What a run gets: digests, counts, metrics and label names, no texts or ids.
+
+
+def data_artifact(part: str, digest: str, counts: Mapping[str, Any]) -> LineageArtifact:
+    """Input data. part: training, validation, evaluation or calibration."""
+    return LineageArtifact(f"{part}-data", "dataset", digest, counts)
+
+
+def model_artifact(model: Path, address: RunAddress | None, files: bool = False) -> LineageArtifact:
+    """A model, by its run: a calibrated one is another version. address: None for a model of no run. files: with its files."""
+    card = read_card(model)
+    known = {name: card[name] for name in _CARD if name in card}
+    name = "model" if address is None else f"model-{address.id}"
+    return LineageArtifact(name, "model", model_digest(model), known, [model] if files else ())
+
+
+def evaluation_artifact(
+    evaluation: Evaluation, name: str, model_digest: str, digest: str, files: Sequence[Path] = ()
+) -> LineageArtifact:
+    """An evaluation. digest: of evaluation.json."""
+    metadata = {
+        "model": model_digest,
+        "predictions": evaluation.data.digest,
+        "dialogues": evaluation.data.judged,
+        "seed": evaluation.setting.seed,
+        "resamples": evaluation.setting.resamples,
+        "versions": evaluation.versions,
+    }
+    return LineageArtifact(name, "evaluation", digest, metadata, files)
+
+
+def evaluation_summary(evaluation: Evaluation, name: str, system: str) -> dict[str, float]:
+    """NAME/TASK/METRIC -> value of a system, also on the reference's goals and with the feedback masked; /low and /high: its interval."""
+    values: dict[str, float | None] = {}
+    for task in evaluation.tasks:
+        for shown, view in _views(system).items():
+            row = task.row(shown)
+            for metric, one in {} if row is None else row.metrics.items():
+                key = f"{name}/{_key(task.name)}{view}/{metric}"
+                values |= {key: one.value, f"{key}/low": one.low, f"{key}/high": one.high}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def evaluation_diagrams(evaluation: Evaluation, name: str, system: str) -> dict[str, Confusion | Reliability]:
+    """NAME/TASK/confusion and NAME/TASK/reliability of a system."""
+    return {
+        f"{name}/{_key(task.name)}{view}/{type(one).__name__.lower()}": one
+        for task in evaluation.tasks
+        for shown, view in _views(system).items()
+        for one in _diagrams(task)
+        if one.system == shown
+    }
+
+
+def _diagrams(task: TaskResult) -> Sequence[Confusion | Reliability]:
+    return [*task.confusion, *task.reliability]
+
+
+def _views(system: str) -> dict[str, str]:
+    """Names of a model among the systems -> part of a key, empty for the model as it is."""
+    on_given, masked = SystemName(system, on_given_goals=True), SystemName(system, masked=True)
+    return {system: "", str(on_given): "/on_given_goals", str(masked): "/feedback_masked"}
+
+
+def _key(task: str) -> str:
+    return task.replace(", ", "_").replace(" ", "_")
+
+
+def calibration_summary(calibration: Calibration) -> dict[str, Any]:
+    """calibration/TASK_UNIT/VALUE -> scaling, threshold and what was measured."""
+    values: dict[str, Any] = {}
+    for one in calibration.tasks:
+        measured = {name: one.measured.get(name) for name in ("coverage", "precision")}
+        part = {
+            "kind": one.labels.kind,
+            "temperature": one.labels.temperature,
+            "threshold": None if one.certificate is None else one.threshold,
+            **{name: row.get("value") for name, row in measured.items() if isinstance(row, Mapping)},
+        }
+        values |= {f"calibration/{one.task}_{one.unit}/{name}": v for name, v in part.items() if v is not None}
+    return values
+
+
+class ValidationCharts(pl.Callback):
+    """Adds diagrams to the run after each validation. examples: number of dialogues whose texts and predictions are a table."""
+
+    def __init__(self, run: WandbRun, validation: Validation, examples: int) -> None:
+        self.run = run
+        self.validation = validation
+        self.examples = examples
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.run.attempt(lambda run: run.log({**self._shown(), STEP: trainer.global_step}))
+
+    def _shown(self) -> dict[str, Any]:
+        import wandb
+
+        predictions, metrics = self.validation.predictions, self.validation.metrics
+        shown: dict[str, Any] = {}
+        for group in metrics:
+            # Every compared field counts once, whatever its weight.
+            items = [item for one in predictions for _, item in one.items(group)]
+            diagrams = {"confusion": confusions(MODEL, items, group.task), "reliability": reliability(MODEL, items)}
+            for kind, one in diagrams.items():
+                if one is not None:
+                    shown[f"{group.prefix}/{kind}"] = _chart(group.prefix, one)
+        if self.examples:
+            chosen = predictions[: self.examples]
+            rows = [row for one in chosen for group in metrics if not group.on_given_goals for row in _rows(one, group)]
+            shown[EXAMPLES] = wandb.Table(columns=[*COLUMNS], data=rows)
+        return shown
+
+
+def _chart(title: str, one: Confusion | Reliability) -> Any:
+    import wandb
+
+    if isinstance(one, Reliability):
+        rows = [[row.probability, row.accuracy] for row in one.bins]
+        return wandb.plot.line(wandb.Table(["probability", "accuracy"], rows), "probability", "accuracy", title=title)
+    pairs = [
+        (wanted, predicted)
+        for wanted, row in enumerate(one.counts)
+        for predicted, count in enumerate(row)
+        for _ in range(count)
+    ]
+    wanted, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    # The labels are the first of the columns.
+    return wandb.plot.confusion_matrix(y_true=wanted, preds=predicted, class_names=one.columns, title=title)
+
+
+def _rows(one: HeldOutPrediction, group: TaskMetrics) -> Iterator[list[Any]]:
+    """A row of the table of examples for each field that the reference answers."""
+    dialogue = one.reference.dialogue
+    wanted, predicted = (answered(x, group.task) for x in (one.reference.annotation, one.predicted))
+    for at, labels in wanted.items():
+        texts: tuple[Any, Any] = (None, None)
+        if isinstance(at, AtTurn | AtSpan):
+            texts = (dialogue.turns[at.turn].request, dialogue.turns[at.turn].response)
+        answer = predicted.get(at)
+        known = [label.probability for label in answer or () if label.probability is not None]
+        names = [None if labels is None else _names(dialogue, labels) for labels in (labels, answer)]
+        yield [dialogue.id, _place(at), *texts, group.task.name, *names, min(known) if known else None]
+
+
+def _place(at: Any) -> str:
+    match at:
+        case AtTurn(turn) | AtSpan(turn):
+            return str(turn)
+        case AtGoal(turns):
+            return " ".join(map(str, turns))
+        case _:
+            return ""
+
+
+def _names(dialogue: Dialogue, labels: Sequence[Label]) -> str:
+    """The names of labels, with their words or turns; `none` for no label."""
+    shown = []
+    for label in labels:
+        words = (
+            dialogue.turns[label.at.turn].request[label.at.start : label.at.end] if isinstance(label.at, AtSpan) else ""
+        )
+        goal = f" {_place(label.at)}" if isinstance(label.at, AtGoal) else ""
+        shown.append(f"{label.name}={words}" if words else f"{label.name}{goal}")
+    return "; ".join(shown) or "none"

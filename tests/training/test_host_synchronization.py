@@ -96,7 +96,7 @@ def test_training_step_any_model_waits_for_no_device(tiny_encoder: Path, tasks: 
     model.losses(batches[0])  # counts passes on the host from here on
     module, trainer = training(model)
     module.to("meta")
-    recorder = Recorder([], 10, 10)
+    recorder = Recorder(None, 10, 10)
     with NoSynchronization() as mode:
         for k, batch in enumerate(batches):
             placed = step_batch(batch, k).to("meta")

@@ -1,141 +1,153 @@
-"""Weights & Biases beside the metrics: one run there for all sittings, named as its own variables say."""
+"""Metrics of a run: TensorBoard and Lightning's loggers get the rows of metrics.jsonl, and Weights & Biases may fail."""
 
-import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import wandb
-from whole_runs import common
+from pytorch_lightning.loggers import CSVLogger
+from whole_runs import BrokenOffError, break_off_at, common
 
-from labelgen.training.options import TrackingOptions
-from labelgen.training.tracking import MetricsFile, read_metrics, trackers
-from labelgen.training.wandb_run import WeightsAndBiases
+from labelgen.base.errors import UsageError
+from labelgen.training.options import FinetuneOptions
+from labelgen.training.run import finetune
+from labelgen.training.tracking import read_metrics
+from labelgen.training.wandb_run import WandbRun, run_of_training
 
-URL = "https://wandb.example/run"
-VARIABLES = {"WANDB_PROJECT": "ours", "WANDB_NAME": "first", "WANDB_RUN_ID": "abc"}
+EVERY_STEP = ("--tracking.log_every=1", "--tracking.checkpoint_every=2", "--length.max_epochs=2")
+
+
+def test_tensorboard_of_a_resumed_run_has_every_row_once(
+    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    asked = options("a", f"--data.valid=[{log}]", *EVERY_STEP, "--tracking.tensorboard=true")
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 5)
+        with pytest.raises(BrokenOffError):
+            finetune(asked)
+    finetune(asked)
+    rows = read_metrics(Path(asked.out) / "metrics.jsonl")
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
+    events = EventAccumulator(str(Path(asked.out) / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "valid_loss", "valid/goals/pk"):
+        wanted = [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows if name in row]
+        assert wanted
+        assert [(one.step, one.value) for one in events.Scalars(name)] == wanted
+
+
+def test_missing_tensorboard_is_refused_before_logs_are_read(
+    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    log.write_text("broken{\n")
+    monkeypatch.setattr("labelgen.training.run.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="not installed"):
+        finetune(options("a", "--tracking.tensorboard=true"))
+    assert not Path(options("a").out).exists()
+
+
+def test_loggers_and_callbacks_of_lightning_take_part(options: Callable[..., FinetuneOptions], tmp_path: Path):
+    steps = []
+
+    class Seen(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            steps.append(trainer.global_step)
+
+    asked = options("a", "--tracking.log_every=1", "--length.max_steps=2")
+    finetune(asked, [Seen()], [CSVLogger(tmp_path, name="mine", version="")])
+    assert steps[-1] == 2
+    losses = [row["loss"] for row in read_metrics(Path(asked.out) / "metrics.jsonl")]
+    header, *lines = (tmp_path / "mine" / "metrics.csv").read_text().splitlines()
+    written = [float(line.split(",")[header.split(",").index("loss")]) for line in lines]
+    assert written == losses
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What the library was asked for, in the place of asking it."""
-    for name in VARIABLES:
+def init(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The words of each call of wandb.init, which is not made."""
+    calls: list[dict[str, Any]] = []
+
+    def note(**words: Any) -> Any:
+        calls.append(words)
+        return SimpleNamespace(url="https://wandb.example/run", finish=lambda **_: None)
+
+    monkeypatch.setattr(wandb, "init", note)
+    for name in ("WANDB_PROJECT", "WANDB_NAME", "WANDB_RUN_ID", "WANDB_ENTITY"):
         monkeypatch.delenv(name, raising=False)
-    found: list[dict[str, Any]] = []
-
-    def init(**words: Any) -> Any:
-        found.append(words)
-        url = URL if words["mode"] == "online" else None
-        return SimpleNamespace(url=url, finish=lambda **_: None, define_metric=lambda *_, **__: None)
-
-    monkeypatch.setattr(wandb, "init", init)
-    return found
+    return calls
 
 
-def sitting(folder: Path, step: int, online: bool = True) -> None:
-    tracker = WeightsAndBiases(folder, {}, online)
-    tracker.start(step)
-    tracker.end()
+def session(folder: Path) -> None:
+    run = run_of_training(folder, "online")
+    assert run is not None
+    run.start({})
+    run.end()
 
 
-def test_wandb_sessions_share_run_id(tmp_path: Path, asked: list[dict[str, Any]]):
-    for step in (0, 5, 9):
-        sitting(tmp_path / "a", step)
-    sitting(tmp_path / "b", 0)
-    sitting(tmp_path / "a", 0)
-    ids = [words["id"] for words in asked]
-    assert ids[0] == ids[1] == ids[2]
-    assert len(set(ids)) == 3
-    assert {words["resume"] for words in asked} == {"allow"}
-
-
-def test_wandb_environment_variables_apply(
-    tmp_path: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+def test_wandb_sessions_share_the_run_that_variables_name(
+    tmp_path: Path, init: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    sitting(tmp_path / "a", 0)
-    assert (asked[0]["project"], asked[0]["name"]) == ("labelgen", "a")
-    for name, value in VARIABLES.items():
-        monkeypatch.setenv(name, value)
-    sitting(tmp_path / "a", 3)
-    assert [asked[1][key] for key in ("project", "name", "id")] == list(VARIABLES.values())
-    # What is given to the library would stand above its own variables.
-    assert not {"entity", "group", "tags"} & set(asked[1])
-    for name in VARIABLES:
-        monkeypatch.delenv(name)
-    sitting(tmp_path / "a", 4)
-    assert asked[2]["id"] == "abc"
+    session(tmp_path / "a")
+    session(tmp_path / "a")
+    monkeypatch.setenv("WANDB_PROJECT", "ours")
+    monkeypatch.setenv("WANDB_RUN_ID", "abc")
+    session(tmp_path / "a")
+    session(tmp_path / "b")
+    named = [(words["id"], words["project"], words["name"], words["resume"]) for words in init]
+    assert named[0] == named[1] == named[2]
+    assert named[0][1:] == ("labelgen", "a", "allow")
+    assert named[3] == ("abc", "ours", "b", "allow")
+    assert "wandb.example" in capsys.readouterr().err
 
 
-def test_wandb_online_prints_address(tmp_path: Path, asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]):
-    sitting(tmp_path, 0, online=False)
-    assert capsys.readouterr().err == ""
-    sitting(tmp_path, 0)
-    assert URL in capsys.readouterr().err
-
-
-def test_wandb_offline_writes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Without network: two sittings, whose folders bear the id of one run, in the group that its variable says."""
-    wandb.teardown()  # wandb reads its variables once in a process, and another test may have run before
-    for name, value in {"WANDB_ENTITY": "us", "WANDB_RUN_GROUP": "seeds", "WANDB_TAGS": "old,new"}.items():
-        monkeypatch.setenv(name, value)
-    rows = [{"step": step, "loss": 1.0 / (1 + step), "gradient_norm": 2.0} for step in (1, 2)]
-    for done, row in enumerate(rows):
-        both = trackers(TrackingOptions(wandb="offline"), tmp_path, tmp_path / "metrics.jsonl", {"seed": 1})
-        for tracker in both:
-            tracker.start(done)
-            tracker.add(row)
-        run = wandb.run
-        assert run is not None
-        assert (run.entity, run.group, run.tags, run.project) == ("us", "seeds", ("old", "new"), "labelgen")
-        for tracker in both:
-            tracker.end()
-    assert read_metrics(tmp_path / "metrics.jsonl") == rows
-    own = json.loads((tmp_path / "wandb_run.json").read_text())["id"]
-    kept = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert {path.name for path in kept} == {f"run-{own}.wandb"}
-
-
-class Broken:
-    """Stands for the library's run, whose calls fail from `bad` on."""
-
-    url = None
-
-    def __init__(self, bad: str) -> None:
-        self.bad = bad
-
-    def define_metric(self, *_: Any, **__: Any) -> None: ...
-
-    def log(self, *_: Any, **__: Any) -> None:
-        if self.bad == "log":
-            raise ConnectionResetError("Connection lost")
-
-    def finish(self, **_: Any) -> None:
-        raise SystemExit(1)
-
-
-@pytest.mark.parametrize("bad", ["init", "log", "finish"])
+@pytest.mark.parametrize("bad", ["init", "log_metrics", "finish"])
 def test_wandb_failure_warns_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bad: str
 ):
-    def init(**_: Any) -> Broken:
+    def fail(*_: Any, **__: Any) -> None:
+        raise (SystemExit(1) if bad == "finish" else ConnectionResetError("Connection lost"))
+
+    def init(**_: Any) -> Any:
         if bad == "init":
-            raise wandb.errors.CommError("no account")
-        return Broken(bad)
+            fail()
+        nothing = dict.fromkeys(("log", "define_metric", "finish"), lambda *_, **__: None)
+        return SimpleNamespace(**{**nothing, **({"log": fail} if bad == "log_metrics" else {"finish": fail})})
 
     monkeypatch.setattr(wandb, "init", init)
-    both = trackers(TrackingOptions(wandb="offline"), tmp_path, tmp_path / "metrics.jsonl", {})
-    rows = [{"step": step, "loss": 1.0} for step in (1, 2, 3)]
-    for tracker in both:
-        tracker.start(0)
-        for row in rows:
-            tracker.add(row)
-        tracker.end()
-    assert read_metrics(tmp_path / "metrics.jsonl") == rows
+    run = run_of_training(tmp_path, "offline")
+    assert run is not None
+    run.start({})
+    for logger in run.logger():
+        logger.log_metrics({"loss": 1.0}, 1)
+        logger.log_metrics({"loss": 1.0}, 2)
+    run.end()
     told = capsys.readouterr().err
     assert told.count("\n") == told.count("warning: Weights & Biases failed and is not used any more") == 1
+
+
+def test_wandb_online_inputs_are_used_artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from labelgen.training.wandb_run import RunAddress, data_artifact
+
+    used: list[Any] = []
+    config: dict[str, Any] = {}
+    fake = SimpleNamespace(
+        url="", config=SimpleNamespace(update=lambda values, **_: config.update(values)), use_artifact=used.append
+    )
+    monkeypatch.setattr(wandb, "init", lambda **_: fake)
+    run = WandbRun(tmp_path, True, RunAddress("id", "project", "name"))
+    run.start()
+    run.use(data_artifact("training", "abc", {"dialogues": 3}))
+    assert config == {"inputs/training-data": "abc"}
+    assert [(one.name, one.type, one.metadata) for one in used] == [
+        ("training-data", "dataset", {"sha256": "abc", "dialogues": 3})
+    ]
 
 
 TRAINING = """
@@ -148,43 +160,29 @@ def children(pid):
     for task in Path(f"/proc/{pid}/task").iterdir():
         yield from (task / "children").read_text().split()
 
-def kill_core():
+started = Recorder.on_train_start
+
+def on_train_start(self, *words):
+    started(self, *words)
     for pid in children(os.getpid()):
         if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(int(pid), signal.SIGKILL)
             Path("killed").touch()
 
-started = Recorder.on_train_start
-
-def on_train_start(self, *words):
-    started(self, *words)
-    kill_core()
-
-if sys.argv.pop(1) == "kill":
-    Recorder.on_train_start = on_train_start
+Recorder.on_train_start = on_train_start
 sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("how", ["kill", "file"])
-def test_wandb_killed_process_does_not_stop_training(log: Path, tiny_encoder: Path, tmp_path: Path, how: str):
+def test_wandb_killed_process_does_not_stop_training(log: Path, tiny_encoder: Path, tmp_path: Path):
     """Nothing of it is left to complain when the process ends."""
     argv = ["finetune", *common(log, tiny_encoder, "a", "--tracking.wandb=offline", "--tracking.log_every=1")]
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "run.json").write_text('{"data_digest": ""}')
-    if how == "file":
-        (tmp_path / "a" / "wandb").write_text("in its way")
     done = subprocess.run(
-        [sys.executable, "-c", TRAINING, how, *argv], capture_output=True, text=True, timeout=300, cwd=tmp_path
+        [sys.executable, "-c", TRAINING, *argv], capture_output=True, text=True, timeout=300, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "killed").exists() == (how == "kill")
+    assert (tmp_path / "killed").exists()
     assert "Traceback" not in done.stderr
     assert done.stderr.count("warning: ") == done.stderr.count("Weights & Biases failed and is not used any more") == 1
     found = read_metrics(tmp_path / "a" / "metrics.jsonl")
     assert len([row for row in found if "loss" in row]) == found[-1]["step"]
-
-
-def test_wandb_off_writes_metrics_only(tmp_path: Path):
-    (only,) = trackers(TrackingOptions(wandb="off"), tmp_path, tmp_path / "metrics.jsonl", {})
-    assert isinstance(only, MetricsFile)
