@@ -14,17 +14,15 @@ training: once with others of its domain (harder), once with others of other dom
 import json
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import numpy as np
-from msgspec import structs
 from msgspec.structs import replace
 
-from labelgen.confidence.resampling import Array, interval, of_statistic, over_trainings, resamples
+from labelgen.confidence.resampling import Array, interval, over_trainings, resamples
 from labelgen.data.dialogue import Dialogue, Feedback
-from labelgen.data.labels import GOALS, Annotation, At, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
+from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import position
 from labelgen.feedback.masking import mask
@@ -32,11 +30,9 @@ from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.goals import borders
-from labelgen.metrics.metric import Item, measure
-from labelgen.metrics.scores import failure_auprc, match_goals
 from labelgen.pretraining.corruption import interleaved, join_parts, without_answers
 
-from .results import Result, bootstrap, slug, versions
+from .results import Result, bootstrap, versions
 from .rows import seed_of
 
 USER = "user"
@@ -274,27 +270,7 @@ def spliced(parts: Sequence[Dialogue], kind: str, rng: Random) -> Dialogue:
     )
 
 
-def boundaries(
-    predictions: Sequence[Path], corpus: str, split: str, reference: str, names: dict[str, str]
-) -> list[Result]:
-    """Scores of boundaries of one utterance a turn, as SuperDialseg's evaluation computes them, of models and of three rules.
-
-    names: annotator -> name of the system."""
-    judged = [d for d in Log(list(predictions)) if len(d.turns) >= 2 and _goals(d, reference) is not None]
-    times = resamples(len(judged), 1000, 0)
-    rows = []
-    for name in (*names, *RULES):
-        values_of = np.array([scores(_of_annotator(d, reference), _marks(d, name, reference)) for d in judged])
-        for k, metric in enumerate(SCORES):
-            values = values_of[:, k]
-            cell = bootstrap(of_statistic(lambda taken, v=values: taken @ v / taken.sum(axis=1), times).rounded())  # type: ignore[misc]
-            row = Result(corpus=corpus, split=split, task=GOALS, system=names.get(name, name), metric=metric, **cell)
-            rows.append(structs.replace(row, n=len(judged), versions=versions("numpy", "torch")))
-    return rows
-
-
 SEGMENT_METRICS = ("superdialseg_f1", "boundary_f1", "boundary_precision", "boundary_recall", "exact_goal_f1")
-EVEN = "even, number known"
 
 
 def segments(
@@ -314,7 +290,7 @@ def segments(
     users = {user: k for k, user in enumerate(dict.fromkeys(d.user or d.id for d in judged))}
     times = resamples(len(users), 1000, 0)[:, [users[d.user or d.id] for d in judged]]
     found: dict[tuple[str, str], tuple[list[float], list[Array]]] = {}
-    for annotator, name in {**names, EVEN: EVEN}.items():
+    for annotator, name in names.items():
         for log in logs if _is_trained(judged[0], annotator) else [judged]:
             counts = np.array([_segment_counts(d, annotator, reference) for d in log], dtype=float)
             for metric, values in zip(
@@ -356,12 +332,7 @@ def _segment_counts(dialogue: Dialogue, annotator: str, reference: str) -> tuple
     """1, boundary F1 of the dialogue; boundaries of both, given and wanted; goals of both, given and wanted."""
     turns, wanted = len(dialogue.turns), _goals(dialogue, reference) or []
     a = borders(wanted, turns)
-    if annotator == EVEN:
-        count = sum(a) + 1
-        firsts = [round(k * turns / count) for k in range(count + 1)]
-        given = [tuple(range(first, end)) for first, end in pairwise(firsts)]
-    else:
-        given = _goals(dialogue, annotator) or []
+    given = _goals(dialogue, annotator) or []
     b = borders(given, turns)
     both = sum(x and y for x, y in zip(a, b, strict=True))
     f1 = 2.0 * both / (sum(a) + sum(b)) if any(a) or any(b) else 0.0
@@ -380,53 +351,12 @@ def _segment_scores(sums: Array) -> list[Array]:
     ]
 
 
-def segment_marks(goals: Sequence[tuple[int, ...]], turns: int) -> list[bool]:
-    """For each turn whether a segment ends behind it; a border is wherever the next turn serves another goal, and none is behind the last."""
-    return [*borders(list(goals), turns), False]
-
-
-def _of_annotator(dialogue: Dialogue, annotator: str) -> list[bool]:
-    return segment_marks(_goals(dialogue, annotator) or [], len(dialogue.turns))
-
-
 def _goals(dialogue: Dialogue, annotator: str) -> list[tuple[int, ...]] | None:
     annotation = dialogue.annotation(annotator)
     by_place = {} if annotation is None else answers(annotation, GOALS)
     if AtDialogue() not in by_place:
         return None
     return [label.at.turns for label in by_place[AtDialogue()] if isinstance(label.at, AtGoal)]
-
-
-def _marks(dialogue: Dialogue, name: str, reference: str) -> list[bool]:
-    """Marks of a model, or of a rule that knows how many boundaries there are."""
-    if name not in RULES:
-        return _of_annotator(dialogue, name)
-    turns, count = len(dialogue.turns), sum(_of_annotator(dialogue, reference))
-    ends: set[int] = set()
-    if name == "even":
-        ends = {round((k + 1) * turns / (count + 1)) - 1 for k in range(count)}
-    elif name == "random":
-        ends = set(Random(dialogue.id).sample(range(turns - 1), count))
-    return [t in ends and t < turns - 1 for t in range(turns)]
-
-
-def window_of(wanted: Marks) -> int:
-    """Utterances of a window: half the mean length of the reference's segments, at least 2; halves to the even number."""
-    return max(2, round(len(wanted) / (sum(wanted) + 1) / 2))
-
-
-def scores(wanted: Marks, predicted: Marks) -> tuple[float, float, float]:
-    """(Pk, WindowDiff, boundary F1) of one dialogue, as nltk and SuperDialseg compute them (Jiang et al. 2023). Raises ValueError for fewer than two utterances, or marks of other
-    dialogues."""
-    if len(wanted) < 2 or len(wanted) != len(predicted):
-        raise ValueError(f"{len(wanted)} and {len(predicted)} marks")
-    size = window_of(wanted)
-    starts = range(len(wanted) - size + 1)
-    counts = [(sum(wanted[s : s + size]), sum(predicted[s : s + size])) for s in starts]
-    pk = sum((a > 0) != (b > 0) for a, b in counts) / len(starts)
-    window_diff = sum(a != b for a, b in counts) / len(starts)
-    right, marked = sum(a and b for a, b in zip(wanted, predicted, strict=True)), sum(wanted) + sum(predicted)
-    return pk, window_diff, 2.0 * right / marked if marked else 0.0
 
 
 def with_new_services(log: Sequence[Path], train: Sequence[Path], out: Sequence[Path]) -> None:
@@ -438,80 +368,3 @@ def with_new_services(log: Sequence[Path], train: Sequence[Path], out: Sequence[
 def services_of(dialogue: Dialogue) -> set[str]:
     """The services that SGD names for a dialogue; empty where it names none."""
     return set(json.loads(dialogue.extra or "{}").get("services", ()))
-
-
-def outcome_bounds(
-    predictions: Sequence[Path], reference: str, corpus: str, split: str, variants: Mapping[str, str]
-) -> list[Result]:
-    """AUPRC of failure in two other ways, for each variant the mean over its trainings, and of several their range.
-
-    "ceiling of VARIANT": what the model would have if it knew the outcome of each goal that it divides exactly; other goals are missing.
-    "VARIANT by decoded goals": each goal that the model decodes is judged by the reference's goal that it overlaps with most (Jaccard
-    index of turns), so several pieces of one goal all count; a goal of the reference that no decoded goal stands for is missing. Pieces
-    of goals whose outcome the reference does not know are not judged; one that overlaps with no goal counts as a success.
-
-    Args:
-        variants: the variants of the recipe; a folder `variant-NAME` in the path of predictions names theirs."""
-    names = {slug(name): name for name in variants}
-    values: dict[str, list[float]] = {}
-    count: dict[str, int] = {}
-    for path in predictions:
-        variant = next((part.removeprefix("variant-") for part in path.parts if part.startswith("variant-")), "model")
-        variant = names.get(variant, variant)
-        for system, item_of in (
-            (f"ceiling of {variant}", _known_outcomes),
-            (f"{variant} by decoded goals", _by_decoded),
-        ):
-            items = [item for d in Log([path]) if (item := item_of(d, reference)) is not None]
-            values.setdefault(system, []).append(measure(failure_auprc, items))
-            count[system] = sum(len(item.reference) for item in items)
-    rows = []
-    for system, of_system in values.items():
-        row = Result(
-            corpus=corpus,
-            split=split,
-            task="outcome",
-            system=system,
-            reference=reference,
-            metric="failure_auprc",
-            n=count[system],
-            value=round(sum(of_system) / len(of_system), 4),
-        )
-        rows.append(row)
-        if len(of_system) > 1:
-            low, high = round(min(of_system), 4), round(max(of_system), 4)
-            rows.append(structs.replace(row, value=None, low=low, high=high, interval="range"))
-    return rows
-
-
-def _known_outcomes(dialogue: Dialogue, reference: str) -> Item | None:
-    wanted, model = dialogue.annotation(reference), dialogue.annotation("model")
-    if wanted is None or model is None:
-        return None
-    goals = {label.at for label in division(model) or ()}
-    outcomes = answers(wanted, "outcome")
-    known = {
-        at: tuple(structs.replace(x, probability=1.0) for x in labels) for at, labels in outcomes.items() if at in goals
-    }
-    return Item(tuple(turn.request for turn in dialogue.turns), outcomes, known)
-
-
-def _by_decoded(dialogue: Dialogue, reference: str) -> Item | None:
-    wanted, model = dialogue.annotation(reference), dialogue.annotation("model")
-    if wanted is None or model is None:
-        return None
-    outcomes, predicted = answers(wanted, "outcome"), answers(model, "outcome")
-    goals = [label.at for label in division(wanted) or () if isinstance(label.at, AtGoal)]
-    judged: dict[At, tuple[Label, ...]] = {}
-    found: set[At] = set()
-    for at in predicted:
-        assert isinstance(at, AtGoal)
-        goal = match_goals([at], goals).get(at)
-        if goal is None:
-            judged[at] = (Label("outcome", at, "success"),)
-            continue
-        found.add(goal)
-        if goal in outcomes:
-            judged[at] = outcomes[goal]
-    judged |= {at: labels for at, labels in outcomes.items() if at not in found}
-    return Item(tuple(turn.request for turn in dialogue.turns), judged, predicted)

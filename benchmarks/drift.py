@@ -17,7 +17,7 @@ from labelgen.cli.calibrate import MODEL, annotated
 from labelgen.cli.command import AudioFolders
 from labelgen.confidence.drift import Sample, compare
 from labelgen.confidence.resampling import Array, holm, interval, over_trainings, resamples
-from labelgen.confidence.scaling import Scaling, fit_weights, log_loss
+from labelgen.confidence.scaling import Scaling, fit_weights
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.log import Log, write_log
@@ -165,18 +165,6 @@ def adaptation(
     return _summary(trainings, systems, "macro_f1", cells)
 
 
-def temperatures(models: Sequence[Path], log: Sequence[Path], corpus: str, draws: int) -> list[Result]:
-    """Log loss of the labels of tasks of which several names may hold, before and after adapting the temperature to LABELED dialogues, on
-    all others."""
-    pools = [(_pool(model, log), read_calibration(model)) for model in models]
-    rows: list[Result] = []
-    for key in (("goals", "dialogue"), ("intents", "turn")):
-        trainings = [list(_of_events(pool, by_field(calibration)[key], draws)) for pool, calibration in pools]
-        cells = {"corpus": corpus, "task": key[0], "setting": f"{LABELED} labeled dialogues"}
-        rows += _summary(trainings, ("calibrated", "adapted"), "log_loss", cells)
-    return rows
-
-
 def _summary(
     trainings: Sequence[Sequence["_Draw"]], systems: Sequence[str], metric: str, cells: Mapping[str, str]
 ) -> list[Result]:
@@ -211,7 +199,7 @@ def _summary(
             )
     count = draws * len(trainings)
     change = values[:, 1] - values[:, 0]
-    worst = float(change.max() if metric == "log_loss" else change.min())
+    worst = float(change.min())
     share = float(np.mean([one.adapted for training in trainings for one in training]))
     for name, number in (("adapted_share", share), (f"worst_change_of_{metric}", round(worst, 4))):
         rows.append(Result(system=systems[1], metric=name, n=count, value=number, **fields))
@@ -256,42 +244,6 @@ def _of_training(model: Path, log: Sequence[Path], draws: int, ratings: Literal[
             fit is not None and fit.adapted,
             int(tables[0].sum()),
         )
-
-
-def _of_events(pool: _Pool, old: TaskCalibration, draws: int) -> Iterator[_Draw]:
-    [task] = [t for t in pool.tasks if (t.tasks[0], UNIT_OF[t.scopes[0]]) == (old.task, old.unit)]
-    rows = [(d, own) for d in pool.dialogues if (own := _events(d, task))][:_MOST_DIALOGUES]
-    dialogues = [d for d, _ in rows]
-    times = resamples(len(dialogues), _RESAMPLES, 0)
-    for draw in range(draws):
-        order = np.random.default_rng(draw).permutation(len(dialogues))
-        few = order[:LABELED]
-        [(new, fit)] = adapt_tasks([dialogues[k] for k in few], [task], MODEL, Setting(), [old])
-        judged = np.ones(len(dialogues))
-        judged[few] = 0.0
-        tables = [np.array([_nats(own, one.labels) for _, own in rows]) * judged[:, None] for one in (old, new)]
-        yield _Draw(
-            [float(table[:, 0].sum() / table[:, 1].sum()) for table in tables],
-            [divide(times @ table[:, 0], times @ table[:, 1]) for table in tables],
-            fit is not None and fit.adapted,
-            int(tables[0][:, 1].sum()),
-        )
-
-
-def _events(dialogue: Dialogue, task: EvaluationTask) -> list[tuple[float, bool]]:
-    """(probability without calibration, right) of each label."""
-    found = answers_of(0, dialogue.annotation(MODEL), dialogue.annotation(CONSENSUS), task)
-    return [
-        (label.probability, holds)
-        for x in found
-        for label, holds in zip(x.labels, x.holds, strict=True)
-        if label.probability is not None
-    ]
-
-
-def _nats(events: Sequence[tuple[float, bool]], scaling: Scaling) -> tuple[float, int]:
-    """Summed log loss, and the number of labels."""
-    return len(events) * log_loss(scaling, [p for p, _ in events], [holds for _, holds in events]), len(events)
 
 
 _Row = tuple[list[float], int]

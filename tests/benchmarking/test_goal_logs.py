@@ -57,18 +57,6 @@ def test_only_dialogues_of_one_task_are_parts_and_only_served_ones_are_judged(tm
     assert [d.id for d in corpora.several(log, completed=False)] == ["many", "left", "single"]
 
 
-def test_boundaries_of_a_perfect_model_and_of_rules(tmp_path: Path):
-    marked = [divided(dialogue(f"d{k}", turns=6), "segments", (0, 1), (2, 3, 4, 5)) for k in range(5)]
-    judged = [divided(one, "model", (0, 1), (2, 3, 4, 5), kind="model") for one in marked]
-    write_log(tmp_path / "predictions.jsonl", judged)
-    made = corpora.boundaries([tmp_path / "predictions.jsonl"], "C", "test", "segments", {"model": "marked segments"})
-    rows = {(r.system, r.metric.removeprefix("superdialseg_")): r.value for r in made}
-    assert [rows["marked segments", m] for m in ("pk", "window_diff", "f1")] == [0.0, 0.0, 1.0]
-    assert rows["no boundary", "f1"] == 0.0
-    assert rows["no boundary", "pk"] == rows["no boundary", "window_diff"]
-    assert {system for system, _ in rows} == {"marked segments", *corpora.RULES}
-
-
 def test_segments_of_a_perfect_model_and_of_one_goal(tmp_path: Path):
     paths = []
     for seed in (0, 1):
@@ -92,7 +80,6 @@ def test_segments_of_a_perfect_model_and_of_one_goal(tmp_path: Path):
         assert rows["one goal", "", metric].value == 0.0
         assert rows["right", "one goal", metric].value == 1.0
         assert rows["varied", "", metric].value == 0.5
-    assert rows[corpora.EVEN, "", "boundary_recall"].value == 0.0
 
 
 def test_bare_logs_have_no_answers(tmp_path: Path):
